@@ -1,0 +1,1 @@
+"""The command line: how the engine is asked and its answers shown."""

@@ -1,0 +1,30 @@
+"""`underlay image inspect`."""
+
+from __future__ import annotations
+
+from ...errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ...engine.engine import Engine
+    from ..flags import Flag, Options
+
+SUMMARY = "Display detailed information on one or more images"
+SYNOPSIS = "image inspect [OPTIONS] IMAGE [IMAGE...]"
+FLAGS: tuple[Flag, ...] = (
+    ("format", "f", "string", "string", "Format output: 'json' or a Go template"),
+    ("platform", "", "string", "string", "Inspect the image of this platform"),
+)
+
+
+def run(engine: Engine, options: Options, arguments: list[str]) -> int:
+    """Print each image's facts; what is not there is told at the end."""
+    if not arguments:
+        raise UsageError(
+            '"underlay image inspect" requires at least 1 argument', "see `underlay image inspect --help`"
+        )
+    from ..output import inspected
+
+    return inspected(
+        arguments, lambda name: engine.images.inspect(name, options["platform"]), options["format"]
+    )

@@ -1,0 +1,138 @@
+"""Dispatch: words to a command, exceptions to one line and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+    from .flags import Flag
+
+GLOBAL_FLAGS: tuple[Flag, ...] = (
+    ("root", "", "string", "string", "Directory of images and containers"),
+    ("state", "", "string", "string", "Directory of what is true until reboot"),
+    ("form", "", "string", "string", "How layers are kept: auto, erofs or tree"),
+    ("debug", "D", "bool", "", "Show where an error comes from"),
+    ("version", "v", "bool", "", "Print version information and quit"),
+)
+
+
+def entry() -> NoReturn:
+    """Run the program with the words it was called with, and exit."""
+    code = main(sys.argv[1:])
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        code = code or 1
+    except OSError as error:
+        sys.stderr.write(f"underlay: cannot write the output: {error.strerror}\n")
+        code = 1
+    # Nothing below needs an orderly end of the interpreter, which takes milliseconds.
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def main(words: list[str]) -> int:
+    """Run one command line; return its exit code. Errors are told on standard error."""
+    if words[:1] in (["--version"], ["-v"]):
+        from .. import __version__
+
+        sys.stdout.write(f"underlay version {__version__}\n")
+        return 0
+    debug = False
+    starts_container = False
+    from ..errors import UnderlayError
+
+    try:
+        from . import flags
+
+        settings, rest = flags.parse("", GLOBAL_FLAGS, words, interspersed=False)
+        debug = settings["debug"]
+        if settings["version"]:
+            return main(["--version"])
+        if settings["help"] or not rest or rest[0] == "help":
+            return _help(rest[1:] if rest[:1] == ["help"] else [])
+        name, module_name, rest = _find(rest)
+        starts_container = name.split()[-1] in ("run", "create", "exec", "start")
+        module = __import__(f"underlay.cli.commands.{module_name}", fromlist=["run"])
+        options, arguments = flags.parse(name, module.FLAGS, rest, getattr(module, "INTERSPERSED", True))
+        if options["help"]:
+            sys.stdout.write(flags.usage(name, module.SYNOPSIS, module.SUMMARY, module.FLAGS) + "\n")
+            return 0
+        from ..engine.engine import Engine
+
+        with Engine(settings["root"], settings["state"], form=settings["form"]) as engine:
+            answer = module.run(engine, options, arguments)
+        return int(answer or 0)
+    except UnderlayError as error:
+        if debug:
+            _trace()
+        sys.stdout.flush()
+        sys.stderr.write(f"underlay: {error.message}\n")
+        if error.hint:
+            sys.stderr.write(f"hint: {error.hint}\n")
+        code = error.exit_code
+        return 125 if starts_container and code == 1 else code
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 141
+    except OSError as error:
+        if debug:
+            _trace()
+        where = f" {error.filename}" if error.filename else ""
+        sys.stderr.write(f"underlay: {error.strerror or error}{where}\n")
+        return 125 if starts_container else 1
+
+
+def _trace() -> None:
+    import traceback
+
+    traceback.print_exc()
+
+
+def _find(words: list[str]) -> tuple[str, str, list[str]]:
+    from ..errors import UsageError
+    from .index import ALIASES, COMMANDS, NOUNS
+
+    for count in (2, 1):
+        name = " ".join(words[:count])
+        name = ALIASES.get(name, name)
+        if len(words) >= count and name in COMMANDS:
+            return name, COMMANDS[name][0], words[count:]
+    if words[0] in NOUNS:
+        if len(words) == 1 or words[1].startswith("-"):
+            sys.stdout.write(_listing(words[0]) + "\n")
+            raise UsageError(f"`underlay {words[0]}` needs a command") if len(words) == 1 else SystemExit(0)
+        raise UsageError(
+            f"unknown command: underlay {words[0]} {words[1]}", f"see `underlay {words[0]} --help`"
+        )
+    raise UsageError(f"unknown command: underlay {words[0]}", "see `underlay --help`")
+
+
+def _listing(noun: str) -> str:
+    from .index import COMMANDS
+
+    if noun:
+        prefix = noun + " "
+        rows = [(n[len(prefix) :], c[1]) for n, c in COMMANDS.items() if n.startswith(prefix)]
+    else:
+        rows = [(n, c[1]) for n, c in COMMANDS.items() if " " not in n]
+    return "Commands:\n" + "\n".join(f"  {n:<10}  {text}" for n, text in sorted(rows))
+
+
+def _help(words: list[str]) -> int:
+    if words:
+        return main([*words, "--help"])
+    from . import flags
+    from .index import NOUNS
+
+    summary = "A container engine that knows what every image stands on"
+    text = flags.usage("", "[OPTIONS] COMMAND", summary, GLOBAL_FLAGS)
+    sys.stdout.write(text + "\n\n" + _listing("") + "\n\nMore: " + ", ".join(NOUNS) + " (each with --help)\n")
+    return 0

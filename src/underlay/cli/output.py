@@ -1,0 +1,111 @@
+"""What commands print: tables in docker's form, `--format` templates and JSON."""
+
+from __future__ import annotations
+
+from ..errors import UnderlayError
+from .gotemplate import Template, to_json
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+_MINIMUM = 10  # columns and padding as docker's tab writer has them
+_PADDING = 3
+
+
+def render(template: str, value: object) -> str:
+    """Return `value` through `--format`: `json`, or a Go template. Raises InvalidInput for a template that is none."""
+    if template == "json":
+        return to_json(value)
+    return Template(_unescaped(template)).render(value)
+
+
+def listing(
+    rows: Sequence[dict[str, Any]], headers: dict[str, str], default: str, template: str = "", quiet: str = ""
+) -> str:
+    """Return rows as `--format` asks: `table` (the default), `table TEMPLATE`, `json`, or TEMPLATE a row.
+
+    `headers` gives the column title of each key, `default` the template of the table that is shown without
+    `--format`; with `quiet` only that template is used, without titles. The text ends with a newline unless empty.
+    """
+    if quiet:
+        return "".join(Template(quiet).render(row) + "\n" for row in rows)
+    if template == "json":
+        return "".join(to_json(dict(sorted(row.items()))) + "\n" for row in rows)
+    if template in ("", "table"):
+        template = "table " + default
+    if template.startswith("table ") or template.startswith("table\t"):
+        body = _unescaped(template[6:].strip(" "))
+        # In the line of titles functions leave the words as they are.
+        same = dict.fromkeys(("json", "lower", "upper", "title", "split", "join", "truncate", "pad"), _first)
+        titles = Template(body, same).render(headers)
+        made = Template(body)
+        return table([line.split("\t") for line in (titles, *(made.render(row) for row in rows))])
+    made = Template(_unescaped(template))
+    return "".join(made.render(row) + "\n" for row in rows)
+
+
+def table(lines: Sequence[Sequence[str]]) -> str:
+    """Return lines of cells as aligned text; the last cell of a line is not padded."""
+    widths: list[int] = []
+    for line in lines:
+        for number, cell in enumerate(line[:-1]):
+            width = max(_MINIMUM, len(cell) + _PADDING)
+            if number == len(widths):
+                widths.append(width)
+            elif width > widths[number]:
+                widths[number] = width
+    return "".join(
+        "".join(cell.ljust(width) for cell, width in zip(line[:-1], widths, strict=False)) + line[-1] + "\n"
+        for line in lines
+    )
+
+
+def _first(value: Any, *rest: Any) -> Any:
+    return value
+
+
+def _unescaped(template: str) -> str:
+    return template.replace("\\t", "\t").replace("\\n", "\n")
+
+
+def inspected(names: Sequence[str], find: Callable[[str], dict[str, Any]], template: str) -> int:
+    """Print what `find` returns for each name, as a JSON list or a line each through `template`; return the exit code.
+
+    What is not found is told on standard error after the rest, as docker does.
+    """
+    import sys
+
+    found: list[dict[str, Any]] = []
+    problems: list[UnderlayError] = []
+    for name in names:
+        try:
+            found.append(find(name))
+        except UnderlayError as error:
+            problems.append(error)
+    if template and template != "json":
+        made = Template(_unescaped(template))
+        text = "".join(made.render(each) + "\n" for each in found)
+    elif template:
+        text = "".join(to_json(each) + "\n" for each in found)
+    else:
+        text = pretty(found) + "\n"
+    sys.stdout.write(text)
+    sys.stdout.flush()
+    for problem in problems:
+        sys.stderr.write(
+            f"underlay: {problem.message}\n" + (f"hint: {problem.hint}\n" if problem.hint else "")
+        )
+    return int(bool(problems))
+
+
+def pretty(value: Any, indent: str = "") -> str:
+    """Return JSON over several lines, indented by four spaces as docker prints it."""
+    inner = indent + "    "
+    if isinstance(value, dict) and value:
+        rows = [f"{inner}{to_json(str(key))}: {pretty(item, inner)}" for key, item in value.items()]
+        return "{\n" + ",\n".join(rows) + f"\n{indent}}}"
+    if isinstance(value, list | tuple) and value:
+        return "[\n" + ",\n".join(inner + pretty(item, inner) for item in value) + f"\n{indent}]"
+    return to_json(value)

@@ -1,0 +1,239 @@
+"""The flags that `run` and `create` share, and how they become options."""
+
+from __future__ import annotations
+
+from ..errors import InvalidInput, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .flags import Flag, Options
+
+COMMON: tuple[Flag, ...] = (
+    ("add-host", "", "list", "list", "Add a custom host-to-IP mapping (host:ip)"),
+    ("annotation", "", "list", "map", "Add an annotation to the container"),
+    ("attach", "a", "list", "list", "Attach to STDIN, STDOUT or STDERR"),
+    ("cap-add", "", "list", "list", "Add Linux capabilities"),
+    ("cap-drop", "", "list", "list", "Drop Linux capabilities"),
+    ("cgroupns", "", "string", "string", "Cgroup namespace to use (host|private)"),
+    ("cidfile", "", "string", "string", "Write the container ID to the file"),
+    ("cpu-period", "", "int", "int", "Limit CPU CFS (Completely Fair Scheduler) period"),
+    ("cpu-quota", "", "int", "int", "Limit CPU CFS (Completely Fair Scheduler) quota"),
+    ("cpu-shares", "c", "int", "int", "CPU shares (relative weight)"),
+    ("cpus", "", "string", "decimal", "Number of CPUs"),
+    ("cpuset-cpus", "", "string", "string", "CPUs in which to allow execution (0-3, 0,1)"),
+    ("cpuset-mems", "", "string", "string", "MEMs in which to allow execution (0-3, 0,1)"),
+    ("device", "", "list", "list", "Add a host device to the container"),
+    ("dns", "", "list", "list", "Set custom DNS servers"),
+    ("dns-option", "", "list", "list", "Set DNS options"),
+    ("dns-search", "", "list", "list", "Set custom DNS search domains"),
+    ("domainname", "", "string", "string", "Container NIS domain name"),
+    ("entrypoint", "", "string", "string", "Overwrite the default ENTRYPOINT of the image"),
+    ("env", "e", "list", "list", "Set environment variables"),
+    ("env-file", "", "list", "list", "Read in a file of environment variables"),
+    ("group-add", "", "list", "list", "Add additional groups to join"),
+    ("hostname", "h", "string", "string", "Container host name"),
+    ("init", "", "bool", "", "Run an init inside the container that forwards signals and reaps processes"),
+    ("interactive", "i", "bool", "", "Keep STDIN open even if not attached"),
+    ("ipc", "", "string", "string", "IPC mode to use (private|shareable|host|none)"),
+    ("label", "l", "list", "list", "Set meta data on a container"),
+    ("label-file", "", "list", "list", "Read in a line delimited file of labels"),
+    ("log-driver", "", "string", "string", "Logging driver: local, json-file or none"),
+    ("log-opt", "", "list", "list", "Log driver options: max-size, max-file"),
+    ("memory", "m", "string", "bytes", "Memory limit"),
+    ("memory-reservation", "", "string", "bytes", "Memory soft limit"),
+    ("memory-swap", "", "string", "bytes", "Swap limit equal to memory plus swap: '-1' to enable unlimited swap"),
+    ("mount", "", "list", "mount", "Attach a filesystem mount to the container"),
+    ("name", "", "string", "string", "Assign a name to the container"),
+    ("network", "", "string", "network", "Network: none, host or container:NAME"),
+    ("net", "", "string", "network", "Network: none, host or container:NAME"),
+    ("oom-score-adj", "", "int", "int", "Tune host's OOM preferences (-1000 to 1000)"),
+    ("pid", "", "string", "string", "PID namespace to use (host|container:NAME)"),
+    ("pids-limit", "", "int", "int", "Tune container pids limit (set -1 for unlimited)"),
+    ("platform", "", "string", "string", "Set platform if the image is multi-platform"),
+    ("privileged", "", "bool", "", "Give extended privileges to this container"),
+    ("pull", "", "string", "string", 'Pull image before running ("always", "missing", "never")'),
+    ("read-only", "", "bool", "", "Mount the container's root filesystem as read only"),
+    ("restart", "", "string", "string", "Restart policy to apply when a container exits"),
+    ("rm", "", "bool", "", "Automatically remove the container when it exits"),
+    ("security-opt", "", "list", "list", "Security options"),
+    ("shm-size", "", "string", "bytes", "Size of /dev/shm"),
+    ("stop-signal", "", "string", "string", "Signal to stop the container"),
+    ("stop-timeout", "", "int", "int", "Timeout (in seconds) to stop a container"),
+    ("sysctl", "", "list", "map", "Sysctl options"),
+    ("tmpfs", "", "list", "list", "Mount a tmpfs directory"),
+    ("tty", "t", "bool", "", "Allocate a pseudo-TTY"),
+    ("ulimit", "", "list", "ulimit", "Ulimit options"),
+    ("user", "u", "string", "string", "Username or UID (format: <name|uid>[:<group|gid>])"),
+    ("uts", "", "string", "string", "UTS namespace to use (host)"),
+    ("volume", "v", "list", "list", "Bind mount a volume"),
+    ("workdir", "w", "string", "string", "Working directory inside the container"),
+)
+
+# Flag → option, where the value is taken as it is.
+_PLAIN = {
+    "add-host": "extra_hosts",
+    "cap-add": "cap_add",
+    "cap-drop": "cap_drop",
+    "cgroupns": "cgroupns",
+    "cpu-period": "cpu_period",
+    "cpu-quota": "cpu_quota",
+    "cpu-shares": "cpu_shares",
+    "cpuset-cpus": "cpuset_cpus",
+    "cpuset-mems": "cpuset_mems",
+    "device": "devices",
+    "dns": "dns",
+    "dns-option": "dns_options",
+    "dns-search": "dns_search",
+    "domainname": "domainname",
+    "group-add": "groups",
+    "hostname": "hostname",
+    "init": "init",
+    "interactive": "interactive",
+    "ipc": "ipc",
+    "log-driver": "log_driver",
+    "mount": "mounts",
+    "name": "name",
+    "oom-score-adj": "oom_score_adj",
+    "pid": "pid",
+    "pids-limit": "pids_limit",
+    "platform": "platform",
+    "privileged": "privileged",
+    "pull": "pull",
+    "read-only": "read_only",
+    "restart": "restart",
+    "rm": "remove",
+    "security-opt": "security",
+    "stop-signal": "stop_signal",
+    "stop-timeout": "stop_timeout",
+    "tmpfs": "tmpfs",
+    "tty": "terminal",
+    "ulimit": "ulimits",
+    "user": "user",
+    "uts": "uts",
+    "volume": "volumes",
+    "workdir": "working_directory",
+}
+_SIZES = {
+    "memory": "memory",
+    "memory-reservation": "memory_reservation",
+    "memory-swap": "memory_swap",
+    "shm-size": "shm_size",
+}
+
+
+def wish_of(options: Options, arguments: list[str], command: str) -> dict[str, Any]:
+    """Return the options of a container as keywords for ContainerOptions; raises UsageError, InvalidInput."""
+    if not arguments:
+        raise UsageError(
+            f'"underlay {command}" requires at least 1 argument', f"see `underlay {command} --help`"
+        )
+    wish: dict[str, Any] = {"image": arguments[0]}
+    if arguments[1:]:
+        wish["command"] = arguments[1:]
+    for flag in options.given:
+        if flag in _PLAIN:
+            wish[_PLAIN[flag]] = options[flag]
+        elif flag in _SIZES:
+            wish[_SIZES[flag]] = _size(flag, options[flag])
+    network = options["network"] or options["net"]
+    if network:
+        wish["network"] = network
+    if "entrypoint" in options:
+        # A string, not a shell line; the empty one takes the image's entrypoint away.
+        wish["entrypoint"] = [options["entrypoint"]] if options["entrypoint"] else []
+    if "cpus" in options:
+        try:
+            wish["cpus"] = float(options["cpus"])
+        except ValueError:
+            raise UsageError(
+                f'invalid argument "{options["cpus"]}" for "--cpus" flag: failed to parse as a rational number'
+            ) from None
+    environment = environment_of(options)
+    if environment:
+        wish["environment"] = environment
+    labels = [line for path in options["label-file"] for line in _environment_file(path)] + options["label"]
+    for name, words in (("labels", labels), ("annotations", options["annotation"])):
+        if words:
+            wish[name] = pairs(words)
+    for name, flag in (("sysctls", "sysctl"), ("log_options", "log-opt")):
+        if options[flag]:
+            for text in options[flag]:
+                if "=" not in text:
+                    raise InvalidInput(f'invalid argument "{text}" for "--{flag}" flag: name=value is needed')
+            wish[name] = pairs(options[flag])
+    return wish
+
+
+def environment_of(options: Options) -> list[str]:
+    """Return the words of --env-file and --env, in the order in which later ones win."""
+    lines = [line for path in options["env-file"] for line in _environment_file(path)]
+    return lines + [_with_host_value(text) for text in options["env"]]
+
+
+def pairs(words: list[str]) -> dict[str, str]:
+    """Return `name=value` words as a dict; a word without `=` has the empty value."""
+    found = {}
+    for word in words:
+        name, _, value = word.partition("=")
+        if not name:
+            raise InvalidInput(f"invalid name=value pair: {word!r}")
+        found[name] = value
+    return found
+
+
+def _size(flag: str, text: str) -> int:
+    from ..human import parse_size
+
+    if flag == "memory-swap" and text == "-1":
+        return -1
+    try:
+        return parse_size(text)
+    except ValueError:
+        raise UsageError(f'invalid argument "{text}" for "--{flag}" flag: invalid size: \'{text}\'') from None
+
+
+def _with_host_value(text: str) -> str:
+    """Return `NAME=value`; a bare NAME takes the value it has here, or stays bare (which unsets the image's)."""
+    import os
+
+    if "=" in text:
+        return text
+    value = os.environ.get(text)
+    return text if value is None else f"{text}={value}"
+
+
+def _environment_file(path: str) -> list[str]:
+    try:
+        with open(path, encoding="utf-8-sig") as file:
+            lines = file.read(16 << 20).splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"open {path}: {getattr(error, 'strerror', None) or error}") from None
+    found = []
+    for number, line in enumerate(lines, 1):
+        text = line.lstrip()
+        if not text or text.startswith("#"):
+            continue
+        name = text.partition("=")[0]
+        if not name or any(c.isspace() for c in name):
+            raise InvalidInput(f"{path}:{number}: variable '{name}' contains whitespaces or is empty")
+        filled = _with_host_value(text)
+        if "=" in filled:
+            found.append(filled)
+    return found
+
+
+def detach_keys(text: str, terminal: bool) -> bytes:
+    """Return the bytes of a --detach-keys value; the default, ctrl-p ctrl-q, holds for terminals only."""
+    if not text:
+        return b"\x10\x11" if terminal else b""
+    keys = bytearray()
+    for word in text.split(","):
+        if word.startswith("ctrl-") and len(word) == 6 and (word[5].isalpha() or word[5] in "@[\\]^_"):
+            keys.append(ord(word[5].upper()) & 0x1F)
+        elif len(word) == 1:
+            keys += word.encode()
+        else:
+            raise InvalidInput(f"invalid detach keys ({text}) provided: unknown character: '{word}'")
+    return bytes(keys)

@@ -1,0 +1,423 @@
+"""Making a container: wishes and image become a recorded intent, and the few files it brings along."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from .. import events
+from ..errors import Conflict, InvalidInput, NotFound, Unsupported
+from ..linux import capabilities
+from ..oci import platform as platforms
+from ..runtime import logs, spec, volumes
+from ..store import containers, images
+from .names import random_name
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ..store.images import Image
+    from .engine import Engine
+    from .options import ContainerOptions
+
+RESTART_POLICIES = ("no", "always", "on-failure", "unless-stopped")
+LOG_DEFAULTS = {"local": (20 << 20, 5), "json-file": (0, 1), "none": (0, 1)}
+
+
+class Draft:
+    """A container thought out but not recorded: nothing has been made for it."""
+
+    __slots__ = ("hostname", "id", "image", "intent", "mounts", "volumes", "wish")
+
+    def __init__(self, wish: ContainerOptions, image: Image) -> None:
+        self.wish = wish
+        self.image = image
+        self.id = os.urandom(32).hex()
+        self.intent: dict[str, Any] = {}
+        self.mounts: list[volumes.Mount] = []
+        self.volumes: list[tuple[str, bool]] = []  # name, anonymous
+        self.hostname = ""
+
+
+def draft(engine: Engine, wish: ContainerOptions) -> Draft:
+    """Think a container out. Raises NotFound (image), InvalidInput, Conflict, Unsupported."""
+    if wish.name:
+        containers.check_name(wish.name)
+    restart = parse_restart(wish.restart)
+    if restart["name"] != "no" and wish.remove:
+        raise InvalidInput("conflicting options: cannot specify both --restart and --rm")
+    log = log_settings(wish)
+    image = find_image(engine, wish)
+    config = images.config(engine.paths, image.id).get("config") or {}
+    made = Draft(wish, image)
+    _mounts(engine, made, config)
+    directory = engine.paths.container(made.id)
+    files = {f"/etc/{name}": f"{directory}/{name}" for name in ("resolv.conf", "hostname", "hosts")}
+    host = host_facts(engine, wish)
+    composed = spec.compose(made.id, wish, config, made.mounts, files, host)
+    if composed.seccomp not in ("default", "unconfined"):
+        composed.spec["linux"]["seccomp"] = _profile(composed.seccomp)
+        composed.seccomp = "custom"
+    signal_number(composed.stop_signal)
+    stop_timeout = wish.stop_timeout if wish.stop_timeout is not None else config.get("StopTimeout")
+    made.hostname = composed.spec.get("hostname") or os.uname().nodename
+    made.intent = {
+        "options": wish.given(),
+        "spec": composed.spec,
+        "extras": {
+            "user": composed.user,
+            "groups": composed.groups,
+            "init": composed.init,
+            "soft_sysctls": composed.soft_sysctls,
+            "copy_up": composed.copy_up,
+        },
+        "seccomp": composed.seccomp,
+        "image": {"id": image.id, "name": wish.image, "diff_ids": list(image.diff_ids), "chain": image.chain},
+        "labels": {**(config.get("Labels") or {}), **wish.labels},
+        "stop_signal": composed.stop_signal,
+        "stop_timeout": 10 if stop_timeout is None else stop_timeout,
+        "restart": restart,
+        "remove": wish.remove,
+        "log": log,
+        "mounts": [_recorded(mount) for mount in made.mounts],
+        "rootless": host.rootless,
+    }
+    return made
+
+
+def create(engine: Engine, wish: ContainerOptions) -> tuple[str, dict[str, Any]]:
+    """Record a container; returns its id and intent (with its `name`). Raises as `draft` does."""
+    made = draft(engine, wish)
+    for mount in made.mounts:
+        if mount.kind == "bind" and mount.make_source:
+            os.makedirs(mount.source, exist_ok=True)
+    directory = engine.paths.container(made.id)
+    os.makedirs(directory, mode=0o700)
+    try:
+        _write_files(directory, made.id, wish, made.hostname)
+        for name in ("upper", "work"):
+            os.mkdir(f"{directory}/{name}", 0o755)
+        for name, _ in made.volumes:
+            os.makedirs(f"{engine.paths.root}/volumes/{name}/_data", mode=0o755, exist_ok=True)
+        made.intent["name"] = _record(engine, made)
+    except BaseException:
+        from ..files import remove_tree
+
+        remove_tree(directory)
+        for name, anonymous in made.volumes:
+            if anonymous:
+                remove_tree(f"{engine.paths.root}/volumes/{name}")
+        raise
+    engine.emit(events.Event("container.create", made.id, name=made.intent["name"], image=wish.image))
+    return made.id, made.intent
+
+
+def _record(engine: Engine, made: Draft) -> str:
+    """Write the row; returns the name, a random one when none was given."""
+    for _ in range(20):
+        name = made.wish.name or random_name()
+        try:
+            containers.insert(engine.meta, made.id, name, made.image.id, made.intent, made.volumes)
+            return name
+        except Conflict:
+            if made.wish.name:
+                raise
+    raise Conflict("no free random name found", "give one with --name")
+
+
+def find_image(engine: Engine, wish: ContainerOptions) -> Image:
+    """Return the image that is asked for; raises NotFound with a hint, Unsupported for another processor's."""
+    if wish.pull not in ("missing", "never", "always"):
+        raise InvalidInput(f"invalid pull option: '{wish.pull}': must be one of \"always\", \"missing\" or \"never\"")
+    if wish.pull == "always":
+        raise Unsupported("pulling from registries is not supported yet", "use --pull never or missing")
+    wanted = platforms.parse(wish.platform) if wish.platform else None
+    try:
+        image = images.resolve(engine.meta, wish.image, wanted)
+    except NotFound as error:
+        error.hint = error.hint or (
+            "pulling from registries is not supported yet: `underlay load` or `underlay import` brings images in"
+        )
+        raise
+    if image.os != "linux":
+        raise Unsupported(f"image {wish.image} is for {image.os}, this is Linux")
+    if platforms.rank(platforms.host(), image.platform) is None and not _emulated(image.architecture):
+        raise Unsupported(
+            f"image {wish.image} is for {image.platform}, this processor is {platforms.host()}",
+            f"register an emulator for {image.architecture} in /proc/sys/fs/binfmt_misc (package qemu-user-binfmt), "
+            "or use an image for this processor",
+        )
+    return image
+
+
+_QEMU = {"amd64": "x86_64", "arm64": "aarch64", "386": "i386"}
+
+
+def _emulated(architecture: str) -> bool:
+    """Return whether binfmt_misc hands programs of `architecture` to an emulator that works inside containers."""
+    path = f"/proc/sys/fs/binfmt_misc/qemu-{_QEMU.get(architecture, architecture)}"
+    try:
+        with open(path, encoding="ascii", errors="replace") as file:
+            text = file.read()
+    except OSError:
+        return False
+    # Flag F: the emulator was opened when it was registered, so it need not be in the container.
+    flags = [line.partition(":")[2] for line in text.splitlines() if line.startswith("flags")]
+    return text.startswith("enabled") and any("F" in item for item in flags)
+
+
+def parse_restart(text: str) -> dict[str, Any]:
+    """Return {"name", "maximum"} of a --restart value; raises InvalidInput."""
+    name, colon, count = (text or "no").partition(":")
+    if name not in RESTART_POLICIES:
+        raise InvalidInput(f"invalid restart policy: unknown policy '{name}'; use one of {', '.join(RESTART_POLICIES)}")
+    if colon and (name != "on-failure" or not count.isdigit()):
+        raise InvalidInput(f"invalid restart policy: '{text}': a maximum count needs on-failure and a number")
+    return {"name": name, "maximum": int(count) if colon else 0}
+
+
+def log_settings(wish: ContainerOptions) -> dict[str, Any]:
+    """Return {"driver", "limit", "keep"} of the log options; raises InvalidInput, Unsupported."""
+    driver = wish.log_driver or "local"
+    if driver not in logs.DRIVERS:
+        raise Unsupported(f"logging driver '{driver}' is not supported", f"use one of {', '.join(logs.DRIVERS)}")
+    limit, keep = LOG_DEFAULTS[driver]
+    for key, value in wish.log_options.items():
+        try:
+            if key == "max-size" and driver != "none":
+                from ..human import parse_size
+
+                limit = parse_size(value)
+            elif key == "max-file" and driver != "none":
+                keep = int(value)
+                if keep < 1:
+                    raise ValueError
+            else:
+                raise InvalidInput(f"unknown log opt '{key}' for {driver} log driver")
+        except ValueError:
+            raise InvalidInput(f"invalid value for log opt '{key}': {value}") from None
+    return {"driver": driver, "limit": limit, "keep": keep}
+
+
+def signal_number(name: str) -> int:
+    """Return the number of a signal given as 15, TERM or SIGTERM (also RTMIN+3); raises InvalidInput."""
+    import _signal
+
+    word = name.upper().removeprefix("SIG")
+    if word.isdigit() and 0 < int(word) <= 64:
+        return int(word)
+    base, plus, offset = word.partition("+")
+    if base == "RTMIN":
+        return int(_signal.SIGRTMIN) + (int(offset) if plus and offset.isdigit() else 0)
+    if word.startswith("RTMAX"):
+        offset = word.partition("-")[2]
+        return int(_signal.SIGRTMAX) - (int(offset) if offset.isdigit() else 0)
+    number = getattr(_signal, "SIG" + word, None)
+    if not isinstance(number, int):
+        raise InvalidInput(f"Invalid signal: {name}")
+    return number
+
+
+def host_facts(engine: Engine, wish: ContainerOptions) -> spec.HostFacts:
+    """Gather what the composition needs of this host and of the containers whose namespaces are joined."""
+    host = spec.HostFacts()
+    last = capabilities.last_known_cached()
+    host.capabilities = ["CAP_" + name for name in capabilities.NAMES[: last + 1]]
+    if os.geteuid() != 0:
+        from ..runtime import mapping
+
+        host.rootless = True
+        host.maps = mapping.default_maps()
+    else:
+        bounding = capabilities.bounding_cached()
+        host.capabilities = [c for n, c in enumerate(host.capabilities) if bounding >> n & 1]
+    if wish.privileged and not host.rootless:
+        host.devices = nodes_below("/dev")
+    for text in wish.devices:
+        path = spec.device_words(text)[0]
+        host.device[path] = nodes_below(os.path.realpath(path), shown=path)
+    for value in (wish.network, wish.pid, wish.ipc, wish.uts):
+        if value.startswith("container:"):
+            host.joined[value] = _running_pid(engine, value.partition(":")[2])
+    if wish.ipc.startswith("container:"):
+        raise Unsupported("--ipc container: is not supported yet", "use --ipc private or --ipc host")
+    return host
+
+
+def _running_pid(engine: Engine, name: str) -> int:
+    row = containers.find(engine.meta, name)
+    from ..runtime import state
+
+    status = state.status(engine.paths.container(row.id), engine.paths.container_state(row.id))
+    if not status.pid:
+        raise Conflict(f"cannot join the namespace of a non running container: {name}")
+    return status.pid
+
+
+def nodes_below(path: str, shown: str = "") -> list[dict[str, Any]]:
+    """Return the device nodes at or below `path` as OCI devices; /dev/pts, shm, mqueue and console are left out."""
+    shown = shown or path
+    try:
+        status = os.stat(path)
+    except OSError:
+        return []
+    if stat.S_ISDIR(status.st_mode):
+        found = []
+        if path in ("/dev/pts", "/dev/shm", "/dev/mqueue", "/dev/fd", "/dev/.udev"):
+            return []
+        for name in sorted(os.listdir(path)):
+            if not os.path.islink(f"{path}/{name}"):
+                found += nodes_below(f"{path}/{name}", f"{shown}/{name}")
+        return found
+    if path in ("/dev/console", "/dev/ptmx", "/dev/tty") and shown == path:
+        return []
+    if not (stat.S_ISCHR(status.st_mode) or stat.S_ISBLK(status.st_mode)):
+        return []
+    return [
+        {
+            "path": shown,
+            "type": "b" if stat.S_ISBLK(status.st_mode) else "c",
+            "major": os.major(status.st_rdev),
+            "minor": os.minor(status.st_rdev),
+            "fileMode": stat.S_IMODE(status.st_mode),
+            "uid": status.st_uid,
+            "gid": status.st_gid,
+        }
+    ]
+
+
+def _profile(path: str) -> dict[str, Any]:
+    """Read a seccomp profile in OCI or docker form; raises InvalidInput."""
+    from ..jsontext import loads
+
+    try:
+        with open(path, "rb") as file:
+            value = loads(file.read(4 << 20))
+    except (OSError, ValueError) as error:
+        raise InvalidInput(f"opening seccomp profile ({path}) failed: {error}") from None
+    if not isinstance(value, dict):
+        raise InvalidInput(f"seccomp profile {path} is not a JSON object")
+    if value.get("archMap"):
+        from ..linux.seccomp import NATIVE
+
+        value["architectures"] = list(NATIVE.get(os.uname().machine, ()))
+    for rule in value.get("syscalls") or []:
+        if rule.get("includes") or rule.get("excludes"):
+            raise Unsupported(f"seccomp profile {path}: `includes` and `excludes` are not supported yet")
+    return value
+
+
+def _mounts(engine: Engine, made: Draft, config: dict[str, Any]) -> None:
+    """Find the user's and the image's mounts with their host sources, and the volumes among them."""
+    wish = made.wish
+    found = [volumes.parse_volume(text) for text in wish.volumes]
+    found += [volumes.parse_mount(text) for text in wish.mounts]
+    found += [volumes.parse_tmpfs(text) for text in wish.tmpfs]
+    taken: set[str] = set()
+    for mount in found:
+        if mount.target in taken:
+            raise InvalidInput(f"Duplicate mount point: {mount.target}")
+        taken.add(mount.target)
+    for path in config.get("Volumes") or {}:
+        target = volumes.clean(path)
+        if target not in taken:
+            taken.add(target)
+            mount = volumes.Mount("volume", "", target)
+            mount.copy_up = True
+            found.append(mount)
+    for mount in found:
+        if mount.kind == "bind" and not os.path.exists(mount.source) and not mount.make_source:
+            raise InvalidInput(
+                f'invalid mount config for type "bind": bind source path does not exist: {mount.source}'
+            )
+        if mount.kind == "volume":
+            name = mount.source or os.urandom(32).hex()
+            made.volumes.append((name, not mount.source))
+            mount.source = f"{engine.paths.root}/volumes/{name}/_data"
+    made.mounts = found
+
+
+def _recorded(mount: volumes.Mount) -> dict[str, Any]:
+    """Return a mount as docker's inspect shows it."""
+    record: dict[str, Any] = {"Type": mount.kind}
+    if mount.kind == "volume":
+        record["Name"] = mount.source.rsplit("/", 2)[-2]
+    propagation = [o for o in mount.options if o in ("shared", "rshared", "slave", "rslave", "private")]
+    record |= {
+        "Source": mount.source,
+        "Destination": mount.target,
+        "Mode": ",".join(mount.options),
+        "RW": "ro" not in mount.options,
+        "Propagation": propagation[0] if propagation else ("rprivate" if mount.kind == "bind" else ""),
+    }
+    return record
+
+
+def _write_files(directory: str, container_id: str, wish: ContainerOptions, hostname: str) -> None:
+    """Write resolv.conf, hostname and hosts of a container, readable by all inside it."""
+    host_network = wish.network == "host"
+    resolver = _resolver(wish)
+    if host_network and not wish.extra_hosts and wish.uts in ("", "private"):
+        hosts = _host_file("/etc/hosts") or _LOCAL_HOSTS
+    else:
+        hosts = _LOCAL_HOSTS
+        for text in wish.extra_hosts:
+            name, separator, address = text.partition(":") if "=" not in text else text.partition("=")
+            address = address.strip("[]")
+            if not separator or not name or not address:
+                raise InvalidInput(f'invalid argument "{text}" for "--add-host" flag: bad format for add-host')
+            if address == "host-gateway":
+                raise Unsupported("--add-host …:host-gateway needs a bridge network, which is not supported yet")
+            hosts += f"{address}\t{name}\n"
+    if not host_network and hostname:
+        hosts += f"127.0.0.1\t{hostname} {container_id[:12]}\n" if hostname != container_id[:12] else (
+            f"127.0.0.1\t{hostname}\n"
+        )
+    for name, text in (("resolv.conf", resolver), ("hostname", hostname + "\n"), ("hosts", hosts)):
+        fd = os.open(f"{directory}/{name}", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        try:
+            os.fchmod(fd, 0o644)
+            os.write(fd, text.encode())
+        finally:
+            os.close(fd)
+
+
+_LOCAL_HOSTS = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
+
+
+def _host_file(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read(1 << 20)
+    except OSError:
+        return ""
+
+
+def _resolver(wish: ContainerOptions) -> str:
+    if not (wish.dns or wish.dns_search or wish.dns_options):
+        # Without a network of its own the container has nobody to ask.
+        return _host_file("/etc/resolv.conf") if wish.network == "host" else ""
+    lines = [f"nameserver {address}" for address in wish.dns]
+    for address in wish.dns:
+        if not _is_address(address):
+            raise InvalidInput(f'invalid argument "{address}" for "--dns" flag: {address} is not an ip address')
+    if not wish.dns and wish.network == "host":
+        lines = [line for line in _host_file("/etc/resolv.conf").splitlines() if line.startswith("nameserver")]
+    if wish.dns_search and wish.dns_search != ["."]:
+        lines.append("search " + " ".join(wish.dns_search))
+    if wish.dns_options:
+        lines.append("options " + " ".join(wish.dns_options))
+    return "\n".join(lines) + "\n"
+
+
+def _is_address(text: str) -> bool:
+    import _socket
+
+    for family in (_socket.AF_INET, _socket.AF_INET6):
+        try:
+            _socket.inet_pton(family, text)
+            return True
+        except OSError:
+            pass
+    return False

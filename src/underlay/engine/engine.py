@@ -1,0 +1,98 @@
+"""The engine: where things are, who is told, and the nouns it can work on."""
+
+from __future__ import annotations
+
+import os
+
+from .. import events
+from ..paths import Paths, default_paths
+from ..store.meta import Meta
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from ..events import Emit
+    from .containers import Containers
+    from .images import Images
+    from .system import System
+
+
+class Engine:
+    """An open installation of underlay; use it as a context manager.
+
+    >>> from underlay import Engine
+    >>> with Engine() as engine:
+    ...     for image in engine.images.list():
+    ...         print(image.id)
+
+    `root` and `state` name the directories (see `underlay.paths`), `on_event` receives an `events.Event` for each
+    step of longer work and each change of a container, `form` chooses how layers are kept: `auto`, `erofs`, `tree`.
+    """
+
+    __slots__ = ("_form", "_meta", "emit", "form_setting", "paths")
+
+    def __init__(self, root: str = "", state: str = "", on_event: Emit | None = None, form: str = "") -> None:
+        self.paths: Paths = default_paths(root, state)
+        self.emit: Emit = on_event or events.ignore
+        self.form_setting = form or os.environ.get("UNDERLAY_FORM", "auto")
+        self._meta: Meta | None = None
+        self._form = ""
+
+    @property
+    def meta(self) -> Meta:
+        """The database, opened at first use."""
+        if self._meta is None:
+            paths = self.paths
+            # Set-id files of images and volumes must be out of reach of the host's users (attacks IM-07).
+            os.makedirs(paths.root, mode=0o700, exist_ok=True)
+            os.makedirs(paths.state, mode=0o700, exist_ok=True)
+            for directory in (paths.temporary, paths.layers, paths.indexes, paths.blobs + "/sha256"):
+                os.makedirs(directory, mode=0o700, exist_ok=True)
+            os.makedirs(paths.locks, mode=0o700, exist_ok=True)
+            self._meta = Meta(paths.database)
+        return self._meta
+
+    @property
+    def form(self) -> str:
+        """How layers are kept here: `erofs` or `tree`."""
+        if not self._form:
+            from ..store import rootfs
+
+            self._form, _ = rootfs.form_for(self.paths, self.form_setting)
+        return self._form
+
+    @property
+    def images(self) -> Images:
+        """Images: load, save, import, list, tag, remove."""
+        from .images import Images
+
+        return Images(self)
+
+    @property
+    def containers(self) -> Containers:
+        """Containers: create, run, list, stop, remove."""
+        from .containers import Containers
+
+        return Containers(self)
+
+    @property
+    def system(self) -> System:
+        """The installation itself: information, disk usage, check and repair."""
+        from .system import System
+
+        return System(self)
+
+    def close(self) -> None:
+        """Close the database; the engine opens it again when it is needed."""
+        if self._meta is not None:
+            self._meta.close()
+            self._meta = None
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,150 @@
+"""A container in the shape of docker's inspect, and the figures of its disk use."""
+
+from __future__ import annotations
+
+import os
+
+from ..human import rfc3339
+from ..runtime import state
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ..runtime.state import Status
+    from ..store.containers import Container
+    from .engine import Engine
+
+_NEVER = "0001-01-01T00:00:00Z"  # how docker writes a time that has not come
+
+
+def inspect(engine: Engine, row: Container, intent: dict[str, Any], status: Status) -> dict[str, Any]:
+    """Return all that is known of a container (Engine API 1.45, ContainerInspect)."""
+    directory = engine.paths.container(row.id)
+    options, spec = intent["options"], intent["spec"]
+    process = spec["process"]
+    running = status.status in (state.RUNNING, state.PAUSED)
+    return {
+        "Id": row.id,
+        "Created": rfc3339(row.created),
+        "Path": process["args"][0],
+        "Args": process["args"][1:],
+        "State": {
+            "Status": status.status,
+            "Running": running,
+            "Paused": status.status == state.PAUSED,
+            "Restarting": status.status == state.RESTARTING,
+            "OOMKilled": status.oom,
+            "Dead": status.status == state.DEAD,
+            "Pid": status.pid,
+            "ExitCode": status.code,
+            "Error": status.error,
+            "StartedAt": rfc3339(status.started) if status.started else _NEVER,
+            "FinishedAt": rfc3339(status.finished) if status.finished else _NEVER,
+        },
+        "Image": row.image,
+        "ResolvConfPath": directory + "/resolv.conf",
+        "HostnamePath": directory + "/hostname",
+        "HostsPath": directory + "/hosts",
+        "LogPath": "" if intent["log"]["driver"] == "none" else directory + "/log",
+        "Name": "/" + row.name,
+        "RestartCount": status.restarts,
+        "Driver": engine.form,
+        "Platform": "linux",
+        "MountLabel": "",
+        "ProcessLabel": "",
+        "AppArmorProfile": "",
+        "ExecIDs": None,
+        "HostConfig": _host_config(intent, options, spec),
+        "GraphDriver": {"Name": engine.form, "Data": {"UpperDir": directory + "/upper"}},
+        "Mounts": intent["mounts"],
+        "Config": {
+            "Hostname": spec.get("hostname", ""),
+            "Domainname": spec.get("domainname", ""),
+            "User": intent["extras"]["user"],
+            "AttachStdin": bool(options.get("interactive")),
+            "AttachStdout": True,
+            "AttachStderr": True,
+            "Tty": process["terminal"],
+            "OpenStdin": bool(options.get("interactive")),
+            "StdinOnce": bool(options.get("interactive")),
+            "Env": process["env"],
+            "Cmd": options.get("command") or process["args"],
+            "Image": intent["image"]["name"],
+            "Volumes": {m["Destination"]: {} for m in intent["mounts"] if m["Type"] == "volume"} or None,
+            "WorkingDir": process["cwd"],
+            "Entrypoint": options.get("entrypoint"),
+            "Labels": intent["labels"],
+            "StopSignal": intent["stop_signal"],
+            "StopTimeout": intent["stop_timeout"],
+        },
+        "NetworkSettings": {
+            "Networks": {options.get("network") or "none": {"IPAddress": "", "Gateway": "", "MacAddress": ""}},
+            "Ports": {},
+        },
+    }
+
+
+def _host_config(intent: dict[str, Any], options: dict[str, Any], spec: dict[str, Any]) -> dict[str, Any]:
+    linux = spec["linux"]
+    memory = linux["resources"].get("memory") or {}
+    restart = intent["restart"]
+    return {
+        "Binds": options.get("volumes") or None,
+        "NetworkMode": options.get("network") or "none",
+        "RestartPolicy": {"Name": restart["name"], "MaximumRetryCount": restart["maximum"]},
+        "AutoRemove": intent["remove"],
+        "CapAdd": options.get("cap_add") or None,
+        "CapDrop": options.get("cap_drop") or None,
+        "Dns": options.get("dns") or [],
+        "ExtraHosts": options.get("extra_hosts") or None,
+        "GroupAdd": options.get("groups") or None,
+        "IpcMode": options.get("ipc") or "private",
+        "PidMode": options.get("pid") or "",
+        "UTSMode": options.get("uts") or "",
+        "CgroupnsMode": options.get("cgroupns") or "private",
+        "Cgroup": "",
+        "OomScoreAdj": options.get("oom_score_adj") or 0,
+        "Privileged": bool(options.get("privileged")),
+        "ReadonlyRootfs": spec["root"]["readonly"],
+        "SecurityOpt": options.get("security") or None,
+        "ShmSize": options.get("shm_size") or 64 << 20,
+        "Init": bool(options.get("init")),
+        "Runtime": "underlay",
+        "Memory": memory.get("limit", 0),
+        "MemorySwap": memory.get("swap", 0),
+        "MemoryReservation": memory.get("reservation", 0),
+        "NanoCpus": int((options.get("cpus") or 0) * 1e9),
+        "CpuShares": options.get("cpu_shares") or 0,
+        "CpuPeriod": options.get("cpu_period") or 0,
+        "CpuQuota": options.get("cpu_quota") or 0,
+        "CpusetCpus": options.get("cpuset_cpus") or "",
+        "CpusetMems": options.get("cpuset_mems") or "",
+        "PidsLimit": options.get("pids_limit") or None,
+        "Ulimits": options.get("ulimits") or None,
+        "Sysctls": options.get("sysctls") or {},
+        "Devices": options.get("devices") or [],
+        "LogConfig": {"Type": intent["log"]["driver"], "Config": options.get("log_options") or {}},
+        "MaskedPaths": linux["maskedPaths"],
+        "ReadonlyPaths": linux["readonlyPaths"],
+    }
+
+
+def written(engine: Engine, container_id: str) -> int:
+    """Return the bytes of disk that a container's own files take (its writable layer and its log)."""
+    total = 0
+    stack = [engine.paths.container(container_id)]
+    while stack:
+        try:
+            entries = list(os.scandir(stack.pop()))
+        except OSError:
+            continue
+        for entry in entries:
+            try:
+                if entry.is_dir(follow_symlinks=False):
+                    stack.append(entry.path)
+                elif entry.is_file(follow_symlinks=False):
+                    total += entry.stat(follow_symlinks=False).st_blocks * 512
+            except OSError:
+                continue
+    return total

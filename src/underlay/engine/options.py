@@ -1,0 +1,80 @@
+"""What can be asked of a container, shared by the command line and the Python interface."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+class ContainerOptions:
+    """How a container is to be. Names and meanings follow `docker run`; sizes are bytes, times seconds.
+
+    Give what differs from the defaults as keywords: `ContainerOptions(image="alpine", command=["id"], read_only=True)`.
+    """
+
+    image: str = ""
+    command: list[str] | None = None  # instead of the image's CMD
+    entrypoint: list[str] | None = None  # instead of the image's ENTRYPOINT; [] for none
+    name: str = ""
+    platform: str = ""
+    pull: str = "missing"  # always, missing, never
+    environment: list[str] = []  # "NAME=value"
+    working_directory: str = ""
+    user: str = ""
+    groups: list[str] = []
+    hostname: str = ""
+    domainname: str = ""
+    terminal: bool = False
+    interactive: bool = False
+    remove: bool = False
+    read_only: bool = False
+    privileged: bool = False
+    init: bool = False
+    labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
+    volumes: list[str] = []  # as for -v
+    mounts: list[str] = []  # as for --mount
+    tmpfs: list[str] = []  # "path[:options]"
+    extra_hosts: list[str] = []  # "name:address"
+    dns: list[str] = []
+    dns_search: list[str] = []
+    dns_options: list[str] = []
+    cap_add: list[str] = []
+    cap_drop: list[str] = []
+    security: list[str] = []  # as for --security-opt
+    devices: list[str] = []  # "host[:container[:permissions]]"
+    ulimits: list[str] = []  # "name=soft[:hard]"
+    sysctls: dict[str, str] = {}
+    shm_size: int = 64 << 20
+    stop_signal: str = ""
+    stop_timeout: int | None = None
+    restart: str = "no"
+    network: str = ""
+    pid: str = ""
+    ipc: str = ""
+    uts: str = ""
+    cgroupns: str = ""
+    log_driver: str = "local"
+    log_options: dict[str, str] = {}
+    memory: int = 0
+    memory_swap: int = 0
+    memory_reservation: int = 0
+    cpus: float = 0.0
+    cpu_shares: int = 0
+    cpu_quota: int = 0
+    cpu_period: int = 0
+    cpuset_cpus: str = ""
+    cpuset_mems: str = ""
+    pids_limit: int = 0
+    oom_score_adj: int = 0
+
+    def __init__(self, **given: Any) -> None:
+        for name, value in given.items():
+            if not hasattr(type(self), name):
+                raise TypeError(f"ContainerOptions has no option {name!r}")
+            setattr(self, name, value)
+
+    def given(self) -> dict[str, Any]:
+        """Return the options that were given, as values that JSON can hold."""
+        return dict(vars(self))

@@ -1,0 +1,55 @@
+"""A plan in words: what starting a container would do to the host and the kernel, without doing it."""
+
+from __future__ import annotations
+
+from ..linux import cgroup, process
+from ..runtime import launch, ops
+from ..store import rootfs
+from . import creating, starting
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .engine import Engine
+    from .options import ContainerOptions
+
+
+def plan_lines(engine: Engine, wish: ContainerOptions) -> list[str]:
+    """Return the steps, a line each; see `Containers.plan`."""
+    made = creating.draft(engine, wish)
+    paths, intent = engine.paths, made.intent
+    chain = made.image.chain.partition(":")[2]
+    lines = ["# on the host, by the command"]
+    if engine.form == rootfs.EROFS:
+        lower = [f"{paths.mounts}/{chain}"]
+        files = ",".join(path for _, _, path in rootfs.devices(paths, made.image.diff_ids))
+        lines.append(
+            f"{'mount-index':<14} {paths.indexes}/{chain}.erofs {lower[0]} devices {files or 'none'} "
+            "(unless it is mounted already)"
+        )
+    else:
+        lower = rootfs.lower_directories(paths, engine.form, made.image.diff_ids, made.image.chain)
+    record = starting.launch_record(engine, made.id, "", intent, lower, make=False)
+    prepared = launch.prepare(record)
+    version = cgroup.detect()[0]
+    kinds = [kind for kind, (_, flag) in process.NAMESPACES.items() if prepared.flags & flag]
+    lines += [
+        "# by the monitor",
+        f"{'fork':<14} underlay-monitor",
+        f"{'clone':<14} {','.join(kinds)}",
+    ]
+    if prepared.mappings is not None:
+        for name, maps in zip(("uid-map", "gid-map"), prepared.mappings, strict=True):
+            text = ",".join(f"{m['containerID']}:{m['hostID']}:{m['size']}" for m in maps)
+            lines.append(f"{name:<14} {text}")
+    lines.append(f"{'cgroup':<14} {version} /{record['cgroup']}")
+    for kind, value in intent["spec"]["linux"]["resources"].items():
+        if kind == "devices":
+            lines.append(f"{'limit':<14} devices {len(value)} rules")
+        else:
+            lines.append(f"{'limit':<14} {kind} " + " ".join(f"{k}={v}" for k, v in value.items()))
+    size = len(record["seccomp"]) // 16
+    lines.append("# in the new process")
+    for operation in prepared.operations:
+        text = ops.describe(operation)
+        lines.append(f"{text:<14} {size} instructions" if operation[0] == "seccomp" else text)
+    return lines

@@ -1,0 +1,209 @@
+"""From a recorded intent to a running container: root, launch record, monitor, and the session with it."""
+
+from __future__ import annotations
+
+import os
+
+from .. import events
+from ..errors import Conflict, NotFound, StartFailed, UnderlayError
+from ..files import remove_tree
+from ..runtime import control, launch, profiles
+from ..store import rootfs
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .engine import Engine
+
+# redirect_dir and metacopy would let attributes of an image's files name other files (attacks IM-07).
+_OVERLAY_OPTIONS: dict[str, str | None] = {"redirect_dir": "off", "metacopy": "off", "index": "off"}
+
+
+class Session:
+    """A connection to a container's monitor."""
+
+    __slots__ = ("channel", "code", "detached", "id", "oom", "pid")
+
+    def __init__(self, container_id: str, channel: Any) -> None:
+        self.id = container_id
+        self.channel = channel
+        self.pid = 0
+        self.code: int | None = None
+        self.detached = False
+        self.oom = False
+
+    def await_start(self) -> None:
+        """Wait until the program runs; raises StartFailed with docker's exit code when it cannot."""
+        message, _ = control.receive(self.channel)
+        if message is None:
+            raise StartFailed("the monitor ended before the container started", 125)
+        if "failed" in message:
+            failure = message["failed"]
+            raise StartFailed(failure["message"], failure["code"], failure.get("hint", ""))
+        self.pid = int(message.get("started") or 0)
+
+    def wait(self) -> int | None:
+        """Return the exit code when the container has ended; None when this client has detached from it.
+
+        Raises UnderlayError when the monitor was killed.
+        """
+        while self.code is None and not self.detached:
+            message, fds = control.receive(self.channel)
+            for fd in fds:
+                os.close(fd)
+            if message is None:
+                raise UnderlayError("the container's monitor was killed", "`underlay ps -a` tells its state")
+            if "exited" in message:
+                self.code = int(message["exited"])
+                self.oom = bool(message.get("oom"))
+            elif message.get("detached"):
+                self.detached = True
+        return self.code
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the container's first process."""
+        control.send(self.channel, {"signal": number})
+
+    def resize(self, rows: int, columns: int) -> None:
+        """Tell the container's terminal its size."""
+        control.send(self.channel, {"resize": [rows, columns]})
+
+    def close(self) -> None:
+        """Leave the container alone."""
+        self.channel.close()
+
+
+def start(
+    engine: Engine,
+    container_id: str,
+    name: str,
+    intent: dict[str, Any],
+    attachment: launch.Attachment | None = None,
+    size: tuple[int, int] = (0, 0),
+) -> Session:
+    """Start a container; returns the session once its program runs.
+
+    Raises StartFailed (125, 126, 127), Conflict when it is running, NotFound when its layers are gone.
+    """
+    paths = engine.paths
+    image = intent["image"]
+    chain = image["chain"]
+    hold = rootfs.hold(paths, chain)
+    try:
+        try:
+            lower = rootfs.lower_directories(paths, engine.form, image["diff_ids"], chain)
+        except NotFound:
+            rootfs.prepare(paths, engine.form, image["diff_ids"])
+            lower = rootfs.lower_directories(paths, engine.form, image["diff_ids"], chain)
+        record = launch_record(engine, container_id, name, intent, lower)
+        if record["terminal"] and size[0]:
+            record["spec"]["process"]["consoleSize"] = {"height": size[0], "width": size[1]}
+        session = Session(container_id, launch.spawn(record, attachment, hold.fd))
+        try:
+            session.await_start()
+        except BaseException:
+            session.close()
+            raise
+        engine.emit(events.Event("container.start", container_id, pid=session.pid))
+        return session
+    finally:
+        hold.release()
+
+
+def launch_record(
+    engine: Engine, container_id: str, name: str, intent: dict[str, Any], lower: list[str], make: bool = True
+) -> dict[str, Any]:
+    """Return the launch record (see `runtime.launch`) of a container; `make` makes the directory it is mounted at."""
+    paths = engine.paths
+    directory = paths.container(container_id)
+    state_directory = paths.container_state(container_id)
+    target = state_directory + "/root"
+    if make:
+        os.makedirs(target, mode=0o700, exist_ok=True)
+    options = intent["options"]
+    chain = intent["image"]["chain"].partition(":")[2]
+    shared = []
+    if engine.form == rootfs.EROFS:
+        shared = [f"{paths.locks}/chain-{chain}", f"{paths.locks}/use-{chain}", f"{paths.mounts}/{chain}"]
+    overlay = dict(_OVERLAY_OPTIONS)
+    if intent["rootless"]:
+        overlay = {"userxattr": None}
+    python, import_path = launch.interpreter()
+    return {
+        "id": container_id,
+        "name": name,
+        "directory": directory,
+        "state": state_directory,
+        "paths": [paths.root, paths.state],
+        "spec": intent["spec"],
+        "root": {
+            "target": target,
+            "lower": lower,
+            "upper": directory + "/upper",
+            "work": directory + "/work",
+            "options": overlay,
+        },
+        "extras": intent["extras"],
+        "cgroup": "underlay/" + container_id,
+        "cgroup_used": {},
+        "rootless": intent["rootless"],
+        "seccomp": _filter(engine, intent).hex(),
+        "log": {**intent["log"], "path": directory + "/log"},
+        "terminal": bool(options.get("terminal")),
+        "open_stdin": bool(options.get("interactive")),
+        "stdin_once": True,
+        "restart": intent["restart"],
+        "remove": intent["remove"],
+        "shared_mount": shared,
+        "python": python,
+        "import_path": import_path,
+    }
+
+
+def _filter(engine: Engine, intent: dict[str, Any]) -> bytes:
+    if intent["seccomp"] == "unconfined":
+        return b""
+    spec = intent["spec"]
+    if intent["seccomp"] == "custom":
+        from ..linux import seccomp
+
+        return seccomp.compile_filter(spec["linux"]["seccomp"])
+    bounding = spec["process"]["capabilities"]["bounding"]
+    return profiles.default_filter(bounding, engine.paths.state + "/seccomp")
+
+
+def forget(engine: Engine, container_id: str, with_volumes: bool) -> None:
+    """Remove all that a stopped container has: files first, then the row, then its anonymous volumes.
+
+    The row goes after the files, so that what a crash leaves is still listed and can be removed again.
+    """
+    from ..store import containers
+
+    remove_tree(engine.paths.container(container_id))
+    gone = containers.delete(engine.meta, container_id, with_volumes)
+    for volume in gone:
+        remove_tree(f"{engine.paths.root}/volumes/{volume}")
+    remove_tree(engine.paths.container_state(container_id))
+    engine.emit(events.Event("container.destroy", container_id))
+
+
+def clean_remains(engine: Engine, container_id: str) -> None:
+    """Take down what a killed monitor could not: processes, cgroup, the shared mount. Needs the container's lock."""
+    from ..linux import cgroup
+
+    group = cgroup.open_group("underlay/" + container_id, os.geteuid() != 0)
+    group.kill()
+    group.remove()
+
+
+def lock_container(engine: Engine, container_id: str) -> Any:
+    """Return the container's lock, held; raises Conflict when its monitor lives."""
+    from ..files import Lock
+
+    directory = engine.paths.container_state(container_id)
+    os.makedirs(directory, mode=0o700, exist_ok=True)
+    lock = Lock(directory + "/lock")
+    if not lock.acquire(wait=False):
+        raise Conflict(f"container {container_id[:12]} is running")
+    return lock

@@ -1,0 +1,206 @@
+"""The installation itself: what it is and can do, the space it takes, whether all of it is whole."""
+
+from __future__ import annotations
+
+import os
+
+from .. import __version__
+from ..errors import Corrupt, UnderlayError
+from ..oci import platform
+from ..store import gc, images, layers, rootfs
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ..store.check import Report
+    from .engine import Engine
+
+
+class Usage:
+    """Space of one kind of thing: `kind`, `total` and `active` (numbers), `size` and `reclaimable` (bytes on disk)."""
+
+    __slots__ = ("active", "kind", "reclaimable", "size", "total")
+
+    def __init__(self, kind: str, total: int, active: int, size: int, reclaimable: int) -> None:
+        self.kind = kind
+        self.total = total
+        self.active = active
+        self.size = size
+        self.reclaimable = reclaimable
+
+
+class ImageUsage:
+    """Space of one image in bytes of its layers: `size`, of these `shared` with other images and `unique`; and the
+    number of `containers` made from it."""
+
+    __slots__ = ("containers", "id", "shared", "size", "unique")
+
+    def __init__(self, image_id: str, size: int, shared: int, containers: int) -> None:
+        self.id = image_id
+        self.size = size
+        self.shared = shared
+        self.unique = size - shared
+        self.containers = containers
+
+
+class System:
+    """Facts about an engine's installation, and its care."""
+
+    __slots__ = ("_engine",)
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def info(self) -> dict[str, Any]:
+        """Return what this host is and can do and how underlay uses it, by the names that `info --format` knows."""
+        engine = self._engine
+        form, reason = rootfs.form_for(engine.paths, engine.form_setting)
+        kernel = os.uname()
+        containers = [row[0] for row in engine.meta.read("SELECT id FROM containers")]
+        running = sum(self._running(each) for each in containers)
+        facts: dict[str, Any] = {
+            "ServerVersion": __version__,
+            "Driver": form,
+            "DriverReason": reason,
+            "RootDir": engine.paths.root,
+            "StateDir": engine.paths.state,
+            "Images": len(images.every(engine.meta)),
+            "Containers": len(containers),
+            "ContainersRunning": running,
+            "ContainersStopped": len(containers) - running,
+            "KernelVersion": kernel.release,
+            "OperatingSystem": _os_name(),
+            "OSType": "linux",
+            "Architecture": kernel.machine,
+            "Platform": str(platform.host()),
+            "NCPU": os.cpu_count() or 1,
+            "MemTotal": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+            "Name": kernel.nodename,
+            "Rootless": os.geteuid() != 0,
+        }
+        return facts
+
+    def disk_usage(self) -> list[Usage]:
+        """Return the space of images, containers and volumes; what no image needs counts as reclaimable."""
+        engine = self._engine
+        meta, paths = engine.meta, engine.paths
+        used = {row[0] for row in meta.read("SELECT DISTINCT image FROM containers")}
+        all_images = images.every(meta)
+        needed: set[str] = set()
+        for image in all_images:
+            if image.id in used:
+                needed.update(image.diff_ids)
+        total = unneeded = 0
+        for diff_id in layers.list_all(paths):
+            size = layers.size_on_disk(paths, diff_id)
+            total += size
+            unneeded += 0 if diff_id in needed else size
+        indexes = sum(map(gc.tree_size, (paths.indexes, paths.trees, paths.temporary)))
+        documents = gc.tree_size(paths.blobs)
+        rows = [
+            Usage(
+                "Images",
+                len(all_images),
+                sum(i.id in used for i in all_images),
+                total + indexes + documents,
+                unneeded,
+            )
+        ]
+        containers = [row[0] for row in meta.read("SELECT id FROM containers")]
+        sizes = {each: gc.tree_size(paths.container(each)) for each in containers}
+        stopped = [each for each in containers if not self._running(each)]
+        rows.append(
+            Usage(
+                "Containers",
+                len(containers),
+                len(containers) - len(stopped),
+                sum(sizes.values()),
+                sum(sizes[each] for each in stopped),
+            )
+        )
+        volumes = [row[0] for row in meta.read("SELECT name FROM volumes")]
+        in_use = {row[0] for row in meta.read("SELECT DISTINCT volume FROM volume_uses")}
+        space = {each: gc.tree_size(f"{paths.root}/volumes/{each}") for each in volumes}
+        rows.append(
+            Usage(
+                "Local Volumes",
+                len(volumes),
+                len(in_use),
+                sum(space.values()),
+                sum(size for each, size in space.items() if each not in in_use),
+            )
+        )
+        rows.append(Usage("Build Cache", 0, 0, 0, 0))
+        return rows
+
+    def image_usage(self) -> dict[str, ImageUsage]:
+        """Return the space of each image by its id, in bytes of layer tars."""
+        meta = self._engine.meta
+        sizes = {row[0]: row[1] for row in meta.read("SELECT diff_id, size FROM layers")}
+        all_images = images.every(meta)
+        users: dict[str, int] = {}
+        for image in all_images:
+            for diff_id in set(image.diff_ids):
+                users[diff_id] = users.get(diff_id, 0) + 1
+        counts = dict(meta.read("SELECT image, count(*) FROM containers GROUP BY image"))
+        return {
+            image.id: ImageUsage(
+                image.id,
+                image.size,
+                sum(sizes.get(diff_id, 0) for diff_id in image.diff_ids if users[diff_id] > 1),
+                counts.get(image.id, 0),
+            )
+            for image in all_images
+        }
+
+    def check(self, repair: bool = False) -> Report:
+        """Verify all that is stored; with `repair` make anew what can be, and take out what cannot.
+
+        A damaged database is replaced by what can still be read of it and by what the documents in the store tell.
+        """
+        from ..store import check
+
+        engine = self._engine
+        try:
+            meta = engine.meta
+            meta.read("SELECT count(*) FROM images")
+            damaged = bool(_structure(engine))
+        except Corrupt as error:
+            damaged = True
+            if not repair:
+                report = check.Report()
+                report.problems.append(check.Problem("database", engine.paths.database, error.message))
+                return report
+        if not (damaged and repair):
+            return check.check(engine.paths, engine.meta, engine.form, engine.emit, repair)
+        engine.close()
+        mended = check.repair_database(engine.paths, engine.form)
+        report = check.check(engine.paths, engine.meta, engine.form, engine.emit, repair)
+        report.problems[:0] = mended.problems
+        return report
+
+    def _running(self, container_id: str) -> bool:
+        asked = getattr(self._engine.containers, "is_running", None)
+        return bool(asked and asked(container_id))
+
+
+def _structure(engine: Engine) -> list[str]:
+    from ..store.meta import integrity
+
+    try:
+        return [text for text in integrity(engine.meta) if not text.startswith("a row of")]
+    except UnderlayError as error:
+        return [error.message]
+
+
+def _os_name() -> str:
+    try:
+        with open("/etc/os-release", encoding="utf-8", errors="replace") as file:
+            for line in file:
+                key, _, value = line.strip().partition("=")
+                if key == "PRETTY_NAME":
+                    return value.strip("\"'")
+    except OSError:
+        pass
+    return "Linux"

@@ -1,0 +1,93 @@
+"""What can go wrong: one tree of exceptions, each with an exit code, an HTTP status and a hint."""
+
+from __future__ import annotations
+
+
+class UnderlayError(Exception):
+    """Base of every error that underlay raises on purpose.
+
+    `message` is one line for a person: what went wrong and where. `hint` says what to do about it and may be
+    empty. `exit_code` is what a command ends with (commands that start a container use 125 instead of 1, as
+    docker does); `http_status` is what an API answers.
+    """
+
+    exit_code = 1
+    http_status = 500
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class InvalidInput(UnderlayError):
+    """The request makes no sense as it stands: a bad flag, name, option or document."""
+
+    http_status = 400
+
+
+class UsageError(InvalidInput):
+    """A command line that cannot be understood."""
+
+    exit_code = 125
+
+
+class NotFound(UnderlayError):
+    """What was asked for does not exist here."""
+
+    http_status = 404
+
+
+class Conflict(UnderlayError):
+    """The state of things forbids it: in use, running, name taken."""
+
+    http_status = 409
+
+
+class Unsupported(UnderlayError):
+    """This host, or this version of underlay, cannot do it."""
+
+    http_status = 501
+
+
+class Corrupt(UnderlayError):
+    """Bytes are not what they claim to be: digest, size or structure."""
+
+
+class DigestMismatch(Corrupt):
+    """Content does not match the digest or size under which it was asked for."""
+
+    def __init__(self, what: str, expected: object, found: object, hint: str = "") -> None:
+        super().__init__(f"{what}: expected {expected}, found {found}", hint)
+        self.expected = expected
+        self.found = found
+
+
+class LimitExceeded(UnderlayError):
+    """Content is larger, deeper or more numerous than a bound that protects the host."""
+
+    http_status = 413
+
+
+class KernelError(UnderlayError):
+    """The kernel refused an operation.
+
+    `operation` names the system call or step, `path` the object (may be empty), `errno` is the kernel's number.
+    """
+
+    def __init__(self, operation: str, path: str, errno: int, hint: str = "") -> None:
+        from os import strerror
+
+        where = f" {path}" if path else ""
+        super().__init__(f"{operation}{where}: {strerror(errno)}", hint)
+        self.operation = operation
+        self.path = path
+        self.errno = errno
+
+
+class StartFailed(UnderlayError):
+    """A container's process could not be started; `exit_code` is 125, 126 or 127 as docker has them."""
+
+    def __init__(self, message: str, exit_code: int, hint: str = "") -> None:
+        super().__init__(message, hint)
+        self.exit_code = exit_code

@@ -1,0 +1,33 @@
+"""Progress and lifecycle records, and the type of the callback that receives them."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Event:
+    """Something that happened or advances.
+
+    `kind` is a dotted word such as `layer.progress` or `container.start`; `subject` the id it is about;
+    `attributes` plain values (numbers of bytes, names). Events are facts for people and programs, never control.
+    """
+
+    __slots__ = ("attributes", "kind", "subject")
+
+    def __init__(self, kind: str, subject: str, **attributes: object) -> None:
+        self.kind = kind
+        self.subject = subject
+        self.attributes = attributes
+
+    def __repr__(self) -> str:
+        return f"Event({self.kind!r}, {self.subject!r}, {self.attributes!r})"
+
+
+if TYPE_CHECKING:
+    Emit = Callable[[Event], None]
+
+
+def ignore(event: Event) -> None:
+    """Drop an event: the callback of those who do not care."""

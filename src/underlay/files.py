@@ -1,0 +1,196 @@
+"""Writing files so that a crash leaves the old or the new one, locks between processes, removing trees."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import TracebackType
+
+
+def sync_directory(path: str) -> None:
+    """Make the names in directory `path` durable (fsync(2) on the directory)."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def write_atomic(path: str, data: bytes, mode: int = 0o600, durable: bool = True) -> None:
+    """Replace `path` by `data` in one step: temporary name, fsync, rename, fsync of the directory.
+
+    With `durable` false a power cut may lose it (for state that a reboot voids anyway), a crash may not.
+    """
+    temporary = f"{path}.{os.getpid()}.{os.urandom(4).hex()}.tmp"
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
+    try:
+        try:
+            view = memoryview(data)
+            while view:
+                view = view[os.write(fd, view) :]
+            if durable:
+                os.fsync(fd)
+        finally:
+            os.close(fd)
+        os.rename(temporary, path)
+    except BaseException:
+        try:
+            os.unlink(temporary)
+        except FileNotFoundError:
+            pass
+        raise
+    if durable:
+        sync_directory(os.path.dirname(path) or ".")
+
+
+def read_bytes(path: str, limit: int = 64 << 20) -> bytes:
+    """Return the content of `path`, at most `limit` bytes; raises OSError (EFBIG) when it is longer."""
+    with open(path, "rb") as file:
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), path)
+    return data
+
+
+class Lock:
+    """An flock(2) on a file, held from `__enter__` to `__exit__`; the kernel drops it when the process dies.
+
+    `shared` takes it beside other shared holders. `acquire(wait=False)` returns whether it was had. The file
+    is never removed while the lock is free to be taken by others, so all agree on one inode.
+    """
+
+    __slots__ = ("fd", "path", "shared")
+
+    def __init__(self, path: str, shared: bool = False) -> None:
+        self.path = path
+        self.shared = shared
+        self.fd = -1
+
+    def acquire(self, wait: bool = True) -> bool:
+        """Take the lock; without `wait` return False when another holds it."""
+        fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        flags = fcntl.LOCK_SH if self.shared else fcntl.LOCK_EX
+        try:
+            fcntl.flock(fd, flags if wait else flags | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(fd)
+            return False
+        except BaseException:
+            os.close(fd)
+            raise
+        self.fd = fd
+        return True
+
+    def release(self) -> None:
+        """Give the lock back; harmless when it is not held."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+    def __enter__(self) -> Lock:
+        self.acquire()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+
+def remove_tree(path: str) -> None:
+    """Remove `path` and all below it without following links and without crossing into mounts.
+
+    Raises OSError when something cannot be removed; a missing `path` is fine. Works by descriptors, one at a
+    time, so a name swapped for a link meanwhile leads nowhere and no depth is too deep. Directories that even
+    their owner may not search (a container may leave them) are opened up first.
+    """
+    parent, name = os.path.split(path.rstrip("/"))
+    try:
+        fd = os.open(parent or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        if not _unlink(fd, name):
+            _empty(fd, name)
+            os.rmdir(name, dir_fd=fd)
+    finally:
+        os.close(fd)
+
+
+_OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def _unlink(parent: int, name: str) -> bool:
+    """Remove a name and return True, or return False when it is a directory."""
+    try:
+        os.unlink(name, dir_fd=parent)
+    except FileNotFoundError:
+        pass
+    except IsADirectoryError:
+        return False
+    except PermissionError as error:
+        # POSIX's answer for directories, and Linux's for what is immutable: opening it will tell.
+        if error.errno != errno.EPERM:
+            raise
+        return False
+    return True
+
+
+def _open_searchable(parent: int, name: str) -> int:
+    """Open a directory, after giving its owner back the right to read and change it."""
+    try:
+        fd = os.open(name, _OPEN_DIRECTORY, dir_fd=parent)
+    except PermissionError:
+        # Through a handle, since chmod by name would follow a link that took the directory's place.
+        handle = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+        try:
+            os.chmod(f"/proc/self/fd/{handle}", 0o700)
+        finally:
+            os.close(handle)
+        fd = os.open(name, _OPEN_DIRECTORY, dir_fd=parent)
+    try:
+        if os.fstat(fd).st_mode & 0o700 != 0o700:
+            os.fchmod(fd, 0o700)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def _empty(parent: int, name: str) -> None:
+    """Remove all that is in the directory `name` below `parent`, depth first, without recursion."""
+    fd = _open_searchable(parent, name)
+    try:
+        info = os.fstat(fd)
+        device = info.st_dev
+        stack = [(info.st_ino, name, os.listdir(fd))]
+        while True:
+            _, here, names = stack[-1]
+            if names:
+                child = names.pop()
+                if _unlink(fd, child):
+                    continue
+                below = _open_searchable(fd, child)
+                os.close(fd)
+                fd = below
+                info = os.fstat(fd)
+                if info.st_dev != device:
+                    raise OSError(errno.EBUSY, "a file system is mounted here", child)
+                stack.append((info.st_ino, child, os.listdir(fd)))
+                continue
+            stack.pop()
+            if not stack:
+                return
+            above = os.open("..", _OPEN_DIRECTORY, dir_fd=fd)
+            os.close(fd)
+            fd = above
+            info = os.fstat(fd)
+            if (info.st_dev, info.st_ino) != (device, stack[-1][0]):
+                raise OSError(errno.EBUSY, "the directory was moved while being removed", here)
+            os.rmdir(here, dir_fd=fd)
+    finally:
+        os.close(fd)

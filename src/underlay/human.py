@@ -1,0 +1,134 @@
+"""Values as people read them: sizes, durations, ages, short ids, random names."""
+
+from __future__ import annotations
+
+import time
+
+_UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
+_BINARY = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50}
+
+
+def size(count: float) -> str:
+    """Return `count` bytes with decimal units and up to three significant digits, as `docker images` does."""
+    unit = 0
+    while count >= 1000 and unit < len(_UNITS) - 1:
+        count /= 1000
+        unit += 1
+    return f"{count:.3g}{_UNITS[unit]}" if count < 999.5 else f"{count:.0f}{_UNITS[unit]}"
+
+
+def parse_size(text: str) -> int:
+    """Return the bytes meant by `512`, `64m`, `1.5g`, `10kb`: binary units, as docker's memory flags take them.
+
+    Raises ValueError on anything else.
+    """
+    word = text.strip().lower()
+    number = word.rstrip("bkmgtpi")
+    suffix = word[len(number) :]
+    if suffix.endswith("ib"):
+        suffix = suffix[:-2]
+    elif suffix.endswith("b") and len(suffix) > 1:
+        suffix = suffix[:-1]
+    if suffix not in _BINARY or not number:
+        raise ValueError(f"invalid size: '{text}'")
+    try:
+        value = float(number)
+    except ValueError:
+        raise ValueError(f"invalid size: '{text}'") from None
+    if value < 0 or value != value or value == float("inf"):
+        raise ValueError(f"invalid size: '{text}'")
+    return int(value * _BINARY[suffix])
+
+
+def parse_duration(text: str) -> float:
+    """Return the seconds meant by Go's durations such as `1h2m`, `300ms`, `1.5s`; raises ValueError."""
+    units = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+    rest = text.strip()
+    sign = 1.0
+    if rest[:1] in "+-":
+        sign = -1.0 if rest[:1] == "-" else 1.0
+        rest = rest[1:]
+    if rest == "0":
+        return 0.0
+    total = 0.0
+    if not rest:
+        raise ValueError(f"invalid duration: '{text}'")
+    while rest:
+        digits = 0
+        while digits < len(rest) and (rest[digits].isdigit() or rest[digits] == "."):
+            digits += 1
+        letters = digits
+        while letters < len(rest) and not (rest[letters].isdigit() or rest[letters] == "."):
+            letters += 1
+        unit = rest[digits:letters]
+        try:
+            total += float(rest[:digits]) * units[unit]
+        except (KeyError, ValueError):
+            raise ValueError(f"invalid duration: '{text}'") from None
+        rest = rest[letters:]
+    return sign * total
+
+
+def duration(seconds: float) -> str:
+    """Return a span as docker words it: `Less than a second`, `5 minutes`, `About an hour`, `3 weeks`."""
+    whole = int(seconds)
+    if whole < 1:
+        return "Less than a second"
+    if whole == 1:
+        return "1 second"
+    if whole < 60:
+        return f"{whole} seconds"
+    minutes = whole // 60
+    if minutes == 1:
+        return "About a minute"
+    if minutes < 60:
+        return f"{minutes} minutes"
+    hours = int(seconds / 3600 + 0.5)
+    if hours == 1:
+        return "About an hour"
+    if hours < 48:
+        return f"{hours} hours"
+    if hours < 24 * 7 * 2:
+        return f"{hours // 24} days"
+    if hours < 24 * 30 * 2:
+        return f"{hours // 24 // 7} weeks"
+    if hours < 24 * 365 * 2:
+        return f"{hours // 24 // 30} months"
+    return f"{int(seconds / 3600 / 24 / 365)} years"
+
+
+def age(timestamp: float, now: float | None = None) -> str:
+    """Return how long ago `timestamp` (seconds since the epoch) was, in docker's words."""
+    return duration((time.time() if now is None else now) - timestamp) + " ago"
+
+
+def rfc3339(timestamp_ns: int) -> str:
+    """Return nanoseconds since the epoch as UTC text with nine decimals (RFC 3339), as docker stores times."""
+    seconds, rest = divmod(timestamp_ns, 1_000_000_000)
+    t = time.gmtime(seconds)
+    return (
+        f"{t.tm_year:04d}-{t.tm_mon:02d}-{t.tm_mday:02d}T"
+        f"{t.tm_hour:02d}:{t.tm_min:02d}:{t.tm_sec:02d}.{rest:09d}Z"
+    )
+
+
+def parse_rfc3339(text: str) -> float:
+    """Return seconds since the epoch for an RFC 3339 time (any fraction length); raises ValueError."""
+    from datetime import datetime
+
+    head, _, tail = text.strip().partition(".")
+    if not tail:
+        return datetime.fromisoformat(head.replace("Z", "+00:00")).timestamp()
+    digits = len(tail) - len(tail.lstrip("0123456789"))
+    zone = tail[digits:].replace("Z", "+00:00")
+    return datetime.fromisoformat(head + zone).timestamp() + float("0." + (tail[:digits] or "0"))
+
+
+def short_id(digest: str) -> str:
+    """Return the first twelve hexadecimal digits of a digest or id."""
+    return digest.partition(":")[2][:12] if ":" in digest else digest[:12]
+
+
+def truncate(text: str, width: int) -> str:
+    """Return `text` cut to `width` characters, the last one an ellipsis when something was cut."""
+    return text if len(text) <= width else text[: width - 1] + "…"

@@ -1,0 +1,127 @@
+"""Control groups through one interface: version 2, version 1 (and hybrid), or none that we may use.
+
+`open_group(path)` gives a group: `create(resources)`, `add(pid)`, `processes()`, `kill()`, `freeze(on)`,
+`update(resources)`, `stats()`, `remove()`. `resources` is the OCI object (config-linux, "Control groups").
+"""
+
+from __future__ import annotations
+
+import os
+
+from ...errors import Unsupported
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Protocol
+
+    class Group(Protocol):
+        """A control group of one container, whatever the version."""
+
+        version: str
+        path: str
+
+        def create(self, resources: dict[str, Any]) -> None:
+            """Make the group and set its limits; raises KernelError, Unsupported."""
+
+        def add(self, pid: int) -> None:
+            """Move a process into the group."""
+
+        def update(self, resources: dict[str, Any]) -> None:
+            """Change limits of the living group."""
+
+        def processes(self) -> list[int]:
+            """Return the pids in the group and below it."""
+
+        def freeze(self, on: bool) -> None:
+            """Stop all processes of the group, or let them go on."""
+
+        def kill(self) -> None:
+            """Kill every process in the group and below it."""
+
+        def stats(self) -> dict[str, int]:
+            """Return memory, cpu and pids figures: bytes, nanoseconds, counts."""
+
+        def out_of_memory(self) -> bool:
+            """Return whether the kernel has killed for want of memory in this group."""
+
+        def remove(self) -> None:
+            """Remove the group; its processes must be gone."""
+
+        def locations(self) -> dict[str, str]:
+            """Return directories by controller ("" for version 2), for those who join later."""
+
+
+CGROUP2_MAGIC = 0x63677270
+
+
+def detect() -> tuple[str, dict[str, str]]:
+    """Return ("v2", {"": mount}), ("v1", {controller: mount, …}) or ("none", {}) from /proc/self/mountinfo."""
+    v1: dict[str, str] = {}
+    v2 = ""
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+        for line in file:
+            if " - cgroup" not in line:
+                continue
+            left, _, right = line.partition(" - ")
+            point = left.split(" ")[4]
+            fstype, _, options = right.split(" ", 2)
+            if fstype == "cgroup2":
+                v2 = v2 or point
+            elif fstype == "cgroup":
+                for option in options.strip().split(","):
+                    if option in _V1_CONTROLLERS or option.startswith("name="):
+                        v1.setdefault(option, point)
+    if any(name in _V1_CONTROLLERS for name in v1):
+        return "v1", v1
+    if v2:
+        return "v2", {"": v2}
+    return "none", {}
+
+
+_V1_CONTROLLERS = frozenset(
+    ("cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "blkio", "pids", "hugetlb", "net_cls", "net_prio")
+)
+
+
+def open_group(path: str, rootless: bool = False) -> Group:
+    """Return the group at `path` (relative to the hierarchies), not created yet.
+
+    Without usable control groups the answer is a group that refuses limits and does the rest by signals.
+    """
+    version, mounts = detect()
+    if version == "v2":
+        from .v2 import GroupV2
+
+        base = mounts[""]
+        if rootless:
+            base = base + _own_group()
+        if os.access(base + "/cgroup.procs", os.W_OK):
+            return GroupV2(base, path)
+    elif version == "v1" and not rootless:
+        from .v1 import GroupV1
+
+        return GroupV1(mounts, path)
+    from .null import GroupNone
+
+    return GroupNone(path)
+
+
+def _own_group() -> str:
+    with open("/proc/self/cgroup", encoding="ascii") as file:
+        for line in file:
+            if line.startswith("0::"):
+                return line[3:].strip().rstrip("/")
+    return ""
+
+
+def refuse_unknown(resources: dict[str, Any], known: dict[str, tuple[str, ...]], version: str) -> None:
+    """Raise Unsupported with the JSON path of the first resource that a version does not implement."""
+    for kind, value in resources.items():
+        if value in (None, {}, []):
+            continue
+        if kind not in known:
+            raise Unsupported(f"linux.resources.{kind} is not supported with cgroup {version}")
+        if isinstance(value, dict):
+            for name, item in value.items():
+                if item is not None and name not in known[kind]:
+                    raise Unsupported(f"linux.resources.{kind}.{name} is not supported with cgroup {version}")

@@ -1,0 +1,96 @@
+"""The list of devices under version 2: a BPF program of type CGROUP_DEVICE, made and attached by us (bpf(2))."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+
+from .. import libc
+from ...errors import KernelError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_BPF_PROG_LOAD, _BPF_PROG_ATTACH = 5, 8
+_BPF_PROG_TYPE_CGROUP_DEVICE, _BPF_CGROUP_DEVICE = 15, 6
+_BPF_F_ALLOW_MULTI = 2
+_TYPES = {"b": 1, "c": 2}
+_ACCESS = {"m": 1, "r": 2, "w": 4}
+
+# eBPF opcodes (kernel: bpf/standardization/instruction-set).
+_LDX_W, _MOV_K, _MOV_X, _AND_K, _RSH_K, _JNE_K, _JNE_X, _EXIT = 0x61, 0xB7, 0xBF, 0x57, 0x77, 0x55, 0x5D, 0x95
+
+
+def _instruction(code: int, target: int = 0, source: int = 0, offset: int = 0, immediate: int = 0) -> bytes:
+    return (
+        bytes((code, target | source << 4))
+        + (offset & 0xFFFF).to_bytes(2, "little")
+        + (immediate & 0xFFFFFFFF).to_bytes(4, "little")
+    )
+
+
+def program(rules: list[dict[str, Any]]) -> bytes:
+    """Return the program for OCI device rules: the last rule that matches an access decides; none refuses.
+
+    The context is struct bpf_cgroup_dev_ctx: access_type (type in the low, access in the high half), major, minor.
+    """
+    code = [
+        _instruction(_LDX_W, 2, 1, 0),  # r2 = access_type
+        _instruction(_MOV_X, 3, 2),
+        _instruction(_RSH_K, 3, immediate=16),  # r3 = access
+        _instruction(_AND_K, 2, immediate=0xFFFF),  # r2 = type
+        _instruction(_LDX_W, 4, 1, 4),  # r4 = major
+        _instruction(_LDX_W, 5, 1, 8),  # r5 = minor
+    ]
+    ended = False
+    for rule in reversed(rules):
+        tests: list[bytes] = []
+        kind = rule.get("type") or "a"
+        allow = bool(rule.get("allow"))
+        answer = [_instruction(_MOV_K, 0, immediate=int(allow)), _instruction(_EXIT)]
+        if kind == "a":
+            code += answer
+            ended = True
+            break
+        access = sum(_ACCESS[letter] for letter in set(rule.get("access") or "rwm"))
+        tests.append(_instruction(_JNE_K, 2, immediate=_TYPES[kind]))
+        if access != 7:
+            # Allowed when nothing beyond the rule's access is asked for.
+            tests.append(_instruction(_MOV_X, 6, 3))
+            tests.append(_instruction(_AND_K, 6, immediate=access))
+            tests.append(_instruction(_JNE_X, 6, 3) if allow else _instruction(0x15, 6, immediate=0))
+        for register, number in ((4, rule.get("major")), (5, rule.get("minor"))):
+            if number is not None and number >= 0:
+                tests.append(_instruction(_JNE_K, register, immediate=number))
+        total = len(tests) + len(answer)
+        for position, test in enumerate(tests):
+            if test[0] in (_JNE_K, _JNE_X, 0x15):
+                distance = total - position - 1
+                tests[position] = test[:2] + distance.to_bytes(2, "little") + test[4:]
+        code += tests + answer
+    if not ended:
+        code += [_instruction(_MOV_K, 0, immediate=0), _instruction(_EXIT)]
+    return b"".join(code)
+
+
+def attach_rules(directory: str, rules: list[dict[str, Any]]) -> None:
+    """Load the program of `rules` and attach it to the group at `directory`. Raises KernelError."""
+    code = program(rules)
+    buffer = ctypes.create_string_buffer(code, len(code))
+    licence = ctypes.create_string_buffer(b"Apache-2.0")
+    attributes = (ctypes.c_uint64 * 16)()
+    words = ctypes.cast(attributes, ctypes.POINTER(ctypes.c_uint32))
+    words[0], words[1] = _BPF_PROG_TYPE_CGROUP_DEVICE, len(code) // 8
+    attributes[1], attributes[2] = ctypes.addressof(buffer), ctypes.addressof(licence)
+    loaded = libc.syscall("bpf", _BPF_PROG_LOAD, ctypes.byref(attributes), 72)
+    if loaded < 0:
+        raise KernelError("load the device filter for", directory, libc.errno())
+    group = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        attachment = (ctypes.c_uint32 * 8)(group, loaded, _BPF_CGROUP_DEVICE, _BPF_F_ALLOW_MULTI)
+        if libc.syscall("bpf", _BPF_PROG_ATTACH, ctypes.byref(attachment), 32) < 0:
+            raise KernelError("attach the device filter to", directory, libc.errno())
+    finally:
+        os.close(group)
+        os.close(loaded)

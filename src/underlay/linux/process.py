@@ -1,0 +1,129 @@
+"""Processes: clone with namespaces, pidfds, prctl, descriptors closed, session and parent-death rules."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+
+from . import libc
+from ..errors import KernelError
+
+CLONE_NEWTIME = 0x80
+CLONE_NEWNS = 0x20000
+CLONE_NEWCGROUP = 0x2000000
+CLONE_NEWUTS = 0x4000000
+CLONE_NEWIPC = 0x8000000
+CLONE_NEWUSER = 0x10000000
+CLONE_NEWPID = 0x20000000
+CLONE_NEWNET = 0x40000000
+SIGCHLD = 17
+
+# Namespace types of the OCI runtime specification (config-linux, "Namespaces") and their file under /proc/PID/ns.
+NAMESPACES = {
+    "user": ("user", CLONE_NEWUSER),
+    "mount": ("mnt", CLONE_NEWNS),
+    "pid": ("pid", CLONE_NEWPID),
+    "network": ("net", CLONE_NEWNET),
+    "ipc": ("ipc", CLONE_NEWIPC),
+    "uts": ("uts", CLONE_NEWUTS),
+    "cgroup": ("cgroup", CLONE_NEWCGROUP),
+    "time": ("time", CLONE_NEWTIME),
+}
+
+PR_SET_PDEATHSIG = 1
+PR_SET_DUMPABLE = 4
+PR_SET_KEEPCAPS = 8
+PR_SET_NAME = 15
+PR_CAPBSET_READ = 23
+PR_CAPBSET_DROP = 24
+PR_SET_CHILD_SUBREAPER = 36
+PR_SET_NO_NEW_PRIVS = 38
+PR_CAP_AMBIENT = 47
+PR_CAP_AMBIENT_RAISE = 2
+PR_CAP_AMBIENT_CLEAR_ALL = 4
+
+_before_fork = ctypes.pythonapi.PyOS_BeforeFork
+_after_in_parent = ctypes.pythonapi.PyOS_AfterFork_Parent
+_after_in_child = ctypes.pythonapi.PyOS_AfterFork_Child
+for _function in (_before_fork, _after_in_parent, _after_in_child):
+    _function.restype = None
+
+
+def clone(flags: int) -> int:
+    """Fork into the new namespaces of `flags` (clone(2)); returns the child's pid, and 0 in the child.
+
+    Unlike unshare and fork this leaves the caller's own namespaces alone, user and pid namespaces included. The caller
+    must have one thread. Raises KernelError.
+    """
+    _before_fork()
+    if os.uname().machine == "s390x":  # pragma: no cover - the stack comes first there (clone(2))
+        pid = libc.syscall("clone", 0, flags | SIGCHLD, 0, 0, 0)
+    else:
+        pid = libc.syscall("clone", flags | SIGCHLD, 0, 0, 0, 0)
+    if pid == 0:
+        _after_in_child()
+        return 0
+    number = libc.errno()
+    _after_in_parent()
+    if pid < 0:
+        hint = ""
+        if flags & CLONE_NEWUSER:
+            hint = "user namespaces may be off: see /proc/sys/user/max_user_namespaces"
+        raise KernelError("clone", "", number, hint)
+    return pid
+
+
+def unshare(flags: int) -> None:
+    """unshare(2). Raises KernelError."""
+    libc.check("unshare", "", "unshare", flags)
+
+
+def setns(fd: int, flags: int, what: str = "") -> None:
+    """Join the namespace(s) of `fd`: a namespace file, or a pidfd with several flags (Linux 5.8). Raises KernelError."""
+    libc.check("setns", what, "setns", fd, flags)
+
+
+def prctl(operation: int, first: int = 0, second: int = 0) -> int:
+    """prctl(2) with integer arguments. Raises KernelError."""
+    return libc.check(f"prctl {operation}", "", "prctl", operation, first, second, 0, 0)
+
+
+def set_name(name: str) -> None:
+    """Set the name by which ps(1) shows this thread (at most 15 bytes)."""
+    libc.syscall("prctl", PR_SET_NAME, name.encode()[:15], 0, 0, 0)
+
+
+def undumpable() -> None:
+    """Close this process to ptrace and to /proc/PID/{exe,fd,cwd,…} of the unprivileged (prctl(2), PR_SET_DUMPABLE)."""
+    prctl(PR_SET_DUMPABLE, 0)
+
+
+def close_from(lowest: int, keep: tuple[int, ...] = ()) -> None:
+    """Close all descriptors from `lowest` on but those in `keep` (close_range(2), Linux 5.9)."""
+    start = lowest
+    for fd in sorted({*keep, 1 << 30}):
+        if fd < lowest:
+            continue
+        if fd > start and libc.syscall("close_range", start, min(fd - 1, (1 << 31) - 1), 0) < 0:
+            os.closerange(start, min(fd, os.sysconf("SC_OPEN_MAX")))
+        start = fd + 1
+
+
+def start_time(pid: int) -> int:
+    """Return when process `pid` started, in clock ticks since boot (field 22 of /proc/PID/stat); 0 when it is gone.
+
+    With the pid it names a process once and for all: a recycled pid has another start time.
+    """
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+    except OSError:
+        return 0
+    if fields[0] in (b"Z", b"X"):
+        return 0
+    return int(fields[19])
+
+
+def pidfd_open(pid: int) -> int:
+    """Return a descriptor of process `pid` (pidfd_open(2), Linux 5.3); raises KernelError."""
+    return libc.check("pidfd_open", str(pid), "pidfd_open", pid, 0)

@@ -1,0 +1,96 @@
+"""Manifests and indexes, docker's and the OCI's (OCI image specification, manifest.md and image-index.md)."""
+
+from __future__ import annotations
+
+import msgspec
+
+from ..errors import InvalidInput, LimitExceeded
+from . import descriptor, document, mediatype
+from .descriptor import Descriptor
+
+LAYERS_LIMIT = 1000  # docker refuses more than 127 of its own making, overlayfs 500; indexes merge any number
+MANIFESTS_LIMIT = 10_000
+
+
+class Manifest(msgspec.Struct, rename="camel"):
+    """One image: its configuration and its layers, lowest first."""
+
+    config: Descriptor
+    schema_version: int | None = None
+    media_type: str | None = None
+    layers: list[Descriptor] | None = None
+    artifact_type: str | None = None
+    subject: Descriptor | None = None
+    annotations: dict[str, str | None] | None = None
+
+
+class Index(msgspec.Struct, rename="camel"):
+    """Several manifests, usually one a platform."""
+
+    schema_version: int | None = None
+    media_type: str | None = None
+    manifests: list[Descriptor] | None = None
+    annotations: dict[str, str | None] | None = None
+
+
+def read_manifest(data: bytes, what: str) -> document.Document:
+    """Return the checked manifest in `data`; raises InvalidInput or LimitExceeded with its place named."""
+    found = document.read(data, Manifest, what)
+    view: Manifest = found.view
+    _schema_two(view.schema_version, found, what)
+    if view.media_type and view.media_type not in mediatype.MANIFESTS:
+        raise InvalidInput(f"{what}: $.mediaType: {view.media_type!r} is not a manifest's")
+    layers = view.layers or []
+    if len(layers) > LAYERS_LIMIT:
+        raise LimitExceeded(f"{what}: more than {LAYERS_LIMIT} layers")
+    descriptor.check(view.config, f"{what}: $.config")
+    for number, layer in enumerate(layers):
+        descriptor.check(layer, f"{what}: $.layers[{number}]")
+    return found
+
+
+def read_index(data: bytes, what: str) -> document.Document:
+    """Return the checked index in `data`; raises InvalidInput or LimitExceeded with its place named."""
+    found = document.read(data, Index, what)
+    view: Index = found.view
+    _schema_two(view.schema_version, found, what)
+    if view.media_type and view.media_type not in mediatype.INDEXES:
+        raise InvalidInput(f"{what}: $.mediaType: {view.media_type!r} is not an index's")
+    if view.manifests is None:
+        raise InvalidInput(f"{what}: $.manifests is missing")
+    if len(view.manifests) > MANIFESTS_LIMIT:
+        raise LimitExceeded(f"{what}: more than {MANIFESTS_LIMIT} manifests")
+    for number, entry in enumerate(view.manifests):
+        descriptor.check(entry, f"{what}: $.manifests[{number}]")
+    return found
+
+
+def kind(value: object, media_type: str = "") -> str:
+    """Tell what a decoded document is: `index`, `manifest`, `config`, or "" for anything else.
+
+    The members decide; `media_type` (of the descriptor) is asked only when they allow several readings. A document
+    with both `manifests` and `layers` is refused by the readers of either kind through its own media type.
+    """
+    if not isinstance(value, dict):
+        return ""
+    stated = value.get("mediaType") or media_type
+    if stated in mediatype.INDEXES:
+        return "index"
+    if stated in mediatype.MANIFESTS:
+        return "manifest"
+    if "manifests" in value:
+        return "index"
+    if "config" in value and "layers" in value:
+        return "manifest"
+    if "rootfs" in value or stated in mediatype.CONFIGS:
+        return "config"
+    return ""
+
+
+def _schema_two(version: int | None, found: document.Document, what: str) -> None:
+    if version != 2:
+        raise InvalidInput(f"{what}: $.schemaVersion: expected 2, found {version}")
+    # One document must not be readable as two things (image specification, "unknown media type confusion"):
+    # whoever checks a signature on one reading would run the other.
+    if "manifests" in found.value and ("layers" in found.value or "config" in found.value):
+        raise InvalidInput(f"{what}: it is both an index and a manifest")

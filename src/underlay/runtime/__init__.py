@@ -1,0 +1,1 @@
+"""A specification becomes a process: plan, monitor, init, exit status."""

@@ -1,0 +1,101 @@
+"""The socket between a monitor and those who ask: JSON messages, descriptors beside them. Imports almost nothing.
+
+One packet a message (unix(7), SOCK_SEQPACKET). To the monitor: {"attach": …} with three descriptors, {"resize": [rows,
+columns]}, {"signal": n}, {"stopping": true}. From it: {"started": pid}, {"failed": …}, {"exited": code}, {"detached": true}.
+"""
+
+from __future__ import annotations
+
+import os
+
+import _socket
+
+from ..jsontext import dumps, loads
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_LIMIT = 64 << 10
+_DESCRIPTORS = 3
+
+
+def pair() -> tuple[_socket.socket, _socket.socket]:
+    """Return two connected control sockets."""
+    left, right = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
+    return left, right
+
+
+def listen(directory: str) -> _socket.socket:
+    """Return a listening socket named `control` in `directory`, open to its owner only (mode 0600 from the start)."""
+    server = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
+    # Through a descriptor: socket addresses hold 107 bytes, directories may be longer.
+    fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        try:
+            os.unlink("control", dir_fd=fd)
+        except FileNotFoundError:
+            pass
+        before = os.umask(0o177)
+        try:
+            server.bind(f"/proc/self/fd/{fd}/control")
+        finally:
+            os.umask(before)
+        server.listen(16)
+    finally:
+        os.close(fd)
+    return server
+
+
+def connect(directory: str) -> _socket.socket | None:
+    """Return a connection to the monitor that listens in `directory`; None when there is none."""
+    client = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
+    try:
+        fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            client.connect(f"/proc/self/fd/{fd}/control")
+        finally:
+            os.close(fd)
+    except OSError:
+        client.close()
+        return None
+    return client
+
+
+def send(channel: _socket.socket, message: dict[str, Any], descriptors: tuple[int, ...] = ()) -> bool:
+    """Send a message; return whether it could be (False when the other side is gone)."""
+    data = dumps(message).encode()
+    extra = []
+    if descriptors:
+        packed = b"".join(fd.to_bytes(4, "little", signed=True) for fd in descriptors)
+        extra = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, packed)]
+    try:
+        channel.sendmsg([data], extra, _socket.MSG_NOSIGNAL)
+    except OSError:
+        return False
+    return True
+
+
+def receive(channel: _socket.socket) -> tuple[dict[str, Any] | None, list[int]]:
+    """Return (message, descriptors); (None, []) at the end. Descriptors are close-on-exec. Never raises on content."""
+    try:
+        data, extra, flags, _ = channel.recvmsg(
+            _LIMIT, _socket.CMSG_SPACE(4 * _DESCRIPTORS), _socket.MSG_CMSG_CLOEXEC
+        )
+    except BlockingIOError:
+        return {}, []
+    except OSError:
+        return None, []
+    fds: list[int] = []
+    for level, kind, content in extra:
+        if level == _socket.SOL_SOCKET and kind == _socket.SCM_RIGHTS:
+            fds += [int.from_bytes(content[i : i + 4], "little") for i in range(0, len(content) - 3, 4)]
+    if not data:
+        for fd in fds:
+            os.close(fd)
+        return None, []
+    try:
+        message = loads(data)
+    except (ValueError, RecursionError):
+        message = {}
+    return (message if isinstance(message, dict) else {}), fds

@@ -1,0 +1,77 @@
+"""The child between clone and exec: applies the plan, step by step, and reports the first step that fails."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import _signal
+
+from . import ops, program, users
+from ..errors import StartFailed, UnderlayError
+from ..jsontext import dumps
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+    from .ops import Context, Operation
+
+__all__ = ["prepare", "report", "run"]
+_LOADED = (program, users)
+
+
+def prepare(operations: list[Operation]) -> None:
+    """Import now what the operations will need: after the root has changed, nothing may be looked up (attacks RT-33)."""
+    ops.check_known(operations)
+    names = {operation[0] for operation in operations}
+    if "copy-up" in names:
+        from . import copyup  # noqa: F401
+    if "console" in names:
+        import _socket  # noqa: F401
+
+        from ..linux import tty  # noqa: F401
+    if "loopback" in names:
+        import fcntl  # noqa: F401
+
+        import _socket  # noqa: F401,F811
+    if "seccomp" in names:
+        from ..linux import seccomp  # noqa: F401
+    for operation in operations:
+        if operation[0] == "execute" and operation[2]:
+            from . import reaper  # noqa: F401
+
+
+def run(operations: list[Operation], context: Context) -> NoReturn:
+    """Apply `operations` in order; the last one becomes the program. Never returns, never raises."""
+    operation: Operation = ("begin",)
+    try:
+        # Nothing of the container's files may ever be imported: an import that was forgotten fails instead.
+        sys.meta_path.clear()
+        sys.path.clear()
+        os.umask(0)
+        # What we or the interpreter ignore, the program would inherit.
+        for number in range(1, _signal.NSIG):
+            if number not in (_signal.SIGKILL, _signal.SIGSTOP, 32, 33):
+                _signal.signal(number, _signal.SIG_DFL)
+        _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
+        for operation in operations:
+            ops.apply(operation, context)
+    except UnderlayError as error:
+        code = error.exit_code if isinstance(error, StartFailed) else 125
+        report(context, operation, error.message, error.hint, code)
+    except OSError as error:
+        where = f" {error.filename}" if error.filename else ""
+        report(context, operation, f"{operation[0]}{where}: {error.strerror}", "", 125)
+    except BaseException as error:
+        report(context, operation, f"{operation[0]}: {type(error).__name__}: {error}", "", 125)
+    os._exit(125)
+
+
+def report(context: Context, operation: Operation, message: str, hint: str, code: int) -> None:
+    """Tell the parent which step failed and why; it turns this into the error that people see."""
+    record = {"step": ops.describe(operation)[:500], "message": message[:4000], "hint": hint, "code": code}
+    try:
+        context.channel.send(b"!" + dumps(record).encode("utf-8", "replace"))
+    except OSError:
+        pass

@@ -1,0 +1,372 @@
+"""The parent side: fork the monitor, which makes the cgroup, clones the new process and hands it the plan.
+
+A launch record is a dict that JSON can hold:
+
+id, name; directory, state (of the container); paths [root, state]; spec (OCI); root (arguments of `plan.Root`); extras
+(arguments of `plan.Extras`); cgroup (path), cgroup_used (filled in); rootless; seccomp (the compiled filter in hexadecimal digits); log {path, driver, limit, keep}; terminal; open_stdin,
+stdin_once; restart {name, maximum}; remove; shared_mount [change lock, use lock, mount point] or []; python, import_path.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import _signal
+import _socket
+
+from . import control, init, ops, plan, state, streams
+from ..errors import Conflict, KernelError, StartFailed, UnderlayError
+from ..files import Lock
+from ..jsontext import loads
+from ..linux import capabilities, cgroup, process
+from .monitor import Monitor, slim_command
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+SETUP_LIMIT = 64 << 10  # bytes of a message of the new process
+
+
+class Attachment:
+    """Streams of the one who starts the container (-1 for none), and the keys that detach from it."""
+
+    __slots__ = ("keys", "stderr", "stdin", "stdout")
+
+    def __init__(self, stdin: int = -1, stdout: int = -1, stderr: int = -1, keys: bytes = b"") -> None:
+        self.stdin = stdin
+        self.stdout = stdout
+        self.stderr = stderr
+        self.keys = keys
+
+
+def interpreter() -> tuple[str, list[str]]:
+    """Return the interpreter and the import path of slim helpers: where this package is, and nothing else."""
+    package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    return sys.executable or "/usr/bin/python3", [package]
+
+
+def spawn(record: dict[str, Any], attachment: Attachment | None, hold: int) -> _socket.socket:
+    """Fork the monitor of a container and return the control socket to it.
+
+    Its first message is {"started": pid} or {"failed": …}. `hold` is a descriptor that the monitor keeps (the shared
+    lock on the image's mount). Raises Conflict when the container is running already.
+    """
+    os.makedirs(record["state"], mode=0o700, exist_ok=True)
+    lock = Lock(record["state"] + "/lock")
+    if not lock.acquire(wait=False):
+        raise Conflict(f"container {record['name']} is already running")
+    try:
+        # Prepared before the fork, so that a mistake in the specification is an exception here.
+        made = prepare(record)
+        ours, theirs = control.pair()
+        # The fork in between gives the monitor away: it must not become a zombie of a program that uses us as a library.
+        helper = os.fork()
+        if helper == 0:
+            _become_monitor(record, made, attachment, lock.fd, hold, theirs)
+        theirs.close()
+        os.waitpid(helper, 0)
+        return ours
+    finally:
+        lock.release()
+
+
+def prepare(record: dict[str, Any]) -> plan.Plan:
+    """Return the plan of a launch record and import what applying it needs."""
+    root = plan.Root(**record["root"])
+    version, hierarchies = cgroup.detect()
+    if version == "v1":
+        version = "v1:" + ",".join(_container_hierarchies(hierarchies, record["spec"]))
+    if record["rootless"] and version != "v2":
+        version = "none"
+    made = plan.make(record["spec"], root, plan.Extras(**record["extras"]), version)
+    init.prepare(made.operations)
+    capabilities.last_known_cached()
+    return made
+
+
+def _container_hierarchies(found: dict[str, str], spec: dict[str, Any]) -> list[str]:
+    """Return the version 1 controllers that the container has a group in: only those may it see."""
+    wanted = ["cpu", "cpuacct", "memory", "devices", "freezer", "pids"]
+    resources = (spec.get("linux") or {}).get("resources") or {}
+    cpu = resources.get("cpu") or {}
+    if cpu.get("cpus") or cpu.get("mems"):
+        wanted.append("cpuset")
+    if resources.get("blockIO"):
+        wanted.append("blkio")
+    return [name for name in wanted if name in found]
+
+
+def _become_monitor(
+    record: dict[str, Any],
+    made: plan.Plan,
+    attachment: Attachment | None,
+    lock: int,
+    hold: int,
+    channel: _socket.socket,
+) -> NoReturn:
+    """Fork once more and let the child be the monitor. Never returns."""
+    try:
+        if os.fork() != 0:
+            os._exit(0)
+        os.setsid()
+        process.set_name("underlay-monito")
+        for number in (_signal.SIGINT, _signal.SIGHUP, _signal.SIGPIPE, _signal.SIGQUIT):
+            _signal.signal(number, _signal.SIG_IGN)
+        for number in (_signal.SIGTERM, _signal.SIGCHLD, _signal.SIGWINCH, _signal.SIGUSR1, _signal.SIGUSR2):
+            _signal.signal(number, _signal.SIG_DFL)
+        keep = [lock, channel.fileno()] + ([hold] if hold >= 0 else [])
+        if attachment is not None:
+            keep += [fd for fd in (attachment.stdin, attachment.stdout, attachment.stderr) if fd > 2]
+        process.close_from(3, tuple(keep))
+        monitor = Monitor(record, lock, hold)
+        try:
+            begin(monitor, made, attachment, channel)
+        except UnderlayError as error:
+            give_up(monitor, error, channel)
+        except OSError as error:
+            where = f" {error.filename}" if error.filename else ""
+            give_up(monitor, UnderlayError(f"{error.strerror}{where}"), channel)
+        _detach_from_terminal()
+        supervise(monitor)
+    except BaseException as error:
+        if os.environ.get("UNDERLAY_DEBUG"):
+            import traceback
+
+            traceback.print_exc()
+        control.send(channel, {"failed": {"message": f"{type(error).__name__}: {error}", "code": 125}})
+    finally:
+        os._exit(0)
+
+
+def _detach_from_terminal() -> None:
+    """Let go of the caller's standard streams and directory: who waits for their end must not wait for us."""
+    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    for number in (0, 1, 2):
+        os.dup2(null, number)
+    os.close(null)
+    os.chdir("/")
+
+
+def give_up(monitor: Monitor, error: UnderlayError, channel: _socket.socket) -> NoReturn:
+    """Report that the container could not start, leave nothing behind, and end."""
+    code = error.exit_code if isinstance(error, StartFailed) else 125
+    try:
+        monitor.clean()
+    except UnderlayError as failure:
+        error.hint = error.hint or f"cleaning up failed too: {failure.message}"
+    state.write(
+        monitor.launch["directory"],
+        "last.json",
+        {"failed": True, "code": code, "error": error.message, "restarts": monitor.restarts},
+    )
+    for name in ("state.json", "control", "launch.json"):
+        try:
+            os.unlink(f"{monitor.launch['state']}/{name}")
+        except FileNotFoundError:
+            pass
+    monitor.release_root()
+    control.send(channel, {"failed": {"message": error.message, "hint": error.hint, "code": code}})
+    os._exit(0)
+
+
+def begin(
+    monitor: Monitor, made: plan.Plan, attachment: Attachment | None, channel: _socket.socket | None
+) -> None:
+    """Bring the container to life: streams, process, cgroup; then record it and tell it. Raises UnderlayError."""
+    record = monitor.launch
+    ours, theirs = control.pair()
+    context = ops.Context()
+    context.channel = theirs
+    context.seccomp = bytes.fromhex(record["seccomp"])
+    context.environment = dict(
+        pair.split("=", 1) for pair in record["spec"]["process"].get("env") or [] if "=" in pair
+    )
+    outputs: list[tuple[int, int]] = []
+    given = -1
+    if not record["terminal"]:
+        out, out_end = streams.output_pipe()
+        err, err_end = streams.output_pipe()
+        outputs = [(out, streams.STDOUT), (err, streams.STDERR)]
+        if record["open_stdin"]:
+            in_end, given = streams.input_pipe()
+        else:
+            in_end = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+        context.stdio = (in_end, out_end, err_end)
+    group = cgroup.open_group(record["cgroup"], record["rootless"])
+    record["cgroup_used"] = {"version": group.version, "path": group.path}
+    pid = _clone(made)
+    if pid == 0:
+        ours.close()
+        process.prctl(process.PR_SET_PDEATHSIG, 9)
+        process.close_from(3, (theirs.fileno(), *context.stdio))
+        if made.mappings is None:
+            process.undumpable()
+        init.run(made.operations, context)
+    theirs.close()
+    for fd in context.stdio:
+        os.close(fd)
+    when = process.start_time(pid)
+    try:
+        if made.mappings is not None:
+            from . import mapping
+
+            mapping.write(pid, *made.mappings)
+            open_gate(ours, b"mapped")
+        group.create((record["spec"].get("linux") or {}).get("resources") or {})
+        group.add(pid)
+        open_gate(ours, b"joined")
+        console = await_start(ours)
+        pidfd = process.pidfd_open(pid)
+    except BaseException:
+        os.kill(pid, 9)
+        os.waitpid(pid, 0)
+        for fd, _ in outputs:
+            os.close(fd)
+        if given >= 0:
+            os.close(given)
+        raise
+    finally:
+        ours.close()
+    relay = monitor.relay
+    if console >= 0:
+        os.set_blocking(console, False)
+        relay.add_output(console, streams.STDOUT)
+        relay.input = streams.fcntl.fcntl(console, streams.fcntl.F_DUPFD_CLOEXEC, 3)
+    else:
+        for fd, stream in outputs:
+            relay.add_output(fd, stream)
+        relay.input = given
+    monitor.watch(pid, pidfd, when)
+    monitor.listen()
+    if channel is not None:
+        client = None
+        if attachment is not None:
+            client = relay.attach(attachment.stdin, attachment.stdout, attachment.stderr, attachment.keys)
+        monitor.add_channel(channel, client)
+        control.send(channel, {"started": pid})
+
+
+def _clone(made: plan.Plan) -> int:
+    if not made.join_pid:
+        return process.clone(made.flags)
+    own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+    other = os.open(made.join_pid, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        process.setns(other, process.CLONE_NEWPID, made.join_pid)
+        pid = process.clone(made.flags)
+        if pid:
+            process.setns(own, process.CLONE_NEWPID)
+        return pid
+    finally:
+        os.close(own)
+        os.close(other)
+
+
+def open_gate(channel: _socket.socket, word: bytes) -> None:
+    """Let the new process go on; when it has failed meanwhile, what it has sent says why."""
+    try:
+        channel.send(word)
+    except BrokenPipeError:
+        pass
+
+
+def await_start(channel: _socket.socket) -> int:
+    """Wait until the new process has become the program; return its console or -1. Raises StartFailed."""
+    console = -1
+    while True:
+        data, extra, _, _ = channel.recvmsg(SETUP_LIMIT, _socket.CMSG_SPACE(4), _socket.MSG_CMSG_CLOEXEC)
+        for _, _, content in extra:
+            console = int.from_bytes(content[:4], "little")
+        if not data:
+            return console
+        if data[:1] == b"!":
+            failure = loads(data[1:])
+            assert isinstance(failure, dict)
+            raise StartFailed(failure["message"], failure["code"], failure["hint"])
+
+
+def supervise(monitor: Monitor) -> NoReturn:
+    """Stay with the container to its end, through restarts; never returns."""
+    while True:
+        if not monitor.run():
+            _become_slim(monitor)
+        again = False
+        try:
+            monitor.clean()
+            again = monitor.wants_restart()
+            if again:
+                monitor.record(state.EXITED)
+                again = monitor.pause_before_restart()
+            if again:
+                monitor.restarts += 1
+                begin(monitor, prepare(monitor.launch), None, None)
+        except KernelError as error:
+            monitor.log.problem = error.message
+            again = again and monitor.pidfd >= 0
+        except StartFailed as error:
+            monitor.log.problem = error.message
+            monitor.code = error.exit_code
+            again = False
+        if not again:
+            monitor.finish()
+            os._exit(0)
+
+
+# The monitor's second life.
+
+
+def _become_slim(monitor: Monitor) -> None:
+    """Execute ourselves as an interpreter that has loaded only the monitor; the container does not notice."""
+    fds: list[int] = [monitor.lock, monitor.pidfd, *monitor.relay.outputs]
+    record = {
+        "launch": monitor.launch if monitor.launch["restart"]["name"] not in ("", "no") else _without_spec(monitor),
+        "lock": monitor.lock,
+        "hold": monitor.hold,
+        "pid": monitor.pid,
+        "pidfd": monitor.pidfd,
+        "when": monitor.when,
+        "started": monitor.started,
+        "restarts": monitor.restarts,
+        "stopping": monitor.stopping,
+        "outputs": list(monitor.relay.outputs.items()),
+        "input": monitor.relay.input,
+        "listener": monitor.listener.fileno() if monitor.listener is not None else -1,
+        "channels": [],
+    }
+    for fd, (_, client) in monitor.channels.items():
+        entry: dict[str, Any] = {"fd": fd, "client": None}
+        fds.append(fd)
+        if client is not None:
+            entry["client"] = {
+                "source": client.source,
+                "targets": list(client.targets.items()),
+                "keys": list(client.detach_keys),
+                "seen": client.seen,
+            }
+            fds += [fd for fd in (client.source, *client.targets.values()) if fd >= 0]
+        record["channels"].append(entry)
+    fds += [fd for fd in (monitor.hold, monitor.relay.input, record["listener"]) if fd >= 0]
+    from ..jsontext import dumps
+
+    handover = os.memfd_create("underlay-monitor")
+    os.write(handover, dumps(record).encode())
+    os.lseek(handover, 0, os.SEEK_SET)
+    for fd in fds:
+        os.set_inheritable(fd, True)
+    os.set_inheritable(handover, True)
+    launch = monitor.launch
+    command = slim_command(launch, "from underlay.runtime.slim import resume; resume()")
+    try:
+        os.execve(launch["python"], [*command, str(handover)], {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
+    except OSError:
+        # The interpreter is gone (an upgrade): stay as we are.
+        for fd in fds:
+            os.set_inheritable(fd, False)
+        os.close(handover)
+        monitor.slim = True
+
+
+def _without_spec(monitor: Monitor) -> dict[str, Any]:
+    return {key: value for key, value in monitor.launch.items() if key not in ("spec", "seccomp")}

@@ -1,0 +1,96 @@
+"""Writing the id maps of a new user namespace: directly, or by newuidmap and newgidmap (user_namespaces(7))."""
+
+from __future__ import annotations
+
+import os
+
+from ..errors import KernelError, Unsupported
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    Maps = list[dict[str, int]]
+
+
+def subordinate(path: str, name: str, number: int) -> list[tuple[int, int]]:
+    """Return the (first, count) ranges that /etc/subuid or /etc/subgid gives to a user (subuid(5))."""
+    ranges = []
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            for line in file:
+                fields = line.strip().split(":")
+                if len(fields) == 3 and fields[0] in (name, str(number)):
+                    ranges.append((int(fields[1]), int(fields[2])))
+    except (OSError, ValueError):
+        return []
+    return ranges
+
+
+def default_maps() -> tuple[Maps, Maps]:
+    """Return the maps of an unprivileged caller: itself as root, its subordinate ids from 1 on."""
+    import pwd
+
+    uid, gid = os.geteuid(), os.getegid()
+    try:
+        name = pwd.getpwuid(uid).pw_name
+    except KeyError:
+        name = str(uid)
+    maps: list[Maps] = []
+    for own, path in ((uid, "/etc/subuid"), (gid, "/etc/subgid")):
+        entries = [{"containerID": 0, "hostID": own, "size": 1}]
+        following = 1
+        for first, count in subordinate(path, name, uid) if helper("newuidmap") else []:
+            entries.append({"containerID": following, "hostID": first, "size": count})
+            following += count
+        maps.append(entries)
+    return maps[0], maps[1]
+
+
+def helper(name: str) -> str:
+    """Return the path of a set-uid helper, "" when it is not installed."""
+    for directory in ("/usr/bin", "/bin", "/usr/local/bin"):
+        if os.access(f"{directory}/{name}", os.X_OK):
+            return f"{directory}/{name}"
+    return ""
+
+
+def write(pid: int, uids: Maps, gids: Maps) -> None:
+    """Write both maps of process `pid`. Raises KernelError, Unsupported."""
+    simple = len(uids) == 1 and uids[0]["size"] == 1 and os.geteuid() != 0
+    if simple or os.geteuid() == 0:
+        if os.geteuid() != 0:
+            # Without privilege a group map needs setgroups(2) to be given up first.
+            _put(pid, "setgroups", "deny")
+        _put(pid, "uid_map", _text(uids))
+        _put(pid, "gid_map", _text(gids))
+        return
+    _run_helper("newuidmap", pid, uids)
+    _run_helper("newgidmap", pid, gids)
+
+
+def _text(maps: Maps) -> str:
+    return "".join(f"{m['containerID']} {m['hostID']} {m['size']}\n" for m in maps)
+
+
+def _put(pid: int, name: str, text: str) -> None:
+    path = f"/proc/{pid}/{name}"
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(fd, text.encode())
+        finally:
+            os.close(fd)
+    except OSError as error:
+        raise KernelError("write id map", path, error.errno or 5) from None
+
+
+def _run_helper(name: str, pid: int, maps: Maps) -> None:
+    path = helper(name)
+    if not path:
+        raise Unsupported(f"{name} is not installed", "install the package uidmap")
+    words = [str(m[key]) for m in maps for key in ("containerID", "hostID", "size")]
+    child = os.posix_spawn(path, [name, str(pid), *words], {"PATH": "/usr/bin:/bin"})
+    _, status = os.waitpid(child, 0)
+    if status != 0:
+        raise Unsupported(
+            f"{name} refused the id map", "see /etc/subuid and /etc/subgid, and that the program is set-uid root"
+        )

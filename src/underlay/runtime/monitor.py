@@ -1,0 +1,321 @@
+"""The supervisor of one container: streams, log, exit, restart, cleaning. Imports almost nothing.
+
+It begins as a fork of the command that starts the container, so that nothing has to be loaded twice on the way to a
+running program; when the container has run for a moment it executes itself as a slim interpreter that holds only what
+waiting needs (docs/decisions/0005-monitor.md). It never opens the database.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+
+import _signal
+import _socket
+
+from . import control, state
+from .logs import Log
+from .streams import Client, Relay
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+SLIM_AFTER = 0.25  # seconds of running after which the monitor becomes slim
+_GRACE = 0.2  # seconds to read what is left when others still hold the container's pipes
+_READABLE = select.POLLIN | select.POLLHUP | select.POLLERR
+
+
+class Monitor:
+    """One container's supervisor. `launch` is the record that `runtime.launch` describes."""
+
+    __slots__ = (
+        "channels",
+        "code",
+        "finished",
+        "hold",
+        "launch",
+        "listener",
+        "lock",
+        "log",
+        "oom",
+        "pid",
+        "pidfd",
+        "poll",
+        "relay",
+        "restarts",
+        "slim",
+        "started",
+        "stopping",
+        "when",
+    )
+
+    def __init__(self, launch: dict[str, Any], lock: int, hold: int) -> None:
+        self.launch = launch
+        self.lock = lock
+        self.hold = hold
+        self.poll = select.poll()
+        settings = launch["log"]
+        self.log = Log(settings["path"], settings["driver"], settings["limit"], settings["keep"])
+        self.relay = Relay(self.poll, self.log, launch["terminal"])
+        self.relay.close_input_at_end = launch["stdin_once"]
+        self.channels: dict[int, tuple[_socket.socket, Client | None]] = {}
+        self.listener: _socket.socket | None = None
+        self.pid = self.pidfd = -1
+        self.when = 0
+        self.code = -1
+        self.oom = False
+        self.started = self.finished = 0
+        self.restarts = 0
+        self.stopping = False
+        self.slim = False
+
+    # Who is connected.
+
+    def add_channel(self, channel: _socket.socket, client: Client | None) -> None:
+        """Listen to someone who is connected; `client` are the streams attached through it."""
+        channel.setblocking(False)
+        self.channels[channel.fileno()] = (channel, client)
+        self.poll.register(channel.fileno(), select.POLLIN)
+
+    def _drop_channel(self, fd: int) -> None:
+        channel, client = self.channels.pop(fd)
+        self.poll.unregister(fd)
+        channel.close()
+        if client is not None:
+            self.relay.detach(client)
+
+    def tell(self, message: dict[str, Any]) -> bool:
+        """Send a message to all who are connected; return whether anybody got it."""
+        heard = False
+        for fd in list(self.channels):
+            if control.send(self.channels[fd][0], message):
+                heard = True
+            else:
+                self._drop_channel(fd)
+        return heard
+
+    def listen(self) -> None:
+        """Open the control socket for those who come later."""
+        self.listener = control.listen(self.launch["state"])
+        self.listener.setblocking(False)
+        self.poll.register(self.listener.fileno(), select.POLLIN)
+
+    # The loop.
+
+    def watch(self, pid: int, pidfd: int, when: int) -> None:
+        """Supervise process `pid`, which has become the container's program."""
+        self.pid, self.pidfd, self.when = pid, pidfd, when
+        self.started = time.time_ns()
+        self.code = -1
+        self.poll.register(pidfd, select.POLLIN)
+        self.record(state.RUNNING)
+
+    def record(self, word: str) -> None:
+        """Write what is so."""
+        state.write(
+            self.launch["state"],
+            "state.json",
+            {
+                "status": word,
+                "pid": self.pid,
+                "when": self.when,
+                "monitor": os.getpid(),
+                "started": self.started,
+                "cgroup": self.launch["cgroup_used"],
+            },
+        )
+        state.write(
+            self.launch["directory"],
+            "last.json",
+            {
+                "started": self.started,
+                "finished": self.finished,
+                "code": self.code if self.finished else None,
+                "oom": self.oom,
+                "restarts": self.restarts,
+                "error": self.log.problem,
+            },
+        )
+
+    def run(self) -> bool:
+        """Wait until the container has ended and its output is passed on. Returns False when it is time to be slim."""
+        deadline = 0.0 if self.slim else time.monotonic() + SLIM_AFTER
+        ended_at = 0.0
+        while True:
+            if self.code >= 0:
+                if not self.relay.outputs and not self.relay.blocked:
+                    return True
+                timeout = _GRACE
+                if not self.relay.blocked and time.monotonic() > ended_at + _GRACE:
+                    return True
+            elif deadline:
+                timeout = max(0.0, deadline - time.monotonic())
+            else:
+                timeout = -1.0
+            ready = self.poll.poll(timeout * 1000 if timeout >= 0 else None)
+            if not ready:
+                if self.code >= 0 and not self.relay.blocked:
+                    return True
+                if deadline and time.monotonic() >= deadline and not self.relay.blocked:
+                    return False
+                continue
+            for fd, mask in ready:
+                self._handle(fd, mask)
+            if self.code >= 0 and not ended_at:
+                ended_at = time.monotonic()
+
+    def _handle(self, fd: int, mask: int) -> None:
+        if fd == self.pidfd:
+            self._reap()
+        elif fd in self.channels:
+            self._message(fd)
+        elif self.listener is not None and fd == self.listener.fileno():
+            try:
+                number = self.listener._accept()[0]
+            except OSError:
+                return
+            self.add_channel(_socket.socket(fileno=number), None)
+        elif self.relay.handle(fd, mask):
+            for channel_fd, (channel, client) in list(self.channels.items()):
+                if client is not None and client.detached:
+                    self.channels[channel_fd] = (channel, None)
+                    self.relay.detach(client)
+                    control.send(channel, {"detached": True})
+
+    def _message(self, fd: int) -> None:
+        channel, client = self.channels[fd]
+        message, fds = control.receive(channel)
+        if message is None:
+            self._drop_channel(fd)
+            return
+        try:
+            self._obey(fd, message, fds)
+        finally:
+            for extra in fds:
+                os.close(extra)
+
+    def _obey(self, fd: int, message: dict[str, Any], fds: list[int]) -> None:
+        channel, client = self.channels[fd]
+        wish = message.get("attach")
+        if isinstance(wish, dict) and client is None and len(fds) == 3:
+            wanted = [fds[i] if wish.get(name) else -1 for i, name in enumerate(("stdin", "stdout", "stderr"))]
+            keys = bytes(k & 0xFF for k in wish.get("keys") or [] if isinstance(k, int))
+            self.channels[fd] = (channel, self.relay.attach(*wanted, keys))
+            control.send(channel, {"attached": True, "pid": self.pid})
+        size = message.get("resize")
+        if isinstance(size, list) and len(size) == 2 and self.launch["terminal"] and self.relay.input >= 0:
+            from ..linux import tty
+
+            try:
+                tty.set_window_size(self.relay.input, int(size[0]), int(size[1]))
+            except (OSError, ValueError, TypeError):
+                pass
+        if message.get("stopping"):
+            self.stopping = True
+            control.send(channel, {"noted": True})
+        number = message.get("signal")
+        if isinstance(number, int) and self.pidfd >= 0:
+            try:
+                _signal.pidfd_send_signal(self.pidfd, number)
+            except OSError:
+                pass
+        if isinstance(message.get("paused"), bool):
+            self.record(state.PAUSED if message["paused"] else state.RUNNING)
+            control.send(channel, {"noted": True})
+
+    def _reap(self) -> None:
+        try:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+        except ChildProcessError:
+            pid, status = self.pid, 0x7F00
+        if pid == 0:
+            return
+        code = os.waitstatus_to_exitcode(status)
+        self.code = code if code >= 0 else 128 - code
+        self.finished = time.time_ns()
+        self.poll.unregister(self.pidfd)
+        os.close(self.pidfd)
+        self.pidfd = -1
+
+    # The end.
+
+    def clean(self) -> None:
+        """Take down what the run has put up on the host: processes, cgroup."""
+        from ..linux import cgroup
+
+        group = cgroup.open_group(self.launch["cgroup"], self.launch["rootless"])
+        self.oom = group.out_of_memory()
+        group.kill()
+        group.remove()
+
+    def release_root(self) -> None:
+        """Give up the shared mount of the image's index; unmount it when nobody else holds it."""
+        if self.hold >= 0:
+            os.close(self.hold)
+            self.hold = -1
+        if self.launch["shared_mount"]:
+            from ..linux import sharedmount
+
+            sharedmount.release(*self.launch["shared_mount"])
+
+    def wants_restart(self) -> bool:
+        """Return whether the restart policy wants the container again (docker run, "--restart")."""
+        name, maximum = self.launch["restart"]["name"], self.launch["restart"]["maximum"]
+        if self.stopping or name in ("", "no"):
+            return False
+        if name == "on-failure":
+            return self.code != 0 and (not maximum or self.restarts < maximum)
+        return True  # always, unless-stopped
+
+    def pause_before_restart(self) -> bool:
+        """Wait as docker does (100 ms, doubled each time, at most a minute); False when told to stop meanwhile."""
+        ran = (self.finished - self.started) / 1e9
+        if ran > 10:
+            self.launch["delay"] = 0.0
+        delay = min(60.0, (self.launch.get("delay") or 0.05) * 2)
+        self.launch["delay"] = delay
+        self.record(state.RESTARTING)
+        deadline = time.monotonic() + delay
+        while not self.stopping:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return True
+            for fd, mask in self.poll.poll(left * 1000):
+                self._handle(fd, mask)
+        return False
+
+    def finish(self) -> None:
+        """Record the end and tell it; the lock goes last, so that who waits for it finds all done."""
+        directory = self.launch["state"]
+        self.relay.close()
+        self.log.close()
+        self.record(state.EXITED)
+        for name in ("state.json", "control", "launch.json"):
+            try:
+                os.unlink(f"{directory}/{name}")
+            except FileNotFoundError:
+                pass
+        self.release_root()
+        heard = self.tell({"exited": self.code, "oom": self.oom})
+        if self.launch["remove"] and not heard:
+            os.close(self.lock)
+            remove = "from underlay.engine.internal import removed; removed()"
+            paths = self.launch["paths"]
+            os.execve(
+                self.launch["python"],
+                slim_command(self.launch, remove) + [paths[0], paths[1], self.launch["id"]],
+                {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
+            )
+
+
+def slim_command(launch: dict[str, Any], code: str) -> list[str]:
+    """Return the command line of an isolated interpreter that knows only our package and the standard library."""
+    return [
+        launch["python"],
+        "-I",
+        "-S",
+        "-c",
+        f"import sys; sys.path[:0] = {launch['import_path']!r}; {code}",
+    ]

@@ -1,0 +1,448 @@
+"""Composition: an image's configuration and a person's wishes become an OCI specification. A pure function.
+
+The rules are docker's (docker run; container defaults): what the wishes leave open the image says, what both leave
+open is the default. Host facts come in as a value.
+"""
+
+from __future__ import annotations
+
+from . import plan, profiles, volumes
+from ..errors import InvalidInput, Unsupported
+from ..linux.capabilities import NUMBERS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+# Kernel parameters that belong to a namespace of the container (container defaults, "sysctls").
+_IPC_SYSCTLS = frozenset(
+    (
+        "kernel.msgmax",
+        "kernel.msgmnb",
+        "kernel.msgmni",
+        "kernel.sem",
+        "kernel.shmall",
+        "kernel.shmmax",
+        "kernel.shmmni",
+        "kernel.shm_rmid_forced",
+    )
+)
+_ULIMITS = {name.removeprefix("RLIMIT_").lower(): name for name in plan.RLIMITS}
+
+
+class HostFacts:
+    """What the composition needs to know of the host and of other containers."""
+
+    __slots__ = ("capabilities", "device", "devices", "joined", "maps", "rootless")
+
+    def __init__(self) -> None:
+        self.rootless = False
+        self.maps: tuple[list[dict[str, int]], list[dict[str, int]]] = ([], [])
+        self.capabilities: list[str] = []  # all that the kernel knows
+        self.devices: list[dict[str, Any]] = []  # all nodes of the host, for --privileged
+        self.device: dict[str, list[dict[str, Any]]] = {}  # host path → nodes, for --device
+        self.joined: dict[str, int] = {}  # "container:NAME" → pid of its first process
+
+
+class Composed:
+    """A specification and what belongs to it beyond the OCI's words."""
+
+    __slots__ = ("copy_up", "groups", "init", "seccomp", "soft_sysctls", "spec", "stop_signal", "user")
+
+    def __init__(self, spec: dict[str, Any]) -> None:
+        self.spec = spec
+        self.user = ""
+        self.groups: list[str] = []
+        self.init = False
+        self.soft_sysctls: dict[str, str] = {}
+        self.copy_up: list[str] = []
+        self.seccomp = "default"  # or "unconfined", or the path of a profile
+        self.stop_signal = "SIGTERM"
+
+
+def compose(
+    container_id: str,
+    wish: Any,
+    image: dict[str, Any],
+    mounts: list[volumes.Mount],
+    files: dict[str, str],
+    host: HostFacts,
+) -> Composed:
+    """Return the specification of a container.
+
+    `wish` has the attributes of `engine.options.ContainerOptions`, `image` is the `config` object of the image's
+    configuration, `mounts` the volumes with their sources known, `files` host paths by container path for /etc/hosts and
+    its kin. Raises InvalidInput and Unsupported naming the option.
+    """
+    arguments = _arguments(wish, image)
+    hostname = wish.hostname or container_id[:12]
+    namespaces, own = _namespaces(wish, host)
+    capabilities = _capabilities(wish, host)
+    security = _security(wish)
+    process: dict[str, Any] = {
+        "terminal": wish.terminal,
+        "args": arguments,
+        "env": _environment(wish, image, hostname),
+        "cwd": _directory(wish.working_directory or image.get("WorkingDir") or "/"),
+        "user": {"uid": 0, "gid": 0},
+        "capabilities": {"bounding": capabilities, "permitted": capabilities, "effective": capabilities},
+        "noNewPrivileges": security["no-new-privileges"],
+    }
+    if wish.ulimits:
+        process["rlimits"] = [_ulimit(text) for text in wish.ulimits]
+    if wish.oom_score_adj:
+        process["oomScoreAdj"] = wish.oom_score_adj
+    open_paths = wish.privileged or security["systempaths"] == "unconfined"
+    linux: dict[str, Any] = {
+        "namespaces": namespaces,
+        "resources": _resources(wish, host),
+        "maskedPaths": [] if open_paths else list(profiles.MASKED_PATHS),
+        "readonlyPaths": [] if open_paths else list(profiles.READONLY_PATHS),
+        "devices": _device_nodes(wish, host),
+    }
+    if host.rootless:
+        linux["uidMappings"], linux["gidMappings"] = host.maps
+    if wish.sysctls:
+        linux["sysctl"] = _sysctls(wish.sysctls, own)
+    spec: dict[str, Any] = {
+        "ociVersion": "1.2.0",
+        "root": {"path": "rootfs", "readonly": wish.read_only},
+        "process": process,
+        "mounts": _mounts(wish, mounts, files, own, host),
+        "linux": linux,
+        "annotations": dict(wish.annotations),
+    }
+    if "uts" in own:
+        spec["hostname"] = hostname
+        if wish.domainname:
+            spec["domainname"] = wish.domainname
+    composed = Composed(spec)
+    composed.user = wish.user or image.get("User") or ""
+    composed.groups = list(wish.groups)
+    composed.init = wish.init
+    if "network" in own and not host.rootless:
+        composed.soft_sysctls = dict(profiles.NETWORK_SYSCTLS)
+    elif "network" in own:
+        composed.soft_sysctls = {"net.ipv4.ip_unprivileged_port_start": "0"}
+    composed.copy_up = [mount.target for mount in mounts if mount.copy_up]
+    composed.seccomp = "unconfined" if wish.privileged and not security["given"] else security["seccomp"]
+    composed.stop_signal = wish.stop_signal or image.get("StopSignal") or "SIGTERM"
+    return composed
+
+
+def _arguments(wish: Any, image: dict[str, Any]) -> list[str]:
+    entrypoint, command = image.get("Entrypoint") or [], image.get("Cmd") or []
+    if wish.entrypoint is not None:
+        # Another entrypoint makes the image's own command meaningless (docker run, "--entrypoint").
+        entrypoint, command = wish.entrypoint, []
+    if wish.command:
+        command = wish.command
+    arguments = [*entrypoint, *command]
+    if not arguments:
+        raise InvalidInput(
+            "no command specified", "the image has neither ENTRYPOINT nor CMD: name a command after it"
+        )
+    for argument in arguments:
+        if "\0" in argument:
+            raise InvalidInput("a command cannot hold a NUL character")
+    return arguments
+
+
+def _directory(path: str) -> str:
+    import posixpath
+
+    if not path.startswith("/"):
+        raise InvalidInput(f"the working directory '{path}' is invalid, it needs to be an absolute path")
+    return posixpath.normpath(path) if path != "//" else "/"
+
+
+def _environment(wish: Any, image: dict[str, Any], hostname: str) -> list[str]:
+    values = {"PATH": PATH, "HOSTNAME": hostname}
+    if wish.terminal:
+        values["TERM"] = "xterm"
+    for text in [*(image.get("Env") or []), *wish.environment]:
+        name, equals, value = text.partition("=")
+        if not name or "\0" in text:
+            raise InvalidInput(f"invalid environment variable: {text!r}")
+        if equals:
+            values[name] = value
+        else:
+            values.pop(name, None)
+    return [f"{name}={value}" for name, value in values.items()]
+
+
+def _namespaces(wish: Any, host: HostFacts) -> tuple[list[dict[str, str]], set[str]]:
+    """Return the namespaces of the specification, and the kinds that are the container's own."""
+    found: list[dict[str, str]] = [{"type": "mount"}]
+    own = {"mount"}
+    if host.rootless:
+        found.insert(0, {"type": "user"})
+        own.add("user")
+    network = wish.network or "none"
+    choices = (
+        ("network", network, ("none",), "network", "net"),
+        ("pid", wish.pid or "private", ("private",), "pid", "pid"),
+        ("ipc", wish.ipc or "private", ("private", "shareable", "none"), "ipc", "ipc"),
+        ("uts", wish.uts or "private", ("private",), "uts", "uts"),
+        ("cgroup", wish.cgroupns or "private", ("private",), "cgroupns", "cgroup"),
+    )
+    for kind, value, private, option, file in choices:
+        if value in private:
+            found.append({"type": kind})
+            own.add(kind)
+        elif value == "host":
+            continue
+        elif value.startswith("container:") and option in ("network", "pid", "ipc", "uts"):
+            found.append({"type": kind, "path": f"/proc/{host.joined[value]}/ns/{file}"})
+        elif option == "network":
+            raise Unsupported(
+                f"network '{value}' is not supported yet",
+                "use --network none (nothing but loopback), host (the host's own) or container:NAME",
+            )
+        else:
+            raise InvalidInput(f"--{option}: invalid mode: {value}")
+    return found, own
+
+
+def _capabilities(wish: Any, host: HostFacts) -> list[str]:
+    if wish.privileged:
+        return list(host.capabilities)
+    add, drop = [_capability(c) for c in wish.cap_add], [_capability(c) for c in wish.cap_drop]
+    if "ALL" in drop:
+        chosen: list[str] = []
+    elif "ALL" in add:
+        chosen = list(host.capabilities)
+    else:
+        chosen = list(profiles.CAPABILITIES)
+    if "ALL" in add and "ALL" in drop:
+        chosen = list(host.capabilities)
+    chosen = [c for c in chosen if c not in drop]
+    chosen += [c for c in add if c != "ALL" and c not in chosen]
+    return [c for c in chosen if c in host.capabilities]
+
+
+def _capability(name: str) -> str:
+    upper = name.upper()
+    if upper == "ALL":
+        return upper
+    if not upper.startswith("CAP_"):
+        upper = "CAP_" + upper
+    if upper not in NUMBERS:
+        raise InvalidInput(f'invalid capability: "{name}"', "see capabilities(7) for the names")
+    return upper
+
+
+def _security(wish: Any) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "seccomp": "default",
+        "no-new-privileges": False,
+        "systempaths": "",
+        "given": False,
+    }
+    for text in wish.security:
+        key, separator, value = text.partition("=")
+        if not separator and ":" in text:
+            key, _, value = text.partition(":")
+        if key == "no-new-privileges":
+            if value not in ("", "true", "false"):
+                raise InvalidInput(f"invalid --security-opt: {text}")
+            found[key] = value != "false"
+        elif key == "seccomp":
+            found[key], found["given"] = value, True
+        elif key == "systempaths" and value == "unconfined":
+            found[key] = value
+        elif key in ("apparmor", "label"):
+            if value not in ("unconfined", "disable"):
+                raise Unsupported(f"--security-opt {text} is not supported yet")
+        else:
+            raise InvalidInput(f"invalid --security-opt: {text}")
+    return found
+
+
+def _ulimit(text: str) -> dict[str, Any]:
+    name, equals, value = text.partition("=")
+    soft, colon, hard = value.partition(":")
+    if name not in _ULIMITS:
+        raise InvalidInput(f"invalid ulimit type: {name}")
+    try:
+        low = -1 if soft == "unlimited" else int(soft)
+        high = (-1 if hard == "unlimited" else int(hard)) if colon else low
+    except ValueError:
+        raise InvalidInput(f"invalid ulimit argument: {text}") from None
+    if high != -1 and (low > high or low == -1):
+        raise InvalidInput(f"ulimit soft limit must be less than or equal to hard limit: {low} > {high}")
+    return {"type": _ULIMITS[name], "soft": low, "hard": high}
+
+
+def _sysctls(wanted: dict[str, str], own: set[str]) -> dict[str, str]:
+    for name in wanted:
+        if "/" in name or ".." in name:
+            raise InvalidInput(f"sysctl '{name}' is not a dotted name")
+        if name in _IPC_SYSCTLS or name.startswith("fs.mqueue."):
+            needed = "ipc"
+        elif name.startswith("net."):
+            needed = "network"
+        elif name == "kernel.domainname":
+            needed = "uts"
+        else:
+            raise InvalidInput(
+                f"sysctl '{name}' is not allowed", "it belongs to the whole host, not to a container's namespace"
+            )
+        if needed not in own:
+            raise InvalidInput(f"sysctl '{name}' is not allowed: the {needed} namespace is not the container's own")
+    return dict(wanted)
+
+
+def _resources(wish: Any, host: HostFacts) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    memory: dict[str, Any] = {}
+    if wish.memory:
+        if wish.memory < 6 << 20:
+            raise InvalidInput("minimum memory limit allowed is 6MB")
+        memory["limit"] = wish.memory
+        memory["swap"] = wish.memory_swap or wish.memory * 2
+        if 0 < memory["swap"] < wish.memory:
+            raise InvalidInput("minimum memoryswap limit should be larger than memory limit")
+    elif wish.memory_swap:
+        raise InvalidInput("you should always set the memory limit when using the memoryswap limit")
+    if wish.memory_reservation:
+        if wish.memory and wish.memory < wish.memory_reservation:
+            raise InvalidInput("minimum memory limit can not be less than memory reservation limit")
+        memory["reservation"] = wish.memory_reservation
+    cpu: dict[str, Any] = {}
+    if wish.cpus:
+        if wish.cpu_quota or wish.cpu_period:
+            raise InvalidInput("conflicting options: --cpus and --cpu-period or --cpu-quota cannot both be set")
+        if wish.cpus < 0.01:
+            raise InvalidInput(f"range of CPUs is from 0.01, not {wish.cpus}")
+        cpu["period"], cpu["quota"] = 100_000, int(wish.cpus * 100_000)
+    if wish.cpu_quota:
+        cpu["quota"] = wish.cpu_quota
+    if wish.cpu_period:
+        cpu["period"] = wish.cpu_period
+    if wish.cpu_shares:
+        cpu["shares"] = wish.cpu_shares
+    if wish.cpuset_cpus:
+        cpu["cpus"] = wish.cpuset_cpus
+    if wish.cpuset_mems:
+        cpu["mems"] = wish.cpuset_mems
+    if memory:
+        found["memory"] = memory
+    if cpu:
+        found["cpu"] = cpu
+    if wish.pids_limit:
+        found["pids"] = {"limit": wish.pids_limit}
+    if wish.privileged:
+        found["devices"] = [{"allow": True, "access": "rwm"}]
+        return found
+    rules = profiles.device_rules()
+    for text in wish.devices:
+        path, _, _, access = device_words(text)
+        for node in host.device.get(path) or []:
+            rules.append(
+                {
+                    "allow": True,
+                    "type": node["type"],
+                    "major": node["major"],
+                    "minor": node["minor"],
+                    "access": access,
+                }
+            )
+    found["devices"] = rules
+    return found
+
+
+def device_words(text: str) -> tuple[str, str, bool, str]:
+    """Return (host path, container path, whether it was given, access) of a --device value; raises InvalidInput."""
+    parts = text.split(":")
+    access = "rwm"
+    if len(parts) > 1 and parts[-1] and not set(parts[-1]) - set("rwm") and "/" not in parts[-1]:
+        access = parts.pop()
+    if len(parts) > 2 or not parts[0].startswith("/"):
+        raise InvalidInput(f"invalid device specification: {text}")
+    target = parts[1] if len(parts) == 2 else parts[0]
+    if not target.startswith("/dev/"):
+        raise InvalidInput(f"invalid device specification: {text}: the path in the container must be below /dev")
+    return parts[0], target, len(parts) == 2, access
+
+
+def _device_nodes(wish: Any, host: HostFacts) -> list[dict[str, Any]]:
+    if wish.privileged:
+        return [] if host.rootless else list(host.devices)
+    found = []
+    for text in wish.devices:
+        path, target, _, _ = device_words(text)
+        nodes = host.device.get(path)
+        if not nodes:
+            raise InvalidInput(f"error gathering device information: no device at {path}")
+        for node in nodes:
+            found.append({**node, "path": target + node["path"][len(path) :]})
+    return found
+
+
+def _mounts(
+    wish: Any, user: list[volumes.Mount], files: dict[str, str], own: set[str], host: HostFacts
+) -> list[dict[str, Any]]:
+    """Return the mounts in the order in which they are made: the kernel's, the engine's files, the user's by depth."""
+    taken = {mount.target for mount in user}
+    for path in taken:
+        if path == "/proc" or path.startswith("/proc/"):
+            raise InvalidInput(f"invalid mount {path}: nothing can be mounted at or below /proc")
+    flags = ["nosuid", "noexec", "nodev"]
+    loose = ["rw"] if wish.privileged else ["ro"]
+    found: list[dict[str, Any]] = [
+        {"destination": "/proc", "type": "proc", "source": "proc", "options": flags},
+        {
+            "destination": "/dev",
+            "type": "tmpfs",
+            "source": "tmpfs",
+            "options": ["nosuid", "strictatime", "mode=755", "size=65536k"],
+        },
+        {
+            "destination": "/dev/pts",
+            "type": "devpts",
+            "source": "devpts",
+            "options": ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"]
+            + ([] if host.rootless and not _maps_gid(host, 5) else ["gid=5"]),
+        },
+    ]
+    if host.rootless and "network" not in own:
+        # sysfs shows a network namespace: only its owner may mount it. The host's is bound instead.
+        found.append(
+            {"destination": "/sys", "type": "bind", "source": "/sys", "options": ["rbind", "rslave", *flags, "ro"]}
+        )
+    else:
+        found.append({"destination": "/sys", "type": "sysfs", "source": "sysfs", "options": flags + loose})
+        found.append(
+            {"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": flags + loose}
+        )
+    if wish.ipc == "host":
+        found.append(
+            {"destination": "/dev/mqueue", "type": "bind", "source": "/dev/mqueue", "options": ["rbind", *flags]}
+        )
+        found.append(
+            {"destination": "/dev/shm", "type": "bind", "source": "/dev/shm", "options": ["rbind", *flags]}
+        )
+    else:
+        found.append({"destination": "/dev/mqueue", "type": "mqueue", "source": "mqueue", "options": flags})
+        if wish.ipc != "none":
+            found.append(
+                {
+                    "destination": "/dev/shm",
+                    "type": "tmpfs",
+                    "source": "shm",
+                    "options": [*flags, "mode=1777", f"size={wish.shm_size}"],
+                }
+            )
+    found = [mount for mount in found if mount["destination"] not in taken]
+    access = ["ro"] if wish.read_only else []
+    for target, source in files.items():
+        if target not in taken:
+            found.append({"destination": target, "type": "bind", "source": source, "options": ["rbind", *access]})
+    found += [mount.oci() for mount in sorted(user, key=lambda mount: mount.target.count("/"))]
+    return found
+
+
+def _maps_gid(host: HostFacts, gid: int) -> bool:
+    return any(m["containerID"] <= gid < m["containerID"] + m["size"] for m in host.maps[1])

@@ -1,0 +1,314 @@
+"""`system check`: everything that is stored against its digest, and rows against files both ways; repair of what can be.
+
+What can be derived is made anew (tables of contents from tars, indexes from tables of contents, a layer's tar from
+compressed bytes that were kept, image rows from their documents). What cannot is reported as lost, once, and with
+`repair` taken out, so that loading the image again makes it whole.
+"""
+
+from __future__ import annotations
+
+import os
+
+from ..errors import Conflict, Corrupt, DigestMismatch, NotFound, UnderlayError
+from ..events import Event
+from ..oci import config as configs
+from ..oci import digest as digests
+from ..oci import document, mediatype, platform, reference
+from ..oci import manifest as manifests
+from . import blobs, gc, images, layers, leases, meta, rootfs
+from .images import Layer, NewImage
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..events import Emit
+    from ..paths import Paths
+    from .meta import Meta
+
+
+class Problem:
+    """Something that is not as it should be: `kind` (`database`, `blob`, `layer`, `index`, `image`, `leftover`),
+    `subject` (a digest or a name), `text` (what is wrong), `lost` (cannot be made anew) and `repaired`."""
+
+    __slots__ = ("kind", "lost", "repaired", "subject", "text")
+
+    def __init__(self, kind: str, subject: str, text: str, lost: bool = False) -> None:
+        self.kind = kind
+        self.subject = subject
+        self.text = text
+        self.lost = lost
+        self.repaired = False
+
+    def __repr__(self) -> str:
+        return f"Problem({self.kind!r}, {self.subject!r}, {self.text!r}, lost={self.lost}, repaired={self.repaired})"
+
+
+class Report:
+    """The outcome: `problems`, and how many `blobs`, `layers`, `indexes` and `images` were looked at."""
+
+    __slots__ = ("blobs", "images", "indexes", "layers", "problems")
+
+    def __init__(self) -> None:
+        self.problems: list[Problem] = []
+        self.blobs = 0
+        self.layers = 0
+        self.indexes = 0
+        self.images = 0
+
+
+def check(paths: Paths, database: Meta, form: str, emit: Emit, repair: bool = False) -> Report:
+    """Verify the whole store; with `repair` mend it as far as possible. Others may work on the store meanwhile.
+
+    Raises OSError, and Conflict when a repair needs the store for itself and somebody else works on it.
+    """
+    report = Report()
+    with leases.working(paths):
+        for text in meta.integrity(database):
+            report.problems.append(Problem("database", database.path, text))
+        _check_blobs(paths, database, report, emit, repair)
+        _check_layers(paths, database, report, emit, repair)
+        _check_images(paths, database, report, repair)
+        _check_indexes(paths, database, form, report, emit, repair)
+    unused = gc.unused_bytes(paths, database)
+    if unused:
+        problem = Problem("leftover", paths.root, f"{unused} bytes that no image needs")
+        report.problems.append(problem)
+        if repair:
+            problem.repaired = not gc.sweep(paths, database).deferred
+    return report
+
+
+def repair_database(paths: Paths, form: str) -> Report:
+    """Make a new database out of a damaged one and the documents in the store, and check the result."""
+    report = Report()
+    lock = leases.sweeping(paths)
+    if not lock.acquire(wait=False):
+        raise Conflict("somebody else works on the store", "try again when they are done")
+    try:
+        aside = meta.salvage(paths.database)
+        database = meta.Meta(paths.database)
+        try:
+            found = _rebuild_images(paths, database)
+        finally:
+            database.close()
+    finally:
+        lock.release()
+    problem = Problem(
+        "database",
+        paths.database,
+        f"damaged; readable rows kept, {found} images found again, old file: {aside}",
+    )
+    problem.repaired = True
+    report.problems.append(problem)
+    return report
+
+
+def _check_blobs(paths: Paths, database: Meta, report: Report, emit: Emit, repair: bool) -> None:
+    kept = {row[0] for row in database.read("SELECT digest FROM layer_blobs WHERE kept")}
+    for digest, _ in list(blobs.every(paths)):
+        report.blobs += 1
+        emit(Event("check.blob", digest))
+        wrong = blobs.check(paths, digest)
+        if not wrong:
+            kept.discard(digest)
+            continue
+        problem = Problem("blob", digest, f"its bytes have changed: {wrong}", lost=digest not in kept)
+        report.problems.append(problem)
+        if repair:
+            blobs.remove(paths, digest)
+            problem.repaired = not problem.lost
+    for digest in kept:
+        if not blobs.exists(paths, digest):
+            problem = Problem("blob", digest, "the compressed form of a layer is no longer kept")
+            report.problems.append(problem)
+            if repair:
+                with database.write() as sql:
+                    sql.execute("UPDATE layer_blobs SET kept = 0 WHERE digest = ?", (digest,))
+                problem.repaired = True
+
+
+def _check_layers(paths: Paths, database: Meta, report: Report, emit: Emit, repair: bool) -> None:
+    here = layers.list_all(paths)
+    rows = {row[0] for row in database.read("SELECT diff_id FROM layers")}
+    for diff_id in here:
+        report.layers += 1
+        emit(Event("check.layer", diff_id))
+        try:
+            layers.check(paths, diff_id, full=True)
+        except (Corrupt, NotFound) as error:
+            problem = Problem("layer", diff_id, error.message, lost=True)
+            report.problems.append(problem)
+            if repair:
+                _mend_layer(paths, database, diff_id, problem)
+            else:
+                problem.lost = isinstance(error, DigestMismatch) and not _kept_form(paths, database, diff_id)
+    for diff_id in sorted(rows - set(here)):
+        problem = Problem("layer", diff_id, "its files are missing", lost=True)
+        report.problems.append(problem)
+        if repair:
+            _mend_layer(paths, database, diff_id, problem)
+
+
+def _kept_form(paths: Paths, database: Meta, diff_id: str) -> str:
+    """Return the digest of kept bytes from which the layer can be made again, "" without."""
+    for digest, _, _, kept in images.layer_blobs(database, diff_id):
+        if kept and not blobs.check(paths, digest):
+            return digest
+    return ""
+
+
+def _mend_layer(paths: Paths, database: Meta, diff_id: str, problem: Problem) -> None:
+    """Make a layer again from its own tar, or from kept compressed bytes; else take it out as lost."""
+    place = layers.directory(paths, diff_id)
+    sources = [place + "/tar"]
+    form = _kept_form(paths, database, diff_id)
+    if form:
+        sources.append(blobs.path(paths, form))
+    # Opened first: the layer has to be out of the way while it is taken in again.
+    files = []
+    for source in sources:
+        try:
+            files.append(open(source, "rb"))
+        except FileNotFoundError:
+            continue
+    layers.remove(paths, diff_id)
+    try:
+        for file in files:
+            try:
+                layers.ingest(paths, file, expected_diff_id=diff_id)
+            except UnderlayError:
+                continue
+            problem.lost = False
+            problem.repaired = True
+            return
+    finally:
+        for file in files:
+            file.close()
+
+
+def _check_images(paths: Paths, database: Meta, report: Report, repair: bool) -> None:
+    """Report images that lack a document or a layer; with `repair` forget them, names and all."""
+    for image in images.every(database):
+        report.images += 1
+        missing = [
+            digest
+            for digest in {image.id, image.manifest, *images.documents(database, image.id)}
+            if not blobs.exists(paths, digest)
+        ]
+        essential = image.id in missing or image.manifest in missing
+        missing += [diff_id for diff_id in image.diff_ids if not layers.exists(paths, diff_id)]
+        if not missing:
+            continue
+        names = (
+            ", ".join(reference.familiar(name) for name, _, _ in images.names(database, image.id)) or image.id
+        )
+        lost = essential or any(not blobs.exists(paths, d) and d in image.diff_ids for d in missing)
+        problem = Problem("image", names, f"lacks {', '.join(missing)}; load it again", lost=lost)
+        report.problems.append(problem)
+        if repair and lost:
+            images.forget(database, image.id)
+        elif repair:
+            # An index above it: the image is whole without.
+            with database.write() as sql:
+                for digest in missing:
+                    sql.execute("DELETE FROM documents WHERE image = ? AND digest = ?", (image.id, digest))
+            problem.repaired = True
+
+
+def _check_indexes(paths: Paths, database: Meta, form: str, report: Report, emit: Emit, repair: bool) -> None:
+    """Make every index again beside the old one and compare: the same layers give the same bytes."""
+    for image in images.every(database):
+        if not all(layers.exists(paths, diff_id) for diff_id in image.diff_ids):
+            continue
+        report.indexes += 1
+        emit(Event("check.index", image.chain))
+        try:
+            text = _index_problem(paths, form, image)
+        except UnderlayError as error:
+            text = error.message
+        if not text:
+            continue
+        problem = Problem("index", image.chain, text)
+        report.problems.append(problem)
+        if repair:
+            if not rootfs.remove(paths, image.chain):
+                problem.text += "; a container uses it, so it stays until that is gone"
+                continue
+            rootfs.prepare(paths, form, image.diff_ids)
+            problem.repaired = True
+
+
+def _index_problem(paths: Paths, form: str, image: images.Image) -> str:
+    digits = digests.digits(image.chain)
+    if form == rootfs.TREE:
+        chain_file = f"{paths.trees}/{digits}/chain"
+        return "" if os.path.exists(chain_file) else "the tree is missing"
+    place = f"{paths.indexes}/{digits}.erofs"
+    if not os.path.exists(place):
+        return "the index is missing"
+    from . import build
+
+    again = f"{paths.temporary}/blob-check-{os.getpid()}-{digits[:12]}"
+    lock = again + ".lock"
+    try:
+        build.index(paths, image.diff_ids, again, lock)
+        with open(place, "rb") as one, open(again, "rb") as other:
+            while True:
+                left, right = one.read(1 << 20), other.read(1 << 20)
+                if left != right:
+                    return "the index is damaged"
+                if not left:
+                    return ""
+    finally:
+        for name in (again, lock):
+            if os.path.exists(name):
+                os.unlink(name)
+
+
+def _rebuild_images(paths: Paths, database: Meta) -> int:
+    """Record again each image whose manifest, configuration and layers are here and whose row is not."""
+    count = 0
+    documents = []
+    indexes: list[tuple[str, set[str]]] = []
+    for digest, size in blobs.every(paths):
+        if size > blobs.DOCUMENT_LIMIT or blobs.check(paths, digest):
+            continue
+        try:
+            data = blobs.read(paths, digest)
+            kind = manifests.kind(document.decode(data, digest, blobs.DOCUMENT_LIMIT))
+            if kind == "manifest":
+                documents.append((digest, manifests.read_manifest(data, digest)))
+            elif kind == "index":
+                view: manifests.Index = manifests.read_index(data, digest).view
+                indexes.append((digest, {each.digest for each in view.manifests or []}))
+        except UnderlayError:
+            continue
+    for digest, found in documents:
+        manifest: manifests.Manifest = found.view
+        config_digest = manifest.config.digest
+        if images.get(database, config_digest) is not None or not blobs.exists(paths, config_digest):
+            continue
+        if (manifest.config.media_type or mediatype.OCI_CONFIG) not in mediatype.CONFIGS:
+            continue
+        try:
+            config: configs.Config = configs.read(blobs.read(paths, config_digest), config_digest).view
+            if not all(layers.exists(paths, diff_id) for diff_id in config.diff_ids):
+                continue
+            parts = [
+                Layer(diff_id, layers.size(paths, diff_id), len(layers.read_toc(paths, diff_id)))
+                for diff_id in config.diff_ids
+            ]
+        except UnderlayError:
+            continue
+        above = [index for index, below in indexes if digest in below]
+        new = NewImage(
+            config_digest,
+            digest,
+            platform.normalise(config.os, config.architecture, config.variant or ""),
+            config.created or "",
+            parts,
+            [config_digest, digest, *above],
+            rootfs.chain_of(config.diff_ids),
+        )
+        images.record(database, [new])
+        count += 1
+    return count

@@ -1,0 +1,173 @@
+"""Mark and sweep: what no image needs goes, as do the leavings of processes that died.
+
+The sweep holds the store's lock alone, so nothing is being brought in while it looks (`store.leases`). Rows go before
+bytes. When somebody is at work it leaves a note, and the last worker sweeps.
+"""
+
+from __future__ import annotations
+
+import os
+
+from ..oci import chain as chains
+from . import blobs, layers, leases, rootfs
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..paths import Paths
+    from .meta import Meta
+
+
+class Swept:
+    """What a sweep did: `layers` (diff ids removed), `bytes` freed on disk, `deferred` when somebody was at work."""
+
+    __slots__ = ("bytes", "deferred", "layers")
+
+    def __init__(self, deferred: bool = False) -> None:
+        self.layers: list[str] = []
+        self.bytes = 0
+        self.deferred = deferred
+
+
+def sweep(paths: Paths, meta: Meta) -> Swept:
+    """Remove what no image and no container needs; harmless when there is nothing. Raises OSError."""
+    lock = leases.sweeping(paths)
+    if not lock.acquire(wait=False):
+        _note(paths)
+        return Swept(deferred=True)
+    try:
+        _note(paths, remove=True)
+        return _sweep(paths, meta)
+    finally:
+        lock.release()
+
+
+def sweep_if_asked(paths: Paths, meta: Meta) -> None:
+    """Sweep when a sweep had to be put off: for workers to call after they have given the store's lock back."""
+    if os.path.exists(paths.root + "/sweep-wanted"):
+        sweep(paths, meta)
+
+
+def _note(paths: Paths, remove: bool = False) -> None:
+    place = paths.root + "/sweep-wanted"
+    if not remove:
+        os.close(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    elif os.path.exists(place):
+        os.unlink(place)
+
+
+def _sweep(paths: Paths, meta: Meta) -> Swept:
+    swept = Swept()
+    with meta.write() as sql:
+        sql.execute("DELETE FROM images WHERE hidden AND id NOT IN (SELECT image FROM containers)")
+        sql.execute("DELETE FROM layers WHERE diff_id NOT IN (SELECT diff_id FROM image_layers)")
+    wanted_layers, wanted_chains, wanted_blobs = marked(meta)
+    busy = False
+    for chain in chains_here(paths):
+        if chain not in wanted_chains:
+            size = _chain_size(paths, chain)
+            if rootfs.remove(paths, chain):
+                swept.bytes += size
+                _forget_locks(paths, ("chain-", "use-"), chain.partition(":")[2])
+            else:
+                # A process that will soon be gone still has it mounted; its layers wait for the next sweep as well.
+                busy = True
+    if busy:
+        _note(paths)
+    else:
+        for diff_id in layers.list_all(paths):
+            if diff_id not in wanted_layers:
+                size = layers.size_on_disk(paths, diff_id)
+                if layers.remove(paths, diff_id):
+                    swept.layers.append(diff_id)
+                    swept.bytes += size
+    for digest, size in list(blobs.every(paths)):
+        if digest not in wanted_blobs:
+            blobs.remove(paths, digest)
+            swept.bytes += size
+    swept.bytes += _leftovers(paths)
+    # Nobody brings anything in now, so nobody holds or awaits these.
+    _forget_locks(paths, ("layer-", "content-"), "")
+    return swept
+
+
+def marked(meta: Meta) -> tuple[set[str], set[str], set[str]]:
+    """Return the layers, chains (of every prefix: trees stand on each other) and blobs that rows speak of."""
+    wanted_layers = {row[0] for row in meta.read("SELECT diff_id FROM image_layers")}
+    wanted_chains: set[str] = set()
+    for chain, diff_ids in meta.read("SELECT chain, layers FROM images"):
+        wanted_chains.add(chain)
+        wanted_chains.update(chains.chain_ids(diff_ids.split()))
+    wanted_blobs = {
+        row[0]
+        for row in meta.read(
+            "SELECT digest FROM documents UNION SELECT id FROM images UNION SELECT manifest FROM images "
+            "UNION SELECT digest FROM layer_blobs WHERE kept"
+        )
+    }
+    return wanted_layers, wanted_chains, wanted_blobs
+
+
+def chains_here(paths: Paths) -> list[str]:
+    """Return the chain ids that have an index or a tree."""
+    found = set()
+    for directory in (paths.indexes, paths.trees):
+        try:
+            names = os.listdir(directory)
+        except FileNotFoundError:
+            continue
+        for name in names:
+            digits = name.removesuffix(".erofs")
+            if len(digits) == 64 and not digits.strip("0123456789abcdef"):
+                found.add("sha256:" + digits)
+    return sorted(found)
+
+
+def unused_bytes(paths: Paths, meta: Meta) -> int:
+    """Return about how many bytes a sweep would free."""
+    wanted_layers, wanted_chains, wanted_blobs = marked(meta)
+    total = sum(layers.size_on_disk(paths, d) for d in layers.list_all(paths) if d not in wanted_layers)
+    total += sum(size for digest, size in blobs.every(paths) if digest not in wanted_blobs)
+    return total + sum(
+        _chain_size(paths, chain) for chain in chains_here(paths) if chain not in wanted_chains
+    )
+
+
+def _chain_size(paths: Paths, chain: str) -> int:
+    digits = chain.partition(":")[2]
+    try:
+        return os.stat(f"{paths.indexes}/{digits}.erofs").st_blocks * 512
+    except FileNotFoundError:
+        return tree_size(f"{paths.trees}/{digits}")
+
+
+def tree_size(path: str) -> int:
+    """Return the bytes that a directory and all below it occupy on disk, links not followed; 0 when missing."""
+    total = 0
+    waiting = [path]
+    while waiting:
+        try:
+            with os.scandir(waiting.pop()) as entries:
+                for entry in entries:
+                    total += entry.stat(follow_symlinks=False).st_blocks * 512
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(entry.path)
+        except (FileNotFoundError, NotADirectoryError, PermissionError):
+            continue
+    return total
+
+
+def _leftovers(paths: Paths) -> int:
+    before = tree_size(paths.temporary)
+    layers.remove_leftovers(paths)
+    blobs.remove_leftovers(paths)
+    return max(0, before - tree_size(paths.temporary))
+
+
+def _forget_locks(paths: Paths, kinds: tuple[str, ...], digits: str) -> None:
+    try:
+        names = os.listdir(paths.locks)
+    except FileNotFoundError:
+        return
+    for name in names:
+        if name.startswith(kinds) and name.endswith(digits):
+            os.unlink(f"{paths.locks}/{name}")

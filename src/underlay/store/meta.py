@@ -1,0 +1,289 @@
+"""The database of intent: schema, migrations and short transactions. The only user of sqlite3."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+
+from ..errors import Corrupt, UnderlayError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import TracebackType
+    from typing import Any
+
+# One entry a version: applied in order, each in one transaction; entries are never edited once released.
+MIGRATIONS = (
+    """
+    CREATE TABLE images (
+        id TEXT PRIMARY KEY,            -- digest of the configuration, docker's image id
+        manifest TEXT NOT NULL,         -- digest of the manifest document in blobs
+        architecture TEXT NOT NULL,
+        os TEXT NOT NULL,
+        variant TEXT NOT NULL,
+        created TEXT NOT NULL,          -- as the configuration says it, may be empty
+        added INTEGER NOT NULL,         -- ns since the epoch
+        size INTEGER NOT NULL,          -- bytes of all layers as tars
+        layers TEXT NOT NULL,           -- diff ids, lowest first, separated by spaces
+        chain TEXT NOT NULL,            -- chain id of the layers, so that a start need not hash
+        hidden INTEGER NOT NULL DEFAULT 0 -- 1 when forced away while containers still stand on its layers
+    ) STRICT;
+    CREATE TABLE names (
+        name TEXT PRIMARY KEY,          -- normalised: docker.io/library/alpine:latest
+        image TEXT NOT NULL REFERENCES images(id),
+        target TEXT NOT NULL,           -- digest the name stands for: of an index or a manifest
+        updated INTEGER NOT NULL
+    ) STRICT;
+    CREATE INDEX names_image ON names(image);
+    CREATE TABLE digests (
+        repository TEXT NOT NULL,       -- normalised: docker.io/library/alpine
+        digest TEXT NOT NULL,           -- of an index or a manifest
+        image TEXT NOT NULL REFERENCES images(id) ON DELETE CASCADE,
+        PRIMARY KEY (repository, digest, image)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX digests_image ON digests(image);
+    CREATE TABLE layers (
+        diff_id TEXT PRIMARY KEY,
+        size INTEGER NOT NULL,
+        entries INTEGER NOT NULL,
+        added INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE image_layers (
+        image TEXT NOT NULL REFERENCES images(id) ON DELETE CASCADE,
+        position INTEGER NOT NULL,
+        diff_id TEXT NOT NULL REFERENCES layers(diff_id),
+        PRIMARY KEY (image, position)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX image_layers_diff ON image_layers(diff_id);
+    CREATE TABLE layer_blobs (          -- under which compressed digests registries and archives know a layer
+        digest TEXT PRIMARY KEY,
+        diff_id TEXT NOT NULL REFERENCES layers(diff_id) ON DELETE CASCADE,
+        size INTEGER NOT NULL,
+        compression TEXT NOT NULL,      -- none, gzip, zstd, xz, bzip2
+        kept INTEGER NOT NULL DEFAULT 0 -- 1 when the compressed bytes are in blobs
+    ) STRICT;
+    CREATE INDEX layer_blobs_diff ON layer_blobs(diff_id);
+    CREATE TABLE documents (            -- indexes, manifests and configurations an image needs to be saved again
+        image TEXT NOT NULL REFERENCES images(id) ON DELETE CASCADE,
+        digest TEXT NOT NULL,
+        PRIMARY KEY (image, digest)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE containers (
+        id TEXT PRIMARY KEY,
+        name TEXT NOT NULL UNIQUE,
+        image TEXT NOT NULL,            -- image id, kept when the image is forced away
+        created INTEGER NOT NULL,       -- ns since the epoch
+        intent TEXT NOT NULL            -- JSON: what was asked for
+    ) STRICT;
+    CREATE INDEX containers_image ON containers(image);
+    CREATE TABLE volumes (
+        name TEXT PRIMARY KEY,
+        created INTEGER NOT NULL,
+        labels TEXT NOT NULL,
+        anonymous INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE volume_uses (
+        volume TEXT NOT NULL REFERENCES volumes(name),
+        container TEXT NOT NULL REFERENCES containers(id) ON DELETE CASCADE,
+        PRIMARY KEY (volume, container)
+    ) STRICT, WITHOUT ROWID;
+    """,
+)
+
+
+class Meta:
+    """An open database. Use `read` for queries and `with meta.write() as sql:` for one short transaction."""
+
+    __slots__ = ("_connection", "path")
+
+    def __init__(self, path: str) -> None:
+        """Open or create the database at `path`; raises Corrupt when it is none, or is newer than this program."""
+        self.path = path
+        try:
+            self._connection = _open(path)
+        except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.OperationalError):
+                raise UnderlayError(f"cannot open the database {path}: {error}") from error
+            raise Corrupt(
+                f"the database {path} is damaged: {error}", "run `underlay system check --repair`"
+            ) from error
+
+    def read(self, query: str, arguments: Sequence[object] = ()) -> list[Any]:
+        """Return all rows of a query."""
+        try:
+            return self._connection.execute(query, tuple(arguments)).fetchall()
+        except sqlite3.DatabaseError as error:
+            raise _explained(error, self.path) from error
+
+    def write(self) -> Transaction:
+        """Return a transaction that takes the write lock at once; it commits when left without an error."""
+        return Transaction(self._connection, self.path)
+
+    def close(self) -> None:
+        """Close the database."""
+        self._connection.close()
+
+
+class Transaction:
+    """One write transaction; gives the `execute` of the connection."""
+
+    __slots__ = ("_connection", "_path")
+
+    def __init__(self, connection: sqlite3.Connection, path: str) -> None:
+        self._connection = connection
+        self._path = path
+
+    def __enter__(self) -> Transaction:
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.DatabaseError as error:
+            raise _explained(error, self._path) from error
+        return self
+
+    def execute(self, statement: str, arguments: Sequence[object] = ()) -> sqlite3.Cursor:
+        """Run one statement inside the transaction; integrity errors pass as sqlite3.IntegrityError."""
+        try:
+            return self._connection.execute(statement, tuple(arguments))
+        except sqlite3.IntegrityError:
+            raise
+        except sqlite3.DatabaseError as error:
+            raise _explained(error, self._path) from error
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            try:
+                self._connection.execute("COMMIT")
+                return
+            except sqlite3.DatabaseError as error:
+                self._roll_back()
+                raise _explained(error, self._path) from error
+        self._roll_back()
+
+    def _roll_back(self) -> None:
+        try:
+            self._connection.execute("ROLLBACK")
+        except sqlite3.OperationalError:
+            pass  # SQLite has rolled back by itself (full disk, for one)
+
+
+IntegrityError = sqlite3.IntegrityError
+
+
+def integrity(meta: Meta) -> list[str]:
+    """Return what SQLite finds wrong with the database's structure or its references; empty when all is well."""
+    try:
+        found = [row[0] for row in meta.read("PRAGMA integrity_check(20)") if row[0] != "ok"]
+        found += [
+            f"a row of {row[0]} speaks of a missing {row[2]}"
+            for row in meta.read("PRAGMA foreign_key_check")[:20]
+        ]
+    except UnderlayError as error:
+        return [error.message]
+    return found
+
+
+def salvage(path: str) -> str:
+    """Replace a damaged database by a new one with all rows that can still be read; return where the old one went.
+
+    Rows whose references were lost are left out. What cannot be read of images is rebuilt from their documents by
+    `store.check`.
+    """
+    aside = f"{path}.damaged-{os.getpid()}"
+    os.rename(path, aside)
+    for suffix in ("-wal", "-shm"):
+        try:
+            os.rename(path + suffix, aside + suffix)
+        except FileNotFoundError:
+            pass
+    fresh = _open(path)
+    try:
+        fresh.execute("PRAGMA foreign_keys = OFF")
+        tables = [
+            row[0]
+            for row in fresh.execute(
+                "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY rowid"
+            )
+        ]
+        for table in tables:
+            for row in _readable_rows(aside, table):
+                try:
+                    marks = ", ".join("?" * len(row))
+                    fresh.execute(f"INSERT OR IGNORE INTO {table} VALUES ({marks})", row)
+                except sqlite3.DatabaseError:
+                    continue
+        for _ in range(len(tables)):
+            broken = fresh.execute("PRAGMA foreign_key_check").fetchall()
+            for table in {row[0] for row in broken}:
+                _drop_orphans(fresh, table)
+    finally:
+        fresh.close()
+    return aside
+
+
+def _readable_rows(path: str, table: str) -> list[tuple[object, ...]]:
+    rows: list[tuple[object, ...]] = []
+    try:
+        damaged = sqlite3.connect(path, timeout=5.0)
+        try:
+            for row in damaged.execute(f"SELECT * FROM {table}"):
+                rows.append(row)
+        finally:
+            damaged.close()
+    except sqlite3.DatabaseError:
+        pass  # what came before the damage is worth having
+    return rows
+
+
+def _drop_orphans(connection: sqlite3.Connection, table: str) -> None:
+    for key in connection.execute(f"PRAGMA foreign_key_list({table})").fetchall():
+        _, _, parent, column, parent_column = key[:5]
+        connection.execute(
+            f"DELETE FROM {table} WHERE {column} IS NOT NULL "
+            f"AND {column} NOT IN (SELECT {parent_column} FROM {parent})"
+        )
+
+
+def _explained(error: sqlite3.DatabaseError, path: str) -> UnderlayError:
+    text = str(error)
+    if "locked" in text or "busy" in text:
+        return UnderlayError(f"the database {path} is locked by another process", "try again")
+    if "full" in text:
+        return UnderlayError(f"no space left to write the database {path}", "free some space and try again")
+    if "malformed" in text or "not a database" in text:
+        return Corrupt(f"the database {path} is damaged: {text}", "run `underlay system check --repair`")
+    return UnderlayError(f"database {path}: {text}")
+
+
+def _open(path: str) -> sqlite3.Connection:
+    fresh = not os.path.exists(path)
+    if fresh:
+        os.makedirs(os.path.dirname(path), mode=0o711, exist_ok=True)
+    connection = sqlite3.connect(path, timeout=60.0, isolation_level=None, check_same_thread=False)
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version != len(MIGRATIONS):
+        _migrate(connection, path)
+    connection.execute("PRAGMA foreign_keys = ON")
+    # WAL with NORMAL: a crash loses nothing, a power cut at most the last transactions, never consistency.
+    connection.execute("PRAGMA synchronous = NORMAL")
+    return connection
+
+
+def _migrate(connection: sqlite3.Connection, path: str) -> None:
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("BEGIN IMMEDIATE")
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version > len(MIGRATIONS):
+        connection.execute("ROLLBACK")
+        raise Corrupt(
+            f"the database {path} has format {version}, this underlay knows {len(MIGRATIONS)}",
+            "use the newer underlay that wrote it",
+        )
+    for migration in MIGRATIONS[version:]:
+        for statement in migration.split(";"):
+            if statement.strip():
+                connection.execute(statement)
+    connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+    connection.execute("COMMIT")

@@ -1,0 +1,296 @@
+"""Root file systems of images: one interface over both forms of a layer, EROFS index and directory tree.
+
+This module is on the way to every container start: what builds an index or a tree is imported when one is
+missing.
+"""
+
+from __future__ import annotations
+
+import os
+
+from ..errors import InvalidInput, KernelError, Unsupported
+from ..files import Lock, write_atomic
+from ..linux import mounts
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..paths import Paths
+    from .tree import Owner
+
+EROFS = "erofs"
+TREE = "tree"
+
+# The chain of no layers: the digest of nothing, since OCI defines none.
+EMPTY_CHAIN = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
+_HEX = frozenset("0123456789abcdef")
+
+
+def _digits(digest: str) -> str:
+    """Return the hexadecimal digits of a sha256 digest, strictly checked: they become part of a path."""
+    algorithm, _, digits = digest.partition(":")
+    if algorithm != "sha256" or len(digits) != 64 or not _HEX.issuperset(digits):
+        raise InvalidInput(f"{digest!r:.80} is not a sha256 digest")
+    return digits
+
+
+def _ensure(directory: str) -> None:
+    if not os.path.isdir(directory):
+        os.makedirs(directory, 0o700, exist_ok=True)
+
+
+def chain_of(diff_ids: Sequence[str]) -> str:
+    """Return the chain id of layers, base first; `EMPTY_CHAIN` for none. It hashes: keep the answer."""
+    from ..oci.chain import chain_id
+
+    return chain_id(diff_ids) or EMPTY_CHAIN
+
+
+# Which form
+
+
+def form_for(paths: Paths, setting: str = "auto") -> tuple[str, str]:
+    """Return the form that this host can use, `erofs` or `tree`, and in one line why.
+
+    `setting` is `auto` or one of the forms; asking for `erofs` where it does not work raises Unsupported with
+    the reason. What was found is kept in `paths.state` until the next boot, since finding out takes mounts.
+    """
+    if setting not in ("auto", EROFS, TREE):
+        raise InvalidInput(f"unknown layer form '{setting}'", "use auto, erofs or tree")
+    if setting == TREE:
+        return TREE, "asked for"
+    reason = _verdict(paths)
+    if not reason:
+        return EROFS, "the kernel mounts EROFS from a file, and overlays it"
+    if setting == EROFS:
+        raise Unsupported(f"EROFS indexes cannot be used here: {reason}", "use the layer form auto or tree")
+    return TREE, reason
+
+
+def _verdict(paths: Paths) -> str:
+    """Return why EROFS cannot be used, "" when it can; from the note of this boot if there is one."""
+    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+        key = f"{file.read().strip()} {os.geteuid()} {paths.root}"
+    note = f"{paths.state}/erofs-probe"
+    try:
+        with open(note, encoding="utf-8") as file:
+            known, _, reason = file.read().partition("\n")
+        if known == key:
+            return reason
+    except FileNotFoundError:
+        pass
+    from .probe import why_not_erofs
+
+    reason = why_not_erofs(paths)
+    _ensure(paths.state)
+    write_atomic(note, f"{key}\n{reason}".encode(), durable=False)
+    return reason
+
+
+# Making what is missing
+
+
+def prepare(paths: Paths, form: str, diff_ids: Sequence[str], *, owner: Owner | None = None) -> str:
+    """Make the index or the trees of an image's layers, base first, if missing; return the chain id.
+
+    The layers must be in the store. `owner` is for the tree form: see `tree.write_tree`; None means that of
+    the image for root and nothing for others. Raises NotFound for a missing layer, Corrupt or LimitExceeded
+    for layers that cannot be merged, OSError. A crash leaves nothing half-made.
+    """
+    chain = chain_of(diff_ids)
+    if form == EROFS:
+        place = f"{paths.indexes}/{_digits(chain)}.erofs"
+    else:
+        place = f"{paths.trees}/{_digits(chain)}"
+    if not os.path.exists(place):
+        from . import build
+
+        _ensure(paths.locks)
+        if form == EROFS:
+            build.index(paths, diff_ids, place, f"{paths.locks}/chain-{_digits(chain)}")
+        else:
+            build.trees(paths, diff_ids, owner)
+    return chain
+
+
+# Using it
+
+
+def hold(paths: Paths, chain_id: str) -> Lock:
+    """Return a shared lock, held, that keeps the chain's mount and files in use until it is released.
+
+    Take it before `lower_directories` and keep it while anything is mounted above them; the kernel drops it
+    when the process dies.
+    """
+    _ensure(paths.locks)
+    lock = Lock(f"{paths.locks}/use-{_digits(chain_id)}", shared=True)
+    lock.acquire()
+    return lock
+
+
+def lower_directories(paths: Paths, form: str, diff_ids: Sequence[str], chain_id: str = "") -> list[str]:
+    """Return the lower directories for an overlay that shows the image, topmost first.
+
+    `prepare` must have been called at some time, and `hold` before this. For the EROFS form the index is
+    mounted when it is not yet. With `chain_id` given nothing is hashed. Raises KernelError, NotFound.
+    """
+    digits = _digits(chain_id or chain_of(diff_ids))
+    if form == EROFS:
+        point = f"{paths.mounts}/{digits}"
+        if not _is_index_mount(point):
+            _ensure(paths.mounts)
+            _ensure(paths.locks)
+            with Lock(f"{paths.locks}/chain-{digits}"):
+                if not _is_index_mount(point):
+                    _mount_index(paths, diff_ids, digits, point)
+        return [point]
+    try:
+        # Written with the tree: the chain of each prefix, topmost first, so that nobody has to hash on this
+        # path.
+        with open(f"{paths.trees}/{digits}/chain", encoding="ascii") as file:
+            return [f"{paths.trees}/{line}/root" for line in file.read().split()]
+    except FileNotFoundError:
+        raise _missing(digits) from None
+
+
+def _missing(digits: str) -> Exception:
+    from ..errors import NotFound
+
+    return NotFound(f"the layers of chain {digits[:12]} are not prepared")
+
+
+def _is_index_mount(point: str) -> bool:
+    """Tell whether an index is mounted at `point`: not its parent's device, read-only, blocks of 512.
+
+    No other file system in use has such blocks; statfs(2)'s magic is out of Python's reach.
+    """
+    try:
+        here = os.stat(point)
+        if here.st_dev == os.stat(os.path.dirname(point)).st_dev:
+            return False
+        facts = os.statvfs(point)
+    except FileNotFoundError:
+        return False
+    return facts.f_bsize == 512 and bool(facts.f_flag & os.ST_RDONLY)
+
+
+def devices(paths: Paths, diff_ids: Sequence[str]) -> list[tuple[int, int, str]]:
+    """Return (layer number, part, path) of the files with the layers' data, as the device table has them."""
+    found = []
+    for number, diff_id in enumerate(diff_ids):
+        directory = f"{paths.layers}/{_digits(diff_id)}"
+        found.append((number, 0, directory + "/tar"))
+        sparse = directory + "/sparse"
+        if os.path.exists(sparse):
+            found.append((number, 1, sparse))
+    return found
+
+
+def _mount_index(paths: Paths, diff_ids: Sequence[str], digits: str, point: str) -> None:
+    index = f"{paths.indexes}/{digits}.erofs"
+    if not os.path.exists(index):
+        raise _missing(digits)
+    try:
+        os.mkdir(point, 0o700)
+    except FileExistsError:
+        pass
+    mount_index(index, [path for _, _, path in devices(paths, diff_ids)], point)
+
+
+def mount_index(index: str, files: Sequence[str], point: str) -> None:
+    """Mount an index with the files of its device table at the directory `point`; raises KernelError.
+
+    Read-only, but not nosuid or nodev: the mount is cloned to be a container's root, where set-id programs
+    must work, and what it holds is out of other users' reach because `paths.mounts` is its owner's only.
+    """
+    opened = []
+    try:
+        parameters = []
+        for path in files:
+            if len(path) > 250:
+                # fsconfig(2) takes values of at most 255 bytes.
+                opened.append(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+                path = f"/proc/self/fd/{opened[-1]}"
+            parameters.append(("device", path))
+        source = index
+        if len(index) > 250:
+            opened.append(os.open(index, os.O_RDONLY | os.O_CLOEXEC))
+            source = f"/proc/self/fd/{opened[-1]}"
+        new = mounts.new_filesystem("erofs", (("ro", None), *parameters), mounts.MOUNT_ATTR_RDONLY, source)
+        opened.append(new)
+        target = os.open(point, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        opened.append(target)
+        mounts.attach(new, target, point)
+    finally:
+        for fd in opened:
+            os.close(fd)
+
+
+# Giving back
+
+
+def release_unused(paths: Paths, chain_id: str) -> bool:
+    """Unmount the chain's index unless somebody holds it; return whether nothing is mounted afterwards."""
+    digits = _digits(chain_id)
+    point = f"{paths.mounts}/{digits}"
+    if not os.path.isdir(point):
+        return True
+    _ensure(paths.locks)
+    with Lock(f"{paths.locks}/chain-{digits}"):
+        use = Lock(f"{paths.locks}/use-{digits}")
+        if not use.acquire(wait=False):
+            return False
+        try:
+            return _unmount(point)
+        finally:
+            use.release()
+
+
+def _unmount(point: str) -> bool:
+    try:
+        while _is_index_mount(point):
+            mounts.umount(point, mounts.UMOUNT_NOFOLLOW)
+        os.rmdir(point)
+    except KernelError as error:
+        from errno import EBUSY
+
+        if error.errno != EBUSY:
+            raise
+        return False
+    except FileNotFoundError:
+        pass
+    return True
+
+
+def release_all_unused(paths: Paths) -> list[str]:
+    """Unmount all indexes that nobody holds; return the chain ids of those still in use."""
+    try:
+        names = sorted(os.listdir(paths.mounts))
+    except FileNotFoundError:
+        return []
+    chains = [f"sha256:{name}" for name in names if len(name) == 64 and _HEX.issuperset(name)]
+    return [chain for chain in chains if not release_unused(paths, chain)]
+
+
+def remove(paths: Paths, chain_id: str) -> bool:
+    """Remove the chain's index and its topmost tree (those below belong to other chains too).
+
+    Returns whether nothing is left: False, and nothing done, while somebody holds the chain.
+    """
+    digits = _digits(chain_id)
+    from . import build
+
+    _ensure(paths.locks)
+    with Lock(f"{paths.locks}/chain-{digits}"):
+        use = Lock(f"{paths.locks}/use-{digits}")
+        if not use.acquire(wait=False):
+            return False
+        try:
+            if os.path.isdir(f"{paths.mounts}/{digits}") and not _unmount(f"{paths.mounts}/{digits}"):
+                return False
+            build.discard(paths, digits)
+        finally:
+            use.release()
+    return True

@@ -1,0 +1,98 @@
+"""Unfinished work: temporary directories that show whether their maker lives, and their removal if not."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+
+from ..files import remove_tree
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from ..paths import Paths
+
+_KINDS = ("gone-", "index-", "layer-", "tree-")
+
+
+def ensure(directory: str) -> str:
+    """Make `directory` and those above it when missing, for its owner only; return it."""
+    try:
+        os.makedirs(directory, 0o700)
+    except FileExistsError:
+        pass
+    return directory
+
+
+class Scratch:
+    """A directory below `paths.temporary`, from `__enter__` to `__exit__`.
+
+    While it lives it is locked with flock(2), so that `remove_leftovers` leaves it alone; the kernel drops
+    the lock when the process dies. The name holds kind and process number for people.
+    """
+
+    __slots__ = ("_fd", "_kind", "_paths", "path")
+
+    def __init__(self, paths: Paths, kind: str) -> None:
+        assert kind + "-" in _KINDS
+        self._paths = paths
+        self._kind = kind
+        self._fd = -1
+        self.path = ""
+
+    def __enter__(self) -> Scratch:
+        ensure(self._paths.temporary)
+        while True:
+            path = f"{self._paths.temporary}/{self._kind}-{os.getpid()}-{os.urandom(6).hex()}"
+            os.mkdir(path, 0o700)
+            try:
+                fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            except FileNotFoundError:
+                continue
+            # A cleaner may have seen the directory before it was locked; then it is gone, and a new one is
+            # needed.
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            if os.path.exists(path):
+                self._fd = fd
+                self.path = path
+                return self
+            os.close(fd)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            remove_tree(self.path)
+        finally:
+            os.close(self._fd)
+
+
+def remove_leftovers(paths: Paths) -> list[str]:
+    """Remove what dead processes left in `paths.temporary` and return the names; safe beside live ones.
+
+    Only directories made by `Scratch` are looked at. Raises OSError when one cannot be removed.
+    """
+    removed: list[str] = []
+    try:
+        names = os.listdir(paths.temporary)
+    except FileNotFoundError:
+        return removed
+    for name in sorted(names):
+        if not name.startswith(_KINDS):
+            continue
+        path = f"{paths.temporary}/{name}"
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            continue
+        else:
+            remove_tree(path)
+            removed.append(name)
+        finally:
+            os.close(fd)
+    return removed

@@ -1,0 +1,369 @@
+"""Loading image archives: docker's (of every age since 1.10), OCI layouts in a directory or a tar, several images in one.
+
+Nothing is unpacked: documents are checked and kept as they are, layers are verified and taken into the store, and
+then one transaction an image makes it visible with its names.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+import msgspec
+
+from ..errors import Corrupt, DigestMismatch, InvalidInput, LimitExceeded, NotFound
+from ..events import Event
+from ..oci import annotations as keys
+from ..oci import config as configs
+from ..oci import digest, document, mediatype, platform, reference
+from ..oci import manifest as manifests
+from ..store import blobs, codec, images, leases, rootfs
+from .arrivals import Arrivals, Wanted
+from .bag import Directory, Stream, TarFile, require
+from .choose import Candidate, blob_name, choose
+from .outertar import PIECE, clean
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..events import Emit
+    from ..oci.descriptor import Descriptor
+    from ..oci.platform import Platform
+    from ..oci.reference import Reference
+    from ..paths import Paths
+    from ..store.meta import Meta
+    from .bag import Bag
+
+_IMAGES_LIMIT = 10_000
+_NAMES_LIMIT = 1000  # of one image
+
+
+class Loaded:
+    """An image that has been loaded: `id`, its `names` as docker shows them, and `moved`: (name, id of the image that
+    had it before)."""
+
+    __slots__ = ("id", "moved", "names")
+
+    def __init__(self, image_id: str, names: list[str], moved: list[tuple[str, str]]) -> None:
+        self.id = image_id
+        self.names = names
+        self.moved = moved
+
+
+class _Item(msgspec.Struct, rename="pascal"):
+    """An entry of docker's manifest.json."""
+
+    config: str
+    layers: list[str] | None = None
+    repo_tags: list[str] | None = None
+
+
+class _Layout(msgspec.Struct, rename="camel"):
+    image_layout_version: str
+
+
+class _Job:
+    """What one target of an archive becomes: images, the digest that the names stand for, and the names."""
+
+    def __init__(
+        self, target: str, images_: list[tuple[Candidate, list[Wanted]]], names: list[Reference]
+    ) -> None:
+        self.target = target
+        self.images = images_
+        self.names = names
+
+
+def load(
+    paths: Paths,
+    meta: Meta,
+    source: str | int,
+    emit: Emit,
+    form: str,
+    platforms: Sequence[Platform] = (),
+    keep_compressed: bool = False,
+) -> list[Loaded]:
+    """Load all images of an archive: `source` is the path of a file or directory, or a descriptor to read from.
+
+    `form` is how layers are kept (see `store.rootfs`). `platforms` chooses from indexes (default: the host's). `keep_compressed` keeps the layers' compressed bytes, so
+    that they can be saved again as they came. Raises NotFound, InvalidInput, Corrupt, DigestMismatch, LimitExceeded,
+    each naming the part and the place; what is not loaded whole leaves nothing behind.
+    """
+    with leases.working(paths):
+        arrivals = Arrivals(paths, meta, emit, keep_compressed)
+        fd = -1
+        if isinstance(source, str):
+            try:
+                fd = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                raise NotFound(f"open {source}: no such file or directory") from None
+        try:
+            bag = _open(source, fd, arrivals)
+            try:
+                return [_store(paths, meta, arrivals, job, emit, form) for job in _jobs(bag, platforms)]
+            finally:
+                bag.close()
+        finally:
+            if fd >= 0:
+                os.close(fd)
+
+
+def _open(source: str | int, opened: int, arrivals: Arrivals) -> Bag:
+    what = source if isinstance(source, str) else "standard input"
+    fd = source if isinstance(source, int) else opened
+    mode = os.fstat(fd).st_mode
+    if stat.S_ISDIR(mode):
+        if isinstance(source, int):
+            raise InvalidInput("standard input is a directory", "name it with --input")
+        return Directory(source)
+
+    def read() -> bytes:
+        return os.read(fd, PIECE)
+
+    if stat.S_ISREG(mode):
+        head = os.pread(fd, 512, os.lseek(fd, 0, os.SEEK_CUR))
+        if codec.detect(head) == "none":
+            return TarFile(fd, what)
+    pieces = codec.decompress(read)
+    next(pieces)
+    return Stream(lambda: next(pieces, b""), what, arrivals)
+
+
+def _jobs(bag: Bag, platforms: Sequence[Platform]) -> list[_Job]:
+    """Return what is to be stored, in the archive's order. An OCI index wins over manifest.json, for it has digests."""
+    index = bag.document("index.json", document.MANIFEST_LIMIT)
+    listed = bag.document("manifest.json", document.MANIFEST_LIMIT)
+    if index is not None:
+        layout = document.read(require(bag, "oci-layout", 64 << 10), _Layout, f"{bag.path}: oci-layout")
+        version: _Layout = layout.view
+        if not version.image_layout_version.startswith("1."):
+            raise InvalidInput(
+                f"{bag.path}: image layout of version {version.image_layout_version!r}, known is 1"
+            )
+        return _oci_jobs(bag, index, listed, platforms)
+    if listed is not None:
+        return _docker_jobs(bag, listed, platforms)
+    if bag.document("repositories") is not None:
+        raise InvalidInput(
+            f"{bag.path}: an archive of docker before version 1.10",
+            "load and save it with a newer docker first",
+        )
+    raise InvalidInput(
+        f"{bag.path}: no image archive: it has neither index.json nor manifest.json",
+        "a root file system is brought in with `underlay import`",
+    )
+
+
+def _oci_jobs(bag: Bag, index: bytes, listed: bytes | None, platforms: Sequence[Platform]) -> list[_Job]:
+    found: manifests.Index = manifests.read_index(index, f"{bag.path}: index.json").view
+    descriptors = found.manifests or []
+    if len(descriptors) > _IMAGES_LIMIT:
+        raise LimitExceeded(f"{bag.path}: more than {_IMAGES_LIMIT} images")
+    tags = _tags_by_config(bag, listed) if listed is not None else {}
+    jobs: dict[str, _Job] = {}
+    for group, name in _groups(descriptors):
+        candidates = choose(bag, group, platforms)
+        # Alternatives side by side in index.json are no target of their own: the manifest chosen is.
+        target = group[0].digest if len(group) == 1 else candidates[0].manifest.digest
+        names = [name] if name is not None else []
+        for candidate in candidates:
+            names += [tag for tag in tags.get(candidate.config.digest, ()) if tag not in names]
+        if target in jobs:
+            jobs[target].names += [each for each in names if each not in jobs[target].names]
+        else:
+            jobs[target] = _Job(target, [(one, _wanted_by_manifest(bag, one)) for one in candidates], names)
+    if not jobs:
+        raise NotFound(f"{bag.path}: the archive holds no image")
+    return list(jobs.values())
+
+
+def _groups(descriptors: Sequence[Descriptor]) -> list[tuple[list[Descriptor], Reference | None]]:
+    """Return the targets in index.json with their names; alternatives of one name for several platforms together."""
+    by_name: dict[str, list[Descriptor]] = {}
+    names: dict[str, Reference | None] = {}
+    for found in descriptors:
+        if found.is_attestation:
+            continue
+        name = _name_of(found)
+        key = str(name) if name else ""
+        by_name.setdefault(key, []).append(found)
+        names[key] = name
+    groups: list[tuple[list[Descriptor], Reference | None]] = []
+    for key, group in by_name.items():
+        stated = [str(found.platform.normalised()) for found in group if found.platform is not None]
+        if len(group) > 1 and len(stated) == len(group) == len(set(stated)):
+            groups.append((group, names[key]))
+        else:
+            groups += [([found], names[key]) for found in group]
+    return groups
+
+
+def _name_of(found: Descriptor) -> Reference | None:
+    """Return the name that an entry of index.json carries, None when it has none that is whole.
+
+    docker and containerd write the whole name under their own key, and only the tag under the OCI's; podman, skopeo
+    and umoci write what they were given under the OCI's. A lone word there is a tag without a repository.
+    """
+    text = found.annotation(keys.CONTAINERD_NAME)
+    if not text:
+        text = found.annotation(keys.REF_NAME)
+        if "/" not in text and ":" not in text:
+            return None
+    try:
+        name = reference.parse(text)
+    except InvalidInput:
+        return None
+    name.digest = ""
+    return name if name.tag else None
+
+
+def _wanted_by_manifest(bag: Bag, candidate: Candidate) -> list[Wanted]:
+    manifest: manifests.Manifest = candidate.manifest.view
+    config: configs.Config = candidate.config.view
+    wanted = []
+    for layer, diff_id in zip(manifest.layers or [], config.diff_ids, strict=True):
+        content = bag.content(blob_name(layer.digest))
+        if content is None:
+            raise NotFound(f"{bag.path}: the archive lacks the layer {layer.digest}")
+        if content.layer is None and content.size != layer.size:
+            raise DigestMismatch(
+                f"layer {layer.digest}: wrong size", f"{layer.size} bytes", f"{content.size}"
+            )
+        wanted.append(Wanted(content, diff_id, layer.digest, layer.size))
+    return wanted
+
+
+# docker's manifest.json ---------------------------------------------------------------------------------------------
+
+
+def _items(bag: Bag, listed: bytes) -> list[_Item]:
+    value = document.decode(listed, f"{bag.path}: manifest.json")
+    try:
+        items = msgspec.convert(value, list[_Item])
+    except msgspec.ValidationError as error:
+        raise InvalidInput(f"{bag.path}: manifest.json: {error}") from None
+    if len(items) > _IMAGES_LIMIT:
+        raise LimitExceeded(f"{bag.path}: more than {_IMAGES_LIMIT} images")
+    return items
+
+
+def _tags(item: _Item) -> list[Reference]:
+    names = item.repo_tags or []
+    if len(names) > _NAMES_LIMIT:
+        raise LimitExceeded(f"manifest.json: more than {_NAMES_LIMIT} names of one image")
+    return [reference.parse(name) for name in names]
+
+
+def _tags_by_config(bag: Bag, listed: bytes) -> dict[str, list[Reference]]:
+    """Return the names in manifest.json by the digest of the configuration, where its place tells it."""
+    found: dict[str, list[Reference]] = {}
+    for item in _items(bag, listed):
+        digits = item.config.rpartition("/")[2].removesuffix(".json")
+        found.setdefault("sha256:" + digits, []).extend(_tags(item))
+    return found
+
+
+def _docker_jobs(bag: Bag, listed: bytes, platforms: Sequence[Platform]) -> list[_Job]:
+    jobs = []
+    passed_over = []
+    for item in _items(bag, listed):
+        data = require(bag, clean(item.config))
+        stated = "sha256:" + item.config.rpartition("/")[2].removesuffix(".json")
+        if digest.is_digest(stated):
+            digest.verify(data, stated, f"configuration {item.config}")
+        config = configs.read(data, f"configuration {item.config}")
+        view: configs.Config = config.view
+        offered = platform.normalise(view.os, view.architecture, view.variant or "")
+        if platforms and all(platform.rank(goal, offered) is None for goal in platforms):
+            passed_over.append(str(offered))
+            continue
+        parts = item.layers or []
+        if len(parts) != len(view.diff_ids):
+            raise Corrupt(
+                f"{bag.path}: manifest.json has {len(parts)} layers, the configuration's $.rootfs.diff_ids has "
+                f"{len(view.diff_ids)}"
+            )
+        wanted = []
+        for part, diff_id in zip(parts, view.diff_ids, strict=True):
+            content = bag.content(clean(part))
+            if content is None:
+                raise NotFound(f"{bag.path}: the archive lacks {part}")
+            wanted.append(Wanted(content, diff_id))
+        # A manifest cannot be made before the layers' sizes are known: see `_store`.
+        nothing = document.Document(b"", "", {}, None)
+        jobs.append(_Job("", [(Candidate(nothing, config, ()), wanted)], _tags(item)))
+    if not jobs:
+        goal = ", ".join(map(str, platforms))
+        raise NotFound(
+            f"requested platform ({goal}) not found in {bag.path}"
+            if passed_over
+            else f"{bag.path} holds no image",
+            f"it has {', '.join(sorted(set(passed_over)))}" if passed_over else "",
+        )
+    return jobs
+
+
+def made_manifest(config_digest: str, config_size: int, layers: Sequence[tuple[str, int, str]]) -> bytes:
+    """Return an OCI manifest for an image that came without one; `layers` are (digest, size, compression).
+
+    The same image gives the same bytes everywhere, so its digest is worth showing.
+    """
+    return document.encode(
+        {
+            "schemaVersion": 2,
+            "mediaType": mediatype.OCI_MANIFEST,
+            "config": {"mediaType": mediatype.OCI_CONFIG, "digest": config_digest, "size": config_size},
+            "layers": [
+                {"mediaType": mediatype.layer_for(compression), "digest": layer, "size": size}
+                for layer, size, compression in layers
+            ],
+        }
+    )
+
+
+# Storing ------------------------------------------------------------------------------------------------------------
+
+
+def _store(paths: Paths, meta: Meta, arrivals: Arrivals, job: _Job, emit: Emit, form: str) -> Loaded:
+    new: list[images.NewImage] = []
+    target = job.target
+    for candidate, wanted in job.images:
+        layers = arrivals.bring(wanted)
+        chain = rootfs.prepare(paths, form, [layer.diff_id for layer in layers])
+        config = candidate.config
+        blobs.put(paths, config.data, config.digest)
+        data = candidate.manifest.data or made_manifest(
+            config.digest, len(config.data), [(layer.diff_id, layer.size, "none") for layer in layers]
+        )
+        manifest = blobs.put(paths, data, candidate.manifest.digest if candidate.manifest.data else "")
+        above = [blobs.put(paths, index.data, index.digest) for index in candidate.above]
+        new.append(
+            images.NewImage(
+                config.digest,
+                manifest,
+                candidate.platform,
+                config.view.created or "",
+                layers,
+                [config.digest, manifest, *above],
+                chain,
+            )
+        )
+        target = target or manifest
+    main = _for_host(new)
+    given = [(name, target, main.id) for name in job.names]
+    for other in new:
+        if other is not main:
+            # Images of the same target for other platforms are known by the digest only.
+            given += [(reference.Reference(n.domain, n.path), target, other.id) for n in job.names]
+    moved = images.record(meta, new, given)
+    names = sorted({name.familiar for name in job.names})
+    emit(Event("image.load", main.id, names=names))
+    return Loaded(main.id, names, [(reference.familiar(name), lost) for name, lost in moved])
+
+
+def _for_host(new: list[images.NewImage]) -> images.NewImage:
+    here = platform.host()
+    ranked = [
+        (place, n) for n, one in enumerate(new) if (place := platform.rank(here, one.platform)) is not None
+    ]
+    return new[min(ranked)[1]] if ranked else new[0]

@@ -1,0 +1,260 @@
+"""Bringing layers into the store: what is there already is not read again, what is new is verified as it comes."""
+
+from __future__ import annotations
+
+import os
+
+from ..errors import Corrupt, DigestMismatch, LimitExceeded
+from ..events import Event
+from ..oci import digest as digests
+from ..store import blobs, images, layers, leases
+from ..store.images import Layer
+from .outertar import PIECE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Protocol
+
+    from ..events import Emit
+    from ..paths import Paths
+    from ..store.meta import Meta
+    from .bag import Content
+
+    class Source(Protocol):
+        """Where bytes come from: at most `n` of them a call, none at the end."""
+
+        def read(self, n: int, /) -> bytes: ...
+
+
+class Wanted:
+    """A layer that an image needs: `content` in the archive, its `diff_id`, and the `blob` digest and `size` under
+    which its manifest names it ("" and -1 where there is no manifest)."""
+
+    __slots__ = ("blob", "content", "diff_id", "size")
+
+    def __init__(self, content: Content, diff_id: str, blob: str = "", size: int = -1) -> None:
+        self.content = content
+        self.diff_id = diff_id
+        self.blob = blob
+        self.size = size
+
+
+class Arrivals:
+    """Takes layers in, to be used inside `leases.working`. `keep` keeps the compressed bytes too."""
+
+    def __init__(self, paths: Paths, meta: Meta, emit: Emit, keep: bool = False) -> None:
+        self._paths = paths
+        self._meta = meta
+        self._emit = emit
+        self._keep = keep
+
+    def bring(self, wanted: Sequence[Wanted]) -> list[Layer]:
+        """Return the layers in the order asked for, all in the store and verified; several arrive at once.
+
+        Raises DigestMismatch (digest, size or diff id; expected and found are named), Corrupt, LimitExceeded, OSError.
+        """
+        done: dict[str, Layer] = {}
+        todo: list[Wanted] = []
+        seen: set[str] = set()
+        for each in wanted:
+            if each.diff_id not in seen:
+                seen.add(each.diff_id)
+                here = self._here(each)
+                if here is None:
+                    todo.append(each)
+                else:
+                    done[each.diff_id] = here
+        for layer in _in_threads(self._one, todo):
+            done[layer.diff_id] = layer
+        return [done[each.diff_id] for each in wanted]
+
+    def _here(self, wanted: Wanted) -> Layer | None:
+        """Return the layer when nothing has to be read for it."""
+        if wanted.content.layer is not None:
+            passed = wanted.content.layer
+            if passed.diff_id != wanted.diff_id:
+                raise DigestMismatch(f"{wanted.content.name}: wrong diff id", wanted.diff_id, passed.diff_id)
+            if wanted.blob and passed.blob and passed.blob != wanted.blob:
+                raise DigestMismatch(f"{wanted.content.name}: wrong digest", wanted.blob, passed.blob)
+            if wanted.size >= 0 and passed.blob_size != wanted.size:
+                raise DigestMismatch(f"{wanted.content.name}: wrong size", wanted.size, passed.blob_size)
+            return passed
+        if not layers.exists(self._paths, wanted.diff_id):
+            return None
+        known = images.known_layer(self._meta, wanted.blob) if wanted.blob else None
+        if known is not None and known[0] != wanted.diff_id:
+            raise DigestMismatch(f"layer {wanted.blob}: wrong diff id", wanted.diff_id, known[0])
+        if self._keep and not (known and known[3]) and wanted.blob not in ("", wanted.diff_id):
+            return None
+        self._emit(Event("layer.exists", wanted.blob or wanted.diff_id))
+        return self.existing(wanted.diff_id)
+
+    def existing(self, diff_id: str) -> Layer:
+        """Return what is known of a layer that is in the store."""
+        rows = self._meta.read("SELECT size, entries FROM layers WHERE diff_id = ?", (diff_id,))
+        if rows:
+            return Layer(diff_id, rows[0][0], rows[0][1])
+        # Another process has brought it in and not yet recorded it.
+        return Layer(diff_id, layers.size(self._paths, diff_id), len(layers.read_toc(self._paths, diff_id)))
+
+    def _one(self, wanted: Wanted) -> Layer:
+        size = wanted.size if wanted.size >= 0 else wanted.content.size
+        expected = (wanted.blob, size) if wanted.blob else None
+        source: Source = wanted.content
+        try:
+            if self._keep and wanted.blob and wanted.blob != wanted.diff_id:
+                with blobs.Writer(self._paths, wanted.blob, size, "layer") as writer:
+                    layer = self._ingest(_Tee(source, writer), wanted.diff_id, expected)
+                    if layer is not None and layer.compression != "none":
+                        writer.commit()
+                        layer.kept = True
+            else:
+                layer = self._ingest(source, wanted.diff_id, expected)
+        except DigestMismatch:
+            raise
+        except (Corrupt, LimitExceeded) as error:
+            self._explain(wanted, size)
+            raise type(error)(f"layer {wanted.content.name}: {error.message}", error.hint) from None
+        if layer is None:
+            # The layer was here. When its compressed bytes are to be kept, they are verified by themselves.
+            return self._keep_only(wanted, size)
+        self._emit(Event("layer.done", wanted.blob or layer.diff_id, size=layer.size))
+        return layer
+
+    def _ingest(self, source: Source, diff_id: str | None, expected: tuple[str, int] | None) -> Layer | None:
+        found = layers.ingest(
+            self._paths, source, expected_diff_id=diff_id, expected_blob=expected, emit=self._emit
+        )
+        if found is None:
+            return None
+        layer = Layer(found.diff_id, found.size, found.entries)
+        layer.blob, layer.blob_size, layer.compression = found.blob_digest, found.blob_size, found.compression
+        return layer
+
+    def _keep_only(self, wanted: Wanted, size: int) -> Layer:
+        layer = self.existing(wanted.diff_id)
+        if not self._keep or not wanted.blob or wanted.blob == wanted.diff_id:
+            return layer
+        from ..store import codec
+
+        wanted.content.again()
+        with blobs.Writer(self._paths, wanted.blob, size, "layer") as writer:
+            inner = digests.hasher()
+            pieces = codec.decompress(lambda: _Tee(wanted.content, writer).read(PIECE))
+            layer.compression = next(pieces).decode()
+            for piece in pieces:
+                inner.update(piece)
+            if "sha256:" + inner.hexdigest() != wanted.diff_id:
+                raise DigestMismatch("layer's diff id", wanted.diff_id, "sha256:" + inner.hexdigest())
+            writer.commit()
+        layer.blob, layer.blob_size, layer.kept = wanted.blob, size, True
+        return layer
+
+    def _explain(self, wanted: Wanted, size: int) -> None:
+        """Raise DigestMismatch when bytes that could not be read as a layer are not the bytes promised either."""
+        if not wanted.blob:
+            return
+        wanted.content.again()
+        state = digests.hasher(wanted.blob)
+        length = 0
+        while piece := wanted.content.read(PIECE):
+            length += len(piece)
+            state.update(piece)
+        if length != size:
+            raise DigestMismatch(f"layer {wanted.blob}: wrong size", size, length)
+        found = wanted.blob.partition(":")[0] + ":" + state.hexdigest()
+        if found != wanted.blob:
+            raise DigestMismatch("layer: wrong digest", wanted.blob, found)
+
+    def passing(self, name: str, size: int, source: Source) -> Layer:
+        """Take in a layer out of a stream, before anything is known of it but the name of its member.
+
+        The name often holds a digest. A layer known by it is not taken in again, and of two processes that meet it
+        one waits for the other; a name that lies can do no more than leave its bytes out.
+        """
+        hint, is_blob = _hint(name)
+        if not hint:
+            return self.taken(source, None)
+        with leases.of_content(self._paths, hint.partition(":")[2]):
+            known = images.known_layer(self._meta, hint)
+            diff_id = known[0] if known else hint
+            if diff_id.startswith("sha256:") and layers.exists(self._paths, diff_id):
+                self._emit(Event("layer.exists", hint))
+                layer = self.existing(diff_id)
+                layer.blob_size = size
+                return layer
+            return self.taken(source, (hint, size) if is_blob else None)
+
+    def taken(self, source: Source, expected: tuple[str, int] | None = None) -> Layer:
+        """Take in a layer of which nothing is known, or digest and size of its blob; return what it turned out to be."""
+        if self._keep and expected:
+            with blobs.Writer(self._paths, *expected, "layer") as writer:
+                layer = self._ingest(_Tee(source, writer), None, expected)
+                assert layer is not None
+                if layer.compression != "none":
+                    writer.commit()
+                    layer.kept = True
+        else:
+            layer = self._ingest(source, None, expected)
+            assert layer is not None
+        self._emit(Event("layer.done", layer.blob, size=layer.size))
+        return layer
+
+
+class _Tee:
+    """Reads a source and writes what comes to a blob as well."""
+
+    def __init__(self, source: Source, writer: blobs.Writer) -> None:
+        self._source = source
+        self._writer = writer
+
+    def read(self, count: int, /) -> bytes:
+        data = self._source.read(count)
+        if data:
+            self._writer.write(data)
+        return data
+
+
+def _hint(name: str) -> tuple[str, bool]:
+    """Return the digest in a member's name, "" without one, and whether the name says that it is the blob's."""
+    parts = name.split("/")
+    if len(parts) == 3 and parts[0] == "blobs" and digests.is_digest(f"{parts[1]}:{parts[2]}"):
+        return f"{parts[1]}:{parts[2]}", True
+    digest = "sha256:" + parts[0].removesuffix(".tar")
+    if len(parts) == 1 and digests.is_digest(digest):
+        return digest, False
+    return "", False
+
+
+def _in_threads(work: object, items: Sequence[Wanted]) -> list[Layer]:
+    """Apply `work` to each item, several at a time; the first error ends it and is raised."""
+    assert callable(work)
+    count = min(len(items), max(1, min(4, os.cpu_count() or 1)))
+    if count <= 1:
+        return [work(item) for item in items]
+    import threading
+
+    waiting = list(enumerate(items))[::-1]
+    results: dict[int, Layer] = {}
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        while not errors:
+            try:
+                number, item = waiting.pop()
+            except IndexError:
+                return
+            try:
+                results[number] = work(item)
+            except BaseException as error:
+                errors.append(error)
+
+    threads = [threading.Thread(target=run, name=f"layer-{n}") for n in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[0]
+    return [results[number] for number in range(len(items))]

@@ -1,0 +1,296 @@
+"""What an image archive holds, by name: in a directory, in a tar that can be read anywhere, or in a stream read once.
+
+All three answer the same two questions: the bytes of a document, and the content of a layer. In a stream a layer
+cannot wait until a manifest explains it, so it is brought into the store as it passes and looked up afterwards.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from ..errors import Corrupt, InvalidInput, LimitExceeded, NotFound
+from . import outertar
+from .outertar import PIECE, FileSource, Member, StreamSource
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..store.images import Layer
+    from .arrivals import Arrivals
+
+DOCUMENT_LIMIT = 8 << 20  # bytes
+_STREAM_DOCUMENTS_LIMIT = 64 << 20  # bytes of all documents that a stream makes us remember
+_LINK_HOPS = 10
+# Two members of these names would let two readers of one archive see different images.
+_SINGLE = frozenset(("manifest.json", "index.json", "oci-layout"))
+
+
+class Content:
+    """A part of the archive that can be read from its beginning: `name`, `size` in bytes.
+
+    `read(n)` returns the next bytes, b"" at the end; `again()` starts over. For a part of a stream `layer` is what it
+    became in the store, and there is nothing to read.
+    """
+
+    __slots__ = ("_end", "_fd", "_position", "_start", "layer", "name", "size")
+
+    def __init__(
+        self, name: str, size: int, fd: int = -1, start: int = 0, layer: Layer | None = None
+    ) -> None:
+        self.name = name
+        self.size = size
+        self.layer = layer
+        self._fd = fd
+        self._start = self._position = start
+        self._end = start + size
+
+    def read(self, count: int, /) -> bytes:
+        """Return up to `count` bytes, b"" at the end; raises Corrupt when the file has been cut."""
+        count = min(count, self._end - self._position)
+        if not count:
+            return b""
+        data = os.pread(self._fd, count, self._position)
+        if not data:
+            raise Corrupt(f"{self.name}: the archive ends in the middle of it")
+        self._position += len(data)
+        return data
+
+    def again(self) -> None:
+        """Start over."""
+        self._position = self._start
+
+
+class Directory:
+    """An image layout in a directory, read by descriptors beneath it; links are refused."""
+
+    def __init__(self, path: str) -> None:
+        self._fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._open: list[int] = []
+        self.path = path
+
+    def close(self) -> None:
+        """Close all descriptors."""
+        for fd in (*self._open, self._fd):
+            os.close(fd)
+        self._open = []
+
+    def content(self, name: str) -> Content | None:
+        """Return a part, None when it is not there."""
+        fd = self._fd
+        passed: list[int] = []
+        try:
+            *parents, last = outertar.clean(name).split("/")
+            for parent in parents:
+                fd = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
+                passed.append(fd)
+            # Not blocking, for a FIFO would hold us up.
+            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+            found = os.open(last, flags, dir_fd=fd)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise InvalidInput(
+                f"{self.path}/{name}: {error.strerror}",
+                "parts of a layout must be files, not links; try `cp -rL`",
+            ) from None
+        finally:
+            for each in passed:
+                os.close(each)
+        self._open.append(found)
+        facts = os.fstat(found)
+        if not stat.S_ISREG(facts.st_mode):
+            raise InvalidInput(f"{self.path}/{name}: not a regular file")
+        return Content(name, facts.st_size, found)
+
+    def document(self, name: str, limit: int = DOCUMENT_LIMIT) -> bytes | None:
+        """Return the bytes of a document, None when it is not there; raises LimitExceeded."""
+        return _document(self.content(name), limit)
+
+
+class TarFile:
+    """An archive in a file that can be read anywhere: one walk over its headers, then parts by their offsets."""
+
+    def __init__(self, fd: int, what: str) -> None:
+        self._fd = fd
+        self.path = what
+        self._members: dict[str, Member] = {}
+        for member in outertar.members(FileSource(fd)):
+            if member.kind in ("file", "link"):
+                if member.name in _SINGLE and member.name in self._members:
+                    raise Corrupt(f"{what}: two members are named {member.name}")
+                self._members[member.name] = member
+
+    def close(self) -> None:
+        """Leave the descriptor to its owner."""
+
+    def content(self, name: str) -> Content | None:
+        """Return a part, None when it is not there; links lead to other members only."""
+        member = _follow(name, self._members.get, self.path)
+        return Content(name, member.size, self._fd, member.offset) if member else None
+
+    def document(self, name: str, limit: int = DOCUMENT_LIMIT) -> bytes | None:
+        """Return the bytes of a document, None when it is not there; raises LimitExceeded."""
+        return _document(self.content(name), limit)
+
+
+class Stream:
+    """An archive that passes by once: documents are remembered, layers go into the store at once.
+
+    What is a layer is told by content (compressed, or a tar); what is neither and too long for a document is passed
+    over.
+    """
+
+    def __init__(self, pull: Callable[[], bytes], what: str, arrivals: Arrivals) -> None:
+        self.path = what
+        self._documents: dict[str, bytes] = {}
+        self._layers: dict[str, Layer] = {}
+        self._links: dict[str, Member] = {}
+        self._broken: dict[str, Corrupt] = {}
+        source = StreamSource(pull)
+        total = 0
+        for member in outertar.members(source):
+            if member.kind == "link":
+                self._links[member.name] = member
+            if member.kind != "file":
+                continue
+            if member.name in _SINGLE and member.name in self._documents:
+                raise Corrupt(f"{what}: two members are named {member.name}")
+            head = _up_to(source, min(member.size, outertar.BLOCK))
+            if _is_layer(head):
+                passing = _Passing(source, head, member.size)
+                try:
+                    self._layers[member.name] = arrivals.passing(member.name, member.size, passing)
+                except Corrupt as error:
+                    # It may be no layer at all, and matters only when a manifest calls it one.
+                    self._broken[member.name] = error
+            elif member.size <= DOCUMENT_LIMIT:
+                total += member.size
+                if total > _STREAM_DOCUMENTS_LIMIT:
+                    raise LimitExceeded(f"{what}: documents of more than {_STREAM_DOCUMENTS_LIMIT} bytes")
+                self._documents[member.name] = head + _up_to(source, member.size - len(head))
+        # The writer at the other end of a pipe must not be broken off, and checks of what carries us happen at the end.
+        while source.read(PIECE):
+            pass
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def content(self, name: str) -> Content | None:
+        """Return a layer that has passed, or a document; None when neither was there."""
+        broken = self._aliased(name, self._broken)
+        if broken:
+            raise broken
+        layer = self._aliased(name, self._layers)
+        return Content(name, layer.blob_size, layer=layer) if layer else None
+
+    def document(self, name: str, limit: int = DOCUMENT_LIMIT) -> bytes | None:
+        """Return the bytes of a document, None when it did not pass; raises LimitExceeded."""
+        data = self._aliased(name, self._documents)
+        if data is not None and len(data) > limit:
+            raise LimitExceeded(f"{name}: longer than {limit} bytes")
+        return data
+
+    def _aliased(self, name: str, parts: dict[str, _Part]) -> _Part | None:
+        for _ in range(_LINK_HOPS):
+            if name in parts:
+                return parts[name]
+            if name not in self._links:
+                return None
+            name = _target(self._links[name], self.path)
+        raise Corrupt(f"{self.path}: too many links at {name}")
+
+
+if TYPE_CHECKING:
+    from typing import TypeVar
+
+    _Part = TypeVar("_Part")
+    Bag = Directory | TarFile | Stream
+
+
+class _Passing:
+    """The rest of one member of a stream."""
+
+    def __init__(self, source: StreamSource, head: bytes, size: int) -> None:
+        self._source = source
+        self._head = head
+        self._left = size - len(head)
+
+    def read(self, count: int, /) -> bytes:
+        if self._head:
+            piece, self._head = self._head[:count], self._head[count:]
+            return piece
+        count = min(count, self._left)
+        if not count:
+            return b""
+        data = self._source.read(count)
+        if not data:
+            raise Corrupt("the archive ends in the middle of a member")
+        self._left -= len(data)
+        return data
+
+
+def require(bag: Bag, name: str, limit: int = DOCUMENT_LIMIT) -> bytes:
+    """Return the bytes of a document; raises NotFound when the archive lacks it."""
+    data = bag.document(name, limit)
+    if data is None:
+        raise NotFound(f"{bag.path}: the archive lacks {name}")
+    return data
+
+
+def _document(content: Content | None, limit: int) -> bytes | None:
+    if content is None:
+        return None
+    if content.size > limit:
+        raise LimitExceeded(f"{content.name}: longer than {limit} bytes")
+    pieces = []
+    while piece := content.read(PIECE):
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+def _follow(name: str, get: Callable[[str], Member | None], what: str) -> Member | None:
+    for _ in range(_LINK_HOPS):
+        member = get(outertar.clean(name))
+        if member is None or member.kind != "link":
+            return member
+        name = _target(member, what)
+    raise Corrupt(f"{what}: too many links at {name}")
+
+
+def _target(member: Member, what: str) -> str:
+    """Return the name of the member that a link stands for; raises Corrupt when it leads out of the archive.
+
+    docker before version 25 writes a layer that two images share once, and links to it by relative paths.
+    """
+    if member.hard:
+        return member.link
+    parts = member.name.split("/")[:-1]
+    if member.link.startswith("/"):
+        raise Corrupt(f"{what}: member {member.name} is a link out of the archive")
+    for part in member.link.split("/"):
+        if part == "..":
+            if not parts:
+                raise Corrupt(f"{what}: member {member.name} is a link out of the archive")
+            parts.pop()
+        elif part not in ("", "."):
+            parts.append(part)
+    return "/".join(parts)
+
+
+def _is_layer(head: bytes) -> bool:
+    from ..store import codec
+
+    return codec.detect(head) != "none" or outertar.is_tar(head)
+
+
+def _up_to(source: StreamSource, count: int) -> bytes:
+    pieces = []
+    while count:
+        piece = source.read(count)
+        if not piece:
+            raise Corrupt("the archive ends in the middle of a member")
+        pieces.append(piece)
+        count -= len(piece)
+    return b"".join(pieces)

@@ -1,0 +1,146 @@
+"""Compression: detection, streams of several members, damage, bounds."""
+
+import bz2
+import gzip
+import io
+import lzma
+import struct
+
+import pytest
+
+from underlay.errors import Corrupt, LimitExceeded, Unsupported
+from underlay.store import codec
+from underlay.store.limits import Limits
+
+DATA = bytes(range(256)) * 5000 + b"the end"
+
+
+def _zstd(data: bytes) -> bytes:
+    compressor = codec.compressor("zstd")
+    return compressor.compress(data) + compressor.flush()
+
+
+PACK = {
+    "gzip": lambda data: gzip.compress(data, 1),
+    "zstd": _zstd,
+    "xz": lzma.compress,
+    "bzip2": bz2.compress,
+    "none": bytes,
+}
+
+
+def unpack(data: bytes, step: int = 1 << 16, **limits: int) -> tuple[str, bytes]:
+    file = io.BytesIO(data)
+    pieces = codec.decompress(lambda: file.read(step), Limits(**limits))
+    kind = next(pieces).decode()
+    out = []
+    for piece in pieces:
+        assert 0 < len(piece) <= codec.CHUNK
+        out.append(piece)
+    return kind, b"".join(out)
+
+
+@pytest.mark.parametrize("kind", PACK)
+@pytest.mark.parametrize("step", [1, 7, 1 << 16, 1 << 22])
+def test_every_kind_in_pieces_of_any_size(kind, step):
+    data = DATA[-2000:] if step == 1 else DATA
+    assert unpack(PACK[kind](data), step) == (kind, data)
+
+
+@pytest.mark.parametrize("kind", ["gzip", "zstd", "xz", "bzip2"])
+@pytest.mark.parametrize("step", [1, 1 << 16])
+def test_members_in_a_row_are_one_stream(kind, step):
+    pack = PACK[kind]
+    assert unpack(pack(b"one") + pack(b"") + pack(b"two"), step) == (kind, b"onetwo")
+
+
+@pytest.mark.parametrize("kind", ["gzip", "zstd", "xz", "bzip2"])
+@pytest.mark.parametrize("step", [1, 1 << 16])
+def test_zeros_may_follow_but_nothing_else(kind, step):
+    pack = PACK[kind]
+    assert unpack(pack(b"one") + bytes(1000), step) == (kind, b"one")
+    assert unpack(pack(b"one") + bytes(9) + pack(b"two"), step) == (kind, b"onetwo")
+    with pytest.raises(Corrupt, match="not " + kind):
+        unpack(pack(b"one") + b"garbage", step)
+    with pytest.raises(Corrupt):
+        unpack(pack(b"one") + bytes(9) + b"x", step)
+
+
+@pytest.mark.parametrize("kind", ["gzip", "zstd", "xz", "bzip2"])
+def test_truncation_is_told(kind):
+    data = PACK[kind](DATA)
+    for cut in (len(data) - 1, len(data) // 2, 10):
+        with pytest.raises(Corrupt, match=kind):
+            unpack(data[:cut])
+
+
+@pytest.mark.parametrize("kind", ["gzip", "xz", "bzip2"])
+def test_damage_is_told(kind):
+    # zstd frames have a checksum only when their maker asks for one.
+    data = bytearray(PACK[kind](DATA))
+    data[-6] ^= 0x55
+    with pytest.raises(Corrupt, match=kind):
+        unpack(bytes(data))
+
+
+def test_empty_and_short_streams():
+    assert unpack(b"") == ("none", b"")
+    assert unpack(b"abc") == ("none", b"abc")
+
+
+@pytest.mark.parametrize("kind", ["gzip", "zstd", "xz", "bzip2", "none"])
+def test_output_is_bounded(kind):
+    with pytest.raises(LimitExceeded):
+        unpack(PACK[kind](bytes(3_000_000)), total=2_999_999)
+    assert len(unpack(PACK[kind](bytes(3_000_000)), total=3_000_000)[1]) == 3_000_000
+
+
+def test_decoders_memory_is_bounded():
+    with pytest.raises(LimitExceeded, match="memory"):
+        unpack(lzma.compress(DATA, preset=6), xz_memory=1 << 20)
+    # A frame with a window of 2^31 bytes (RFC 8878, section 3.1.1.1.2) and one empty last block.
+    frame = b"\x28\xb5\x2f\xfd" + bytes([0x00, (31 - 10) << 3]) + b"\x01\x00\x00"
+    with pytest.raises((LimitExceeded, Corrupt)):
+        unpack(frame)
+
+
+def test_skippable_frames_of_zstd_are_skipped():
+    skip = struct.pack("<II", 0x184D2A5C, 5) + b"hello"
+    assert codec.detect(skip) == "zstd"
+    assert unpack(skip + _zstd(b"one") + skip + _zstd(b"two") + skip) == ("zstd", b"onetwo")
+
+
+def test_gzip_header_fields():
+    plain = gzip.compress(b"data", mtime=0)
+    named = plain[:3] + b"\x1c" + plain[4:10] + b"\x03\x00abc" + b"name\0comment\0" + plain[10:]
+    for step in (1, 100):
+        assert unpack(named, step) == ("gzip", b"data")
+
+
+def test_zlib_without_isal(monkeypatch):
+    monkeypatch.setitem(codec._DECODERS, "gzip", lambda limits: codec._Zlib())
+    for step in (1, 1 << 20):
+        data = DATA[:3000] if step == 1 else DATA + bytes(5_000_000)
+        assert unpack(gzip.compress(data) + gzip.compress(b"two") + bytes(20), step) == (
+            "gzip",
+            data + b"two",
+        )
+    with pytest.raises(Corrupt):
+        unpack(gzip.compress(DATA)[:-1])
+
+
+@pytest.mark.parametrize("kind", ["gzip", "zstd"])
+def test_compression_is_reproducible(kind):
+    def packed() -> bytes:
+        compressor = codec.compressor(kind)
+        return compressor.compress(DATA) + compressor.flush()
+
+    assert packed() == packed()
+    assert unpack(packed()) == (kind, DATA)
+    if kind == "gzip":
+        assert packed()[3:8] == bytes(5)  # no name, no time
+
+
+def test_unknown_compressor():
+    with pytest.raises(Unsupported):
+        codec.compressor("lz4")
