@@ -95,7 +95,7 @@ def parse_exact(text: str) -> Reference:
     domain, rest = _split_domain(text)
     remainder, at, digest = rest.partition("@")
     path, colon, tag = remainder.partition(":")
-    if path != path.lower():
+    if path != path.lower() and path.isprintable() and len(path) <= _NAME_LIMIT:
         raise InvalidInput(f"invalid reference format: repository name ({path}) must be lowercase")
     if not _is_domain(domain) or not _is_path(path):
         raise InvalidInput(f"invalid reference format: {_shown(text)}")

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from .meta import Meta
 
 
+_NOTE = "/sweep-wanted"
+
+
 class Swept:
     """What a sweep did: `layers` (diff ids removed), `bytes` freed on disk, `deferred` when somebody was at work."""
 
@@ -32,10 +35,13 @@ def sweep(paths: Paths, meta: Meta) -> Swept:
     """Remove what no image and no container needs; harmless when there is nothing. Raises OSError."""
     lock = leases.sweeping(paths)
     if not lock.acquire(wait=False):
-        _note(paths)
+        ask(paths)
         return Swept(deferred=True)
     try:
-        _note(paths, remove=True)
+        try:
+            os.unlink(paths.root + _NOTE)
+        except FileNotFoundError:
+            pass
         return _sweep(paths, meta)
     finally:
         lock.release()
@@ -43,16 +49,13 @@ def sweep(paths: Paths, meta: Meta) -> Swept:
 
 def sweep_if_asked(paths: Paths, meta: Meta) -> None:
     """Sweep when a sweep had to be put off: for workers to call after they have given the store's lock back."""
-    if os.path.exists(paths.root + "/sweep-wanted"):
+    if os.path.exists(paths.root + _NOTE):
         sweep(paths, meta)
 
 
-def _note(paths: Paths, remove: bool = False) -> None:
-    place = paths.root + "/sweep-wanted"
-    if not remove:
-        os.close(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
-    elif os.path.exists(place):
-        os.unlink(place)
+def ask(paths: Paths) -> None:
+    """Leave a note that a sweep is wanted: it survives whoever leaves it."""
+    os.close(os.open(paths.root + _NOTE, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
 
 
 def _sweep(paths: Paths, meta: Meta) -> Swept:
@@ -72,7 +75,7 @@ def _sweep(paths: Paths, meta: Meta) -> Swept:
                 # A process that will soon be gone still has it mounted; its layers wait for the next sweep as well.
                 busy = True
     if busy:
-        _note(paths)
+        ask(paths)
     else:
         for diff_id in layers.list_all(paths):
             if diff_id not in wanted_layers:

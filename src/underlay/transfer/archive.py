@@ -17,7 +17,7 @@ from ..oci import annotations as keys
 from ..oci import config as configs
 from ..oci import digest, document, mediatype, platform, reference
 from ..oci import manifest as manifests
-from ..store import blobs, codec, images, leases, rootfs
+from ..store import blobs, codec, gc, images, leases, rootfs
 from .arrivals import Arrivals, Wanted
 from .bag import Directory, Stream, TarFile, require
 from .choose import Candidate, blob_name, choose
@@ -100,7 +100,11 @@ def load(
         try:
             bag = _open(source, fd, arrivals)
             try:
-                return [_store(paths, meta, arrivals, job, emit, form) for job in _jobs(bag, platforms)]
+                loaded = [_store(paths, meta, arrivals, job, emit, form) for job in _jobs(bag, platforms)]
+                if isinstance(bag, Stream):
+                    # Layers of other platforms may have passed too.
+                    gc.ask(paths)
+                return loaded
             finally:
                 bag.close()
         finally:

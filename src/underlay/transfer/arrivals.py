@@ -167,11 +167,12 @@ class Arrivals:
         if found != wanted.blob:
             raise DigestMismatch("layer: wrong digest", wanted.blob, found)
 
-    def passing(self, name: str, size: int, source: Source) -> Layer:
+    def passing(self, name: str, size: int, source: Source, packed: bool) -> Layer:
         """Take in a layer out of a stream, before anything is known of it but the name of its member.
 
         The name often holds a digest. A layer known by it is not taken in again, and of two processes that meet it
-        one waits for the other; a name that lies can do no more than leave its bytes out.
+        one waits for the other; a name that lies can do no more than leave its bytes out. `packed` says that the
+        bytes are compressed: if they are damaged, the error should name the digest that they have instead.
         """
         hint, is_blob = _hint(name)
         if not hint:
@@ -184,7 +185,17 @@ class Arrivals:
                 layer = self.existing(diff_id)
                 layer.blob_size = size
                 return layer
-            return self.taken(source, (hint, size) if is_blob else None)
+            if not is_blob:
+                return self.taken(source, None)
+            hashed = _Hashed(source, hint) if packed else None
+            try:
+                return self.taken(hashed or source, (hint, size))
+            except DigestMismatch:
+                raise
+            except Corrupt:
+                if hashed is not None:
+                    hashed.verify()
+                raise
 
     def taken(self, source: Source, expected: tuple[str, int] | None = None) -> Layer:
         """Take in a layer of which nothing is known, or digest and size of its blob; return what it turned out to be."""
@@ -214,6 +225,28 @@ class _Tee:
         if data:
             self._writer.write(data)
         return data
+
+
+class _Hashed:
+    """Reads a source and keeps the digest of what came."""
+
+    def __init__(self, source: Source, expected: str) -> None:
+        self._source = source
+        self._expected = expected
+        self._state = digests.hasher(expected)
+
+    def read(self, count: int, /) -> bytes:
+        data = self._source.read(count)
+        self._state.update(data)
+        return data
+
+    def verify(self) -> None:
+        """Read the rest; raise DigestMismatch when the whole has another digest than expected."""
+        while self.read(PIECE):
+            pass
+        found = self._expected.partition(":")[0] + ":" + self._state.hexdigest()
+        if found != self._expected:
+            raise DigestMismatch("layer: wrong digest", self._expected, found)
 
 
 def _hint(name: str) -> tuple[str, bool]:

@@ -6,10 +6,12 @@ cannot wait until a manifest explains it, so it is brought into the store as it 
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
 from ..errors import Corrupt, InvalidInput, LimitExceeded, NotFound
+from ..store import codec
 from . import outertar
 from .outertar import PIECE, FileSource, Member, StreamSource
 
@@ -91,9 +93,11 @@ class Directory:
         except FileNotFoundError:
             return None
         except OSError as error:
+            if error.errno not in (errno.ELOOP, errno.ENOTDIR):
+                raise
             raise InvalidInput(
-                f"{self.path}/{name}: {error.strerror}",
-                "parts of a layout must be files, not links; try `cp -rL`",
+                f"{self.path}/{name}: the parts of a layout must be files, not links",
+                "copy it with `cp -rL` first",
             ) from None
         finally:
             for each in passed:
@@ -161,7 +165,8 @@ class Stream:
             if _is_layer(head):
                 passing = _Passing(source, head, member.size)
                 try:
-                    self._layers[member.name] = arrivals.passing(member.name, member.size, passing)
+                    packed = codec.detect(head) != "none"
+                    self._layers[member.name] = arrivals.passing(member.name, member.size, passing, packed)
                 except Corrupt as error:
                     # It may be no layer at all, and matters only when a manifest calls it one.
                     self._broken[member.name] = error
@@ -280,8 +285,6 @@ def _target(member: Member, what: str) -> str:
 
 
 def _is_layer(head: bytes) -> bool:
-    from ..store import codec
-
     return codec.detect(head) != "none" or outertar.is_tar(head)
 
 

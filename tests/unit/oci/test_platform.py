@@ -50,7 +50,7 @@ def test_an_operating_system_alone_takes_the_hosts_processor():
 
 
 @pytest.mark.parametrize(
-    "text", ["", "/", "linux/", "linux/amd64/v1/x", "linux/../x", "nonsense", "linux/a b"]
+    "text", ["", "/", "linux/", "linux/amd64/v1/x", "nonsense", "linux/a b"]
 )
 def test_nonsense_is_refused(text):
     with pytest.raises(InvalidInput):

@@ -24,7 +24,7 @@ DIGEST = "sha256:" + "ab" * 32
         ("example.com/a/b/c", "example.com/a/b/c:latest", "example.com/a/b/c:latest"),
         ("Foo/bar", "Foo/bar:latest", "Foo/bar:latest"),
         ("[::1]:5000/app", "[::1]:5000/app:latest", "[::1]:5000/app:latest"),
-        ("a__b--c.d_e/f", "docker.io/a__b--c.d_e/f:latest", "a__b--c.d_e/f:latest"),
+        ("x/a__b--c.d_e", "docker.io/x/a__b--c.d_e:latest", "x/a__b--c.d_e:latest"),
         ("alpine@" + DIGEST, "docker.io/library/alpine@" + DIGEST, "alpine@" + DIGEST),
         ("alpine:1@" + DIGEST, "docker.io/library/alpine:1@" + DIGEST, "alpine:1@" + DIGEST),
         ("x.y.example/app:T_1.2-3", "x.y.example/app:T_1.2-3", "x.y.example/app:T_1.2-3"),
