@@ -40,7 +40,8 @@ def test_platforms_and_digests(text):
 @given(
     st.lists(
         st.sampled_from(
-            "{{ }} {{- -}} . .A .B $ $x := = | ( ) if else end range with eq and or not index json len join printf "
+            "{{ }} {{- -}} . .A .B $ $x := = | ( ) if else end range with eq and or not index json len "
+            "join printf "
             '"%s" 1 -2 true nil "a `b` , /* */ x'.split(" ")
         ),
         max_size=20,

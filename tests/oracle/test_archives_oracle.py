@@ -10,15 +10,17 @@ import tempfile
 import time
 
 import pytest
-from archives import Layout, layer, members, sha
 
+from archives import Layout, layer, members, sha
 from underlay import Engine
 
 pytestmark = pytest.mark.oracle
 
 
 def run(*words, **options) -> str:
-    done = subprocess.run([str(each) for each in words], capture_output=True, text=True, timeout=120, **options)
+    done = subprocess.run(
+        [str(each) for each in words], capture_output=True, text=True, timeout=120, **options
+    )
     assert done.returncode == 0, f"{words}: {done.stderr}"
     return done.stdout
 
@@ -46,7 +48,8 @@ def image(engine, tmp_path):
     return engine.images.get("app:1")
 
 
-# skopeo ---------------------------------------------------------------------------------------------------------
+# skopeo
+# ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -109,7 +112,8 @@ def test_we_read_skopeos_compressions(engine, image, tmp_path, options):
     assert engine.images.get("x:1").diff_ids == image.diff_ids
 
 
-# umoci ----------------------------------------------------------------------------------------------------------
+# umoci
+# ----------------------------------------------------------------------------------------------------------
 
 
 def test_umoci_unpacks_what_we_save(engine, image, tmp_path):
@@ -124,7 +128,8 @@ def test_umoci_unpacks_what_we_save(engine, image, tmp_path):
     assert (tmp_path / "bundle/rootfs/bin/b").read_text() == "2"
 
 
-# podman ---------------------------------------------------------------------------------------------------------
+# podman
+# ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -149,8 +154,11 @@ def podman(tmp_path_factory):
 
 @pytest.mark.parametrize("format", ["docker-archive", "oci-archive"])
 def test_podman_loads_what_we_save(engine, image, tmp_path, podman, format):
-    engine.images.save(["app:1", "example.com:5000/team/app:2"][: 1 if format == "oci-archive" else 2],
-                       str(tmp_path / "out.tar"), format)
+    engine.images.save(
+        ["app:1", "example.com:5000/team/app:2"][: 1 if format == "oci-archive" else 2],
+        str(tmp_path / "out.tar"),
+        format,
+    )
     told = podman("load", "-i", tmp_path / "out.tar")
     # Short names in a docker archive are podman's own to it, whoever wrote them.
     name = "localhost/app:1" if format == "docker-archive" else "docker.io/library/app:1"
@@ -177,7 +185,8 @@ def test_we_load_what_podman_saves(engine, image, tmp_path, podman, format, by):
     assert loaded.id == image.id
 
 
-# docker ---------------------------------------------------------------------------------------------------------
+# docker
+# ---------------------------------------------------------------------------------------------------------
 
 
 class Docker:
@@ -231,7 +240,7 @@ def docker(tmp_path_factory):
         words = [
             daemon, f"--host=unix://{place}/d.sock", f"--data-root={place}/data", f"--exec-root={place}/exec",
             f"--pidfile={place}/pid", "--iptables=false", "--ip6tables=false", "--bridge=none",
-            "--storage-driver=vfs", "--feature", "containerd-snapshotter=false",
+            "--storage-driver=vfs",
         ]  # fmt: skip
         with open(f"{place}/log", "wb") as log:
             process = subprocess.Popen(words, stdout=log, stderr=log)

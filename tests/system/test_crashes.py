@@ -7,8 +7,8 @@ import sys
 import textwrap
 
 import pytest
-from archives import Layout, docker_archive, layer, sha, tar_of
 
+from archives import Layout, docker_archive, layer, sha, tar_of
 from underlay import Engine
 from underlay.store import rootfs
 
@@ -143,7 +143,9 @@ def test_two_loads_at_once_do_the_work_once(tmp_path):
     layout.image([layer({"a": os.urandom(8 << 20)}), layer({"b": os.urandom(8 << 20)})], "app:1")
     source.write_bytes(layout.tar())
     words = [sys.executable, "-c", LOAD, str(tmp_path / "r"), str(tmp_path / "s"), str(source)]
-    pair = [subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    pair = [
+        subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(2)
+    ]
     try:
         for each in pair:
             assert each.stdout.readline() == "ready\n"

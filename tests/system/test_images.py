@@ -9,8 +9,8 @@ import sys
 import tarfile
 
 import pytest
-from archives import Layout, config, docker_archive, layer, members, sha, shared, tar_of
 
+from archives import Layout, config, docker_archive, layer, members, sha, shared, tar_of
 from underlay import Engine
 from underlay.errors import Conflict, Corrupt, DigestMismatch, InvalidInput, NotFound, UnderlayError
 
@@ -53,7 +53,8 @@ def two_layer_image() -> tuple[bytes, bytes]:
     return layer({"a": b"1"}), layer({"b": b"2"})
 
 
-# Loading every kind ---------------------------------------------------------------------------------------------
+# Loading every kind
+# ---------------------------------------------------------------------------------------------
 
 
 def test_layout_in_a_directory(engine, tmp_path):
@@ -161,7 +162,7 @@ def test_an_index_chooses_the_platform(engine, tmp_path, by):
     index = index_of_platforms(layout)
     load_by(engine, tmp_path, layout.tar(), by, platform=["linux/arm64"])
     assert engine.images.inspect("app:1")["Architecture"] == "arm64"
-    (loaded,) = load_by(engine, tmp_path, layout.tar(), by, platform=["linux/amd64", "linux/arm64"])
+    load_by(engine, tmp_path, layout.tar(), by, platform=["linux/amd64", "linux/arm64"])
     assert engine.images.get("app:1", "linux/arm64").architecture == "arm64"
     assert engine.images.get("app:1", "linux/amd64").architecture == "amd64"
     with pytest.raises(NotFound, match="does not provide the specified platform"):
@@ -197,7 +198,8 @@ def test_an_image_without_layers(engine, tmp_path):
     assert engine.system.check().problems == []
 
 
-# Lies -----------------------------------------------------------------------------------------------------------
+# Lies
+# -----------------------------------------------------------------------------------------------------------
 
 
 def nothing_stays(engine):
@@ -207,7 +209,15 @@ def nothing_stays(engine):
             assert name.startswith("meta.db") or name == "lock", f"{directory}/{name}"
 
 
-LIES = ["layer bytes", "layer short", "layer size", "config bytes", "config size", "manifest bytes", "diff id"]
+LIES = [
+    "layer bytes",
+    "layer short",
+    "layer size",
+    "config bytes",
+    "config size",
+    "manifest bytes",
+    "diff id",
+]
 
 
 @pytest.mark.parametrize("by", ["path", "pipe", "directory"])
@@ -253,7 +263,9 @@ def test_docker_archives_that_lie(engine, tmp_path, by):
     wrong = [(name, layer({"b": b"3"}) if name.startswith("0" * 63 + "1") else data) for name, data in parts]
     with pytest.raises(DigestMismatch, match=f"expected {sha(two)}"):
         load_by(engine, tmp_path, tar_of(wrong), by)
-    wrong = [(name, data + b" " if name.endswith(".json") and len(name) > 60 else data) for name, data in parts]
+    wrong = [
+        (name, data + b" " if name.endswith(".json") and len(name) > 60 else data) for name, data in parts
+    ]
     with pytest.raises(DigestMismatch, match="configuration"):
         load_by(engine, tmp_path, tar_of(wrong), by)
     with pytest.raises(NotFound, match="lacks"):
@@ -270,7 +282,9 @@ def test_hostile_archives_end_in_one_error(engine, tmp_path, by):
     layout.image([one, two], "app:1")
     good = layout.files()
     blob = next(name for name, data in good if name.startswith("blobs/") and data[:2] == b"\x1f\x8b")
-    listed = json.dumps([{"Config": "../canary", "RepoTags": ["a:1"], "Layers": [f"../{canary.name}"]}]).encode()
+    listed = json.dumps(
+        [{"Config": "../canary", "RepoTags": ["a:1"], "Layers": [f"../{canary.name}"]}]
+    ).encode()
     cases = {
         "climbs": [("../x", b"x"), *good],
         "climbs inside": [("a/../../x", b"x"), *good],
@@ -285,7 +299,9 @@ def test_hostile_archives_end_in_one_error(engine, tmp_path, by):
         "nothing": [("readme", b"x")],
         "repositories only": [("repositories", b"{}")],
         "bad version": [("oci-layout", b'{"imageLayoutVersion":"2.0.0"}'), *good[1:]],
-        "bad name": [("manifest.json", json.dumps([{"Config": "c", "RepoTags": ["A:1"], "Layers": []}]).encode())],
+        "bad name": [
+            ("manifest.json", json.dumps([{"Config": "c", "RepoTags": ["A:1"], "Layers": []}]).encode())
+        ],
     }
     for name, parts in cases.items():
         with pytest.raises(UnderlayError) as caught:
@@ -305,7 +321,14 @@ def test_damaged_outer_tars(engine, tmp_path, by):
     size_field[124:136] = b"\xff" * 12
     sized = bytearray(data)
     sized[124:136] = b"77777777777\0"
-    for wrong in (b"", b"x" * 2000, data[:700], data[: len(data) // 2], bytes(size_field), gzip.compress(data)[:-20]):
+    for wrong in (
+        b"",
+        b"x" * 2000,
+        data[:700],
+        data[: len(data) // 2],
+        bytes(size_field),
+        gzip.compress(data)[:-20],
+    ):
         with pytest.raises(UnderlayError):
             load_by(engine, tmp_path, wrong, by)
     nothing_stays(engine)
@@ -325,7 +348,8 @@ def test_a_layout_of_links_and_fifos_is_refused(engine, tmp_path):
         engine.images.load(str(place))
 
 
-# Saving ---------------------------------------------------------------------------------------------------------
+# Saving
+# ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("format", ["docker-archive", "oci-archive"])
@@ -412,7 +436,8 @@ def test_a_repository_without_a_tag_saves_all_its_tags(engine, tmp_path):
     assert not (tmp_path / "no.tar").exists()
 
 
-# Names ----------------------------------------------------------------------------------------------------------
+# Names
+# ----------------------------------------------------------------------------------------------------------
 
 
 def test_finding_by_name_id_prefix_and_digest(engine, tmp_path):
@@ -489,7 +514,9 @@ def test_an_image_in_use_is_kept(engine, tmp_path):
     use(engine, image.id)
     with pytest.raises(Conflict, match=r"unable to remove repository reference .app:1. \(must force\)"):
         engine.images.remove("app:1")
-    with pytest.raises(Conflict, match=r"\(must be forced\) - image is being used by stopped container cccccccccccc"):
+    with pytest.raises(
+        Conflict, match=r"\(must be forced\) - image is being used by stopped container cccccccccccc"
+    ):
         engine.images.remove(image.id)
     assert engine.images.prune(all=True).deleted == []
     engine.images.tag("app:1", "app:2")
@@ -508,7 +535,8 @@ def test_an_image_in_use_is_kept(engine, tmp_path):
     nothing_stays(engine)
 
 
-# Import ---------------------------------------------------------------------------------------------------------
+# Import
+# ---------------------------------------------------------------------------------------------------------
 
 
 def test_import_with_changes(engine, tmp_path):
@@ -557,8 +585,9 @@ def test_import_with_changes(engine, tmp_path):
 
 @pytest.mark.parametrize(
     "change",
-    ["", "RUN x", "FROM x", "ENV", "ENV A", "ENV =x", "EXPOSE x", "EXPOSE 0", "STOPSIGNAL NOPE", "HEALTHCHECK x",
-     "HEALTHCHECK --nope=1 CMD x", "ONBUILD ONBUILD x", "ONBUILD FROM x", "LABEL a='b", "USER ${", "COPY a b"],
+    ["", "RUN x", "FROM x", "ENV", "ENV A", "ENV =x", "EXPOSE x", "EXPOSE 0", "STOPSIGNAL NOPE",
+     "HEALTHCHECK x", "HEALTHCHECK --nope=1 CMD x", "ONBUILD ONBUILD x", "ONBUILD FROM x", "LABEL a='b",
+     "USER ${", "COPY a b"],
 )  # fmt: skip
 def test_a_change_that_is_none_is_refused(engine, tmp_path, change):
     (tmp_path / "a").write_bytes(layer())
@@ -577,7 +606,8 @@ def test_imports_that_fail_leave_nothing(engine, tmp_path):
     nothing_stays(engine)
 
 
-# The command line -----------------------------------------------------------------------------------------------
+# The command line
+# -----------------------------------------------------------------------------------------------
 
 
 def test_the_words_of_the_commands(cli, tmp_path):
@@ -661,7 +691,8 @@ def test_keep_compressed_by_the_environment(cli):
     assert all(f"blobs/{digest.replace(':', '/')}" in saved for digest in layout.blobs)
 
 
-# Real images ----------------------------------------------------------------------------------------------------
+# Real images
+# ----------------------------------------------------------------------------------------------------
 
 
 def test_busybox_keeps_docker_hubs_digests(cli):
@@ -689,7 +720,15 @@ def test_every_alpine_is_imported(cli):
     archives = sorted(shared("alpine").glob("*.tar.gz"))
     for archive in archives:
         platform = "linux/arm64" if "aarch64" in archive.name else "linux/amd64"
-        cli("import", "--platform", platform, "-c", 'CMD ["/bin/sh"]', archive, f"alpine:{archive.name.split('-')[2]}")
+        cli(
+            "import",
+            "--platform",
+            platform,
+            "-c",
+            'CMD ["/bin/sh"]',
+            archive,
+            f"alpine:{archive.name.split('-')[2]}",
+        )
     assert len(cli("images", "-q", "alpine").split()) >= 5
 
 

@@ -1,8 +1,8 @@
 """The part of Go's text/template that people use in `--format`, with docker's functions.
 
-Fields `.A.B`, `$` and variables, pipes, parentheses, literals, `if`, `else`, `else if`, `with`, `range`, comments and
-the trim markers `{{-` and `-}}`. Anything else is refused by name. Values are what JSON has: dict, list, str, numbers,
-bool, None. Source of the rules: the package documentation of Go's text/template.
+Fields `.A.B`, `$` and variables, pipes, parentheses, literals, `if`, `else`, `else if`, `with`, `range`,
+comments and the trim markers `{{-` and `-}}`. Anything else is refused by name. Values are what JSON has:
+dict, list, str, numbers, bool, None. Source of the rules: the package documentation of Go's text/template.
 """
 
 from __future__ import annotations
@@ -67,7 +67,8 @@ class Template:
         return "".join(out)
 
 
-# Splitting and parsing ----------------------------------------------------------------------------------------------
+# Splitting and parsing
+# ----------------------------------------------------------------------------------------------
 
 
 def _split(source: str) -> list[tuple[str, str]]:
@@ -335,7 +336,8 @@ def _pipeline(
     return ("pipeline", commands), position
 
 
-# Running ------------------------------------------------------------------------------------------------------------
+# Running
+# ------------------------------------------------------------------------------------------------------------
 
 
 class _Run:

@@ -66,6 +66,7 @@ def main(words: list[str]) -> int:
         from ..engine.engine import Engine
 
         with Engine(settings["root"], settings["state"], form=settings["form"]) as engine:
+            engine.leaving = True
             answer = module.run(engine, options, arguments)
         return int(answer or 0)
     except UnderlayError as error:

@@ -8,7 +8,8 @@ from ..errors import InvalidInput
 def moment(text: str) -> float:
     """Return seconds since the epoch for `text`; dates without a zone are local. Raises InvalidInput.
 
-    Formats: `1136073600[.5]`, RFC 3339, `2006-01-02T15:04:05`, `2006-01-02T07:00` (a zone), `2006-01-02`, `1h30m`.
+    Formats: `1136073600[.5]`, RFC 3339, `2006-01-02T15:04:05`, `2006-01-02T07:00` (a zone), `2006-01-02`,
+    `1h30m`.
     """
     from datetime import datetime
     from time import time

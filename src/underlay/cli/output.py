@@ -15,7 +15,8 @@ _PADDING = 3
 
 
 def render(template: str, value: object) -> str:
-    """Return `value` through `--format`: `json`, or a Go template. Raises InvalidInput for a template that is none."""
+    """Return `value` through `--format`: `json`, or a Go template. Raises InvalidInput for a template that is
+    none."""
     if template == "json":
         return to_json(value)
     return Template(_unescaped(template)).render(value)
@@ -27,7 +28,8 @@ def listing(
     """Return rows as `--format` asks: `table` (the default), `table TEMPLATE`, `json`, or TEMPLATE a row.
 
     `headers` gives the column title of each key, `default` the template of the table that is shown without
-    `--format`; with `quiet` only that template is used, without titles. The text ends with a newline unless empty.
+    `--format`; with `quiet` only that template is used, without titles. The text ends with a newline unless
+    empty.
     """
     if quiet:
         return "".join(Template(quiet).render(row) + "\n" for row in rows)
@@ -71,7 +73,8 @@ def _unescaped(template: str) -> str:
 
 
 def inspected(names: Sequence[str], find: Callable[[str], dict[str, Any]], template: str) -> int:
-    """Print what `find` returns for each name, as a JSON list or a line each through `template`; return the exit code.
+    """Print what `find` returns for each name, as a JSON list or a line each through `template`; return the
+    exit code.
 
     What is not found is told on standard error after the rest, as docker does.
     """

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 class Progress:
     """Shows the engine's layer events on standard error while it is entered; `quiet` shows nothing.
 
-    On a terminal it is rich's bars where rich can be imported, else a line for each layer that is done. Without a
-    terminal docker shows nothing either. NO_COLOR is respected (rich does).
+    On a terminal it is rich's bars where rich can be imported, else a line for each layer that is done.
+    Without a terminal docker shows nothing either. NO_COLOR is respected (rich does).
     """
 
     def __init__(self, engine: Engine, quiet: bool = False) -> None:

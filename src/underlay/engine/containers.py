@@ -324,10 +324,12 @@ class Containers:
 
     def remove_ended(self, container_id: str) -> None:
         """Remove a container whose session has told its end: the last act of `run --rm`."""
+        # The files go while the monitor still takes down the shared mount; it has ended when its lock is free.
+        starting.forget_files(self._engine, container_id, True)
         from ..files import Lock
 
         with Lock(self._engine.paths.container_state(container_id) + "/lock"):
-            starting.forget(self._engine, container_id, True)
+            starting.forget_state(self._engine, container_id)
 
     def prune(self) -> tuple[list[str], int]:
         """Remove all containers that are not running; returns their ids and the bytes given back."""

@@ -225,10 +225,10 @@ def host_facts(engine: Engine, wish: ContainerOptions) -> spec.HostFacts:
     last = capabilities.last_known_cached()
     host.capabilities = ["CAP_" + name for name in capabilities.NAMES[: last + 1]]
     if os.geteuid() != 0:
-        from ..runtime import mapping
+        from ..linux import userns
 
         host.rootless = True
-        host.maps = mapping.default_maps()
+        host.maps = userns.default_maps()
     else:
         bounding = capabilities.bounding_cached()
         host.capabilities = [c for n, c in enumerate(host.capabilities) if bounding >> n & 1]

@@ -30,12 +30,14 @@ class Engine:
     step of longer work and each change of a container, `form` chooses how layers are kept: `auto`, `erofs`, `tree`.
     """
 
-    __slots__ = ("_form", "_meta", "emit", "form_setting", "paths")
+    __slots__ = ("_form", "_meta", "emit", "form_setting", "leaving", "paths")
 
     def __init__(self, root: str = "", state: str = "", on_event: Emit | None = None, form: str = "") -> None:
         self.paths: Paths = default_paths(root, state)
         self.emit: Emit = on_event or events.ignore
         self.form_setting = form or os.environ.get("UNDERLAY_FORM", "auto")
+        # Set by the command line: the process ends with its command, so monitors need not be given away.
+        self.leaving = False
         self._meta: Meta | None = None
         self._form = ""
 

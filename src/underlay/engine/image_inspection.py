@@ -29,7 +29,8 @@ _EXECUTION: dict[str, Any] = {
 
 
 def image(engine: Engine, found: Image) -> dict[str, Any]:
-    """Return everything known of `found`; the configuration is as the image has it, with usual members filled in."""
+    """Return everything known of `found`; the configuration is as the image has it, with usual members filled
+    in."""
     meta, paths = engine.meta, engine.paths
     config = store.config(paths, found.id)
     names = store.names(meta, found.id)

@@ -147,7 +147,8 @@ def _created(image: Image) -> float:
 
 
 def _labelled(engine: Engine, image: Image, wanted: Sequence[str]) -> bool:
-    """Tell whether the labels fit: one of the `key` and `key=value`, and none of the `!key` and `!key=value`."""
+    """Tell whether the labels fit: one of the `key` and `key=value`, and none of the `!key` and
+    `!key=value`."""
     try:
         labels = (engine.images.config(image).get("config") or {}).get("Labels") or {}
     except Corrupt:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 
 class Listed:
-    """A row of the list of images: `repository`, `tag` and `digest` ("" for none), and `image`, whose `id`, `created`
-    (RFC 3339 text), `size` (bytes) and platform it shows."""
+    """A row of the list of images: `repository`, `tag` and `digest` ("" for none), and `image`, whose `id`,
+    `created` (RFC 3339 text), `size` (bytes) and platform it shows."""
 
     __slots__ = ("digest", "id", "image", "repository", "tag")
 
@@ -32,8 +32,8 @@ class Listed:
 
 
 class Step:
-    """An entry of an image's history: `id` ("" for all but the newest), `created` (RFC 3339 text), `created_by`,
-    `size` (bytes of its layer), `comment`, `empty` (it has no layer)."""
+    """An entry of an image's history: `id` ("" for all but the newest), `created` (RFC 3339 text),
+    `created_by`, `size` (bytes of its layer), `comment`, `empty` (it has no layer)."""
 
     __slots__ = ("comment", "created", "created_by", "empty", "id", "size")
 
@@ -74,8 +74,8 @@ class Images:
     ) -> list[Loaded]:
         """Load all images of an archive or layout and return them; see `underlay.transfer.archive.load`.
 
-        `source` is a path or a descriptor. `platform` lists platforms (`linux/arm64`) to take from an index instead of
-        the host's. `keep_compressed` defaults to the environment's UNDERLAY_KEEP_COMPRESSED.
+        `source` is a path or a descriptor. `platform` lists platforms (`linux/arm64`) to take from an index
+        instead of the host's. `keep_compressed` defaults to the environment's UNDERLAY_KEEP_COMPRESSED.
         """
         import os
 
@@ -105,16 +105,17 @@ class Images:
     ) -> None:
         """Write images to `target`, a path or a descriptor.
 
-        `format` is `docker-archive` (an OCI layout in a tar that docker's and podman's own readers take as well),
-        `oci-archive` (without docker's part) or `oci-dir`. Raises NotFound, InvalidInput, OSError.
+        `format` is `docker-archive` (an OCI layout in a tar that docker's and podman's own readers take as
+        well), `oci-archive` (without docker's part) or `oci-dir`. Raises NotFound, InvalidInput, OSError.
         """
         from ..store import leases
         from ..transfer import save
 
         engine = self._engine
         wanted = [platforms.parse(text) for text in platform]
-        chosen = [each for name in names for each in save.choose(engine.meta, name, wanted)]
+        meta = engine.meta
         with leases.working(engine.paths):
+            chosen = [each for name in names for each in save.choose(meta, name, wanted)]
             save.save(engine.paths, engine.meta, chosen, target, format, engine.emit)
 
     def import_(
@@ -163,7 +164,8 @@ class Images:
         return store.config(self._engine.paths, image.id)
 
     def list(self, all: bool = False) -> list[Listed]:
-        """Return a row for each name of each image, the newest image first; dangling images without any name too.
+        """Return a row for each name of each image, the newest image first; dangling images without any name
+        too.
 
         An image known only by a digest has its repository and no tag. `all` changes nothing: there are no
         intermediate images.
@@ -245,17 +247,20 @@ class Images:
     def remove(self, name: str, force: bool = False) -> Removed:
         """Remove a name, or with its last name the image: docker's rules of `rmi`.
 
-        By id all names go, if they are of one repository or with `force`. Raises Conflict while a container uses the
-        image (`force` overcomes stopped ones; their layers stay until the containers are gone), NotFound, InvalidInput.
+        By id all names go, if they are of one repository or with `force`. Raises Conflict while a container
+        uses the image (`force` overcomes stopped ones; their layers stay until the containers are gone),
+        NotFound, InvalidInput.
         """
         from . import image_removal
 
         return image_removal.remove(self._engine, name, force)
 
     def prune(self, all: bool = False, until: float | None = None, labels: Sequence[str] = ()) -> Removed:
-        """Remove dangling images, or with `all` every image that no container uses, and all leavings of work that died.
+        """Remove dangling images, or with `all` every image that no container uses, and all leavings of work
+        that died.
 
-        `until` (seconds since the epoch) spares younger ones; `labels` are `key`, `key=value`, `!key` or `!key=value`.
+        `until` (seconds since the epoch) spares younger ones; `labels` are `key`, `key=value`, `!key` or
+        `!key=value`.
         """
         from . import image_removal
 

@@ -6,7 +6,7 @@ import os
 
 from .. import events
 from ..errors import Conflict, NotFound, StartFailed, UnderlayError
-from ..files import remove_tree
+from ..linux import userns
 from ..runtime import control, launch, profiles
 from ..store import rootfs
 
@@ -99,7 +99,7 @@ def start(
         record = launch_record(engine, container_id, name, intent, lower)
         if record["terminal"] and size[0]:
             record["spec"]["process"]["consoleSize"] = {"height": size[0], "width": size[1]}
-        session = Session(container_id, launch.spawn(record, attachment, hold.fd))
+        session = Session(container_id, launch.spawn(record, attachment, hold.fd, engine.leaving))
         try:
             session.await_start()
         except BaseException:
@@ -174,17 +174,27 @@ def _filter(engine: Engine, intent: dict[str, Any]) -> bytes:
 
 
 def forget(engine: Engine, container_id: str, with_volumes: bool) -> None:
-    """Remove all that a stopped container has: files first, then the row, then its anonymous volumes.
+    """Remove all that a stopped container has; needs its lock."""
+    forget_files(engine, container_id, with_volumes)
+    forget_state(engine, container_id)
+
+
+def forget_files(engine: Engine, container_id: str, with_volumes: bool) -> None:
+    """Remove a container's files, then its row, then its anonymous volumes.
 
     The row goes after the files, so that what a crash leaves is still listed and can be removed again.
     """
     from ..store import containers
 
-    remove_tree(engine.paths.container(container_id))
+    userns.remove_tree(engine.paths.container(container_id))
     gone = containers.delete(engine.meta, container_id, with_volumes)
     for volume in gone:
-        remove_tree(f"{engine.paths.root}/volumes/{volume}")
-    remove_tree(engine.paths.container_state(container_id))
+        userns.remove_tree(f"{engine.paths.root}/volumes/{volume}")
+
+
+def forget_state(engine: Engine, container_id: str) -> None:
+    """Remove a container's state directory, its lock with it: the very last step."""
+    userns.remove_tree(engine.paths.container_state(container_id))
     engine.emit(events.Event("container.destroy", container_id))
 
 

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 
 class Usage:
-    """Space of one kind of thing: `kind`, `total` and `active` (numbers), `size` and `reclaimable` (bytes on disk)."""
+    """Space of one kind of thing: `kind`, `total` and `active` (numbers), `size` and `reclaimable` (bytes on
+    disk)."""
 
     __slots__ = ("active", "kind", "reclaimable", "size", "total")
 
@@ -31,8 +32,8 @@ class Usage:
 
 
 class ImageUsage:
-    """Space of one image in bytes of its layers: `size`, of these `shared` with other images and `unique`; and the
-    number of `containers` made from it."""
+    """Space of one image in bytes of its layers: `size`, of these `shared` with other images and `unique`;
+    and the number of `containers` made from it."""
 
     __slots__ = ("containers", "id", "shared", "size", "unique")
 
@@ -53,7 +54,8 @@ class System:
         self._engine = engine
 
     def info(self) -> dict[str, Any]:
-        """Return what this host is and can do and how underlay uses it, by the names that `info --format` knows."""
+        """Return what this host is and can do and how underlay uses it, by the names that `info --format`
+        knows."""
         engine = self._engine
         form, reason = rootfs.form_for(engine.paths, engine.form_setting)
         kernel = os.uname()
@@ -157,7 +159,8 @@ class System:
     def check(self, repair: bool = False) -> Report:
         """Verify all that is stored; with `repair` make anew what can be, and take out what cannot.
 
-        A damaged database is replaced by what can still be read of it and by what the documents in the store tell.
+        A damaged database is replaced by what can still be read of it and by what the documents in the store
+        tell.
         """
         from ..store import check
 
@@ -172,12 +175,14 @@ class System:
                 report = check.Report()
                 report.problems.append(check.Problem("database", engine.paths.database, error.message))
                 return report
-        if not (damaged and repair):
-            return check.check(engine.paths, engine.meta, engine.form, engine.emit, repair)
-        engine.close()
-        mended = check.repair_database(engine.paths, engine.form)
+        before: list[check.Problem] = []
+        if damaged and repair:
+            engine.close()
+            before = check.repair_database(engine.paths).problems
+        elif repair and (found := check.rebuild_if_empty(engine.paths, engine.meta)):
+            before = [found]
         report = check.check(engine.paths, engine.meta, engine.form, engine.emit, repair)
-        report.problems[:0] = mended.problems
+        report.problems[:0] = before
         return report
 
     def _running(self, container_id: str) -> bool:

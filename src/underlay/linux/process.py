@@ -16,6 +16,7 @@ CLONE_NEWIPC = 0x8000000
 CLONE_NEWUSER = 0x10000000
 CLONE_NEWPID = 0x20000000
 CLONE_NEWNET = 0x40000000
+CLONE_INTO_CGROUP = 0x200000000
 SIGCHLD = 17
 
 # Namespace types of the OCI runtime specification (config-linux, "Namespaces") and their file under /proc/PID/ns.
@@ -49,15 +50,19 @@ for _function in (_before_fork, _after_in_parent, _after_in_child):
     _function.restype = None
 
 
-def clone(flags: int) -> int:
+def clone(flags: int, group: int = -1) -> int:
     """Fork into the new namespaces of `flags` (clone(2)); returns the child's pid, and 0 in the child.
 
-    Unlike unshare and fork this leaves the caller's own namespaces alone, user and pid namespaces included. The caller
-    must have one thread. Raises KernelError.
+    `group` is a descriptor of the cgroup (version 2) to be born in (clone3(2), CLONE_INTO_CGROUP, Linux 5.7): unlike a
+    later move it costs nothing. Unlike unshare and fork this leaves the caller's own namespaces alone, user and pid
+    namespaces included. The caller must have one thread. Raises KernelError.
     """
+    arguments = None
+    if group >= 0:
+        arguments = (ctypes.c_uint64 * 11)(flags | CLONE_INTO_CGROUP, 0, 0, 0, SIGCHLD, 0, 0, 0, 0, 0, group)
     _before_fork()
-    if os.uname().machine == "s390x":  # pragma: no cover - the stack comes first there (clone(2))
-        pid = libc.syscall("clone", 0, flags | SIGCHLD, 0, 0, 0)
+    if arguments is not None:
+        pid = libc.syscall("clone3", ctypes.byref(arguments), 88)
     else:
         pid = libc.syscall("clone", flags | SIGCHLD, 0, 0, 0, 0)
     if pid == 0:

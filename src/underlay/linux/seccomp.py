@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 import os
 
-from . import libc, tables
+from . import libc
 from ..errors import InvalidInput, KernelError
 
 SECCOMP_SET_MODE_FILTER = 1
@@ -82,6 +82,8 @@ def compile_filter(profile: dict[str, Any], machine: str = "") -> bytes:
     Names without a number on an architecture are skipped there. Numbers above all that our tables know answer ENOSYS
     when the default is an errno, so that newer C libraries fall back. Raises InvalidInput with the JSON path.
     """
+    from . import tables  # large, and needed only here
+
     machine = machine or os.uname().machine
     default = action_value(
         profile.get("defaultAction", ""), profile.get("defaultErrnoRet"), "linux.seccomp.defaultAction"

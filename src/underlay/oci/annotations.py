@@ -1,4 +1,5 @@
-"""Annotation keys that underlay reads or writes (OCI image specification, annotations.md; containerd's own)."""
+"""Annotation keys that underlay reads or writes (OCI image specification, annotations.md; containerd's
+own)."""
 
 from __future__ import annotations
 

@@ -84,8 +84,8 @@ class Config(msgspec.Struct):
 def read(data: bytes, what: str) -> document.Document:
     """Return the checked configuration in `data`.
 
-    More history entries with a layer than layers is an error, as docker has it; fewer happen in real images (a tool
-    appends a layer to an image without history) and are let be. Raises InvalidInput or LimitExceeded.
+    More history entries with a layer than layers is an error, as docker has it; fewer happen in real images
+    (a tool appends a layer to an image without history) and are let be. Raises InvalidInput or LimitExceeded.
     """
     found = document.read(data, Config, what, document.CONFIG_LIMIT)
     view: Config = found.view

@@ -48,7 +48,8 @@ class Descriptor(msgspec.Struct, rename="camel"):
 
 
 def check(found: Descriptor, what: str) -> None:
-    """Raise InvalidInput unless digest and size of `found` are possible; `what` is its place in the document."""
+    """Raise InvalidInput unless digest and size of `found` are possible; `what` is its place in the
+    document."""
     digest.check(found.digest, f"{what}.digest")
     if not 0 <= found.size <= MAXIMUM_SIZE:
         raise InvalidInput(f"{what}.size: {found.size} is not a size in bytes")

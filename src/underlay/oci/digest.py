@@ -1,4 +1,5 @@
-"""Digests as text, `sha256:<hex>`: checked strictly before they become part of a path, and compared while copying."""
+"""Digests as text, `sha256:<hex>`: checked strictly before they become part of a path, and compared while
+copying."""
 
 from __future__ import annotations
 
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
         def hexdigest(self) -> str: ...
 
 
-# Registered algorithms whose strength is enough (OCI image specification, descriptor.md, "Registered Algorithms"),
-# with the number of hexadecimal digits of each.
+# Registered algorithms whose strength is enough (OCI image specification, descriptor.md, "Registered
+# Algorithms"), with the number of hexadecimal digits of each.
 ALGORITHMS = {"sha256": 64, "sha512": 128}
 _HEX = frozenset("0123456789abcdef")
 

@@ -33,8 +33,8 @@ class Document:
 def read(data: bytes, view: type[Any], what: str, limit: int = MANIFEST_LIMIT) -> Document:
     """Check `data` (JSON) against the msgspec type `view`; return it with its digest.
 
-    `what` names the document in errors. Raises LimitExceeded when it is too long, deep or full, InvalidInput with
-    the JSON path when it is malformed or of another shape.
+    `what` names the document in errors. Raises LimitExceeded when it is too long, deep or full, InvalidInput
+    with the JSON path when it is malformed or of another shape.
     """
     from . import digest
 
@@ -71,7 +71,8 @@ def encode(value: object) -> bytes:
 
 
 def edited(document: Document, changes: dict[str, object]) -> bytes:
-    """Return the bytes of a copy of `document` with top-level members replaced; what is unknown stays as it is."""
+    """Return the bytes of a copy of `document` with top-level members replaced; what is unknown stays as it
+    is."""
     return encode({**document.value, **changes})
 
 

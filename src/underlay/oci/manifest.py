@@ -39,7 +39,7 @@ def read_manifest(data: bytes, what: str) -> document.Document:
     view: Manifest = found.view
     _schema_two(view.schema_version, found, what)
     if view.media_type and view.media_type not in mediatype.MANIFESTS:
-        raise InvalidInput(f"{what}: $.mediaType: {view.media_type!r} is not a manifest's")
+        raise InvalidInput(f"{what}: $.mediaType: {view.media_type!r:.80} is not a manifest's")
     layers = view.layers or []
     if len(layers) > LAYERS_LIMIT:
         raise LimitExceeded(f"{what}: more than {LAYERS_LIMIT} layers")
@@ -55,7 +55,7 @@ def read_index(data: bytes, what: str) -> document.Document:
     view: Index = found.view
     _schema_two(view.schema_version, found, what)
     if view.media_type and view.media_type not in mediatype.INDEXES:
-        raise InvalidInput(f"{what}: $.mediaType: {view.media_type!r} is not an index's")
+        raise InvalidInput(f"{what}: $.mediaType: {view.media_type!r:.80} is not an index's")
     if view.manifests is None:
         raise InvalidInput(f"{what}: $.manifests is missing")
     if len(view.manifests) > MANIFESTS_LIMIT:
@@ -68,12 +68,15 @@ def read_index(data: bytes, what: str) -> document.Document:
 def kind(value: object, media_type: str = "") -> str:
     """Tell what a decoded document is: `index`, `manifest`, `config`, or "" for anything else.
 
-    The members decide; `media_type` (of the descriptor) is asked only when they allow several readings. A document
-    with both `manifests` and `layers` is refused by the readers of either kind through its own media type.
+    The members decide; `media_type` (of the descriptor) is asked only when they allow several readings. A
+    document with both `manifests` and `layers` is refused by the readers of either kind through its own media
+    type.
     """
     if not isinstance(value, dict):
         return ""
-    stated = value.get("mediaType") or media_type
+    stated = value.get("mediaType")
+    if not isinstance(stated, str) or not stated:
+        stated = media_type
     if stated in mediatype.INDEXES:
         return "index"
     if stated in mediatype.MANIFESTS:

@@ -22,7 +22,8 @@ CONFIGS = frozenset((OCI_CONFIG, DOCKER_CONFIG))
 
 
 def is_layer(media_type: str) -> bool:
-    """Tell whether a descriptor of this type stands for a file system layer (foreign and non-distributable too)."""
+    """Tell whether a descriptor of this type stands for a file system layer (foreign and non-distributable
+    too)."""
     return media_type.startswith(
         (
             OCI_LAYER,
@@ -34,7 +35,8 @@ def is_layer(media_type: str) -> bool:
 
 
 def layer_for(compression: str) -> str:
-    """Return the OCI media type of a layer under `compression` (none, gzip, zstd); raises KeyError for others.
+    """Return the OCI media type of a layer under `compression` (none, gzip, zstd); raises KeyError for
+    others.
 
     The OCI registers no type for xz and bzip2.
     """

@@ -87,7 +87,8 @@ class Platform:
 
 
 def normalise(os: str, architecture: str, variant: str = "") -> Platform:
-    """Return the platform with the usual synonyms settled: aarch64 is arm64, arm64 is v8, amd64 v1 is plain."""
+    """Return the platform with the usual synonyms settled: aarch64 is arm64, arm64 is v8, amd64 v1 is
+    plain."""
     os, architecture, variant = os.lower(), architecture.lower(), variant.lower()
     if os == "macos":
         os = "darwin"

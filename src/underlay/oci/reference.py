@@ -1,7 +1,7 @@
 """Names of images as docker reads and shows them: `alpine` is `docker.io/library/alpine:latest`.
 
-The grammar and the order of its rules are those of the distribution project's reference specification, written as
-plain scanning because importing `re` would be felt on every `run`.
+The grammar and the order of its rules are those of the distribution project's reference specification,
+written as plain scanning because importing `re` would be felt on every `run`.
 """
 
 from __future__ import annotations

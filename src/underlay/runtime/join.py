@@ -10,8 +10,8 @@ from __future__ import annotations
 import os
 
 from . import control, init, launch, ops, streams
-from ..errors import StartFailed
-from ..linux import capabilities, cgroup, process
+from ..errors import KernelError, StartFailed
+from ..linux import beneath, capabilities, cgroup, process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -80,9 +80,10 @@ def start(
             else:
                 in_end = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
             context.stdio = (in_end, out_end, err_end)
-    helper = os.fork()
+    helper, born = _fork_into(group)
     if helper == 0:
         ours.close()
+        context.group = None if born else group
         _join(target, flags, operations, context)
     theirs.close()
     os.close(target)
@@ -90,8 +91,6 @@ def start(
         os.close(fd)
     inside = -1
     try:
-        group.add(helper)
-        launch.open_gate(ours, b"joined")
         first = ours.recv(launch.SETUP_LIMIT)
         os.waitpid(helper, 0)
         if first[:1] != b"p":
@@ -113,6 +112,18 @@ def start(
     return joined
 
 
+def _fork_into(group: cgroup.Group) -> tuple[int, bool]:
+    """Fork, into the group where the kernel can; returns the pid and whether the child was born there."""
+    place = group.birthplace()
+    try:
+        return process.clone(0, place), place >= 0
+    except KernelError:
+        return process.clone(0), False
+    finally:
+        if place >= 0:
+            os.close(place)
+
+
 def _raise(message: bytes) -> NoReturn:
     from ..jsontext import loads
 
@@ -123,14 +134,14 @@ def _raise(message: bytes) -> NoReturn:
 
 
 def _join(target: int, flags: int, operations: list[Operation], context: ops.Context) -> NoReturn:
-    """In the helper: become closed, wait for the cgroup, join, and clone the sibling that will be the program."""
+    """In the helper: become closed, enter the cgroup, join, and clone the sibling that will be the program."""
     channel = context.channel
     try:
         os.setsid()
         process.undumpable()
         process.close_from(3, (target, channel.fileno(), *context.stdio))
-        if channel.recv(64) != b"joined":
-            os._exit(125)
+        if context.group is not None:
+            context.group.enter()
         process.setns(target, flags, "namespaces of the container")
         os.close(target)
         pid = process.clone(CLONE_PARENT)
@@ -138,6 +149,9 @@ def _join(target: int, flags: int, operations: list[Operation], context: ops.Con
             channel.send(b"p%d" % pid)
             os._exit(0)
         context.root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        context.proc = beneath.open_in_root(
+            context.root, "/proc", os.O_PATH | os.O_DIRECTORY, resolve=beneath.RESOLVE_NO_SYMLINKS
+        )
         init.run(operations, context)
     except BaseException as error:
         init.report(context, ("join",), str(error), "", 125)

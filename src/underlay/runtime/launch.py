@@ -9,6 +9,7 @@ stdin_once; restart {name, maximum}; remove; shared_mount [change lock, use lock
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
@@ -47,11 +48,14 @@ def interpreter() -> tuple[str, list[str]]:
     return sys.executable or "/usr/bin/python3", [package]
 
 
-def spawn(record: dict[str, Any], attachment: Attachment | None, hold: int) -> _socket.socket:
+def spawn(
+    record: dict[str, Any], attachment: Attachment | None, hold: int, leaving: bool = False
+) -> _socket.socket:
     """Fork the monitor of a container and return the control socket to it.
 
     Its first message is {"started": pid} or {"failed": …}. `hold` is a descriptor that the monitor keeps (the shared
-    lock on the image's mount). Raises Conflict when the container is running already.
+    lock on the image's mount). `leaving` says that this process ends soon, so that the monitor may be its child. Raises
+    Conflict when the container is running already.
     """
     os.makedirs(record["state"], mode=0o700, exist_ok=True)
     lock = Lock(record["state"] + "/lock")
@@ -61,12 +65,18 @@ def spawn(record: dict[str, Any], attachment: Attachment | None, hold: int) -> _
         # Prepared before the fork, so that a mistake in the specification is an exception here.
         made = prepare(record)
         ours, theirs = control.pair()
-        # The fork in between gives the monitor away: it must not become a zombie of a program that uses us as a library.
-        helper = os.fork()
-        if helper == 0:
+        # What is in memory now stays as it is in both: collecting garbage would only copy its pages.
+        gc.freeze()
+        child = os.fork()
+        if child == 0:
+            # The fork in between gives the monitor away: it must not become a zombie of a program that uses us as a
+            # library.
+            if not leaving and os.fork() != 0:
+                os._exit(0)
             _become_monitor(record, made, attachment, lock.fd, hold, theirs)
         theirs.close()
-        os.waitpid(helper, 0)
+        if not leaving:
+            os.waitpid(child, 0)
         return ours
     finally:
         lock.release()
@@ -106,10 +116,8 @@ def _become_monitor(
     hold: int,
     channel: _socket.socket,
 ) -> NoReturn:
-    """Fork once more and let the child be the monitor. Never returns."""
+    """Be the monitor from now on. Never returns."""
     try:
-        if os.fork() != 0:
-            os._exit(0)
         os.setsid()
         process.set_name("underlay-monito")
         for number in (_signal.SIGINT, _signal.SIGHUP, _signal.SIGPIPE, _signal.SIGQUIT):
@@ -161,7 +169,7 @@ def give_up(monitor: Monitor, error: UnderlayError, channel: _socket.socket) -> 
         "last.json",
         {"failed": True, "code": code, "error": error.message, "restarts": monitor.restarts},
     )
-    for name in ("state.json", "control", "launch.json"):
+    for name in ("state.json", "control"):
         try:
             os.unlink(f"{monitor.launch['state']}/{name}")
         except FileNotFoundError:
@@ -196,8 +204,16 @@ def begin(
         context.stdio = (in_end, out_end, err_end)
     group = cgroup.open_group(record["cgroup"], record["rootless"])
     record["cgroup_used"] = {"version": group.version, "path": group.path}
-    pid = _clone(made)
+    resources = (record["spec"].get("linux") or {}).get("resources") or {}
+    born = False
+    if group.version == "v2":
+        group.create(resources)
+        pid, born = _clone_into(made, group)
+    else:
+        # The new process prepares its root while the group is made, and enters it then.
+        pid = _clone(made)
     if pid == 0:
+        context.group = None if born else group
         ours.close()
         process.prctl(process.PR_SET_PDEATHSIG, 9)
         process.close_from(3, (theirs.fileno(), *context.stdio))
@@ -210,13 +226,13 @@ def begin(
     when = process.start_time(pid)
     try:
         if made.mappings is not None:
-            from . import mapping
+            from ..linux import userns
 
-            mapping.write(pid, *made.mappings)
+            userns.write(pid, *made.mappings)
             open_gate(ours, b"mapped")
-        group.create((record["spec"].get("linux") or {}).get("resources") or {})
-        group.add(pid)
-        open_gate(ours, b"joined")
+        if group.version != "v2":
+            group.create(resources)
+        open_gate(ours, b"grouped")
         console = await_start(ours)
         pidfd = process.pidfd_open(pid)
     except BaseException:
@@ -248,14 +264,28 @@ def begin(
         control.send(channel, {"started": pid})
 
 
-def _clone(made: plan.Plan) -> int:
+def _clone_into(made: plan.Plan, group: cgroup.Group) -> tuple[int, bool]:
+    """Clone into the group where the kernel can; returns the pid and whether the child was born there."""
+    place = group.birthplace()
+    try:
+        return _clone(made, place), True
+    except KernelError as error:
+        # ENOSYS before Linux 5.3, E2BIG before 5.7; EACCES where an unprivileged caller may not place a child.
+        if error.errno not in (7, 13, 22, 38):
+            raise
+        return _clone(made), False
+    finally:
+        os.close(place)
+
+
+def _clone(made: plan.Plan, place: int = -1) -> int:
     if not made.join_pid:
-        return process.clone(made.flags)
+        return process.clone(made.flags, place)
     own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
     other = os.open(made.join_pid, os.O_RDONLY | os.O_CLOEXEC)
     try:
         process.setns(other, process.CLONE_NEWPID, made.join_pid)
-        pid = process.clone(made.flags)
+        pid = process.clone(made.flags, place)
         if pid:
             process.setns(own, process.CLONE_NEWPID)
         return pid

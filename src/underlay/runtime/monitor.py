@@ -126,6 +126,10 @@ class Monitor:
                 "cgroup": self.launch["cgroup_used"],
             },
         )
+        self.record_run()
+
+    def record_run(self) -> None:
+        """Write how this run began and, when it has, how it ended."""
         state.write(
             self.launch["directory"],
             "last.json",
@@ -291,14 +295,14 @@ class Monitor:
         directory = self.launch["state"]
         self.relay.close()
         self.log.close()
-        self.record(state.EXITED)
-        for name in ("state.json", "control", "launch.json"):
+        self.record_run()
+        for name in ("state.json", "control"):
             try:
                 os.unlink(f"{directory}/{name}")
             except FileNotFoundError:
                 pass
-        self.release_root()
         heard = self.tell({"exited": self.code, "oom": self.oom})
+        self.release_root()
         if self.launch["remove"] and not heard:
             os.close(self.lock)
             remove = "from underlay.engine.internal import removed; removed()"

@@ -31,6 +31,7 @@ class Context:
         "console",
         "environment",
         "gid",
+        "group",
         "groups",
         "home",
         "null",
@@ -52,6 +53,7 @@ class Context:
         self.uid = 0
         self.gid = 0
         self.groups: list[int] = []
+        self.group: Any = None  # the cgroup to enter; None when there is nothing to do
         self.home = "/"
         self.environment: dict[str, str] = {}
         self.seccomp = b""
@@ -425,10 +427,16 @@ def _domainname(context: Context, name: str) -> None:
 
 
 def _gate(context: Context, what: str) -> None:
-    """Wait until the monitor has done its part (`mapped`: id maps written; `joined`: cgroup entered)."""
+    """Wait until the monitor has done its part (`mapped`: id maps written; `grouped`: the cgroup is made)."""
     message = context.channel.recv(64)
     if message != what.encode():
         os._exit(125)  # the monitor is gone or has given up; it says why
+
+
+def _enter_cgroup(context: Context) -> None:
+    """Enter the container's cgroup, unless this process was born in it."""
+    if context.group is not None:
+        context.group.enter()
 
 
 def _become_root(context: Context) -> None:
@@ -643,6 +651,7 @@ OPERATIONS = {
     "hostname": _hostname,
     "domainname": _domainname,
     "gate": _gate,
+    "enter-cgroup": _enter_cgroup,
     "become-root": _become_root,
     "unshare": _unshare,
     "join": _join,

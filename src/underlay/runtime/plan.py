@@ -173,16 +173,12 @@ def make(spec: dict[str, Any], root: Root, extras: Extras, cgroup: str) -> Plan:
     for position, item in enumerate(spec.get("mounts") or []):
         if item.get("type") in ("cgroup", "cgroup2") and not gated:
             gated = True
-            add(("gate", "joined"))
-            if late_cgroup:
-                add(("unshare", process.CLONE_NEWCGROUP, ["cgroup"]))
+            _enter(add, late_cgroup)
         _mount(add, item, f"mounts[{position}]", cgroup, extras.copy_up)
         if item["destination"] == "/dev" and item.get("type") == "tmpfs":
             _nodes(add, linux, in_user)
     if not gated:
-        add(("gate", "joined"))
-        if late_cgroup:
-            add(("unshare", process.CLONE_NEWCGROUP, ["cgroup"]))
+        _enter(add, late_cgroup)
     if body.get("terminal"):
         size = body.get("consoleSize") or {}
         add(("console", int(size.get("height") or 0), int(size.get("width") or 0), True))
@@ -211,6 +207,14 @@ def make(spec: dict[str, Any], root: Root, extras: Extras, cgroup: str) -> Plan:
         add(("root-propagation", final, linux["rootfsPropagation"]))
     _process(add, body, extras.init)
     return plan
+
+
+def _enter(add: Any, namespace: bool) -> None:
+    """Enter the cgroup; its namespace is made after that, since the group of its maker becomes its root."""
+    add(("gate", "grouped"))
+    add(("enter-cgroup",))
+    if namespace:
+        add(("unshare", process.CLONE_NEWCGROUP, ["cgroup"]))
 
 
 def _namespaces(plan: Plan, linux: dict[str, Any]) -> dict[str, str]:

@@ -39,7 +39,8 @@ def size(paths: Paths, digest: str) -> int:
 
 
 def read(paths: Paths, digest: str, limit: int = DOCUMENT_LIMIT) -> bytes:
-    """Return the bytes of a document, unverified: they were verified on the way in (`system check` does it again).
+    """Return the bytes of a document, unverified: they were verified on the way in (`system check` does it
+    again).
 
     Raises Corrupt when a blob that a row promises is missing.
     """
@@ -76,8 +77,8 @@ def put(paths: Paths, data: bytes, digest: str = "") -> str:
 class Writer:
     """Takes a blob in pieces under a temporary name; `commit` verifies it and gives it its own name.
 
-    Left without `commit`, nothing stays. `expected` is the digest promised, `length` the size promised in bytes or
-    None; writing more than promised raises DigestMismatch at once.
+    Left without `commit`, nothing stays. `expected` is the digest promised, `length` the size promised in
+    bytes or None; writing more than promised raises DigestMismatch at once.
     """
 
     __slots__ = ("_fd", "_hash", "_paths", "_temporary", "expected", "length", "what", "written")
@@ -152,8 +153,8 @@ def every(paths: Paths) -> Iterator[tuple[str, int]]:
 def remove_leftovers(paths: Paths) -> int:
     """Remove what writers that died left in `paths.temporary`; return the bytes that this freed.
 
-    To be called by the sweep only, which holds the store's lock alone: then a file without a holder is no file that
-    is just about to be locked.
+    To be called by the sweep only, which holds the store's lock alone: then a file without a holder is no
+    file that is just about to be locked.
     """
     freed = 0
     try:

@@ -1,8 +1,9 @@
-"""`system check`: everything that is stored against its digest, and rows against files both ways; repair of what can be.
+"""`system check`: everything that is stored against its digest, and rows against files both ways; repair of
+what can be.
 
-What can be derived is made anew (tables of contents from tars, indexes from tables of contents, a layer's tar from
-compressed bytes that were kept, image rows from their documents). What cannot is reported as lost, once, and with
-`repair` taken out, so that loading the image again makes it whole.
+What can be derived is made anew (tables of contents from tars, indexes from tables of contents, a layer's tar
+from compressed bytes that were kept, image rows from their documents). What cannot is reported as lost, once,
+and with `repair` taken out, so that loading the image again makes it whole.
 """
 
 from __future__ import annotations
@@ -26,8 +27,9 @@ if TYPE_CHECKING:
 
 
 class Problem:
-    """Something that is not as it should be: `kind` (`database`, `blob`, `layer`, `index`, `image`, `leftover`),
-    `subject` (a digest or a name), `text` (what is wrong), `lost` (cannot be made anew) and `repaired`."""
+    """Something that is not as it should be: `kind` (`database`, `blob`, `layer`, `index`, `image`,
+    `leftover`), `subject` (a digest or a name), `text` (what is wrong), `lost` (cannot be made anew) and
+    `repaired`."""
 
     __slots__ = ("kind", "lost", "repaired", "subject", "text")
 
@@ -39,7 +41,8 @@ class Problem:
         self.repaired = False
 
     def __repr__(self) -> str:
-        return f"Problem({self.kind!r}, {self.subject!r}, {self.text!r}, lost={self.lost}, repaired={self.repaired})"
+        state = f"lost={self.lost}, repaired={self.repaired}"
+        return f"Problem({self.kind!r}, {self.subject!r}, {self.text!r}, {state})"
 
 
 class Report:
@@ -56,7 +59,8 @@ class Report:
 
 
 def check(paths: Paths, database: Meta, form: str, emit: Emit, repair: bool = False) -> Report:
-    """Verify the whole store; with `repair` mend it as far as possible. Others may work on the store meanwhile.
+    """Verify the whole store; with `repair` mend it as far as possible. Others may work on the store
+    meanwhile.
 
     Raises OSError, and Conflict when a repair needs the store for itself and somebody else works on it.
     """
@@ -77,7 +81,7 @@ def check(paths: Paths, database: Meta, form: str, emit: Emit, repair: bool = Fa
     return report
 
 
-def repair_database(paths: Paths, form: str) -> Report:
+def repair_database(paths: Paths) -> Report:
     """Make a new database out of a damaged one and the documents in the store, and check the result."""
     report = Report()
     lock = leases.sweeping(paths)
@@ -100,6 +104,22 @@ def repair_database(paths: Paths, form: str) -> Report:
     problem.repaired = True
     report.problems.append(problem)
     return report
+
+
+def rebuild_if_empty(paths: Paths, database: Meta) -> Problem | None:
+    """Record the images that the documents tell of when the database knows none at all: it must have been lost.
+
+    Without this the sweep of a repair would take every layer for leavings.
+    """
+    if database.read("SELECT 1 FROM images UNION ALL SELECT 1 FROM containers LIMIT 1"):
+        return None
+    with leases.working(paths):
+        found = _rebuild_images(paths, database)
+    if not found:
+        return None
+    problem = Problem("database", paths.database, f"knew no image; {found} found again, without their names")
+    problem.repaired = True
+    return problem
 
 
 def _check_blobs(paths: Paths, database: Meta, report: Report, emit: Emit, repair: bool) -> None:

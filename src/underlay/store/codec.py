@@ -133,64 +133,88 @@ def decompress(read: Callable[[], bytes], limits: Limits = DEFAULT) -> Iterator[
     end. Raises Corrupt for damaged, truncated or trailing bytes, LimitExceeded beyond `limits.total` plain
     bytes or the decoders' memory bounds, and what `read` raises.
     """
-    data = read()
-    while data and len(data) < 6:
-        more = read()
-        if not more:
-            break
-        data += more
-    kind = detect(data)
+    source = _Input(read, limits.total + (limits.total >> 4))
+    kind = detect(source.peek(6))
     yield kind.encode()
-    pieces = _plain(read, data) if kind == "none" else _members(kind, read, data, limits)
     total = 0
-    for piece in pieces:
+    for piece in _plain(source) if kind == "none" else _members(kind, source, limits):
         total += len(piece)
         if total > limits.total:
             raise LimitExceeded(f"the layer is larger than {limits.total} bytes when uncompressed")
         yield piece
 
 
-def _plain(read: Callable[[], bytes], data: bytes) -> Iterator[bytes]:
-    while data:
-        if len(data) <= CHUNK:
-            yield data
-        else:
-            for start in range(0, len(data), CHUNK):
-                yield data[start : start + CHUNK]
-        data = read()
+class _Input:
+    """Compressed bytes, of which some can be looked at before they are taken, or be given back."""
+
+    def __init__(self, read: Callable[[], bytes], limit: int) -> None:
+        self._read = read
+        self._left = limit
+        self._data = b""
+        self._position = 0
+
+    def peek(self, count: int) -> bytes:
+        """Return the next `count` bytes without taking them; fewer at the end only."""
+        while len(self._data) - self._position < count:
+            more = self._read()
+            if not more:
+                break
+            self._left -= len(more)
+            if self._left < 0:
+                raise LimitExceeded("the compressed layer is too long")
+            self._data = self._data[self._position :] + more
+            self._position = 0
+        return self._data[self._position : self._position + count]
+
+    def take(self, most: int) -> bytes:
+        """Return and take some bytes, at most `most`; none at the end."""
+        if self._position == len(self._data):
+            self.peek(1)
+        data = self._data[self._position : self._position + most]
+        self._position += len(data)
+        return data
+
+    def back(self, count: int) -> None:
+        """Give back the last `count` bytes of what was taken last."""
+        self._position -= count
 
 
-def _members(kind: str, read: Callable[[], bytes], data: bytes, limits: Limits) -> Iterator[bytes]:
+def _plain(source: _Input) -> Iterator[bytes]:
+    while data := source.take(CHUNK):
+        yield data
+
+
+def _members(kind: str, source: _Input, limits: Limits) -> Iterator[bytes]:
     make = _DECODERS[kind]
-    first = True
+    count = 0
     while True:
-        data = data or read()
-        if not first:
+        if count:
             # Between members: zeros are padding (gzip(1) and xz(1) accept them), anything else starts a
             # member.
-            data = data.lstrip(b"\0")
-            while not data:
-                data = read()
-                if not data:
-                    return
-                data = data.lstrip(b"\0")
-            while len(data) < 6:
-                more = read()
-                if not more:
-                    break
-                data += more
-            if detect(data) != kind:
+            while (data := source.take(4096)) and not data.strip(b"\0"):
+                pass
+            if not data:
+                return
+            source.back(len(data.lstrip(b"\0")))
+            if detect(source.peek(6)) != kind:
                 raise Corrupt(f"the {kind} stream is followed by bytes that are not {kind}")
-        first = False
+        count += 1
+        # Some formats have a member for each file. More than that is a way to give nothing for ever.
+        if count > 2 * limits.members + 16:
+            raise LimitExceeded(f"the {kind} stream has more than {count - 1} members")
+        # What follows a member's end is copied by its decoder, so short members must not be given much at
+        # once.
+        size = 4096
         if kind == "gzip":
-            # isal loses its way when a header with a name or extra field comes in pieces.
-            while not _gzip_header_whole(data):
-                more = read()
-                if not more or len(data) > CHUNK:
-                    raise Corrupt("the gzip stream ends in the middle of its header, or that is endless")
-                data += more
+            size = max(size, _gzip_header(source))
         decoder = make(limits)
-        while True:
+        data = b""
+        while not decoder.eof:
+            if decoder.needs_input:
+                data = source.take(size)
+                size = min(2 * size, CHUNK)
+                if not data:
+                    raise Corrupt(f"the {kind} stream ends in the middle")
             try:
                 piece = decoder.decompress(data, CHUNK)
             except Exception as error:
@@ -202,31 +226,32 @@ def _members(kind: str, read: Callable[[], bytes], data: bytes, limits: Limits) 
             data = b""
             if piece:
                 yield piece
-            if decoder.eof:
-                data = decoder.unused_data
-                break
-            if decoder.needs_input:
-                data = read()
-                if not data:
-                    raise Corrupt(f"the {kind} stream ends in the middle")
+        source.back(len(decoder.unused_data))
 
 
-def _gzip_header_whole(data: bytes) -> bool:
-    """Tell whether `data` holds all of a member's header (RFC 1952, section 2.3)."""
-    if len(data) < 10:
-        return False
-    flags = data[3]
-    end = 10
-    if flags & 4:  # extra field
-        end += 2 + int.from_bytes(data[10:12], "little")
-    for flag in (8, 16):  # name, comment
-        if flags & flag:
-            end = data.find(b"\0", end) + 1
-            if not end:
-                return False
-    if flags & 2:  # checksum of the header
-        end += 2
-    return len(data) >= end
+def _gzip_header(source: _Input) -> int:
+    """Return the length of the header of the member that begins now (RFC 1952, section 2.3).
+
+    All of it must be given to the decoder at once: isal loses its way when a header with a name or an extra
+    field comes in pieces.
+    """
+    size = 512
+    while True:
+        data = source.peek(size)
+        flags = data[3] if len(data) >= 10 else 0
+        end = 10
+        if flags & 4:  # extra field
+            end += 2 + int.from_bytes(data[10:12], "little")
+        for flag in (8, 16):  # name, comment
+            if flags & flag and end:
+                end = data.find(b"\0", end) + 1
+        if end:
+            end += flags & 2  # checksum of the header
+            if end <= len(data):
+                return end
+        if len(data) < size or size > CHUNK:
+            raise Corrupt("the gzip stream ends in the middle of its header, or that is endless")
+        size *= 2
 
 
 def compressor(kind: str, level: int | None = None) -> Compressor:

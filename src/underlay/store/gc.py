@@ -1,7 +1,7 @@
 """Mark and sweep: what no image needs goes, as do the leavings of processes that died.
 
-The sweep holds the store's lock alone, so nothing is being brought in while it looks (`store.leases`). Rows go before
-bytes. When somebody is at work it leaves a note, and the last worker sweeps.
+The sweep holds the store's lock alone, so nothing is being brought in while it looks (`store.leases`). Rows
+go before bytes. When somebody is at work it leaves a note, and the last worker sweeps.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ _NOTE = "/sweep-wanted"
 
 
 class Swept:
-    """What a sweep did: `layers` (diff ids removed), `bytes` freed on disk, `deferred` when somebody was at work."""
+    """What a sweep did: `layers` (diff ids removed), `bytes` freed on disk, `deferred` when somebody was at
+    work."""
 
     __slots__ = ("bytes", "deferred", "layers")
 
@@ -48,7 +49,8 @@ def sweep(paths: Paths, meta: Meta) -> Swept:
 
 
 def sweep_if_asked(paths: Paths, meta: Meta) -> None:
-    """Sweep when a sweep had to be put off: for workers to call after they have given the store's lock back."""
+    """Sweep when a sweep had to be put off: for workers to call after they have given the store's lock
+    back."""
     if os.path.exists(paths.root + _NOTE):
         sweep(paths, meta)
 
@@ -72,7 +74,8 @@ def _sweep(paths: Paths, meta: Meta) -> Swept:
                 swept.bytes += size
                 _forget_locks(paths, ("chain-", "use-"), chain.partition(":")[2])
             else:
-                # A process that will soon be gone still has it mounted; its layers wait for the next sweep as well.
+                # A process that will soon be gone still has it mounted; its layers wait for the next sweep as
+                # well.
                 busy = True
     if busy:
         ask(paths)
@@ -144,7 +147,8 @@ def _chain_size(paths: Paths, chain: str) -> int:
 
 
 def tree_size(path: str) -> int:
-    """Return the bytes that a directory and all below it occupy on disk, links not followed; 0 when missing."""
+    """Return the bytes that a directory and all below it occupy on disk, links not followed; 0 when
+    missing."""
     total = 0
     waiting = [path]
     while waiting:

@@ -1,8 +1,8 @@
 """Images and their names: found by name, digest or id, recorded and renamed in one transaction each.
 
-An image is a configuration (its digest is the id), a manifest and layers. A name stands for a target, the digest of a
-manifest or of an index, and leads to the image chosen from it. Nothing here imports more than the database needs: the
-start of a container passes through `resolve` and `config`.
+An image is a configuration (its digest is the id), a manifest and layers. A name stands for a target, the
+digest of a manifest or of an index, and leads to the image chosen from it. Nothing here imports more than the
+database needs: the start of a container passes through `resolve` and `config`.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ _HEX = frozenset("0123456789abcdef")
 
 
 class Image:
-    """One image of the store: `id` (digest of the configuration), `manifest` (digest), platform, `created` (RFC 3339
-    text as the configuration has it, may be ""), `added` (ns since the epoch), `size` (bytes of the layers' tars),
-    `diff_ids` (lowest first) and `chain` (the chain id of them all)."""
+    """One image of the store: `id` (digest of the configuration), `manifest` (digest), platform, `created`
+    (RFC 3339 text as the configuration has it, may be ""), `added` (ns since the epoch), `size` (bytes of the
+    layers' tars), `diff_ids` (lowest first) and `chain` (the chain id of them all)."""
 
     __slots__ = (
         "added",
@@ -66,8 +66,9 @@ class Image:
 
 
 class Layer:
-    """What the database records of a layer: `diff_id`, `size` of the tar in bytes, `entries` in it; and under which
-    blob it arrived: `blob` digest, `blob_size`, `compression`, `kept` (whether those bytes are in blobs)."""
+    """What the database records of a layer: `diff_id`, `size` of the tar in bytes, `entries` in it; and under
+    which blob it arrived: `blob` digest, `blob_size`, `compression`, `kept` (whether those bytes are in
+    blobs)."""
 
     __slots__ = ("blob", "blob_size", "compression", "diff_id", "entries", "kept", "size")
 
@@ -108,14 +109,16 @@ class NewImage:
         self.documents = documents
 
 
-# Finding ------------------------------------------------------------------------------------------------------------
+# Finding
+# ------------------------------------------------------------------------------------------------------------
 
 
 def resolve(meta: Meta, text: str, platform: Platform | None = None) -> Image:
-    """Return the image that `text` means: a name, `name@digest`, an id, a digest of a target, or a prefix of an id.
+    """Return the image that `text` means: a name, `name@digest`, an id, a digest of a target, or a prefix of
+    an id.
 
-    The order is docker's: full ids, names, prefixes. With `platform`, another image that arrived under the same target
-    may be the answer. Raises NotFound ("No such image: …") or InvalidInput.
+    The order is docker's: full ids, names, prefixes. With `platform`, another image that arrived under the
+    same target may be the answer. Raises NotFound ("No such image: …") or InvalidInput.
     """
     image, repository, target = _find(meta, text)
     if platform is None or platforms.rank(platform, image.platform) is not None:
@@ -164,7 +167,8 @@ def _find(meta: Meta, text: str) -> tuple[Image, str, str]:
     if reference is not None:
         if reference.digest:
             rows = meta.read(
-                f"SELECT {_COLUMNS} FROM digests d JOIN images i ON i.id = d.image LEFT JOIN names n ON n.image = i.id "
+                f"SELECT {_COLUMNS} FROM digests d JOIN images i ON i.id = d.image "
+                "LEFT JOIN names n ON n.image = i.id "
                 "WHERE d.repository = ? AND d.digest = ? AND NOT i.hidden ORDER BY n.name IS NULL LIMIT 1",
                 (reference.repository, reference.digest),
             )
@@ -205,8 +209,8 @@ def get(meta: Meta, image_id: str) -> Image | None:
 
 
 def config(paths: Paths, image_id: str) -> dict[str, Any]:
-    """Return the image's configuration as it is written; any member but architecture, os and rootfs may be missing
-    or null. Raises Corrupt when the blob is missing or no longer JSON."""
+    """Return the image's configuration as it is written; any member but architecture, os and rootfs may be
+    missing or null. Raises Corrupt when the blob is missing or no longer JSON."""
     try:
         value = jsontext.loads(blobs.read(paths, image_id))
     except (ValueError, RecursionError) as error:
@@ -276,7 +280,8 @@ def users(meta: Meta, image_id: str) -> list[str]:
     ]
 
 
-# Changing -----------------------------------------------------------------------------------------------------------
+# Changing
+# -----------------------------------------------------------------------------------------------------------
 
 
 def record(
@@ -284,8 +289,8 @@ def record(
 ) -> list[tuple[str, str]]:
     """Record images and names in one transaction; all their content is in the store already.
 
-    `given` holds (reference, target digest, image id). Returns (name, id of the image that lost it) for each name that
-    moved.
+    `given` holds (reference, target digest, image id). Returns (name, id of the image that lost it) for each
+    name that moved.
     """
     now = time_ns()
     with meta.write() as sql:
@@ -430,6 +435,7 @@ def forget(meta: Meta, image_id: str) -> list[str]:
 
 
 def require(sql: Transaction, image_id: str) -> None:
-    """Raise NotFound unless the image is (still) here: to be asked in the transaction that begins to rely on it."""
+    """Raise NotFound unless the image is (still) here: to be asked in the transaction that begins to rely on
+    it."""
     if sql.execute("SELECT 1 FROM images WHERE id = ? AND NOT hidden", (image_id,)).fetchone() is None:
         raise NotFound(f"No such image: {image_id}")

@@ -229,18 +229,20 @@ class _Sink:
             raise self._error
 
     def _run(self) -> None:
+        ended = False
         try:
             with open(self._path, "xb", buffering=0) as file:
                 while (piece := self._queue.get()) is not None:
                     self._take(file.fileno(), piece)
-                if not self._aborted:
-                    self.reader.finish()
+                ended = True
                 os.ftruncate(file.fileno(), self.size)
+            if not self._aborted:
+                self.reader.finish()
         except BaseException as error:
             self._error = error
             # The producer must neither block on a full queue nor go on for long.
-            while self._queue.get() is not None:
-                pass
+            while not ended:
+                ended = self._queue.get() is None
 
     def _take(self, fd: int, piece: bytes) -> None:
         if self._aborted:

@@ -1,8 +1,8 @@
 """Protection of work in flight: what is written before any row speaks of it must not be swept away.
 
-Whoever brings content into the store holds the store's lock shared; the sweep (`store.gc`) takes it alone, and lets
-be when it cannot. The kernel frees the lock of a holder that died, so no lease outlives its work, and the last one to
-leave sweeps for all (docs/decisions/0021-leases.md).
+Whoever brings content into the store holds the store's lock shared; the sweep (`store.gc`) takes it alone,
+and lets be when it cannot. The kernel frees the lock of a holder that died, so no lease outlives its work,
+and the last one to leave sweeps for all (docs/decisions/0021-leases.md).
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 
 def working(paths: Paths) -> Lock:
-    """Return the lock to hold (`with working(paths):`) while content is brought in or relied on without a row."""
+    """Return the lock to hold (`with working(paths):`) while content is brought in or relied on without a
+    row."""
     return Lock(paths.root + "/lock", shared=True)
 
 

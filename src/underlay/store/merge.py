@@ -92,12 +92,14 @@ class Tree:
         """
         self._layer = self.layers
         self.layers += 1
-        split = [(entry, _parts(entry.name)) for entry in entries]
         # Whiteouts hide lower layers only, wherever they stand in the layer: so they go first.
         rest = []
-        for entry, parts in split:
-            if parts and parts[-1].startswith(_WHITEOUT):
-                self._whiteout(entry, parts)
+        for entry in entries:
+            parts = _parts(entry.name)
+            if _WHITEOUT in entry.name and any(part.startswith(_WHITEOUT) for part in parts):
+                # What is below such a name (aufs kept things in .wh..wh.plnk) is for nobody to see.
+                if not any(part.startswith(_WHITEOUT) for part in parts[:-1]):
+                    self._whiteout(entry, parts)
             else:
                 rest.append((entry, parts))
         for entry, parts in rest:
@@ -269,6 +271,8 @@ class Tree:
                 # Names out of a link's target were not checked as those of members are.
                 if len(part) > self._limits.component:
                     raise LimitExceeded(f"{shown(entry.name)} leads to a component of {len(part)} bytes")
+                if part.startswith(_WHITEOUT):
+                    raise Corrupt(f"{shown(entry.name)} leads through the name of a whiteout")
                 missing.append(part)
             elif child.children is not None:
                 node = child

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import os
-import sqlite3
 
 from ..errors import Corrupt, UnderlayError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Sequence
     from types import TracebackType
     from typing import Any
+else:
+    try:
+        # The module itself adds only converters for dates, which cost more to import than the database to open.
+        import _sqlite3 as sqlite3
+    except ImportError:
+        import sqlite3
 
 # One entry a version: applied in order, each in one transaction; entries are never edited once released.
 MIGRATIONS = (
@@ -64,7 +70,7 @@ MIGRATIONS = (
         kept INTEGER NOT NULL DEFAULT 0 -- 1 when the compressed bytes are in blobs
     ) STRICT;
     CREATE INDEX layer_blobs_diff ON layer_blobs(diff_id);
-    CREATE TABLE documents (            -- indexes, manifests and configurations an image needs to be saved again
+    CREATE TABLE documents (            -- all documents that an image needs to be saved again
         image TEXT NOT NULL REFERENCES images(id) ON DELETE CASCADE,
         digest TEXT NOT NULL,
         PRIMARY KEY (image, digest)
@@ -98,7 +104,8 @@ class Meta:
     __slots__ = ("_connection", "path")
 
     def __init__(self, path: str) -> None:
-        """Open or create the database at `path`; raises Corrupt when it is none, or is newer than this program."""
+        """Open or create the database at `path`; raises Corrupt when it is none, or is newer than this
+        program."""
         self.path = path
         try:
             self._connection = _open(path)
@@ -173,7 +180,8 @@ IntegrityError = sqlite3.IntegrityError
 
 
 def integrity(meta: Meta) -> list[str]:
-    """Return what SQLite finds wrong with the database's structure or its references; empty when all is well."""
+    """Return what SQLite finds wrong with the database's structure or its references; empty when all is
+    well."""
     try:
         found = [row[0] for row in meta.read("PRAGMA integrity_check(20)") if row[0] != "ok"]
         found += [
@@ -186,10 +194,11 @@ def integrity(meta: Meta) -> list[str]:
 
 
 def salvage(path: str) -> str:
-    """Replace a damaged database by a new one with all rows that can still be read; return where the old one went.
+    """Replace a damaged database by a new one with all rows that can still be read; return where the old one
+    went.
 
-    Rows whose references were lost are left out. What cannot be read of images is rebuilt from their documents by
-    `store.check`.
+    Rows whose references were lost are left out. What cannot be read of images is rebuilt from their
+    documents by `store.check`.
     """
     aside = f"{path}.damaged-{os.getpid()}"
     os.rename(path, aside)
@@ -204,7 +213,8 @@ def salvage(path: str) -> str:
         tables = [
             row[0]
             for row in fresh.execute(
-                "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY rowid"
+                "SELECT name FROM sqlite_master "
+                "WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY rowid"
             )
         ]
         for table in tables:
@@ -281,9 +291,15 @@ def _migrate(connection: sqlite3.Connection, path: str) -> None:
             f"the database {path} has format {version}, this underlay knows {len(MIGRATIONS)}",
             "use the newer underlay that wrote it",
         )
-    for migration in MIGRATIONS[version:]:
-        for statement in migration.split(";"):
-            if statement.strip():
-                connection.execute(statement)
-    connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
-    connection.execute("COMMIT")
+    try:
+        for migration in MIGRATIONS[version:]:
+            # Comments go first: they may hold the semicolon that ends a statement.
+            bare = "\n".join(line.partition("--")[0] for line in migration.splitlines())
+            for statement in bare.split(";"):
+                if statement.strip():
+                    connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.close()
+        raise

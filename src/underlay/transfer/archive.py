@@ -1,7 +1,8 @@
-"""Loading image archives: docker's (of every age since 1.10), OCI layouts in a directory or a tar, several images in one.
+"""Loading image archives: docker's (of every age since 1.10), OCI layouts in a directory or a tar, several
+images in one.
 
-Nothing is unpacked: documents are checked and kept as they are, layers are verified and taken into the store, and
-then one transaction an image makes it visible with its names.
+Nothing is unpacked: documents are checked and kept as they are, layers are verified and taken into the store,
+and then one transaction an image makes it visible with its names.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from ..store import blobs, codec, gc, images, leases, rootfs
 from .arrivals import Arrivals, Wanted
 from .bag import Directory, Stream, TarFile, require
 from .choose import Candidate, blob_name, choose
-from .outertar import PIECE, clean
+from .outertar import PIECE, clean, shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,8 +41,8 @@ _NAMES_LIMIT = 1000  # of one image
 
 
 class Loaded:
-    """An image that has been loaded: `id`, its `names` as docker shows them, and `moved`: (name, id of the image that
-    had it before)."""
+    """An image that has been loaded: `id`, its `names` as docker shows them, and `moved`: (name, id of the
+    image that had it before)."""
 
     __slots__ = ("id", "moved", "names")
 
@@ -83,11 +84,13 @@ def load(
     platforms: Sequence[Platform] = (),
     keep_compressed: bool = False,
 ) -> list[Loaded]:
-    """Load all images of an archive: `source` is the path of a file or directory, or a descriptor to read from.
+    """Load all images of an archive: `source` is the path of a file or directory, or a descriptor to read
+    from.
 
-    `form` is how layers are kept (see `store.rootfs`). `platforms` chooses from indexes (default: the host's). `keep_compressed` keeps the layers' compressed bytes, so
-    that they can be saved again as they came. Raises NotFound, InvalidInput, Corrupt, DigestMismatch, LimitExceeded,
-    each naming the part and the place; what is not loaded whole leaves nothing behind.
+    `form` is how layers are kept (see `store.rootfs`). `platforms` chooses from indexes (default: the
+    host's). `keep_compressed` keeps the layers' compressed bytes, so that they can be saved again as they
+    came. Raises NotFound, InvalidInput, Corrupt, DigestMismatch, LimitExceeded, each naming the part and the
+    place; what is not loaded whole leaves nothing behind.
     """
     with leases.working(paths):
         arrivals = Arrivals(paths, meta, emit, keep_compressed)
@@ -134,7 +137,8 @@ def _open(source: str | int, opened: int, arrivals: Arrivals) -> Bag:
 
 
 def _jobs(bag: Bag, platforms: Sequence[Platform]) -> list[_Job]:
-    """Return what is to be stored, in the archive's order. An OCI index wins over manifest.json, for it has digests."""
+    """Return what is to be stored, in the archive's order. An OCI index wins over manifest.json, for it has
+    digests."""
     index = bag.document("index.json", document.MANIFEST_LIMIT)
     listed = bag.document("manifest.json", document.MANIFEST_LIMIT)
     if index is not None:
@@ -142,7 +146,7 @@ def _jobs(bag: Bag, platforms: Sequence[Platform]) -> list[_Job]:
         version: _Layout = layout.view
         if not version.image_layout_version.startswith("1."):
             raise InvalidInput(
-                f"{bag.path}: image layout of version {version.image_layout_version!r}, known is 1"
+                f"{bag.path}: image layout of version {version.image_layout_version!r:.40}, known is 1"
             )
         return _oci_jobs(bag, index, listed, platforms)
     if listed is not None:
@@ -182,7 +186,8 @@ def _oci_jobs(bag: Bag, index: bytes, listed: bytes | None, platforms: Sequence[
 
 
 def _groups(descriptors: Sequence[Descriptor]) -> list[tuple[list[Descriptor], Reference | None]]:
-    """Return the targets in index.json with their names; alternatives of one name for several platforms together."""
+    """Return the targets in index.json with their names; alternatives of one name for several platforms
+    together."""
     by_name: dict[str, list[Descriptor]] = {}
     names: dict[str, Reference | None] = {}
     for found in descriptors:
@@ -205,8 +210,9 @@ def _groups(descriptors: Sequence[Descriptor]) -> list[tuple[list[Descriptor], R
 def _name_of(found: Descriptor) -> Reference | None:
     """Return the name that an entry of index.json carries, None when it has none that is whole.
 
-    docker and containerd write the whole name under their own key, and only the tag under the OCI's; podman, skopeo
-    and umoci write what they were given under the OCI's. A lone word there is a tag without a repository.
+    docker and containerd write the whole name under their own key, and only the tag under the OCI's; podman,
+    skopeo and umoci write what they were given under the OCI's. A lone word there is a tag without a
+    repository.
     """
     text = found.annotation(keys.CONTAINERD_NAME)
     if not text:
@@ -237,7 +243,8 @@ def _wanted_by_manifest(bag: Bag, candidate: Candidate) -> list[Wanted]:
     return wanted
 
 
-# docker's manifest.json ---------------------------------------------------------------------------------------------
+# docker's manifest.json
+# ---------------------------------------------------------------------------------------------
 
 
 def _items(bag: Bag, listed: bytes) -> list[_Item]:
@@ -274,8 +281,8 @@ def _docker_jobs(bag: Bag, listed: bytes, platforms: Sequence[Platform]) -> list
         data = require(bag, clean(item.config))
         stated = "sha256:" + item.config.rpartition("/")[2].removesuffix(".json")
         if digest.is_digest(stated):
-            digest.verify(data, stated, f"configuration {item.config}")
-        config = configs.read(data, f"configuration {item.config}")
+            digest.verify(data, stated, f"configuration {shown(item.config)}")
+        config = configs.read(data, f"configuration {shown(item.config)}")
         view: configs.Config = config.view
         offered = platform.normalise(view.os, view.architecture, view.variant or "")
         if platforms and all(platform.rank(goal, offered) is None for goal in platforms):
@@ -284,14 +291,15 @@ def _docker_jobs(bag: Bag, listed: bytes, platforms: Sequence[Platform]) -> list
         parts = item.layers or []
         if len(parts) != len(view.diff_ids):
             raise Corrupt(
-                f"{bag.path}: manifest.json has {len(parts)} layers, the configuration's $.rootfs.diff_ids has "
+                f"{bag.path}: manifest.json has {len(parts)} layers, "
+                "the configuration's $.rootfs.diff_ids has "
                 f"{len(view.diff_ids)}"
             )
         wanted = []
         for part, diff_id in zip(parts, view.diff_ids, strict=True):
             content = bag.content(clean(part))
             if content is None:
-                raise NotFound(f"{bag.path}: the archive lacks {part}")
+                raise NotFound(f"{bag.path}: the archive lacks {shown(part)}")
             wanted.append(Wanted(content, diff_id))
         # A manifest cannot be made before the layers' sizes are known: see `_store`.
         nothing = document.Document(b"", "", {}, None)
@@ -325,7 +333,8 @@ def made_manifest(config_digest: str, config_size: int, layers: Sequence[tuple[s
     )
 
 
-# Storing ------------------------------------------------------------------------------------------------------------
+# Storing
+# ------------------------------------------------------------------------------------------------------------
 
 
 def _store(paths: Paths, meta: Meta, arrivals: Arrivals, job: _Job, emit: Emit, form: str) -> Loaded:

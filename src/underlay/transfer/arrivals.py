@@ -1,4 +1,5 @@
-"""Bringing layers into the store: what is there already is not read again, what is new is verified as it comes."""
+"""Bringing layers into the store: what is there already is not read again, what is new is verified as it
+comes."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from ..events import Event
 from ..oci import digest as digests
 from ..store import blobs, images, layers, leases
 from ..store.images import Layer
-from .outertar import PIECE
+from .outertar import PIECE, shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
 
 
 class Wanted:
-    """A layer that an image needs: `content` in the archive, its `diff_id`, and the `blob` digest and `size` under
-    which its manifest names it ("" and -1 where there is no manifest)."""
+    """A layer that an image needs: `content` in the archive, its `diff_id`, and the `blob` digest and `size`
+    under which its manifest names it ("" and -1 where there is no manifest)."""
 
     __slots__ = ("blob", "content", "diff_id", "size")
 
@@ -52,7 +53,8 @@ class Arrivals:
     def bring(self, wanted: Sequence[Wanted]) -> list[Layer]:
         """Return the layers in the order asked for, all in the store and verified; several arrive at once.
 
-        Raises DigestMismatch (digest, size or diff id; expected and found are named), Corrupt, LimitExceeded, OSError.
+        Raises DigestMismatch (digest, size or diff id; expected and found are named), Corrupt, LimitExceeded,
+        OSError.
         """
         done: dict[str, Layer] = {}
         todo: list[Wanted] = []
@@ -74,11 +76,15 @@ class Arrivals:
         if wanted.content.layer is not None:
             passed = wanted.content.layer
             if passed.diff_id != wanted.diff_id:
-                raise DigestMismatch(f"{wanted.content.name}: wrong diff id", wanted.diff_id, passed.diff_id)
+                raise DigestMismatch(
+                    f"{shown(wanted.content.name)}: wrong diff id", wanted.diff_id, passed.diff_id
+                )
             if wanted.blob and passed.blob and passed.blob != wanted.blob:
-                raise DigestMismatch(f"{wanted.content.name}: wrong digest", wanted.blob, passed.blob)
+                raise DigestMismatch(f"{shown(wanted.content.name)}: wrong digest", wanted.blob, passed.blob)
             if wanted.size >= 0 and passed.blob_size != wanted.size:
-                raise DigestMismatch(f"{wanted.content.name}: wrong size", wanted.size, passed.blob_size)
+                raise DigestMismatch(
+                    f"{shown(wanted.content.name)}: wrong size", wanted.size, passed.blob_size
+                )
             return passed
         if not layers.exists(self._paths, wanted.diff_id):
             return None
@@ -115,7 +121,7 @@ class Arrivals:
             raise
         except (Corrupt, LimitExceeded) as error:
             self._explain(wanted, size)
-            raise type(error)(f"layer {wanted.content.name}: {error.message}", error.hint) from None
+            raise type(error)(f"layer {shown(wanted.content.name)}: {error.message}", error.hint) from None
         if layer is None:
             # The layer was here. When its compressed bytes are to be kept, they are verified by themselves.
             return self._keep_only(wanted, size)
@@ -152,7 +158,8 @@ class Arrivals:
         return layer
 
     def _explain(self, wanted: Wanted, size: int) -> None:
-        """Raise DigestMismatch when bytes that could not be read as a layer are not the bytes promised either."""
+        """Raise DigestMismatch when bytes that could not be read as a layer are not the bytes promised
+        either."""
         if not wanted.blob:
             return
         wanted.content.again()
@@ -170,9 +177,10 @@ class Arrivals:
     def passing(self, name: str, size: int, source: Source, packed: bool) -> Layer:
         """Take in a layer out of a stream, before anything is known of it but the name of its member.
 
-        The name often holds a digest. A layer known by it is not taken in again, and of two processes that meet it
-        one waits for the other; a name that lies can do no more than leave its bytes out. `packed` says that the
-        bytes are compressed: if they are damaged, the error should name the digest that they have instead.
+        The name often holds a digest. A layer known by it is not taken in again, and of two processes that
+        meet it one waits for the other; a name that lies can do no more than leave its bytes out. `packed`
+        says that the bytes are compressed: if they are damaged, the error should name the digest that they
+        have instead.
         """
         hint, is_blob = _hint(name)
         if not hint:
@@ -198,7 +206,8 @@ class Arrivals:
                 raise
 
     def taken(self, source: Source, expected: tuple[str, int] | None = None) -> Layer:
-        """Take in a layer of which nothing is known, or digest and size of its blob; return what it turned out to be."""
+        """Take in a layer of which nothing is known, or digest and size of its blob; return what it turned
+        out to be."""
         if self._keep and expected:
             with blobs.Writer(self._paths, *expected, "layer") as writer:
                 layer = self._ingest(_Tee(source, writer), None, expected)
@@ -250,7 +259,8 @@ class _Hashed:
 
 
 def _hint(name: str) -> tuple[str, bool]:
-    """Return the digest in a member's name, "" without one, and whether the name says that it is the blob's."""
+    """Return the digest in a member's name, "" without one, and whether the name says that it is the
+    blob's."""
     parts = name.split("/")
     if len(parts) == 3 and parts[0] == "blobs" and digests.is_digest(f"{parts[1]}:{parts[2]}"):
         return f"{parts[1]}:{parts[2]}", True

@@ -1,7 +1,9 @@
-"""What an image archive holds, by name: in a directory, in a tar that can be read anywhere, or in a stream read once.
+"""What an image archive holds, by name: in a directory, in a tar that can be read anywhere, or in a stream
+read once.
 
-All three answer the same two questions: the bytes of a document, and the content of a layer. In a stream a layer
-cannot wait until a manifest explains it, so it is brought into the store as it passes and looked up afterwards.
+All three answer the same two questions: the bytes of a document, and the content of a layer. In a stream a
+layer cannot wait until a manifest explains it, so it is brought into the store as it passes and looked up
+afterwards.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import stat
 from ..errors import Corrupt, InvalidInput, LimitExceeded, NotFound
 from ..store import codec
 from . import outertar
-from .outertar import PIECE, FileSource, Member, StreamSource
+from .outertar import PIECE, FileSource, Member, StreamSource, shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,36 +34,73 @@ _SINGLE = frozenset(("manifest.json", "index.json", "oci-layout"))
 class Content:
     """A part of the archive that can be read from its beginning: `name`, `size` in bytes.
 
-    `read(n)` returns the next bytes, b"" at the end; `again()` starts over. For a part of a stream `layer` is what it
-    became in the store, and there is nothing to read.
+    `read(n)` returns the next bytes, b"" at the end; `again()` starts over. For a part of a stream `layer` is
+    what it became in the store, and there is nothing to read. Subclasses say where the bytes are.
     """
 
-    __slots__ = ("_end", "_fd", "_position", "_start", "layer", "name", "size")
+    __slots__ = ("layer", "name", "position", "size")
 
-    def __init__(
-        self, name: str, size: int, fd: int = -1, start: int = 0, layer: Layer | None = None
-    ) -> None:
+    def __init__(self, name: str, size: int, layer: Layer | None = None) -> None:
         self.name = name
         self.size = size
         self.layer = layer
-        self._fd = fd
-        self._start = self._position = start
-        self._end = start + size
+        self.position = 0
 
     def read(self, count: int, /) -> bytes:
         """Return up to `count` bytes, b"" at the end; raises Corrupt when the file has been cut."""
-        count = min(count, self._end - self._position)
+        count = min(count, self.size - self.position)
         if not count:
             return b""
-        data = os.pread(self._fd, count, self._position)
+        data = self._at(self.position, count)
         if not data:
-            raise Corrupt(f"{self.name}: the archive ends in the middle of it")
-        self._position += len(data)
+            raise Corrupt(f"{shown(self.name)}: the archive ends in the middle of it")
+        self.position += len(data)
         return data
 
     def again(self) -> None:
         """Start over."""
-        self._position = self._start
+        self.position = 0
+
+    def _at(self, position: int, count: int) -> bytes:
+        return b""
+
+
+class _InTar(Content):
+    """A member of a tar in a file."""
+
+    __slots__ = ("_fd", "_start")
+
+    def __init__(self, name: str, size: int, fd: int, start: int) -> None:
+        super().__init__(name, size)
+        self._fd = fd
+        self._start = start
+
+    def _at(self, position: int, count: int) -> bytes:
+        return os.pread(self._fd, count, self._start + position)
+
+
+class _InDirectory(Content):
+    """A file of a layout; open only while it is read, for a layout may have more files than we may open."""
+
+    __slots__ = ("_fd", "_open")
+
+    def __init__(self, name: str, size: int, opener: Callable[[], int]) -> None:
+        super().__init__(name, size)
+        self._open = opener
+        self._fd = -1
+
+    def _at(self, position: int, count: int) -> bytes:
+        if self._fd < 0:
+            self._fd = self._open()
+        data = os.pread(self._fd, count, position)
+        if not data or position + len(data) == self.size:
+            self.__del__()
+        return data
+
+    def __del__(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
 
 
 class Directory:
@@ -69,44 +108,47 @@ class Directory:
 
     def __init__(self, path: str) -> None:
         self._fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        self._open: list[int] = []
         self.path = path
 
     def close(self) -> None:
-        """Close all descriptors."""
-        for fd in (*self._open, self._fd):
-            os.close(fd)
-        self._open = []
+        """Close the directory."""
+        os.close(self._fd)
 
     def content(self, name: str) -> Content | None:
         """Return a part, None when it is not there."""
+        try:
+            fd = self._open(name)
+        except FileNotFoundError:
+            return None
+        try:
+            facts = os.fstat(fd)
+        finally:
+            os.close(fd)
+        if not stat.S_ISREG(facts.st_mode):
+            raise InvalidInput(f"{self.path}/{shown(name)}: not a regular file")
+        return _InDirectory(name, facts.st_size, lambda: self._open(name))
+
+    def _open(self, name: str) -> int:
         fd = self._fd
         passed: list[int] = []
         try:
             *parents, last = outertar.clean(name).split("/")
             for parent in parents:
-                fd = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
+                flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+                fd = os.open(parent, flags, dir_fd=fd)
                 passed.append(fd)
             # Not blocking, for a FIFO would hold us up.
-            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-            found = os.open(last, flags, dir_fd=fd)
-        except FileNotFoundError:
-            return None
+            return os.open(last, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=fd)
         except OSError as error:
             if error.errno not in (errno.ELOOP, errno.ENOTDIR):
                 raise
             raise InvalidInput(
-                f"{self.path}/{name}: the parts of a layout must be files, not links",
+                f"{self.path}/{shown(name)}: the parts of a layout must be files, not links",
                 "copy it with `cp -rL` first",
             ) from None
         finally:
             for each in passed:
                 os.close(each)
-        self._open.append(found)
-        facts = os.fstat(found)
-        if not stat.S_ISREG(facts.st_mode):
-            raise InvalidInput(f"{self.path}/{name}: not a regular file")
-        return Content(name, facts.st_size, found)
 
     def document(self, name: str, limit: int = DOCUMENT_LIMIT) -> bytes | None:
         """Return the bytes of a document, None when it is not there; raises LimitExceeded."""
@@ -114,7 +156,8 @@ class Directory:
 
 
 class TarFile:
-    """An archive in a file that can be read anywhere: one walk over its headers, then parts by their offsets."""
+    """An archive in a file that can be read anywhere: one walk over its headers, then parts by their
+    offsets."""
 
     def __init__(self, fd: int, what: str) -> None:
         self._fd = fd
@@ -132,7 +175,7 @@ class TarFile:
     def content(self, name: str) -> Content | None:
         """Return a part, None when it is not there; links lead to other members only."""
         member = _follow(name, self._members.get, self.path)
-        return Content(name, member.size, self._fd, member.offset) if member else None
+        return _InTar(name, member.size, self._fd, member.offset) if member else None
 
     def document(self, name: str, limit: int = DOCUMENT_LIMIT) -> bytes | None:
         """Return the bytes of a document, None when it is not there; raises LimitExceeded."""
@@ -142,8 +185,8 @@ class TarFile:
 class Stream:
     """An archive that passes by once: documents are remembered, layers go into the store at once.
 
-    What is a layer is told by content (compressed, or a tar); what is neither and too long for a document is passed
-    over.
+    What is a layer is told by content (compressed, or a tar); what is neither and too long for a document is
+    passed over.
     """
 
     def __init__(self, pull: Callable[[], bytes], what: str, arrivals: Arrivals) -> None:
@@ -175,7 +218,8 @@ class Stream:
                 if total > _STREAM_DOCUMENTS_LIMIT:
                     raise LimitExceeded(f"{what}: documents of more than {_STREAM_DOCUMENTS_LIMIT} bytes")
                 self._documents[member.name] = head + _up_to(source, member.size - len(head))
-        # The writer at the other end of a pipe must not be broken off, and checks of what carries us happen at the end.
+        # The writer at the other end of a pipe must not be broken off, and checks of what carries us happen
+        # at the end.
         while source.read(PIECE):
             pass
 
@@ -188,13 +232,13 @@ class Stream:
         if broken:
             raise broken
         layer = self._aliased(name, self._layers)
-        return Content(name, layer.blob_size, layer=layer) if layer else None
+        return Content(name, layer.blob_size, layer) if layer else None
 
     def document(self, name: str, limit: int = DOCUMENT_LIMIT) -> bytes | None:
         """Return the bytes of a document, None when it did not pass; raises LimitExceeded."""
         data = self._aliased(name, self._documents)
         if data is not None and len(data) > limit:
-            raise LimitExceeded(f"{name}: longer than {limit} bytes")
+            raise LimitExceeded(f"{shown(name)}: longer than {limit} bytes")
         return data
 
     def _aliased(self, name: str, parts: dict[str, _Part]) -> _Part | None:
@@ -204,7 +248,7 @@ class Stream:
             if name not in self._links:
                 return None
             name = _target(self._links[name], self.path)
-        raise Corrupt(f"{self.path}: too many links at {name}")
+        raise Corrupt(f"{self.path}: too many links at {shown(name)}")
 
 
 if TYPE_CHECKING:
@@ -240,7 +284,7 @@ def require(bag: Bag, name: str, limit: int = DOCUMENT_LIMIT) -> bytes:
     """Return the bytes of a document; raises NotFound when the archive lacks it."""
     data = bag.document(name, limit)
     if data is None:
-        raise NotFound(f"{bag.path}: the archive lacks {name}")
+        raise NotFound(f"{bag.path}: the archive lacks {shown(name)}")
     return data
 
 
@@ -248,7 +292,7 @@ def _document(content: Content | None, limit: int) -> bytes | None:
     if content is None:
         return None
     if content.size > limit:
-        raise LimitExceeded(f"{content.name}: longer than {limit} bytes")
+        raise LimitExceeded(f"{shown(content.name)}: longer than {limit} bytes")
     pieces = []
     while piece := content.read(PIECE):
         pieces.append(piece)
@@ -261,7 +305,7 @@ def _follow(name: str, get: Callable[[str], Member | None], what: str) -> Member
         if member is None or member.kind != "link":
             return member
         name = _target(member, what)
-    raise Corrupt(f"{what}: too many links at {name}")
+    raise Corrupt(f"{what}: too many links at {shown(name)}")
 
 
 def _target(member: Member, what: str) -> str:
@@ -273,11 +317,11 @@ def _target(member: Member, what: str) -> str:
         return member.link
     parts = member.name.split("/")[:-1]
     if member.link.startswith("/"):
-        raise Corrupt(f"{what}: member {member.name} is a link out of the archive")
+        raise Corrupt(f"{what}: member {shown(member.name)} is a link out of the archive")
     for part in member.link.split("/"):
         if part == "..":
             if not parts:
-                raise Corrupt(f"{what}: member {member.name} is a link out of the archive")
+                raise Corrupt(f"{what}: member {shown(member.name)} is a link out of the archive")
             parts.pop()
         elif part not in ("", "."):
             parts.append(part)

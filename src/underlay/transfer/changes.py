@@ -1,4 +1,5 @@
-"""`--change`: Dockerfile instructions that alter an image's configuration (Dockerfile reference, docker's CLI pages)."""
+"""`--change`: Dockerfile instructions that alter an image's configuration (Dockerfile reference, docker's CLI
+pages)."""
 
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ _NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ012345678
 
 
 def apply(changes: Sequence[str], start: Execution | None = None) -> Execution:
-    """Return the `config` member of an image configuration after `changes`; raises InvalidInput, naming the change.
+    """Return the `config` member of an image configuration after `changes`; raises InvalidInput, naming the
+    change.
 
     `start` is the member before them; it is not altered.
     """
@@ -216,7 +218,8 @@ def _one(execution: Execution, text: str) -> str:
 
 
 def _words(text: str, environment: dict[str, str]) -> list[str]:
-    """Split as a Dockerfile's shell words: quotes, backslashes, `$NAME`, `${NAME}`, `${NAME:-word}`, `${NAME:+word}`."""
+    """Split as a Dockerfile's shell words: quotes, backslashes, `$NAME`, `${NAME}`, `${NAME:-word}`,
+    `${NAME:+word}`."""
     words: list[str] = []
     word: list[str] = []
     started = False

@@ -21,8 +21,8 @@ _NESTING_LIMIT = 4
 
 
 class Candidate:
-    """An image in an archive: its checked `manifest` and `config` documents, `platform`, and `above`: the documents
-    of the indexes that led to it, outermost first."""
+    """An image in an archive: its checked `manifest` and `config` documents, `platform`, and `above`: the
+    documents of the indexes that led to it, outermost first."""
 
     __slots__ = ("above", "config", "manifest", "platform")
 
@@ -54,7 +54,8 @@ def blob(bag: Bag, found: Descriptor, what: str) -> bytes | None:
 def choose(bag: Bag, descriptors: Sequence[Descriptor], wanted: Sequence[Platform]) -> list[Candidate]:
     """Return the images that `descriptors` (alternatives of one target) offer for the platforms `wanted`.
 
-    Without `wanted` it is the host's, or the only one there is. Raises NotFound when none fits or parts are missing.
+    Without `wanted` it is the host's, or the only one there is. Raises NotFound when none fits or parts are
+    missing.
     """
     offered = list(_flat(bag, descriptors, (), 0))
     if not offered:
@@ -88,7 +89,8 @@ def choose(bag: Bag, descriptors: Sequence[Descriptor], wanted: Sequence[Platfor
 def _flat(
     bag: Bag, descriptors: Sequence[Descriptor], above: tuple[Document, ...], depth: int
 ) -> Iterator[tuple[Candidate, Platform]]:
-    """Yield each image below `descriptors` whose manifest is in the archive, with the platform it is offered for."""
+    """Yield each image below `descriptors` whose manifest is in the archive, with the platform it is offered
+    for."""
     if depth > _NESTING_LIMIT:
         raise InvalidInput(f"{bag.path}: indexes are nested deeper than {_NESTING_LIMIT}")
     for found in descriptors:
@@ -120,7 +122,9 @@ def _candidate(bag: Bag, data: bytes, what: str, above: tuple[Document, ...]) ->
     layers = view.layers or []
     for number, layer in enumerate(layers):
         if not mediatype.is_layer(layer.media_type or mediatype.OCI_LAYER):
-            raise InvalidInput(f"{what}: $.layers[{number}].mediaType: {layer.media_type!r} is not a layer's")
+            raise InvalidInput(
+                f"{what}: $.layers[{number}].mediaType: {layer.media_type!r:.80} is not a layer's"
+            )
     config_data = blob(bag, view.config, "configuration")
     if config_data is None:
         raise NotFound(f"{bag.path}: the archive lacks the configuration {view.config.digest}")

@@ -49,8 +49,8 @@ def import_tar(
 ) -> str:
     """Make an image of the tar at `source` (a path, or a descriptor to read from) and return its id.
 
-    `changes` are Dockerfile instructions, `message` is the comment in its history. Raises InvalidInput (a change that
-    is none, no tar), NotFound, Corrupt, LimitExceeded.
+    `changes` are Dockerfile instructions, `message` is the comment in its history. Raises InvalidInput (a
+    change that is none, no tar), NotFound, Corrupt, LimitExceeded.
     """
     execution = apply(changes)
     platform = platform or platforms.host()

@@ -1,7 +1,8 @@
-"""The tar around an image archive: members in order from a file or a stream, and a writer whose bytes never vary.
+"""The tar around an image archive: members in order from a file or a stream, and a writer whose bytes never
+vary.
 
-Only what image archives hold is understood: files, directories and links under plain names (POSIX.1-2017 pax, ustar
-and GNU long names). Nothing is ever extracted; names are keys, checked before anyone uses them.
+Only what image archives hold is understood: files, directories and links under plain names (POSIX.1-2017 pax,
+ustar and GNU long names). Nothing is ever extracted; names are keys, checked before anyone uses them.
 """
 
 from __future__ import annotations
@@ -24,8 +25,9 @@ _FILES = frozenset((b"0", b"\0", b"7"))
 
 
 class Member:
-    """A member: `name` (cleaned, without leading `./` or `/`), `kind` (`file`, `directory`, `link`, `other`), `size` in
-    bytes, `link` (target as written, cleaned only for hard links) and `offset` of its data in the archive."""
+    """A member: `name` (cleaned, without leading `./` or `/`), `kind` (`file`, `directory`, `link`, `other`),
+    `size` in bytes, `link` (target as written, cleaned only for hard links) and `offset` of its data in the
+    archive."""
 
     __slots__ = ("hard", "kind", "link", "name", "offset", "size")
 
@@ -86,7 +88,8 @@ class StreamSource:
 
 
 def members(source: FileSource | StreamSource) -> Iterator[Member]:
-    """Yield each member; its data may be read from `source` up to `size` bytes before the next one is asked for.
+    """Yield each member; its data may be read from `source` up to `size` bytes before the next one is asked
+    for.
 
     Raises Corrupt for what is no tar, LimitExceeded beyond the bounds of an image archive.
     """
@@ -144,7 +147,7 @@ def members(source: FileSource | StreamSource) -> Iterator[Member]:
         if kind != "file":
             size = 0 if kind in ("directory", "link") else size
         if not 0 <= size <= _SIZE_LIMIT:
-            raise LimitExceeded(f"member {name[:80]!r} claims {size} bytes")
+            raise LimitExceeded(f"member {shown(name)} claims {size} bytes")
         start = source.position
         hard = flag == b"1"
         yield Member(clean(name), kind, size, clean(link) if hard else link, hard, start)
@@ -152,11 +155,17 @@ def members(source: FileSource | StreamSource) -> Iterator[Member]:
 
 
 def clean(name: str) -> str:
-    """Return a member's name without `.` components and leading slashes; raises Corrupt when it climbs out."""
+    """Return a member's name without `.` components and leading slashes; raises Corrupt when it climbs
+    out."""
     parts = [part for part in name.split("/") if part not in ("", ".")]
     if ".." in parts or "\0" in name:
-        raise Corrupt(f"member {name[:80]!r} of the archive leaves it")
+        raise Corrupt(f"member {shown(name)} of the archive leaves it")
     return "/".join(parts)
+
+
+def shown(name: str) -> str:
+    """Return a name for a message: as it is when short and printable, else quoted and cut."""
+    return name if len(name) <= 100 and name.isprintable() else f"{name!r:.100}"
 
 
 def _exactly(source: FileSource | StreamSource, count: int, allow_end: bool = False) -> bytes:
@@ -227,14 +236,15 @@ def _records(data: bytes) -> dict[str, str]:
     return records
 
 
-# Writing ------------------------------------------------------------------------------------------------------------
+# Writing
+# ------------------------------------------------------------------------------------------------------------
 
 
 def header(name: str, size: int, directory: bool = False) -> bytes:
     """Return the header of a member as image archives have them here: no times, no owners, fixed modes.
 
-    Names are ASCII and shorter than 100 bytes; sizes of 8 GiB and more are written in base 256 (GNU), which every
-    reader of image archives knows.
+    Names are ASCII and shorter than 100 bytes; sizes of 8 GiB and more are written in base 256 (GNU), which
+    every reader of image archives knows.
     """
     encoded = name.encode("ascii")
     assert len(encoded) < 100

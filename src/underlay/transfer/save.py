@@ -1,8 +1,9 @@
 """Saving images: an OCI layout in a tar or a directory, by default with docker's manifest.json in it as well.
 
-What docker has written since version 25 is read by docker of any age, podman, skopeo and whoever reads OCI layouts. The
-same images give the same bytes. An image leaves with the manifest it came with when all its layers can be given in
-the form that manifest names; else with one over the plain tars, whose configuration and diff ids are the same.
+What docker has written since version 25 is read by docker of any age, podman, skopeo and whoever reads OCI
+layouts. The same images give the same bytes. An image leaves with the manifest it came with when all its
+layers can be given in the form that manifest names; else with one over the plain tars, whose configuration
+and diff ids are the same.
 """
 
 from __future__ import annotations
@@ -49,7 +50,8 @@ class Chosen:
 
 
 def choose(meta: Meta, text: str, wanted: Sequence[Platform]) -> list[Chosen]:
-    """Return what `text` asks to save: a name with its tag, all tags of a repository, or an image by id or digest.
+    """Return what `text` asks to save: a name with its tag, all tags of a repository, or an image by id or
+    digest.
 
     With `wanted` platforms each gives an image, saved by its own manifest. Raises NotFound, InvalidInput.
     """
@@ -245,8 +247,8 @@ def save(
 ) -> None:
     """Write the images to `target`: a descriptor, or a path that a crash leaves as it was or whole.
 
-    Raises InvalidInput (an unknown format, a directory that is in use), NotFound, Corrupt (missing from the store),
-    OSError.
+    Raises InvalidInput (an unknown format, a directory that is in use), NotFound, Corrupt (missing from the
+    store), OSError.
     """
     if format not in FORMATS:
         raise InvalidInput(f"unknown format {format!r}", f"choose one of {', '.join(FORMATS)}")

@@ -3,8 +3,8 @@
 import json
 
 import pytest
-from archives import config, layer, sha
 
+from archives import config, layer, sha
 from underlay.errors import InvalidInput, LimitExceeded, UnderlayError
 from underlay.oci import chain, digest, document, manifest
 from underlay.oci import config as configs

@@ -49,9 +49,7 @@ def test_an_operating_system_alone_takes_the_hosts_processor():
     assert parse("linux") == platform.host()
 
 
-@pytest.mark.parametrize(
-    "text", ["", "/", "linux/", "linux/amd64/v1/x", "nonsense", "linux/a b"]
-)
+@pytest.mark.parametrize("text", ["", "/", "linux/", "linux/amd64/v1/x", "nonsense", "linux/a b"])
 def test_nonsense_is_refused(text):
     with pytest.raises(InvalidInput):
         parse(text)

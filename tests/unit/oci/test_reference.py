@@ -41,8 +41,10 @@ def test_names_are_normalised(text, whole, familiar):
 @pytest.mark.parametrize(
     "text",
     [
-        "", ":", "/", "@", "alpine:", "alpine@", "alpine@sha256:abc", "a//b", "/a", "a/", "-a", "a-", "a..b", "a___b",
-        "a:b:c", "a b", "a:" + "x" * 129, "a:.b", "a:-b", "../a", "a/../b", "%2e%2e", "ä", ".git", "a\0", "a\n",
+        "", ":", "/", "@", "alpine:", "alpine@", "alpine@sha256:abc", "a//b", "/a", "a/", "-a", "a-", "a..b",
+        "a___b",
+        "a:b:c", "a b", "a:" + "x" * 129, "a:.b", "a:-b", "../a", "a/../b", "%2e%2e", "ä", ".git",
+        "a\0", "a\n",
         "host:port/a", "-h.com/a", "h..com/a", "[::1/a", "[zz]/a", "a" * 256, "a@md5:" + "0" * 32,
         "alpine@" + DIGEST.upper(), "alpine@" + DIGEST + "0",
     ],

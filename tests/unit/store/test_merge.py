@@ -163,8 +163,13 @@ def test_a_chain_of_links_is_followed_to_255():
 
 
 def test_aufs_leftovers_hide_nothing():
-    tree = image(make(("a", "file")), make((".wh..wh.plnk", "file"), (".wh..wh.aufs", "file")))
+    tree = image(
+        make(("a", "file")),
+        make((".wh..wh.plnk", "dir"), (".wh..wh.plnk/1.2", "file"), (".wh..wh.aufs", "file")),
+    )
     assert set(walk(tree)) == {"a"}
+    with pytest.raises(Corrupt, match="name of a whiteout"):
+        image(make(("l", "link", b"", {"link": ".wh.x"}), ("l/f", "file")))
 
 
 def test_implied_directories():

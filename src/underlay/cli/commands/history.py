@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from ...errors import UsageError
+from ...errors import InvalidInput
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ _CREATED_BY_WIDTH = 45  # characters, docker's
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Print the steps, newest first."""
     if len(arguments) != 1:
-        raise UsageError('"underlay history" requires exactly 1 argument', "see `underlay history --help`")
+        raise InvalidInput('"underlay history" requires exactly 1 argument', "see `underlay history --help`")
     from ...human import age, parse_rfc3339, short_id, size, truncate
     from ..output import listing
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...errors import UsageError
+from ...errors import InvalidInput
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ FLAGS: tuple[Flag, ...] = (
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Print each image's facts; what is not there is told at the end."""
     if not arguments:
-        raise UsageError(
+        raise InvalidInput(
             '"underlay image inspect" requires at least 1 argument', "see `underlay image inspect --help`"
         )
     from ..output import inspected

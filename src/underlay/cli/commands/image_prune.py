@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from ...errors import InvalidInput, UsageError
+from ...errors import InvalidInput
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ _WARNING = {
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Remove what is not used, after a question."""
     if arguments:
-        raise UsageError('"underlay image prune" accepts no arguments', "see `underlay image prune --help`")
+        raise InvalidInput('"underlay image prune" accepts no arguments', "see `underlay image prune --help`")
     until: float | None = None
     labels: list[str] = []
     for text in options["filter"]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from ...errors import InvalidInput, UsageError
+from ...errors import InvalidInput
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ _HEADERS = {
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """List the images that fit."""
     if len(arguments) > 1:
-        raise UsageError('"underlay images" requires at most 1 argument', "see `underlay images --help`")
+        raise InvalidInput('"underlay images" requires at most 1 argument', "see `underlay images --help`")
     from ..output import listing
 
     filters = [each.partition("=") for each in options["filter"]]
@@ -100,7 +100,8 @@ def _local(seconds: float) -> str:
 
 
 def _filtered(engine: Engine, rows: list[Listed], filters: list[tuple[str, str]]) -> list[Listed]:
-    """Return the rows that fit: one of the values of each key, except that labels must all fit, as docker has it."""
+    """Return the rows that fit: one of the values of each key, except that labels must all fit, as docker has
+    it."""
     by_key: dict[str, list[str]] = {}
     for key, value in filters:
         by_key.setdefault(key, []).append(value)

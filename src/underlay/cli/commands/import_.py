@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from ...errors import UsageError
+from ...errors import InvalidInput
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,9 +23,9 @@ FLAGS: tuple[Flag, ...] = (
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Make an image of a root file system and print its id."""
     if not arguments:
-        raise UsageError('"underlay import" requires at least 1 argument', "see `underlay import --help`")
+        raise InvalidInput('"underlay import" requires at least 1 argument', "see `underlay import --help`")
     if len(arguments) > 2:
-        raise UsageError('"underlay import" accepts at most 2 arguments', "see `underlay import --help`")
+        raise InvalidInput('"underlay import" accepts at most 2 arguments', "see `underlay import --help`")
     source: str | int = arguments[0]
     if arguments[0].startswith(("http://", "https://")):
         from ...errors import Unsupported

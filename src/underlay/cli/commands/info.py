@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from ...errors import UsageError
+from ...errors import InvalidInput
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ _NESTED = {"ContainersRunning": "Running", "ContainersStopped": "Stopped"}
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Print the facts, one a line, or through a template."""
     if arguments:
-        raise UsageError('"underlay info" accepts no arguments', "see `underlay info --help`")
+        raise InvalidInput('"underlay info" accepts no arguments', "see `underlay info --help`")
     from ..output import render
 
     facts = engine.system.info()

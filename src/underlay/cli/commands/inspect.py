@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...errors import InvalidInput, NotFound, UsageError
+from ...errors import InvalidInput, NotFound
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ FLAGS: tuple[Flag, ...] = (
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Print the facts of each object; what is not there is told at the end."""
     if not arguments:
-        raise UsageError('"underlay inspect" requires at least 1 argument', "see `underlay inspect --help`")
+        raise InvalidInput('"underlay inspect" requires at least 1 argument', "see `underlay inspect --help`")
     kind = options["type"]
     if kind not in ("", "container", "image"):
         raise InvalidInput(f'unknown type: "{kind}"', "--type is container or image")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from ...errors import InvalidInput, UsageError
+from ...errors import InvalidInput
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ FLAGS: tuple[Flag, ...] = (
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Load all images of an archive and name them."""
     if arguments:
-        raise UsageError('"underlay load" accepts no arguments', "name the archive with --input")
+        raise InvalidInput('"underlay load" accepts no arguments', "name the archive with --input")
     from ..progress import Progress
 
     source: str | int = options["input"] or 0
@@ -39,7 +39,9 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
             "requested load from stdin, but stdin is empty", "use --input, or redirect an archive to it"
         )
     platforms = [each for text in options["platform"] for each in text.split(",")]
-    keep = options["keep-compressed"] if "keep-compressed" in options else None
+    keep = None  # the environment decides
+    if options.given & {"keep-compressed"}:
+        keep = options["keep-compressed"]
     with Progress(engine, options["quiet"]):
         loaded = engine.images.load(source, platforms, keep)
     for image in loaded:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from ...errors import NotFound, UnderlayError, UsageError
+from ...errors import InvalidInput, NotFound, UnderlayError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ FLAGS: tuple[Flag, ...] = (
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Remove each image, going on after a failure; 1 when any failed."""
     if not arguments:
-        raise UsageError('"underlay rmi" requires at least 1 argument', "see `underlay rmi --help`")
+        raise InvalidInput('"underlay rmi" requires at least 1 argument', "see `underlay rmi --help`")
     failed = False
     for name in arguments:
         try:

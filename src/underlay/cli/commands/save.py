@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from ...errors import InvalidInput, UsageError
+from ...errors import InvalidInput
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ FLAGS: tuple[Flag, ...] = (
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Write the images."""
     if not arguments:
-        raise UsageError('"underlay save" requires at least 1 argument', "see `underlay save --help`")
+        raise InvalidInput('"underlay save" requires at least 1 argument', "see `underlay save --help`")
     if not options["output"] and sys.stdout.isatty():
         raise InvalidInput("cowardly refusing to save to a terminal", "use --output, or redirect the output")
     from ..progress import Progress

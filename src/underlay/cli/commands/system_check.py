@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from ...errors import UsageError
+from ...errors import InvalidInput
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ FLAGS: tuple[Flag, ...] = (
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Print what is wrong. 0: nothing lost and nothing left to repair; 1: something is."""
     if arguments:
-        raise UsageError('"underlay system check" accepts no arguments', "see `underlay system check --help`")
+        raise InvalidInput('"underlay system check" accepts no arguments', "see `underlay system check --help`")
     report = engine.system.check(options["repair"])
     lost = sum(problem.lost for problem in report.problems)
     # What no image needs is no fault: a killed load may leave it, and a sweep takes it.

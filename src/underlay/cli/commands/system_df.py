@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from ...errors import UsageError
+from ...errors import InvalidInput
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ _HEADERS = {
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Print the space taken by images, containers and volumes."""
     if arguments:
-        raise UsageError('"underlay system df" accepts no arguments', "see `underlay system df --help`")
+        raise InvalidInput('"underlay system df" accepts no arguments', "see `underlay system df --help`")
     from ..output import listing
 
     if options["verbose"]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...errors import UsageError
+from ...errors import InvalidInput
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,6 +17,6 @@ FLAGS: tuple[Flag, ...] = ()
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Give an image another name."""
     if len(arguments) != 2:
-        raise UsageError('"underlay tag" requires exactly 2 arguments', "see `underlay tag --help`")
+        raise InvalidInput('"underlay tag" requires exactly 2 arguments', "see `underlay tag --help`")
     engine.images.tag(arguments[0], arguments[1])
     return 0

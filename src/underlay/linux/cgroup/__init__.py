@@ -1,6 +1,6 @@
 """Control groups through one interface: version 2, version 1 (and hybrid), or none that we may use.
 
-`open_group(path)` gives a group: `create(resources)`, `add(pid)`, `processes()`, `kill()`, `freeze(on)`,
+`open_group(path)` gives a group: `create(resources)`, `birthplace()`, `enter()`, `processes()`, `kill()`, `freeze(on)`,
 `update(resources)`, `stats()`, `remove()`. `resources` is the OCI object (config-linux, "Control groups").
 """
 
@@ -23,8 +23,11 @@ if TYPE_CHECKING:
         def create(self, resources: dict[str, Any]) -> None:
             """Make the group and set its limits; raises KernelError, Unsupported."""
 
-        def add(self, pid: int) -> None:
-            """Move a process into the group."""
+        def birthplace(self) -> int:
+            """Return a new descriptor for clone(2) to be born in, or -1 when a process can only `enter`."""
+
+        def enter(self) -> None:
+            """Move this process, which has one thread, into the group."""
 
         def update(self, resources: dict[str, Any]) -> None:
             """Change limits of the living group."""

@@ -31,7 +31,11 @@ class GroupNone:
                     "run as root, or in a delegated cgroup (version 2)",
                 )
 
-    def add(self, pid: int) -> None:
+    def birthplace(self) -> int:
+        """Return -1: there is none."""
+        return -1
+
+    def enter(self) -> None:
         """There is nothing to join."""
 
     def processes(self) -> list[int]:

@@ -123,9 +123,13 @@ class GroupV2:
                 raise Unsupported(f"linux.resources.unified[{name!r}] is not a limit")
             self._limit(name, str(value), name)
 
-    def add(self, pid: int) -> None:
-        """Move a process into the group."""
-        common.write(self.directory + "/cgroup.procs", str(pid))
+    def birthplace(self) -> int:
+        """Return a descriptor of the group."""
+        return os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def enter(self) -> None:
+        """Move this process into the group."""
+        common.write(self.directory + "/cgroup.procs", "0")
 
     def processes(self) -> list[int]:
         """Return the pids in the group and below it."""

@@ -1,13 +1,16 @@
-"""Writing the id maps of a new user namespace: directly, or by newuidmap and newgidmap (user_namespaces(7))."""
+"""User namespaces: id maps, written directly or by newuidmap and newgidmap, and work done as root of one."""
 
 from __future__ import annotations
 
 import os
 
-from ..errors import KernelError, Unsupported
+from ..errors import KernelError, UnderlayError, Unsupported
+from . import process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     Maps = list[dict[str, int]]
 
 
@@ -94,3 +97,66 @@ def _run_helper(name: str, pid: int, maps: Maps) -> None:
         raise Unsupported(
             f"{name} refused the id map", "see /etc/subuid and /etc/subgid, and that the program is set-uid root"
         )
+
+
+def as_root(work: Callable[[], None]) -> None:
+    """Run `work` in a child that is root of a new user namespace with the caller's default maps.
+
+    There it may give files to subordinate ids, and remove files that containers of such ids have left. Its exceptions
+    come back as UnderlayError with the same message. The caller must have one thread.
+    """
+    uids, gids = default_maps()
+    wait, go = os.pipe2(os.O_CLOEXEC)
+    result, report = os.pipe2(os.O_CLOEXEC)
+    pid = process.clone(process.CLONE_NEWUSER)
+    if pid == 0:
+        code = 1
+        try:
+            os.close(go)
+            if os.read(wait, 1) == b"1":
+                if len(gids) > 1:
+                    os.setgroups([])
+                os.setresgid(0, 0, 0)
+                os.setresuid(0, 0, 0)
+                work()
+                code = 0
+        except UnderlayError as error:
+            os.write(report, error.message.encode()[:4000])
+        except OSError as error:
+            os.write(report, f"{error.strerror}: {error.filename or ''}".encode()[:4000])
+        except BaseException as error:
+            os.write(report, f"{type(error).__name__}: {error}".encode()[:4000])
+        finally:
+            os._exit(code)
+    os.close(wait)
+    os.close(report)
+    try:
+        write(pid, uids, gids)
+        os.write(go, b"1")
+    finally:
+        os.close(go)
+        message = b""
+        while piece := os.read(result, 4096):
+            message += piece
+        os.close(result)
+        _, status = os.waitpid(pid, 0)
+    if status != 0:
+        raise UnderlayError(message.decode(errors="replace") or f"the child ended with status {status}")
+
+
+def has_subordinate_ids() -> bool:
+    """Return whether this unprivileged user can map more ids than its own."""
+    uids, gids = default_maps()
+    return len(uids) > 1 and len(gids) > 1
+
+
+def remove_tree(path: str) -> None:
+    """Remove `path` and all below it, as root of a user namespace where files of subordinate ids are in the way."""
+    from ..files import remove_tree as remove
+
+    try:
+        remove(path)
+    except PermissionError:
+        if os.geteuid() == 0 or not has_subordinate_ids():
+            raise
+        as_root(lambda: remove(path))

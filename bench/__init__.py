@@ -1,0 +1,1 @@
+"""Measures underlay beside the rivals that are installed, interleaved, in one run."""

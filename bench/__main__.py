@@ -1,0 +1,251 @@
+"""`make bench`: measure, print a table, write bench/results/ and docs/benchmarks.md.
+
+    python -m bench [--rounds N] [--only start,layers,load,monitor] [--write]
+
+Everything lies on a fresh ext4 in a loop-mounted file, so that all use the same, quiet file system. Needs root.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from bench import material, rivals
+from bench.harness import Contender, Result, race, table
+
+ROOT = Path(__file__).resolve().parent.parent
+UNDERLAY = str(ROOT / ".venv" / "bin" / "underlay")
+
+
+@contextlib.contextmanager
+def loop_file_system(size: int) -> Iterator[Path]:
+    """Give a directory on a new ext4 in a file of `size` bytes; all is gone afterwards."""
+    place = Path(tempfile.mkdtemp(prefix="underlay-bench-"))
+    image, point = place / "ext4.img", place / "fs"
+    point.mkdir()
+    with open(image, "wb") as file:
+        file.truncate(size)
+    try:
+        subprocess.run(["mkfs.ext4", "-q", "-F", image], check=True)
+        subprocess.run(["mount", "-o", "loop", image, point], check=True)
+        try:
+            yield point
+        finally:
+            for _ in range(50):
+                if subprocess.run(["umount", "-R", point], capture_output=True).returncode == 0:
+                    break
+                time.sleep(0.2)
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+class Setting:
+    """The scratch directory, the rivals that work, and how to call each."""
+
+    def __init__(self, scratch: Path) -> None:
+        self.scratch = scratch
+        self.ours = {"UNDERLAY_ROOT": f"{scratch}/ours", "UNDERLAY_STATE": f"{scratch}/ours-state"}
+        self.docker = rivals.Docker(scratch)
+        self.podman = rivals.podman(scratch) if shutil.which("podman") else []
+        self.base = material.base_tar(scratch)
+        problem = self.docker.start()
+        self.with_docker = not problem
+        if problem:
+            print(f"  without docker: {problem}")
+
+    def load(self, archive: Path) -> None:
+        """Load an archive into every engine, untimed."""
+        subprocess.run([UNDERLAY, "load", "-q", "-i", archive], env={**os.environ, **self.ours}, check=True, stdout=subprocess.DEVNULL)
+        if self.with_docker:
+            self.docker.run("load", "-q", "-i", str(archive))
+        if self.podman:
+            subprocess.run([*self.podman, "load", "-q", "-i", archive], capture_output=True, check=False)
+
+    def engines(self, words: list[str], image: str, arguments: list[str]) -> list[Contender]:
+        """Return `run` with the same words by every engine."""
+        found = [Contender("underlay", [UNDERLAY, *words, image, *arguments], environment=self.ours)]
+        if self.with_docker:
+            found.append(
+                Contender("docker", ["docker", *words, image, *arguments], environment=self.docker.environment)
+            )
+        if self.podman:
+            found.append(Contender("podman", [*self.podman, *words, f"localhost/{image}", *arguments]))
+        return found
+
+
+def start(setting: Setting, rounds: int) -> list[Result]:
+    """A container of a small image, from command to its end: `run --rm --network none IMAGE true`."""
+    setting.load(material.layered(setting.scratch, setting.base, 1))
+    contenders = setting.engines(["run", "--rm", "--network", "none"], "bench:1", ["true"])
+    bundle = rivals.bundle(setting.scratch, setting.base, ["true"]) if shutil.which("runc") else None
+    if bundle is not None:
+        contenders.append(Contender("runc (bare bundle)", ["runc", "run", "-b", str(bundle), "underlay-bench"]))
+        if shutil.which("crun"):
+            contenders.append(Contender("crun (bare bundle)", ["crun", "run", "-b", str(bundle), "underlay-bench"]))
+        if shutil.which("bwrap"):
+            words = ["bwrap", "--unshare-all", "--bind", f"{bundle}/rootfs", "/", "--proc", "/proc", "--dev", "/dev"]
+            contenders.append(Contender("bwrap (bare root)", [*words, "true"]))
+    return [race("start: run --rm --network none … true", contenders, rounds)]
+
+
+def layers(setting: Setting, rounds: int) -> list[Result]:
+    """Starting from 20 layers beside starting from one."""
+    setting.load(material.layered(setting.scratch, setting.base, 1))
+    setting.load(material.layered(setting.scratch, setting.base, 20))
+    words = ["run", "--rm", "--network", "none"]
+    one = setting.engines(words, "bench:1", ["true"])
+    twenty = setting.engines(words, "bench:20", ["true"])
+    for contender in one:
+        contender.name += " (1 layer)"
+    for contender in twenty:
+        contender.name += " (20 layers)"
+    return [race("layers: 20 beside 1", [*one, *twenty], rounds)]
+
+
+def load(setting: Setting, rounds: int) -> list[Result]:
+    """Loading a 300 MB image from a docker-archive into an engine that does not have it."""
+    archive = material.large(setting.scratch)
+    contenders = []
+
+    def without(command: list[str], environment: dict[str, str]) -> None:
+        subprocess.run(command, capture_output=True, env={**os.environ, **environment}, check=False)
+        os.sync()
+
+    contenders.append(
+        Contender(
+            "underlay",
+            [UNDERLAY, "load", "-q", "-i", str(archive)],
+            lambda: without([UNDERLAY, "rmi", "-f", "bench:large"], setting.ours),
+            setting.ours,
+        )
+    )
+    if setting.with_docker:
+        contenders.append(
+            Contender(
+                "docker",
+                ["docker", "load", "-q", "-i", str(archive)],
+                lambda: without(["docker", "rmi", "-f", "bench:large"], setting.docker.environment),
+                setting.docker.environment,
+            )
+        )
+    if setting.podman:
+        contenders.append(
+            Contender(
+                "podman",
+                [*setting.podman, "load", "-q", "-i", str(archive)],
+                lambda: without([*setting.podman, "rmi", "-f", "localhost/bench:large"], {}),
+            )
+        )
+    size = archive.stat().st_size >> 20
+    return [race(f"load: docker-archive of {size} MB", contenders, max(3, rounds // 5))]
+
+
+def monitor(setting: Setting, rounds: int) -> list[str]:
+    """Private memory of an idle container's monitor, from smaps_rollup."""
+    setting.load(material.layered(setting.scratch, setting.base, 1))
+    environment = {**os.environ, **setting.ours}
+
+    def ours(*words: str) -> str:
+        return subprocess.run([UNDERLAY, *words], env=environment, check=True, capture_output=True, text=True).stdout
+
+    # Two, since what two interpreters share counts as private when there is one.
+    for name in ("idle-1", "idle-2"):
+        ours("run", "-d", "--name", name, "--network", "none", "bench:1", "sleep", "60")
+    time.sleep(1.5)
+    pid = int(ours("inspect", "-f", "{{.State.Pid}}", "idle-1"))
+    parent = next(
+        line.split()[1] for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("PPid")
+    )
+    figures = {}
+    for line in Path(f"/proc/{parent}/smaps_rollup").read_text().splitlines()[1:]:
+        key, value = line.split(":")
+        figures[key] = int(value.split()[0])
+    ours("rm", "-f", "idle-1", "idle-2")
+    private = figures["Private_Clean"] + figures["Private_Dirty"]
+    return [f"monitor of an idle container: {private} kB private memory (RSS {figures['Rss']} kB, shared mostly)"]
+
+
+JOBS = {"start": start, "layers": layers, "load": load}
+
+
+def host() -> str:
+    """Return one line about the machine."""
+    model = next(
+        (line.partition(":")[2].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "?"
+    )
+    return f"{os.cpu_count()} × {model}, Linux {platform.release()}, Python {platform.python_version()}"
+
+
+def main() -> None:
+    """Measure what is asked for."""
+    parser = argparse.ArgumentParser(prog="bench")
+    parser.add_argument("--rounds", type=int, default=25)
+    parser.add_argument("--only", default="start,layers,load,monitor")
+    parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md")
+    options = parser.parse_args()
+    if os.geteuid() != 0:
+        sys.exit("bench: needs root")
+    chosen = options.only.split(",")
+    results: list[Result] = []
+    notes: list[str] = []
+    with loop_file_system(12 << 30) as scratch:
+        setting = Setting(scratch)
+        try:
+            for name, job in JOBS.items():
+                if name in chosen:
+                    results += job(setting, options.rounds)
+            if "monitor" in chosen:
+                notes += monitor(setting, options.rounds)
+        finally:
+            setting.docker.stop()
+    text = table(results)
+    print(f"\n{host()}\n\n{text}\n")
+    for note in notes:
+        print(note)
+    place = ROOT / "bench" / "results"
+    place.mkdir(exist_ok=True)
+    record = {
+        "host": host(),
+        "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "results": [{"job": r.job, "seconds": r.seconds} for r in results],
+        "notes": notes,
+    }
+    (place / time.strftime("%Y%m%d-%H%M%S.json", time.gmtime())).write_text(json.dumps(record, indent=1))
+    if options.write:
+        (ROOT / "docs" / "benchmarks.md").write_text(page(text, notes))
+
+
+def page(text: str, notes: list[str]) -> str:
+    """Return docs/benchmarks.md."""
+    lines = [
+        "# Benchmarks",
+        "",
+        "Caveats first: one machine, shared cores, everything on a fresh loop-mounted ext4, warm page cache. The figures are",
+        "medians of interleaved rounds of one run; trust the ratios, not the milliseconds. `make bench` repeats them, and",
+        "`python -m bench --write` writes this page. Nothing here is asserted by a test.",
+        "",
+        f"Machine: {host()}. Measured on {time.strftime('%Y-%m-%d', time.gmtime())}.",
+        "",
+        text,
+        "",
+        *[f"- {note}" for note in notes],
+        "",
+        "docker runs with a private dockerd (overlay2, no bridge), podman with overlay and runc (crun refuses this host's",
+        "hybrid cgroups), runc, crun and bwrap with a prepared bundle: they find no image, keep no log and no record.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

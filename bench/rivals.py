@@ -1,0 +1,80 @@
+"""The rivals, each with its own directories below one scratch directory; what is started is ended."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+
+class Docker:
+    """A private dockerd without network, on its own socket."""
+
+    def __init__(self, scratch: Path) -> None:
+        self.scratch = scratch
+        self.process: subprocess.Popen[bytes] | None = None
+        self.environment = {"DOCKER_HOST": f"unix://{scratch}/docker.sock"}
+
+    def start(self) -> str:
+        """Start the daemon; returns why it could not be started, "" when it runs."""
+        if not shutil.which("dockerd") or not shutil.which("docker"):
+            return "docker is not installed"
+        command = ["dockerd", "--data-root", f"{self.scratch}/docker", "--exec-root", f"{self.scratch}/docker-exec"]
+        command += ["-H", f"unix://{self.scratch}/docker.sock", "-p", f"{self.scratch}/docker.pid"]
+        command += ["--iptables=false", "--ip6tables=false", "--bridge=none"]
+        with open(f"{self.scratch}/dockerd.log", "wb") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=log)
+        for _ in range(150):
+            if self.process.poll() is not None:
+                return "dockerd ended at once (see its log)"
+            if self.run("version").returncode == 0:
+                return ""
+            time.sleep(0.1)
+        return "dockerd does not answer"
+
+    def run(self, *words: str) -> subprocess.CompletedProcess[bytes]:
+        """Run the docker client."""
+        environment = {**os.environ, **self.environment}
+        return subprocess.run(["docker", *words], capture_output=True, env=environment, check=False)
+
+    def stop(self) -> None:
+        """End the daemon that we started."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(20)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+
+def podman(scratch: Path) -> list[str]:
+    """Return podman's command with private directories; runc as runtime, since crun refuses hybrid cgroups."""
+    runtime = shutil.which("runc") or "runc"
+    return [
+        "podman",
+        f"--root={scratch}/podman",
+        f"--runroot={scratch}/podman-run",
+        f"--tmpdir={scratch}/podman-tmp",
+        "--storage-driver=overlay",
+        "--cgroup-manager=cgroupfs",
+        f"--runtime={runtime}",
+    ]
+
+
+def bundle(scratch: Path, rootfs_tar: Path, arguments: list[str]) -> Path:
+    """Return an OCI bundle with runc's default configuration over an unpacked root file system."""
+    place = scratch / "bundle"
+    if not place.exists():
+        (place / "rootfs").mkdir(parents=True)
+        subprocess.run(["tar", "-xf", rootfs_tar, "-C", place / "rootfs"], check=True)
+        subprocess.run(["runc", "spec"], cwd=place, check=True)
+    config = json.loads((place / "config.json").read_text())
+    config["process"]["terminal"] = False
+    config["process"]["args"] = arguments
+    (place / "config.json").write_text(json.dumps(config))
+    return place

@@ -1,0 +1,85 @@
+"""The database: transactions, formats, damage."""
+
+import os
+import sqlite3
+
+import pytest
+
+from underlay.errors import Corrupt
+from underlay.store import meta
+from underlay.store.meta import Meta
+
+VOLUME = "INSERT INTO volumes VALUES (?, 1, '', 0)"
+
+
+@pytest.fixture
+def path(tmp_path):
+    return str(tmp_path / "root" / "meta.db")
+
+
+def test_a_transaction_is_kept_or_not(path):
+    database = Meta(path)
+    with database.write() as sql:
+        sql.execute(VOLUME, ("one",))
+    with pytest.raises(ZeroDivisionError), database.write() as sql:
+        sql.execute(VOLUME, ("two",))
+        raise ZeroDivisionError
+    with pytest.raises(meta.IntegrityError), database.write() as sql:
+        sql.execute(VOLUME, ("one",))
+    assert database.read("SELECT name FROM volumes") == [("one",)]
+    database.close()
+    again = Meta(path)
+    assert again.read("SELECT name FROM volumes") == [("one",)]
+    assert meta.integrity(again) == []
+    again.close()
+
+
+def test_a_newer_format_is_refused(path):
+    Meta(path).close()
+    raw = sqlite3.connect(path)
+    raw.execute("PRAGMA user_version = 99")
+    raw.close()
+    with pytest.raises(Corrupt, match="format 99"):
+        Meta(path)
+
+
+def test_what_is_no_database_is_told(path):
+    os.makedirs(os.path.dirname(path))
+    with open(path, "wb") as file:
+        file.write(b"no database at all" * 1000)
+    with pytest.raises(Corrupt, match="damaged") as caught:
+        Meta(path)
+    assert "system check --repair" in caught.value.hint
+
+
+def test_salvage_keeps_what_can_be_read(path):
+    database = Meta(path)
+    with database.write() as sql:
+        for number in range(500):
+            sql.execute(VOLUME, (f"volume-{number}",))
+        sql.execute("INSERT INTO containers VALUES ('c', 'name', 'sha256:x', 1, '{}')")
+        sql.execute("INSERT INTO volume_uses VALUES ('volume-3', 'c')")
+    database.close()
+    with open(path, "r+b") as file:
+        # Somewhere in the volumes; the containers are elsewhere.
+        at = file.read().index(b"volume-400")
+        file.seek(at // 4096 * 4096)
+        file.write(b"\xff" * 4096)
+    aside = meta.salvage(path)
+    assert os.path.exists(aside)
+    fresh = Meta(path)
+    assert meta.integrity(fresh) == []
+    assert fresh.read("SELECT name FROM containers") == [("name",)]
+    fresh.close()
+
+
+def test_two_writers_take_turns(path):
+    one, two = Meta(path), Meta(path)
+    with one.write() as sql:
+        sql.execute(VOLUME, ("one",))
+        assert two.read("SELECT count(*) FROM volumes") == [(0,)]
+    with two.write() as sql:
+        sql.execute(VOLUME, ("two",))
+    assert one.read("SELECT count(*) FROM volumes") == [(2,)]
+    one.close()
+    two.close()
