@@ -65,7 +65,12 @@ class Setting:
 
     def load(self, archive: Path) -> None:
         """Load an archive into every engine, untimed."""
-        subprocess.run([UNDERLAY, "load", "-q", "-i", archive], env={**os.environ, **self.ours}, check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(
+            [UNDERLAY, "load", "-q", "-i", archive],
+            env={**os.environ, **self.ours},
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
         if self.with_docker:
             self.docker.run("load", "-q", "-i", str(archive))
         if self.podman:
@@ -93,7 +98,17 @@ def start(setting: Setting, rounds: int) -> list[Result]:
         if shutil.which("crun"):
             contenders.append(Contender("crun (bare bundle)", ["crun", "run", "-b", str(bundle), "underlay-bench"]))
         if shutil.which("bwrap"):
-            words = ["bwrap", "--unshare-all", "--bind", f"{bundle}/rootfs", "/", "--proc", "/proc", "--dev", "/dev"]
+            words = [
+                "bwrap",
+                "--unshare-all",
+                "--bind",
+                f"{bundle}/rootfs",
+                "/",
+                "--proc",
+                "/proc",
+                "--dev",
+                "/dev",
+            ]
             contenders.append(Contender("bwrap (bare root)", [*words, "true"]))
     return [race("start: run --rm --network none … true", contenders, rounds)]
 
@@ -181,9 +196,10 @@ JOBS = {"start": start, "layers": layers, "load": load}
 def host() -> str:
     """Return one line about the machine."""
     model = next(
-        (line.partition(":")[2].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "?"
+        (line.partition(":")[2].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")),
+        "?",
     )
-    return f"{os.cpu_count()} × {model}, Linux {platform.release()}, Python {platform.python_version()}"
+    return f"{os.cpu_count()} cores of {model}, Linux {platform.release()}, Python {platform.python_version()}"
 
 
 def main() -> None:
@@ -230,9 +246,9 @@ def page(text: str, notes: list[str]) -> str:
     lines = [
         "# Benchmarks",
         "",
-        "Caveats first: one machine, shared cores, everything on a fresh loop-mounted ext4, warm page cache. The figures are",
-        "medians of interleaved rounds of one run; trust the ratios, not the milliseconds. `make bench` repeats them, and",
-        "`python -m bench --write` writes this page. Nothing here is asserted by a test.",
+        "Caveats first: one machine, shared cores, everything on a fresh loop-mounted ext4, warm page cache. The",
+        "figures are medians of interleaved rounds of one run; trust the ratios, not the milliseconds. `make bench`",
+        "repeats them, and `python -m bench --write` writes this page. Nothing here is asserted by a test.",
         "",
         f"Machine: {host()}. Measured on {time.strftime('%Y-%m-%d', time.gmtime())}.",
         "",
@@ -240,8 +256,8 @@ def page(text: str, notes: list[str]) -> str:
         "",
         *[f"- {note}" for note in notes],
         "",
-        "docker runs with a private dockerd (overlay2, no bridge), podman with overlay and runc (crun refuses this host's",
-        "hybrid cgroups), runc, crun and bwrap with a prepared bundle: they find no image, keep no log and no record.",
+        "docker runs with a private dockerd (overlay2, no bridge), podman with overlay and runc (crun refuses hybrid",
+        "cgroups), runc, crun and bwrap with a prepared bundle: they find no image, keep no log and no record.",
         "",
     ]
     return "\n".join(lines)

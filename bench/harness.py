@@ -76,7 +76,5 @@ def table(results: Sequence[Result]) -> str:
         for name, seconds in result.seconds.items():
             median = statistics.median(seconds)
             ratio = "" if name == "underlay" or not ours else f"{ours / median:.2f}"
-            lines.append(
-                f"| {result.job} | {name} | {median * 1000:.1f} ms | {min(seconds) * 1000:.1f} ms | {ratio} |"
-            )
+            lines.append(f"| {result.job} | {name} | {median * 1000:.1f} ms | {min(seconds) * 1000:.1f} ms | {ratio} |")
     return "\n".join(lines)

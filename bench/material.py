@@ -71,7 +71,9 @@ def _small_layer(number: int) -> bytes:
 
 def layered(scratch: Path, base: Path, count: int) -> Path:
     """Return a docker-archive of the base and `count` - 1 small layers above it, named bench:<count>."""
-    opener = subprocess.run(["gzip", "-dc", base], capture_output=True, check=True).stdout if base.suffix == ".gz" else base
+    opener = (
+        subprocess.run(["gzip", "-dc", base], capture_output=True, check=True).stdout if base.suffix == ".gz" else base
+    )
     layers: list[bytes | Path] = [opener]
     layers += [_small_layer(number) for number in range(1, count)]
     return _archive(scratch / f"bench-{count}.tar", f"bench:{count}", layers)

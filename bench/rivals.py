@@ -23,7 +23,13 @@ class Docker:
         """Start the daemon; returns why it could not be started, "" when it runs."""
         if not shutil.which("dockerd") or not shutil.which("docker"):
             return "docker is not installed"
-        command = ["dockerd", "--data-root", f"{self.scratch}/docker", "--exec-root", f"{self.scratch}/docker-exec"]
+        command = [
+            "dockerd",
+            "--data-root",
+            f"{self.scratch}/docker",
+            "--exec-root",
+            f"{self.scratch}/docker-exec",
+        ]
         command += ["-H", f"unix://{self.scratch}/docker.sock", "-p", f"{self.scratch}/docker.pid"]
         command += ["--iptables=false", "--ip6tables=false", "--bridge=none"]
         with open(f"{self.scratch}/dockerd.log", "wb") as log:

@@ -61,9 +61,7 @@ def config(layers: list[bytes], **changes: object) -> dict:
         "created": "2024-02-03T04:05:06Z",
         "config": {"Cmd": ["/hello"], "Env": ["PATH=/bin"], "Labels": {"org.test": "1"}},
         "rootfs": {"type": "layers", "diff_ids": [sha(each) for each in layers]},
-        "history": [
-            {"created": "2024-02-03T04:05:06Z", "created_by": f"step {n}"} for n in range(len(layers))
-        ],
+        "history": [{"created": "2024-02-03T04:05:06Z", "created_by": f"step {n}"} for n in range(len(layers))],
     }
     value.update(changes)
     return value
@@ -80,9 +78,7 @@ class Layout:
         self.blobs[sha(data)] = data
         return sha(data)
 
-    def image(
-        self, layers: list[bytes], name: str = "", compress: bool = True, top: bool = True, **changes: object
-    ):
+    def image(self, layers: list[bytes], name: str = "", compress: bool = True, top: bool = True, **changes: object):
         """Add an image; return its descriptor."""
         packed = [gzip.compress(each, mtime=0) if compress else each for each in layers]
         document = json.dumps(config(layers, **changes)).encode()

@@ -114,7 +114,7 @@ class Tar:
         xattrs: dict[str, bytes] | None = None,
         style: str = "pax",
     ) -> Tar:
-        """Add a member; what does not fit into ustar's fields is told in the extension of `style`, pax or gnu."""
+        """Add a member; what ustar cannot say goes into the extension of `style`, pax or gnu."""
         name, data, link = _bytes(name), _bytes(data), _bytes(link)
         if mode is None:
             mode = {"dir": 0o755, "link": 0o777}.get(kind, 0o644)
@@ -141,10 +141,7 @@ class Tar:
         if records:
             self.raw(pax(records))
         magic = b"ustar  \0" if style == "gnu" else b"ustar\x0000"
-        self.raw(
-            header(name, TYPES[kind], len(data), mode, uid, gid, mtime, link, major, minor, magic)
-            + padded(data)
-        )
+        self.raw(header(name, TYPES[kind], len(data), mode, uid, gid, mtime, link, major, minor, magic) + padded(data))
         return self
 
     def data(self, end: bool = True) -> bytes:
@@ -219,6 +216,12 @@ def libarchive_xattr(name: bytes, value: bytes) -> tuple[bytes, bytes]:
     return b"LIBARCHIVE.xattr." + name, base64.b64encode(value).rstrip(b"=")
 
 
+def peak() -> int:
+    """The most memory this process has held, in KiB (ru_maxrss would include its parent from before exec)."""
+    with open("/proc/self/status") as file:
+        return int(next(line for line in file if line.startswith("VmHWM")).split()[1])
+
+
 # Around tars
 
 
@@ -245,7 +248,7 @@ class Source:
 
 
 def snapshot(root: str) -> dict[str, tuple]:
-    """What is below `root`: path → mode, owner, size, time, links, attributes, content, first name of the inode.
+    """What is below `root`: path → mode, owner, size, time, links, attributes, content, first name.
 
     Link counts and sizes of directories are the file system's own business and left out.
     """
@@ -270,9 +273,7 @@ def snapshot(root: str) -> dict[str, tuple]:
             if not name.startswith(("trusted.overlay.", "user.overlay.")):
                 xattrs.append((name, os.getxattr(full, name, follow_symlinks=False)))
         if kind == 0o4:
-            stack += [
-                f"{path}/{os.fsdecode(name)}" if path else os.fsdecode(name) for name in os.listdir(full)
-            ]
+            stack += [f"{path}/{os.fsdecode(name)}" if path else os.fsdecode(name) for name in os.listdir(full)]
             size = links = 0
         else:
             size, links = info.st_size, info.st_nlink
@@ -329,8 +330,8 @@ def oci_layout(directory: str, tars: list[bytes]) -> str:
     return f"{directory}:test"
 
 
-# Images that must come out right in every form: name → (layers, what is there then). A value is `d`, `f:content`,
-# `l:target`, `c:major:minor`, `b:…` or `p`; names of one inode have `=first name` behind it.
+# Images that must come out right in every form: name → (layers, what is there then). A value is `d`,
+# `f:content`, `l:target`, `c:major:minor`, `b:…` or `p`; names of one inode have `=first name` behind it.
 BASE = make(
     ("usr", "dir"),
     ("usr/lib", "dir"),
@@ -387,7 +388,10 @@ CASES: dict[str, tuple[list[bytes], dict[str, str]]] = {
     ),
     "opaque root": ([BASE, make((".wh..wh..opq", "file"), ("x", "file", "x"))], {"x": "f:x"}),
     "opaque, deeper directories are new": (
-        [BASE, make(("usr", "dir"), ("usr/.wh..wh..opq", "file"), ("usr/lib", "dir"), ("usr/lib/b", "file", "B"))],
+        [
+            BASE,
+            make(("usr", "dir"), ("usr/.wh..wh..opq", "file"), ("usr/lib", "dir"), ("usr/lib/b", "file", "B")),
+        ],
         _but("usr", usr="d", usr__lib="d", usr__lib__b="f:B"),
     ),
     "opaque over opaque": (
@@ -411,9 +415,14 @@ CASES: dict[str, tuple[list[bytes], dict[str, str]]] = {
         [BASE, make(("h", "hard", b"", {"link": "lib/a"}))],
         _but(h="f:A=h", usr__lib__a="f:A=h"),
     ),
-    "hard link to a link": ([BASE, make(("h", "hard", b"", {"link": "lib"}))], _but(h="l:usr/lib=h", lib="l:usr/lib=h")),
-    "hard link to itself": ([BASE, make(("etc/one", "file", "x"), ("x", "hard", b"", {"link": "x/../etc/one"}))],
-        _but(etc__one="f:x=etc/one", x="f:x=etc/one")),
+    "hard link to a link": (
+        [BASE, make(("h", "hard", b"", {"link": "lib"}))],
+        _but(h="l:usr/lib=h", lib="l:usr/lib=h"),
+    ),
+    "hard link to itself": (
+        [BASE, make(("etc/one", "file", "x"), ("x", "hard", b"", {"link": "x/../etc/one"}))],
+        _but(etc__one="f:x=etc/one", x="f:x=etc/one"),
+    ),
     "one of two links goes": (
         [
             make(("a", "file", "A"), ("b", "hard", b"", {"link": "a"}), ("c", "hard", b"", {"link": "a"})),
@@ -452,14 +461,24 @@ CASES: dict[str, tuple[list[bytes], dict[str, str]]] = {
         [BASE, make(("etc", "file", "F")), make(("etc", "dir"), ("etc/new", "file", "N"))],
         _but("etc", etc="d", etc__new="f:N"),
     ),
-    "directory over link": ([BASE, make(("lib", "dir"), ("lib/x", "file", "X"))], _but(lib="d", lib__x="f:X")),
+    "directory over link": (
+        [BASE, make(("lib", "dir"), ("lib/x", "file", "X"))],
+        _but(lib="d", lib__x="f:X"),
+    ),
     "members through a lower link": ([BASE, make(("lib/x", "file", "X"))], _but(usr__lib__x="f:X")),
     "members through a link in the same layer": (
         [make(("d", "dir"), ("l", "link", b"", {"link": "/d/../d/"}), ("l/x", "file", "X"))],
         {"d": "d", "l": "l:/d/../d/", "d/x": "f:X"},
     ),
     "links that leave the root": (
-        [make(("e", "link", b"", {"link": "../../../tmp"}), ("e/x", "file", "X"), ("f", "link", b"", {"link": "/"}), ("f/y", "file", "Y"))],
+        [
+            make(
+                ("e", "link", b"", {"link": "../../../tmp"}),
+                ("e/x", "file", "X"),
+                ("f", "link", b"", {"link": "/"}),
+                ("f/y", "file", "Y"),
+            )
+        ],
         {"e": "l:../../../tmp", "tmp": "d", "tmp/x": "f:X", "f": "l:/", "y": "f:Y"},
     ),
     "a dangling link in the way": (
@@ -468,11 +487,21 @@ CASES: dict[str, tuple[list[bytes], dict[str, str]]] = {
     ),
     "missing parents": ([BASE, make(("p/q/x", "file", "X"))], _but(p="d", p__q="d", p__q__x="f:X")),
     "names that want out": (
-        [make(("../../a/../b", "file", "B"), ("/abs", "file", "S"), ("./c//d/.", "dir"), ("c/./d/e", "file", "E"))],
+        [
+            make(
+                ("../../a/../b", "file", "B"),
+                ("/abs", "file", "S"),
+                ("./c//d/.", "dir"),
+                ("c/./d/e", "file", "E"),
+            )
+        ],
         {"b": "f:B", "abs": "f:S", "c": "d", "c/d": "d", "c/d/e": "f:E"},
     ),
     "the root's own attributes": (
-        [make(("./", "dir", b"", {"mode": 0o700, "uid": 5, "mtime": 9}), ("a", "file", "A")), make(("/", "dir", b"", {"mode": 0o751}))],
+        [
+            make(("./", "dir", b"", {"mode": 0o700, "uid": 5, "mtime": 9}), ("a", "file", "A")),
+            make(("/", "dir", b"", {"mode": 0o751})),
+        ],
         {"a": "f:A"},
     ),
     "devices and fifos": (
@@ -507,9 +536,24 @@ CASES: dict[str, tuple[list[bytes], dict[str, str]]] = {
     "attributes": (
         [
             make(
-                ("f", "file", "x", {"xattrs": {"user.a": b"1", "user.long": b"v" * 2000, "trusted.overlay.opaque": b"y"}}),
-                ("cap", "file", "x", {"xattrs": {"security.capability": bytes.fromhex("0100000200040000000000000000000000000000")}}),
-                ("d", "dir", b"", {"xattrs": {"user.overlay.redirect": b"/x", "user.d": b"", "trusted.x": b"1"}}),
+                (
+                    "f",
+                    "file",
+                    "x",
+                    {"xattrs": {"user.a": b"1", "user.long": b"v" * 2000, "trusted.overlay.opaque": b"y"}},
+                ),
+                (
+                    "cap",
+                    "file",
+                    "x",
+                    {"xattrs": {"security.capability": bytes.fromhex("0100000200040000000000000000000000000000")}},
+                ),
+                (
+                    "d",
+                    "dir",
+                    b"",
+                    {"xattrs": {"user.overlay.redirect": b"/x", "user.d": b"", "trusted.x": b"1"}},
+                ),
                 ("l", "link", b"", {"link": "f", "xattrs": {"user.a": b"1"}}),
             ),
             make(("f", "file", "y", {"xattrs": {"user.b": b"2"}}), ("d", "dir")),
@@ -547,11 +591,14 @@ CASES: dict[str, tuple[list[bytes], dict[str, str]]] = {
             + b""
         ],
         {
-            **{f"s{form}": "f:" + ("head" + "\0" * 8188 + "x" * 512).ljust(50_001, "\0") + "tail".ljust(19_999, "\0") for form in SPARSE},
+            **{
+                f"s{form}": "f:" + ("head" + "\0" * 8188 + "x" * 512).ljust(50_001, "\0") + "tail".ljust(19_999, "\0")
+                for form in SPARSE
+            },
             "after": "f:A",
         },
     ),
-}  # fmt: skip
+}
 
 
 def view(root: str) -> dict[str, str]:
@@ -597,7 +644,7 @@ def load(paths, tars: list[bytes]) -> list[str]:
 
 
 class Mounted:
-    """An image shown through an overlay without an upper directory, as a container would see it; a context manager."""
+    """An image shown through an overlay without an upper directory, as containers see it: for `with`."""
 
     def __init__(self, paths, form: str, diff_ids: list[str], **keywords: object) -> None:
         self.paths, self.form, self.diff_ids, self.keywords = paths, form, diff_ids, keywords
@@ -613,8 +660,8 @@ class Mounted:
         empty = f"{self.paths.state}/empty"
         os.makedirs(empty, exist_ok=True)
         os.mkdir(self.root)
-        # Two lower directories are the least without an upper one. The empty one goes below, so that the image's
-        # root attributes show. lowerdir+ needs Linux 6.8; short names serve older kernels.
+        # Two lower directories are the least without an upper one. The empty one goes below, so that the
+        # image's root attributes show. lowerdir+ needs Linux 6.8; short names serve older kernels.
         handles = [os.open(path, os.O_PATH) for path in [*lower, empty]]
         options = "lowerdir=" + ":".join(f"/proc/self/fd/{fd}" for fd in handles)
         mounts.mount("overlay", self.root, "overlay", mounts.MS_RDONLY, options)

@@ -59,13 +59,15 @@ def profile(facts: dict) -> str:
     text += "}\n\n# Allowed since a kernel.\nALLOW_SINCE = {\n"
     for version, names in seccomp["allow_if_kernel_at_least"].items():
         text += f'    "{version}": "{" ".join(names)}",\n'
-    text += "}\n\n# (call, argument, comparison, value, capability whose absence it needs or \"\")\nALLOW_IF_ARGUMENT = (\n"
+    text += (
+        '}\n\n# (call, argument, comparison, value, capability whose absence it needs or "")\nALLOW_IF_ARGUMENT = (\n'
+    )
     for rule in seccomp["allow_if_argument"]:
         if rule.get("only_on_arches"):
             continue
         absent = (rule.get("only_if_cap_absent") or [""])[0]
         text += f'    ("{rule["syscall"]}", {rule["arg_index"]}, "{rule["op"]}", 0x{rule["value"]:X}, "{absent}"),\n'
-    text += ")\n\n# (names, errno, capability whose absence it needs or \"\")\nERRNO = (\n"
+    text += ')\n\n# (names, errno, capability whose absence it needs or "")\nERRNO = (\n'
     for rule in seccomp["errno_overrides"]:
         absent = (rule.get("only_if_cap_absent") or [""])[0]
         text += f'    ("{" ".join(rule["syscalls"])}", {rule["errno"]}, "{absent}"),\n'

@@ -35,11 +35,11 @@ def stanzas() -> list[str]:
     for path in sorted(Path("/etc/apt/sources.list.d").glob("*.sources")):
         for block in path.read_text().replace("\r", "").split("\n\n"):
             lines = [line for line in block.splitlines() if not line.lstrip().startswith("#")]
-            fields = dict(
-                (line.partition(":")[0].strip().lower(), line.partition(":")[2].strip())
+            fields = {
+                line.partition(":")[0].strip().lower(): line.partition(":")[2].strip()
                 for line in lines
                 if ":" in line and not line[0].isspace()
-            )
+            }
             if fields.get("uris", "").startswith("http") and fields.get("enabled", "yes") != "no":
                 found.append("\n".join(lines))
     lists = [Path("/etc/apt/sources.list"), *sorted(Path("/etc/apt/sources.list.d").glob("*.list"))]

@@ -106,10 +106,7 @@ def rfc3339(timestamp_ns: int) -> str:
     """Return nanoseconds since the epoch as UTC text with nine decimals (RFC 3339), as docker stores times."""
     seconds, rest = divmod(timestamp_ns, 1_000_000_000)
     t = time.gmtime(seconds)
-    return (
-        f"{t.tm_year:04d}-{t.tm_mon:02d}-{t.tm_mday:02d}T"
-        f"{t.tm_hour:02d}:{t.tm_min:02d}:{t.tm_sec:02d}.{rest:09d}Z"
-    )
+    return f"{t.tm_year:04d}-{t.tm_mon:02d}-{t.tm_mday:02d}T{t.tm_hour:02d}:{t.tm_min:02d}:{t.tm_sec:02d}.{rest:09d}Z"
 
 
 def parse_rfc3339(text: str) -> float:

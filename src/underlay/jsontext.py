@@ -7,10 +7,16 @@ when they enter the store; what is read here is ours, or has been validated.
 
 from __future__ import annotations
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_make_scanner: Any
 try:
-    from _json import encode_basestring as _quote  # type: ignore[import-not-found]
-    from _json import make_scanner as _make_scanner
-except ImportError:  # pragma: no cover - other interpreters
+    import _json
+
+    _make_scanner, _quote = _json.make_scanner, _json.encode_basestring
+except (ImportError, AttributeError):  # other interpreters
     _make_scanner = None
 
 
@@ -60,8 +66,7 @@ def dumps(value: object) -> str:
     return "".join(parts)
 
 
-def _write(value: object, put: object) -> None:
-    assert callable(put)
+def _write(value: object, put: Any) -> None:
     if isinstance(value, str):
         put(_quote(value))
     elif value is None:

@@ -5,11 +5,12 @@ import signal
 import subprocess
 import sys
 import threading
+import traceback
+
+import pytest
 
 import layers as tars
-import pytest
 from layers import CASES, Mounted, Tar, differences, digest, load, make, snapshot, store, view
-
 from underlay.errors import InvalidInput, NotFound
 from underlay.linux import mounts
 from underlay.store import layers, rootfs
@@ -92,15 +93,19 @@ def test_access_lists(form, paths):
     nobody = 0xFFFFFFFF
     table = [(1, 7, nobody), (2, 4, 1000), (4, 5, nobody), (16, 5, nobody), (32, 0, nobody)]
     value = (2).to_bytes(4, "little") + b"".join(
-        tag.to_bytes(2, "little") + bits.to_bytes(2, "little") + who.to_bytes(4, "little")
-        for tag, bits, who in table
+        tag.to_bytes(2, "little") + bits.to_bytes(2, "little") + who.to_bytes(4, "little") for tag, bits, who in table
     )
     data = make(
-        ("d", "dir", b"", {"mode": 0o750, "xattrs": {"system.posix_acl_access": value, "system.posix_acl_default": value}}),
+        (
+            "d",
+            "dir",
+            b"",
+            {"mode": 0o750, "xattrs": {"system.posix_acl_access": value, "system.posix_acl_default": value}},
+        ),
         ("f", "file", b"", {"mode": 0o750, "xattrs": {"system.posix_acl_access": value}}),
         ("p", "fifo", b"", {"mode": 0o750, "xattrs": {"system.posix_acl_access": value}}),
         ("senseless", "file", b"", {"mode": 0o750, "xattrs": {"system.posix_acl_access": b"?"}}),
-    )  # fmt: skip
+    )
     with Mounted(paths, form, load(paths, [data])) as root:
         for name in "dfp":
             assert os.getxattr(f"{root}/{name}", "system.posix_acl_access") == value
@@ -223,11 +228,9 @@ def test_a_holders_death_releases(form, paths):
     chain = rootfs.prepare(paths, form, diff_ids)
     code = (
         "import sys, time; from underlay.paths import Paths; from underlay.store import rootfs\n"
-        "lock = rootfs.hold(Paths(sys.argv[1], sys.argv[2]), sys.argv[3]); print('held', flush=True); time.sleep(60)"
+        "lock = rootfs.hold(Paths(*sys.argv[1:3]), sys.argv[3]); print('held', flush=True); time.sleep(60)"
     )
-    child = subprocess.Popen(
-        [sys.executable, "-c", code, paths.root, paths.state, chain], stdout=subprocess.PIPE
-    )
+    child = subprocess.Popen([sys.executable, "-c", code, paths.root, paths.state, chain], stdout=subprocess.PIPE)
     assert child.stdout.readline() == b"held\n"
     assert not rootfs.remove(paths, chain)
     child.send_signal(signal.SIGKILL)
@@ -271,6 +274,154 @@ def test_trees_are_shared_by_images(paths):
     assert len(os.listdir(paths.trees)) == 3
 
 
+def test_trees_below_a_held_chain_stay(paths):
+    common, top = CASES["one layer"][0][0], make(("x", "file", "X"))
+    one, two = load(paths, [common]), load(paths, [common, top])
+    lower, upper = rootfs.prepare(paths, "tree", one), rootfs.prepare(paths, "tree", two)
+    hold = rootfs.hold(paths, upper)
+    assert not rootfs.remove(paths, lower)
+    assert len(rootfs.lower_directories(paths, "tree", two, upper)) == 2
+    hold.release()
+    assert rootfs.remove(paths, lower)
+    # What stood on it is no longer whole, says so, and can be made whole.
+    with pytest.raises(NotFound):
+        rootfs.lower_directories(paths, "tree", two, upper)
+    with Mounted(paths, "tree", two) as root:
+        assert view(root) == {**CASES["one layer"][1], "x": "f:X"}
+    assert rootfs.remove(paths, upper)
+    assert rootfs.remove(paths, lower)
+    assert os.listdir(paths.trees) == []
+
+
+KILLED = """
+import os, signal, sys
+from underlay.paths import Paths
+from underlay.store import build, rootfs, scratch
+place, name, count = sys.argv[4:7]
+owner = {"os": os, "build": build}[place]
+left = [int(count)]
+real = getattr(owner, name)
+def hooked(*arguments, **keywords):
+    left[0] -= 1
+    if left[0] < 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return real(*arguments, **keywords)
+setattr(owner, name, hooked)
+rootfs.prepare(Paths(sys.argv[1], sys.argv[2]), sys.argv[3], sys.argv[7:])
+"""
+
+
+@pytest.mark.parametrize(
+    "point",
+    [
+        "os.rename.0",
+        "os.rename.1",
+        "os.rename.2",
+        "os.rename.3",
+        "os.mkdir.0",
+        "os.mkdir.5",
+        "os.fsync.0",
+        "os.sync.0",
+        "os.link.1",
+        "build.sync_directory.0",
+        "os.utime.3",
+    ],
+)
+def test_killed_while_preparing(point, form, paths):
+    stack, expected = CASES["links over four layers"]
+    diff_ids = load(paths, stack)
+    place, name, count = point.split(".")
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, paths.root, paths.state, form, place, name, count, *diff_ids],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode in (-signal.SIGKILL, 0), done.stderr
+    layers.remove_leftovers(paths)
+    assert os.listdir(paths.temporary) == []
+    with Mounted(paths, form, diff_ids) as root:
+        assert view(root) == expected
+
+
+def test_trees_without_any_privilege():
+    """As another user, who may not own files for others nor make devices; the overlay takes user.*."""
+    import tempfile
+
+    stack = [
+        make(
+            ("d", "dir", b"", {"mode": 0o555, "uid": 5, "xattrs": {"user.a": b"1"}}),
+            ("d/f", "file", "F", {"mode": 0o4711, "gid": 7}),
+            ("h", "hard", b"", {"link": "d/f"}),
+            ("none", "dir", b"", {"mode": 0}),
+            ("none/x", "file", "X", {"mode": 0}),
+            ("cap", "file", b"", {"xattrs": {"security.capability": bytes.fromhex("01000002" + "00" * 16)}}),
+            ("dev", "char", b"", {"major": 1, "minor": 3}),
+            ("gone", "file"),
+        ),
+        make((".wh.gone", "file"), ("d/.wh..wh..opq", "file"), ("d/g", "file", "G")),
+    ]
+    with tempfile.TemporaryDirectory() as directory:
+        os.chmod(directory, 0o755)
+        made = store(f"{directory}/store")
+        diff_ids = load(made, stack)
+        for place, _, files in os.walk(directory):
+            for name in ["", *files]:
+                os.chown(f"{place}/{name}", 65534, 65534)
+        # Forked, since that user may not be able to read the interpreter; so all must be imported before.
+        from underlay.store import build, probe
+
+        assert build and probe and rootfs.chain_of(diff_ids)
+        outcome, inlet = os.pipe()
+        child = os.fork()
+        if not child:
+            try:
+                os.setgroups([])
+                os.setgid(65534)
+                os.setuid(65534)
+                rootfs.prepare(made, "tree", diff_ids)
+                os.write(inlet, repr(rootfs.form_for(made)).encode())
+            except BaseException as error:
+                os.write(inlet, "".join(traceback.format_exception(error)).encode())
+            finally:
+                os._exit(0)
+        os.close(inlet)
+        os.waitpid(child, 0)
+        with open(outcome) as file:
+            assert file.read() == "('tree', 'mounting EROFS takes root')"
+        upper, lower = rootfs.lower_directories(made, "tree", diff_ids)
+        assert sorted(os.listdir(lower)) == ["cap", "d", "gone", "h", "none"]
+        assert os.stat(f"{lower}/d/f").st_uid == 65534
+        assert os.stat(f"{lower}/d/f").st_mode & 0o7777 == 0o4711
+        assert os.stat(f"{lower}/d/f").st_nlink == 2
+        assert os.listxattr(f"{lower}/cap") == []
+        assert os.stat(f"{upper}/gone").st_rdev == 0
+        assert os.getxattr(f"{upper}/d", "user.overlay.opaque") == b"y"
+        options = f"userxattr,lowerdir={upper}:{lower}"
+        os.mkdir(f"{directory}/shown")
+        mounts.mount("overlay", f"{directory}/shown", "overlay", mounts.MS_RDONLY, options)
+        try:
+            assert view(f"{directory}/shown") == {
+                "d": "d",
+                "d/g": "f:G",
+                "h": "f:F",
+                "cap": "f:",
+                "none": "d",
+                "none/x": "f:X",
+            }
+        finally:
+            mounts.umount(f"{directory}/shown")
+
+
+def test_trees_with_mapped_owners(paths):
+    stack = [make(("f", "file", "F", {"uid": 5, "gid": 6, "mode": 0o6755}), ("d", "dir", b"", {"uid": 0}))]
+    diff_ids = load(paths, stack)
+    rootfs.prepare(paths, "tree", diff_ids, owner=lambda uid, gid: (100_000 + uid, 200_000 + gid))
+    (root,) = rootfs.lower_directories(paths, "tree", diff_ids)
+    info = os.stat(f"{root}/f")
+    assert (info.st_uid, info.st_gid, info.st_mode & 0o7777) == (100_005, 200_006, 0o6755)
+    assert os.stat(f"{root}/d").st_uid == 100_000
+
+
 def test_a_second_mount_over_the_first_is_undone(paths, erofs_works):
     if erofs_works:
         pytest.skip(erofs_works)
@@ -309,15 +460,25 @@ def test_the_verdict_is_kept_until_the_next_boot(paths, monkeypatch):
 
 def test_the_way_to_a_start_imports_little():
     code = (
-        "import sys; from underlay.store import rootfs; print(' '.join(sorted(m for m in sys.modules if m.split('.')[0]"
-        " in ('underlay', 'msgspec', 'typing', 'dataclasses', 'enum', 're', 'json', 'contextlib', 'hashlib'))))"
+        "import sys; from underlay.store import rootfs\n"
+        "words = 'underlay msgspec typing dataclasses enum re json contextlib hashlib'.split()\n"
+        "print(' '.join(m for m in sys.modules if m.split('.')[0] in words))"
     )
     source = os.path.dirname(os.path.dirname(os.path.dirname(layers.__file__)))
     child = subprocess.run(
         [sys.executable, "-I", "-S", "-c", f"import sys; sys.path.insert(0, {source!r})\n{code}"],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert set(child.stdout.split()) <= {
-        "underlay", "underlay.errors", "underlay.files", "underlay.linux", "underlay.linux.libc",
-        "underlay.linux.mounts", "underlay.linux.tables", "underlay.store", "underlay.store.rootfs",
-    }  # fmt: skip
+        "underlay",
+        "underlay.errors",
+        "underlay.files",
+        "underlay.linux",
+        "underlay.linux.libc",
+        "underlay.linux.mounts",
+        "underlay.linux.tables",
+        "underlay.store",
+        "underlay.store.rootfs",
+    }

@@ -18,9 +18,7 @@ pytestmark = pytest.mark.oracle
 
 
 def run(*words, **options) -> str:
-    done = subprocess.run(
-        [str(each) for each in words], capture_output=True, text=True, timeout=120, **options
-    )
+    done = subprocess.run([str(each) for each in words], capture_output=True, text=True, timeout=120, **options)
     assert done.returncode == 0, f"{words}: {done.stderr}"
     return done.stdout
 

@@ -1,4 +1,4 @@
-"""Both forms against umoci, which unpacks the same layers into one directory, and against fsck.erofs and mkfs.erofs."""
+"""Both forms against umoci, which unpacks all layers into one directory; indexes against erofs-utils."""
 
 import glob
 import gzip
@@ -8,10 +8,11 @@ import shutil
 import subprocess
 import time
 
-import layers as tars
 import pytest
-from layers import CASES, Mounted, Source, differences, digest, load, oci_layout, snapshot, store
 
+import layers as tars
+from engines import SHARED
+from layers import CASES, Mounted, differences, digest, load, oci_layout, snapshot, store
 from underlay.linux import mounts
 from underlay.store import layers, rootfs
 
@@ -22,14 +23,14 @@ pytestmark = [
     pytest.mark.skipif(not shutil.which("umoci"), reason="umoci is not installed"),
 ]
 
-# Where real images are, when there are any: directories `alpine` (root file systems as tar.gz) and `busybox` (OCI
-# layouts), as tests/README.md tells.
-IMAGES = os.environ.get("UNDERLAY_TEST_IMAGES", "")
+# Where real images are, when there are any: directories `alpine` (root file systems as tar.gz) and `busybox`
+# (OCI layouts).
+IMAGES = str(SHARED / "images") if (SHARED / "images").is_dir() else ""
 
 START = time.time_ns()
 
-# Where we differ on purpose: umoci refuses a hard link to itself, GNU's own sparse members and attributes on links,
-# and makes device 0:0.
+# Where we differ on purpose: umoci refuses a hard link to itself, GNU's own sparse members and attributes on
+# links, and makes device 0:0.
 KNOWN = {"hard link to itself", "overlay's own whiteout", "nothing", "sparse", "attributes"}
 
 
@@ -52,8 +53,10 @@ def umoci(directory: str, image: str) -> str:
 
 
 def compare(ours: dict[str, tuple], theirs: dict[str, tuple]) -> list[str]:
-    """As `differences`, but for times of directories that umoci touches while it works: it leaves the present there
-    when it makes parents that no layer mentions."""
+    """As `differences`, but for times of directories that umoci leaves at the present.
+
+    It does so when it makes parents that no layer mentions.
+    """
     theirs = dict(theirs)
     for path, facts in ours.items():
         if path in theirs and facts[0].startswith("0o4") and theirs[path][3] > START:
@@ -107,8 +110,7 @@ def test_attributes_against_umoci(paths, tmp_path):
 def test_sparse_members_against_umoci(paths, tmp_path):
     pieces = [(0, b"head"), (8192, b"x" * 512), (50_001, b"tail")]
     data = (
-        b"".join(tars.SPARSE[form](b"s" + form.encode(), 70_000, pieces) for form in ("0.0", "0.1", "1.0"))
-        + tars.END
+        b"".join(tars.SPARSE[form](b"s" + form.encode(), 70_000, pieces) for form in ("0.0", "0.1", "1.0")) + tars.END
     )
     theirs = snapshot(umoci(str(tmp_path), oci_layout(f"{tmp_path}/image", [data])))
     diff_ids = load(paths, [data])
@@ -132,7 +134,7 @@ def real_layers() -> list:
                 document = json.load(file)
         blobs = [f"{path}/blobs/{layer['digest'].replace(':', '/')}" for layer in document["layers"]]
         found.append(pytest.param(blobs, id=os.path.basename(path)))
-    return found or [pytest.param([], marks=pytest.mark.skip(reason="UNDERLAY_TEST_IMAGES names no images"))]
+    return found or [pytest.param([], marks=pytest.mark.skip(reason="no real images beside the checkout"))]
 
 
 @pytest.mark.parametrize("files", real_layers())
@@ -167,16 +169,12 @@ def _sha256(path: str) -> str:
 
 
 @pytest.mark.skipif(not shutil.which("mkfs.erofs"), reason="mkfs.erofs is not installed")
-@pytest.mark.parametrize(
-    "case", ["one layer", "hard links in a layer", "devices and fifos", "sizes around blocks"]
-)
+@pytest.mark.parametrize("case", ["one layer", "hard links in a layer", "devices and fifos", "sizes around blocks"])
 def test_against_the_index_that_mkfs_makes(case, paths, tmp_path):
     (data, *_) = CASES[case][0]
     diff_ids = load(paths, [data])
     tar = f"{layers.directory(paths, diff_ids[0])}/tar"
-    made = subprocess.run(
-        ["mkfs.erofs", "--tar=i", "-b512", f"{tmp_path}/theirs", tar], capture_output=True, text=True
-    )
+    made = subprocess.run(["mkfs.erofs", "--tar=i", "-b512", f"{tmp_path}/theirs", tar], capture_output=True, text=True)
     if made.returncode:
         pytest.skip(f"mkfs.erofs cannot: {made.stderr.strip()[-200:]}")
     os.mkdir(f"{tmp_path}/shown")

@@ -137,14 +137,27 @@ print(len(done))
 """
 
 
-def test_two_loads_at_once_do_the_work_once(tmp_path):
+@pytest.mark.parametrize("by", ["path", "pipe"])
+def test_two_loads_at_once_do_the_work_once(tmp_path, by):
     source = tmp_path / "in.tar"
     layout = Layout()
     layout.image([layer({"a": os.urandom(8 << 20)}), layer({"b": os.urandom(8 << 20)})], "app:1")
     source.write_bytes(layout.tar())
-    words = [sys.executable, "-c", LOAD, str(tmp_path / "r"), str(tmp_path / "s"), str(source)]
+    program, feeders, fds = LOAD, [], [-1, -1]
+    if by == "pipe":
+        program = LOAD.replace("sys.argv[3]", "int(sys.argv[3])")
+        feeders = [subprocess.Popen(["cat", str(source)], stdout=subprocess.PIPE) for _ in range(2)]
+        fds = [each.stdout.fileno() for each in feeders]
+    words = [sys.executable, "-c", program, str(tmp_path / "r"), str(tmp_path / "s")]
     pair = [
-        subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(2)
+        subprocess.Popen(
+            [*words, str(fd if feeders else source)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            pass_fds=[fd] if feeders else [],
+        )
+        for fd in fds
     ]
     try:
         for each in pair:
@@ -161,6 +174,9 @@ def test_two_loads_at_once_do_the_work_once(tmp_path):
             if each.poll() is None:
                 each.kill()
                 each.wait()
+        for each in feeders:
+            each.stdout.close()
+            each.wait(10)
     assert sum(outputs) == 2, "each of the two layers has to be taken in once"
     with Engine(str(tmp_path / "r"), str(tmp_path / "s"), form="tree") as engine:
         assert engine.system.check().problems == []

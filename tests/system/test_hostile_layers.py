@@ -1,7 +1,7 @@
-"""Layers made to hurt: escapes, bombs, lies and endless streams, with a canary outside and bounds on time and memory.
+"""Layers made to hurt: escapes, bombs, lies and endless streams; a canary outside, bounds on time and memory.
 
-The attacks are those of the security notes: links (IM-01), the root as a link (IM-03), what breaks tar filters
-(IM-05), devices and privileged attributes (IM-07), and streams that never end (IM-13).
+The attacks are those of the security notes: links (IM-01), the root as a link (IM-03), what breaks tar
+filters (IM-05), devices and privileged attributes (IM-07), and streams that never end (IM-13).
 """
 
 import bz2
@@ -14,10 +14,10 @@ import sys
 import time
 import zlib
 
-import layers as tars
 import pytest
-from layers import Mounted, Tar, digest, gz, header, load, make, padded, pax, store, view
 
+import layers as tars
+from layers import Mounted, Tar, digest, gz, header, load, make, padded, pax, store, view
 from underlay.errors import Corrupt, LimitExceeded, UnderlayError
 from underlay.linux import mounts
 from underlay.store import codec, layers, rootfs
@@ -105,9 +105,7 @@ def test_nothing_leaves_the_root(attack, form, paths, canary):
 @pytest.mark.parametrize("name", [".", "./", "/", "/.", "a/..", "//"])
 @pytest.mark.parametrize("kind", ["link", "file", "hard", "char", "fifo"])
 def test_the_root_stays_a_directory(name, kind, form, paths, canary):
-    diff_ids = load(
-        paths, [make(("x", "file"), (name, kind, b"", {"link": canary})), make(("f", "file", "evil"))]
-    )
+    diff_ids = load(paths, [make(("x", "file"), (name, kind, b"", {"link": canary})), make(("f", "file", "evil"))])
     with pytest.raises(Corrupt):
         rootfs.prepare(paths, form, diff_ids)
 
@@ -181,22 +179,21 @@ def test_devices_and_privileged_attributes(form, paths):
 # Bombs and endless streams run in a process of their own, with a bound on its memory and time.
 
 CHILD = """
-import resource, sys, threading, time
-sys.path.insert(0, {tests!r})
+import sys, threading, time
+sys.path[:0] = {tests!r}
 import layers as tars
 from test_hostile_layers import SOURCES
 from underlay.errors import UnderlayError
 from underlay.paths import Paths
 from underlay.store import layers
 from underlay.store.limits import Limits
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 begin = time.monotonic()
 try:
     layers.ingest(Paths({root!r}, {state!r}), SOURCES[{name!r}](), limits=Limits(**{limits!r}))
     print("taken")
 except UnderlayError as error:
     print(type(error).__name__, error.message)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024, round(time.monotonic() - begin, 1))
+print(tars.peak() // 1024, round(time.monotonic() - begin, 1))
 print(threading.active_count())
 """
 
@@ -231,10 +228,7 @@ def _many(member: bytes, count: int = 3_000_000) -> io.BytesIO:
 
 
 SOURCES = {
-    **{
-        f"{kind} zeros": (lambda kind=kind: io.BytesIO(_zeros(kind)))
-        for kind in ("gzip", "bzip2", "xz", "zstd")
-    },
+    **{f"{kind} zeros": (lambda kind=kind: io.BytesIO(_zeros(kind))) for kind in ("gzip", "bzip2", "xz", "zstd")},
     "endless zeros": lambda: Repeat(b"", bytes(512)),
     "endless gzip members": lambda: Repeat(b"", gz(b"")),
     "endless gzip header": lambda: Repeat(b"\x1f\x8b\x08\x08" + bytes(6), b"n"),
@@ -247,18 +241,15 @@ SOURCES = {
         pax([(b"SCHILY.xattr.user.a", b"x" * 60_000)]) + header(b"a"), 100_000
     ),
     "one endless file": lambda: Repeat(header(b"big", size=1 << 36), b"x" * 512),
-    "a window of 128 MiB": lambda: io.BytesIO(
-        b"\x28\xb5\x2f\xfd" + bytes([0, (27 - 10) << 3]) + b"\x01\x00\x00"
-    ),
+    "a window of 128 MiB": lambda: io.BytesIO(b"\x28\xb5\x2f\xfd" + bytes([0, (27 - 10) << 3]) + b"\x01\x00\x00"),
 }
 LIMITS = {"total": 1 << 30, "members": 200_000, "metadata": 64 << 20}
 
 
 @pytest.mark.parametrize("name", SOURCES)
 def test_bombs_are_stopped_in_bounded_memory_and_time(name, paths, tmp_path):
-    code = CHILD.format(
-        tests=os.path.dirname(__file__), root=paths.root, state=paths.state, name=name, limits=LIMITS
-    ).replace("import layers as tars\n", f"sys.path.insert(0, {os.path.dirname(tars.__file__)!r})\n", 1)
+    here, helpers = os.path.dirname(__file__), os.path.dirname(tars.__file__)
+    code = CHILD.format(tests=[here, helpers], root=paths.root, state=paths.state, name=name, limits=LIMITS)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=40)
     assert done.returncode == 0, done.stderr
     verdict, numbers, threads = done.stdout.splitlines()
@@ -274,11 +265,15 @@ def test_bombs_are_stopped_in_bounded_memory_and_time(name, paths, tmp_path):
 
 def test_an_ordinary_ingest_takes_little_memory(paths):
     code = (
-        "import resource, sys, os\n"
-        "from underlay.paths import Paths\nfrom underlay.store import layers\nimport hashlib, queue, isal.igzip_lib\n"
-        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        "with open(sys.argv[3], 'rb') as file: layers.ingest(Paths(sys.argv[1], sys.argv[2]), file)\n"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)"
+        f"import sys; sys.path.insert(0, {os.path.dirname(tars.__file__)!r})\n"
+        "import hashlib, os, queue, sys\n"
+        "import layers as tars\n"
+        "from underlay.paths import Paths\n"
+        "from underlay.store import layers\n"
+        "before = tars.peak()\n"
+        "with open(sys.argv[3], 'rb') as file:\n"
+        "    layers.ingest(Paths(*sys.argv[1:3]), file)\n"
+        "print(tars.peak() - before)"
     )
     data = Tar()
     for n in range(60):
@@ -286,9 +281,7 @@ def test_an_ordinary_ingest_takes_little_memory(paths):
     blob = f"{paths.root}-blob"
     with open(blob, "wb") as file:
         file.write(gz(data.data()))
-    done = subprocess.run(
-        [sys.executable, "-c", code, paths.root, paths.state, blob], capture_output=True, text=True
-    )
+    done = subprocess.run([sys.executable, "-c", code, paths.root, paths.state, blob], capture_output=True, text=True)
     assert int(done.stdout) < 60_000, done.stderr
 
 

@@ -21,9 +21,7 @@ def engine(tmp_path):
         yield made
 
 
-def raw_layout(
-    config_data: bytes, manifest_data: bytes | None = None, index_data: bytes | None = None
-) -> bytes:
+def raw_layout(config_data: bytes, manifest_data: bytes | None = None, index_data: bytes | None = None) -> bytes:
     """An archive of these documents, every digest above them honest."""
     layout = Layout()
     layout.blob(LAYER)
@@ -46,9 +44,7 @@ def manifest(config_data: bytes) -> dict:
             "digest": sha(config_data),
             "size": len(config_data),
         },
-        "layers": [
-            {"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": sha(LAYER), "size": len(LAYER)}
-        ],
+        "layers": [{"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": sha(LAYER), "size": len(LAYER)}],
     }
 
 

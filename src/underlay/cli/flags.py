@@ -84,9 +84,7 @@ def parse(
             letter, letters = letters[0], letters[1:]
             found = short.get(letter)
             if found is None:
-                raise UsageError(
-                    f"unknown shorthand flag: '{letter}' in {word}", f"see `underlay {command} --help`"
-                )
+                raise UsageError(f"unknown shorthand flag: '{letter}' in {word}", f"see `underlay {command} --help`")
             if letters[:1] == "=":
                 position = _take(command, options, found, True, letters[1:], words, position, word)
                 break
@@ -99,14 +97,19 @@ def parse(
 
 
 def _take(
-    command: str, options: Options, flag: Flag, has: bool, value: str, words: list[str], position: int, word: str
+    command: str,
+    options: Options,
+    flag: Flag,
+    has: bool,
+    value: str,
+    words: list[str],
+    position: int,
+    word: str,
 ) -> int:
     name, short, kind, _, _ = flag
     shown = f"-{short}, --{name}" if short else f"--{name}"
     if kind == "bool":
-        if not has:
-            options.values[name] = True
-        elif value in _TRUE:
+        if not has or value in _TRUE:
             options.values[name] = True
         elif value in _FALSE:
             options.values[name] = False
@@ -119,9 +122,7 @@ def _take(
             if position >= len(words):
                 if word[:2] == "--":
                     raise UsageError(f"flag needs an argument: --{name}", f"see `underlay {command} --help`")
-                raise UsageError(
-                    f"flag needs an argument: '{short}' in {word}", f"see `underlay {command} --help`"
-                )
+                raise UsageError(f"flag needs an argument: '{short}' in {word}", f"see `underlay {command} --help`")
             value = words[position]
             position += 1
         if kind == "list":

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
-
 import _signal
+import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,7 +23,17 @@ if TYPE_CHECKING:
 
 
 # Passed on to the container (docker's --sig-proxy); those that stop or resize us, or that we raise, are not.
-_FORWARDED = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGCONT", "SIGWINCH")
+_FORWARDED = (
+    "SIGINT",
+    "SIGTERM",
+    "SIGHUP",
+    "SIGQUIT",
+    "SIGUSR1",
+    "SIGUSR2",
+    "SIGALRM",
+    "SIGCONT",
+    "SIGWINCH",
+)
 
 
 def is_terminal(fd: int) -> bool:
@@ -44,32 +53,50 @@ def usable(fd: int) -> int:
     return fd
 
 
-def attend(remote: Remote, terminal: bool, forward: bool) -> int | None:
-    """Stay until the end; returns the exit code, None when detached."""
-    raw: Any = None
-    if terminal and is_terminal(0):
-        from ..linux import tty
+class Foreground:
+    """The caller's terminal and signals while it stays with a container; use it as a context manager.
 
-        raw = tty.make_raw(0)
+    Both are taken before the container starts, since it may answer before we are ready: its `terminal` needs ours in raw
+    mode, and signals that will be passed on (`forward`) wait until there is somebody to pass them to.
+    """
 
-        def resized(number: int, frame: object) -> None:
-            remote.resize(*tty.window_size(0))
+    __slots__ = ("_forward", "_raw")
 
-        _signal.signal(_signal.SIGWINCH, resized)
-        remote.resize(*tty.window_size(0))
-    if forward:
-
-        def passed(number: int, frame: object) -> None:
-            remote.signal(number)
-
-        for name in _FORWARDED:
-            number = getattr(_signal, name)
-            if not (raw is not None and name == "SIGWINCH"):
-                _signal.signal(number, passed)
-    try:
-        return remote.wait()
-    finally:
-        if raw is not None:
+    def __init__(self, terminal: bool, forward: bool) -> None:
+        self._forward = forward
+        self._raw: Any = None
+        if forward:
+            _signal.pthread_sigmask(_signal.SIG_BLOCK, {getattr(_signal, name) for name in _FORWARDED})
+        if terminal and is_terminal(0):
             from ..linux import tty
 
-            tty.restore(0, raw)
+            self._raw = tty.make_raw(0)
+
+    def attend(self, remote: Remote) -> int | None:
+        """Stay until the end; returns the exit code, None when detached."""
+        if self._raw is not None:
+            from ..linux import tty
+
+            def resized(number: int, frame: object) -> None:
+                remote.resize(*tty.window_size(0))
+
+            _signal.signal(_signal.SIGWINCH, resized)
+            remote.resize(*tty.window_size(0))
+        if self._forward:
+
+            def passed(number: int, frame: object) -> None:
+                remote.signal(number)
+
+            for name in _FORWARDED:
+                _signal.signal(getattr(_signal, name), passed)
+            _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
+        return remote.wait()
+
+    def __enter__(self) -> Foreground:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: object) -> None:
+        if self._raw is not None:
+            from ..linux import tty
+
+            tty.restore(0, self._raw)

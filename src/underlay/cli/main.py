@@ -57,7 +57,7 @@ def main(words: list[str]) -> int:
         if settings["help"] or not rest or rest[0] == "help":
             return _help(rest[1:] if rest[:1] == ["help"] else [])
         name, module_name, rest = _find(rest)
-        starts_container = name.split()[-1] in ("run", "create", "exec", "start")
+        starts_container = name.split()[-1] == "run"
         module = __import__(f"underlay.cli.commands.{module_name}", fromlist=["run"])
         options, arguments = flags.parse(name, module.FLAGS, rest, getattr(module, "INTERSPERSED", True))
         if options["help"]:
@@ -73,9 +73,9 @@ def main(words: list[str]) -> int:
         if debug:
             _trace()
         sys.stdout.flush()
-        sys.stderr.write(f"underlay: {error.message}\n")
+        sys.stderr.write(f"underlay: {shown(error.message)}\n")
         if error.hint:
-            sys.stderr.write(f"hint: {error.hint}\n")
+            sys.stderr.write(f"hint: {shown(error.hint)}\n")
         code = error.exit_code
         return 125 if starts_container and code == 1 else code
     except KeyboardInterrupt:
@@ -89,6 +89,13 @@ def main(words: list[str]) -> int:
         where = f" {error.filename}" if error.filename else ""
         sys.stderr.write(f"underlay: {error.strerror or error}{where}\n")
         return 125 if starts_container else 1
+
+
+def shown(text: str) -> str:
+    """Return `text` as one line without control characters, which foreign names could send to a terminal."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def _trace() -> None:
@@ -110,9 +117,7 @@ def _find(words: list[str]) -> tuple[str, str, list[str]]:
         if len(words) == 1 or words[1].startswith("-"):
             sys.stdout.write(_listing(words[0]) + "\n")
             raise UsageError(f"`underlay {words[0]}` needs a command") if len(words) == 1 else SystemExit(0)
-        raise UsageError(
-            f"unknown command: underlay {words[0]} {words[1]}", f"see `underlay {words[0]} --help`"
-        )
+        raise UsageError(f"unknown command: underlay {words[0]} {words[1]}", f"see `underlay {words[0]} --help`")
     raise UsageError(f"unknown command: underlay {words[0]}", "see `underlay --help`")
 
 

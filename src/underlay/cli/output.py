@@ -50,6 +50,7 @@ def listing(
 
 def table(lines: Sequence[Sequence[str]]) -> str:
     """Return lines of cells as aligned text; the last cell of a line is not padded."""
+    lines = [[_plain(cell) for cell in line] for line in lines]
     widths: list[int] = []
     for line in lines:
         for number, cell in enumerate(line[:-1]):
@@ -62,6 +63,11 @@ def table(lines: Sequence[Sequence[str]]) -> str:
         "".join(cell.ljust(width) for cell, width in zip(line[:-1], widths, strict=False)) + line[-1] + "\n"
         for line in lines
     )
+
+
+def _plain(cell: str) -> str:
+    """Return a cell without control characters: an image's author must not steer the terminal."""
+    return cell if cell.isprintable() else "".join(c if c.isprintable() else "\ufffd" for c in cell)
 
 
 def _first(value: Any, *rest: Any) -> Any:
@@ -97,9 +103,7 @@ def inspected(names: Sequence[str], find: Callable[[str], dict[str, Any]], templ
     sys.stdout.write(text)
     sys.stdout.flush()
     for problem in problems:
-        sys.stderr.write(
-            f"underlay: {problem.message}\n" + (f"hint: {problem.hint}\n" if problem.hint else "")
-        )
+        sys.stderr.write(f"underlay: {problem.message}\n" + (f"hint: {problem.hint}\n" if problem.hint else ""))
     return int(bool(problems))
 
 

@@ -43,7 +43,13 @@ COMMON: tuple[Flag, ...] = (
     ("log-opt", "", "list", "list", "Log driver options: max-size, max-file"),
     ("memory", "m", "string", "bytes", "Memory limit"),
     ("memory-reservation", "", "string", "bytes", "Memory soft limit"),
-    ("memory-swap", "", "string", "bytes", "Swap limit equal to memory plus swap: '-1' to enable unlimited swap"),
+    (
+        "memory-swap",
+        "",
+        "string",
+        "bytes",
+        "Swap limit equal to memory plus swap: '-1' to enable unlimited swap",
+    ),
     ("mount", "", "list", "mount", "Attach a filesystem mount to the container"),
     ("name", "", "string", "string", "Assign a name to the container"),
     ("network", "", "string", "network", "Network: none, host or container:NAME"),
@@ -126,9 +132,7 @@ _SIZES = {
 def wish_of(options: Options, arguments: list[str], command: str) -> dict[str, Any]:
     """Return the options of a container as keywords for ContainerOptions; raises UsageError, InvalidInput."""
     if not arguments:
-        raise UsageError(
-            f'"underlay {command}" requires at least 1 argument', f"see `underlay {command} --help`"
-        )
+        raise UsageError(f'"underlay {command}" requires at least 1 argument', f"see `underlay {command} --help`")
     wish: dict[str, Any] = {"image": arguments[0]}
     if arguments[1:]:
         wish["command"] = arguments[1:]

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
+    from ..linux.cgroup import Group
     from ..runtime.launch import Attachment
     from ..runtime.state import Status
     from ..store.containers import Container
@@ -35,6 +36,16 @@ class Listed:
         self.container = container
         self.intent = intent
         self.status = status
+
+
+class Pruned:
+    """What a prune has removed: `ids` of containers, and `space`, the bytes given back."""
+
+    __slots__ = ("ids", "space")
+
+    def __init__(self, ids: list[str], space: int) -> None:
+        self.ids = ids
+        self.space = space
 
 
 class Containers:
@@ -74,9 +85,7 @@ class Containers:
                 starting.forget(self._engine, container_id, True)
             raise
 
-    def start(
-        self, name: str, attachment: Attachment | None = None, size: tuple[int, int] = (0, 0)
-    ) -> Session | None:
+    def start(self, name: str, attachment: Attachment | None = None, size: tuple[int, int] = (0, 0)) -> Session | None:
         """Start a stopped container; returns the session, None when it is running already. Raises StartFailed."""
         row = self.get(name)
         status = self.status(row)
@@ -185,7 +194,7 @@ class Containers:
             if not self._await_end(row, None if limit < 0 else float(limit)):
                 status = self.status(row)
                 if status.pid:
-                    self._signal(status, 9)
+                    self._kill(row, status)
                 self._await_end(row, 10.0)
         finally:
             if channel is not None:
@@ -217,10 +226,12 @@ class Containers:
         if number in (9, signal_number(row.intent["stop_signal"])):
             channel = self._announce_stop(row)
         try:
-            self._signal(status, number)
             if number == 9:
+                self._kill(row, status)
                 self._await_end(row, 10.0)
                 self._tidy(row)
+            else:
+                self._signal(status, number)
         finally:
             if channel is not None:
                 channel.close()
@@ -243,6 +254,17 @@ class Containers:
             pass
         finally:
             os.close(fd)
+
+    def _kill(self, row: Container, status: Status) -> None:
+        """Kill the first process, and let a paused one go on to die: version 1 keeps even the killed frozen."""
+        self._signal(status, 9)
+        if status.status == state.PAUSED:
+            self._group(row, status).freeze(False)
+
+    def _group(self, row: Container, status: Status) -> Group:
+        from ..linux import cgroup
+
+        return cgroup.open_group("underlay/" + row.id, os.geteuid() != 0, status.group_base)
 
     def _await_end(self, row: Container, timeout: float | None) -> bool:
         """Wait until the container's monitor has finished its work; returns False when the time is up first."""
@@ -292,13 +314,14 @@ class Containers:
                 )
             channel = self._announce_stop(row)
             if status.pid:
-                self._signal(status, 9)
-            self._await_end(row, 10.0)
+                self._kill(row, status)
             if channel is not None:
                 channel.close()
+        # A monitor that is still clearing up is waited for.
+        self._await_end(row, 10.0)
         lock = starting.lock_container(self._engine, row.id)
         try:
-            starting.clean_remains(self._engine, row.id)
+            starting.clean_remains(self._engine, row.id, status.group_base)
             self._release(row)
             starting.forget(self._engine, row.id, volumes or bool(row.intent.get("remove")))
         finally:
@@ -312,12 +335,13 @@ class Containers:
 
     def _tidy(self, row: Container) -> None:
         """After an end without its monitor, take down what it has left."""
+        status = self.status(row)
         try:
             lock = starting.lock_container(self._engine, row.id)
         except Conflict:
             return
         try:
-            starting.clean_remains(self._engine, row.id)
+            starting.clean_remains(self._engine, row.id, status.group_base)
             self._release(row)
         finally:
             lock.release()
@@ -331,8 +355,8 @@ class Containers:
         with Lock(self._engine.paths.container_state(container_id) + "/lock"):
             starting.forget_state(self._engine, container_id)
 
-    def prune(self) -> tuple[list[str], int]:
-        """Remove all containers that are not running; returns their ids and the bytes given back."""
+    def prune(self) -> Pruned:
+        """Remove all containers that are not running."""
         removed, space = [], 0
         for item in self.list(all=True):
             if item.status.status in (state.EXITED, state.CREATED, state.DEAD):
@@ -340,7 +364,7 @@ class Containers:
 
                 space += written(self._engine, item.container.id)
                 removed.append(self.remove(item.container.id))
-        return removed, space
+        return Pruned(removed, space)
 
     # Working with a running one.
 
@@ -353,15 +377,13 @@ class Containers:
         self._freeze(name, False)
 
     def _freeze(self, name: str, on: bool) -> None:
-        from ..linux import cgroup
-
         row = self.get(name)
         status = self.status(row)
         if not status.pid:
             raise Conflict(f"container {row.id} is not running")
         if (status.status == state.PAUSED) == on:
             raise Conflict(f"container {row.id} is {'already' if on else 'not'} paused")
-        cgroup.open_group("underlay/" + row.id, os.geteuid() != 0).freeze(on)
+        self._group(row, status).freeze(on)
         channel = control.connect(self._engine.paths.container_state(row.id))
         if channel is not None:
             control.send(channel, {"paused": on})

@@ -129,7 +129,7 @@ def _record(engine: Engine, made: Draft) -> str:
 def find_image(engine: Engine, wish: ContainerOptions) -> Image:
     """Return the image that is asked for; raises NotFound with a hint, Unsupported for another processor's."""
     if wish.pull not in ("missing", "never", "always"):
-        raise InvalidInput(f"invalid pull option: '{wish.pull}': must be one of \"always\", \"missing\" or \"never\"")
+        raise InvalidInput(f'invalid pull option: \'{wish.pull}\': must be one of "always", "missing" or "never"')
     if wish.pull == "always":
         raise Unsupported("pulling from registries is not supported yet", "use --pull never or missing")
     wanted = platforms.parse(wish.platform) if wish.platform else None
@@ -328,9 +328,7 @@ def _mounts(engine: Engine, made: Draft, config: dict[str, Any]) -> None:
             found.append(mount)
     for mount in found:
         if mount.kind == "bind" and not os.path.exists(mount.source) and not mount.make_source:
-            raise InvalidInput(
-                f'invalid mount config for type "bind": bind source path does not exist: {mount.source}'
-            )
+            raise InvalidInput(f'invalid mount config for type "bind": bind source path does not exist: {mount.source}')
         if mount.kind == "volume":
             name = mount.source or os.urandom(32).hex()
             made.volumes.append((name, not mount.source))
@@ -371,8 +369,10 @@ def _write_files(directory: str, container_id: str, wish: ContainerOptions, host
                 raise Unsupported("--add-host …:host-gateway needs a bridge network, which is not supported yet")
             hosts += f"{address}\t{name}\n"
     if not host_network and hostname:
-        hosts += f"127.0.0.1\t{hostname} {container_id[:12]}\n" if hostname != container_id[:12] else (
-            f"127.0.0.1\t{hostname}\n"
+        hosts += (
+            f"127.0.0.1\t{hostname} {container_id[:12]}\n"
+            if hostname != container_id[:12]
+            else (f"127.0.0.1\t{hostname}\n")
         )
     for name, text in (("resolv.conf", resolver), ("hostname", hostname + "\n"), ("hosts", hosts)):
         fd = os.open(f"{directory}/{name}", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)

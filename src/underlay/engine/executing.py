@@ -139,7 +139,7 @@ def execute(
     extras = plan.Extras(user=user, groups=intent["extras"]["groups"])
     operations = plan.for_exec(body, extras, wish.size)
     namespaces = [n["type"] for n in spec["linux"]["namespaces"]]
-    group = cgroup.open_group("underlay/" + row.id, intent["rootless"])
+    group = cgroup.open_group("underlay/" + row.id, intent["rootless"], status.group_base)
     joined = join.start(
         status.pid,
         status.when,
@@ -167,5 +167,3 @@ def _filter(intent: dict[str, Any], bounding: list[str], privileged: bool) -> by
     return seccomp.compile_filter(
         profiles.seccomp_profile(bounding, host.machine, profiles.kernel_version(host.release)), host.machine
     )
-
-

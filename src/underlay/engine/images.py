@@ -37,9 +37,7 @@ class Step:
 
     __slots__ = ("comment", "created", "created_by", "empty", "id", "size")
 
-    def __init__(
-        self, image_id: str, created: str, created_by: str, size: int, comment: str, empty: bool
-    ) -> None:
+    def __init__(self, image_id: str, created: str, created_by: str, size: int, comment: str, empty: bool) -> None:
         self.id = image_id
         self.created = created
         self.created_by = created_by
@@ -87,9 +85,7 @@ class Images:
             keep_compressed = os.environ.get("UNDERLAY_KEEP_COMPRESSED", "") not in ("", "0")
         wanted = [platforms.parse(text) for text in platform]
         try:
-            loaded = archive.load(
-                engine.paths, engine.meta, source, engine.emit, engine.form, wanted, keep_compressed
-            )
+            loaded = archive.load(engine.paths, engine.meta, source, engine.emit, engine.form, wanted, keep_compressed)
         except BaseException:
             gc.sweep(engine.paths, engine.meta)
             raise

@@ -84,7 +84,7 @@ def _records(
                 current.close()
                 current = None
                 continue
-        if not alive or until and time.time_ns() > until:
+        if not alive or (until and time.time_ns() > until):
             break
         time.sleep(_POLL)
     if current is not None:

@@ -46,7 +46,8 @@ class Session:
     def wait(self) -> int | None:
         """Return the exit code when the container has ended; None when this client has detached from it.
 
-        Raises UnderlayError when the monitor was killed.
+        Raises UnderlayError when the monitor was killed, BrokenPipeError when nobody reads the output any more (the
+        container runs on).
         """
         while self.code is None and not self.detached:
             message, fds = control.receive(self.channel)
@@ -57,6 +58,8 @@ class Session:
             if "exited" in message:
                 self.code = int(message["exited"])
                 self.oom = bool(message.get("oom"))
+            elif message.get("lost"):
+                raise BrokenPipeError
             elif message.get("detached"):
                 self.detached = True
         return self.code
@@ -198,11 +201,11 @@ def forget_state(engine: Engine, container_id: str) -> None:
     engine.emit(events.Event("container.destroy", container_id))
 
 
-def clean_remains(engine: Engine, container_id: str) -> None:
+def clean_remains(engine: Engine, container_id: str, group_base: str = "") -> None:
     """Take down what a killed monitor could not: processes, cgroup, the shared mount. Needs the container's lock."""
     from ..linux import cgroup
 
-    group = cgroup.open_group("underlay/" + container_id, os.geteuid() != 0)
+    group = cgroup.open_group("underlay/" + container_id, os.geteuid() != 0, group_base)
     group.kill()
     group.remove()
 

@@ -6,8 +6,8 @@ import ctypes
 import os
 import stat
 
-from . import libc
 from ..errors import KernelError
+from . import libc
 
 RESOLVE_NO_XDEV = 0x01
 RESOLVE_NO_MAGICLINKS = 0x02
@@ -82,7 +82,7 @@ def make_file(root: int, path: str, mode: int = 0o644) -> int:
     except KernelError as error:
         if error.errno != 2:
             raise
-    parent, _, name = path.rstrip("/").rpartition("/")
+    parent = path.rstrip("/").rpartition("/")[0]
     directory = make_directories(root, parent or "/")
     try:
         os.close(open_in_root(root, path, os.O_WRONLY | os.O_CREAT | os.O_NOCTTY | os.O_NONBLOCK, mode))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import ctypes
 import os
 
-from . import libc
 from ..errors import KernelError
+from . import libc
 
 MS_RDONLY = 0x1
 MS_NOSUID = 0x2
@@ -110,16 +110,12 @@ def new_filesystem(
     fd = libc.check("fsopen", fstype, "fsopen", fstype.encode(), FSOPEN_CLOEXEC)
     try:
         if source:
-            libc.check(
-                "fsconfig", fstype, "fsconfig", fd, FSCONFIG_SET_STRING, b"source", os.fsencode(source), 0
-            )
+            libc.check("fsconfig", fstype, "fsconfig", fd, FSCONFIG_SET_STRING, b"source", os.fsencode(source), 0)
         for key, value in parameters:
             if value is None:
                 answer = libc.syscall("fsconfig", fd, FSCONFIG_SET_FLAG, key.encode(), None, 0)
             else:
-                answer = libc.syscall(
-                    "fsconfig", fd, FSCONFIG_SET_STRING, key.encode(), os.fsencode(value), 0
-                )
+                answer = libc.syscall("fsconfig", fd, FSCONFIG_SET_STRING, key.encode(), os.fsencode(value), 0)
             if answer < 0:
                 number = libc.errno()
                 raise KernelError(f"mount {fstype} option {key}", value or "", number, _error_log(fd))
@@ -143,9 +139,7 @@ def attach(mount_fd: int, target_fd: int, name: str = "") -> None:
     libc.check("mount", name, "move_mount", mount_fd, b"", target_fd, b"", flags)
 
 
-def set_attributes(
-    fd: int, set_bits: int, clear: int = 0, recursive: bool = False, propagation: int = 0
-) -> None:
+def set_attributes(fd: int, set_bits: int, clear: int = 0, recursive: bool = False, propagation: int = 0) -> None:
     """Change attributes (MOUNT_ATTR_*) and propagation (MS_PRIVATE…) of the mount `fd` (mount_setattr, Linux 5.12).
 
     Raises KernelError; ENOSYS on older kernels, where `remount` on an attached mount does it.

@@ -5,8 +5,8 @@ from __future__ import annotations
 import ctypes
 import os
 
-from . import libc
 from ..errors import KernelError
+from . import libc
 
 CLONE_NEWTIME = 0x80
 CLONE_NEWNS = 0x20000
@@ -91,6 +91,13 @@ def setns(fd: int, flags: int, what: str = "") -> None:
 def prctl(operation: int, first: int = 0, second: int = 0) -> int:
     """prctl(2) with integer arguments. Raises KernelError."""
     return libc.check(f"prctl {operation}", "", "prctl", operation, first, second, 0, 0)
+
+
+def set_limit(name: str, number: int, soft: int, hard: int) -> None:
+    """Set resource limit `number` (RLIMIT_*) of this process; -1 is no limit (prlimit(2)). Raises KernelError."""
+    infinity = (1 << 64) - 1
+    values = (ctypes.c_uint64 * 2)(soft if soft >= 0 else infinity, hard if hard >= 0 else infinity)
+    libc.check("set limit", name, "prlimit64", 0, number, ctypes.byref(values), None)
 
 
 def set_name(name: str) -> None:

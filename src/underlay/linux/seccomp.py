@@ -9,8 +9,8 @@ from __future__ import annotations
 import ctypes
 import os
 
-from . import libc
 from ..errors import InvalidInput, KernelError
+from . import libc
 
 SECCOMP_SET_MODE_FILTER = 1
 FLAGS = {

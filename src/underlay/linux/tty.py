@@ -5,6 +5,10 @@ from __future__ import annotations
 import fcntl
 import os
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 TIOCGWINSZ = 0x5413
 TIOCSWINSZ = 0x5414
 TIOCSCTTY = 0x540E
@@ -38,12 +42,12 @@ def take_control(fd: int) -> None:
     fcntl.ioctl(fd, TIOCSCTTY, 0)
 
 
-def make_raw(fd: int) -> list[object]:
+def make_raw(fd: int) -> list[Any]:
     """Put the terminal `fd` into raw mode; returns what `restore` needs."""
     import termios
 
     before = termios.tcgetattr(fd)
-    after = [item[:] if isinstance(item, list) else item for item in before]
+    after: list[Any] = [item[:] if isinstance(item, list) else item for item in before]
     after[0] &= ~(
         termios.IGNBRK
         | termios.BRKINT
@@ -62,8 +66,8 @@ def make_raw(fd: int) -> list[object]:
     return before
 
 
-def restore(fd: int, attributes: list[object]) -> None:
+def restore(fd: int, attributes: list[Any]) -> None:
     """Give the terminal `fd` back the attributes that `make_raw` returned."""
     import termios
 
-    termios.tcsetattr(fd, termios.TCSADRAIN, attributes)  # type: ignore[arg-type]
+    termios.tcsetattr(fd, termios.TCSADRAIN, attributes)

@@ -95,7 +95,8 @@ def _run_helper(name: str, pid: int, maps: Maps) -> None:
     _, status = os.waitpid(child, 0)
     if status != 0:
         raise Unsupported(
-            f"{name} refused the id map", "see /etc/subuid and /etc/subgid, and that the program is set-uid root"
+            f"{name} refused the id map",
+            "see /etc/subuid and /etc/subgid, and that the program is set-uid root",
         )
 
 

@@ -36,9 +36,7 @@ def check(text: str, what: str = "digest") -> str:
     """
     if not is_digest(text):
         shown = text if len(text) <= 80 else text[:77] + "..."
-        raise InvalidInput(
-            f"{what}: {shown!r} is not a digest", "digests look like sha256:<64 hexadecimal digits>"
-        )
+        raise InvalidInput(f"{what}: {shown!r} is not a digest", "digests look like sha256:<64 hexadecimal digits>")
     return text
 
 

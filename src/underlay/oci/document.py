@@ -10,9 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-MANIFEST_LIMIT = (
-    4 << 20
-)  # bytes; what registries accept (OCI distribution specification, "Pushing Manifests")
+MANIFEST_LIMIT = 4 << 20  # bytes; what registries accept (OCI distribution specification, "Pushing Manifests")
 CONFIG_LIMIT = 8 << 20  # bytes
 DEPTH_LIMIT = 100  # nested objects and arrays; a real configuration has 4
 ITEMS_LIMIT = 1_000_000  # values in one document: bounds the memory that its decoding takes

@@ -104,9 +104,7 @@ def parse_exact(text: str) -> Reference:
     if at and not digests.is_digest(digest):
         raise InvalidInput(f"invalid reference format: {_shown(text)}")
     if len(path) > _NAME_LIMIT:
-        raise InvalidInput(
-            f"invalid reference format: repository name must not be more than {_NAME_LIMIT} characters"
-        )
+        raise InvalidInput(f"invalid reference format: repository name must not be more than {_NAME_LIMIT} characters")
     return Reference(domain, path, tag, digest)
 
 

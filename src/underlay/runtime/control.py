@@ -1,14 +1,14 @@
 """The socket between a monitor and those who ask: JSON messages, descriptors beside them. Imports almost nothing.
 
-One packet a message (unix(7), SOCK_SEQPACKET). To the monitor: {"attach": …} with three descriptors, {"resize": [rows,
-columns]}, {"signal": n}, {"stopping": true}. From it: {"started": pid}, {"failed": …}, {"exited": code}, {"detached": true}.
+One packet a message (unix(7), SOCK_SEQPACKET). To the monitor: {"attach": …} with three descriptors, {"resize":
+[rows, columns]}, {"signal": n}, {"stopping": true}, {"paused": bool}. From it: {"started": pid}, {"failed": …},
+{"exited": code}, {"detached": true}, {"lost": true}.
 """
 
 from __future__ import annotations
 
-import os
-
 import _socket
+import os
 
 from ..jsontext import dumps, loads
 
@@ -47,6 +47,12 @@ def listen(directory: str) -> _socket.socket:
     return server
 
 
+def accept(server: _socket.socket) -> _socket.socket:
+    """Return the next connection; raises OSError when there is none."""
+    number: int = server._accept()[0]  # type: ignore[attr-defined]  # the plain class has only this spelling
+    return _socket.socket(fileno=number)
+
+
 def connect(directory: str) -> _socket.socket | None:
     """Return a connection to the monitor that listens in `directory`; None when there is none."""
     client = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
@@ -79,9 +85,7 @@ def send(channel: _socket.socket, message: dict[str, Any], descriptors: tuple[in
 def receive(channel: _socket.socket) -> tuple[dict[str, Any] | None, list[int]]:
     """Return (message, descriptors); (None, []) at the end. Descriptors are close-on-exec. Never raises on content."""
     try:
-        data, extra, flags, _ = channel.recvmsg(
-            _LIMIT, _socket.CMSG_SPACE(4 * _DESCRIPTORS), _socket.MSG_CMSG_CLOEXEC
-        )
+        data, extra, _, _ = channel.recvmsg(_LIMIT, _socket.CMSG_SPACE(4 * _DESCRIPTORS), _socket.MSG_CMSG_CLOEXEC)
     except BlockingIOError:
         return {}, []
     except OSError:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import _signal
 import os
 import sys
 
-import _signal
-
-from . import ops, program, users
 from ..errors import StartFailed, UnderlayError
 from ..jsontext import dumps
+from . import ops, program, users
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,13 +27,12 @@ def prepare(operations: list[Operation]) -> None:
     if "copy-up" in names:
         from . import copyup  # noqa: F401
     if "console" in names:
-        import _socket  # noqa: F401
+        import _socket
 
         from ..linux import tty  # noqa: F401
     if "loopback" in names:
+        import _socket  # noqa: F401
         import fcntl  # noqa: F401
-
-        import _socket  # noqa: F401,F811
     if "seccomp" in names:
         from ..linux import seccomp  # noqa: F401
     for operation in operations:

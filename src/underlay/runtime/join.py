@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import os
 
-from . import control, init, launch, ops, streams
 from ..errors import KernelError, StartFailed
 from ..linux import beneath, capabilities, cgroup, process
+from . import control, init, launch, ops, streams
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -157,4 +157,3 @@ def _join(target: int, flags: int, operations: list[Operation], context: ops.Con
         init.report(context, ("join",), str(error), "", 125)
     finally:
         os._exit(125)
-

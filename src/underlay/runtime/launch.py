@@ -2,25 +2,25 @@
 
 A launch record is a dict that JSON can hold:
 
-id, name; directory, state (of the container); paths [root, state]; spec (OCI); root (arguments of `plan.Root`); extras
-(arguments of `plan.Extras`); cgroup (path), cgroup_used (filled in); rootless; seccomp (the compiled filter in hexadecimal digits); log {path, driver, limit, keep}; terminal; open_stdin,
-stdin_once; restart {name, maximum}; remove; shared_mount [change lock, use lock, mount point] or []; python, import_path.
+id, name; directory, state (of the container); paths [root, state]; spec (OCI); root (arguments of `plan.Root`);
+extras (arguments of `plan.Extras`); cgroup (path), cgroup_used (filled in); rootless; seccomp (the compiled filter
+in hexadecimal digits); log {path, driver, limit, keep}; terminal; open_stdin, stdin_once; restart {name, maximum};
+remove; shared_mount [change lock, use lock, mount point] or []; python, import_path.
 """
 
 from __future__ import annotations
 
+import _signal
+import _socket
 import gc
 import os
 import sys
 
-import _signal
-import _socket
-
-from . import control, init, ops, plan, state, streams
 from ..errors import Conflict, KernelError, StartFailed, UnderlayError
 from ..files import Lock
 from ..jsontext import loads
 from ..linux import capabilities, cgroup, process
+from . import control, init, ops, plan, state, streams
 from .monitor import Monitor, slim_command
 
 TYPE_CHECKING = False
@@ -48,9 +48,7 @@ def interpreter() -> tuple[str, list[str]]:
     return sys.executable or "/usr/bin/python3", [package]
 
 
-def spawn(
-    record: dict[str, Any], attachment: Attachment | None, hold: int, leaving: bool = False
-) -> _socket.socket:
+def spawn(record: dict[str, Any], attachment: Attachment | None, hold: int, leaving: bool = False) -> _socket.socket:
     """Fork the monitor of a container and return the control socket to it.
 
     Its first message is {"started": pid} or {"failed": …}. `hold` is a descriptor that the monitor keeps (the shared
@@ -120,6 +118,7 @@ def _become_monitor(
     try:
         os.setsid()
         process.set_name("underlay-monito")
+        _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
         for number in (_signal.SIGINT, _signal.SIGHUP, _signal.SIGPIPE, _signal.SIGQUIT):
             _signal.signal(number, _signal.SIG_IGN)
         for number in (_signal.SIGTERM, _signal.SIGCHLD, _signal.SIGWINCH, _signal.SIGUSR1, _signal.SIGUSR2):
@@ -179,18 +178,14 @@ def give_up(monitor: Monitor, error: UnderlayError, channel: _socket.socket) -> 
     os._exit(0)
 
 
-def begin(
-    monitor: Monitor, made: plan.Plan, attachment: Attachment | None, channel: _socket.socket | None
-) -> None:
+def begin(monitor: Monitor, made: plan.Plan, attachment: Attachment | None, channel: _socket.socket | None) -> None:
     """Bring the container to life: streams, process, cgroup; then record it and tell it. Raises UnderlayError."""
     record = monitor.launch
     ours, theirs = control.pair()
     context = ops.Context()
     context.channel = theirs
     context.seccomp = bytes.fromhex(record["seccomp"])
-    context.environment = dict(
-        pair.split("=", 1) for pair in record["spec"]["process"].get("env") or [] if "=" in pair
-    )
+    context.environment = dict(pair.split("=", 1) for pair in record["spec"]["process"].get("env") or [] if "=" in pair)
     outputs: list[tuple[int, int]] = []
     given = -1
     if not record["terminal"]:
@@ -203,7 +198,7 @@ def begin(
             in_end = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
         context.stdio = (in_end, out_end, err_end)
     group = cgroup.open_group(record["cgroup"], record["rootless"])
-    record["cgroup_used"] = {"version": group.version, "path": group.path}
+    record["cgroup_used"] = {"version": group.version, "path": group.path, "base": group.base}
     resources = (record["spec"].get("linux") or {}).get("resources") or {}
     born = False
     if group.version == "v2":
@@ -249,7 +244,7 @@ def begin(
     if console >= 0:
         os.set_blocking(console, False)
         relay.add_output(console, streams.STDOUT)
-        relay.input = streams.fcntl.fcntl(console, streams.fcntl.F_DUPFD_CLOEXEC, 3)
+        relay.input = os.dup(console)
     else:
         for fd, stream in outputs:
             relay.add_output(fd, stream)
@@ -350,7 +345,8 @@ def supervise(monitor: Monitor) -> NoReturn:
 def _become_slim(monitor: Monitor) -> None:
     """Execute ourselves as an interpreter that has loaded only the monitor; the container does not notice."""
     fds: list[int] = [monitor.lock, monitor.pidfd, *monitor.relay.outputs]
-    record = {
+    channels: list[dict[str, Any]] = []
+    record: dict[str, Any] = {
         "launch": monitor.launch if monitor.launch["restart"]["name"] not in ("", "no") else _without_spec(monitor),
         "lock": monitor.lock,
         "hold": monitor.hold,
@@ -363,7 +359,7 @@ def _become_slim(monitor: Monitor) -> None:
         "outputs": list(monitor.relay.outputs.items()),
         "input": monitor.relay.input,
         "listener": monitor.listener.fileno() if monitor.listener is not None else -1,
-        "channels": [],
+        "channels": channels,
     }
     for fd, (_, client) in monitor.channels.items():
         entry: dict[str, Any] = {"fd": fd, "client": None}
@@ -376,7 +372,7 @@ def _become_slim(monitor: Monitor) -> None:
                 "seen": client.seen,
             }
             fds += [fd for fd in (client.source, *client.targets.values()) if fd >= 0]
-        record["channels"].append(entry)
+        channels.append(entry)
     fds += [fd for fd in (monitor.hold, monitor.relay.input, record["listener"]) if fd >= 0]
     from ..jsontext import dumps
 

@@ -61,8 +61,16 @@ class Log:
             rest = rest[_PARTIAL:]
         if rest:
             self._pending[stream] = rest
-        if out:
-            self._append(tuple(out))
+        batch: list[bytes] = []
+        size = 0
+        for piece in out:
+            if self.limit and size and size + len(piece) > self.limit:
+                self._append((b"".join(batch),))
+                batch, size = [], 0
+            batch.append(piece)
+            size += len(piece)
+        if batch:
+            self._append((b"".join(batch),))
 
     def _json(self, stream: int, line: bytes, now: int) -> bytes:
         from ..human import rfc3339

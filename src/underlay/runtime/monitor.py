@@ -7,12 +7,11 @@ waiting needs (docs/decisions/0005-monitor.md). It never opens the database.
 
 from __future__ import annotations
 
+import _signal
+import _socket
 import os
 import select
 import time
-
-import _signal
-import _socket
 
 from . import control, state
 from .logs import Log
@@ -130,18 +129,19 @@ class Monitor:
 
     def record_run(self) -> None:
         """Write how this run began and, when it has, how it ended."""
-        state.write(
-            self.launch["directory"],
-            "last.json",
-            {
-                "started": self.started,
-                "finished": self.finished,
-                "code": self.code if self.finished else None,
-                "oom": self.oom,
-                "restarts": self.restarts,
-                "error": self.log.problem,
-            },
-        )
+        record = {
+            "started": self.started,
+            "finished": self.finished,
+            "code": self.code if self.finished else None,
+            "oom": self.oom,
+            "restarts": self.restarts,
+            "error": self.log.problem,
+        }
+        try:
+            state.write(self.launch["directory"], "last.json", record)
+        except OSError as error:
+            # The container's life must not depend on it; what can still be told, the log's problem tells.
+            self.log.problem = self.log.problem or f"the run could not be recorded: {error.strerror}"
 
     def run(self) -> bool:
         """Wait until the container has ended and its output is passed on. Returns False when it is time to be slim."""
@@ -177,19 +177,19 @@ class Monitor:
             self._message(fd)
         elif self.listener is not None and fd == self.listener.fileno():
             try:
-                number = self.listener._accept()[0]
+                channel = control.accept(self.listener)
             except OSError:
                 return
-            self.add_channel(_socket.socket(fileno=number), None)
+            self.add_channel(channel, None)
         elif self.relay.handle(fd, mask):
             for channel_fd, (channel, client) in list(self.channels.items()):
-                if client is not None and client.detached:
+                if client is not None and (client.detached or client.lost):
                     self.channels[channel_fd] = (channel, None)
                     self.relay.detach(client)
-                    control.send(channel, {"detached": True})
+                    control.send(channel, {"lost": True} if client.lost else {"detached": True})
 
     def _message(self, fd: int) -> None:
-        channel, client = self.channels[fd]
+        channel = self.channels[fd][0]
         message, fds = control.receive(channel)
         if message is None:
             self._drop_channel(fd)
@@ -206,7 +206,7 @@ class Monitor:
         if isinstance(wish, dict) and client is None and len(fds) == 3:
             wanted = [fds[i] if wish.get(name) else -1 for i, name in enumerate(("stdin", "stdout", "stderr"))]
             keys = bytes(k & 0xFF for k in wish.get("keys") or [] if isinstance(k, int))
-            self.channels[fd] = (channel, self.relay.attach(*wanted, keys))
+            self.channels[fd] = (channel, self.relay.attach(wanted[0], wanted[1], wanted[2], keys))
             control.send(channel, {"attached": True, "pid": self.pid})
         size = message.get("resize")
         if isinstance(size, list) and len(size) == 2 and self.launch["terminal"] and self.relay.input >= 0:
@@ -249,7 +249,9 @@ class Monitor:
         """Take down what the run has put up on the host: processes, cgroup."""
         from ..linux import cgroup
 
-        group = cgroup.open_group(self.launch["cgroup"], self.launch["rootless"])
+        group = cgroup.open_group(
+            self.launch["cgroup"], self.launch["rootless"], self.launch["cgroup_used"].get("base", "")
+        )
         self.oom = group.out_of_memory()
         group.kill()
         group.remove()

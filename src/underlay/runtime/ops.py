@@ -171,7 +171,13 @@ def _mount(
 
 
 def _bind(
-    context: Context, source: str, path: str, attributes: int, recursive: bool, propagation: int, clear: int = 0
+    context: Context,
+    source: str,
+    path: str,
+    attributes: int,
+    recursive: bool,
+    propagation: int,
+    clear: int = 0,
 ) -> None:
     """Bind a file or directory of the host at `path`."""
     origin = os.open(source, os.O_PATH | os.O_CLOEXEC)
@@ -200,9 +206,7 @@ def _bind(
 def _cgroup_v1(context: Context, path: str, controllers: list[str], attributes: int) -> None:
     """Mount each version 1 hierarchy below `path`, as seen from the container's own cgroup namespace."""
     base = _target(context, path, True, False)
-    fd = mounts.new_filesystem(
-        "tmpfs", (("mode", "755"),), attributes & ~mounts.MOUNT_ATTR_RDONLY, "cgroup"
-    )
+    fd = mounts.new_filesystem("tmpfs", (("mode", "755"),), attributes & ~mounts.MOUNT_ATTR_RDONLY, "cgroup")
     mounts.attach(fd, base, path)
     os.close(base)
     for controller in controllers:
@@ -408,9 +412,8 @@ def _write_proc(context: Context, name: str, value: str) -> None:
 
 def _loopback(context: Context) -> None:
     """Bring up `lo` of the new network namespace (netdevice(7), SIOCSIFFLAGS)."""
-    import fcntl
-
     import _socket
+    import fcntl
 
     control = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC)
     request = b"lo".ljust(16, b"\0") + (0x1 | 0x40).to_bytes(2, "little") + bytes(22)
@@ -499,9 +502,7 @@ def _console(context: Context, rows: int, columns: int, bind: bool) -> None:
         os.close(target)
     import _socket
 
-    context.channel.sendmsg(
-        [b"console"], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, ptmx.to_bytes(4, "little"))]
-    )
+    context.channel.sendmsg([b"console"], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, ptmx.to_bytes(4, "little"))])
     os.close(ptmx)
     context.console = slave
 
@@ -552,11 +553,7 @@ def _streams(context: Context) -> None:
 
 
 def _rlimit(context: Context, name: str, number: int, soft: int, hard: int) -> None:
-    import ctypes
-
-    infinity = (1 << 64) - 1
-    values = (ctypes.c_uint64 * 2)(soft if soft >= 0 else infinity, hard if hard >= 0 else infinity)
-    libc.check("set limit", name, "prlimit64", 0, number, ctypes.byref(values), None)
+    process.set_limit(name, number, soft, hard)
 
 
 def _umask(context: Context, value: int) -> None:
@@ -633,7 +630,7 @@ def _execute(context: Context, arguments: list[str], init: bool) -> None:
     program.execute(context, arguments, init)
 
 
-OPERATIONS = {
+OPERATIONS: dict[str, Any] = {
     "propagation": _propagation,
     "overlay": _overlay,
     "bind-root": _bind_root,

@@ -249,9 +249,7 @@ def _user(add: Any, body: dict[str, Any], user: str | None, groups: list[str]) -
     add(("ids", int(numbers.get("uid") or 0), gid, [gid, *more]))
 
 
-def parse_options(
-    options: list[str], where: str
-) -> tuple[int, int, int, bool, bool, dict[str, str | None]]:
+def parse_options(options: list[str], where: str) -> tuple[int, int, int, bool, bool, dict[str, str | None]]:
     """Return (attributes to set, to clear, propagation, is a bind, is recursive, the rest) of OCI mount options."""
     attributes = clear = propagation = 0
     bind = recursive = False

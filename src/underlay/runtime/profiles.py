@@ -75,8 +75,8 @@ def device_rules() -> list[dict[str, Any]]:
 
 def seccomp_profile(capabilities: list[str], machine: str, kernel: tuple[int, int]) -> dict[str, Any]:
     """Return the default profile as an OCI `linux.seccomp` object, for the capabilities of the bounding set."""
-    from . import profile_data as data
     from ..linux import seccomp
+    from . import profile_data as data
 
     architectures = seccomp.NATIVE.get(machine)
     if not architectures:

@@ -69,7 +69,16 @@ def _exists(path: str) -> bool:
 
 
 # ELF machine numbers (elf(5), e_machine) that an image may be of.
-_MACHINES = {3: "386", 8: "mips", 21: "ppc64le", 22: "s390x", 40: "arm", 62: "amd64", 183: "arm64", 243: "riscv64"}
+_MACHINES = {
+    3: "386",
+    8: "mips",
+    21: "ppc64le",
+    22: "s390x",
+    40: "arm",
+    62: "amd64",
+    183: "arm64",
+    243: "riscv64",
+}
 
 
 def _format_hint(path: str) -> str:
@@ -81,6 +90,4 @@ def _format_hint(path: str) -> str:
     if head[:4] != b"\x7fELF":
         return "the file is neither a program of this kernel nor a script with a #! line"
     machine = int.from_bytes(head[18:20], "little" if head[5] == 1 else "big")
-    return (
-        f"the program is for {_MACHINES.get(machine, f'machine {machine}')}, this processor is {os.uname().machine}"
-    )
+    return f"the program is for {_MACHINES.get(machine, f'machine {machine}')}, this processor is {os.uname().machine}"

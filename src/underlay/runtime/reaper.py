@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
-
 import _signal
+import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import _signal
+import _socket
 import gc
 import os
 import sys
-
-import _signal
-import _socket
 
 from ..jsontext import loads
 from .monitor import Monitor

@@ -6,9 +6,9 @@ open is the default. Host facts come in as a value.
 
 from __future__ import annotations
 
-from . import plan, profiles, volumes
 from ..errors import InvalidInput, Unsupported
 from ..linux.capabilities import NUMBERS
+from . import plan, profiles, volumes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -140,9 +140,7 @@ def _arguments(wish: Any, image: dict[str, Any]) -> list[str]:
         command = wish.command
     arguments = [*entrypoint, *command]
     if not arguments:
-        raise InvalidInput(
-            "no command specified", "the image has neither ENTRYPOINT nor CMD: name a command after it"
-        )
+        raise InvalidInput("no command specified", "the image has neither ENTRYPOINT nor CMD: name a command after it")
     for argument in arguments:
         if "\0" in argument:
             raise InvalidInput("a command cannot hold a NUL character")
@@ -261,7 +259,7 @@ def _security(wish: Any) -> dict[str, Any]:
 
 
 def _ulimit(text: str) -> dict[str, Any]:
-    name, equals, value = text.partition("=")
+    name, _, value = text.partition("=")
     soft, colon, hard = value.partition(":")
     if name not in _ULIMITS:
         raise InvalidInput(f"invalid ulimit type: {name}")
@@ -287,7 +285,8 @@ def _sysctls(wanted: dict[str, str], own: set[str]) -> dict[str, str]:
             needed = "uts"
         else:
             raise InvalidInput(
-                f"sysctl '{name}' is not allowed", "it belongs to the whole host, not to a container's namespace"
+                f"sysctl '{name}' is not allowed",
+                "it belongs to the whole host, not to a container's namespace",
             )
         if needed not in own:
             raise InvalidInput(f"sysctl '{name}' is not allowed: the {needed} namespace is not the container's own")
@@ -410,20 +409,26 @@ def _mounts(
     if host.rootless and "network" not in own:
         # sysfs shows a network namespace: only its owner may mount it. The host's is bound instead.
         found.append(
-            {"destination": "/sys", "type": "bind", "source": "/sys", "options": ["rbind", "rslave", *flags, "ro"]}
+            {
+                "destination": "/sys",
+                "type": "bind",
+                "source": "/sys",
+                "options": ["rbind", "rslave", *flags, "ro"],
+            }
         )
     else:
         found.append({"destination": "/sys", "type": "sysfs", "source": "sysfs", "options": flags + loose})
-        found.append(
-            {"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": flags + loose}
-        )
+        found.append({"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": flags + loose})
     if wish.ipc == "host":
         found.append(
-            {"destination": "/dev/mqueue", "type": "bind", "source": "/dev/mqueue", "options": ["rbind", *flags]}
+            {
+                "destination": "/dev/mqueue",
+                "type": "bind",
+                "source": "/dev/mqueue",
+                "options": ["rbind", *flags],
+            }
         )
-        found.append(
-            {"destination": "/dev/shm", "type": "bind", "source": "/dev/shm", "options": ["rbind", *flags]}
-        )
+        found.append({"destination": "/dev/shm", "type": "bind", "source": "/dev/shm", "options": ["rbind", *flags]})
     else:
         found.append({"destination": "/dev/mqueue", "type": "mqueue", "source": "mqueue", "options": flags})
         if wish.ipc != "none":

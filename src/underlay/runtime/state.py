@@ -15,12 +15,35 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-CREATED, RUNNING, PAUSED, RESTARTING, EXITED, DEAD = "created", "running", "paused", "restarting", "exited", "dead"
+CREATED, RUNNING, PAUSED, RESTARTING, EXITED, DEAD = (
+    "created",
+    "running",
+    "paused",
+    "restarting",
+    "exited",
+    "dead",
+)
+
+
+_LENGTH = 512  # records are padded to this, so that a later one finds room even on a full disk
 
 
 def write(directory: str, name: str, record: dict[str, Any]) -> None:
-    """Replace `name` in `directory` by a record, in one step."""
-    write_atomic(f"{directory}/{name}", dumps(record).encode(), durable=False)
+    """Replace `name` in `directory` by a record, in one step; on a full disk in the place of the record before.
+
+    Raises OSError when neither can be done.
+    """
+    data = dumps(record).encode().ljust(_LENGTH)
+    path = f"{directory}/{name}"
+    try:
+        write_atomic(path, data, durable=False)
+    except OSError:
+        fd = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            os.pwrite(fd, data, 0)
+            os.ftruncate(fd, len(data))
+        finally:
+            os.close(fd)
 
 
 def read(directory: str, name: str) -> dict[str, Any]:
@@ -36,7 +59,19 @@ def read(directory: str, name: str) -> dict[str, Any]:
 class Status:
     """A container's state as it is now. Times are ns since the epoch, 0 when there is none."""
 
-    __slots__ = ("code", "error", "finished", "monitor", "oom", "pid", "restarts", "started", "status", "when")
+    __slots__ = (
+        "code",
+        "error",
+        "finished",
+        "group_base",
+        "monitor",
+        "oom",
+        "pid",
+        "restarts",
+        "started",
+        "status",
+        "when",
+    )
 
     def __init__(self) -> None:
         self.status = CREATED
@@ -48,6 +83,7 @@ class Status:
         self.started = 0
         self.finished = 0
         self.restarts = 0
+        self.group_base = ""  # directory below which its cgroup lies, "" for the root of the hierarchies
         self.when = 0  # start time of `pid` in clock ticks, to know it again
 
 
@@ -72,6 +108,7 @@ def status(directory: str, state_directory: str) -> Status:
     last = read(directory, "last.json")
     now = read(state_directory, "state.json")
     alive = monitored(state_directory)
+    result.group_base = str((now.get("cgroup") or {}).get("base") or "")
     result.started = int(last.get("started") or 0)
     result.finished = int(last.get("finished") or 0)
     result.code = int(last.get("code") or 0)

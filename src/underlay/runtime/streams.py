@@ -62,7 +62,7 @@ def input_pipe() -> tuple[int, int]:
 class Client:
     """Someone attached: descriptors to write to by stream, one to read from, the keys that detach."""
 
-    __slots__ = ("detach_keys", "detached", "pending", "seen", "source", "targets")
+    __slots__ = ("detach_keys", "detached", "lost", "pending", "seen", "source", "targets")
 
     def __init__(self, source: int, targets: dict[int, int], detach_keys: bytes) -> None:
         self.source = source
@@ -70,6 +70,7 @@ class Client:
         self.detach_keys = detach_keys
         self.seen = 0  # how many of the detach keys have just been typed
         self.detached = False
+        self.lost = False  # whether nobody reads what it is given any more
         self.pending: dict[int, bytes] = {}  # by descriptor: bytes not taken yet
 
 
@@ -204,7 +205,7 @@ class Relay:
 
     def _write_client(self, client: Client, fd: int, mask: int) -> None:
         data = client.pending.pop(fd, b"")
-        if not data or mask & _GONE and not mask & POLLOUT:
+        if not data or (mask & _GONE and not mask & POLLOUT):
             self._drop_target(client, fd)
         else:
             self._unregister(fd)
@@ -216,6 +217,7 @@ class Relay:
         for stream, target in list(client.targets.items()):
             if target == fd:
                 del client.targets[stream]
+                client.lost = client.lost or stream == STDOUT
         client.pending.pop(fd, None)
         self._unregister(fd)
         os.close(fd)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import posixpath
 
-from . import plan
 from ..errors import InvalidInput, Unsupported
 from ..human import parse_size
+from . import plan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def parse_volume(text: str) -> Mount:
             continue  # SELinux labels: docker, too, does nothing on a host without it
         if option == "nocopy" and mount.kind == "volume":
             mount.copy_up = False
-        elif option in ("ro", "rw") or option in plan.PROPAGATION and mount.kind == "bind":
+        elif option in ("ro", "rw") or (option in plan.PROPAGATION and mount.kind == "bind"):
             mount.options.append(option)
         elif option in ("consistent", "cached", "delegated"):
             continue  # documented by docker as having no effect on Linux

@@ -111,9 +111,7 @@ class Writer:
     def commit(self) -> None:
         """Verify size and digest, make the bytes durable and the blob visible; raises DigestMismatch."""
         if self.length is not None and self.written != self.length:
-            raise DigestMismatch(
-                f"{self.what} {self.expected}: wrong size", f"{self.length} bytes", f"{self.written}"
-            )
+            raise DigestMismatch(f"{self.what} {self.expected}: wrong size", f"{self.length} bytes", f"{self.written}")
         found = self.expected.partition(":")[0] + ":" + self._hash.hexdigest()
         if found != self.expected:
             raise DigestMismatch(f"{self.what}: wrong digest", self.expected, found)

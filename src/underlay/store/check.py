@@ -107,7 +107,8 @@ def repair_database(paths: Paths) -> Report:
 
 
 def rebuild_if_empty(paths: Paths, database: Meta) -> Problem | None:
-    """Record the images that the documents tell of when the database knows none at all: it must have been lost.
+    """Record the images that the documents tell of when the database knows none at all: it must have been
+    lost.
 
     Without this the sweep of a repair would take every layer for leavings.
     """
@@ -218,9 +219,7 @@ def _check_images(paths: Paths, database: Meta, report: Report, repair: bool) ->
         missing += [diff_id for diff_id in image.diff_ids if not layers.exists(paths, diff_id)]
         if not missing:
             continue
-        names = (
-            ", ".join(reference.familiar(name) for name, _, _ in images.names(database, image.id)) or image.id
-        )
+        names = ", ".join(reference.familiar(name) for name, _, _ in images.names(database, image.id)) or image.id
         lost = essential or any(not blobs.exists(paths, d) and d in image.diff_ids for d in missing)
         problem = Problem("image", names, f"lacks {', '.join(missing)}; load it again", lost=lost)
         report.problems.append(problem)

@@ -36,14 +36,19 @@ if TYPE_CHECKING:
 CHUNK = 1 << 20
 
 _ZSTD = b"\x28\xb5\x2f\xfd"
-_MAGICS = ((b"\x1f\x8b", "gzip"), (_ZSTD, "zstd"), (b"\xfd7zXZ\x00", "xz"), (b"BZh", "bzip2"))
+_MAGICS = ((b"\x1f\x8b\x08", "gzip"), (_ZSTD, "zstd"), (b"\xfd7zXZ\x00", "xz"))
+# What follows bzip2's letters and level: a block, or in an empty stream the end. The letters alone could be a
+# plain tar's first name.
+_BZIP2 = (b"1AY&SY", b"\x17rE8P\x90")
 
 
 def detect(head: bytes) -> str:
-    """Return `gzip`, `zstd`, `xz`, `bzip2` or `none` for a stream that begins with `head` (six bytes)."""
+    """Return `gzip`, `zstd`, `xz`, `bzip2` or `none` for a stream that begins with `head` (ten bytes)."""
     for magic, name in _MAGICS:
         if head.startswith(magic):
             return name
+    if head[:3] == b"BZh" and any(magic.startswith(head[4:10]) for magic in _BZIP2):
+        return "bzip2"
     # A skippable frame (RFC 8878, section 3.1.2) may come first: 0x184D2A50 to 0x184D2A5F, little-endian.
     if len(head) >= 4 and head[1:4] == b"\x2a\x4d\x18" and head[0] & 0xF0 == 0x50:
         return "zstd"
@@ -134,7 +139,7 @@ def decompress(read: Callable[[], bytes], limits: Limits = DEFAULT) -> Iterator[
     bytes or the decoders' memory bounds, and what `read` raises.
     """
     source = _Input(read, limits.total + (limits.total >> 4))
-    kind = detect(source.peek(6))
+    kind = detect(source.peek(10))
     yield kind.encode()
     total = 0
     for piece in _plain(source) if kind == "none" else _members(kind, source, limits):
@@ -196,7 +201,7 @@ def _members(kind: str, source: _Input, limits: Limits) -> Iterator[bytes]:
             if not data:
                 return
             source.back(len(data.lstrip(b"\0")))
-            if detect(source.peek(6)) != kind:
+            if detect(source.peek(10)) != kind:
                 raise Corrupt(f"the {kind} stream is followed by bytes that are not {kind}")
         count += 1
         # Some formats have a member for each file. More than that is a way to give nothing for ever.

@@ -78,9 +78,7 @@ def find(meta: Meta, text: str) -> Container:
     rows = meta.read(f"SELECT {_COLUMNS} FROM containers WHERE id = ? OR name = ?", (name, name))
     if not rows and name and set(name) <= _HEX:
         # A range instead of LIKE, so that the primary key answers.
-        rows = meta.read(
-            f"SELECT {_COLUMNS} FROM containers WHERE id >= ? AND id < ? LIMIT 2", (name, name + "g")
-        )
+        rows = meta.read(f"SELECT {_COLUMNS} FROM containers WHERE id >= ? AND id < ? LIMIT 2", (name, name + "g"))
         if len(rows) > 1:
             raise Conflict(f"multiple IDs found with provided prefix: {text}", "give more digits")
     if not rows:

@@ -95,6 +95,9 @@ def write_index(path: str, tree: Tree, devices: Sequence[Device]) -> int:
     return _Writer(tree, devices).write(path)
 
 
+_PAGE = 4096
+
+
 class _Writer:
     def __init__(self, tree: Tree, devices: Sequence[Device]) -> None:
         self._tree = tree
@@ -119,6 +122,8 @@ class _Writer:
                 if item.blocks or (item.layout == _PLAIN and item.tail):
                     self._write_blocks(file, item)
             size = file.tell()
+            # Linux 7 reads the superblock by whole pages and refuses a file that ends within the first one.
+            size += file.write(bytes(-size % _PAGE))
         assert size == self._free * BLOCK
         return size
 
@@ -144,6 +149,7 @@ class _Writer:
             if full:
                 item.value = self._free
                 self._free += full
+        self._free += -self._free % (_PAGE // BLOCK)
         total = self._free + sum((d.size + BLOCK - 1) // BLOCK for d in self._devices)
         if total >= 1 << 32:
             raise LimitExceeded(f"the image's layers hold {total * BLOCK} bytes, an index can address 2 TiB")

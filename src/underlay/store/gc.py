@@ -133,9 +133,7 @@ def unused_bytes(paths: Paths, meta: Meta) -> int:
     wanted_layers, wanted_chains, wanted_blobs = marked(meta)
     total = sum(layers.size_on_disk(paths, d) for d in layers.list_all(paths) if d not in wanted_layers)
     total += sum(size for digest, size in blobs.every(paths) if digest not in wanted_blobs)
-    return total + sum(
-        _chain_size(paths, chain) for chain in chains_here(paths) if chain not in wanted_chains
-    )
+    return total + sum(_chain_size(paths, chain) for chain in chains_here(paths) if chain not in wanted_chains)
 
 
 def _chain_size(paths: Paths, chain: str) -> int:

@@ -148,9 +148,7 @@ def _find(meta: Meta, text: str) -> tuple[Image, str, str]:
     whole = len(plain) == 64 and _HEX.issuperset(plain)
     if whole or text.startswith("sha512:"):
         digest = text if ":" in text else "sha256:" + text
-        rows = meta.read(
-            f"SELECT {_COLUMNS} FROM images i WHERE id = ? AND NOT hidden", (digest,)
-        ) or meta.read(
+        rows = meta.read(f"SELECT {_COLUMNS} FROM images i WHERE id = ? AND NOT hidden", (digest,)) or meta.read(
             f"SELECT {_COLUMNS} FROM digests d JOIN images i ON i.id = d.image "
             "WHERE d.digest = ? AND NOT i.hidden LIMIT 1",
             (digest,),
@@ -214,9 +212,7 @@ def config(paths: Paths, image_id: str) -> dict[str, Any]:
     try:
         value = jsontext.loads(blobs.read(paths, image_id))
     except (ValueError, RecursionError) as error:
-        raise Corrupt(
-            f"configuration {image_id} is damaged: {error}", "run `underlay system check`"
-        ) from None
+        raise Corrupt(f"configuration {image_id} is damaged: {error}", "run `underlay system check`") from None
     if not isinstance(value, dict):
         raise Corrupt(f"configuration {image_id} is damaged: not an object", "run `underlay system check`")
     return value
@@ -225,17 +221,14 @@ def config(paths: Paths, image_id: str) -> dict[str, Any]:
 def every(meta: Meta) -> list[Image]:
     """Return all images, the latest arrival first; hidden ones are left out."""
     return [
-        Image(row)
-        for row in meta.read(f"SELECT {_COLUMNS} FROM images i WHERE NOT hidden ORDER BY added DESC, id")
+        Image(row) for row in meta.read(f"SELECT {_COLUMNS} FROM images i WHERE NOT hidden ORDER BY added DESC, id")
     ]
 
 
 def names(meta: Meta, image_id: str = "") -> list[tuple[str, str, str]]:
     """Return (name, target, image id) of all names, or of one image's, sorted by name."""
     where, arguments = ("WHERE image = ?", (image_id,)) if image_id else ("", ())
-    return [
-        tuple(r) for r in meta.read(f"SELECT name, target, image FROM names {where} ORDER BY name", arguments)
-    ]
+    return [tuple(r) for r in meta.read(f"SELECT name, target, image FROM names {where} ORDER BY name", arguments)]
 
 
 def repository_digests(meta: Meta, image_id: str = "") -> list[tuple[str, str, str]]:
@@ -252,10 +245,7 @@ def repository_digests(meta: Meta, image_id: str = "") -> list[tuple[str, str, s
 
 def documents(meta: Meta, image_id: str) -> list[str]:
     """Return the digests of the documents that were stored with an image."""
-    return [
-        row[0]
-        for row in meta.read("SELECT digest FROM documents WHERE image = ? ORDER BY digest", (image_id,))
-    ]
+    return [row[0] for row in meta.read("SELECT digest FROM documents WHERE image = ? ORDER BY digest", (image_id,))]
 
 
 def layer_blobs(meta: Meta, diff_id: str) -> list[tuple[str, int, str, bool]]:
@@ -275,9 +265,7 @@ def known_layer(meta: Meta, digest: str) -> tuple[str, int, str, bool] | None:
 
 def users(meta: Meta, image_id: str) -> list[str]:
     """Return the ids of the containers made from an image."""
-    return [
-        r[0] for r in meta.read("SELECT id FROM containers WHERE image = ? ORDER BY created", (image_id,))
-    ]
+    return [r[0] for r in meta.read("SELECT id FROM containers WHERE image = ? ORDER BY created", (image_id,))]
 
 
 # Changing
@@ -303,8 +291,18 @@ def record(
         ]
 
 
-def _insert(sql: Transaction, image: NewImage, now: int) -> None:
-    for layer in image.layers:
+def record_layer(meta: Meta, layer: Layer) -> None:
+    """Record a layer before any image that has it, so that others who meet the same bytes need not take them
+    in.
+
+    The sweep forgets it again when no image comes.
+    """
+    with meta.write() as sql:
+        _insert_layers(sql, [layer], time_ns())
+
+
+def _insert_layers(sql: Transaction, layers: Sequence[Layer], now: int) -> None:
+    for layer in layers:
         sql.execute(
             "INSERT INTO layers VALUES (?, ?, ?, ?) ON CONFLICT (diff_id) DO NOTHING",
             (layer.diff_id, layer.size, layer.entries, now),
@@ -315,6 +313,10 @@ def _insert(sql: Transaction, image: NewImage, now: int) -> None:
                 "ON CONFLICT (digest) DO UPDATE SET kept = max(kept, excluded.kept)",
                 (layer.blob, layer.diff_id, layer.blob_size, layer.compression, int(layer.kept)),
             )
+
+
+def _insert(sql: Transaction, image: NewImage, now: int) -> None:
+    _insert_layers(sql, image.layers, now)
     platform = image.platform
     sql.execute(
         "INSERT INTO images VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0) "
@@ -333,9 +335,7 @@ def _insert(sql: Transaction, image: NewImage, now: int) -> None:
         ),
     )
     for position, layer in enumerate(image.layers):
-        sql.execute(
-            "INSERT OR IGNORE INTO image_layers VALUES (?, ?, ?)", (image.id, position, layer.diff_id)
-        )
+        sql.execute("INSERT OR IGNORE INTO image_layers VALUES (?, ?, ?)", (image.id, position, layer.diff_id))
     for digest in image.documents:
         sql.execute("INSERT OR IGNORE INTO documents VALUES (?, ?)", (image.id, digest))
 
@@ -362,10 +362,7 @@ def _drop_digest(sql: Transaction, repository: str, target: str) -> bool:
     for (name,) in sql.execute("SELECT name FROM names WHERE target = ?", (target,)).fetchall():
         if references.parse_exact(name).repository == repository:
             return False
-    return (
-        sql.execute("DELETE FROM digests WHERE repository = ? AND digest = ?", (repository, target)).rowcount
-        > 0
-    )
+    return sql.execute("DELETE FROM digests WHERE repository = ? AND digest = ?", (repository, target)).rowcount > 0
 
 
 def tag(meta: Meta, image: Image, target: str, reference: Reference) -> None:
@@ -417,13 +414,8 @@ def forget(meta: Meta, image_id: str) -> list[str]:
     While containers stand on its layers the row stays, hidden from everyone but the sweep.
     """
     with meta.write() as sql:
-        gone = [
-            references.familiar(r[0])
-            for r in sql.execute("SELECT name FROM names WHERE image = ?", (image_id,))
-        ]
-        for repository, digest in sql.execute(
-            "SELECT repository, digest FROM digests WHERE image = ?", (image_id,)
-        ):
+        gone = [references.familiar(r[0]) for r in sql.execute("SELECT name FROM names WHERE image = ?", (image_id,))]
+        for repository, digest in sql.execute("SELECT repository, digest FROM digests WHERE image = ?", (image_id,)):
             gone.append(f"{references.familiar(repository)}@{digest}")
         sql.execute("DELETE FROM names WHERE image = ?", (image_id,))
         sql.execute("DELETE FROM digests WHERE image = ?", (image_id,))

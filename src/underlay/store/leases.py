@@ -2,7 +2,7 @@
 
 Whoever brings content into the store holds the store's lock shared; the sweep (`store.gc`) takes it alone,
 and lets be when it cannot. The kernel frees the lock of a holder that died, so no lease outlives its work,
-and the last one to leave sweeps for all (docs/decisions/0021-leases.md).
+and the last one to leave sweeps for all.
 """
 
 from __future__ import annotations

@@ -152,9 +152,7 @@ class Tree:
             name, node = stack.pop()
             yield name, node
             children = _children(node)
-            stack += [
-                (n, children[n]) for n in sorted(children, reverse=True) if children[n].children is not None
-            ]
+            stack += [(n, children[n]) for n in sorted(children, reverse=True) if children[n].children is not None]
 
     # Applying
 
@@ -231,7 +229,7 @@ class Tree:
         return node
 
     def _walk(self, parts: list[bytes], entry: Entry) -> tuple[Node, list[bytes]]:
-        """Follow `parts` and all links from the root; return where that ends and the components missing there.
+        """Follow `parts` and all links from the root; return where that ends and what is missing there.
 
         As chroot(2) would: an absolute target starts at the root, `..` stops there. Where a component is
         missing, `..` after it takes it back. A node that is no directory ends the walk, whatever is left of

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from time import monotonic, sleep
 
 from ..errors import Corrupt, UnderlayError
 
@@ -14,10 +15,13 @@ if TYPE_CHECKING:
     from typing import Any
 else:
     try:
-        # The module itself adds only converters for dates, which cost more to import than the database to open.
+        # The module itself adds only converters for dates, which cost more to import than the database to
+        # open.
         import _sqlite3 as sqlite3
     except ImportError:
         import sqlite3
+
+_PATIENCE = 60.0  # seconds to wait for another process's transaction
 
 # One entry a version: applied in order, each in one transaction; entries are never edited once released.
 MIGRATIONS = (
@@ -112,9 +116,7 @@ class Meta:
         except sqlite3.DatabaseError as error:
             if isinstance(error, sqlite3.OperationalError):
                 raise UnderlayError(f"cannot open the database {path}: {error}") from error
-            raise Corrupt(
-                f"the database {path} is damaged: {error}", "run `underlay system check --repair`"
-            ) from error
+            raise Corrupt(f"the database {path} is damaged: {error}", "run `underlay system check --repair`") from error
 
     def read(self, query: str, arguments: Sequence[object] = ()) -> list[Any]:
         """Return all rows of a query."""
@@ -185,8 +187,7 @@ def integrity(meta: Meta) -> list[str]:
     try:
         found = [row[0] for row in meta.read("PRAGMA integrity_check(20)") if row[0] != "ok"]
         found += [
-            f"a row of {row[0]} speaks of a missing {row[2]}"
-            for row in meta.read("PRAGMA foreign_key_check")[:20]
+            f"a row of {row[0]} speaks of a missing {row[2]}" for row in meta.read("PRAGMA foreign_key_check")[:20]
         ]
     except UnderlayError as error:
         return [error.message]
@@ -213,8 +214,7 @@ def salvage(path: str) -> str:
         tables = [
             row[0]
             for row in fresh.execute(
-                "SELECT name FROM sqlite_master "
-                "WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY rowid"
+                "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY rowid"
             )
         ]
         for table in tables:
@@ -251,8 +251,7 @@ def _drop_orphans(connection: sqlite3.Connection, table: str) -> None:
     for key in connection.execute(f"PRAGMA foreign_key_list({table})").fetchall():
         _, _, parent, column, parent_column = key[:5]
         connection.execute(
-            f"DELETE FROM {table} WHERE {column} IS NOT NULL "
-            f"AND {column} NOT IN (SELECT {parent_column} FROM {parent})"
+            f"DELETE FROM {table} WHERE {column} IS NOT NULL AND {column} NOT IN (SELECT {parent_column} FROM {parent})"
         )
 
 
@@ -271,7 +270,7 @@ def _open(path: str) -> sqlite3.Connection:
     fresh = not os.path.exists(path)
     if fresh:
         os.makedirs(os.path.dirname(path), mode=0o711, exist_ok=True)
-    connection = sqlite3.connect(path, timeout=60.0, isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False)
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version != len(MIGRATIONS):
         _migrate(connection, path)
@@ -281,8 +280,24 @@ def _open(path: str) -> sqlite3.Connection:
     return connection
 
 
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """Turn write-ahead logging on, waiting for others that do the same to a new database.
+
+    SQLite refuses one of them at once, without the patience that it has for other locks.
+    """
+    deadline = monotonic() + _PATIENCE
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or monotonic() > deadline:
+                raise
+            sleep(0.01)
+
+
 def _migrate(connection: sqlite3.Connection, path: str) -> None:
-    connection.execute("PRAGMA journal_mode = WAL")
+    _use_wal(connection)
     connection.execute("BEGIN IMMEDIATE")
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version > len(MIGRATIONS):

@@ -100,19 +100,32 @@ def prepare(paths: Paths, form: str, diff_ids: Sequence[str], *, owner: Owner | 
     for layers that cannot be merged, OSError. A crash leaves nothing half-made.
     """
     chain = chain_of(diff_ids)
+    digits = _digits(chain)
     if form == EROFS:
-        place = f"{paths.indexes}/{_digits(chain)}.erofs"
-    else:
-        place = f"{paths.trees}/{_digits(chain)}"
-    if not os.path.exists(place):
+        place = f"{paths.indexes}/{digits}.erofs"
+        if not os.path.exists(place):
+            from . import build
+
+            _ensure(paths.locks)
+            build.index(paths, diff_ids, place, f"{paths.locks}/chain-{digits}")
+    elif not _tree_roots(paths, digits):
         from . import build
 
         _ensure(paths.locks)
-        if form == EROFS:
-            build.index(paths, diff_ids, place, f"{paths.locks}/chain-{_digits(chain)}")
-        else:
-            build.trees(paths, diff_ids, owner)
+        build.trees(paths, diff_ids, owner)
     return chain
+
+
+def _tree_roots(paths: Paths, digits: str) -> list[str]:
+    """Return the trees of a chain, topmost first; none unless all are there."""
+    try:
+        # Written with the tree: the chains of all prefixes, topmost first, so that nobody hashes on this
+        # path.
+        with open(f"{paths.trees}/{digits}/chain", encoding="ascii") as file:
+            roots = [f"{paths.trees}/{line}/root" for line in file.read().split()]
+    except FileNotFoundError:
+        return []
+    return roots if all(map(os.path.isdir, roots)) else []
 
 
 # Using it
@@ -146,13 +159,10 @@ def lower_directories(paths: Paths, form: str, diff_ids: Sequence[str], chain_id
                 if not _is_index_mount(point):
                     _mount_index(paths, diff_ids, digits, point)
         return [point]
-    try:
-        # Written with the tree: the chain of each prefix, topmost first, so that nobody has to hash on this
-        # path.
-        with open(f"{paths.trees}/{digits}/chain", encoding="ascii") as file:
-            return [f"{paths.trees}/{line}/root" for line in file.read().split()]
-    except FileNotFoundError:
-        raise _missing(digits) from None
+    roots = _tree_roots(paths, digits)
+    if not roots:
+        raise _missing(digits)
+    return roots
 
 
 def _missing(digits: str) -> Exception:
@@ -275,22 +285,28 @@ def release_all_unused(paths: Paths) -> list[str]:
 
 
 def remove(paths: Paths, chain_id: str) -> bool:
-    """Remove the chain's index and its topmost tree (those below belong to other chains too).
+    """Remove the chain's index and its topmost tree.
 
-    Returns whether nothing is left: False, and nothing done, while somebody holds the chain.
+    Returns whether nothing is left: False, and nothing done, while somebody holds the chain, or in the tree
+    form another chain that stands on it. A chain that stood on it and is held by nobody has to be prepared
+    again.
     """
     digits = _digits(chain_id)
     from . import build
 
     _ensure(paths.locks)
+    held = []
     with Lock(f"{paths.locks}/chain-{digits}"):
-        use = Lock(f"{paths.locks}/use-{digits}")
-        if not use.acquire(wait=False):
-            return False
         try:
+            for name in [digits, *build.standing_on(paths, digits)]:
+                use = Lock(f"{paths.locks}/use-{name}")
+                if not use.acquire(wait=False):
+                    return False
+                held.append(use)
             if os.path.isdir(f"{paths.mounts}/{digits}") and not _unmount(f"{paths.mounts}/{digits}"):
                 return False
             build.discard(paths, digits)
         finally:
-            use.release()
+            for use in held:
+                use.release()
     return True

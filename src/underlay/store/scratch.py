@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 
-from ..files import remove_tree
+from ..linux.userns import remove_tree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

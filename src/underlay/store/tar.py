@@ -15,6 +15,7 @@ import msgspec
 from ..errors import Corrupt, LimitExceeded
 from . import toc
 from .limits import DEFAULT
+from .tarfields import decimal, number, records, text, time, xattrs
 from .toc import Entry, shown
 
 TYPE_CHECKING = False
@@ -116,7 +117,10 @@ class Reader:
                 unit = bytes(pending)
                 self._pending = None
             self._offset += need
-            self._consume(unit)
+            try:
+                self._consume(unit)
+            except ValueError as error:
+                raise self._bad(str(error)) from None
         self._trailing += size - position
         if self._trailing > self._limits.trailing:
             raise LimitExceeded(f"more than {self._limits.trailing} bytes follow the end of the tar")
@@ -148,7 +152,7 @@ class Reader:
             raise self._bad("a header after a block of zeros")
         fields = _HEADER.unpack(block)
         self._check(block, fields[6])
-        size = self._number(fields[4], "size")
+        size = number(fields[4], "size")
         if size < 0:
             raise self._bad("a negative size")
         if size > self._limits.total:
@@ -164,45 +168,45 @@ class Reader:
         # adler32's low half is 1 + the sum modulo 65521, and no half of a header can sum up to that: exact,
         # and thirty times as fast as a loop.
         found = (adler32(block[:256]) & 0xFFFF) + (adler32(block[256:]) & 0xFFFF) - 2 - sum(field) + 256
-        expected = self._number(field, "checksum")
+        expected = number(field, "checksum")
         if found != expected:
             high = sum(1 for byte in block[:148] + block[156:] if byte >= 128)
             if found - 256 * high != expected:
                 raise self._bad("a wrong header checksum")
 
     def _member(self, block: bytes, fields: tuple[bytes, ...], flag: bytes, size: int) -> None:
-        name = _text(fields[0])
-        link = _text(fields[8])
+        name = text(fields[0])
+        link = text(fields[8])
         magic = block[257:265]
         modern = magic[:5] == b"ustar"
         if modern and magic[5:6] == b"\0":
             prefix = block[345:476] if block[508:] == b"tar\0" else fields[14]
             if prefix[0]:
-                name = _text(prefix) + b"/" + name
+                name = text(prefix) + b"/" + name
         pax = self._pax
         if pax is None and self._global:
             pax = {}
         uid = gid = 0
         mtime = nsec = 0
-        xattrs: tuple[tuple[bytes, bytes], ...] = ()
+        attributes: tuple[tuple[bytes, bytes], ...] = ()
         if pax is None:
-            uid = self._number(fields[2], "uid")
-            gid = self._number(fields[3], "gid")
-            mtime = self._number(fields[5], "mtime")
+            uid = number(fields[2], "uid")
+            gid = number(fields[3], "gid")
+            mtime = number(fields[5], "mtime")
         else:
             if self._global:
                 pax = {**self._global, **pax}
             name = pax.get(b"path") or name
             link = pax.get(b"linkpath") or link
-            uid = self._pax_number(pax, b"uid", fields[2])
-            gid = self._pax_number(pax, b"gid", fields[3])
-            size = self._pax_number(pax, b"size", fields[4])
+            uid = _pax_number(pax, "uid", fields[2])
+            gid = _pax_number(pax, "gid", fields[3])
+            size = _pax_number(pax, "size", fields[4])
             value = pax.get(b"mtime")
             if value:
-                mtime, nsec = self._time(value)
+                mtime, nsec = time(value)
             else:
-                mtime = self._number(fields[5], "mtime")
-            xattrs = self._xattrs(pax)
+                mtime = number(fields[5], "mtime")
+            attributes = self._attributes(pax)
         if self._long_name is not None:
             name = self._long_name
         if self._long_link is not None:
@@ -226,8 +230,8 @@ class Reader:
         elif kind in (toc.CHARACTER, toc.BLOCK):
             # v7 has no fields for the numbers.
             if modern:
-                major = self._number(fields[12], "major")
-                minor = self._number(fields[13], "minor")
+                major = number(fields[12], "major")
+                minor = number(fields[13], "minor")
             if not (0 <= major < 1 << 12 and 0 <= minor < 1 << 20):
                 raise self._bad(f"device number {major}:{minor}")
         elif kind == toc.SYMLINK:
@@ -238,16 +242,16 @@ class Reader:
         data = size if kind == toc.REGULAR else 0
         if kind not in (toc.SYMLINK, toc.HARDLINK):
             link = b""
-        mode = self._number(fields[1], "mode") & 0o7777
+        mode = number(fields[1], "mode") & 0o7777
         regular = kind == toc.REGULAR
         entry = Entry(
             name, kind, mode, uid, gid, size if regular else 0, mtime, nsec,
-            self._offset if regular else 0, toc.TAR, link, major, minor, xattrs,
+            self._offset if regular else 0, toc.TAR, link, major, minor, attributes,
         )  # fmt: skip
         limits = self._limits
         if len(self.entries) >= limits.members:
             raise LimitExceeded(f"the tar has more than {limits.members} members")
-        self._metadata += len(name) + len(link) + sum(len(k) + len(v) for k, v in xattrs)
+        self._metadata += len(name) + len(link) + sum(len(k) + len(v) for k, v in attributes)
         if self._metadata > limits.metadata:
             raise LimitExceeded(f"names and attributes of the tar are larger than {limits.metadata} bytes")
         self._data_size = data
@@ -294,58 +298,6 @@ class Reader:
         if b"\0" in name:
             raise self._bad("a NUL in its name")
 
-    # Numbers and times
-
-    def _number(self, field: bytes, what: str) -> int:
-        """Return the number in a header field: octal text, or base 256 when the first bit is set (GNU)."""
-        if field[0] & 0x80:
-            number = int.from_bytes(field, "big")
-            bits = 8 * len(field)
-            # The first bit marks the form, the second is the sign.
-            number &= (1 << (bits - 1)) - 1
-            if number >> (bits - 2):
-                number -= 1 << (bits - 1)
-            if not -(1 << 63) <= number < 1 << 63:
-                raise self._bad(f"{what} is out of range")
-            return number
-        text = field.strip(b" \0")
-        if not text:
-            return 0
-        if not text.isdigit():
-            text = text.partition(b"\0")[0]
-        try:
-            if text.isdigit():
-                return int(text, 8)
-        except ValueError:
-            pass
-        raise self._bad(f"{what} is not a number")
-
-    def _pax_number(self, pax: dict[bytes, bytes], key: bytes, field: bytes) -> int:
-        value = pax.get(key)
-        if not value:
-            return self._number(field, key.decode())
-        return self._decimal(value, key.decode())
-
-    def _decimal(self, value: bytes, what: str) -> int:
-        if not value.isdigit() or len(value) > 20:
-            raise self._bad(f"{what} is not a number")
-        return int(value)
-
-    def _time(self, value: bytes) -> tuple[int, int]:
-        """Return (seconds, nanoseconds) of a pax time such as `-1.5`, which is (-2, 500000000)."""
-        negative = value.startswith(b"-")
-        whole, _, fraction = value.removeprefix(b"-").partition(b".")
-        if len(whole) > 20 or not (whole or b"0").isdigit() or not (fraction or b"0").isdigit():
-            raise self._bad("mtime is not a time")
-        seconds = int(whole or b"0")
-        nsec = int(fraction[:9].ljust(9, b"0"))
-        if negative:
-            seconds = -seconds
-            if nsec:
-                seconds -= 1
-                nsec = 1_000_000_000 - nsec
-        return seconds, nsec
-
     # Extension headers
 
     def _extension(self, flag: bytes, size: int) -> None:
@@ -364,18 +316,18 @@ class Reader:
             self._consume = self._header
             data = unit[:size]
             if flag == b"L":
-                self._long_name = _text(data)
+                self._long_name = text(data)
             elif flag == b"K":
-                self._long_link = _text(data)
+                self._long_link = text(data)
             elif flag == b"g":
-                records, _ = self._records(data)
+                found, _ = records(data)
                 for key in _GLOBAL:
-                    if key in records:
-                        self._global[key] = records[key]
+                    if key in found:
+                        self._global[key] = found[key]
                 self._extensions -= 1  # a global header stands for itself
                 self._global_seen()
             else:
-                self._pax, self._pax_map = self._records(data)
+                self._pax, self._pax_map = records(data)
 
         self._consume = consume
 
@@ -385,57 +337,13 @@ class Reader:
         if self._metadata > self._limits.metadata:
             raise LimitExceeded(f"extension headers of the tar are larger than {self._limits.metadata} bytes")
 
-    def _records(self, data: bytes) -> tuple[dict[bytes, bytes], list[tuple[int, int]] | None]:
-        """Return the records of a pax header, and the map of a sparse 0.0 member, whose keys repeat."""
-        records: dict[bytes, bytes] = {}
-        pieces: list[tuple[int, int]] | None = None
-        offset: int | None = None
-        position = 0
-        while position < len(data):
-            space = data.find(b" ", position, position + 8)
-            digits = data[position:space] if space > 0 else b""
-            end = position + int(digits) if digits.isdigit() else 0
-            equals = data.find(b"=", space + 1, max(end - 1, 0))
-            if end > len(data) or equals < 0 or data[end - 1] != 10:
-                raise self._bad("a malformed pax record")
-            key = data[space + 1 : equals]
-            value = data[equals + 1 : end - 1]
-            position = end
-            if key == b"GNU.sparse.offset":
-                offset = self._decimal(value, "sparse offset")
-            elif key == b"GNU.sparse.numbytes":
-                if offset is None:
-                    raise self._bad("a malformed sparse map")
-                pieces = [] if pieces is None else pieces
-                pieces.append((offset, self._decimal(value, "sparse length")))
-                offset = None
-            else:
-                records[key] = value
-        return records, pieces
-
-    def _xattrs(self, pax: dict[bytes, bytes]) -> tuple[tuple[bytes, bytes], ...]:
-        found: dict[bytes, bytes] = {}
-        for key, value in pax.items():
-            if key.startswith(b"SCHILY.xattr."):
-                name = key[13:]
-            elif key.startswith(b"LIBARCHIVE.xattr."):
-                from base64 import b64decode
-                from urllib.parse import unquote_to_bytes
-
-                name = unquote_to_bytes(key[17:])
-                try:
-                    value = b64decode(value + b"=" * (-len(value) % 4), validate=True)
-                except ValueError:
-                    raise self._bad("an extended attribute that is not base64") from None
-            else:
-                continue
-            if not name or len(name) > 255 or b"\0" in name:
-                raise self._bad("an extended attribute with an impossible name")
-            if len(value) > self._limits.xattr_value:
-                raise self._beyond(f"an extended attribute of {len(value)} bytes")
-            found[name] = value
+    def _attributes(self, pax: dict[bytes, bytes]) -> tuple[tuple[bytes, bytes], ...]:
+        found = xattrs(pax)
         if len(found) > self._limits.xattrs:
             raise self._beyond(f"{len(found)} extended attributes")
+        for value in found.values():
+            if len(value) > self._limits.xattr_value:
+                raise self._beyond(f"an extended attribute of {len(value)} bytes")
         return tuple(sorted(found.items()))
 
     # Sparse members
@@ -447,7 +355,7 @@ class Reader:
         return name or None
 
     def _old_sparse(self, entry: Entry, block: bytes) -> None:
-        size = self._number(block[483:495], "real size")
+        size = number(block[483:495], "real size")
         self._entry = self._sized(entry, size)
         self._pieces = []
         full = self._old_pieces(block[386:482])
@@ -471,8 +379,8 @@ class Reader:
         for at in range(0, len(table), 24):
             if not table[at]:
                 return False
-            offset = self._number(table[at : at + 12], "sparse offset")
-            length = self._number(table[at + 12 : at + 24], "sparse length")
+            offset = number(table[at : at + 12], "sparse offset")
+            length = number(table[at + 12 : at + 24], "sparse length")
             self._pieces.append((offset, length))
         self._count_pieces(len(self._pieces))
         return True
@@ -485,26 +393,26 @@ class Reader:
         major = pax.get(b"GNU.sparse.major")
         minor = pax.get(b"GNU.sparse.minor")
         if (major, minor) == (b"1", b"0"):
-            self._entry = self._sized(entry, self._decimal(pax.get(b"GNU.sparse.realsize", b""), "real size"))
+            self._entry = self._sized(entry, decimal(pax.get(b"GNU.sparse.realsize", b""), "real size"))
             self._pieces = []
             self._map_text = b""
             self._consume = self._map_block
             return []
-        text = pax.get(b"GNU.sparse.map")
-        if text is None and self._pax_map is None:
+        table = pax.get(b"GNU.sparse.map")
+        if table is None and self._pax_map is None:
             if major is not None and (major, minor) not in ((b"0", b"0"), (b"0", b"1")):
                 raise self._bad("an unknown sparse format")
             if b"GNU.sparse.size" not in pax:
                 return None
         pieces = self._pax_map or []
-        if text:
-            numbers = text.split(b",")
+        if table:
+            numbers = table.split(b",")
             self._count_pieces(len(numbers) // 2)
             if len(numbers) % 2:
                 raise self._bad("a malformed sparse map")
-            values = [self._decimal(n, "sparse map") for n in numbers]
+            values = [decimal(n, "sparse map") for n in numbers]
             pieces = list(zip(values[::2], values[1::2], strict=True))
-        self._entry = self._sized(entry, self._decimal(pax.get(b"GNU.sparse.size", b""), "real size"))
+        self._entry = self._sized(entry, decimal(pax.get(b"GNU.sparse.size", b""), "real size"))
         return [pieces]
 
     def _map_block(self, block: bytes) -> None:
@@ -521,7 +429,7 @@ class Reader:
                 raise self._bad("a malformed sparse map")
             self._keep_map(lines, count)
             return
-        values = [self._decimal(n, "sparse map") for n in lines[1 : 1 + 2 * count]]
+        values = [decimal(n, "sparse map") for n in lines[1 : 1 + 2 * count]]
         self._pieces += zip(values[::2], values[1::2], strict=True)
         self._commit_sparse(self._pieces)
 
@@ -529,7 +437,7 @@ class Reader:
         """Return how many pieces are still to come, None while that line is incomplete."""
         if len(lines) < 2:
             return None
-        count = self._decimal(lines[0], "sparse map")
+        count = decimal(lines[0], "sparse map")
         self._count_pieces(count + len(self._pieces))
         return count
 
@@ -539,7 +447,7 @@ class Reader:
             self._map_text = lines[0]
             return
         pairs = (len(lines) - 2) // 2
-        values = [self._decimal(n, "sparse map") for n in lines[1 : 1 + 2 * pairs]]
+        values = [decimal(n, "sparse map") for n in lines[1 : 1 + 2 * pairs]]
         self._pieces += zip(values[::2], values[1::2], strict=True)
         self._map_text = b"\n".join([str(count - pairs).encode(), *lines[1 + 2 * pairs :]])
 
@@ -587,7 +495,7 @@ class Reader:
         return LimitExceeded(f"{self._where()}: {what}, which is more than a layer may have")
 
 
-def _text(field: bytes) -> bytes:
-    """Return a header's text up to its NUL."""
-    end = field.find(b"\0")
-    return field if end < 0 else field[:end]
+def _pax_number(pax: dict[bytes, bytes], key: str, field: bytes) -> int:
+    """Return the number that a pax record gives, else the header's field."""
+    value = pax.get(key.encode())
+    return decimal(value, key) if value else number(field, key)

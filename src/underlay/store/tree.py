@@ -52,9 +52,7 @@ def write_tree(
 
 
 class _Writer:
-    def __init__(
-        self, path: str, change: Change, open_part: OpenPart, userxattr: bool, owner: Owner | None
-    ) -> None:
+    def __init__(self, path: str, change: Change, open_part: OpenPart, userxattr: bool, owner: Owner | None) -> None:
         self._path = path
         self._links_path = path + ".links"
         self._change = change
@@ -63,7 +61,6 @@ class _Writer:
         self._owner = owner
         self._parts: dict[tuple[int, int], int] = {}
         self._links_fd = -1
-        self._here = -1
         self._linked: dict[int, str] = {}
 
     def write(self) -> None:
@@ -81,33 +78,34 @@ class _Writer:
                 os.close(self._links_fd)
         os.rmdir(self._links_path)
 
-    def _move(self, fd: int, name: bytes) -> int:
-        """Open the directory `name` below `fd`, then close `fd`."""
-        self._here = os.open(name, _DIRECTORY, dir_fd=fd)
-        os.close(fd)
-        return self._here
-
     def _walk(self, fd: int) -> None:
-        """Fill the directory `fd` and all below it. One descriptor is open at a time, whatever the depth."""
-        self._here = fd
+        """Fill the directory `fd` and all below it; two descriptors are open at a time, at any depth."""
         stack = [(self._change, self._fill(fd, self._change))]
         try:
-            while stack:
+            while True:
                 change, todo = stack[-1]
                 if todo:
                     name, child = todo.pop()
                     os.mkdir(name, 0o700, dir_fd=fd)
-                    fd = self._move(fd, name)
+                    next_fd = os.open(name, _DIRECTORY, dir_fd=fd)
+                    os.close(fd)
+                    fd = next_fd
                     stack.append((child, self._fill(fd, child)))
                     continue
-                assert change.node is not None
-                self._finish_directory(fd, change)
                 stack.pop()
-                if stack:
-                    # Nobody else works in this directory, so `..` is where we came from.
-                    fd = self._move(fd, b"..")
+                if not stack:
+                    self._finish_directory(fd, change)
+                    return
+                # Nobody else works in here, so `..` is where we came from. It is opened first, because
+                # afterwards the mode may forbid it.
+                next_fd = os.open("..", _DIRECTORY, dir_fd=fd)
+                try:
+                    self._finish_directory(fd, change)
+                finally:
+                    os.close(fd)
+                    fd = next_fd
         finally:
-            os.close(self._here)
+            os.close(fd)
 
     def _fill(self, fd: int, change: Change) -> list[tuple[bytes, Change]]:
         """Make all of a directory but its subdirectories, and return these."""
@@ -153,8 +151,8 @@ class _Writer:
             os.symlink(entry.link, name, dir_fd=fd)
         elif entry.kind == toc.FIFO:
             os.mkfifo(name, 0o600, dir_fd=fd)
-        elif self._owner is None:
-            return False
+        elif self._owner is None or self._opaque.startswith("user."):
+            return False  # no privilege, or a user namespace: neither can make devices
         else:
             form = stat.S_IFCHR if entry.kind == toc.CHARACTER else stat.S_IFBLK
             os.mknod(name, form | 0o600, os.makedev(entry.major, entry.minor), dir_fd=fd)
@@ -197,9 +195,11 @@ class _Writer:
         entry = node.entry
         if self._owner is not None:
             os.fchown(fd, *self._owner(entry.uid, entry.gid))
+        # user.* takes the right to write, which the mode may withhold; access lists go above a mode.
+        pairs = node.xattrs
+        self._xattrs(fd, [pair for pair in pairs if not pair[0].startswith(b"system.")])
         os.fchmod(fd, entry.mode)
-        if entry.xattrs:
-            self._xattrs(fd, node)
+        self._xattrs(fd, [pair for pair in pairs if pair[0].startswith(b"system.")])
 
     def _node_xattrs(self, fd: int, name: bytes, node: Node) -> None:
         if not node.xattrs:
@@ -208,12 +208,12 @@ class _Writer:
         # it.
         handle = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
         try:
-            self._xattrs(f"/proc/self/fd/{handle}", node)
+            self._xattrs(f"/proc/self/fd/{handle}", node.xattrs)
         finally:
             os.close(handle)
 
-    def _xattrs(self, target: int | str, node: Node) -> None:
-        for name, value in node.xattrs:
+    def _xattrs(self, target: int | str, pairs: list[tuple[bytes, bytes]]) -> None:
+        for name, value in pairs:
             try:
                 os.setxattr(target, name, value)
             except OSError as error:
@@ -227,9 +227,9 @@ class _Writer:
     def _finish_directory(self, fd: int, change: Change) -> None:
         node = change.node
         assert node is not None
-        self._attributes(fd, node)
         if change.opaque:
             os.setxattr(fd, self._opaque, b"y")
+        self._attributes(fd, node)
         os.utime(fd, ns=_times(node))
 
 

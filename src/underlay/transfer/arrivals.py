@@ -4,6 +4,7 @@ comes."""
 from __future__ import annotations
 
 import os
+from time import monotonic, sleep
 
 from ..errors import Corrupt, DigestMismatch, LimitExceeded
 from ..events import Event
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     from ..events import Emit
+    from ..files import Lock
     from ..paths import Paths
     from ..store.meta import Meta
     from .bag import Content
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
         """Where bytes come from: at most `n` of them a call, none at the end."""
 
         def read(self, n: int, /) -> bytes: ...
+
+
+_PATIENCE = 30.0  # seconds
 
 
 class Wanted:
@@ -76,22 +81,18 @@ class Arrivals:
         if wanted.content.layer is not None:
             passed = wanted.content.layer
             if passed.diff_id != wanted.diff_id:
-                raise DigestMismatch(
-                    f"{shown(wanted.content.name)}: wrong diff id", wanted.diff_id, passed.diff_id
-                )
+                raise DigestMismatch(f"{shown(wanted.content.name)}: wrong diff id", wanted.diff_id, passed.diff_id)
             if wanted.blob and passed.blob and passed.blob != wanted.blob:
                 raise DigestMismatch(f"{shown(wanted.content.name)}: wrong digest", wanted.blob, passed.blob)
             if wanted.size >= 0 and passed.blob_size != wanted.size:
-                raise DigestMismatch(
-                    f"{shown(wanted.content.name)}: wrong size", wanted.size, passed.blob_size
-                )
+                raise DigestMismatch(f"{shown(wanted.content.name)}: wrong size", wanted.size, passed.blob_size)
             return passed
         if not layers.exists(self._paths, wanted.diff_id):
             return None
         known = images.known_layer(self._meta, wanted.blob) if wanted.blob else None
         if known is not None and known[0] != wanted.diff_id:
             raise DigestMismatch(f"layer {wanted.blob}: wrong diff id", wanted.diff_id, known[0])
-        if self._keep and not (known and known[3]) and wanted.blob not in ("", wanted.diff_id):
+        if wanted.blob and not self._kept(wanted.blob, wanted.diff_id, known):
             return None
         self._emit(Event("layer.exists", wanted.blob or wanted.diff_id))
         return self.existing(wanted.diff_id)
@@ -129,9 +130,7 @@ class Arrivals:
         return layer
 
     def _ingest(self, source: Source, diff_id: str | None, expected: tuple[str, int] | None) -> Layer | None:
-        found = layers.ingest(
-            self._paths, source, expected_diff_id=diff_id, expected_blob=expected, emit=self._emit
-        )
+        found = layers.ingest(self._paths, source, expected_diff_id=diff_id, expected_blob=expected, emit=self._emit)
         if found is None:
             return None
         layer = Layer(found.diff_id, found.size, found.entries)
@@ -185,25 +184,39 @@ class Arrivals:
         hint, is_blob = _hint(name)
         if not hint:
             return self.taken(source, None)
-        with leases.of_content(self._paths, hint.partition(":")[2]):
-            known = images.known_layer(self._meta, hint)
-            diff_id = known[0] if known else hint
-            if diff_id.startswith("sha256:") and layers.exists(self._paths, diff_id):
-                self._emit(Event("layer.exists", hint))
-                layer = self.existing(diff_id)
-                layer.blob_size = size
-                return layer
-            if not is_blob:
-                return self.taken(source, None)
-            hashed = _Hashed(source, hint) if packed else None
-            try:
-                return self.taken(hashed or source, (hint, size))
-            except DigestMismatch:
-                raise
-            except Corrupt:
-                if hashed is not None:
-                    hashed.verify()
-                raise
+        lock = leases.of_content(self._paths, hint.partition(":")[2])
+        _await_turn(lock)
+        try:
+            return self._passing(hint, is_blob, size, source, packed)
+        finally:
+            lock.release()
+
+    def _passing(self, hint: str, is_blob: bool, size: int, source: Source, packed: bool) -> Layer:
+        known = images.known_layer(self._meta, hint)
+        diff_id = known[0] if known else hint
+        if diff_id.startswith("sha256:") and layers.exists(self._paths, diff_id) and self._kept(hint, diff_id, known):
+            self._emit(Event("layer.exists", hint))
+            layer = self.existing(diff_id)
+            layer.blob_size = size
+            return layer
+        if not is_blob:
+            return self.taken(source, None)
+        hashed = _Hashed(source, hint) if packed else None
+        try:
+            layer = self.taken(hashed or source, (hint, size))
+            # Whoever waits for the lock knows only the blob's digest.
+            images.record_layer(self._meta, layer)
+            return layer
+        except DigestMismatch:
+            raise
+        except Corrupt:
+            if hashed is not None:
+                hashed.verify()
+            raise
+
+    def _kept(self, blob: str, diff_id: str, known: tuple[str, int, str, bool] | None) -> bool:
+        """Tell whether no compressed bytes of a layer have still to be kept."""
+        return not self._keep or blob == diff_id or bool(known and known[3])
 
     def taken(self, source: Source, expected: tuple[str, int] | None = None) -> Layer:
         """Take in a layer of which nothing is known, or digest and size of its blob; return what it turned
@@ -220,6 +233,17 @@ class Arrivals:
             assert layer is not None
         self._emit(Event("layer.done", layer.blob, size=layer.size))
         return layer
+
+
+def _await_turn(lock: Lock) -> None:
+    """Take the lock of a layer's arrival, or go on without when its holder takes long.
+
+    Who reads from a pipe may have to wait for its writer for ever, and must not make others wait as well:
+    then the work is done twice, which harms nobody.
+    """
+    deadline = monotonic() + _PATIENCE
+    while not lock.acquire(wait=False) and monotonic() < deadline:
+        sleep(0.02)
 
 
 class _Tee:
@@ -264,7 +288,7 @@ def _hint(name: str) -> tuple[str, bool]:
     parts = name.split("/")
     if len(parts) == 3 and parts[0] == "blobs" and digests.is_digest(f"{parts[1]}:{parts[2]}"):
         return f"{parts[1]}:{parts[2]}", True
-    digest = "sha256:" + parts[0].removesuffix(".tar")
+    digest = "sha256:" + parts[0].removesuffix(".gz").removesuffix(".tar")
     if len(parts) == 1 and digests.is_digest(digest):
         return digest, False
     return "", False

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 DOCUMENT_LIMIT = 8 << 20  # bytes
 _STREAM_DOCUMENTS_LIMIT = 64 << 20  # bytes of all documents that a stream makes us remember
+_TRAILING_LIMIT = 64 << 20  # bytes
 _LINK_HOPS = 10
 # Two members of these names would let two readers of one archive see different images.
 _SINGLE = frozenset(("manifest.json", "index.json", "oci-layout"))
@@ -220,8 +221,10 @@ class Stream:
                 self._documents[member.name] = head + _up_to(source, member.size - len(head))
         # The writer at the other end of a pipe must not be broken off, and checks of what carries us happen
         # at the end.
+        end = source.position
         while source.read(PIECE):
-            pass
+            if source.position - end > _TRAILING_LIMIT:
+                raise LimitExceeded(f"{what}: more than {_TRAILING_LIMIT} bytes after the end of the archive")
 
     def close(self) -> None:
         """Nothing is open."""

@@ -64,11 +64,7 @@ def choose(bag: Bag, descriptors: Sequence[Descriptor], wanted: Sequence[Platfor
     candidates: list[Candidate] = []
     for goal in wanted or [platform.host()]:
         best = min(
-            (
-                (place, n)
-                for n, one in enumerate(offered)
-                if (place := platform.rank(goal, one[1])) is not None
-            ),
+            ((place, n) for n, one in enumerate(offered) if (place := platform.rank(goal, one[1])) is not None),
             default=None,
         )
         if best is None:
@@ -122,9 +118,7 @@ def _candidate(bag: Bag, data: bytes, what: str, above: tuple[Document, ...]) ->
     layers = view.layers or []
     for number, layer in enumerate(layers):
         if not mediatype.is_layer(layer.media_type or mediatype.OCI_LAYER):
-            raise InvalidInput(
-                f"{what}: $.layers[{number}].mediaType: {layer.media_type!r:.80} is not a layer's"
-            )
+            raise InvalidInput(f"{what}: $.layers[{number}].mediaType: {layer.media_type!r:.80} is not a layer's")
     config_data = blob(bag, view.config, "configuration")
     if config_data is None:
         raise NotFound(f"{bag.path}: the archive lacks the configuration {view.config.digest}")

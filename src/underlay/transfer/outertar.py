@@ -106,9 +106,7 @@ def members(source: FileSource | StreamSource) -> Iterator[Member]:
             return
         if not _sum_fits(block):
             raise Corrupt(
-                "this is not a tar archive"
-                if first
-                else f"damaged tar header at byte {source.position - BLOCK}"
+                "this is not a tar archive" if first else f"damaged tar header at byte {source.position - BLOCK}"
             )
         first = False
         flag = block[156:157]

@@ -140,9 +140,7 @@ class _Layout:
             if name.familiar not in item["RepoTags"]:
                 item["RepoTags"].append(name.familiar)
             if parts:
-                self.repositories.setdefault(name.familiar_repository, {})[name.tag] = digests.digits(
-                    parts[-1].digest
-                )
+                self.repositories.setdefault(name.familiar_repository, {})[name.tag] = digests.digits(parts[-1].digest)
 
     def _manifest(self, image: Image, config: bytes) -> tuple[bytes, list[_Part]]:
         """Return the manifest to save and the layers in the form it names."""
@@ -190,9 +188,7 @@ class _Layout:
             return None
         parts = [_Part(target, data)]
         for found in manifests.read_index(data, "index").view.manifests:
-            rows = self.meta.read(
-                "SELECT id, layers FROM images WHERE manifest = ? AND NOT hidden", (found.digest,)
-            )
+            rows = self.meta.read("SELECT id, layers FROM images WHERE manifest = ? AND NOT hidden", (found.digest,))
             if not rows:
                 nested = self._index(found.digest)
                 if nested is None:
@@ -213,9 +209,7 @@ class _Layout:
             ("oci-layout", document.encode({"imageLayoutVersion": "1.0.0"})),
             (
                 "index.json",
-                document.encode(
-                    {"schemaVersion": 2, "mediaType": mediatype.OCI_INDEX, "manifests": self.entries}
-                ),
+                document.encode({"schemaVersion": 2, "mediaType": mediatype.OCI_INDEX, "manifests": self.entries}),
             ),
         ]
         if docker:
@@ -242,9 +236,7 @@ def _annotations(name: Reference, docker: bool) -> dict[str, str]:
     return {keys.CONTAINERD_NAME: name.name, keys.REF_NAME: name.tag if docker else name.name}
 
 
-def save(
-    paths: Paths, meta: Meta, chosen: Sequence[Chosen], target: str | int, format: str, emit: Emit
-) -> None:
+def save(paths: Paths, meta: Meta, chosen: Sequence[Chosen], target: str | int, format: str, emit: Emit) -> None:
     """Write the images to `target`: a descriptor, or a path that a crash leaves as it was or whole.
 
     Raises InvalidInput (an unknown format, a directory that is in use), NotFound, Corrupt (missing from the
@@ -326,9 +318,7 @@ def _copy(fd: int, part: _Part, emit: Emit) -> None:
     source = os.open(part.path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         if os.fstat(source).st_size != part.size:
-            raise NotFound(
-                f"{part.digest} has another size in the store than recorded", "run `underlay system check`"
-            )
+            raise NotFound(f"{part.digest} has another size in the store than recorded", "run `underlay system check`")
         position = 0
         while position < part.size:
             # Inside the kernel, from the page cache: the bytes never visit this process (sendfile(2)).

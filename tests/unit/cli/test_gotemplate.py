@@ -101,14 +101,14 @@ def test_tables_are_aligned_as_dockers():
     default = "{{.ID}}\t{{.Name}}"
     assert listing(rows, headers, default) == "IMAGE ID       NAME\na              x\nbbbbbbbbbbbb   y\n"
     assert listing([], headers, default) == "IMAGE ID   NAME\n"
-    assert listing(rows, headers, default, r"table {{upper .Name}}\t{{.ID}}").startswith(
-        "NAME      IMAGE ID\nX "
-    )
-    assert (
-        listing(rows, headers, default, "json") == '{"ID":"a","Name":"x"}\n{"ID":"bbbbbbbbbbbb","Name":"y"}\n'
-    )
+    assert listing(rows, headers, default, r"table {{upper .Name}}\t{{.ID}}").startswith("NAME      IMAGE ID\nX ")
+    assert listing(rows, headers, default, "json") == '{"ID":"a","Name":"x"}\n{"ID":"bbbbbbbbbbbb","Name":"y"}\n'
     assert listing(rows, headers, default, "{{.Name}}") == "x\ny\n"
     assert listing(rows, headers, default, "", "{{.ID}}") == "a\nbbbbbbbbbbbb\n"
+
+
+def test_tables_do_not_steer_the_terminal():
+    assert listing([{"A": "x\x1b[31m\x07"}], {"A": "A"}, "{{.A}}") == "A\nx\ufffd[31m\ufffd\n"
 
 
 def test_one_value():

@@ -57,9 +57,7 @@ def test_what_is_no_name_is_refused(text):
 def test_uppercase_is_refused_in_dockers_words():
     with pytest.raises(InvalidInput) as caught:
         reference.parse("Alpine")
-    assert (
-        caught.value.message == "invalid reference format: repository name (library/Alpine) must be lowercase"
-    )
+    assert caught.value.message == "invalid reference format: repository name (library/Alpine) must be lowercase"
 
 
 def test_an_id_is_no_name():

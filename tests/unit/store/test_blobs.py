@@ -55,9 +55,7 @@ def test_too_many_bytes_are_refused_at_once(paths):
         writer.write(b"x" * 11)
 
 
-@pytest.mark.parametrize(
-    "digest", ["", "sha256:", "sha256:../../../etc/passwd", "sha256:" + "A" * 64, "../x"]
-)
+@pytest.mark.parametrize("digest", ["", "sha256:", "sha256:../../../etc/passwd", "sha256:" + "A" * 64, "../x"])
 def test_what_is_no_digest_is_no_path(paths, digest):
     for use in (blobs.path, blobs.exists, blobs.read, blobs.open_blob, blobs.remove, blobs.size):
         with pytest.raises(InvalidInput):

@@ -83,6 +83,11 @@ def test_damage_is_told(kind):
         unpack(bytes(data))
 
 
+def test_a_tar_whose_first_name_looks_compressed():
+    assert unpack(b"BZh-notes.txt".ljust(600, b"\0"))[0] == "none"
+    assert codec.detect(b"BZh") == codec.detect(bz2.compress(b"")) == "bzip2"
+
+
 def test_empty_and_short_streams():
     assert unpack(b"") == ("none", b"")
     assert unpack(b"abc") == ("none", b"abc")

@@ -7,9 +7,9 @@ import struct
 import subprocess
 
 import pytest
-from layers import CASES, Tar, make
 from test_merge import entries, image, view, walk
 
+from layers import CASES, Tar, make
 from underlay.errors import LimitExceeded, UnderlayError
 from underlay.store import erofs, toc
 from underlay.store.merge import Tree, merge
@@ -57,9 +57,17 @@ class Index:
             after = end
         self.seen.add(ino)
         return {
-            "mode": mode, "size": size, "value": value, "owner": (uid, gid), "time": (mtime, nsec), "nlink": nlink,
-            "layout": layout, "after": after, "xattrs": xattrs, "nid": nid,
-        }  # fmt: skip
+            "mode": mode,
+            "size": size,
+            "value": value,
+            "owner": (uid, gid),
+            "time": (mtime, nsec),
+            "nlink": nlink,
+            "layout": layout,
+            "after": after,
+            "xattrs": xattrs,
+            "nid": nid,
+        }
 
     def content(self, inode: dict) -> bytes:
         size, layout = inode["size"], inode["layout"]
@@ -99,10 +107,10 @@ def check(tree: Tree, path: str, devices: list[erofs.Device]) -> Index:
     erofs.write_index(path, tree, devices)
     index = Index(path)
     assert index.inodes == tree.count_links()
-    stack = [(tree.root, index.root, tree.root, index.root)]
+    stack = [(tree.root, index.root, index.root)]
     places: dict[int, int] = {}
     while stack:
-        node, nid, parent, above = stack.pop()
+        node, nid, above = stack.pop()
         inode = index.inode(nid)
         entry = node.entry
         assert places.setdefault(id(node), nid) == nid
@@ -118,7 +126,7 @@ def check(tree: Tree, path: str, devices: list[erofs.Device]) -> Index:
             assert names.keys() == node.children.keys()
             for name, (child, kind) in names.items():
                 assert kind == node.children[name].entry.kind
-                stack.append((node.children[name], child, node, nid))
+                stack.append((node.children[name], child, nid))
         elif entry.kind == toc.SYMLINK:
             assert index.content(inode) == entry.link
         elif entry.kind == toc.REGULAR and entry.size:
@@ -227,18 +235,22 @@ def test_random_trees(tmp_path):
         tar = Tar()
         names = [""]
         for _ in range(rng.randrange(1, 200)):
-            name = rng.choice(names) + "".join(
-                rng.choice("abcdef") for _ in range(rng.choice([1, 2, 30, 200]))
-            )
+            name = rng.choice(names) + "".join(rng.choice("abcdef") for _ in range(rng.choice([1, 2, 30, 200])))
             kind = rng.choice(["file", "dir", "link", "fifo", "char"])
             if kind == "dir":
                 names.append(name + "/")
-            xattrs = (
-                {"user." + "k" * rng.randrange(1, 9): bytes(rng.randrange(99))} if rng.random() < 0.3 else {}
+            xattrs = {"user." + "k" * rng.randrange(1, 9): bytes(rng.randrange(99))} if rng.random() < 0.3 else {}
+            tar.add(
+                name,
+                kind,
+                bytes(rng.randrange(3000)) if kind == "file" else b"",
+                link="t" * rng.randrange(1, 900),
+                mode=rng.randrange(0o10000),
+                major=1,
+                minor=rng.randrange(1 << 20),
+                mtime=rng.randrange(-(1 << 40), 1 << 40),
+                xattrs=xattrs,
             )
-            tar.add(name, kind, bytes(rng.randrange(3000)) if kind == "file" else b"", link="t" * rng.randrange(1, 900),
-                    mode=rng.randrange(0o10000), major=1, minor=rng.randrange(1 << 20), mtime=rng.randrange(-(1 << 40), 1 << 40),
-                    xattrs=xattrs)  # fmt: skip
         data = tar.data()
         try:
             tree = image(data)

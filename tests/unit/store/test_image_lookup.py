@@ -29,7 +29,5 @@ print(" ".join(name for name in {HEAVY!r} if name in sys.modules))
 
 
 def test_finding_an_image_imports_nothing_heavy():
-    done = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", PROGRAM], capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", PROGRAM], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []

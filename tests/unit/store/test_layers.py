@@ -8,10 +8,10 @@ import sys
 import threading
 import time
 
-import layers as tars
 import pytest
-from layers import CASES, Source, Tar, digest, gz, make, store
 
+import layers as tars
+from layers import CASES, Source, Tar, digest, gz, make, store
 from underlay.errors import Corrupt, DigestMismatch, InvalidInput, LimitExceeded, NotFound, Unsupported
 from underlay.events import Event
 from underlay.store import codec, layers, toc
@@ -187,15 +187,11 @@ def test_two_expect_the_same_layer(paths):
             return super().read(n)
 
     results: dict[str, object] = {}
-    first = threading.Thread(
-        target=lambda: results.update(a=layers.ingest(paths, Slow(BLOB), expected_diff_id=DIFF))
-    )
+    first = threading.Thread(target=lambda: results.update(a=layers.ingest(paths, Slow(BLOB), expected_diff_id=DIFF)))
     first.start()
     started.wait(10)
     source = Source(BLOB)
-    second = threading.Thread(
-        target=lambda: results.update(b=layers.ingest(paths, source, expected_diff_id=DIFF))
-    )
+    second = threading.Thread(target=lambda: results.update(b=layers.ingest(paths, source, expected_diff_id=DIFF)))
     second.start()
     time.sleep(0.1)
     assert "b" not in results
@@ -240,9 +236,7 @@ def test_sparse_members_can_be_read(form, paths):
     data = tars.SPARSE[form](b"s", 10_000, [(0, b"a"), (5000, b"b" * 700)]) + tars.END
     layers.ingest(paths, Source(data))
     (entry,) = layers.read_toc(paths, digest(data))
-    assert layers.read_member(paths, digest(data), entry) == (b"a".ljust(5000, b"\0") + b"b" * 700).ljust(
-        10_000, b"\0"
-    )
+    assert layers.read_member(paths, digest(data), entry) == (b"a".ljust(5000, b"\0") + b"b" * 700).ljust(10_000, b"\0")
     layers.check(paths, digest(data), full=True)
 
 
@@ -307,10 +301,22 @@ print("done", flush=True)
 """
 
 POINTS = [
-    ("os.mkdir", 0), ("os.mkdir", 1), ("os.pwrite", 0), ("os.pwrite", 1), ("os.ftruncate", 0), ("os.fsync", 0),
-    ("os.fsync", 1), ("os.fsync", 2), ("os.rename", 0), ("os.fsync", 3), ("os.copy_file_range", 0),
-    ("layers.sync_directory", 0), ("layers.sync_directory", 1), ("layers._write_toc", 0), ("", 0),
-]  # fmt: skip
+    ("os.mkdir", 0),
+    ("os.mkdir", 1),
+    ("os.pwrite", 0),
+    ("os.pwrite", 1),
+    ("os.ftruncate", 0),
+    ("os.fsync", 0),
+    ("os.fsync", 1),
+    ("os.fsync", 2),
+    ("os.rename", 0),
+    ("os.fsync", 3),
+    ("os.copy_file_range", 0),
+    ("layers.sync_directory", 0),
+    ("layers.sync_directory", 1),
+    ("layers._write_toc", 0),
+    ("", 0),
+]
 
 
 def child(paths, tmp_path, point: str, count: int) -> subprocess.Popen:
@@ -319,9 +325,14 @@ def child(paths, tmp_path, point: str, count: int) -> subprocess.Popen:
     if not blob.exists():
         blob.write_bytes(gz(data))
     code = CHILD.format(
-        tests=os.path.dirname(tars.__file__), point=point, count=count, blob=str(blob), root=paths.root,
-        state=paths.state, diff=digest(data),
-    )  # fmt: skip
+        tests=os.path.dirname(tars.__file__),
+        point=point,
+        count=count,
+        blob=str(blob),
+        root=paths.root,
+        state=paths.state,
+        diff=digest(data),
+    )
     return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
 
 

@@ -5,8 +5,8 @@ import random
 import time
 
 import pytest
-from layers import CASES, Tar, make
 
+from layers import CASES, Tar, make
 from underlay.errors import Corrupt, LimitExceeded
 from underlay.store import toc
 from underlay.store.limits import Limits
@@ -212,9 +212,7 @@ def test_deep_trees_need_no_stack():
     path = "d/" * 1000
     layers = [make((f"{path}end", "file"), ("l0", "link", b"", {"link": path}))]
     for n in (1, 2):
-        layers.append(
-            make((f"l{n - 1}/{path}end", "file"), (f"l{n}", "link", b"", {"link": f"l{n - 1}/{path}"}))
-        )
+        layers.append(make((f"l{n - 1}/{path}end", "file"), (f"l{n}", "link", b"", {"link": f"l{n - 1}/{path}"})))
     tree = image(*layers)
     assert tree.count_links() == 3000 + 3 + 3 + 1
     below = tree.clone()

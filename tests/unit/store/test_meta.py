@@ -2,6 +2,8 @@
 
 import os
 import sqlite3
+import subprocess
+import sys
 
 import pytest
 
@@ -71,6 +73,29 @@ def test_salvage_keeps_what_can_be_read(path):
     assert meta.integrity(fresh) == []
     assert fresh.read("SELECT name FROM containers") == [("name",)]
     fresh.close()
+
+
+OPEN = """
+import sys
+from underlay.store.meta import Meta
+print("ready", flush=True)
+sys.stdin.readline()
+Meta(sys.argv[1]).close()
+"""
+
+
+def test_many_may_make_the_database_at_once(tmp_path):
+    for attempt in range(5):
+        words = [sys.executable, "-c", OPEN, str(tmp_path / str(attempt) / "meta.db")]
+        all_of_them = [
+            subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(6)
+        ]
+        for each in all_of_them:
+            assert each.stdout.readline() == "ready\n"
+        for each in all_of_them:
+            each.stdin.write("go\n")
+            each.stdin.flush()
+        assert [each.communicate(timeout=90) and each.returncode for each in all_of_them] == [0] * 6
 
 
 def test_two_writers_take_turns(path):

@@ -4,10 +4,10 @@ import base64
 import io
 import tarfile
 
-import layers as tars
 import pytest
-from layers import END, SPARSE, Tar, header, padded, pax
 
+import layers as tars
+from layers import END, SPARSE, Tar, header, padded, pax
 from underlay.errors import Corrupt, LimitExceeded
 from underlay.store import toc
 from underlay.store.limits import Limits
@@ -333,9 +333,7 @@ PIECES = [(0, b"start"), (4096, b"m" * 512), (1 << 30, b"end")]
 
 
 @pytest.mark.parametrize("form", SPARSE)
-@pytest.mark.parametrize(
-    "pieces", [[], PIECES, [(n * 8192, b"%d" % n) for n in range(200)]], ids=["0", "3", "200"]
-)
+@pytest.mark.parametrize("pieces", [[], PIECES, [(n * 8192, b"%d" % n) for n in range(200)]], ids=["0", "3", "200"])
 def test_sparse(form, pieces):
     size = 2 << 30
     data = SPARSE[form](b"s", size, pieces) + header(b"next") + END

@@ -34,9 +34,10 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
         stderr=foreground.usable(2),
         keys=runflags.detach_keys(options["detach-keys"], terminal),
     )
-    session = engine.containers.attach(row.id, attachment)
     forward = not terminal and ("sig-proxy" not in options or options["sig-proxy"])
-    code = foreground.attend(session, terminal, forward)
+    with foreground.Foreground(terminal, forward) as here:
+        session = engine.containers.attach(row.id, attachment)
+        code = here.attend(session)
     session.close()
     if code is not None and row.intent["remove"]:
         engine.containers.remove_ended(row.id)

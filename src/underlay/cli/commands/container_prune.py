@@ -13,9 +13,7 @@ if TYPE_CHECKING:
 
 SUMMARY = "Remove all stopped containers"
 SYNOPSIS = "container prune [OPTIONS]"
-FLAGS: tuple[Flag, ...] = (
-    ("force", "f", "bool", "", "Do not prompt for confirmation"),
-)
+FLAGS: tuple[Flag, ...] = (("force", "f", "bool", "", "Do not prompt for confirmation"),)
 
 
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
@@ -28,8 +26,8 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     warning = "WARNING! This will remove all stopped containers."
     if not options["force"] and not confirmed(warning):
         return 0
-    removed, space = engine.containers.prune()
-    if removed:
-        sys.stdout.write("Deleted Containers:\n" + "".join(f"{one}\n" for one in removed) + "\n")
-    sys.stdout.write(f"Total reclaimed space: {size(space)}\n")
+    pruned = engine.containers.prune()
+    if pruned.ids:
+        sys.stdout.write("Deleted Containers:\n" + "".join(f"{one}\n" for one in pruned.ids) + "\n")
+    sys.stdout.write(f"Total reclaimed space: {size(pruned.space)}\n")
     return 0

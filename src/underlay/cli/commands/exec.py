@@ -61,5 +61,5 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
         stderr=foreground.usable(2),
         keys=runflags.detach_keys(options["detach-keys"], terminal),
     )
-    execution = engine.containers.exec(arguments[0], wish, attachment)
-    return foreground.attend(execution, terminal, False) or 0
+    with foreground.Foreground(terminal, False) as here:
+        return here.attend(engine.containers.exec(arguments[0], wish, attachment)) or 0

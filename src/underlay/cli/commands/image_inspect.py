@@ -25,6 +25,4 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
         )
     from ..output import inspected
 
-    return inspected(
-        arguments, lambda name: engine.images.inspect(name, options["platform"]), options["format"]
-    )
+    return inspected(arguments, lambda name: engine.images.inspect(name, options["platform"]), options["format"])

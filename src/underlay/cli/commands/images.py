@@ -129,9 +129,7 @@ def _references(engine: Engine, values: list[str]) -> Callable[[Listed], bool]:
             return False
         whole = f"{row.repository}:{row.tag}" if row.tag else row.repository
         shown = f"{row.repository}@{row.digest}"
-        return any(
-            _path_match(pattern, name) for pattern in patterns for name in (row.repository, whole, shown)
-        )
+        return any(_path_match(pattern, name) for pattern in patterns for name in (row.repository, whole, shown))
 
     return test
 

@@ -13,9 +13,7 @@ if TYPE_CHECKING:
 
 SUMMARY = "Kill one or more running containers"
 SYNOPSIS = "kill [OPTIONS] CONTAINER [CONTAINER...]"
-FLAGS: tuple[Flag, ...] = (
-    ("signal", "s", "string", "string", "Signal to send to the container"),
-)
+FLAGS: tuple[Flag, ...] = (("signal", "s", "string", "string", "Signal to send to the container"),)
 
 
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:

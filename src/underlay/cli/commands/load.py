@@ -35,9 +35,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
 
     source: str | int = options["input"] or 0
     if source == 0 and sys.stdin.isatty():
-        raise InvalidInput(
-            "requested load from stdin, but stdin is empty", "use --input, or redirect an archive to it"
-        )
+        raise InvalidInput("requested load from stdin, but stdin is empty", "use --input, or redirect an archive to it")
     platforms = [each for text in options["platform"] for each in text.split(",")]
     keep = None  # the environment decides
     if options.given & {"keep-compressed"}:
@@ -46,9 +44,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
         loaded = engine.images.load(source, platforms, keep)
     for image in loaded:
         for name, lost in image.moved:
-            sys.stdout.write(
-                f"The image {name} already exists, renaming the old one with ID {lost} to empty string\n"
-            )
+            sys.stdout.write(f"The image {name} already exists, renaming the old one with ID {lost} to empty string\n")
         for name in image.names:
             sys.stdout.write(f"Loaded image: {name}\n")
         if not image.names:

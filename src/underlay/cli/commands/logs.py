@@ -18,7 +18,13 @@ SYNOPSIS = "logs [OPTIONS] CONTAINER"
 FLAGS: tuple[Flag, ...] = (
     ("details", "", "bool", "", "Show extra details provided to logs"),
     ("follow", "f", "bool", "", "Follow log output"),
-    ("since", "", "string", "string", "Show logs since timestamp (e.g. 2013-01-02T13:23:37Z) or relative (e.g. 42m)"),
+    (
+        "since",
+        "",
+        "string",
+        "string",
+        "Show logs since timestamp (e.g. 2013-01-02T13:23:37Z) or relative (e.g. 42m)",
+    ),
     ("tail", "n", "string", "string", "Number of lines to show from the end of the logs (default all)"),
     ("timestamps", "t", "bool", "", "Show timestamps"),
     ("until", "", "string", "string", "Show logs before a timestamp or relative"),

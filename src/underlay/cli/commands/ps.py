@@ -120,7 +120,7 @@ def _filter(text: str) -> tuple[str, str]:
     key, equals, value = text.partition("=")
     known = ("id", "name", "label", "status", "exited", "ancestor", "before", "since", "volume", "network")
     if not equals:
-        raise InvalidInput(f"invalid argument \"{text}\" for \"-f, --filter\" flag: invalid filter '{text}'")
+        raise InvalidInput(f'invalid argument "{text}" for "-f, --filter" flag: invalid filter \'{text}\'')
     if key not in known:
         raise InvalidInput(f"invalid filter '{key}'", "known filters: " + ", ".join(known))
     if key == "status" and value not in _STATES:
@@ -157,7 +157,7 @@ def _holds(engine: Engine, item: Listed, key: str, value: str) -> bool:
         return item.status.status == "exited" and str(item.status.code) == value
     if key == "label":
         name, equals, wanted = value.partition("=")
-        return name in intent["labels"] and (not equals or intent["labels"][name] == wanted)
+        return bool(name in intent["labels"] and (not equals or intent["labels"][name] == wanted))
     if key == "ancestor":
         return _descends(engine, item, value)
     if key in ("before", "since"):
@@ -165,7 +165,7 @@ def _holds(engine: Engine, item: Listed, key: str, value: str) -> bool:
         return row.created < other if key == "before" else row.created > other
     if key == "volume":
         return any(value in (m.get("Name"), m["Destination"]) for m in intent["mounts"])
-    return (intent["options"].get("network") or "none") == value
+    return bool((intent["options"].get("network") or "none") == value)
 
 
 def _descends(engine: Engine, item: Listed, name: str) -> bool:
@@ -174,8 +174,8 @@ def _descends(engine: Engine, item: Listed, name: str) -> bool:
     try:
         image = engine.images.get(name)
     except NotFound:
-        return item.intent["image"]["name"] == name
+        return bool(item.intent["image"]["name"] == name)
     have = item.intent["image"]["diff_ids"]
-    return item.container.image == image.id or (
+    return item.container.image == image.id or bool(
         bool(image.diff_ids) and have[: len(image.diff_ids)] == list(image.diff_ids)
     )

@@ -54,10 +54,11 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
         session.close()
         return 0
     attachment, size = attachment_of(wish, options)
-    session = engine.containers.run(wish, attachment, size)
-    write_cidfile(options["cidfile"], session.id)
     forward = not wish.terminal and ("sig-proxy" not in options or options["sig-proxy"])
-    code = foreground.attend(session, wish.terminal, forward)
+    with foreground.Foreground(wish.terminal, forward) as here:
+        session = engine.containers.run(wish, attachment, size)
+        write_cidfile(options["cidfile"], session.id)
+        code = here.attend(session)
     session.close()
     if code is None:
         return 0
@@ -73,7 +74,9 @@ def attachment_of(wish: ContainerOptions, options: Options) -> tuple[Attachment,
     chosen = [name.lower() for name in options["attach"]]
     for name in chosen:
         if name not in ("stdin", "stdout", "stderr"):
-            raise UsageError(f'invalid argument "{name}" for "-a, --attach" flag: valid streams are STDIN, STDOUT and STDERR')
+            raise UsageError(
+                f'invalid argument "{name}" for "-a, --attach" flag: valid streams are STDIN, STDOUT and STDERR'
+            )
     if wish.terminal and wish.interactive and not foreground.is_terminal(0):
         raise UsageError(
             "cannot attach stdin to a TTY-enabled container because stdin is not a terminal", "leave out -t"

@@ -43,7 +43,5 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     sys.stdout.flush()
     platforms = [each for text in options["platform"] for each in text.split(",")]
     with Progress(engine):
-        engine.images.save(
-            arguments, options["output"] or 1, options["format"] or "docker-archive", platforms
-        )
+        engine.images.save(arguments, options["output"] or 1, options["format"] or "docker-archive", platforms)
     return 0

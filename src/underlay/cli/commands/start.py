@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from ...errors import StartFailed, UnderlayError, UsageError
+from ...errors import UnderlayError, UsageError
 from .. import foreground, runflags
 
 TYPE_CHECKING = False
@@ -57,14 +57,11 @@ def _attached(engine: Engine, options: Options, name: str) -> int:
         stderr=foreground.usable(2),
         keys=runflags.detach_keys(options["detach-keys"], terminal),
     )
-    try:
+    with foreground.Foreground(terminal, not terminal) as here:
         session = engine.containers.start(row.id, attachment)
-    except StartFailed as error:
-        error.exit_code = error.exit_code or 125
-        raise
-    if session is None:
-        session = engine.containers.attach(row.id, attachment)
-    code = foreground.attend(session, terminal, not terminal)
+        if session is None:
+            session = engine.containers.attach(row.id, attachment)
+        code = here.attend(session)
     session.close()
     if code is not None and row.intent["remove"]:
         engine.containers.remove_ended(row.id)

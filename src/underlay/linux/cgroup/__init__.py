@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
         version: str
         path: str
+        base: str
 
         def create(self, resources: dict[str, Any]) -> None:
             """Make the group and set its limits; raises KernelError, Unsupported."""
@@ -82,24 +83,37 @@ def detect() -> tuple[str, dict[str, str]]:
 
 
 _V1_CONTROLLERS = frozenset(
-    ("cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "blkio", "pids", "hugetlb", "net_cls", "net_prio")
+    (
+        "cpu",
+        "cpuacct",
+        "cpuset",
+        "memory",
+        "devices",
+        "freezer",
+        "blkio",
+        "pids",
+        "hugetlb",
+        "net_cls",
+        "net_prio",
+    )
 )
 
 
-def open_group(path: str, rootless: bool = False) -> Group:
+def open_group(path: str, rootless: bool = False, base: str = "") -> Group:
     """Return the group at `path` (relative to the hierarchies), not created yet.
 
-    Without usable control groups the answer is a group that refuses limits and does the rest by signals.
+    An unprivileged caller's groups lie below the highest group that it may change; `base` names the directory that was
+    found when the container was started, for those who come later from another group. Without usable control groups the
+    answer is a group that refuses limits and does the rest by signals.
     """
     version, mounts = detect()
     if version == "v2":
         from .v2 import GroupV2
 
-        base = mounts[""]
-        if rootless:
-            base = base + _own_group()
-        if os.access(base + "/cgroup.procs", os.W_OK):
-            return GroupV2(base, path)
+        base = base or (_delegated(mounts[""]) if rootless else mounts[""])
+        if base and os.access(base + "/cgroup.procs", os.W_OK):
+            # A user namespace cannot make devices, so nothing has to be filtered there, nor could it be.
+            return GroupV2(base, path, filter_devices=not rootless)
     elif version == "v1" and not rootless:
         from .v1 import GroupV1
 
@@ -107,6 +121,18 @@ def open_group(path: str, rootless: bool = False) -> Group:
     from .null import GroupNone
 
     return GroupNone(path)
+
+
+def _delegated(mount: str) -> str:
+    """Return the directory of the highest group from ours upwards that we may write; "" when ours is not ours."""
+    found, current = "", mount + _own_group()
+    while current.startswith(mount):
+        if not os.access(current + "/cgroup.procs", os.W_OK) or not os.access(
+            current + "/cgroup.subtree_control", os.W_OK
+        ):
+            break
+        found, current = current, os.path.dirname(current)
+    return found
 
 
 def _own_group() -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import ctypes
 import os
 
-from .. import libc
 from ...errors import KernelError
+from .. import libc
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

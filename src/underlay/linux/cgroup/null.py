@@ -13,6 +13,7 @@ class GroupNone:
     """Stands where the host or the privilege gives no group."""
 
     version = "none"
+    base = ""
     __slots__ = ("path",)
 
     def __init__(self, path: str) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-from . import common, refuse_unknown
 from ...errors import KernelError, Unsupported
+from . import common, refuse_unknown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ class GroupV1:
     """A container's groups in all hierarchies, at the same relative path."""
 
     version = "v1"
+    base = ""
     __slots__ = ("_mounts", "path")
 
     def __init__(self, mounts: dict[str, str], path: str) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-from . import common, refuse_unknown
 from ...errors import KernelError, Unsupported
+from . import common, refuse_unknown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,11 +30,12 @@ class GroupV2:
     """A container's group in the unified hierarchy."""
 
     version = "v2"
-    __slots__ = ("_base", "directory", "path")
+    __slots__ = ("_filter_devices", "base", "directory", "path")
 
-    def __init__(self, base: str, path: str) -> None:
+    def __init__(self, base: str, path: str, filter_devices: bool = True) -> None:
         self.path = path.strip("/")
-        self._base = base
+        self.base = base
+        self._filter_devices = filter_devices
         self.directory = f"{base}/{self.path}"
 
     def create(self, resources: dict[str, Any]) -> None:
@@ -46,14 +47,14 @@ class GroupV2:
         if resources.get("blockIO"):
             controllers.append("io")
         controllers += [name.partition(".")[0] for name in resources.get("unified") or {}]
-        above = self._base
+        above = self.base
         for part in self.path.split("/"):
             self._enable(above, controllers)
             above = f"{above}/{part}"
             common.make(above, self.path.count("/"))
         self.update(resources)
         devices = resources.get("devices") or []
-        if devices:
+        if devices and self._filter_devices:
             from .devices import attach_rules
 
             attach_rules(self.directory, devices)

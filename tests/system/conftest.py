@@ -1,0 +1,47 @@
+"""Fixtures of the system tests: an installation with the test image, cleaned and checked afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from engines import Installation, image_tar, needs_root
+
+
+@pytest.fixture(scope="module")
+def ul(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """An installation as root with the image `box`; when the module is done nothing may be left on the host."""
+    needs_root()
+    place = tmp_path_factory.mktemp("ul")
+    installation = Installation(place)
+    archive = place / "box.tar"
+    archive.write_bytes(image_tar())
+    installation("import", "--change", 'CMD ["sh"]', str(archive), "box")
+    yield installation
+    installation.clean()
+
+
+@pytest.fixture(autouse=True)
+def no_containers_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Remove what a test has left running, so that it cannot trouble the next one."""
+    yield
+    if "ul" in request.fixturenames:
+        installation = request.getfixturevalue("ul")
+        ids = installation.out("ps", "-aq").split()
+        if ids:
+            installation("rm", "-f", *ids, code=None)
+
+
+@pytest.fixture
+def canary(tmp_path: Path) -> Iterator[Path]:
+    """A directory that stands for the host: a token in a file, and everything about it checked afterwards."""
+    place = tmp_path / "canary"
+    place.mkdir(mode=0o700)
+    (place / "secret").write_text("canary-token-7341\n")
+    before = sorted((p.name, p.stat().st_mode, p.stat().st_mtime_ns, p.read_bytes()) for p in place.iterdir())
+    yield place
+    after = sorted((p.name, p.stat().st_mode, p.stat().st_mtime_ns, p.read_bytes()) for p in place.iterdir())
+    assert after == before
+    assert place.stat().st_mode & 0o777 == 0o700

@@ -1,0 +1,154 @@
+"""Terminals: raw mode, sizes, control characters, detach keys, as typed by a person."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import select
+import signal
+import struct
+import termios
+import time
+
+import pytest
+
+from engines import Installation
+
+pytestmark = pytest.mark.root
+
+
+class Person:
+    """A command under a terminal: what is typed and what is seen."""
+
+    def __init__(self, ul: Installation, *words: str, rows: int = 40, columns: int = 123) -> None:
+        self.seen = b""
+        self.pid, self.fd = pty.fork()
+        if self.pid == 0:
+            fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+            os.execve(ul.command[0], [*ul.command, *words], ul.environment)
+
+    def wait_for(self, text: bytes, seconds: float = 10.0) -> bytes:
+        """Read until `text` appears after what was seen before; returns all that came."""
+        start = len(self.seen)
+        deadline = time.monotonic() + seconds
+        while text not in self.seen[start:] and time.monotonic() < deadline:
+            if select.select([self.fd], [], [], 0.1)[0]:
+                try:
+                    data = os.read(self.fd, 65536)
+                except OSError:
+                    break
+                if not data:
+                    break
+                self.seen += data
+        assert text in self.seen[start:], self.seen
+        return self.seen[start:]
+
+    def type(self, data: bytes) -> None:
+        """Type."""
+        os.write(self.fd, data)
+
+    def end(self) -> int:
+        """Wait for the command's end; returns its exit code."""
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                os.close(self.fd)
+                return os.waitstatus_to_exitcode(status)
+            if select.select([self.fd], [], [], 0.05)[0]:
+                try:
+                    self.seen += os.read(self.fd, 65536)
+                except OSError:
+                    pass
+        os.kill(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
+        raise AssertionError(f"did not end; seen: {self.seen[-500:]!r}")
+
+
+def test_terminal_and_its_size(ul: Installation) -> None:
+    person = Person(ul, "run", "--rm", "-it", "--network", "none", "box", "sh")
+    person.wait_for(b"# ")
+    person.type(b"tty; stty size; echo $TERM\n")
+    text = person.wait_for(b"xterm\r\n")
+    assert b"/dev/pts/0\r\n40 123\r\n" in text
+    fcntl.ioctl(person.fd, termios.TIOCSWINSZ, struct.pack("HHHH", 11, 77, 0, 0))
+    os.kill(person.pid, signal.SIGWINCH)
+    time.sleep(0.2)
+    person.type(b"stty size\n")
+    person.wait_for(b"11 77")
+    person.type(b"exit 7\n")
+    assert person.end() == 7
+
+
+def test_control_c_goes_to_the_container(ul: Installation) -> None:
+    person = Person(ul, "run", "--rm", "-it", "--network", "none", "box", "sh")
+    person.wait_for(b"# ")
+    person.type(b"sleep 100\n")
+    person.wait_for(b"sleep 100")
+    time.sleep(0.2)
+    person.type(b"\x03")
+    person.wait_for(b"# ")
+    person.type(b"exit 3\n")
+    assert person.end() == 3
+
+
+def test_detach_attach(ul: Installation) -> None:
+    person = Person(ul, "run", "-it", "--name", "left", "--network", "none", "box", "sh")
+    person.wait_for(b"# ")
+    person.type(b"\x10\x11")
+    assert person.end() == 0
+    assert ul.out("ps", "--format", "{{.Names}}") == "left"
+    time.sleep(0.5)  # the monitor has become slim meanwhile
+    person = Person(ul, "attach", "left")
+    time.sleep(0.3)
+    person.type(b"echo he''re\n")
+    person.wait_for(b"here")
+    person.type(b"exit 4\n")
+    assert person.end() == 4
+    ul("rm", "left")
+
+
+def test_other_detach_keys(ul: Installation) -> None:
+    person = Person(ul, "run", "-it", "--detach-keys", "ctrl-a,x", "--name", "left2", "--network", "none", "box", "sh")
+    person.wait_for(b"# ")
+    person.type(b"\x01y\x01x")
+    assert person.end() == 0
+    ul("rm", "-f", "left2")
+
+
+def test_terminal_is_restored(ul: Installation) -> None:
+    master, slave = pty.openpty()
+    before = termios.tcgetattr(slave)
+    pid = os.fork()
+    if pid == 0:
+        os.setsid()
+        fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
+        for number in (0, 1, 2):
+            os.dup2(slave, number)
+        os.execve(
+            ul.command[0],
+            [*ul.command, "run", "--rm", "-it", "--network", "none", "box", "true"],
+            ul.environment,
+        )
+    _, status = os.waitpid(pid, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert termios.tcgetattr(slave) == before
+    os.close(master)
+    os.close(slave)
+
+
+def test_exec_with_terminal(ul: Installation) -> None:
+    ul.start("--name", "base", "box", "sleep", "60")
+    person = Person(ul, "exec", "-it", "base", "sh")
+    person.wait_for(b"# ")
+    person.type(b"stty size; tty\n")
+    person.wait_for(b"/dev/pts/0")
+    person.type(b"exit 6\n")
+    assert person.end() == 6
+    ul("rm", "-f", "base")
+
+
+def test_terminal_needs_a_terminal(ul: Installation) -> None:
+    done = ul("run", "--rm", "-it", "--network", "none", "box", "true", code=125)
+    assert b"stdin is not a terminal" in done.stderr
