@@ -15,7 +15,7 @@ _make_scanner: Any
 try:
     import _json
 
-    _make_scanner, _quote = _json.make_scanner, _json.encode_basestring
+    _make_scanner, _plain, _escaped = _json.make_scanner, _json.encode_basestring, _json.encode_basestring_ascii
 except (ImportError, AttributeError):  # other interpreters
     _make_scanner = None
 
@@ -60,10 +60,26 @@ def dumps(value: object) -> str:
     if _make_scanner is None:
         import json
 
-        return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+        return json.dumps(value, separators=(",", ":"))
     parts: list[str] = []
     _write(value, parts.append)
     return "".join(parts)
+
+
+def _quote(text: str) -> str:
+    """Return `text` as a JSON string.
+
+    Bytes that are not UTF-8 come in names and arguments as lone surrogates (os.fsdecode), which no encoder takes: they
+    are written as escapes, and read back as they were.
+    """
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            quoted: str = _escaped(text)
+            return quoted
+    quoted = _plain(text)
+    return quoted
 
 
 def _write(value: object, put: Any) -> None:

@@ -22,6 +22,7 @@ GLOBAL_FLAGS: tuple[Flag, ...] = (
 
 def entry() -> NoReturn:
     """Run the program with the words it was called with, and exit."""
+    _open_streams()
     code = main(sys.argv[1:])
     try:
         sys.stdout.flush()
@@ -34,6 +35,18 @@ def entry() -> NoReturn:
     # Nothing below needs an orderly end of the interpreter, which takes milliseconds.
     sys.stderr.flush()
     os._exit(code)
+
+
+def _open_streams() -> None:
+    """Put /dev/null where the caller has closed a standard stream: no lock or pipe may get its number."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+            setattr(sys, name, open(number, "r" if number == 0 else "w", closefd=False))
+    # Names that are not UTF-8 (arguments, files) are shown escaped instead of ending in a traceback.
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
 
 
 def main(words: list[str]) -> int:

@@ -405,6 +405,7 @@ class Containers:
             "stdout": given[1] >= 0,
             "stderr": given[2] >= 0,
             "keys": list(attachment.keys),
+            "removes": attachment.removes,
         }
         fds = tuple(fd if fd >= 0 else null for fd in given)
         control.send(channel, {"attach": wish}, fds)

@@ -6,6 +6,7 @@ import os
 
 from .. import __version__
 from ..errors import Corrupt, UnderlayError
+from ..linux.facts import gather
 from ..oci import platform
 from ..store import gc, images, layers, rootfs
 
@@ -81,6 +82,15 @@ class System:
             "Name": kernel.nodename,
             "Rootless": os.geteuid() != 0,
         }
+        host = gather()
+        facts["CgroupVersion"] = host["cgroup"]["version"].removeprefix("v")
+        facts["CgroupControllers"] = host["cgroup"]["controllers"]
+        facts["SwapLimit"] = host["swap_accounting"]
+        facts["SecurityOptions"] = host["security"]
+        facts["SecurityModules"] = host["lsm"]
+        facts["Landlock"] = host["landlock"]
+        facts["UserNamespaces"] = host["user_namespaces"]
+        facts["Filesystems"] = host["filesystems"]
         return facts
 
     def disk_usage(self) -> list[Usage]:

@@ -43,6 +43,7 @@ _NUMBERS = {
     "prlimit64": (302, 261),
     "mknodat": (259, 33),
     "ioprio_set": (251, 30),
+    "landlock_create_ruleset": (444, 444),
     "personality": (135, 92),
 }
 _COLUMN = 0 if os.uname().machine == "x86_64" else 1

@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import _signal
 import _socket
+import fcntl
 import gc
 import os
 import sys
 
-from ..errors import Conflict, KernelError, StartFailed, UnderlayError
-from ..files import Lock
+from ..errors import Conflict, KernelError, NotFound, StartFailed, UnderlayError
+from ..files import Lock, remove_tree
 from ..jsontext import loads
 from ..linux import capabilities, cgroup, process
 from . import control, init, ops, plan, state, streams
@@ -31,15 +32,22 @@ SETUP_LIMIT = 64 << 10  # bytes of a message of the new process
 
 
 class Attachment:
-    """Streams of the one who starts the container (-1 for none), and the keys that detach from it."""
+    """Streams of the one who starts the container (-1 for none), and the keys that detach from it.
 
-    __slots__ = ("keys", "stderr", "stdin", "stdout")
+    `removes` says that he removes a container that goes with its end (`Containers.remove_ended`) as soon as he is told
+    of it; else its monitor does.
+    """
 
-    def __init__(self, stdin: int = -1, stdout: int = -1, stderr: int = -1, keys: bytes = b"") -> None:
+    __slots__ = ("keys", "removes", "stderr", "stdin", "stdout")
+
+    def __init__(
+        self, stdin: int = -1, stdout: int = -1, stderr: int = -1, keys: bytes = b"", removes: bool = False
+    ) -> None:
         self.stdin = stdin
         self.stdout = stdout
         self.stderr = stderr
         self.keys = keys
+        self.removes = removes
 
 
 def interpreter() -> tuple[str, list[str]]:
@@ -60,6 +68,10 @@ def spawn(record: dict[str, Any], attachment: Attachment | None, hold: int, leav
     if not lock.acquire(wait=False):
         raise Conflict(f"container {record['name']} is already running")
     try:
+        if not os.path.isdir(record["directory"]):
+            # Removed by another process while we came here: leave nothing of it.
+            remove_tree(record["state"])
+            raise NotFound(f"No such container: {record['name']}")
         # Prepared before the fork, so that a mistake in the specification is an exception here.
         made = prepare(record)
         ours, theirs = control.pair()
@@ -74,6 +86,7 @@ def spawn(record: dict[str, Any], attachment: Attachment | None, hold: int, leav
             _become_monitor(record, made, attachment, lock.fd, hold, theirs)
         theirs.close()
         if not leaving:
+            gc.unfreeze()
             os.waitpid(child, 0)
         return ours
     finally:
@@ -117,6 +130,15 @@ def _become_monitor(
     """Be the monitor from now on. Never returns."""
     try:
         os.setsid()
+        # Where the caller has closed its standard streams our descriptors may have their numbers.
+        lock, hold = _above_streams(lock), _above_streams(hold)
+        if channel.fileno() < 3:
+            channel = _socket.socket(fileno=_above_streams(channel.detach()))
+        for number in (0, 1, 2):
+            try:
+                os.fstat(number)
+            except OSError:
+                os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         process.set_name("underlay-monito")
         _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
         for number in (_signal.SIGINT, _signal.SIGHUP, _signal.SIGPIPE, _signal.SIGQUIT):
@@ -145,6 +167,15 @@ def _become_monitor(
         control.send(channel, {"failed": {"message": f"{type(error).__name__}: {error}", "code": 125}})
     finally:
         os._exit(0)
+
+
+def _above_streams(fd: int) -> int:
+    """Return `fd` with a number that is no standard stream's; -1 stays -1."""
+    if fd < 0 or fd > 2:
+        return fd
+    moved = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
+    os.close(fd)
+    return moved
 
 
 def _detach_from_terminal() -> None:
@@ -244,17 +275,19 @@ def begin(monitor: Monitor, made: plan.Plan, attachment: Attachment | None, chan
     if console >= 0:
         os.set_blocking(console, False)
         relay.add_output(console, streams.STDOUT)
-        relay.input = os.dup(console)
+        relay.replace_input(os.dup(console))
     else:
         for fd, stream in outputs:
             relay.add_output(fd, stream)
-        relay.input = given
+        relay.replace_input(given)
     monitor.watch(pid, pidfd, when)
     monitor.listen()
     if channel is not None:
         client = None
         if attachment is not None:
             client = relay.attach(attachment.stdin, attachment.stdout, attachment.stderr, attachment.keys)
+            if attachment.removes:
+                monitor.removers.add(channel.fileno())
         monitor.add_channel(channel, client)
         control.send(channel, {"started": pid})
 
@@ -327,16 +360,27 @@ def supervise(monitor: Monitor) -> NoReturn:
             if again:
                 monitor.restarts += 1
                 begin(monitor, prepare(monitor.launch), None, None)
-        except KernelError as error:
-            monitor.log.problem = error.message
-            again = again and monitor.pidfd >= 0
         except StartFailed as error:
             monitor.log.problem = error.message
             monitor.code = error.exit_code
-            again = False
+            again = _give_up_again(monitor)
+        except (UnderlayError, OSError) as error:
+            monitor.log.problem = str(error)
+            again = _give_up_again(monitor)
         if not again:
             monitor.finish()
             os._exit(0)
+
+
+def _give_up_again(monitor: Monitor) -> bool:
+    """Take down what a restart that failed has left; returns whether the container lives all the same."""
+    if monitor.pidfd >= 0:
+        return True
+    try:
+        monitor.clean()
+    except UnderlayError:
+        pass  # what is left, `rm` removes
+    return False
 
 
 # The monitor's second life.
@@ -358,11 +402,14 @@ def _become_slim(monitor: Monitor) -> None:
         "stopping": monitor.stopping,
         "outputs": list(monitor.relay.outputs.items()),
         "input": monitor.relay.input,
+        "unread": monitor.relay.unread.hex(),
+        "unfinished": monitor.log.unfinished(),
+        "problem": monitor.log.problem,
         "listener": monitor.listener.fileno() if monitor.listener is not None else -1,
         "channels": channels,
     }
     for fd, (_, client) in monitor.channels.items():
-        entry: dict[str, Any] = {"fd": fd, "client": None}
+        entry: dict[str, Any] = {"fd": fd, "client": None, "removes": fd in monitor.removers}
         fds.append(fd)
         if client is not None:
             entry["client"] = {

@@ -10,10 +10,6 @@ from __future__ import annotations
 import os
 import time
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
-
 DRIVERS = ("local", "json-file", "none")
 HEADER, TRAILER = 13, 4
 _PARTIAL = 16 << 10  # docker cuts longer lines into pieces of this size
@@ -41,8 +37,31 @@ class Log:
         try:
             self._fd = os.open(self.path, flags, 0o640)
             self._size = os.fstat(self._fd).st_size
+            if self.driver == "local" and self._size:
+                self._drop_torn_record()
         except OSError as error:
             self.problem = f"cannot open the log: {error.strerror}"
+
+    def _drop_torn_record(self) -> None:
+        """Cut off the half record that a killed monitor or a power cut has left: all after it would be unreadable."""
+        fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            size = self._size
+            length = int.from_bytes(os.pread(fd, TRAILER, size - TRAILER), "little") if size >= TRAILER else 0
+            start = size - TRAILER - length - HEADER
+            if start >= 0 and os.pread(fd, 4, start + 9) == length.to_bytes(4, "little"):
+                return
+            good = 0
+            while good + HEADER <= size:
+                length = int.from_bytes(os.pread(fd, 4, good + 9), "little")
+                following = good + HEADER + length + TRAILER
+                if following > size:
+                    break
+                good = following
+            os.ftruncate(self._fd, good)
+            self._size = good
+        finally:
+            os.close(fd)
 
     def write(self, stream: int, data: bytes) -> None:
         """Append what the container wrote to `stream` (1 or 2)."""
@@ -116,9 +135,14 @@ class Log:
             os.unlink(self.path)
         self._open()
 
-    def state(self) -> dict[str, Any]:
-        """Return what a later interpreter needs to go on."""
-        return {"path": self.path, "driver": self.driver, "limit": self.limit, "keep": self.keep}
+    def unfinished(self) -> dict[str, str]:
+        """Return the unfinished lines by stream, in hexadecimal digits, for a later interpreter to go on with."""
+        return {str(stream): data.hex() for stream, data in self._pending.items()}
+
+    def resume(self, unfinished: dict[str, str], problem: str) -> None:
+        """Go on where the process image before has left off."""
+        self._pending = {int(stream): bytes.fromhex(data) for stream, data in unfinished.items()}
+        self.problem = self.problem or problem
 
     def close(self) -> None:
         """Write unfinished lines and close."""

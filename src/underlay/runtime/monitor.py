@@ -43,6 +43,7 @@ class Monitor:
         "pidfd",
         "poll",
         "relay",
+        "removers",
         "restarts",
         "slim",
         "started",
@@ -60,6 +61,7 @@ class Monitor:
         self.relay = Relay(self.poll, self.log, launch["terminal"])
         self.relay.close_input_at_end = launch["stdin_once"]
         self.channels: dict[int, tuple[_socket.socket, Client | None]] = {}
+        self.removers: set[int] = set()  # channels of those who remove the container themselves when told its end
         self.listener: _socket.socket | None = None
         self.pid = self.pidfd = -1
         self.when = 0
@@ -80,23 +82,22 @@ class Monitor:
 
     def _drop_channel(self, fd: int) -> None:
         channel, client = self.channels.pop(fd)
+        self.removers.discard(fd)
         self.poll.unregister(fd)
         channel.close()
         if client is not None:
             self.relay.detach(client)
 
-    def tell(self, message: dict[str, Any]) -> bool:
-        """Send a message to all who are connected; return whether anybody got it."""
-        heard = False
+    def tell(self, message: dict[str, Any]) -> None:
+        """Send a message to all who are connected; who cannot take it is let go."""
         for fd in list(self.channels):
-            if control.send(self.channels[fd][0], message):
-                heard = True
-            else:
+            if not control.send(self.channels[fd][0], message):
                 self._drop_channel(fd)
-        return heard
 
     def listen(self) -> None:
         """Open the control socket for those who come later."""
+        if self.listener is not None:
+            return  # another run of the same container
         self.listener = control.listen(self.launch["state"])
         self.listener.setblocking(False)
         self.poll.register(self.listener.fileno(), select.POLLIN)
@@ -185,6 +186,7 @@ class Monitor:
             for channel_fd, (channel, client) in list(self.channels.items()):
                 if client is not None and (client.detached or client.lost):
                     self.channels[channel_fd] = (channel, None)
+                    self.removers.discard(channel_fd)
                     self.relay.detach(client)
                     control.send(channel, {"lost": True} if client.lost else {"detached": True})
 
@@ -205,8 +207,15 @@ class Monitor:
         wish = message.get("attach")
         if isinstance(wish, dict) and client is None and len(fds) == 3:
             wanted = [fds[i] if wish.get(name) else -1 for i, name in enumerate(("stdin", "stdout", "stderr"))]
-            keys = bytes(k & 0xFF for k in wish.get("keys") or [] if isinstance(k, int))
-            self.channels[fd] = (channel, self.relay.attach(wanted[0], wanted[1], wanted[2], keys))
+            keys = wish.get("keys")
+            typed = bytes(k & 0xFF for k in keys if isinstance(k, int)) if isinstance(keys, list) else b""
+            try:
+                self.channels[fd] = (channel, self.relay.attach(wanted[0], wanted[1], wanted[2], typed))
+            except OSError:
+                self._drop_channel(fd)  # descriptors that cannot be used
+                return
+            if wish.get("removes"):
+                self.removers.add(fd)
             control.send(channel, {"attached": True, "pid": self.pid})
         size = message.get("resize")
         if isinstance(size, list) and len(size) == 2 and self.launch["terminal"] and self.relay.input >= 0:
@@ -214,7 +223,7 @@ class Monitor:
 
             try:
                 tty.set_window_size(self.relay.input, int(size[0]), int(size[1]))
-            except (OSError, ValueError, TypeError):
+            except (OSError, ValueError, TypeError, OverflowError):
                 pass
         if message.get("stopping"):
             self.stopping = True
@@ -223,7 +232,7 @@ class Monitor:
         if isinstance(number, int) and self.pidfd >= 0:
             try:
                 _signal.pidfd_send_signal(self.pidfd, number)
-            except OSError:
+            except (OSError, OverflowError):
                 pass
         if isinstance(message.get("paused"), bool):
             self.record(state.PAUSED if message["paused"] else state.RUNNING)
@@ -262,9 +271,13 @@ class Monitor:
             os.close(self.hold)
             self.hold = -1
         if self.launch["shared_mount"]:
+            from ..errors import KernelError
             from ..linux import sharedmount
 
-            sharedmount.release(*self.launch["shared_mount"])
+            try:
+                sharedmount.release(*self.launch["shared_mount"])
+            except KernelError:
+                pass  # somebody on the host looks into it: released by the next who leaves
 
     def wants_restart(self) -> bool:
         """Return whether the restart policy wants the container again (docker run, "--restart")."""
@@ -303,9 +316,9 @@ class Monitor:
                 os.unlink(f"{directory}/{name}")
             except FileNotFoundError:
                 pass
-        heard = self.tell({"exited": self.code, "oom": self.oom})
+        self.tell({"exited": self.code, "oom": self.oom})
         self.release_root()
-        if self.launch["remove"] and not heard:
+        if self.launch["remove"] and not self.removers:
             os.close(self.lock)
             remove = "from underlay.engine.internal import removed; removed()"
             paths = self.launch["paths"]

@@ -52,6 +52,9 @@ def _monitor(record: dict[str, Any]) -> Monitor:
     monitor.poll.register(monitor.pidfd, 1)
     relay = monitor.relay
     relay.input = record["input"]
+    unread = bytes.fromhex(record["unread"])
+    relay.resume_input(unread)
+    monitor.log.resume(record["unfinished"], record["problem"])
     for fd, stream in record["outputs"]:
         relay.add_output(fd, stream)
     if record["listener"] >= 0:
@@ -65,11 +68,14 @@ def _monitor(record: dict[str, Any]) -> Monitor:
             client = Client(given["source"], dict(given["targets"]), bytes(given["keys"]))
             client.seen = given["seen"]
             relay.clients.append(client)
-            if client.source >= 0:
+            # While the container has not taken what is there, nothing more is read.
+            if client.source >= 0 and not unread:
                 monitor.poll.register(client.source, 1)
             inherited += [client.source, *client.targets.values()]
         monitor.add_channel(_socket.socket(fileno=entry["fd"]), client)
         inherited.append(entry["fd"])
+        if entry["removes"]:
+            monitor.removers.add(entry["fd"])
     for fd in inherited:
         if fd >= 0:
             os.set_inheritable(fd, False)

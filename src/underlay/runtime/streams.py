@@ -279,6 +279,22 @@ class Relay:
             self.input = -1
         self._input_pending = b""
 
+    @property
+    def unread(self) -> bytes:
+        """Return what the container has not taken of its input yet."""
+        return self._input_pending
+
+    def resume_input(self, data: bytes) -> None:
+        """Take over input that the process image before had read but not written."""
+        if data and self.input >= 0:
+            self._input_pending = data
+            self._register(self.input, POLLOUT)
+
+    def replace_input(self, fd: int) -> None:
+        """Write to `fd` from now on: the container has begun another run."""
+        self._close_input()
+        self.input = fd
+
     def _write_input(self, data: bytes, mask: int) -> None:
         if self.input < 0:
             return

@@ -33,6 +33,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
         stdout=foreground.usable(1),
         stderr=foreground.usable(2),
         keys=runflags.detach_keys(options["detach-keys"], terminal),
+        removes=row.intent["remove"],
     )
     forward = not terminal and ("sig-proxy" not in options or options["sig-proxy"])
     with foreground.Foreground(terminal, forward) as here:

@@ -28,6 +28,12 @@ _TITLES = {
     "OperatingSystem": "Operating System",
     "NCPU": "CPUs",
     "MemTotal": "Total Memory",
+    "CgroupVersion": "Cgroup Version",
+    "CgroupControllers": "Cgroup Controllers",
+    "SwapLimit": "Swap Limit",
+    "SecurityOptions": "Security Options",
+    "SecurityModules": "Security Modules",
+    "UserNamespaces": "User Namespaces",
 }
 _NESTED = {"ContainersRunning": "Running", "ContainersStopped": "Stopped"}
 

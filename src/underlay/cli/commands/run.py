@@ -86,6 +86,7 @@ def attachment_of(wish: ContainerOptions, options: Options) -> tuple[Attachment,
         stdout=foreground.usable(1) if not chosen or "stdout" in chosen else -1,
         stderr=foreground.usable(2) if not chosen or "stderr" in chosen else -1,
         keys=runflags.detach_keys(options["detach-keys"], wish.terminal),
+        removes=wish.remove,
     )
     size = (0, 0)
     if wish.terminal:

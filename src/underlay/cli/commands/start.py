@@ -56,6 +56,7 @@ def _attached(engine: Engine, options: Options, name: str) -> int:
         stdout=foreground.usable(1),
         stderr=foreground.usable(2),
         keys=runflags.detach_keys(options["detach-keys"], terminal),
+        removes=row.intent["remove"],
     )
     with foreground.Foreground(terminal, not terminal) as here:
         session = engine.containers.start(row.id, attachment)

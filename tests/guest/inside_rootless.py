@@ -1,0 +1,81 @@
+"""Run inside a guest as an unprivileged user (collected only by name): containers without root."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from engines import Installation, image_tar
+from underlay.linux import userns
+
+
+@pytest.fixture(scope="module")
+def ul(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """An installation of this user."""
+    assert os.geteuid() != 0
+    place = tmp_path_factory.mktemp("ul")
+    installation = Installation(place)
+    archive = place / "box.tar"
+    archive.write_bytes(image_tar())
+    installation("import", "--change", 'CMD ["sh"]', str(archive), "box")
+    yield installation
+    installation.clean()
+
+
+def test_root_inside_is_the_user_outside(ul: Installation) -> None:
+    assert ul.run("box", "id", "-u") == "0"
+    first = ul.run("box", "head", "-n", "1", "/proc/self/uid_map").split()
+    assert first == ["0", str(os.geteuid()), "1"]
+
+
+def test_own_namespaces_and_no_way_to_the_host(ul: Installation) -> None:
+    for kind in ("user", "mnt", "pid", "net", "ipc", "uts"):
+        assert ul.run("box", "readlink", f"/proc/self/ns/{kind}") != os.readlink(f"/proc/self/ns/{kind}")
+    done = ul("run", "--rm", "--network", "none", "box", "sh", "-c", "mount -t tmpfs x /tmp", code=None)
+    assert done.returncode != 0
+    assert ul.run("box", "grep", "Seccomp:", "/proc/self/status").split()[1] == "2"
+
+
+def test_owners(ul: Installation) -> None:
+    if not userns.has_subordinate_ids():
+        assert ul.run("box", "stat", "-c", "%u", "/home/alice") == "0"
+        pytest.skip("this user has no subordinate ids: all files are its own")
+    assert ul.run("-u", "alice", "box", "id") == "uid=1000(alice) gid=1001(alice) groups=1001(alice),2000(extra)"
+    text = ul.run("box", "sh", "-c", "touch /x; chown 1000:1001 /x; stat -c %u:%g /x")
+    assert text == "1000:1001"
+
+
+def test_life(ul: Installation) -> None:
+    name = ul.start("--name", "own", "box", "sh", "-c", "touch /y; chown 1 /y; sleep 100")
+    assert ul.out("exec", "own", "id", "-u") == "0"
+    ul("stop", "-t", "0", "own")
+    assert ul.out("ps", "-a", "--format", "{{.Names}} {{.State}}") == "own exited"
+    ul("rm", "own")
+    assert not (ul.root / "containers" / name).exists()
+
+
+def test_limits_need_a_delegated_group(ul: Installation) -> None:
+    done = ul("run", "--rm", "--network", "none", "--memory", "24m", "box", "sh", "-c", "tail /dev/zero", code=None)
+    delegated = os.access(
+        "/sys/fs/cgroup" + Path("/proc/self/cgroup").read_text()[3:].strip() + "/cgroup.procs", os.W_OK
+    )
+    if delegated:
+        assert done.returncode == 137
+    else:
+        assert done.returncode == 125 and b"cannot be limited" in done.stderr
+
+
+def test_network_host(ul: Installation) -> None:
+    assert ul.out("run", "--rm", "--network", "host", "box", "readlink", "/proc/self/ns/net") == os.readlink(
+        "/proc/self/ns/net"
+    )
+
+
+def test_everything_is_given_back(ul: Installation) -> None:
+    ul("tag", "box", "copy")
+    ul("rmi", "copy")
+    text = ul.out("system", "check")
+    assert text
