@@ -18,7 +18,7 @@ SHARED = Path(os.environ.get("UNDERLAY_SHARED", REPOSITORY.parent / "shared"))
 BUSYBOX = Path("/bin/busybox")
 APPLETS = (
     "sh cat echo ls id true false sleep head tail grep mount umount ps kill env pwd touch rm mkdir ln stty tty hostname wc "
-    "sha256sum dd chmod chown nc ip mknod test cut sort printf od readlink stat seq unshare su nice ulimit find df"
+    "sha256sum dd chmod chown nc ip mknod test cut sort printf od readlink stat seq tr unshare su nice ulimit find df"
 ).split()
 
 

@@ -13,6 +13,47 @@ from pathlib import Path
 SOURCE = Path(__file__).resolve().parent.parent / "src" / "underlay"
 ABIS = ("x86_64", "x86", "x32", "aarch64", "arm")
 
+# Calls that no profile allows: those who write profiles of what is forbidden name them.
+REFUSED = {
+    "x86_64": (
+        "uselib=134 ustat=136 sysfs=139 pivot_root=155 _sysctl=156 swapon=167 swapoff=168 create_module=174 "
+        "get_kernel_syms=177 query_module=178 nfsservctl=180 getpmsg=181 putpmsg=182 afs_syscall=183 "
+        "tuxcall=184 security=185 vserver=236 kexec_load=246 add_key=248 request_key=249 keyctl=250 "
+        "migrate_pages=256 move_pages=279 kexec_file_load=320 userfaultfd=323 io_uring_setup=425 "
+        "io_uring_enter=426 io_uring_register=427"
+    ),
+    "x86": (
+        "break=17 oldstat=18 oldfstat=28 stty=31 gtty=32 nice=34 ftime=35 prof=44 signal=48 lock=53 mpx=56 "
+        "ulimit=58 oldolduname=59 ustat=62 sigaction=67 sgetmask=68 ssetmask=69 sigsuspend=72 sigpending=73 "
+        "oldlstat=84 uselib=86 swapon=87 readdir=89 profil=98 olduname=109 idle=112 vm86old=113 swapoff=115 "
+        "create_module=127 get_kernel_syms=130 bdflush=134 sysfs=135 afs_syscall=137 _sysctl=149 vm86=166 "
+        "query_module=167 nfsservctl=169 getpmsg=188 putpmsg=189 pivot_root=217 vserver=273 kexec_load=283 "
+        "add_key=286 request_key=287 keyctl=288 migrate_pages=294 move_pages=317 recvmmsg=337 sendmmsg=345 "
+        "socket=359 socketpair=360 bind=361 connect=362 listen=363 accept4=364 getsockopt=365 setsockopt=366 "
+        "getsockname=367 getpeername=368 sendto=369 sendmsg=370 recvfrom=371 recvmsg=372 shutdown=373 "
+        "userfaultfd=374 semget=393 semctl=394 shmget=395 shmctl=396 shmat=397 shmdt=398 msgget=399 "
+        "msgsnd=400 msgrcv=401 msgctl=402 io_uring_setup=425 io_uring_enter=426 io_uring_register=427"
+    ),
+    "x32": (
+        "ustat=136 sysfs=139 pivot_root=155 swapon=167 swapoff=168 getpmsg=181 putpmsg=182 afs_syscall=183 "
+        "tuxcall=184 security=185 add_key=248 request_key=249 keyctl=250 migrate_pages=256 "
+        "kexec_file_load=320 userfaultfd=323 io_uring_setup=425 io_uring_enter=426 io_uring_register=427 "
+        "kexec_load=528 move_pages=533"
+    ),
+    "aarch64": (
+        "pivot_root=41 nfsservctl=42 kexec_load=104 add_key=217 request_key=218 keyctl=219 swapon=224 "
+        "swapoff=225 migrate_pages=238 move_pages=239 userfaultfd=282 kexec_file_load=294 io_uring_setup=425 "
+        "io_uring_enter=426 io_uring_register=427"
+    ),
+    "arm": (
+        "nice=34 ustat=62 sigaction=67 sigsuspend=72 sigpending=73 uselib=86 swapon=87 swapoff=115 "
+        "bdflush=134 sysfs=135 _sysctl=149 nfsservctl=169 pivot_root=218 pciconfig_iobase=271 "
+        "pciconfig_read=272 pciconfig_write=273 add_key=309 request_key=310 keyctl=311 vserver=313 "
+        "move_pages=344 kexec_load=347 userfaultfd=388 migrate_pages=400 kexec_file_load=401 "
+        "io_uring_setup=425 io_uring_enter=426 io_uring_register=427"
+    ),
+}
+
 
 def wrap(words: list[str], indent: str = "    ") -> str:
     """Return words as the lines of one long string literal."""
@@ -27,9 +68,12 @@ def tables(facts: dict) -> str:
     text += "from __future__ import annotations\n\n"
     text += "# ABI → names and numbers, parsed by `numbers` when a filter is compiled.\n_TEXT = {\n"
     for abi in ABIS:
-        pairs = sorted(numbers[abi].items(), key=lambda item: item[1])
         offset = 0x40000000 if abi == "x32" else 0
-        words = [f"{name}={number - offset}" for name, number in pairs]
+        known = {name: number - offset for name, number in numbers[abi].items()}
+        for word in REFUSED[abi].split():
+            name, _, number = word.partition("=")
+            known.setdefault(name, int(number))
+        words = [f"{name}={number}" for name, number in sorted(known.items(), key=lambda item: item[1])]
         text += f'    "{abi}": (\n{wrap(words, "        ")}\n    ),\n'
     text += "}\n\nX32_SYSCALL_BIT = 0x40000000\n\n\n"
     text += 'def numbers(abi: str) -> dict[str, int]:\n    """Return the numbers of the system calls of an ABI: '

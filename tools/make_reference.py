@@ -58,9 +58,9 @@ def commands() -> str:
         _NOTE,
         "# Commands",
         "",
-        "`underlay [OPTIONS] COMMAND`. Flags follow docker's grammar: `--name value`, `--name=value`, `-n value`, `-nvalue`,",
-        "`-itd`, `--bool=false`; `--` ends them. A flag whose value is marked with … may be given several times. Every",
-        "command has `--help`. Exit codes, variables and files are in [settings](settings.md).",
+        "`underlay [OPTIONS] COMMAND`. Flags follow docker's grammar: `--name value`, `--name=value`, `-n value`,",
+        "`-nvalue`, `-itd`, `--bool=false`; `--` ends them. A flag whose value is marked with … may be repeated.",
+        "Every command has `--help`. Exit codes, variables and files are in [settings](settings.md).",
         "",
         "## Before the command",
         "",
@@ -164,7 +164,7 @@ def python() -> str:
         "# Python interface",
         "",
         "What the command line stands on. The [guide](../guides/python.md) shows it at work; this page lists it, from the",
-        "docstrings. Classes without a heading of their own are values: their attributes are described where they are returned.",
+        "docstrings.",
     ]
     for title, kind in _CLASSES:
         lines += [

@@ -76,10 +76,8 @@ def _quote(text: str) -> str:
         try:
             text.encode()
         except UnicodeEncodeError:
-            quoted: str = _escaped(text)
-            return quoted
-    quoted = _plain(text)
-    return quoted
+            return str(_escaped(text))
+    return str(_plain(text))
 
 
 def _write(value: object, put: Any) -> None:

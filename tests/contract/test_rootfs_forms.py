@@ -12,7 +12,7 @@ import pytest
 import layers as tars
 from layers import CASES, Mounted, Tar, differences, digest, load, make, snapshot, store, view
 from underlay.errors import InvalidInput, NotFound
-from underlay.linux import mounts
+from underlay.linux import mounts, sharedmount
 from underlay.store import layers, rootfs
 
 pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="needs root to mount")]
@@ -428,7 +428,9 @@ def test_a_second_mount_over_the_first_is_undone(paths, erofs_works):
     diff_ids = load(paths, CASES["one layer"][0])
     chain = rootfs.prepare(paths, "erofs", diff_ids)
     (point,) = rootfs.lower_directories(paths, "erofs", diff_ids, chain)
-    rootfs._mount_index(paths, diff_ids, chain[7:], point)
+    sharedmount.mount_index(
+        f"{paths.indexes}/{chain[7:]}.erofs", [p for _, _, p in rootfs.devices(paths, diff_ids)], point
+    )
     assert rootfs.release_unused(paths, chain)
 
 
@@ -478,7 +480,7 @@ def test_the_way_to_a_start_imports_little():
         "underlay.linux",
         "underlay.linux.libc",
         "underlay.linux.mounts",
-        "underlay.linux.tables",
+        "underlay.linux.sharedmount",
         "underlay.store",
         "underlay.store.rootfs",
     }

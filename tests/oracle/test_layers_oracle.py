@@ -13,7 +13,7 @@ import pytest
 import layers as tars
 from engines import SHARED
 from layers import CASES, Mounted, differences, digest, load, oci_layout, snapshot, store
-from underlay.linux import mounts
+from underlay.linux import mounts, sharedmount
 from underlay.store import layers, rootfs
 
 pytestmark = [
@@ -178,7 +178,7 @@ def test_against_the_index_that_mkfs_makes(case, paths, tmp_path):
     if made.returncode:
         pytest.skip(f"mkfs.erofs cannot: {made.stderr.strip()[-200:]}")
     os.mkdir(f"{tmp_path}/shown")
-    rootfs.mount_index(f"{tmp_path}/theirs", [tar], f"{tmp_path}/shown")
+    sharedmount.mount_index(f"{tmp_path}/theirs", [tar], f"{tmp_path}/shown")
     try:
         theirs = snapshot(f"{tmp_path}/shown")
     finally:

@@ -244,6 +244,23 @@ def test_shm_size_sysctl_ulimit(ul: Installation) -> None:
     ]
 
 
+def test_init_is_nothing_of_the_host(ul: Installation) -> None:
+    script = "cat /proc/1/cmdline | tr '\\0' ' '; readlink /proc/1/exe; grep -c . /proc/1/maps; cat /proc/1/environ"
+    text = ul.run("--init", "--cap-add", "SYS_PTRACE", "box", "sh", "-c", script)
+    lines = text.splitlines()
+    assert lines[0].startswith("init 2 ") and "memfd:init" in lines[0]
+    assert int(lines[1]) < 10 and len(lines) == 2
+    refused = ul.run("--init", "--cap-add", "SYS_PTRACE", "box", "sh", "-c", "echo x > /proc/1/exe || echo sealed")
+    assert refused.endswith("sealed")
+
+
+def test_init_exit_codes(ul: Installation) -> None:
+    for script, code in (("exit 0", 0), ("exit 77", 77), ("kill -9 $$", 137), ("kill -TERM $$; sleep 1", 143)):
+        assert ul.run("--init", "box", "sh", "-c", script, code=code) == ""
+    done = ul("run", "--rm", "--init", "--network", "none", "box", "nosuch", code=127)
+    assert b"not found in $PATH" in done.stderr
+
+
 def test_init_reaps_and_passes_signals(ul: Installation) -> None:
     text = ul.run("--init", "box", "sh", "-c", "(sleep 0.1 &) ; sleep 0.5; ps -o comm | grep -c sleep; echo $$", code=0)
     assert text.splitlines() == ["0", "2"]

@@ -129,6 +129,8 @@ def _take(
             options.values[name].append(value)
         elif kind == "int":
             try:
+                if value.strip() != value or not value.isascii() or "_" in value:
+                    raise ValueError  # Python takes more than Go does
                 options.values[name] = int(value, 10)
             except ValueError:
                 raise UsageError(

@@ -150,6 +150,8 @@ def wish_of(options: Options, arguments: list[str], command: str) -> dict[str, A
     if "cpus" in options:
         try:
             wish["cpus"] = float(options["cpus"])
+            if not 0 <= wish["cpus"] < 1e6:  # "nan" and "inf" are floats, too
+                raise ValueError
         except ValueError:
             raise UsageError(
                 f'invalid argument "{options["cpus"]}" for "--cpus" flag: failed to parse as a rational number'

@@ -6,7 +6,7 @@ import os
 import time
 
 from .. import events
-from ..errors import Conflict, InvalidInput, UnderlayError
+from ..errors import Conflict, InvalidInput, NotFound, UnderlayError
 from ..runtime import control, state
 from ..store import containers as rows
 from . import starting
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class Listed:
-    """A container as `ps` shows it: the row, its intent and its present state."""
+    """A container as `ps` shows it: `container` (its row), `intent` (what was asked for), `status` (what is so)."""
 
     __slots__ = ("container", "intent", "status")
 
@@ -131,7 +131,7 @@ class Containers:
         return bool(status.pid) or status.status == state.RESTARTING
 
     def list(self, all: bool = False) -> list[Listed]:
-        """Return the running containers, or all, the newest first. What ended and was to be removed is removed."""
+        """Return the running containers, or all, the newest first."""
         found = []
         for row in rows.every(self._engine.meta):
             status = self.status(row)
@@ -190,7 +190,10 @@ class Containers:
                 return
             self._signal(status, number)
             if status.status == state.PAUSED:
-                self.unpause(name)
+                try:
+                    self.unpause(name)
+                except Conflict:
+                    pass  # it has ended, or somebody else was faster
             if not self._await_end(row, None if limit < 0 else float(limit)):
                 status = self.status(row)
                 if status.pid:
@@ -319,7 +322,12 @@ class Containers:
                 channel.close()
         # A monitor that is still clearing up is waited for.
         self._await_end(row, 10.0)
-        lock = starting.lock_container(self._engine, row.id)
+        try:
+            lock = starting.lock_container(self._engine, row.id, patience=10.0)
+        except NotFound:
+            # Another process removes it at this moment, or a crash has left its row: both ways the rest may go.
+            starting.forget(self._engine, row.id, volumes or bool(row.intent.get("remove")))
+            return row.id
         try:
             starting.clean_remains(self._engine, row.id, status.group_base)
             self._release(row)
@@ -338,7 +346,7 @@ class Containers:
         status = self.status(row)
         try:
             lock = starting.lock_container(self._engine, row.id)
-        except Conflict:
+        except (Conflict, NotFound):
             return
         try:
             starting.clean_remains(self._engine, row.id, status.group_base)
@@ -350,10 +358,8 @@ class Containers:
         """Remove a container whose session has told its end: the last act of `run --rm`."""
         # The files go while the monitor still takes down the shared mount; it has ended when its lock is free.
         starting.forget_files(self._engine, container_id, True)
-        from ..files import Lock
-
-        with Lock(self._engine.paths.container_state(container_id) + "/lock"):
-            starting.forget_state(self._engine, container_id)
+        starting.await_monitor(self._engine, container_id)
+        starting.forget_state(self._engine, container_id)
 
     def prune(self) -> Pruned:
         """Remove all containers that are not running."""
@@ -423,6 +429,8 @@ class Containers:
         status = self.status(row)
         if status.status == state.PAUSED:
             raise Conflict(f"container {name} is paused, unpause the container before exec")
+        if status.status == state.RESTARTING:
+            raise Conflict(f"container {row.id} is restarting, wait until the container is running")
         if not status.pid:
             raise Conflict(f"container {row.id} is not running")
         return execute(row, row.intent, status, wish, attachment)

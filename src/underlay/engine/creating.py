@@ -98,8 +98,10 @@ def create(engine: Engine, wish: ContainerOptions) -> tuple[str, dict[str, Any]]
         _write_files(directory, made.id, wish, made.hostname)
         for name in ("upper", "work"):
             os.mkdir(f"{directory}/{name}", 0o755)
+            # It shows as the container's /, which the caller's umask is nothing to.
+            os.chmod(f"{directory}/{name}", 0o755)
         for name, _ in made.volumes:
-            os.makedirs(f"{engine.paths.root}/volumes/{name}/_data", mode=0o755, exist_ok=True)
+            _make_volume(f"{engine.paths.root}/volumes/{name}/_data")
         made.intent["name"] = _record(engine, made)
     except BaseException:
         from ..files import remove_tree
@@ -111,6 +113,14 @@ def create(engine: Engine, wish: ContainerOptions) -> tuple[str, dict[str, Any]]
         raise
     engine.emit(events.Event("container.create", made.id, name=made.intent["name"], image=wish.image))
     return made.id, made.intent
+
+
+def _make_volume(directory: str) -> None:
+    try:
+        os.makedirs(directory, mode=0o755)
+        os.chmod(directory, 0o755)
+    except FileExistsError:
+        pass
 
 
 def _record(engine: Engine, made: Draft) -> str:
@@ -302,9 +312,23 @@ def _profile(path: str) -> dict[str, Any]:
         from ..linux.seccomp import NATIVE
 
         value["architectures"] = list(NATIVE.get(os.uname().machine, ()))
-    for rule in value.get("syscalls") or []:
+    rules = value.get("syscalls") or []
+    if not isinstance(rules, list) or not all(isinstance(rule, dict) for rule in rules):
+        raise InvalidInput(f"seccomp profile {path}: syscalls is not a list of objects")
+    for rule in rules:
         if rule.get("includes") or rule.get("excludes"):
             raise Unsupported(f"seccomp profile {path}: `includes` and `excludes` are not supported yet")
+        if rule.get("action") == "SCMP_ACT_NOTIFY":
+            raise Unsupported(f"seccomp profile {path}: SCMP_ACT_NOTIFY is not supported yet")
+        if "name" in rule:
+            # The oldest form has one name a rule.
+            rule["names"] = [*(rule.get("names") or []), rule.pop("name")]
+    from ..linux.seccomp import compile_filter
+
+    try:
+        compile_filter(value)  # what is wrong with it is told now, not at each start
+    except (TypeError, AttributeError, ValueError) as error:
+        raise InvalidInput(f"seccomp profile {path}: {error}") from None
     return value
 
 

@@ -49,9 +49,17 @@ class Engine:
             # Set-id files of images and volumes must be out of reach of the host's users (attacks IM-07).
             os.makedirs(paths.root, mode=0o700, exist_ok=True)
             os.makedirs(paths.state, mode=0o700, exist_ok=True)
-            for directory in (paths.temporary, paths.layers, paths.indexes, paths.blobs + "/sha256"):
+            # Each by itself: the mode holds for the last part of a path only, and the caller's umask may be 0.
+            for directory in (paths.temporary, paths.layers, paths.indexes, paths.blobs, paths.blobs + "/sha256"):
+                os.makedirs(directory, mode=0o700, exist_ok=True)
+            for directory in (paths.root + "/containers", paths.root + "/volumes", paths.state + "/containers"):
                 os.makedirs(directory, mode=0o700, exist_ok=True)
             os.makedirs(paths.locks, mode=0o700, exist_ok=True)
+            try:
+                # The environments of containers are in it. SQLite gives its other files the mode of this one.
+                os.close(os.open(paths.database, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+            except FileExistsError:
+                pass
             self._meta = Meta(paths.database)
         return self._meta
 

@@ -41,10 +41,13 @@ class ExecOptions:
 class Execution:
     """A program running in a container. `wait` passes its streams on until it ends."""
 
-    __slots__ = ("_console", "_joined", "_poll", "_relay", "pid")
+    __slots__ = ("_console", "_detached", "_joined", "_poll", "_relay", "pid")
 
-    def __init__(self, joined: join.Joined, terminal: bool, attachment: Attachment | None) -> None:
+    def __init__(
+        self, joined: join.Joined, terminal: bool, attachment: Attachment | None, detached: bool = False
+    ) -> None:
         self._joined = joined
+        self._detached = detached
         self.pid = joined.pid
         self._console = joined.console
         self._poll = select.poll()
@@ -81,8 +84,15 @@ class Execution:
             pass
 
     def wait(self) -> int | None:
-        """Return the program's exit code (128 + n for a signal) once all its output is passed on; None if detached."""
+        """Return the program's exit code (128 + n for a signal) once all its output is passed on; None if detached.
+
+        Raises BrokenPipeError when nobody reads the output any more.
+        """
         relay, code = self._relay, -1
+        if self._detached:
+            # It is not our child, so nobody tells us how it ends.
+            relay.close()
+            return None
         while True:
             if code >= 0 and not relay.blocked and (not relay.outputs or not self._poll.poll(0)):
                 break
@@ -94,6 +104,9 @@ class Execution:
                     code = code if code >= 0 else 128 - code
                 else:
                     relay.handle(fd, mask)
+            if any(client.lost for client in relay.clients):
+                relay.close()
+                raise BrokenPipeError
             if any(client.detached for client in relay.clients):
                 relay.close()
                 return None
@@ -152,7 +165,7 @@ def execute(
         wish.interactive,
         wish.detach,
     )
-    return Execution(joined, wish.terminal, attachment)
+    return Execution(joined, wish.terminal, attachment, wish.detach)
 
 
 def _filter(intent: dict[str, Any], bounding: list[str], privileged: bool) -> bytes:

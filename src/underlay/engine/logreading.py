@@ -81,8 +81,10 @@ def _records(
             yield from (record for record in parse(current) if passes(record))
             if _turned_over(current, path):
                 yield from (record for record in parse(current) if passes(record))
+                behind = _files_between(os.fstat(current.fileno()).st_ino, path, settings["keep"])
                 current.close()
                 current = None
+                yield from (record for name in behind for record in _whole(name, parse) if passes(record))
                 continue
         if not alive or (until and time.time_ns() > until):
             break
@@ -104,6 +106,19 @@ def _turned_over(file: BinaryIO, path: str) -> bool:
         return os.fstat(file.fileno()).st_ino != os.stat(path).st_ino
     except FileNotFoundError:
         return False
+
+
+def _files_between(inode: int, path: str, keep: int) -> list[str]:
+    """Return the files that were begun and turned over since the one with `inode` was the newest, the oldest first."""
+    behind: list[str] = []
+    for number in range(1, keep):
+        try:
+            if os.stat(f"{path}.{number}").st_ino == inode:
+                break
+        except FileNotFoundError:
+            break
+        behind.append(f"{path}.{number}")
+    return behind[::-1]
 
 
 def _last_lines(records: list[Record], count: int) -> list[Record]:

@@ -17,17 +17,14 @@ def plan_lines(engine: Engine, wish: ContainerOptions) -> list[str]:
     """Return the steps, a line each; see `Containers.plan`."""
     made = creating.draft(engine, wish)
     paths, intent = engine.paths, made.intent
-    chain = made.image.chain.partition(":")[2]
     lines = ["# on the host, by the command"]
-    if engine.form == rootfs.EROFS:
-        lower = [f"{paths.mounts}/{chain}"]
-        files = ",".join(path for _, _, path in rootfs.devices(paths, made.image.diff_ids))
+    lower = rootfs.lower_names(paths, engine.form, made.image.chain)
+    shared = rootfs.shared_mount(paths, engine.form, made.image.diff_ids, made.image.chain)
+    if shared.point:
+        files = ",".join(shared.files) or "none"
         lines.append(
-            f"{'mount-index':<14} {paths.indexes}/{chain}.erofs {lower[0]} devices {files or 'none'} "
-            "(unless it is mounted already)"
+            f"{'mount-index':<14} {shared.index} {shared.point} devices {files} (unless it is mounted already)"
         )
-    else:
-        lower = rootfs.lower_directories(paths, engine.form, made.image.diff_ids, made.image.chain)
     record = starting.launch_record(engine, made.id, "", intent, lower, make=False)
     prepared = launch.prepare(record)
     version = cgroup.detect()[0]

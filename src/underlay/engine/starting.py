@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 
 from .. import events
@@ -21,7 +22,10 @@ _OVERLAY_OPTIONS: dict[str, str | None] = {"redirect_dir": "off", "metacopy": "o
 
 
 class Session:
-    """A connection to a container's monitor."""
+    """A connection to a container's monitor: `id` of the container, `pid` of its first process.
+
+    After `wait`: `code`, `oom` (the kernel killed it for want of memory), `detached`.
+    """
 
     __slots__ = ("channel", "code", "detached", "id", "oom", "pid")
 
@@ -125,10 +129,7 @@ def launch_record(
     if make:
         os.makedirs(target, mode=0o700, exist_ok=True)
     options = intent["options"]
-    chain = intent["image"]["chain"].partition(":")[2]
-    shared = []
-    if engine.form == rootfs.EROFS:
-        shared = [f"{paths.locks}/chain-{chain}", f"{paths.locks}/use-{chain}", f"{paths.mounts}/{chain}"]
+    shared = rootfs.shared_mount(paths, engine.form, intent["image"]["diff_ids"], intent["image"]["chain"])
     overlay = dict(_OVERLAY_OPTIONS)
     if intent["rootless"]:
         overlay = {"userxattr": None}
@@ -158,7 +159,7 @@ def launch_record(
         "stdin_once": True,
         "restart": intent["restart"],
         "remove": intent["remove"],
-        "shared_mount": shared,
+        "shared_mount": [shared.change_lock, shared.use_lock, shared.point, shared.index, shared.files],
         "python": python,
         "import_path": import_path,
     }
@@ -189,7 +190,7 @@ def forget_files(engine: Engine, container_id: str, with_volumes: bool) -> None:
     """
     from ..store import containers
 
-    userns.remove_tree(engine.paths.container(container_id))
+    _remove_alone(engine.paths.container(container_id))
     gone = containers.delete(engine.meta, container_id, with_volumes)
     for volume in gone:
         userns.remove_tree(f"{engine.paths.root}/volumes/{volume}")
@@ -197,8 +198,33 @@ def forget_files(engine: Engine, container_id: str, with_volumes: bool) -> None:
 
 def forget_state(engine: Engine, container_id: str) -> None:
     """Remove a container's state directory, its lock with it: the very last step."""
-    userns.remove_tree(engine.paths.container_state(container_id))
+    _remove_alone(engine.paths.container_state(container_id))
     engine.emit(events.Event("container.destroy", container_id))
+
+
+def _remove_alone(path: str) -> None:
+    """Remove a directory and all below it; who comes second waits, and finds it gone."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        userns.remove_tree(path)
+    finally:
+        os.close(fd)
+
+
+def await_monitor(engine: Engine, container_id: str) -> None:
+    """Wait until the monitor of a container that has ended has let go of it."""
+    try:
+        fd = os.open(engine.paths.container_state(container_id) + "/lock", os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+    finally:
+        os.close(fd)
 
 
 def clean_remains(engine: Engine, container_id: str, group_base: str = "") -> None:
@@ -210,13 +236,32 @@ def clean_remains(engine: Engine, container_id: str, group_base: str = "") -> No
     group.remove()
 
 
-def lock_container(engine: Engine, container_id: str) -> Any:
-    """Return the container's lock, held; raises Conflict when its monitor lives."""
+def lock_container(engine: Engine, container_id: str, patience: float = 0.0) -> Any:
+    """Return the container's lock, held.
+
+    Raises Conflict when its monitor, or another who works on it, holds it for longer than `patience` seconds, NotFound
+    when its files are gone: another process removes it, or has.
+    """
+    import time
+
     from ..files import Lock
 
     directory = engine.paths.container_state(container_id)
-    os.makedirs(directory, mode=0o700, exist_ok=True)
-    lock = Lock(directory + "/lock")
-    if not lock.acquire(wait=False):
-        raise Conflict(f"container {container_id[:12]} is running")
-    return lock
+    deadline = time.monotonic() + patience
+    while os.path.isdir(engine.paths.container(container_id)):
+        os.makedirs(directory, mode=0o700, exist_ok=True)
+        lock = Lock(directory + "/lock")
+        try:
+            held = lock.acquire(wait=False)
+        except FileNotFoundError:
+            continue  # the directory has just been removed
+        if held:
+            if os.path.isdir(engine.paths.container(container_id)):
+                return lock
+            _remove_alone(directory)
+            lock.release()
+            break
+        if time.monotonic() >= deadline:
+            raise Conflict(f"container {container_id[:12]} is running")
+        time.sleep(0.01)
+    raise NotFound(f"No such container: {container_id}")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import stat
 
 from ..errors import KernelError
 from . import libc
 
+AT_FDCWD = -100
 RESOLVE_NO_XDEV = 0x01
 RESOLVE_NO_MAGICLINKS = 0x02
 RESOLVE_NO_SYMLINKS = 0x04
@@ -22,13 +22,24 @@ def open_in_root(root: int, path: str, flags: int, mode: int = 0, resolve: int =
 
     Absolute links and `..` stay inside, magic links are refused. `resolve` adds RESOLVE_* bits. Raises KernelError.
     """
-    how = (ctypes.c_uint64 * 3)(
+    how = libc.words(  # struct open_how
+        8,
         flags | os.O_CLOEXEC,
         mode if flags & (os.O_CREAT | os.O_TMPFILE & ~os.O_DIRECTORY) else 0,
         RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | resolve,
     )
+    return _openat2(root, path, how)
+
+
+def open_own(path: str, flags: int) -> int:
+    """Open `path` as usual for this process, except that magic links (/proc/PID/exe, fd, root…) are refused."""
+    how = libc.words(8, flags | os.O_CLOEXEC, 0, RESOLVE_NO_MAGICLINKS)
+    return _openat2(AT_FDCWD, path, how)
+
+
+def _openat2(root: int, path: str, how: bytes) -> int:
     for _ in range(128):
-        fd = libc.syscall("openat2", root, os.fsencode(path), ctypes.byref(how), 24)
+        fd = libc.syscall("openat2", root, os.fsencode(path), how, len(how))
         if fd >= 0:
             return fd
         # The kernel asks to try again when a rename raced with `..` (openat2(2), EAGAIN).
@@ -94,9 +105,16 @@ def make_file(root: int, path: str, mode: int = 0o644) -> int:
 def read_regular(root: int, path: str, limit: int) -> bytes | None:
     """Return at most `limit` bytes of the regular file `path` inside `root`; None when there is no such file.
 
-    Never blocks: FIFOs, devices and directories count as absent (attacks RT-21).
+    Never blocks: FIFOs, devices and directories count as absent (attacks RT-21). Devices are not even opened, which may
+    do something already (watchdogs, tapes), and this process is not yet held by the container's list of devices.
     """
     try:
+        look = open_in_root(root, path, os.O_PATH)
+        try:
+            if not stat.S_ISREG(os.fstat(look).st_mode):
+                return None
+        finally:
+            os.close(look)
         fd = open_in_root(root, path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
     except KernelError:
         return None

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-
 from . import libc, process
 
 # In the order of their numbers, from 0 (linux/capability.h).
@@ -56,9 +54,9 @@ def limit_bounding(keep: int, last: int) -> None:
 
 def apply(effective: int, permitted: int, inheritable: int) -> None:
     """Set the three sets of this thread (capset(2)). Raises KernelError."""
-    header = (ctypes.c_uint32 * 2)(_VERSION_3, 0)
     low, high = 0xFFFFFFFF, 32
-    data = (ctypes.c_uint32 * 6)(
+    data = libc.words(
+        4,
         effective & low,
         permitted & low,
         inheritable & low,
@@ -66,7 +64,7 @@ def apply(effective: int, permitted: int, inheritable: int) -> None:
         permitted >> high,
         inheritable >> high,
     )
-    libc.check("capset", "", "capset", ctypes.byref(header), ctypes.byref(data))
+    libc.check("capset", "", "capset", libc.words(4, _VERSION_3, 0), data)
 
 
 def set_ambient(bits: int) -> None:
@@ -92,10 +90,10 @@ def last_known_cached() -> int:
 
 def permitted_now() -> int:
     """Return the permitted set of this thread (capget(2))."""
-    header = (ctypes.c_uint32 * 2)(_VERSION_3, 0)
-    data = (ctypes.c_uint32 * 6)()
-    libc.check("capget", "", "capget", ctypes.byref(header), ctypes.byref(data))
-    return data[1] | data[4] << 32
+    data = (libc.load().c_uint32 * 6)()
+    libc.check("capget", "", "capget", libc.words(4, _VERSION_3, 0), data)
+    permitted: int = data[1] | data[4] << 32
+    return permitted
 
 
 _bounding = -1

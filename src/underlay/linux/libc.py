@@ -1,16 +1,21 @@
-"""The C library's handle, errno checks, and system calls by number."""
+"""System calls by number through the C library, errno checks, and structures as bytes.
+
+ctypes is loaded at the first call: those who only name constants, or only compose plans, need not wait for it.
+"""
 
 from __future__ import annotations
 
-import ctypes
 import os
+import sys
 
 from ..errors import KernelError
 
-# PyDLL keeps the interpreter lock: these calls are short, and a raw clone must not lose it in the child.
-handle = ctypes.PyDLL(None, use_errno=True)
-_syscall = handle.syscall
-_syscall.restype = ctypes.c_long
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_ctypes: Any = None
+_syscall: Any = None
 
 # System call numbers that the C libraries we meet do not wrap: (x86_64, the generic table of arm64 and riscv64).
 _NUMBERS = {
@@ -45,6 +50,7 @@ _NUMBERS = {
     "ioprio_set": (251, 30),
     "landlock_create_ruleset": (444, 444),
     "personality": (135, 92),
+    "fstatfs": (138, 44),
 }
 _COLUMN = 0 if os.uname().machine == "x86_64" else 1
 
@@ -54,23 +60,44 @@ def number(name: str) -> int:
     return _NUMBERS[name][_COLUMN]
 
 
+def load() -> Any:
+    """Load ctypes and the C library now, and return ctypes: for processes that are about to lose their files."""
+    global _ctypes, _syscall
+    if _ctypes is None:
+        import ctypes
+
+        # PyDLL keeps the interpreter lock: these calls are short, and a raw clone must not lose it in the child.
+        _syscall = ctypes.PyDLL(None, use_errno=True).syscall
+        _syscall.restype = ctypes.c_long
+        _ctypes = ctypes
+    return _ctypes
+
+
 def syscall(name: str, *arguments: object) -> int:
     """Call the kernel and return its answer; -1 with `errno()` set when it refuses.
 
-    Arguments are int (passed as long), bytes (as pointer), or ctypes values.
+    Arguments are int (passed as long), bytes (as pointer to their content, which the kernel must only read), or values
+    of ctypes.
     """
-    words = [ctypes.c_long(a) if isinstance(a, int) else a for a in arguments]
-    return int(_syscall(ctypes.c_long(number(name)), *words))
+    long = (_ctypes or load()).c_long
+    words = [long(a) if isinstance(a, int) else a for a in arguments]
+    return int(_syscall(long(number(name)), *words))
+
+
+def words(size: int, *numbers: int) -> bytes:
+    """Return numbers as unsigned integers of `size` bytes each, one after the other: most structures of the kernel."""
+    mask = (1 << 8 * size) - 1
+    return b"".join((number & mask).to_bytes(size, sys.byteorder) for number in numbers)
 
 
 def errno() -> int:
     """Return the error number of the last `syscall` that answered -1."""
-    return ctypes.get_errno()
+    return int(_ctypes.get_errno())
 
 
 def check(operation: str, path: str, name: str, *arguments: object) -> int:
     """Call the kernel; raise KernelError naming `operation` and `path` when it refuses."""
     answer = syscall(name, *arguments)
     if answer < 0:
-        raise KernelError(operation, path, ctypes.get_errno())
+        raise KernelError(operation, path, _ctypes.get_errno())
     return answer

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
+import sys
 
 from ..errors import KernelError
 from . import libc
@@ -146,9 +146,9 @@ def set_attributes(fd: int, set_bits: int, clear: int = 0, recursive: bool = Fal
     """
     if set_bits & MOUNT_ATTR__ATIME or clear & MOUNT_ATTR__ATIME:
         clear |= MOUNT_ATTR__ATIME
-    attributes = (ctypes.c_uint64 * 4)(set_bits, clear, propagation, 0)
+    attributes = libc.words(8, set_bits, clear, propagation, 0)  # struct mount_attr
     flags = AT_EMPTY_PATH | (AT_RECURSIVE if recursive else 0)
-    answer = libc.syscall("mount_setattr", fd, b"", flags, ctypes.byref(attributes), 32)
+    answer = libc.syscall("mount_setattr", fd, b"", flags, attributes, len(attributes))
     if answer < 0:
         raise KernelError("mount_setattr", "", libc.errno())
 
@@ -160,6 +160,16 @@ def remount_bind(fd: int, attributes: int) -> None:
         if attributes & attribute:
             flags |= flag
     mount(None, f"/proc/self/fd/{fd}", None, flags)
+
+
+PROC_SUPER_MAGIC = 0x9FA0
+
+
+def magic(fd: int) -> int:
+    """Return the magic number of the file system that `fd` lies on (statfs(2), f_type). Raises KernelError."""
+    facts = libc.load().create_string_buffer(256)  # struct statfs, of which the first word is wanted
+    libc.check("statfs", "", "fstatfs", fd, facts)
+    return int.from_bytes(facts.raw[:8], sys.byteorder)
 
 
 def propagate(path: str, flags: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 
 from ..errors import KernelError
@@ -43,12 +42,6 @@ PR_CAP_AMBIENT = 47
 PR_CAP_AMBIENT_RAISE = 2
 PR_CAP_AMBIENT_CLEAR_ALL = 4
 
-_before_fork = ctypes.pythonapi.PyOS_BeforeFork
-_after_in_parent = ctypes.pythonapi.PyOS_AfterFork_Parent
-_after_in_child = ctypes.pythonapi.PyOS_AfterFork_Child
-for _function in (_before_fork, _after_in_parent, _after_in_child):
-    _function.restype = None
-
 
 def clone(flags: int, group: int = -1) -> int:
     """Fork into the new namespaces of `flags` (clone(2)); returns the child's pid, and 0 in the child.
@@ -59,17 +52,18 @@ def clone(flags: int, group: int = -1) -> int:
     """
     arguments = None
     if group >= 0:
-        arguments = (ctypes.c_uint64 * 11)(flags | CLONE_INTO_CGROUP, 0, 0, 0, SIGCHLD, 0, 0, 0, 0, 0, group)
-    _before_fork()
+        arguments = libc.words(8, flags | CLONE_INTO_CGROUP, 0, 0, 0, SIGCHLD, 0, 0, 0, 0, 0, group)
+    python = libc.load().pythonapi
+    python.PyOS_BeforeFork()
     if arguments is not None:
-        pid = libc.syscall("clone3", ctypes.byref(arguments), 88)
+        pid = libc.syscall("clone3", arguments, len(arguments))
     else:
         pid = libc.syscall("clone", flags | SIGCHLD, 0, 0, 0, 0)
     if pid == 0:
-        _after_in_child()
+        python.PyOS_AfterFork_Child()
         return 0
     number = libc.errno()
-    _after_in_parent()
+    python.PyOS_AfterFork_Parent()
     if pid < 0:
         hint = ""
         if flags & CLONE_NEWUSER:
@@ -96,8 +90,8 @@ def prctl(operation: int, first: int = 0, second: int = 0) -> int:
 def set_limit(name: str, number: int, soft: int, hard: int) -> None:
     """Set resource limit `number` (RLIMIT_*) of this process; -1 is no limit (prlimit(2)). Raises KernelError."""
     infinity = (1 << 64) - 1
-    values = (ctypes.c_uint64 * 2)(soft if soft >= 0 else infinity, hard if hard >= 0 else infinity)
-    libc.check("set limit", name, "prlimit64", 0, number, ctypes.byref(values), None)
+    values = libc.words(8, soft if soft >= 0 else infinity, hard if hard >= 0 else infinity)
+    libc.check("set limit", name, "prlimit64", 0, number, values, None)
 
 
 def set_name(name: str) -> None:

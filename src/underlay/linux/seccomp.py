@@ -6,7 +6,6 @@ comparisons whatever the length of the list (seccomp(2), bpf(4)).
 
 from __future__ import annotations
 
-import ctypes
 import os
 
 from ..errors import InvalidInput, KernelError
@@ -88,7 +87,11 @@ def compile_filter(profile: dict[str, Any], machine: str = "") -> bytes:
     default = action_value(
         profile.get("defaultAction", ""), profile.get("defaultErrnoRet"), "linux.seccomp.defaultAction"
     )
-    architectures = profile.get("architectures") or list(NATIVE.get(machine, ())[:1])
+    architectures = list(profile.get("architectures") or [])
+    for native in NATIVE.get(machine, ())[:1]:
+        # libseccomp, too, always knows the processor's own calls: a filter without them would kill every program.
+        if native not in architectures:
+            architectures.insert(0, native)
     for name in architectures:
         if name not in ARCHITECTURES and not name.startswith("SCMP_ARCH_"):
             raise InvalidInput(f"linux.seccomp.architectures: unknown architecture {name!r}")
@@ -111,6 +114,10 @@ def compile_filter(profile: dict[str, Any], machine: str = "") -> bytes:
         if default & 0xFFFF0000 == RET_ERRNO:
             for low, high in highest[audit]:
                 ranges = _override(ranges, low, high, ((), RET_ERRNO | ENOSYS))
+        if audit == ARCHITECTURES["SCMP_ARCH_X32"][0] and "SCMP_ARCH_X32" not in architectures:
+            # x32 calls come under the same name: not listed, they are another architecture's, as for libseccomp. Else
+            # each call that a profile refuses could be made by its second number.
+            ranges = _override(ranges, tables.X32_SYSCALL_BIT, 1 << 32, ((), RET_KILL_PROCESS))
         sections.append((audit, [(_LD, 0, 0, _NR)] + _tree(ranges)))
     program: list[Instruction] = [(_LD, 0, 0, _ARCH)]
     for audit, code in sections:
@@ -132,7 +139,7 @@ def _leaves(rules: list[dict[str, Any]], numbers: dict[str, int], default: int) 
     for position, rule in enumerate(rules):
         where = f"linux.seccomp.syscalls[{position}]"
         value = action_value(rule.get("action", ""), rule.get("errnoRet"), where)
-        tests = []
+        tests: list[Test] = []
         for argument in rule.get("args") or []:
             operator = str(argument.get("op", "")).removeprefix("SCMP_CMP_")
             index = argument.get("index", -1)
@@ -141,14 +148,16 @@ def _leaves(rules: list[dict[str, Any]], numbers: dict[str, int], default: int) 
             if not isinstance(index, int) or not 0 <= index <= 5:
                 raise InvalidInput(f"{where}.args: index must be 0 to 5")
             tests.append((index, operator, int(argument.get("value", 0)), int(argument.get("valueTwo", 0))))
-        # libseccomp, which defines these semantics in practice, takes several tests of one argument as alternatives
-        # only across rules; inside one rule all must hold.
+        # All tests of a rule must hold; but when it tests one argument twice, which libseccomp cannot express, runc and
+        # crun take each test as a rule of its own. Profiles that list what is forbidden rely on that.
+        once = len({test[0] for test in tests}) == len(tests)
+        alternatives = [tuple(tests)] if once else [(test,) for test in tests]
         for name in rule.get("names") or []:
             number = numbers.get(name)
             if number is None:
                 continue
             if tests:
-                tested.setdefault(number, []).append((tuple(tests), value))
+                tested.setdefault(number, []).extend((each, value) for each in alternatives)
             elif value != default or number not in plain:
                 plain[number] = value
     leaves: dict[int, Leaf] = {}
@@ -290,13 +299,11 @@ def load(program: bytes, flags: int = 0) -> int:
 
     Needs CAP_SYS_ADMIN or no_new_privs. Raises KernelError.
     """
+    ctypes = libc.load()
     buffer = ctypes.create_string_buffer(program, len(program))
-
-    class Program(ctypes.Structure):
-        _fields_ = [("length", ctypes.c_ushort), ("filter", ctypes.c_void_p)]
-
-    header = Program(len(program) // 8, ctypes.addressof(buffer))
-    answer = libc.syscall("seccomp", SECCOMP_SET_MODE_FILTER, flags, ctypes.byref(header))
+    # struct sock_fprog: a short, padding, a pointer.
+    header = libc.words(8, len(program) // 8, ctypes.addressof(buffer))
+    answer = libc.syscall("seccomp", SECCOMP_SET_MODE_FILTER, flags, header)
     if answer < 0:
         raise KernelError("seccomp", "", libc.errno())
     return answer

@@ -22,8 +22,13 @@ def subordinate(path: str, name: str, number: int) -> list[tuple[int, int]]:
             for line in file:
                 fields = line.strip().split(":")
                 if len(fields) == 3 and fields[0] in (name, str(number)):
-                    ranges.append((int(fields[1]), int(fields[2])))
-    except (OSError, ValueError):
+                    try:
+                        first, count = int(fields[1]), int(fields[2])
+                    except ValueError:
+                        continue
+                    if first >= 0 and count > 0:
+                        ranges.append((first, count))
+    except OSError:
         return []
     return ranges
 

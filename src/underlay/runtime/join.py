@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 
 from ..errors import KernelError, StartFailed
-from ..linux import beneath, capabilities, cgroup, process
+from ..linux import capabilities, cgroup, process
 from . import control, init, launch, ops, streams
 
 TYPE_CHECKING = False
@@ -60,6 +60,8 @@ def start(
     context = ops.Context()
     context.seccomp = program_filter
     context.environment = environment
+    if "user" in namespaces:
+        context.groups_denied = not ops.may_setgroups(str(pid))
     flags = 0
     for kind in namespaces:
         flags |= process.NAMESPACES[kind][1]
@@ -84,7 +86,7 @@ def start(
     if helper == 0:
         ours.close()
         context.group = None if born else group
-        _join(target, flags, operations, context)
+        _join(target, flags, operations, context, detach)
     theirs.close()
     os.close(target)
     for fd in dict.fromkeys(context.stdio):
@@ -98,7 +100,7 @@ def start(
         inside = int(first[1:])
         console = launch.await_start(ours)
     except BaseException:
-        if inside > 0:
+        if inside > 0 and not detach:
             os.waitpid(inside, 0)
         for fd, _ in outputs:
             os.close(fd)
@@ -133,7 +135,7 @@ def _raise(message: bytes) -> NoReturn:
     raise StartFailed("the process that joins the container has ended early", 125)
 
 
-def _join(target: int, flags: int, operations: list[Operation], context: ops.Context) -> NoReturn:
+def _join(target: int, flags: int, operations: list[Operation], context: ops.Context, detach: bool) -> NoReturn:
     """In the helper: become closed, enter the cgroup, join, and clone the sibling that will be the program."""
     channel = context.channel
     try:
@@ -144,14 +146,12 @@ def _join(target: int, flags: int, operations: list[Operation], context: ops.Con
             context.group.enter()
         process.setns(target, flags, "namespaces of the container")
         os.close(target)
-        pid = process.clone(CLONE_PARENT)
+        # A detached program is nobody's to wait for: it becomes a child of the host's process 1, not a zombie of ours.
+        pid = process.clone(0 if detach else CLONE_PARENT)
         if pid:
             channel.send(b"p%d" % pid)
             os._exit(0)
         context.root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        context.proc = beneath.open_in_root(
-            context.root, "/proc", os.O_PATH | os.O_DIRECTORY, resolve=beneath.RESOLVE_NO_SYMLINKS
-        )
         init.run(operations, context)
     except BaseException as error:
         init.report(context, ("join",), str(error), "", 125)

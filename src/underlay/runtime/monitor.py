@@ -275,7 +275,7 @@ class Monitor:
             from ..linux import sharedmount
 
             try:
-                sharedmount.release(*self.launch["shared_mount"])
+                sharedmount.SharedMount(*self.launch["shared_mount"]).release()
             except KernelError:
                 pass  # somebody on the host looks into it: released by the next who leaves
 

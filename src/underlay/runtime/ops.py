@@ -33,6 +33,7 @@ class Context:
         "gid",
         "group",
         "groups",
+        "groups_denied",
         "home",
         "null",
         "proc",
@@ -53,6 +54,7 @@ class Context:
         self.uid = 0
         self.gid = 0
         self.groups: list[int] = []
+        self.groups_denied = False  # whether the user namespace forbids setgroups(2)
         self.group: Any = None  # the cgroup to enter; None when there is nothing to do
         self.home = "/"
         self.environment: dict[str, str] = {}
@@ -127,6 +129,12 @@ def _attach_root(context: Context, fd: int, target: str) -> None:
     context.root = fd
 
 
+# Files of procfs that may be bound over: they only tell (lxcfs does so).
+_PROC_FILES = frozenset(
+    "/proc/cpuinfo /proc/diskstats /proc/loadavg /proc/meminfo /proc/slabinfo /proc/stat /proc/swaps /proc/uptime".split()
+)
+
+
 def _target(context: Context, path: str, directory: bool, plain: bool) -> int:
     """Return a descriptor of the mount point `path`, made when missing; `plain` refuses links (procfs, sysfs)."""
     if plain:
@@ -140,8 +148,14 @@ def _target(context: Context, path: str, directory: bool, plain: bool) -> int:
                     "the image is damaged or hostile",
                 ) from None
     if directory:
-        return beneath.make_directories(context.root, path)
-    return beneath.make_file(context.root, path)
+        target = beneath.make_directories(context.root, path)
+    else:
+        target = beneath.make_file(context.root, path)
+    if mounts.magic(target) == mounts.PROC_SUPER_MAGIC and path not in _PROC_FILES:
+        # A link of the image may lead here too. What lies over procfs would answer in its place (attacks RT-05, RT-09).
+        os.close(target)
+        raise StartFailed(f"{path} leads into /proc: nothing can be mounted there safely", 125)
+    return target
 
 
 def _mount(
@@ -370,6 +384,9 @@ def _copy_up(context: Context, path: str, destination: str) -> None:
         source = beneath.open_in_root(context.root, path, os.O_RDONLY | os.O_DIRECTORY)
     except KernelError:
         return
+    if mounts.magic(source) == mounts.PROC_SUPER_MAGIC:
+        os.close(source)
+        raise StartFailed(f"{path} leads into /proc: nothing can be mounted there safely", 125)
     target = os.open(destination, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         if not os.listdir(target):
@@ -444,14 +461,17 @@ def _enter_cgroup(context: Context) -> None:
 
 def _become_root(context: Context) -> None:
     """Take uid and gid 0 of the new user namespace."""
-    os.setgroups([]) if _may_setgroups() else None
+    context.groups_denied = not may_setgroups("self")
+    if not context.groups_denied:
+        os.setgroups([])
     os.setresgid(0, 0, 0)
     os.setresuid(0, 0, 0)
 
 
-def _may_setgroups() -> bool:
+def may_setgroups(pid: str) -> bool:
+    """Return whether the user namespace of a process of the host's /proc lets setgroups(2) be used."""
     try:
-        with open("/proc/self/setgroups", encoding="ascii") as file:
+        with open(f"/proc/{pid}/setgroups", encoding="ascii") as file:
             return file.read().strip() == "allow"
     except OSError:
         return True
@@ -568,6 +588,8 @@ def _directory(context: Context, path: str) -> None:
 def _chdir(context: Context, path: str) -> None:
     try:
         os.chdir(path)
+        # A working directory outside the root would be a way to the host: its name cannot be told (getcwd(2)).
+        os.getcwd()
     except OSError as error:
         code = 126 if error.errno == 13 else 127
         raise StartFailed(f"cannot change to the working directory {path}: {error.strerror}", code) from None
@@ -588,7 +610,7 @@ def _credentials(context: Context, bounding: int, permitted: int, inheritable: i
     """Drop to the container's user and capabilities; groups are always set (attacks RT-19)."""
     known = (1 << (capabilities.last_known_cached() + 1)) - 1
     capabilities.limit_bounding(bounding, capabilities.last_known_cached())
-    if _groups_settable(context):
+    if not context.groups_denied:
         os.setgroups(context.groups)
     os.setresgid(context.gid, context.gid, context.gid)
     process.prctl(process.PR_SET_KEEPCAPS, 1)
@@ -603,24 +625,21 @@ def _credentials(context: Context, bounding: int, permitted: int, inheritable: i
     else:
         capabilities.apply(permitted, permitted, inheritable & have & known)
     capabilities.set_ambient(ambient & permitted & inheritable)
-
-
-def _groups_settable(context: Context) -> bool:
-    if context.proc < 0:
-        return True
-    try:
-        fd = os.open("self/setgroups", os.O_RDONLY | os.O_CLOEXEC, dir_fd=context.proc)
-    except OSError:
-        return True
-    try:
-        return os.read(fd, 16).strip() == b"allow"
-    finally:
-        os.close(fd)
+    # A change of ids sets this anew, to fs.suid_dumpable of the host (attacks RT-03).
+    process.undumpable()
 
 
 def _die_with_monitor(context: Context) -> None:
     """Let the kernel kill this process with its monitor (set again: a change of user clears it, prctl(2))."""
     process.prctl(process.PR_SET_PDEATHSIG, 9)
+    try:
+        if not context.channel.recv(1, _PEEK):
+            os._exit(125)  # it has died since the change of user
+    except BlockingIOError:
+        pass
+
+
+_PEEK = 0x42  # MSG_PEEK | MSG_DONTWAIT
 
 
 def _execute(context: Context, arguments: list[str], init: bool) -> None:

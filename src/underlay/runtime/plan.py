@@ -277,7 +277,7 @@ def _mount(add: Any, item: dict[str, Any], where: str, cgroup: str, copy_up: lis
         raise InvalidInput(f"{where}.destination: {path!r} is not an absolute path")
     kind = item.get("type") or ""
     attributes, clear, propagation, bind, recursive, rest = parse_options(item.get("options") or [], where)
-    if bind or kind == "bind":
+    if kind == "bind" or (bind and kind in ("", "none")):
         if rest:
             raise InvalidInput(f"{where}.options: {next(iter(rest))!r} means nothing for a bind mount")
         source = item.get("source") or ""

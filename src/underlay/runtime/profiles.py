@@ -62,7 +62,7 @@ NETWORK_SYSCTLS = {
     "net.ipv4.ip_unprivileged_port_start": "0",
     "net.ipv4.ping_group_range": "0 2147483647",
 }
-PROFILE_VERSION = 1  # part of the name of compiled filters: raise it with every change of the profile
+PROFILE_VERSION = 2  # part of the name of compiled filters: raise it with every change of the profile
 
 
 def device_rules() -> list[dict[str, Any]]:
@@ -96,8 +96,16 @@ def seccomp_profile(capabilities: list[str], machine: str, kernel: tuple[int, in
     for name, index, operator, value, absent in data.ALLOW_IF_ARGUMENT:
         if absent and absent in have:
             continue
-        argument = {"index": index, "op": "SCMP_CMP_" + operator, "value": value, "valueTwo": 0}
-        rules.append({"names": [name], "action": "SCMP_ACT_ALLOW", "args": [argument]})
+        tests = [(operator, value, 0)]
+        if operator == "GT":
+            # The kernel takes a socket's family from the lower half of its register and ignores the upper, so a 64-bit
+            # "greater" would let each family through once any upper bit is set. The few above (AF_MAX is 46) are named.
+            above = (value | 0xF) + 1
+            tests = [("EQ", number, 0) for number in range(value + 1, above)]
+            tests.append(("MASKED_EQ", (1 << 64) - 16, above))
+        for word, first, second in tests:
+            argument = {"index": index, "op": "SCMP_CMP_" + word, "value": first, "valueTwo": second}
+            rules.append({"names": [name], "action": "SCMP_ACT_ALLOW", "args": [argument]})
     for more, number, absent in data.ERRNO:
         if not (absent and absent in have):
             rules.append({"names": more.split(), "action": "SCMP_ACT_ERRNO", "errnoRet": number})

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import stat
 
-from ..errors import StartFailed
+from ..errors import KernelError, StartFailed
+from ..linux import beneath
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ def execute(context: Context, arguments: list[str], init: bool) -> None:
         reaper.stay(context)  # returns in the child only
     number = ENOENT
     for candidate in candidates:
+        refuse_magic(candidate, name, context.uid)
         try:
             os.execve(candidate, arguments, environment)
         except OSError as error:
@@ -59,6 +62,31 @@ def execute(context: Context, arguments: list[str], init: bool) -> None:
     if "/" in name:
         raise StartFailed(f'exec: "{name}": stat {name}: no such file or directory', 127)
     raise StartFailed(f'exec: "{name}": executable file not found in $PATH', 127)
+
+
+def refuse_magic(path: str, name: str, uid: int, depth: int = 5) -> None:
+    """Raise StartFailed when a program, or the interpreter that its first line names, is reached by a magic link.
+
+    /proc/self/exe is the host's interpreter as long as we are the process: executed with the image's own libraries it
+    would hand the image a way to write to it (attacks RT-01). What is missing is left to the kernel to complain about.
+    """
+    try:
+        fd = beneath.open_own(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+    except KernelError as error:
+        if error.errno == ELOOP:
+            raise StartFailed(f'exec: "{name}": it leads through a link of procfs or too many links', 126) from None
+        if error.errno == EACCES and uid == 0 and os.access(path, os.X_OK):
+            # Root without its capabilities may execute what it may not read; the kernel reads it for it.
+            raise StartFailed(f'exec: "{name}": permission denied', 126) from None
+        return
+    try:
+        head = os.read(fd, 256) if stat.S_ISREG(os.fstat(fd).st_mode) else b""
+    finally:
+        os.close(fd)
+    if head[:2] == b"#!" and depth:
+        words = head[2:].split(b"\n", 1)[0].split()
+        if words:
+            refuse_magic(os.fsdecode(words[0]), name, uid, depth - 1)
 
 
 def _exists(path: str) -> bool:

@@ -57,7 +57,12 @@ def read(directory: str, name: str) -> dict[str, Any]:
 
 
 class Status:
-    """A container's state as it is now. Times are ns since the epoch, 0 when there is none."""
+    """A container's state as it is now. Times are ns since the epoch, 0 when there is none.
+
+    `status` is a word (`created`, `running`, `paused`, `restarting`, `exited`), `pid` that of the first process (0 when
+    it has none), `monitor` that of its monitor; `code` the exit code of the last run, `oom` whether the kernel killed it
+    for want of memory, `error` what went wrong beside it; `started`, `finished`, `restarts`.
+    """
 
     __slots__ = (
         "code",
@@ -125,6 +130,8 @@ def status(directory: str, state_directory: str) -> Status:
         if result.status != RESTARTING:
             result.code = 0
             result.oom = False
+        else:
+            result.pid = 0  # that of the run before
         return result
     if not last or last.get("failed"):
         return result

@@ -23,14 +23,16 @@ def _records(root: int, path: str, fields: int) -> list[list[str]]:
 
 
 def _number(text: str) -> int:
-    return int(text) if text.isascii() and text.isdigit() and int(text) <= _LAST_ID else -1
+    # The length first: Python refuses to convert thousands of digits.
+    return int(text) if len(text) <= 10 and text.isascii() and text.isdigit() and int(text) <= _LAST_ID else -1
 
 
 def resolve(root: int, user: str, extra: list[str]) -> tuple[int, int, list[int], str]:
     """Return (uid, gid, groups, home) for `name`, `uid`, `name:group`, `uid:gid` and so on; "" is root.
 
     Groups are the primary one, those that list the user in /etc/group (unless a group was given), and `extra`. Raises
-    StartFailed when a name is not known there.
+    StartFailed when a name is not known there. A number is always an id, whatever an image calls its users: else one named
+    "1000" with the uid 0 would be root where 1000 was asked for.
     """
     name, colon, group = user.partition(":")
     passwd = _records(root, "/etc/passwd", 4)
@@ -40,7 +42,7 @@ def resolve(root: int, user: str, extra: list[str]) -> tuple[int, int, list[int]
         number, primary = _number(record[2]), _number(record[3])
         if number < 0 or primary < 0:
             continue
-        if record[0] == (name or "root") or (wanted >= 0 and number == wanted):
+        if number == max(wanted, 0) if wanted >= 0 or not name else record[0] == name:
             uid, gid, known = number, primary, record[0]
             home = record[5] if len(record) > 5 and record[5] else "/"
             break
@@ -68,10 +70,12 @@ def resolve(root: int, user: str, extra: list[str]) -> tuple[int, int, list[int]
 
 
 def _group(records: list[list[str]], group: str) -> int:
+    number = _number(group)
+    if number >= 0:
+        return number
     for record in records:
         if record[0] == group and _number(record[2]) >= 0:
             return _number(record[2])
-    number = _number(group)
     if number < 0:
         raise StartFailed(f"unable to find group {group}: no matching entries in group file", 125)
     return number

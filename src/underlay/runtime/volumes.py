@@ -107,6 +107,8 @@ def parse_tmpfs(text: str) -> Mount:
     mount.options = ["noexec", "nosuid", "nodev"]
     for option in given:
         opposite = {"exec": "noexec", "suid": "nosuid", "dev": "nodev"}.get(option)
+        if option in ("bind", "rbind") or option in plan.PROPAGATION:
+            raise InvalidInput(f"invalid tmpfs option: {option}")
         if opposite:
             mount.options.remove(opposite) if opposite in mount.options else None
         elif option not in mount.options:

@@ -6,7 +6,8 @@ import os
 
 from ..errors import KernelError
 from ..linux import mounts
-from . import erofs, rootfs, toc
+from ..linux.sharedmount import mount_index
+from . import erofs, toc
 from .merge import merge
 from .scratch import Scratch
 
@@ -34,7 +35,7 @@ def why_not_erofs(paths: Paths) -> str:
         for name in ("lower", "upper", "work", "merged"):
             os.mkdir(f"{base}/{name}")
         try:
-            rootfs.mount_index(f"{base}/index", [f"{base}/tar"], f"{base}/lower")
+            mount_index(f"{base}/index", [f"{base}/tar"], f"{base}/lower")
         except KernelError as error:
             return f"mounting an index from a file: {error.message}"
         try:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 
-from ..errors import InvalidInput, KernelError, Unsupported
+from ..errors import InvalidInput, Unsupported
 from ..files import Lock, write_atomic
-from ..linux import mounts
+from ..linux.sharedmount import SharedMount, unmount
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -131,6 +131,16 @@ def _tree_roots(paths: Paths, digits: str) -> list[str]:
 # Using it
 
 
+def shared_mount(paths: Paths, form: str, diff_ids: Sequence[str], chain_id: str) -> SharedMount:
+    """Return how the chain's index is mounted and shared; for the tree form only the lock that keeps the trees."""
+    digits = _digits(chain_id)
+    change, use = f"{paths.locks}/chain-{digits}", f"{paths.locks}/use-{digits}"
+    if form != EROFS:
+        return SharedMount(change, use, "", "", ())
+    files = [path for _, _, path in devices(paths, diff_ids)]
+    return SharedMount(change, use, f"{paths.mounts}/{digits}", f"{paths.indexes}/{digits}.erofs", files)
+
+
 def hold(paths: Paths, chain_id: str) -> Lock:
     """Return a shared lock, held, that keeps the chain's mount and files in use until it is released.
 
@@ -138,27 +148,30 @@ def hold(paths: Paths, chain_id: str) -> Lock:
     when the process dies.
     """
     _ensure(paths.locks)
-    lock = Lock(f"{paths.locks}/use-{_digits(chain_id)}", shared=True)
-    lock.acquire()
-    return lock
+    return shared_mount(paths, TREE, (), chain_id).hold()
 
 
 def lower_directories(paths: Paths, form: str, diff_ids: Sequence[str], chain_id: str = "") -> list[str]:
-    """Return the lower directories for an overlay that shows the image, topmost first.
+    """Return the lower directories for an overlay that shows the image, topmost first, with the index mounted.
 
-    `prepare` must have been called at some time, and `hold` before this. For the EROFS form the index is
-    mounted when it is not yet. With `chain_id` given nothing is hashed. Raises KernelError, NotFound.
+    `prepare` must have been called at some time, and `hold` before this. With `chain_id` given nothing is hashed.
+    Raises KernelError, NotFound.
     """
-    digits = _digits(chain_id or chain_of(diff_ids))
+    chain_id = chain_id or chain_of(diff_ids)
     if form == EROFS:
-        point = f"{paths.mounts}/{digits}"
-        if not _is_index_mount(point):
-            _ensure(paths.mounts)
-            _ensure(paths.locks)
-            with Lock(f"{paths.locks}/chain-{digits}"):
-                if not _is_index_mount(point):
-                    _mount_index(paths, diff_ids, digits, point)
-        return [point]
+        _ensure(paths.mounts)
+        _ensure(paths.locks)
+        shared_mount(paths, form, diff_ids, chain_id).ensure()
+    return lower_names(paths, form, chain_id)
+
+
+def lower_names(paths: Paths, form: str, chain_id: str) -> list[str]:
+    """Return the lower directories by name, without mounting anything; raises NotFound for an unprepared chain."""
+    digits = _digits(chain_id)
+    if form == EROFS:
+        if not os.path.exists(f"{paths.indexes}/{digits}.erofs"):
+            raise _missing(digits)
+        return [f"{paths.mounts}/{digits}"]
     roots = _tree_roots(paths, digits)
     if not roots:
         raise _missing(digits)
@@ -169,21 +182,6 @@ def _missing(digits: str) -> Exception:
     from ..errors import NotFound
 
     return NotFound(f"the layers of chain {digits[:12]} are not prepared")
-
-
-def _is_index_mount(point: str) -> bool:
-    """Tell whether an index is mounted at `point`: not its parent's device, read-only, blocks of 512.
-
-    No other file system in use has such blocks; statfs(2)'s magic is out of Python's reach.
-    """
-    try:
-        here = os.stat(point)
-        if here.st_dev == os.stat(os.path.dirname(point)).st_dev:
-            return False
-        facts = os.statvfs(point)
-    except FileNotFoundError:
-        return False
-    return facts.f_bsize == 512 and bool(facts.f_flag & os.ST_RDONLY)
 
 
 def devices(paths: Paths, diff_ids: Sequence[str]) -> list[tuple[int, int, str]]:
@@ -198,80 +196,13 @@ def devices(paths: Paths, diff_ids: Sequence[str]) -> list[tuple[int, int, str]]
     return found
 
 
-def _mount_index(paths: Paths, diff_ids: Sequence[str], digits: str, point: str) -> None:
-    index = f"{paths.indexes}/{digits}.erofs"
-    if not os.path.exists(index):
-        raise _missing(digits)
-    try:
-        os.mkdir(point, 0o700)
-    except FileExistsError:
-        pass
-    mount_index(index, [path for _, _, path in devices(paths, diff_ids)], point)
-
-
-def mount_index(index: str, files: Sequence[str], point: str) -> None:
-    """Mount an index with the files of its device table at the directory `point`; raises KernelError.
-
-    Read-only, but not nosuid or nodev: the mount is cloned to be a container's root, where set-id programs
-    must work, and what it holds is out of other users' reach because `paths.mounts` is its owner's only.
-    """
-    opened = []
-    try:
-        parameters = []
-        for path in files:
-            if len(path) > 250:
-                # fsconfig(2) takes values of at most 255 bytes.
-                opened.append(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
-                path = f"/proc/self/fd/{opened[-1]}"
-            parameters.append(("device", path))
-        source = index
-        if len(index) > 250:
-            opened.append(os.open(index, os.O_RDONLY | os.O_CLOEXEC))
-            source = f"/proc/self/fd/{opened[-1]}"
-        new = mounts.new_filesystem("erofs", (("ro", None), *parameters), mounts.MOUNT_ATTR_RDONLY, source)
-        opened.append(new)
-        target = os.open(point, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        opened.append(target)
-        mounts.attach(new, target, point)
-    finally:
-        for fd in opened:
-            os.close(fd)
-
-
 # Giving back
 
 
 def release_unused(paths: Paths, chain_id: str) -> bool:
     """Unmount the chain's index unless somebody holds it; return whether nothing is mounted afterwards."""
-    digits = _digits(chain_id)
-    point = f"{paths.mounts}/{digits}"
-    if not os.path.isdir(point):
-        return True
     _ensure(paths.locks)
-    with Lock(f"{paths.locks}/chain-{digits}"):
-        use = Lock(f"{paths.locks}/use-{digits}")
-        if not use.acquire(wait=False):
-            return False
-        try:
-            return _unmount(point)
-        finally:
-            use.release()
-
-
-def _unmount(point: str) -> bool:
-    try:
-        while _is_index_mount(point):
-            mounts.umount(point, mounts.UMOUNT_NOFOLLOW)
-        os.rmdir(point)
-    except KernelError as error:
-        from errno import EBUSY
-
-        if error.errno != EBUSY:
-            raise
-        return False
-    except FileNotFoundError:
-        pass
-    return True
+    return shared_mount(paths, EROFS, (), chain_id).release()
 
 
 def release_all_unused(paths: Paths) -> list[str]:
@@ -303,7 +234,7 @@ def remove(paths: Paths, chain_id: str) -> bool:
                 if not use.acquire(wait=False):
                     return False
                 held.append(use)
-            if os.path.isdir(f"{paths.mounts}/{digits}") and not _unmount(f"{paths.mounts}/{digits}"):
+            if os.path.isdir(f"{paths.mounts}/{digits}") and not unmount(f"{paths.mounts}/{digits}"):
                 return False
             build.discard(paths, digits)
         finally:

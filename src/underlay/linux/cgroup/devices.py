@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 
 from ...errors import KernelError
@@ -77,19 +76,19 @@ def program(rules: list[dict[str, Any]]) -> bytes:
 def attach_rules(directory: str, rules: list[dict[str, Any]]) -> None:
     """Load the program of `rules` and attach it to the group at `directory`. Raises KernelError."""
     code = program(rules)
+    ctypes = libc.load()
     buffer = ctypes.create_string_buffer(code, len(code))
     licence = ctypes.create_string_buffer(b"Apache-2.0")
-    attributes = (ctypes.c_uint64 * 16)()
-    words = ctypes.cast(attributes, ctypes.POINTER(ctypes.c_uint32))
-    words[0], words[1] = _BPF_PROG_TYPE_CGROUP_DEVICE, len(code) // 8
-    attributes[1], attributes[2] = ctypes.addressof(buffer), ctypes.addressof(licence)
-    loaded = libc.syscall("bpf", _BPF_PROG_LOAD, ctypes.byref(attributes), 72)
+    # union bpf_attr for BPF_PROG_LOAD: type, count, instructions, licence; the rest is zero.
+    load = libc.words(4, _BPF_PROG_TYPE_CGROUP_DEVICE, len(code) // 8)
+    load += libc.words(8, ctypes.addressof(buffer), ctypes.addressof(licence), *[0] * 6)
+    loaded = libc.syscall("bpf", _BPF_PROG_LOAD, load, len(load))
     if loaded < 0:
         raise KernelError("load the device filter for", directory, libc.errno())
     group = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        attachment = (ctypes.c_uint32 * 8)(group, loaded, _BPF_CGROUP_DEVICE, _BPF_F_ALLOW_MULTI)
-        if libc.syscall("bpf", _BPF_PROG_ATTACH, ctypes.byref(attachment), 32) < 0:
+        attachment = libc.words(4, group, loaded, _BPF_CGROUP_DEVICE, _BPF_F_ALLOW_MULTI, 0, 0, 0, 0)
+        if libc.syscall("bpf", _BPF_PROG_ATTACH, attachment, len(attachment)) < 0:
             raise KernelError("attach the device filter to", directory, libc.errno())
     finally:
         os.close(group)

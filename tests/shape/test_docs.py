@@ -1,0 +1,174 @@
+"""The documents: links lead somewhere, files exist, the reference is what the code says, the examples run."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from engines import image_tar, needs_root
+from underlay import Engine
+from underlay.engine.containers import Containers
+from underlay.engine.images import Images
+from underlay.engine.system import System
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+DOCS = ROOT / "docs"
+PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *DOCS.rglob("*.md")])
+GUIDE = DOCS / "guides" / "python.md"
+
+_LINK = re.compile(r"\[[^\]\n]*\]\(([^)\s]+)\)")
+_FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_FILE = re.compile(r"(?<![\w/.~-])(?:src|tests|tools|bench|docs)/[\w./-]*\w")
+# What must not be in a document of ours: places of one machine, and where packages come from.
+_FORBIDDEN = re.compile(r"/work/|/home/\w|/tmp/\w+/|pypi\.org|deb\.debian\.org|registry-1|ghcr\.io|quay\.io")
+
+
+def _name(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def _prose(page: Path) -> str:
+    """Return a page without its fenced blocks."""
+    return _FENCE.sub("", page.read_text(encoding="utf-8"))
+
+
+def _anchors(page: Path) -> set[str]:
+    """Return the anchors of a page's headings, made as GitHub does it."""
+    found: set[str] = set()
+    for line in _prose(page).splitlines():
+        if line.startswith("#"):
+            text = line.lstrip("#").strip().lower()
+            slug = re.sub(r"[^\w\- ]", "", text).replace(" ", "-")
+            number = 0
+            while (name := f"{slug}-{number}" if number else slug) in found:
+                number += 1
+            found.add(name)
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=_name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in _LINK.findall(_prose(page)):
+        if target.startswith(("https://", "http://")):
+            continue
+        path, _, anchor = target.partition("#")
+        there = (page.parent / path).resolve() if path else page
+        assert there.exists(), f"{_name(page)} links to {target}"
+        if anchor:
+            assert anchor in _anchors(there), f"{_name(page)} links to {target}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=_name)
+def test_files_named_exist(page: Path) -> None:
+    for path in _FILE.findall(page.read_text(encoding="utf-8")):
+        assert (ROOT / path).exists(), f"{_name(page)} names {path}"
+
+
+def test_documents_named_in_the_code_exist() -> None:
+    for source in (ROOT / "src").rglob("*.py"):
+        for path in re.findall(r"docs/[\w./-]+\.md", source.read_text(encoding="utf-8")):
+            assert (ROOT / path).exists(), f"{_name(source)} names {path}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=_name)
+def test_nothing_of_one_machine(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert not _FORBIDDEN.findall(text)
+    assert max(map(len, text.splitlines()), default=0) <= 400
+
+
+def test_every_page_can_be_reached() -> None:
+    """From README.md, link by link."""
+    seen: set[Path] = set()
+    waiting = [ROOT / "README.md"]
+    while waiting:
+        page = waiting.pop()
+        if page in seen:
+            continue
+        seen.add(page)
+        for target in _LINK.findall(_prose(page)):
+            there = (page.parent / target.partition("#")[0]).resolve()
+            if there.suffix == ".md" and there.exists():
+                waiting.append(there)
+    assert [_name(page) for page in PAGES if page not in seen] == []
+
+
+def test_decisions_are_numbered() -> None:
+    names = sorted(path.name for path in (DOCS / "decisions").glob("*.md"))
+    assert [name[:4] for name in names] == [f"{n:04d}" for n in range(1, len(names) + 1)]
+    for path in (DOCS / "decisions").glob("*.md"):
+        headings = re.findall(r"^## (.*)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+        assert headings[:3] == ["Context", "Decision", "Consequences"], path.name
+
+
+def test_reference_is_up_to_date() -> None:
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "tools" / "make_reference.py"), "--check"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def _public(kind: type) -> list[str]:
+    return [name for name, member in vars(kind).items() if inspect.isfunction(member) and not name.startswith("_")]
+
+
+@pytest.mark.parametrize(("noun", "kind"), [("images", Images), ("containers", Containers), ("system", System)])
+def test_the_python_guide_shows_every_method(noun: str, kind: type) -> None:
+    code = "".join(body for language, body in _FENCE.findall(GUIDE.read_text(encoding="utf-8")) if language == "python")
+    missing = [name for name in _public(kind) if f"engine.{noun}.{name}(" not in code]
+    assert missing == []
+    assert "engine.close()" in code and Engine is not None
+
+
+# Runs the blocks of a page in order, in one namespace. What a block prints must hold its `# → …` comments, in order.
+_RUNNER = r"""
+import contextlib, io, re, sys
+page = sys.argv[1]
+text = open(page, encoding="utf-8").read()
+names = {"__name__": "__main__"}
+for found in re.finditer(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+    line = text.count("\n", 0, found.start(1))
+    body = found.group(1)
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        exec(compile("\n" * line + body, page, "exec"), names)
+    rest = out.getvalue()
+    for wanted in re.findall(r"# → (.*)$", body, re.MULTILINE):
+        before, met, rest = rest.partition(wanted)
+        if not met:
+            sys.exit(f"{page}:{line + 1}: {wanted!r} was not printed; the block printed {out.getvalue()!r}")
+"""
+
+
+@pytest.mark.root
+def test_examples_of_the_python_guide_run(tmp_path: Path) -> None:
+    needs_root()
+    (tmp_path / "rootfs.tar").write_bytes(image_tar())
+    environment = {
+        **{key: value for key, value in os.environ.items() if not key.startswith("UNDERLAY")},
+        "UNDERLAY_ROOT": str(tmp_path / "root"),
+        "UNDERLAY_STATE": str(tmp_path / "state"),
+        "PYTHONPATH": str(ROOT / "src"),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", _RUNNER, str(GUIDE)],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    try:
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert str(tmp_path) not in Path("/proc/self/mounts").read_text()
+    finally:
+        command = [sys.executable, "-m", "underlay"]
+        ids = subprocess.run([*command, "ps", "-aq"], env=environment, capture_output=True, text=True).stdout.split()
+        if ids:
+            subprocess.run([*command, "rm", "-f", *ids], env=environment, capture_output=True)
