@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 __version__ = "0.1.0"
-__all__ = ["Engine", "__version__"]
+__all__ = ["Attachment", "ContainerOptions", "Engine", "ExecOptions", "__version__"]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .engine.engine import Engine
+    from .engine.executing import ExecOptions
+    from .engine.options import ContainerOptions
+    from .runtime.attachment import Attachment
+
+_HOMES = {
+    "Attachment": "runtime.attachment",
+    "ContainerOptions": "engine.options",
+    "Engine": "engine.engine",
+    "ExecOptions": "engine.executing",
+}
 
 
 def __getattr__(name: str) -> object:
     """Offer the public classes without importing them for those who only want the version."""
-    if name == "Engine":
-        from .engine.engine import Engine
-
-        return Engine
+    if name in _HOMES:
+        module = __import__(f"underlay.{_HOMES[name]}", fromlist=[name])
+        return getattr(module, name)
     raise AttributeError(f"module 'underlay' has no attribute {name!r}")

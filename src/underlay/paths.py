@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 
 class Paths:
@@ -77,3 +78,8 @@ def default_paths(root: str = "", state: str = "") -> Paths:
     data = environment.get("XDG_DATA_HOME") or home + "/.local/share"
     runtime = environment.get("XDG_RUNTIME_DIR") or f"/tmp/underlay-{os.geteuid()}"
     return Paths(root or data + "/underlay", state or runtime + "/underlay")
+
+
+def interpreter() -> tuple[str, list[str]]:
+    """Return the interpreter and the import path of helper processes: where this package is, and nothing else."""
+    return sys.executable or "/usr/bin/python3", [os.path.dirname(os.path.dirname(os.path.abspath(__file__)))]

@@ -76,10 +76,12 @@ def main(words: list[str]) -> int:
         if options["help"]:
             sys.stdout.write(flags.usage(name, module.SYNOPSIS, module.SUMMARY, module.FLAGS) + "\n")
             return 0
+        standby = module.standby(options, arguments) if starts_container else None
         from ..engine.engine import Engine
 
         with Engine(settings["root"], settings["state"], form=settings["form"]) as engine:
             engine.leaving = True
+            engine.standby = standby
             answer = module.run(engine, options, arguments)
         return int(answer or 0)
     except UnderlayError as error:

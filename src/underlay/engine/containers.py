@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..linux.cgroup import Group
-    from ..runtime.launch import Attachment
+    from ..runtime.attachment import Attachment
     from ..runtime.state import Status
     from ..store.containers import Container
     from .engine import Engine

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from ..events import Emit
+    from ..runtime.standby import Standby
     from .containers import Containers
     from .images import Images
     from .system import System
@@ -30,7 +31,7 @@ class Engine:
     step of longer work and each change of a container, `form` chooses how layers are kept: `auto`, `erofs`, `tree`.
     """
 
-    __slots__ = ("_form", "_meta", "emit", "form_setting", "leaving", "paths")
+    __slots__ = ("_form", "_meta", "emit", "form_setting", "leaving", "paths", "standby")
 
     def __init__(self, root: str = "", state: str = "", on_event: Emit | None = None, form: str = "") -> None:
         self.paths: Paths = default_paths(root, state)
@@ -38,6 +39,8 @@ class Engine:
         self.form_setting = form or os.environ.get("UNDERLAY_FORM", "auto")
         # Set by the command line: the process ends with its command, so monitors need not be given away.
         self.leaving = False
+        # A monitor that waits for the first container to be started, if the command line has forked one.
+        self.standby: Standby | None = None
         self._meta: Meta | None = None
         self._form = ""
 

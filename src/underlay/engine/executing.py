@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ..runtime.launch import Attachment
+    from ..runtime.attachment import Attachment
     from ..runtime.state import Status
     from ..store.containers import Container
 

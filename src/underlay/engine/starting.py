@@ -8,13 +8,16 @@ import os
 from .. import events
 from ..errors import Conflict, NotFound, StartFailed, UnderlayError
 from ..linux import userns
-from ..runtime import control, launch, profiles
+from ..paths import interpreter
+from ..runtime import control, profiles
 from ..store import rootfs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from ..files import Lock
+    from ..runtime.attachment import Attachment
     from .engine import Engine
 
 # redirect_dir and metacopy would let attributes of an image's files name other files (attacks IM-07).
@@ -86,7 +89,7 @@ def start(
     container_id: str,
     name: str,
     intent: dict[str, Any],
-    attachment: launch.Attachment | None = None,
+    attachment: Attachment | None = None,
     size: tuple[int, int] = (0, 0),
 ) -> Session:
     """Start a container; returns the session once its program runs.
@@ -97,16 +100,28 @@ def start(
     image = intent["image"]
     chain = image["chain"]
     hold = rootfs.hold(paths, chain)
+    lock = None
     try:
         try:
-            lower = rootfs.lower_directories(paths, engine.form, image["diff_ids"], chain)
+            lower = rootfs.lower_names(paths, engine.form, chain)
         except NotFound:
             rootfs.prepare(paths, engine.form, image["diff_ids"])
-            lower = rootfs.lower_directories(paths, engine.form, image["diff_ids"], chain)
+            lower = rootfs.lower_names(paths, engine.form, chain)
+        lock = _lock_for_start(engine, container_id, name)
         record = launch_record(engine, container_id, name, intent, lower)
         if record["terminal"] and size[0]:
             record["spec"]["process"]["consoleSize"] = {"height": size[0], "width": size[1]}
-        session = Session(container_id, launch.spawn(record, attachment, hold.fd, engine.leaving))
+        if engine.standby is not None:
+            channel = engine.standby.spawn(record, attachment, lock.fd, hold.fd)
+            engine.standby = None
+        else:
+            from ..runtime import launch
+
+            channel = launch.spawn(record, attachment, lock.fd, hold.fd, engine.leaving)
+        # The monitor holds the locks now: ours must not outlive it.
+        lock.release()
+        hold.release()
+        session = Session(container_id, channel)
         try:
             session.await_start()
         except BaseException:
@@ -116,6 +131,25 @@ def start(
         return session
     finally:
         hold.release()
+        if lock is not None:
+            lock.release()
+
+
+def _lock_for_start(engine: Engine, container_id: str, name: str) -> Lock:
+    """Return the container's lock, held; raises Conflict when it is running, NotFound when it was just removed."""
+    from ..files import Lock
+
+    directory = engine.paths.container_state(container_id)
+    os.makedirs(directory, mode=0o700, exist_ok=True)
+    lock = Lock(directory + "/lock")
+    if not lock.acquire(wait=False):
+        raise Conflict(f"container {name} is already running")
+    if not os.path.isdir(engine.paths.container(container_id)):
+        # Removed by another process while we came here: leave nothing of it.
+        userns.remove_tree(directory)
+        lock.release()
+        raise NotFound(f"No such container: {name}")
+    return lock
 
 
 def launch_record(
@@ -133,7 +167,7 @@ def launch_record(
     overlay = dict(_OVERLAY_OPTIONS)
     if intent["rootless"]:
         overlay = {"userxattr": None}
-    python, import_path = launch.interpreter()
+    python, import_path = interpreter()
     return {
         "id": container_id,
         "name": name,

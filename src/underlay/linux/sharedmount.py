@@ -46,10 +46,9 @@ class SharedMount:
                 return
             if not os.path.exists(self.index):
                 raise NotFound(f"the layers of chain {os.path.basename(self.point)[:12]} are not prepared")
-            try:
-                os.mkdir(self.point, 0o700)
-            except FileExistsError:
-                pass
+            # Its owner's only, from the start: below it lie set-id programs of images.
+            os.makedirs(os.path.dirname(self.point), 0o700, exist_ok=True)
+            os.makedirs(self.point, 0o700, exist_ok=True)
             mount_index(self.index, self.files, self.point)
 
     def release(self) -> bool:

@@ -5,7 +5,7 @@ A launch record is a dict that JSON can hold:
 id, name; directory, state (of the container); paths [root, state]; spec (OCI); root (arguments of `plan.Root`);
 extras (arguments of `plan.Extras`); cgroup (path), cgroup_used (filled in); rootless; seccomp (the compiled filter
 in hexadecimal digits); log {path, driver, limit, keep}; terminal; open_stdin, stdin_once; restart {name, maximum};
-remove; shared_mount [change lock, use lock, mount point] or []; python, import_path.
+remove; shared_mount (arguments of `linux.sharedmount.SharedMount`); python, import_path.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ import _socket
 import fcntl
 import gc
 import os
-import sys
 
-from ..errors import Conflict, KernelError, NotFound, StartFailed, UnderlayError
-from ..files import Lock, remove_tree
+from ..errors import KernelError, StartFailed, UnderlayError
 from ..jsontext import loads
 from ..linux import capabilities, cgroup, process
+from ..linux.sharedmount import SharedMount
 from . import control, init, ops, plan, state, streams
+from .attachment import Attachment
 from .monitor import Monitor, slim_command
 
 TYPE_CHECKING = False
@@ -31,66 +31,32 @@ if TYPE_CHECKING:
 SETUP_LIMIT = 64 << 10  # bytes of a message of the new process
 
 
-class Attachment:
-    """Streams of the one who starts the container (-1 for none), and the keys that detach from it.
-
-    `removes` says that he removes a container that goes with its end (`Containers.remove_ended`) as soon as he is told
-    of it; else its monitor does.
-    """
-
-    __slots__ = ("keys", "removes", "stderr", "stdin", "stdout")
-
-    def __init__(
-        self, stdin: int = -1, stdout: int = -1, stderr: int = -1, keys: bytes = b"", removes: bool = False
-    ) -> None:
-        self.stdin = stdin
-        self.stdout = stdout
-        self.stderr = stderr
-        self.keys = keys
-        self.removes = removes
-
-
-def interpreter() -> tuple[str, list[str]]:
-    """Return the interpreter and the import path of slim helpers: where this package is, and nothing else."""
-    package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    return sys.executable or "/usr/bin/python3", [package]
-
-
-def spawn(record: dict[str, Any], attachment: Attachment | None, hold: int, leaving: bool = False) -> _socket.socket:
+def spawn(
+    record: dict[str, Any], attachment: Attachment | None, lock: int, hold: int, leaving: bool = False
+) -> _socket.socket:
     """Fork the monitor of a container and return the control socket to it.
 
-    Its first message is {"started": pid} or {"failed": …}. `hold` is a descriptor that the monitor keeps (the shared
-    lock on the image's mount). `leaving` says that this process ends soon, so that the monitor may be its child. Raises
-    Conflict when the container is running already.
+    Its first message is {"started": pid} or {"failed": …}. `lock` is the container's lock and `hold` the shared lock on
+    the image's mount, both held by the monitor from now on. `leaving` says that this process ends soon, so that the
+    monitor may be its child. Raises InvalidInput and Unsupported for a specification that cannot be planned.
     """
-    os.makedirs(record["state"], mode=0o700, exist_ok=True)
-    lock = Lock(record["state"] + "/lock")
-    if not lock.acquire(wait=False):
-        raise Conflict(f"container {record['name']} is already running")
-    try:
-        if not os.path.isdir(record["directory"]):
-            # Removed by another process while we came here: leave nothing of it.
-            remove_tree(record["state"])
-            raise NotFound(f"No such container: {record['name']}")
-        # Prepared before the fork, so that a mistake in the specification is an exception here.
-        made = prepare(record)
-        ours, theirs = control.pair()
-        # What is in memory now stays as it is in both: collecting garbage would only copy its pages.
-        gc.freeze()
-        child = os.fork()
-        if child == 0:
-            # The fork in between gives the monitor away: it must not become a zombie of a program that uses us as a
-            # library.
-            if not leaving and os.fork() != 0:
-                os._exit(0)
-            _become_monitor(record, made, attachment, lock.fd, hold, theirs)
-        theirs.close()
-        if not leaving:
-            gc.unfreeze()
-            os.waitpid(child, 0)
-        return ours
-    finally:
-        lock.release()
+    # Prepared before the fork, so that a mistake in the specification is an exception here.
+    made = prepare(record)
+    ours, theirs = control.pair()
+    # What is in memory now stays as it is in both: collecting garbage would only copy its pages.
+    gc.freeze()
+    child = os.fork()
+    if child == 0:
+        # The fork in between gives the monitor away: it must not become a zombie of a program that uses us as a
+        # library.
+        if not leaving and os.fork() != 0:
+            os._exit(0)
+        serve(record, made, attachment, lock, hold, theirs)
+    theirs.close()
+    if not leaving:
+        gc.unfreeze()
+        os.waitpid(child, 0)
+    return ours
 
 
 def prepare(record: dict[str, Any]) -> plan.Plan:
@@ -119,17 +85,18 @@ def _container_hierarchies(found: dict[str, str], spec: dict[str, Any]) -> list[
     return [name for name in wanted if name in found]
 
 
-def _become_monitor(
+def serve(
     record: dict[str, Any],
-    made: plan.Plan,
+    made: plan.Plan | None,
     attachment: Attachment | None,
     lock: int,
     hold: int,
     channel: _socket.socket,
 ) -> NoReturn:
-    """Be the monitor from now on. Never returns."""
+    """Be the monitor of a container from now on; the plan is made here when `made` is None. Never returns."""
     try:
-        os.setsid()
+        if os.getsid(0) != os.getpid():
+            os.setsid()
         # Where the caller has closed its standard streams our descriptors may have their numbers.
         lock, hold = _above_streams(lock), _above_streams(hold)
         if channel.fileno() < 3:
@@ -151,7 +118,8 @@ def _become_monitor(
         process.close_from(3, tuple(keep))
         monitor = Monitor(record, lock, hold)
         try:
-            begin(monitor, made, attachment, channel)
+            SharedMount(*record["shared_mount"]).ensure()
+            begin(monitor, made or prepare(record), attachment, channel)
         except UnderlayError as error:
             give_up(monitor, error, channel)
         except OSError as error:

@@ -302,7 +302,7 @@ def _nodes(add: Any, linux: dict[str, Any], bind: bool) -> None:
     nodes = {node[0]: list(node) for node in DEFAULT_DEVICES}
     for position, item in enumerate(linux.get("devices") or []):
         path = item.get("path") or ""
-        if not path.startswith("/dev/"):
+        if not path.startswith("/dev/") or not {"", ".", ".."}.isdisjoint(path[5:].split("/")):
             raise InvalidInput(f"linux.devices[{position}].path: {path!r} is not below /dev")
         nodes[path] = [
             path,

@@ -361,7 +361,7 @@ def device_words(text: str) -> tuple[str, str, bool, str]:
     if len(parts) > 2 or not parts[0].startswith("/"):
         raise InvalidInput(f"invalid device specification: {text}")
     target = parts[1] if len(parts) == 2 else parts[0]
-    if not target.startswith("/dev/"):
+    if not target.startswith("/dev/") or not {"", ".", ".."}.isdisjoint(target[5:].split("/")):
         raise InvalidInput(f"invalid device specification: {text}: the path in the container must be below /dev")
     return parts[0], target, len(parts) == 2, access
 

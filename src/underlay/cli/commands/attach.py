@@ -21,7 +21,7 @@ FLAGS: tuple[Flag, ...] = (
 
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Attach to a running container until it ends or the detach keys are typed."""
-    from ...runtime.launch import Attachment
+    from ...runtime.attachment import Attachment
 
     if len(arguments) != 1:
         raise UsageError('"underlay attach" requires exactly 1 argument', "see `underlay attach --help`")

@@ -29,7 +29,7 @@ FLAGS: tuple[Flag, ...] = (
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Run a command in a running container; the exit code is the command's."""
     from ...engine.executing import ExecOptions
-    from ...runtime.launch import Attachment
+    from ...runtime.attachment import Attachment
 
     if len(arguments) < 2:
         raise UsageError('"underlay exec" requires at least 2 arguments', "see `underlay exec --help`")

@@ -12,7 +12,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ...engine.engine import Engine
     from ...engine.options import ContainerOptions
-    from ...runtime.launch import Attachment
+    from ...runtime.attachment import Attachment
+    from ...runtime.standby import Standby
     from ..flags import Flag, Options
 
 SUMMARY = "Create and run a new container from an image"
@@ -25,6 +26,15 @@ FLAGS: tuple[Flag, ...] = (
     ("plan", "", "bool", "", "Print what would be done to the kernel, step by step, and do nothing"),
     ("sig-proxy", "", "bool", "", "Proxy received signals to the process (default true)"),
 )
+
+
+def standby(options: Options, arguments: list[str]) -> Standby | None:
+    """Fork the monitor that will be needed, before anything else is loaded."""
+    if options["plan"] or not arguments:
+        return None
+    from ...runtime.standby import Standby
+
+    return Standby()
 
 
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
@@ -69,7 +79,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
 
 def attachment_of(wish: ContainerOptions, options: Options) -> tuple[Attachment, tuple[int, int]]:
     """Return the streams to attach, and the terminal's size (0, 0 without one); raises UsageError."""
-    from ...runtime.launch import Attachment
+    from ...runtime.attachment import Attachment
 
     chosen = [name.lower() for name in options["attach"]]
     for name in chosen:

@@ -46,7 +46,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
 
 
 def _attached(engine: Engine, options: Options, name: str) -> int:
-    from ...runtime.launch import Attachment
+    from ...runtime.attachment import Attachment
 
     row = engine.containers.get(name)
     wish = row.intent["options"]

@@ -144,13 +144,16 @@ def _own_group() -> str:
 
 
 def refuse_unknown(resources: dict[str, Any], known: dict[str, tuple[str, ...]], version: str) -> None:
-    """Raise Unsupported with the JSON path of the first resource that a version does not implement."""
+    """Raise Unsupported with the JSON path of the first resource that a version does not implement.
+
+    A kind that is known without names takes all: `unified` names control files.
+    """
     for kind, value in resources.items():
         if value in (None, {}, []):
             continue
         if kind not in known:
             raise Unsupported(f"linux.resources.{kind} is not supported with cgroup {version}")
-        if isinstance(value, dict):
+        if isinstance(value, dict) and known[kind]:
             for name, item in value.items():
                 if item is not None and name not in known[kind]:
                     raise Unsupported(f"linux.resources.{kind}.{name} is not supported with cgroup {version}")

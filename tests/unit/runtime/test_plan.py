@@ -1,0 +1,271 @@
+"""The plan: a pure function from a specification to operations, in an order that keeps its promises."""
+
+from __future__ import annotations
+
+import copy
+import json
+
+import pytest
+
+from underlay.errors import InvalidInput, Unsupported
+from underlay.linux import mounts, process
+from underlay.runtime import ops, plan, spec
+
+KINDS = ("mount", "network", "pid", "ipc", "uts", "cgroup")
+
+
+def specification(**changes: object) -> dict:
+    """A specification like those that we compose, small."""
+    made: dict = {
+        "ociVersion": "1.2.0",
+        "root": {"path": "rootfs", "readonly": True},
+        "hostname": "box",
+        "domainname": "example",
+        "process": {
+            "terminal": False,
+            "args": ["true", "x"],
+            "env": ["PATH=/bin"],
+            "cwd": "/work",
+            "user": {"uid": 5, "gid": 6, "additionalGids": [7, 8], "umask": 0o27},
+            "capabilities": {"bounding": ["CAP_CHOWN"], "permitted": ["CAP_CHOWN"], "effective": ["CAP_CHOWN"]},
+            "rlimits": [{"type": "RLIMIT_NOFILE", "soft": 10, "hard": 20}],
+            "oomScoreAdj": 500,
+            "noNewPrivileges": False,
+        },
+        "mounts": [
+            {"destination": "/proc", "type": "proc", "source": "proc", "options": ["nosuid", "noexec", "nodev"]},
+            {"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "mode=755"]},
+            {"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": ["ro"]},
+            {"destination": "/data", "type": "bind", "source": "/srv/data", "options": ["rbind", "ro", "rslave"]},
+        ],
+        "linux": {
+            "namespaces": [{"type": kind} for kind in KINDS],
+            "devices": [{"path": "/dev/fuse", "type": "c", "major": 10, "minor": 229, "fileMode": 0o600, "uid": 1}],
+            "sysctl": {"net.ipv4.ip_forward": "1"},
+            "maskedPaths": ["/proc/keys"],
+            "readonlyPaths": ["/proc/sys"],
+        },
+    }
+    for path, value in changes.items():
+        place = made
+        *parents, last = path.split("__")
+        for name in parents:
+            place = place[name]
+        place[last] = value
+    return made
+
+
+def make(made: dict, extras: plan.Extras | None = None, cgroup: str = "v2", **root: object) -> plan.Plan:
+    where = plan.Root(target="/t", **({"lower": ["/l"], "upper": "/u", "work": "/w"} | root))  # type: ignore[arg-type]
+    return plan.make(made, where, extras or plan.Extras(), cgroup)
+
+
+def names(made: plan.Plan) -> list[str]:
+    return [operation[0] for operation in made.operations]
+
+
+def only(made: plan.Plan, name: str) -> tuple:
+    found = [operation for operation in made.operations if operation[0] == name]
+    assert len(found) == 1, found
+    return found[0]
+
+
+def test_order() -> None:
+    made = make(specification(), plan.Extras(soft_sysctls={"net.x": "1"}, copy_up=["/data"]))
+    order = names(made)
+    assert order[0] == "propagation" and order[1] == "overlay" and order[-1] == "execute"
+    before = [
+        ("propagation", "overlay"),  # nothing that we mount may reach the host
+        ("ids", "bind"),  # names are looked up before anything covers /etc
+        ("enter-cgroup", "unshare"),  # the group of the maker becomes the namespace's root
+        ("unshare", "mount"),
+        ("copy-up", "bind"),
+        ("sysctl", "readonly"),
+        ("write-proc", "mask"),
+        ("devices", "mask"),  # masks need our own /dev/null
+        ("mask", "pivot"),
+        ("directory", "readonly-root"),
+        ("readonly-root", "pivot"),
+        ("pivot", "session"),
+        ("streams", "credentials"),
+        ("rlimit", "credentials"),
+        ("seccomp", "credentials"),  # without no_new_privs only a privileged process may load it
+        ("credentials", "die-with-monitor"),
+        ("credentials", "chdir"),
+        ("chdir", "execute"),
+    ]
+    for first, second in before:
+        if (first, second) == ("unshare", "mount"):
+            assert order.index(first) < len(order) - 1 - order[::-1].index(second)
+        else:
+            assert order.index(first) < order.index(second), (first, second)
+
+
+def test_seccomp_comes_last_with_no_new_privileges() -> None:
+    order = names(make(specification(process__noNewPrivileges=True)))
+    assert order.index("no-new-privs") < order.index("credentials") < order.index("seccomp") == len(order) - 2
+
+
+def test_it_changes_nothing_and_can_be_written_down() -> None:
+    given = specification()
+    before = copy.deepcopy(given)
+    made = make(given, plan.Extras(copy_up=["/data"], soft_sysctls={"net.x": "1"}))
+    assert given == before
+    assert json.loads(json.dumps(made.operations)) == [list_of(o) for o in made.operations]
+    for operation in made.operations:
+        text = ops.describe(operation)
+        assert text.startswith(operation[0]) and "\n" not in text
+    assert make(given, plan.Extras(copy_up=["/data"], soft_sysctls={"net.x": "1"})).operations == made.operations
+
+
+def list_of(value: object) -> object:
+    return [list_of(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def test_namespaces_become_flags_and_joins() -> None:
+    made = make(specification())
+    expected = 0
+    for kind in KINDS:
+        if kind != "cgroup":
+            expected |= process.NAMESPACES[kind][1]
+    assert made.flags == expected and made.join_pid == "" and made.mappings is None
+    joined = [
+        {"type": "mount"},
+        {"type": "pid", "path": "/proc/9/ns/pid"},
+        {"type": "network", "path": "/proc/9/ns/net"},
+    ]
+    made = make(specification(linux__namespaces=joined))
+    assert made.flags == process.CLONE_NEWNS and made.join_pid == "/proc/9/ns/pid"
+    assert only(made, "join") == ("join", "network", "/proc/9/ns/net")
+    # What is not ours is not changed: no loopback, no host name.
+    assert not {"loopback", "hostname", "domainname", "unshare"} & set(names(made))
+
+
+def test_user_namespace() -> None:
+    maps = [{"containerID": 0, "hostID": 1000, "size": 1}]
+    kinds = [{"type": "user"}, *({"type": kind} for kind in KINDS)]
+    made = make(specification(linux__namespaces=kinds, linux__uidMappings=maps, linux__gidMappings=maps))
+    assert made.mappings == (maps, maps)
+    assert names(made)[:2] == ["gate", "become-root"] and made.operations[0] == ("gate", "mapped")
+    assert only(made, "devices")[3] is True  # nodes are bound, they cannot be made
+
+
+def test_devices() -> None:
+    nodes = {node[0]: node for node in only(make(specification()), "devices")[1]}
+    assert nodes["/dev/fuse"] == ["/dev/fuse", "c", 10, 229, 0o600, 1, 0]
+    assert set(nodes) == {f"/dev/{n}" for n in ("null", "zero", "full", "random", "urandom", "tty", "fuse")}
+
+
+def test_no_devices_where_dev_is_not_ours() -> None:
+    bind = [{"destination": "/dev", "type": "bind", "source": "/dev", "options": ["rbind"]}]
+    assert "devices" not in names(make(specification(mounts=bind)))
+
+
+def test_cgroup_versions() -> None:
+    made = make(specification(), cgroup="v1:cpu,memory")
+    assert only(made, "cgroup-v1")[1:3] == ("/sys/fs/cgroup", ["cpu", "memory"])
+    mounted = [o for o in make(specification()).operations if o[0] == "mount" and o[1] == "cgroup2"]
+    assert len(mounted) == 1 and mounted[0][4] == mounts.MOUNT_ATTR_RDONLY
+    made = make(specification(), cgroup="none")
+    assert "cgroup-v1" not in names(made) and not [o for o in made.operations if o[0] == "mount" and o[1] == "cgroup2"]
+    # Entered in each case, mounted or not.
+    for version in ("none", "v2", "v1:cpu"):
+        assert names(make(specification(mounts=[]), cgroup=version)).count("enter-cgroup") == 1
+
+
+def test_terminal() -> None:
+    made = make(specification(process__terminal=True, process__consoleSize={"height": 3, "width": 4}))
+    assert only(made, "console") == ("console", 3, 4, True)
+    assert names(made).index("console") < names(made).index("pivot")
+
+
+def test_user_by_name_or_number() -> None:
+    assert only(make(specification()), "ids") == ("ids", 5, 6, [6, 7, 8])
+    assert only(make(specification(), plan.Extras(user="alice", groups=["x"])), "user") == ("user", "alice", ["x"])
+    assert "ids" not in names(make(specification(), plan.Extras(user="")))
+
+
+def test_root_forms() -> None:
+    assert only(make(specification()), "overlay") == ("overlay", ["/l"], "/u", "/w", "/t", {})
+    assert only(make(specification(), path="/bundle/rootfs"), "bind-root") == ("bind-root", "/bundle/rootfs", "/t")
+
+
+@pytest.mark.parametrize(
+    ("options", "attributes", "clear", "propagation", "recursive"),
+    [
+        (["bind"], 0, 0, mounts.MS_PRIVATE, False),
+        (["rbind", "ro"], mounts.MOUNT_ATTR_RDONLY, 0, mounts.MS_PRIVATE, True),
+        (["rbind", "ro", "rw"], 0, mounts.MOUNT_ATTR_RDONLY, mounts.MS_PRIVATE, True),
+        (
+            ["rbind", "nosuid", "nodev", "noexec", "rshared"],
+            mounts.MOUNT_ATTR_NOSUID | mounts.MOUNT_ATTR_NODEV | mounts.MOUNT_ATTR_NOEXEC,
+            0,
+            mounts.MS_SHARED,
+            True,
+        ),
+        (["bind", "nosymfollow", "noatime"], 0x200010, 0, mounts.MS_PRIVATE, False),
+    ],
+)
+def test_bind_options(options: list[str], attributes: int, clear: int, propagation: int, recursive: bool) -> None:
+    item = {"destination": "/x", "type": "bind", "source": "/y", "options": options}
+    bound = only(make(specification(mounts=[item])), "bind")
+    assert bound == ("bind", "/y", "/x", attributes, recursive, propagation, clear)
+
+
+def test_every_option_has_an_effect_that_can_be_undone() -> None:
+    for word in plan._ATTRIBUTES:
+        attributes, clear, _, bind, _, rest = plan.parse_options([word], "w")
+        assert not attributes & clear and not bind and rest == {}
+    pairs = ("ro rw", "nosuid suid", "nodev dev", "noexec exec", "noatime atime", "nodiratime diratime")
+    for pair in pairs:
+        on, off = pair.split()
+        assert plan.parse_options([on, off], "w")[0] == 0 and plan.parse_options([off, on], "w")[0] != 0
+
+
+def test_the_word_bind_means_nothing_to_a_tmpfs() -> None:
+    item = {"destination": "/x", "type": "tmpfs", "source": "tmpfs", "options": ["bind", "size=1m"]}
+    made = make(specification(mounts=[item]))
+    assert "bind" not in names(made) and only(made, "mount")[1] == "tmpfs"
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "where"),
+    [
+        ({"linux__namespaces": [{"type": "mount"}, {"type": "moon"}]}, InvalidInput, "linux.namespaces[1].type"),
+        ({"linux__namespaces": [{"type": "mount"}, {"type": "mount"}]}, InvalidInput, "linux.namespaces[1]"),
+        ({"linux__namespaces": [{"type": "pid"}]}, Unsupported, "linux.namespaces"),
+        ({"linux__namespaces": [{"type": "mount"}, {"type": "time"}]}, Unsupported, "linux.namespaces[1]"),
+        ({"linux__rootfsPropagation": "upwards"}, InvalidInput, "linux.rootfsPropagation"),
+        ({"linux__devices": [{"path": "/etc/x"}]}, InvalidInput, "linux.devices[0].path"),
+        ({"linux__devices": [{"path": "/dev/../etc/x"}]}, InvalidInput, "linux.devices[0].path"),
+        ({"mounts": [{"destination": "relative"}]}, InvalidInput, "mounts[0].destination"),
+        ({"mounts": [{"destination": "/x", "type": "bind", "options": ["size=1"]}]}, InvalidInput, "mounts[0].options"),
+        ({"mounts": [{"destination": "/x", "type": "bind", "options": ["idmap"]}]}, Unsupported, "mounts[0].options"),
+        ({"process__rlimits": [{"type": "RLIMIT_X", "soft": 1, "hard": 1}]}, InvalidInput, "process.rlimits[0].type"),
+        ({"process__capabilities": {"ambient": ["CAP_FLY"]}}, InvalidInput, "process.capabilities.ambient"),
+    ],
+)
+def test_refusals_carry_the_json_path(changes: dict, kind: type, where: str) -> None:
+    made = specification(**changes)
+    with pytest.raises(kind) as caught:
+        make(made)
+    assert caught.value.message.startswith(where), caught.value.message
+
+
+def test_exec_has_the_same_end() -> None:
+    body = specification(process__noNewPrivileges=True)["process"]
+    inside = [o[0] for o in plan.for_exec(body, plan.Extras(user="alice"), (0, 0))]
+    whole = names(make(specification(process__noNewPrivileges=True)))
+    assert inside[0] == "user" and inside[1:] == [n for n in whole[whole.index("session") :] if n != "die-with-monitor"]
+    assert plan.for_exec({**body, "terminal": True}, plan.Extras(), (5, 6))[1] == ("console", 5, 6, False)
+
+
+def test_all_operations_are_known() -> None:
+    made = make(specification(process__terminal=True), plan.Extras(copy_up=["/data"], soft_sysctls={"a": "b"}))
+    ops.check_known(made.operations)
+    with pytest.raises(InvalidInput):
+        ops.check_known([("fly",)])
+
+
+def test_host_facts_are_a_value() -> None:
+    assert spec.HostFacts().rootless is False and spec.HostFacts().capabilities == []
