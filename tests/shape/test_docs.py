@@ -22,7 +22,7 @@ DOCS = ROOT / "docs"
 PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *DOCS.rglob("*.md")])
 GUIDE = DOCS / "guides" / "python.md"
 
-_LINK = re.compile(r"\[[^\]\n]*\]\(([^)\s]+)\)")
+_LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _FILE = re.compile(r"(?<![\w/.~-])(?:src|tests|tools|bench|docs)/[\w./-]*\w")
 # What must not be in a document of ours: places of one machine, and where packages come from.

@@ -108,4 +108,6 @@ class Engine:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        # A process that ends anyway leaves the database as a crash would, which costs nothing and loses nothing.
+        if not self.leaving:
+            self.close()

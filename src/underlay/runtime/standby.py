@@ -6,6 +6,7 @@ is the smaller for never having loaded what the command needs. Imports almost no
 
 from __future__ import annotations
 
+import gc
 import os
 
 from ..jsontext import dumps, loads
@@ -56,6 +57,9 @@ def _wait(channel: _socket.socket) -> NoReturn:
         from .attachment import Attachment
 
         libc.load()
+        # The monitor forks once more: what collecting garbage touches would have to be copied then.
+        gc.collect()
+        gc.freeze()
         message, fds = control.receive(channel)
         if message is None or len(fds) != 3:
             os._exit(0)

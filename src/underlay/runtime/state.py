@@ -51,7 +51,7 @@ def read(directory: str, name: str) -> dict[str, Any]:
     try:
         with open(f"{directory}/{name}", "rb") as file:
             value = loads(file.read())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
 

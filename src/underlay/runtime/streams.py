@@ -249,16 +249,14 @@ class Relay:
         keys = client.detach_keys
         out = bytearray()
         for byte in data:
-            if byte == keys[client.seen]:
-                client.seen += 1
-                if client.seen == len(keys):
-                    client.detached = True
-                    return bytes(out)
-                continue
-            out += keys[: client.seen]
-            client.seen = 1 if byte == keys[0] else 0
-            if not client.seen:
-                out.append(byte)
+            held = keys[: client.seen] + bytes((byte,))
+            while not keys.startswith(held):
+                out.append(held[0])
+                held = held[1:]
+            client.seen = len(held)
+            if held == keys:
+                client.detached = True
+                break
         return bytes(out)
 
     def _end_source(self, client: Client, at_end: bool) -> None:

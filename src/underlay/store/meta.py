@@ -277,6 +277,9 @@ def _open(path: str) -> sqlite3.Connection:
     connection.execute("PRAGMA foreign_keys = ON")
     # WAL with NORMAL: a crash loses nothing, a power cut at most the last transactions, never consistency.
     connection.execute("PRAGMA synchronous = NORMAL")
+    # Commands end without closing (closing would write all back and wait for the disk each time), so the log is kept
+    # short: it is read anew by the next command.
+    connection.execute("PRAGMA wal_autocheckpoint = 200")
     return connection
 
 
