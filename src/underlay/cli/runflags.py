@@ -236,7 +236,11 @@ def detach_keys(text: str, terminal: bool) -> bytes:
         return b"\x10\x11" if terminal else b""
     keys = bytearray()
     for word in text.split(","):
-        if word.startswith("ctrl-") and len(word) == 6 and (word[5].isalpha() or word[5] in "@[\\]^_"):
+        if (
+            word.startswith("ctrl-")
+            and len(word) == 6
+            and ((word[5].isascii() and word[5].isalpha()) or word[5] in "@[\\]^_")
+        ):
             keys.append(ord(word[5].upper()) & 0x1F)
         elif len(word) == 1:
             keys += word.encode()

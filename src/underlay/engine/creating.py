@@ -90,7 +90,7 @@ def create(engine: Engine, wish: ContainerOptions) -> tuple[str, dict[str, Any]]
     """Record a container; returns its id and intent (with its `name`). Raises as `draft` does."""
     made = draft(engine, wish)
     for mount in made.mounts:
-        if mount.kind == "bind" and mount.make_source:
+        if mount.kind == "bind" and mount.make_source and not os.path.lexists(mount.source):
             os.makedirs(mount.source, exist_ok=True)
     directory = engine.paths.container(made.id)
     os.makedirs(directory, mode=0o700)

@@ -17,23 +17,19 @@ def plan_lines(engine: Engine, wish: ContainerOptions) -> list[str]:
     """Return the steps, a line each; see `Containers.plan`."""
     made = creating.draft(engine, wish)
     paths, intent = engine.paths, made.intent
-    lines = ["# on the host, by the command"]
     lower = rootfs.lower_names(paths, engine.form, made.image.chain)
     shared = rootfs.shared_mount(paths, engine.form, made.image.diff_ids, made.image.chain)
+    record = starting.launch_record(engine, made.id, "", intent, lower, make=False)
+    prepared = launch.prepare(record)
+    version = cgroup.detect()[0]
+    kinds = [kind for kind, (_, flag) in process.NAMESPACES.items() if prepared.flags & flag]
+    lines = ["# by the command", f"{'fork':<14} the monitor", "# by the monitor"]
     if shared.point:
         files = ",".join(shared.files) or "none"
         lines.append(
             f"{'mount-index':<14} {shared.index} {shared.point} devices {files} (unless it is mounted already)"
         )
-    record = starting.launch_record(engine, made.id, "", intent, lower, make=False)
-    prepared = launch.prepare(record)
-    version = cgroup.detect()[0]
-    kinds = [kind for kind, (_, flag) in process.NAMESPACES.items() if prepared.flags & flag]
-    lines += [
-        "# by the monitor",
-        f"{'fork':<14} underlay-monitor",
-        f"{'clone':<14} {','.join(kinds)}",
-    ]
+    lines.append(f"{'clone':<14} {','.join(kinds)}")
     if prepared.mappings is not None:
         for name, maps in zip(("uid-map", "gid-map"), prepared.mappings, strict=True):
             text = ",".join(f"{m['containerID']}:{m['hostID']}:{m['size']}" for m in maps)

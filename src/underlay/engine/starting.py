@@ -137,19 +137,11 @@ def start(
 
 def _lock_for_start(engine: Engine, container_id: str, name: str) -> Lock:
     """Return the container's lock, held; raises Conflict when it is running, NotFound when it was just removed."""
-    from ..files import Lock
-
-    directory = engine.paths.container_state(container_id)
-    os.makedirs(directory, mode=0o700, exist_ok=True)
-    lock = Lock(directory + "/lock")
-    if not lock.acquire(wait=False):
-        raise Conflict(f"container {name} is already running")
-    if not os.path.isdir(engine.paths.container(container_id)):
-        # Removed by another process while we came here: leave nothing of it.
-        userns.remove_tree(directory)
-        lock.release()
-        raise NotFound(f"No such container: {name}")
-    return lock
+    try:
+        # A little patience: who looks at its state holds the lock for an instant.
+        return lock_container(engine, container_id, patience=0.03)
+    except Conflict:
+        raise Conflict(f"container {name} is already running") from None
 
 
 def launch_record(
@@ -270,7 +262,7 @@ def clean_remains(engine: Engine, container_id: str, group_base: str = "") -> No
     group.remove()
 
 
-def lock_container(engine: Engine, container_id: str, patience: float = 0.0) -> Any:
+def lock_container(engine: Engine, container_id: str, patience: float = 0.0) -> Lock:
     """Return the container's lock, held.
 
     Raises Conflict when its monitor, or another who works on it, holds it for longer than `patience` seconds, NotFound

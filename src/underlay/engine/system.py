@@ -6,6 +6,7 @@ import os
 
 from .. import __version__
 from ..errors import Corrupt, UnderlayError
+from ..linux import cgroup
 from ..linux.facts import gather
 from ..oci import platform
 from ..store import gc, images, layers, rootfs
@@ -83,8 +84,12 @@ class System:
             "Rootless": os.geteuid() != 0,
         }
         host = gather()
-        facts["CgroupVersion"] = host["cgroup"]["version"].removeprefix("v")
-        facts["CgroupControllers"] = host["cgroup"]["controllers"]
+        # What is there and what we may use of it differ for the unprivileged.
+        usable = cgroup.open_group("underlay", facts["Rootless"]).version
+        facts["CgroupVersion"] = usable.removeprefix("v")
+        facts["CgroupControllers"] = host["cgroup"]["controllers"] if usable == host["cgroup"]["version"] else []
+        if usable == "none":
+            host["security"].remove("devices") if "devices" in host["security"] else None
         facts["SwapLimit"] = host["swap_accounting"]
         facts["SecurityOptions"] = host["security"]
         facts["SecurityModules"] = host["lsm"]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     Operation = tuple[Any, ...]
 
-ENOENT, ENOTDIR, EINVAL = 2, 20, 22
+ENOENT, ENOTDIR, EINVAL, ENOSYS = 2, 20, 22, 38
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY
 
 
@@ -65,6 +65,8 @@ class Context:
 def describe(operation: Operation) -> str:
     """Return one line saying what an operation does to the kernel."""
     name, *arguments = operation
+    if name in _WORDS:
+        arguments = _WORDS[name](*arguments)
     shown = []
     for argument in arguments:
         if argument in (None, "", [], {}, ()):
@@ -76,6 +78,37 @@ def describe(operation: Operation) -> str:
         else:
             shown.append(str(argument))
     return f"{name:<14} {' '.join(shown)}".rstrip()
+
+
+def _flag_words(bits: int) -> list[str]:
+    names = ((1, "ro"), (2, "nosuid"), (4, "nodev"), (8, "noexec"), (0x10, "noatime"), (0x20, "strictatime"))
+    return [word for bit, word in names if bits & bit]
+
+
+def _credential_words(*masks: int) -> list[Any]:
+    names = ("bounding", "permitted", "inheritable", "ambient")
+    return [f"{what} {bits:x}" for what, bits in zip(names, masks, strict=True)]
+
+
+# How the arguments of an operation read in a plan, where they do not read by themselves.
+_WORDS: dict[str, Any] = {
+    "bind": lambda source, path, bits, recursive, *_: [
+        source,
+        path,
+        [*_flag_words(bits), "rbind" if recursive else "bind"],
+    ],
+    "cgroup-v1": lambda path, controllers, bits: [path, controllers, _flag_words(bits)],
+    "credentials": _credential_words,
+    "devices": lambda nodes, links, bind: [[node[0] for node in nodes], links, "bound from the host" if bind else ""],
+    "execute": lambda arguments, init: [repr(arguments), "below an init" if init else ""],
+    "mount": lambda kind, source, path, bits, options, optional: [kind, path, _flag_words(bits), options],
+    "propagation": lambda flags, word: [word],
+    "root-propagation": lambda flags, word: [word],
+    "sysctl": lambda name, value, optional: [f"{name}={value}", "(if there is such a one)" if optional else ""],
+    "umask": lambda value: [f"{value:04o}"],
+    "unshare": lambda flags, names: [names],
+    "user": lambda name, groups: [name or "root", groups],
+}
 
 
 def apply(operation: Operation, context: Context) -> None:
@@ -595,6 +628,13 @@ def _chdir(context: Context, path: str) -> None:
         raise StartFailed(f"cannot change to the working directory {path}: {error.strerror}", code) from None
 
 
+def _session_keyring(context: Context) -> None:
+    """Start a session keyring of the container's own, so that it holds no key of the caller's (keyrings(7))."""
+    join_session_keyring = 1
+    if libc.syscall("keyctl", join_session_keyring, None, 0, 0, 0) < 0 and libc.errno() != ENOSYS:
+        raise KernelError("new session keyring", "", libc.errno())
+
+
 def _no_new_privileges(context: Context) -> None:
     process.prctl(process.PR_SET_NO_NEW_PRIVS, 1)
 
@@ -610,12 +650,21 @@ def _credentials(context: Context, bounding: int, permitted: int, inheritable: i
     """Drop to the container's user and capabilities; groups are always set (attacks RT-19)."""
     known = (1 << (capabilities.last_known_cached() + 1)) - 1
     capabilities.limit_bounding(bounding, capabilities.last_known_cached())
-    if not context.groups_denied:
-        os.setgroups(context.groups)
-    os.setresgid(context.gid, context.gid, context.gid)
-    process.prctl(process.PR_SET_KEEPCAPS, 1)
-    os.setresuid(context.uid, context.uid, context.uid)
-    process.prctl(process.PR_SET_KEEPCAPS, 0)
+    try:
+        if not context.groups_denied:
+            os.setgroups(context.groups)
+        os.setresgid(context.gid, context.gid, context.gid)
+        process.prctl(process.PR_SET_KEEPCAPS, 1)
+        os.setresuid(context.uid, context.uid, context.uid)
+        process.prctl(process.PR_SET_KEEPCAPS, 0)
+    except OSError as error:
+        if error.errno != EINVAL:
+            raise
+        raise StartFailed(
+            f"user {context.uid}:{context.gid} does not exist in this user namespace",
+            125,
+            "subordinate ids in /etc/subuid and /etc/subgid (and the package uidmap) give more ids than one",
+        ) from None
     have = capabilities.permitted_now()
     permitted &= known & have
     if context.uid:
@@ -683,6 +732,7 @@ OPERATIONS: dict[str, Any] = {
     "umask": _umask,
     "directory": _directory,
     "chdir": _chdir,
+    "session-keyring": _session_keyring,
     "no-new-privs": _no_new_privileges,
     "seccomp": _seccomp,
     "credentials": _credentials,

@@ -344,6 +344,7 @@ def _process(add: Any, body: dict[str, Any], init: bool, monitored: bool = True)
         add(("rlimit", kind, RLIMITS[kind], int(item["soft"]), int(item["hard"])))
     umask = (body.get("user") or {}).get("umask")
     add(("umask", 0o022 if umask is None else int(umask)))
+    add(("session-keyring",))
     hardened = bool(body.get("noNewPrivileges"))
     if hardened:
         add(("no-new-privs",))

@@ -99,7 +99,7 @@ def compose(
         "resources": _resources(wish, host),
         "maskedPaths": [] if open_paths else list(profiles.MASKED_PATHS),
         "readonlyPaths": [] if open_paths else list(profiles.READONLY_PATHS),
-        "devices": _device_nodes(wish, host),
+        "devices": [] if host.rootless else _device_nodes(wish, host),
     }
     if host.rootless:
         linux["uidMappings"], linux["gidMappings"] = host.maps
@@ -367,8 +367,9 @@ def device_words(text: str) -> tuple[str, str, bool, str]:
 
 
 def _device_nodes(wish: Any, host: HostFacts) -> list[dict[str, Any]]:
+    """Return the nodes asked for; raises InvalidInput when there is none."""
     if wish.privileged:
-        return [] if host.rootless else list(host.devices)
+        return list(host.devices)
     found = []
     for text in wish.devices:
         path, target, _, _ = device_words(text)
@@ -377,6 +378,18 @@ def _device_nodes(wish: Any, host: HostFacts) -> list[dict[str, Any]]:
             raise InvalidInput(f"error gathering device information: no device at {path}")
         for node in nodes:
             found.append({**node, "path": target + node["path"][len(path) :]})
+    return found
+
+
+def _device_binds(wish: Any, host: HostFacts) -> list[dict[str, Any]]:
+    """Return the devices asked for as mounts: in a user namespace no node can be made, but the host's can be bound."""
+    found = []
+    for text in wish.devices:
+        path, target, _, access = device_words(text)
+        if not host.device.get(path):
+            raise InvalidInput(f"error gathering device information: no device at {path}")
+        options = ["rbind"] if "w" in access else ["rbind", "ro"]
+        found.append({"destination": target, "type": "bind", "source": path, "options": options})
     return found
 
 
@@ -441,6 +454,8 @@ def _mounts(
                 }
             )
     found = [mount for mount in found if mount["destination"] not in taken]
+    if host.rootless:
+        found += _device_binds(wish, host)
     access = ["ro"] if wish.read_only else []
     for target, source in files.items():
         if target not in taken:

@@ -67,6 +67,7 @@ class Reader:
         self._offset = 0  # of the next byte to be consumed
         self._start = 0  # of the present member's first header
         self._skip = 0
+        self._padding = 0  # how much of what is skipped last is padding
         self._need = BLOCK
         self._pending: bytearray | None = None
         self._consume: Callable[[bytes], None] = self._header
@@ -125,10 +126,17 @@ class Reader:
         if self._trailing > self._limits.trailing:
             raise LimitExceeded(f"more than {self._limits.trailing} bytes follow the end of the tar")
 
+    def _skip_data(self, size: int) -> None:
+        self._padding = -size % BLOCK
+        self._skip = size + self._padding
+
     def finish(self) -> None:
-        """Say that no more bytes come. The end marker may be missing, a member's rest may not."""
+        """Say that no more bytes come. The end marker may be missing, and the padding of the last member with it
+        (umoci insert writes such tars); a member's data may not."""
         if self.ended:
             return
+        if self._skip <= self._padding:
+            self._skip = 0
         if self._skip or self._pending or self._consume != self._header:
             where = shown(self.entries[-1].name) if self.entries and self._skip else "a header"
             raise Corrupt(f"the tar ends in the middle of {where}, at byte {self._offset}")
@@ -262,7 +270,7 @@ class Reader:
             if pieces:
                 self._commit_sparse(pieces[0])
             return
-        self._skip = (data + BLOCK - 1) & -BLOCK
+        self._skip_data(data)
         self.entries.append(entry)
         if self._extensions:
             self._reset()
@@ -477,7 +485,7 @@ class Reader:
         pieces = [piece for piece in pieces if piece[1]]
         self.sparse.append(Sparse(len(self.entries), self._offset, pieces))
         self.entries.append(entry)
-        self._skip = (self._data_size + BLOCK - 1) & -BLOCK
+        self._skip_data(self._data_size)
         self._entry = None
         self._pieces = []
         self._reset()

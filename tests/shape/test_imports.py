@@ -1,0 +1,144 @@
+"""Pay for what you use: the modules that each path loads hold none of the heavy ones."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from engines import Installation, image_tar, needs_root, until
+
+# Each costs a millisecond or several; what the interpreter itself has loaded before us does not count.
+HEAVY = (
+    "re json typing dataclasses enum pathlib subprocess logging asyncio msgspec argparse inspect contextlib tempfile shutil "
+    "socket selectors signal hashlib random datetime threading urllib email importlib.metadata rich decimal collections "
+    "functools locale gettext string textwrap traceback warnings tokenize linecache"
+).split()
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """An installation with an image; as little between the interpreter and us as the installed program has."""
+    needs_root()
+    path = tmp_path_factory.mktemp("imports")
+    installation = Installation(path)
+    (path / "box.tar").write_bytes(image_tar())
+    installation("import", "--change", 'CMD ["sh"]', str(path / "box.tar"), "box")
+    installation("run", "--rm", "--network", "none", "box", "true")  # caches are filled
+    yield installation
+    installation.clean()
+
+
+def loaded(place: Installation, *words: str) -> set[str]:
+    """The modules that a command has loaded when it ends, beyond those of a bare interpreter."""
+    file = place.root.parent / "modules"
+    code = (
+        "import sys, os\n"
+        "before = set(sys.modules)\n"
+        "end = os._exit\n"
+        "def told(code):\n"
+        f"    fd = os.open({str(file)!r}, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)\n"
+        "    os.write(fd, ' '.join(set(sys.modules) - before).encode())\n"
+        "    end(code)\n"
+        "parent = os.getpid()\n"
+        "os._exit = lambda code: told(code) if os.getpid() == parent else end(code)\n"
+        f"sys.argv[1:] = {list(words)!r}\n"
+        "from underlay.cli.main import entry\n"
+        "entry()\n"
+    )
+    package = place.environment["PYTHONPATH"]
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", f"import sys; sys.path.insert(0, {package!r})\n" + code],
+        env=place.environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return set(file.read_text().split())
+
+
+def heavy(found: set[str]) -> list[str]:
+    return sorted(found & set(HEAVY))
+
+
+def test_the_heavy_are_not_there_from_the_beginning() -> None:
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", "import sys; print(*sys.modules)"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    # Else the other tests here could not fail.
+    assert set(done.stdout.split()) & set(HEAVY) == set()
+
+
+def test_version(place: Installation) -> None:
+    found = loaded(place, "--version")
+    assert heavy(found) == [] and len([m for m in found if m.startswith("underlay")]) <= 4
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--help",),
+        ("ps", "-a"),
+        ("images",),
+        ("inspect", "box"),
+        ("logs", "--help"),
+        ("run", "--rm", "--network", "none", "box", "true"),
+        ("run", "--plan", "--network", "none", "box", "true"),
+    ],
+    ids=" ".join,
+)
+def test_commands(place: Installation, words: tuple[str, ...]) -> None:
+    found = loaded(place, *words)
+    assert heavy(found) == []
+    if words[0] in ("ps", "images", "inspect"):
+        assert "ctypes" not in found and "underlay.runtime.launch" not in found
+
+
+def test_a_command_on_a_container(place: Installation) -> None:
+    name = place.start("box", "sleep", "60")
+    for words in (("exec", name, "true"), ("inspect", name), ("stop", "-t", "0", name), ("rm", name)):
+        assert heavy(loaded(place, *words)) == [], words
+
+
+def test_only_what_stores_documents_loads_their_library(place: Installation) -> None:
+    assert "msgspec" not in loaded(place, "ps")
+
+
+def test_the_slim_monitor(place: Installation) -> None:
+    name = place.start("box", "sleep", "60")
+    monitor = place.monitor(name)
+    assert until(lambda: b"runtime.slim" in Path(f"/proc/{monitor}/cmdline").read_bytes())
+    code = "import sys; before = set(sys.modules); from underlay.runtime import slim; print(*set(sys.modules) - before)"
+    package = place.environment["PYTHONPATH"]
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", f"import sys; sys.path.insert(0, {package!r}); {code}"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found = set(done.stdout.split())
+    assert heavy(found) == [] and "ctypes" not in found and "sqlite3" not in found
+    assert not any(m.startswith(("underlay.engine", "underlay.store", "underlay.cli", "underlay.linux")) for m in found)
+    # It shares nothing with the directory it was started in, nor with the caller's terminal.
+    assert os.readlink(f"/proc/{monitor}/cwd") == "/"
+    assert {os.readlink(f"/proc/{monitor}/fd/{n}") for n in (0, 1, 2)} == {"/dev/null"}
+    place("rm", "-f", name)
+
+
+def test_the_public_module_alone_loads_nothing() -> None:
+    code = "import sys; before = set(sys.modules); import underlay; print(*set(sys.modules) - before)"
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", code],
+        env={"PYTHONPATH": str(Path(__file__).resolve().parents[2] / "src")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert set(done.stdout.split()) <= {"underlay", "__future__"}
