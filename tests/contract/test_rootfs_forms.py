@@ -484,3 +484,12 @@ def test_the_way_to_a_start_imports_little():
         "underlay.store",
         "underlay.store.rootfs",
     }
+
+
+@pytest.mark.parametrize("size", [1, 511, 513, 5000])
+def test_a_tar_without_its_last_padding(paths, form, size):
+    # As `umoci insert` writes it: the stream ends with the last member's data.
+    data = make(("f", "file", "x" * size))
+    end = data.rindex(b"x") + 1
+    with Mounted(paths, form, load(paths, [data[:end]])) as root:
+        assert view(root)["f"] == "f:" + "x" * size

@@ -29,11 +29,10 @@ def test_module(path: Path) -> None:
     tree = ast.parse(text)
     docstring = ast.get_docstring(tree)
     assert docstring, "a module begins with what it is for"
-    first = docstring.splitlines()[0]
-    assert len(first) <= 124 and first[-1] in ".:;", first
+    assert docstring.split("\n\n")[0][-1] in ".:", docstring
     assert len(text.splitlines()) <= (700 if name(path) in LONG else 600)
     if path.name != "__init__.py" or len(tree.body) > 1:
-        assert "from __future__ import annotations" in text or len(tree.body) <= 2
+        assert "from __future__ import annotations" in text or path.name == "__main__.py"
 
 
 def calls(tree: ast.AST) -> list[str]:
@@ -57,7 +56,8 @@ def test_only_the_command_line_talks(path: Path) -> None:
 def test_public_functions_say_what_they_do(path: Path) -> None:
     silent = []
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+        protocol = isinstance(node, ast.ClassDef) and "Protocol" in map(ast.unparse, node.bases)
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_") and not protocol:
             for item in node.body:
                 if isinstance(item, ast.FunctionDef) and not item.name.startswith("_") and not ast.get_docstring(item):
                     silent.append(f"{node.name}.{item.name}")
@@ -77,7 +77,7 @@ def test_names_that_are_promised() -> None:
     promised = {word for word in namespace if word != "__builtins__"}
     assert promised == set(underlay.__all__) and "Engine" in promised
     with pytest.raises(AttributeError):
-        underlay.nothing_of_that_name  # noqa: B018
+        getattr(underlay, "nothing_of_that_name")
 
 
 def test_operations_are_those_that_plans_hold() -> None:

@@ -19,7 +19,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "unpause": ("unpause", "Unpause all processes within one or more containers"),
     "rename": ("rename", "Rename a container"),
     "attach": ("attach", "Attach local standard input, output, and error streams to a running container"),
-    "inspect": ("inspect", "Return low-level information on containers and images"),
+    "inspect": ("inspect", "Return low-level information on containers, images and volumes"),
     "images": ("images", "List images"),
     "load": ("load", "Load images from a tar archive, a directory or standard input"),
     "save": ("save", "Save one or more images to a tar archive or a directory"),
@@ -55,6 +55,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "container attach": ("attach", "Attach local standard streams to a running container"),
     "container inspect": ("container_inspect", "Display detailed information on one or more containers"),
     "container prune": ("container_prune", "Remove all stopped containers"),
+    "volume create": ("volume_create", "Create a volume"),
+    "volume ls": ("volume_ls", "List volumes"),
+    "volume inspect": ("volume_inspect", "Display detailed information on one or more volumes"),
+    "volume rm": ("volume_rm", "Remove one or more volumes"),
+    "volume prune": ("volume_prune", "Remove unused local volumes"),
     "system df": ("system_df", "Show disk usage"),
     "system info": ("info", "Display what this host can do and how underlay uses it"),
     "system check": ("system_check", "Verify everything that is stored, and repair it with --repair"),
@@ -65,6 +70,17 @@ ALIASES: dict[str, str] = {
     "container list": "container ls",
     "container ps": "container ls",
     "container remove": "container rm",
+    "volume list": "volume ls",
+    "volume remove": "volume rm",
     "list": "ps",
 }
-NOUNS = ("image", "container", "system")
+NOUNS = ("image", "container", "volume", "system")
+# What docker has and underlay does not have yet: `noun command` is looked up as well.
+LATER = frozenset(
+    (
+        "pull", "push", "login", "logout", "search", "build", "builder", "buildx", "compose", "network", "top", "stats",
+        "cp", "diff", "commit", "export", "update", "events", "port", "image pull", "image push", "image build",
+        "container top", "container stats", "container cp", "container diff", "container commit", "container export",
+        "container update", "container port", "system events", "system prune",
+    )
+)  # fmt: skip

@@ -121,7 +121,7 @@ def _trace() -> None:
 
 def _find(words: list[str]) -> tuple[str, str, list[str]]:
     from ..errors import UsageError
-    from .index import ALIASES, COMMANDS, NOUNS
+    from .index import ALIASES, COMMANDS, LATER, NOUNS
 
     for count in (2, 1):
         name = " ".join(words[:count])
@@ -132,8 +132,10 @@ def _find(words: list[str]) -> tuple[str, str, list[str]]:
         if len(words) == 1 or words[1].startswith("-"):
             sys.stdout.write(_listing(words[0]) + "\n")
             raise UsageError(f"`underlay {words[0]}` needs a command") if len(words) == 1 else SystemExit(0)
-        raise UsageError(f"unknown command: underlay {words[0]} {words[1]}", f"see `underlay {words[0]} --help`")
-    raise UsageError(f"unknown command: underlay {words[0]}", "see `underlay --help`")
+        name, page = f"{words[0]} {words[1]}", f"underlay {words[0]} --help"
+    else:
+        name, page = words[0], "underlay --help"
+    raise UsageError(f"unknown command: underlay {name}", "not supported yet" if name in LATER else f"see `{page}`")
 
 
 def _listing(noun: str) -> str:

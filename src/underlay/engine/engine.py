@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .containers import Containers
     from .images import Images
     from .system import System
+    from .volumes import Volumes
 
 
 class Engine:
@@ -88,6 +89,13 @@ class Engine:
         from .containers import Containers
 
         return Containers(self)
+
+    @property
+    def volumes(self) -> Volumes:
+        """Volumes: create, list, inspect, remove, prune."""
+        from .volumes import Volumes
+
+        return Volumes(self)
 
     @property
     def system(self) -> System:

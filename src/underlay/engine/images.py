@@ -104,15 +104,18 @@ class Images:
         `format` is `docker-archive` (an OCI layout in a tar that docker's and podman's own readers take as
         well), `oci-archive` (without docker's part) or `oci-dir`. Raises NotFound, InvalidInput, OSError.
         """
-        from ..store import leases
+        from ..store import gc, leases
         from ..transfer import save
 
         engine = self._engine
         wanted = [platforms.parse(text) for text in platform]
         meta = engine.meta
-        with leases.working(engine.paths):
-            chosen = [each for name in names for each in save.choose(meta, name, wanted)]
-            save.save(engine.paths, engine.meta, chosen, target, format, engine.emit)
+        try:
+            with leases.working(engine.paths):
+                chosen = [each for name in names for each in save.choose(meta, name, wanted)]
+                save.save(engine.paths, engine.meta, chosen, target, format, engine.emit)
+        finally:
+            gc.sweep_if_asked(engine.paths, meta)
 
     def import_(
         self,
@@ -134,7 +137,7 @@ class Images:
         if reference is not None and reference.digest:
             raise InvalidInput("cannot import digest reference")
         try:
-            return importer.import_tar(
+            image_id = importer.import_tar(
                 engine.paths,
                 engine.meta,
                 source,
@@ -148,6 +151,8 @@ class Images:
         except BaseException:
             gc.sweep(engine.paths, engine.meta)
             raise
+        gc.sweep_if_asked(engine.paths, engine.meta)
+        return image_id
 
     # Looking
 

@@ -568,14 +568,6 @@ def _pivot(context: Context) -> None:
     os.chdir("/")
 
 
-def _move_root(context: Context) -> None:
-    """Replace / without pivot_root(2), which an initramfs root does not allow."""
-    os.fchdir(context.root)
-    mounts.mount(".", "/", None, mounts.MS_MOVE)
-    os.chroot(".")
-    os.chdir("/")
-
-
 def _root_propagation(context: Context, flags: int, word: str) -> None:
     mounts.propagate("/", flags)
 
@@ -724,7 +716,6 @@ OPERATIONS: dict[str, Any] = {
     "ids": _ids,
     "console": _console,
     "pivot": _pivot,
-    "move-root": _move_root,
     "root-propagation": _root_propagation,
     "session": _session,
     "streams": _streams,

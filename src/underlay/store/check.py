@@ -234,34 +234,52 @@ def _check_images(paths: Paths, database: Meta, report: Report, repair: bool) ->
 
 
 def _check_indexes(paths: Paths, database: Meta, form: str, report: Report, emit: Emit, repair: bool) -> None:
-    """Make every index again beside the old one and compare: the same layers give the same bytes."""
+    """Make every index again beside the old one and compare: the same layers give the same bytes.
+
+    Besides the form in use, the other one is looked at where it is there from before.
+    """
     for image in images.every(database):
         if not all(layers.exists(paths, diff_id) for diff_id in image.diff_ids):
             continue
-        report.indexes += 1
-        emit(Event("check.index", image.chain))
-        try:
-            text = _index_problem(paths, form, image)
-        except UnderlayError as error:
-            text = error.message
-        if not text:
-            continue
-        problem = Problem("index", image.chain, text)
-        report.problems.append(problem)
-        if repair:
-            if not rootfs.remove(paths, image.chain):
-                problem.text += "; a container uses it, so it stays until that is gone"
+        for kind in (rootfs.EROFS, rootfs.TREE):
+            if kind != form and not os.path.exists(_index_place(paths, kind, image)):
                 continue
-            rootfs.prepare(paths, form, image.diff_ids)
-            problem.repaired = True
+            report.indexes += 1
+            emit(Event("check.index", image.chain))
+            try:
+                text = _index_problem(paths, kind, image)
+            except UnderlayError as error:
+                text = error.message
+            if text:
+                problem = Problem("index", image.chain, text)
+                report.problems.append(problem)
+                if repair:
+                    _mend_index(paths, form, image, problem)
+
+
+def _mend_index(paths: Paths, form: str, image: images.Image, problem: Problem) -> None:
+    """Remove both forms of a chain, and make the one in use again; the other is made when it is asked for."""
+    if not rootfs.remove(paths, image.chain):
+        problem.text += "; a container uses it, so it stays until that is gone"
+        return
+    rootfs.prepare(paths, form, image.diff_ids)
+    problem.repaired = True
+
+
+def _index_place(paths: Paths, form: str, image: images.Image) -> str:
+    digits = digests.digits(image.chain)
+    return f"{paths.trees}/{digits}" if form == rootfs.TREE else f"{paths.indexes}/{digits}.erofs"
 
 
 def _index_problem(paths: Paths, form: str, image: images.Image) -> str:
-    digits = digests.digits(image.chain)
     if form == rootfs.TREE:
-        chain_file = f"{paths.trees}/{digits}/chain"
-        return "" if os.path.exists(chain_file) else "the tree is missing"
-    place = f"{paths.indexes}/{digits}.erofs"
+        try:
+            rootfs.lower_names(paths, form, image.chain)
+        except NotFound:
+            return "the tree, or one below it, is missing"
+        return ""
+    digits = digests.digits(image.chain)
+    place = _index_place(paths, form, image)
     if not os.path.exists(place):
         return "the index is missing"
     from . import build

@@ -49,9 +49,12 @@ def sweep(paths: Paths, meta: Meta) -> Swept:
 
 
 def sweep_if_asked(paths: Paths, meta: Meta) -> None:
-    """Sweep when a sweep had to be put off: for workers to call after they have given the store's lock
-    back."""
-    if os.path.exists(paths.root + _NOTE):
+    """Sweep when a sweep had to be put off, or when the last container of an image that was forced away has gone.
+
+    For workers to call after they have given the store's lock back.
+    """
+    abandoned = "SELECT 1 FROM images WHERE hidden AND id NOT IN (SELECT image FROM containers) LIMIT 1"
+    if os.path.exists(paths.root + _NOTE) or meta.read(abandoned):
         sweep(paths, meta)
 
 

@@ -135,14 +135,23 @@ class Reader:
         (umoci insert writes such tars); a member's data may not."""
         if self.ended:
             return
-        if self._skip <= self._padding:
+        if 0 < self._skip <= self._padding:
             self._skip = 0
+            self._move_last()
         if self._skip or self._pending or self._consume != self._header:
             where = shown(self.entries[-1].name) if self.entries and self._skip else "a header"
             raise Corrupt(f"the tar ends in the middle of {where}, at byte {self._offset}")
         if self._extensions:
             raise Corrupt(f"the tar ends after an extension header, at byte {self._offset}")
         self.ended = True
+
+    def _move_last(self) -> None:
+        """Treat the last member as a sparse one of one piece: where its data ends within a block the tar has no whole
+        block to be read, and the kernel reads an index's files by blocks."""
+        last = self.entries[-1]
+        if last.kind == toc.REGULAR and last.part == toc.TAR and last.size:
+            self.sparse.append(Sparse(len(self.entries) - 1, last.offset, [(0, last.size)]))
+            self.entries[-1] = msgspec.structs.replace(last, offset=0, part=toc.SPARSE)
 
     # Header blocks
 

@@ -1,4 +1,4 @@
-"""`underlay inspect`: a container or an image, whichever has the name."""
+"""`underlay inspect`: a container, an image or a volume, whichever has the name."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
     from ...engine.engine import Engine
     from ..flags import Flag, Options
 
-SUMMARY = "Return low-level information on containers and images"
+SUMMARY = "Return low-level information on containers, images and volumes"
 SYNOPSIS = "inspect [OPTIONS] NAME|ID [NAME|ID...]"
 FLAGS: tuple[Flag, ...] = (
     ("format", "f", "string", "string", "Format output: 'json' or a Go template"),
     ("size", "s", "bool", "", "Display total file sizes if the type is container"),
-    ("type", "", "string", "string", "Only inspect objects of the given type: container or image"),
+    ("type", "", "string", "string", "Only inspect objects of the given type: container, image or volume"),
 )
 
 
@@ -25,21 +25,27 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     if not arguments:
         raise InvalidInput('"underlay inspect" requires at least 1 argument', "see `underlay inspect --help`")
     kind = options["type"]
-    if kind not in ("", "container", "image"):
-        raise InvalidInput(f'unknown type: "{kind}"', "--type is container or image")
+    if kind not in ("", "container", "image", "volume"):
+        raise InvalidInput(f'unknown type: "{kind}"', "--type is container, image or volume")
     from ..output import inspected
 
     def find(name: str) -> dict[str, Any]:
-        if kind != "image":
+        if kind in ("", "container"):
             try:
                 return _container(engine, name, options["size"])
             except NotFound:
                 if kind == "container":
                     raise
+        if kind in ("", "image"):
+            try:
+                return engine.images.inspect(name)
+            except (NotFound, InvalidInput):
+                if kind == "image":
+                    raise
         try:
-            return engine.images.inspect(name)
-        except (NotFound, InvalidInput):
-            if kind == "image":
+            return engine.volumes.inspect(name)
+        except NotFound:
+            if kind == "volume":
                 raise
             raise NotFound(f"No such object: {name}") from None
 

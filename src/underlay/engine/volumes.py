@@ -1,0 +1,142 @@
+"""Volumes: create, list, inspect, remove, prune. Containers make theirs themselves (`engine.creating`)."""
+
+from __future__ import annotations
+
+import os
+
+from ..errors import Conflict, NotFound
+from ..events import Event
+from ..store import volumes as rows
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from ..store.volumes import Volume
+    from .engine import Engine
+
+
+class Pruned:
+    """What pruning has removed: `names` of volumes, and the `space` of their files in bytes."""
+
+    __slots__ = ("names", "space")
+
+    def __init__(self, names: list[str], space: int) -> None:
+        self.names = names
+        self.space = space
+
+
+class Volumes:
+    """The volumes of an engine: directories that outlive the containers they are mounted in."""
+
+    __slots__ = ("_engine",)
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def create(self, name: str = "", labels: dict[str, str] | None = None) -> str:
+        """Make a volume and return its name; without a name it is an anonymous one.
+
+        A volume that is there already stays as it is, labels too. Raises InvalidInput for a bad name.
+        """
+        engine = self._engine
+        anonymous = not name
+        name = name or os.urandom(32).hex()
+        rows.check_name(name)
+        place = self.mountpoint(name)
+        with engine.meta.write() as sql:
+            # The directory comes first: a crash between leaves one that nobody knows, and the next maker takes it.
+            try:
+                os.makedirs(place, mode=0o755)
+                os.chmod(place, 0o755)
+            except FileExistsError:
+                pass
+            made = rows.insert(sql, name, labels or {}, anonymous)
+        if made:
+            engine.emit(Event("volume.create", name))
+        return name
+
+    def get(self, name: str) -> Volume:
+        """Return the volume of this very name; raises NotFound."""
+        return rows.find(self._engine.meta, name)
+
+    def list(self, dangling: bool | None = None) -> list[Volume]:
+        """Return the volumes by name: all, or only those that no container uses (`dangling`), or only the others."""
+        found = rows.every(self._engine.meta)
+        if dangling is None:
+            return found
+        used = rows.in_use(self._engine.meta)
+        return [volume for volume in found if (volume.name not in used) is dangling]
+
+    def mountpoint(self, name: str) -> str:
+        """Return the directory on the host in which the files of a volume are."""
+        return f"{self._engine.paths.root}/volumes/{name}/_data"
+
+    def inspect(self, name: str) -> dict[str, Any]:
+        """Return what is known of a volume, in the members and names of docker's `volume inspect`."""
+        from ..human import rfc3339
+
+        volume = self.get(name)
+        return {
+            "CreatedAt": rfc3339(volume.created)[:19] + "Z",
+            "Driver": "local",
+            "Labels": volume.labels,
+            "Mountpoint": self.mountpoint(volume.name),
+            "Name": volume.name,
+            "Options": {},
+            "Scope": "local",
+        }
+
+    def remove(self, name: str) -> None:
+        """Remove a volume and all files in it; raises NotFound, and Conflict while a container uses it.
+
+        The row goes after the files, so that what a crash leaves is still listed and can be removed again.
+        """
+        from ..linux import userns
+
+        engine = self._engine
+        self.get(name)
+        with engine.meta.write() as sql:
+            rows.refuse_if_used(sql, name)
+        userns.remove_tree(os.path.dirname(self.mountpoint(name)))
+        with engine.meta.write() as sql:
+            try:
+                rows.refuse_if_used(sql, name)
+            except Conflict:
+                # A container was made meanwhile: it gets what it would have got a moment later, an empty volume.
+                os.makedirs(self.mountpoint(name), mode=0o755, exist_ok=True)
+                os.chmod(self.mountpoint(name), 0o755)
+            else:
+                rows.delete(sql, name)
+        engine.emit(Event("volume.destroy", name))
+
+    def prune(self, all: bool = False, labels: Sequence[str] = ()) -> Pruned:
+        """Remove the anonymous volumes that no container uses, or with `all` those with a name as well.
+
+        `labels` are `key`, `key=value`, `!key` or `!key=value`: one of the former must fit, and none of the latter.
+        """
+        from ..store.gc import tree_size
+
+        removed, space = [], 0
+        for volume in self.list(dangling=True):
+            if not (all or volume.anonymous) or not _labelled(volume.labels, labels):
+                continue
+            size = tree_size(os.path.dirname(self.mountpoint(volume.name)))
+            try:
+                self.remove(volume.name)
+            except (Conflict, NotFound):
+                continue  # taken or removed by another since
+            removed.append(volume.name)
+            space += size
+        return Pruned(removed, space)
+
+
+def _labelled(labels: dict[str, str], wanted: Sequence[str]) -> bool:
+    def has(text: str) -> bool:
+        key, equals, value = text.partition("=")
+        return key in labels and (not equals or labels[key] == value)
+
+    positive = [each for each in wanted if not each.startswith("!")]
+    negative = [each[1:] for each in wanted if each.startswith("!")]
+    return (not positive or any(map(has, positive))) and not any(map(has, negative))
