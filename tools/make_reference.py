@@ -20,11 +20,12 @@ sys.path.insert(0, str(ROOT / "src"))
 from underlay import errors, events  # noqa: E402
 from underlay.cli import index, main  # noqa: E402
 from underlay.cli.flags import Flag  # noqa: E402
-from underlay.engine import containers, engine, executing, images, options, starting, system  # noqa: E402
+from underlay.engine import containers, engine, executing, images, options, starting, system, volumes  # noqa: E402
 from underlay.runtime import launch, state  # noqa: E402
 from underlay.store import check  # noqa: E402
 from underlay.store import containers as container_rows  # noqa: E402
 from underlay.store import images as image_rows  # noqa: E402
+from underlay.store import volumes as volume_rows  # noqa: E402
 from underlay.transfer import archive  # noqa: E402
 
 _NOTE = "<!-- Written by tools/make_reference.py. Do not edit. -->\n"
@@ -91,6 +92,7 @@ _CLASSES: tuple[tuple[str, type], ...] = (
     ("Engine", engine.Engine),
     ("engine.images", images.Images),
     ("engine.containers", containers.Containers),
+    ("engine.volumes", volumes.Volumes),
     ("engine.system", system.System),
     ("ContainerOptions", options.ContainerOptions),
     ("ExecOptions", executing.ExecOptions),
@@ -101,12 +103,14 @@ _CLASSES: tuple[tuple[str, type], ...] = (
     ("Event", events.Event),
     ("Image", image_rows.Image),
     ("Container", container_rows.Container),
+    ("Volume", volume_rows.Volume),
     ("Loaded", archive.Loaded),
     ("Listed (images)", images.Listed),
     ("Step", images.Step),
     ("Removed", images.Removed),
     ("Listed (containers)", containers.Listed),
-    ("Pruned", containers.Pruned),
+    ("Pruned (containers)", containers.Pruned),
+    ("Pruned (volumes)", volumes.Pruned),
     ("Usage", system.Usage),
     ("ImageUsage", system.ImageUsage),
     ("Report", check.Report),

@@ -16,6 +16,7 @@ from underlay import Engine
 from underlay.engine.containers import Containers
 from underlay.engine.images import Images
 from underlay.engine.system import System
+from underlay.engine.volumes import Volumes
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 DOCS = ROOT / "docs"
@@ -119,7 +120,10 @@ def _public(kind: type) -> list[str]:
     return [name for name, member in vars(kind).items() if inspect.isfunction(member) and not name.startswith("_")]
 
 
-@pytest.mark.parametrize(("noun", "kind"), [("images", Images), ("containers", Containers), ("system", System)])
+@pytest.mark.parametrize(
+    ("noun", "kind"),
+    [("images", Images), ("containers", Containers), ("volumes", Volumes), ("system", System)],
+)
 def test_the_python_guide_shows_every_method(noun: str, kind: type) -> None:
     code = "".join(body for language, body in _FENCE.findall(GUIDE.read_text(encoding="utf-8")) if language == "python")
     missing = [name for name in _public(kind) if f"engine.{noun}.{name}(" not in code]

@@ -30,7 +30,7 @@ def test_module(path: Path) -> None:
     docstring = ast.get_docstring(tree)
     assert docstring, "a module begins with what it is for"
     assert docstring.split("\n\n")[0][-1] in ".:", docstring
-    assert len(text.splitlines()) <= (700 if name(path) in LONG else 600)
+    assert len(text.splitlines()) <= (800 if name(path) in LONG else 600)
     if path.name != "__init__.py" or len(tree.body) > 1:
         assert "from __future__ import annotations" in text or path.name == "__main__.py"
 

@@ -1,6 +1,7 @@
 """`system check`: every kind of damage is found, mended where it can be, and named where it cannot."""
 
 import os
+import shutil
 
 import pytest
 
@@ -160,4 +161,34 @@ def test_a_damaged_database_is_rebuilt_from_what_is_there(engine, archive, how):
     assert [row.id for row in engine.images.list()] == [image]
     engine.images.load(archive)
     assert engine.images.get("app:1").id == image
+    assert whole(engine)
+
+
+def test_the_form_not_in_use_is_looked_at_where_it_is_there(engine, archive):
+    engine.images.load(archive)
+    (image,) = {row.image for row in engine.images.list()}
+    digits = image.chain.partition(":")[2]
+    other = "tree" if engine.form == "erofs" else "erofs"
+    rootfs.prepare(engine.paths, other, image.diff_ids)
+    report = engine.system.check()
+    assert (report.indexes, report.problems) == (2, [])
+    if other == "erofs":
+        spoil(f"{engine.paths.indexes}/{digits}.erofs", 1100)
+    else:
+        os.unlink(f"{engine.paths.trees}/{digits}/chain")
+    assert outcome(engine.system.check()) == [("index", False, False)]
+    assert outcome(engine.system.check(repair=True)) == [("index", False, True)]
+    report = engine.system.check()
+    assert (report.indexes, report.problems) == (1, []), "the form in use is made again, the other when it is needed"
+
+
+def test_a_tree_without_the_one_below_it_is_noticed(engine, archive):
+    if engine.form != "tree":
+        pytest.skip("trees only")
+    engine.images.load(archive)
+    (image,) = {row.image for row in engine.images.list()}
+    below = rootfs.chain_of(image.diff_ids[:1]).partition(":")[2]
+    shutil.rmtree(f"{engine.paths.trees}/{below}")
+    assert outcome(engine.system.check()) == [("index", False, False)]
+    assert outcome(engine.system.check(repair=True)) == [("index", False, True)]
     assert whole(engine)

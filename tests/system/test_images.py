@@ -13,6 +13,7 @@ import pytest
 from archives import Layout, config, docker_archive, layer, members, sha, shared, tar_of
 from underlay import Engine
 from underlay.errors import Conflict, Corrupt, DigestMismatch, InvalidInput, NotFound, UnderlayError
+from underlay.store import leases
 
 GLIBC = "sha256:7a3ebe5bfd1a4a19797d20b0c0bb39d44393e9a03fd852c0865b0f540d868df0"
 
@@ -568,6 +569,43 @@ def test_an_image_in_use_is_kept(engine, tmp_path):
         sql.execute("DELETE FROM containers")
     engine.images.prune()
     nothing_stays(engine)
+
+
+@pytest.mark.parametrize("by", ["load", "save", "failed save", "import"])
+@pytest.mark.parametrize("why", ["put off", "last container gone"])
+def test_who_works_on_the_store_makes_up_for_a_sweep(engine, tmp_path, by, why):
+    layout = Layout()
+    layout.image([layer({"x": b"1"})], "other:1")
+    load_by(engine, tmp_path, layout.tar(), "path")
+    lost = layer({"lost": b"1"})
+    layout = Layout()
+    layout.image([lost], "app:1")
+    load_by(engine, tmp_path, layout.tar(), "path")
+    if why == "put off":
+        with leases.working(engine.paths):
+            engine.images.remove("app:1")
+    else:
+        use(engine, engine.images.get("app:1").id)
+        engine.images.remove("app:1", force=True)
+        with engine.meta.write() as sql:
+            sql.execute("DELETE FROM containers")
+    directory = f"{engine.paths.layers}/{sha(lost)[7:]}"
+    assert os.path.isdir(directory)
+    place = tmp_path / "some.tar"
+    if by == "save":
+        engine.images.save(["other:1"], str(place))
+    elif by == "failed save":
+        with pytest.raises(NotFound):
+            engine.images.save(["app:1"], str(place))
+    elif by == "import":
+        place.write_bytes(layer({"y": b"1"}))
+        engine.images.import_(str(place))
+    else:
+        layout = Layout()
+        layout.image([layer({"z": b"1"})], "third:1")
+        load_by(engine, tmp_path, layout.tar(), "path")
+    assert not os.path.exists(directory)
+    assert engine.images.get("other:1")
 
 
 # Import

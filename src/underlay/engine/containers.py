@@ -80,9 +80,12 @@ class Containers:
         container_id, intent = creating.create(self._engine, wish)
         try:
             return starting.start(self._engine, container_id, intent["name"], intent, attachment, size)
-        except UnderlayError:
+        except (UnderlayError, OSError):
             if wish.remove:
-                starting.forget(self._engine, container_id, True)
+                try:
+                    starting.forget(self._engine, container_id, True)
+                except (UnderlayError, OSError):
+                    pass  # why it did not start is what counts; what is left is listed
             raise
 
     def start(self, name: str, attachment: Attachment | None = None, size: tuple[int, int] = (0, 0)) -> Session | None:
@@ -194,11 +197,12 @@ class Containers:
                     self.unpause(name)
                 except Conflict:
                     pass  # it has ended, or somebody else was faster
-            if not self._await_end(row, None if limit < 0 else float(limit)):
+            run = status.when
+            if not self._await_end(row, None if limit < 0 else float(limit), run):
                 status = self.status(row)
-                if status.pid:
+                if status.pid and status.when == run:
                     self._kill(row, status)
-                self._await_end(row, 10.0)
+                self._await_end(row, 10.0, run)
         finally:
             if channel is not None:
                 channel.close()
@@ -231,7 +235,7 @@ class Containers:
         try:
             if number == 9:
                 self._kill(row, status)
-                self._await_end(row, 10.0)
+                self._await_end(row, 10.0, status.when)
                 self._tidy(row)
             else:
                 self._signal(status, number)
@@ -269,14 +273,20 @@ class Containers:
 
         return cgroup.open_group("underlay/" + row.id, os.geteuid() != 0, status.group_base)
 
-    def _await_end(self, row: Container, timeout: float | None) -> bool:
-        """Wait until the container's monitor has finished its work; returns False when the time is up first."""
+    def _await_end(self, row: Container, timeout: float | None, run: int = 0) -> bool:
+        """Wait until the container's monitor has finished its work; returns False when the time is up first.
+
+        `run` is the start time of the process whose end is waited for: another one means that somebody else has started
+        the container again.
+        """
         directory = self._engine.paths.container_state(row.id)
         deadline = None if timeout is None else time.monotonic() + timeout
         pause = 0.001
         while True:
             status = self.status(row)
             if not state.monitored(directory) and not status.pid:
+                return True
+            if run and status.pid and status.when != run:
                 return True
             if deadline is not None and time.monotonic() >= deadline:
                 return False
@@ -308,20 +318,24 @@ class Containers:
         """Remove a container; with `force` it is killed first. Returns its id. Raises Conflict when it runs."""
         row = self.get(name)
         status = self.status(row)
-        if status.pid or status.status == state.RESTARTING:
-            if not force:
-                raise Conflict(
-                    f'cannot remove container "/{row.name}": container is running: '
-                    "stop the container before removing or force remove",
-                    f"`underlay rm -f {row.name}` does both",
-                )
-            channel = self._announce_stop(row)
-            if status.pid:
-                self._kill(row, status)
-            if channel is not None:
-                channel.close()
-        # A monitor that is still clearing up is waited for.
-        self._await_end(row, 10.0)
+        # Again when somebody else starts it meanwhile.
+        for _ in range(10):
+            if status.pid or status.status == state.RESTARTING:
+                if not force:
+                    raise Conflict(
+                        f'cannot remove container "/{row.name}": container is running: '
+                        "stop the container before removing or force remove",
+                        f"`underlay rm -f {row.name}` does both",
+                    )
+                channel = self._announce_stop(row)
+                if status.pid:
+                    self._kill(row, status)
+                if channel is not None:
+                    channel.close()
+            # A monitor that is still clearing up is waited for.
+            if self._await_end(row, 1.0):
+                break
+            status = self.status(row)
         try:
             lock = starting.lock_container(self._engine, row.id, patience=10.0)
         except NotFound:

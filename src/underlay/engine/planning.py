@@ -21,7 +21,7 @@ def plan_lines(engine: Engine, wish: ContainerOptions) -> list[str]:
     shared = rootfs.shared_mount(paths, engine.form, made.image.diff_ids, made.image.chain)
     record = starting.launch_record(engine, made.id, "", intent, lower, make=False)
     prepared = launch.prepare(record)
-    version = cgroup.detect()[0]
+    version = cgroup.open_group(record["cgroup"], record["rootless"]).version
     kinds = [kind for kind, (_, flag) in process.NAMESPACES.items() if prepared.flags & flag]
     lines = ["# by the command", f"{'fork':<14} the monitor", "# by the monitor"]
     if shared.point:

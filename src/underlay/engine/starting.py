@@ -129,6 +129,11 @@ def start(
             raise
         engine.emit(events.Event("container.start", container_id, pid=session.pid))
         return session
+    except BaseException:
+        # Who leaves while we held the mount has left it to us.
+        hold.release()
+        rootfs.release_unused(paths, chain)
+        raise
     finally:
         hold.release()
         if lock is not None:

@@ -93,13 +93,11 @@ class Volumes:
 
         The row goes after the files, so that what a crash leaves is still listed and can be removed again.
         """
-        from ..linux import userns
-
         engine = self._engine
         self.get(name)
         with engine.meta.write() as sql:
             rows.refuse_if_used(sql, name)
-        userns.remove_tree(os.path.dirname(self.mountpoint(name)))
+        _remove_alone(os.path.dirname(self.mountpoint(name)))
         with engine.meta.write() as sql:
             try:
                 rows.refuse_if_used(sql, name)
@@ -130,6 +128,24 @@ class Volumes:
             removed.append(volume.name)
             space += size
         return Pruned(removed, space)
+
+
+def _remove_alone(path: str) -> None:
+    """Remove a directory and all below it; who comes second waits, and finds it gone."""
+    import fcntl
+
+    from ..linux import userns
+
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        if os.path.exists(path):
+            userns.remove_tree(path)
+    finally:
+        os.close(fd)
 
 
 def _labelled(labels: dict[str, str], wanted: Sequence[str]) -> bool:

@@ -65,7 +65,12 @@ def insert(
                 "remove or rename that container to be able to use its name",
             ) from None
         for volume, anonymous in volumes:
-            sql.execute("INSERT OR IGNORE INTO volumes VALUES (?, ?, '{}', ?)", (volume, now, int(anonymous)))
+            # Who uses a volume by its name means to keep it: it no longer goes with a container.
+            sql.execute(
+                "INSERT INTO volumes VALUES (?, ?, '{}', ?) "
+                "ON CONFLICT (name) DO UPDATE SET anonymous = min(anonymous, excluded.anonymous)",
+                (volume, now, int(anonymous)),
+            )
             sql.execute("INSERT OR IGNORE INTO volume_uses VALUES (?, ?)", (volume, container_id))
 
 
