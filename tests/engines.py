@@ -155,7 +155,7 @@ class Installation:
         return found
 
 
-def until(condition: object, seconds: float = 10.0) -> bool:
+def until(condition: object, seconds: float = 30.0) -> bool:
     """Wait until `condition()` holds; returns whether it did in time."""
     assert callable(condition)
     deadline = time.monotonic() + seconds
