@@ -257,7 +257,8 @@ def page(text: str, notes: list[str]) -> str:
         *[f"- {note}" for note in notes],
         "",
         "docker runs with a private dockerd (overlay2, no bridge), podman with overlay and runc (crun refuses hybrid",
-        "cgroups), runc, crun and bwrap with a prepared bundle: they find no image, keep no log and no record.",
+        "cgroups), runc, crun and bwrap with a prepared bundle: they find no image, keep no log and no record. A load is",
+        "durable with us when it returns (fsync), which it waits for; docker and podman leave that to the kernel.",
         "",
     ]
     return "\n".join(lines)
