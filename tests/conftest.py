@@ -1,1 +1,14 @@
-"""Being here, this file puts the directory of shared helpers on the path of all tests (pytest, "prepend")."""
+"""For all tests: this file puts the directory of shared helpers on the path (pytest, "prepend"), and steadies hypothesis.
+
+Examples are drawn the same way each time, so that a run tells of the change and not of luck; HYPOTHESIS_PROFILE=default
+draws anew, for those who hunt.
+"""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import settings
+
+settings.register_profile("steady", derandomize=True, deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))

@@ -186,13 +186,27 @@ def same(ours: int, theirs: int) -> bool:
     return ours == theirs or (ours in deadly and theirs in deadly)
 
 
+def alone(rules: list[tuple[str, list[dict]]]) -> list[tuple[str, list[dict]]]:
+    """Only the first rule of each call, unless all of them are one equality each.
+
+    libseccomp (2.6.0) merges other rules of one call wrongly. Two examples: a0 != 0 and a2 != 1, or a0 != 1 and a2 != 0,
+    holds for it when both arguments are 0; a0 < 0, or a0 < 1 << 32, does not hold when a0 is 0. What our program means
+    then, the test above says.
+    """
+    simple = {name for name, _ in rules} - {
+        name for name, tests in rules if len(tests) != 1 or tests[0]["op"] != "SCMP_CMP_EQ"
+    }
+    first = {name: position for position, (name, _) in reversed(list(enumerate(rules)))}
+    return [rule for n, rule in enumerate(rules) if rule[0] in simple or first[rule[0]] == n]
+
+
 @pytest.mark.oracle
 @settings(max_examples=150, deadline=None)
 @given(PROFILES, st.tuples(*[VALUES] * 6))
 def test_answers_are_libseccomps(made: tuple, more: tuple[int, ...]) -> None:
     oracle = Libseccomp()
     architectures = ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"]
-    profile = profile_of(made, architectures)
+    profile = profile_of((made[0], alone(made[1])), architectures)
     ours, theirs = seccomp.compile_filter(profile, "x86_64"), oracle.compile(profile)
     for abi, audit in (("x86_64", X86_64), ("x86", I386), ("x32", X86_64)):
         numbers = tables.numbers(abi)
