@@ -147,10 +147,15 @@ def _join(target: int, flags: int, operations: list[Operation], context: ops.Con
         process.setns(target, flags, "namespaces of the container")
         os.close(target)
         # A detached program is nobody's to wait for: it becomes a child of the host's process 1, not a zombie of ours.
+        told, tell = os.pipe()
         pid = process.clone(0 if detach else CLONE_PARENT)
         if pid:
             channel.send(b"p%d" % pid)
             os._exit(0)
+        # Nothing may be said before our pid has been: the helper's end, which closes the pipe, says that it has.
+        os.close(tell)
+        os.read(told, 1)
+        os.close(told)
         context.root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         init.run(operations, context)
     except BaseException as error:
