@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from engines import Installation, image_tar, needs_root, until
+from engines import REPOSITORY, Installation, image_tar, needs_root, until
 
 # Each costs a millisecond or several. `functools` and `collections` are not among them: SQLite's module loads both.
 HEAVY = (
@@ -50,7 +50,7 @@ def loaded(place: Installation, *words: str) -> set[str]:
         "from underlay.cli.main import entry\n"
         "entry()\n"
     )
-    package = place.environment["PYTHONPATH"]
+    package = str(REPOSITORY / "src")
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-c", f"import sys; sys.path.insert(0, {package!r})\n" + code],
         env=place.environment,
@@ -117,7 +117,7 @@ def test_the_slim_monitor(place: Installation) -> None:
     monitor = place.monitor(name)
     assert until(lambda: b"runtime.slim" in Path(f"/proc/{monitor}/cmdline").read_bytes())
     code = "import sys; before = set(sys.modules); from underlay.runtime import slim; print(*set(sys.modules) - before)"
-    package = place.environment["PYTHONPATH"]
+    package = str(REPOSITORY / "src")
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-c", f"import sys; sys.path.insert(0, {package!r}); {code}"],
         capture_output=True,
@@ -137,7 +137,7 @@ def test_the_public_module_alone_loads_nothing() -> None:
     code = "import sys; before = set(sys.modules); import underlay; print(*set(sys.modules) - before)"
     done = subprocess.run(
         [sys.executable, "-S", "-c", code],
-        env={"PYTHONPATH": str(Path(__file__).resolve().parents[2] / "src")},
+        env={"PYTHONPATH": str(REPOSITORY / "src")},
         capture_output=True,
         text=True,
         check=True,
