@@ -22,6 +22,7 @@ def test_this_host_has_both_forms(tmp_path):
     form, reason = rootfs.form_for(store(tmp_path))
     if form != rootfs.EROFS:
         pytest.skip(f"no EROFS here: {reason}")
+    assert reason
 
 
 @pytest.fixture(scope="module")

@@ -97,7 +97,7 @@ def test_looking_does_not_keep_from_starting(ul: Installation) -> None:
         thread.start()
     try:
         for _ in range(8):
-            ul("start", "-a", "seen")
+            assert ul("start", "-a", "seen").returncode == 0
     finally:
         stop.set()
         for thread in threads:

@@ -221,7 +221,7 @@ def forget_files(engine: Engine, container_id: str, with_volumes: bool) -> None:
     """
     from ..store import containers
 
-    _remove_alone(engine.paths.container(container_id))
+    userns.remove_tree_alone(engine.paths.container(container_id))
     gone = containers.delete(engine.meta, container_id, with_volumes)
     for volume in gone:
         userns.remove_tree(f"{engine.paths.root}/volumes/{volume}")
@@ -229,21 +229,8 @@ def forget_files(engine: Engine, container_id: str, with_volumes: bool) -> None:
 
 def forget_state(engine: Engine, container_id: str) -> None:
     """Remove a container's state directory, its lock with it: the very last step."""
-    _remove_alone(engine.paths.container_state(container_id))
+    userns.remove_tree_alone(engine.paths.container_state(container_id))
     engine.emit(events.Event("container.destroy", container_id))
-
-
-def _remove_alone(path: str) -> None:
-    """Remove a directory and all below it; who comes second waits, and finds it gone."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        userns.remove_tree(path)
-    finally:
-        os.close(fd)
 
 
 def await_monitor(engine: Engine, container_id: str) -> None:
@@ -289,7 +276,7 @@ def lock_container(engine: Engine, container_id: str, patience: float = 0.0) -> 
         if held:
             if os.path.isdir(engine.paths.container(container_id)):
                 return lock
-            _remove_alone(directory)
+            userns.remove_tree_alone(directory)
             lock.release()
             break
         if time.monotonic() >= deadline:

@@ -6,6 +6,7 @@ import os
 
 from ..errors import Conflict, NotFound
 from ..events import Event
+from ..linux import userns
 from ..store import volumes as rows
 
 TYPE_CHECKING = False
@@ -97,7 +98,7 @@ class Volumes:
         self.get(name)
         with engine.meta.write() as sql:
             rows.refuse_if_used(sql, name)
-        _remove_alone(os.path.dirname(self.mountpoint(name)))
+        userns.remove_tree_alone(os.path.dirname(self.mountpoint(name)))
         with engine.meta.write() as sql:
             try:
                 rows.refuse_if_used(sql, name)
@@ -128,24 +129,6 @@ class Volumes:
             removed.append(volume.name)
             space += size
         return Pruned(removed, space)
-
-
-def _remove_alone(path: str) -> None:
-    """Remove a directory and all below it; who comes second waits, and finds it gone."""
-    import fcntl
-
-    from ..linux import userns
-
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        if os.path.exists(path):
-            userns.remove_tree(path)
-    finally:
-        os.close(fd)
 
 
 def _labelled(labels: dict[str, str], wanted: Sequence[str]) -> bool:

@@ -166,3 +166,18 @@ def remove_tree(path: str) -> None:
         if os.geteuid() == 0 or not has_subordinate_ids():
             raise
         as_root(lambda: remove(path))
+
+
+def remove_tree_alone(path: str) -> None:
+    """Remove directory `path` and all below it, one process at a time: who comes second waits, and finds it gone."""
+    import fcntl
+
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        remove_tree(path)
+    finally:
+        os.close(fd)
