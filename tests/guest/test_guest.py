@@ -22,6 +22,7 @@ BASIC = "exit_codes or namespaces or capabilities_seccomp or devices or users_by
 
 pytestmark = [
     pytest.mark.guest,
+    pytest.mark.timeout(1200),  # the first one fetches the kernels
     pytest.mark.skipif(not GUEST_RUN.exists(), reason="no guest-run beside the checkout"),
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root to build the guest"),
 ]

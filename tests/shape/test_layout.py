@@ -14,7 +14,7 @@ SOURCE = Path(underlay.__file__).parent
 MODULES = sorted(path for path in SOURCE.rglob("*.py"))
 REPOSITORY = Path(__file__).resolve().parents[2]
 # Data, generated or as long as it is by nature.
-LONG = {"linux/tables.py", "runtime/ops.py"}
+LONG = {"linux/tables.py"}
 # Entry points of processes of their own, which end with a code.
 ENDING = {"engine/internal.py"}
 

@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
-    from .ops import Context, Operation
+    from .context import Context, Operation
 
 __all__ = ["prepare", "report", "run"]
 _LOADED = (program, users)

@@ -11,13 +11,14 @@ import os
 
 from ..errors import KernelError, StartFailed
 from ..linux import capabilities, cgroup, process
-from . import control, init, launch, ops, streams
+from . import control, identity, init, launch, streams
+from .context import Context
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, NoReturn
 
-    from .ops import Operation
+    from .context import Operation
 
 CLONE_PARENT = 0x8000
 
@@ -57,11 +58,11 @@ def start(
     if process.start_time(pid) != when:
         os.close(target)
         raise StartFailed("the container has just ended", 125)
-    context = ops.Context()
+    context = Context()
     context.seccomp = program_filter
     context.environment = environment
     if "user" in namespaces:
-        context.groups_denied = not ops.may_setgroups(str(pid))
+        context.groups_denied = not identity.may_setgroups(str(pid))
     flags = 0
     for kind in namespaces:
         flags |= process.NAMESPACES[kind][1]
@@ -135,7 +136,7 @@ def _raise(message: bytes) -> NoReturn:
     raise StartFailed("the process that joins the container has ended early", 125)
 
 
-def _join(target: int, flags: int, operations: list[Operation], context: ops.Context, detach: bool) -> NoReturn:
+def _join(target: int, flags: int, operations: list[Operation], context: Context, detach: bool) -> NoReturn:
     """In the helper: become closed, enter the cgroup, join, and clone the sibling that will be the program."""
     channel = context.channel
     try:

@@ -20,8 +20,9 @@ from ..errors import KernelError, StartFailed, UnderlayError
 from ..jsontext import loads
 from ..linux import capabilities, cgroup, process
 from ..linux.sharedmount import SharedMount
-from . import control, init, ops, plan, state, streams
+from . import control, init, plan, state, streams
 from .attachment import Attachment
+from .context import Context
 from .monitor import Monitor, slim_command
 
 TYPE_CHECKING = False
@@ -181,7 +182,7 @@ def begin(monitor: Monitor, made: plan.Plan, attachment: Attachment | None, chan
     """Bring the container to life: streams, process, cgroup; then record it and tell it. Raises UnderlayError."""
     record = monitor.launch
     ours, theirs = control.pair()
-    context = ops.Context()
+    context = Context()
     context.channel = theirs
     context.seccomp = bytes.fromhex(record["seccomp"])
     context.environment = dict(pair.split("=", 1) for pair in record["spec"]["process"].get("env") or [] if "=" in pair)

@@ -9,7 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from .ops import Operation
+    from .context import Operation
 
 _ATTRIBUTES = {
     "ro": (mounts.MOUNT_ATTR_RDONLY, 0),

@@ -10,7 +10,7 @@ from ..linux import beneath
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .ops import Context
+    from .context import Context
 
 ENOENT, EACCES, ENOEXEC, ENOTDIR, ELOOP = 2, 13, 8, 20, 40
 

@@ -15,7 +15,7 @@ from .reaper_program import PROGRAMS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .ops import Context
+    from .context import Context
 
 F_ADD_SEALS = 1033
 _ALL_SEALS = 0xF  # F_SEAL_SEAL, _SHRINK, _GROW, _WRITE (fcntl(2))

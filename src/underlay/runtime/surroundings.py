@@ -1,0 +1,139 @@
+"""Operations on what surrounds the process: cgroup, namespaces, kernel parameters, names, console, and the last step."""
+
+from __future__ import annotations
+
+import os
+
+from ..errors import KernelError, StartFailed
+from ..linux import beneath, libc, mounts, process
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .context import Context
+
+EINVAL = 22
+
+
+def gate(context: Context, what: str) -> None:
+    """Wait until the monitor has done its part (`mapped`: id maps written; `grouped`: the cgroup is made)."""
+    message = context.channel.recv(64)
+    if message != what.encode():
+        os._exit(125)  # the monitor is gone or has given up; it says why
+
+
+def enter_cgroup(context: Context) -> None:
+    """Enter the container's cgroup, unless this process was born in it."""
+    if context.group is not None:
+        context.group.enter()
+
+
+def unshare(context: Context, flags: int, names: list[str]) -> None:
+    """Make namespaces that can only be made late."""
+    process.unshare(flags)
+
+
+def join(context: Context, kind: str, path: str) -> None:
+    """Join the namespace at `path`."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    process.setns(fd, process.NAMESPACES[kind][1], path)
+    os.close(fd)
+
+
+def sysctl(context: Context, name: str, value: str, optional: bool) -> None:
+    """Write a kernel parameter through the container's own procfs (attacks RT-09)."""
+    path = "sys/" + name.replace(".", "/")
+    try:
+        fd = beneath.open_in_root(
+            context.proc, path, os.O_WRONLY, resolve=beneath.RESOLVE_NO_XDEV | beneath.RESOLVE_NO_SYMLINKS
+        )
+    except KernelError as error:
+        if optional:
+            return
+        raise KernelError("set sysctl", name, error.errno) from None
+    try:
+        os.write(fd, value.encode())
+    except OSError as error:
+        if not optional:
+            raise KernelError(f"set sysctl {name} to", value, error.errno or EINVAL) from None
+    finally:
+        os.close(fd)
+
+
+def write_proc(context: Context, name: str, value: str) -> None:
+    """Write a file of the container's own procfs."""
+    if context.proc >= 0:
+        fd = beneath.open_in_root(context.proc, name, os.O_WRONLY, resolve=beneath.RESOLVE_NO_XDEV)
+    else:
+        fd = os.open("/proc/" + name, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, value.encode())
+    finally:
+        os.close(fd)
+
+
+def loopback(context: Context) -> None:
+    """Bring up `lo` of the new network namespace (netdevice(7), SIOCSIFFLAGS)."""
+    import _socket
+    import fcntl
+
+    control = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC)
+    request = b"lo".ljust(16, b"\0") + (0x1 | 0x40).to_bytes(2, "little") + bytes(22)
+    fcntl.ioctl(control, 0x8914, request)
+    control.close()
+
+
+def hostname(context: Context, name: str) -> None:
+    """Set the host name of the UTS namespace."""
+    libc.check("sethostname", name, "sethostname", name.encode(), len(name.encode()))
+
+
+def domainname(context: Context, name: str) -> None:
+    """Set the NIS domain name of the UTS namespace."""
+    libc.check("setdomainname", name, "setdomainname", name.encode(), len(name.encode()))
+
+
+def console(context: Context, rows: int, columns: int, bind: bool) -> None:
+    """Make a terminal of the container's own devpts and hand its other end to the monitor.
+
+    With `bind` it is /dev/console too.
+    """
+    from ..linux import tty
+
+    ptmx = beneath.open_in_root(context.root, "/dev/pts/ptmx", os.O_RDWR | os.O_NOCTTY)
+    slave = tty.open_pair(ptmx)
+    if rows and columns:
+        tty.set_window_size(slave, rows, columns)
+    if bind:
+        target = beneath.make_file(context.root, "/dev/console", 0o600)
+        fd = mounts.clone_tree(slave, "", False)
+        mounts.attach(fd, target, "/dev/console")
+        os.close(fd)
+        os.close(target)
+    import _socket
+
+    context.channel.sendmsg([b"console"], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, ptmx.to_bytes(4, "little"))])
+    os.close(ptmx)
+    context.console = slave
+
+
+def directory(context: Context, path: str) -> None:
+    """Make the working directory, as docker does for WORKDIR, while we are still root."""
+    os.close(beneath.make_directories(context.root, path))
+
+
+def chdir(context: Context, path: str) -> None:
+    """Change to the working directory, inside the root only."""
+    try:
+        os.chdir(path)
+        # A working directory outside the root would be a way to the host: its name cannot be told (getcwd(2)).
+        os.getcwd()
+    except OSError as error:
+        code = 126 if error.errno == 13 else 127
+        raise StartFailed(f"cannot change to the working directory {path}: {error.strerror}", code) from None
+
+
+def execute(context: Context, arguments: list[str], init: bool) -> None:
+    """Become the program. Exit codes of failures are docker's: 127 not found, 126 not executable."""
+    from . import program
+
+    program.execute(context, arguments, init)
