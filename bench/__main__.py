@@ -1,6 +1,6 @@
 """`make bench`: measure, print a table, write bench/results/ and docs/benchmarks.md.
 
-    python -m bench [--rounds N] [--only start,layers,load,monitor] [--write]
+    python -m bench [--rounds N] [--only start,layers,load,runtime,monitor,calls] [--write]
 
 Everything lies on a fresh ext4 in a loop-mounted file, so that all use the same, quiet file system. Needs root.
 """
@@ -20,7 +20,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench import material, rivals
+from bench import calls, material, rivals, runtimes
 from bench.harness import Contender, Result, race, table
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -190,7 +190,26 @@ def monitor(setting: Setting, rounds: int) -> list[str]:
     return [f"monitor of an idle container: {private} kB private memory (RSS {figures['Rss']} kB, shared mostly)"]
 
 
-JOBS = {"start": start, "layers": layers, "load": load}
+def runtime(setting: Setting, rounds: int) -> list[Result]:
+    """Our runtime's program beside runc and crun, on one bundle."""
+    found = runtimes.apart(lambda: runtimes.run(setting.scratch, setting.base, rounds))
+    return found + runtimes.apart(lambda: runtimes.execute(setting.scratch, setting.base, rounds))
+
+
+def system_calls(setting: Setting) -> list[str]:
+    """What each engine's default filter adds to a system call."""
+    setting.load(material.layered(setting.scratch, setting.base, 1))
+    loop = setting.scratch / "loop"
+    calls.program(loop)
+    contenders: list[tuple[str, list[str], dict[str, str]]] = []
+    for more, words in (("", []), (" without a filter", ["--security-opt", "seccomp=unconfined"])):
+        options = ["run", "--rm", "--network", "none", *words, "-v", f"{loop}:/loop:ro"]
+        for each in setting.engines(options, "bench:1", ["/loop"]):
+            contenders.append((each.name + more, list(each.command), each.environment))
+    return calls.cost(contenders)
+
+
+JOBS = {"start": start, "layers": layers, "load": load, "runtime": runtime}
 
 
 def host() -> str:
@@ -206,7 +225,7 @@ def main() -> None:
     """Measure what is asked for."""
     parser = argparse.ArgumentParser(prog="bench")
     parser.add_argument("--rounds", type=int, default=25)
-    parser.add_argument("--only", default="start,layers,load,monitor")
+    parser.add_argument("--only", default="start,layers,load,runtime,monitor,calls")
     parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md")
     options = parser.parse_args()
     if os.geteuid() != 0:
@@ -222,6 +241,8 @@ def main() -> None:
                     results += job(setting, options.rounds)
             if "monitor" in chosen:
                 notes += monitor(setting, options.rounds)
+            if "calls" in chosen:
+                notes += system_calls(setting)
         finally:
             setting.docker.stop()
     text = table(results)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
+_BINARY_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 _BINARY = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50}
 
 
@@ -15,6 +16,15 @@ def size(count: float) -> str:
         count /= 1000
         unit += 1
     return f"{count:.3g}{_UNITS[unit]}" if count < 999.5 else f"{count:.0f}{_UNITS[unit]}"
+
+
+def binary_size(count: float) -> str:
+    """Return `count` bytes with binary units and up to four significant digits, as `docker stats` shows memory."""
+    unit = 0
+    while count >= 1024 and unit < len(_BINARY_UNITS) - 1:
+        count /= 1024
+        unit += 1
+    return f"{count:.4g}{_BINARY_UNITS[unit]}" if count < 1000 else f"{count:.0f}{_BINARY_UNITS[unit]}"
 
 
 def parse_size(text: str) -> int:

@@ -64,6 +64,14 @@ def test_cgroup_version_2(share: Path) -> None:
     assert " passed" in out and "failed" not in out
 
 
+def test_limits_with_cgroup_version_2(share: Path) -> None:
+    """Every limit is exceeded for real, and changed while the container runs."""
+    words = ["tests/unit/linux/test_cgroup.py", "tests/system/test_limits.py"]
+    words += ["tests/system/test_update.py", "tests/system/test_stats.py", "tests/system/test_top.py"]
+    out = in_guest(share, "trixie", words, seconds=800)
+    assert " passed" in out and "failed" not in out
+
+
 @pytest.mark.parametrize("kernel", ["bullseye", "bookworm", "trixie-backports"])
 def test_older_and_newer_kernels(share: Path, kernel: str) -> None:
     out = in_guest(share, kernel, ["tests/system/test_run.py", "-k", BASIC])
@@ -85,3 +93,14 @@ def test_unprivileged_user_with_one_id(share: Path) -> None:
         pytest.skip(f"no guest can be had here: {done.stderr.strip()[-300:]}")
     assert done.returncode == 0, (done.stdout + done.stderr)[-6000:]
     assert "1 skipped" in done.stdout
+
+
+def test_apparmor(share: Path) -> None:
+    out = in_guest(share, "trixie", ["tests/guest/inside_apparmor.py"])
+    assert " passed" in out and "failed" not in out and "skipped" not in out
+
+
+def test_confinement_on_the_oldest_kernel(share: Path) -> None:
+    """Without Landlock; memory that needs no leave to be executed; a filter's agent."""
+    out = in_guest(share, "bullseye", ["tests/system/test_confinement.py"])
+    assert " passed" in out and "failed" not in out

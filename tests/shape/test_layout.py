@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import underlay
-from underlay.runtime import ops, plan
+from underlay.runtime import ops, processplan
 
 SOURCE = Path(underlay.__file__).parent
 MODULES = sorted(path for path in SOURCE.rglob("*.py"))
@@ -81,14 +81,19 @@ def test_names_that_are_promised() -> None:
 
 
 def test_operations_are_those_that_plans_hold() -> None:
-    """Each operation that plan.py emits is known, and nothing is known that no plan can hold."""
-    tree = ast.parse((SOURCE / "runtime/plan.py").read_text())
+    """Each operation that the planning modules emit is known, and nothing is known that no plan can hold."""
     emitted = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("add", "plan.operations.append"):
-            [argument] = node.args
-            assert isinstance(argument, ast.Tuple) and isinstance(argument.elts[0], ast.Constant)
-            emitted.add(argument.elts[0].value)
+    for name in ("plan", "mountplan", "processplan"):
+        for node in ast.walk(ast.parse((SOURCE / f"runtime/{name}.py").read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in ("add", "plan.operations.append"):
+                [argument] = node.args
+                if isinstance(argument, ast.IfExp):
+                    arguments = [argument.body, argument.orelse]
+                else:
+                    arguments = [argument]
+                for each in arguments:
+                    assert isinstance(each, ast.Tuple) and isinstance(each.elts[0], ast.Constant)
+                    emitted.add(each.elts[0].value)
     assert emitted == set(ops.OPERATIONS)
     assert set(ops.OPERATIONS) == {key for key in ops.OPERATIONS if key == key.lower()}
 
@@ -96,7 +101,7 @@ def test_operations_are_those_that_plans_hold() -> None:
 def test_limits_have_the_kernels_numbers() -> None:
     import resource
 
-    for word, number in plan.RLIMITS.items():
+    for word, number in processplan.RLIMITS.items():
         assert getattr(resource, word, number) == number, word
 
 

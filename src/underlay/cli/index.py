@@ -18,6 +18,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "pause": ("pause", "Pause all processes within one or more containers"),
     "unpause": ("unpause", "Unpause all processes within one or more containers"),
     "rename": ("rename", "Rename a container"),
+    "update": ("update", "Update configuration of one or more containers"),
+    "stats": ("stats", "Display a live stream of container(s) resource usage statistics"),
+    "top": ("top", "Display the running processes of a container"),
     "attach": ("attach", "Attach local standard input, output, and error streams to a running container"),
     "inspect": ("inspect", "Return low-level information on containers, images and volumes"),
     "images": ("images", "List images"),
@@ -52,6 +55,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "container pause": ("pause", "Pause all processes within one or more containers"),
     "container unpause": ("unpause", "Unpause all processes within one or more containers"),
     "container rename": ("rename", "Rename a container"),
+    "container update": ("update", "Update configuration of one or more containers"),
+    "container stats": ("stats", "Display a live stream of container(s) resource usage statistics"),
+    "container top": ("top", "Display the running processes of a container"),
     "container attach": ("attach", "Attach local standard streams to a running container"),
     "container inspect": ("container_inspect", "Display detailed information on one or more containers"),
     "container prune": ("container_prune", "Remove all stopped containers"),
@@ -78,9 +84,10 @@ NOUNS = ("image", "container", "volume", "system")
 # What docker has and underlay does not have yet: `noun command` is looked up as well.
 LATER = frozenset(
     (
-        "pull", "push", "login", "logout", "search", "build", "builder", "buildx", "compose", "network", "top", "stats",
-        "cp", "diff", "commit", "export", "update", "events", "port", "image pull", "image push", "image build",
-        "container top", "container stats", "container cp", "container diff", "container commit", "container export",
-        "container update", "container port", "system events", "system prune",
+        "pull", "push", "login", "logout", "search", "build", "builder", "buildx", "compose", "network", "cp", "diff",
+        "commit", "export", "events", "port", "image pull", "image push", "image build", "container cp",
+        "container diff", "container commit", "container export", "container port", "system events", "system prune",
     )
 )  # fmt: skip
+# A program of its own, with its own commands (cli.runtime).
+RUNTIME = ("runtime", "The OCI runtime, with runc's commands (also: underlay-runtime)")

@@ -9,6 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
+    from ..events import Event
     from .flags import Flag
 
 GLOBAL_FLAGS: tuple[Flag, ...] = (
@@ -23,7 +24,11 @@ GLOBAL_FLAGS: tuple[Flag, ...] = (
 def entry() -> NoReturn:
     """Run the program with the words it was called with, and exit."""
     _open_streams()
-    code = main(sys.argv[1:])
+    leave(main(sys.argv[1:]))
+
+
+def leave(code: int) -> NoReturn:
+    """End this process at once, when what it has written is out."""
     try:
         sys.stdout.flush()
     except BrokenPipeError:
@@ -69,6 +74,10 @@ def main(words: list[str]) -> int:
             return main(["--version"])
         if settings["help"] or not rest or rest[0] == "help":
             return _help(rest[1:] if rest[:1] == ["help"] else [])
+        if rest[0] == "runtime":
+            from .runtime.main import main as runtime
+
+            return runtime(rest[1:])
         name, module_name, rest = _find(rest)
         starts_container = name.split()[-1] == "run"
         module = __import__(f"underlay.cli.commands.{module_name}", fromlist=["run"])
@@ -79,7 +88,7 @@ def main(words: list[str]) -> int:
         standby = module.standby(options, arguments) if starts_container else None
         from ..engine.engine import Engine
 
-        with Engine(settings["root"], settings["state"], form=settings["form"]) as engine:
+        with Engine(settings["root"], settings["state"], _warned, settings["form"]) as engine:
             engine.leaving = True
             engine.standby = standby
             answer = module.run(engine, options, arguments)
@@ -113,6 +122,13 @@ def shown(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
+def _warned(event: Event) -> None:
+    """Tell what the user should know and has not asked for."""
+    if event.kind == "host.warning":
+        attributes = event.attributes
+        sys.stderr.write(f"underlay: {shown(str(attributes['message']))}\nhint: {shown(str(attributes['hint']))}\n")
+
+
 def _trace() -> None:
     import traceback
 
@@ -139,13 +155,13 @@ def _find(words: list[str]) -> tuple[str, str, list[str]]:
 
 
 def _listing(noun: str) -> str:
-    from .index import COMMANDS
+    from .index import COMMANDS, RUNTIME
 
     if noun:
         prefix = noun + " "
         rows = [(n[len(prefix) :], c[1]) for n, c in COMMANDS.items() if n.startswith(prefix)]
     else:
-        rows = [(n, c[1]) for n, c in COMMANDS.items() if " " not in n]
+        rows = [(n, c[1]) for n, c in COMMANDS.items() if " " not in n] + [RUNTIME]
     return "Commands:\n" + "\n".join(f"  {n:<10}  {text}" for n, text in sorted(rows))
 
 

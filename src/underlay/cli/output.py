@@ -48,13 +48,13 @@ def listing(
     return "".join(made.render(row) + "\n" for row in rows)
 
 
-def table(lines: Sequence[Sequence[str]]) -> str:
-    """Return lines of cells as aligned text; the last cell of a line is not padded."""
+def table(lines: Sequence[Sequence[str]], minimum: int = _MINIMUM) -> str:
+    """Return lines of cells as aligned text, columns of at least `minimum`; the last cell of a line is not padded."""
     lines = [[_plain(cell) for cell in line] for line in lines]
     widths: list[int] = []
     for line in lines:
         for number, cell in enumerate(line[:-1]):
-            width = max(_MINIMUM, len(cell) + _PADDING)
+            width = max(minimum, len(cell) + _PADDING)
             if number == len(widths):
                 widths.append(width)
             elif width > widths[number]:

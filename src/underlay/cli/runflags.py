@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..errors import InvalidInput, UsageError
+from . import limitflags
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from .flags import Flag, Options
 
 COMMON: tuple[Flag, ...] = (
+    *limitflags.FLAGS,
     ("add-host", "", "list", "list", "Add a custom host-to-IP mapping (host:ip)"),
     ("annotation", "", "list", "map", "Add an annotation to the container"),
     ("attach", "a", "list", "list", "Attach to STDIN, STDOUT or STDERR"),
@@ -18,12 +20,6 @@ COMMON: tuple[Flag, ...] = (
     ("cap-drop", "", "list", "list", "Drop Linux capabilities"),
     ("cgroupns", "", "string", "string", "Cgroup namespace to use (host|private)"),
     ("cidfile", "", "string", "string", "Write the container ID to the file"),
-    ("cpu-period", "", "int", "int", "Limit CPU CFS (Completely Fair Scheduler) period"),
-    ("cpu-quota", "", "int", "int", "Limit CPU CFS (Completely Fair Scheduler) quota"),
-    ("cpu-shares", "c", "int", "int", "CPU shares (relative weight)"),
-    ("cpus", "", "string", "decimal", "Number of CPUs"),
-    ("cpuset-cpus", "", "string", "string", "CPUs in which to allow execution (0-3, 0,1)"),
-    ("cpuset-mems", "", "string", "string", "MEMs in which to allow execution (0-3, 0,1)"),
     ("device", "", "list", "list", "Add a host device to the container"),
     ("dns", "", "list", "list", "Set custom DNS servers"),
     ("dns-option", "", "list", "list", "Set DNS options"),
@@ -41,27 +37,16 @@ COMMON: tuple[Flag, ...] = (
     ("label-file", "", "list", "list", "Read in a line delimited file of labels"),
     ("log-driver", "", "string", "string", "Logging driver: local, json-file or none"),
     ("log-opt", "", "list", "list", "Log driver options: max-size, max-file"),
-    ("memory", "m", "string", "bytes", "Memory limit"),
-    ("memory-reservation", "", "string", "bytes", "Memory soft limit"),
-    (
-        "memory-swap",
-        "",
-        "string",
-        "bytes",
-        "Swap limit equal to memory plus swap: '-1' to enable unlimited swap",
-    ),
     ("mount", "", "list", "mount", "Attach a filesystem mount to the container"),
     ("name", "", "string", "string", "Assign a name to the container"),
     ("network", "", "string", "network", "Network: none, host or container:NAME"),
     ("net", "", "string", "network", "Network: none, host or container:NAME"),
     ("oom-score-adj", "", "int", "int", "Tune host's OOM preferences (-1000 to 1000)"),
     ("pid", "", "string", "string", "PID namespace to use (host|container:NAME)"),
-    ("pids-limit", "", "int", "int", "Tune container pids limit (set -1 for unlimited)"),
     ("platform", "", "string", "string", "Set platform if the image is multi-platform"),
     ("privileged", "", "bool", "", "Give extended privileges to this container"),
     ("pull", "", "string", "string", 'Pull image before running ("always", "missing", "never")'),
     ("read-only", "", "bool", "", "Mount the container's root filesystem as read only"),
-    ("restart", "", "string", "string", "Restart policy to apply when a container exits"),
     ("rm", "", "bool", "", "Automatically remove the container when it exits"),
     ("security-opt", "", "list", "list", "Security options"),
     ("shm-size", "", "string", "bytes", "Size of /dev/shm"),
@@ -79,15 +64,11 @@ COMMON: tuple[Flag, ...] = (
 
 # Flag → option, where the value is taken as it is.
 _PLAIN = {
+    **limitflags.PLAIN,
     "add-host": "extra_hosts",
     "cap-add": "cap_add",
     "cap-drop": "cap_drop",
     "cgroupns": "cgroupns",
-    "cpu-period": "cpu_period",
-    "cpu-quota": "cpu_quota",
-    "cpu-shares": "cpu_shares",
-    "cpuset-cpus": "cpuset_cpus",
-    "cpuset-mems": "cpuset_mems",
     "device": "devices",
     "dns": "dns",
     "dns-option": "dns_options",
@@ -103,12 +84,10 @@ _PLAIN = {
     "name": "name",
     "oom-score-adj": "oom_score_adj",
     "pid": "pid",
-    "pids-limit": "pids_limit",
     "platform": "platform",
     "privileged": "privileged",
     "pull": "pull",
     "read-only": "read_only",
-    "restart": "restart",
     "rm": "remove",
     "security-opt": "security",
     "stop-signal": "stop_signal",
@@ -121,12 +100,7 @@ _PLAIN = {
     "volume": "volumes",
     "workdir": "working_directory",
 }
-_SIZES = {
-    "memory": "memory",
-    "memory-reservation": "memory_reservation",
-    "memory-swap": "memory_swap",
-    "shm-size": "shm_size",
-}
+_SIZES = {**limitflags.SIZES, "shm-size": "shm_size"}
 
 
 def wish_of(options: Options, arguments: list[str], command: str) -> dict[str, Any]:
@@ -136,26 +110,14 @@ def wish_of(options: Options, arguments: list[str], command: str) -> dict[str, A
     wish: dict[str, Any] = {"image": arguments[0]}
     if arguments[1:]:
         wish["command"] = arguments[1:]
-    for flag in options.given:
-        if flag in _PLAIN:
-            wish[_PLAIN[flag]] = options[flag]
-        elif flag in _SIZES:
-            wish[_SIZES[flag]] = _size(flag, options[flag])
+    limitflags.check(options)
+    wish |= limitflags.options_of(options, _PLAIN, _SIZES)
     network = options["network"] or options["net"]
     if network:
         wish["network"] = network
     if "entrypoint" in options:
         # A string, not a shell line; the empty one takes the image's entrypoint away.
         wish["entrypoint"] = [options["entrypoint"]] if options["entrypoint"] else []
-    if "cpus" in options:
-        try:
-            wish["cpus"] = float(options["cpus"])
-            if not 0 <= wish["cpus"] < 1e6:  # "nan" and "inf" are floats, too
-                raise ValueError
-        except ValueError:
-            raise UsageError(
-                f'invalid argument "{options["cpus"]}" for "--cpus" flag: failed to parse as a rational number'
-            ) from None
     environment = environment_of(options)
     if environment:
         wish["environment"] = environment
@@ -187,17 +149,6 @@ def pairs(words: list[str]) -> dict[str, str]:
             raise InvalidInput(f"invalid name=value pair: {word!r}")
         found[name] = value
     return found
-
-
-def _size(flag: str, text: str) -> int:
-    from ..human import parse_size
-
-    if flag == "memory-swap" and text == "-1":
-        return -1
-    try:
-        return parse_size(text)
-    except ValueError:
-        raise UsageError(f'invalid argument "{text}" for "--{flag}" flag: invalid size: \'{text}\'') from None
 
 
 def _with_host_value(text: str) -> str:

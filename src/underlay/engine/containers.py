@@ -1,4 +1,4 @@
-"""Containers: create, run, start, stop, kill, wait, remove, list, inspect, logs, exec, attach."""
+"""Containers: create, run, start, stop, kill, wait, remove, list, inspect, logs, exec, attach, update, stats, top."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from . import starting
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from typing import Any
 
     from ..linux.cgroup import Group
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from .executing import ExecOptions, Execution
     from .logreading import Record
     from .options import ContainerOptions
+    from .processes import Processes
     from .starting import Session
+    from .usage import Stats
 
 
 class Listed:
@@ -271,7 +273,7 @@ class Containers:
     def _group(self, row: Container, status: Status) -> Group:
         from ..linux import cgroup
 
-        return cgroup.open_group("underlay/" + row.id, os.geteuid() != 0, status.group_base)
+        return cgroup.open_group(starting.group_path(row.id, row.intent), os.geteuid() != 0, status.group_base)
 
     def _await_end(self, row: Container, timeout: float | None, run: int = 0) -> bool:
         """Wait until the container's monitor has finished its work; returns False when the time is up first.
@@ -343,7 +345,7 @@ class Containers:
             starting.forget(self._engine, row.id, volumes or bool(row.intent.get("remove")))
             return row.id
         try:
-            starting.clean_remains(self._engine, row.id, status.group_base)
+            starting.clean_remains(row.id, row.intent, status.group_base)
             self._release(row)
             starting.forget(self._engine, row.id, volumes or bool(row.intent.get("remove")))
         finally:
@@ -363,7 +365,7 @@ class Containers:
         except (Conflict, NotFound):
             return
         try:
-            starting.clean_remains(self._engine, row.id, status.group_base)
+            starting.clean_remains(row.id, row.intent, status.group_base)
             self._release(row)
         finally:
             lock.release()
@@ -409,6 +411,44 @@ class Containers:
             control.send(channel, {"paused": on})
             control.receive(channel)
             channel.close()
+
+    def update(self, name: str, wish: ContainerOptions) -> None:
+        """Change limits (`memory`, `cpus`, `pids_limit`, …) or `restart` of a container, running or not.
+
+        `wish` gives what is to change, in the words of `run`; what is 0 or empty stays. The living group, the monitor's
+        plans for restarts and the record change together or not at all. Raises InvalidInput, Conflict with what was
+        asked for before, Unsupported, KernelError.
+        """
+        from .updating import update
+
+        row = self.get(name)
+        status = self.status(row)
+        update(self._engine, row, wish, status, self._group(row, status))
+
+    def stats(self, name: str) -> Stats:
+        """Return what a running container uses now; two samples make a rate. Raises Conflict when it does not run."""
+        from .usage import sample
+
+        row = self.get(name)
+        status = self.status(row)
+        if not status.pid:
+            raise Conflict(f"container {row.id} is not running")
+        return sample(row, self._group(row, status), status.pid, row.intent["options"].get("network") or "none")
+
+    def top(self, name: str, options: Sequence[str] = ()) -> Processes:
+        """Return the processes of a running container as ps would list them with `options`; none means `-ef`.
+
+        Their numbers are the host's. Raises Conflict when it does not run, InvalidInput for options that are not known.
+        """
+        from . import processes
+
+        row = self.get(name)
+        status = self.status(row)
+        if not status.pid:
+            raise Conflict(f"container {row.id} is not running")
+        group = self._group(row, status)
+        pids = group.processes() if group.version != "none" else processes.of_namespace(status.pid)
+        return processes.listed(pids, list(options))
 
     def attach(self, name: str, attachment: Attachment) -> Session:
         """Attach descriptors to a running container's streams; `session.wait()` returns when it ends or detaches."""

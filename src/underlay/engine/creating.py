@@ -9,7 +9,7 @@ from .. import events
 from ..errors import Conflict, InvalidInput, NotFound, Unsupported
 from ..linux import capabilities
 from ..oci import platform as platforms
-from ..runtime import logs, spec, volumes
+from ..runtime import logs, resources, spec, volumes
 from ..store import containers, images
 from .names import random_name
 
@@ -48,6 +48,7 @@ def draft(engine: Engine, wish: ContainerOptions) -> Draft:
     if restart["name"] != "no" and wish.remove:
         raise InvalidInput("conflicting options: cannot specify both --restart and --rm")
     log = log_settings(wish)
+    resources.parent_group(wish.cgroup_parent)
     image = find_image(engine, wish)
     config = images.config(engine.paths, image.id).get("config") or {}
     made = Draft(wish, image)
@@ -71,6 +72,7 @@ def draft(engine: Engine, wish: ContainerOptions) -> Draft:
             "init": composed.init,
             "soft_sysctls": composed.soft_sysctls,
             "copy_up": composed.copy_up,
+            "landlock": composed.landlock,
         },
         "seccomp": composed.seccomp,
         "image": {"id": image.id, "name": wish.image, "diff_ids": list(image.diff_ids), "chain": image.chain},
@@ -245,14 +247,51 @@ def host_facts(engine: Engine, wish: ContainerOptions) -> spec.HostFacts:
     if wish.privileged and not host.rootless:
         host.devices = nodes_below("/dev")
     for text in wish.devices:
-        path = spec.device_words(text)[0]
+        path = resources.device_words(text)[0]
         host.device[path] = nodes_below(os.path.realpath(path), shown=path)
+    limit_facts(wish, host)
+    apparmor_facts(engine, wish, host)
     for value in (wish.network, wish.pid, wish.ipc, wish.uts):
         if value.startswith("container:"):
             host.joined[value] = _running_pid(engine, value.partition(":")[2])
     if wish.ipc.startswith("container:"):
         raise Unsupported("--ipc container: is not supported yet", "use --ipc private or --ipc host")
     return host
+
+
+def apparmor_facts(engine: Engine, wish: ContainerOptions, host: spec.HostFacts) -> None:
+    """Add whether there is AppArmor, and the default profile; say once when that cannot be had."""
+    from ..linux import apparmor
+
+    host.apparmor = apparmor.enabled()
+    if not host.apparmor or host.rootless or wish.privileged:
+        return
+    from ..runtime import apparmorprofile
+
+    if apparmorprofile.available(engine.paths.root):
+        host.apparmor_default = apparmorprofile.NAME
+    elif not any(text.startswith("apparmor") for text in wish.security):
+        apparmorprofile.warn_once(engine.paths.state, "apparmor_parser is not installed", engine.emit)
+
+
+def limit_facts(wish: ContainerOptions, host: spec.HostFacts) -> None:
+    """Add what limits are checked against, as far as they are wished for: processors, memory nodes, block devices."""
+    if wish.cpus:
+        host.processors = os.cpu_count() or 0
+    if wish.cpuset_cpus:
+        host.online_cpus = _host_file("/sys/devices/system/cpu/online").strip()
+    if wish.cpuset_mems:
+        host.online_mems = _host_file("/sys/devices/system/node/online").strip()
+    named = [resources.weight_device(text)[0] for text in wish.blkio_weight_device]
+    for option, _ in resources.THROTTLES:
+        named += [resources.throttle(text, option.endswith("iops"))[0] for text in getattr(wish, option)]
+    for path in named:
+        try:
+            status = os.stat(path)
+        except OSError:
+            continue
+        if stat.S_ISBLK(status.st_mode):
+            host.block_devices[path] = (os.major(status.st_rdev), os.minor(status.st_rdev))
 
 
 def _running_pid(engine: Engine, name: str) -> int:
@@ -318,15 +357,16 @@ def _profile(path: str) -> dict[str, Any]:
     for rule in rules:
         if rule.get("includes") or rule.get("excludes"):
             raise Unsupported(f"seccomp profile {path}: `includes` and `excludes` are not supported yet")
-        if rule.get("action") == "SCMP_ACT_NOTIFY":
-            raise Unsupported(f"seccomp profile {path}: SCMP_ACT_NOTIFY is not supported yet")
         if "name" in rule:
             # The oldest form has one name a rule.
             rule["names"] = [*(rule.get("names") or []), rule.pop("name")]
-    from ..linux.seccomp import compile_filter
+    from ..linux.seccomp import compile_filter, flags_of
+    from ..runtime import seccompnotify
 
     try:
         compile_filter(value)  # what is wrong with it is told now, not at each start
+        flags_of(value)
+        seccompnotify.wanted(value)
     except (TypeError, AttributeError, ValueError) as error:
         raise InvalidInput(f"seccomp profile {path}: {error}") from None
     return value

@@ -8,6 +8,7 @@ import select
 from ..errors import InvalidInput
 from ..linux import cgroup
 from ..runtime import join, plan, profiles, streams
+from .starting import group_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -149,10 +150,12 @@ def execute(
         "capabilities": capabilities,
     }
     user = wish.user or intent["extras"]["user"]
-    extras = plan.Extras(user=user, groups=intent["extras"]["groups"])
-    operations = plan.for_exec(body, extras, wish.size)
+    extras = plan.Extras(user=user, groups=intent["extras"]["groups"], landlock=intent["extras"].get("landlock") or [])
+    _unlabel(body)
+    profile = spec["linux"].get("seccomp") if intent["seccomp"] == "custom" and not wish.privileged else None
+    operations = plan.for_exec(body, extras, wish.size, profile)
     namespaces = [n["type"] for n in spec["linux"]["namespaces"]]
-    group = cgroup.open_group("underlay/" + row.id, intent["rootless"], status.group_base)
+    group = cgroup.open_group(group_path(row.id, intent), intent["rootless"], status.group_base)
     joined = join.start(
         status.pid,
         status.when,
@@ -164,8 +167,29 @@ def execute(
         wish.terminal,
         wish.interactive,
         wish.detach,
+        _announcer(row, intent, status, profile),
     )
     return Execution(joined, wish.terminal, attachment, wish.detach)
+
+
+def _unlabel(body: dict[str, Any]) -> None:
+    """Take our own AppArmor profile away where the container has had to start without it."""
+    if body.get("apparmorProfile"):
+        from ..linux import apparmor
+        from ..runtime import apparmorprofile
+
+        if body["apparmorProfile"] == apparmorprofile.NAME and apparmor.loaded(apparmorprofile.NAME) is False:
+            body["apparmorProfile"] = ""
+
+
+def _announcer(row: Container, intent: dict[str, Any], status: Status, profile: dict[str, Any] | None) -> Any:
+    """Return what tells the agent of a filter that asks; None for all others."""
+    if not profile:
+        return None
+    from ..runtime import seccompnotify
+
+    told = seccompnotify.state_of(row.id, "running", "", intent["spec"])
+    return seccompnotify.announcer(profile, {**told, "pid": status.pid})
 
 
 def _filter(intent: dict[str, Any], bounding: list[str], privileged: bool) -> bytes:

@@ -53,7 +53,7 @@ def inspect(engine: Engine, row: Container, intent: dict[str, Any], status: Stat
         "Platform": "linux",
         "MountLabel": "",
         "ProcessLabel": "",
-        "AppArmorProfile": "",
+        "AppArmorProfile": process.get("apparmorProfile") or "",
         "ExecIDs": None,
         "HostConfig": _host_config(intent, options, spec),
         "GraphDriver": {"Name": engine.form, "Data": {"UpperDir": directory + "/upper"}},
@@ -104,6 +104,7 @@ def _host_config(intent: dict[str, Any], options: dict[str, Any], spec: dict[str
         "UTSMode": options.get("uts") or "",
         "CgroupnsMode": options.get("cgroupns") or "private",
         "Cgroup": "",
+        "CgroupParent": options.get("cgroup_parent") or "",
         "OomScoreAdj": options.get("oom_score_adj") or 0,
         "Privileged": bool(options.get("privileged")),
         "ReadonlyRootfs": spec["root"]["readonly"],
@@ -114,20 +115,45 @@ def _host_config(intent: dict[str, Any], options: dict[str, Any], spec: dict[str
         "Memory": memory.get("limit", 0),
         "MemorySwap": memory.get("swap", 0),
         "MemoryReservation": memory.get("reservation", 0),
+        "MemorySwappiness": memory.get("swappiness"),
+        "OomKillDisable": bool(memory.get("disableOOMKiller")),
         "NanoCpus": int((options.get("cpus") or 0) * 1e9),
         "CpuShares": options.get("cpu_shares") or 0,
         "CpuPeriod": options.get("cpu_period") or 0,
         "CpuQuota": options.get("cpu_quota") or 0,
         "CpusetCpus": options.get("cpuset_cpus") or "",
         "CpusetMems": options.get("cpuset_mems") or "",
+        "CpuRealtimePeriod": options.get("cpu_rt_period") or 0,
+        "CpuRealtimeRuntime": options.get("cpu_rt_runtime") or 0,
+        "BlkioWeight": options.get("blkio_weight") or 0,
+        "BlkioWeightDevice": _devices(options, "blkio_weight_device", "Weight"),
+        "BlkioDeviceReadBps": _devices(options, "device_read_bps", "Rate"),
+        "BlkioDeviceWriteBps": _devices(options, "device_write_bps", "Rate"),
+        "BlkioDeviceReadIOps": _devices(options, "device_read_iops", "Rate"),
+        "BlkioDeviceWriteIOps": _devices(options, "device_write_iops", "Rate"),
         "PidsLimit": options.get("pids_limit") or None,
         "Ulimits": options.get("ulimits") or None,
         "Sysctls": options.get("sysctls") or {},
         "Devices": options.get("devices") or [],
+        "DeviceCgroupRules": options.get("device_cgroup_rules") or None,
         "LogConfig": {"Type": intent["log"]["driver"], "Config": options.get("log_options") or {}},
         "MaskedPaths": linux["maskedPaths"],
         "ReadonlyPaths": linux["readonlyPaths"],
     }
+
+
+def _devices(options: dict[str, Any], option: str, key: str) -> list[dict[str, Any]]:
+    """Return the limits of devices as docker shows them: path and weight or rate, in plain numbers."""
+    texts = options.get(option) or []
+    if not texts:
+        return []
+    from ..runtime import resources
+
+    if key == "Weight":
+        pairs = [resources.weight_device(text) for text in texts]
+    else:
+        pairs = [resources.throttle(text, option.endswith("iops")) for text in texts]
+    return [{"Path": path, key: value} for path, value in pairs]
 
 
 def written(engine: Engine, container_id: str) -> int:

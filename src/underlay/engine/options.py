@@ -44,6 +44,7 @@ class ContainerOptions:
     cap_drop: list[str] = []
     security: list[str] = []  # as for --security-opt
     devices: list[str] = []  # "host[:container[:permissions]]"
+    device_cgroup_rules: list[str] = []  # "c 10:229 rw"
     ulimits: list[str] = []  # "name=soft[:hard]"
     sysctls: dict[str, str] = {}
     shm_size: int = 64 << 20
@@ -60,13 +61,24 @@ class ContainerOptions:
     memory: int = 0
     memory_swap: int = 0
     memory_reservation: int = 0
+    memory_swappiness: int = -1  # 0 to 100; -1 as the host has it
+    oom_kill_disable: bool = False
     cpus: float = 0.0
     cpu_shares: int = 0
     cpu_quota: int = 0
     cpu_period: int = 0
+    cpu_rt_period: int = 0
+    cpu_rt_runtime: int = 0
     cpuset_cpus: str = ""
     cpuset_mems: str = ""
     pids_limit: int = 0
+    blkio_weight: int = 0  # 10 to 1000
+    blkio_weight_device: list[str] = []  # "/dev/sda:500"
+    device_read_bps: list[str] = []  # "/dev/sda:10mb"
+    device_write_bps: list[str] = []
+    device_read_iops: list[str] = []  # "/dev/sda:100"
+    device_write_iops: list[str] = []
+    cgroup_parent: str = ""  # path of the group below which the container's lies
     oom_score_adj: int = 0
 
     def __init__(self, **given: Any) -> None:

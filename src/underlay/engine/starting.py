@@ -9,7 +9,7 @@ from .. import events
 from ..errors import Conflict, NotFound, StartFailed, UnderlayError
 from ..linux import userns
 from ..paths import interpreter
-from ..runtime import control, profiles
+from ..runtime import control, profiles, resources
 from ..store import rootfs
 
 TYPE_CHECKING = False
@@ -165,6 +165,7 @@ def launch_record(
     if intent["rootless"]:
         overlay = {"userxattr": None}
     python, import_path = interpreter()
+    intent = {**intent, "spec": _confined(engine, intent["spec"], make)}
     return {
         "id": container_id,
         "name": name,
@@ -180,7 +181,7 @@ def launch_record(
             "options": overlay,
         },
         "extras": intent["extras"],
-        "cgroup": "underlay/" + container_id,
+        "cgroup": group_path(container_id, intent),
         "cgroup_used": {},
         "rootless": intent["rootless"],
         "seccomp": _filter(engine, intent).hex(),
@@ -194,6 +195,30 @@ def launch_record(
         "python": python,
         "import_path": import_path,
     }
+
+
+def _confined(engine: Engine, spec: dict[str, Any], make: bool) -> dict[str, Any]:
+    """Return the specification with its AppArmor profile loaded (`make`), or without it where ours cannot be had.
+
+    Raises StartFailed for a profile that somebody has named and that is not loaded.
+    """
+    label = spec["process"].get("apparmorProfile") or "unconfined"
+    if label == "unconfined" or not make:
+        return spec
+    from ..linux import apparmor
+    from ..runtime import apparmorprofile
+
+    if label == apparmorprofile.NAME and os.geteuid() == 0:
+        why = apparmorprofile.ensure(engine.paths.root, engine.paths.state)
+        if not why:
+            return spec
+        apparmorprofile.warn_once(engine.paths.state, why, engine.emit)
+        return {**spec, "process": {**spec["process"], "apparmorProfile": ""}}
+    if apparmor.loaded(label) is False:
+        raise StartFailed(
+            f"AppArmor profile {label} is not loaded", 125, "apparmor_parser -r FILE loads one, aa-status lists them"
+        )
+    return spec
 
 
 def _filter(engine: Engine, intent: dict[str, Any]) -> bytes:
@@ -245,11 +270,17 @@ def await_monitor(engine: Engine, container_id: str) -> None:
         os.close(fd)
 
 
-def clean_remains(engine: Engine, container_id: str, group_base: str = "") -> None:
+def group_path(container_id: str, intent: dict[str, Any]) -> str:
+    """Return the path of a container's cgroup below the hierarchies."""
+    parent = resources.parent_group(intent["options"].get("cgroup_parent") or "")
+    return f"{parent or 'underlay'}/{container_id}"
+
+
+def clean_remains(container_id: str, intent: dict[str, Any], group_base: str = "") -> None:
     """Take down what a killed monitor could not: processes, cgroup, the shared mount. Needs the container's lock."""
     from ..linux import cgroup
 
-    group = cgroup.open_group("underlay/" + container_id, os.geteuid() != 0, group_base)
+    group = cgroup.open_group(group_path(container_id, intent), os.geteuid() != 0, group_base)
     group.kill()
     group.remove()
 

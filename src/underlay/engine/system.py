@@ -90,6 +90,8 @@ class System:
         facts["CgroupControllers"] = host["cgroup"]["controllers"] if usable == host["cgroup"]["version"] else []
         if usable == "none":
             host["security"].remove("devices") if "devices" in host["security"] else None
+        if facts["Rootless"] and "apparmor" in host["security"]:
+            host["security"].remove("apparmor")  # only root may load profiles
         facts["SwapLimit"] = host["swap_accounting"]
         facts["SecurityOptions"] = host["security"]
         facts["SecurityModules"] = host["lsm"]

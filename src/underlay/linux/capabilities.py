@@ -54,6 +54,11 @@ def limit_bounding(keep: int, last: int) -> None:
 
 def apply(effective: int, permitted: int, inheritable: int) -> None:
     """Set the three sets of this thread (capset(2)). Raises KernelError."""
+    libc.check("capset", "", "capset", *words(effective, permitted, inheritable))
+
+
+def words(effective: int, permitted: int, inheritable: int) -> tuple[bytes, bytes]:
+    """Return the two structures that capset(2) reads."""
     low, high = 0xFFFFFFFF, 32
     data = libc.words(
         4,
@@ -64,7 +69,7 @@ def apply(effective: int, permitted: int, inheritable: int) -> None:
         permitted >> high,
         inheritable >> high,
     )
-    libc.check("capset", "", "capset", libc.words(4, _VERSION_3, 0), data)
+    return libc.words(4, _VERSION_3, 0), data
 
 
 def set_ambient(bits: int) -> None:

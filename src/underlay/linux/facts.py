@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from . import cgroup, libc
+from . import apparmor, cgroup, landlock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def gather() -> dict[str, Any]:
         "lsm": lsm,
         "user_namespaces": _number("/proc/sys/user/max_user_namespaces"),
         "filesystems": [name for name in ("overlay", "erofs", "tmpfs", "ext4", "xfs", "btrfs") if name in known],
-        "landlock": _landlock(),
+        "landlock": landlock.version(),
         "swap_accounting": _swap_accounting(version, mounts),
         "vsyscall": "vsyscall" in _read("/proc/self/maps"),
     }
@@ -43,17 +43,14 @@ def _security(version: str) -> list[str]:
     found = []
     if "SECCOMP" in _read("/proc/self/status").upper():
         found.append("seccomp")
+    if apparmor.enabled():
+        found.append("apparmor")
     found.append("capabilities")
     if version != "none":
         found.append("devices")
     if os.path.exists("/proc/self/ns/cgroup"):
         found.append("cgroupns")
     return found
-
-
-def _landlock() -> int:
-    # landlock_create_ruleset(2) with LANDLOCK_CREATE_RULESET_VERSION answers the version of its interface.
-    return max(0, libc.syscall("landlock_create_ruleset", None, 0, 1))
 
 
 def _swap_accounting(version: str, mounts: dict[str, str]) -> bool:

@@ -49,10 +49,35 @@ _NUMBERS = {
     "mknodat": (259, 33),
     "ioprio_set": (251, 30),
     "landlock_create_ruleset": (444, 444),
+    "landlock_add_rule": (445, 445),
+    "landlock_restrict_self": (446, 446),
+    "read": (0, 63),
+    "write": (1, 64),
+    "close": (3, 57),
+    "rt_sigprocmask": (14, 135),
+    "ioctl": (16, 29),
+    "recvfrom": (45, 207),
+    "sendmsg": (46, 211),
+    "getpid": (39, 172),
+    "execve": (59, 221),
+    "fcntl": (72, 25),
+    "chdir": (80, 49),
+    "fchdir": (81, 50),
+    "setpgid": (109, 154),
+    "setsid": (112, 157),
+    "setgroups": (116, 159),
+    "setresuid": (117, 147),
+    "setresgid": (119, 149),
+    "exit_group": (231, 94),
     "personality": (135, 92),
+    "sched_setattr": (314, 274),
+    "chroot": (161, 51),
     "fstatfs": (138, 44),
+    "inotify_init1": (294, 26),
+    "inotify_add_watch": (254, 27),
 }
-_COLUMN = 0 if os.uname().machine == "x86_64" else 1
+MACHINE = os.uname().machine  # read once: personality(2) makes the kernel tell another
+_COLUMN = 0 if MACHINE == "x86_64" else 1
 
 
 def number(name: str) -> int:
@@ -79,9 +104,14 @@ def syscall(name: str, *arguments: object) -> int:
     Arguments are int (passed as long), bytes (as pointer to their content, which the kernel must only read), or values
     of ctypes.
     """
+    return call(number(name), *arguments)
+
+
+def call(number: int, *arguments: object) -> int:
+    """Call the kernel by number; see `syscall`."""
     long = (_ctypes or load()).c_long
     words = [long(a) if isinstance(a, int) else a for a in arguments]
-    return int(_syscall(long(number(name)), *words))
+    return int(_syscall(long(number), *words))
 
 
 def words(size: int, *numbers: int) -> bytes:

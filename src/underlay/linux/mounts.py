@@ -77,6 +77,7 @@ MOUNT_ATTR_NOATIME = 0x10
 MOUNT_ATTR_STRICTATIME = 0x20
 MOUNT_ATTR_NODIRATIME = 0x80
 MOUNT_ATTR_NOSYMFOLLOW = 0x200000
+MOUNT_ATTR_IDMAP = 0x100000
 ENOSYS = 38
 
 _ATTR_TO_MS = (
@@ -153,13 +154,31 @@ def set_attributes(fd: int, set_bits: int, clear: int = 0, recursive: bool = Fal
         raise KernelError("mount_setattr", "", libc.errno())
 
 
-def remount_bind(fd: int, attributes: int) -> None:
-    """Set attributes of the attached mount at `fd` the old way, for kernels before 5.12."""
-    flags = MS_REMOUNT | MS_BIND
+def map_ids(fd: int, space: int, recursive: bool, name: str) -> None:
+    """Show the unattached mount `fd` with the ids of user namespace `space` (mount_setattr(2), Linux 5.12).
+
+    Raises KernelError naming `name`: EINVAL where the file system cannot be shown so.
+    """
+    attributes = libc.words(8, MOUNT_ATTR_IDMAP, 0, 0, space)
+    flags = AT_EMPTY_PATH | (AT_RECURSIVE if recursive else 0)
+    if libc.syscall("mount_setattr", fd, b"", flags, attributes, len(attributes)) < 0:
+        number = libc.errno()
+        hint = "its file system, or this kernel, has no idmapped mounts" if number in (22, 38) else ""
+        raise KernelError("map ids of mount", name, number, hint)
+
+
+def flags_of(attributes: int) -> int:
+    """Return mount(2)'s MS_* flags for MOUNT_ATTR_* bits."""
+    flags = 0
     for attribute, flag in _ATTR_TO_MS:
         if attributes & attribute:
             flags |= flag
-    mount(None, f"/proc/self/fd/{fd}", None, flags)
+    return flags
+
+
+def remount_bind(fd: int, attributes: int) -> None:
+    """Set attributes of the attached mount at `fd` the old way, for kernels before 5.12."""
+    mount(None, f"/proc/self/fd/{fd}", None, MS_REMOUNT | MS_BIND | flags_of(attributes))
 
 
 PROC_SUPER_MAGIC = 0x9FA0
@@ -175,6 +194,16 @@ def magic(fd: int) -> int:
 def propagate(path: str, flags: int) -> None:
     """Change the propagation of the mount at `path` (MS_PRIVATE, MS_SLAVE, …, with MS_REC for all below)."""
     mount(None, path, None, flags)
+
+
+def all_points() -> list[tuple[str, str]]:
+    """Return (mount point, file system type) of all mounts of this namespace, in the order in which they were made."""
+    found = []
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+        for line in file:
+            left, _, right = line.partition(" - ")
+            found.append((_unescape(left.split(" ", 5)[4]), right.split(" ", 1)[0]))
+    return found
 
 
 def mounted_below(directory: str) -> list[str]:

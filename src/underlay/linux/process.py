@@ -8,6 +8,7 @@ from ..errors import KernelError
 from . import libc
 
 CLONE_NEWTIME = 0x80
+CLONE_PARENT = 0x8000
 CLONE_NEWNS = 0x20000
 CLONE_NEWCGROUP = 0x2000000
 CLONE_NEWUTS = 0x4000000
@@ -52,7 +53,9 @@ def clone(flags: int, group: int = -1) -> int:
     """
     arguments = None
     if group >= 0:
-        arguments = libc.words(8, flags | CLONE_INTO_CGROUP, 0, 0, 0, SIGCHLD, 0, 0, 0, 0, 0, group)
+        # A sibling (CLONE_PARENT) takes over the signal of its maker; clone3 wants it unsaid.
+        signal = 0 if flags & CLONE_PARENT else SIGCHLD
+        arguments = libc.words(8, flags | CLONE_INTO_CGROUP, 0, 0, 0, signal, 0, 0, 0, 0, 0, group)
     python = libc.load().pythonapi
     python.PyOS_BeforeFork()
     if arguments is not None:
@@ -89,9 +92,13 @@ def prctl(operation: int, first: int = 0, second: int = 0) -> int:
 
 def set_limit(name: str, number: int, soft: int, hard: int) -> None:
     """Set resource limit `number` (RLIMIT_*) of this process; -1 is no limit (prlimit(2)). Raises KernelError."""
+    libc.check("set limit", name, "prlimit64", 0, number, limit(soft, hard), None)
+
+
+def limit(soft: int, hard: int) -> bytes:
+    """Return a struct rlimit64; -1 is no limit."""
     infinity = (1 << 64) - 1
-    values = libc.words(8, soft if soft >= 0 else infinity, hard if hard >= 0 else infinity)
-    libc.check("set limit", name, "prlimit64", 0, number, values, None)
+    return libc.words(8, soft if soft >= 0 else infinity, hard if hard >= 0 else infinity)
 
 
 def set_name(name: str) -> None:

@@ -47,6 +47,7 @@ NATIVE = {
     "aarch64": ("SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM"),
 }
 EPERM, ENOSYS = 1, 38
+OPERATORS = ("NE", "LT", "LE", "EQ", "GE", "GT", "MASKED_EQ")
 
 # bpf(4) opcodes: load word absolute, compare and jump, return.
 _LD, _JEQ, _JGT, _JGE, _JA, _AND, _RET = 0x20, 0x15, 0x25, 0x35, 0x05, 0x54, 0x06
@@ -61,6 +62,17 @@ if TYPE_CHECKING:
     from typing import Any
 
     Leaf = tuple[tuple[tuple[tuple[Test, ...], int], ...], int]
+
+
+def flags_of(profile: dict[str, Any] | None) -> int:
+    """Return the flags of seccomp(2) that an OCI `linux.seccomp` object asks for; raises InvalidInput."""
+    bits = 0
+    for position, name in enumerate((profile or {}).get("flags") or []):
+        if name not in FLAGS or FLAGS[name] == NEW_LISTENER:
+            raise InvalidInput(f"linux.seccomp.flags[{position}]: unknown flag {name!r}")
+        bits |= FLAGS[name]
+    # Who takes the filter has one thread: nobody to bring into line, which a listener would forbid.
+    return bits & ~FLAGS["SECCOMP_FILTER_FLAG_TSYNC"]
 
 
 def action_value(name: str, errno_value: int | None, where: str) -> int:
@@ -143,7 +155,7 @@ def _leaves(rules: list[dict[str, Any]], numbers: dict[str, int], default: int) 
         for argument in rule.get("args") or []:
             operator = str(argument.get("op", "")).removeprefix("SCMP_CMP_")
             index = argument.get("index", -1)
-            if operator not in ("NE", "LT", "LE", "EQ", "GE", "GT", "MASKED_EQ"):
+            if operator not in OPERATORS:
                 raise InvalidInput(f"{where}.args: unknown comparison {argument.get('op')!r}")
             if not isinstance(index, int) or not 0 <= index <= 5:
                 raise InvalidInput(f"{where}.args: index must be 0 to 5")

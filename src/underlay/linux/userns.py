@@ -150,6 +150,23 @@ def as_root(work: Callable[[], None]) -> None:
         raise UnderlayError(message.decode(errors="replace") or f"the child ended with status {status}")
 
 
+def namespace(uids: Maps, gids: Maps) -> int:
+    """Return a descriptor of a new user namespace with these maps, held by no process. Raises KernelError, Unsupported."""
+    wait, go = os.pipe2(os.O_CLOEXEC)
+    pid = process.clone(process.CLONE_NEWUSER)
+    if pid == 0:
+        os.close(go)
+        os.read(wait, 1)
+        os._exit(0)
+    os.close(wait)
+    try:
+        write(pid, uids, gids)
+        return os.open(f"/proc/{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+    finally:
+        os.close(go)
+        os.waitpid(pid, 0)
+
+
 def has_subordinate_ids() -> bool:
     """Return whether this unprivileged user can map more ids than its own."""
     uids, gids = default_maps()

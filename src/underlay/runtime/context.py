@@ -13,18 +13,28 @@ class Context:
     """What the operations share while they are applied: descriptors, and the identity found on the way."""
 
     __slots__ = (
+        "admitted",
         "channel",
         "console",
+        "directory",
         "environment",
         "gid",
         "group",
         "groups",
         "groups_denied",
         "home",
+        "hooks",
+        "host_proc",
+        "listener",
+        "notifies",
         "null",
         "proc",
         "root",
+        "script",
         "seccomp",
+        "sibling",
+        "sources",
+        "state",
         "stdio",
         "uid",
         "volatile",
@@ -42,7 +52,17 @@ class Context:
         self.groups: list[int] = []
         self.groups_denied = False  # whether the user namespace forbids setgroups(2)
         self.group: Any = None  # the cgroup to enter; None when there is nothing to do
+        self.admitted = False  # whether the parent moves this process, which is not allowed to
         self.home = "/"
+        self.directory = "/"  # where the program will start
         self.environment: dict[str, str] = {}
         self.seccomp = b""
+        self.script: Any = None  # laststep.Script: the calls that are made at the very end
+        self.notifies = False  # whether the filter asks somebody: its listener is handed to the parent
+        self.sibling = -1  # flags of the clone that enters the pid namespace at the end; -1 when we are in it already
+        self.host_proc = -1  # the host's procfs, for a process that is still in the host's pid namespace
         self.volatile: list[int] = []  # descriptors to close before the program starts
+        self.sources: dict[str, int] = {}  # unattached mounts that the parent has made, by destination
+        self.hooks: dict[str, list[dict[str, Any]]] = {}  # by kind, those that run in here
+        self.state: dict[str, Any] = {}  # what hooks are told
+        self.listener: Any = None  # the socket on which a created container waits to be started

@@ -26,19 +26,19 @@ def pair() -> tuple[_socket.socket, _socket.socket]:
     return left, right
 
 
-def listen(directory: str) -> _socket.socket:
-    """Return a listening socket named `control` in `directory`, open to its owner only (mode 0600 from the start)."""
+def listen(directory: str, name: str = "control") -> _socket.socket:
+    """Return a listening socket `name` in `directory`, open to its owner only (mode 0600 from the start)."""
     server = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
     # Through a descriptor: socket addresses hold 107 bytes, directories may be longer.
     fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         try:
-            os.unlink("control", dir_fd=fd)
+            os.unlink(name, dir_fd=fd)
         except FileNotFoundError:
             pass
         before = os.umask(0o177)
         try:
-            server.bind(f"/proc/self/fd/{fd}/control")
+            server.bind(f"/proc/self/fd/{fd}/{name}")
         finally:
             os.umask(before)
         server.listen(16)
@@ -53,13 +53,13 @@ def accept(server: _socket.socket) -> _socket.socket:
     return _socket.socket(fileno=number)
 
 
-def connect(directory: str) -> _socket.socket | None:
-    """Return a connection to the monitor that listens in `directory`; None when there is none."""
+def connect(directory: str, name: str = "control") -> _socket.socket | None:
+    """Return a connection to who listens at `name` in `directory`; None when there is none."""
     client = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
     try:
         fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            client.connect(f"/proc/self/fd/{fd}/control")
+            client.connect(f"/proc/self/fd/{fd}/{name}")
         finally:
             os.close(fd)
     except OSError:

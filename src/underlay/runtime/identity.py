@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import stat
 
-from ..errors import KernelError, StartFailed
+from ..errors import KernelError
 from ..linux import capabilities, libc, process
+from . import laststep
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .context import Context
 
-EINVAL, ENOSYS = 22, 38
+EPERM, EAGAIN, EINVAL, ENOSYS = 1, 11, 22, 38
+_NPROC = 6  # RLIMIT_NPROC (getrlimit(2))
 _PEEK = 0x42  # MSG_PEEK | MSG_DONTWAIT
 
 
@@ -52,6 +54,14 @@ def ids(context: Context, uid: int, gid: int, groups: list[int]) -> None:
 
 def session(context: Context) -> None:
     """Start a session, with the console as its terminal."""
+    if context.sibling >= 0:
+        # The process that will lead it is not yet born.
+        context.script.add("session", "setsid")
+        if context.console >= 0:
+            from ..linux import tty
+
+            context.script.add("session", "ioctl", 0, tty.TIOCSCTTY, 0, failure="take the terminal")
+        return
     os.setsid()
     if context.console >= 0:
         from ..linux import tty
@@ -77,13 +87,40 @@ def streams(context: Context) -> None:
 
 
 def rlimit(context: Context, name: str, number: int, soft: int, hard: int) -> None:
-    """Set one resource limit."""
-    process.set_limit(name, number, soft, hard)
+    """Set one resource limit, as late as all that could break this process itself."""
+    script = context.script
+    values, tag, failure = script.place(process.limit(soft, hard)), "rlimit", f"set limit {name}"
+    if number == _NPROC and context.sibling >= 0:
+        # We are one process too many of that user until the program is born: lifted for that, if we may.
+        script.add(tag, "prlimit64", 0, number, script.place(process.limit(-1, -1)), 0, errnos=(EPERM,))
+        tag = "session"
+    script.add(tag, "prlimit64", 0, number, values, 0, failure=failure)
 
 
 def umask(context: Context, value: int) -> None:
     """Set the file mode creation mask."""
     os.umask(value)
+
+
+def scheduler(context: Context, values: list[int]) -> None:
+    """Set policy and priority of the process."""
+    from ..linux import scheduling
+
+    scheduling.set_attributes(values)
+
+
+def io_priority(context: Context, word: int) -> None:
+    """Set the I/O priority of the process."""
+    from ..linux import scheduling
+
+    scheduling.set_io_priority(word)
+
+
+def personality(context: Context, word: int) -> None:
+    """Set the execution domain of the process."""
+    from ..linux import scheduling
+
+    scheduling.set_personality(word)
 
 
 def session_keyring(context: Context) -> None:
@@ -95,54 +132,71 @@ def session_keyring(context: Context) -> None:
 
 def no_new_privileges(context: Context) -> None:
     """Never gain privileges by executing a file (prctl(2))."""
-    process.prctl(process.PR_SET_NO_NEW_PRIVS, 1)
+    context.script.add("no-new-privs", "prctl", process.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 
 
-def seccomp(context: Context) -> None:
-    """Load the compiled system call filter."""
-    if context.seccomp:
-        from ..linux import seccomp
+def seccomp(context: Context, flags: int = 0, notify: bool = False) -> None:
+    """Load the compiled system call filter; with `notify` its listener goes to the parent (seccomp_unotify(2))."""
+    if not context.seccomp:
+        return
+    from ..linux import seccomp
 
-        seccomp.load(context.seccomp)
+    script = context.script
+    # struct sock_fprog: a short, padding, a pointer.
+    header = script.place(libc.words(8, len(context.seccomp) // 8, script.place(context.seccomp)))
+    if notify:
+        flags |= seccomp.NEW_LISTENER
+        context.notifies = True
+    script.add("seccomp", "seccomp", seccomp.SECCOMP_SET_MODE_FILTER, flags, header, keep=notify)
+    if notify:
+        script.listener = script.calls[-1]
 
 
-def credentials(context: Context, bounding: int, permitted: int, inheritable: int, ambient: int) -> None:
+def credentials(
+    context: Context, bounding: int, permitted: int, inheritable: int, ambient: int, effective: int
+) -> None:
     """Drop to the container's user and capabilities; groups are always set (attacks RT-19)."""
-    known = (1 << (capabilities.last_known_cached() + 1)) - 1
-    capabilities.limit_bounding(bounding, capabilities.last_known_cached())
-    try:
-        if not context.groups_denied:
-            os.setgroups(context.groups)
-        os.setresgid(context.gid, context.gid, context.gid)
-        process.prctl(process.PR_SET_KEEPCAPS, 1)
-        os.setresuid(context.uid, context.uid, context.uid)
-        process.prctl(process.PR_SET_KEEPCAPS, 0)
-    except OSError as error:
-        if error.errno != EINVAL:
-            raise
-        raise StartFailed(
-            f"user {context.uid}:{context.gid} does not exist in this user namespace",
-            125,
-            "subordinate ids in /etc/subuid and /etc/subgid (and the package uidmap) give more ids than one",
-        ) from None
+    script = context.script
+    last = capabilities.last_known_cached()
+    known = (1 << (last + 1)) - 1
     have = capabilities.permitted_now()
+    for number in range(last + 1):
+        if not bounding >> number & 1:
+            script.add("credentials", "prctl", process.PR_CAPBSET_DROP, number, 0, 0, 0, failure="limit capabilities")
+    unknown = (
+        f"user {context.uid}:{context.gid} does not exist in this user namespace",
+        "subordinate ids in /etc/subuid and /etc/subgid (and the package uidmap) give more ids than one",
+        125,
+    )
+    cases = {str(EINVAL): unknown}
+    if not context.groups_denied:
+        groups = script.place(libc.words(4, *context.groups))
+        script.add("credentials", "setgroups", len(context.groups), groups, failure="set groups", cases=cases)
+    script.add("credentials", "setresgid", *[context.gid] * 3, failure="set group", cases=cases)
+    script.add("credentials", "prctl", process.PR_SET_KEEPCAPS, 1, 0, 0, 0)
+    script.add("credentials", "setresuid", *[context.uid] * 3, failure="set user", cases=cases)
+    script.add("credentials", "prctl", process.PR_SET_KEEPCAPS, 0, 0, 0, 0)
     permitted &= known & have
+    inheritable &= known & have
     if context.uid:
         # Another user than root starts with the ambient ones only, as after an exec by that user.
-        keep = permitted & ambient
-        capabilities.apply(keep, keep, inheritable & have & known)
-    else:
-        capabilities.apply(permitted, permitted, inheritable & have & known)
-    capabilities.set_ambient(ambient & permitted & inheritable)
+        permitted &= ambient
+        effective = permitted
+    version, sets = capabilities.words(permitted & effective, permitted, inheritable)
+    script.add("credentials", "capset", script.place(version), script.place(sets), failure="set capabilities")
+    script.add("credentials", "prctl", process.PR_CAP_AMBIENT, process.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
+    for number in range(last + 1):
+        if ambient & permitted & inheritable & 1 << number:
+            raising = (process.PR_CAP_AMBIENT, process.PR_CAP_AMBIENT_RAISE, number)
+            script.add("credentials", "prctl", *raising, 0, 0, failure="set ambient capabilities")
     # A change of ids sets this anew, to fs.suid_dumpable of the host (attacks RT-03).
-    process.undumpable()
+    script.add("credentials", "prctl", process.PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def die_with_monitor(context: Context) -> None:
     """Let the kernel kill this process with its monitor (set again: a change of user clears it, prctl(2))."""
-    process.prctl(process.PR_SET_PDEATHSIG, 9)
-    try:
-        if not context.channel.recv(1, _PEEK):
-            os._exit(125)  # it has died since the change of user
-    except BlockingIOError:
-        pass
+    script = context.script
+    slot = script.add("die-with-monitor", "prctl", process.PR_SET_PDEATHSIG, 9, 0, 0, 0, keep=True)
+    # When it has died since the change of user, its end of the channel is closed.
+    arguments = (context.channel.fileno(), laststep.address(slot), 1, _PEEK, 0, 0)
+    script.add("die-with-monitor", "recvfrom", *arguments, errnos=(EAGAIN,), ends_on_zero=True)

@@ -8,7 +8,7 @@ import sys
 
 from ..errors import StartFailed, UnderlayError
 from ..jsontext import dumps
-from . import ops, program, users
+from . import laststep, ops, program, users
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,17 +24,24 @@ def prepare(operations: list[Operation]) -> None:
     """Import now what the operations will need: after the root has changed, nothing may be looked up (attacks RT-33)."""
     ops.check_known(operations)
     names = {operation[0] for operation in operations}
-    if "copy-up" in names:
+    if not names.isdisjoint(("copy-up", "tmpfs-copy-up")):
         from . import copyup  # noqa: F401
     if "console" in names:
-        import _socket
-
         from ..linux import tty  # noqa: F401
     if "loopback" in names:
-        import _socket  # noqa: F401
         import fcntl  # noqa: F401
+    if "hooks" in names:
+        import subprocess  # noqa: F401
+
+        from . import hooks  # noqa: F401
+    if not names.isdisjoint(("scheduler", "io-priority", "personality")):
+        from ..linux import scheduling  # noqa: F401
     if "seccomp" in names:
         from ..linux import seccomp  # noqa: F401
+    if "apparmor" in names:
+        from ..linux import apparmor  # noqa: F401
+    if "landlock" in names:
+        from ..linux import landlock  # noqa: F401
     for operation in operations:
         if operation[0] == "execute" and operation[2]:
             from . import reaper  # noqa: F401
@@ -53,7 +60,9 @@ def run(operations: list[Operation], context: Context) -> NoReturn:
             if number not in (_signal.SIGKILL, _signal.SIGSTOP, 32, 33):
                 _signal.signal(number, _signal.SIG_DFL)
         _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
+        context.script = laststep.Script()
         for operation in operations:
+            context.script.step = operation[0]
             ops.apply(operation, context)
     except UnderlayError as error:
         code = error.exit_code if isinstance(error, StartFailed) else 125

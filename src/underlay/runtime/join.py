@@ -1,8 +1,9 @@
 """Another program in a running container: join its cgroup and namespaces, then become the program.
 
 A first child joins; since a process cannot change its own pid namespace, it clones a sibling inside, which is our child
-too (CLONE_PARENT) and becomes the program. Until then both are closed to the container: not dumpable, and without any
-descriptor of the host but their streams (attacks RT-03).
+too (CLONE_PARENT) and becomes the program. What clones is no interpreter any more but the tiny program of
+`runtime.laststep`, with the filter and the rights that the program will have: so nothing else of ours is ever seen in the
+container (attacks RT-03).
 """
 
 from __future__ import annotations
@@ -11,16 +12,27 @@ import os
 
 from ..errors import KernelError, StartFailed
 from ..linux import capabilities, cgroup, process
-from . import control, identity, init, launch, streams
+from . import control, hearing, identity, init, streams, surroundings
 from .context import Context
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, NoReturn
+    from collections.abc import Callable
+    from typing import NoReturn
 
     from .context import Operation
 
-CLONE_PARENT = 0x8000
+
+class Alone:
+    """What the runtime's command line asks for beyond the engine's: descriptors, out-of-memory score, processors."""
+
+    __slots__ = ("first_processors", "oom_score", "preserved", "processors")
+
+    def __init__(self) -> None:
+        self.preserved: tuple[int, ...] = ()
+        self.oom_score = ""
+        self.first_processors: list[int] = []  # until the control group has been entered
+        self.processors: list[int] = []  # from then on
 
 
 class Joined:
@@ -47,10 +59,14 @@ def start(
     terminal: bool,
     open_stdin: bool,
     detach: bool,
+    announce: Callable[[int, int], None] | None = None,
+    alone: Alone | None = None,
 ) -> Joined:
     """Start `operations` (they end in `execute`) in the container of process `pid`; raises StartFailed, KernelError.
 
-    `namespaces` are the kinds that the container does not share with us; `when` is the start time of `pid`.
+    `namespaces` are the kinds that the container does not share with us; `when` is the start time of `pid`. `announce` is
+    given the pid and the listener of a filter that asks (it closes it). With `alone` the program gets the caller's own
+    streams, and what else is asked for there.
     """
     init.prepare(operations)
     capabilities.last_known_cached()
@@ -70,7 +86,9 @@ def start(
     context.channel = theirs
     outputs: list[tuple[int, int]] = []
     given = -1
-    if not terminal:
+    if alone is not None:
+        context.stdio = (0, 1, 2)
+    elif not terminal:
         if detach:
             null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
             context.stdio = (null, null, null)
@@ -87,22 +105,28 @@ def start(
     if helper == 0:
         ours.close()
         context.group = None if born else group
-        _join(target, flags, operations, context, detach)
+        _join(target, flags, operations, context, detach and alone is None, alone or Alone())
     theirs.close()
     os.close(target)
-    for fd in dict.fromkeys(context.stdio):
+    for fd in dict.fromkeys(context.stdio if alone is None else ()):
         os.close(fd)
-    inside = -1
+    heard = hearing.Heard()
     try:
-        first = ours.recv(launch.SETUP_LIMIT)
+        # What its end says is that both have become what they shall be, or are gone.
+        hearing.listen(ours, heard, announce)
         os.waitpid(helper, 0)
-        if first[:1] != b"p":
-            _raise(first)
-        inside = int(first[1:])
-        console = launch.await_start(ours)
+        helper = -1
+        if heard.failure is not None:
+            raise heard.failure
+        if heard.pid < 0:
+            raise StartFailed("the process that joins the container has ended early", 125)
     except BaseException:
-        if inside > 0 and not detach:
-            os.waitpid(inside, 0)
+        if helper > 0:
+            os.waitpid(helper, 0)
+        if heard.pid > 0 and not detach:
+            os.waitpid(heard.pid, 0)
+        if heard.console >= 0:
+            os.close(heard.console)
         for fd, _ in outputs:
             os.close(fd)
         if given >= 0:
@@ -110,8 +134,8 @@ def start(
         raise
     finally:
         ours.close()
-    joined = Joined(inside)
-    joined.outputs, joined.stdin, joined.console = outputs, given, console
+    joined = Joined(heard.pid)
+    joined.outputs, joined.stdin, joined.console = outputs, given, heard.console
     return joined
 
 
@@ -127,36 +151,40 @@ def _fork_into(group: cgroup.Group) -> tuple[int, bool]:
             os.close(place)
 
 
-def _raise(message: bytes) -> NoReturn:
-    from ..jsontext import loads
+def _join(
+    target: int, flags: int, operations: list[Operation], context: Context, detach: bool, alone: Alone
+) -> NoReturn:
+    """In the helper: become closed, enter the cgroup, join, and apply the operations.
 
-    if message[:1] == b"!":
-        failure: Any = loads(message[1:])
-        raise StartFailed(failure["message"], failure["code"], failure["hint"])
-    raise StartFailed("the process that joins the container has ended early", 125)
-
-
-def _join(target: int, flags: int, operations: list[Operation], context: Context, detach: bool) -> NoReturn:
-    """In the helper: become closed, enter the cgroup, join, and clone the sibling that will be the program."""
+    We ourselves stay outside the pid namespace, where nobody of the container sees us; the sibling that enters it is
+    cloned by the tiny program that we become (attacks RT-03).
+    """
     channel = context.channel
     try:
         os.setsid()
         process.undumpable()
-        process.close_from(3, (target, channel.fileno(), *context.stdio))
+        process.close_from(3, (target, channel.fileno(), *context.stdio, *alone.preserved))
+        for fd in alone.preserved:
+            os.set_inheritable(fd, True)
+        if alone.oom_score:
+            surroundings.write_proc(context, "self/oom_score_adj", alone.oom_score)
+        if alone.first_processors:
+            from ..linux import scheduling
+
+            scheduling.set_processors(alone.first_processors)
         if context.group is not None:
             context.group.enter()
+        if alone.processors:
+            from ..linux import scheduling
+
+            scheduling.set_processors(alone.processors)
+        if any(operation[0] == "apparmor" for operation in operations):
+            # The container's procfs is not to be trusted any more, and we are still in the pid namespace of this one.
+            context.host_proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         process.setns(target, flags, "namespaces of the container")
         os.close(target)
         # A detached program is nobody's to wait for: it becomes a child of the host's process 1, not a zombie of ours.
-        told, tell = os.pipe()
-        pid = process.clone(0 if detach else CLONE_PARENT)
-        if pid:
-            channel.send(b"p%d" % pid)
-            os._exit(0)
-        # Nothing may be said before our pid has been: the helper's end, which closes the pipe, says that it has.
-        os.close(tell)
-        os.read(told, 1)
-        os.close(told)
+        context.sibling = 0 if detach else process.CLONE_PARENT
         context.root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         init.run(operations, context)
     except BaseException as error:

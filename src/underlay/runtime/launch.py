@@ -16,20 +16,18 @@ import fcntl
 import gc
 import os
 
-from ..errors import KernelError, StartFailed, UnderlayError
-from ..jsontext import loads
+from ..errors import StartFailed, UnderlayError
 from ..linux import capabilities, cgroup, process
 from ..linux.sharedmount import SharedMount
-from . import control, init, plan, state, streams
+from . import cloning, control, hearing, init, plan, state, streams
 from .attachment import Attachment
 from .context import Context
 from .monitor import Monitor, slim_command
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any, NoReturn
-
-SETUP_LIMIT = 64 << 10  # bytes of a message of the new process
 
 
 def spawn(
@@ -65,25 +63,13 @@ def prepare(record: dict[str, Any]) -> plan.Plan:
     root = plan.Root(**record["root"])
     version, hierarchies = cgroup.detect()
     if version == "v1":
-        version = "v1:" + ",".join(_container_hierarchies(hierarchies, record["spec"]))
+        version = "v1:" + ",".join(cgroup.visible(hierarchies, record["spec"]))
     if record["rootless"] and version != "v2":
         version = "none"
     made = plan.make(record["spec"], root, plan.Extras(**record["extras"]), version)
     init.prepare(made.operations)
     capabilities.last_known_cached()
     return made
-
-
-def _container_hierarchies(found: dict[str, str], spec: dict[str, Any]) -> list[str]:
-    """Return the version 1 controllers that the container has a group in: only those may it see."""
-    wanted = ["cpu", "cpuacct", "memory", "devices", "freezer", "pids"]
-    resources = (spec.get("linux") or {}).get("resources") or {}
-    cpu = resources.get("cpu") or {}
-    if cpu.get("cpus") or cpu.get("mems"):
-        wanted.append("cpuset")
-    if resources.get("blockIO"):
-        wanted.append("blkio")
-    return [name for name in wanted if name in found]
 
 
 def serve(
@@ -201,22 +187,25 @@ def begin(monitor: Monitor, made: plan.Plan, attachment: Attachment | None, chan
     record["cgroup_used"] = {"version": group.version, "path": group.path, "base": group.base}
     resources = (record["spec"].get("linux") or {}).get("resources") or {}
     born = False
+    if made.mappings is not None or any(o[0] == "bind" and "idmap" in o[4] for o in made.operations):
+        context.sources = cloning.sources(made.operations, made.mappings is not None)
     if group.version == "v2":
         group.create(resources)
-        pid, born = _clone_into(made, group)
+        pid, born = cloning.birth(made, group)
     else:
         # The new process prepares its root while the group is made, and enters it then.
-        pid = _clone(made)
+        pid = cloning.clone(made)
     if pid == 0:
         context.group = None if born else group
+        context.admitted = made.mappings is not None
         ours.close()
         process.prctl(process.PR_SET_PDEATHSIG, 9)
-        process.close_from(3, (theirs.fileno(), *context.stdio))
+        process.close_from(3, (theirs.fileno(), *context.stdio, *context.sources.values()))
         if made.mappings is None:
             process.undumpable()
         init.run(made.operations, context)
     theirs.close()
-    for fd in context.stdio:
+    for fd in (*context.stdio, *context.sources.values()):
         os.close(fd)
     when = process.start_time(pid)
     try:
@@ -224,11 +213,13 @@ def begin(monitor: Monitor, made: plan.Plan, attachment: Attachment | None, chan
             from ..linux import userns
 
             userns.write(pid, *made.mappings)
-            open_gate(ours, b"mapped")
+            hearing.open_gate(ours, b"mapped")
         if group.version != "v2":
             group.create(resources)
-        open_gate(ours, b"grouped")
-        console = await_start(ours)
+        if made.mappings is not None and not born:
+            group.admit(pid)
+        hearing.open_gate(ours, b"grouped")
+        console = hearing.await_start(ours, pid, _announcer(record))
         pidfd = process.pidfd_open(pid)
     except BaseException:
         os.kill(pid, 9)
@@ -261,57 +252,15 @@ def begin(monitor: Monitor, made: plan.Plan, attachment: Attachment | None, chan
         control.send(channel, {"started": pid})
 
 
-def _clone_into(made: plan.Plan, group: cgroup.Group) -> tuple[int, bool]:
-    """Clone into the group where the kernel can; returns the pid and whether the child was born there."""
-    place = group.birthplace()
-    try:
-        return _clone(made, place), True
-    except KernelError as error:
-        # ENOSYS before Linux 5.3, E2BIG before 5.7; EACCES where an unprivileged caller may not place a child.
-        if error.errno not in (7, 13, 22, 38):
-            raise
-        return _clone(made), False
-    finally:
-        os.close(place)
+def _announcer(record: dict[str, Any]) -> Callable[[int, int], None] | None:
+    """Return what tells the agent of a filter that asks; None for all others."""
+    profile = (record["spec"].get("linux") or {}).get("seccomp")
+    if not profile:
+        return None
+    from . import seccompnotify
 
-
-def _clone(made: plan.Plan, place: int = -1) -> int:
-    if not made.join_pid:
-        return process.clone(made.flags, place)
-    own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
-    other = os.open(made.join_pid, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        process.setns(other, process.CLONE_NEWPID, made.join_pid)
-        pid = process.clone(made.flags, place)
-        if pid:
-            process.setns(own, process.CLONE_NEWPID)
-        return pid
-    finally:
-        os.close(own)
-        os.close(other)
-
-
-def open_gate(channel: _socket.socket, word: bytes) -> None:
-    """Let the new process go on; when it has failed meanwhile, what it has sent says why."""
-    try:
-        channel.send(word)
-    except BrokenPipeError:
-        pass
-
-
-def await_start(channel: _socket.socket) -> int:
-    """Wait until the new process has become the program; return its console or -1. Raises StartFailed."""
-    console = -1
-    while True:
-        data, extra, _, _ = channel.recvmsg(SETUP_LIMIT, _socket.CMSG_SPACE(4), _socket.MSG_CMSG_CLOEXEC)
-        for _, _, content in extra:
-            console = int.from_bytes(content[:4], "little")
-        if not data:
-            return console
-        if data[:1] == b"!":
-            failure = loads(data[1:])
-            assert isinstance(failure, dict)
-            raise StartFailed(failure["message"], failure["code"], failure["hint"])
+    told = seccompnotify.state_of(record["id"], "creating", record["directory"], record["spec"])
+    return seccompnotify.announcer(profile, told)
 
 
 def supervise(monitor: Monitor) -> NoReturn:

@@ -13,6 +13,7 @@ import os
 import select
 import time
 
+from ..jsontext import loads
 from . import control, state
 from .logs import Log
 from .streams import Client, Relay
@@ -227,6 +228,11 @@ class Monitor:
                 pass
         if message.get("stopping"):
             self.stopping = True
+            control.send(channel, {"noted": True})
+        if message.get("relaunch") and fds:
+            # What is to be started again is another (`update`); what belongs to this run stays.
+            record: Any = loads(os.pread(fds[0], os.fstat(fds[0]).st_size, 0))
+            self.launch = {**record, "cgroup_used": self.launch["cgroup_used"], "delay": self.launch.get("delay", 0.0)}
             control.send(channel, {"noted": True})
         number = message.get("signal")
         if isinstance(number, int) and self.pidfd >= 0:

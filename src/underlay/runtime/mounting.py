@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 import stat
 
-from ..errors import KernelError, StartFailed
-from ..linux import beneath, mounts
+from ..errors import KernelError, StartFailed, Unsupported
+from ..linux import beneath, libc, mounts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,13 +17,22 @@ if TYPE_CHECKING:
 
     from .context import Context
 
-ENOENT, ENOTDIR = 2, 20
+ENOENT, ENOTDIR, EINVAL = 2, 20, 22
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY
 
 
 def propagation(context: Context, flags: int, word: str) -> None:
     """Change how mounts below the root of this namespace propagate."""
     mounts.propagate("/", flags)
+
+
+def propagation_around(context: Context, target: str) -> None:
+    """Keep the tie to the host's mounts, except for the one that the root will lie on: nothing we mount may reach it."""
+    place = target
+    points = {point for point, _ in mounts.all_points()}
+    while place not in points and place != "/":
+        place = os.path.dirname(place)
+    mounts.propagate(place, mounts.MS_PRIVATE)
 
 
 def overlay(
@@ -56,9 +65,20 @@ def overlay(
 
 def bind_root(context: Context, source: str, target: str) -> None:
     """Take the directory `source` as the root, as the OCI bundle says."""
-    directory = os.open(source, _DIRECTORY | os.O_CLOEXEC)
-    _attach_root(context, mounts.clone_tree(directory, "", True), target)
-    os.close(directory)
+    fd = context.sources.pop("/", -1)
+    if fd < 0:
+        directory = os.open(source, _DIRECTORY | os.O_CLOEXEC)
+        fd = mounts.clone_tree(directory, "", True)
+        os.close(directory)
+    try:
+        # A copy of a shared mount is shared, too: what is mounted below it would appear at the original.
+        mounts.set_attributes(fd, 0, recursive=True, propagation=mounts.MS_PRIVATE)
+        _attach_root(context, fd, target)
+    except KernelError as error:
+        if error.errno != mounts.ENOSYS:
+            raise
+        _attach_root(context, fd, target)
+        mounts.propagate(target, mounts.MS_PRIVATE | mounts.MS_REC)
 
 
 def _attach_root(context: Context, fd: int, target: str) -> None:
@@ -104,10 +124,14 @@ def mount(
     path: str,
     attributes: int,
     options: dict[str, str | None],
+    propagation: list[int],
     optional: bool = False,
 ) -> None:
     """Mount a new file system of the kernel (proc, tmpfs, …) at `path`."""
     plain = fstype in ("proc", "sysfs")
+    if any(len(value or "") > _LONGEST for value in options.values()):
+        _mount_at_once(context, fstype, source, path, attributes, options, propagation)
+        return
     try:
         fd = mounts.new_filesystem(fstype, tuple(options.items()), attributes, source)
     except KernelError:
@@ -117,54 +141,140 @@ def mount(
     target = _target(context, path, True, plain)
     mounts.attach(fd, target, path)
     os.close(target)
+    for word in propagation:
+        mounts.propagate(f"/proc/self/fd/{fd}", word)
     if fstype == "proc" and path == "/proc":
         context.proc = fd
     else:
         os.close(fd)
 
 
-def bind(
+_LONGEST = 255  # bytes of a value that fsconfig(2) takes
+
+
+def _mount_at_once(
     context: Context,
+    fstype: str,
     source: str,
     path: str,
     attributes: int,
-    recursive: bool,
-    propagation: int,
-    clear: int = 0,
+    options: dict[str, str | None],
+    propagation: list[int],
 ) -> None:
-    """Bind a file or directory of the host at `path`."""
-    origin = os.open(source, os.O_PATH | os.O_CLOEXEC)
-    directory = stat.S_ISDIR(os.fstat(origin).st_mode)
-    fd = mounts.clone_tree(origin, "", recursive)
-    os.close(origin)
+    """Mount with all options in one string (mount(2)): for long ones, such as the lower directories of an overlay."""
+    target = _target(context, path, True, False)
+    data = ",".join(key if value is None else f"{key}={value}" for key, value in options.items())
+    mounts.mount(source, f"/proc/self/fd/{target}", fstype, mounts.flags_of(attributes), data)
+    os.close(target)
+    if propagation:
+        fd = beneath.open_in_root(context.root, path, os.O_PATH)
+        for word in propagation:
+            mounts.propagate(f"/proc/self/fd/{fd}", word)
+        os.close(fd)
+
+
+def remount(context: Context, path: str, on: int, off: int, options: dict[str, str | None], bind: bool) -> None:
+    """Change what is mounted at `path`: with `bind` the mount alone, else its file system, too (mount(2), MS_REMOUNT)."""
+    fd = beneath.open_in_root(context.root, path, os.O_PATH)
+    if bind:
+        mounts.set_attributes(fd, on, off)
+    else:
+        data = ",".join(key if value is None else f"{key}={value}" for key, value in options.items())
+        flags = mounts.MS_REMOUNT | mounts.flags_of(on)
+        mounts.mount(None, f"/proc/self/fd/{fd}", None, flags, data or None)
+    os.close(fd)
+
+
+def tmpfs_copy_up(context: Context, path: str, attributes: int, options: dict[str, str | None]) -> None:
+    """Mount a tmpfs at `path` that holds what the root has there (option "tmpcopyup")."""
+    from .copyup import copy_tree
+
+    target = _target(context, path, True, False)
+    source = beneath.open_in_root(context.root, path, os.O_RDONLY | os.O_DIRECTORY)
+    fd = mounts.new_filesystem("tmpfs", tuple(options.items()), 0, "tmpfs")
+    inside = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=fd)
+    copy_tree(source, inside)
+    os.close(inside)
+    os.close(source)
+    mounts.attach(fd, target, path)
+    os.close(target)
+    if attributes:
+        mounts.set_attributes(fd, attributes)
+    os.close(fd)
+
+
+def bind(context: Context, source: str, path: str, recursive: bool, settings: dict[str, Any]) -> None:
+    """Bind a file or directory of the host at `path`.
+
+    `settings`: `on`, `off` (attributes of the mount), `all-on`, `all-off` (of all below it, too), `propagation`, and
+    `idmap`, which the parent has applied already.
+    """
+    fd = context.sources.pop(path, -1)
     late = False
-    if attributes or clear or propagation:
-        try:
-            mounts.set_attributes(fd, attributes, clear, recursive=recursive, propagation=propagation)
-        except KernelError as error:
-            if error.errno != mounts.ENOSYS:
-                raise
-            late = True
+    if fd < 0:
+        origin = os.open(source, os.O_PATH | os.O_CLOEXEC)
+        fd = mounts.clone_tree(origin, "", recursive)
+        os.close(origin)
+        late = not change(fd, recursive, settings)
+    directory = stat.S_ISDIR(os.fstat(fd).st_mode)
     target = _target(context, path, directory, False)
     mounts.attach(fd, target, path)
     os.close(target)
     if late:
-        if attributes:
-            mounts.remount_bind(fd, attributes)
-        if propagation:
-            mounts.propagate(f"/proc/self/fd/{fd}", propagation)
+        if settings.get("on"):
+            mounts.remount_bind(fd, settings["on"])
+        for word in settings.get("propagation") or []:
+            mounts.propagate(f"/proc/self/fd/{fd}", word)
     os.close(fd)
 
 
-def cgroup_v1(context: Context, path: str, controllers: list[str], attributes: int) -> None:
-    """Mount each version 1 hierarchy below `path`, as seen from the container's own cgroup namespace."""
+def change(fd: int, recursive: bool, settings: dict[str, Any]) -> bool:
+    """Change attributes and propagation of an unattached mount; returns False where the kernel can only do it later.
+
+    Raises Unsupported where it cannot do it at all.
+    """
+    all_on, all_off = settings.get("all-on", 0), settings.get("all-off", 0)
+    on, off = settings.get("on", 0), settings.get("off", 0)
+    try:
+        if all_on or all_off:
+            mounts.set_attributes(fd, all_on, all_off, recursive=True)
+        if on or off:
+            mounts.set_attributes(fd, on, off)
+        for word in settings.get("propagation") or []:
+            mounts.set_attributes(
+                fd, 0, recursive=recursive and bool(word & mounts.MS_REC), propagation=word & ~mounts.MS_REC
+            )
+    except KernelError as error:
+        if error.errno != mounts.ENOSYS:
+            raise
+        if all_on & ~on or all_off & ~off:
+            raise Unsupported("recursive mount options need Linux 5.12") from None
+        return False
+    return True
+
+
+def cgroup_v1(context: Context, path: str, controllers: list[str], attributes: int, own: bool) -> None:
+    """Mount each version 1 hierarchy below `path`.
+
+    With a cgroup namespace (`own`) a new mount shows the container's group as the root; without, the group is bound, so
+    that no other can be seen.
+    """
     base = _target(context, path, True, False)
     fd = mounts.new_filesystem("tmpfs", (("mode", "755"),), attributes & ~mounts.MOUNT_ATTR_RDONLY, "cgroup")
     mounts.attach(fd, base, path)
     os.close(base)
+    places = {} if own or context.group is None else context.group.locations()
     for controller in controllers:
+        if not own and controller not in places:
+            continue
         os.mkdir(controller, 0o755, dir_fd=fd)
-        one = mounts.new_filesystem("cgroup", ((controller, None),), attributes, "cgroup")
+        if own:
+            one = mounts.new_filesystem("cgroup", ((controller, None),), attributes, "cgroup")
+        else:
+            origin = os.open(places[controller], _DIRECTORY | os.O_CLOEXEC)
+            one = mounts.clone_tree(origin, "", False)
+            os.close(origin)
+            change(one, False, {"on": attributes, "propagation": [mounts.MS_PRIVATE]})
         where = os.open(controller, _DIRECTORY | os.O_CLOEXEC, dir_fd=fd)
         mounts.attach(one, where, path)
         os.close(where)
@@ -181,6 +291,33 @@ def _readonly_mount(fd: int, keep: int = 0) -> None:
         if error.errno != mounts.ENOSYS:
             raise
         mounts.remount_bind(fd, mounts.MOUNT_ATTR_RDONLY | keep)
+
+
+def _make_node(directory: int, path: str, name: str, kind: str, number: int, mode: int, owner: tuple[int, int]) -> None:
+    kind_bits = stat.S_IFBLK if kind == "b" else stat.S_IFIFO if kind == "p" else stat.S_IFCHR
+    try:
+        os.mknod(name, kind_bits | mode, number, dir_fd=directory)
+    except FileExistsError:
+        found = os.lstat(name, dir_fd=directory)
+        if stat.S_IFMT(found.st_mode) != kind_bits or (kind != "p" and found.st_rdev != number):
+            raise StartFailed(f"{path} is there already and is another file than the device wanted", 125) from None
+        return
+    # mknod's mode passes through the umask, which is 0 here; owners are root's unless asked for.
+    if any(owner):
+        os.chown(name, *owner, dir_fd=directory, follow_symlinks=False)
+
+
+def devices_present(context: Context, nodes: list[list[Any]]) -> None:
+    """Check that device nodes are there, where the host's own /dev has been bound."""
+    for path, kind, major, minor, *_ in nodes:
+        try:
+            fd = beneath.open_in_root(context.root, path, os.O_PATH)
+        except KernelError as error:
+            raise StartFailed(f"device {path}: /dev is bound, and has no such node", 125) from error
+        found = os.fstat(fd)
+        os.close(fd)
+        if kind != "p" and found.st_rdev != os.makedev(major, minor):
+            raise StartFailed(f"device {path}: /dev is bound, and has another node there", 125)
 
 
 def devices(context: Context, nodes: list[list[Any]], links: dict[str, str], bind: bool) -> None:
@@ -201,15 +338,7 @@ def devices(context: Context, nodes: list[list[Any]], links: dict[str, str], bin
             os.close(where)
             os.close(fd)
         else:
-            kind_bits = stat.S_IFBLK if kind == "b" else stat.S_IFIFO if kind == "p" else stat.S_IFCHR
-            try:
-                os.unlink(name, dir_fd=directory)
-            except OSError:
-                pass
-            os.mknod(name, kind_bits | mode, os.makedev(major, minor), dir_fd=directory)
-            # mknod's mode passes through the umask, which is 0 here; owners are root's unless asked for.
-            if uid or gid:
-                os.chown(name, uid, gid, dir_fd=directory, follow_symlinks=False)
+            _make_node(directory, path, name, kind, os.makedev(major, minor), mode, (uid, gid))
         os.close(directory)
     for path, target in links.items():
         parent, _, name = path.rpartition("/")
@@ -341,6 +470,24 @@ def pivot(context: Context) -> None:
     os.fchdir(context.root)
     mounts.pivot_root(".", ".")
     mounts.umount(".", mounts.MNT_DETACH)
+    os.chdir("/")
+
+
+def move_root(context: Context) -> None:
+    """Make the root the root where pivot_root(2) cannot: on a host that runs from its initramfs.
+
+    The old root stays below; its views of processes and devices are taken away first.
+    """
+    for point, fstype in reversed(mounts.all_points()):
+        if fstype in ("proc", "sysfs"):
+            try:
+                mounts.umount(point, mounts.MNT_DETACH)
+            except KernelError as error:
+                # The container's own are listed, too; by these names the old root does not know them.
+                if error.errno not in (EINVAL, ENOENT):
+                    raise
+    os.fchdir(context.root)
+    libc.check("chroot", "the new root", "chroot", b".")
     os.chdir("/")
 
 

@@ -7,7 +7,7 @@ new process, in its new namespaces, before it becomes the container's program.
 from __future__ import annotations
 
 from ..errors import InvalidInput
-from . import identity, mounting, surroundings
+from . import confinement, identity, mounting, surroundings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,24 +40,32 @@ def _flag_words(bits: int) -> list[str]:
 
 
 def _credential_words(*masks: int) -> list[Any]:
-    names = ("bounding", "permitted", "inheritable", "ambient")
+    names = ("bounding", "permitted", "inheritable", "ambient", "effective")
     return [f"{what} {bits:x}" for what, bits in zip(names, masks, strict=True)]
 
 
 # How the arguments of an operation read in a plan, where they do not read by themselves.
 _WORDS: dict[str, Any] = {
-    "bind": lambda source, path, bits, recursive, *_: [
+    "bind": lambda source, path, recursive, settings: [
         source,
         path,
-        [*_flag_words(bits), "rbind" if recursive else "bind"],
+        [*_flag_words(settings.get("on", 0) | settings.get("all-on", 0)), "rbind" if recursive else "bind"],
+        "with other ids" if "idmap" in settings else "",
     ],
-    "cgroup-v1": lambda path, controllers, bits: [path, controllers, _flag_words(bits)],
+    "cgroup-v1": lambda path, controllers, bits, own: [path, controllers, _flag_words(bits), "" if own else "bound"],
     "credentials": _credential_words,
     "devices": lambda nodes, links, bind: [[node[0] for node in nodes], links, "bound from the host" if bind else ""],
     "execute": lambda arguments, init: [repr(arguments), "below an init" if init else ""],
-    "mount": lambda kind, source, path, bits, options, optional: [kind, path, _flag_words(bits), options],
+    "devices-present": lambda nodes: [[node[0] for node in nodes]],
+    "mount": lambda kind, source, path, bits, options, propagation, optional: [kind, path, _flag_words(bits), options],
+    "remount": lambda path, on, off, options, bind: [path, _flag_words(on), options],
+    "time": lambda offsets: [f"{clock}+{seconds}s" for clock, (seconds, _) in offsets.items()],
+    "tmpfs-copy-up": lambda path, bits, options: [path, _flag_words(bits), options],
     "propagation": lambda flags, word: [word],
     "root-propagation": lambda flags, word: [word],
+    "apparmor": lambda name, early: [name],
+    "landlock": lambda rules: [[":".join(rule) for rule in rules]],
+    "seccomp": lambda flags, notify: [f"flags {flags:#x}" if flags else "", "with a listener" if notify else ""],
     "sysctl": lambda name, value, optional: [f"{name}={value}", "(if there is such a one)" if optional else ""],
     "umask": lambda value: [f"{value:04o}"],
     "unshare": lambda flags, names: [names],
@@ -71,6 +79,19 @@ def apply(operation: Operation, context: Context) -> None:
 
 
 OPERATIONS: dict[str, Any] = {
+    "time": surroundings.time_offsets,
+    "locate": surroundings.locate,
+    "hooks": surroundings.hooks,
+    "await-start": surroundings.await_start,
+    "announce": surroundings.announce,
+    "personality": identity.personality,
+    "io-priority": identity.io_priority,
+    "scheduler": identity.scheduler,
+    "move-root": mounting.move_root,
+    "devices-present": mounting.devices_present,
+    "tmpfs-copy-up": mounting.tmpfs_copy_up,
+    "remount": mounting.remount,
+    "propagation-around": mounting.propagation_around,
     "propagation": mounting.propagation,
     "overlay": mounting.overlay,
     "bind-root": mounting.bind_root,
@@ -104,6 +125,8 @@ OPERATIONS: dict[str, Any] = {
     "directory": surroundings.directory,
     "chdir": surroundings.chdir,
     "session-keyring": identity.session_keyring,
+    "apparmor": confinement.apparmor,
+    "landlock": confinement.landlock,
     "no-new-privs": identity.no_new_privileges,
     "seccomp": identity.seccomp,
     "credentials": identity.credentials,

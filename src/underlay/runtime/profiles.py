@@ -25,6 +25,7 @@ CAPABILITIES = (
     "CAP_KILL",
     "CAP_AUDIT_WRITE",
 )
+APPARMOR = "underlay-default"  # the name of our AppArmor profile
 # Docker's list and what podman hides beyond it.
 MASKED_PATHS = (
     "/proc/acpi",

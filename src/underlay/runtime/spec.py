@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from ..errors import InvalidInput, Unsupported
 from ..linux.capabilities import NUMBERS
-from . import plan, profiles, volumes
+from . import processplan, profiles, resources, volumes
+from .resources import device_words
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,13 +29,26 @@ _IPC_SYSCTLS = frozenset(
         "kernel.shm_rmid_forced",
     )
 )
-_ULIMITS = {name.removeprefix("RLIMIT_").lower(): name for name in plan.RLIMITS}
+_ULIMITS = {name.removeprefix("RLIMIT_").lower(): name for name in processplan.RLIMITS}
 
 
 class HostFacts:
     """What the composition needs to know of the host and of other containers."""
 
-    __slots__ = ("capabilities", "device", "devices", "joined", "maps", "rootless")
+    __slots__ = (
+        "apparmor",
+        "apparmor_default",
+        "block_devices",
+        "capabilities",
+        "device",
+        "devices",
+        "joined",
+        "maps",
+        "online_cpus",
+        "online_mems",
+        "processors",
+        "rootless",
+    )
 
     def __init__(self) -> None:
         self.rootless = False
@@ -42,13 +56,19 @@ class HostFacts:
         self.capabilities: list[str] = []  # all that the kernel knows
         self.devices: list[dict[str, Any]] = []  # all nodes of the host, for --privileged
         self.device: dict[str, list[dict[str, Any]]] = {}  # host path → nodes, for --device
+        self.block_devices: dict[str, tuple[int, int]] = {}  # path → numbers, for limits of I/O
+        self.processors = 0  # how many; 0 and "" where nobody has asked
+        self.online_cpus = ""
+        self.online_mems = ""
+        self.apparmor = False  # whether the kernel confines by AppArmor profiles
+        self.apparmor_default = ""  # the name of the default profile, where it can be had
         self.joined: dict[str, int] = {}  # "container:NAME" → pid of its first process
 
 
 class Composed:
     """A specification and what belongs to it beyond the OCI's words."""
 
-    __slots__ = ("copy_up", "groups", "init", "seccomp", "soft_sysctls", "spec", "stop_signal", "user")
+    __slots__ = ("copy_up", "groups", "init", "landlock", "seccomp", "soft_sysctls", "spec", "stop_signal", "user")
 
     def __init__(self, spec: dict[str, Any]) -> None:
         self.spec = spec
@@ -58,6 +78,7 @@ class Composed:
         self.soft_sysctls: dict[str, str] = {}
         self.copy_up: list[str] = []
         self.seccomp = "default"  # or "unconfined", or the path of a profile
+        self.landlock: list[list[str]] = []
         self.stop_signal = "SIGTERM"
 
 
@@ -91,12 +112,15 @@ def compose(
     }
     if wish.ulimits:
         process["rlimits"] = [_ulimit(text) for text in wish.ulimits]
+    label = _label(security["apparmor"], wish.privileged, host)
+    if label:
+        process["apparmorProfile"] = label
     if wish.oom_score_adj:
         process["oomScoreAdj"] = wish.oom_score_adj
     open_paths = wish.privileged or security["systempaths"] == "unconfined"
     linux: dict[str, Any] = {
         "namespaces": namespaces,
-        "resources": _resources(wish, host),
+        "resources": resources.compose(wish, host),
         "maskedPaths": [] if open_paths else list(profiles.MASKED_PATHS),
         "readonlyPaths": [] if open_paths else list(profiles.READONLY_PATHS),
         "devices": [] if host.rootless else _device_nodes(wish, host),
@@ -127,6 +151,7 @@ def compose(
         composed.soft_sysctls = {"net.ipv4.ip_unprivileged_port_start": "0"}
     composed.copy_up = [mount.target for mount in mounts if mount.copy_up]
     composed.seccomp = "unconfined" if wish.privileged and not security["given"] else security["seccomp"]
+    composed.landlock = security["landlock"]
     composed.stop_signal = wish.stop_signal or image.get("StopSignal") or "SIGTERM"
     return composed
 
@@ -237,6 +262,8 @@ def _security(wish: Any) -> dict[str, Any]:
         "no-new-privileges": False,
         "systempaths": "",
         "given": False,
+        "apparmor": "",
+        "landlock": [],
     }
     for text in wish.security:
         key, separator, value = text.partition("=")
@@ -248,14 +275,27 @@ def _security(wish: Any) -> dict[str, Any]:
             found[key] = value != "false"
         elif key == "seccomp":
             found[key], found["given"] = value, True
-        elif key == "systempaths" and value == "unconfined":
+        elif (key == "systempaths" and value == "unconfined") or (key == "apparmor" and value):
             found[key] = value
-        elif key in ("apparmor", "label"):
-            if value not in ("unconfined", "disable"):
+        elif key == "landlock":
+            from ..linux import landlock
+
+            found[key] += landlock.parse(value)
+        elif key == "label":
+            if value != "disable":
                 raise Unsupported(f"--security-opt {text} is not supported yet")
         else:
             raise InvalidInput(f"invalid --security-opt: {text}")
     return found
+
+
+def _label(wanted: str, privileged: bool, host: HostFacts) -> str:
+    """Return the AppArmor profile of a container, "" where there is no AppArmor; raises Unsupported."""
+    if not host.apparmor:
+        if wanted not in ("", "unconfined"):
+            raise Unsupported(f"--security-opt apparmor={wanted}: AppArmor is not enabled on this host")
+        return ""
+    return wanted or ("unconfined" if privileged else host.apparmor_default)
 
 
 def _ulimit(text: str) -> dict[str, Any]:
@@ -291,79 +331,6 @@ def _sysctls(wanted: dict[str, str], own: set[str]) -> dict[str, str]:
         if needed not in own:
             raise InvalidInput(f"sysctl '{name}' is not allowed: the {needed} namespace is not the container's own")
     return dict(wanted)
-
-
-def _resources(wish: Any, host: HostFacts) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    memory: dict[str, Any] = {}
-    if wish.memory:
-        if wish.memory < 6 << 20:
-            raise InvalidInput("minimum memory limit allowed is 6MB")
-        memory["limit"] = wish.memory
-        memory["swap"] = wish.memory_swap or wish.memory * 2
-        if 0 < memory["swap"] < wish.memory:
-            raise InvalidInput("minimum memoryswap limit should be larger than memory limit")
-    elif wish.memory_swap:
-        raise InvalidInput("you should always set the memory limit when using the memoryswap limit")
-    if wish.memory_reservation:
-        if wish.memory and wish.memory < wish.memory_reservation:
-            raise InvalidInput("minimum memory limit can not be less than memory reservation limit")
-        memory["reservation"] = wish.memory_reservation
-    cpu: dict[str, Any] = {}
-    if wish.cpus:
-        if wish.cpu_quota or wish.cpu_period:
-            raise InvalidInput("conflicting options: --cpus and --cpu-period or --cpu-quota cannot both be set")
-        if wish.cpus < 0.01:
-            raise InvalidInput(f"range of CPUs is from 0.01, not {wish.cpus}")
-        cpu["period"], cpu["quota"] = 100_000, int(wish.cpus * 100_000)
-    if wish.cpu_quota:
-        cpu["quota"] = wish.cpu_quota
-    if wish.cpu_period:
-        cpu["period"] = wish.cpu_period
-    if wish.cpu_shares:
-        cpu["shares"] = wish.cpu_shares
-    if wish.cpuset_cpus:
-        cpu["cpus"] = wish.cpuset_cpus
-    if wish.cpuset_mems:
-        cpu["mems"] = wish.cpuset_mems
-    if memory:
-        found["memory"] = memory
-    if cpu:
-        found["cpu"] = cpu
-    if wish.pids_limit:
-        found["pids"] = {"limit": wish.pids_limit}
-    if wish.privileged:
-        found["devices"] = [{"allow": True, "access": "rwm"}]
-        return found
-    rules = profiles.device_rules()
-    for text in wish.devices:
-        path, _, _, access = device_words(text)
-        for node in host.device.get(path) or []:
-            rules.append(
-                {
-                    "allow": True,
-                    "type": node["type"],
-                    "major": node["major"],
-                    "minor": node["minor"],
-                    "access": access,
-                }
-            )
-    found["devices"] = rules
-    return found
-
-
-def device_words(text: str) -> tuple[str, str, bool, str]:
-    """Return (host path, container path, whether it was given, access) of a --device value; raises InvalidInput."""
-    parts = text.split(":")
-    access = "rwm"
-    if len(parts) > 1 and parts[-1] and not set(parts[-1]) - set("rwm") and "/" not in parts[-1]:
-        access = parts.pop()
-    if len(parts) > 2 or not parts[0].startswith("/"):
-        raise InvalidInput(f"invalid device specification: {text}")
-    target = parts[1] if len(parts) == 2 else parts[0]
-    if not target.startswith("/dev/") or not {"", ".", ".."}.isdisjoint(target[5:].split("/")):
-        raise InvalidInput(f"invalid device specification: {text}: the path in the container must be below /dev")
-    return parts[0], target, len(parts) == 2, access
 
 
 def _device_nodes(wish: Any, host: HostFacts) -> list[dict[str, Any]]:
@@ -426,7 +393,7 @@ def _mounts(
                 "destination": "/sys",
                 "type": "bind",
                 "source": "/sys",
-                "options": ["rbind", "rslave", *flags, "ro"],
+                "options": ["rbind", "rslave", "rnosuid", "rnoexec", "rnodev", "rro", *flags, "ro"],
             }
         )
     else:

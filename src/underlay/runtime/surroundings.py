@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import _socket
 import os
+import stat
 
 from ..errors import KernelError, StartFailed
 from ..linux import beneath, libc, mounts, process
@@ -11,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .context import Context
 
-EINVAL = 22
+EACCES, EINVAL = 13, 22
 
 
 def gate(context: Context, what: str) -> None:
@@ -21,9 +23,70 @@ def gate(context: Context, what: str) -> None:
         os._exit(125)  # the monitor is gone or has given up; it says why
 
 
+def announce(context: Context, what: str) -> None:
+    """Tell the parent how far we are (`hooks`: all is mounted, the root not yet changed)."""
+    context.channel.send(what.encode())
+
+
+def await_start(context: Context) -> None:
+    """Tell the parent that all is made, then wait for `start` to connect; what fails from now on is told to it.
+
+    The parent ends then: this process lives without it from here on.
+    """
+    process.prctl(process.PR_SET_PDEATHSIG, 0)
+    context.channel.send(b"created")
+    context.channel.close()
+    while True:
+        number: int = context.listener._accept()[0]
+        connection = _socket.socket(fileno=number)
+        # Others connect, too, to see whether we still wait.
+        if connection.recv(64) == b"start":
+            break
+        connection.close()
+    context.listener.close()
+    context.channel = connection
+
+
+def hooks(context: Context, kind: str) -> None:
+    """Run the hooks of the specification that belong into the container's namespaces."""
+    from . import hooks as programs
+
+    told = {**context.state, "pid": os.getpid()}
+    if kind == "startContainer":
+        told["status"] = "created"
+    programs.run(kind, context.hooks.get(kind) or [], told)
+
+
+def locate(context: Context, name: str, directory: str) -> None:
+    """Fail now, not at the start, when no file can be the program: callers tell their users by what `create` says."""
+    from . import program
+
+    for candidate in program.locate(name, context.environment, directory):
+        path = os.path.join(directory, candidate)
+        try:
+            mode = os.stat(path).st_mode
+        except OSError:
+            return  # it may be there for the program's user, when it is time
+        if stat.S_ISREG(mode) and mode & 0o111:
+            return
+        found = "is a directory" if stat.S_ISDIR(mode) else "permission denied"
+    raise StartFailed(f'exec: "{name}": {found}' + (": permission denied" if found[0] == "i" else ""), 126)
+
+
+def time_offsets(context: Context, offsets: dict[str, list[int]]) -> None:
+    """Make a time namespace, set its clocks, and enter it (time_namespaces(7))."""
+    process.unshare(process.CLONE_NEWTIME)
+    if offsets:
+        text = "".join(f"{clock} {seconds} {nanoseconds}\n" for clock, (seconds, nanoseconds) in offsets.items())
+        write_proc(context, "self/timens_offsets", text)
+    fd = os.open("/proc/self/ns/time_for_children", os.O_RDONLY | os.O_CLOEXEC)
+    process.setns(fd, process.CLONE_NEWTIME, "time namespace")
+    os.close(fd)
+
+
 def enter_cgroup(context: Context) -> None:
-    """Enter the container's cgroup, unless this process was born in it."""
-    if context.group is not None:
+    """Enter the container's cgroup, unless this process is in it already."""
+    if context.group is not None and not context.admitted:
         context.group.enter()
 
 
@@ -73,7 +136,6 @@ def write_proc(context: Context, name: str, value: str) -> None:
 
 def loopback(context: Context) -> None:
     """Bring up `lo` of the new network namespace (netdevice(7), SIOCSIFFLAGS)."""
-    import _socket
     import fcntl
 
     control = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC)
@@ -109,8 +171,6 @@ def console(context: Context, rows: int, columns: int, bind: bool) -> None:
         mounts.attach(fd, target, "/dev/console")
         os.close(fd)
         os.close(target)
-    import _socket
-
     context.channel.sendmsg([b"console"], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, ptmx.to_bytes(4, "little"))])
     os.close(ptmx)
     context.console = slave
@@ -122,14 +182,19 @@ def directory(context: Context, path: str) -> None:
 
 
 def chdir(context: Context, path: str) -> None:
-    """Change to the working directory, inside the root only."""
+    """Change to the working directory, inside the root only: links of procfs could lead out of it."""
+    words = f"cannot change to the working directory {path}"
     try:
-        os.chdir(path)
-        # A working directory outside the root would be a way to the host: its name cannot be told (getcwd(2)).
-        os.getcwd()
-    except OSError as error:
-        code = 126 if error.errno == 13 else 127
-        raise StartFailed(f"cannot change to the working directory {path}: {error.strerror}", code) from None
+        fd = beneath.open_own(path, os.O_PATH | os.O_DIRECTORY)
+    except KernelError as error:
+        code = 126 if error.errno == EACCES else 127
+        raise StartFailed(f"{words}: {os.strerror(error.errno)}", code) from None
+    context.directory = path
+    script = context.script
+    cases = {str(EACCES): (f"{words}: {os.strerror(EACCES)}", "", 126)}
+    # By name, since the user's rights on the way count; then to the directory that has been looked at.
+    script.add("chdir", "chdir", script.string(path), failure=words, code=127, cases=cases)
+    script.add("chdir", "fchdir", script.inherit(fd), failure=words, code=127, cases=cases)
 
 
 def execute(context: Context, arguments: list[str], init: bool) -> None:

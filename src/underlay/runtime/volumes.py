@@ -6,7 +6,7 @@ import posixpath
 
 from ..errors import InvalidInput, Unsupported
 from ..human import parse_size
-from . import plan
+from . import mountplan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,9 +34,12 @@ class Mount:
         if self.kind == "tmpfs":
             return {"destination": self.target, "type": "tmpfs", "source": "tmpfs", "options": self.options}
         options = self.options
-        if not any(word in plan.PROPAGATION for word in options):
+        if not any(word in mountplan.PROPAGATION for word in options):
             options = [*options, "rprivate"]
         recursive = "bind" if "bind" in options else "rbind"
+        if recursive == "rbind" and "ro" in options:
+            # What is mounted below the source is read-only, too, where the kernel can (as docker does since 25).
+            options = [*options, "rro"]
         return {
             "destination": self.target,
             "type": "bind",
@@ -88,7 +91,7 @@ def parse_volume(text: str) -> Mount:
             continue  # SELinux labels: docker, too, does nothing on a host without it
         if option == "nocopy" and mount.kind == "volume":
             mount.copy_up = False
-        elif option in ("ro", "rw") or (option in plan.PROPAGATION and mount.kind == "bind"):
+        elif option in ("ro", "rw") or (option in mountplan.PROPAGATION and mount.kind == "bind"):
             mount.options.append(option)
         elif option in ("consistent", "cached", "delegated"):
             continue  # documented by docker as having no effect on Linux
@@ -114,7 +117,7 @@ def parse_tmpfs(text: str) -> Mount:
     mount.options = ["noexec", "nosuid", "nodev"]
     for option in given:
         opposite = {"exec": "noexec", "suid": "nosuid", "dev": "nodev"}.get(option)
-        if option in ("bind", "rbind") or option in plan.PROPAGATION:
+        if option in ("bind", "rbind") or option in mountplan.PROPAGATION:
             raise InvalidInput(f"invalid tmpfs option: {option}")
         if opposite:
             mount.options.remove(opposite) if opposite in mount.options else None
@@ -170,7 +173,7 @@ def _mount_option(mount: Mount, key: str, value: str, text: str) -> None:
         if value in _TRUE:
             mount.options.append("ro")
     elif key == "bind-propagation" and mount.kind == "bind":
-        if value not in plan.PROPAGATION:
+        if value not in mountplan.PROPAGATION:
             raise bad
         mount.options.append(value)
     elif key == "bind-recursive" and mount.kind == "bind" and value in ("enabled", "disabled"):

@@ -11,6 +11,7 @@ from .meta import IntegrityError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from .meta import Meta
@@ -105,6 +106,17 @@ def rename(meta: Meta, container_id: str, name: str) -> None:
             sql.execute("UPDATE containers SET name = ? WHERE id = ?", (name, container_id))
         except IntegrityError:
             raise Conflict(f'The container name "/{name}" is already in use') from None
+
+
+def change(meta: Meta, container_id: str, alter: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    """Replace a container's intent by what `alter` makes of it; when it raises, all stays. Raises NotFound."""
+    with meta.write() as sql:
+        row = sql.execute("SELECT intent FROM containers WHERE id = ?", (container_id,)).fetchone()
+        if row is None:
+            raise NotFound(f"No such container: {container_id}")
+        intent = loads(row[0])
+        assert isinstance(intent, dict)
+        sql.execute("UPDATE containers SET intent = ? WHERE id = ?", (dumps(alter(intent)), container_id))
 
 
 def volumes_of(meta: Meta, container_id: str) -> list[tuple[str, bool]]:

@@ -9,7 +9,7 @@ import pytest
 
 from underlay.errors import InvalidInput, Unsupported
 from underlay.linux import mounts, process
-from underlay.runtime import ops, plan, spec
+from underlay.runtime import mountplan, ops, plan, spec
 
 KINDS = ("mount", "network", "pid", "ipc", "uts", "cgroup")
 
@@ -128,15 +128,19 @@ def test_namespaces_become_flags_and_joins() -> None:
     for kind in KINDS:
         if kind != "cgroup":
             expected |= process.NAMESPACES[kind][1]
-    assert made.flags == expected and made.join_pid == "" and made.mappings is None
+    assert made.flags == expected and made.joins == [] and made.mappings is None
     joined = [
         {"type": "mount"},
         {"type": "pid", "path": "/proc/9/ns/pid"},
         {"type": "network", "path": "/proc/9/ns/net"},
     ]
     made = make(specification(linux__namespaces=joined))
-    assert made.flags == process.CLONE_NEWNS and made.join_pid == "/proc/9/ns/pid"
-    assert only(made, "join") == ("join", "network", "/proc/9/ns/net")
+    assert made.flags == process.CLONE_NEWNS and made.joins == [
+        ("pid", "/proc/9/ns/pid"),
+        ("network", "/proc/9/ns/net"),
+    ]
+    alone = make(specification(linux__namespaces=[joined[0], joined[2]]))
+    assert alone.joins == [] and only(alone, "join") == ("join", "network", "/proc/9/ns/net")
     # What is not ours is not changed: no loopback, no host name.
     assert not {"loopback", "hostname", "domainname", "unshare"} & set(names(made))
 
@@ -158,7 +162,9 @@ def test_devices() -> None:
 
 def test_no_devices_where_dev_is_not_ours() -> None:
     bind = [{"destination": "/dev", "type": "bind", "source": "/dev", "options": ["rbind"]}]
-    assert "devices" not in names(make(specification(mounts=bind)))
+    made = make(specification(mounts=bind))
+    assert only(made, "devices")[1] == []
+    assert [node[0] for node in only(made, "devices-present")[1]] == ["/dev/fuse"]
 
 
 def test_cgroup_versions() -> None:
@@ -190,36 +196,116 @@ def test_root_forms() -> None:
     assert only(make(specification(), path="/bundle/rootfs"), "bind-root") == ("bind-root", "/bundle/rootfs", "/t")
 
 
+SUID_DEV_EXEC = mounts.MOUNT_ATTR_NOSUID | mounts.MOUNT_ATTR_NODEV | mounts.MOUNT_ATTR_NOEXEC
+PRIVATE = mounts.MS_PRIVATE | mounts.MS_REC
+
+
 @pytest.mark.parametrize(
-    ("options", "attributes", "clear", "propagation", "recursive"),
+    ("options", "recursive", "settings"),
     [
-        (["bind"], 0, 0, mounts.MS_PRIVATE, False),
-        (["rbind", "ro"], mounts.MOUNT_ATTR_RDONLY, 0, mounts.MS_PRIVATE, True),
-        (["rbind", "ro", "rw"], 0, mounts.MOUNT_ATTR_RDONLY, mounts.MS_PRIVATE, True),
+        (["bind"], False, {"propagation": [PRIVATE]}),
+        (["rbind", "ro"], True, {"on": 1, "propagation": [PRIVATE]}),
+        (["rbind", "rro"], True, {"all-on": 1, "propagation": [PRIVATE]}),
+        (["rbind", "ro", "rw"], True, {"off": 1, "propagation": [PRIVATE]}),
         (
             ["rbind", "nosuid", "nodev", "noexec", "rshared"],
-            mounts.MOUNT_ATTR_NOSUID | mounts.MOUNT_ATTR_NODEV | mounts.MOUNT_ATTR_NOEXEC,
-            0,
-            mounts.MS_SHARED,
             True,
+            {"on": SUID_DEV_EXEC, "propagation": [mounts.MS_SHARED | mounts.MS_REC]},
         ),
-        (["bind", "nosymfollow", "noatime"], 0x200010, 0, mounts.MS_PRIVATE, False),
+        (["bind", "slave", "shared"], False, {"propagation": [mounts.MS_SLAVE, mounts.MS_SHARED]}),
+        (["bind", "nosymfollow", "noatime"], False, {"on": 0x200010, "propagation": [PRIVATE]}),
+        (["rbind", "rnoexec", "rsuid"], True, {"all-on": 8, "all-off": 2, "propagation": [PRIVATE]}),
     ],
 )
-def test_bind_options(options: list[str], attributes: int, clear: int, propagation: int, recursive: bool) -> None:
+def test_bind_options(options: list[str], recursive: bool, settings: dict) -> None:
     item = {"destination": "/x", "type": "bind", "source": "/y", "options": options}
-    bound = only(make(specification(mounts=[item])), "bind")
-    assert bound == ("bind", "/y", "/x", attributes, recursive, propagation, clear)
+    assert only(make(specification(mounts=[item])), "bind") == ("bind", "/y", "/x", recursive, settings)
+
+
+def test_relative_sources_lie_in_the_bundle_and_destinations_in_the_root() -> None:
+    item = {"destination": "x", "source": "data", "options": ["bind"]}
+    made = make(specification(mounts=[item]), plan.Extras(base="/bundle"))
+    assert only(made, "bind")[1:3] == ("/bundle/data", "/x")
 
 
 def test_every_option_has_an_effect_that_can_be_undone() -> None:
-    for word in plan._ATTRIBUTES:
-        attributes, clear, _, bind, _, rest = plan.parse_options([word], "w")
-        assert not attributes & clear and not bind and rest == {}
+    for word in mountplan.ATTRIBUTES:
+        plain, below = mountplan.parse_options([word], "w"), mountplan.parse_options(["r" + word], "w")
+        assert not plain.on & plain.off and not plain.bind and plain.data == {}
+        assert (below.all_on, below.all_off) == (plain.on, plain.off) and not below.on | below.off and below.data == {}
     pairs = ("ro rw", "nosuid suid", "nodev dev", "noexec exec", "noatime atime", "nodiratime diratime")
     for pair in pairs:
         on, off = pair.split()
-        assert plan.parse_options([on, off], "w")[0] == 0 and plan.parse_options([off, on], "w")[0] != 0
+        assert mountplan.parse_options([on, off], "w").on == 0 and mountplan.parse_options([off, on], "w").on != 0
+
+
+def test_options_of_file_systems_are_passed_on() -> None:
+    item = {"destination": "/x", "type": "tmpfs", "source": "t", "options": ["size=1m", "mode=700", "sync", "rshared"]}
+    made = only(make(specification(mounts=[item])), "mount")
+    data = {"size": "1m", "mode": "700", "sync": None}
+    assert made == ("mount", "tmpfs", "t", "/x", 0, data, [mounts.MS_SHARED | mounts.MS_REC], False)
+    copied = {**item, "options": ["tmpcopyup", "ro"]}
+    assert only(make(specification(mounts=[copied])), "tmpfs-copy-up") == ("tmpfs-copy-up", "/x", 1, {})
+    again = {"destination": "/x", "type": "none", "options": ["remount", "bind", "ro"]}
+    assert only(make(specification(mounts=[again])), "remount") == ("remount", "/x", 1, 0, {}, True)
+
+
+def test_mapped_mounts() -> None:
+    maps = [{"containerID": 0, "hostID": 1000, "size": 10}]
+    item = {"destination": "/x", "source": "/y", "options": ["rbind", "ridmap"]}
+    with pytest.raises(InvalidInput, match="needs uidMappings"):
+        make(specification(mounts=[item]))
+    made = make(specification(mounts=[{**item, "uidMappings": maps, "gidMappings": maps}]))
+    assert only(made, "bind")[4]["idmap"] == {"uids": maps, "gids": maps, "recursive": True}
+    with pytest.raises(InvalidInput, match="together"):
+        make(specification(mounts=[{**item, "uidMappings": maps}]))
+    kinds = [{"type": "user"}, {"type": "mount"}]
+    made = make(
+        specification(
+            mounts=[{**item, "options": ["bind", "idmap"]}],
+            linux__namespaces=kinds,
+            linux__uidMappings=maps,
+            linux__gidMappings=maps,
+        )
+    )
+    assert only(made, "bind")[4]["idmap"] == {"uids": maps, "gids": maps, "recursive": False}
+
+
+def test_time_namespace() -> None:
+    kinds = [{"type": "mount"}, {"type": "time"}]
+    offsets = {"monotonic": {"secs": 7, "nanosecs": 5}, "boottime": {"secs": -1}}
+    made = make(specification(linux__namespaces=kinds, linux__timeOffsets=offsets))
+    assert only(made, "time") == ("time", {"monotonic": [7, 5], "boottime": [-1, 0]})
+    assert not made.flags & process.CLONE_NEWTIME
+    with pytest.raises(InvalidInput, match=r"linux\.timeOffsets"):
+        make(specification(linux__timeOffsets=offsets))
+
+
+def test_scheduling() -> None:
+    body = {
+        **specification()["process"],
+        "scheduler": {"policy": "SCHED_BATCH", "nice": 3, "flags": ["SCHED_FLAG_RESET_ON_FORK"]},
+        "ioPriority": {"class": "IOPRIO_CLASS_IDLE", "priority": 4},
+    }
+    made = make(specification(process=body, linux__personality={"domain": "LINUX32"}))
+    assert only(made, "scheduler") == ("scheduler", [3, 1, 3, 0, 0, 0, 0])
+    assert only(made, "io-priority") == ("io-priority", 3 << 13 | 4)
+    assert only(made, "personality") == ("personality", 8)
+    order = names(made)
+    assert order.index("scheduler") < order.index("credentials")  # it may need privileges
+
+
+def test_a_container_that_waits() -> None:
+    hooks = ["createRuntime", "createContainer", "startContainer"]
+    made = make(specification(), plan.Extras(waits=True, hooks=hooks, keyring=False, pivot=False))
+    order = names(made)
+    assert "die-with-monitor" not in order and "session-keyring" not in order and "pivot" not in order
+    assert order.index("announce") < order.index("hooks") < order.index("move-root") < order.index("await-start")
+    assert [o for o in made.operations if o[0] == "hooks"] == [
+        ("hooks", "createContainer"),
+        ("hooks", "startContainer"),
+    ]
+    assert order.index("await-start") < order.index("seccomp")  # it needs calls that a filter may refuse
 
 
 def test_the_word_bind_means_nothing_to_a_tmpfs() -> None:
@@ -234,13 +320,38 @@ def test_the_word_bind_means_nothing_to_a_tmpfs() -> None:
         ({"linux__namespaces": [{"type": "mount"}, {"type": "moon"}]}, InvalidInput, "linux.namespaces[1].type"),
         ({"linux__namespaces": [{"type": "mount"}, {"type": "mount"}]}, InvalidInput, "linux.namespaces[1]"),
         ({"linux__namespaces": [{"type": "pid"}]}, Unsupported, "linux.namespaces"),
-        ({"linux__namespaces": [{"type": "mount"}, {"type": "time"}]}, Unsupported, "linux.namespaces[1]"),
+        (
+            {"linux__namespaces": [{"type": "uts", "path": "x"}]},
+            InvalidInput,
+            "linux.namespaces[0].path",
+        ),
+        ({"linux__uidMappings": [{"containerID": 0, "hostID": 0, "size": 1}]}, InvalidInput, "linux.uidMappings"),
+        ({"linux__personality": {"domain": "PLAN9"}}, InvalidInput, "linux.personality.domain"),
+        ({"process__scheduler": {"policy": "SCHED_FAST"}}, InvalidInput, "process.scheduler.policy"),
+        (
+            {"process__ioPriority": {"class": "IOPRIO_CLASS_BE", "priority": 8}},
+            InvalidInput,
+            "process.ioPriority.priority",
+        ),
+        ({"process__selinuxLabel": "x"}, Unsupported, "process.selinuxLabel"),
         ({"linux__rootfsPropagation": "upwards"}, InvalidInput, "linux.rootfsPropagation"),
-        ({"linux__devices": [{"path": "/etc/x"}]}, InvalidInput, "linux.devices[0].path"),
+        ({"linux__devices": [{"path": "/proc/x"}]}, InvalidInput, "linux.devices[0].path"),
+        ({"linux__devices": [{"path": "/etc/x", "type": "q"}]}, InvalidInput, "linux.devices[0].type"),
+        ({"linux__devices": [{"path": "/etc/x", "type": "c"}]}, InvalidInput, "linux.devices[0]"),
         ({"linux__devices": [{"path": "/dev/../etc/x"}]}, InvalidInput, "linux.devices[0].path"),
-        ({"mounts": [{"destination": "relative"}]}, InvalidInput, "mounts[0].destination"),
-        ({"mounts": [{"destination": "/x", "type": "bind", "options": ["size=1"]}]}, InvalidInput, "mounts[0].options"),
-        ({"mounts": [{"destination": "/x", "type": "bind", "options": ["idmap"]}]}, Unsupported, "mounts[0].options"),
+        ({"mounts": [{"destination": "/x"}]}, InvalidInput, "mounts[0].type"),
+        ({"mounts": [{"destination": "/x", "options": ["bind"]}]}, InvalidInput, "mounts[0].source"),
+        ({"mounts": [{"destination": "/x", "type": "tmpfs", "options": ["idmap"]}]}, Unsupported, "mounts[0]"),
+        (
+            {"mounts": [{"destination": "/x", "type": "bind", "source": "/", "options": ["bind", "size=1"]}]},
+            InvalidInput,
+            "mounts[0].options",
+        ),
+        (
+            {"mounts": [{"destination": "/x", "type": "bind", "source": "/y", "options": ["idmap"]}]},
+            InvalidInput,
+            "mounts[0].options",
+        ),
         ({"process__rlimits": [{"type": "RLIMIT_X", "soft": 1, "hard": 1}]}, InvalidInput, "process.rlimits[0].type"),
         ({"process__capabilities": {"ambient": ["CAP_FLY"]}}, InvalidInput, "process.capabilities.ambient"),
     ],
@@ -250,6 +361,35 @@ def test_refusals_carry_the_json_path(changes: dict, kind: type, where: str) -> 
     with pytest.raises(kind) as caught:
         make(made)
     assert caught.value.message.startswith(where), caught.value.message
+
+
+@pytest.mark.parametrize("hardened", [False, True])
+def test_security_modules_come_before_rights_go(hardened: bool) -> None:
+    profile = {"defaultAction": "SCMP_ACT_ALLOW", "flags": ["SECCOMP_FILTER_FLAG_LOG"]}
+    profile |= {"listenerPath": "/a", "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}]}
+    made = specification(process__noNewPrivileges=hardened, process__apparmorProfile="p", linux__seccomp=profile)
+    found = make(made, plan.Extras(landlock=[["ro", "/a"]]))
+    order = names(found)
+    for name in ("apparmor", "landlock"):
+        assert order.index(name) < order.index("credentials") < order.index("execute")
+    assert (order.index("seccomp") < order.index("credentials")) != hardened
+    # A filter that asks is one only after what asks for the label.
+    assert order.index("apparmor") < order.index("seccomp")
+    assert only(found, "landlock") == ("landlock", [["ro", "/a"]])
+    assert only(found, "apparmor") == ("apparmor", "p", False)
+    assert only(found, "seccomp") == ("seccomp", 2, True)
+    assert "apparmor" not in names(make(specification(process__apparmorProfile="unconfined")))
+    assert only(make(specification(process__apparmorProfile="underlay-default")), "apparmor")[2] is True
+    inside = plan.for_exec(made["process"], plan.Extras(landlock=[["ro", "/a"]]), (0, 0), profile)
+    assert [o for o in inside if o[0] in ("apparmor", "landlock", "seccomp")] == [
+        o for o in found.operations if o[0] in ("apparmor", "landlock", "seccomp")
+    ]
+
+
+@pytest.mark.parametrize("label", ["a\nb", " a", "a\0"])
+def test_labels_that_are_none(label: str) -> None:
+    with pytest.raises(InvalidInput, match=r"process\.apparmorProfile"):
+        make(specification(process__apparmorProfile=label))
 
 
 def test_exec_has_the_same_end() -> None:

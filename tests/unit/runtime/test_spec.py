@@ -132,7 +132,32 @@ def test_security_options() -> None:
     assert compose(security=["apparmor=unconfined", "label=disable"]).seccomp == "default"
     for text in ("no-new-privileges=maybe", "magic", "systempaths=x"):
         refused("invalid --security-opt", security=[text])
-    refused("not supported yet", Unsupported, security=["apparmor=my-profile"])
+    refused("AppArmor is not enabled", Unsupported, security=["apparmor=my-profile"])
+    refused("invalid --security-opt", security=["apparmor="])
+    assert compose(security=["landlock=ro:/a,bind:none", "landlock=rx:/b"]).landlock == [
+        ["ro", "/a"],
+        ["bind", "none"],
+        ["rx", "/b"],
+    ]
+    refused("invalid landlock rule", security=["landlock=all"])
+
+
+@pytest.mark.parametrize(
+    ("facts", "wish", "label"),
+    [
+        ({}, {}, None),
+        ({"apparmor": True, "apparmor_default": "d"}, {}, "d"),
+        ({"apparmor": True, "apparmor_default": "d"}, {"privileged": True}, "unconfined"),
+        ({"apparmor": True, "apparmor_default": "d"}, {"security": ["apparmor=unconfined"]}, "unconfined"),
+        ({"apparmor": True, "apparmor_default": "d"}, {"security": ["apparmor=p"], "privileged": True}, "p"),
+        # No parser and nothing kept: none, but what is named is named.
+        ({"apparmor": True}, {}, None),
+        ({"apparmor": True}, {"security": ["apparmor:p"]}, "p"),
+        ({"apparmor": True, "rootless": True}, {}, None),
+    ],
+)
+def test_apparmor(facts: dict, wish: dict, label: str | None) -> None:
+    assert compose(facts=host(**facts), **wish).spec["process"].get("apparmorProfile") == label
 
 
 def test_ulimits() -> None:

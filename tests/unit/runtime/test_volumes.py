@@ -119,7 +119,12 @@ def test_tmpfs() -> None:
 
 def test_oci_words() -> None:
     mount = volumes.parse_volume("/h:/d:ro")
-    assert mount.oci() == {"destination": "/d", "type": "bind", "source": "/h", "options": ["rbind", "ro", "rprivate"]}
+    assert mount.oci() == {
+        "destination": "/d",
+        "type": "bind",
+        "source": "/h",
+        "options": ["rbind", "ro", "rprivate", "rro"],
+    }
     mount = volumes.parse_mount("type=bind,source=/h,target=/d,bind-recursive=disabled,bind-propagation=slave")
     assert mount.oci()["options"] == ["bind", "slave"]
     assert volumes.parse_tmpfs("/t").oci()["type"] == "tmpfs"

@@ -1,17 +1,19 @@
 """Control groups through one interface: version 2, version 1 (and hybrid), or none that we may use.
 
 `open_group(path)` gives a group: `create(resources)`, `birthplace()`, `enter()`, `processes()`, `kill()`, `freeze(on)`,
-`update(resources)`, `stats()`, `remove()`. `resources` is the OCI object (config-linux, "Control groups").
+`update(resources)`, `stats()`, `oom_event()`, `remove()`. `resources` is the OCI object (config-linux, "Control groups"):
+every field of it is honoured, or refused with its JSON path.
 """
 
 from __future__ import annotations
 
 import os
 
-from ...errors import Unsupported
+from ...errors import InvalidInput
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any, Protocol
 
     class Group(Protocol):
@@ -22,7 +24,13 @@ if TYPE_CHECKING:
         base: str
 
         def create(self, resources: dict[str, Any]) -> None:
-            """Make the group and set its limits; raises KernelError, Unsupported."""
+            """Make the group and set its limits; raises KernelError, Unsupported, InvalidInput.
+
+            Raises Conflict as `check_free` does: then the group is somebody else's, not to be killed or removed.
+            """
+
+        def check_free(self) -> None:
+            """Raise Conflict when there is a group of this path that has processes or is frozen; makes nothing."""
 
         def birthplace(self) -> int:
             """Return a new descriptor for clone(2) to be born in, or -1 when a process can only `enter`."""
@@ -30,11 +38,17 @@ if TYPE_CHECKING:
         def enter(self) -> None:
             """Move this process, which has one thread, into the group."""
 
-        def update(self, resources: dict[str, Any]) -> None:
-            """Change limits of the living group."""
+        def admit(self, pid: int) -> None:
+            """Move process `pid`, which has one thread, into the group."""
+
+        def update(self, resources: dict[str, Any]) -> Callable[[], None]:
+            """Change limits of the living group, all or none; returns a function that takes the change back."""
 
         def processes(self) -> list[int]:
             """Return the pids in the group and below it."""
+
+        def frozen(self) -> bool:
+            """Return whether the group is stopped, or about to be."""
 
         def freeze(self, on: bool) -> None:
             """Stop all processes of the group, or let them go on."""
@@ -42,14 +56,20 @@ if TYPE_CHECKING:
         def kill(self) -> None:
             """Kill every process in the group and below it."""
 
-        def stats(self) -> dict[str, int]:
-            """Return memory, cpu and pids figures: bytes, nanoseconds, counts."""
+        def stats(self) -> dict[str, Any]:
+            """Return what the group has used, in the shape of runc's `events --stats` (see `stats`); {} for none."""
 
         def out_of_memory(self) -> bool:
             """Return whether the kernel has killed for want of memory in this group."""
 
+        def oom_kills(self) -> int:
+            """Return how many processes the kernel has killed for want of memory in this group."""
+
+        def oom_event(self) -> int:
+            """Return a descriptor that is readable when memory may have run out; read it empty, compare `oom_kills`."""
+
         def remove(self) -> None:
-            """Remove the group; its processes must be gone."""
+            """Remove the group with those below it; its processes must be gone. Groups above it stay, but our own."""
 
         def locations(self) -> dict[str, str]:
             """Return directories by controller ("" for version 2), for those who join later."""
@@ -95,8 +115,20 @@ _V1_CONTROLLERS = frozenset(
         "hugetlb",
         "net_cls",
         "net_prio",
+        "perf_event",
+        "rdma",
+        "misc",
     )
 )
+
+
+def visible(found: dict[str, str], spec: dict[str, Any]) -> list[str]:
+    """Return the version 1 controllers of `found` that a container has a group in: only those may it see."""
+    wanted = ["cpu", "cpuacct", "memory", "devices", "freezer", "pids", "blkio"]
+    cpu = ((spec.get("linux") or {}).get("resources") or {}).get("cpu") or {}
+    if cpu.get("cpus") or cpu.get("mems"):
+        wanted.append("cpuset")
+    return [name for name in wanted if name in found]
 
 
 def open_group(path: str, rootless: bool = False, base: str = "") -> Group:
@@ -104,8 +136,10 @@ def open_group(path: str, rootless: bool = False, base: str = "") -> Group:
 
     An unprivileged caller's groups lie below the highest group that it may change; `base` names the directory that was
     found when the container was started, for those who come later from another group. Without usable control groups the
-    answer is a group that refuses limits and does the rest by signals.
+    answer is a group that refuses limits and does the rest by signals. Raises InvalidInput for a path that names no group
+    below the hierarchies.
     """
+    path = _clean(path)
     version, mounts = detect()
     if version == "v2":
         from .v2 import GroupV2
@@ -121,6 +155,19 @@ def open_group(path: str, rootless: bool = False, base: str = "") -> Group:
     from .null import GroupNone
 
     return GroupNone(path)
+
+
+def _clean(path: str) -> str:
+    """Return a path of groups without `.`, `..` and empty parts, which cannot lead above the root, as runc has it."""
+    parts: list[str] = []
+    for part in path.split("/"):
+        if part == "..":
+            del parts[-1:]
+        elif part not in ("", "."):
+            parts.append(part)
+    if not parts or "\0" in path or "\n" in path:
+        raise InvalidInput(f"the control group {path!r} is none that a container can have")
+    return "/".join(parts)
 
 
 def _delegated(mount: str) -> str:
@@ -141,19 +188,3 @@ def _own_group() -> str:
             if line.startswith("0::"):
                 return line[3:].strip().rstrip("/")
     return ""
-
-
-def refuse_unknown(resources: dict[str, Any], known: dict[str, tuple[str, ...]], version: str) -> None:
-    """Raise Unsupported with the JSON path of the first resource that a version does not implement.
-
-    A kind that is known without names takes all: `unified` names control files.
-    """
-    for kind, value in resources.items():
-        if value in (None, {}, []):
-            continue
-        if kind not in known:
-            raise Unsupported(f"linux.resources.{kind} is not supported with cgroup {version}")
-        if isinstance(value, dict) and known[kind]:
-            for name, item in value.items():
-                if item is not None and name not in known[kind]:
-                    raise Unsupported(f"linux.resources.{kind}.{name} is not supported with cgroup {version}")

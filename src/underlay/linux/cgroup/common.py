@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import time
 
-from ...errors import KernelError
+from ...errors import Conflict, KernelError
 
 SIGKILL = 9
+OWN = "underlay"  # the group, at the root of each hierarchy, below which the engine puts its own
 
 
 def write(path: str, value: str) -> None:
@@ -29,6 +30,11 @@ def read(path: str) -> str:
             return file.read()
     except OSError:
         return ""
+
+
+def exists(path: str) -> bool:
+    """Return whether there is such a control file."""
+    return os.access(path, os.F_OK)
 
 
 def integer(path: str) -> int:
@@ -115,9 +121,26 @@ def remove(directory: str) -> None:
     raise KernelError("remove cgroup", directory, 16)
 
 
-def remove_empty_parent(directory: str) -> None:
-    """Remove the group above a removed one if nothing is left in it."""
-    try:
-        os.rmdir(os.path.dirname(directory))
-    except OSError:
-        pass
+def remove_own_parent(directory: str, path: str) -> None:
+    """Remove the engine's own group above a removed one if nothing is left in it.
+
+    A group above that a caller has named (`--cgroup-parent`, `cgroupsPath`) belongs to somebody else and stays, as with
+    runc, even when it was made on the way.
+    """
+    if path.startswith(OWN + "/") and path.count("/") == 1:
+        try:
+            os.rmdir(os.path.dirname(directory))
+        except OSError:
+            pass
+
+
+def refuse_in_use(directory: str, frozen: bool) -> None:
+    """Raise Conflict when a group that is to be a container's has processes or is frozen.
+
+    Two containers in a group would share limits, and be paused and killed together (runc pull request 3223).
+    """
+    found = pids(directory)
+    if found:
+        raise Conflict(f"the control group {directory} is not empty: {len(found)} process(es) found")
+    if frozen:
+        raise Conflict(f"the control group {directory} is frozen")

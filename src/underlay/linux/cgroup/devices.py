@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
+import sys
 
-from ...errors import KernelError
 from .. import libc
+from .devicerules import v2_rules
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_BPF_PROG_LOAD, _BPF_PROG_ATTACH = 5, 8
+_BPF_PROG_LOAD, _BPF_PROG_ATTACH, _BPF_PROG_DETACH, _BPF_PROG_GET_FD_BY_ID, _BPF_PROG_QUERY = 5, 8, 9, 13, 16
 _BPF_PROG_TYPE_CGROUP_DEVICE, _BPF_CGROUP_DEVICE = 15, 6
-_BPF_F_ALLOW_MULTI = 2
+_BPF_F_ALLOW_MULTI, _BPF_F_REPLACE = 2, 4
+_MOST_PROGRAMS = 64  # that a group can have attached (kernel: BPF_CGROUP_MAX_PROGS)
 _TYPES = {"b": 1, "c": 2}
 _ACCESS = {"m": 1, "r": 2, "w": 4}
 
@@ -74,22 +76,57 @@ def program(rules: list[dict[str, Any]]) -> bytes:
 
 
 def attach_rules(directory: str, rules: list[dict[str, Any]]) -> None:
-    """Load the program of `rules` and attach it to the group at `directory`. Raises KernelError."""
-    code = program(rules)
+    """Load the program of OCI rules and put it in the place of those that the group at `directory` has.
+
+    At no moment the group is without one. Raises KernelError, InvalidInput.
+    """
+    code = program(v2_rules(rules))
+    group = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    fds = [group]
+    try:
+        loaded = _load(directory, code)
+        fds.append(loaded)
+        old = [_descriptor(directory, number) for number in _attached(directory, group)]
+        fds += old
+        if len(old) == 1:
+            _command(directory, _BPF_PROG_ATTACH, group, loaded, _BPF_F_ALLOW_MULTI | _BPF_F_REPLACE, old[0])
+            return
+        _command(directory, _BPF_PROG_ATTACH, group, loaded, _BPF_F_ALLOW_MULTI, 0)
+        for fd in old:
+            _command(directory, _BPF_PROG_DETACH, group, fd, 0, 0)
+    finally:
+        for fd in fds:
+            os.close(fd)
+
+
+def _load(directory: str, code: bytes) -> int:
     ctypes = libc.load()
     buffer = ctypes.create_string_buffer(code, len(code))
     licence = ctypes.create_string_buffer(b"Apache-2.0")
     # union bpf_attr for BPF_PROG_LOAD: type, count, instructions, licence; the rest is zero.
     load = libc.words(4, _BPF_PROG_TYPE_CGROUP_DEVICE, len(code) // 8)
     load += libc.words(8, ctypes.addressof(buffer), ctypes.addressof(licence), *[0] * 6)
-    loaded = libc.syscall("bpf", _BPF_PROG_LOAD, load, len(load))
-    if loaded < 0:
-        raise KernelError("load the device filter for", directory, libc.errno())
-    group = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        attachment = libc.words(4, group, loaded, _BPF_CGROUP_DEVICE, _BPF_F_ALLOW_MULTI, 0, 0, 0, 0)
-        if libc.syscall("bpf", _BPF_PROG_ATTACH, attachment, len(attachment)) < 0:
-            raise KernelError("attach the device filter to", directory, libc.errno())
-    finally:
-        os.close(group)
-        os.close(loaded)
+    return libc.check("load the device filter for", directory, "bpf", _BPF_PROG_LOAD, load, len(load))
+
+
+def _command(directory: str, command: int, group: int, fd: int, flags: int, replaced: int) -> None:
+    """Attach or detach: target_fd, attach_bpf_fd, attach_type, attach_flags, replace_bpf_fd (Linux 5.6)."""
+    attachment = libc.words(4, group, fd, _BPF_CGROUP_DEVICE, flags, replaced, 0, 0, 0)
+    libc.check("attach the device filter to", directory, "bpf", command, attachment, len(attachment))
+
+
+def _attached(directory: str, group: int) -> list[int]:
+    """Return the numbers of the programs that a group has of its own (BPF_PROG_QUERY)."""
+    ctypes = libc.load()
+    numbers = (ctypes.c_uint32 * _MOST_PROGRAMS)()
+    # target_fd, attach_type, query_flags, attach_flags; prog_ids; prog_cnt, which the kernel writes.
+    content = libc.words(4, group, _BPF_CGROUP_DEVICE, 0, 0) + libc.words(8, ctypes.addressof(numbers))
+    content += libc.words(4, _MOST_PROGRAMS) + bytes(36)
+    query = ctypes.create_string_buffer(content, len(content))
+    libc.check("look for the device filter of", directory, "bpf", _BPF_PROG_QUERY, query, len(content))
+    return list(numbers[: int.from_bytes(query.raw[24:28], sys.byteorder)])
+
+
+def _descriptor(directory: str, number: int) -> int:
+    wanted = libc.words(4, number, 0, 0, 0)
+    return libc.check("open the device filter of", directory, "bpf", _BPF_PROG_GET_FD_BY_ID, wanted, len(wanted))

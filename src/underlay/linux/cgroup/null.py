@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from ...errors import Unsupported
+from .settings import limits_something, read
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 
@@ -23,14 +25,18 @@ class GroupNone:
         """Refuse limits; device rules need no group here, since an unprivileged container can make no device."""
         self.update({name: value for name, value in resources.items() if name != "devices"})
 
-    def update(self, resources: dict[str, Any]) -> None:
+    def check_free(self) -> None:
+        """There is no group that could be somebody's."""
+
+    def update(self, resources: dict[str, Any]) -> Callable[[], None]:
         """Refuse limits."""
-        for name, value in resources.items():
-            if value and name != "devices":
+        for name in read(resources).names():
+            if name != "devices" and limits_something(resources[name]):
                 raise Unsupported(
                     f"{name} cannot be limited: no control group can be used here",
                     "run as root, or in a delegated cgroup (version 2)",
                 )
+        return lambda: None
 
     def birthplace(self) -> int:
         """Return -1: there is none."""
@@ -39,9 +45,16 @@ class GroupNone:
     def enter(self) -> None:
         """There is nothing to join."""
 
+    def admit(self, pid: int) -> None:
+        """There is nothing to join."""
+
     def processes(self) -> list[int]:
         """Return nothing: nobody counts."""
         return []
+
+    def frozen(self) -> bool:
+        """Return False: without a group nothing can be frozen."""
+        return False
 
     def freeze(self, on: bool) -> None:
         """Refuse: freezing needs a group."""
@@ -54,7 +67,15 @@ class GroupNone:
         """Return False: nobody counts."""
         return False
 
-    def stats(self) -> dict[str, int]:
+    def oom_kills(self) -> int:
+        """Return 0: nobody counts."""
+        return 0
+
+    def oom_event(self) -> int:
+        """Refuse: nobody tells."""
+        raise Unsupported("being told of memory running out needs a control group, and none can be used here")
+
+    def stats(self) -> dict[str, Any]:
         """Return nothing."""
         return {}
 

@@ -1,25 +1,21 @@
-"""Control groups version 1: one hierarchy a controller (kernel: admin-guide/cgroup-v1)."""
+"""Control groups version 1: one hierarchy a controller, the same path in each (kernel: admin-guide/cgroup-v1)."""
 
 from __future__ import annotations
 
 import os
 
 from ...errors import KernelError, Unsupported
-from . import common, refuse_unknown
+from . import common
+from . import settings as wanted
+from .v1settings import settings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
-# Joined by every container: killing and freezing as a whole, counting, and the list of devices.
-_ALWAYS = ("devices", "memory", "pids", "freezer", "cpu", "cpuacct")
-_KNOWN = {
-    "memory": ("limit", "reservation", "swap", "swappiness", "disableOOMKiller", "kernel", "kernelTCP"),
-    "cpu": ("shares", "quota", "period", "cpus", "mems", "realtimePeriod", "realtimeRuntime"),
-    "pids": ("limit",),
-    "devices": (),
-    "blockIO": ("weight",),
-}
+# Where every container has a group, limited or not: to be counted, frozen and killed. The rest is made when asked for.
+ALWAYS = ("cpu", "cpuacct", "memory", "devices", "freezer", "pids", "blkio")
 
 
 class GroupV1:
@@ -33,82 +29,69 @@ class GroupV1:
         self.path = path.strip("/")
         self._mounts = mounts
 
-    def _directory(self, controller: str) -> str:
+    def _directory(self, controller: str, where: str = "") -> str:
         if controller not in self._mounts:
-            raise Unsupported(f"this host has no cgroup controller {controller}")
+            what = f"{where} cannot be set: this host has" if where else "this host has"
+            raise Unsupported(f"{what} no cgroup controller {controller} (version 1)")
         return f"{self._mounts[controller]}/{self.path}"
 
     def _used(self) -> list[str]:
         return [f"{mount}/{self.path}" for mount in dict.fromkeys(self._mounts.values())]
 
+    def _make(self, controller: str, where: str = "") -> str:
+        """Return the directory of a controller's group, made when it is missing."""
+        directory = self._directory(controller, where)
+        common.make(directory, self.path.count("/"))
+        if controller == "cpuset":
+            self._fill_cpuset()
+        return directory
+
+    def _join(self, controller: str, where: str) -> str:
+        """Return the directory of a controller's group; a missing one is made, and the container's processes move in."""
+        directory = self._directory(controller, where)
+        if not os.path.isdir(directory):
+            self._make(controller, where)
+            # Again for those that were forked meanwhile.
+            for _ in range(20):
+                outside = set(self.processes()) - set(common.pids(directory))
+                if not outside:
+                    break
+                for pid in outside:
+                    try:
+                        common.write(directory + "/cgroup.procs", str(pid))
+                    except KernelError as error:
+                        if error.errno != 3:  # it has ended
+                            raise
+        return directory
+
     def create(self, resources: dict[str, Any]) -> None:
         """Make the group in each needed hierarchy and set its limits."""
-        controllers = [c for c in _ALWAYS if c in self._mounts]
-        cpu = resources.get("cpu") or {}
-        if cpu.get("cpus") or cpu.get("mems"):
-            controllers.append("cpuset")
-        if resources.get("blockIO"):
-            controllers.append("blkio")
-        depth = self.path.count("/")
-        for directory in dict.fromkeys(self._directory(c) for c in controllers):
-            common.make(directory, depth)
-        self.update(resources)
-        self._set_devices(resources.get("devices") or [])
+        root = wanted.read(resources)
+        for controller in ALWAYS:
+            if controller in self._mounts:
+                self._make(controller)
+        self.check_free()
+        wanted.put(settings(root, self._make), new=True)
+        if resources.get("devices"):
+            self._write_devices(resources["devices"])
 
-    def update(self, resources: dict[str, Any]) -> None:
-        """Set the limits that `resources` names."""
-        refuse_unknown(resources, _KNOWN, "v1")
-        memory = resources.get("memory") or {}
-        if memory:
-            self._set_memory(memory)
-        cpu = resources.get("cpu") or {}
-        if cpu.get("shares"):
-            common.write(self._directory("cpu") + "/cpu.shares", str(cpu["shares"]))
-        if cpu.get("period"):
-            common.write(self._directory("cpu") + "/cpu.cfs_period_us", str(cpu["period"]))
-        if cpu.get("quota"):
-            common.write(self._directory("cpu") + "/cpu.cfs_quota_us", str(cpu["quota"]))
-        if cpu.get("realtimePeriod"):
-            common.write(self._directory("cpu") + "/cpu.rt_period_us", str(cpu["realtimePeriod"]))
-        if cpu.get("realtimeRuntime"):
-            common.write(self._directory("cpu") + "/cpu.rt_runtime_us", str(cpu["realtimeRuntime"]))
-        if cpu.get("cpus") or cpu.get("mems"):
-            self._set_cpuset(str(cpu.get("cpus") or ""), str(cpu.get("mems") or ""))
-        limit = (resources.get("pids") or {}).get("limit")
-        if limit is not None:
-            common.write(self._directory("pids") + "/pids.max", str(limit) if limit > 0 else "max")
-        weight = (resources.get("blockIO") or {}).get("weight")
-        if weight:
-            directory = self._directory("blkio")
-            name = "blkio.bfq.weight" if os.path.exists(directory + "/blkio.bfq.weight") else "blkio.weight"
-            if not os.path.exists(f"{directory}/{name}"):
-                raise Unsupported(
-                    "linux.resources.blockIO.weight: no I/O scheduler with weights is active on this host"
-                )
-            common.write(f"{directory}/{name}", str(weight))
+    def check_free(self) -> None:
+        """Raise Conflict when there is such a group that has processes or is frozen."""
+        common.refuse_in_use(self._tasks(), self.frozen())
 
-    def _set_memory(self, memory: dict[str, Any]) -> None:
-        directory = self._directory("memory")
-        limit, swap = memory.get("limit"), memory.get("swap")
-        files = [("memory.limit_in_bytes", limit), ("memory.memsw.limit_in_bytes", swap)]
-        if not os.path.exists(directory + "/memory.memsw.limit_in_bytes"):
-            # No swap accounting: memory alone is limited, as docker does with a warning.
-            files.pop()
-        elif limit and swap and limit > common.integer(directory + "/memory.limit_in_bytes") > 0:
-            files.reverse()  # growing: the sum must be raised before its part
-        for name, value in files:
-            if value:
-                common.write(f"{directory}/{name}", str(value))
-        if memory.get("reservation"):
-            common.write(directory + "/memory.soft_limit_in_bytes", str(memory["reservation"]))
-        if memory.get("swappiness") is not None:
-            common.write(directory + "/memory.swappiness", str(memory["swappiness"]))
-        if memory.get("disableOOMKiller"):
-            common.write(directory + "/memory.oom_control", "1")
+    def update(self, resources: dict[str, Any]) -> Callable[[], None]:
+        """Set the limits that `resources` names; returns what takes that back."""
+        undo = wanted.put(settings(wanted.read(resources), self._join))
+        try:
+            if resources.get("devices"):
+                self._replace_devices(resources["devices"])
+        except BaseException:
+            wanted.put_back(undo)
+            raise
+        return lambda: wanted.put_back(undo)
 
-    def _set_cpuset(self, cpus: str, mems: str) -> None:
-        directory = self._directory("cpuset")
-        # A new cpuset is empty and takes no process: values come from the groups above, from the top down.
+    def _fill_cpuset(self) -> None:
+        """Give a new cpuset its values: it is empty and takes no process until it has those of the groups above."""
         above = self._mounts["cpuset"]
         for part in self.path.split("/"):
             here = f"{above}/{part}"
@@ -116,24 +99,37 @@ class GroupV1:
                 if not common.read(f"{here}/{name}").strip():
                     common.write(f"{here}/{name}", common.read(f"{above}/{name}").strip())
             above = here
-        if cpus:
-            common.write(directory + "/cpuset.cpus", cpus)
-        if mems:
-            common.write(directory + "/cpuset.mems", mems)
 
-    def _set_devices(self, rules: list[dict[str, Any]]) -> None:
-        if not rules:
-            return
-        directory = self._directory("devices")
-        for rule in rules:
-            kind = rule.get("type") or "a"
-            if kind == "a":
-                line = "a"
-            else:
-                major, minor = rule.get("major"), rule.get("minor")
-                numbers = ["*" if n is None or n < 0 else str(n) for n in (major, minor)]
-                line = f"{kind} {numbers[0]}:{numbers[1]} {rule.get('access') or 'rwm'}"
-            common.write(f"{directory}/devices.{'allow' if rule.get('allow') else 'deny'}", line)
+    def _write_devices(self, rules: list[dict[str, Any]]) -> None:
+        from .devicerules import v1_lines
+
+        lines = v1_lines(rules)
+        directory = self._directory("devices", "linux.resources.devices")
+        for name, line in lines:
+            common.write(f"{directory}/{name}", line)
+
+    def _replace_devices(self, rules: list[dict[str, Any]]) -> None:
+        """Replace the list of a living group, whose processes rest meanwhile: the list is empty for a moment."""
+        from .devicerules import v1_lines
+
+        v1_lines(rules)  # what is wrong with them is told before anything is done
+        before = common.read(self._directory("devices", "linux.resources.devices") + "/devices.list").splitlines()
+        rest = bool(self.processes()) and not self.frozen()
+        if rest:
+            self.freeze(True)
+        try:
+            try:
+                self._write_devices(rules)
+            except KernelError:
+                everything = before[:1] == ["a *:* rwm"]
+                directory = self._directory("devices")
+                common.write(f"{directory}/devices.{'allow' if everything else 'deny'}", "a")
+                for line in [] if everything else before:
+                    common.write(f"{directory}/devices.allow", line)
+                raise
+        finally:
+            if rest:
+                self.freeze(False)
 
     def birthplace(self) -> int:
         """Return -1: version 1 has none."""
@@ -145,26 +141,41 @@ class GroupV1:
         Through `tasks` with 0: moving the one thread that writes needs no lock on all forks of the host, which costs
         10 ms and more (kernel: cgroup_procs_write_start).
         """
+        self.admit(0)
+
+    def admit(self, pid: int) -> None:
+        """Move process `pid`, which has one thread, in the same way."""
         for directory in self._used():
             try:
-                common.write(directory + "/tasks", "0")
+                common.write(directory + "/tasks", str(pid))
             except KernelError as error:
                 if error.errno != 2:
                     raise
 
+    def _tasks(self) -> str:
+        """Return the directory whose list of processes counts: where the killing happens, the freezer's."""
+        return self._directory("freezer" if "freezer" in self._mounts else "pids")
+
     def processes(self) -> list[int]:
-        """Return the pids in the group (read where the killing happens: the freezer's hierarchy)."""
-        return common.pids(self._directory("freezer" if "freezer" in self._mounts else "pids"))
+        """Return the pids in the group and below it."""
+        return common.pids(self._tasks())
+
+    def frozen(self) -> bool:
+        """Return whether the group is stopped, or about to be."""
+        return "freezer" in self._mounts and common.read(self._directory("freezer") + "/freezer.state").strip() in (
+            "FROZEN",
+            "FREEZING",
+        )
 
     def freeze(self, on: bool) -> None:
         """Freeze or thaw, and wait until it is so."""
         import time
 
         path = self._directory("freezer") + "/freezer.state"
-        wanted = "FROZEN" if on else "THAWED"
+        wanted_state = "FROZEN" if on else "THAWED"
         for _ in range(1000):
-            common.write(path, wanted)
-            if common.read(path).strip() == wanted:
+            common.write(path, wanted_state)
+            if common.read(path).strip() == wanted_state:
                 return
             time.sleep(0.001)
         if on:
@@ -187,34 +198,35 @@ class GroupV1:
                 except ProcessLookupError:
                     pass
             self.freeze(False)
-        common.kill_all(self._directory("freezer" if "freezer" in self._mounts else "pids"))
+        common.kill_all(self._tasks())
 
     def out_of_memory(self) -> bool:
         """Return whether `oom_kill` of memory.oom_control has counted."""
-        if "memory" not in self._mounts:
-            return False
-        return common.keyed(self._directory("memory") + "/memory.oom_control").get("oom_kill", 0) > 0
+        return self.oom_kills() > 0
 
-    def stats(self) -> dict[str, int]:
-        """Return what the hierarchies count."""
-        memory = self._mounts.get("memory", "") + "/" + self.path
-        usage = common.integer(memory + "/memory.usage_in_bytes")
-        inactive = common.keyed(memory + "/memory.stat").get("total_inactive_file", 0)
-        return {
-            "memory.usage": usage,
-            "memory.working": max(0, usage - inactive),
-            "memory.peak": common.integer(memory + "/memory.max_usage_in_bytes"),
-            "memory.limit": common.integer(memory + "/memory.limit_in_bytes"),
-            "cpu.usage": common.integer(f"{self._mounts.get('cpuacct', '')}/{self.path}/cpuacct.usage"),
-            "pids.current": common.integer(f"{self._mounts.get('pids', '')}/{self.path}/pids.current"),
-        }
+    def oom_kills(self) -> int:
+        """Return how many processes the kernel has killed here for want of memory (Linux 4.13)."""
+        if "memory" not in self._mounts:
+            return 0
+        return common.keyed(self._directory("memory") + "/memory.oom_control").get("oom_kill", 0)
+
+    def oom_event(self) -> int:
+        """Return an eventfd that is readable when the group has run out of memory, or was removed."""
+        from .oom import v1_event
+
+        return v1_event(self._directory("memory"))
+
+    def stats(self) -> dict[str, Any]:
+        """Return what the hierarchies count; see `stats`."""
+        from .stats import v1
+
+        return v1({controller: f"{mount}/{self.path}" for controller, mount in self._mounts.items()})
 
     def remove(self) -> None:
-        """Remove the group from every hierarchy, and the group above it where nothing else is left."""
+        """Remove the group from every hierarchy, and the engine's own group above it where nothing else is left."""
         for directory in self._used():
             common.remove(directory)
-            if "/" in self.path:
-                common.remove_empty_parent(directory)
+            common.remove_own_parent(directory, self.path)
 
     def locations(self) -> dict[str, str]:
         """Return the group's directory by controller, where it exists."""

@@ -5,124 +5,81 @@ from __future__ import annotations
 import os
 
 from ...errors import KernelError, Unsupported
-from . import common, refuse_unknown
+from . import common
+from . import settings as wanted
+from .v2settings import settings, weight_of_shares
+
+__all__ = ["GroupV2", "weight_of_shares"]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
-_KNOWN = {
-    "memory": ("limit", "reservation", "swap", "checkBeforeUpdate"),
-    "cpu": ("shares", "quota", "period", "cpus", "mems", "burst", "idle"),
-    "pids": ("limit",),
-    "devices": (),
-    "blockIO": ("weight",),
-    "unified": (),
-}
-
-
-def weight_of_shares(shares: int) -> int:
-    """Return the cpu.weight (1 to 10000) for version 1 shares (2 to 262144), by the runtime specification's formula."""
-    return max(1, min(10000, 1 + (shares - 2) * 9999 // 262142))
+# What every container is counted by, limited or not. The rest is enabled when asked for.
+ALWAYS = ("cpu", "memory", "pids", "io")
 
 
 class GroupV2:
     """A container's group in the unified hierarchy."""
 
     version = "v2"
-    __slots__ = ("_filter_devices", "base", "directory", "path")
+    __slots__ = ("_enabled", "_filter_devices", "base", "directory", "path")
 
     def __init__(self, base: str, path: str, filter_devices: bool = True) -> None:
         self.path = path.strip("/")
         self.base = base
         self._filter_devices = filter_devices
+        self._enabled: set[str] = set()
         self.directory = f"{base}/{self.path}"
 
     def create(self, resources: dict[str, Any]) -> None:
         """Make the group, enable controllers on the way to it and set its limits."""
-        controllers = ["cpu", "memory", "pids"]
-        cpu = resources.get("cpu") or {}
-        if cpu.get("cpus") or cpu.get("mems"):
-            controllers.append("cpuset")
-        if resources.get("blockIO"):
-            controllers.append("io")
-        controllers += [name.partition(".")[0] for name in resources.get("unified") or {}]
+        root = wanted.read(resources)
         above = self.base
         for part in self.path.split("/"):
-            self._enable(above, controllers)
+            _enable(above, ALWAYS)
             above = f"{above}/{part}"
             common.make(above, self.path.count("/"))
-        self.update(resources)
-        devices = resources.get("devices") or []
-        if devices and self._filter_devices:
-            from .devices import attach_rules
+        self._enabled.update(ALWAYS)
+        self.check_free()
+        self._set(root, resources, new=True)
 
-            attach_rules(self.directory, devices)
+    def check_free(self) -> None:
+        """Raise Conflict when there is such a group that has processes or is frozen."""
+        common.refuse_in_use(self.directory, self.frozen())
 
-    def _enable(self, directory: str, controllers: list[str]) -> None:
-        enabled = common.read(directory + "/cgroup.subtree_control").split()
-        offered = common.read(directory + "/cgroup.controllers").split()
-        missing = [c for c in controllers if c in offered and c not in enabled]
-        for controller in missing:
-            try:
-                common.write(directory + "/cgroup.subtree_control", "+" + controller)
-            except KernelError as error:
-                # EBUSY: processes live in that group (not the root). Limits that need it will say so.
-                if error.errno not in (13, 16):
-                    raise
+    def update(self, resources: dict[str, Any]) -> Callable[[], None]:
+        """Set the limits that `resources` names; returns what takes that back (all but the list of devices)."""
+        undo = self._set(wanted.read(resources), resources)
+        return lambda: wanted.put_back(undo)
 
-    def _limit(self, name: str, value: str, what: str) -> None:
-        path = f"{self.directory}/{name}"
-        if not os.path.exists(path):
-            controller = name.partition(".")[0]
+    def _set(self, root: wanted.Section, resources: dict[str, Any], new: bool = False) -> wanted.Undo:
+        undo = wanted.put(settings(root, self._place), new)
+        try:
+            if resources.get("devices") and self._filter_devices:
+                from .devices import attach_rules
+
+                attach_rules(self.directory, resources["devices"])
+        except BaseException:
+            wanted.put_back(undo)
+            raise
+        return undo
+
+    def _place(self, controller: str, where: str) -> str:
+        """Return the directory once `controller` ("" for none) works in it; raises Unsupported when it cannot."""
+        if controller and controller not in self._enabled:
+            above = self.base
+            for part in self.path.split("/"):
+                _enable(above, (controller,))
+                above = f"{above}/{part}"
+            self._enabled.add(controller)
+        if controller and controller not in common.read(self.directory + "/cgroup.controllers").split():
             raise Unsupported(
-                f"{what} cannot be limited: the cgroup controller {controller} is not available here",
+                f"{where} cannot be set: the cgroup controller {controller} is not available here",
                 "run as root, or in a delegated cgroup whose processes live in groups below it",
             )
-        common.write(path, value)
-
-    def update(self, resources: dict[str, Any]) -> None:
-        """Set the limits that `resources` names."""
-        refuse_unknown(resources, _KNOWN, "v2")
-        memory = resources.get("memory") or {}
-        limit, swap = memory.get("limit"), memory.get("swap")
-        if limit:
-            self._limit("memory.max", "max" if limit < 0 else str(limit), "memory")
-        if swap and os.path.exists(self.directory + "/memory.swap.max"):
-            if swap < 0:
-                self._limit("memory.swap.max", "max", "swap")
-            elif limit and limit > 0:
-                if swap < limit:
-                    raise Unsupported("linux.resources.memory.swap is less than linux.resources.memory.limit")
-                self._limit("memory.swap.max", str(swap - limit), "swap")
-        if memory.get("reservation"):
-            self._limit("memory.low", str(memory["reservation"]), "memory")
-        cpu = resources.get("cpu") or {}
-        if cpu.get("shares"):
-            self._limit("cpu.weight", str(weight_of_shares(cpu["shares"])), "cpu")
-        if cpu.get("idle") is not None:
-            self._limit("cpu.idle", str(cpu["idle"]), "cpu")
-        if cpu.get("quota") or cpu.get("period"):
-            quota = cpu.get("quota") or -1
-            period = cpu.get("period") or 100000
-            self._limit("cpu.max", f"{quota if quota > 0 else 'max'} {period}", "cpu")
-        if cpu.get("burst") is not None:
-            self._limit("cpu.max.burst", str(cpu["burst"]), "cpu")
-        if cpu.get("cpus"):
-            self._limit("cpuset.cpus", str(cpu["cpus"]), "cpu")
-        if cpu.get("mems"):
-            self._limit("cpuset.mems", str(cpu["mems"]), "cpu")
-        pids = (resources.get("pids") or {}).get("limit")
-        if pids is not None:
-            self._limit("pids.max", str(pids) if pids > 0 else "max", "processes")
-        weight = (resources.get("blockIO") or {}).get("weight")
-        if weight:
-            # 10..1000 of version 1 becomes 1..10000 (runtime specification, as runc and crun convert it).
-            self._limit("io.weight", str(1 + (weight - 10) * 9999 // 990), "block I/O")
-        for name, value in (resources.get("unified") or {}).items():
-            if "/" in name or name.startswith("cgroup."):
-                raise Unsupported(f"linux.resources.unified[{name!r}] is not a limit")
-            self._limit(name, str(value), name)
+        return self.directory
 
     def birthplace(self) -> int:
         """Return a descriptor of the group."""
@@ -130,11 +87,19 @@ class GroupV2:
 
     def enter(self) -> None:
         """Move this process into the group."""
-        common.write(self.directory + "/cgroup.procs", "0")
+        self.admit(0)
+
+    def admit(self, pid: int) -> None:
+        """Move process `pid` into the group."""
+        common.write(self.directory + "/cgroup.procs", str(pid))
 
     def processes(self) -> list[int]:
         """Return the pids in the group and below it."""
         return common.pids(self.directory)
+
+    def frozen(self) -> bool:
+        """Return whether the group is stopped, or about to be."""
+        return common.read(self.directory + "/cgroup.freeze").strip() == "1"
 
     def freeze(self, on: bool) -> None:
         """Freeze or thaw, and wait until it is so."""
@@ -157,27 +122,44 @@ class GroupV2:
 
     def out_of_memory(self) -> bool:
         """Return whether `oom_kill` of memory.events has counted."""
-        return common.keyed(self.directory + "/memory.events").get("oom_kill", 0) > 0
+        return self.oom_kills() > 0
 
-    def stats(self) -> dict[str, int]:
-        """Return what the group counts."""
-        usage = common.integer(self.directory + "/memory.current")
-        inactive = common.keyed(self.directory + "/memory.stat").get("inactive_file", 0)
-        return {
-            "memory.usage": usage,
-            "memory.working": max(0, usage - inactive),
-            "memory.peak": common.integer(self.directory + "/memory.peak"),
-            "memory.limit": common.integer(self.directory + "/memory.max"),
-            "cpu.usage": common.keyed(self.directory + "/cpu.stat").get("usage_usec", 0) * 1000,
-            "pids.current": common.integer(self.directory + "/pids.current"),
-        }
+    def oom_kills(self) -> int:
+        """Return how many processes the kernel has killed here, or below, for want of memory."""
+        return common.keyed(self.directory + "/memory.events").get("oom_kill", 0)
+
+    def oom_event(self) -> int:
+        """Return an inotify descriptor that is readable when memory.events has changed: compare `oom_kills`."""
+        from .oom import v2_event
+
+        return v2_event(self.directory)
+
+    def stats(self) -> dict[str, Any]:
+        """Return what the group counts; see `stats`."""
+        from .stats import v2
+
+        return v2(self.directory)
 
     def remove(self) -> None:
-        """Remove the group, and the group above it when nothing else is left there."""
+        """Remove the group, and the engine's own group above it when nothing else is left there."""
         common.remove(self.directory)
-        if "/" in self.path:
-            common.remove_empty_parent(self.directory)
+        common.remove_own_parent(self.directory, self.path)
 
     def locations(self) -> dict[str, str]:
         """Return the group's directory."""
         return {"": self.directory}
+
+
+def _enable(directory: str, controllers: tuple[str, ...]) -> None:
+    """Enable controllers for the groups below a directory, as far as they are offered and can be."""
+    enabled = common.read(directory + "/cgroup.subtree_control").split()
+    offered = common.read(directory + "/cgroup.controllers").split()
+    for controller in controllers:
+        if controller in offered and controller not in enabled:
+            try:
+                common.write(directory + "/cgroup.subtree_control", "+" + controller)
+            except KernelError as error:
+                # EBUSY: processes live in that group (not the root). EOPNOTSUPP: it is threaded. Limits that need the
+                # controller will say so.
+                if error.errno not in (13, 16, 95):
+                    raise

@@ -1,0 +1,182 @@
+"""`create`, `start`, `run`, `state`, `list`, `kill`, `pause`, `resume` and `delete` of the runtime."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from ...errors import InvalidInput, UsageError
+from ...runtime.standalone import records
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ...runtime.standalone.creating import Wishes
+    from ..flags import Flag, Options
+    from .main import Settings
+
+_CREATE: tuple[Flag, ...] = (
+    ("bundle", "b", "string", "dir", "Directory of config.json and root file system (default: the current one)"),
+    ("console-socket", "", "string", "path", "Socket that takes the terminal of the process"),
+    ("pid-file", "", "string", "file", "File to write the process id to"),
+    ("no-pivot", "", "bool", "", "Change the root without pivot_root, for a host that runs from its initramfs"),
+    ("no-new-keyring", "", "bool", "", "Keep the caller's session keyring"),
+    ("preserve-fds", "", "int", "n", "Pass on this many descriptors beyond the standard ones"),
+)
+FLAGS: dict[str, tuple[Flag, ...]] = {
+    "create": _CREATE,
+    "run": (
+        *_CREATE,
+        ("detach", "d", "bool", "", "Leave when the program runs"),
+        ("keep", "", "bool", "", "Do not delete the container when its program has ended"),
+    ),
+    "start": (),
+    "state": (),
+    "list": (
+        ("format", "f", "string", "table|json", "Form of the output"),
+        ("quiet", "q", "bool", "", "Only IDs"),
+    ),
+    "kill": (("all", "a", "bool", "", "Send the signal to all processes of the container"),),
+    "pause": (),
+    "resume": (),
+    "delete": (("force", "f", "bool", "", "Kill a container that runs; none is fine, too"),),
+}
+SYNOPSIS = {
+    "create": "[OPTIONS] CONTAINER",
+    "run": "[OPTIONS] CONTAINER",
+    "start": "CONTAINER",
+    "state": "CONTAINER",
+    "list": "[OPTIONS]",
+    "kill": "[OPTIONS] CONTAINER [SIGNAL]",
+    "pause": "CONTAINER",
+    "resume": "CONTAINER",
+    "delete": "[OPTIONS] CONTAINER",
+}
+
+
+def run(name: str, settings: Settings, options: Options, arguments: list[str]) -> int:
+    """Run one of the commands of this module."""
+    from ...runtime.standalone import lifecycle
+
+    if name == "list":
+        if arguments:
+            raise UsageError("list takes no argument")
+        return _list(settings, options)
+    most = 2 if name == "kill" else 1
+    if not 1 <= len(arguments) <= most:
+        raise UsageError(f"{name} needs the ID of one container", f"see `underlay-runtime {name} --help`")
+    container_id = arguments[0]
+    if name in ("create", "run"):
+        return _create(name, settings, options, container_id)
+    if name == "start":
+        lifecycle.start(settings.root, container_id, settings.warn)
+    elif name == "state":
+        _print(records.state(settings.root, records.load(settings.root, container_id)))
+    elif name == "kill":
+        number = signal_number(arguments[1] if len(arguments) > 1 else "SIGTERM")
+        lifecycle.kill(settings.root, container_id, number, options["all"])
+    elif name in ("pause", "resume"):
+        lifecycle.pause(settings.root, container_id, name == "pause")
+    else:
+        lifecycle.delete(settings.root, container_id, options["force"], settings.warn)
+    return 0
+
+
+def signal_number(text: str) -> int:
+    """Return the number of a signal given by number or name, with or without SIG; raises InvalidInput."""
+    import signal
+
+    if text.isdigit() and 0 <= int(text) <= 64:
+        return int(text)
+    name = text.upper().removeprefix("SIG")
+    start, plus, more = name.partition("+")
+    if start == "RTMIN" and (not plus or more.isdigit()):
+        return 34 + int(more or 0)
+    found = getattr(signal, "SIG" + name, None)
+    if not isinstance(found, int):
+        raise InvalidInput(f"unknown signal: {text}")
+    return int(found)
+
+
+def wishes_of(settings: Settings, options: Options) -> Wishes:
+    """Return what create, run and exec have been asked for beside the bundle."""
+    from ...runtime.standalone import creating
+
+    wishes = creating.Wishes()
+    wishes.warn = settings.warn
+    wishes.pid_file = options["pid-file"]
+    wishes.preserve = options["preserve-fds"] or 0
+    if options["console-socket"]:
+        from ...runtime.standalone import consoles
+
+        wishes.console = consoles.to_socket(options["console-socket"])
+    if not 0 <= wishes.preserve < 1 << 16:
+        raise InvalidInput(f"--preserve-fds: {wishes.preserve} is not a number of descriptors")
+    for number in range(3, 3 + wishes.preserve):
+        try:
+            os.fstat(number)
+        except OSError:
+            raise InvalidInput(f"--preserve-fds: there is no descriptor {number} to pass on") from None
+    return wishes
+
+
+def _create(name: str, settings: Settings, options: Options, container_id: str) -> int:
+    from ...runtime.standalone import creating, lifecycle
+
+    wishes = wishes_of(settings, options)
+    wishes.pivot = not options["no-pivot"]
+    wishes.keyring = not options["no-new-keyring"]
+    bundle = options["bundle"] or os.getcwd()
+    if name == "create" or options["detach"]:
+        creating.create(settings.root, container_id, bundle, wishes)
+        if name == "run":
+            try:
+                lifecycle.start(settings.root, container_id, settings.warn)
+            except BaseException:
+                lifecycle.delete(settings.root, container_id, True, settings.warn)
+                raise
+        return 0
+    from ...runtime.standalone.foreground import Foreground
+
+    front = Foreground()
+    if wishes.console is None and creating.has_terminal(bundle):
+        wishes.console = front.take_terminal
+    record = creating.create(settings.root, container_id, bundle, wishes)
+    try:
+        from ...linux import process
+
+        pidfd = process.pidfd_open(record["pid"])
+        lifecycle.start(settings.root, container_id, settings.warn)
+        return front.wait(record["pid"], pidfd)
+    finally:
+        if not options["keep"]:
+            lifecycle.delete(settings.root, container_id, True, settings.warn)
+
+
+def _print(value: Any) -> None:
+    import json
+
+    sys.stdout.write(json.dumps(value, indent=2) + "\n")
+
+
+def _list(settings: Settings, options: Options) -> int:
+    if options["format"] not in ("", "table", "json"):
+        raise UsageError(f"invalid --format: {options['format']}, not table or json")
+    names = records.names(settings.root)
+    if options["quiet"]:
+        sys.stdout.write("".join(name + "\n" for name in names))
+        return 0
+    states = [records.state(settings.root, records.load(settings.root, name)) for name in names]
+    if options["format"] == "json":
+        import json
+
+        sys.stdout.write(json.dumps(states) + "\n")
+        return 0
+    rows = [("ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER")]
+    rows += [(s["id"], str(s["pid"]), s["status"], s["bundle"], s["created"], s["owner"]) for s in states]
+    widths = [max(len(row[column]) for row in rows) for column in range(6)]
+    for row in rows:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        sys.stdout.write("   ".join(cells).rstrip() + "\n")
+    return 0

@@ -1,0 +1,196 @@
+"""What a group has used, read from its files in one go and in one shape, that of runc's `events --stats`.
+
+- cpu {usage {total, kernel, user, percpu}, throttling {periods, throttledPeriods, throttledTime}}: nanoseconds
+- memory {cache, usage, swap, kernel, kernelTCP: {limit, usage, max, failcnt}, raw}: bytes; swap counts memory with it
+- pids {current, limit}: 0 for no limit
+- blkio {ioServiceBytesRecursive, ioServicedRecursive}: lists of {major, minor, op, value}
+- hugetlb {size: {usage, max, failcnt}}
+- in cpu, memory and blkio with version 2: psi {some, full: {avg10, avg60, avg300, total}}
+"""
+
+from __future__ import annotations
+
+import os
+
+from . import common
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_TICK = 1_000_000_000 // os.sysconf("SC_CLK_TCK")  # ns
+_NO_LIMIT = (1 << 64) - 1  # how runc says "max"
+
+
+def v1(places: dict[str, str]) -> dict[str, Any]:
+    """Return the figures of a version 1 group, whose directories by controller are `places` (kernel: cgroup-v1)."""
+    memory, cpu, account = places.get("memory", ""), places.get("cpu", ""), places.get("cpuacct", "")
+    spent, throttled = common.keyed(account + "/cpuacct.stat"), common.keyed(cpu + "/cpu.stat")
+    raw = common.keyed(memory + "/memory.stat")
+    return {
+        "cpu": {
+            "usage": {
+                "total": common.integer(account + "/cpuacct.usage"),
+                "kernel": spent.get("system", 0) * _TICK,
+                "user": spent.get("user", 0) * _TICK,
+                "percpu": [int(word) for word in common.read(account + "/cpuacct.usage_percpu").split()],
+            },
+            "throttling": {
+                "periods": throttled.get("nr_periods", 0),
+                "throttledPeriods": throttled.get("nr_throttled", 0),
+                "throttledTime": throttled.get("throttled_time", 0),
+            },
+        },
+        "memory": {
+            "cache": raw.get("cache", 0),
+            "usage": _v1_memory(memory, "memory"),
+            "swap": _v1_memory(memory, "memory.memsw"),
+            "kernel": _v1_memory(memory, "memory.kmem"),
+            "kernelTCP": _v1_memory(memory, "memory.kmem.tcp"),
+            "raw": raw,
+        },
+        "pids": _pids(places.get("pids", "")),
+        "blkio": _v1_block(places.get("blkio", "")),
+        "hugetlb": _huge(places.get("hugetlb", ""), "usage_in_bytes", "max_usage_in_bytes"),
+    }
+
+
+def _v1_memory(directory: str, prefix: str) -> dict[str, int]:
+    return {
+        "limit": common.integer(f"{directory}/{prefix}.limit_in_bytes"),
+        "usage": common.integer(f"{directory}/{prefix}.usage_in_bytes"),
+        "max": common.integer(f"{directory}/{prefix}.max_usage_in_bytes"),
+        "failcnt": common.integer(f"{directory}/{prefix}.failcnt"),
+    }
+
+
+def _v1_block(directory: str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, name in (("ioServiceBytesRecursive", "io_service_bytes"), ("ioServicedRecursive", "io_serviced")):
+        entries: list[dict[str, Any]] = []
+        # BFQ counts what its own queues serve, the throttle counts everything: the first that has seen anything tells.
+        for prefix in ("bfq", "throttle"):
+            for line in common.read(f"{directory}/blkio.{prefix}.{name}_recursive").splitlines():
+                words = line.split()
+                if len(words) == 3:
+                    entries.append(_entry(words[0], words[1], words[2]))
+            if entries:
+                break
+        found[key] = entries
+    return found
+
+
+def _entry(device: str, operation: str, value: str) -> dict[str, Any]:
+    major, _, minor = device.partition(":")
+    return {"major": int(major), "minor": int(minor), "op": operation, "value": int(value)}
+
+
+def v2(directory: str) -> dict[str, Any]:
+    """Return the figures of a version 2 group (kernel: cgroup-v2)."""
+    times = common.keyed(directory + "/cpu.stat")
+    raw, events = common.keyed(directory + "/memory.stat"), common.keyed(directory + "/memory.events")
+    usage, limit = common.integer(directory + "/memory.current"), _maximum(directory + "/memory.max")
+    swap_limit = _maximum(directory + "/memory.swap.max")
+    found: dict[str, Any] = {
+        "cpu": {
+            "usage": {
+                "total": times.get("usage_usec", 0) * 1000,
+                "kernel": times.get("system_usec", 0) * 1000,
+                "user": times.get("user_usec", 0) * 1000,
+                "percpu": [],
+            },
+            "throttling": {
+                "periods": times.get("nr_periods", 0),
+                "throttledPeriods": times.get("nr_throttled", 0),
+                "throttledTime": times.get("throttled_usec", 0) * 1000,
+            },
+        },
+        "memory": {
+            "cache": raw.get("file", 0),
+            "usage": {
+                "limit": limit,
+                "usage": usage,
+                "max": common.integer(directory + "/memory.peak"),
+                "failcnt": events.get("max", 0),
+            },
+            # Version 1 counts memory and swap together; as runc does, so does this.
+            "swap": {
+                "limit": min(_NO_LIMIT, limit + swap_limit),
+                "usage": usage + common.integer(directory + "/memory.swap.current"),
+                "max": 0,
+                "failcnt": 0,
+            },
+            "kernel": {"limit": 0, "usage": raw.get("kernel", 0), "max": 0, "failcnt": 0},
+            "kernelTCP": {"limit": 0, "usage": raw.get("sock", 0), "max": 0, "failcnt": 0},
+            "raw": raw,
+        },
+        "pids": _pids(directory),
+        "blkio": _v2_block(directory),
+        "hugetlb": {},
+    }
+    if "hugetlb" in common.read(directory + "/cgroup.controllers").split():
+        found["hugetlb"] = _huge(directory, "current", "")
+    for key, name in (("cpu", "cpu"), ("memory", "memory"), ("blkio", "io")):
+        pressure = _pressure(f"{directory}/{name}.pressure")
+        if pressure:
+            found[key]["psi"] = pressure
+    return found
+
+
+def _maximum(path: str) -> int:
+    text = common.read(path).strip()
+    return int(text) if text.isdigit() else _NO_LIMIT
+
+
+def _v2_block(directory: str) -> dict[str, Any]:
+    found: dict[str, list[dict[str, Any]]] = {"ioServiceBytesRecursive": [], "ioServicedRecursive": []}
+    names = {
+        "rbytes": ("ioServiceBytesRecursive", "Read"),
+        "wbytes": ("ioServiceBytesRecursive", "Write"),
+        "dbytes": ("ioServiceBytesRecursive", "Discard"),
+        "rios": ("ioServicedRecursive", "Read"),
+        "wios": ("ioServicedRecursive", "Write"),
+        "dios": ("ioServicedRecursive", "Discard"),
+    }
+    for line in common.read(directory + "/io.stat").splitlines():
+        words = line.split()
+        for word in words[1:]:
+            name, _, value = word.partition("=")
+            if name in names and value.isdigit():
+                key, operation = names[name]
+                found[key].append(_entry(words[0], operation, value))
+    return found
+
+
+def _pressure(path: str) -> dict[str, dict[str, float]]:
+    """Return pressure stall information (kernel: accounting/psi); {} where it is not kept."""
+    found: dict[str, dict[str, float]] = {}
+    for line in common.read(path).splitlines():
+        kind, *words = line.split()
+        pairs = (word.partition("=") for word in words)
+        found[kind] = {name: int(value) if name == "total" else float(value) for name, _, value in pairs}
+    return found
+
+
+def _pids(directory: str) -> dict[str, int]:
+    return {"current": common.integer(directory + "/pids.current"), "limit": common.integer(directory + "/pids.max")}
+
+
+def _huge(directory: str, usage: str, peak: str) -> dict[str, dict[str, int]]:
+    found = {}
+    try:
+        names = os.listdir(directory) if directory else []
+    except FileNotFoundError:
+        names = []
+    for name in names:
+        kind, _, rest = name.partition(".")
+        size, _, what = rest.partition(".")
+        if kind == "hugetlb" and what == usage:
+            prefix = f"{directory}/hugetlb.{size}"
+            events = common.keyed(prefix + ".events")
+            found[size] = {
+                "usage": common.integer(f"{prefix}.{usage}"),
+                "max": common.integer(f"{prefix}.{peak}") if peak else 0,
+                "failcnt": events.get("max", common.integer(prefix + ".failcnt")),
+            }
+    return found

@@ -1,0 +1,300 @@
+"""Creating a container from a bundle: all is made but the program, which waits to be started."""
+
+from __future__ import annotations
+
+import _signal
+import _socket
+import os
+import time
+
+from ...errors import InvalidInput, StartFailed, UnderlayError
+from ...jsontext import loads
+from ...linux import capabilities, cgroup, process
+from .. import cloning, config, control, init, laststep, plan, profiles
+from ..context import Context
+from ..hearing import open_gate
+from . import records
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+_MESSAGE = 64 << 10  # bytes of a message of the new process
+
+
+class Wishes:
+    """What the command line of `create` and `run` asks for beside the bundle.
+
+    `console` gets the terminal's descriptor when the process has one; `warn` is told what is odd but no error.
+    """
+
+    __slots__ = ("console", "keyring", "pid_file", "pivot", "preserve", "warn")
+
+    def __init__(self) -> None:
+        self.console: Callable[[int], None] | None = None
+        self.pid_file = ""
+        self.preserve = 0
+        self.pivot = True
+        self.keyring = True
+        self.warn: Callable[[str], None] = lambda text: None
+
+
+def create(root: str, container_id: str, bundle: str, wishes: Wishes) -> dict[str, Any]:
+    """Create a container and return its record; on failure nothing is left behind.
+
+    The caller must have one thread. Raises InvalidInput, Unsupported, Conflict, KernelError, StartFailed.
+    """
+    records.directory(root, container_id)
+    bundle = os.path.realpath(bundle)
+    spec, warnings = config.read(bundle)
+    for text in warnings:
+        wishes.warn(text)
+    terminal = bool(spec["process"].get("terminal"))
+    if terminal and wishes.console is None:
+        raise InvalidInput("process.terminal: a terminal needs --console-socket, or `run` without --detach")
+    if wishes.console is not None and not terminal:
+        raise InvalidInput("--console-socket: the process has no terminal (process.terminal)")
+    record = _draft(container_id, bundle, spec)
+    made = _plan(record, spec, wishes)
+    records.claim(root, container_id)
+    try:
+        # A group in use is somebody else's: it must not be taken down as ours.
+        records.group_of(record).check_free()
+    except BaseException:
+        records.forget(root, container_id)
+        raise
+    try:
+        records.save(root, record)
+        _bring_up(root, record, made, wishes)
+        if wishes.pid_file:
+            write_pid(wishes.pid_file, record["pid"])
+    except BaseException:
+        take_down(root, record, wishes.warn)
+        raise
+    return record
+
+
+def write_pid(path: str, pid: int) -> None:
+    """Write a pid file in one step; raises UnderlayError."""
+    from ...files import write_atomic
+
+    try:
+        write_atomic(path, str(pid).encode(), 0o644, durable=False)
+    except OSError as error:
+        raise UnderlayError(f"cannot write the pid file {path}: {error.strerror}") from None
+
+
+def _draft(container_id: str, bundle: str, spec: dict[str, Any]) -> dict[str, Any]:
+    import pwd
+
+    try:
+        owner = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        owner = str(os.getuid())
+    rootless = os.geteuid() != 0 or records.in_user_namespace()
+    path = str((spec.get("linux") or {}).get("cgroupsPath") or f"/underlay/{container_id}")
+    if ".." in path.split("/"):
+        raise InvalidInput(f"linux.cgroupsPath: {path!r} leads upwards")
+    group = cgroup.open_group(path, rootless)
+    now = time.time()
+    return {
+        "id": container_id,
+        "bundle": bundle,
+        "rootfs": config.root_directory(spec, bundle),
+        "created": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now % 1 * 1e9):09d}Z",
+        "owner": owner,
+        "pid": 0,
+        "when": 0,
+        "rootless": rootless,
+        "cgroup": {"version": group.version, "path": group.path, "base": group.base},
+        "config": spec,
+    }
+
+
+def _plan(record: dict[str, Any], spec: dict[str, Any], wishes: Wishes) -> plan.Plan:
+    version = record["cgroup"]["version"]
+    if version == "v1":
+        version = "v1:" + ",".join(cgroup.visible(cgroup.detect()[1], spec))
+    extras = plan.Extras(
+        waits=True,
+        hooks=[kind for kind, items in (spec.get("hooks") or {}).items() if items],
+        pivot=wishes.pivot,
+        keyring=wishes.keyring,
+        base=record["bundle"],
+    )
+    # Attached over the old root, in the container's own mount namespace: no directory has to be reached for that.
+    root = plan.Root(target="/", path=record["rootfs"])
+    made = plan.make(spec, root, extras, version, nodes=not record["rootless"])
+    init.prepare(made.operations)
+    capabilities.last_known_cached()
+    return made
+
+
+def _context(root: str, record: dict[str, Any], wishes: Wishes) -> Context:
+    spec = record["config"]
+    context = Context()
+    context.stdio = (0, 1, 2)
+    context.environment = dict(pair.partition("=")[::2] for pair in spec["process"].get("env") or [] if "=" in pair)
+    context.hooks = {kind: items for kind, items in (spec.get("hooks") or {}).items() if items}
+    context.state = records.hook_state(record, records.CREATING)
+    context.listener = control.listen(records.directory(root, record["id"]), records.GATE)
+    if wishes.preserve and os.environ.get("LISTEN_FDS"):
+        context.environment.update(LISTEN_FDS=os.environ["LISTEN_FDS"], LISTEN_PID="1")
+    context.seccomp = filter_of(spec)
+    return context
+
+
+def announcer(record: dict[str, Any], word: str, pid: int = 0) -> Callable[[int, int], None] | None:
+    """Return what tells the agent of a filter that asks; None when it asks nobody. `pid` is the first process's."""
+    profile = (record["config"].get("linux") or {}).get("seccomp")
+    if not profile:
+        return None
+    from .. import seccompnotify
+
+    told = seccompnotify.state_of(record["id"], word, record["bundle"], record["config"])
+    return seccompnotify.announcer(profile, {**told, "pid": pid} if pid else told)
+
+
+def filter_of(spec: dict[str, Any]) -> bytes:
+    """Return the compiled system call filter of a specification; empty when it has none."""
+    profile = (spec.get("linux") or {}).get("seccomp")
+    if not profile:
+        return b""
+    from ...linux import seccomp
+
+    return seccomp.compile_filter(profile)
+
+
+def _bring_up(root: str, record: dict[str, Any], made: plan.Plan, wishes: Wishes) -> None:
+    spec = record["config"]
+    resources = resources_of(spec)
+    context = _context(root, record, wishes)
+    ours, theirs = control.pair()
+    context.channel = theirs
+    in_user = made.mappings is not None or any(kind == "user" for kind, _ in made.joins)
+    context.sources = cloning.sources(made.operations, in_user)
+    group = records.group_of(record)
+    if group.version == "v2":
+        group.create(resources)
+        pid, born = cloning.birth(made, group)
+    else:
+        pid, born = cloning.clone(made), False
+    if pid == 0:
+        context.group = None if born else group
+        context.admitted = in_user
+        ours.close()
+        preserved = tuple(range(3, 3 + wishes.preserve))
+        for fd in preserved:
+            os.set_inheritable(fd, True)
+        process.prctl(process.PR_SET_PDEATHSIG, 9)
+        kept = (theirs.fileno(), context.listener.fileno(), *context.sources.values(), *preserved)
+        process.close_from(3, kept)
+        if not in_user:
+            process.undumpable()
+        init.run(made.operations, context)
+    theirs.close()
+    context.listener.close()
+    for fd in context.sources.values():
+        os.close(fd)
+    record["pid"], record["when"] = pid, process.start_time(pid)
+    try:
+        records.save(root, record)
+        if made.mappings is not None:
+            from ...linux import userns
+
+            userns.write(pid, *made.mappings)
+            open_gate(ours, b"mapped")
+        if group.version != "v2":
+            group.create(resources)
+        if in_user and not born:
+            group.admit(pid)
+        open_gate(ours, b"grouped")
+        _await_created(ours, record, wishes)
+    finally:
+        ours.close()
+
+
+def resources_of(spec: dict[str, Any]) -> dict[str, Any]:
+    """Return the limits of a specification with a complete list of devices.
+
+    What it does not allow is denied, except the devices that every container has (config-linux, "Default Devices").
+    """
+    resources = dict((spec.get("linux") or {}).get("resources") or {})
+    nothing, *common = profiles.device_rules()
+    resources["devices"] = [nothing, *(resources.get("devices") or []), *common]
+    return resources
+
+
+def _await_created(channel: _socket.socket, record: dict[str, Any], wishes: Wishes) -> None:
+    """Serve the new process until it waits to be started; raises StartFailed with what it says went wrong."""
+    while True:
+        data, extra, _, _ = channel.recvmsg(_MESSAGE, _socket.CMSG_SPACE(4), _socket.MSG_CMSG_CLOEXEC)
+        if not data:
+            raise StartFailed("the container's process has ended before it was created", 125)
+        if data[:1] == b"!":
+            message: Any = loads(data[1:])
+            raise laststep.failure(message)
+        if data == b"console":
+            console = int.from_bytes(extra[0][2][:4], "little")
+            assert wishes.console is not None
+            try:
+                wishes.console(console)
+            finally:
+                os.close(console)
+        elif data == b"hooks":
+            from .. import hooks
+
+            told = records.hook_state(record, records.CREATING)
+            for kind in ("prestart", "createRuntime"):
+                hooks.run(kind, (record["config"].get("hooks") or {}).get(kind) or [], told)
+            open_gate(channel, b"hooked")
+        elif data == b"created":
+            return
+
+
+def take_down(root: str, record: dict[str, Any], warn: Callable[[str], None]) -> None:
+    """Remove all that `create` has made: processes, cgroup, record; then run the hooks of the end."""
+    if records.alive(record):
+        try:
+            os.kill(record["pid"], _signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+    await_end(record)
+    group = records.group_of(record)
+    group.kill()
+    group.remove()
+    records.forget(root, record["id"])
+    items = (record["config"].get("hooks") or {}).get("poststop")
+    if items:
+        from .. import hooks
+
+        for position, item in enumerate(items):
+            try:
+                hooks.run("poststop", [item], {**records.hook_state(record, records.STOPPED), "pid": 0})
+            except UnderlayError as error:
+                # The end goes on whatever they say (runtime, "Lifecycle", step 13).
+                warn(error.message.replace("[0]", f"[{position}]", 1))
+
+
+def await_end(record: dict[str, Any], seconds: float = 10.0) -> None:
+    """Wait until the first process is gone, whoever its parent is; raises UnderlayError when it does not go."""
+    pid = record["pid"]
+    if not pid:
+        return
+    deadline = time.monotonic() + seconds
+    try:
+        os.waitpid(pid, 0)
+        return
+    except ChildProcessError:
+        pass  # not ours: its new parent reaps it
+    while records.alive(record):
+        if time.monotonic() > deadline:
+            raise UnderlayError(f"process {pid} does not end", "a killed process that sleeps in the kernel does not go")
+        time.sleep(0.002)
+
+
+def has_terminal(bundle: str) -> bool:
+    """Return whether the bundle asks for a terminal, for who must know before it is created."""
+    spec, _ = config.read(os.path.realpath(bundle))
+    return bool(spec["process"].get("terminal"))
