@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 from ..errors import KernelError
 from . import libc
@@ -18,6 +19,7 @@ CLONE_NEWPID = 0x20000000
 CLONE_NEWNET = 0x40000000
 CLONE_INTO_CGROUP = 0x200000000
 SIGCHLD = 17
+EINVAL = 22
 
 # Namespace types of the OCI runtime specification (config-linux, "Namespaces") and their file under /proc/PID/ns.
 NAMESPACES = {
@@ -49,8 +51,13 @@ def clone(flags: int, group: int = -1) -> int:
 
     `group` is a descriptor of the cgroup (version 2) to be born in (clone3(2), CLONE_INTO_CGROUP, Linux 5.7): unlike a
     later move it costs nothing. Unlike unshare and fork this leaves the caller's own namespaces alone, user and pid
-    namespaces included. The caller must have one thread. Raises KernelError.
+    namespaces included. Where the caller has other threads the C library's fork is used, which knows its locks, and only
+    what needs no more may be asked for. Raises KernelError.
     """
+    if threaded():
+        if group >= 0 or flags & ~CLONE_NEWUSER:
+            raise KernelError("clone beside other threads, not one thread", "", EINVAL)
+        return _fork_and_unshare(flags)
     arguments = None
     if group >= 0:
         # A sibling (CLONE_PARENT) takes over the signal of its maker; clone3 wants it unsaid.
@@ -72,6 +79,36 @@ def clone(flags: int, group: int = -1) -> int:
         if flags & CLONE_NEWUSER:
             hint = "user namespaces may be off: see /proc/sys/user/max_user_namespaces"
         raise KernelError("clone", "", number, hint)
+    return pid
+
+
+def threaded() -> bool:
+    """Return whether this process has other Python threads: a raw clone could then meet a lock that nobody releases."""
+    threading = sys.modules.get("threading")
+    return threading is not None and threading.active_count() > 1
+
+
+def _fork_and_unshare(flags: int) -> int:
+    """Fork; the parent returns when the child has made the namespaces of `flags`, as after a clone."""
+    told, tell = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(told)
+        try:
+            if flags:
+                unshare(flags)
+        except KernelError as error:
+            os.write(tell, bytes((error.errno & 0xFF,)))
+            os._exit(1)
+        os.write(tell, b"\0")
+        os.close(tell)
+        return 0
+    os.close(tell)
+    answer = os.read(told, 1)
+    os.close(told)
+    if answer != b"\0":
+        os.waitpid(pid, 0)
+        raise KernelError("clone", "", answer[0] if answer else EINVAL)
     return pid
 
 

@@ -141,6 +141,8 @@ def start(
 
 def _fork_into(group: cgroup.Group) -> tuple[int, bool]:
     """Fork, into the group where the kernel can; returns the pid and whether the child was born there."""
+    if process.threaded():
+        return process.clone(0), False
     place = group.birthplace()
     try:
         return process.clone(0, place), place >= 0

@@ -142,3 +142,37 @@ def test_undumpable_hides_the_process_from_its_own_user() -> None:
     os.close(ready)
     os.close(tell)
     assert code == 5
+
+
+def test_clone_beside_other_threads() -> None:
+    """A raw clone could meet a lock of the C library: fork is used, or the caller is told."""
+    import threading
+
+    stop = threading.Event()
+    thread = threading.Thread(target=stop.wait)
+    thread.start()
+    try:
+        assert process.threaded()
+        pid = process.clone(0)
+        if pid == 0:
+            os._exit(0 if not process.threaded() else 1)
+        assert os.waitpid(pid, 0)[1] == 0
+        with pytest.raises(KernelError, match="one thread"):
+            process.clone(process.CLONE_NEWPID)
+        told, tell = os.pipe()
+        try:
+            pid = process.clone(process.CLONE_NEWUSER)
+        except KernelError as error:
+            assert error.errno in (1, 28)  # no user namespaces here
+            return
+        if pid == 0:
+            os.read(told, 1)
+            os._exit(0)
+        assert os.readlink(f"/proc/{pid}/ns/user") != os.readlink("/proc/self/ns/user")
+        os.write(tell, b"x")
+        assert os.waitpid(pid, 0)[1] == 0
+        os.close(told)
+        os.close(tell)
+    finally:
+        stop.set()
+        thread.join()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
+from ...errors import KernelError
 from .. import libc
 from .devicerules import v2_rules
 
@@ -16,6 +17,7 @@ _BPF_PROG_LOAD, _BPF_PROG_ATTACH, _BPF_PROG_DETACH, _BPF_PROG_GET_FD_BY_ID, _BPF
 _BPF_PROG_TYPE_CGROUP_DEVICE, _BPF_CGROUP_DEVICE = 15, 6
 _BPF_F_ALLOW_MULTI, _BPF_F_REPLACE = 2, 4
 _MOST_PROGRAMS = 64  # that a group can have attached (kernel: BPF_CGROUP_MAX_PROGS)
+EPERM = 1
 _TYPES = {"b": 1, "c": 2}
 _ACCESS = {"m": 1, "r": 2, "w": 4}
 
@@ -106,7 +108,20 @@ def _load(directory: str, code: bytes) -> int:
     # union bpf_attr for BPF_PROG_LOAD: type, count, instructions, licence; the rest is zero.
     load = libc.words(4, _BPF_PROG_TYPE_CGROUP_DEVICE, len(code) // 8)
     load += libc.words(8, ctypes.addressof(buffer), ctypes.addressof(licence), *[0] * 6)
-    return libc.check("load the device filter for", directory, "bpf", _BPF_PROG_LOAD, load, len(load))
+    try:
+        return libc.check("load the device filter for", directory, "bpf", _BPF_PROG_LOAD, load, len(load))
+    except KernelError as error:
+        if error.errno != EPERM:
+            raise
+    # Before Linux 5.11 programs count to the limit of locked memory, which many containers fill.
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+    resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    try:
+        return libc.check("load the device filter for", directory, "bpf", _BPF_PROG_LOAD, load, len(load))
+    finally:
+        resource.setrlimit(resource.RLIMIT_MEMLOCK, before)
 
 
 def _command(directory: str, command: int, group: int, fd: int, flags: int, replaced: int) -> None:
