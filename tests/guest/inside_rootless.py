@@ -48,6 +48,32 @@ def test_owners(ul: Installation) -> None:
     assert text == "1000:1001"
 
 
+def test_keeping_ones_own_id(ul: Installation, tmp_path: Path) -> None:
+    own = (os.geteuid(), os.getegid())
+    if not userns.has_subordinate_ids():
+        done = ul("create", "--network", "none", "--userns", "keep-id", "box", code=1)
+        assert b"needs subordinate ids" in done.stderr
+        return
+    script = "id -u; id -g; touch /host/new; stat -c %u:%g /host/new"
+    out = ul.run("--userns", "keep-id", "-v", f"{tmp_path}:/host", "box", "sh", "-c", script).split()
+    assert out == [str(own[0]), str(own[1]), f"{own[0]}:{own[1]}"]
+    assert ((tmp_path / "new").stat().st_uid, (tmp_path / "new").stat().st_gid) == own
+    script = "id -u; stat -c %u:%g /host/new; touch /root/x; su alice -c 'id -u'"
+    out = ul.run("--userns", "keep-id:uid=7,gid=8", "-u", "root", "-v", f"{tmp_path}:/host", "box", "sh", "-c", script)
+    assert out.split() == ["0", "7:8", "1000"]
+    name = ul.start("--userns", "keep-id", "-t", "box", "sleep", "60")
+    assert ul.out("exec", name, "id", "-u") == str(own[0])
+    assert ul.out("exec", "-t", "-u", "root", name, "sh", "-c", "id -u; echo x >/dev/tty").split() == ["0", "x"]
+    assert ul.out("inspect", "-f", "{{.HostConfig.UsernsMode}}", name) == "keep-id"
+    ul("rm", "-f", name)
+
+
+def test_other_user_namespaces_need_root(ul: Installation) -> None:
+    assert ul.run("--userns", "host", "box", "id", "-u") == "0"
+    done = ul("create", "--network", "none", "--userns", "auto", "box", code=1)
+    assert b"--userns=auto needs root" in done.stderr
+
+
 def test_life(ul: Installation) -> None:
     name = ul.start("--name", "own", "box", "sh", "-c", "touch /y; chown 1 /y; sleep 100")
     assert ul.out("exec", "own", "id", "-u") == "0"

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import re
-import socket
-import struct
-import threading
 from pathlib import Path
 
 import pytest
 
+from agents import Agent
 from engines import Installation, until
 from underlay.linux import landlock, libc
 
@@ -108,53 +104,6 @@ def test_landlock_rules_that_make_no_sense(ul: Installation, text: str) -> None:
 
 
 # Filters that ask.
-
-
-class Agent:
-    """A seccomp agent: hears of processes, answers what they ask (seccomp_unotify(2))."""
-
-    RECEIVE, SEND = 0xC0502100, 0xC0182101
-
-    def __init__(self, path: Path, answer: tuple[int, int, int]) -> None:
-        self.path = path
-        self.answer = answer  # value, error, flags
-        self.states: list[dict[str, object]] = []
-        self.asked: list[int] = []
-        self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.listener.bind(str(path))
-        self.listener.listen()
-        threading.Thread(target=self._serve, daemon=True).start()
-
-    def _serve(self) -> None:
-        while True:
-            try:
-                connection, _ = self.listener.accept()
-            except OSError:
-                return
-            data, fds, _, _ = socket.recv_fds(connection, 65536, 4)
-            while piece := connection.recv(65536):
-                data += piece
-            connection.close()
-            self.states.append(json.loads(data))
-            assert len(fds) == 1
-            threading.Thread(target=self._answer, args=(fds[0],), daemon=True).start()
-
-    def _answer(self, fd: int) -> None:
-        while True:
-            question = bytearray(80)
-            try:
-                fcntl.ioctl(fd, self.RECEIVE, question)
-                number, _, _, call = struct.unpack_from("<QIIi", question)
-                self.asked.append(call)
-                fcntl.ioctl(fd, self.SEND, struct.pack("<Qqii", number, *self.answer))
-            except FileNotFoundError:
-                continue
-            except OSError:
-                os.close(fd)
-                return
-
-    def close(self) -> None:
-        self.listener.close()
 
 
 def profile(place: Path, names: list[str], **more: object) -> tuple[str, str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from agents import Agent
 from bundles import Bundle, bundle
 from engines import REPOSITORY, needs_root, until
 from underlay.linux import cgroup
@@ -272,6 +273,31 @@ def test_all_processes_get_a_signal_where_the_host_shares_its_ids(bundle: Bundle
     bundle("delete", "box")
     for number in (4441, 4442):
         assert subprocess.run(["pgrep", "-fx", f"sleep {number}"], capture_output=True).returncode == 1
+
+
+def test_an_agent_of_the_filter(bundle: Bundle, tmp_path: Path) -> None:
+    agent = Agent(tmp_path / "agent", (0, 0, 0))  # mkdir succeeds, and nothing is done
+    try:
+        bundle.spec["linux"]["seccomp"] = {
+            "defaultAction": "SCMP_ACT_ALLOW",
+            "listenerPath": str(tmp_path / "agent"),
+            "listenerMetadata": "as told",
+            "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_NOTIFY"}],
+        }
+        pid = bundle.start("sh", "-c", "mkdir /tmp/one; sleep 300")
+        assert bundle("exec", "box", "sh", "-c", "mkdir /tmp/two; ls /tmp").stdout == b""
+        first, second = agent.states
+        assert first["metadata"] == "as told" and first["pid"] == pid and first["state"]["status"] == "created"
+        assert second["pid"] != pid and second["state"]["pid"] == pid and second["state"]["status"] == "running"
+        assert until(lambda: len(agent.asked) == 2)
+        bundle.spec["linux"]["seccomp"]["listenerPath"] = "/no/such/agent"
+        bundle.spec["linux"]["cgroupsPath"] += "-second"
+        bundle.write("true")
+        bundle("create", "second")
+        assert "cannot hand the seccomp listener" in bundle.refused("start", "second")
+        assert until(lambda: bundle.told("second")["status"] == "stopped")
+    finally:
+        agent.close()
 
 
 def test_the_log(bundle: Bundle, tmp_path: Path) -> None:

@@ -52,11 +52,13 @@ COMMON: tuple[Flag, ...] = (
     ("shm-size", "", "string", "bytes", "Size of /dev/shm"),
     ("stop-signal", "", "string", "string", "Signal to stop the container"),
     ("stop-timeout", "", "int", "int", "Timeout (in seconds) to stop a container"),
+    ("storage-opt", "", "list", "list", "Storage driver options for the container (size=)"),
     ("sysctl", "", "list", "map", "Sysctl options"),
     ("tmpfs", "", "list", "list", "Mount a tmpfs directory"),
     ("tty", "t", "bool", "", "Allocate a pseudo-TTY"),
     ("ulimit", "", "list", "ulimit", "Ulimit options"),
     ("user", "u", "string", "string", "Username or UID (format: <name|uid>[:<group|gid>])"),
+    ("userns", "", "string", "string", "User namespace to use (auto|host|keep-id|container:NAME)"),
     ("uts", "", "string", "string", "UTS namespace to use (host)"),
     ("volume", "v", "list", "list", "Bind mount a volume"),
     ("workdir", "w", "string", "string", "Working directory inside the container"),
@@ -96,6 +98,7 @@ _PLAIN = {
     "tty": "terminal",
     "ulimit": "ulimits",
     "user": "user",
+    "userns": "userns",
     "uts": "uts",
     "volume": "volumes",
     "workdir": "working_directory",
@@ -125,6 +128,10 @@ def wish_of(options: Options, arguments: list[str], command: str) -> dict[str, A
     for name, words in (("labels", labels), ("annotations", options["annotation"])):
         if words:
             wish[name] = pairs(words)
+    if options["storage-opt"]:
+        if not all("=" in text for text in options["storage-opt"]):
+            raise InvalidInput("invalid storage option")
+        wish["storage_options"] = pairs(options["storage-opt"])
     for name, flag in (("sysctls", "sysctl"), ("log_options", "log-opt")):
         if options[flag]:
             for text in options[flag]:

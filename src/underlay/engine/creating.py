@@ -17,6 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from ..store.claims import Wanted
     from ..store.images import Image
     from .engine import Engine
     from .options import ContainerOptions
@@ -28,7 +29,7 @@ LOG_DEFAULTS = {"local": (20 << 20, 5), "json-file": (0, 1), "none": (0, 1)}
 class Draft:
     """A container thought out but not recorded: nothing has been made for it."""
 
-    __slots__ = ("hostname", "id", "image", "intent", "mounts", "volumes", "wish")
+    __slots__ = ("claims", "hostname", "id", "image", "intent", "joins", "mounts", "volumes", "wish")
 
     def __init__(self, wish: ContainerOptions, image: Image) -> None:
         self.wish = wish
@@ -38,6 +39,8 @@ class Draft:
         self.mounts: list[volumes.Mount] = []
         self.volumes: list[tuple[str, bool]] = []  # name, anonymous
         self.hostname = ""
+        self.claims: list[Wanted] = []  # numbers that no other container may have
+        self.joins = ""  # id of the container whose user namespace is joined
 
 
 def draft(engine: Engine, wish: ContainerOptions) -> Draft:
@@ -56,6 +59,15 @@ def draft(engine: Engine, wish: ContainerOptions) -> Draft:
     directory = engine.paths.container(made.id)
     files = {f"/etc/{name}": f"{directory}/{name}" for name in ("resolv.conf", "hostname", "hosts")}
     host = host_facts(engine, wish)
+    if wish.userns or host.rootless:
+        from . import userspaces
+
+        space = userspaces.choose(engine, wish, host)
+        made.claims, made.joins = space.claims, space.joins
+    if host.user_namespace and not host.rootless:
+        for mount in made.mounts:
+            if mount.kind == "volume" and "idmap" not in mount.options:
+                mount.options.append("idmap")
     composed = spec.compose(made.id, wish, config, made.mounts, files, host)
     if composed.seccomp not in ("default", "unconfined"):
         composed.spec["linux"]["seccomp"] = _profile(composed.seccomp)
@@ -84,7 +96,14 @@ def draft(engine: Engine, wish: ContainerOptions) -> Draft:
         "log": log,
         "mounts": [_recorded(mount) for mount in made.mounts],
         "rootless": host.rootless,
+        "joins": _joins(engine, made),
+        "disk": None,
     }
+    if wish.storage_options:
+        from . import disklimit
+
+        made.intent["disk"], numbers = disklimit.choose(engine, wish)
+        made.claims += numbers
     return made
 
 
@@ -102,6 +121,10 @@ def create(engine: Engine, wish: ContainerOptions) -> tuple[str, dict[str, Any]]
             os.mkdir(f"{directory}/{name}", 0o755)
             # It shows as the container's /, which the caller's umask is nothing to.
             os.chmod(f"{directory}/{name}", 0o755)
+        if made.intent["disk"]:
+            from . import disklimit
+
+            disklimit.make(directory, made.intent["disk"])
         for name, _ in made.volumes:
             _make_volume(f"{engine.paths.root}/volumes/{name}/_data")
         made.intent["name"] = _record(engine, made)
@@ -130,7 +153,9 @@ def _record(engine: Engine, made: Draft) -> str:
     for _ in range(20):
         name = made.wish.name or random_name()
         try:
-            containers.insert(engine.meta, made.id, name, made.image.id, made.intent, made.volumes)
+            containers.insert(
+                engine.meta, made.id, name, made.image.id, made.intent, made.volumes, made.claims, made.joins
+            )
             return name
         except Conflict:
             if made.wish.name:
@@ -237,10 +262,7 @@ def host_facts(engine: Engine, wish: ContainerOptions) -> spec.HostFacts:
     last = capabilities.last_known_cached()
     host.capabilities = ["CAP_" + name for name in capabilities.NAMES[: last + 1]]
     if os.geteuid() != 0:
-        from ..linux import userns
-
         host.rootless = True
-        host.maps = userns.default_maps()
     else:
         bounding = capabilities.bounding_cached()
         host.capabilities = [c for n, c in enumerate(host.capabilities) if bounding >> n & 1]
@@ -253,7 +275,10 @@ def host_facts(engine: Engine, wish: ContainerOptions) -> spec.HostFacts:
     apparmor_facts(engine, wish, host)
     for value in (wish.network, wish.pid, wish.ipc, wish.uts):
         if value.startswith("container:"):
-            host.joined[value] = _running_pid(engine, value.partition(":")[2])
+            from . import starting
+
+            name = value.partition(":")[2]
+            host.joined[value], _ = starting.running(engine, containers.find(engine.meta, name).id, name)
     if wish.ipc.startswith("container:"):
         raise Unsupported("--ipc container: is not supported yet", "use --ipc private or --ipc host")
     return host
@@ -294,14 +319,14 @@ def limit_facts(wish: ContainerOptions, host: spec.HostFacts) -> None:
             host.block_devices[path] = (os.major(status.st_rdev), os.minor(status.st_rdev))
 
 
-def _running_pid(engine: Engine, name: str) -> int:
-    row = containers.find(engine.meta, name)
-    from ..runtime import state
-
-    status = state.status(engine.paths.container(row.id), engine.paths.container_state(row.id))
-    if not status.pid:
-        raise Conflict(f"cannot join the namespace of a non running container: {name}")
-    return status.pid
+def _joins(engine: Engine, made: Draft) -> dict[str, str]:
+    """Return the ids of the containers whose namespaces are joined, by kind of namespace."""
+    found = {"user": made.joins} if made.joins else {}
+    for kind in ("network", "pid", "uts"):
+        mode, _, name = getattr(made.wish, kind).partition(":")
+        if mode == "container":
+            found[kind] = containers.find(engine.meta, name).id
+    return found
 
 
 def nodes_below(path: str, shown: str = "") -> list[dict[str, Any]]:

@@ -48,6 +48,7 @@ class ContainerOptions:
     ulimits: list[str] = []  # "name=soft[:hard]"
     sysctls: dict[str, str] = {}
     shm_size: int = 64 << 20
+    storage_options: dict[str, str] = {}  # {"size": "10g"}
     stop_signal: str = ""
     stop_timeout: int | None = None
     restart: str = "no"
@@ -55,6 +56,7 @@ class ContainerOptions:
     pid: str = ""
     ipc: str = ""
     uts: str = ""
+    userns: str = ""  # auto[:size=N], host, keep-id[:uid=N,gid=N], container:NAME
     cgroupns: str = ""
     log_driver: str = "local"
     log_options: dict[str, str] = {}

@@ -34,6 +34,8 @@ def plan_lines(engine: Engine, wish: ContainerOptions) -> list[str]:
         for name, maps in zip(("uid-map", "gid-map"), prepared.mappings, strict=True):
             text = ",".join(f"{m['containerID']}:{m['hostID']}:{m['size']}" for m in maps)
             lines.append(f"{name:<14} {text}")
+    if prepared.maps is not None and not record["rootless"]:
+        lines.append(f"{'idmap':<14} the layers, for the overlay")
     lines.append(f"{'cgroup':<14} {version} /{record['cgroup']}")
     for kind, value in intent["spec"]["linux"]["resources"].items():
         if kind == "devices":

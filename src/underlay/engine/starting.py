@@ -108,6 +108,7 @@ def start(
             rootfs.prepare(paths, engine.form, image["diff_ids"])
             lower = rootfs.lower_names(paths, engine.form, chain)
         lock = _lock_for_start(engine, container_id, name)
+        intent = joined(engine, intent)
         record = launch_record(engine, container_id, name, intent, lower)
         if record["terminal"] and size[0]:
             record["spec"]["process"]["consoleSize"] = {"height": size[0], "width": size[1]}
@@ -157,6 +158,11 @@ def launch_record(
     directory = paths.container(container_id)
     state_directory = paths.container_state(container_id)
     target = state_directory + "/root"
+    layer = {"upper": directory + "/upper", "work": directory + "/work"}
+    if intent.get("disk"):
+        from . import disklimit
+
+        layer = disklimit.prepare(directory, state_directory, intent["disk"], make)
     if make:
         os.makedirs(target, mode=0o700, exist_ok=True)
     options = intent["options"]
@@ -176,13 +182,13 @@ def launch_record(
         "root": {
             "target": target,
             "lower": lower,
-            "upper": directory + "/upper",
-            "work": directory + "/work",
+            **layer,
             "options": overlay,
         },
         "extras": intent["extras"],
         "cgroup": group_path(container_id, intent),
         "cgroup_used": {},
+        "joined": intent.get("joined") or [],
         "rootless": intent["rootless"],
         "seccomp": _filter(engine, intent).hex(),
         "log": {**intent["log"], "path": directory + "/log"},
@@ -195,6 +201,36 @@ def launch_record(
         "python": python,
         "import_path": import_path,
     }
+
+
+def joined(engine: Engine, intent: dict[str, Any]) -> dict[str, Any]:
+    """Return the intent with the namespaces of other containers as these run now; raises Conflict when one does not.
+
+    Their processes are named with their start times (`joined`): what starts the container again must not take another's.
+    """
+    owners = intent.get("joins") or {}
+    if not owners:
+        return intent
+    found, processes = [], []
+    for each in intent["spec"]["linux"]["namespaces"]:
+        owner = owners.get(each["type"])
+        if owner:
+            pid, when = running(engine, owner, owner[:12])
+            processes.append([pid, when])
+            each = {**each, "path": f"/proc/{pid}/ns/{each['path'].rpartition('/')[2]}"}
+        found.append(each)
+    spec = {**intent["spec"], "linux": {**intent["spec"]["linux"], "namespaces": found}}
+    return {**intent, "spec": spec, "joined": processes}
+
+
+def running(engine: Engine, container_id: str, name: str) -> tuple[int, int]:
+    """Return pid and start time of a container's first process; raises Conflict when there is none to join."""
+    from ..runtime import state
+
+    status = state.status(engine.paths.container(container_id), engine.paths.container_state(container_id))
+    if not status.pid:
+        raise Conflict(f"cannot join the namespace of a non running container: {name}")
+    return status.pid, status.when
 
 
 def _confined(engine: Engine, spec: dict[str, Any], make: bool) -> dict[str, Any]:
@@ -247,6 +283,11 @@ def forget_files(engine: Engine, container_id: str, with_volumes: bool) -> None:
     from ..store import containers
 
     userns.remove_tree_alone(engine.paths.container(container_id))
+    projects = engine.meta.read("SELECT first FROM claims WHERE container = ? AND kind = 'project'", (container_id,))
+    for (project,) in projects:
+        from . import disklimit
+
+        disklimit.lift(engine, project)
     gone = containers.delete(engine.meta, container_id, with_volumes)
     for volume in gone:
         userns.remove_tree(f"{engine.paths.root}/volumes/{volume}")

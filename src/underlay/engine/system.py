@@ -10,6 +10,7 @@ from ..linux import cgroup
 from ..linux.facts import gather
 from ..oci import platform
 from ..store import gc, images, layers, rootfs
+from . import disklimit
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ class System:
             host["security"].remove("devices") if "devices" in host["security"] else None
         if facts["Rootless"] and "apparmor" in host["security"]:
             host["security"].remove("apparmor")  # only root may load profiles
+        facts["DiskLimit"], facts["DiskLimitReason"] = disklimit.way(engine.paths)
         facts["SwapLimit"] = host["swap_accounting"]
         facts["SecurityOptions"] = host["security"]
         facts["SecurityModules"] = host["lsm"]

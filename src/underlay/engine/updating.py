@@ -147,6 +147,10 @@ def _tell_monitor(engine: Engine, row: Container, intent: dict[str, Any]) -> Non
         return
     try:
         lower = rootfs.lower_names(engine.paths, engine.form, intent["image"]["chain"])
+        try:
+            intent = starting.joined(engine, intent)
+        except Conflict:
+            pass  # whose namespaces it is in has ended: there is nothing that could be started again
         record = starting.launch_record(engine, row.id, row.name, intent, lower)
         from ..jsontext import dumps
 

@@ -75,6 +75,8 @@ _NUMBERS = {
     "fstatfs": (138, 44),
     "inotify_init1": (294, 26),
     "inotify_add_watch": (254, 27),
+    "quotactl": (179, 60),
+    "quotactl_fd": (443, 443),
 }
 MACHINE = os.uname().machine  # read once: personality(2) makes the kernel tell another
 _COLUMN = 0 if MACHINE == "x86_64" else 1

@@ -53,6 +53,56 @@ def default_maps() -> tuple[Maps, Maps]:
     return maps[0], maps[1]
 
 
+# Where containers of root get ids from when nobody has set any aside: the upper half, which neither users nor their
+# subordinate ids (login.defs(5), SUB_UID_MAX), nor systemd's containers reach; without the very last 65536.
+POOL = (1 << 31, (1 << 31) - (1 << 16))
+
+
+def pool(path: str) -> list[tuple[int, int]]:
+    """Return the (first, count) ranges of ids for root's containers: those of `underlay` or `containers` in /etc/subuid
+    or /etc/subgid (`path`), else `POOL`."""
+    for name in ("underlay", "containers"):
+        ranges = subordinate(path, name, -1)
+        if ranges:
+            return ranges
+    return [POOL]
+
+
+def keeping(own: int, maps: Maps) -> Maps:
+    """Return `maps` (as `default_maps` gives them) changed so that the caller's own id is `own` inside, too.
+
+    The subordinate ids lie around it.
+    """
+    kept = [{"containerID": own, "hostID": maps[0]["hostID"], "size": 1}]
+    following = int(own == 0)
+    for entry in maps[1:]:
+        first, left = entry["hostID"], entry["size"]
+        while left:
+            size = min(left, own - following) if following < own else left
+            kept.append({"containerID": following, "hostID": first, "size": size})
+            first, left, following = first + size, left - size, following + size
+            following += following == own
+    return sorted(kept, key=lambda entry: entry["containerID"])
+
+
+def outside(number: int, maps: Maps) -> int:
+    """Return what id `number` of a user namespace is on the host; -1 when it is not mapped."""
+    for entry in maps:
+        if 0 <= number - entry["containerID"] < entry["size"]:
+            return entry["hostID"] + number - entry["containerID"]
+    return -1
+
+
+def maps_of(pid: int) -> tuple[Maps, Maps]:
+    """Return the maps of the user namespace of process `pid`, as seen from here (user_namespaces(7))."""
+    found: list[Maps] = []
+    for name in ("uid_map", "gid_map"):
+        with open(f"/proc/{pid}/{name}", encoding="ascii") as file:
+            lines = [list(map(int, line.split())) for line in file]
+        found.append([{"containerID": inside, "hostID": host, "size": size} for inside, host, size in lines])
+    return found[0], found[1]
+
+
 def helper(name: str) -> str:
     """Return the path of a set-uid helper, "" when it is not installed."""
     for directory in ("/usr/bin", "/bin", "/usr/local/bin"):

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from .context import Operation
     from .plan import Plan
 
+    Maps = tuple[list[dict[str, int]], list[dict[str, int]]]
+
 EPERM = 1
 # Linux before 5.3, before 5.7; an unprivileged caller that may not place a child; a version 1 group.
 _NOT_INTO_GROUPS = (38, 7, 13, 22)
@@ -124,11 +126,11 @@ def open_namespace(path: str) -> int:
         raise KernelError("open namespace", path, error.errno or 2) from None
 
 
-def sources(operations: list[Operation], in_user: bool) -> dict[str, int]:
+def sources(operations: list[Operation], in_user: bool, maps: Maps | None = None) -> dict[str, int]:
     """Return mounts that only we can make, by destination ("/" for the root), for operations that would make them.
 
-    In a user namespace (`in_user`) the new process may not reach what the host's root may; and ids are mapped with the
-    host's privileges only (mount_setattr(2), MOUNT_ATTR_IDMAP). Raises KernelError.
+    In a user namespace (`in_user`, with `maps`) the new process may not reach what the host's root may; and ids are mapped
+    with the host's privileges only (mount_setattr(2), MOUNT_ATTR_IDMAP). Raises KernelError, Unsupported.
     """
     from ..linux import mounts, userns
     from . import mounting
@@ -136,19 +138,33 @@ def sources(operations: list[Operation], in_user: bool) -> dict[str, int]:
     found: dict[str, int] = {}
     spaces: dict[str, int] = {}
     privileged = os.geteuid() == 0
+
+    def space(uids: list[dict[str, int]], gids: list[dict[str, int]]) -> int:
+        key = f"{uids} {gids}"
+        if key not in spaces:
+            spaces[key] = userns.namespace(uids, gids)
+        return spaces[key]
+
     try:
         for operation in operations:
             if operation[0] == "bind-root" and in_user and privileged:
                 found["/"] = _copy_of(operation[1], True)
+            elif operation[0] == "disk":
+                found["disk"] = _disk(operation[1])
+            elif operation[0] == "overlay" and maps and privileged:
+                from . import idmapped
+
+                uids, gids = (idmapped.with_host_root(each) for each in maps)
+                top = found.get("disk", -1)
+                found["/"] = idmapped.overlay(*operation[1:6], space=space(uids, gids), disk=top)
+                if top >= 0:
+                    os.close(found.pop("disk"))
             elif operation[0] == "bind" and (operation[4].get("idmap") or (in_user and privileged)):
                 source, path, recursive, settings = operation[1:5]
                 found[path] = fd = _copy_of(source, recursive)
                 mapping: dict[str, Any] | None = settings.get("idmap")
                 if mapping:
-                    key = f"{mapping['uids']} {mapping['gids']}"
-                    if key not in spaces:
-                        spaces[key] = userns.namespace(mapping["uids"], mapping["gids"])
-                    mounts.map_ids(fd, spaces[key], mapping["recursive"], path)
+                    mounts.map_ids(fd, space(mapping["uids"], mapping["gids"]), mapping["recursive"], path)
                 mounting.change(fd, recursive, settings)
     except BaseException:
         for fd in found.values():
@@ -158,6 +174,21 @@ def sources(operations: list[Operation], in_user: bool) -> dict[str, int]:
         for fd in spaces.values():
             os.close(fd)
     return found
+
+
+def _disk(file: str) -> int:
+    """Return the mounted file system of a writable layer, with the directories that the overlay wants."""
+    from ..linux import loopdevice
+
+    # What is removed inside becomes a hole in the file again.
+    fd = loopdevice.mount(file, "ext4", (("discard", None),))
+    for name in ("upper", "work"):
+        try:
+            os.mkdir(name, 0o755, dir_fd=fd)
+            os.chmod(name, 0o755, dir_fd=fd)
+        except FileExistsError:
+            pass
+    return fd
 
 
 def _copy_of(path: str, recursive: bool) -> int:

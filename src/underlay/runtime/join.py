@@ -77,8 +77,13 @@ def start(
     context = Context()
     context.seccomp = program_filter
     context.environment = environment
+    owner = (-1, -1)
     if "user" in namespaces:
+        from ..linux import userns
+
         context.groups_denied = not identity.may_setgroups(str(pid))
+        uids, gids = userns.maps_of(pid)
+        owner = userns.outside(0, uids), userns.outside(0, gids)
     flags = 0
     for kind in namespaces:
         flags |= process.NAMESPACES[kind][1]
@@ -101,6 +106,8 @@ def start(
             else:
                 in_end = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
             context.stdio = (in_end, out_end, err_end)
+            if os.geteuid() == 0:
+                streams.give(context.stdio, *owner)
     helper, born = _fork_into(group)
     if helper == 0:
         ours.close()
@@ -185,6 +192,11 @@ def _join(
             context.host_proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         process.setns(target, flags, "namespaces of the container")
         os.close(target)
+        if flags & process.CLONE_NEWUSER:
+            # Nobody is known in there by the ids that we have outside. The change makes us open to look at again.
+            os.setresgid(0, 0, 0)
+            os.setresuid(0, 0, 0)
+            process.undumpable()
         # A detached program is nobody's to wait for: it becomes a child of the host's process 1, not a zombie of ours.
         context.sibling = 0 if detach else process.CLONE_PARENT
         context.root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -3,9 +3,10 @@
 A launch record is a dict that JSON can hold:
 
 id, name; directory, state (of the container); paths [root, state]; spec (OCI); root (arguments of `plan.Root`);
-extras (arguments of `plan.Extras`); cgroup (path), cgroup_used (filled in); rootless; seccomp (the compiled filter
-in hexadecimal digits); log {path, driver, limit, keep}; terminal; open_stdin, stdin_once; restart {name, maximum};
-remove; shared_mount (arguments of `linux.sharedmount.SharedMount`); python, import_path.
+extras (arguments of `plan.Extras`); cgroup (path), cgroup_used (filled in); joined ([pid, start time] of those whose
+namespaces are joined); rootless; seccomp (the compiled filter in hexadecimal digits); log {path, driver, limit, keep};
+terminal; open_stdin, stdin_once; restart {name, maximum}; remove; shared_mount (arguments of
+`linux.sharedmount.SharedMount`); python, import_path.
 """
 
 from __future__ import annotations
@@ -167,6 +168,8 @@ def give_up(monitor: Monitor, error: UnderlayError, channel: _socket.socket) -> 
 def begin(monitor: Monitor, made: plan.Plan, attachment: Attachment | None, channel: _socket.socket | None) -> None:
     """Bring the container to life: streams, process, cgroup; then record it and tell it. Raises UnderlayError."""
     record = monitor.launch
+    if any(process.start_time(pid) != when for pid, when in record.get("joined") or []):
+        raise StartFailed("cannot join the namespace of a container that has ended or started again", 125)
     ours, theirs = control.pair()
     context = Context()
     context.channel = theirs
@@ -187,8 +190,13 @@ def begin(monitor: Monitor, made: plan.Plan, attachment: Attachment | None, chan
     record["cgroup_used"] = {"version": group.version, "path": group.path, "base": group.base}
     resources = (record["spec"].get("linux") or {}).get("resources") or {}
     born = False
-    if made.mappings is not None or any(o[0] == "bind" and "idmap" in o[4] for o in made.operations):
-        context.sources = cloning.sources(made.operations, made.mappings is not None)
+    in_user = made.maps is not None
+    if in_user or any(o[0] == "disk" or (o[0] == "bind" and "idmap" in o[4]) for o in made.operations):
+        context.sources = cloning.sources(made.operations, in_user, made.maps)
+        if made.maps is not None and os.geteuid() == 0:
+            from ..linux import userns
+
+            streams.give(context.stdio, *(userns.outside(0, each) for each in made.maps))
     if group.version == "v2":
         group.create(resources)
         pid, born = cloning.birth(made, group)
@@ -197,11 +205,11 @@ def begin(monitor: Monitor, made: plan.Plan, attachment: Attachment | None, chan
         pid = cloning.clone(made)
     if pid == 0:
         context.group = None if born else group
-        context.admitted = made.mappings is not None
+        context.admitted = in_user
         ours.close()
         process.prctl(process.PR_SET_PDEATHSIG, 9)
         process.close_from(3, (theirs.fileno(), *context.stdio, *context.sources.values()))
-        if made.mappings is None:
+        if not in_user:
             process.undumpable()
         init.run(made.operations, context)
     theirs.close()
@@ -216,7 +224,7 @@ def begin(monitor: Monitor, made: plan.Plan, attachment: Attachment | None, chan
             hearing.open_gate(ours, b"mapped")
         if group.version != "v2":
             group.create(resources)
-        if made.mappings is not None and not born:
+        if in_user and not born:
             group.admit(pid)
         hearing.open_gate(ours, b"grouped")
         console = hearing.await_start(ours, pid, _announcer(record))

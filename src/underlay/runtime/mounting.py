@@ -35,10 +35,28 @@ def propagation_around(context: Context, target: str) -> None:
     mounts.propagate(place, mounts.MS_PRIVATE)
 
 
+def disk(context: Context, file: str, place: str) -> None:
+    """Put the file system of the writable layer, which the parent has mounted, where only this mount namespace sees it.
+
+    With the root's change it is out of sight, with the last process it ends. Where the parent has made the overlay, that
+    has it already.
+    """
+    fd = context.sources.pop("disk", -1)
+    if fd < 0:
+        return
+    where = os.open(place, _DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    mounts.attach(fd, where, place)
+    os.close(where)
+    os.close(fd)
+
+
 def overlay(
     context: Context, lower: list[str], upper: str, work: str, target: str, options: dict[str, str | None]
 ) -> None:
     """Mount the layers and the writable directory at `target`, which only this mount namespace sees."""
+    if "/" in context.sources:
+        _attach_root(context, context.sources.pop("/"), target)
+        return
     # Descriptors keep the option string short (127 layers fit in a page) and free of special characters.
     opened = [os.open(path, _DIRECTORY | os.O_CLOEXEC) for path in lower]
     parameters: list[tuple[str, str | None]] = []
@@ -57,10 +75,15 @@ def overlay(
             names.append(names[0])
         parameters.append(("lowerdir", ":".join(names)))
     parameters += list(options.items())
-    fd = mounts.new_filesystem("overlay", tuple(parameters), source="overlay")
+    if len(parameters[0][1] or "") > _LONGEST:
+        data = ",".join(key if value is None else f"{key}={value}" for key, value in parameters)
+        mounts.mount("overlay", target, "overlay", 0, data)
+        context.root = os.open(target, _DIRECTORY | os.O_CLOEXEC)
+    else:
+        fd = mounts.new_filesystem("overlay", tuple(parameters), source="overlay")
+        _attach_root(context, fd, target)
     for other in opened:
         os.close(other)
-    _attach_root(context, fd, target)
 
 
 def bind_root(context: Context, source: str, target: str) -> None:
@@ -456,7 +479,9 @@ def copy_up(context: Context, path: str, destination: str) -> None:
     if mounts.magic(source) == mounts.PROC_SUPER_MAGIC:
         os.close(source)
         raise StartFailed(f"{path} leads into /proc: nothing can be mounted there safely", 125)
-    target = os.open(destination, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    made = context.sources.get(path, -1)
+    target = os.open(destination, flags) if made < 0 else os.open(".", flags, dir_fd=made)
     try:
         if not os.listdir(target):
             copy_tree(source, target)
@@ -467,9 +492,14 @@ def copy_up(context: Context, path: str, destination: str) -> None:
 
 def pivot(context: Context) -> None:
     """Make the root the root, and forget the old one (pivot_root(2), "pivot_root(\".\", \".\")")."""
+    old = os.open("/", _DIRECTORY | os.O_CLOEXEC)
     os.fchdir(context.root)
     mounts.pivot_root(".", ".")
+    os.fchdir(old)
+    # Where the host's mounts are still tied to these they would go with them.
+    mounts.propagate(".", mounts.MS_SLAVE | mounts.MS_REC)
     mounts.umount(".", mounts.MNT_DETACH)
+    os.close(old)
     os.chdir("/")
 
 
@@ -481,6 +511,7 @@ def move_root(context: Context) -> None:
     for point, fstype in reversed(mounts.all_points()):
         if fstype in ("proc", "sysfs"):
             try:
+                mounts.propagate(point, mounts.MS_PRIVATE)
                 mounts.umount(point, mounts.MNT_DETACH)
             except KernelError as error:
                 # The container's own are listed, too; by these names the old root does not know them.

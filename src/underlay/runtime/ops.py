@@ -93,6 +93,7 @@ OPERATIONS: dict[str, Any] = {
     "remount": mounting.remount,
     "propagation-around": mounting.propagation_around,
     "propagation": mounting.propagation,
+    "disk": mounting.disk,
     "overlay": mounting.overlay,
     "bind-root": mounting.bind_root,
     "mount": mounting.mount,

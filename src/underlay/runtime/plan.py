@@ -14,9 +14,12 @@ if TYPE_CHECKING:
 
 
 class Root:
-    """How the root file system comes about: an overlay of `lower` directories, or the plain directory `path`."""
+    """How the root file system comes about: an overlay of `lower` directories, or the plain directory `path`.
 
-    __slots__ = ("lower", "options", "path", "target", "upper", "work")
+    `disk` is a file with the file system that `upper` and `work` are directories of; it is mounted above them first.
+    """
+
+    __slots__ = ("disk", "lower", "options", "path", "target", "upper", "work")
 
     def __init__(
         self,
@@ -26,7 +29,9 @@ class Root:
         work: str = "",
         options: dict[str, str | None] | None = None,
         path: str = "",
+        disk: str = "",
     ) -> None:
+        self.disk = disk
         self.target = target  # an existing directory, mounted over in the container's own mount namespace
         self.lower = lower or []
         self.upper = upper
@@ -39,15 +44,16 @@ class Plan:
     """What will be done: `flags` of clone(2), `operations` in the new process, in this order.
 
     `joins` are (kind, path) of namespaces to be joined before it is cloned, `mappings` the maps of its own new user
-    namespace.
+    namespace, `maps` those of the one that it is in, new or joined, as far as they are known.
     """
 
-    __slots__ = ("flags", "joins", "mappings", "operations")
+    __slots__ = ("flags", "joins", "mappings", "maps", "operations")
 
     def __init__(self) -> None:
         self.flags = 0
         self.joins: list[tuple[str, str]] = []
         self.mappings: tuple[list[dict[str, int]], list[dict[str, int]]] | None = None
+        self.maps: tuple[list[dict[str, int]], list[dict[str, int]]] | None = None
         self.operations: list[Operation] = []
 
 
@@ -119,18 +125,23 @@ def make(spec: dict[str, Any], root: Root, extras: Extras, cgroup: str, nodes: b
         plan.mappings = (linux.get("uidMappings") or [], linux.get("gidMappings") or [])
         add(("gate", "mapped"))
     if "user" in namespaces:
-        add(("become-root",))
+        plan.maps = plan.mappings
+        if linux.get("uidMappings") and linux.get("gidMappings"):
+            plan.maps = (linux["uidMappings"], linux["gidMappings"])
     elif linux.get("uidMappings") or linux.get("gidMappings"):
         raise InvalidInput("linux.uidMappings: a map needs a user namespace in linux.namespaces")
     if "mount" not in fresh:
         raise Unsupported("linux.namespaces: a new mount namespace is needed")
     _root(add, linux, root)
+    if "user" in namespaces:
+        # Not before: whoever root is inside may not reach where the root is put.
+        add(("become-root",))
     processplan.add_user(add, body, extras.user, extras.groups)
     if "time" in fresh:
         add(("time", _time_offsets(linux)))
     if "network" in fresh:
         add(("loopback",))
-    _mounts(add, spec, namespaces, extras, cgroup, plan.mappings, nodes and "user" not in namespaces)
+    _mounts(add, spec, namespaces, extras, cgroup, plan.maps, nodes and "user" not in namespaces)
     if body.get("terminal"):
         size = body.get("consoleSize") or {}
         add(("console", int(size.get("height") or 0), int(size.get("width") or 0), True))
@@ -177,6 +188,8 @@ def _root(add: Any, linux: dict[str, Any], root: Root) -> None:
     if root.path:
         add(("bind-root", root.path, root.target))
     else:
+        if root.disk:
+            add(("disk", root.disk, root.upper.rpartition("/")[0]))
         add(("overlay", root.lower, root.upper, root.work, root.target, root.options))
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ..errors import InvalidInput, Unsupported
 from ..linux.capabilities import NUMBERS
-from . import processplan, profiles, resources, volumes
+from . import mountplan, processplan, profiles, resources, volumes
 from .resources import device_words
 
 TYPE_CHECKING = False
@@ -43,16 +43,24 @@ class HostFacts:
         "device",
         "devices",
         "joined",
+        "kept",
         "maps",
         "online_cpus",
         "online_mems",
         "processors",
         "rootless",
+        "user",
+        "user_namespace",
+        "user_pid",
     )
 
     def __init__(self) -> None:
         self.rootless = False
+        self.user_namespace = False  # whether the container has another than the host's
+        self.user_pid = 0  # of the process whose user namespace is joined; 0 for a new one
         self.maps: tuple[list[dict[str, int]], list[dict[str, int]]] = ([], [])
+        self.kept = (0, 0)  # what the caller's own ids are inside
+        self.user = ""  # whom to be, when nobody has said
         self.capabilities: list[str] = []  # all that the kernel knows
         self.devices: list[dict[str, Any]] = []  # all nodes of the host, for --privileged
         self.device: dict[str, list[dict[str, Any]]] = {}  # host path → nodes, for --device
@@ -123,9 +131,9 @@ def compose(
         "resources": resources.compose(wish, host),
         "maskedPaths": [] if open_paths else list(profiles.MASKED_PATHS),
         "readonlyPaths": [] if open_paths else list(profiles.READONLY_PATHS),
-        "devices": [] if host.rootless else _device_nodes(wish, host),
+        "devices": [] if host.user_namespace else _device_nodes(wish, host),
     }
-    if host.rootless:
+    if host.user_namespace:
         linux["uidMappings"], linux["gidMappings"] = host.maps
     if wish.sysctls:
         linux["sysctl"] = _sysctls(wish.sysctls, own)
@@ -142,13 +150,14 @@ def compose(
         if wish.domainname:
             spec["domainname"] = wish.domainname
     composed = Composed(spec)
-    composed.user = wish.user or image.get("User") or ""
+    composed.user = wish.user or host.user or image.get("User") or ""
     composed.groups = list(wish.groups)
     composed.init = wish.init
-    if "network" in own and not host.rootless:
+    if "network" in own:
         composed.soft_sysctls = dict(profiles.NETWORK_SYSCTLS)
-    elif "network" in own:
-        composed.soft_sysctls = {"net.ipv4.ip_unprivileged_port_start": "0"}
+        if host.user_namespace:
+            # The kernel takes only groups that are mapped.
+            composed.soft_sysctls["net.ipv4.ping_group_range"] = f"0 {_highest(host.maps[1])}"
     composed.copy_up = [mount.target for mount in mounts if mount.copy_up]
     composed.seccomp = "unconfined" if wish.privileged and not security["given"] else security["seccomp"]
     composed.landlock = security["landlock"]
@@ -199,7 +208,9 @@ def _namespaces(wish: Any, host: HostFacts) -> tuple[list[dict[str, str]], set[s
     """Return the namespaces of the specification, and the kinds that are the container's own."""
     found: list[dict[str, str]] = [{"type": "mount"}]
     own = {"mount"}
-    if host.rootless:
+    if host.user_pid:
+        found.insert(0, {"type": "user", "path": f"/proc/{host.user_pid}/ns/user"})
+    elif host.user_namespace:
         found.insert(0, {"type": "user"})
         own.add("user")
     network = wish.network or "none"
@@ -350,7 +361,12 @@ def _device_nodes(wish: Any, host: HostFacts) -> list[dict[str, Any]]:
 
 def _device_binds(wish: Any, host: HostFacts) -> list[dict[str, Any]]:
     """Return the devices asked for as mounts: in a user namespace no node can be made, but the host's can be bound."""
-    found = []
+    found: list[dict[str, Any]] = []
+    usual = {path for path, *_ in mountplan.DEFAULT_DEVICES}
+    for path in (node["path"] for node in host.devices):
+        # Those who own them are nobody inside, so most can only be looked at.
+        if path not in usual:
+            found.append({"destination": path, "type": "bind", "source": path, "options": ["bind"]})
     for text in wish.devices:
         path, target, _, access = device_words(text)
         if not host.device.get(path):
@@ -383,10 +399,10 @@ def _mounts(
             "type": "devpts",
             "source": "devpts",
             "options": ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"]
-            + ([] if host.rootless and not _maps_gid(host, 5) else ["gid=5"]),
+            + ([] if host.user_namespace and not _maps_gid(host, 5) else ["gid=5"]),
         },
     ]
-    if host.rootless and "network" not in own:
+    if host.user_namespace and "network" not in own:
         # sysfs shows a network namespace: only its owner may mount it. The host's is bound instead.
         found.append(
             {
@@ -421,14 +437,25 @@ def _mounts(
                 }
             )
     found = [mount for mount in found if mount["destination"] not in taken]
-    if host.rootless:
+    if host.user_namespace:
         found += _device_binds(wish, host)
     access = ["ro"] if wish.read_only else []
+    if host.user_namespace and not host.rootless:
+        access.append("idmap")  # they are root's, the container's too
     for target, source in files.items():
         if target not in taken:
             found.append({"destination": target, "type": "bind", "source": source, "options": ["rbind", *access]})
     found += [mount.oci() for mount in sorted(user, key=lambda mount: mount.target.count("/"))]
     return found
+
+
+def _highest(maps: list[dict[str, int]]) -> int:
+    """Return the last of the ids that are mapped from 0 on without a gap."""
+    following = 0
+    for entry in maps:
+        if entry["containerID"] == following:
+            following += entry["size"]
+    return following - 1
 
 
 def _maps_gid(host: HostFacts, gid: int) -> bool:

@@ -91,8 +91,10 @@ def parse_volume(text: str) -> Mount:
             continue  # SELinux labels: docker, too, does nothing on a host without it
         if option == "nocopy" and mount.kind == "volume":
             mount.copy_up = False
-        elif option in ("ro", "rw") or (option in mountplan.PROPAGATION and mount.kind == "bind"):
+        elif option in ("ro", "rw", "idmap") or (option in mountplan.PROPAGATION and mount.kind == "bind"):
             mount.options.append(option)
+        elif option.startswith("idmap="):
+            raise Unsupported(f"volume option {option} is not supported", "`idmap` takes the container's own ids")
         elif option in ("consistent", "cached", "delegated"):
             continue  # documented by docker as having no effect on Linux
         else:
@@ -172,6 +174,11 @@ def _mount_option(mount: Mount, key: str, value: str, text: str) -> None:
             raise bad
         if value in _TRUE:
             mount.options.append("ro")
+    elif key == "idmap" and mount.kind != "tmpfs":
+        if value not in _TRUE + _FALSE:
+            raise Unsupported(f"--mount option {key}={value} is not supported", "`idmap` takes the container's own ids")
+        if value in _TRUE:
+            mount.options.append("idmap")
     elif key == "bind-propagation" and mount.kind == "bind":
         if value not in mountplan.PROPAGATION:
             raise bad

@@ -11,9 +11,10 @@ from .meta import IntegrityError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any
 
+    from .claims import Wanted
     from .meta import Meta
 
 _NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
@@ -49,12 +50,28 @@ def check_name(name: str) -> None:
 
 
 def insert(
-    meta: Meta, container_id: str, name: str, image: str, intent: dict[str, Any], volumes: list[tuple[str, bool]]
+    meta: Meta,
+    container_id: str,
+    name: str,
+    image: str,
+    intent: dict[str, Any],
+    volumes: list[tuple[str, bool]],
+    wanted: Sequence[Wanted] = (),
+    shares: str = "",
 ) -> None:
-    """Record a container and its volumes (name, anonymous) in one transaction; raises Conflict when the name is taken."""
+    """Record a container, its volumes (name, anonymous) and the numbers that it claims in one transaction.
+
+    `shares` is the id of a container whose user and group ids are this one's, too. Raises Conflict when the name is taken,
+    LimitExceeded when no number is left.
+    """
     now = time.time_ns()
     with meta.write() as sql:
         images.require(sql, image)
+        taken = []
+        if wanted or shares:
+            from . import claims
+
+            taken = [claims.take(sql, each, intent) for each in wanted]
         try:
             sql.execute(
                 "INSERT INTO containers VALUES (?, ?, ?, ?, ?)", (container_id, name, image, now, dumps(intent))
@@ -73,6 +90,10 @@ def insert(
                 (volume, now, int(anonymous)),
             )
             sql.execute("INSERT OR IGNORE INTO volume_uses VALUES (?, ?)", (volume, container_id))
+        if taken:
+            claims.record(sql, container_id, taken)
+        if shares:
+            claims.share(sql, shares, container_id)
 
 
 _COLUMNS = "id, name, image, created, intent"

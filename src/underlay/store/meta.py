@@ -99,6 +99,16 @@ MIGRATIONS = (
         PRIMARY KEY (volume, container)
     ) STRICT, WITHOUT ROWID;
     """,
+    """
+    CREATE TABLE claims (               -- numbers that no two containers may share by accident
+        kind TEXT NOT NULL,             -- uid, gid, project
+        first INTEGER NOT NULL,
+        size INTEGER NOT NULL,
+        container TEXT NOT NULL REFERENCES containers(id) ON DELETE CASCADE,
+        PRIMARY KEY (kind, first, container)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX claims_container ON claims(container);
+    """,
 )
 
 

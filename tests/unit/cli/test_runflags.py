@@ -56,7 +56,7 @@ def test_every_flag_has_an_option() -> None:
     known = {flag[0] for flag in runflags.COMMON}
     assert set(runflags._PLAIN) | set(runflags._SIZES) <= known
     elsewhere = {"add-host", "attach", "annotation", "cidfile", "cpus", "entrypoint", "env", "env-file", "label"}
-    elsewhere |= {"label-file", "log-opt", "network", "net", "sysctl", "kernel-memory"}
+    elsewhere |= {"label-file", "log-opt", "network", "net", "storage-opt", "sysctl", "kernel-memory"}
     assert known <= set(runflags._PLAIN) | set(runflags._SIZES) | elsewhere
     for module in (run, create, exec):
         names = [flag[0] for flag in module.FLAGS]

@@ -32,6 +32,35 @@ def test_subordinate_ranges(tmp_path: Path) -> None:
     assert userns.subordinate(str(tmp_path / "missing"), "alice", 1000) == []
 
 
+def test_where_roots_containers_get_ids_from(tmp_path: Path) -> None:
+    file = tmp_path / "subuid"
+    assert userns.pool(str(file)) == [userns.POOL]
+    file.write_text("alice:1:2\ncontainers:100:200\n")
+    assert userns.pool(str(file)) == [(100, 200)]
+    file.write_text("containers:100:200\nunderlay:5:6\nunderlay:7:8\n")
+    assert userns.pool(str(file)) == [(5, 6), (7, 8)]
+    first, count = userns.POOL
+    assert first + count == (1 << 32) - (1 << 16)  # -1 and -2 have meanings of their own
+
+
+@pytest.mark.parametrize("own", [0, 1, 5, 1000, 70000])
+def test_keeping_ones_own_id(own: int) -> None:
+    kept = userns.keeping(
+        own,
+        [
+            {"containerID": 0, "hostID": 777, "size": 1},
+            {"containerID": 1, "hostID": 100000, "size": 3},
+            {"containerID": 4, "hostID": 200000, "size": 65536},
+        ],
+    )
+    assert userns.outside(own, kept) == 777
+    known = [number for number in range(70001) if userns.outside(number, kept) >= 0]
+    others = [userns.outside(number, kept) for number in known if number != own]
+    assert others == [*range(100000, 100003), *range(200000, 265536)]
+    assert set(known) == set(range(65540)) if own < 65540 else set(known) == {own, *range(65539)}
+    assert userns.outside(1 << 31, kept) == -1
+
+
 def test_subordinate_survives_odd_bytes(tmp_path: Path) -> None:
     file = tmp_path / "subuid"
     file.write_bytes(b"\xff\xfe:1:2\nalice:7:8\n")

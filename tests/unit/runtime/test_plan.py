@@ -149,9 +149,21 @@ def test_user_namespace() -> None:
     maps = [{"containerID": 0, "hostID": 1000, "size": 1}]
     kinds = [{"type": "user"}, *({"type": kind} for kind in KINDS)]
     made = make(specification(linux__namespaces=kinds, linux__uidMappings=maps, linux__gidMappings=maps))
-    assert made.mappings == (maps, maps)
-    assert names(made)[:2] == ["gate", "become-root"] and made.operations[0] == ("gate", "mapped")
+    assert made.mappings == made.maps == (maps, maps)
+    # The place of the root is the host's root's to reach, not that of whoever is root inside.
+    assert names(made)[:4] == ["gate", "propagation", "overlay", "become-root"]
+    assert made.operations[0] == ("gate", "mapped")
     assert only(made, "devices")[3] is True  # nodes are bound, they cannot be made
+
+
+def test_a_joined_user_namespace() -> None:
+    maps = [{"containerID": 0, "hostID": 1000, "size": 5}]
+    kinds = [{"type": "user", "path": "/proc/7/ns/user"}, *({"type": kind} for kind in KINDS)]
+    idmap = [{"destination": "/v", "type": "bind", "source": "/s", "options": ["bind", "idmap"]}]
+    made = make(specification(linux__namespaces=kinds, linux__uidMappings=maps, linux__gidMappings=maps, mounts=idmap))
+    assert made.mappings is None and made.maps == (maps, maps)
+    assert made.joins == [("user", "/proc/7/ns/user")] and "gate" in names(made) and made.operations[0][0] != "gate"
+    assert only(made, "bind")[4]["idmap"] == {"uids": maps, "gids": maps, "recursive": False}
 
 
 def test_devices() -> None:

@@ -291,16 +291,31 @@ def test_ipc() -> None:
 
 def test_rootless() -> None:
     maps = ([{"containerID": 0, "hostID": 1000, "size": 1}],) * 2
-    made = compose(facts=host(rootless=True, maps=maps)).spec
+    made = compose(facts=host(rootless=True, user_namespace=True, maps=maps)).spec
     assert made["linux"]["namespaces"][0] == {"type": "user"} and made["linux"]["uidMappings"] == maps[0]
     pts = next(m for m in made["mounts"] if m["destination"] == "/dev/pts")
     assert "gid=5" not in pts["options"]  # that group is not in the map
     sys = next(
         m
-        for m in compose(facts=host(rootless=True, maps=maps), network="host").spec["mounts"]
+        for m in compose(facts=host(rootless=True, user_namespace=True, maps=maps), network="host").spec["mounts"]
         if m["destination"] == "/sys"
     )
     assert sys["type"] == "bind" and "ro" in sys["options"]
+
+
+def test_a_user_namespace_of_roots_container() -> None:
+    maps = ([{"containerID": 0, "hostID": 1 << 31, "size": 2000}],) * 2
+    node = {"path": "/dev/kvm", "type": "c", "major": 10, "minor": 232}
+    facts = host(user_namespace=True, maps=maps, devices=[node, {**node, "path": "/dev/null"}])
+    made = compose(facts=facts, privileged=True)
+    linux, binds = made.spec["linux"], {m["destination"]: m for m in made.spec["mounts"] if m["type"] == "bind"}
+    assert linux["namespaces"][0] == {"type": "user"} and linux["gidMappings"] == maps[1] and linux["devices"] == []
+    assert "idmap" in binds["/etc/hosts"]["options"]  # they are root's inside
+    assert binds["/dev/kvm"]["source"] == "/dev/kvm" and "/dev/null" not in binds  # the usual ones are there anyway
+    assert made.soft_sysctls["net.ipv4.ping_group_range"] == "0 1999"
+    joined = compose(facts=host(user_namespace=True, user_pid=7, maps=maps)).spec["linux"]
+    assert joined["namespaces"][0] == {"type": "user", "path": "/proc/7/ns/user"} and joined["uidMappings"] == maps[0]
+    assert compose(facts=host(user="5:6")).user == "5:6" and compose(facts=host(user="5:6"), user="x").user == "x"
 
 
 def test_labels_of_the_image_reach_nothing() -> None:

@@ -30,6 +30,8 @@ _TITLES = {
     "MemTotal": "Total Memory",
     "CgroupVersion": "Cgroup Version",
     "CgroupControllers": "Cgroup Controllers",
+    "DiskLimit": "Disk Limit",
+    "DiskLimitReason": "Disk Limit Reason",
     "SwapLimit": "Swap Limit",
     "SecurityOptions": "Security Options",
     "SecurityModules": "Security Modules",

@@ -78,8 +78,9 @@ class Settings:
 
 def entry() -> NoReturn:
     """Run the program with the words it was called with, and exit."""
-    from ..main import leave
+    from ..main import leave, spare
 
+    spare()
     leave(main(sys.argv[1:]))
 
 
