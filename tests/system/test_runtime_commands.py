@@ -13,7 +13,7 @@ import pytest
 
 from agents import Agent
 from bundles import Bundle, bundle
-from engines import REPOSITORY, needs_root, until
+from engines import needs_root, until
 from underlay.linux import cgroup
 
 __all__ = ["bundle"]
@@ -357,5 +357,3 @@ def test_it_can_be_called_from_the_main_program(bundle: Bundle) -> None:
     command = [bundle.command[0], "-m", "underlay", "runtime", "--root", str(bundle.state), "run", "box"]
     done = subprocess.run(command, cwd=bundle.place, env=bundle.environment, capture_output=True, timeout=30)
     assert done.stdout == b"hello\n", done.stderr
-    script = (REPOSITORY / "bin/underlay-runtime").read_text()
-    assert "underlay.cli.runtime.main import entry" in script

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import stat
 
 from .. import events
 from ..errors import Conflict, InvalidInput, NotFound, Unsupported
-from ..linux import capabilities
 from ..oci import platform as platforms
 from ..runtime import logs, resources, spec, volumes
 from ..store import containers, images
+from . import hostfacts
 from .names import random_name
 
 TYPE_CHECKING = False
@@ -58,7 +57,7 @@ def draft(engine: Engine, wish: ContainerOptions) -> Draft:
     _mounts(engine, made, config)
     directory = engine.paths.container(made.id)
     files = {f"/etc/{name}": f"{directory}/{name}" for name in ("resolv.conf", "hostname", "hosts")}
-    host = host_facts(engine, wish)
+    host = hostfacts.gather(engine, wish)
     if wish.userns or host.rootless:
         from . import userspaces
 
@@ -256,69 +255,6 @@ def signal_number(name: str) -> int:
     return number
 
 
-def host_facts(engine: Engine, wish: ContainerOptions) -> spec.HostFacts:
-    """Gather what the composition needs of this host and of the containers whose namespaces are joined."""
-    host = spec.HostFacts()
-    last = capabilities.last_known_cached()
-    host.capabilities = ["CAP_" + name for name in capabilities.NAMES[: last + 1]]
-    if os.geteuid() != 0:
-        host.rootless = True
-    else:
-        bounding = capabilities.bounding_cached()
-        host.capabilities = [c for n, c in enumerate(host.capabilities) if bounding >> n & 1]
-    if wish.privileged and not host.rootless:
-        host.devices = nodes_below("/dev")
-    for text in wish.devices:
-        path = resources.device_words(text)[0]
-        host.device[path] = nodes_below(os.path.realpath(path), shown=path)
-    limit_facts(wish, host)
-    apparmor_facts(engine, wish, host)
-    for value in (wish.network, wish.pid, wish.ipc, wish.uts):
-        if value.startswith("container:"):
-            from . import starting
-
-            name = value.partition(":")[2]
-            host.joined[value], _ = starting.running(engine, containers.find(engine.meta, name).id, name)
-    if wish.ipc.startswith("container:"):
-        raise Unsupported("--ipc container: is not supported yet", "use --ipc private or --ipc host")
-    return host
-
-
-def apparmor_facts(engine: Engine, wish: ContainerOptions, host: spec.HostFacts) -> None:
-    """Add whether there is AppArmor, and the default profile; say once when that cannot be had."""
-    from ..linux import apparmor
-
-    host.apparmor = apparmor.enabled()
-    if not host.apparmor or host.rootless or wish.privileged:
-        return
-    from ..runtime import apparmorprofile
-
-    if apparmorprofile.available(engine.paths.root):
-        host.apparmor_default = apparmorprofile.NAME
-    elif not any(text.startswith("apparmor") for text in wish.security):
-        apparmorprofile.warn_once(engine.paths.state, "apparmor_parser is not installed", engine.emit)
-
-
-def limit_facts(wish: ContainerOptions, host: spec.HostFacts) -> None:
-    """Add what limits are checked against, as far as they are wished for: processors, memory nodes, block devices."""
-    if wish.cpus:
-        host.processors = os.cpu_count() or 0
-    if wish.cpuset_cpus:
-        host.online_cpus = _host_file("/sys/devices/system/cpu/online").strip()
-    if wish.cpuset_mems:
-        host.online_mems = _host_file("/sys/devices/system/node/online").strip()
-    named = [resources.weight_device(text)[0] for text in wish.blkio_weight_device]
-    for option, _ in resources.THROTTLES:
-        named += [resources.throttle(text, option.endswith("iops"))[0] for text in getattr(wish, option)]
-    for path in named:
-        try:
-            status = os.stat(path)
-        except OSError:
-            continue
-        if stat.S_ISBLK(status.st_mode):
-            host.block_devices[path] = (os.major(status.st_rdev), os.minor(status.st_rdev))
-
-
 def _joins(engine: Engine, made: Draft) -> dict[str, str]:
     """Return the ids of the containers whose namespaces are joined, by kind of namespace."""
     found = {"user": made.joins} if made.joins else {}
@@ -327,38 +263,6 @@ def _joins(engine: Engine, made: Draft) -> dict[str, str]:
         if mode == "container":
             found[kind] = containers.find(engine.meta, name).id
     return found
-
-
-def nodes_below(path: str, shown: str = "") -> list[dict[str, Any]]:
-    """Return the device nodes at or below `path` as OCI devices; /dev/pts, shm, mqueue and console are left out."""
-    shown = shown or path
-    try:
-        status = os.stat(path)
-    except OSError:
-        return []
-    if stat.S_ISDIR(status.st_mode):
-        found = []
-        if path in ("/dev/pts", "/dev/shm", "/dev/mqueue", "/dev/fd", "/dev/.udev"):
-            return []
-        for name in sorted(os.listdir(path)):
-            if not os.path.islink(f"{path}/{name}"):
-                found += nodes_below(f"{path}/{name}", f"{shown}/{name}")
-        return found
-    if path in ("/dev/console", "/dev/ptmx", "/dev/tty") and shown == path:
-        return []
-    if not (stat.S_ISCHR(status.st_mode) or stat.S_ISBLK(status.st_mode)):
-        return []
-    return [
-        {
-            "path": shown,
-            "type": "b" if stat.S_ISBLK(status.st_mode) else "c",
-            "major": os.major(status.st_rdev),
-            "minor": os.minor(status.st_rdev),
-            "fileMode": stat.S_IMODE(status.st_mode),
-            "uid": status.st_uid,
-            "gid": status.st_gid,
-        }
-    ]
 
 
 def _profile(path: str) -> dict[str, Any]:
@@ -446,7 +350,7 @@ def _write_files(directory: str, container_id: str, wish: ContainerOptions, host
     host_network = wish.network == "host"
     resolver = _resolver(wish)
     if host_network and not wish.extra_hosts and wish.uts in ("", "private"):
-        hosts = _host_file("/etc/hosts") or _LOCAL_HOSTS
+        hosts = hostfacts.text_of("/etc/hosts") or _LOCAL_HOSTS
     else:
         hosts = _LOCAL_HOSTS
         for text in wish.extra_hosts:
@@ -475,24 +379,16 @@ def _write_files(directory: str, container_id: str, wish: ContainerOptions, host
 _LOCAL_HOSTS = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
 
 
-def _host_file(path: str) -> str:
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read(1 << 20)
-    except OSError:
-        return ""
-
-
 def _resolver(wish: ContainerOptions) -> str:
     if not (wish.dns or wish.dns_search or wish.dns_options):
         # Without a network of its own the container has nobody to ask.
-        return _host_file("/etc/resolv.conf") if wish.network == "host" else ""
+        return hostfacts.text_of("/etc/resolv.conf") if wish.network == "host" else ""
     lines = [f"nameserver {address}" for address in wish.dns]
     for address in wish.dns:
         if not _is_address(address):
             raise InvalidInput(f'invalid argument "{address}" for "--dns" flag: {address} is not an ip address')
     if not wish.dns and wish.network == "host":
-        lines = [line for line in _host_file("/etc/resolv.conf").splitlines() if line.startswith("nameserver")]
+        lines = [line for line in hostfacts.text_of("/etc/resolv.conf").splitlines() if line.startswith("nameserver")]
     if wish.dns_search and wish.dns_search != ["."]:
         lines.append("search " + " ".join(wish.dns_search))
     if wish.dns_options:

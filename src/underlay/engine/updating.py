@@ -9,8 +9,8 @@ from ..errors import Conflict, InvalidInput, KernelError, UnderlayError
 from ..runtime import control, resources, spec, state
 from ..store import containers as rows
 from ..store import rootfs
-from . import starting
-from .creating import limit_facts, parse_restart
+from . import hostfacts, starting
+from .creating import parse_restart
 from .options import ContainerOptions
 
 TYPE_CHECKING = False
@@ -91,7 +91,7 @@ def changed_intent(intent: dict[str, Any], given: dict[str, Any]) -> dict[str, A
     wish = ContainerOptions(**options)
     host = spec.HostFacts()
     # What is as it was need not be there any more: block devices, processors taken away.
-    limit_facts(ContainerOptions(**given), host)
+    hostfacts.limit_facts(ContainerOptions(**given), host)
     old = intent["spec"]["linux"]["resources"]
     found = resources.limits(wish, host)
     block = {**old.get("blockIO", {}), **found.get("blockIO", {})}

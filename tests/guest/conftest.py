@@ -1,0 +1,47 @@
+"""What all guests share: one directory that is copied into each, made once."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from engines import REPOSITORY
+from guests import GUEST_RUN
+
+GUEST_PYTHON = "3.13"  # of the guest's Debian release
+SLOW = 40  # seconds; a guest that does nothing takes some 5
+
+
+@pytest.fixture(scope="session")
+def share(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory to be copied into guests: the sources, the tests, and the dependencies for the guest's Python."""
+    place = tmp_path_factory.mktemp("share")
+    for name in ("src", "tests"):
+        shutil.copytree(REPOSITORY / name, place / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(REPOSITORY / "pyproject.toml", place)
+    command = [sys.executable, "-m", "pip", "-q", "--disable-pip-version-check", "install", "--target", place / "site"]
+    command += ["--python-version", GUEST_PYTHON, "--only-binary=:all:"]
+    packages = ["msgspec", "backports-zstd", "isal", "rich", "pytest", "hypothesis"]
+    try:
+        done = subprocess.run([*command, *packages], capture_output=True, text=True, timeout=240)
+        if done.returncode != 0:
+            pytest.skip(f"no dependencies for the guest's Python: {done.stderr.strip()[-200:]}")
+        # Once for all: packages are fetched, a guest is built and started.
+        ready = subprocess.run([GUEST_RUN, "--setup"], capture_output=True, text=True, timeout=600)
+        began = time.monotonic()
+        if ready.returncode == 0:
+            ready = subprocess.run([GUEST_RUN, "--", "true"], capture_output=True, text=True, timeout=120)
+    except subprocess.TimeoutExpired as error:
+        pytest.skip(f"no guest can be had here in time: {error}")
+    if ready.returncode != 0:
+        pytest.skip(f"no guest can be had here: {ready.stderr.strip()[-300:]}")
+    if time.monotonic() - began > SLOW:
+        pytest.skip(f"a guest takes {time.monotonic() - began:.0f} s to start here: too slow for the tests in it")
+    os.chmod(place, 0o755)
+    return place

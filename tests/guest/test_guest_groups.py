@@ -1,0 +1,39 @@
+"""Control groups of version 2 and an overlay that takes no unattached layers, in a guest of Debian's stable kernel."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from guests import BASIC, MARKS, in_guest
+
+pytestmark = MARKS
+
+
+def test_cgroup_version_2(share: Path) -> None:
+    words = ["tests/system/test_run.py", "tests/system/test_lifecycle.py"]
+    chosen = f"{BASIC} or limit or memory or pause or exec or killed_monitor or privileged or sysctl"
+    out = in_guest(share, "trixie", [*words, "-k", chosen])
+    assert " passed" in out and "failed" not in out
+
+
+def test_the_runtime_with_cgroup_version_2(share: Path) -> None:
+    """The specification and the commands of the runtime's program."""
+    words = ["tests/system/test_runtime_specification.py", "tests/system/test_runtime_commands.py"]
+    chosen = "life or pause or update or events or exec_by or limits or devices or cgroup or shared_root or hooks_run"
+    out = in_guest(share, "trixie", [*words, "-k", chosen])
+    assert " passed" in out and "failed" not in out
+
+
+def test_limits_with_cgroup_version_2(share: Path) -> None:
+    """Every limit is exceeded for real, and changed while the container runs."""
+    words = ["tests/unit/linux/test_cgroup.py", "tests/system/test_limits.py"]
+    words += ["tests/system/test_update.py", "tests/system/test_stats.py"]
+    out = in_guest(share, "trixie", words, seconds=600)
+    assert " passed" in out and "failed" not in out
+
+
+def test_user_namespaces_with_cgroup_version_2(share: Path) -> None:
+    """On a kernel whose overlays take no layers that are not attached."""
+    chosen = "nobody or owners or capabilities or life or limits_hold or volumes or another_containers"
+    out = in_guest(share, "trixie", ["tests/system/test_user_namespaces.py", "-k", chosen], seconds=600)
+    assert " passed" in out and "failed" not in out

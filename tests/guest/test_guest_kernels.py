@@ -1,0 +1,53 @@
+"""Older and newer kernels, users without privileges, AppArmor and project quotas, in guests."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from guests import BASIC, GUEST_RUN, MARKS, in_guest
+
+pytestmark = MARKS
+
+
+@pytest.mark.parametrize("kernel", ["bullseye", "bookworm", "trixie-backports"])
+def test_older_and_newer_kernels(share: Path, kernel: str) -> None:
+    out = in_guest(share, kernel, ["tests/system/test_run.py", "-k", BASIC])
+    assert " passed" in out and "failed" not in out
+
+
+def test_unprivileged_user_with_subordinate_ids(share: Path) -> None:
+    out = in_guest(share, "trixie", ["tests/guest/inside_rootless.py"], user="tester")
+    assert " passed" in out and "failed" not in out and "skipped" not in out
+
+
+def test_unprivileged_user_with_one_id(share: Path) -> None:
+    words = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    command = [str(GUEST_RUN), "--kernel", "trixie", "--share", str(share), "--timeout", "200", "--", *words]
+    command += ["env", "PYTHONPATH=src:site", "PYTHONDONTWRITEBYTECODE=1", "HOME=/tmp", "python3", "-m", "pytest", "-q"]
+    command += ["-p", "no:cacheprovider", "--tb=short", "--basetemp=/tmp/tests", "tests/guest/inside_rootless.py"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=500)
+    if done.returncode == 125:
+        pytest.skip(f"no guest can be had here: {done.stderr.strip()[-300:]}")
+    assert done.returncode == 0, (done.stdout + done.stderr)[-6000:]
+    assert "1 skipped" in done.stdout
+
+
+def test_disk_limits_by_quota(share: Path) -> None:
+    """Project quotas of ext4, which this host's kernel may lack."""
+    chosen = "quota and (more or each or restarts or claimed or killed)"
+    out = in_guest(share, "trixie", ["tests/system/test_disk_limit.py", "-k", chosen], seconds=600)
+    assert " passed" in out and "failed" not in out and "[quota" not in out.partition("short test summary")[2]
+
+
+def test_apparmor(share: Path) -> None:
+    out = in_guest(share, "trixie", ["tests/guest/inside_apparmor.py"])
+    assert " passed" in out and "failed" not in out and "skipped" not in out
+
+
+def test_confinement_on_the_oldest_kernel(share: Path) -> None:
+    """Without Landlock; memory that needs no leave to be executed; a filter's agent."""
+    out = in_guest(share, "bullseye", ["tests/system/test_confinement.py", "-k", "agent or paths or fork"])
+    assert " passed" in out and "failed" not in out

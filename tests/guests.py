@@ -1,0 +1,32 @@
+"""Running pytest in a QEMU guest with a stock Debian kernel."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from engines import SHARED
+
+GUEST_RUN = SHARED / "tools" / "guest-run"
+BASIC = "exit_codes or namespaces or capabilities_seccomp or devices or users_by_name or bind_mounts or masked"
+MARKS = [
+    pytest.mark.guest,
+    pytest.mark.timeout(1200),  # the first one fetches the kernels
+    pytest.mark.skipif(not GUEST_RUN.exists(), reason="no guest-run beside the checkout"),
+    pytest.mark.skipif(os.geteuid() != 0, reason="needs root to build the guest"),
+]
+
+
+def in_guest(share: Path, kernel: str, words: list[str], user: str = "root", seconds: int = 400) -> str:
+    """Run pytest in a guest; returns its output. Fails when a test fails there, skips when no guest can be had."""
+    command = [str(GUEST_RUN), "--kernel", kernel, "--share", str(share), "--user", user, "--timeout", str(seconds)]
+    inside = ["env", "PYTHONPATH=src:site", "PYTHONDONTWRITEBYTECODE=1", "HOME=/tmp", "python3", "-m", "pytest"]
+    inside += ["-q", "-rs", "-p", "no:cacheprovider", "--tb=short", "--basetemp=/tmp/tests", *words]
+    done = subprocess.run([*command, "--", *inside], capture_output=True, text=True, timeout=seconds + 300)
+    if done.returncode == 125:
+        pytest.skip(f"no guest can be had here: {done.stderr.strip()[-300:]}")
+    assert done.returncode == 0, (done.stdout + done.stderr)[-6000:]
+    return done.stdout
