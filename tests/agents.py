@@ -46,18 +46,16 @@ class Agent:
         waiting.register(fd, select.POLLIN)
         while True:
             question = bytearray(80)
-            # The end of the last process with that filter is a hang-up (seccomp_unotify(2)).
-            [(_, mask)] = waiting.poll()
-            if not mask & select.POLLIN:
-                os.close(fd)
-                return
             try:
                 fcntl.ioctl(fd, self.RECEIVE, question)
                 number, _, _, call = struct.unpack_from("<QIIi", question)
                 self.asked.append(call)
                 fcntl.ioctl(fd, self.SEND, struct.pack("<Qqii", number, *self.answer))
             except FileNotFoundError:
-                continue
+                # Who asked is gone; when it was the last one there is a hang-up (seccomp_unotify(2)).
+                if any(mask & select.POLLHUP for _, mask in waiting.poll(0)):
+                    os.close(fd)
+                    return
             except OSError:
                 os.close(fd)
                 return

@@ -26,9 +26,9 @@ def test_the_runtime_with_cgroup_version_2(share: Path) -> None:
 
 def test_limits_with_cgroup_version_2(share: Path) -> None:
     """Every limit is exceeded for real, and changed while the container runs."""
-    words = ["tests/unit/linux/test_cgroup.py", "tests/system/test_limits.py"]
-    words += ["tests/system/test_update.py", "tests/system/test_stats.py"]
-    out = in_guest(share, "trixie", words, seconds=600)
+    words = ["tests/system/test_limits.py", "tests/system/test_update.py"]
+    chosen = "memory or processes or processor or devices or reading or operations or version_2 or running or living"
+    out = in_guest(share, "trixie", [*words, "-k", chosen], seconds=600)
     assert " passed" in out and "failed" not in out
 
 
