@@ -22,6 +22,7 @@ class Agent:
         self.answer = answer  # value, error, flags
         self.states: list[dict[str, object]] = []
         self.asked: list[int] = []
+        self.trouble: list[str] = []
         self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.listener.bind(str(path))
         self.listener.listen()
@@ -56,7 +57,8 @@ class Agent:
                 if any(mask & select.POLLHUP for _, mask in waiting.poll(0)):
                     os.close(fd)
                     return
-            except OSError:
+            except OSError as error:
+                self.trouble.append(str(error))
                 os.close(fd)
                 return
 

@@ -127,7 +127,7 @@ def test_an_agent_answers(ul: Installation, tmp_path: Path, user: tuple[str, ...
     assert first["pid"] == pid and first["state"]["pid"] == pid and first["state"]["id"] == name
     assert (first["state"]["status"], second["state"]["status"]) == ("creating", "running")
     assert second["pid"] != pid and second["state"]["pid"] == pid and first["state"]["annotations"] == {"a": "b"}
-    assert until(lambda: len(agent.asked) == 2)
+    assert until(lambda: len(agent.asked) == 2), (agent.asked, agent.trouble)
     # The listener is not the program's.
     assert ul.out("exec", name, "ls", "/proc/1/fd").split() == ([] if user == ("--init",) else ["0", "1", "2"])
     agent.close()
