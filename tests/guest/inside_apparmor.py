@@ -11,7 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from bundles import Bundle, bundle
 from engines import Installation, image_tar, until
+
+__all__ = ["bundle"]
 
 LABEL = "underlay-default (enforce)"
 READER = """
@@ -125,6 +128,21 @@ def test_named_profiles(ul: Installation, named: str) -> None:
     name = ul.start(*flags, "box", "sleep", "60")
     assert ul.out("inspect", "-f", "{{.AppArmorProfile}}", name) == named
     assert ul.out("exec", "-t", name, "cat", "/proc/self/attr/current").strip() == "test-reader (enforce)"
+
+
+def test_the_runtimes_program_applies_profiles(bundle: Bundle, named: str) -> None:
+    body = bundle.spec["process"]
+    body["apparmorProfile"] = named
+    assert bundle.shell("cat /proc/self/attr/current; cat /data/seed 2>&1") == (
+        f"{named} (enforce)\ncat: can't open '/data/seed': Permission denied"
+    )
+    bundle.start()
+    assert bundle("exec", "box", "cat", "/proc/self/attr/current").stdout.decode().strip() == f"{named} (enforce)"
+    body["apparmorProfile"] = "no-such-profile"
+    bundle.spec["linux"]["cgroupsPath"] += "-second"
+    bundle.write("true")
+    bundle("create", "second")
+    assert "no-such-profile is not loaded" in bundle.refused("start", "second")
 
 
 def test_unknown_profiles(ul: Installation, named: str) -> None:

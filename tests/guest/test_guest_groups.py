@@ -18,7 +18,7 @@ def test_cgroup_version_2(share: Path) -> None:
 
 def test_the_runtime_with_cgroup_version_2(share: Path) -> None:
     """The specification and the commands of the runtime's program."""
-    words = ["tests/system/test_runtime_specification.py", "tests/system/test_runtime_commands.py"]
+    words = [f"tests/system/test_runtime_{name}.py" for name in ("mounts", "specification", "commands")]
     chosen = "life or pause or update or events or exec_by or limits or devices or cgroup or shared_root or hooks_run"
     out = in_guest(share, "trixie", [*words, "-k", chosen])
     assert " passed" in out and "failed" not in out

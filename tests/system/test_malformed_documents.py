@@ -106,10 +106,11 @@ def mutated(value: dict, chance: random.Random) -> dict:
     return value
 
 
-def tried(engine, tmp_path, data: bytes) -> None:
-    """Load it: an error of one line, or an image that every command can show."""
+def tried(engine, tmp_path, data: bytes) -> bool:
+    """Load it: an error of one line, or an image that every command can show. Returns whether it was an image."""
     place = tmp_path / "in.tar"
     place.write_bytes(data)
+    loaded = None
     try:
         loaded = engine.images.load(str(place))
     except UnderlayError as error:
@@ -123,11 +124,13 @@ def tried(engine, tmp_path, data: bytes) -> None:
             engine.images.remove(each.id, force=True)
     left = [n for _, _, names in os.walk(engine.paths.root) for n in names]
     assert [n for n in left if not n.startswith(("meta.db", "lock", "sweep-wanted"))] == []
+    return loaded is not None
 
 
 @pytest.mark.parametrize("seed", range(10))
 def test_mutations(engine, tmp_path, seed):
     chance = random.Random(seed)
+    accepted = []
     for number in range(24):
         document = config([LAYER])
         kind = ("config", "manifest", "index")[number % 3]
@@ -139,7 +142,10 @@ def test_mutations(engine, tmp_path, seed):
         index_value = index(manifest_data)
         if kind == "index":
             index_value = mutated(index_value, chance)
-        tried(engine, tmp_path, raw_layout(config_data, manifest_data, json.dumps(index_value).encode()))
+        accepted.append(
+            tried(engine, tmp_path, raw_layout(config_data, manifest_data, json.dumps(index_value).encode()))
+        )
+    assert False in accepted, "no mutation was refused: they mutate nothing that matters"
 
 
 @pytest.mark.parametrize("which", ["config", "manifest", "index", "manifest.json"])

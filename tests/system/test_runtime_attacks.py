@@ -136,10 +136,13 @@ def test_mount_points_are_not_made_on_the_host(bundle: Bundle, canary: Path) -> 
         for name in ("out", "up"):
             item = {"destination": f"/{name}/made{number}", "source": source, "options": ["bind"]}
             bundle.spec["mounts"].append(item)
+    before = state_of(canary)
     outcome(bundle, "true")
+    assert state_of(canary) == before
     bundle.spec["linux"]["devices"] = [{"path": "/out/node", "type": "c", "major": 1, "minor": 3}]
     bundle.spec["process"]["cwd"] = "/up/work"
     outcome(bundle, "true")
+    assert state_of(canary) == before
 
 
 def test_a_mount_point_that_is_swapped_meanwhile(bundle: Bundle, canary: Path) -> None:
@@ -154,13 +157,15 @@ def test_a_mount_point_that_is_swapped_meanwhile(bundle: Bundle, canary: Path) -
         "a, b = (sys.argv[1] + n for n in ('/a', '/b'))\n"
         "while True: libc.renameat2(-100, a.encode(), -100, b.encode(), 2)\n"
     )
+    before = state_of(canary)
     process = subprocess.Popen(["python3", "-c", swap, bundle.root / "shared"])
     try:
-        for _ in range(30):
-            outcome(bundle, "true")
+        said = [outcome(bundle, "echo started") for _ in range(30)]
     finally:
         process.kill()
         process.wait()
+    assert state_of(canary) == before
+    assert any("started" in each for each in said), said
 
 
 # RT-13: nothing that is declared can be read as something else.
@@ -205,6 +210,8 @@ def test_programs_of_the_root_are_not_run_outside(bundle: Bundle, canary: Path) 
     bundle("exec", "box", "true")
     bundle("ps", "box")
     bundle("events", "--stats", "box", code=None)
+    assert not (canary / "ran").exists()
+    assert "ran" in bundle("exec", "box", "sh", "-c", "echo ran").stdout.decode()  # the container itself lives
 
 
 # RT-17, RT-35: rights and limits are those of the specification from the first instruction on.

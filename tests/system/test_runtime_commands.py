@@ -284,7 +284,13 @@ def test_an_agent_of_the_filter(bundle: Bundle, tmp_path: Path) -> None:
             "listenerMetadata": "as told",
             "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_NOTIFY"}],
         }
-        pid = bundle.start("sh", "-c", "mkdir /tmp/one; sleep 300")
+        # With a descriptor that is passed on, the listener's number is another than it would be.
+        bundle.write("sh", "-c", "mkdir /tmp/one; sleep 300")
+        script = 'exec 3</dev/null; exec "$@" run -d --preserve-fds 1 box >/dev/null 2>&1'
+        subprocess.run(
+            ["sh", "-c", script, "sh", *bundle.command], cwd=bundle.place, env=bundle.environment, check=True
+        )
+        pid = bundle.told()["pid"]
         assert bundle("exec", "box", "sh", "-c", "mkdir /tmp/two; ls /tmp").stdout == b""
         first, second = agent.states
         assert first["metadata"] == "as told" and first["pid"] == pid and first["state"]["status"] == "created"

@@ -8,6 +8,10 @@ import sys
 from ..errors import KernelError
 from . import libc
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 MS_RDONLY = 0x1
 MS_NOSUID = 0x2
 MS_NODEV = 0x4
@@ -165,6 +169,11 @@ def map_ids(fd: int, space: int, recursive: bool, name: str) -> None:
         number = libc.errno()
         hint = "its file system, or this kernel, has no idmapped mounts" if number in (22, 38) else ""
         raise KernelError("map ids of mount", name, number, hint)
+
+
+def option_string(options: Iterable[tuple[str, str | None]]) -> str:
+    """Return options as mount(2) takes them, in one string."""
+    return ",".join(key if value is None else f"{key}={value}" for key, value in options)
 
 
 def flags_of(attributes: int) -> int:

@@ -21,14 +21,12 @@ def specification(ids: tuple[int, int] | None = None) -> dict[str, Any]:
         "maskedPaths": list(profiles.MASKED_PATHS),
         "readonlyPaths": list(profiles.READONLY_PATHS),
     }
-    group = ["gid=5"]
     system = {"destination": "/sys", "type": "sysfs", "source": "sysfs", "options": [*flags, "ro"]}
     if ids is not None:
         del linux["resources"]
         linux["namespaces"].append({"type": "user"})
         for name, number in zip(("uidMappings", "gidMappings"), ids, strict=True):
             linux[name] = [{"containerID": 0, "hostID": number, "size": 1}]
-        group = []  # that group is not mapped
     return {
         "ociVersion": config.SPECIFICATION,
         "process": {
@@ -45,18 +43,7 @@ def specification(ids: tuple[int, int] | None = None) -> dict[str, Any]:
         "hostname": "underlay",
         "mounts": [
             {"destination": "/proc", "type": "proc", "source": "proc"},
-            {
-                "destination": "/dev",
-                "type": "tmpfs",
-                "source": "tmpfs",
-                "options": ["nosuid", "strictatime", "mode=755", "size=65536k"],
-            },
-            {
-                "destination": "/dev/pts",
-                "type": "devpts",
-                "source": "devpts",
-                "options": ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", *group],
-            },
+            *profiles.device_mounts(ids is None),  # a lone id has no such group
             {
                 "destination": "/dev/shm",
                 "type": "tmpfs",

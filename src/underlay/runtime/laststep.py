@@ -163,16 +163,30 @@ class Script:
             raise StartFailed(f"cannot execute sealed memory: {(error.strerror or '').lower()}", 125) from None
 
     def _with_listener(self, calls: list[Call], channel: int) -> list[Call]:
-        """Return the calls with one more that sends the listener. Its number is the lowest that is free then."""
+        """Return the calls with one more that sends the listener, whose number is the lowest that is free then."""
         if self.listener is None:
             return calls
-        where = calls.index(self.listener) + 1
-        taken = {0, 1, 2, channel, *self.inherited}
+        where = calls.index(self.listener)
+        opened: set[int] = set()
+        closed: set[int] = set()
+        kept: dict[int, int] = {}  # slot of an answer → the number that it will be
+
+        def lowest() -> int:
+            number = 0
+            while number in opened or (number not in closed and _survives(number)):
+                number += 1
+            return number
+
         for call in calls[:where]:
-            if call.number == libc.number("close") and not call.parent and isinstance(call.arguments[0], int):
-                taken.discard(call.arguments[0])
-        number = next(n for n in range(len(taken) + 1) if n not in taken)
-        return [*calls[:where], self._sending(channel, number), *calls[where:]]
+            if call.number == libc.number("openat2"):
+                kept[call.slot] = lowest()
+                opened.add(kept[call.slot])
+            elif call.number == libc.number("close") and not call.parent:
+                argument = call.arguments[0]
+                number = argument if isinstance(argument, int) else kept[argument[1]]
+                opened.discard(number)
+                closed.add(number)
+        return [*calls[: where + 1], self._sending(channel, lowest()), *calls[where + 1 :]]
 
     def _sending(self, channel: int, number: int) -> Call:
         # struct cmsghdr with one descriptor, struct iovec, struct msghdr (recvmsg(2), cmsg(3)).
@@ -253,6 +267,14 @@ class Script:
             if call is self.listener:
                 libc.call(libc.number("sendmsg"), *self._sending(channel, answer).arguments)
         os._exit(125)
+
+
+def _survives(fd: int) -> bool:
+    """Return whether descriptor `fd` stays open over an exec: ours, and those that a caller lets us pass on."""
+    try:
+        return os.get_inheritable(fd)
+    except OSError:
+        return False
 
 
 def _fail(call: Call, number: int, channel: int) -> NoReturn:

@@ -76,7 +76,7 @@ def overlay(
         parameters.append(("lowerdir", ":".join(names)))
     parameters += list(options.items())
     if len(parameters[0][1] or "") > _LONGEST:
-        data = ",".join(key if value is None else f"{key}={value}" for key, value in parameters)
+        data = mounts.option_string(parameters)
         mounts.mount("overlay", target, "overlay", 0, data)
         context.root = os.open(target, _DIRECTORY | os.O_CLOEXEC)
     else:
@@ -186,7 +186,7 @@ def _mount_at_once(
 ) -> None:
     """Mount with all options in one string (mount(2)): for long ones, such as the lower directories of an overlay."""
     target = _target(context, path, True, False)
-    data = ",".join(key if value is None else f"{key}={value}" for key, value in options.items())
+    data = mounts.option_string(options.items())
     mounts.mount(source, f"/proc/self/fd/{target}", fstype, mounts.flags_of(attributes), data)
     os.close(target)
     if propagation:
@@ -202,7 +202,7 @@ def remount(context: Context, path: str, on: int, off: int, options: dict[str, s
     if bind:
         mounts.set_attributes(fd, on, off)
     else:
-        data = ",".join(key if value is None else f"{key}={value}" for key, value in options.items())
+        data = mounts.option_string(options.items())
         flags = mounts.MS_REMOUNT | mounts.flags_of(on)
         mounts.mount(None, f"/proc/self/fd/{fd}", None, flags, data or None)
     os.close(fd)

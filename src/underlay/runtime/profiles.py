@@ -66,6 +66,25 @@ NETWORK_SYSCTLS = {
 PROFILE_VERSION = 2  # part of the name of compiled filters: raise it with every change of the profile
 
 
+def device_mounts(terminal_group: bool) -> list[dict[str, Any]]:
+    """Return the mounts of /dev and /dev/pts; `terminal_group` when group 5, to which terminals belong, exists inside."""
+    group = ["gid=5"] if terminal_group else []
+    return [
+        {
+            "destination": "/dev",
+            "type": "tmpfs",
+            "source": "tmpfs",
+            "options": ["nosuid", "strictatime", "mode=755", "size=65536k"],
+        },
+        {
+            "destination": "/dev/pts",
+            "type": "devpts",
+            "source": "devpts",
+            "options": ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", *group],
+        },
+    ]
+
+
 def device_rules() -> list[dict[str, Any]]:
     """Return the default device list as OCI rules."""
     rules: list[dict[str, Any]] = [{"allow": False, "access": "rwm"}]

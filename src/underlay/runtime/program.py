@@ -193,7 +193,7 @@ def _filter_allows_fork(context: Context, clone: laststep.Call) -> bool:
 
     if context.notifies:
         return False  # who is asked must be told the pid first
-    machine = os.uname().machine
+    machine = libc.MACHINE
     if machine not in seccomp.NATIVE:
         return False
     audit = seccomp.ARCHITECTURES[seccomp.NATIVE[machine][0]][0]
@@ -216,7 +216,8 @@ def _fork_below(context: Context, reaper: list[laststep.Call]) -> list[laststep.
     for fd in (0, 1, 2, context.channel.fileno(), *script.inherited):
         script.add("fork", "close", fd, parent=True, errnos=(EBADF,))
     if script.listener is not None:
-        script.add("fork", "close", laststep.answer(script.listener.slot), parent=True)
+        # It may have got the number of one that was inherited and given up before, and be closed with that.
+        script.add("fork", "close", laststep.answer(script.listener.slot), parent=True, errnos=(EBADF,))
     script.add("fork", "reap", laststep.answer(slot), parent=True)
     script.add("fork", "setpgid", 0, 0)
     if context.console >= 0:

@@ -388,19 +388,7 @@ def _mounts(
     loose = ["rw"] if wish.privileged else ["ro"]
     found: list[dict[str, Any]] = [
         {"destination": "/proc", "type": "proc", "source": "proc", "options": flags},
-        {
-            "destination": "/dev",
-            "type": "tmpfs",
-            "source": "tmpfs",
-            "options": ["nosuid", "strictatime", "mode=755", "size=65536k"],
-        },
-        {
-            "destination": "/dev/pts",
-            "type": "devpts",
-            "source": "devpts",
-            "options": ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"]
-            + ([] if host.user_namespace and not _maps_gid(host, 5) else ["gid=5"]),
-        },
+        *profiles.device_mounts(not host.user_namespace or _maps_gid(host, 5)),
     ]
     if host.user_namespace and "network" not in own:
         # sysfs shows a network namespace: only its owner may mount it. The host's is bound instead.

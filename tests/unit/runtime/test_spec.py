@@ -30,10 +30,12 @@ def compose(
     return spec.compose(ID, given, image or {}, mounts or [], {"/etc/hosts": "/c/hosts"}, facts or host())
 
 
-def refused(text: str, kind: type = InvalidInput, **more: object) -> None:
+def refused(text: str, kind: type = InvalidInput, **more: object) -> str:
     with pytest.raises(kind) as caught:
         compose(**more)  # type: ignore[arg-type]
     assert text in caught.value.message, caught.value.message
+    message: str = caught.value.message
+    return message
 
 
 @pytest.mark.parametrize(
@@ -54,9 +56,10 @@ def test_arguments(image: dict, wish: dict, expected: list[str]) -> None:
 
 
 def test_no_command() -> None:
-    refused("no command specified", image={}, command=None)
-    refused("no command specified", image={"Entrypoint": ["e"], "Cmd": ["c"]}, command=None, entrypoint=[])
-    refused("NUL", command=["a\0b"])
+    assert refused("no command specified", image={}, command=None) == refused(
+        "no command specified", image={"Entrypoint": ["e"], "Cmd": ["c"]}, command=None, entrypoint=[]
+    )
+    assert "\0" not in refused("NUL", command=["a\0b"])
 
 
 def test_environment() -> None:

@@ -246,6 +246,16 @@ def rdma_settings(root: Section, place: Place) -> list[Setting]:
     return found
 
 
+def pids_settings(pids: Section, place: Place) -> list[Setting]:
+    """Return the setting of `pids.limit`, the same file in both versions."""
+    limit = pids.number("limit")
+    if limit is None:
+        return []
+    # 0 is "no limit" in the specification until 1.2, and what podman means by it (runc issue 4014); -1 always was.
+    value = limit if limit > 0 else "max"
+    return [Setting(place("pids", pids.path("limit")) + "/pids.max", value, pids.path("limit"))]
+
+
 def hugepage_settings(root: Section, place: Place, suffix: str, reserved: str) -> list[Setting]:
     """Return the settings of `hugepageLimits`: usage (`suffix`), and reservations (`reserved`) where they are counted."""
     found = []

@@ -12,6 +12,7 @@ from .settings import (
     file,
     hugepage_settings,
     line_of,
+    pids_settings,
     rdma_settings,
 )
 
@@ -32,12 +33,7 @@ def settings(root: Section, place: Place) -> list[Setting]:
     found = _memory(root.section("memory"), place)
     found += _cpu(root.section("cpu"), place)
     found += _cpuset(root.section("cpu"), place)
-    pids = root.section("pids")
-    limit = pids.number("limit")
-    if limit is not None:
-        # 0 is "no limit" in the specification until 1.2, and what podman means by it (runc issue 4014); -1 always was.
-        value = limit if limit > 0 else "max"
-        found.append(Setting(place("pids", pids.path("limit")) + "/pids.max", value, pids.path("limit")))
+    found += pids_settings(root.section("pids"), place)
     found += _block(root.section("blockIO"), place)
     found += hugepage_settings(root, place, "limit_in_bytes", "rsvd.limit_in_bytes")
     found += _network(root.section("network"), place)
