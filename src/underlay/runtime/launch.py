@@ -20,7 +20,7 @@ import os
 from ..errors import StartFailed, UnderlayError
 from ..linux import capabilities, cgroup, process
 from ..linux.sharedmount import SharedMount
-from . import cloning, control, hearing, init, plan, state, streams
+from . import birth, control, hearing, init, plan, state, streams
 from .attachment import Attachment
 from .context import Context
 from .monitor import Monitor, slim_command
@@ -189,44 +189,17 @@ def begin(monitor: Monitor, made: plan.Plan, attachment: Attachment | None, chan
     group = cgroup.open_group(record["cgroup"], record["rootless"])
     record["cgroup_used"] = {"version": group.version, "path": group.path, "base": group.base}
     resources = (record["spec"].get("linux") or {}).get("resources") or {}
-    born = False
-    in_user = made.maps is not None
-    if in_user or any(o[0] == "disk" or (o[0] == "bind" and "idmap" in o[4]) for o in made.operations):
-        context.sources = cloning.sources(made.operations, in_user, made.maps)
-        if made.maps is not None and os.geteuid() == 0:
-            from ..linux import userns
+    birth.prepare(made, context)
+    if made.maps is not None and os.geteuid() == 0:
+        from ..linux import userns
 
-            streams.give(context.stdio, *(userns.outside(0, each) for each in made.maps))
-    if group.version == "v2":
-        group.create(resources)
-        pid, born = cloning.birth(made, group)
-    else:
-        # The new process prepares its root while the group is made, and enters it then.
-        pid = cloning.clone(made)
-    if pid == 0:
-        context.group = None if born else group
-        context.admitted = in_user
-        ours.close()
-        process.prctl(process.PR_SET_PDEATHSIG, 9)
-        process.close_from(3, (theirs.fileno(), *context.stdio, *context.sources.values()))
-        if not in_user:
-            process.undumpable()
-        init.run(made.operations, context)
-    theirs.close()
-    for fd in (*context.stdio, *context.sources.values()):
+        streams.give(context.stdio, *(userns.outside(0, each) for each in made.maps))
+    pid, born = birth.clone(made, context, group, resources, ours)
+    for fd in context.stdio:
         os.close(fd)
     when = process.start_time(pid)
     try:
-        if made.mappings is not None:
-            from ..linux import userns
-
-            userns.write(pid, *made.mappings)
-            hearing.open_gate(ours, b"mapped")
-        if group.version != "v2":
-            group.create(resources)
-        if in_user and not born:
-            group.admit(pid)
-        hearing.open_gate(ours, b"grouped")
+        birth.let_on(made, group, resources, ours, pid, born)
         console = hearing.await_start(ours, pid, _announcer(record))
         pidfd = process.pidfd_open(pid)
     except BaseException:

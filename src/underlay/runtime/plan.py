@@ -56,6 +56,11 @@ class Plan:
         self.maps: tuple[list[dict[str, int]], list[dict[str, int]]] | None = None
         self.operations: list[Operation] = []
 
+    @property
+    def in_user(self) -> bool:
+        """Return whether the process is in a user namespace that is not ours, new or joined."""
+        return self.mappings is not None or any(kind == "user" for kind, _ in self.joins)
+
 
 class Extras:
     """What an engine, or the command line of a runtime, asks for beyond the OCI specification.

@@ -10,7 +10,7 @@ import time
 from ...errors import InvalidInput, StartFailed, UnderlayError
 from ...jsontext import loads
 from ...linux import capabilities, cgroup, process
-from .. import cloning, config, control, init, laststep, plan, profiles
+from .. import birth, config, control, init, laststep, plan, profiles
 from ..context import Context
 from ..hearing import open_gate
 from . import records
@@ -172,44 +172,17 @@ def _bring_up(root: str, record: dict[str, Any], made: plan.Plan, wishes: Wishes
     context = _context(root, record, wishes)
     ours, theirs = control.pair()
     context.channel = theirs
-    in_user = made.mappings is not None or any(kind == "user" for kind, _ in made.joins)
-    context.sources = cloning.sources(made.operations, in_user)
+    birth.prepare(made, context)
     group = records.group_of(record)
-    if group.version == "v2":
-        group.create(resources)
-        pid, born = cloning.birth(made, group)
-    else:
-        pid, born = cloning.clone(made), False
-    if pid == 0:
-        context.group = None if born else group
-        context.admitted = in_user
-        ours.close()
-        preserved = tuple(range(3, 3 + wishes.preserve))
-        for fd in preserved:
-            os.set_inheritable(fd, True)
-        process.prctl(process.PR_SET_PDEATHSIG, 9)
-        kept = (theirs.fileno(), context.listener.fileno(), *context.sources.values(), *preserved)
-        process.close_from(3, kept)
-        if not in_user:
-            process.undumpable()
-        init.run(made.operations, context)
-    theirs.close()
+    preserved = tuple(range(3, 3 + wishes.preserve))
+    for fd in preserved:
+        os.set_inheritable(fd, True)
+    pid, born = birth.clone(made, context, group, resources, ours, (context.listener.fileno(), *preserved))
     context.listener.close()
-    for fd in context.sources.values():
-        os.close(fd)
     record["pid"], record["when"] = pid, process.start_time(pid)
     try:
         records.save(root, record)
-        if made.mappings is not None:
-            from ...linux import userns
-
-            userns.write(pid, *made.mappings)
-            open_gate(ours, b"mapped")
-        if group.version != "v2":
-            group.create(resources)
-        if in_user and not born:
-            group.admit(pid)
-        open_gate(ours, b"grouped")
+        birth.let_on(made, group, resources, ours, pid, born)
         _await_created(ours, record, wishes)
     finally:
         ours.close()
