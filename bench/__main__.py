@@ -1,6 +1,6 @@
 """`make bench`: measure, print a table, write bench/results/ and docs/benchmarks.md.
 
-    python -m bench [--rounds N] [--only start,layers,load,runtime,monitor,calls] [--write]
+    python -m bench [--rounds N] [--only start,layers,load,runtime,pull,push,monitor,calls,memory] [--write]
 
 Everything lies on a fresh ext4 in a loop-mounted file, so that all use the same, quiet file system. Needs root.
 """
@@ -20,7 +20,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench import calls, material, rivals, runtimes
+from bench import calls, material, rivals, runtimes, transfers
 from bench.harness import Contender, Result, race, table
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -38,6 +38,7 @@ def loop_file_system(size: int) -> Iterator[Path]:
     try:
         subprocess.run(["mkfs.ext4", "-q", "-F", image], check=True)
         subprocess.run(["mount", "-o", "loop", image, point], check=True)
+        _direct(point)
         try:
             yield point
         finally:
@@ -47,6 +48,12 @@ def loop_file_system(size: int) -> Iterator[Path]:
                 time.sleep(0.2)
     finally:
         shutil.rmtree(place, ignore_errors=True)
+
+
+def _direct(point: Path) -> None:
+    """Let the loop device pass the host's page cache by: else all that is written is cached, and copied, twice."""
+    device = subprocess.run(["findmnt", "-n", "-o", "SOURCE", point], capture_output=True, text=True, check=True)
+    subprocess.run(["losetup", "--direct-io=on", device.stdout.strip()], capture_output=True, check=False)
 
 
 class Setting:
@@ -209,7 +216,14 @@ def system_calls(setting: Setting) -> list[str]:
     return calls.cost(contenders)
 
 
-JOBS = {"start": start, "layers": layers, "load": load, "runtime": runtime}
+JOBS = {
+    "start": start,
+    "layers": layers,
+    "load": load,
+    "runtime": runtime,
+    "pull": transfers.pull,
+    "push": transfers.push,
+}
 
 
 def host() -> str:
@@ -225,7 +239,7 @@ def main() -> None:
     """Measure what is asked for."""
     parser = argparse.ArgumentParser(prog="bench")
     parser.add_argument("--rounds", type=int, default=25)
-    parser.add_argument("--only", default="start,layers,load,runtime,monitor,calls")
+    parser.add_argument("--only", default="start,layers,load,runtime,pull,push,monitor,calls,memory")
     parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md")
     options = parser.parse_args()
     if os.geteuid() != 0:
@@ -243,6 +257,8 @@ def main() -> None:
                 notes += monitor(setting, options.rounds)
             if "calls" in chosen:
                 notes += system_calls(setting)
+            if "memory" in chosen:
+                notes += transfers.memory(setting)
         finally:
             setting.docker.stop()
     text = table(results)

@@ -20,13 +20,23 @@ sys.path.insert(0, str(ROOT / "src"))
 from underlay import errors, events  # noqa: E402
 from underlay.cli import index, main  # noqa: E402
 from underlay.cli.flags import Flag  # noqa: E402
-from underlay.engine import containers, engine, executing, images, options, starting, system, volumes  # noqa: E402
+from underlay.engine import (  # noqa: E402
+    containers,
+    engine,
+    executing,
+    images,
+    options,
+    registries,
+    starting,
+    system,
+    volumes,
+)
 from underlay.runtime import launch, state  # noqa: E402
 from underlay.store import check  # noqa: E402
 from underlay.store import containers as container_rows  # noqa: E402
 from underlay.store import images as image_rows  # noqa: E402
 from underlay.store import volumes as volume_rows  # noqa: E402
-from underlay.transfer import archive  # noqa: E402
+from underlay.transfer import archive, copy, pull, push  # noqa: E402
 
 _NOTE = "<!-- Written by tools/make_reference.py. Do not edit. -->\n"
 
@@ -91,6 +101,7 @@ def commands() -> str:
 _CLASSES: tuple[tuple[str, type], ...] = (
     ("Engine", engine.Engine),
     ("engine.images", images.Images),
+    ("engine.registries", registries.Registries),
     ("engine.containers", containers.Containers),
     ("engine.volumes", volumes.Volumes),
     ("engine.system", system.System),
@@ -105,6 +116,10 @@ _CLASSES: tuple[tuple[str, type], ...] = (
     ("Container", container_rows.Container),
     ("Volume", volume_rows.Volume),
     ("Loaded", archive.Loaded),
+    ("Pulled", pull.Pulled),
+    ("Pushed", push.Pushed),
+    ("Copied", copy.Copied),
+    ("Found", registries.Found),
     ("Listed (images)", images.Listed),
     ("Step", images.Step),
     ("Removed", images.Removed),

@@ -69,6 +69,18 @@ class LimitExceeded(UnderlayError):
     http_status = 413
 
 
+class RegistryError(UnderlayError):
+    """A registry cannot be reached, or does not do as the protocol says."""
+
+    http_status = 502
+
+
+class AccessDenied(RegistryError):
+    """A registry refuses: nobody is logged in, the credentials are wrong, or the right is missing."""
+
+    http_status = 403
+
+
 class KernelError(UnderlayError):
     """The kernel refused an operation.
 

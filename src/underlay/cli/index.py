@@ -27,12 +27,20 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "load": ("load", "Load images from a tar archive, a directory or standard input"),
     "save": ("save", "Save one or more images to a tar archive or a directory"),
     "import": ("import_", "Import the contents of a tarball to create a file system image"),
+    "pull": ("pull", "Download an image from a registry"),
+    "push": ("push", "Upload an image to a registry"),
+    "copy": ("copy", "Copy an image between registries, without pulling it"),
+    "login": ("login", "Authenticate to a registry"),
+    "logout": ("logout", "Log out from a registry"),
+    "search": ("search", "Search Docker Hub, or the catalogue or tags of another registry"),
     "tag": ("tag", "Create a name that refers to an image"),
     "rmi": ("rmi", "Remove one or more images"),
     "history": ("history", "Show the history of an image"),
     "info": ("info", "Display what this host can do and how underlay uses it"),
     "version": ("version", "Show the version"),
     "image ls": ("images", "List images"),
+    "image pull": ("pull", "Download an image from a registry"),
+    "image push": ("push", "Upload an image to a registry"),
     "image load": ("load", "Load images from a tar archive, a directory or standard input"),
     "image save": ("save", "Save one or more images to a tar archive or a directory"),
     "image import": ("import_", "Import the contents of a tarball to create a file system image"),
@@ -41,6 +49,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "image history": ("history", "Show the history of an image"),
     "image inspect": ("image_inspect", "Display detailed information on one or more images"),
     "image prune": ("image_prune", "Remove unused images"),
+    "manifest create": ("manifest_create", "Create a local manifest list for annotating and pushing to a registry"),
+    "manifest annotate": ("manifest_annotate", "Add additional information to an entry of a local manifest list"),
+    "manifest inspect": ("manifest_inspect", "Display an image manifest, or manifest list"),
+    "manifest push": ("manifest_push", "Push a manifest list to a repository"),
+    "manifest rm": ("manifest_rm", "Delete one or more manifest lists from local storage"),
     "container run": ("run", "Create and run a new container from an image"),
     "container create": ("create", "Create a new container"),
     "container start": ("start", "Start one or more stopped containers"),
@@ -80,12 +93,12 @@ ALIASES: dict[str, str] = {
     "volume remove": "volume rm",
     "list": "ps",
 }
-NOUNS = ("image", "container", "volume", "system")
+NOUNS = ("image", "container", "volume", "manifest", "system")
 # What docker has and underlay does not have yet: `noun command` is looked up as well.
 LATER = frozenset(
     (
-        "pull", "push", "login", "logout", "search", "build", "builder", "buildx", "compose", "network", "cp", "diff",
-        "commit", "export", "events", "port", "image pull", "image push", "image build", "container cp",
+        "build", "builder", "buildx", "compose", "network", "cp", "diff",
+        "commit", "export", "events", "port", "image build", "container cp",
         "container diff", "container commit", "container export", "container port", "system events", "system prune",
     )
 )  # fmt: skip

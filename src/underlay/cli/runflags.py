@@ -46,6 +46,7 @@ COMMON: tuple[Flag, ...] = (
     ("platform", "", "string", "string", "Set platform if the image is multi-platform"),
     ("privileged", "", "bool", "", "Give extended privileges to this container"),
     ("pull", "", "string", "string", 'Pull image before running ("always", "missing", "never")'),
+    ("quiet", "q", "bool", "", "Suppress the pull output"),
     ("read-only", "", "bool", "", "Mount the container's root filesystem as read only"),
     ("rm", "", "bool", "", "Automatically remove the container when it exits"),
     ("security-opt", "", "list", "list", "Security options"),

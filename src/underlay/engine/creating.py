@@ -42,8 +42,8 @@ class Draft:
         self.joins = ""  # id of the container whose user namespace is joined
 
 
-def draft(engine: Engine, wish: ContainerOptions) -> Draft:
-    """Think a container out. Raises NotFound (image), InvalidInput, Conflict, Unsupported."""
+def draft(engine: Engine, wish: ContainerOptions, pull: bool = False) -> Draft:
+    """Think a container out; with `pull` its image may be fetched. Raises NotFound (image), InvalidInput, Conflict, …."""
     if wish.name:
         containers.check_name(wish.name)
     restart = parse_restart(wish.restart)
@@ -51,7 +51,7 @@ def draft(engine: Engine, wish: ContainerOptions) -> Draft:
         raise InvalidInput("conflicting options: cannot specify both --restart and --rm")
     log = log_settings(wish)
     resources.parent_group(wish.cgroup_parent)
-    image = find_image(engine, wish)
+    image = find_image(engine, wish, pull)
     config = images.config(engine.paths, image.id).get("config") or {}
     made = Draft(wish, image)
     _mounts(engine, made, config)
@@ -108,7 +108,7 @@ def draft(engine: Engine, wish: ContainerOptions) -> Draft:
 
 def create(engine: Engine, wish: ContainerOptions) -> tuple[str, dict[str, Any]]:
     """Record a container; returns its id and intent (with its `name`). Raises as `draft` does."""
-    made = draft(engine, wish)
+    made = draft(engine, wish, pull=True)
     for mount in made.mounts:
         if mount.kind == "bind" and mount.make_source and not os.path.lexists(mount.source):
             os.makedirs(mount.source, exist_ok=True)
@@ -162,20 +162,26 @@ def _record(engine: Engine, made: Draft) -> str:
     raise Conflict("no free random name found", "give one with --name")
 
 
-def find_image(engine: Engine, wish: ContainerOptions) -> Image:
-    """Return the image that is asked for; raises NotFound with a hint, Unsupported for another processor's."""
+def find_image(engine: Engine, wish: ContainerOptions, pull: bool = False) -> Image:
+    """Return the image that is asked for, with `pull` from its registry as `wish.pull` says.
+
+    Raises NotFound with a hint, Unsupported for another processor's, and what a pull raises.
+    """
     if wish.pull not in ("missing", "never", "always"):
         raise InvalidInput(f'invalid pull option: \'{wish.pull}\': must be one of "always", "missing" or "never"')
-    if wish.pull == "always":
-        raise Unsupported("pulling from registries is not supported yet", "use --pull never or missing")
     wanted = platforms.parse(wish.platform) if wish.platform else None
+    if pull and wish.pull == "always":
+        _fetch(engine, wish)
     try:
         image = images.resolve(engine.meta, wish.image, wanted)
     except NotFound as error:
-        error.hint = error.hint or (
-            "pulling from registries is not supported yet: `underlay load` or `underlay import` brings images in"
-        )
-        raise
+        if not pull or wish.pull == "never" or not _may_be_pulled(wish.image):
+            if wish.pull != "never":
+                error.hint = error.hint or "bring it with `underlay pull`, `underlay load` or `underlay import`"
+            raise
+        engine.emit(events.Event("image.missing", _written(wish.image)))
+        _fetch(engine, wish)
+        image = images.resolve(engine.meta, wish.image, wanted)
     if image.os != "linux":
         raise Unsupported(f"image {wish.image} is for {image.os}, this is Linux")
     if platforms.rank(platforms.host(), image.platform) is None and not _emulated(image.architecture):
@@ -185,6 +191,38 @@ def find_image(engine: Engine, wish: ContainerOptions) -> Image:
             "or use an image for this processor",
         )
     return image
+
+
+def _may_be_pulled(text: str) -> bool:
+    """Tell whether a name can be looked for in a registry: ids cannot."""
+    from ..oci import reference
+
+    if text.startswith(("sha256:", "sha512:")):
+        return False
+    try:
+        reference.parse(text)
+    except InvalidInput:
+        return False
+    return True
+
+
+def _written(text: str) -> str:
+    from ..oci import reference
+
+    return reference.parse(text).familiar
+
+
+def _fetch(engine: Engine, wish: ContainerOptions) -> None:
+    try:
+        done = engine.images.pull(wish.image, [wish.platform] if wish.platform else [])
+    except BaseException:
+        engine.emit(events.Event("image.failed", wish.image))
+        raise
+    for reference, pulled in done:
+        newer = "Downloaded newer image" if pulled.new else "Image is up to date"
+        engine.emit(
+            events.Event("image.pulled", pulled.id, digest=pulled.digest, status=f"{newer} for {reference.familiar}")
+        )
 
 
 _QEMU = {"amd64": "x86_64", "arm64": "aarch64", "386": "i386"}

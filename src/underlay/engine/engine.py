@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ..runtime.standby import Standby
     from .containers import Containers
     from .images import Images
+    from .registries import Registries
     from .system import System
     from .volumes import Volumes
 
@@ -78,7 +79,7 @@ class Engine:
 
     @property
     def images(self) -> Images:
-        """Images: load, save, import, list, tag, remove."""
+        """Images: pull, push, load, save, import, list, tag, remove."""
         from .images import Images
 
         return Images(self)
@@ -89,6 +90,13 @@ class Engine:
         from .containers import Containers
 
         return Containers(self)
+
+    @property
+    def registries(self) -> Registries:
+        """Registries: log in and out, search, copy, look at images there, make manifest lists."""
+        from .registries import Registries
+
+        return Registries(self)
 
     @property
     def volumes(self) -> Volumes:

@@ -133,7 +133,7 @@ def prune(engine: Engine, all: bool, until: float | None, labels: Sequence[str])
         if labels and not _labelled(engine, image, labels):
             continue
         _forget(engine, image, removed)
-    swept = gc.sweep(engine.paths, meta)
+    swept = gc.sweep(engine.paths, meta, thorough=True)
     removed.deleted += swept.layers
     removed.reclaimed = swept.bytes
     return removed

@@ -1,4 +1,4 @@
-"""Images: load, save, import, list, tag, remove, inspect, history, prune."""
+"""Images: pull, push, load, save, import, list, tag, remove, inspect, history, prune."""
 
 from __future__ import annotations
 
@@ -12,8 +12,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
+    from ..oci.reference import Reference
     from ..store.images import Image
     from ..transfer.archive import Loaded
+    from ..transfer.pull import Pulled
+    from ..transfer.push import Pushed
     from .engine import Engine
 
 
@@ -66,6 +69,31 @@ class Images:
         self._engine = engine
 
     # In and out
+
+    def pull(
+        self,
+        name: str,
+        platform: Sequence[str] = (),
+        all_tags: bool = False,
+        keep_compressed: bool | None = None,
+    ) -> list[tuple[Reference, Pulled]]:
+        """Bring an image from its registry, or with `all_tags` all of a repository; return name and result of each.
+
+        `platform` and `keep_compressed` are as with `load`. Raises NotFound, AccessDenied, Conflict (a blocked
+        registry), Unsupported, DigestMismatch, LimitExceeded, RegistryError.
+        """
+        from . import image_transfer
+
+        return image_transfer.pull(self._engine, name, platform, all_tags, keep_compressed)
+
+    def push(self, name: str, all_tags: bool = False, platform: str = "") -> list[tuple[Reference, Pushed]]:
+        """Push an image to the registry in its name, or with `all_tags` all tags of a repository.
+
+        `platform` pushes one image of a multi-platform one. Raises NotFound, AccessDenied, RegistryError.
+        """
+        from . import image_transfer
+
+        return image_transfer.push(self._engine, name, all_tags, platform)
 
     def load(
         self, source: str | int, platform: Sequence[str] = (), keep_compressed: bool | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from ..errors import InvalidInput
+from ..errors import DigestMismatch, InvalidInput
 from . import annotations as keys
 from . import digest, platform
 
@@ -53,3 +53,9 @@ def check(found: Descriptor, what: str) -> None:
     digest.check(found.digest, f"{what}.digest")
     if not 0 <= found.size <= MAXIMUM_SIZE:
         raise InvalidInput(f"{what}.size: {found.size} is not a size in bytes")
+
+
+def check_length(found: Descriptor, length: int, what: str) -> None:
+    """Raise DigestMismatch unless content of `length` bytes is as long as its descriptor says."""
+    if length != found.size:
+        raise DigestMismatch(f"{what} {found.digest}: wrong size", f"{found.size} bytes", length)

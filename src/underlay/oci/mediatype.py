@@ -41,3 +41,8 @@ def layer_for(compression: str) -> str:
     The OCI registers no type for xz and bzip2.
     """
     return {"none": OCI_LAYER, "gzip": OCI_LAYER_GZIP, "zstd": OCI_LAYER_ZSTD}[compression]
+
+
+def docker_layer_for(compression: str) -> str:
+    """Return docker's media type of a layer under `compression` (none, gzip); the OCI's for what docker has none for."""
+    return {"none": DOCKER_LAYER, "gzip": DOCKER_LAYER_GZIP}.get(compression) or layer_for(compression)

@@ -259,6 +259,19 @@ def _gzip_header(source: _Input) -> int:
         size *= 2
 
 
+def recipe(kind: str) -> str:
+    """Return what the bytes of `compressor(kind)` depend on besides their input: library, its version, level."""
+    if kind == "gzip":
+        try:
+            import isal
+        except ImportError:
+            import zlib
+
+            return f"gzip zlib {zlib.ZLIB_RUNTIME_VERSION} 6"
+        return f"gzip isal {isal.ISAL_VERSION} 2"
+    raise Unsupported(f"cannot compress as {kind} in the same way twice", "gzip is known")
+
+
 def compressor(kind: str, level: int | None = None) -> Compressor:
     """Return a compressor for `gzip` or `zstd` whose output depends on its input, level and library only.
 

@@ -7,9 +7,10 @@ go before bytes. When somebody is at work it leaves a note, and the last worker 
 from __future__ import annotations
 
 import os
+from time import time_ns
 
 from ..oci import chain as chains
-from . import blobs, layers, leases, rootfs
+from . import blobs, layers, leases, partials, rootfs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,8 +33,11 @@ class Swept:
         self.deferred = deferred
 
 
-def sweep(paths: Paths, meta: Meta) -> Swept:
-    """Remove what no image and no container needs; harmless when there is nothing. Raises OSError."""
+def sweep(paths: Paths, meta: Meta, thorough: bool = False) -> Swept:
+    """Remove what no image and no container needs; harmless when there is nothing. Raises OSError.
+
+    What interrupted pulls have left is kept for a day, unless the sweep is `thorough`.
+    """
     lock = leases.sweeping(paths)
     if not lock.acquire(wait=False):
         ask(paths)
@@ -43,7 +47,7 @@ def sweep(paths: Paths, meta: Meta) -> Swept:
             os.unlink(paths.root + _NOTE)
         except FileNotFoundError:
             pass
-        return _sweep(paths, meta)
+        return _sweep(paths, meta, thorough)
     finally:
         lock.release()
 
@@ -63,11 +67,15 @@ def ask(paths: Paths) -> None:
     os.close(os.open(paths.root + _NOTE, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
 
 
-def _sweep(paths: Paths, meta: Meta) -> Swept:
+def _sweep(paths: Paths, meta: Meta, thorough: bool) -> Swept:
     swept = Swept()
     with meta.write() as sql:
         sql.execute("DELETE FROM images WHERE hidden AND id NOT IN (SELECT image FROM containers)")
-        sql.execute("DELETE FROM layers WHERE diff_id NOT IN (SELECT diff_id FROM image_layers)")
+        sql.execute("DELETE FROM awaited WHERE ? OR until < ?", (thorough, time_ns()))
+        sql.execute(
+            "DELETE FROM layers WHERE diff_id NOT IN (SELECT diff_id FROM image_layers) "
+            "AND diff_id NOT IN (SELECT diff_id FROM awaited)"
+        )
     wanted_layers, wanted_chains, wanted_blobs = marked(meta)
     busy = False
     for chain in chains_here(paths):
@@ -93,7 +101,7 @@ def _sweep(paths: Paths, meta: Meta) -> Swept:
         if digest not in wanted_blobs:
             blobs.remove(paths, digest)
             swept.bytes += size
-    swept.bytes += _leftovers(paths)
+    swept.bytes += _leftovers(paths) + partials.expire(paths, everything=thorough)
     # Nobody brings anything in now, so nobody holds or awaits these.
     _forget_locks(paths, ("layer-", "content-"), "")
     return swept
@@ -101,7 +109,7 @@ def _sweep(paths: Paths, meta: Meta) -> Swept:
 
 def marked(meta: Meta) -> tuple[set[str], set[str], set[str]]:
     """Return the layers, chains (of every prefix: trees stand on each other) and blobs that rows speak of."""
-    wanted_layers = {row[0] for row in meta.read("SELECT diff_id FROM image_layers")}
+    wanted_layers = {row[0] for row in meta.read("SELECT diff_id FROM image_layers UNION SELECT diff_id FROM awaited")}
     wanted_chains: set[str] = set()
     for chain, diff_ids in meta.read("SELECT chain, layers FROM images"):
         wanted_chains.add(chain)

@@ -284,6 +284,7 @@ def record(
     with meta.write() as sql:
         for image in new:
             _insert(sql, image, now)
+            _no_longer_awaited(sql, [layer.diff_id for layer in image.layers])
         return [
             (reference.name, lost)
             for reference, target, image_id in given
@@ -291,14 +292,79 @@ def record(
         ]
 
 
-def record_layer(meta: Meta, layer: Layer) -> None:
+def record_layer(meta: Meta, layer: Layer, keep: float = 0.0) -> None:
     """Record a layer before any image that has it, so that others who meet the same bytes need not take them
     in.
 
-    The sweep forgets it again when no image comes.
+    The sweep forgets it again when no image comes, but not before `keep` seconds have passed.
     """
+    now = time_ns()
     with meta.write() as sql:
-        _insert_layers(sql, [layer], time_ns())
+        _insert_layers(sql, [layer], now)
+        if keep:
+            sql.execute(
+                "INSERT INTO awaited VALUES (?, ?) ON CONFLICT (diff_id) DO UPDATE SET until = excluded.until",
+                (layer.diff_id, now + int(keep * 1e9)),
+            )
+
+
+def give_up(meta: Meta, diff_ids: Sequence[str]) -> None:
+    """Let the sweep have layers that were kept for another try: there will be none."""
+    with meta.write() as sql:
+        _no_longer_awaited(sql, diff_ids)
+
+
+def _no_longer_awaited(sql: Transaction, diff_ids: Sequence[str]) -> None:
+    for diff_id in diff_ids:
+        sql.execute("DELETE FROM awaited WHERE diff_id = ?", (diff_id,))
+
+
+def record_pushed(
+    meta: Meta,
+    image_id: str,
+    reference: Reference,
+    target: str,
+    documents: Sequence[str],
+    made: Sequence[tuple[Layer, str]] = (),
+) -> None:
+    """Record under what digest an image now lies in a repository, and the compressed forms made for that.
+
+    `documents` are the digests of documents stored for it; `made` holds layers as they went out, with the recipe.
+    """
+    now = time_ns()
+    with meta.write() as sql:
+        require(sql, image_id)
+        _insert_layers(sql, [layer for layer, _ in made], now)
+        for layer, recipe in made:
+            sql.execute(
+                "INSERT INTO made_blobs VALUES (?, ?) ON CONFLICT (digest) DO UPDATE SET recipe = excluded.recipe",
+                (layer.blob, recipe),
+            )
+        for digest in documents:
+            sql.execute("INSERT OR IGNORE INTO documents VALUES (?, ?)", (image_id, digest))
+        _name(sql, references.Reference(reference.domain, reference.path), target, image_id, now)
+        sql.execute("UPDATE names SET target = ? WHERE name = ? AND image = ?", (target, reference.name, image_id))
+
+
+def recipes(meta: Meta, diff_id: str) -> dict[str, str]:
+    """Return how each compressed form of a layer that can be made again is made, by its digest."""
+    return dict(
+        meta.read(
+            "SELECT m.digest, m.recipe FROM made_blobs m JOIN layer_blobs b ON b.digest = m.digest WHERE b.diff_id = ?",
+            (diff_id,),
+        )
+    )
+
+
+def repositories_with(meta: Meta, diff_id: str) -> list[str]:
+    """Return the repositories under which images that have a layer are known."""
+    return [
+        row[0]
+        for row in meta.read(
+            "SELECT DISTINCT d.repository FROM digests d JOIN image_layers l ON l.image = d.image WHERE l.diff_id = ?",
+            (diff_id,),
+        )
+    ]
 
 
 def _insert_layers(sql: Transaction, layers: Sequence[Layer], now: int) -> None:

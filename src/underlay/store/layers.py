@@ -8,9 +8,10 @@ import threading
 
 import msgspec
 
-from ..errors import Corrupt, DigestMismatch, InvalidInput, NotFound, Unsupported
+from ..errors import Corrupt, DigestMismatch, InvalidInput, LimitExceeded, NotFound, Unsupported
 from ..events import Event, ignore
 from ..files import Lock, read_bytes, sync_directory
+from ..linux import writeback
 from ..oci import digest as digests
 from . import codec, tar, toc
 from .limits import DEFAULT
@@ -50,6 +51,7 @@ _TOC_LIMIT = 1 << 30
 # Pieces between the threads; each is at most codec.CHUNK long, so this bounds the memory of an ingest.
 _QUEUE = 8
 _WRITEBACK = 8 << 20
+_EXPLAINED = 256 << 20
 _ZEROS = bytes(codec.CHUNK)
 
 
@@ -122,12 +124,17 @@ def _ingest(
     with Scratch(paths, "layer") as scratch:
         made = f"{scratch.path}/made"
         os.mkdir(made, 0o700)
-        with _Sink(f"{made}/tar", limits) as sink:
-            pieces = codec.decompress(intake.read, limits)
-            compression = next(pieces).decode()
-            for piece in pieces:
-                sink.put(piece)
-            intake.verify()
+        try:
+            with _Sink(f"{made}/tar", limits) as sink:
+                pieces = codec.decompress(intake.read, limits)
+                compression = next(pieces).decode()
+                for piece in pieces:
+                    sink.put(piece)
+                intake.verify()
+        except (Corrupt, LimitExceeded) as error:
+            if not isinstance(error, DigestMismatch):
+                intake.explain()
+            raise
         if diff_id is not None and sink.diff_id != diff_id:
             raise DigestMismatch("layer's diff id", diff_id, sink.diff_id)
         entries = _expand(made, sink.reader)
@@ -182,6 +189,16 @@ class _Intake:
             total = self._blob[1] if self._blob else 0
             self._emit(Event("layer.progress", self._subject, done=self.size, total=total))
         return data
+
+    def explain(self) -> None:
+        """Raise DigestMismatch when bytes that could not be taken for a layer are not the bytes promised either.
+
+        So much is read for that, but not without end.
+        """
+        if self._blob is not None and self._blob[1] - self.size <= _EXPLAINED:
+            while self.read():
+                pass
+            self.verify()
 
     def verify(self) -> None:
         if self._blob is not None and self.digest != self._blob[0]:
@@ -261,10 +278,8 @@ class _Sink:
         before = self.size
         self.size += len(piece)
         if before // _WRITEBACK != self.size // _WRITEBACK:
-            # Starts writing out what is dirty (posix_fadvise(2)), so that the fsync at the end finds little
-            # to do.
-            start = (before // _WRITEBACK) * _WRITEBACK
-            os.posix_fadvise(fd, start, _WRITEBACK, os.POSIX_FADV_DONTNEED)
+            # The fsync at the end shall find little to do. What is written stays cached: it will be read soon.
+            writeback.begin(fd, (before // _WRITEBACK) * _WRITEBACK, _WRITEBACK)
 
 
 def _expand(made: str, reader: tar.Reader) -> list[toc.Entry]:

@@ -109,6 +109,20 @@ MIGRATIONS = (
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX claims_container ON claims(container);
     """,
+    """
+    CREATE TABLE awaited (              -- layers of images that are still on their way: kept for another try
+        diff_id TEXT PRIMARY KEY REFERENCES layers(diff_id) ON DELETE CASCADE,
+        until INTEGER NOT NULL          -- ns since the epoch
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE made_blobs (           -- compressed forms that can be made again from the tar, byte for byte
+        digest TEXT PRIMARY KEY REFERENCES layer_blobs(digest) ON DELETE CASCADE,
+        recipe TEXT NOT NULL            -- how: library, its version, level
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE manifest_lists (       -- drafts of `manifest create`, until they are pushed or removed
+        name TEXT PRIMARY KEY,          -- normalised reference
+        document TEXT NOT NULL          -- JSON: entries with their descriptors and where each comes from
+    ) STRICT, WITHOUT ROWID;
+    """,
 )
 
 

@@ -18,13 +18,14 @@ from ..errors import Corrupt, DigestMismatch, InvalidInput, LimitExceeded, NotFo
 from ..events import Event
 from ..oci import annotations as keys
 from ..oci import config as configs
-from ..oci import digest, document, mediatype, platform, reference
+from ..oci import digest, document, platform, reference
 from ..oci import manifest as manifests
-from ..store import blobs, codec, gc, images, leases, rootfs
+from ..store import codec, gc, leases
 from .arrivals import Arrivals, Wanted
 from .bag import Directory, Stream, TarFile, require
-from .choose import Candidate, blob_name, choose
+from .choose import Candidate, InArchive, blob_name, choose
 from .outertar import PIECE, clean, shown
+from .recording import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -173,7 +174,7 @@ def _oci_jobs(bag: Bag, index: bytes, listed: bytes | None, platforms: Sequence[
     tags = _tags_by_config(bag, listed) if listed is not None else {}
     jobs: dict[str, _Job] = {}
     for group, name in _groups(descriptors):
-        candidates = choose(bag, group, platforms)
+        candidates = choose(InArchive(bag), group, platforms)
         # Alternatives side by side in index.json are no target of their own: the manifest chosen is.
         target = group[0].digest if len(group) == 1 else candidates[0].manifest.digest
         names = [name] if name is not None else []
@@ -319,66 +320,12 @@ def _docker_jobs(bag: Bag, listed: bytes, platforms: Sequence[Platform]) -> list
     return jobs
 
 
-def made_manifest(config_digest: str, config_size: int, layers: Sequence[tuple[str, int, str]]) -> bytes:
-    """Return an OCI manifest for an image that came without one; `layers` are (digest, size, compression).
-
-    The same image gives the same bytes everywhere, so its digest is worth showing.
-    """
-    return document.encode(
-        {
-            "schemaVersion": 2,
-            "mediaType": mediatype.OCI_MANIFEST,
-            "config": {"mediaType": mediatype.OCI_CONFIG, "digest": config_digest, "size": config_size},
-            "layers": [
-                {"mediaType": mediatype.layer_for(compression), "digest": layer, "size": size}
-                for layer, size, compression in layers
-            ],
-        }
-    )
-
-
 # Storing
 # ------------------------------------------------------------------------------------------------------------
 
 
 def _store(paths: Paths, meta: Meta, arrivals: Arrivals, job: _Job, emit: Emit, form: str) -> Loaded:
-    new: list[images.NewImage] = []
-    target = job.target
-    for candidate, wanted in job.images:
-        layers = arrivals.bring(wanted)
-        chain = rootfs.prepare(paths, form, [layer.diff_id for layer in layers])
-        config = candidate.config
-        blobs.put(paths, config.data, config.digest)
-        data = candidate.manifest.data or made_manifest(
-            config.digest, len(config.data), [(layer.diff_id, layer.size, "none") for layer in layers]
-        )
-        manifest = blobs.put(paths, data, candidate.manifest.digest if candidate.manifest.data else "")
-        above = [blobs.put(paths, index.data, index.digest) for index in candidate.above]
-        new.append(
-            images.NewImage(
-                config.digest,
-                manifest,
-                candidate.platform,
-                config.view.created or "",
-                layers,
-                [config.digest, manifest, *above],
-                chain,
-            )
-        )
-        target = target or manifest
-    main = _for_host(new)
-    given = [(name, target, main.id) for name in job.names]
-    for other in new:
-        if other is not main:
-            # Images of the same target for other platforms are known by the digest only.
-            given += [(reference.Reference(n.domain, n.path), target, other.id) for n in job.names]
-    moved = images.record(meta, new, given)
+    main, _, moved = record(paths, meta, arrivals, job.images, job.names, form, job.target)
     names = sorted({name.familiar for name in job.names})
-    emit(Event("image.load", main.id, names=names))
-    return Loaded(main.id, names, [(reference.familiar(name), lost) for name, lost in moved])
-
-
-def _for_host(new: list[images.NewImage]) -> images.NewImage:
-    here = platform.host()
-    ranked = [(place, n) for n, one in enumerate(new) if (place := platform.rank(here, one.platform)) is not None]
-    return new[min(ranked)[1]] if ranked else new[0]
+    emit(Event("image.load", main, names=names))
+    return Loaded(main, names, [(reference.familiar(name), lost) for name, lost in moved])

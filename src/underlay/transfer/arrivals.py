@@ -4,6 +4,7 @@ comes."""
 from __future__ import annotations
 
 import os
+import threading
 from time import monotonic, sleep
 
 from ..errors import Corrupt, DigestMismatch, LimitExceeded
@@ -15,14 +16,17 @@ from .outertar import PIECE, shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from typing import Protocol
+    from collections.abc import Callable, Sequence
+    from typing import Protocol, TypeVar
 
     from ..events import Emit
     from ..files import Lock
     from ..paths import Paths
     from ..store.meta import Meta
     from .bag import Content
+
+    T = TypeVar("T")
+    R = TypeVar("R")
 
     class Source(Protocol):
         """Where bytes come from: at most `n` of them a call, none at the end."""
@@ -47,13 +51,30 @@ class Wanted:
 
 
 class Arrivals:
-    """Takes layers in, to be used inside `leases.working`. `keep` keeps the compressed bytes too."""
+    """Takes layers in, to be used inside `leases.working`. `keep` keeps the compressed bytes too.
 
-    def __init__(self, paths: Paths, meta: Meta, emit: Emit, keep: bool = False) -> None:
+    `parallel` says how many arrive at once (0: as the processors allow) and `cancel` makes those that wait for their
+    source stop. Layers that have come stay for another try for `await_for` seconds, should the rest not come.
+    """
+
+    def __init__(
+        self,
+        paths: Paths,
+        meta: Meta,
+        emit: Emit,
+        keep: bool = False,
+        parallel: int = 0,
+        cancel: Callable[[], None] | None = None,
+        await_for: float = 0.0,
+    ) -> None:
         self._paths = paths
         self._meta = meta
         self._emit = emit
         self._keep = keep
+        self._parallel = parallel or min(4, os.cpu_count() or 1)
+        self._cancel = cancel
+        self._await_for = await_for
+        self._recording = threading.Lock()
 
     def bring(self, wanted: Sequence[Wanted]) -> list[Layer]:
         """Return the layers in the order asked for, all in the store and verified; several arrive at once.
@@ -72,8 +93,14 @@ class Arrivals:
                     todo.append(each)
                 else:
                     done[each.diff_id] = here
-        for layer in _in_threads(self._one, todo):
-            done[layer.diff_id] = layer
+        try:
+            for layer in in_threads(self._one, todo, self._parallel, self._cancel):
+                done[layer.diff_id] = layer
+        except (Corrupt, LimitExceeded):
+            # Whoever sends bad bytes gets nothing kept for him.
+            if self._await_for:
+                images.give_up(self._meta, [each.diff_id for each in todo])
+            raise
         return [done[each.diff_id] for each in wanted]
 
     def _here(self, wanted: Wanted) -> Layer | None:
@@ -106,23 +133,36 @@ class Arrivals:
         return Layer(diff_id, layers.size(self._paths, diff_id), len(layers.read_toc(self._paths, diff_id)))
 
     def _one(self, wanted: Wanted) -> Layer:
+        content = wanted.content
+        try:
+            layer = self._taken_in(wanted)
+        except DigestMismatch:
+            content.close(keep=False)
+            raise
+        except (Corrupt, LimitExceeded) as error:
+            content.close(keep=False)
+            raise type(error)(f"layer {shown(content.name)}: {error.message}", error.hint) from None
+        except BaseException:
+            content.close(keep=True)
+            raise
+        content.close(keep=False)
+        if self._await_for:
+            with self._recording:
+                images.record_layer(self._meta, layer, self._await_for)
+        return layer
+
+    def _taken_in(self, wanted: Wanted) -> Layer:
         size = wanted.size if wanted.size >= 0 else wanted.content.size
         expected = (wanted.blob, size) if wanted.blob else None
         source: Source = wanted.content
-        try:
-            if self._keep and wanted.blob and wanted.blob != wanted.diff_id:
-                with blobs.Writer(self._paths, wanted.blob, size, "layer") as writer:
-                    layer = self._ingest(_Tee(source, writer), wanted.diff_id, expected)
-                    if layer is not None and layer.compression != "none":
-                        writer.commit()
-                        layer.kept = True
-            else:
-                layer = self._ingest(source, wanted.diff_id, expected)
-        except DigestMismatch:
-            raise
-        except (Corrupt, LimitExceeded) as error:
-            self._explain(wanted, size)
-            raise type(error)(f"layer {shown(wanted.content.name)}: {error.message}", error.hint) from None
+        if self._keep and wanted.blob and wanted.blob != wanted.diff_id:
+            with blobs.Writer(self._paths, wanted.blob, size, "layer") as writer:
+                layer = self._ingest(_Tee(source, writer), wanted.diff_id, expected)
+                if layer is not None and layer.compression != "none":
+                    writer.commit()
+                    layer.kept = True
+        else:
+            layer = self._ingest(source, wanted.diff_id, expected)
         if layer is None:
             # The layer was here. When its compressed bytes are to be kept, they are verified by themselves.
             return self._keep_only(wanted, size)
@@ -156,30 +196,11 @@ class Arrivals:
         layer.blob, layer.blob_size, layer.kept = wanted.blob, size, True
         return layer
 
-    def _explain(self, wanted: Wanted, size: int) -> None:
-        """Raise DigestMismatch when bytes that could not be read as a layer are not the bytes promised
-        either."""
-        if not wanted.blob:
-            return
-        wanted.content.again()
-        state = digests.hasher(wanted.blob)
-        length = 0
-        while piece := wanted.content.read(PIECE):
-            length += len(piece)
-            state.update(piece)
-        if length != size:
-            raise DigestMismatch(f"layer {wanted.blob}: wrong size", size, length)
-        found = wanted.blob.partition(":")[0] + ":" + state.hexdigest()
-        if found != wanted.blob:
-            raise DigestMismatch("layer: wrong digest", wanted.blob, found)
-
-    def passing(self, name: str, size: int, source: Source, packed: bool) -> Layer:
+    def passing(self, name: str, size: int, source: Source) -> Layer:
         """Take in a layer out of a stream, before anything is known of it but the name of its member.
 
         The name often holds a digest. A layer known by it is not taken in again, and of two processes that
-        meet it one waits for the other; a name that lies can do no more than leave its bytes out. `packed`
-        says that the bytes are compressed: if they are damaged, the error should name the digest that they
-        have instead.
+        meet it one waits for the other; a name that lies can do no more than leave its bytes out.
         """
         hint, is_blob = _hint(name)
         if not hint:
@@ -187,11 +208,11 @@ class Arrivals:
         lock = leases.of_content(self._paths, hint.partition(":")[2])
         _await_turn(lock)
         try:
-            return self._passing(hint, is_blob, size, source, packed)
+            return self._passing(hint, is_blob, size, source)
         finally:
             lock.release()
 
-    def _passing(self, hint: str, is_blob: bool, size: int, source: Source, packed: bool) -> Layer:
+    def _passing(self, hint: str, is_blob: bool, size: int, source: Source) -> Layer:
         known = images.known_layer(self._meta, hint)
         diff_id = known[0] if known else hint
         if diff_id.startswith("sha256:") and layers.exists(self._paths, diff_id) and self._kept(hint, diff_id, known):
@@ -201,18 +222,10 @@ class Arrivals:
             return layer
         if not is_blob:
             return self.taken(source, None)
-        hashed = _Hashed(source, hint) if packed else None
-        try:
-            layer = self.taken(hashed or source, (hint, size))
-            # Whoever waits for the lock knows only the blob's digest.
-            images.record_layer(self._meta, layer)
-            return layer
-        except DigestMismatch:
-            raise
-        except Corrupt:
-            if hashed is not None:
-                hashed.verify()
-            raise
+        layer = self.taken(source, (hint, size))
+        # Whoever waits for the lock knows only the blob's digest.
+        images.record_layer(self._meta, layer)
+        return layer
 
     def _kept(self, blob: str, diff_id: str, known: tuple[str, int, str, bool] | None) -> bool:
         """Tell whether no compressed bytes of a layer have still to be kept."""
@@ -260,28 +273,6 @@ class _Tee:
         return data
 
 
-class _Hashed:
-    """Reads a source and keeps the digest of what came."""
-
-    def __init__(self, source: Source, expected: str) -> None:
-        self._source = source
-        self._expected = expected
-        self._state = digests.hasher(expected)
-
-    def read(self, count: int, /) -> bytes:
-        data = self._source.read(count)
-        self._state.update(data)
-        return data
-
-    def verify(self) -> None:
-        """Read the rest; raise DigestMismatch when the whole has another digest than expected."""
-        while self.read(PIECE):
-            pass
-        found = self._expected.partition(":")[0] + ":" + self._state.hexdigest()
-        if found != self._expected:
-            raise DigestMismatch("layer: wrong digest", self._expected, found)
-
-
 def _hint(name: str) -> tuple[str, bool]:
     """Return the digest in a member's name, "" without one, and whether the name says that it is the
     blob's."""
@@ -294,17 +285,24 @@ def _hint(name: str) -> tuple[str, bool]:
     return "", False
 
 
-def _in_threads(work: object, items: Sequence[Wanted]) -> list[Layer]:
-    """Apply `work` to each item, several at a time; the first error ends it and is raised."""
-    assert callable(work)
-    count = min(len(items), max(1, min(4, os.cpu_count() or 1)))
+def in_threads(
+    work: Callable[[T], R], items: Sequence[T], parallel: int, cancel: Callable[[], None] | None = None
+) -> list[R]:
+    """Apply `work` to each item, at most `parallel` at a time; the first error ends it and is raised.
+
+    `cancel` is called then, to wake up those that wait for something; none is left running.
+    """
+    count = min(len(items), parallel)
     if count <= 1:
         return [work(item) for item in items]
-    import threading
-
     waiting = list(enumerate(items))[::-1]
-    results: dict[int, Layer] = {}
+    results: dict[int, R] = {}
     errors: list[BaseException] = []
+
+    def failed(error: BaseException) -> None:
+        errors.append(error)
+        if cancel is not None:
+            cancel()
 
     def run() -> None:
         while not errors:
@@ -315,13 +313,18 @@ def _in_threads(work: object, items: Sequence[Wanted]) -> list[Layer]:
             try:
                 results[number] = work(item)
             except BaseException as error:
-                errors.append(error)
+                failed(error)
 
-    threads = [threading.Thread(target=run, name=f"layer-{n}") for n in range(count)]
+    threads = [threading.Thread(target=run, name=f"transfer-{n}") for n in range(count)]
     for thread in threads:
         thread.start()
-    for thread in threads:
-        thread.join()
+    while any(thread.is_alive() for thread in threads):
+        try:
+            for thread in threads:
+                thread.join()
+        except BaseException as error:
+            # Ctrl-C reaches the main thread only.
+            failed(error)
     if errors:
-        raise errors[0]
+        raise next((error for error in errors if not isinstance(error, Exception)), errors[0])
     return [results[number] for number in range(len(items))]

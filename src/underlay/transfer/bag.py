@@ -62,6 +62,9 @@ class Content:
         """Start over."""
         self.position = 0
 
+    def close(self, keep: bool) -> None:
+        """Be told that no more will be read; `keep` says that the same bytes may be asked for another time."""
+
     def _at(self, position: int, count: int) -> bytes:
         return b""
 
@@ -209,8 +212,7 @@ class Stream:
             if _is_layer(head):
                 passing = _Passing(source, head, member.size)
                 try:
-                    packed = codec.detect(head) != "none"
-                    self._layers[member.name] = arrivals.passing(member.name, member.size, passing, packed)
+                    self._layers[member.name] = arrivals.passing(member.name, member.size, passing)
                 except Corrupt as error:
                     # It may be no layer at all, and matters only when a manifest calls it one.
                     self._broken[member.name] = error

@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
-from ..errors import Corrupt, DigestMismatch, InvalidInput, NotFound
+from ..errors import Corrupt, InvalidInput, NotFound
 from ..oci import config as configs
 from ..oci import digest as digests
 from ..oci import manifest as manifests
 from ..oci import mediatype, platform
-from ..oci.descriptor import Descriptor
+from ..oci.descriptor import Descriptor, check_length
 from ..oci.document import Document, decode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from typing import Protocol
 
     from ..oci.platform import Platform
     from .bag import Bag
+
+    class Documents(Protocol):
+        """Where manifests and configurations come from, verified; None for what is not there.
+
+        `place` names it in errors. A `remote` one has all that it names, and may name what is no image.
+        """
+
+        place: str
+        remote: bool
+
+        def manifest(self, found: Descriptor, /) -> bytes | None: ...
+        def config(self, found: Descriptor, /) -> bytes | None: ...
+
 
 _NESTING_LIMIT = 4
 
@@ -40,78 +54,125 @@ def blob_name(digest: str) -> str:
     return f"blobs/{algorithm}/{digits}"
 
 
-def blob(bag: Bag, found: Descriptor, what: str) -> bytes | None:
-    """Return the verified bytes of the document that a descriptor names, None when the archive lacks it."""
-    data = bag.document(blob_name(found.digest))
-    if data is None:
-        return None
-    if len(data) != found.size:
-        raise DigestMismatch(f"{what} {found.digest}: wrong size", f"{found.size} bytes", f"{len(data)}")
-    digests.verify(data, found.digest, what)
-    return data
+class InArchive:
+    """The documents of an archive, as `choose` asks for them."""
+
+    def __init__(self, bag: Bag) -> None:
+        self.place = bag.path
+        self.remote = False
+        self._bag = bag
+
+    def manifest(self, found: Descriptor) -> bytes | None:
+        """Return a manifest or an index, None when the archive lacks it."""
+        return self._blob(found, "manifest")
+
+    def config(self, found: Descriptor) -> bytes | None:
+        """Return a configuration, None when the archive lacks it."""
+        return self._blob(found, "configuration")
+
+    def _blob(self, found: Descriptor, what: str) -> bytes | None:
+        data = self._bag.document(blob_name(found.digest))
+        if data is None:
+            return None
+        check_length(found, len(data), what)
+        digests.verify(data, found.digest, what)
+        return data
 
 
-def choose(bag: Bag, descriptors: Sequence[Descriptor], wanted: Sequence[Platform]) -> list[Candidate]:
+class _Offer:
+    """An image that may be chosen; what its descriptor says of the platform is believed until it is."""
+
+    __slots__ = ("above", "candidate", "found", "platform")
+
+    def __init__(
+        self, found: Descriptor, platform: Platform, above: tuple[Document, ...], candidate: Candidate | None
+    ) -> None:
+        self.found = found
+        self.platform = platform
+        self.above = above
+        self.candidate = candidate
+
+
+def choose(source: Documents, descriptors: Sequence[Descriptor], wanted: Sequence[Platform]) -> list[Candidate]:
     """Return the images that `descriptors` (alternatives of one target) offer for the platforms `wanted`.
 
-    Without `wanted` it is the host's, or the only one there is. Raises NotFound when none fits or parts are
-    missing.
+    Without `wanted` it is the host's, or the only one there is. Nothing is asked of `source` that does not decide.
+    Raises NotFound when none fits or parts are missing.
     """
-    offered = list(_flat(bag, descriptors, (), 0))
-    if not offered:
-        names = ", ".join(found.digest for found in descriptors[:3])
-        raise NotFound(f"{bag.path}: the archive lacks the manifest {names}, or it is of no image")
+    offers = list(_offers(source, descriptors, (), 0))
     candidates: list[Candidate] = []
     for goal in wanted or [platform.host()]:
-        best = min(
-            ((place, n) for n, one in enumerate(offered) if (place := platform.rank(goal, one[1])) is not None),
-            default=None,
-        )
-        if best is None:
-            if not wanted and len(offered) == 1:
-                best = (0, 0)
-            else:
-                there = ", ".join(sorted({str(one[1]) for one in offered}))
-                raise NotFound(
-                    f"requested platform ({goal}) not found in {bag.path}",
-                    f"it has {there}; choose with --platform",
-                )
-        candidate = offered[best[1]][0]
+        candidate = _best(source, offers, goal)
+        if candidate is None:
+            there = [one for one in offers if source.remote or _opened(source, one)]
+            if len(there) == 1 and not wanted and not (source.remote and there[0].above):
+                candidate = _opened(source, there[0])
+        if candidate is None:
+            if not there:
+                names = ", ".join(found.digest for found in descriptors[:3])
+                raise NotFound(f"{source.place} lacks the manifest {names}, or it is of no image")
+            raise NotFound(
+                f"requested platform ({goal}) not found in {source.place}",
+                f"it has {', '.join(sorted({str(one.platform) for one in there}))}; choose with --platform",
+            )
         if all(candidate.manifest.digest != other.manifest.digest for other in candidates):
             candidates.append(candidate)
     return candidates
 
 
-def _flat(
-    bag: Bag, descriptors: Sequence[Descriptor], above: tuple[Document, ...], depth: int
-) -> Iterator[tuple[Candidate, Platform]]:
-    """Yield each image below `descriptors` whose manifest is in the archive, with the platform it is offered
-    for."""
+def _best(source: Documents, offers: list[_Offer], goal: Platform) -> Candidate | None:
+    """Return the image that serves `goal` best among those that are there."""
+    ranked = [(place, n) for n, one in enumerate(offers) if (place := platform.rank(goal, one.platform)) is not None]
+    for _, number in sorted(ranked):
+        candidate = _opened(source, offers[number])
+        if candidate is not None:
+            return candidate
+    return None
+
+
+def _opened(source: Documents, offer: _Offer) -> Candidate | None:
+    """Return the image of an offer, None when it is not there or none."""
+    if offer.candidate is None:
+        data = source.manifest(offer.found)
+        if data is not None:
+            offer.candidate = _candidate(source, data, offer.found, offer.above)
+    return offer.candidate
+
+
+def _offers(
+    source: Documents, descriptors: Sequence[Descriptor], above: tuple[Document, ...], depth: int
+) -> Iterator[_Offer]:
+    """Yield each image below `descriptors`; those whose platform is stated are not fetched for that."""
     if depth > _NESTING_LIMIT:
-        raise InvalidInput(f"{bag.path}: indexes are nested deeper than {_NESTING_LIMIT}")
+        raise InvalidInput(f"{source.place}: indexes are nested deeper than {_NESTING_LIMIT}")
     for found in descriptors:
-        if found.is_attestation:
+        if found.is_attestation or found.artifact_type:
             continue
-        data = blob(bag, found, "manifest")
+        stated = found.platform.normalised() if found.platform else None
+        if found.media_type in mediatype.MANIFESTS and stated is not None and stated.architecture:
+            yield _Offer(found, stated, above, None)
+            continue
+        data = source.manifest(found)
         if data is None:
             continue
         what = f"manifest {found.digest}"
         kind = manifests.kind(decode(data, what), found.media_type or "")
         if kind == "index":
             index = manifests.read_index(data, f"index {found.digest}")
-            yield from _flat(bag, index.view.manifests, (*above, index), depth + 1)
+            yield from _offers(source, index.view.manifests, (*above, index), depth + 1)
         elif kind == "manifest":
-            candidate = _candidate(bag, data, what, above)
+            candidate = _candidate(source, data, found, above)
             if candidate is not None:
-                stated = found.platform.normalised() if found.platform else candidate.platform
-                yield candidate, stated if stated.architecture else candidate.platform
-        else:
+                yield _Offer(found, stated if stated and stated.architecture else candidate.platform, above, candidate)
+        elif not source.remote:
             raise InvalidInput(f"{what}: neither an image manifest nor an index")
 
 
-def _candidate(bag: Bag, data: bytes, what: str, above: tuple[Document, ...]) -> Candidate | None:
+def _candidate(source: Documents, data: bytes, found: Descriptor, above: tuple[Document, ...]) -> Candidate | None:
     """Return the image of a manifest, None when it is something else than an image (a chart, a signature)."""
+    what = f"manifest {found.digest}"
     manifest = manifests.read_manifest(data, what)
+    manifest.digest = found.digest
     view: manifests.Manifest = manifest.view
     if view.config.media_type and view.config.media_type not in mediatype.CONFIGS:
         return None
@@ -119,9 +180,9 @@ def _candidate(bag: Bag, data: bytes, what: str, above: tuple[Document, ...]) ->
     for number, layer in enumerate(layers):
         if not mediatype.is_layer(layer.media_type or mediatype.OCI_LAYER):
             raise InvalidInput(f"{what}: $.layers[{number}].mediaType: {layer.media_type!r:.80} is not a layer's")
-    config_data = blob(bag, view.config, "configuration")
+    config_data = source.config(view.config)
     if config_data is None:
-        raise NotFound(f"{bag.path}: the archive lacks the configuration {view.config.digest}")
+        raise NotFound(f"{source.place} lacks the configuration {view.config.digest}")
     config = configs.read(config_data, f"configuration {view.config.digest}")
     if len(layers) != len(config.view.diff_ids):
         raise Corrupt(

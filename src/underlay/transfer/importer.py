@@ -10,10 +10,10 @@ from ..human import rfc3339
 from ..oci import document
 from ..oci import platform as platforms
 from ..store import blobs, images, leases, rootfs
-from .archive import made_manifest
 from .arrivals import Arrivals
 from .changes import apply
 from .outertar import PIECE
+from .recording import made_manifest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -20,8 +20,8 @@ from ..oci import document, mediatype, platform, reference
 from ..oci import manifest as manifests
 from ..store import blobs, images, layers
 from . import outertar
-from .archive import made_manifest
 from .choose import blob_name
+from .recording import made_manifest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -14,6 +14,7 @@ SYNOPSIS = "image inspect [OPTIONS] IMAGE [IMAGE...]"
 FLAGS: tuple[Flag, ...] = (
     ("format", "f", "string", "string", "Format output: 'json' or a Go template"),
     ("platform", "", "string", "string", "Inspect the image of this platform"),
+    ("remote", "", "bool", "", "Ask the registry instead of the store; no layer is fetched"),
 )
 
 
@@ -25,4 +26,5 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
         )
     from ..output import inspected
 
-    return inspected(arguments, lambda name: engine.images.inspect(name, options["platform"]), options["format"])
+    inspect = engine.registries.inspect if options["remote"] else engine.images.inspect
+    return inspected(arguments, lambda name: inspect(name, options["platform"]), options["format"])

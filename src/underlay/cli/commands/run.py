@@ -7,6 +7,7 @@ import sys
 
 from ...errors import InvalidInput, UsageError
 from .. import foreground, runflags
+from ..fetching import Fetching
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
             "underlay: no network but loopback (bridge networks are not supported yet; "
             "--network host shares the host's, --network none says that none is wanted)\n"
         )
+    engine.emit = Fetching(engine, options["quiet"])
     if options["detach"]:
         if options["attach"]:
             raise UsageError("conflicting options: cannot specify both --attach and --detach")

@@ -1,0 +1,44 @@
+"""`underlay pull`."""
+
+from __future__ import annotations
+
+from ...errors import UsageError
+from ..transferprogress import FLAG, TransferProgress
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ...engine.engine import Engine
+    from ..flags import Flag, Options
+
+SUMMARY = "Download an image from a registry"
+SYNOPSIS = "pull [OPTIONS] NAME[:TAG|@DIGEST]"
+FLAGS: tuple[Flag, ...] = (
+    ("all-tags", "a", "bool", "", "Download all tagged images in the repository"),
+    ("keep-compressed", "", "bool", "", "Keep the layers' compressed bytes, to save or push them again as they came"),
+    ("platform", "", "string", "string", "Set platform if server is multi-platform capable"),
+    FLAG,
+    ("quiet", "q", "bool", "", "Suppress verbose output"),
+)
+
+
+def run(engine: Engine, options: Options, arguments: list[str]) -> int:
+    """Pull an image, or all tags of a repository."""
+    from ...oci import reference as references
+
+    if len(arguments) != 1:
+        raise UsageError('"underlay pull" requires exactly 1 argument', "see `underlay pull --help`")
+    name = arguments[0]
+    exact = references.parse_exact(name)
+    platforms = [options["platform"]] if options["platform"] else []
+    keep = None  # the environment decides
+    if "keep-compressed" in options:
+        keep = options["keep-compressed"]
+    with TransferProgress(engine, "quiet" if options["quiet"] else options["progress"] or "auto") as progress:
+        if not exact.tag and not exact.digest and not options["all-tags"]:
+            progress.say(f"Using default tag: {references.DEFAULT_TAG}")
+        for reference, pulled in engine.images.pull(name, platforms, options["all-tags"], keep):
+            progress.say(f"Digest: {pulled.digest}")
+            newer = "Downloaded newer image" if pulled.new else "Image is up to date"
+            progress.say(f"Status: {newer} for {reference.familiar}")
+            progress.say(str(reference), quiet=True)
+    return 0

@@ -1,0 +1,42 @@
+"""What `run` and `create` tell while their image is fetched. Nothing is imported before that happens."""
+
+from __future__ import annotations
+
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..engine.engine import Engine
+    from ..events import Event
+    from .transferprogress import TransferProgress
+
+
+class Fetching:
+    """Receives the engine's events in place of its `emit`; shows a pull on standard error unless `quiet`."""
+
+    def __init__(self, engine: Engine, quiet: bool) -> None:
+        self._engine = engine
+        self._before = engine.emit
+        self._quiet = quiet
+        self._progress: TransferProgress | None = None
+
+    def __call__(self, event: Event) -> None:
+        """Take an event: `image.missing` announces a pull, `image.pulled` and `image.failed` end it."""
+        self._before(event)
+        if self._quiet:
+            return
+        if event.kind == "image.missing":
+            sys.stderr.write(f"Unable to find image '{event.subject}' locally\n")
+        elif event.kind == "pull.start":
+            from .transferprogress import TransferProgress
+
+            self._progress = TransferProgress(self._engine, "auto", sys.stderr)
+            self._progress.start()
+        if self._progress is not None:
+            self._progress.show(event)
+            if event.kind == "image.pulled":
+                self._progress.say(f"Digest: {event.attributes['digest']}")
+                self._progress.say(f"Status: {event.attributes['status']}")
+            if event.kind in ("image.pulled", "image.failed"):
+                self._progress.stop()
+                self._progress = None

@@ -1,0 +1,77 @@
+"""Images between the store and registries: pull and push, as the engine's callers ask for them."""
+
+from __future__ import annotations
+
+import os
+
+from ..errors import Corrupt, InvalidInput, LimitExceeded, NotFound
+from ..oci import platform as platforms
+from ..oci import reference as references
+from ..registry.registries import Registries
+from ..store import gc
+from ..store import images as store
+from ..transfer import pull as pulling
+from ..transfer import push as pushing
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..oci.reference import Reference
+    from ..transfer.pull import Pulled
+    from ..transfer.push import Pushed
+    from .engine import Engine
+
+
+def pull(
+    engine: Engine, name: str, platform: Sequence[str] = (), all_tags: bool = False, keep_compressed: bool | None = None
+) -> list[tuple[Reference, Pulled]]:
+    """See `Images.pull`."""
+    if keep_compressed is None:
+        keep_compressed = os.environ.get("UNDERLAY_KEEP_COMPRESSED", "") not in ("", "0")
+    wanted = [platforms.parse(text) for text in platform]
+    meta = engine.meta
+    with Registries(engine.emit) as registries:
+        if all_tags:
+            names = pulling.all_tags(registries, references.parse_exact(name))
+        else:
+            names = [references.parse(name)]
+        done = []
+        try:
+            for each in names:
+                found = pulling.pull(
+                    engine.paths, meta, registries, each, engine.emit, engine.form, wanted, keep_compressed
+                )
+                done.append((each, found))
+        except BaseException as error:
+            if isinstance(error, Corrupt | LimitExceeded | InvalidInput):
+                gc.sweep(engine.paths, meta)
+            else:
+                gc.sweep_if_asked(engine.paths, meta)
+            raise
+    gc.sweep_if_asked(engine.paths, meta)
+    return done
+
+
+def push(engine: Engine, name: str, all_tags: bool = False, platform: str = "") -> list[tuple[Reference, Pushed]]:
+    """See `Images.push`."""
+    meta = engine.meta
+    exact = references.parse_exact(name)
+    if all_tags:
+        if exact.tag or exact.digest:
+            raise InvalidInput("tag can't be used with --all-tags/-a")
+        names = [
+            each
+            for text, _, _ in store.names(meta)
+            if (each := references.parse_exact(text)).repository == exact.repository
+        ]
+        if not names:
+            raise NotFound(f"An image does not exist locally with the tag: {exact.familiar_repository}")
+    else:
+        names = [references.parse(name)]
+    goal = platforms.parse(platform) if platform else None
+    try:
+        with Registries(engine.emit) as registries:
+            return [(each, pushing.push(engine.paths, meta, registries, each, engine.emit, goal)) for each in names]
+    finally:
+        gc.sweep_if_asked(engine.paths, meta)

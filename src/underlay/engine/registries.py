@@ -1,0 +1,241 @@
+"""Registries themselves: log in and out, search, copy, look at images there, make manifest lists."""
+
+from __future__ import annotations
+
+from ..errors import InvalidInput, NotFound, RegistryError
+from ..oci import document
+from ..oci import platform as platforms
+from ..oci import reference as references
+from ..registry import hosts
+from ..registry import registries as registry
+from ..registry.credentials import Credential, Store
+from ..transfer import copy as copying
+from ..transfer import lists, remote
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from ..oci import config as configs
+    from ..oci.manifest import Manifest
+    from ..transfer.copy import Copied
+    from .engine import Engine
+
+_SEARCH_LIMIT = 100
+
+
+class Found:
+    """A repository that a search found: `name`, and as far as the registry tells `description`, `stars`, `official`."""
+
+    __slots__ = ("description", "name", "official", "stars")
+
+    def __init__(self, name: str, description: str = "", stars: int = 0, official: bool = False) -> None:
+        self.name = name
+        self.description = description
+        self.stars = stars
+        self.official = official
+
+
+class Registries:
+    """What an engine does with registries, beyond `Images.pull` and `Images.push`."""
+
+    __slots__ = ("_engine",)
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    # Credentials
+
+    def login(self, server: str, username: str, secret: str) -> str:
+        """Try a credential and keep it; return the path of the file where it lies in the clear, "" with a helper.
+
+        `server` is a registry's name or address, "" for Docker Hub. Raises AccessDenied, RegistryError, InvalidInput.
+        """
+        from ..registry.login import verify
+
+        host = _host(server)
+        kept = verify(host, Credential(username=username, secret=secret))
+        return Store().put(host, kept)
+
+    def credential(self, server: str) -> Credential | None:
+        """Return the credential that is kept for a registry, None without one."""
+        return Store().get(_host(server))
+
+    def verify(self, server: str, credential: Credential) -> None:
+        """Try a credential without keeping it; raises AccessDenied, RegistryError."""
+        from ..registry.login import verify
+
+        verify(_host(server), credential)
+
+    def logout(self, server: str) -> bool:
+        """Forget the credential of a registry; return whether there was one."""
+        return Store().erase(_host(server))
+
+    # Finding
+
+    def search(self, term: str, limit: int = 25) -> list[Found]:
+        """Return repositories that a registry finds for `term`: Docker Hub, or `REGISTRY/TERM` by its catalogue.
+
+        Raises Unsupported when the registry does not list its repositories, InvalidInput, RegistryError.
+        """
+        if not 0 <= limit <= _SEARCH_LIMIT:
+            raise InvalidInput(f"limit {limit} is outside the range of [1, {_SEARCH_LIMIT}]")
+        first, slash, rest = term.partition("/")
+        named = bool(slash) and (first == "localhost" or "." in first or ":" in first)
+        with registry.Registries(self._engine.emit) as found:
+            if named and first not in (references.DEFAULT_DOMAIN, "index.docker.io"):
+                from ..registry.repository import catalog
+
+                names = [name for name in catalog(found, first) if rest in name]
+                return [Found(f"{first}/{name}") for name in names[: limit or 25]]
+            return _hub(found, rest if named else term, limit or 25)
+
+    def tags(self, repository: str) -> list[str]:
+        """Return the tags of a repository, as its registry orders them. Raises NotFound, AccessDenied, RegistryError."""
+        with registry.Registries(self._engine.emit) as found:
+            return found.repository(references.parse_exact(repository)).tags()
+
+    def inspect(self, name: str, platform: str = "") -> dict[str, Any]:
+        """Return what a registry tells of an image, without its layers, in the words of docker's `image inspect`.
+
+        `Layers` has digest, size (bytes) and media type of each, `Manifests` the platforms that are offered.
+        """
+        reference = references.parse(name)
+        wanted = [platforms.parse(platform)] if platform else []
+        with registry.Registries(self._engine.emit) as found:
+            _, root, candidates = remote.look(found, reference, wanted)
+        chosen = candidates[0]
+        manifest: Manifest = chosen.manifest.view
+        config: configs.Config = chosen.config.view
+        value = chosen.config.value
+        history = value.get("history") or []
+        layers = manifest.layers or []
+        offered = [
+            {"Digest": each.digest, "Size": each.size, "Platform": str(each.platform.normalised())}
+            for index in chosen.above
+            for each in index.view.manifests or []
+            if each.platform is not None and not each.is_attestation
+        ]
+        return {
+            "Id": chosen.config.digest,
+            "RepoTags": [] if reference.digest else [reference.familiar],
+            "RepoDigests": [f"{reference.familiar_repository}@{root.digest}"],
+            "Comment": (history[-1].get("comment") or "") if history else "",
+            "Created": config.created or "",
+            "Author": config.author or "",
+            "Config": value.get("config") or {},
+            "Architecture": config.architecture,
+            "Variant": config.variant or "",
+            "Os": config.os,
+            "Size": sum(layer.size for layer in layers),
+            "RootFS": {"Type": "layers", "Layers": config.diff_ids},
+            "Descriptor": {
+                "mediaType": manifest.media_type or root.media_type or "",
+                "digest": chosen.manifest.digest,
+                "size": len(chosen.manifest.data),
+            },
+            "Layers": [
+                {"MediaType": layer.media_type or "", "Digest": layer.digest, "Size": layer.size} for layer in layers
+            ],
+            "Manifests": offered,
+        }
+
+    # Moving
+
+    def copy(self, source: str, destination: str, platform: str = "") -> Copied:
+        """Copy an image between registries, or within one, without a store; digests stay as they are.
+
+        All platforms and attestations go along, unless one `platform` is named.
+        """
+        wanted = [platforms.parse(platform)] if platform else []
+        with registry.Registries(self._engine.emit) as found:
+            return copying.copy(
+                found, references.parse(source), references.parse(destination), self._engine.emit, wanted
+            )
+
+    # Manifest lists
+
+    def manifest(self, name: str, insecure: bool = False) -> tuple[bytes, str, str]:
+        """Return (bytes, digest, media type) of a manifest or list: a draft of this name, else what the registry has."""
+        from ..oci import digest
+
+        reference = references.parse(name)
+        if lists.exists(self._engine.meta, reference):
+            data = lists.index(self._engine.meta, reference)
+            return data, digest.of(data), document.decode(data, "manifest list")["mediaType"]
+        with self._registries(insecure, reference.domain) as found:
+            got = found.repository(reference).manifest(reference.digest or reference.tag)
+        return got.data, got.digest, got.media_type
+
+    def manifest_create(self, name: str, members: Sequence[str], amend: bool = False, insecure: bool = False) -> str:
+        """Begin a manifest list of manifests in registries, or with `amend` add to it; return its full name."""
+        reference = references.parse(name)
+        chosen = [references.parse(each) for each in members]
+        with self._registries(insecure, *(each.domain for each in chosen)) as found:
+            lists.create(self._engine.meta, found, reference, chosen, amend)
+        return str(reference)
+
+    def manifest_annotate(self, name: str, member: str, changes: dict[str, Any]) -> None:
+        """Change the platform of one entry of a draft: `architecture`, `os`, `os.features`, `os.version`, `variant`."""
+        lists.annotate(self._engine.meta, references.parse(name), references.parse(member), changes)
+
+    def manifest_push(self, name: str, purge: bool = False, insecure: bool = False) -> str:
+        """Push a draft; return the digest of the list. Raises NotFound, AccessDenied, RegistryError."""
+        reference = references.parse(name)
+        with self._registries(insecure, reference.domain) as found:
+            return lists.push(self._engine.meta, found, reference, self._engine.emit, purge)
+
+    def manifest_remove(self, names: Sequence[str]) -> list[str]:
+        """Remove drafts; return those removed. Raises NotFound when one is not there."""
+        references_ = [references.parse(name) for name in names]
+        gone = lists.remove(self._engine.meta, references_)
+        missing = [each for each in references_ if each not in gone]
+        if missing:
+            raise NotFound(f"No such manifest: {missing[0].familiar}")
+        return [each.familiar for each in gone]
+
+    def _registries(self, insecure: bool, *domains: str) -> registry.Registries:
+        settings = hosts.Settings.load()
+        if insecure:
+            for domain in domains:
+                settings.allow_insecure(domain)
+        return registry.Registries(self._engine.emit, settings)
+
+
+def _host(server: str) -> str:
+    """Return the registry that `login` means: a name, or an address as docker takes it; Docker Hub for none."""
+    plain = server.partition("://")[2] or server
+    return hosts.registry_name(plain.partition("/")[0] or references.DEFAULT_DOMAIN)
+
+
+def _hub(found: registry.Registries, term: str, limit: int) -> list[Found]:
+    """Ask Docker Hub's index, whose search is of the first version of the protocol."""
+    from urllib.parse import quote
+
+    from ..registry import problems
+
+    endpoint = found.settings.search_endpoint()
+    server = found.server(references.DEFAULT_DOMAIN, endpoint)
+    answer = server.ask("GET", f"/v1/search?q={quote(term)}&n={limit}", ())
+    if answer.status != 200:
+        raise problems.of(answer, f"search for {term!r}")
+    with answer:
+        value = document.decode(answer.document(document.MANIFEST_LIMIT, "search"), "search")
+    rows = value.get("results") if isinstance(value, dict) else None
+    if not isinstance(rows, list):
+        raise RegistryError("search: the answer is no list of repositories")
+    names = []
+    for row in rows[:limit]:
+        if isinstance(row, dict) and isinstance(row.get("name"), str):
+            stars = row.get("star_count")
+            description = row.get("description")
+            names.append(
+                Found(
+                    row["name"],
+                    description if isinstance(description, str) else "",
+                    stars if isinstance(stars, int) else 0,
+                    row.get("is_official") is True,
+                )
+            )
+    return names

@@ -1,0 +1,1 @@
+"""Registries: the distribution protocol over HTTP; no knowledge of the store."""

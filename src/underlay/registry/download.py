@@ -1,0 +1,120 @@
+"""Reading a blob, over several connections when one breaks off: what has come is not asked for again.
+
+Nothing is verified here but the length; who reads hashes what comes. A server that starts over or sends other bytes after
+a break is found out by the digest.
+"""
+
+from __future__ import annotations
+
+from ..errors import DigestMismatch, RegistryError
+from . import problems
+from .transport import Broken
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .exchange import Server
+    from .repository import Repository
+    from .transport import Answer
+
+# A connection that brought so much before it broke was worth something: patience begins anew.
+_PROGRESS = 64 << 10
+_RECONNECTIONS = 100
+_PIECE = 1 << 20
+
+
+class Download:
+    """A blob to read: `read(n)` gives at most n bytes, none when all `size` bytes have come. Close it."""
+
+    def __init__(self, repository: Repository, digest: str, size: int, position: int = 0) -> None:
+        self.name = digest
+        self.digest = digest
+        self.size = size
+        self.position = position
+        self._repository = repository
+        self._answer: Answer | None = None
+        self._server: Server | None = None
+        self._failures = 0
+        self._connections = 0
+        self._reached = position
+
+    def skip(self, position: int) -> None:
+        """Begin at `position`: the bytes before it are known. To be called before the first `read`."""
+        self.position = self._reached = position
+
+    def read(self, most: int, /) -> bytes:
+        """Return what comes next. Raises Broken, NotFound, AccessDenied, DigestMismatch (size), RegistryError."""
+        while True:
+            try:
+                if self._answer is None:
+                    if self.position == self.size:
+                        return b""
+                    self._answer = self._open()
+                data = self._answer.read(min(most, _PIECE))
+                if not data and self.position < self.size:
+                    raise Broken(f"blob {self.digest}: the connection was closed after {self.position} bytes")
+            except Broken as error:
+                self.close()
+                self._repository.registries.transport.check()
+                self._again(error)
+                continue
+            self.position += len(data)
+            if self.position > self.size:
+                raise DigestMismatch(f"blob {self.digest}: wrong size", f"{self.size} bytes", "more")
+            return data
+
+    def _again(self, error: Broken) -> None:
+        """Wait before another connection; raises `error` when there have been enough without progress."""
+        network = self._repository.registries.settings.network
+        if self.position - self._reached >= _PROGRESS:
+            self._failures = 0
+        self._reached = self.position
+        self._failures += 1
+        self._connections += 1
+        if self._failures >= network.retries or self._connections > _RECONNECTIONS:
+            raise Broken(
+                f"{error.message} (after {self._connections} tries)", error.hint or "try again: what came is kept"
+            )
+        if self._server is not None:
+            self._server.pause(min(0.2 * 2**self._failures, 10.0), error.message)
+
+    def _open(self) -> Answer:
+        def ask(server: Server) -> Answer:
+            self._server = server
+            headers = {"range": f"bytes={self.position}-{self.size - 1}"} if self.position else {}
+            repository = self._repository
+            answer = server.ask("GET", f"/v2/{repository.path}/blobs/{self.digest}", repository.scopes, headers)
+            if answer.status not in (200, 206):
+                raise problems.of(answer, f"blob {self.digest} of {repository}")
+            return answer
+
+        answer = self._repository.asked(ask)
+        try:
+            self._aligned(answer)
+        except BaseException:
+            answer.close()
+            raise
+        return answer
+
+    def _aligned(self, answer: Answer) -> None:
+        """Check that an answer continues where we are; pass over what a server without ranges sends again."""
+        if answer.status == 206:
+            unit, _, rest = answer.headers.get("content-range", "").strip().partition(" ")
+            if unit.lower() != "bytes" or rest.partition("-")[0] != str(self.position):
+                raise RegistryError(
+                    f"blob {self.digest}: asked for bytes from {self.position}, got {unit} {rest!r:.60}"
+                )
+            return
+        if answer.length >= 0 and answer.length != self.size:
+            raise DigestMismatch(f"blob {self.digest}: wrong size", f"{self.size} bytes", answer.length)
+        left = self.position
+        while left:
+            data = answer.read(min(left, _PIECE))
+            if not data:
+                raise Broken(f"blob {self.digest}: the connection was closed early")
+            left -= len(data)
+
+    def close(self) -> None:
+        """Close the connection, if there is one."""
+        if self._answer is not None:
+            self._answer.close()
+            self._answer = None

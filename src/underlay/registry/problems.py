@@ -1,0 +1,87 @@
+"""What a registry says when it refuses: error documents in one line (OCI distribution specification, "Error Codes")."""
+
+from __future__ import annotations
+
+import msgspec
+
+from ..errors import AccessDenied, LimitExceeded, NotFound, RegistryError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .transport import Answer
+
+_LIMIT = 256 << 10
+_SHOWN = 300
+
+
+class _Problem(msgspec.Struct):
+    code: str = ""
+    message: str | None = ""
+
+
+class _Problems(msgspec.Struct):
+    errors: list[_Problem] | None = None
+    details: str | None = ""
+    error: str | None = ""
+    error_description: str | None = ""
+
+
+def of(answer: Answer, what: str) -> RegistryError | NotFound:
+    """Return the error that an answer stands for, naming `what` was wanted; the answer is used up."""
+    reason = reason_of(answer)
+    status = answer.status
+    said = f": {reason}" if reason else f": the registry answers with status {status}"
+    if status in (401, 403):
+        return AccessDenied(
+            f"{what}: access denied{said if reason else ''}", "does it exist? a private one needs `underlay login`"
+        )
+    if status == 404:
+        return NotFound(f"{what} not found{said if reason else ''}")
+    if status == 429:
+        return RegistryError(f"{what}: too many requests{said if reason else ''}", limits(answer) or "wait, or log in")
+    return RegistryError(f"{what}{said}")
+
+
+def limits(answer: Answer) -> str:
+    """Return what the headers tell of a rate limit (Docker Hub's form), "" when nothing."""
+    limit, remaining = answer.headers.get("ratelimit-limit", ""), answer.headers.get("ratelimit-remaining", "")
+    wait = answer.headers.get("retry-after", "")
+    told = []
+    if limit:
+        told.append(f"the limit is {_window(limit)}, {_window(remaining) or 'none'} left")
+    if wait:
+        told.append(f"the registry asks to wait {wait} seconds" if wait.isdecimal() else f"wait until {wait}")
+    return _clean("; ".join(told) + ("; logging in may raise it" if limit else ""))
+
+
+def _window(text: str) -> str:
+    count, _, rest = text.partition(";")
+    seconds = rest.removeprefix("w=")
+    return f"{count} in {int(seconds) // 3600 or 1} h" if seconds.isdecimal() and len(seconds) < 12 else count
+
+
+def reason_of(answer: Answer) -> str:
+    """Return the reasons in the body, joined, cut, and free of control characters; "" when there are none."""
+    try:
+        data = answer.document(_LIMIT, "error")
+    except (RegistryError, LimitExceeded):
+        return ""
+    finally:
+        answer.close()
+    try:
+        found = msgspec.json.decode(data, type=_Problems)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return ""
+    texts = []
+    for problem in (found.errors or [])[:3]:
+        code = problem.code.lower().replace("_", " ")
+        told = problem.message or ""
+        texts.append(told if told.lower() == code else ": ".join(filter(None, (code, told))))
+    if not texts:
+        texts = [found.details or ": ".join(filter(None, (found.error, found.error_description)))]
+    return _clean("; ".join(texts))
+
+
+def _clean(text: str) -> str:
+    text = "".join(c if c.isprintable() else " " for c in text[: _SHOWN + 1])
+    return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."

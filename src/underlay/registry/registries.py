@@ -1,0 +1,84 @@
+"""All registries that one piece of work talks to: which servers stand for a name, each asked with its own credential."""
+
+from __future__ import annotations
+
+from .. import events
+from . import hosts
+from .auth import Authorizer
+from .credentials import Store
+from .exchange import Server
+from .repository import Repository
+from .transport import Transport
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from ..events import Emit
+    from ..oci.reference import Reference
+    from .credentials import Credential
+    from .hosts import Endpoint, Settings
+
+
+class Registries:
+    """Connections, tokens and settings for as long as it is entered.
+
+    `settings` and `credentials` default to the user's. Emits `registry.retry` and `registry.mirror` (a mirror failed and
+    the next is asked; attribute `reason`).
+    """
+
+    def __init__(
+        self, emit: Emit = events.ignore, settings: Settings | None = None, credentials: Store | None = None
+    ) -> None:
+        self.settings = settings or hosts.Settings.load()
+        self.credentials = credentials or Store()
+        self.emit = emit
+        self.transport = Transport(self.settings)
+        self._servers: dict[Endpoint, Server] = {}
+        self._credentials: dict[str, Credential | None] = {}
+        self._working: dict[tuple[str, bool], Server] = {}
+
+    def repository(self, reference: Reference) -> Repository:
+        """Return the repository of a reference; nothing is asked yet. Raises Conflict when its registry is blocked."""
+        return Repository(self, reference.domain, reference.path)
+
+    def servers(self, domain: str, push: bool = False) -> list[Server]:
+        """Return the servers that stand for `domain`, in the order to be asked; without mirrors for `push`."""
+        plan = self.settings.plan(domain)
+        found = [self.server(domain, each) for each in (plan.push if push else plan.endpoints)]
+        working = self._working.get((domain, push))
+        if working is not None and working in found:
+            found.remove(working)
+            found.insert(0, working)
+        return found
+
+    def server(self, domain: str, endpoint: Endpoint) -> Server:
+        """Return the server at an endpoint of `domain`; a mirror has its own credential, not the domain's."""
+        if endpoint not in self._servers:
+            host = endpoint.authority if endpoint.mirror else domain
+            authorizer = Authorizer(self.transport, endpoint, lambda: self._credential(host))
+            self._servers[endpoint] = Server(self.transport, endpoint, authorizer, self.emit)
+        return self._servers[endpoint]
+
+    def remember(self, domain: str, push: bool, server: Server) -> None:
+        """Ask this server first from now on."""
+        self._working[domain, push] = server
+
+    def _credential(self, host: str) -> Credential | None:
+        if host not in self._credentials:
+            self._credentials[host] = self.credentials.get(host)
+        return self._credentials[host]
+
+    def cancel(self) -> None:
+        """End all requests under way, in whichever thread."""
+        self.transport.cancel()
+
+    def __enter__(self) -> Registries:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            self.cancel()
+        self.transport.close()

@@ -1,0 +1,287 @@
+"""One repository: manifests, blobs, tags, referrers (OCI distribution specification 1.1, "Endpoints")."""
+
+from __future__ import annotations
+
+from .. import events, jsontext
+from ..errors import AccessDenied, DigestMismatch, InvalidInput, LimitExceeded, NotFound, RegistryError, Unsupported
+from ..oci import digest as digests
+from ..oci import document, mediatype
+from . import problems
+from .download import Download
+from .transport import Broken, Unreachable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import TypeVar
+
+    from ..oci.descriptor import Descriptor
+    from .exchange import Server
+    from .registries import Registries
+    from .transport import Answer
+
+    T = TypeVar("T")
+
+_ACCEPTED = ", ".join(
+    (mediatype.OCI_INDEX, mediatype.OCI_MANIFEST, mediatype.DOCKER_INDEX, mediatype.DOCKER_MANIFEST, "*/*;q=0.1")
+)
+_SCHEMA_ONE = "application/vnd.docker.distribution.manifest.v1+"
+_PAGE_LIMIT = 4 << 20  # bytes of one page of a list
+_PAGES_LIMIT = 1000
+_NAMES_LIMIT = 200_000
+_PAGE = 1000  # names to ask for a page
+
+
+class Fetched:
+    """A manifest or an index as it came: `data`, its `digest`, the `media_type` that the server stated ("" if none)."""
+
+    __slots__ = ("data", "digest", "media_type")
+
+    def __init__(self, data: bytes, digest: str, media_type: str) -> None:
+        self.data = data
+        self.digest = digest
+        self.media_type = media_type
+
+
+class Repository:
+    """A repository of a registry, for reading. See `upload.Target` for writing."""
+
+    def __init__(self, registries: Registries, domain: str, path: str) -> None:
+        self.registries = registries
+        self.domain = domain
+        self.path = path
+        self.scopes: tuple[str, ...] = (f"repository:{path}:pull",)
+
+    def __str__(self) -> str:
+        return f"{self.domain}/{self.path}"
+
+    # Which server
+
+    def asked(self, work: Callable[[Server], T]) -> T:
+        """Return what `work` gets from the first server that has it: mirrors first, the registry itself last."""
+        servers = self.registries.servers(self.domain)
+        for number, server in enumerate(servers):
+            last = number == len(servers) - 1
+            try:
+                result = work(server)
+            except Unreachable as error:
+                if last:
+                    raise first_reason(servers, error, number) from None
+                problem: RegistryError | NotFound = error
+            except (RegistryError, NotFound, DigestMismatch) as error:
+                if last or not server.endpoint.mirror:
+                    raise
+                problem = error  # type: ignore[assignment]
+            else:
+                self.registries.remember(self.domain, False, server)
+                return result
+            if server.endpoint.mirror:
+                self.registries.emit(events.Event("registry.mirror", server.endpoint.host, reason=problem.message))
+        raise AssertionError("no server")
+
+    # Manifests
+
+    def manifest(self, name: str) -> Fetched:
+        """Return the manifest or index of a tag or digest, verified as far as there is something to verify it by.
+
+        Raises NotFound, AccessDenied, DigestMismatch, LimitExceeded, Unsupported (schema 1), RegistryError.
+        """
+        return self.asked(lambda server: self._manifest(server, name))
+
+    def _manifest(self, server: Server, name: str) -> Fetched:
+        what = f"manifest for {self.shown(name)}"
+        answer = server.ask("GET", f"/v2/{self.path}/manifests/{name}", self.scopes, {"accept": _ACCEPTED})
+        if answer.status != 200:
+            raise problems.of(answer, what)
+        with answer:
+            data = answer.document(document.MANIFEST_LIMIT, what)
+            if 0 <= answer.length != len(data):
+                raise Broken(f"{what}: the answer ended early")
+            stated = answer.headers.get("docker-content-digest", "")
+            media_type = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if digests.is_digest(name):
+            digests.verify(data, name, what)
+            found = name
+        else:
+            if digests.is_digest(stated):
+                digests.verify(data, stated, f"{what}: the registry states a digest that it does not have")
+            found = digests.of(data)
+        self._check_kind(data, media_type, what)
+        return Fetched(data, found, media_type)
+
+    def _check_kind(self, data: bytes, media_type: str, what: str) -> None:
+        """Refuse what is of another kind than the server says (specification, "Pulling manifests"), and schema 1."""
+        value = document.decode(data, what)
+        version = value.get("schemaVersion") if isinstance(value, dict) else None
+        if media_type.startswith(_SCHEMA_ONE) or version == 1:
+            raise Unsupported(
+                f"{what}: a manifest of schema 1, which registries gave up long ago",
+                "pull it with an old docker and push it again, or ask its owner for a newer image",
+            )
+        inner = value.get("mediaType") if isinstance(value, dict) else None
+        known = mediatype.INDEXES | mediatype.MANIFESTS
+        if media_type in known and isinstance(inner, str) and inner in known and inner != media_type:
+            raise InvalidInput(f"{what}: sent as {media_type}, but it says it is {inner}")
+
+    def shown(self, name: str) -> str:
+        """Return the repository with a tag or digest, as it is written."""
+        from ..oci.reference import Reference
+
+        digest = digests.is_digest(name)
+        return Reference(self.domain, self.path, "" if digest else name, name if digest else "").familiar
+
+    def head(self, name: str) -> tuple[str, int, str] | None:
+        """Return (digest, size, media type) of a manifest without fetching it, None when it is not there.
+
+        The digest is the registry's word. It may be "" with old servers. Raises AccessDenied, RegistryError.
+        """
+
+        def ask(server: Server) -> tuple[str, int, str] | None:
+            answer = server.ask("HEAD", f"/v2/{self.path}/manifests/{name}", self.scopes, {"accept": _ACCEPTED})
+            with answer:
+                if answer.status == 404:
+                    return None
+                if answer.status != 200:
+                    raise problems.of(answer, f"manifest for {self.shown(name)}")
+                stated = answer.headers.get("docker-content-digest", "")
+                media_type = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
+                return (stated if digests.is_digest(stated) else ""), max(answer.length, 0), media_type
+
+        return self.asked(ask)
+
+    # Blobs
+
+    def blob(self, found: Descriptor) -> Download:
+        """Return the blob as something to read from; nothing is asked before the first `read`."""
+        return Download(self, found.digest, found.size)
+
+    def document(self, found: Descriptor, limit: int, what: str) -> bytes:
+        """Return the verified bytes of a small blob. Raises LimitExceeded before anything is fetched, DigestMismatch."""
+        if found.size > limit:
+            raise LimitExceeded(f"{what} {found.digest}: {found.size} bytes, more than {limit}")
+        return self.asked(lambda server: self._document(server, found, what))
+
+    def _document(self, server: Server, found: Descriptor, what: str) -> bytes:
+        what = f"{what} {found.digest}"
+        answer = server.ask("GET", f"/v2/{self.path}/blobs/{found.digest}", self.scopes)
+        if answer.status != 200:
+            raise problems.of(answer, what)
+        with answer:
+            if answer.length >= 0 and answer.length != found.size:
+                raise DigestMismatch(f"{what}: wrong size", f"{found.size} bytes", answer.length)
+            try:
+                data = answer.document(found.size, what)
+            except LimitExceeded:
+                raise DigestMismatch(f"{what}: wrong size", f"{found.size} bytes", "more") from None
+        if len(data) != found.size:
+            raise DigestMismatch(f"{what}: wrong size", f"{found.size} bytes", len(data))
+        digests.verify(data, found.digest, what)
+        return data
+
+    def has_blob(self, digest: str) -> bool:
+        """Tell whether the repository has a blob. Raises AccessDenied, RegistryError."""
+
+        def ask(server: Server) -> bool:
+            answer = server.ask("HEAD", f"/v2/{self.path}/blobs/{digest}", self.scopes)
+            with answer:
+                if answer.status not in (200, 404):
+                    raise problems.of(answer, f"blob {digest} of {self}")
+                return answer.status == 200
+
+        return self.asked(ask)
+
+    # Lists
+
+    def tags(self) -> list[str]:
+        """Return all tags, as the registry orders them; raises NotFound, AccessDenied, LimitExceeded."""
+        from ..oci.reference import is_tag
+
+        found = self._listed(f"/v2/{self.path}/tags/list?n={_PAGE}", "tags", f"tags of {self}", self.scopes)
+        return [each for each in found if is_tag(each)]
+
+    def _listed(self, target: str, member: str, what: str, scopes: tuple[str, ...]) -> list[str]:
+        return self.asked(lambda server: list(pages(server, target, member, what, scopes)))
+
+    def referrers(self, digest: str) -> bytes | None:
+        """Return the index of what refers to a manifest, None when the registry knows no referrers."""
+
+        def ask(server: Server) -> bytes | None:
+            answer = server.ask(
+                "GET", f"/v2/{self.path}/referrers/{digest}", self.scopes, {"accept": mediatype.OCI_INDEX}
+            )
+            with answer:
+                if answer.status == 404:
+                    return None
+                if answer.status != 200:
+                    raise problems.of(answer, f"referrers of {self.shown(digest)}")
+                return answer.document(document.MANIFEST_LIMIT, f"referrers of {self.shown(digest)}")
+
+        return self.asked(ask)
+
+
+def first_reason(servers: list[Server], error: Unreachable, number: int) -> Unreachable:
+    """Return the error to tell when TLS and plain text have both failed: the one of the last, with its hint."""
+    if number and not servers[number - 1].endpoint.mirror:
+        error.hint = error.hint or "neither TLS nor plain HTTP is answered there"
+    return error
+
+
+def catalog(registries: Registries, domain: str) -> list[str]:
+    """Return the names of all repositories of a registry that lists them. Raises Unsupported when it refuses to."""
+    repository = Repository(registries, domain, "_")
+    try:
+        return repository._listed(
+            f"/v2/_catalog?n={_PAGE}", "repositories", f"catalogue of {domain}", ("registry:catalog:*",)
+        )
+    except (AccessDenied, NotFound) as error:
+        raise Unsupported(
+            f"{domain} does not list its repositories: {error.message}",
+            "many registries refuse to; the tags of a known repository may still be listed",
+        ) from None
+
+
+def pages(server: Server, target: str, member: str, what: str, scopes: tuple[str, ...]) -> Iterator[str]:
+    """Yield the names of a list that comes in pages (specification, "Listing Tags").
+
+    A page that leads to itself or on for ever ends in LimitExceeded; only the path of a link is followed.
+    """
+    seen: set[str] = set()
+    count = 0
+    while target:
+        if target in seen or len(seen) >= _PAGES_LIMIT:
+            raise LimitExceeded(f"{what}: the list does not end")
+        seen.add(target)
+        answer = server.ask("GET", target, scopes)
+        if answer.status != 200:
+            raise problems.of(answer, what)
+        with answer:
+            names = _names(answer, member, what)
+            target = server.endpoint.local(_next(answer, target))
+        count += len(names)
+        if count > _NAMES_LIMIT:
+            raise LimitExceeded(f"{what}: more than {_NAMES_LIMIT} names")
+        yield from names
+
+
+def _names(answer: Answer, member: str, what: str) -> list[str]:
+    try:
+        value = jsontext.loads(answer.document(_PAGE_LIMIT, what))
+    except (ValueError, RecursionError) as error:
+        raise RegistryError(f"{what}: the answer is no list: {error}") from None
+    names = value.get(member) if isinstance(value, dict) else None
+    if names is None and isinstance(value, dict):
+        return []
+    if not isinstance(names, list) or not all(isinstance(each, str) for each in names):
+        raise RegistryError(f"{what}: the answer is no list of names")
+    return names
+
+
+def _next(answer: Answer, target: str) -> str:
+    from urllib.parse import urljoin, urlsplit
+
+    for link in answer.headers.get("link", "").split(","):
+        address, _, rest = link.strip().partition(">")
+        if address.startswith("<") and 'rel="next"' in rest.replace("'", '"').replace("rel=next", 'rel="next"'):
+            parts = urlsplit(urljoin(f"http://host{target}", address[1:]))
+            return parts.path + (f"?{parts.query}" if parts.query else "")
+    return ""

@@ -1,0 +1,290 @@
+"""HTTP: one request, one answer, over pooled connections. The only user of urllib3.
+
+Nothing is followed, repeated or authorised here; whoever calls decides (`exchange`). Proxies come from the
+environment (`proxies`), certificates from `hosts`.
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+import threading
+import weakref
+from time import monotonic
+
+import urllib3
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+from ..errors import LimitExceeded, RegistryError
+from . import hosts, proxies
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from .hosts import Endpoint, Settings
+
+    Body = bytes | Iterable[bytes] | None
+
+_AGENT = f"underlay/{sys.modules['underlay'].__version__}"
+# An answer that is a document must come within this time, however slowly it drips (attacks RG-05).
+DOCUMENT_SECONDS = 60.0
+# Slower than this over the time that a stall may last is no transfer (bytes a second).
+_SLOWEST = 512
+_CONNECTIONS = 16  # kept a host
+
+
+class Unreachable(RegistryError):
+    """No connection came about: another endpoint may be tried, the same one hardly."""
+
+
+class Broken(RegistryError):
+    """A connection ended or stalled before its answer was whole: the request may be tried again."""
+
+
+class Answer:
+    """A response: `status`, `headers` (any case), `url` as it was asked; the body is read in pieces. Close it."""
+
+    __slots__ = ("_arrived", "_deadline", "_inner", "_patience", "_since", "headers", "status", "url")
+
+    def __init__(self, inner: urllib3.BaseHTTPResponse, url: str, patience: float) -> None:
+        self._inner = inner
+        self.status: int = inner.status
+        self.headers: Mapping[str, str] = inner.headers
+        self.url = url
+        self._patience = patience
+        self._since = monotonic()
+        self._arrived = 0
+        self._deadline = 0.0
+
+    def read(self, most: int) -> bytes:
+        """Return what has come, at most `most` bytes; none at the end. Raises Broken (early end, stall, slow drip)."""
+        try:
+            data = self._inner.read1(most, decode_content=False) or b""
+        except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+            raise Broken(f"{place(self.url)}: {_plainly(error)}") from None
+        now = monotonic()
+        self._arrived += len(data)
+        if self._deadline and now > self._deadline:
+            raise Broken(f"{place(self.url)}: the answer comes too slowly")
+        if now - self._since > self._patience:
+            if data and self._arrived < _SLOWEST * (now - self._since):
+                raise Broken(f"{place(self.url)}: the connection has stalled")
+            self._since, self._arrived = now, 0
+        return data
+
+    def document(self, limit: int, what: str) -> bytes:
+        """Return the whole body, at most `limit` bytes. Raises LimitExceeded naming `what`, Broken."""
+        if self.length > limit:
+            raise LimitExceeded(f"{what}: longer than {limit} bytes")
+        self._deadline = monotonic() + DOCUMENT_SECONDS
+        pieces: list[bytes] = []
+        left = limit
+        while data := self.read(min(left + 1, 1 << 20)):
+            left -= len(data)
+            if left < 0:
+                raise LimitExceeded(f"{what}: longer than {limit} bytes")
+            pieces.append(data)
+        return b"".join(pieces)
+
+    @property
+    def length(self) -> int:
+        """The length in bytes that the answer promises, -1 when it promises none."""
+        text = self.headers.get("content-length", "")
+        return int(text) if text.isascii() and text.isdecimal() and len(text) < 20 else -1
+
+    def finish(self) -> None:
+        """Take what is left of a short body, so that the connection can be used again; else close it."""
+        try:
+            if 0 <= self.length <= 1 << 16:
+                self.document(1 << 16, "answer")
+        except RegistryError:
+            pass
+        self.close()
+
+    def close(self) -> None:
+        """Give the connection up or back."""
+        self._inner.close()
+
+    def __enter__(self) -> Answer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Transport:
+    """Sends requests; `cancel` ends all that wait for an answer, in whichever thread."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.cancelled = threading.Event()
+        self._managers: dict[tuple[str, str, int, bool], urllib3.PoolManager] = {}
+        self._lock = threading.Lock()
+        self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+
+    def send(
+        self,
+        method: str,
+        url: str,
+        endpoint: Endpoint,
+        headers: Mapping[str, str],
+        body: Body = None,
+    ) -> Answer:
+        """Send one request to `url`, which lies at `endpoint`; return the answer, whatever its status is.
+
+        An iterable body is sent in chunks unless `headers` has a content-length. Raises Unreachable (no
+        connection, certificate not trusted), Broken.
+        """
+        self.check()
+        network = self.settings.network
+        sent = {"user-agent": _AGENT, "accept-encoding": "identity", **headers}
+        try:
+            inner = self._manager(endpoint).urlopen(
+                method,
+                url,
+                body=body,
+                headers=sent,
+                redirect=False,
+                retries=False,
+                preload_content=False,
+                decode_content=False,
+                timeout=urllib3.Timeout(connect=network.connect_timeout, read=network.stall_timeout),
+                chunked=body is not None and not isinstance(body, bytes) and "content-length" not in headers,
+            )
+        except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+            self.check()
+            raise _explained(error, url) from None
+        return Answer(inner, url, network.stall_timeout)
+
+    def check(self) -> None:
+        """Raise KeyboardInterrupt when all has been cancelled."""
+        if self.cancelled.is_set():
+            raise KeyboardInterrupt
+
+    def cancel(self) -> None:
+        """End all requests under way and to come: their threads get an error at once."""
+        self.cancelled.set()
+        for each in list(self._sockets):
+            try:
+                each.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+    def close(self) -> None:
+        """Close the connections that are kept."""
+        for manager in self._managers.values():
+            manager.clear()
+
+    def _manager(self, endpoint: Endpoint) -> urllib3.PoolManager:
+        key = (*endpoint.origin, endpoint.insecure)
+        with self._lock:
+            if key not in self._managers:
+                self._managers[key] = self._made(endpoint)
+            return self._managers[key]
+
+    def _made(self, endpoint: Endpoint) -> urllib3.PoolManager:
+        import os
+
+        sockets = self._sockets
+
+        class Plain(HTTPConnection):
+            def connect(self) -> None:
+                """Remember the socket, so that it can be shut from another thread."""
+                super().connect()
+                sockets.add(self.sock)
+
+        class Secure(HTTPSConnection):
+            def connect(self) -> None:
+                """Remember the socket, so that it can be shut from another thread."""
+                super().connect()
+                sockets.add(self.sock)
+
+        class PlainPool(HTTPConnectionPool):
+            ConnectionCls = Plain
+
+        class SecurePool(HTTPSConnectionPool):
+            ConnectionCls = Secure
+
+        options: dict[str, object] = {"maxsize": _CONNECTIONS, "block": False}
+        if endpoint.scheme == "https":
+            options["ssl_context"] = hosts.ssl_context(endpoint, hosts.certificates(endpoint.authority))
+            if endpoint.insecure:
+                options["assert_hostname"] = False
+                options["cert_reqs"] = "CERT_NONE"
+        proxy = proxies.proxy_for(endpoint, os.environ)
+        manager: urllib3.PoolManager
+        if proxy:
+            manager = urllib3.ProxyManager(proxy, proxy_headers=_proxy_headers(proxy), **options)  # type: ignore[arg-type]
+        else:
+            manager = urllib3.PoolManager(**options)  # type: ignore[arg-type]
+        manager.pool_classes_by_scheme = {"http": PlainPool, "https": SecurePool}
+        return manager
+
+
+def _proxy_headers(proxy: str) -> dict[str, str] | None:
+    from urllib.parse import unquote, urlsplit
+
+    parts = urlsplit(proxy)
+    if parts.username is None:
+        return None
+    pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+    return dict(urllib3.make_headers(proxy_basic_auth=pair))
+
+
+def place(url: str) -> str:
+    """Return a URL for a message: without query and user information, which may hold secrets."""
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(url)
+    shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    return shown if len(shown) <= 200 else shown[:197] + "..."
+
+
+def _explained(error: Exception, url: str) -> RegistryError:
+    """Return the error of a request that got no answer, in one line."""
+    exceptions = urllib3.exceptions
+    where = place(url)
+    if isinstance(error, exceptions.ProxyError):
+        return Unreachable(
+            f"{where}: the proxy failed: {_plainly(error.original_error)}", "see HTTPS_PROXY and NO_PROXY"
+        )
+    if isinstance(error, exceptions.NameResolutionError):
+        return Unreachable(f"{where}: no such host, or no name server answers", "check the name and the network")
+    if isinstance(error, exceptions.SSLError):
+        return Unreachable(
+            f"{where}: {_plainly(error)}",
+            "put the certificate of its authority into certs.d, or declare the registry insecure: see the page registries",
+        )
+    if isinstance(error, exceptions.NewConnectionError | exceptions.ConnectTimeoutError):
+        return Unreachable(f"{where}: {_plainly(error)}", "check the name, the port and the network")
+    if isinstance(error, exceptions.LocationValueError | ValueError) and not isinstance(error, UnicodeError):
+        return Unreachable(f"{where}: not an address that can be asked")
+    return Broken(f"{where}: {_plainly(error)}")
+
+
+def _plainly(error: BaseException) -> str:
+    """Return the innermost reason of an error of urllib3's without the objects that it names."""
+    seen = 0
+    while seen < 8:
+        inner = error.__cause__ or error.__context__ or getattr(error, "reason", None)
+        arguments = [each for each in getattr(error, "args", ()) if isinstance(each, BaseException)]
+        if isinstance(error, OSError) and error.strerror and not isinstance(error, urllib3.exceptions.HTTPError):
+            break
+        following = inner if isinstance(inner, BaseException) else (arguments[0] if arguments else None)
+        if following is None or following is error:
+            break
+        error = following
+        seen += 1
+    if isinstance(error, TimeoutError | urllib3.exceptions.TimeoutError):
+        return "no answer in time"
+    verify = getattr(error, "verify_message", "")
+    if verify:
+        return f"its certificate is not trusted: {verify}"
+    if isinstance(error, OSError) and error.strerror:
+        return str(error.strerror).lower()
+    text = str(error).rpartition(">: ")[2] or type(error).__name__
+    if "IncompleteRead" in text or "without response" in text:
+        return "the connection was closed early"
+    return text[:200]

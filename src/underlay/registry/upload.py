@@ -1,0 +1,231 @@
+"""Writing to a repository: blobs mounted or sent, in a stream that can be taken up again, and manifests."""
+
+from __future__ import annotations
+
+from ..errors import AccessDenied, NotFound, RegistryError
+from . import problems
+from .repository import Repository
+from .transport import Broken, Unreachable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import Protocol
+
+    from .exchange import Server
+    from .registries import Registries
+    from .transport import Answer
+
+    class Content(Protocol):
+        """Bytes to send: `pieces(n)` yields them from byte n on, the same ones each time.
+
+        `digest` and `size` (bytes, -1 for not known yet) are known when `pieces` has ended, if not before.
+        """
+
+        @property
+        def digest(self) -> str: ...
+        @property
+        def size(self) -> int: ...
+        def pieces(self, start: int, /) -> Iterable[bytes]: ...
+
+
+_STREAM = {"content-type": "application/octet-stream"}
+
+
+class Target(Repository):
+    """A repository of a registry to write to; reads go to the registry itself, not to a mirror."""
+
+    def __init__(self, registries: Registries, domain: str, path: str) -> None:
+        super().__init__(registries, domain, path)
+        self.scopes = (f"repository:{path}:pull,push",)
+        self._server: Server | None = None
+
+    @property
+    def server(self) -> Server:
+        """The server that is written to: found by asking, TLS first where both are allowed. Raises Unreachable."""
+        if self._server is None:
+            servers = self.registries.servers(self.domain, push=True)
+            for number, server in enumerate(servers):
+                try:
+                    # The version check costs one answer and tells who listens (specification, "Determining Support").
+                    server.ask("GET", "/v2/", self.scopes).finish()
+                except Unreachable:
+                    if number == len(servers) - 1:
+                        raise
+                else:
+                    self.registries.remember(self.domain, True, server)
+                    self._server = server
+                    break
+        assert self._server is not None
+        return self._server
+
+    def asked(self, work):  # type: ignore[no-untyped-def]
+        """Return what `work` gets from the server that is written to."""
+        return work(self.server)
+
+    def present(self, digest: str) -> bool:
+        """Tell whether a blob need not be sent. Where the registry will not say, it need."""
+        try:
+            return self.has_blob(digest)
+        except AccessDenied:
+            return False
+
+    def mount(self, digest: str, source: str) -> bool:
+        """Let the registry take a blob from its repository `source`; False when it would rather have it sent.
+
+        (Specification, "Mounting a blob from another repository".)
+        """
+        answer = self._begin(f"?mount={digest}&from={source}", (f"repository:{source}:pull", *self.scopes))
+        if answer.status == 202:
+            self._abandon(answer)
+        else:
+            answer.finish()
+        return answer.status == 201
+
+    def _abandon(self, answer: Answer) -> None:
+        """Give an upload up that will not be used; the registry would forget it by itself, later."""
+        location = answer.headers.get("location", "")
+        answer.finish()
+        if location:
+            try:
+                self.server.ask("DELETE", self._place(location), self.scopes, attempts=1).finish()
+            except RegistryError:
+                pass
+
+    def _begin(self, query: str, scopes: tuple[str, ...]) -> Answer:
+        return self.server.ask("POST", f"/v2/{self.path}/blobs/uploads/{query}", scopes, {"content-length": "0"}, b"")
+
+    def send(self, content: Content) -> None:
+        """Send a blob. Raises AccessDenied, RegistryError, Broken, and what reading `content` raises."""
+        network = self.registries.settings.network
+        location, position, failures = "", 0, 0
+        while True:
+            self.registries.transport.check()
+            try:
+                if not location:
+                    location, position = self._session(), 0
+                location = self._stream(location, content, position)
+                if self._finished(location, content):
+                    return
+                location = ""
+                raise Broken(f"the registry has lost the upload of {content.digest}")
+            except Broken as error:
+                failures += 1
+                if failures >= network.retries:
+                    raise
+                self.server.pause(min(0.2 * 2**failures, 10.0), error.message)
+                location, at = self._state(location)
+                if at > position:
+                    failures = 1
+                position = at
+
+    def _session(self) -> str:
+        answer = self._begin("", self.scopes)
+        if answer.status != 202:
+            raise problems.of(answer, f"cannot upload to {self}")
+        location = answer.headers.get("location", "")
+        answer.finish()
+        if not location:
+            raise RegistryError(f"cannot upload to {self}: the registry names no place to upload to")
+        return self._place(location)
+
+    def _place(self, location: str) -> str:
+        """Return the place of an upload: a path of the endpoint, or a URL (which may be another server's)."""
+        return self.server.endpoint.local(location) if location.startswith("/") else location
+
+    def _stream(self, location: str, content: Content, start: int) -> str:
+        """Send all pieces from byte `start` on in one request; returns where to finish."""
+        headers = dict(_STREAM)
+        if content.size >= 0:
+            if start >= content.size:
+                return location
+            headers["content-length"] = str(content.size - start)
+            if start:
+                headers["content-range"] = f"{start}-{content.size - 1}"
+        pieces = _Guarded(content, start)
+        try:
+            answer = self.server.ask("PATCH", location, self.scopes, headers, pieces.begin, attempts=1)
+        except Broken:
+            if pieces.error is not None:
+                raise pieces.error from None
+            raise
+        if pieces.error is not None:
+            answer.close()
+            raise pieces.error
+        if answer.status in (408, 429, 500, 502, 503, 504, 416):
+            raise Broken(f"upload to {self}: {problems.reason_of(answer) or f'status {answer.status}'}")
+        if answer.status not in (201, 202, 204):
+            raise problems.of(answer, f"cannot upload to {self}")
+        following = answer.headers.get("location", "")
+        answer.finish()
+        return self._place(following) if following else location
+
+    def _finished(self, location: str, content: Content) -> bool:
+        """Close an upload; returns whether the registry has the blob now."""
+        joint = "&" if "?" in location else "?"
+        target = f"{location}{joint}digest={content.digest.replace(':', '%3A')}"
+        try:
+            answer = self.server.ask("PUT", target, self.scopes, {**_STREAM, "content-length": "0"}, b"")
+        except Broken:
+            # It may have been heard all the same.
+            if self.has_blob(content.digest):
+                return True
+            raise
+        if answer.status in (201, 202, 204):
+            answer.finish()
+            return True
+        if answer.status == 404:
+            answer.finish()
+            return self.has_blob(content.digest)
+        raise problems.of(answer, f"the registry does not take the blob {content.digest}")
+
+    def _state(self, location: str) -> tuple[str, int]:
+        """Return where an upload that broke off goes on, and how many bytes have come; ("", 0) to begin anew."""
+        if not location:
+            return "", 0
+        try:
+            answer = self.server.ask("GET", location, self.scopes, attempts=1)
+        except (Broken, Unreachable):
+            return "", 0
+        status, following = answer.status, answer.headers.get("location", "")
+        end = answer.headers.get("range", "").removeprefix("bytes=").partition("-")[2]
+        answer.finish()
+        if status != 204 or not end.isdecimal() or len(end) > 18:
+            return "", 0
+        # "0-0" is said of nothing as well as of one byte: nothing is assumed.
+        return (self._place(following) if following else location), (int(end) + 1 if int(end) else 0)
+
+    def put_manifest(self, data: bytes, media_type: str, name: str) -> None:
+        """Store a manifest or index under a tag or digest. Raises AccessDenied, RegistryError, NotFound."""
+        answer = self.server.ask(
+            "PUT",
+            f"/v2/{self.path}/manifests/{name}",
+            self.scopes,
+            {"content-type": media_type, "content-length": str(len(data))},
+            data,
+        )
+        if answer.status not in (200, 201, 202):
+            found = problems.of(answer, f"the registry does not take the manifest of {self.shown(name)}")
+            raise RegistryError(found.message, found.hint) if isinstance(found, NotFound) else found
+        answer.finish()
+
+
+class _Guarded:
+    """Pieces whose reading may fail: the error is kept apart from those of the connection that they are sent over."""
+
+    def __init__(self, content: Content, start: int) -> None:
+        self._content = content
+        self._start = start
+        self.error: BaseException | None = None
+
+    def begin(self) -> Iterator[bytes]:
+        """Yield the pieces, from the beginning at each call."""
+        try:
+            for piece in self._content.pieces(self._start):
+                if piece:
+                    yield piece
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            self.error = error
+            raise OSError("the content cannot be read") from error

@@ -1,0 +1,118 @@
+"""What has come of blobs whose download was interrupted: kept as it came, for a day, until somebody asks again.
+
+The bytes are not verified; who continues reads them first and hashes them like the rest.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from time import time
+
+from ..oci import digest as digests
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..paths import Paths
+
+KEPT = 24 * 3600.0  # seconds after the last byte
+_PREFIX = "partial-"
+
+
+class Partial:
+    """The beginning of one blob in a file; `size` bytes of it are there. One process has it at a time."""
+
+    __slots__ = ("_fd", "_path", "size")
+
+    def __init__(self, fd: int, path: str, size: int) -> None:
+        self._fd = fd
+        self._path = path
+        self.size = size
+
+    def read(self, position: int, most: int) -> bytes:
+        """Return bytes from `position` on; none at the end."""
+        return os.pread(self._fd, min(most, max(self.size - position, 0)), position)
+
+    def append(self, data: bytes) -> None:
+        """Add what came next. Raises OSError; the file is then shorter than `size` and of no more use."""
+        view = memoryview(data)
+        while view:
+            count = os.pwrite(self._fd, view, self.size)
+            self.size += count
+            view = view[count:]
+
+    def restart(self) -> None:
+        """Forget what was there."""
+        os.ftruncate(self._fd, 0)
+        self.size = 0
+
+    def close(self, keep: bool) -> None:
+        """Give it up; unless to `keep`, the file goes."""
+        if self._fd >= 0:
+            if not keep or not self.size:
+                os.unlink(self._path)
+            os.close(self._fd)
+            self._fd = -1
+
+
+def _place(paths: Paths, digest: str) -> str:
+    return f"{paths.temporary}/{_PREFIX}{digests.check(digest).replace(':', '-')}"
+
+
+def there(paths: Paths, digest: str) -> bool:
+    """Tell whether an earlier try has left something of a blob."""
+    return os.path.exists(_place(paths, digest))
+
+
+def take(paths: Paths, digest: str, limit: int) -> Partial | None:
+    """Return what there is of a blob of `limit` bytes, or a new file for it; None while another process has it.
+
+    Raises InvalidInput for what is no digest, OSError.
+    """
+    place = _place(paths, digest)
+    while True:
+        fd = os.open(place, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            size = os.fstat(fd).st_size
+            if os.stat(place).st_ino != os.fstat(fd).st_ino:
+                raise FileNotFoundError
+        except BlockingIOError:
+            os.close(fd)
+            return None
+        except FileNotFoundError:
+            # It went between the two calls: whoever had it was done with it.
+            os.close(fd)
+            continue
+        if size > limit:
+            os.ftruncate(fd, 0)
+            size = 0
+        return Partial(fd, place, size)
+
+
+def expire(paths: Paths, everything: bool = False) -> int:
+    """Remove what is older than a day, or all that nobody has; return the bytes that this freed."""
+    freed = 0
+    try:
+        names = os.listdir(paths.temporary)
+    except FileNotFoundError:
+        return 0
+    for name in names:
+        if not name.startswith(_PREFIX):
+            continue
+        place = f"{paths.temporary}/{name}"
+        try:
+            fd = os.open(place, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except OSError:
+            continue
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            facts = os.fstat(fd)
+            if everything or facts.st_mtime < time() - KEPT:
+                os.unlink(place)
+                freed += facts.st_blocks * 512
+        except (BlockingIOError, FileNotFoundError):
+            pass
+        finally:
+            os.close(fd)
+    return freed

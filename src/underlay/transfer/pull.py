@@ -1,0 +1,258 @@
+"""Pulling: an image of a registry becomes one of the store, each byte passing once.
+
+The compressed stream is hashed, inflated, hashed again, written as the layer's tar and its headers read, all on its way.
+What is interrupted leaves the layers that were whole and the beginnings of the others for a day, so that the next try
+asks for the rest only; bytes that prove wrong are not kept.
+"""
+
+from __future__ import annotations
+
+from time import monotonic
+
+from ..errors import InvalidInput, NotFound, Unsupported
+from ..events import Event
+from ..oci import platform as platforms
+from ..oci.reference import Reference
+from ..store import images, leases, partials
+from . import remote
+from .arrivals import Arrivals, Wanted
+from .bag import Content
+from .recording import record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..events import Emit
+    from ..oci.descriptor import Descriptor
+    from ..oci.manifest import Manifest
+    from ..oci.platform import Platform
+    from ..paths import Paths
+    from ..registry.registries import Registries
+    from ..registry.repository import Repository
+    from ..store.images import Image
+    from ..store.meta import Meta
+    from .choose import Candidate
+
+# Shorter beginnings are fetched again sooner than kept (bytes).
+_WORTH_KEEPING = 256 << 10
+# So much of a layer is remembered before anything is written down for another try (bytes).
+_REMEMBERED = 12 << 20
+# What would come within so many seconds is not written down at all, unless less than `_ALWAYS` bytes are left.
+_SOON = 2.0
+_ALWAYS = 64 << 20
+
+
+class Pulled:
+    """What a pull brought: the image's `id`, the `digest` that the reference stands for, and whether anything is `new`."""
+
+    __slots__ = ("digest", "id", "new")
+
+    def __init__(self, image_id: str, digest: str, new: bool) -> None:
+        self.id = image_id
+        self.digest = digest
+        self.new = new
+
+
+def pull(
+    paths: Paths,
+    meta: Meta,
+    registries: Registries,
+    reference: Reference,
+    emit: Emit,
+    form: str,
+    wanted: Sequence[Platform] = (),
+    keep_compressed: bool = False,
+) -> Pulled:
+    """Bring the image of `reference` (with tag or digest) into the store, for the platforms `wanted` (the host's).
+
+    Emits `pull.start`, `layer.wait`, `layer.exists`, `layer.progress`, `layer.done`. Raises NotFound, AccessDenied,
+    Conflict (blocked registry), Unsupported (foreign layers, schema 1), DigestMismatch, Corrupt, LimitExceeded,
+    RegistryError.
+    """
+    name = Reference(reference.domain, reference.path, "" if reference.digest else reference.tag, reference.digest)
+    emit(Event("pull.start", name.familiar, repository=name.path, tag=name.tag or name.familiar))
+    with leases.working(paths):
+        here = None if keep_compressed else _unmoved(meta, registries, name, wanted)
+        if here is not None:
+            return here
+        repository, root, candidates = remote.look(registries, name, wanted)
+        before = _known(meta, name, root.digest)
+        arrivals = Arrivals(
+            paths,
+            meta,
+            emit,
+            keep_compressed,
+            registries.settings.network.parallel_layers,
+            registries.cancel,
+            partials.KEPT,
+        )
+        chosen = [(one, _layers(paths, repository, one, emit)) for one in candidates]
+        given = Reference(name.domain, name.path, name.tag)
+        image_id, target, _ = record(paths, meta, arrivals, chosen, [given], form, root.digest)
+    new = before is None or any(one.config.digest not in before for one in candidates)
+    emit(Event("image.pull", image_id, name=name.familiar))
+    return Pulled(image_id, target, new)
+
+
+def _unmoved(meta: Meta, registries: Registries, name: Reference, wanted: Sequence[Platform]) -> Pulled | None:
+    """Return what is here when the registry says that the reference still stands for it; None to fetch it.
+
+    One question without an answer's body, which Docker Hub does not count as a pull.
+    """
+    target = name.digest
+    if not target:
+        rows = meta.read("SELECT target FROM names WHERE name = ?", (name.name,))
+        if not rows:
+            return None
+        target = rows[0][0]
+    known = [images.get(meta, each) for each in _known(meta, name, target) or ()]
+    goals = list(wanted) or [platforms.host()]
+    fitting = [_best([one for one in known if one is not None], goal) for goal in goals]
+    if not fitting or any(one is None for one in fitting):
+        return None
+    if not name.digest:
+        found = registries.repository(name).head(name.tag)
+        if found is None or found[0] != target:
+            return None
+    assert fitting[0] is not None
+    return Pulled(fitting[0].id, target, new=False)
+
+
+def _best(known: Sequence[Image], goal: Platform) -> Image | None:
+    """Return the image that is exactly for `goal`: a lesser one may have been the best that was there then."""
+    return next((one for one in known if platforms.rank(goal, one.platform) == 0), None)
+
+
+def _known(meta: Meta, name: Reference, target: str) -> set[str] | None:
+    """Return the ids of the images known under `target` in this repository and, for a tag, still named so."""
+    if name.tag and not meta.read("SELECT 1 FROM names WHERE name = ? AND target = ?", (name.name, target)):
+        return None
+    rows = meta.read(
+        "SELECT d.image FROM digests d JOIN images i ON i.id = d.image "
+        "WHERE d.repository = ? AND d.digest = ? AND NOT i.hidden",
+        (name.repository, target),
+    )
+    return {row[0] for row in rows} or None
+
+
+def _layers(paths: Paths, repository: Repository, candidate: Candidate, emit: Emit) -> list[Wanted]:
+    view: Manifest = candidate.manifest.view
+    found = []
+    for layer, diff_id in zip(view.layers or [], candidate.config.view.diff_ids, strict=True):
+        refuse_foreign(layer)
+        emit(Event("layer.wait", layer.digest, total=layer.size))
+        found.append(Wanted(_Arriving(paths, repository, layer), diff_id, layer.digest, layer.size))
+    return found
+
+
+def refuse_foreign(layer: Descriptor) -> None:
+    """Raise Unsupported for a layer that its registry does not hand out: no other address is ever asked."""
+    if "nondistributable" in (layer.media_type or "") or ".foreign." in (layer.media_type or ""):
+        raise Unsupported(
+            f"layer {layer.digest} is foreign: it lies outside its registry",
+            "addresses that an image names are not asked; load the image from an archive that has the layer",
+        )
+
+
+class _Arriving(Content):
+    """A layer on its way from a registry: first what an earlier try has left, then the rest from the net.
+
+    What comes is remembered, and written down when it gets much: unless it comes so fast that fetching it anew would
+    take no longer than reading about it here.
+    """
+
+    __slots__ = ("_began", "_download", "_partial", "_paths", "_recent", "_remembered")
+
+    def __init__(self, paths: Paths, repository: Repository, layer: Descriptor) -> None:
+        super().__init__(layer.digest, layer.size)
+        self._paths = paths
+        self._download = repository.blob(layer)
+        self._partial: partials.Partial | None = None
+        self._recent: list[bytes] | None = []
+        self._remembered = 0
+        self._began = 0.0
+
+    def read(self, count: int, /) -> bytes:
+        """Return up to `count` bytes of what comes next, b"" at the end; raises as `Download.read` does."""
+        if not self._began:
+            self._began = monotonic()
+            if self.size >= _WORTH_KEEPING and partials.there(self._paths, self.name):
+                self._open()
+        if self._partial is not None and self.position < self._partial.size:
+            data = self._partial.read(self.position, count)
+        else:
+            data = self._download.read(count)
+            self._remember(data)
+        self.position += len(data)
+        return data
+
+    def _open(self) -> None:
+        """Take hold of what there is on disk, or begin it."""
+        self._partial = partials.take(self._paths, self.name, self.size)
+        if self._partial is not None and not self.position:
+            self._download.skip(self._partial.size)
+
+    def _remember(self, data: bytes) -> None:
+        if self._partial is not None:
+            self._write(data)
+            return
+        if self._recent is None:
+            return
+        self._recent.append(data)
+        self._remembered += len(data)
+        if self._remembered > _REMEMBERED:
+            rest = self.size - self._remembered
+            if rest > _ALWAYS and rest * (monotonic() - self._began) < _SOON * self._remembered:
+                self._recent = None
+            else:
+                self._write_down()
+
+    def _write_down(self) -> None:
+        """Put what is remembered on disk."""
+        recent, self._recent = self._recent, None
+        if recent and self._partial is None:
+            self._open()
+            if self._partial is not None and self._partial.size:
+                self._partial.restart()
+            for data in recent:
+                self._write(data)
+
+    def _write(self, data: bytes) -> None:
+        if self._partial is None:
+            return
+        try:
+            self._partial.append(data)
+        except OSError:
+            # No space for it: then there will be none for the layer either, which says so itself.
+            self._partial.close(keep=False)
+            self._partial = None
+
+    def again(self) -> None:
+        """Start over."""
+        self._download.close()
+        self._download.skip(0)
+        if self._partial is not None:
+            self._partial.close(keep=True)
+        self._partial, self._recent, self._remembered = None, None, 0
+        self.position = 0
+
+    def close(self, keep: bool) -> None:
+        """Give the connection up; what has come stays if it is to be kept."""
+        self._download.close()
+        if keep and self._remembered >= _WORTH_KEEPING:
+            self._write_down()
+        self._recent = None
+        if self._partial is not None:
+            self._partial.close(keep)
+            self._partial = None
+
+
+def all_tags(registries: Registries, repository: Reference) -> list[Reference]:
+    """Return a reference for each tag of a repository; raises NotFound when it has none."""
+    if repository.tag or repository.digest:
+        raise InvalidInput("tag can't be used with --all-tags/-a")
+    tags = registries.repository(repository).tags()
+    if not tags:
+        raise NotFound(f"{repository.familiar_repository} has no tags")
+    return [Reference(repository.domain, repository.path, tag) for tag in tags]

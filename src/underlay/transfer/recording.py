@@ -1,0 +1,87 @@
+"""Making chosen images part of the store: their layers, documents and names, visible in one step."""
+
+from __future__ import annotations
+
+from ..oci import document, mediatype, platform, reference
+from ..store import blobs, images, rootfs
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..oci.reference import Reference
+    from ..paths import Paths
+    from ..store.meta import Meta
+    from .arrivals import Arrivals, Wanted
+    from .choose import Candidate
+
+
+def record(
+    paths: Paths,
+    meta: Meta,
+    arrivals: Arrivals,
+    chosen: Sequence[tuple[Candidate, Sequence[Wanted]]],
+    names: Sequence[Reference],
+    form: str,
+    target: str = "",
+) -> tuple[str, str, list[tuple[str, str]]]:
+    """Bring the layers of the images of one target, and record them under `names`.
+
+    `target` is the digest that the names stand for, by default that of the first manifest. Returns the id of the image
+    for this host, the target, and (name, id of the image that lost it) for each name that moved. Raises what
+    `Arrivals.bring` and `rootfs.prepare` raise; nothing is visible then.
+    """
+    new: list[images.NewImage] = []
+    for candidate, wanted in chosen:
+        layers = arrivals.bring(wanted)
+        chain = rootfs.prepare(paths, form, [layer.diff_id for layer in layers])
+        config = candidate.config
+        blobs.put(paths, config.data, config.digest)
+        data = candidate.manifest.data or made_manifest(
+            config.digest, len(config.data), [(layer.diff_id, layer.size, "none") for layer in layers]
+        )
+        manifest = blobs.put(paths, data, candidate.manifest.digest if candidate.manifest.data else "")
+        above = [blobs.put(paths, index.data, index.digest) for index in candidate.above]
+        new.append(
+            images.NewImage(
+                config.digest,
+                manifest,
+                candidate.platform,
+                config.view.created or "",
+                layers,
+                [config.digest, manifest, *above],
+                chain,
+            )
+        )
+        target = target or manifest
+    main = _for_host(new)
+    given = [(name, target, main.id) for name in names]
+    for other in new:
+        if other is not main:
+            # Images of the same target for other platforms are known by the digest only.
+            given += [(reference.Reference(n.domain, n.path), target, other.id) for n in names]
+    return main.id, target, images.record(meta, new, given)
+
+
+def _for_host(new: list[images.NewImage]) -> images.NewImage:
+    here = platform.host()
+    ranked = [(place, n) for n, one in enumerate(new) if (place := platform.rank(here, one.platform)) is not None]
+    return new[min(ranked)[1]] if ranked else new[0]
+
+
+def made_manifest(config_digest: str, config_size: int, layers: Sequence[tuple[str, int, str]]) -> bytes:
+    """Return an OCI manifest for an image that came without one; `layers` are (digest, size, compression).
+
+    The same image gives the same bytes everywhere, so its digest is worth showing.
+    """
+    return document.encode(
+        {
+            "schemaVersion": 2,
+            "mediaType": mediatype.OCI_MANIFEST,
+            "config": {"mediaType": mediatype.OCI_CONFIG, "digest": config_digest, "size": config_size},
+            "layers": [
+                {"mediaType": mediatype.layer_for(compression), "digest": layer, "size": size}
+                for layer, size, compression in layers
+            ],
+        }
+    )

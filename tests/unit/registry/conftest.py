@@ -1,0 +1,31 @@
+"""For the tests of the registry client: no settings, certificates or proxies of this host; pauses that pass at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from underlay.registry.exchange import Server
+
+
+@pytest.fixture(autouse=True)
+def nothing_of_this_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UNDERLAY_CERTS_D", str(tmp_path / "no-certs.d"))
+    monkeypatch.setenv("UNDERLAY_REGISTRIES", "/dev/null")
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "no-docker"))
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The pauses that would have been made, in seconds; none is."""
+    made: list[float] = []
+
+    def pause(server: Server, seconds: float, reason: str) -> None:
+        made.append(seconds)
+        server.transport.check()
+
+    monkeypatch.setattr(Server, "pause", pause)
+    return made
