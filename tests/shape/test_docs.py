@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 
 from engines import image_tar, needs_root
+from fakeregistry import FakeRegistry
 from underlay import Engine
 from underlay.engine.containers import Containers
 from underlay.engine.images import Images
+from underlay.engine.registries import Registries
 from underlay.engine.system import System
 from underlay.engine.volumes import Volumes
 
@@ -122,7 +124,13 @@ def _public(kind: type) -> list[str]:
 
 @pytest.mark.parametrize(
     ("noun", "kind"),
-    [("images", Images), ("containers", Containers), ("volumes", Volumes), ("system", System)],
+    [
+        ("images", Images),
+        ("registries", Registries),
+        ("containers", Containers),
+        ("volumes", Volumes),
+        ("system", System),
+    ],
 )
 def test_the_python_guide_shows_every_method(noun: str, kind: type) -> None:
     code = "".join(body for language, body in _FENCE.findall(GUIDE.read_text(encoding="utf-8")) if language == "python")
@@ -132,10 +140,11 @@ def test_the_python_guide_shows_every_method(noun: str, kind: type) -> None:
 
 
 # Runs the blocks of a page in order, in one namespace. What a block prints must hold its `# → …` comments, in order.
+# The page's registry is another one, which is there.
 _RUNNER = r"""
 import contextlib, io, re, sys
-page = sys.argv[1]
-text = open(page, encoding="utf-8").read()
+page, registry = sys.argv[1:]
+text = open(page, encoding="utf-8").read().replace("registry.example.com", registry)
 names = {"__name__": "__main__"}
 for found in re.finditer(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
     line = text.count("\n", 0, found.start(1))
@@ -159,16 +168,19 @@ def test_examples_of_the_python_guide_run(tmp_path: Path) -> None:
         **{key: value for key, value in os.environ.items() if not key.startswith("UNDERLAY")},
         "UNDERLAY_ROOT": str(tmp_path / "root"),
         "UNDERLAY_STATE": str(tmp_path / "state"),
+        "UNDERLAY_REGISTRIES": "/dev/null",
+        "DOCKER_CONFIG": str(tmp_path / "docker"),
         "PYTHONPATH": str(ROOT / "src"),
     }
-    done = subprocess.run(
-        [sys.executable, "-c", _RUNNER, str(GUIDE)],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    with FakeRegistry(users={"alice": "secret"}) as registry:
+        done = subprocess.run(
+            [sys.executable, "-c", _RUNNER, str(GUIDE), registry.host],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
     try:
         assert done.returncode == 0, done.stdout + done.stderr
         assert str(tmp_path) not in Path("/proc/self/mounts").read_text()

@@ -21,7 +21,7 @@ class Fetching:
         self._progress: TransferProgress | None = None
 
     def __call__(self, event: Event) -> None:
-        """Take an event: `image.missing` announces a pull, `image.pulled` and `image.failed` end it."""
+        """Take an event: `image.missing` announces a pull, `image.pull` and `image.failed` end it."""
         self._before(event)
         if self._quiet:
             return
@@ -34,9 +34,11 @@ class Fetching:
             self._progress.start()
         if self._progress is not None:
             self._progress.show(event)
-            if event.kind == "image.pulled":
-                self._progress.say(f"Digest: {event.attributes['digest']}")
-                self._progress.say(f"Status: {event.attributes['status']}")
-            if event.kind in ("image.pulled", "image.failed"):
+            if event.kind == "image.pull":
+                from ..oci.reference import parse
+                from .transferprogress import status
+
+                self._progress.say(status(parse(str(event.attributes["name"])), bool(event.attributes["new"])))
+            if event.kind in ("image.pull", "image.failed"):
                 self._progress.stop()
                 self._progress = None

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from ..engine.engine import Engine
     from ..events import Event
+    from ..oci.reference import Reference
     from .flags import Flag
 
 FLAG: Flag = ("progress", "", "string", "string", "Progress output: auto, plain, tty, json or quiet (default auto)")
@@ -35,6 +36,13 @@ _LAYER_WORDS = {
     "blob.mounted": "Mounted from",
 }
 _ENDED = frozenset(("layer.done", "layer.exists", "blob.done", "blob.exists", "blob.mounted"))
+
+
+def status(reference: Reference, new: bool) -> str:
+    """Return the line that says what a pull did; a digest leaves nothing to a tag."""
+    repository = reference.familiar_repository
+    rest = f"@{reference.digest}" if reference.digest else f":{reference.tag}" if reference.tag else ""
+    return f"Status: {'Downloaded newer image' if new else 'Image is up to date'} for {repository}{rest}"
 
 
 class TransferProgress:
@@ -98,6 +106,7 @@ class TransferProgress:
 
     def say(self, text: str, quiet: bool = False) -> None:
         """Write one line of the result, as a status message in JSON; with `quiet` even when nothing else is shown."""
+        text = "".join(c if c.isprintable() else " " for c in text)
         if self.mode == "json":
             self._write(to_json({"status": text}))
         elif self.mode != "quiet" or quiet:
@@ -119,6 +128,8 @@ class TransferProgress:
                 self._layer(event)
         elif event.kind == "pull.start":
             self.say(f"{event.attributes['tag']}: Pulling from {event.attributes['repository']}")
+        elif event.kind == "image.pull":
+            self.say(f"Digest: {event.attributes['digest']}")
         elif event.kind == "push.start":
             self.say(f"The push refers to repository [{event.attributes['repository']}]")
         elif event.kind == "registry.retry":

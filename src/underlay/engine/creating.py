@@ -214,15 +214,10 @@ def _written(text: str) -> str:
 
 def _fetch(engine: Engine, wish: ContainerOptions) -> None:
     try:
-        done = engine.images.pull(wish.image, [wish.platform] if wish.platform else [])
+        engine.images.pull(wish.image, [wish.platform] if wish.platform else [])
     except BaseException:
         engine.emit(events.Event("image.failed", wish.image))
         raise
-    for reference, pulled in done:
-        newer = "Downloaded newer image" if pulled.new else "Image is up to date"
-        engine.emit(
-            events.Event("image.pulled", pulled.id, digest=pulled.digest, status=f"{newer} for {reference.familiar}")
-        )
 
 
 _QEMU = {"amd64": "x86_64", "arm64": "aarch64", "386": "i386"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from ..errors import Corrupt, InvalidInput, LimitExceeded, NotFound
+from ..events import Event
 from ..oci import platform as platforms
 from ..oci import reference as references
 from ..registry.registries import Registries
@@ -42,6 +43,7 @@ def pull(
                 found = pulling.pull(
                     engine.paths, meta, registries, each, engine.emit, engine.form, wanted, keep_compressed
                 )
+                engine.emit(Event("image.pull", found.id, name=str(each), digest=found.digest, new=found.new))
                 done.append((each, found))
         except BaseException as error:
             if isinstance(error, Corrupt | LimitExceeded | InvalidInput):

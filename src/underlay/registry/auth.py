@@ -12,7 +12,7 @@ from time import monotonic
 import msgspec
 
 from ..errors import AccessDenied, InvalidInput, RegistryError
-from . import hosts, problems
+from . import hosts, patience, problems
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ class Authorizer:
         self._basic = False
         self._bearer: Challenge | None = None
         self._tokens: dict[tuple[str, ...], tuple[str, float]] = {}
+        self._stated: dict[tuple[str, ...], list[str]] = {}
         self._lock = threading.RLock()
 
     @property
@@ -107,6 +108,7 @@ class Authorizer:
                     if challenge.parameters.get("error") == "insufficient_scope":
                         return False
                 self._bearer = challenge
+                self._stated[scopes] = challenge.parameters.get("scope", "").split()
                 return True
         for challenge in challenges:
             if challenge.scheme == "basic" and self.credential is not None and not self._basic:
@@ -131,8 +133,8 @@ class Authorizer:
     def _ask(self, challenge: Challenge, scopes: tuple[str, ...], offline: bool = False) -> _Token:
         realm = challenge.parameters["realm"]
         endpoint = self._realm(realm)
-        stated = challenge.parameters.get("scope", "").split()
-        wanted = [*scopes, *(each for each in stated if each not in scopes)] if scopes else stated
+        # What the registry asked for when it was asked this very thing; its own names may be others than ours.
+        wanted = [*scopes, *(each for each in self._stated.get(scopes, ()) if each not in scopes)]
         fields = [("service", challenge.parameters["service"])] if challenge.parameters.get("service") else []
         credential = self._credential
         from urllib.parse import urlencode
@@ -145,22 +147,27 @@ class Authorizer:
             ]
             fields += [("scope", " ".join(wanted))] if wanted else []
             headers = {"content-type": "application/x-www-form-urlencoded"}
-            found = self._transport.send("POST", realm, endpoint, headers, urlencode(fields).encode())
-        else:
-            fields += [("scope", each) for each in wanted]
-            headers = {}
-            if credential is not None:
-                fields += [("account", credential.username), ("client_id", _CLIENT)]
-                fields += [("offline_token", "true")] if offline else []
-                headers["authorization"] = _basic(credential)
-            joint = "&" if "?" in realm else "?"
-            found = self._transport.send("GET", realm + joint + urlencode(fields), endpoint, headers)
-        return self._read(found)
+            body = urlencode(fields).encode()
+            return self._read(self._repeated(lambda: self._transport.send("POST", realm, endpoint, headers, body)))
+        fields += [("scope", each) for each in wanted]
+        headers = {}
+        if credential is not None:
+            fields += [("account", credential.username), ("client_id", _CLIENT)]
+            fields += [("offline_token", "true")] if offline else []
+            headers["authorization"] = _basic(credential)
+        url = realm + ("&" if "?" in realm else "?") + urlencode(fields)
+        return self._read(self._repeated(lambda: self._transport.send("GET", url, endpoint, headers)))
+
+    def _repeated(self, send: Callable[[], Answer]) -> Answer:
+        transport = self._transport
+        return patience.repeated(send, transport.settings.network.retries, lambda seconds, _: transport.pause(seconds))
 
     def _read(self, answer: Answer) -> _Token:
         where = self._endpoint.host
         if answer.status in (401, 403, 400):
             reason = problems.reason_of(answer)
+            for secret in self._secrets():
+                reason = reason.replace(secret, "***")
             who = f" for {self._credential.username or 'the identity token'}" if self._credential else ""
             raise AccessDenied(
                 f"{where}: its token server denies access{who}" + (f": {reason}" if reason else ""),
@@ -176,6 +183,11 @@ class Authorizer:
             raise RegistryError(
                 f"the token server of {where} answers with something else than a token: {error}"
             ) from None
+
+    def _secrets(self) -> list[str]:
+        """Return what no message may show, even if a server says it."""
+        found = self._credential
+        return [each for each in (found.secret, found.identity_token, found.registry_token) if each] if found else []
 
     def _realm(self, realm: str) -> Endpoint:
         """Return the endpoint of a token server; refuses what would give a secret away or reach inside the host."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ..errors import DigestMismatch, RegistryError
 from . import problems
-from .transport import Broken
+from .transport import Broken, Unreachable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,7 +52,10 @@ class Download:
                 data = self._answer.read(min(most, _PIECE))
                 if not data and self.position < self.size:
                     raise Broken(f"blob {self.digest}: the connection was closed after {self.position} bytes")
-            except Broken as error:
+            except (Broken, Unreachable) as error:
+                # Who has answered before may do so again soon; who never has will not.
+                if isinstance(error, Unreachable) and not self._connections:
+                    raise
                 self.close()
                 self._repository.registries.transport.check()
                 self._again(error)
@@ -62,7 +65,7 @@ class Download:
                 raise DigestMismatch(f"blob {self.digest}: wrong size", f"{self.size} bytes", "more")
             return data
 
-    def _again(self, error: Broken) -> None:
+    def _again(self, error: Broken | Unreachable) -> None:
         """Wait before another connection; raises `error` when there have been enough without progress."""
         network = self._repository.registries.settings.network
         if self.position - self._reached >= _PROGRESS:
@@ -70,7 +73,8 @@ class Download:
         self._reached = self.position
         self._failures += 1
         self._connections += 1
-        if self._failures >= network.retries or self._connections > _RECONNECTIONS:
+        final = isinstance(error, Broken) and error.final
+        if final or self._failures >= network.retries or self._connections > _RECONNECTIONS:
             raise Broken(
                 f"{error.message} (after {self._connections} tries)", error.hint or "try again: what came is kept"
             )
@@ -101,7 +105,7 @@ class Download:
             unit, _, rest = answer.headers.get("content-range", "").strip().partition(" ")
             if unit.lower() != "bytes" or rest.partition("-")[0] != str(self.position):
                 raise RegistryError(
-                    f"blob {self.digest}: asked for bytes from {self.position}, got {unit} {rest!r:.60}"
+                    f"blob {self.digest}: asked for bytes from {self.position}, got {unit!r:.20} {rest!r:.60}"
                 )
             return
         if answer.length >= 0 and answer.length != self.size:

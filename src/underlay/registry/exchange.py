@@ -7,13 +7,10 @@ an address of this host, and without Authorization as soon as scheme, name or po
 
 from __future__ import annotations
 
-import random
-from time import time
-
 from .. import events
 from ..errors import InvalidInput, RegistryError
-from . import hosts, problems
-from .transport import Broken, Unreachable, place
+from . import hosts, patience
+from .transport import place
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,9 +22,6 @@ if TYPE_CHECKING:
     from .transport import Answer, Body, Transport
 
 _REDIRECTS = 6
-_LONGEST_PAUSE = 60.0  # seconds; whoever asks for more is told to come back later
-_FIRST_PAUSE = 0.3
-_TRANSIENT = frozenset((408, 425, 429, 500, 502, 503, 504))
 _MOVED = frozenset((301, 302, 303, 307, 308))
 
 
@@ -61,29 +55,9 @@ class Server:
         attempts = attempts or self.transport.settings.network.retries
         if body is not None and not callable(body) and not isinstance(body, bytes):
             attempts = 1
-        pause = _FIRST_PAUSE
-        for attempt in range(1, attempts + 1):
-            last = attempt == attempts
-            wait = pause * (0.5 + random.random())
-            try:
-                answer = self._authorised(method, target, scopes, headers or {}, body)
-            except Unreachable:
-                raise
-            except Broken as error:
-                if last:
-                    raise
-                reason = error.message
-            else:
-                if answer.status not in _TRANSIENT or last:
-                    return answer
-                asked = _retry_after(answer)
-                if asked > _LONGEST_PAUSE:
-                    return answer
-                wait = max(wait, asked)
-                reason = problems.reason_of(answer) or f"status {answer.status}"
-            self.pause(wait, reason)
-            pause = min(pause * 2, _LONGEST_PAUSE / 4)
-        raise AssertionError("unreachable")
+        return patience.repeated(
+            lambda: self._authorised(method, target, scopes, headers or {}, body), attempts, self.pause
+        )
 
     def _scoped(self, scopes: tuple[str, ...]) -> tuple[str, ...]:
         """Return the scopes as a server names them whose repositories lie below a prefix."""
@@ -93,10 +67,9 @@ class Server:
         return tuple(each.replace("repository:", f"repository:{prefix}/", 1) for each in scopes)
 
     def pause(self, seconds: float, reason: str) -> None:
-        """Wait before another try; raises KeyboardInterrupt when all is cancelled."""
-        self.emit(events.Event("registry.retry", self.endpoint.host, seconds=seconds, reason=reason))
-        self.transport.cancelled.wait(seconds)
-        self.transport.check()
+        """Wait before another try; raises Cancelled when all is cancelled."""
+        self.emit(events.Event("registry.retry", self.endpoint.authority, seconds=seconds, reason=reason))
+        self.transport.pause(seconds)
 
     def _authorised(
         self,
@@ -151,7 +124,10 @@ class Server:
             return self.endpoint.url(target), self.endpoint
         from urllib.parse import urlsplit
 
-        found = hosts.endpoint_of(target, self.endpoint.insecure)
+        try:
+            found = hosts.endpoint_of(target, self.endpoint.insecure)
+        except InvalidInput:
+            raise RegistryError(f"{self.endpoint.authority} names a place that is none: {target!r:.100}") from None
         if found.scheme == "http" and self.endpoint.scheme == "https" and found.host == self.endpoint.host:
             parts = urlsplit(target)
             if parts.port in (None, 80, self.endpoint.port):
@@ -182,18 +158,3 @@ class Server:
 def _every(answer: Answer, name: str) -> list[str]:
     every = getattr(answer.headers, "getlist", None)
     return list(every(name)) if every else [answer.headers.get(name, "")]
-
-
-def _retry_after(answer: Answer) -> float:
-    """Return the seconds that an answer asks to wait (RFC 9110, section 10.2.3), 0 without such a wish."""
-    text = answer.headers.get("retry-after", "").strip()
-    if text.isascii() and text.isdecimal() and len(text) < 10:
-        return float(text)
-    if not text:
-        return 0.0
-    from email.utils import parsedate_to_datetime
-
-    try:
-        return max(0.0, parsedate_to_datetime(text).timestamp() - time())
-    except (ValueError, TypeError, OverflowError):
-        return 0.0

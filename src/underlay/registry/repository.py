@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from .. import events, jsontext
-from ..errors import AccessDenied, DigestMismatch, InvalidInput, LimitExceeded, NotFound, RegistryError, Unsupported
+from ..errors import (
+    Corrupt,
+    DigestMismatch,
+    InvalidInput,
+    LimitExceeded,
+    NotFound,
+    RegistryError,
+    UnderlayError,
+    Unsupported,
+)
 from ..oci import digest as digests
 from ..oci import document, mediatype
 from . import problems
@@ -63,21 +72,33 @@ class Repository:
         for number, server in enumerate(servers):
             last = number == len(servers) - 1
             try:
-                result = work(server)
+                result = self._tried(work, server)
             except Unreachable as error:
                 if last:
                     raise first_reason(servers, error, number) from None
-                problem: RegistryError | NotFound = error
-            except (RegistryError, NotFound, DigestMismatch) as error:
+                problem: UnderlayError = error
+            except (RegistryError, NotFound, Corrupt, InvalidInput, LimitExceeded, Unsupported) as error:
                 if last or not server.endpoint.mirror:
                     raise
-                problem = error  # type: ignore[assignment]
+                problem = error
             else:
                 self.registries.remember(self.domain, False, server)
                 return result
             if server.endpoint.mirror:
-                self.registries.emit(events.Event("registry.mirror", server.endpoint.host, reason=problem.message))
+                self.registries.emit(events.Event("registry.mirror", server.endpoint.authority, reason=problem.message))
         raise AssertionError("no server")
+
+    def _tried(self, work: Callable[[Server], T], server: Server) -> T:
+        """Return what `work` gets from a server, again when an answer breaks off in its middle."""
+        tries = self.registries.settings.network.retries
+        for attempt in range(1, tries + 1):
+            try:
+                return work(server)
+            except Broken as error:
+                if attempt == tries or error.final:
+                    raise
+                server.pause(0.2 * 2**attempt, error.message)
+        raise AssertionError("unreachable")
 
     # Manifests
 
@@ -233,7 +254,9 @@ def catalog(registries: Registries, domain: str) -> list[str]:
         return repository._listed(
             f"/v2/_catalog?n={_PAGE}", "repositories", f"catalogue of {domain}", ("registry:catalog:*",)
         )
-    except (AccessDenied, NotFound) as error:
+    except (Broken, Unreachable):
+        raise
+    except (RegistryError, NotFound) as error:
         raise Unsupported(
             f"{domain} does not list its repositories: {error.message}",
             "many registries refuse to; the tags of a known repository may still be listed",
@@ -282,6 +305,9 @@ def _next(answer: Answer, target: str) -> str:
     for link in answer.headers.get("link", "").split(","):
         address, _, rest = link.strip().partition(">")
         if address.startswith("<") and 'rel="next"' in rest.replace("'", '"').replace("rel=next", 'rel="next"'):
-            parts = urlsplit(urljoin(f"http://host{target}", address[1:]))
+            try:
+                parts = urlsplit(urljoin(f"http://host{target}", address[1:]))
+            except ValueError:
+                raise RegistryError(f"the list goes on at a place that is none: {address[1:]!r:.100}") from None
             return parts.path + (f"?{parts.query}" if parts.query else "")
     return ""

@@ -10,7 +10,7 @@ import socket
 import sys
 import threading
 import weakref
-from time import monotonic
+from time import monotonic, sleep
 
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -22,6 +22,7 @@ from . import hosts, proxies
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from typing import Any
 
     from .hosts import Endpoint, Settings
 
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
 _AGENT = f"underlay/{sys.modules['underlay'].__version__}"
 # An answer that is a document must come within this time, however slowly it drips (attacks RG-05).
 DOCUMENT_SECONDS = 60.0
+# The head of an answer, and each read of its body, must be done within so many stall timeouts.
+_STALLS = 3
+# What is stored may take a registry longer to move about.
+STORING_SECONDS = 900.0
 # Slower than this over the time that a stall may last is no transfer (bytes a second).
 _SLOWEST = 512
 _CONNECTIONS = 16  # kept a host
@@ -40,16 +45,37 @@ class Unreachable(RegistryError):
 
 
 class Broken(RegistryError):
-    """A connection ended or stalled before its answer was whole: the request may be tried again."""
+    """A connection ended or stalled before its answer was whole: the request may be tried again, unless it is `final`."""
+
+    final = False
+
+
+class Cancelled(RegistryError):
+    """Somebody else has given up the work that this request was part of."""
 
 
 class Answer:
     """A response: `status`, `headers` (any case), `url` as it was asked; the body is read in pieces. Close it."""
 
-    __slots__ = ("_arrived", "_deadline", "_inner", "_patience", "_since", "headers", "status", "url")
+    __slots__ = (
+        "_arrived",
+        "_deadline",
+        "_handle",
+        "_inner",
+        "_patience",
+        "_since",
+        "_watchman",
+        "headers",
+        "status",
+        "url",
+    )
 
-    def __init__(self, inner: urllib3.BaseHTTPResponse, url: str, patience: float) -> None:
+    def __init__(
+        self, inner: urllib3.BaseHTTPResponse, url: str, patience: float, watchman: _Watchman | None = None
+    ) -> None:
         self._inner = inner
+        self._watchman = watchman or _Watchman()
+        self._handle: socket.socket | None = getattr(inner, "handle", None)
         self.status: int = inner.status
         self.headers: Mapping[str, str] = inner.headers
         self.url = url
@@ -60,14 +86,21 @@ class Answer:
 
     def read(self, most: int) -> bytes:
         """Return what has come, at most `most` bytes; none at the end. Raises Broken (early end, stall, slow drip)."""
+        self._watchman.begin(self._handle, self._patience * _STALLS)
         try:
             data = self._inner.read1(most, decode_content=False) or b""
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             raise Broken(f"{place(self.url)}: {_plainly(error)}") from None
+        finally:
+            in_time = self._watchman.end(self._handle)
+        if not in_time:
+            raise Broken(f"{place(self.url)}: the answer comes too slowly")
         now = monotonic()
         self._arrived += len(data)
         if self._deadline and now > self._deadline:
-            raise Broken(f"{place(self.url)}: the answer comes too slowly")
+            slow = Broken(f"{place(self.url)}: the answer comes too slowly")
+            slow.final = True
+            raise slow
         if now - self._since > self._patience:
             if data and self._arrived < _SLOWEST * (now - self._since):
                 raise Broken(f"{place(self.url)}: the connection has stalled")
@@ -106,12 +139,69 @@ class Answer:
     def close(self) -> None:
         """Give the connection up or back."""
         self._inner.close()
+        if self._handle is not None and getattr(self._inner, "last", False):
+            self._handle.close()
+        self._handle = None
 
     def __enter__(self) -> Answer:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+class _Watchman:
+    """Shuts connections on which something takes longer than it may, whatever they do meanwhile.
+
+    A timeout of single reads does not end what drips: a head, the size of a chunk, trailers without end.
+    """
+
+    def __init__(self) -> None:
+        self._watched: dict[socket.socket, float] = {}
+        self._late: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def begin(self, handle: socket.socket | None, seconds: float) -> None:
+        """Give what begins now on a connection so much time."""
+        if handle is None:
+            return
+        with self._lock:
+            self._watched[handle] = monotonic() + seconds
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="watchman", daemon=True)
+                self._thread.start()
+
+    def end(self, handle: socket.socket | None) -> bool:
+        """Say that it is over; returns whether it was in time."""
+        if handle is None:
+            return True
+        with self._lock:
+            self._watched.pop(handle, None)
+            return handle not in self._late
+
+    def _run(self) -> None:
+        while True:
+            sleep(0.2)
+            now = monotonic()
+            with self._lock:
+                late = [handle for handle, until in self._watched.items() if now > until]
+                for handle in late:
+                    del self._watched[handle]
+                    self._late.add(handle)
+                if not self._watched:
+                    self._thread = None
+            for handle in late:
+                _shut(handle)
+            if self._thread is None:
+                return
+
+
+def _shut(handle: socket.socket) -> None:
+    try:
+        handle.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        pass
 
 
 class Transport:
@@ -123,6 +213,7 @@ class Transport:
         self._managers: dict[tuple[str, str, int, bool], urllib3.PoolManager] = {}
         self._lock = threading.Lock()
         self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+        self._watchman = _Watchman()
 
     def send(
         self,
@@ -139,6 +230,8 @@ class Transport:
         """
         self.check()
         network = self.settings.network
+        # Between the last byte of an upload and its answer a registry may copy all of it.
+        patience = network.stall_timeout if method in ("GET", "HEAD") else max(network.stall_timeout, 300.0)
         sent = {"user-agent": _AGENT, "accept-encoding": "identity", **headers}
         try:
             inner = self._manager(endpoint).urlopen(
@@ -150,27 +243,31 @@ class Transport:
                 retries=False,
                 preload_content=False,
                 decode_content=False,
-                timeout=urllib3.Timeout(connect=network.connect_timeout, read=network.stall_timeout),
+                timeout=urllib3.Timeout(connect=network.connect_timeout, read=patience),
                 chunked=body is not None and not isinstance(body, bytes) and "content-length" not in headers,
             )
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             self.check()
             raise _explained(error, url) from None
-        return Answer(inner, url, network.stall_timeout)
+        if method == "HEAD":
+            inner.drain_conn()  # there is no body: the connection is free at once
+        return Answer(inner, url, network.stall_timeout, self._watchman)
+
+    def pause(self, seconds: float) -> None:
+        """Wait before another try; raises Cancelled when all is cancelled meanwhile."""
+        self.cancelled.wait(seconds)
+        self.check()
 
     def check(self) -> None:
-        """Raise KeyboardInterrupt when all has been cancelled."""
+        """Raise Cancelled when all has been cancelled."""
         if self.cancelled.is_set():
-            raise KeyboardInterrupt
+            raise Cancelled("interrupted")
 
     def cancel(self) -> None:
         """End all requests under way and to come: their threads get an error at once."""
         self.cancelled.set()
         for each in list(self._sockets):
-            try:
-                each.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
+            _shut(each)
 
     def close(self) -> None:
         """Close the connections that are kept."""
@@ -187,27 +284,17 @@ class Transport:
     def _made(self, endpoint: Endpoint) -> urllib3.PoolManager:
         import os
 
-        sockets = self._sockets
-
-        class Plain(HTTPConnection):
-            def connect(self) -> None:
-                """Remember the socket, so that it can be shut from another thread."""
-                super().connect()
-                sockets.add(self.sock)
-
-        class Secure(HTTPSConnection):
-            def connect(self) -> None:
-                """Remember the socket, so that it can be shut from another thread."""
-                super().connect()
-                sockets.add(self.sock)
-
-        class PlainPool(HTTPConnectionPool):
-            ConnectionCls = Plain
-
-        class SecurePool(HTTPSConnectionPool):
-            ConnectionCls = Secure
-
+        shared = {"opened": self._sockets, "stall": self.settings.network.stall_timeout, "watchman": self._watchman}
+        plain = type("Plain", (_Watched, HTTPConnection), shared)
+        secure = type("Secure", (_Watched, HTTPSConnection), shared)
+        pools = {
+            "http": type("PlainPool", (HTTPConnectionPool,), {"ConnectionCls": plain}),
+            "https": type("SecurePool", (HTTPSConnectionPool,), {"ConnectionCls": secure}),
+        }
         options: dict[str, object] = {"maxsize": _CONNECTIONS, "block": False}
+        if endpoint.insecure:
+            # Whoever declared it insecure need not be told so at each request.
+            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
         if endpoint.scheme == "https":
             options["ssl_context"] = hosts.ssl_context(endpoint, hosts.certificates(endpoint.authority))
             if endpoint.insecure:
@@ -219,8 +306,68 @@ class Transport:
             manager = urllib3.ProxyManager(proxy, proxy_headers=_proxy_headers(proxy), **options)  # type: ignore[arg-type]
         else:
             manager = urllib3.PoolManager(**options)  # type: ignore[arg-type]
-        manager.pool_classes_by_scheme = {"http": PlainPool, "https": SecurePool}
+        manager.pool_classes_by_scheme = pools
         return manager
+
+
+class _Watched:
+    """What our connections add to urllib3's: they can be shut from another thread, and no part of an answer may drip.
+
+    `opened` takes the sockets, `stall` is the time in seconds that may pass without a byte.
+    """
+
+    opened: weakref.WeakSet[socket.socket]
+    stall: float
+    sock: socket.socket | None
+    watchman: _Watchman
+    _handle: socket.socket | None = None
+    _answering = False
+
+    def _new_conn(self) -> socket.socket:
+        found: socket.socket = super()._new_conn()  # type: ignore[misc]
+        # A handle of its own on the connection: TLS takes the socket over, within TLS of a proxy even twice.
+        self._handle = found.dup()
+        self.opened.add(self._handle)
+        return found
+
+    def connect(self) -> None:
+        """Connect; whatever goes wrong until hands are shaken means that nobody here speaks this protocol."""
+        try:
+            super().connect()  # type: ignore[misc]
+        except (ConnectionError, TimeoutError) as error:
+            raise urllib3.exceptions.NewConnectionError(self, f"{_plainly(error)}") from error  # type: ignore[arg-type]
+
+    def close(self) -> None:
+        """Close the connection; an answer that is still to be read takes the handle over."""
+        super().close()  # type: ignore[misc]
+        if self._handle is not None and not self._answering:
+            self._handle.close()
+            self._handle = None
+
+    def send(self, data: Any) -> None:
+        """Send a part of a request: each may take as long as an answer may stall."""
+        if self.sock is not None:
+            self.sock.settimeout(self.stall)
+        super().send(data)  # type: ignore[misc]
+
+    def getresponse(self) -> Any:
+        """Return the answer when its head is whole; one that drips, or never begins, is cut off."""
+        asking = getattr(self, "_method", "") in ("GET", "HEAD")
+        handle = self._handle
+        self.watchman.begin(handle, self.stall * _STALLS if asking else max(self.stall, STORING_SECONDS))
+        self._answering = True
+        try:
+            found = super().getresponse()  # type: ignore[misc]
+        finally:
+            self._answering = False
+            in_time = self.watchman.end(handle)
+        if not in_time:
+            raise urllib3.exceptions.ProtocolError("the answer comes too slowly")
+        found.handle = handle
+        found.last = self.sock is None  # the server closes after this answer, and so did we
+        if found.last:
+            self._handle = None
+        return found
 
 
 def _proxy_headers(proxy: str) -> dict[str, str] | None:
@@ -246,7 +393,11 @@ def _explained(error: Exception, url: str) -> RegistryError:
     """Return the error of a request that got no answer, in one line."""
     exceptions = urllib3.exceptions
     where = place(url)
-    if isinstance(error, exceptions.ProxyError):
+    # Broken off behind the proxy is broken off; that there is no way through it shows as one of these (or `OSError`).
+    if isinstance(error, exceptions.ProxyError) and (
+        type(error.original_error) is OSError
+        or isinstance(error.original_error, exceptions.NewConnectionError | exceptions.ConnectTimeoutError)
+    ):
         return Unreachable(
             f"{where}: the proxy failed: {_plainly(error.original_error)}", "see HTTPS_PROXY and NO_PROXY"
         )
@@ -287,4 +438,4 @@ def _plainly(error: BaseException) -> str:
     text = str(error).rpartition(">: ")[2] or type(error).__name__
     if "IncompleteRead" in text or "without response" in text:
         return "the connection was closed early"
-    return text[:200]
+    return "".join(c if c.isprintable() else " " for c in text[:200]).strip()

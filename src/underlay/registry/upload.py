@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 from ..errors import AccessDenied, NotFound, RegistryError
 from . import problems
 from .repository import Repository
@@ -9,12 +11,14 @@ from .transport import Broken, Unreachable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from typing import Protocol
+    from collections.abc import Callable, Iterable, Iterator
+    from typing import Protocol, TypeVar
 
     from .exchange import Server
     from .registries import Registries
     from .transport import Answer
+
+    T = TypeVar("T")
 
     class Content(Protocol):
         """Bytes to send: `pieces(n)` yields them from byte n on, the same ones each time.
@@ -30,6 +34,16 @@ if TYPE_CHECKING:
 
 
 _STREAM = {"content-type": "application/octet-stream"}
+# A connection that took so many bytes before it broke was worth something: patience begins anew.
+_PROGRESS = 64 << 10
+
+
+class _Unreadable(Exception):
+    """What was to be sent could not be read; `reason` says why."""
+
+    def __init__(self, reason: BaseException) -> None:
+        super().__init__()
+        self.reason = reason
 
 
 class Target(Repository):
@@ -39,29 +53,33 @@ class Target(Repository):
         super().__init__(registries, domain, path)
         self.scopes = (f"repository:{path}:pull,push",)
         self._server: Server | None = None
+        self._finding = threading.Lock()
 
     @property
     def server(self) -> Server:
         """The server that is written to: found by asking, TLS first where both are allowed. Raises Unreachable."""
-        if self._server is None:
-            servers = self.registries.servers(self.domain, push=True)
-            for number, server in enumerate(servers):
-                try:
-                    # The version check costs one answer and tells who listens (specification, "Determining Support").
-                    server.ask("GET", "/v2/", self.scopes).finish()
-                except Unreachable:
-                    if number == len(servers) - 1:
-                        raise
-                else:
-                    self.registries.remember(self.domain, True, server)
-                    self._server = server
-                    break
-        assert self._server is not None
-        return self._server
+        with self._finding:
+            if self._server is None:
+                self._server = self._found()
+            return self._server
 
-    def asked(self, work):  # type: ignore[no-untyped-def]
+    def _found(self) -> Server:
+        servers = self.registries.servers(self.domain, push=True)
+        for number, server in enumerate(servers):
+            try:
+                # The version check costs one answer and tells who listens (specification, "Determining Support").
+                server.ask("GET", "/v2/", self.scopes).finish()
+            except Unreachable:
+                if number == len(servers) - 1:
+                    raise
+            else:
+                self.registries.remember(self.domain, True, server)
+                return server
+        raise AssertionError("no server")
+
+    def asked(self, work: Callable[[Server], T]) -> T:
         """Return what `work` gets from the server that is written to."""
-        return work(self.server)
+        return self._tried(work, self.server)
 
     def present(self, digest: str) -> bool:
         """Tell whether a blob need not be sent. Where the registry will not say, it need."""
@@ -75,7 +93,10 @@ class Target(Repository):
 
         (Specification, "Mounting a blob from another repository".)
         """
-        answer = self._begin(f"?mount={digest}&from={source}", (f"repository:{source}:pull", *self.scopes))
+        try:
+            answer = self._begin(f"?mount={digest}&from={source}", (f"repository:{source}:pull", *self.scopes))
+        except AccessDenied:
+            return False  # of the other repository; whether this one may be written to will show
         if answer.status == 202:
             self._abandon(answer)
         else:
@@ -88,7 +109,7 @@ class Target(Repository):
         answer.finish()
         if location:
             try:
-                self.server.ask("DELETE", self._place(location), self.scopes, attempts=1).finish()
+                self.server.ask("DELETE", self._place(answer, location), self.scopes, attempts=1).finish()
             except RegistryError:
                 pass
 
@@ -109,14 +130,16 @@ class Target(Repository):
                     return
                 location = ""
                 raise Broken(f"the registry has lost the upload of {content.digest}")
+            except _Unreadable as error:
+                raise error.reason from None
             except Broken as error:
                 failures += 1
-                if failures >= network.retries:
+                if failures >= network.retries or error.final:
                     raise
                 self.server.pause(min(0.2 * 2**failures, 10.0), error.message)
                 location, at = self._state(location)
-                if at > position:
-                    failures = 1
+                if at - position >= _PROGRESS:
+                    failures = 0
                 position = at
 
     def _session(self) -> str:
@@ -127,11 +150,16 @@ class Target(Repository):
         answer.finish()
         if not location:
             raise RegistryError(f"cannot upload to {self}: the registry names no place to upload to")
-        return self._place(location)
+        return self._place(answer, location)
 
-    def _place(self, location: str) -> str:
-        """Return the place of an upload: a path of the endpoint, or a URL (which may be another server's)."""
-        return self.server.endpoint.local(location) if location.startswith("/") else location
+    def _place(self, answer: Answer, location: str) -> str:
+        """Return the place of an upload as a URL; it may be another server's. Raises RegistryError when it is none."""
+        from urllib.parse import urljoin
+
+        try:
+            return urljoin(answer.url, location)
+        except ValueError:
+            raise RegistryError(f"{self} names a place to upload to that is none: {location!r:.100}") from None
 
     def _stream(self, location: str, content: Content, start: int) -> str:
         """Send all pieces from byte `start` on in one request; returns where to finish."""
@@ -147,18 +175,18 @@ class Target(Repository):
             answer = self.server.ask("PATCH", location, self.scopes, headers, pieces.begin, attempts=1)
         except Broken:
             if pieces.error is not None:
-                raise pieces.error from None
+                raise _Unreadable(pieces.error) from None
             raise
         if pieces.error is not None:
             answer.close()
-            raise pieces.error
+            raise _Unreadable(pieces.error)
         if answer.status in (408, 429, 500, 502, 503, 504, 416):
             raise Broken(f"upload to {self}: {problems.reason_of(answer) or f'status {answer.status}'}")
         if answer.status not in (201, 202, 204):
             raise problems.of(answer, f"cannot upload to {self}")
         following = answer.headers.get("location", "")
         answer.finish()
-        return self._place(following) if following else location
+        return self._place(answer, following) if following else location
 
     def _finished(self, location: str, content: Content) -> bool:
         """Close an upload; returns whether the registry has the blob now."""
@@ -193,7 +221,7 @@ class Target(Repository):
         if status != 204 or not end.isdecimal() or len(end) > 18:
             return "", 0
         # "0-0" is said of nothing as well as of one byte: nothing is assumed.
-        return (self._place(following) if following else location), (int(end) + 1 if int(end) else 0)
+        return (self._place(answer, following) if following else location), (int(end) + 1 if int(end) else 0)
 
     def put_manifest(self, data: bytes, media_type: str, name: str) -> None:
         """Store a manifest or index under a tag or digest. Raises AccessDenied, RegistryError, NotFound."""

@@ -342,8 +342,11 @@ def record_pushed(
             )
         for digest in documents:
             sql.execute("INSERT OR IGNORE INTO documents VALUES (?, ?)", (image_id, digest))
+        before = sql.execute("SELECT target FROM names WHERE name = ?", (reference.name,)).fetchall()
         _name(sql, references.Reference(reference.domain, reference.path), target, image_id, now)
         sql.execute("UPDATE names SET target = ? WHERE name = ? AND image = ?", (target, reference.name, image_id))
+        if before and before[0][0] != target:
+            _drop_digest(sql, reference.repository, before[0][0])
 
 
 def recipes(meta: Meta, diff_id: str) -> dict[str, str]:

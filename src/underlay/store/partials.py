@@ -90,6 +90,14 @@ def take(paths: Paths, digest: str, limit: int) -> Partial | None:
         return Partial(fd, place, size)
 
 
+def drop(paths: Paths, digest: str) -> None:
+    """Remove what an earlier try has left of a blob, unless another process has it."""
+    if there(paths, digest):
+        found = take(paths, digest, 0)
+        if found is not None:
+            found.close(keep=False)
+
+
 def expire(paths: Paths, everything: bool = False) -> int:
     """Remove what is older than a day, or all that nobody has; return the bytes that this freed."""
     freed = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import threading
+from queue import SimpleQueue
 from time import monotonic, sleep
 
 from ..errors import Corrupt, DigestMismatch, LimitExceeded
@@ -305,26 +306,30 @@ def in_threads(
             cancel()
 
     def run() -> None:
-        while not errors:
-            try:
-                number, item = waiting.pop()
-            except IndexError:
-                return
-            try:
-                results[number] = work(item)
-            except BaseException as error:
-                failed(error)
-
-    threads = [threading.Thread(target=run, name=f"transfer-{n}") for n in range(count)]
-    for thread in threads:
-        thread.start()
-    while any(thread.is_alive() for thread in threads):
         try:
-            for thread in threads:
-                thread.join()
+            while not errors:
+                try:
+                    number, item = waiting.pop()
+                except IndexError:
+                    return
+                results[number] = work(item)
+        except BaseException as error:
+            failed(error)
+        finally:
+            ended.put(None)
+
+    # Not Thread.join: interrupted by Ctrl-C it takes the thread for ended (CPython 3.11, threading.py).
+    ended: SimpleQueue[None] = SimpleQueue()
+    for number in range(count):
+        threading.Thread(target=run, name=f"transfer-{number}").start()
+    while count:
+        try:
+            ended.get()
+            count -= 1
         except BaseException as error:
             # Ctrl-C reaches the main thread only.
             failed(error)
     if errors:
-        raise next((error for error in errors if not isinstance(error, Exception)), errors[0])
+        # Those that come after the first are of those who were told to stop.
+        raise errors[0]
     return [results[number] for number in range(len(items))]

@@ -99,7 +99,7 @@ def choose(source: Documents, descriptors: Sequence[Descriptor], wanted: Sequenc
     Without `wanted` it is the host's, or the only one there is. Nothing is asked of `source` that does not decide.
     Raises NotFound when none fits or parts are missing.
     """
-    offers = list(_offers(source, descriptors, (), 0))
+    offers = list(_offers(source, descriptors, (), 0, set()))
     candidates: list[Candidate] = []
     for goal in wanted or [platform.host()]:
         candidate = _best(source, offers, goal)
@@ -140,13 +140,23 @@ def _opened(source: Documents, offer: _Offer) -> Candidate | None:
 
 
 def _offers(
-    source: Documents, descriptors: Sequence[Descriptor], above: tuple[Document, ...], depth: int
+    source: Documents,
+    descriptors: Sequence[Descriptor],
+    above: tuple[Document, ...],
+    depth: int,
+    opened: set[str],
 ) -> Iterator[_Offer]:
-    """Yield each image below `descriptors`; those whose platform is stated are not fetched for that."""
+    """Yield each image below `descriptors`; those whose platform is stated are not fetched for that.
+
+    `opened` holds the indexes that have been looked into: once is enough, however often they are named.
+    """
     if depth > _NESTING_LIMIT:
         raise InvalidInput(f"{source.place}: indexes are nested deeper than {_NESTING_LIMIT}")
     for found in descriptors:
-        if found.is_attestation or found.artifact_type:
+        if found.is_attestation or found.artifact_type or found.digest in opened:
+            continue
+        known = not found.media_type or found.media_type in mediatype.MANIFESTS | mediatype.INDEXES
+        if source.remote and above and not known:
             continue
         stated = found.platform.normalised() if found.platform else None
         if found.media_type in mediatype.MANIFESTS and stated is not None and stated.architecture:
@@ -159,7 +169,8 @@ def _offers(
         kind = manifests.kind(decode(data, what), found.media_type or "")
         if kind == "index":
             index = manifests.read_index(data, f"index {found.digest}")
-            yield from _offers(source, index.view.manifests, (*above, index), depth + 1)
+            opened.add(found.digest)
+            yield from _offers(source, index.view.manifests, (*above, index), depth + 1, opened)
         elif kind == "manifest":
             candidate = _candidate(source, data, found, above)
             if candidate is not None:

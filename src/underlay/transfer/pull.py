@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from time import monotonic
 
-from ..errors import InvalidInput, NotFound, Unsupported
+from ..errors import Corrupt, InvalidInput, LimitExceeded, NotFound, Unsupported
 from ..events import Event
 from ..oci import platform as platforms
 from ..oci.reference import Reference
-from ..store import images, leases, partials
+from ..store import blobs, images, leases, partials
 from . import remote
 from .arrivals import Arrivals, Wanted
 from .bag import Content
@@ -34,10 +34,12 @@ if TYPE_CHECKING:
     from ..store.meta import Meta
     from .choose import Candidate
 
-# Shorter beginnings are fetched again sooner than kept (bytes).
+# Shorter blobs, and beginnings, are fetched again sooner than kept (bytes).
 _WORTH_KEEPING = 256 << 10
 # So much of a layer is remembered before anything is written down for another try (bytes).
 _REMEMBERED = 12 << 20
+# What has not come within so many seconds comes slowly: it is written down from then on.
+_SLOW = 1.0
 # What would come within so many seconds is not written down at all, unless less than `_ALWAYS` bytes are left.
 _SOON = 2.0
 _ALWAYS = 64 << 20
@@ -71,12 +73,16 @@ def pull(
     RegistryError.
     """
     name = Reference(reference.domain, reference.path, "" if reference.digest else reference.tag, reference.digest)
-    emit(Event("pull.start", name.familiar, repository=name.path, tag=name.tag or name.familiar))
+    emit(Event("pull.start", name.familiar, repository=name.path, tag=name.tag or str(name)))
     with leases.working(paths):
         here = None if keep_compressed else _unmoved(meta, registries, name, wanted)
         if here is not None:
             return here
-        repository, root, candidates = remote.look(registries, name, wanted)
+
+        def known(digest: str) -> bytes | None:
+            return blobs.read(paths, digest) if blobs.exists(paths, digest) else None
+
+        repository, root, candidates = remote.look(registries, name, wanted, known)
         before = _known(meta, name, root.digest)
         arrivals = Arrivals(
             paths,
@@ -89,9 +95,14 @@ def pull(
         )
         chosen = [(one, _layers(paths, repository, one, emit)) for one in candidates]
         given = Reference(name.domain, name.path, name.tag)
-        image_id, target, _ = record(paths, meta, arrivals, chosen, [given], form, root.digest)
+        try:
+            image_id, target, _ = record(paths, meta, arrivals, chosen, [given], form, root.digest)
+        except (Corrupt, LimitExceeded):
+            # Whoever sends bad bytes gets nothing kept for him.
+            for layer in (each for _, layers in chosen for each in layers):
+                partials.drop(paths, layer.blob)
+            raise
     new = before is None or any(one.config.digest not in before for one in candidates)
-    emit(Event("image.pull", image_id, name=name.familiar))
     return Pulled(image_id, target, new)
 
 
@@ -178,7 +189,9 @@ class _Arriving(Content):
         if not self._began:
             self._began = monotonic()
             if self.size >= _WORTH_KEEPING and partials.there(self._paths, self.name):
-                self._open()
+                self._partial = partials.take(self._paths, self.name, self.size)
+                if self._partial is not None:
+                    self._download.skip(self._partial.size)
         if self._partial is not None and self.position < self._partial.size:
             data = self._partial.read(self.position, count)
         else:
@@ -187,23 +200,18 @@ class _Arriving(Content):
         self.position += len(data)
         return data
 
-    def _open(self) -> None:
-        """Take hold of what there is on disk, or begin it."""
-        self._partial = partials.take(self._paths, self.name, self.size)
-        if self._partial is not None and not self.position:
-            self._download.skip(self._partial.size)
-
     def _remember(self, data: bytes) -> None:
         if self._partial is not None:
             self._write(data)
             return
-        if self._recent is None:
+        if self._recent is None or self.size < _WORTH_KEEPING:
             return
         self._recent.append(data)
         self._remembered += len(data)
-        if self._remembered > _REMEMBERED:
+        passed = monotonic() - self._began
+        if self._remembered > _REMEMBERED or passed > _SLOW:
             rest = self.size - self._remembered
-            if rest > _ALWAYS and rest * (monotonic() - self._began) < _SOON * self._remembered:
+            if rest > _ALWAYS and rest * passed < _SOON * self._remembered:
                 self._recent = None
             else:
                 self._write_down()
@@ -212,7 +220,7 @@ class _Arriving(Content):
         """Put what is remembered on disk."""
         recent, self._recent = self._recent, None
         if recent and self._partial is None:
-            self._open()
+            self._partial = partials.take(self._paths, self.name, self.size)
             if self._partial is not None and self._partial.size:
                 self._partial.restart()
             for data in recent:

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 # Repositories that are asked whether a layer can be taken from them, and forms of it that are asked for.
 _SOURCES = 3
+# Manifests of one image that are tried before it gets a new one.
+_FORMS = 4
 
 
 class Pushed:
@@ -168,10 +170,7 @@ class _Push:
         view: manifests.Manifest = read.view
         for diff_id in dict.fromkeys(image.diff_ids):
             self._emit(Event("blob.wait", diff_id))
-        before = self._pushed_before(image)
-        # Plain tars stand in the manifests that are made at load and import: what went out instead comes first.
-        plain = any(n.digest == d for n, d in zip(view.layers or [], image.diff_ids, strict=True))
-        for data in filter(None, (before, original) if plain else (original, before)):
+        for data in self._candidates(image, original):
             layers = manifests.read_manifest(data, "manifest").view.layers or []
             if self._as_they_came(layers, image.diff_ids, tars=data is not original):
                 return data, []
@@ -191,18 +190,27 @@ class _Push:
         ]
         return document.edited(read, {"layers": entries}), forms
 
-    def _pushed_before(self, image: Image) -> bytes | None:
-        """Return the manifest under which this name was pushed the last time."""
-        rows = self._meta.read(
+    def _candidates(self, image: Image, original: bytes) -> list[bytes]:
+        """Return the manifests that the image has or has had somewhere, the likeliest for this name first."""
+        view: manifests.Manifest = manifests.read_manifest(original, "manifest").view
+        # Plain tars stand in the manifests that are made at load and import: any that went out comes before those.
+        plain = any(one.digest == d for one, d in zip(view.layers or [], image.diff_ids, strict=True))
+        named = self._meta.read(
             "SELECT target FROM names WHERE name = ? AND image = ?", (self._reference.name, image.id)
         )
-        rows += self._meta.read("SELECT digest FROM digests WHERE image = ?", (image.id,))
-        for (target,) in rows:
-            if target != image.manifest and blobs.exists(self._paths, target):
-                data = blobs.read(self._paths, target)
+        others = self._meta.read("SELECT digest FROM digests WHERE image = ? ORDER BY digest", (image.id,))
+        first = [row[0] for row in named]
+        rest = [row[0] for row in others]
+        order = [*first, *rest, image.manifest] if plain else [*first, image.manifest, *rest]
+        found = []
+        for digest in dict.fromkeys(order):
+            if digest == image.manifest:
+                found.append(original)
+            elif blobs.exists(self._paths, digest):
+                data = blobs.read(self._paths, digest)
                 if manifests.kind(document.decode(data, "manifest")) == "manifest":
-                    return data
-        return None
+                    found.append(data)
+        return found[:_FORMS]
 
     def _as_they_came(self, named: Sequence[Descriptor], diff_ids: Sequence[str], tars: bool = True) -> bool:
         """Get the layers there in the very forms named; False when one cannot be had so. `tars` may be sent plain."""

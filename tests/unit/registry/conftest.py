@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from underlay.registry.exchange import Server
+from underlay.registry.transport import Transport
 
 
 @pytest.fixture(autouse=True)
@@ -23,9 +23,9 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The pauses that would have been made, in seconds; none is."""
     made: list[float] = []
 
-    def pause(server: Server, seconds: float, reason: str) -> None:
+    def pause(transport: Transport, seconds: float) -> None:
         made.append(seconds)
-        server.transport.check()
+        transport.check()
 
-    monkeypatch.setattr(Server, "pause", pause)
+    monkeypatch.setattr(Transport, "pause", pause)
     return made

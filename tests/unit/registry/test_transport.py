@@ -13,14 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import asking
+import fakeregistry
 from asking import raw_server, reply
 from fakeregistry import FakeRegistry, body, drip, endless, hang_up, stall, stall_after, stall_upload, with_headers
-from registries import Certificate
+from registries import Certificate, Proxy
 from remoteimages import image, noise, sha
 from underlay.errors import LimitExceeded, RegistryError
 from underlay.registry import transport as transports
 from underlay.registry.hosts import Endpoint
-from underlay.registry.transport import Broken, Transport, Unreachable, place
+from underlay.registry.transport import Broken, Cancelled, Transport, Unreachable, place
 
 BLOB = noise(300_000, 1)
 PATH = f"/v2/team/app/blobs/{sha(BLOB)}"
@@ -191,9 +192,7 @@ def test_a_document_that_drips(registry: FakeRegistry, monkeypatch: pytest.Monke
         assert message.endswith("the answer comes too slowly") and seconds < 5
 
 
-def test_headers_that_drip(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transports, "DOCUMENT_SECONDS", 0.5)
-
+def test_headers_that_drip() -> None:
     def speak(connection: socket.socket) -> None:
         connection.recv(65536)
         connection.sendall(b"HTTP/1.1 200 OK\r\nX-Slow: ")
@@ -202,14 +201,13 @@ def test_headers_that_drip(monkeypatch: pytest.MonkeyPatch) -> None:
             time.sleep(0.1)
 
     with raw_server(speak) as port:
-        server = asking.at(Endpoint("http", "127.0.0.1", port), Transport(asking.settings(stall_timeout=0.5)))
+        server = asking.at(Endpoint("http", "127.0.0.1", port), Transport(asking.settings(stall_timeout=0.3)))
         _, seconds = told(lambda: get(server, "/v2/"))
         assert seconds < 2
 
 
-def test_answers_that_never_begin(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_answers_that_never_begin() -> None:
     """100 (Continue) may come before an answer, but not for ever."""
-    monkeypatch.setattr(transports, "DOCUMENT_SECONDS", 0.5)
 
     def speak(connection: socket.socket) -> None:
         connection.recv(65536)
@@ -219,7 +217,7 @@ def test_answers_that_never_begin(monkeypatch: pytest.MonkeyPatch) -> None:
             time.sleep(0.01)
 
     with raw_server(speak) as port:
-        server = asking.at(Endpoint("http", "127.0.0.1", port), Transport(asking.settings()))
+        server = asking.at(Endpoint("http", "127.0.0.1", port), Transport(asking.settings(stall_timeout=0.3)))
         _, seconds = told(lambda: get(server, "/v2/"))
         assert seconds < 2
 
@@ -333,8 +331,8 @@ def test_cancelling(tmp_path: Path, tls: bool) -> None:
         ):
             server = asking.server(registry, stall_timeout=15.0)
             outcome, seconds = asking.ended_by(lambda: work(server), server.transport.cancel)
-            assert isinstance(outcome, KeyboardInterrupt | Broken) and seconds < 2, outcome
-            with pytest.raises(KeyboardInterrupt):
+            assert isinstance(outcome, Cancelled | Broken) and seconds < 2, outcome
+            with pytest.raises(Cancelled):
                 get(server, "/v2/")
 
 
@@ -345,14 +343,14 @@ def test_cancelling_an_upload(registry: FakeRegistry) -> None:
         outcome, seconds = asking.ended_by(
             lambda: server.ask("PUT", "/v2/", (), {}, bytes(100 << 20)), server.transport.cancel
         )
-        assert isinstance(outcome, KeyboardInterrupt) and seconds < 2, outcome
+        assert isinstance(outcome, Cancelled) and seconds < 2, outcome
 
 
 def test_cancelling_a_pause() -> None:
     net = asking.Net(lambda sent: (503, {"retry-after": "30"}, b""))
     server = asking.at(Endpoint("https", "registry.test"), net)
     outcome, seconds = asking.ended_by(lambda: server.ask("GET", "/v2/", ()), net.cancel)
-    assert isinstance(outcome, KeyboardInterrupt) and seconds < 1, outcome
+    assert isinstance(outcome, Cancelled) and seconds < 1, outcome
 
 
 def test_cancelling_while_a_connection_is_made() -> None:
@@ -361,7 +359,7 @@ def test_cancelling_while_a_connection_is_made() -> None:
         endpoint = Endpoint("https", "127.0.0.1", port, insecure=True)
         server = asking.at(endpoint, Transport(asking.settings(connect_timeout=4.0)))
         outcome, seconds = asking.ended_by(lambda: get(server, "/v2/"), server.transport.cancel)
-        assert isinstance(outcome, KeyboardInterrupt) and seconds < 2, outcome
+        assert isinstance(outcome, Cancelled) and seconds < 2, outcome
 
 
 def test_cancelling_when_there_is_nothing_to_end(registry: FakeRegistry) -> None:
@@ -414,3 +412,58 @@ def test_who_we_are(registry: FakeRegistry) -> None:
         get(asking.server(registry), "/v2/")
         assert registry.asked()[0].headers["user-agent"].startswith("underlay/")
         assert registry.asked()[0].headers["host"] == registry.host
+
+
+# Proxies
+
+
+class SecureProxy(Proxy):
+    """A proxy that speaks TLS itself."""
+
+    def __init__(self, hosts: dict[str, str], certificate: Certificate) -> None:
+        super().__init__(hosts)
+        self.close()
+        self.stopped.clear()
+        fakeregistry.Server.__init__(self, certificate)
+
+
+@pytest.mark.parametrize("kind", ["plain", "tls", "tls in tls"])
+def test_proxies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    certificate = Certificate(tmp_path / "tls", ["DNS:registry.test", "IP:127.0.0.1"])
+    with FakeRegistry(certificate if kind != "plain" else None) as registry:
+        registry.repository("team/app").blobs[sha(BLOB)] = BLOB[:50_000]
+        hosts = {"registry.test:443": registry.host, "registry.test:80": registry.host}
+        with SecureProxy(hosts, certificate) if kind == "tls in tls" else Proxy(hosts, {"u": "s3cr3t"}) as proxy:
+            monkeypatch.setenv("HTTPS_PROXY", f"{proxy.url.partition(':')[0]}://u:s3cr3t@{proxy.host}")
+            monkeypatch.setenv("HTTP_PROXY", f"http://u:s3cr3t@{proxy.host}")
+            endpoint = Endpoint("http" if kind == "plain" else "https", "registry.test", insecure=True)
+            server = asking.at(endpoint, Transport(asking.settings()))
+            assert whole(get(server)) == BLOB[:50_000]
+            assert proxy.forwarded == [f"registry.test:{endpoint.port}"]
+            assert not any("proxy-authorization" in each.headers for each in registry.asked())
+            server.transport.cancel()
+            server.transport.close()
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_breaks_behind_a_proxy_are_breaks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pauses: list[float], scheme: str
+) -> None:
+    """They are tried again, unlike a proxy that is not there."""
+    with FakeRegistry(Certificate(tmp_path / "tls") if scheme == "https" else None) as registry:
+        registry.rule("GET", "/v2/", hang_up(reset=False), times=1)
+        with Proxy({f"registry.test:{80 if scheme == 'http' else 443}": registry.host}) as proxy:
+            monkeypatch.setenv(f"{scheme}_proxy", proxy.url)
+            server = asking.at(Endpoint(scheme, "registry.test", insecure=True), Transport(asking.settings()))
+            assert server.ask("GET", "/v2/", ()).status == 200
+    assert len(pauses) == 1
+    with pytest.raises(Unreachable, match="the proxy failed: connection refused"):
+        get(asking.at(Endpoint(scheme, "registry.test", insecure=True), Transport(asking.settings())), "/v2/")
+
+
+def test_a_proxy_that_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Proxy(users={"u": "s3cr3t"}) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://u:wr0ng@{proxy.host}")
+        with pytest.raises(Unreachable, match=r"https://registry\.test/v2/: the proxy failed: .*407") as caught:
+            get(asking.at(Endpoint("https", "registry.test"), Transport(asking.settings())), "/v2/")
+        assert "wr0ng" not in caught.value.message + caught.value.hint

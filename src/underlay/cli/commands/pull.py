@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...errors import UsageError
-from ..transferprogress import FLAG, TransferProgress
+from ..transferprogress import FLAG, TransferProgress, status
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,9 +36,9 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     with TransferProgress(engine, "quiet" if options["quiet"] else options["progress"] or "auto") as progress:
         if not exact.tag and not exact.digest and not options["all-tags"]:
             progress.say(f"Using default tag: {references.DEFAULT_TAG}")
-        for reference, pulled in engine.images.pull(name, platforms, options["all-tags"], keep):
-            progress.say(f"Digest: {pulled.digest}")
-            newer = "Downloaded newer image" if pulled.new else "Image is up to date"
-            progress.say(f"Status: {newer} for {reference.familiar}")
-            progress.say(str(reference), quiet=True)
+        done = engine.images.pull(name, platforms, options["all-tags"], keep)
+        newer = any(pulled.new for _, pulled in done)
+        said = exact if options["all-tags"] else done[0][0]
+        progress.say(status(said, newer))
+        progress.say(str(said), quiet=True)
     return 0
