@@ -326,10 +326,12 @@ def record_pushed(
     target: str,
     documents: Sequence[str],
     made: Sequence[tuple[Layer, str]] = (),
+    moves: bool = True,
 ) -> None:
     """Record under what digest an image now lies in a repository, and the compressed forms made for that.
 
     `documents` are the digests of documents stored for it; `made` holds layers as they went out, with the recipe.
+    Unless it `moves`, the name stands for what it did: one platform of an index was pushed.
     """
     now = time_ns()
     with meta.write() as sql:
@@ -344,6 +346,8 @@ def record_pushed(
             sql.execute("INSERT OR IGNORE INTO documents VALUES (?, ?)", (image_id, digest))
         before = sql.execute("SELECT target FROM names WHERE name = ?", (reference.name,)).fetchall()
         _name(sql, references.Reference(reference.domain, reference.path), target, image_id, now)
+        if not moves:
+            return
         sql.execute("UPDATE names SET target = ? WHERE name = ? AND image = ?", (target, reference.name, image_id))
         if before and before[0][0] != target:
             _drop_digest(sql, reference.repository, before[0][0])

@@ -88,7 +88,7 @@ def push(
         if target != image.manifest and work.index(target):
             data = blobs.read(paths, target)
             return work.named(data, target)
-        return work.image(image)
+        return work.image(image, moves=platform is None)
 
 
 class _Push:
@@ -113,8 +113,8 @@ class _Push:
         self._emit(Event("image.push", self._reference.familiar, digest=digest, size=len(data)))
         return Pushed(digest, len(data))
 
-    def image(self, image: Image) -> Pushed:
-        """Push one image under its tag."""
+    def image(self, image: Image, moves: bool) -> Pushed:
+        """Push one image under its tag; the name here `moves` to what was pushed."""
         data, forms = self._manifest_and_layers(image)
         self._config(image)
         digest = digests.of(data)
@@ -127,7 +127,7 @@ class _Push:
                 layer = images.Layer(form.diff_id, 0, 0)
                 layer.blob, layer.blob_size, layer.compression = form.digest, form.size, form.compression
                 made.append((layer, form.recipe))
-        images.record_pushed(self._meta, image.id, self._reference, digest, [digest], made)
+        images.record_pushed(self._meta, image.id, self._reference, digest, [digest], made, moves)
         return pushed
 
     def index(self, target: str) -> bool:
