@@ -36,7 +36,7 @@ from underlay.store import check  # noqa: E402
 from underlay.store import containers as container_rows  # noqa: E402
 from underlay.store import images as image_rows  # noqa: E402
 from underlay.store import volumes as volume_rows  # noqa: E402
-from underlay.transfer import archive, copy, pull, push  # noqa: E402
+from underlay.transfer import archive, outgoing, pull  # noqa: E402
 
 _NOTE = "<!-- Written by tools/make_reference.py. Do not edit. -->\n"
 
@@ -117,8 +117,7 @@ _CLASSES: tuple[tuple[str, type], ...] = (
     ("Volume", volume_rows.Volume),
     ("Loaded", archive.Loaded),
     ("Pulled", pull.Pulled),
-    ("Pushed", push.Pushed),
-    ("Copied", copy.Copied),
+    ("Pushed", outgoing.Pushed),
     ("Found", registries.Found),
     ("Listed (images)", images.Listed),
     ("Step", images.Step),

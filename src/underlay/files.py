@@ -20,15 +20,20 @@ def sync_directory(path: str) -> None:
         os.close(fd)
 
 
-def write_atomic(path: str, data: bytes, mode: int = 0o600, durable: bool = True) -> None:
+def write_atomic(
+    path: str, data: bytes, mode: int = 0o600, durable: bool = True, owner: tuple[int, int] | None = None
+) -> None:
     """Replace `path` by `data` in one step: temporary name, fsync, rename, fsync of the directory.
 
-    With `durable` false a power cut may lose it (for state that a reboot voids anyway), a crash may not.
+    With `durable` false a power cut may lose it (for state that a reboot voids anyway), a crash may not. The `owner` (user
+    and group) is set before the file has its name, by descriptor: the directory may be another user's.
     """
     temporary = f"{path}.{os.getpid()}.{os.urandom(4).hex()}.tmp"
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
     try:
         try:
+            if owner is not None:
+                os.fchown(fd, *owner)
             view = memoryview(data)
             while view:
                 view = view[os.write(fd, view) :]

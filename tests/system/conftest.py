@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 
 from engines import Installation, image_tar, needs_root
+from fakeregistry import FakeRegistry
+from remoteimages import Image, image, random_tar, small_tar
+from visitors import Visitor
 
 
 @pytest.fixture(scope="module")
@@ -45,3 +48,22 @@ def canary(tmp_path: Path) -> Iterator[Path]:
     after = sorted((p.name, p.stat().st_mode, p.stat().st_mtime_ns, p.read_bytes()) for p in place.iterdir())
     assert after == before
     assert place.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.fixture
+def visitor(tmp_path: Path) -> Visitor:
+    """Somebody with a home and settings of his own, who talks to registries."""
+    return Visitor(tmp_path)
+
+
+@pytest.fixture
+def registry() -> Iterator[FakeRegistry]:
+    """A registry that does what it is told."""
+    with FakeRegistry() as registry:
+        yield registry
+
+
+@pytest.fixture(scope="module")
+def made() -> Image:
+    """An image of two small layers."""
+    return image([small_tar(), random_tar(300_000, 1)])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,22 +20,6 @@ pytestmark = pytest.mark.root
 needs_root()
 
 TEAM = "team/app"
-
-
-@pytest.fixture
-def visitor(tmp_path: Path) -> Visitor:
-    return Visitor(tmp_path)
-
-
-@pytest.fixture
-def registry() -> Iterator[FakeRegistry]:
-    with FakeRegistry() as registry:
-        yield registry
-
-
-@pytest.fixture(scope="module")
-def made() -> Image:
-    return image([small_tar(), random_tar(300_000, 1)])
 
 
 @pytest.fixture(scope="module")

@@ -37,17 +37,6 @@ TEAM = "team/app"
 BIG = 3_000_000
 
 
-@pytest.fixture
-def visitor(tmp_path: Path) -> Visitor:
-    return Visitor(tmp_path)
-
-
-@pytest.fixture
-def registry() -> Iterator[FakeRegistry]:
-    with FakeRegistry() as registry:
-        yield registry
-
-
 @pytest.fixture(scope="module")
 def made() -> Image:
     """Small, big, small."""

@@ -29,17 +29,6 @@ RIVALS = runpy.run_path(str(REPOSITORY / "bench" / "rivals.py"))
 
 
 @pytest.fixture
-def visitor(tmp_path: Path) -> Visitor:
-    return Visitor(tmp_path)
-
-
-@pytest.fixture
-def registry() -> Iterator[FakeRegistry]:
-    with FakeRegistry() as registry:
-        yield registry
-
-
-@pytest.fixture
 def other() -> Iterator[FakeRegistry]:
     with FakeRegistry() as registry:
         yield registry
@@ -49,11 +38,6 @@ def other() -> Iterator[FakeRegistry]:
 def real(tmp_path: Path) -> Iterator[DockerRegistry]:
     with DockerRegistry(tmp_path / "registry") as registry:
         yield registry
-
-
-@pytest.fixture(scope="module")
-def made() -> Image:
-    return image([small_tar(), random_tar(300_000, 1)])
 
 
 @pytest.fixture(scope="module")

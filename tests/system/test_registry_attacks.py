@@ -42,11 +42,6 @@ TEAM = "team/app"
 QUICK = "[network]\nstall_timeout = 1\nretries = 2\n"
 
 
-@pytest.fixture
-def visitor(tmp_path: Path) -> Visitor:
-    return Visitor(tmp_path)
-
-
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
     return Certificate(tmp_path_factory.mktemp("tls"), ("IP:127.0.0.1", "DNS:localhost", "DNS:registry.test"))
@@ -335,7 +330,7 @@ def test_rg03_credentials_of_another_host(visitor: Visitor, made: Image) -> None
         two.rule("*", "", with_headers({"WWW-Authenticate": 'Basic realm="x"'}))
         visitor("pull", two_name)
         two.rule("*", "", status(401, {"WWW-Authenticate": 'Basic realm="x"'}))
-        visitor.fails("pull", f"{two_name}1")
+        assert "access denied" in visitor.fails("pull", f"{two_name}1")
         never_authorised(two)
         visitor("pull", one_name)
 
@@ -396,7 +391,7 @@ def test_rg05_endless_bodies(attacked: Any, place: str) -> None:
 @pytest.mark.parametrize("code", [401, 404, 500])
 def test_rg05_endless_errors(attacked: Any, place: str, code: int) -> None:
     head = f"HTTP/1.1 {code} X\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
-    attacked(place, for_ever(head, b"%x\r\n%b\r\n" % (MIB, b" " * MIB)))
+    assert attacked(place, for_ever(head, b"%x\r\n%b\r\n" % (MIB, b" " * MIB)))
 
 
 def test_rg05_endless_tokens(visitor: Visitor, tmp_path: Path, made: Image) -> None:
@@ -444,7 +439,7 @@ CHUNKS = OK + b"Transfer-Encoding: chunked\r\n\r\n"
 )
 def test_rg05_endless_protocol(attacked: Any, place: str, begin: bytes, again: bytes, pause: float) -> None:
     """A byte from time to time keeps nobody waiting, in whichever part of an answer; nor does a flood."""
-    attacked(place, for_ever(begin, again, pause))
+    assert attacked(place, for_ever(begin, again, pause))
 
 
 @pytest.mark.parametrize("words", [("search", "{host}/app"), ("search", "--list-tags", "{host}/team/app")])
@@ -527,7 +522,8 @@ def test_control_characters_in_errors(visitor: Visitor, made: Image, code: int) 
         for path in ("/manifests/", made.id, made.layers[0]):
             registry.rules.clear()
             registry.rule("GET", path, status(code, headers, message))
-            visitor.fails("pull", name)
+            said = visitor.fails("pull", name)
+            assert "\x1b" not in said and "underlay: all is well" in said
 
 
 def test_control_characters_in_the_protocol(visitor: Visitor, made: Image) -> None:
@@ -547,7 +543,8 @@ def test_control_characters_in_the_protocol(visitor: Visitor, made: Image) -> No
             ):
                 registry.rules.clear()
                 registry.rule("GET", path, raw(lambda it, answer=answer: it.connection.sendall(answer)))
-                visitor.fails("pull", name)
+                said = visitor.fails("pull", name)
+                assert said and "\x1b" not in said and "\x9b" not in said
 
 
 def test_control_characters_in_lists(visitor: Visitor) -> None:

@@ -10,7 +10,7 @@ import pytest
 from engines import needs_root
 from fakeregistry import FakeRegistry, altered, cut_after, flipped, hang_up, stall_after, status, with_headers
 from registries import Certificate, DockerRegistry, basic, plain_proxy
-from remoteimages import Image, image, random_tar, small_tar
+from remoteimages import Image
 from visitors import Visitor
 
 pytestmark = pytest.mark.root
@@ -23,25 +23,9 @@ QUICK = "[network]\nretries = 2\nstall_timeout = 2\nconnect_timeout = 2\n"
 
 
 @pytest.fixture
-def visitor(tmp_path: Path) -> Visitor:
-    return Visitor(tmp_path)
-
-
-@pytest.fixture
-def registry() -> Iterator[FakeRegistry]:
-    with FakeRegistry() as registry:
-        yield registry
-
-
-@pytest.fixture
 def mirror() -> Iterator[FakeRegistry]:
     with FakeRegistry() as mirror:
         yield mirror
-
-
-@pytest.fixture(scope="module")
-def made() -> Image:
-    return image([small_tar(), random_tar(300_000, 1)])
 
 
 @pytest.fixture(scope="module")

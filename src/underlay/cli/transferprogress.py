@@ -132,6 +132,10 @@ class TransferProgress:
             self.say(f"Digest: {event.attributes['digest']}")
         elif event.kind == "push.start":
             self.say(f"The push refers to repository [{event.attributes['repository']}]")
+        elif event.kind == "push.single":
+            self.say(
+                f"Only the image for {event.attributes['platform']} goes out: not all that its index names can be had"
+            )
         elif event.kind == "registry.retry":
             seconds = round(float(str(event.attributes["seconds"])), 1)
             self.say(f"{event.subject}: Retrying in {seconds:g} seconds: {event.attributes['reason']}")

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ..oci.reference import Reference
+    from ..transfer.outgoing import Pushed
     from ..transfer.pull import Pulled
-    from ..transfer.push import Pushed
     from .engine import Engine
 
 

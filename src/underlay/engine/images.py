@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from ..oci.reference import Reference
     from ..store.images import Image
     from ..transfer.archive import Loaded
+    from ..transfer.outgoing import Pushed
     from ..transfer.pull import Pulled
-    from ..transfer.push import Pushed
     from .engine import Engine
 
 

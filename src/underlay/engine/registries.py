@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from ..oci import config as configs
     from ..oci.manifest import Manifest
-    from ..transfer.copy import Copied
+    from ..transfer.outgoing import Pushed
     from .engine import Engine
 
 _SEARCH_LIMIT = 100
@@ -143,7 +143,7 @@ class Registries:
 
     # Moving
 
-    def copy(self, source: str, destination: str, platform: str = "") -> Copied:
+    def copy(self, source: str, destination: str, platform: str = "") -> Pushed:
         """Copy an image between registries, or within one, without a store; digests stay as they are.
 
         All platforms and attestations go along, unless one `platform` is named.

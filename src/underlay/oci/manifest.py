@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from ..errors import InvalidInput, LimitExceeded
@@ -88,6 +90,14 @@ def kind(value: object, media_type: str = "") -> str:
     if "rootfs" in value or stated in mediatype.CONFIGS:
         return "config"
     return ""
+
+
+def media_type(value: dict[str, Any], stated: str = "") -> str:
+    """Return the media type of a decoded manifest or index: its own word, else what was `stated`, else by its kind."""
+    own = value.get("mediaType")
+    if isinstance(own, str) and own:
+        return own
+    return stated or (mediatype.OCI_INDEX if kind(value) == "index" else mediatype.OCI_MANIFEST)
 
 
 def _schema_two(version: int | None, found: document.Document, what: str) -> None:

@@ -317,30 +317,14 @@ def _encoded(credential: Credential) -> dict[str, str]:
 
 
 def _replace(path: str, data: bytes) -> None:
-    """Replace a file in one step, as `files.write_atomic` does, and leave it to its owner when root writes.
+    """Replace a file in one step, and leave it to its owner when root writes."""
+    from ..files import write_atomic
 
-    The owner is set before the file has its name, by descriptor: the directory may be another user's.
-    """
-    temporary = f"{path}.{os.getpid()}.{os.urandom(4).hex()}.tmp"
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        try:
-            if os.geteuid() == 0 and os.path.exists(path):
-                info = os.stat(path)
-                os.fchown(fd, info.st_uid, info.st_gid)
-            view = memoryview(data)
-            while view:
-                view = view[os.write(fd, view) :]
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-        os.rename(temporary, path)
-    except BaseException:
-        try:
-            os.unlink(temporary)
-        except FileNotFoundError:
-            pass
-        raise
+    owner = None
+    if os.geteuid() == 0 and os.path.exists(path):
+        info = os.stat(path)
+        owner = info.st_uid, info.st_gid
+    write_atomic(path, data, owner=owner)
 
 
 # Helpers

@@ -154,28 +154,9 @@ def remove_leftovers(paths: Paths) -> int:
     To be called by the sweep only, which holds the store's lock alone: then a file without a holder is no
     file that is just about to be locked.
     """
-    freed = 0
-    try:
-        names = os.listdir(paths.temporary)
-    except FileNotFoundError:
-        return 0
-    for name in names:
-        if not name.startswith("blob-"):
-            continue
-        place = f"{paths.temporary}/{name}"
-        try:
-            fd = os.open(place, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-        except OSError:
-            continue
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            freed += os.fstat(fd).st_size
-            os.unlink(place)
-        except BlockingIOError:
-            pass
-        finally:
-            os.close(fd)
-    return freed
+    from .scratch import remove_files
+
+    return remove_files(paths, "blob-")
 
 
 def remove(paths: Paths, digest: str) -> None:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import fcntl
 import os
-from time import time
 
 from ..oci import digest as digests
+from .scratch import remove_files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -100,27 +100,4 @@ def drop(paths: Paths, digest: str) -> None:
 
 def expire(paths: Paths, everything: bool = False) -> int:
     """Remove what is older than a day, or all that nobody has; return the bytes that this freed."""
-    freed = 0
-    try:
-        names = os.listdir(paths.temporary)
-    except FileNotFoundError:
-        return 0
-    for name in names:
-        if not name.startswith(_PREFIX):
-            continue
-        place = f"{paths.temporary}/{name}"
-        try:
-            fd = os.open(place, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-        except OSError:
-            continue
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            facts = os.fstat(fd)
-            if everything or facts.st_mtime < time() - KEPT:
-                os.unlink(place)
-                freed += facts.st_blocks * 512
-        except (BlockingIOError, FileNotFoundError):
-            pass
-        finally:
-            os.close(fd)
-    return freed
+    return remove_files(paths, _PREFIX, 0.0 if everything else KEPT)

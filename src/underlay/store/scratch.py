@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+from time import time
 
 from ..linux.userns import remove_tree
 
@@ -96,3 +97,33 @@ def remove_leftovers(paths: Paths) -> list[str]:
         finally:
             os.close(fd)
     return removed
+
+
+def remove_files(paths: Paths, prefix: str, older: float = 0.0) -> int:
+    """Remove the files in `paths.temporary` whose names begin with `prefix`, that nobody has locked and whose last byte
+    came more than `older` seconds ago; return the bytes that this freed.
+    """
+    freed = 0
+    try:
+        names = os.listdir(paths.temporary)
+    except FileNotFoundError:
+        return 0
+    for name in names:
+        if not name.startswith(prefix):
+            continue
+        place = f"{paths.temporary}/{name}"
+        try:
+            fd = os.open(place, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except OSError:
+            continue
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            facts = os.fstat(fd)
+            if not older or facts.st_mtime < time() - older:
+                os.unlink(place)
+                freed += facts.st_size
+        except (BlockingIOError, FileNotFoundError):
+            pass
+        finally:
+            os.close(fd)
+    return freed

@@ -6,12 +6,13 @@ from ..errors import Corrupt, DigestMismatch, InvalidInput, LimitExceeded
 from ..events import Event
 from ..oci import descriptor as descriptors
 from ..oci import digest as digests
-from ..oci import document, mediatype
+from ..oci import document
 from ..oci import manifest as manifests
 from ..oci.descriptor import Descriptor
 from ..registry.upload import Target
 from . import remote
 from .arrivals import in_threads
+from .outgoing import Pushed
 from .pull import refuse_foreign
 
 TYPE_CHECKING = False
@@ -29,19 +30,9 @@ _NESTING = 4
 _MANIFESTS = 1000
 
 
-class Copied:
-    """What a copy left: `digest` and `size` of what the new reference stands for."""
-
-    __slots__ = ("digest", "size")
-
-    def __init__(self, digest: str, size: int) -> None:
-        self.digest = digest
-        self.size = size
-
-
 def copy(
     registries: Registries, source: Reference, destination: Reference, emit: Emit, wanted: Sequence[Platform] = ()
-) -> Copied:
+) -> Pushed:
     """Copy what `source` stands for, all platforms and attestations; with `wanted` (one platform) that image only.
 
     Digests stay as they are. Emits as `push` does. Raises NotFound, AccessDenied, DigestMismatch, InvalidInput,
@@ -63,14 +54,11 @@ def copy(
     work.below(found, 0)
     target.put_manifest(found.data, _media_type(found), destination.tag or found.digest)
     emit(Event("image.push", destination.familiar, digest=found.digest, size=len(found.data)))
-    return Copied(found.digest, len(found.data))
+    return Pushed(found.digest, len(found.data))
 
 
 def _media_type(found: Fetched) -> str:
-    inner = document.decode(found.data, "manifest").get("mediaType")
-    if isinstance(inner, str) and inner:
-        return inner
-    return found.media_type or mediatype.OCI_MANIFEST
+    return manifests.media_type(document.decode(found.data, "manifest"), found.media_type)
 
 
 class _Copy:

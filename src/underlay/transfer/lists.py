@@ -70,7 +70,7 @@ def _described(registries: Registries, member: Reference) -> Entry:
     for key in ("os.version", "os.features", "variant"):
         if value.get(key):
             platform[key] = value[key]
-    media_type = read.view.media_type or root.media_type or mediatype.OCI_MANIFEST
+    media_type = manifests.media_type(read.value, root.media_type or "")
     return Entry(str(member), root.digest, root.size, media_type, platform)
 
 

@@ -20,6 +20,16 @@ if TYPE_CHECKING:
 _PIECE = 1 << 20
 
 
+class Pushed:
+    """What a push or a copy left: the `digest` that the reference stands for now, and the `size` of that document."""
+
+    __slots__ = ("digest", "size")
+
+    def __init__(self, digest: str, size: int) -> None:
+        self.digest = digest
+        self.size = size
+
+
 class Stored:
     """A file of the store as it is: a kept blob, or the plain tar of a layer; `subject` is the layer's diff id."""
 

@@ -17,6 +17,7 @@ from ..registry.upload import Target
 from ..store import blobs, images, leases
 from . import outgoing
 from .arrivals import in_threads
+from .outgoing import Pushed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,16 +36,6 @@ if TYPE_CHECKING:
 _SOURCES = 3
 # Manifests of one image that are tried before it gets a new one.
 _FORMS = 4
-
-
-class Pushed:
-    """What a push left: the `digest` that the reference stands for now, and the `size` of that document in bytes."""
-
-    __slots__ = ("digest", "size")
-
-    def __init__(self, digest: str, size: int) -> None:
-        self.digest = digest
-        self.size = size
 
 
 class _Form:
@@ -70,7 +61,8 @@ def push(
 ) -> Pushed:
     """Push the image named `reference` to where that name points, whole indexes where all of them can be had.
 
-    Emits `push.start`, `blob.wait`, `blob.progress`, and for each blob `blob.exists`, `blob.mounted` or `blob.done`.
+    Emits `push.start`, `push.single` (one image of an index goes out), `blob.wait`, `blob.progress`, and for each blob
+    `blob.exists`, `blob.mounted` or `blob.done`.
     Raises NotFound, InvalidInput (a digest), AccessDenied, Conflict (blocked), RegistryError, Corrupt.
     """
     if reference.digest:
@@ -85,9 +77,10 @@ def push(
         emit(Event("push.start", reference.familiar, repository=reference.repository, tag=reference.tag))
         work = _Push(paths, meta, registries, reference, emit)
         target = image.manifest if platform else images.target_of(meta, image, str(reference))
-        if target != image.manifest and work.index(target):
-            data = blobs.read(paths, target)
-            return work.named(data, target)
+        if target != image.manifest and work.is_index(target):
+            if work.index(target):
+                return work.named(blobs.read(paths, target), target)
+            emit(Event("push.single", reference.familiar, platform=str(image.platform)))
         return work.image(image, moves=platform is None)
 
 
@@ -105,10 +98,7 @@ class _Push:
 
     def named(self, data: bytes, digest: str) -> Pushed:
         """Give the document its tag."""
-        media_type = document.decode(data, "manifest").get("mediaType")
-        if not isinstance(media_type, str):
-            kind = manifests.kind(document.decode(data, "manifest"))
-            media_type = mediatype.OCI_INDEX if kind == "index" else mediatype.OCI_MANIFEST
+        media_type = manifests.media_type(document.decode(data, "manifest"))
         self._target.put_manifest(data, media_type, self._reference.tag)
         self._emit(Event("image.push", self._reference.familiar, digest=digest, size=len(data)))
         return Pushed(digest, len(data))
@@ -130,14 +120,15 @@ class _Push:
         images.record_pushed(self._meta, image.id, self._reference, digest, [digest], made, moves)
         return pushed
 
-    def index(self, target: str) -> bool:
-        """Push all that an index names, but the index itself; False when not all of it can be had."""
+    def is_index(self, target: str) -> bool:
+        """Tell whether a document is here, and an index."""
         if not blobs.exists(self._paths, target):
             return False
-        data = blobs.read(self._paths, target)
-        if manifests.kind(document.decode(data, "manifest")) != "index":
-            return False
-        found: manifests.Index = manifests.read_index(data, "index").view
+        return manifests.kind(document.decode(blobs.read(self._paths, target), "index")) == "index"
+
+    def index(self, target: str) -> bool:
+        """Push all that an index names, but the index itself; False when not all of it can be had."""
+        found: manifests.Index = manifests.read_index(blobs.read(self._paths, target), "index").view
         local: list[Image] = []
         for entry in found.manifests or []:
             rows = self._meta.read("SELECT id FROM images WHERE manifest = ? AND NOT hidden", (entry.digest,))
