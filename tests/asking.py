@@ -13,7 +13,7 @@ from typing import Any
 
 import urllib3
 
-import fakeregistry
+import fakeserver
 from underlay import events
 from underlay.registry import exchange
 from underlay.registry.auth import Authorizer
@@ -52,7 +52,7 @@ def registries(
 
 
 def server(
-    of: fakeregistry.Server,
+    of: fakeserver.Server,
     credential: Credential | None = None,
     emit: events.Emit = events.ignore,
     transport: Transport | None = None,

@@ -24,7 +24,7 @@ from typing import Any, Self
 
 import pytest
 
-from fakeregistry import Cut, Handler, HasContext, Server
+from fakeserver import Cut, Handler, HasContext, Server
 from remoteimages import Image, Index, encoded, sha
 
 PROGRAM = "docker-registry"

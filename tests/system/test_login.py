@@ -19,7 +19,9 @@ from typing import Any
 import pytest
 
 from engines import needs_root
-from fakeregistry import FakeRegistry, Handler, cut_after, drip, status
+from fakeregistry import FakeRegistry
+from fakeserver import Handler
+from faults import cut_after, drip, status
 from registries import DockerRegistry, TokenServer
 from remoteimages import Image, image, random_tar, small_tar
 from visitors import Visitor

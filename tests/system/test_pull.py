@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from engines import image_tar, needs_root
-from fakeregistry import FakeRegistry, body, status
+from fakeregistry import FakeRegistry
+from faults import body, status
 from registries import Certificate, DockerRegistry, TokenServer, need
 from remoteimages import Image, Index, encoded, image, index, random_tar, sha, small_tar
 from visitors import Visitor

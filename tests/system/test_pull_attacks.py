@@ -19,20 +19,9 @@ from typing import Any
 import pytest
 
 from engines import needs_root
-from fakeregistry import (
-    Action,
-    FakeRegistry,
-    Handler,
-    altered,
-    body,
-    cut_after,
-    endless,
-    flipped,
-    hang_up,
-    stall_after,
-    with_headers,
-    wrong_range,
-)
+from fakeregistry import FakeRegistry
+from fakeserver import Action, Handler
+from faults import altered, body, cut_after, endless, flipped, hang_up, stall_after, with_headers, wrong_range
 from layers import make, pax
 from remoteimages import CONFIG, INDEX, MANIFEST, Image, Index, encoded, image, index, noise, random_tar, sha, small_tar
 from visitors import MIB, Visitor

@@ -14,19 +14,9 @@ from pathlib import Path
 import pytest
 
 from engines import needs_root, until
-from fakeregistry import (
-    FakeRegistry,
-    Handler,
-    Request,
-    cut_after,
-    drip,
-    hang_up,
-    most_at_once,
-    no_range,
-    stall,
-    stall_after,
-    status,
-)
+from fakeregistry import FakeRegistry
+from fakeserver import Handler, Request, most_at_once
+from faults import cut_after, drip, hang_up, no_range, stall, stall_after, status
 from remoteimages import Image, image, random_tar, small_tar
 from visitors import Visitor
 

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from engines import REPOSITORY, image_tar, needs_root
-from fakeregistry import FakeRegistry, cut_upload, status
+from fakeregistry import FakeRegistry
+from faults import cut_upload, status
 from registries import DockerRegistry, need
 from remoteimages import Image, Index, image, index, random_tar, sha, small_tar
 from visitors import Visitor

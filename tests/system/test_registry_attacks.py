@@ -16,19 +16,9 @@ from typing import Any
 import pytest
 
 from engines import needs_root, until
-from fakeregistry import (
-    Action,
-    Cut,
-    FakeRegistry,
-    Handler,
-    Upload,
-    body,
-    endless,
-    redirect,
-    stall_after,
-    status,
-    with_headers,
-)
+from fakeregistry import FakeRegistry, Upload
+from fakeserver import Action, Cut, Handler
+from faults import body, endless, redirect, stall_after, status, with_headers
 from registries import Certificate, TokenServer, plain_proxy
 from remoteimages import Image, encoded, image, random_tar, small_tar
 from visitors import MIB, Visitor

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from engines import needs_root
-from fakeregistry import FakeRegistry, altered, cut_after, flipped, hang_up, stall_after, status, with_headers
+from fakeregistry import FakeRegistry
+from faults import altered, cut_after, flipped, hang_up, stall_after, status, with_headers
 from registries import Certificate, DockerRegistry, basic, plain_proxy
 from remoteimages import Image
 from visitors import Visitor

@@ -18,8 +18,9 @@ from pathlib import Path
 
 import pytest
 
-from fakeregistry import (
-    FakeRegistry,
+from fakeregistry import FakeRegistry
+from fakeserver import most_at_once
+from faults import (
     altered,
     body,
     cut_after,
@@ -28,7 +29,6 @@ from fakeregistry import (
     endless,
     flipped,
     hang_up,
-    most_at_once,
     no_range,
     redirect,
     stall,

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 import asking
 from asking import Net, Page, Sent
-from fakeregistry import FakeRegistry, hang_up, redirect, stall, status
+from fakeregistry import FakeRegistry
+from faults import hang_up, redirect, stall, status
 from registries import TokenServer, all_may_pull, basic
 from remoteimages import image
 from underlay.errors import AccessDenied, LimitExceeded, RegistryError

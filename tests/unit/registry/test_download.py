@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import asking
-from fakeregistry import (
-    FakeRegistry,
+from fakeregistry import FakeRegistry
+from faults import (
     cut_after,
     endless,
     hang_up,

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 import asking
 from asking import Net, Page, Sent
-from fakeregistry import FakeRegistry, body, hang_up, redirect, status
+from fakeregistry import FakeRegistry
+from faults import body, hang_up, redirect, status
 from registries import Certificate, basic
 from remoteimages import sha
 from underlay.errors import RegistryError

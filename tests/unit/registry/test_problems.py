@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 import asking
 from asking import reply
-from fakeregistry import FakeRegistry, drip, endless, status
+from fakeregistry import FakeRegistry
+from faults import drip, endless, status
 from underlay.errors import AccessDenied, NotFound, RegistryError
 from underlay.registry import problems
 from underlay.registry import transport as transports

@@ -10,19 +10,9 @@ import pytest
 
 import asking
 from asking import Net, Page, Sent
-from fakeregistry import (
-    Action,
-    FakeRegistry,
-    altered,
-    body,
-    cut_after,
-    endless,
-    flipped,
-    hang_up,
-    redirect,
-    status,
-    with_headers,
-)
+from fakeregistry import FakeRegistry
+from fakeserver import Action
+from faults import altered, body, cut_after, endless, flipped, hang_up, redirect, status, with_headers
 from registries import basic
 from remoteimages import INDEX, MANIFEST, encoded, image, index, sha
 from underlay.errors import (

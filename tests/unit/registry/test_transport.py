@@ -14,9 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import asking
-import fakeregistry
+import fakeserver
 from asking import raw_server, reply
-from fakeregistry import FakeRegistry, body, drip, endless, hang_up, stall, stall_after, stall_upload, with_headers
+from fakeregistry import FakeRegistry
+from faults import body, drip, endless, hang_up, stall, stall_after, stall_upload, with_headers
 from registries import Certificate, Proxy
 from remoteimages import image, noise, sha
 from underlay.errors import LimitExceeded, RegistryError
@@ -428,7 +429,7 @@ class SecureProxy(Proxy):
         super().__init__(hosts)
         self.close()
         self.stopped.clear()
-        fakeregistry.Server.__init__(self, certificate)
+        fakeserver.Server.__init__(self, certificate)
 
 
 @pytest.mark.parametrize("kind", ["plain", "tls", "tls in tls"])

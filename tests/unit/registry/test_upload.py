@@ -12,7 +12,9 @@ import pytest
 
 import asking
 from asking import Net, Page, Sent, raw_server
-from fakeregistry import Action, FakeRegistry, Handler, cut_upload, hang_up, stall, stall_upload, status, with_headers
+from fakeregistry import FakeRegistry
+from fakeserver import Action, Handler
+from faults import cut_upload, hang_up, stall, stall_upload, status, with_headers
 from registries import Certificate, TokenServer
 from remoteimages import MANIFEST, encoded, image, noise, sha
 from underlay.errors import AccessDenied, NotFound, RegistryError
