@@ -13,6 +13,7 @@ class UnderlayError(Exception):
 
     exit_code = 1
     http_status = 500
+    excerpt = ""  # lines of the user's own text around the place that is meant, for people
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)

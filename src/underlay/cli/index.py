@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "top": ("top", "Display the running processes of a container"),
     "attach": ("attach", "Attach local standard input, output, and error streams to a running container"),
     "inspect": ("inspect", "Return low-level information on containers, images and volumes"),
+    "build": ("build", "Build an image from a Dockerfile"),
     "images": ("images", "List images"),
     "load": ("load", "Load images from a tar archive, a directory or standard input"),
     "save": ("save", "Save one or more images to a tar archive or a directory"),
@@ -38,6 +39,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "history": ("history", "Show the history of an image"),
     "info": ("info", "Display what this host can do and how underlay uses it"),
     "version": ("version", "Show the version"),
+    "image build": ("build", "Build an image from a Dockerfile"),
+    "builder build": ("build", "Build an image from a Dockerfile"),
+    "builder prune": ("builder_prune", "Remove build cache"),
     "image ls": ("images", "List images"),
     "image pull": ("pull", "Download an image from a registry"),
     "image push": ("push", "Upload an image to a registry"),
@@ -93,12 +97,12 @@ ALIASES: dict[str, str] = {
     "volume remove": "volume rm",
     "list": "ps",
 }
-NOUNS = ("image", "container", "volume", "manifest", "system")
+NOUNS = ("image", "builder", "container", "volume", "manifest", "system")
 # What docker has and underlay does not have yet: `noun command` is looked up as well.
 LATER = frozenset(
     (
-        "build", "builder", "buildx", "compose", "network", "cp", "diff",
-        "commit", "export", "events", "port", "image build", "container cp",
+        "buildx", "compose", "network", "cp", "diff",
+        "commit", "export", "events", "port", "container cp",
         "container diff", "container commit", "container export", "container port", "system events", "system prune",
     )
 )  # fmt: skip

@@ -104,6 +104,9 @@ def main(words: list[str]) -> int:
         if debug:
             _trace()
         sys.stdout.flush()
+        if error.excerpt:
+            bar = "-" * 20
+            sys.stderr.write(f"{bar}\n{error.excerpt}\n{bar}\n")
         sys.stderr.write(f"underlay: {shown(error.message)}\n")
         if error.hint:
             sys.stderr.write(f"hint: {shown(error.hint)}\n")

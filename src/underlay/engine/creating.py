@@ -115,7 +115,7 @@ def create(engine: Engine, wish: ContainerOptions) -> tuple[str, dict[str, Any]]
     directory = engine.paths.container(made.id)
     os.makedirs(directory, mode=0o700)
     try:
-        _write_files(directory, made.id, wish, made.hostname)
+        write_files(directory, made.id, wish, made.hostname)
         for name in ("upper", "work"):
             os.mkdir(f"{directory}/{name}", 0o755)
             # It shows as the container's /, which the caller's umask is nothing to.
@@ -378,7 +378,7 @@ def _recorded(mount: volumes.Mount) -> dict[str, Any]:
     return record
 
 
-def _write_files(directory: str, container_id: str, wish: ContainerOptions, hostname: str) -> None:
+def write_files(directory: str, container_id: str, wish: ContainerOptions, hostname: str) -> None:
     """Write resolv.conf, hostname and hosts of a container, readable by all inside it."""
     host_network = wish.network == "host"
     resolver = _resolver(wish)

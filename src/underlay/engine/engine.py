@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from ..events import Emit
     from ..runtime.standby import Standby
+    from .builds import Builds
     from .containers import Containers
     from .images import Images
     from .registries import Registries
@@ -90,6 +91,13 @@ class Engine:
         from .containers import Containers
 
         return Containers(self)
+
+    @property
+    def builds(self) -> Builds:
+        """Builds: images from Dockerfiles, and the cache of their steps."""
+        from .builds import Builds
+
+        return Builds(self)
 
     @property
     def registries(self) -> Registries:

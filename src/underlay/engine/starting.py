@@ -171,7 +171,7 @@ def launch_record(
     if intent["rootless"]:
         overlay = {"userxattr": None}
     python, import_path = interpreter()
-    intent = {**intent, "spec": _confined(engine, intent["spec"], make)}
+    intent = {**intent, "spec": confined(engine, intent["spec"], make)}
     return {
         "id": container_id,
         "name": name,
@@ -190,7 +190,7 @@ def launch_record(
         "cgroup_used": {},
         "joined": intent.get("joined") or [],
         "rootless": intent["rootless"],
-        "seccomp": _filter(engine, intent).hex(),
+        "seccomp": system_call_filter(engine, intent).hex(),
         "log": {**intent["log"], "path": directory + "/log"},
         "terminal": bool(options.get("terminal")),
         "open_stdin": bool(options.get("interactive")),
@@ -233,7 +233,7 @@ def running(engine: Engine, container_id: str, name: str) -> tuple[int, int]:
     return status.pid, status.when
 
 
-def _confined(engine: Engine, spec: dict[str, Any], make: bool) -> dict[str, Any]:
+def confined(engine: Engine, spec: dict[str, Any], make: bool) -> dict[str, Any]:
     """Return the specification with its AppArmor profile loaded (`make`), or without it where ours cannot be had.
 
     Raises StartFailed for a profile that somebody has named and that is not loaded.
@@ -257,7 +257,7 @@ def _confined(engine: Engine, spec: dict[str, Any], make: bool) -> dict[str, Any
     return spec
 
 
-def _filter(engine: Engine, intent: dict[str, Any]) -> bytes:
+def system_call_filter(engine: Engine, intent: dict[str, Any]) -> bytes:
     if intent["seccomp"] == "unconfined":
         return b""
     spec = intent["spec"]

@@ -103,7 +103,7 @@ class System:
         return facts
 
     def disk_usage(self) -> list[Usage]:
-        """Return the space of images, containers and volumes; what no image needs counts as reclaimable."""
+        """Return the space of images, containers, volumes and the build cache; what nothing needs counts as reclaimable."""
         engine = self._engine
         meta, paths = engine.meta, engine.paths
         used = {row[0] for row in meta.read("SELECT DISTINCT image FROM containers")}
@@ -113,7 +113,12 @@ class System:
             if image.id in used:
                 needed.update(image.diff_ids)
         total = unneeded = 0
+        cached = engine.builds.cached()
+        # What only builds have kept is theirs.
+        only = {entry.record.layer.diff_id for entry in cached if entry.record is not None and not entry.shared}
         for diff_id in layers.list_all(paths):
+            if diff_id in only:
+                continue
             size = layers.size_on_disk(paths, diff_id)
             total += size
             unneeded += 0 if diff_id in needed else size
@@ -152,7 +157,8 @@ class System:
                 sum(size for each, size in space.items() if each not in in_use),
             )
         )
-        rows.append(Usage("Build Cache", 0, 0, 0, 0))
+        own = sum(entry.size for entry in cached if not entry.shared)
+        rows.append(Usage("Build Cache", len(cached), 0, own, own))
         return rows
 
     def image_usage(self) -> dict[str, ImageUsage]:

@@ -31,6 +31,15 @@ def open_in_root(root: int, path: str, flags: int, mode: int = 0, resolve: int =
     return _openat2(root, path, how)
 
 
+def open_beneath(root: int, path: str, flags: int, resolve: int = 0) -> int:
+    """Open `path` below the directory `root` (a descriptor); links and `..` that lead out of it are refused (EXDEV).
+
+    `resolve` adds RESOLVE_* bits. Raises KernelError.
+    """
+    how = libc.words(8, flags | os.O_CLOEXEC, 0, RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | resolve)
+    return _openat2(root, path, how)
+
+
 def open_own(path: str, flags: int) -> int:
     """Open `path` as usual for this process, except that magic links (/proc/PID/exe, fd, root…) are refused."""
     how = libc.words(8, flags | os.O_CLOEXEC, 0, RESOLVE_NO_MAGICLINKS)

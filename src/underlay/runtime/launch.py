@@ -6,7 +6,7 @@ id, name; directory, state (of the container); paths [root, state]; spec (OCI); 
 extras (arguments of `plan.Extras`); cgroup (path), cgroup_used (filled in); joined ([pid, start time] of those whose
 namespaces are joined); rootless; seccomp (the compiled filter in hexadecimal digits); log {path, driver, limit, keep};
 terminal; open_stdin, stdin_once; restart {name, maximum}; remove; shared_mount (arguments of
-`linux.sharedmount.SharedMount`); python, import_path.
+`linux.sharedmount.SharedMount`); python, import_path; nodes (false where we live in a user namespace ourselves).
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def prepare(record: dict[str, Any]) -> plan.Plan:
         version = "v1:" + ",".join(cgroup.visible(hierarchies, record["spec"]))
     if record["rootless"] and version != "v2":
         version = "none"
-    made = plan.make(record["spec"], root, plan.Extras(**record["extras"]), version)
+    made = plan.make(record["spec"], root, plan.Extras(**record["extras"]), version, record.get("nodes", True))
     init.prepare(made.operations)
     capabilities.last_known_cached()
     return made

@@ -74,7 +74,7 @@ def _sweep(paths: Paths, meta: Meta, thorough: bool) -> Swept:
         sql.execute("DELETE FROM awaited WHERE ? OR until < ?", (thorough, time_ns()))
         sql.execute(
             "DELETE FROM layers WHERE diff_id NOT IN (SELECT diff_id FROM image_layers) "
-            "AND diff_id NOT IN (SELECT diff_id FROM awaited)"
+            "AND diff_id NOT IN (SELECT diff_id FROM awaited) AND diff_id NOT IN (SELECT diff_id FROM build_cache)"
         )
     wanted_layers, wanted_chains, wanted_blobs = marked(meta)
     busy = False
@@ -103,13 +103,18 @@ def _sweep(paths: Paths, meta: Meta, thorough: bool) -> Swept:
             swept.bytes += size
     swept.bytes += _leftovers(paths) + partials.expire(paths, everything=thorough)
     # Nobody brings anything in now, so nobody holds or awaits these.
-    _forget_locks(paths, ("layer-", "content-"), "")
+    _forget_locks(paths, ("layer-", "content-", "build-"), "")
     return swept
 
 
 def marked(meta: Meta) -> tuple[set[str], set[str], set[str]]:
     """Return the layers, chains (of every prefix: trees stand on each other) and blobs that rows speak of."""
-    wanted_layers = {row[0] for row in meta.read("SELECT diff_id FROM image_layers UNION SELECT diff_id FROM awaited")}
+    wanted_layers = {
+        row[0]
+        for row in meta.read(
+            "SELECT diff_id FROM image_layers UNION SELECT diff_id FROM awaited UNION SELECT diff_id FROM build_cache"
+        )
+    }
     wanted_chains: set[str] = set()
     for chain, diff_ids in meta.read("SELECT chain, layers FROM images"):
         wanted_chains.add(chain)

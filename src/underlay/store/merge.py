@@ -350,13 +350,15 @@ class Change:
             change = parent
 
 
-def difference(lower: Tree, upper: Tree) -> Change:
+def difference(lower: Tree, upper: Tree, first: int | None = None) -> Change:
     """Return the changes that lead from `lower` (a clone taken before the last `apply`) to `upper`.
+
+    `first` is the number of the layer after which the clone was taken, for one taken earlier.
 
     All names of an inode are made anew when one of them comes or goes, since overlayfs would otherwise show
     two inodes, or a wrong link count.
     """
-    layer = upper.layers - 1
+    first = upper.layers - 1 if first is None else first
     lower.count_links()
     upper.count_links()
     top = Change(upper.root)
@@ -368,7 +370,7 @@ def difference(lower: Tree, upper: Tree) -> Change:
         before = old.children if old is not None else None
         if old is None:
             here.needed()
-        elif before is None or (new.born == layer and new is not upper.root):
+        elif before is None or (new.born >= first and new is not upper.root):
             # Made anew or opaque. A directory in place of a file is marked too: something may lie below the
             # file. Overlayfs does not look for the mark on a layer's root: there each name gets a whiteout.
             here.opaque = before is None or bool(before)

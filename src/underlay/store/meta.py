@@ -123,6 +123,19 @@ MIGRATIONS = (
         document TEXT NOT NULL          -- JSON: entries with their descriptors and where each comes from
     ) STRICT, WITHOUT ROWID;
     """,
+    """
+    CREATE TABLE build_cache (          -- what a step of a build has made, by what it was made from
+        key TEXT PRIMARY KEY,           -- digest of the step, of what it stands on and of what it reads
+        parent TEXT NOT NULL,           -- key of the step below, "" for none
+        diff_id TEXT NOT NULL REFERENCES layers(diff_id),
+        kind TEXT NOT NULL,             -- regular, source.local, source.git.checkout, …: as docker calls them
+        description TEXT NOT NULL,
+        created INTEGER NOT NULL,       -- ns since the epoch: what histories of images say of it
+        used INTEGER NOT NULL,
+        uses INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX build_cache_diff ON build_cache(diff_id);
+    """,
 )
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from ..paths import Paths
 
-_KINDS = ("gone-", "index-", "layer-", "tree-")
+_KINDS = ("build-", "gone-", "index-", "layer-", "tree-")
 
 
 def ensure(directory: str) -> str:
@@ -33,13 +33,13 @@ class Scratch:
     the lock when the process dies. The name holds kind and process number for people.
     """
 
-    __slots__ = ("_fd", "_kind", "_paths", "path")
+    __slots__ = ("_kind", "_paths", "fd", "path")
 
     def __init__(self, paths: Paths, kind: str) -> None:
         assert kind + "-" in _KINDS
         self._paths = paths
         self._kind = kind
-        self._fd = -1
+        self.fd = -1
         self.path = ""
 
     def __enter__(self) -> Scratch:
@@ -55,7 +55,7 @@ class Scratch:
             # needed.
             fcntl.flock(fd, fcntl.LOCK_EX)
             if os.path.exists(path):
-                self._fd = fd
+                self.fd = fd
                 self.path = path
                 return self
             os.close(fd)
@@ -66,7 +66,7 @@ class Scratch:
         try:
             remove_tree(self.path)
         finally:
-            os.close(self._fd)
+            os.close(self.fd)
 
 
 def remove_leftovers(paths: Paths) -> list[str]:

@@ -69,7 +69,12 @@ def _for_host(new: list[images.NewImage]) -> images.NewImage:
     return new[min(ranked)[1]] if ranked else new[0]
 
 
-def made_manifest(config_digest: str, config_size: int, layers: Sequence[tuple[str, int, str]]) -> bytes:
+def made_manifest(
+    config_digest: str,
+    config_size: int,
+    layers: Sequence[tuple[str, int, str]],
+    annotations: dict[str, str] | None = None,
+) -> bytes:
     """Return an OCI manifest for an image that came without one; `layers` are (digest, size, compression).
 
     The same image gives the same bytes everywhere, so its digest is worth showing.
@@ -83,5 +88,6 @@ def made_manifest(config_digest: str, config_size: int, layers: Sequence[tuple[s
                 {"mediaType": mediatype.layer_for(compression), "digest": layer, "size": size}
                 for layer, size, compression in layers
             ],
+            **({"annotations": annotations} if annotations else {}),
         }
     )

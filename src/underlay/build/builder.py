@@ -1,0 +1,170 @@
+"""From a request to images: context, Dockerfile, the solving of each platform's target, and what is made of the result."""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from time import time_ns
+
+from ..dockerfile import stages, syntax
+from ..errors import InvalidInput
+from ..oci import platform as platforms
+from ..oci import reference as references
+from ..store import leases
+from ..store.scratch import Scratch
+from . import arguments, contexts, graph, jobs, output
+from .bases import Bases
+from .cache import Cache
+from .filesystem import Grounds
+from .solver import Solver, Work
+from .vertices import Vertices
+from .workers import Foreman
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from ..events import Emit
+    from ..paths import Paths
+    from ..store.buildcache import Record
+    from ..store.meta import Meta
+    from .bases import Find
+    from .image import State
+    from .output import Built
+    from .request import BuildRequest, CacheStore, StepWish
+
+
+class Surroundings:
+    """What a build needs of the engine: where things are, who is told, how bases are found and steps are composed."""
+
+    __slots__ = ("compose", "emit", "find", "form", "meta", "paths")
+
+    def __init__(
+        self,
+        paths: Paths,
+        meta: Meta,
+        form: str,
+        emit: Emit,
+        find: Find,
+        compose: Callable[[StepWish], dict[str, Any]],
+    ) -> None:
+        self.paths = paths
+        self.meta = meta
+        self.form = form
+        self.emit = emit
+        self.find = find
+        self.compose = compose
+
+
+def build(request: BuildRequest, around: Surroundings) -> Built:
+    """Build what is asked for; returns what has been made.
+
+    Raises DockerfileError, StepFailed, NotFound, Unsupported, Corrupt, and what pulls raise; layers of steps that were
+    done are kept for the next build then, and nothing else.
+    """
+    _check(request)
+    begun = time_ns()
+    paths = around.paths
+    wanted = [platforms.parse(text) for text in request.platforms] or [platforms.host()]
+    lease = leases.working(paths)
+    with lease, Scratch(paths, "build") as scratch, ExitStack() as opened:
+        jobs.preload()
+        foreman = Foreman(jobs.JOBS, jobs.INLINE, scratch.path, (lease.fd, scratch.fd))
+        foreman.start()
+        try:
+            vertices = Vertices(around.emit)
+            grounds = Grounds(paths, around.form, foreman, scratch.path)
+            registries = None
+            if _asks_registries(request):
+                from ..registry.registries import Registries
+
+                registries = opened.enter_context(Registries(around.emit))
+            imports = None
+            if request.cache_from:
+                from . import outside
+
+                with vertices("[internal] importing cache manifests") as vertex:
+                    imports = outside.Imports(paths, request.cache_from, registries)
+                    for place in imports.missing:
+                        vertex.status(f"no cache in {place}")
+            cache = Cache(paths, around.meta, request.epoch, imports.find if imports is not None else None)
+            with vertices("[internal] load build definition"):
+                context = contexts.open_context(request, paths, grounds, foreman)
+                document = syntax.parse(context.data, context.name)
+                recipe = stages.read(document)
+                target = recipe.target(request.target)
+            try:
+                bases = Bases(paths, around.find, request.contexts, grounds)
+                works = [
+                    Work(
+                        request,
+                        context,
+                        recipe,
+                        (platforms.host(), platform),
+                        grounds,
+                        foreman,
+                        cache,
+                        vertices,
+                        bases,
+                        around.compose,
+                        document.escape,
+                    )
+                    for platform in wanted
+                ]
+                states = [_solved(work, target.index) for work in works]
+            finally:
+                # What has been done stays done, also when something else has failed.
+                cache.settle()
+            built = output.deliver(works, states, around, begun)
+            for store in request.cache_to:
+                from . import outside
+
+                with vertices(f"exporting cache to {store.kind} {store.place}"):
+                    outside.export(paths, store, _chosen(cache, store, states), registries, around.emit)
+            return built
+        except BaseException:
+            foreman.abandon()
+            raise
+        finally:
+            foreman.close()
+
+
+def _solved(work: Work, target: int) -> State:
+    request = work.request
+    work.automatic = arguments.platform_arguments(work.build_platform, work.target_platform, request.target)
+    work.globals = arguments.global_arguments(list(work.recipe.arguments), request.arguments, work.automatic)
+    work.planned = graph.plan(work.recipe, work.get_global, request.contexts)
+    return Solver(work).solve(target)
+
+
+def _asks_registries(request: BuildRequest) -> bool:
+    return any(store.kind == "registry" for store in (*request.cache_from, *request.cache_to))
+
+
+def _chosen(cache: Cache, store: CacheStore, states: list[State]) -> list[Record]:
+    """Return the results to be given to a place: all of this build, or those that are layers of the image (mode=min)."""
+    if store.everything:
+        return list(cache.records.values())
+    wanted = {made.layer().diff_id for state in states for made in state.filesystem.layers}
+    return [record for record in cache.records.values() if record.layer.diff_id in wanted]
+
+
+def _check(request: BuildRequest) -> None:
+    """Refuse what makes no sense before anything is done."""
+    for text in request.tags:
+        if references.parse(text).digest:
+            raise InvalidInput(f"invalid tag {text!r}: a name to give cannot hold a digest")
+    if request.network not in ("", "none", "host", "default"):
+        raise InvalidInput(
+            f"network mode {request.network!r} is not supported by build", "use --network none, or host (the default)"
+        )
+    if request.epoch is None and (epoch := request.arguments.get("SOURCE_DATE_EPOCH")):
+        if not epoch.isascii() or not epoch.isdigit() or len(epoch) > 12:
+            raise InvalidInput(f"invalid SOURCE_DATE_EPOCH: {epoch!r}", "it is a number of seconds since 1970")
+        request.epoch = int(epoch)
+    if request.context == "-" and request.dockerfile == "-":
+        raise InvalidInput("invalid argument: can't use stdin for both build context and dockerfile")
+    for socket in request.ssh.values():
+        if not os.path.exists(socket):
+            raise InvalidInput(f"invalid empty ssh agent socket: {socket or 'SSH_AUTH_SOCK is not set'}")

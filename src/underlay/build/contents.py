@@ -1,0 +1,145 @@
+"""The digest of what a selection holds, for cache keys, and an index of files whose content was read before."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from time import time_ns
+
+import msgspec
+
+from ..errors import Conflict
+from ..files import read_bytes, write_atomic
+from ..store import toc, walking
+from ..store.scratch import ensure
+from ..store.toc import shown
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ..paths import Paths
+    from .selecting import Found, Selected
+
+_MAGIC = b"underlay files 1\n"
+# A file changed so shortly before it was read may change again within the same tick of the clock, and look the same.
+_RACY = 2_000_000_000
+_CHUNK = 1 << 20
+_LARGEST = 256 << 20
+_UNSEEN = 100_000
+
+_Key = tuple[int, int, int, int, int]
+_encoder = msgspec.msgpack.Encoder()
+_decoder: msgspec.msgpack.Decoder[list[tuple[int, int, int, int, int, bytes]]] = msgspec.msgpack.Decoder(
+    list[tuple[int, int, int, int, int, bytes]]
+)
+
+
+class FileIndex:
+    """Digests of files by device, inode, size, mtime and ctime: kept below `paths.root`, one file for each `key`.
+
+    `load` it, let `digest` use it, `save` it. It is a memory only: one that is damaged or lost costs time.
+    """
+
+    def __init__(self, paths: Paths, key: str) -> None:
+        self._directory = f"{paths.root}/cache/files"
+        self._path = f"{self._directory}/{hashlib.sha256(key.encode('utf-8', 'surrogateescape')).hexdigest()[:32]}"
+        self._known: dict[_Key, bytes] = {}
+        self._seen: dict[_Key, bytes] = {}
+        self._changed = False
+
+    def load(self) -> FileIndex:
+        """Read what is known; nothing when there is nothing, or it makes no sense. Returns this index."""
+        try:
+            data = read_bytes(self._path, _LARGEST)
+            if data.startswith(_MAGIC):
+                rows = _decoder.decode(memoryview(data)[len(_MAGIC) :])
+                self._known = {row[:5]: row[5] for row in rows if len(row[5]) == 32}
+        except (OSError, msgspec.MsgspecError):
+            pass
+        return self
+
+    def save(self) -> None:
+        """Write what is known now, in one step, if it has changed. What was not seen this time is kept, up to a bound."""
+        if not self._changed:
+            return
+        rows = [(*key, value) for key, value in self._seen.items()]
+        unseen = [(*key, value) for key, value in self._known.items() if key not in self._seen]
+        ensure(self._directory)
+        write_atomic(self._path, _MAGIC + _encoder.encode(rows + unseen[:_UNSEEN]), durable=False)
+        self._known.update(self._seen)
+        self._changed = False
+
+    def find(self, facts: os.stat_result) -> bytes | None:
+        """Return the digest of a file that has not changed since it was read."""
+        key = _key(facts)
+        value = self._known.get(key)
+        if value is not None:
+            self._seen[key] = value
+        return value
+
+    def remember(self, facts: os.stat_result, value: bytes, now: int) -> None:
+        """Keep the digest of a file, whose reading began at `now` (nanoseconds), unless it may still be changing."""
+        if max(facts.st_mtime_ns, facts.st_ctime_ns) + _RACY < now:
+            self._seen[_key(facts)] = value
+            self._changed = True
+
+
+def _key(facts: os.stat_result) -> _Key:
+    return facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns
+
+
+def digest(selections: Iterable[Selected], *, owners: bool, index: FileIndex | None = None) -> str:
+    """Return a digest of all that a COPY of these selections can depend on, and no more: not times, nor file systems.
+
+    That is: what the sources name, the paths below, kinds, modes, link targets, device numbers, extended attributes,
+    contents, and with `owners` uid and gid. Files that `index` knows are not opened. Raises KernelError, Conflict.
+    """
+    total = hashlib.sha256()
+    for selected in selections:
+        total.update(_encoder.encode(len(selected.items)))
+        for item in selected.items:
+            total.update(_encoder.encode((os.fsencode(item.name), item.is_dir, item.inside is not None)))
+            for found in selected.walk(item):
+                total.update(_record(found, owners, index))
+            total.update(b"\xc0")
+    return "sha256:" + total.hexdigest()
+
+
+def _record(found: Found, owners: bool, index: FileIndex | None) -> bytes:
+    entry = found.entry
+    if entry is None:
+        facts = walking.look(found.parent, found.name, found.place)
+        value = index.find(facts) if index is not None else None
+        if value is None:
+            facts, value = _read(found, index)
+        uid, gid = (facts.st_uid, facts.st_gid) if owners else (0, 0)
+        return _encoder.encode((found.path, toc.REGULAR, facts.st_mode & 0o7777, uid, gid, facts.st_size, value))
+    uid, gid = (entry.uid, entry.gid) if owners else (0, 0)
+    return _encoder.encode(
+        (found.path, entry.kind, entry.mode, uid, gid, entry.link, entry.major, entry.minor, entry.xattrs, found.above)
+    )
+
+
+def _read(found: Found, index: FileIndex | None) -> tuple[os.stat_result, bytes]:
+    """Return what is known of a file, and the digest of its content and extended attributes."""
+    now = time_ns()
+    fd, facts = walking.open_file(found.parent, found.name, found.place)
+    try:
+        one = hashlib.sha256()
+        left = facts.st_size
+        while left:
+            piece = os.read(fd, min(left, _CHUNK))
+            if not piece:
+                raise Conflict(f"{shown(found.place)} became shorter while it was read")
+            one.update(piece)
+            left -= len(piece)
+        xattrs = walking.file_attributes(fd, found.place)
+        if xattrs:
+            one.update(_encoder.encode(xattrs))
+    finally:
+        os.close(fd)
+    value = one.digest()
+    if index is not None:
+        index.remember(facts, value, now)
+    return facts, value

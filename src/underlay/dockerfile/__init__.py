@@ -1,0 +1,1 @@
+"""The Dockerfile language: parsing, expansion, instructions as values, checks. No input or output."""

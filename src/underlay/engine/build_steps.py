@@ -1,0 +1,82 @@
+"""Steps of a build as containers: their specification is composed as that of a container is, with the same defaults."""
+
+from __future__ import annotations
+
+import os
+
+from ..runtime import spec, volumes
+from . import creating, hostfacts, starting
+from .options import ContainerOptions
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ..build.request import BuildRequest, StepWish
+    from .engine import Engine
+
+
+class Composer:
+    """Composes the launch records of one build's steps (see `runtime.stepping`)."""
+
+    def __init__(self, engine: Engine, request: BuildRequest) -> None:
+        self._engine = engine
+        self._request = request
+        self._host: dict[bool, spec.HostFacts] = {}
+        # Opened while there is one thread: the others only read what is found now.
+        self._facts(False)
+
+    def _facts(self, insecure: bool) -> spec.HostFacts:
+        if insecure not in self._host:
+            facts = hostfacts.gather(self._engine, ContainerOptions(privileged=insecure, **self._request.limits))
+            facts.rootless = False  # its process is root where the step's process is cloned
+            self._host[insecure] = facts
+        return self._host[insecure]
+
+    def __call__(self, step: StepWish) -> dict[str, Any]:
+        """Return the record of a step, without its root; writes the files that are bound into it to `step.directory`."""
+        request = self._request
+        rootless = os.geteuid() != 0
+        given: dict[str, Any] = {"shm_size": request.shm_size} if request.shm_size else {}
+        wish = ContainerOptions(
+            **given,
+            **request.limits,
+            environment=["HOSTNAME", *step.environment],
+            entrypoint=[],
+            command=step.arguments,
+            working_directory=step.working_directory,
+            user=step.user,
+            network=step.network,
+            hostname=step.hostname,
+            privileged=step.insecure,
+            ulimits=request.ulimits,
+            extra_hosts=request.extra_hosts,
+        )
+        mounts = [volumes.Mount("bind", "/proc/self", target) for target in step.destinations]
+        for target, size in step.tmpfs:
+            mount = volumes.Mount("tmpfs", "", target)
+            mount.options = ["nosuid", "nodev", "noexec", *([f"size={size}"] if size else [])]
+            mounts.append(mount)
+        creating.write_files(step.directory, step.id, wish, step.hostname)
+        files = {f"/etc/{name}": f"{step.directory}/{name}" for name in ("resolv.conf", "hosts")}
+        composed = spec.compose(step.id, wish, {}, mounts, files, self._facts(step.insecure))
+        made = starting.confined(self._engine, composed.spec, True)
+        if rootless:
+            _for_user_namespace(made, step.network)
+        return {
+            "id": step.id,
+            "spec": made,
+            "extras": {"user": composed.user, "soft_sysctls": composed.soft_sysctls, "landlock": composed.landlock},
+            "cgroup": starting.group_path(step.id, {"options": request.limits}),
+            "rootless": rootless,
+            "nodes": not rootless,
+            "seccomp": starting.system_call_filter(self._engine, {"seccomp": composed.seccomp, "spec": made}).hex(),
+        }
+
+
+def _for_user_namespace(made: dict[str, Any], network: str) -> None:
+    """Change what only the host's root can do: sysfs shows a network namespace, and only its owner may mount it."""
+    for mount in made["mounts"]:
+        if mount["destination"] == "/sys" and network == "host":
+            words = ["rbind", "rslave", "rnosuid", "rnoexec", "rnodev", "rro"]
+            mount.update({"type": "bind", "source": "/sys", "options": words})
