@@ -39,7 +39,7 @@ class Bases:
         self._origins: dict[str, Origin] = {}
 
     def image(self, name: str, platform: Platform, work: Work) -> State:
-        """Return the state in which a stage on the image `name` begins; raises NotFound, Unsupported, what a pull raises."""
+        """Return the state in which a stage on the image `name` begins. Raises NotFound, Unsupported, as pulls do."""
         place = self._contexts.get(name.lower(), "")
         wanted = name
         if place.startswith("docker-image://"):

@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import threading
 
-from ..store import images, layers, rootfs
+from ..store import images, layers, rootfs, toc
+from ..store.toc import Entry
 from .workers import Abandoned
 
 TYPE_CHECKING = False
@@ -90,7 +91,7 @@ class Grounds:
         self.userxattr = os.geteuid() != 0
         self._foreman = foreman
         self._lock = threading.Lock()
-        self._mounted: dict[str, list[str]] = {}
+        self._mounted: dict[str, str] = {}
         self._single: dict[str, str] = {}
         self._count = 0
 
@@ -106,23 +107,39 @@ class Grounds:
     def lower(self, filesystem: Filesystem) -> list[str]:
         """Return the directories that show a file system together, topmost first; at least two, for the kernel's sake."""
         with self._lock:
-            shown: list[str] = []
             stack = filesystem.layers
+            shown: list[str] = []
+            # Layers that are shown one by one, from the top; below them the index of all the rest.
             rest = len(stack)
-            while rest and len(shown) < _DEEPEST:
-                top = stack[rest - 1]
-                if top.upper:
-                    shown.append(top.upper)
-                elif top.here and top.layer().entries == 0:
-                    pass
-                elif self._indexed(stack[:rest]) or not (one := self._alone(top)):
-                    break
-                else:
-                    shown.append(one)
+            while rest and len(stack) - rest < _DEEPEST and self._by_itself(stack, rest):
                 rest -= 1
-            if rest:
-                shown += self._chain([each.layer().diff_id for each in stack[:rest]])
+            while True:
+                shown = self._chain([each.layer().diff_id for each in stack[:rest]]) if rest else []
+                failed = self._above(stack, rest, shown)
+                if not failed:
+                    break
+                rest = failed  # it can only be shown merged with what is below
         return shown if len(shown) > 1 else [*shown, *self._empty()][:2]
+
+    def _by_itself(self, stack: tuple[Made, ...], count: int) -> bool:
+        """Tell whether the topmost of `count` layers is worth showing by itself."""
+        top = stack[count - 1]
+        if top.upper:
+            return True
+        return self.form == rootfs.EROFS and top.here and not self._indexed(stack[:count])
+
+    def _above(self, stack: tuple[Made, ...], rest: int, shown: list[str]) -> int:
+        """Put those from number `rest` on above `shown`; returns how many must be merged where that fails, else 0."""
+        for number in range(rest, len(stack)):
+            made = stack[number]
+            if made.upper:
+                shown.insert(0, made.upper)
+            elif made.layer().entries:
+                place = self._alone(made, shown[0] if shown else "")
+                if not place:
+                    return number + 1
+                shown.insert(0, place)
+        return 0
 
     def _empty(self) -> list[str]:
         paths = [f"{self.scratch}/empty-{number}" for number in (1, 2)]
@@ -143,30 +160,35 @@ class Grounds:
         if self.form != rootfs.EROFS:
             return rootfs.lower_names(self.paths, self.form, chain)
         index = f"{self.paths.indexes}/{chain.partition(':')[2]}.erofs"
-        return self._mount(chain, index, [path for _, _, path in rootfs.devices(self.paths, diff_ids)])
+        return [self._mount(chain, index, [path for _, _, path in rootfs.devices(self.paths, diff_ids)])]
 
-    def _alone(self, made: Made) -> str:
-        """Return a directory that shows one layer for stacking, "" where that cannot be had."""
-        if self.form != rootfs.EROFS or not made.here:
-            return ""
+    def _alone(self, made: Made, below: str) -> str:
+        """Return a directory that shows one layer for stacking above `below`, "" where that cannot be had."""
         from ..store import single
 
         diff_id = made.layer().diff_id
-        if diff_id not in self._single:
-            index = f"{self.scratch}/single-{diff_id.partition(':')[2]}.erofs"
-            self._single[diff_id] = index if single.single_index(self.paths, diff_id, index) else ""
-        index = self._single[diff_id]
+        key = f"{diff_id} {below}"
+        if key not in self._single:
+            index = f"{self.scratch}/single-{len(self._single)}.erofs"
+            root = self._root_of(below) if below else None
+            self._single[key] = index if single.single_index(self.paths, diff_id, index, root) else ""
+        index = self._single[key]
         if not index:
             return ""
-        return self._mount("one " + diff_id, index, [path for _, _, path in rootfs.devices(self.paths, [diff_id])])[0]
+        return self._mount("one " + key, index, [path for _, _, path in rootfs.devices(self.paths, [diff_id])])
 
-    def _mount(self, name: str, index: str, files: list[str]) -> list[str]:
-        known = self._mounted.get(name)
-        if known is None:
+    def _root_of(self, directory: str) -> Entry:
+        """Return the attributes of a directory that shows layers: the root above it is to have the same."""
+        told = self._foreman.call("status", {"path": directory})
+        return Entry(b"./", toc.DIRECTORY, told["mode"], told["uid"], told["gid"], 0, told["mtime"], 0)
+
+    def _mount(self, name: str, index: str, files: list[str]) -> str:
+        point = self._mounted.get(name)
+        if point is None:
             point = f"{self.scratch}/mount-{len(self._mounted)}"
             self._foreman.call("mount", {"index": index, "files": files, "point": point})
-            known = self._mounted[name] = [point]
-        return known
+            self._mounted[name] = point
+        return point
 
 
 def known(diff_ids: Sequence[str], paths: Paths) -> tuple[Made, ...]:

@@ -117,6 +117,8 @@ def taken_over(state: State, config: dict[str, Any]) -> None:
     """Begin with the configuration of a base."""
     execution = config.get("config") or {}
     state.execution = {key: execution[key] for key in _EXECUTION if execution.get(key) not in (None, "", [], {})}
+    if not any(pair.startswith("PATH=") for pair in state.execution.get("Env") or []):
+        state.execution["Env"] = [*(state.execution.get("Env") or []), PATH]
     if "WorkingDir" not in state.execution:
         state.execution["WorkingDir"] = "/"
     state.author = config.get("author") or ""

@@ -1,4 +1,4 @@
-"""The packages of an image, read from its package databases, and the bill of materials that lists them (SPDX, CycloneDX)."""
+"""The packages of an image, read from its databases, and the bill of materials that lists them (SPDX, CycloneDX)."""
 
 from __future__ import annotations
 

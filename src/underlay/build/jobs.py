@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
+    from .copying import CopySource
+
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
 _READ = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
 
@@ -63,6 +65,13 @@ def mount(arguments: dict[str, Any], fds: list[int], leash: _socket.socket) -> d
     os.makedirs(arguments["point"], 0o700, exist_ok=True)
     mount_index(arguments["index"], arguments["files"], arguments["point"])
     return {}
+
+
+def status(arguments: dict[str, Any], fds: list[int], leash: _socket.socket) -> dict[str, Any]:
+    """Return owner, mode and time of a directory that is mounted for the workers."""
+    found = os.stat(arguments["path"])
+    mode = stat.S_IMODE(found.st_mode)
+    return {"mode": mode, "uid": found.st_uid, "gid": found.st_gid, "mtime": int(found.st_mtime)}
 
 
 def step(arguments: dict[str, Any], fds: list[int], leash: _socket.socket) -> dict[str, Any]:
@@ -248,14 +257,70 @@ def copy_out(arguments: dict[str, Any], fds: list[int], leash: _socket.socket) -
     return {"count": local.copy_out(source, target)}
 
 
+def _sources(arguments: dict[str, Any]) -> list[CopySource]:
+    from .copying import CopySource
+    from .patterns import Matcher
+
+    found = []
+    for each in arguments["sources"]:
+        if "content" in each:
+            found.append(CopySource(name=each["name"], content=each["content"]))
+            continue
+        found.append(
+            CopySource(
+                root=opened(each["origin"], arguments["userxattr"]),
+                source=each["source"],
+                ignore=None if each["patterns"] is None else Matcher(each["patterns"]),
+                context=each["plain"],
+                whole=each["whole"],
+            )
+        )
+    return found
+
+
+def digest(arguments: dict[str, Any], fds: list[int], leash: _socket.socket) -> dict[str, Any]:
+    """Return the digest of what each of `sources` names."""
+    from ..paths import Paths
+    from . import contents
+    from .selecting import select
+
+    paths = Paths(*arguments["paths"])
+    found = []
+    for told, source in zip(arguments["sources"], _sources(arguments), strict=True):
+        index = None
+        if "directory" in told["origin"]:
+            index = contents.FileIndex(paths, told["origin"]["directory"]).load()
+        selected = select(source.root, source.source, ignore=source.ignore)
+        found.append(contents.digest([selected], owners=not source.context, index=index))
+        if index is not None:
+            index.save()
+    return {"digests": found}
+
+
+def copy(arguments: dict[str, Any], fds: list[int], leash: _socket.socket) -> dict[str, Any]:
+    """Make the layer that a COPY or ADD adds to the root of `lower` (None: to an empty one), or WORKDIR's directory."""
+    from ..paths import Paths
+    from . import copying
+
+    paths = Paths(*arguments["paths"])
+    root = None if arguments["lower"] is None else opened_root(arguments["lower"], arguments["userxattr"])
+    request = arguments["request"]
+    if "directory" in request:
+        layer = copying.directory(paths, request["directory"], root, request["chown"], clamp=arguments["clamp"])
+    else:
+        wish = copying.CopyRequest(**{**request, "exclude": tuple(request["exclude"])})
+        layer = copying.copy(paths, _sources(arguments), root, wish, clamp=arguments["clamp"])
+    return {"diff_id": layer.diff_id, "size": layer.size, "entries": layer.entries}
+
+
 def preload() -> None:
     """Import what the workers need, once for all of them."""
     from ..linux import sharedmount
     from ..runtime import stepping
     from ..store import packing
-    from . import ignore
+    from . import contents, copying, ignore
 
-    assert all((ignore, packing, sharedmount, stepping))
+    assert all((contents, copying, ignore, packing, sharedmount, stepping))
 
 
 JOBS = {
@@ -265,5 +330,7 @@ JOBS = {
     "cache_directory": cache_directory,
     "read": read,
     "copy_out": copy_out,
+    "copy": copy,
+    "digest": digest,
 }
-INLINE = {"mount": mount}
+INLINE = {"mount": mount, "status": status}

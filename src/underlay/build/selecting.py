@@ -70,6 +70,10 @@ class Selected:
         """The descriptor of the root that it was selected from."""
         return self._view.root
 
+    def top(self, item: Item) -> Entry:
+        """Return the attributes of the directory that an item is. Raises KernelError."""
+        return self._view.directory_entry(item.place, "")
+
     def walk(self, item: Item) -> Iterator[Found]:
         """Yield the files of an item, sorted, directories before what is in them. Raises KernelError, Conflict."""
         return self._view.walk(item, self._exclude)
@@ -125,13 +129,14 @@ def _plain(view: View, source: str) -> tuple[list[Item], bool]:
             return [], False
         return [Item(names[-1] if names else "", found[0], found[1] == toc.DIRECTORY)], False
     base = view.resolve([unescape(part) for part in parts[:first]])
-    items = []
-    if base is not None and base[1] == toc.DIRECTORY:
-        for place in view.expand(base[0], parts[first:], double=False):
-            # What a pattern has matched is followed, if it is a link; a link to nothing is left out.
-            resolved = view.resolve(place)
-            if resolved is not None:
-                items.append(Item(place[-1], resolved[0], resolved[1] == toc.DIRECTORY))
+    items: list[Item] = []
+    if base is None or base[1] != toc.DIRECTORY:
+        return items, False
+    for place in view.expand(base[0], parts[first:], double=False):
+        # What a pattern has matched is followed, if it is a link; a link to nothing is left out.
+        resolved = view.resolve(place)
+        if resolved is not None:
+            items.append(Item(place[-1], resolved[0], resolved[1] == toc.DIRECTORY))
     return items, True
 
 
@@ -316,15 +321,19 @@ class View:
     def _directory(self, place: list[str]) -> int:
         return beneath.open_in_root(self.root, "/".join(place) or ".", _DIRECTORY, resolve=beneath.RESOLVE_NO_SYMLINKS)
 
-    def _single(self, place: list[str], path: str) -> Found:
-        """Return a directory by itself."""
+    def directory_entry(self, place: list[str], path: str) -> Entry:
+        """Return the attributes of a directory, under the name `path`."""
         fd = self._directory(place)
         try:
-            name = os.fsencode("/".join(place))
-            entry = walking.entry_of(os.fsencode(path), os.fstat(fd), walking.file_attributes(fd, name))
+            xattrs = walking.file_attributes(fd, os.fsencode("/".join(place)))
+            return walking.entry_of(os.fsencode(path), os.fstat(fd), xattrs)
         finally:
             os.close(fd)
-        return Found(entry.name, name, toc.DIRECTORY, -1, b"", entry)
+
+    def _single(self, place: list[str], path: str) -> Found:
+        """Return a directory by itself."""
+        entry = self.directory_entry(place, path)
+        return Found(entry.name, os.fsencode("/".join(place)), toc.DIRECTORY, -1, b"", entry)
 
     def _file(self, parent: int, item: Item, path: bytes, place: bytes) -> Found:
         name = os.fsencode(item.place[-1])

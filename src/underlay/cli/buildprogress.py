@@ -1,4 +1,4 @@
-"""A build's progress as people know it from BuildKit: plain lines, a live list on a terminal, or JSON, on standard error."""
+"""A build's progress as BuildKit shows it: plain lines, a live list on a terminal, or JSON, on standard error."""
 
 from __future__ import annotations
 

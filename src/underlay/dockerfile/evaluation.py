@@ -47,19 +47,21 @@ def evaluated(
         yield from _platform(stage, scope, names)
         yield from _default_base(stage, defaults)
         base = _expansion(stage.base, scope)
-        yield from _undeclared(stage, base, names)
-        parent = recipe.named(base.text, stage.index)
-        state = _State.after(states[parent.index]) if parent else _State.of(base.text, bases.get(stage.index))
+        if base:
+            yield from _undeclared(stage, base, names)
+        image = base.text if base else ""
+        parent = recipe.named(image, stage.index)
+        state = _State.after(states[parent.index]) if parent else _State.of(image, bases.get(stage.index))
         states[stage.index] = state
         for item in stage.instructions:
             yield from _Walk(state, escape, given, scope, ignored).step(item)
 
 
-def _expansion(text: str, scope: Mapping[str, str]) -> Expansion:
+def _expansion(text: str, scope: Mapping[str, str]) -> Expansion | None:
     try:
         return process(text, scope.get)
     except DockerfileError:
-        return Expansion("", [], {""}, set())
+        return None
 
 
 def _undeclared(stage: Stage, expansion: Expansion, names: set[str]) -> Iterator[Finding]:
@@ -69,9 +71,9 @@ def _undeclared(stage: Stage, expansion: Expansion, names: set[str]) -> Iterator
 
 
 def _platform(stage: Stage, scope: Mapping[str, str], names: set[str]) -> Iterator[Finding]:
-    if not stage.platform:
+    expansion = _expansion(stage.platform, scope) if stage.platform else None
+    if expansion is None:
         return
-    expansion = _expansion(stage.platform, scope)
     yield from _undeclared(stage, expansion, names)
     if expansion.used == {"TARGETPLATFORM"} and not expansion.unset and expansion.text == scope["TARGETPLATFORM"]:
         message = (
@@ -89,7 +91,7 @@ def _platform(stage: Stage, scope: Mapping[str, str], names: set[str]) -> Iterat
 
 def _default_base(stage: Stage, defaults: Mapping[str, str]) -> Iterator[Finding]:
     expansion = _expansion(stage.base, defaults)
-    if (expansion.used or expansion.unset) and "" not in expansion.used and not _IMAGE.fullmatch(expansion.text):
+    if expansion and (expansion.used or expansion.unset) and not _IMAGE.fullmatch(expansion.text):
         message = f"Default value for ARG {stage.base} results in empty or invalid base image name"
         yield finding("InvalidDefaultArgInFrom", stage.start, message)
 

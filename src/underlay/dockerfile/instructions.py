@@ -7,7 +7,7 @@ import msgspec
 from .heredocs import Heredoc
 from .mounts import Device, Mount, read_device, read_mount
 from .problems import DockerfileError, Source
-from .words import process
+from .words import has_special, process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -62,12 +62,10 @@ class Expander:
         self._unset = unset
 
     def word(self, text: str) -> str:
-        found = self._process(text)
-        return found[0]
+        return self._process(text)[0] if has_special(text, self._escape) else text
 
     def words(self, text: str) -> list[str]:
-        found = self._process(text)
-        return found[1]
+        return self._process(text)[1]
 
     def each(self, texts: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(self.word(text) for text in texts)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 _AROUND = 2  # lines shown before and after the ones that are meant
 _SHOWN_LINES = 20
 _SHOWN_WIDTH = 160
+_PROBLEM_LIMIT = 500
 
 
 class Source:
@@ -68,7 +69,7 @@ class DockerfileError(InvalidInput):
         column: int = 0,
         last_line: int = 0,
     ) -> None:
-        problem = printable(problem)
+        problem = printable(problem if len(problem) <= _PROBLEM_LIMIT else f"{problem[:_PROBLEM_LIMIT]}...")
         super().__init__(f"{printable(source.name)}:{line}:{column}: {problem}" if source else problem, hint)
         self.problem = problem
         self.name = source.name if source else ""

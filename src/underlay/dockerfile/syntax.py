@@ -11,7 +11,7 @@ from .heredocs import Heredoc, heredocs_of
 from .problems import DockerfileError, Source
 from .words import SPACE
 
-FILE_LIMIT = 16 << 20  # bytes
+FILE_LIMIT = 8 << 20  # bytes
 LINE_LIMIT = 65535  # bytes; BuildKit's
 HEREDOC_KEYWORDS = frozenset(("add", "copy", "run"))
 
@@ -92,8 +92,12 @@ class _Parser:
             line = self._next().lstrip(SPACE)
             if line.startswith("#"):
                 comment = line[1:].strip(SPACE)
-                if not self._directive(line):
-                    comments = [*comments, comment] if comment else []
+                if self._directive(line):
+                    continue
+                if comment:
+                    comments.append(comment)
+                else:
+                    comments = []
                 continue
             self.directives_done = True
             if not line:

@@ -74,6 +74,11 @@ def split(text: str, get: Get, escape: str = "\\", unset: set[str] | None = None
     return found.words
 
 
+def has_special(text: str, escape: str = "\\") -> bool:
+    """Tell whether `text` holds anything that expansion would alter."""
+    return bool(text) and not _plain(escape, "", True).fullmatch(text)
+
+
 class _Words:
     """Words as they are gathered: white letters end one unless they are quoted or escaped."""
 
@@ -245,7 +250,6 @@ class _Lexer:
                 return f"${name}" if self.keep_unset else ""
             return value
         if depth >= DEPTH_LIMIT:
-            self.position = len(self.text)
             raise DockerfileError(f"substitutions nested more than {DEPTH_LIMIT} deep")
         self.position += 1
         if self._at_end():

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Ended:
-    """How a program has ended: its `code` as a shell would say it, whether for want of memory, or because nobody wants it."""
+    """How a program has ended: its `code` as a shell says it; whether for want of memory, or abandoned."""
 
     __slots__ = ("abandoned", "code", "out_of_memory")
 

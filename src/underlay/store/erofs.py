@@ -41,6 +41,7 @@ _PREFIXES = (
     (1, b"user."),
     (2, b"system.posix_acl_access"),
     (3, b"system.posix_acl_default"),
+    (4, b"trusted."),
     (6, b"security."),
 )
 _FORMATS = {

@@ -9,6 +9,7 @@ import pytest
 from engines import needs_root
 from layers import Mounted, differences, load, make, snapshot, store
 from underlay.errors import InvalidInput, KernelError, LimitExceeded, Unsupported
+from underlay.files import remove_tree
 from underlay.linux import mounts
 from underlay.store import layers, packing, toc
 
@@ -21,7 +22,8 @@ def as_root():
 @pytest.fixture
 def upper(tmp_path):
     (tmp_path / "upper").mkdir()
-    return tmp_path / "upper"
+    yield tmp_path / "upper"
+    remove_tree(str(tmp_path / "upper"))  # pytest cannot remove deep ones
 
 
 def packed(tmp_path, upper, **options):
