@@ -25,7 +25,9 @@ _TYPE = "https://in-toto.io/Statement/v1"
 PROVENANCE = "https://slsa.dev/provenance/v1"
 PREDICATES = {"spdx": "https://spdx.dev/Document", "cyclonedx": "https://cyclonedx.org/bom"}
 # BuildKit's definitions say what the members mean; what is done here beyond them stands under names of our own.
-_BUILD_TYPE = "https://github.com/moby/buildkit/blob/master/docs/attestations/slsa-definitions.md"
+_BUILD_TYPE = "https://github.com/moby/buildkit/blob/master/" + "/".join(
+    ("docs", "attestations", "slsa-definitions.md")
+)
 
 
 def statement(
@@ -65,7 +67,7 @@ def provenance(work: Work, state: State, times: tuple[int, int]) -> dict[str, An
     if request.target:
         arguments["target"] = request.target
     if full:
-        arguments |= {f"build-arg:{name}": value or "" for name, value in request.arguments.items()}
+        arguments |= {f"build-arg:{name}": value for name, value in request.arguments.items()}
     told: dict[str, Any] = {"frontend": "dockerfile.v0", "args": arguments}
     if not work.context.uri:
         told["locals"] = [{"name": "context"}, {"name": "dockerfile"}]

@@ -6,13 +6,13 @@ import os
 from contextlib import ExitStack
 from time import time_ns
 
-from ..dockerfile import stages, syntax
+from ..dockerfile import lint, scope, stages, syntax
 from ..errors import InvalidInput
 from ..oci import platform as platforms
 from ..oci import reference as references
 from ..store import leases
 from ..store.scratch import Scratch
-from . import arguments, contexts, graph, jobs, output
+from . import contexts, graph, output
 from .bases import Bases
 from .cache import Cache
 from .filesystem import Grounds
@@ -25,14 +25,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from ..dockerfile.problems import DockerfileError
+    from ..dockerfile.rules import Finding
+    from ..dockerfile.stages import Recipe
+    from ..dockerfile.syntax import Document
     from ..events import Emit
     from ..paths import Paths
     from ..store.buildcache import Record
     from ..store.meta import Meta
     from .bases import Find
+    from .contexts import Context
     from .image import State
     from .output import Built
     from .request import BuildRequest, CacheStore, StepWish
+    from .workers import Jobs
 
 
 class Surroundings:
@@ -69,9 +75,7 @@ def build(request: BuildRequest, around: Surroundings) -> Built:
     wanted = [platforms.parse(text) for text in request.platforms] or [platforms.host()]
     lease = leases.working(paths)
     with lease, Scratch(paths, "build") as scratch, ExitStack() as opened:
-        jobs.preload()
-        foreman = Foreman(jobs.JOBS, jobs.INLINE, scratch.path, (lease.fd, scratch.fd))
-        foreman.start()
+        foreman = Foreman(_jobs, scratch.path, (lease.fd, scratch.fd))
         try:
             vertices = Vertices(around.emit)
             grounds = Grounds(paths, around.form, foreman, scratch.path)
@@ -94,6 +98,7 @@ def build(request: BuildRequest, around: Surroundings) -> Built:
                 document = syntax.parse(context.data, context.name)
                 recipe = stages.read(document)
                 target = recipe.target(request.target)
+            _lint(request, context, document, recipe, vertices)
             try:
                 bases = Bases(paths, around.find, request.contexts, grounds)
                 works = [
@@ -130,11 +135,66 @@ def build(request: BuildRequest, around: Surroundings) -> Built:
             foreman.close()
 
 
+def check(request: BuildRequest, around: Surroundings) -> tuple[list[Finding], DockerfileError | None]:
+    """Return what docker's build checks find in the Dockerfile of a request, nothing being built; and the error that they
+    make where the Dockerfile asks for that. Raises DockerfileError for one that cannot be read."""
+    _check(request)
+    with leases.working(around.paths) as lease, Scratch(around.paths, "build") as scratch:
+        foreman = Foreman(_jobs, scratch.path, (lease.fd, scratch.fd))
+        try:
+            grounds = Grounds(around.paths, around.form, foreman, scratch.path)
+            context = contexts.open_context(request, around.paths, grounds, foreman)
+            document = syntax.parse(context.data, context.name)
+            recipe = stages.read(document)
+            recipe.target(request.target)
+            findings, options = _found(request, context, document, recipe)
+            return findings, lint.failure(findings, options)
+        finally:
+            foreman.close()
+
+
+def _found(
+    request: BuildRequest, context: Context, document: Document, recipe: Recipe
+) -> tuple[list[Finding], lint.Options]:
+    text = request.arguments.get("BUILDKIT_DOCKERFILE_CHECK")
+    options = lint.options_of(document) if text is None else lint.read_options(text)
+    here = str(platforms.host())
+    findings = lint.check(
+        document,
+        recipe,
+        options=options,
+        given=request.arguments,
+        predefined=scope.platform_arguments(here, here, request.target or "default"),
+        ignored=context.origin.ignored.ignored if context.origin.ignored is not None else None,
+    )
+    return findings, options
+
+
+def _lint(request: BuildRequest, context: Context, document: Document, recipe: Recipe, vertices: Vertices) -> None:
+    """Tell what the build checks find; raises DockerfileError where the Dockerfile wants that."""
+    findings, options = _found(request, context, document, recipe)
+    for finding in findings:
+        vertices.warn(f"{finding.rule}: {finding.message} (line {finding.line})")
+    failure = lint.failure(findings, options)
+    if failure is not None:
+        raise failure
+
+
+def _jobs() -> tuple[Jobs, Jobs]:
+    """Return what workers can do, all that it needs imported once for all of them."""
+    from . import jobs
+
+    jobs.preload()
+    return jobs.JOBS, jobs.INLINE
+
+
 def _solved(work: Work, target: int) -> State:
     request = work.request
-    work.automatic = arguments.platform_arguments(work.build_platform, work.target_platform, request.target)
-    work.globals = arguments.global_arguments(list(work.recipe.arguments), request.arguments, work.automatic)
-    work.planned = graph.plan(work.recipe, work.get_global, request.contexts)
+    predefined = scope.platform_arguments(
+        str(work.build_platform), str(work.target_platform), request.target or "default"
+    )
+    work.globals = scope.global_arguments(work.recipe, request.arguments, predefined)
+    work.planned = graph.plan(work.recipe, work.globals.get, request.contexts)
     return Solver(work).solve(target)
 
 

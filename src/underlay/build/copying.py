@@ -32,7 +32,8 @@ _ROOT = (0, 0)
 class CopySource(msgspec.Struct, frozen=True, kw_only=True):
     """Where files come from: what `source` names below the directory `root` (a descriptor), or literal `content`.
 
-    `ignore` is the context's. Files of a `context` belong to root. Literal content is a file `name` with `mode`. What is `whole` is never unpacked.
+    `ignore` is the context's. Files of a `context` belong to root. Literal content is a file `name` with `mode`. What is
+    `whole` is never unpacked.
     """
 
     root: int = -1

@@ -143,7 +143,12 @@ def _apk(text: str) -> list[Package]:
         if fields.get("P") and fields.get("V"):
             found.append(
                 Package(
-                    "apk", fields["P"], fields["V"], fields.get("A", ""), fields.get("o", fields["P"]), fields.get("L", "")
+                    "apk",
+                    fields["P"],
+                    fields["V"],
+                    fields.get("A", ""),
+                    fields.get("o", fields["P"]),
+                    fields.get("L", ""),
                 )
             )
     return found
@@ -167,9 +172,7 @@ def bill(paths: Paths, image: NewImage, names: list[str], form: str, epoch: int 
     return (_spdx if form == "spdx" else _cyclonedx)(found, release, name, image.id, created)
 
 
-def _spdx(
-    found: list[Package], release: dict[str, str], name: str, image_id: str, created: str
-) -> dict[str, Any]:
+def _spdx(found: list[Package], release: dict[str, str], name: str, image_id: str, created: str) -> dict[str, Any]:
     entries: list[dict[str, Any]] = []
     for package in found:
         purl = package.purl(release)
@@ -212,14 +215,10 @@ def _spdx(
     }
 
 
-def _cyclonedx(
-    found: list[Package], release: dict[str, str], name: str, image_id: str, created: str
-) -> dict[str, Any]:
+def _cyclonedx(found: list[Package], release: dict[str, str], name: str, image_id: str, created: str) -> dict[str, Any]:
     components: list[dict[str, Any]] = []
     if release.get("ID"):
-        components.append(
-            {"type": "operating-system", "name": release["ID"], "version": release.get("VERSION_ID", "")}
-        )
+        components.append({"type": "operating-system", "name": release["ID"], "version": release.get("VERSION_ID", "")})
     for package in found:
         purl = package.purl(release)
         component: dict[str, Any] = {

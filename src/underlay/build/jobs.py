@@ -278,7 +278,7 @@ def _sources(arguments: dict[str, Any]) -> list[CopySource]:
     return found
 
 
-def digest(arguments: dict[str, Any], fds: list[int], leash: _socket.socket) -> dict[str, Any]:
+def digest(arguments: dict[str, Any], fds: list[int], leash: _socket.socket | None) -> dict[str, Any]:
     """Return the digest of what each of `sources` names."""
     from ..paths import Paths
     from . import contents
@@ -286,7 +286,8 @@ def digest(arguments: dict[str, Any], fds: list[int], leash: _socket.socket) -> 
 
     paths = Paths(*arguments["paths"])
     found = []
-    for told, source in zip(arguments["sources"], _sources(arguments), strict=True):
+    sources = _sources(arguments)
+    for told, source in zip(arguments["sources"], sources, strict=True):
         index = None
         if "directory" in told["origin"]:
             index = contents.FileIndex(paths, told["origin"]["directory"]).load()
@@ -294,6 +295,8 @@ def digest(arguments: dict[str, Any], fds: list[int], leash: _socket.socket) -> 
         found.append(contents.digest([selected], owners=not source.context, index=index))
         if index is not None:
             index.save()
+    for source in sources:
+        os.close(source.root)
     return {"digests": found}
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from time import time_ns
 
 from ..errors import InvalidInput, NotFound, Unsupported
@@ -250,7 +249,7 @@ def _archive(output: Output, made: list[_Image], names: list[Reference], around:
 
     main = images.get(around.meta, made[0].new.id)
     assert main is not None
-    target: str | int = sys.stdout.fileno() if output.destination == "-" else output.destination
+    target: str | int = 1 if output.destination == "-" else output.destination
     form = "docker-archive" if output.kind == "docker" else "oci-archive"
     if output.kind == "oci" and not output.tar:
         form = "oci-dir"
@@ -270,7 +269,7 @@ def _tar(output: Output, states: list[State], around: Surroundings) -> None:
     source = layers.open_part(around.paths, layer.diff_id)
     try:
         if output.destination == "-":
-            _pour(source, sys.stdout.fileno())
+            _pour(source, 1)
             return
         try:
             target = os.open(output.destination, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)

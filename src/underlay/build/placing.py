@@ -40,7 +40,6 @@ class Destination:
         self._replaced: set[bytes] = set()
         self._at: bytes | None = None
         self._fd = -1
-        self.changed = False
 
     def close(self) -> None:
         """Give back the descriptor that is kept between calls."""
@@ -189,7 +188,6 @@ class Destination:
         if entry.kind == toc.CHARACTER and not entry.major and not entry.minor:
             raise InvalidInput(f"/{_text(path)}: a device 0:0 means in layers that a file is gone")
         self._write(entry, data)
-        self.changed = True
 
     def _clear(self, path: bytes) -> None:
         """Forget what is below `path`."""

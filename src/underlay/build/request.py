@@ -46,7 +46,7 @@ class BuildRequest(msgspec.Struct):
     dockerfile: str = ""
     tags: list[str] = []
     target: str = ""
-    arguments: dict[str, str | None] = {}
+    arguments: dict[str, str] = {}
     labels: dict[str, str] = {}
     annotations: list[str] = []  # "[index|manifest:]key=value"
     platforms: list[str] = []

@@ -49,10 +49,7 @@ class _Step:
         self._instruction = instruction
         state = stage.state
         shell = shell_of(state.execution)
-        if instruction.script is not None:
-            self.words = ["/dev/pipes/" + instruction.script.name]
-        else:
-            self.words = instruction.command.arguments(shell)
+        self.words = instruction.command.arguments(shell)
         self._directory = state.execution.get("WorkingDir") or "/"
         self._user = state.execution.get("User") or ""
         request = stage.work.request
@@ -298,7 +295,7 @@ class _Step:
 _SECRET_LIMIT = 500 << 10  # bytes; BuildKit's
 
 
-def arguments_hostname(given: dict[str, str | None]) -> str:
+def arguments_hostname(given: dict[str, str]) -> str:
     """Return the hostname that the caller wants steps to have, "" for the usual one."""
     return given.get("BUILDKIT_SANDBOX_HOSTNAME") or ""
 

@@ -54,16 +54,10 @@ class Work:
         self.bases = bases
         self.compose = compose
         self.escape = escape
-        self.automatic: dict[str, str] = {}
-        self.globals: dict[str, str | None] = {}
+        self.globals: dict[str, str] = {}
         self.planned: list[Planned] = []
         self.invocation = os.urandom(16).hex()
         self.materials: dict[str, str] = {}  # addresses and digests of what was read, for provenance
-
-    def get_global(self, name: str) -> str | None:
-        """Return the value of a global argument."""
-        value = self.globals.get(name)
-        return self.automatic.get(name) if value is None and name not in self.globals else value
 
 
 class Solver:

@@ -6,6 +6,7 @@ import posixpath
 
 from ..dockerfile import instructions as it
 from ..dockerfile.metadata import apply
+from ..dockerfile.scope import declared
 from ..dockerfile.stages import parse_triggers
 from ..errors import InvalidInput, UnderlayError
 from ..oci import platform as platforms
@@ -104,15 +105,19 @@ class StageRun:
         return found
 
     def _do(self, written: it.Instruction) -> None:
+        if isinstance(written, it.Arg):
+            self._arg(written)
+            return
         instruction = it.expand(written, self.state.variable, self.work.escape)
+        for name in graph.origins(instruction):
+            # Waited for here: a step that is told to have begun shall have begun.
+            self.solver.origin(name, self.planned.stage.index, self.state.platform)
         if isinstance(instruction, it.Run):
             running.run(self, instruction)
         elif isinstance(instruction, it.Transfer):
             transferring.transfer(self, instruction)
         elif isinstance(instruction, it.Workdir):
             self._workdir(instruction)
-        elif isinstance(instruction, it.Arg):
-            self._arg(instruction)
         elif isinstance(instruction, it.Maintainer):
             self.state.author = instruction.author
             self.state.record(told.metadata(instruction, self.state))
@@ -128,17 +133,13 @@ class StageRun:
             state.record(written)
 
     def _arg(self, instruction: it.Arg) -> None:
-        """Declare arguments: worth what was given, else their default, else what they are worth before the first FROM."""
+        work, state = self.work, self.state
         words = []
-        for name, default in instruction.arguments:
-            given = self.work.request.arguments.get(name)
-            value = given if given is not None else default
-            if value is None:
-                value = self.work.get_global(name)
-            self.state.arguments.pop(name, None)
-            self.state.arguments[name] = value
+        for name, value in declared(instruction, work.request.arguments, work.globals, state.variable, work.escape):
+            state.arguments.pop(name, None)
+            state.arguments[name] = value
             words.append(name if value is None else f"{name}={value}")
-        self.state.record(f"ARG {' '.join(words)}")
+        state.record(f"ARG {' '.join(words)}")
 
     def _workdir(self, instruction: it.Workdir) -> None:
         self.state.execution = apply(instruction, self.state.execution)

@@ -1,4 +1,4 @@
-"""Processes that do a build's work: a foreman, forked while there is one thread, forks a worker for each job.
+"""Processes that do a build's work: a foreman, forked when there is something to do, forks a worker for each job.
 
 Workers run beside each other and beside the planning threads, without the interpreter's lock between them, and each has
 one thread, as cloning needs. The foreman has a mount namespace of its own (unprivileged: a user namespace, too, in which
@@ -25,23 +25,21 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
     Job = Callable[[dict[str, Any], list[int], _socket.socket], dict[str, Any]]
+    Jobs = Mapping[str, Job]
 
 _MESSAGE = 256
 _FDS = 16
 
 
 class Foreman:
-    """The planner's side: `call` has a job done. Use it from any thread; start it while there is one."""
+    """The planner's side: `call` has a job done. Any thread may use it; the foreman itself is forked when it is needed."""
 
-    def __init__(
-        self, jobs: Mapping[str, Job], inline: Mapping[str, Job], scratch: str, keep: tuple[int, ...] = ()
-    ) -> None:
-        """`jobs` run in a process each, `inline` ones in the foreman itself, one after another; `keep` are descriptors of
-        locks that it holds to its end."""
+    def __init__(self, load: Callable[[], tuple[Jobs, Jobs]], scratch: str, keep: tuple[int, ...] = ()) -> None:
+        """`load` returns the jobs that are done in a process each, and those that the foreman does itself, one after
+        another. It removes the directory `scratch` in the end, and holds the locks `keep` until then."""
         from threading import Lock
 
-        self._jobs = jobs
-        self._inline = inline
+        self._load = load
         self._scratch = scratch
         self._keep = keep
         self._lock = Lock()
@@ -50,8 +48,9 @@ class Foreman:
         self._pid = -1
         self._control: _socket.socket | None = None
 
-    def start(self) -> None:
+    def _start(self) -> None:
         """Fork the foreman. Raises KernelError, Unsupported (no user namespaces)."""
+        jobs, inline = self._load()
         ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
         wait, go = os.pipe2(os.O_CLOEXEC)
         rootless = os.geteuid() != 0
@@ -60,7 +59,7 @@ class Foreman:
         if pid == 0:
             ours.close()
             os.close(go)
-            _foreman(self._jobs, self._inline, self._scratch, theirs, wait, maps, self._keep)
+            _foreman(jobs, inline, self._scratch, theirs, wait, maps, self._keep)
         theirs.close()
         os.close(wait)
         self._pid = pid
@@ -69,9 +68,6 @@ class Foreman:
             if maps is not None:
                 userns.write(pid, *maps)
             os.write(go, b"1")
-        except BaseException:
-            self.close()
-            raise
         finally:
             os.close(go)
 
@@ -81,8 +77,11 @@ class Foreman:
         told = _memory(msgspec.msgpack.encode(arguments))
         try:
             with self._lock:
-                if self._closed or self._control is None:
+                if self._closed:
                     raise Abandoned
+                if self._control is None:
+                    self._start()
+                assert self._control is not None
                 self._open.add(ours)
                 try:
                     _send(self._control, job.encode(), [theirs.fileno(), told, *fds])
@@ -186,8 +185,8 @@ def _revived(told: dict[str, Any]) -> UnderlayError:
 
 
 def _foreman(
-    jobs: Mapping[str, Job],
-    inline: Mapping[str, Job],
+    jobs: Jobs,
+    inline: Jobs,
     scratch: str,
     control: _socket.socket,
     wait: int,
@@ -227,7 +226,7 @@ def _foreman(
             os._exit(code)
 
 
-def _serve(jobs: Mapping[str, Job], inline: Mapping[str, Job], control: _socket.socket) -> None:
+def _serve(jobs: Jobs, inline: Jobs, control: _socket.socket) -> None:
     """Take jobs until the planner closes its end, then see the workers end."""
     workers: dict[int, int] = {}  # by pidfd
     poll = select.poll()

@@ -118,8 +118,8 @@ def request_of(options: Options, arguments: list[str]) -> BuildRequest:
     return request
 
 
-def _arguments(texts: list[str]) -> dict[str, str | None]:
-    found: dict[str, str | None] = {}
+def _arguments(texts: list[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
     for text in texts:
         name, equals, value = text.partition("=")
         if not name:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 import sys
 import threading
 import time
+from binascii import b2a_base64
 
 from ..errors import UsageError
 from .gotemplate import to_json
@@ -150,7 +150,7 @@ class BuildProgress:
             entry = {
                 "vertex": name,
                 "stream": event.attributes["stream"],
-                "data": base64.b64encode(data).decode(),
+                "data": b2a_base64(data, newline=False).decode(),
                 "timestamp": _moment(time.time()),
             }
             self._write(to_json({"logs": [entry]}))

@@ -47,12 +47,11 @@ class Instruction(msgspec.Struct, frozen=True, kw_only=True):
         line, column = self.source.find(token, self.line, self.last_line)
         return DockerfileError(problem, hint, self.source, line, column, self.last_line)
 
-    def expanded(self, expander: Expander) -> Self:
-        """Return the instruction with its variables replaced."""
+    def _expanded(self, expander: _Expander) -> Self:
         return self
 
 
-class Expander:
+class _Expander:
     """Replaces variables in the fields of an instruction; errors come with the instruction's place."""
 
     def __init__(self, instruction: Instruction, get: Get, escape: str, unset: set[str]) -> None:
@@ -98,7 +97,7 @@ def expand(instruction: AnyInstruction, get: Get, escape: str = "\\", unset: set
 
     `get` returns the value of a name or None; names without a value are added to `unset`. Raises DockerfileError.
     """
-    return instruction.expanded(Expander(instruction, get, escape, set() if unset is None else unset))
+    return instruction._expanded(_Expander(instruction, get, escape, set() if unset is None else unset))
 
 
 class From(Instruction, frozen=True, kw_only=True):
@@ -116,7 +115,7 @@ class Arg(Instruction, frozen=True, kw_only=True):
 
     arguments: tuple[tuple[str, str | None], ...]
 
-    def expanded(self, expander: Expander) -> Self:
+    def _expanded(self, expander: _Expander) -> Self:
         arguments = tuple(
             (expander.word(name), None if value is None else expander.word(value)) for name, value in self.arguments
         )
@@ -129,7 +128,7 @@ class Env(Instruction, frozen=True, kw_only=True):
     variables: Pairs
     legacy: bool = False
 
-    def expanded(self, expander: Expander) -> Self:
+    def _expanded(self, expander: _Expander) -> Self:
         return msgspec.structs.replace(self, variables=expander.pairs(self.variables))
 
 
@@ -139,7 +138,7 @@ class Label(Instruction, frozen=True, kw_only=True):
     labels: Pairs
     legacy: bool = False
 
-    def expanded(self, expander: Expander) -> Self:
+    def _expanded(self, expander: _Expander) -> Self:
         return msgspec.structs.replace(self, labels=expander.pairs(self.labels))
 
 
@@ -165,7 +164,7 @@ class Run(Instruction, frozen=True, kw_only=True):
     devices: tuple[Device, ...] = ()
     script: Heredoc | None = None
 
-    def expanded(self, expander: Expander) -> Self:
+    def _expanded(self, expander: _Expander) -> Self:
         mounts, devices = [], []
         text = ""
         try:
@@ -207,7 +206,7 @@ class Transfer(Instruction, frozen=True, kw_only=True):
     link: bool = False
     exclude: tuple[str, ...] = ()
 
-    def expanded(self, expander: Expander) -> Self:
+    def _expanded(self, expander: _Expander) -> Self:
         return msgspec.structs.replace(
             self,
             chown=expander.word(self.chown),
@@ -233,8 +232,8 @@ class Add(Transfer, frozen=True, kw_only=True):
     keep_git_dir: bool | None = None
     unpack: bool | None = None
 
-    def expanded(self, expander: Expander) -> Self:
-        done = super().expanded(expander)
+    def _expanded(self, expander: _Expander) -> Self:
+        done = super()._expanded(expander)
         return msgspec.structs.replace(done, checksum=expander.word(self.checksum))
 
 
@@ -243,7 +242,7 @@ class Expose(Instruction, frozen=True, kw_only=True):
 
     ports: tuple[str, ...]
 
-    def expanded(self, expander: Expander) -> Self:
+    def _expanded(self, expander: _Expander) -> Self:
         return msgspec.structs.replace(self, ports=tuple(word for port in self.ports for word in expander.words(port)))
 
 
@@ -252,7 +251,7 @@ class Volume(Instruction, frozen=True, kw_only=True):
 
     paths: tuple[str, ...]
 
-    def expanded(self, expander: Expander) -> Self:
+    def _expanded(self, expander: _Expander) -> Self:
         return msgspec.structs.replace(self, paths=expander.each(self.paths))
 
 
@@ -261,7 +260,7 @@ class User(Instruction, frozen=True, kw_only=True):
 
     user: str
 
-    def expanded(self, expander: Expander) -> Self:
+    def _expanded(self, expander: _Expander) -> Self:
         return msgspec.structs.replace(self, user=expander.word(self.user))
 
 
@@ -270,7 +269,7 @@ class Workdir(Instruction, frozen=True, kw_only=True):
 
     path: str
 
-    def expanded(self, expander: Expander) -> Self:
+    def _expanded(self, expander: _Expander) -> Self:
         return msgspec.structs.replace(self, path=expander.word(self.path))
 
 
@@ -279,7 +278,7 @@ class StopSignal(Instruction, frozen=True, kw_only=True):
 
     signal: str
 
-    def expanded(self, expander: Expander) -> Self:
+    def _expanded(self, expander: _Expander) -> Self:
         return msgspec.structs.replace(self, signal=expander.word(self.signal))
 
 

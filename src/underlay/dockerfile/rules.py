@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from .problems import Source
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .instructions import Instruction
@@ -39,6 +41,7 @@ class Finding(msgspec.Struct, frozen=True):
 
     rule: str
     message: str
+    source: Source
     line: int
     last_line: int
 
@@ -50,4 +53,4 @@ class Finding(msgspec.Struct, frozen=True):
 
 def finding(rule: str, place: Instruction, message: str) -> Finding:
     """Return a finding about an instruction."""
-    return Finding(rule, message, place.line, place.last_line)
+    return Finding(rule, message, place.source, place.line, place.last_line)

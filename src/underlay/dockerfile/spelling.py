@@ -27,7 +27,7 @@ def spelled(document: Document, recipe: Recipe) -> Iterator[Finding]:
     for node in document.nodes:
         if node.empty_continuation:
             last = node.empty_continuation
-            yield Finding("NoEmptyContinuation", "Empty continuation line", last, last)
+            yield Finding("NoEmptyContinuation", "Empty continuation line", document.source, last, last)
     yield from _casing(recipe)
     yield from _names(recipe)
     yield from _descriptions(recipe)

@@ -57,10 +57,12 @@ class Document(msgspec.Struct, frozen=True):
 
     @property
     def name(self) -> str:
+        """The name under which it was read."""
         return self.source.name
 
     @property
     def lines(self) -> tuple[str, ...]:
+        """The lines as they are in the file."""
         return tuple(self.source.lines)
 
 

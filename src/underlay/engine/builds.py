@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import threading
+
 from ..build.request import BuildRequest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from ..build.builder import Surroundings
     from ..build.output import Built
     from ..build.prune import CacheEntry, Pruned
+    from ..dockerfile.problems import DockerfileError
+    from ..dockerfile.rules import Finding
     from ..store.images import Image
+    from .build_steps import Composer
     from .engine import Engine
+
+_COMPOSING = threading.Lock()
 
 
 class Builds:
@@ -17,6 +25,7 @@ class Builds:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._composers: dict[int, Composer] = {}
 
     def build(self, request: BuildRequest) -> Built:
         """Build an image as `request` says; returns its id, target and names.
@@ -25,18 +34,39 @@ class Builds:
         and what fetching bases raises.
         """
         from ..build import builder
-        from .build_steps import Composer
+
+        return builder.build(request, self._around(request))
+
+    def check(self, request: BuildRequest) -> tuple[list[Finding], DockerfileError | None]:
+        """Return what docker's build checks find in a request's Dockerfile, and the error that this is where it says so.
+
+        Nothing is built. Raises InvalidInput for a Dockerfile that cannot be read.
+        """
+        from ..build import builder
+
+        return builder.check(request, self._around(request))
+
+    def _around(self, request: BuildRequest) -> Surroundings:
+        from ..build import builder
 
         engine = self._engine
-        around = builder.Surroundings(
+        return builder.Surroundings(
             engine.paths,
             engine.meta,
             engine.form,
             lambda event: engine.emit(event),
             lambda name, platform: self._find(name, platform, request.pull),
-            Composer(engine, request),
+            lambda step: self._composer(request)(step),
         )
-        return builder.build(request, around)
+
+    def _composer(self, request: BuildRequest) -> Composer:
+        """Return what composes the steps of a request: made at the first of them."""
+        from .build_steps import Composer
+
+        with _COMPOSING:
+            if id(request) not in self._composers:
+                self._composers = {id(request): Composer(self._engine, request)}
+            return self._composers[id(request)]
 
     def cached(self) -> list[CacheEntry]:
         """Return what the build cache holds, the longest unused first."""

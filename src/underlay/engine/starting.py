@@ -258,6 +258,7 @@ def confined(engine: Engine, spec: dict[str, Any], make: bool) -> dict[str, Any]
 
 
 def system_call_filter(engine: Engine, intent: dict[str, Any]) -> bytes:
+    """Return the compiled filter of a container's system calls, empty for none."""
     if intent["seccomp"] == "unconfined":
         return b""
     spec = intent["spec"]

@@ -55,7 +55,7 @@ def clone(flags: int, group: int = -1) -> int:
     what needs no more may be asked for. Raises KernelError.
     """
     if threaded():
-        if group >= 0 or flags & ~CLONE_NEWUSER:
+        if group >= 0 or flags & ~(CLONE_NEWUSER | CLONE_NEWNS):
             raise KernelError("clone beside other threads, not one thread", "", EINVAL)
         return _fork_and_unshare(flags)
     arguments = None

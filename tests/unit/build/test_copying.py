@@ -12,7 +12,7 @@ import pytest
 
 from engines import needs_root
 from layers import Mounted, load, make, snapshot, store
-from underlay.build.copying import CopyRequest, CopySource, copy
+from underlay.build.copying import CopyRequest, CopySource, copy, directory
 from underlay.build.patterns import Matcher
 from underlay.errors import Corrupt, InvalidInput, NotFound
 from underlay.store import layers, toc
@@ -101,8 +101,11 @@ class World:
 
     def take(self, layer):
         self.layer = layer
-        assert os.listdir(self.paths.temporary) == []
+        assert self.unfinished() == []
         return [] if layer is None else layers.read_toc(self.paths, layer.diff_id)
+
+    def unfinished(self):
+        return os.listdir(self.paths.temporary) if os.path.exists(self.paths.temporary) else []
 
     def shown(self) -> dict:
         ids = [*load(self.paths, [BASE]), self.layer.diff_id]
@@ -177,20 +180,44 @@ PLACES = [
     ("*.txt /q/", {}, ["q/ 0:0 755 9000", "q/g.txt 0:0 644 2000", "q/h.txt 0:0 644 2000"]),
     ("lf /q/", {}, ["q/ 0:0 755 9000", "q/lf 0:0 4711 2000"]),
     ("ldir /new", {}, ["new/ 0:0 755 2100", *tree("new/")]),
-    ("dir/lsub /new", {}, ["new/ 0:0 755 2100", "new/b 0:0 644 2000", "new/deep/ 0:0 755 2100", "new/deep/c 0:0 644 2000"]),
+    (
+        "dir/lsub /new",
+        {},
+        ["new/ 0:0 755 2100", "new/b 0:0 644 2000", "new/deep/ 0:0 755 2100", "new/deep/c 0:0 644 2000"],
+    ),
     ("f /tmp/", {}, ["tmp/ 0:0 1777 1000", "tmp/f 0:0 4711 2000"]),
     ("f /ln/", {"link": True}, ["ln/ 0:0 755 9000", "ln/f 0:0 4711 2000"]),
-    ("dir/sub /ex", {"link": True}, ["ex/ 0:0 755 2100", "ex/b 0:0 644 2000", "ex/deep/ 0:0 755 2100", "ex/deep/c 0:0 644 2000"]),
+    (
+        "dir/sub /ex",
+        {"link": True},
+        ["ex/ 0:0 755 2100", "ex/b 0:0 644 2000", "ex/deep/ 0:0 755 2100", "ex/deep/c 0:0 644 2000"],
+    ),
     ("/ex/file /ex/sub /n/", {"stage": True}, ["n/ 0:0 755 9000", "n/file 3:0 640 1007", "n/old 0:0 644 1600000000"]),
-    ("/ex /n", {"stage": True, "chown": "9:9"}, [
-        "n/ 9:9 755 1004", "n/file 9:9 640 1007", "n/lsub 9:9 777 -> sub", "n/sub/ 9:9 711 1005", "n/sub/old 9:9 644 1600000000",
-    ]),
+    (
+        "/ex /n",
+        {"stage": True, "chown": "9:9"},
+        [
+            "n/ 9:9 755 1004",
+            "n/file 9:9 640 1007",
+            "n/lsub 9:9 777 -> sub",
+            "n/sub/ 9:9 711 1005",
+            "n/sub/old 9:9 644 1600000000",
+        ],
+    ),
     ("dir /n", {"exclude": ("sub", "a2")}, ["n/ 0:0 755 2100", "n/a 0:0 644 2000", "n/lsub 0:0 777 -> sub"]),
-    ("dir/sub/b /n/", {"parents": True}, ["n/ 0:0 755 9000", "n/dir/ 0:0 700 2100", "n/dir/sub/ 0:0 750 2100", "n/dir/sub/b 0:0 644 2000"]),
-    ("dir/./sub/deep /ex", {"parents": True}, [EX, "ex/sub/ 7:8 711 1005", "ex/sub/deep/ 0:0 755 2100", "ex/sub/deep/c 0:0 644 2000"]),
+    (
+        "dir/sub/b /n/",
+        {"parents": True},
+        ["n/ 0:0 755 9000", "n/dir/ 0:0 700 2100", "n/dir/sub/ 0:0 750 2100", "n/dir/sub/b 0:0 644 2000"],
+    ),
+    (
+        "dir/./sub/deep /ex",
+        {"parents": True},
+        [EX, "ex/sub/ 7:8 711 1005", "ex/sub/deep/ 0:0 755 2100", "ex/sub/deep/c 0:0 644 2000"],
+    ),
     ("f g.txt /n", {}, ["n 0:0 4711 2000", "n 0:0 644 2000"]),
     ("f /new/", {"clamp": 1500}, ["new/ 0:0 755 1500", "new/f 0:0 4711 1500"]),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("line", "options", "expected"), PLACES)
@@ -198,14 +225,35 @@ def test_places(world, line, options, expected):
     assert brief(world.copy(line, **options)) == expected
 
 
-NOTHING = ["*.none /zz/", "e5 /ex", "a?b /new"]
+NOTHING = [("*.none /zz/", []), ("e5 /ex", [EX]), ("a?b /new", [])]
 
 
-@pytest.mark.parametrize("line", NOTHING)
-def test_nothing_changes(world, line):
+@pytest.mark.parametrize(("line", "expected"), NOTHING)
+def test_nothing_changes(world, line, expected):
     (world.context / "e5").mkdir()
-    assert world.copy(line) == []
-    assert layers.list_all(world.paths) == []
+    assert brief(world.copy(line)) == expected
+    made = world.layer
+    assert made.size == 1024 + 512 * len(expected) + (1024 if expected else 0)  # /ex has an attribute
+
+
+DIRECTORIES = [
+    ("/new/er", "", ["new/ 0:0 755 9000", "new/er/ 0:0 755 9000"]),
+    ("/ex/n", "bob", [EX, "ex/n/ 55:66 755 9000"]),
+    ("/ln/n", "", [EX, "ex/n/ 0:0 755 9000"]),
+    ("/ex", "", []),
+    ("/ln", "", []),
+]
+
+
+@pytest.mark.parametrize(("path", "user", "expected"), DIRECTORIES)
+def test_directories(world, path, user, expected):
+    assert brief(world.take(directory(world.paths, path, world.root, user, now=9000))) == expected
+
+
+def test_a_directory_in_place_of_a_file(world):
+    for path in ("/ex/file", "/lnf"):
+        with pytest.raises(InvalidInput, match="no directory"):
+            directory(world.paths, path, world.root, "")
 
 
 ERRORS = [
@@ -237,7 +285,7 @@ def test_errors(world, line, options, error, words):
     (world.context / "wh" / ".wh.x").write_text("")
     with pytest.raises(error, match=words):
         world.copy(line, **options)
-    assert layers.list_all(world.paths) == [] and os.listdir(world.paths.temporary) == []
+    assert layers.list_all(world.paths) == [] and world.unfinished() == []
 
 
 def test_what_stands_there_then(world):
@@ -285,10 +333,17 @@ def test_the_same_sources_make_the_same_layer(world):
 
 
 UNPACKED = [
-    "x/ 9:9 700 3000", "x/y 10:11 644 3001", "abs 0:0 644 1600000000", "up 0:0 644 1600000000", "lnk 0:0 777 -> /x",
-    "x/thru 0:0 644 1600000000", "hl 0:0 644 1600000000 -> un/x/y", "deep/ 0:0 755 9000", "deep/er/ 0:0 755 9000",
+    "x/ 9:9 700 3000",
+    "x/y 10:11 644 3001",
+    "abs 0:0 644 1600000000",
+    "up 0:0 644 1600000000",
+    "lnk 0:0 777 -> /x",
+    "x/thru 0:0 644 1600000000",
+    "hl 0:0 644 1600000000 -> un/x/y",
+    "deep/ 0:0 755 9000",
+    "deep/er/ 0:0 755 9000",
     "deep/er/f 0:0 644 1600000000",
-]  # fmt: skip
+]
 FORMS = {"plain": bytes, "gzip": gzip.compress, "bzip2": bz2.compress, "xz": lzma.compress}
 
 
@@ -359,5 +414,5 @@ def test_hard_links_of_archives(world):
     world.copy("arch.tar /ex", unpack=True)
     assert world.shown()["ex/mine"][7] == "ex/file"
     (world.context / "arch.tar").write_bytes(make(("mine", "hard", b"", {"link": "../../etc/passwd"})))
-    with pytest.raises(InvalidInput, match="hard link 'mine' to .*, which is no file"):
+    with pytest.raises(InvalidInput, match=r"hard link 'mine' to .*, which is no file"):
         world.copy("arch.tar /ex", unpack=True)

@@ -197,5 +197,5 @@ def test_triggers() -> None:
     found: list[Any] = parse_triggers(["RUN <<E\na\nE", "copy a b"])
     assert [item.text for item in found] == ["RUN <<E (a)", "COPY a b"]
     for bad in ("RUN a\nRUN b", "FROM x", "NOPE"):
-        with pytest.raises(DockerfileError, match="^ONBUILD:"):
+        with pytest.raises(DockerfileError, match=r"^ONBUILD:"):
             parse_triggers([bad])

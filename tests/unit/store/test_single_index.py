@@ -9,6 +9,7 @@ from layers import BASE, CASES, Mounted, differences, load, make, snapshot, stor
 from underlay.linux import mounts, sharedmount
 from underlay.store import layers, rootfs, single, tar, toc
 
+
 @pytest.fixture(scope="module", autouse=True)
 def able(tmp_path_factory):
     needs_root()
