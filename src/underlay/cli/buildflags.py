@@ -250,6 +250,8 @@ def _attestations(request: BuildRequest, options: Options) -> None:
                 wishes.append({"type": name})
             elif text in _FALSE:
                 wishes.append({"type": name, "disabled": "true"})
+            elif text in ("min", "max", "spdx", "cyclonedx"):
+                wishes.append({"type": name, "format" if name == "sbom" else "mode": text})
             else:
                 known = ("mode", "generator", "format", "disabled")
                 wishes.append({"type": name, **_fields(text, f"--{name}", known)})

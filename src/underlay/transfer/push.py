@@ -17,6 +17,7 @@ from ..registry.upload import Target
 from ..store import blobs, images, leases
 from . import outgoing
 from .arrivals import in_threads
+from .attached import attached
 from .outgoing import Pushed
 
 TYPE_CHECKING = False
@@ -130,12 +131,15 @@ class _Push:
         """Push all that an index names, but the index itself; False when not all of it can be had."""
         found: manifests.Index = manifests.read_index(blobs.read(self._paths, target), "index").view
         local: list[Image] = []
+        beside: list[tuple[str, list[str]]] = []
         for entry in found.manifests or []:
             rows = self._meta.read("SELECT id FROM images WHERE manifest = ? AND NOT hidden", (entry.digest,))
             if rows:
                 image = images.get(self._meta, rows[0][0])
                 assert image is not None
                 local.append(image)
+            elif (hanging := attached(self._paths, entry.digest)) is not None:
+                beside.append((entry.digest, hanging))
             elif self._target.head(entry.digest) is None:
                 return False
         for image in local:
@@ -146,6 +150,12 @@ class _Push:
             self._config(image)
             media_type = view.media_type or mediatype.OCI_MANIFEST
             self._target.put_manifest(original, media_type, image.manifest)
+        for digest, hanging in beside:
+            for each in hanging:
+                if not self._target.present(each):
+                    self._target.send(outgoing.Document(blobs.read(self._paths, each), each))
+            data = blobs.read(self._paths, digest)
+            self._target.put_manifest(data, manifests.media_type(document.decode(data, "manifest")), digest)
         return True
 
     def _config(self, image: Image) -> None:

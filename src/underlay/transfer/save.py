@@ -20,6 +20,7 @@ from ..oci import document, mediatype, platform, reference
 from ..oci import manifest as manifests
 from ..store import blobs, images, layers
 from . import outertar
+from .attached import attached
 from .choose import blob_name
 from .recording import made_manifest
 
@@ -191,9 +192,13 @@ class _Layout:
             rows = self.meta.read("SELECT id, layers FROM images WHERE manifest = ? AND NOT hidden", (found.digest,))
             if not rows:
                 nested = self._index(found.digest)
-                if nested is None:
+                if nested is not None:
+                    parts += nested[1]
+                    continue
+                hanging = attached(self.paths, found.digest)
+                if hanging is None:
                     return None
-                parts += nested[1]
+                parts += [_Part(each, blobs.read(self.paths, each)) for each in (*hanging, found.digest)]
                 continue
             manifest = blobs.read(self.paths, found.digest)
             below = self._layers_as(manifest, rows[0][1].split())
