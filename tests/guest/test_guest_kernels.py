@@ -14,12 +14,15 @@ pytestmark = MARKS
 
 @pytest.mark.parametrize("kernel", ["bullseye", "bookworm", "trixie-backports"])
 def test_older_and_newer_kernels(share: Path, kernel: str) -> None:
-    out = in_guest(share, kernel, ["tests/system/test_run.py", "-k", BASIC])
+    out = in_guest(
+        share, kernel, ["tests/system/test_run.py", "tests/guest/inside_build.py", "-k", f"{BASIC} or inside_build"]
+    )
     assert " passed" in out and "failed" not in out
 
 
 def test_unprivileged_user_with_subordinate_ids(share: Path) -> None:
-    out = in_guest(share, "trixie", ["tests/guest/inside_rootless.py"], user="tester")
+    files = ["tests/guest/inside_rootless.py", "tests/guest/inside_build.py"]
+    out = in_guest(share, "trixie", files, user="tester")
     assert " passed" in out and "failed" not in out and "skipped" not in out
 
 
@@ -28,11 +31,12 @@ def test_unprivileged_user_with_one_id(share: Path) -> None:
     command = [str(GUEST_RUN), "--kernel", "trixie", "--share", str(share), "--timeout", "200", "--", *words]
     command += ["env", "PYTHONPATH=src:site", "PYTHONDONTWRITEBYTECODE=1", "HOME=/tmp", "python3", "-m", "pytest", "-q"]
     command += ["-p", "no:cacheprovider", "--tb=short", "--basetemp=/tmp/tests", "tests/guest/inside_rootless.py"]
+    command.append("tests/guest/inside_build.py")
     done = subprocess.run(command, capture_output=True, text=True, timeout=500)
     if done.returncode == 125:
         pytest.skip(f"no guest can be had here: {done.stderr.strip()[-300:]}")
     assert done.returncode == 0, (done.stdout + done.stderr)[-6000:]
-    assert "1 skipped" in done.stdout
+    assert "2 skipped" in done.stdout
 
 
 def test_disk_limits_by_quota(share: Path) -> None:

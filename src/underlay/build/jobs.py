@@ -141,11 +141,11 @@ def _source(wish: dict[str, Any], place: str, userxattr: bool) -> int:
             inner = beneath.open_in_root(fd, wish["inside"], os.O_PATH)
             os.close(fd)
             fd = inner
-        return _clone(fd, not wish["writable"])
+        return _clone(fd, "" if wish["writable"] else place)
     if kind == "secret":
         return _secret(wish, place)
     if kind == "agent":
-        return _clone(os.open(wish["socket"], os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC), False)
+        return _clone(os.open(wish["socket"], os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC))
     upper = work = ""
     if wish["writable"]:
         upper, work = f"{place}/upper", f"{place}/work"
@@ -158,7 +158,7 @@ def _source(wish: dict[str, Any], place: str, userxattr: bool) -> int:
     mounts.attach(root, where, point)
     os.close(where)
     try:
-        return _clone(beneath.open_in_root(root, wish["path"], os.O_PATH), False)
+        return _clone(beneath.open_in_root(root, wish["path"], os.O_PATH))
     except KernelError as error:
         if error.errno in (2, 20):
             raise NotFound(
@@ -169,13 +169,27 @@ def _source(wish: dict[str, Any], place: str, userxattr: bool) -> int:
         os.close(root)
 
 
-def _clone(fd: int, readonly: bool) -> int:
+def _clone(fd: int, place: str = "") -> int:
+    """Return an unattached copy of the mount at `fd`, read-only if a `place` is given where that can be seen to."""
     try:
         tree = mounts.clone_tree(fd, "", False)
     finally:
         os.close(fd)
-    if readonly:
+    if not place:
+        return tree
+    try:
         mounts.set_attributes(tree, mounts.MOUNT_ATTR_RDONLY)
+    except KernelError as error:
+        if error.errno != mounts.ENOSYS:
+            raise
+        # Before Linux 5.12 only an attached mount can be changed; a copy of it stays as it is.
+        where = os.open(place, _DIRECTORY)
+        mounts.attach(tree, where, place)
+        os.close(where)
+        mounts.remount_bind(tree, mounts.MOUNT_ATTR_RDONLY)
+        copy = mounts.clone_tree(tree, "", False)
+        os.close(tree)
+        return copy
     return tree
 
 
@@ -189,7 +203,7 @@ def _secret(wish: dict[str, Any], place: str) -> int:
     os.write(file, wish["data"])
     os.fchmod(file, wish["mode"])
     os.fchown(file, wish["uid"], wish["gid"])
-    return _clone(file, False)
+    return _clone(file)
 
 
 def pack(arguments: dict[str, Any], fds: list[int], leash: _socket.socket) -> dict[str, Any]:

@@ -139,7 +139,6 @@ def test_detach_keys_refused(text: str) -> None:
         (["ps", "--nope"], 125, "unknown flag: --nope"),
         (["container", "nope"], 125, "unknown command: underlay container nope"),
         (["nope"], 125, "hint: see `underlay --help`"),
-        (["build", "box"], 125, "unknown command: underlay build\nhint: not supported yet"),
         (["network", "ls"], 125, "unknown command: underlay network\nhint: not supported yet"),
         (["container", "cp", "a", "b"], 125, "unknown command: underlay container cp\nhint: not supported yet"),
         (["--nope"], 125, "unknown flag: --nope"),
