@@ -35,12 +35,13 @@ def file_name(url: str) -> str:
 def fetch(url: str, directory: str, checksum: str = "", headers: Mapping[str, str] | None = None) -> Fetched:
     """Fetch a file by HTTP into `directory`. Redirects follow the rules of registries (`registry.exchange`).
 
-    Raises NotFound (any refusal), DigestMismatch when `checksum` ("sha256:…") is not met, RegistryError, InvalidInput.
+    The digest found is of the kind of `checksum`, else SHA-256. Raises NotFound (any refusal), DigestMismatch when
+    `checksum` ("sha256:…") is not met, RegistryError, InvalidInput.
     """
-    import hashlib
     from email.utils import parsedate_to_datetime
     from urllib.parse import urlsplit
 
+    from ..oci import digest as digests
     from ..registry import hosts
     from ..registry.auth import Authorizer
     from ..registry.exchange import Server
@@ -50,7 +51,8 @@ def fetch(url: str, directory: str, checksum: str = "", headers: Mapping[str, st
     endpoint = hosts.endpoint_of(url)
     transport = Transport(hosts.Settings.load())
     path = f"{directory}/file"
-    digest = hashlib.sha256()
+    algorithm = checksum.partition(":")[0] or "sha256"
+    digest = digests.hasher(algorithm)
     try:
         server = Server(transport, endpoint, Authorizer(transport, endpoint, lambda: None))
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
@@ -68,7 +70,7 @@ def fetch(url: str, directory: str, checksum: str = "", headers: Mapping[str, st
                     file.write(piece)
     finally:
         transport.close()
-    found = f"sha256:{digest.hexdigest()}"
+    found = f"{algorithm}:{digest.hexdigest()}"
     if checksum and checksum != found:
         raise DigestMismatch(f"{url}", checksum, found)
     try:

@@ -73,19 +73,27 @@ def deliver(works: list[Work], states: list[State], around: Surroundings, begun:
             names += [references.parse(text) for each in outputs if each.name for text in each.name.split(",")]
             keep = any(each.kind == "image" or (each.kind == "docker" and not each.destination) for each in outputs)
             vertex.status(f"writing image {built.id}")
+            new = [each.new.id for each in made if images.get(around.meta, each.new.id) is None]
             _record(made, names if keep else [], around, built)
-            for name in names if keep else []:
-                vertex.status(f"naming to {name}")
-            for each in outputs:
-                if each.kind == "oci" or (each.kind == "docker" and each.destination):
-                    _archive(each, made, names, around, built)
+            try:
+                for name in names if keep else []:
+                    vertex.status(f"naming to {name}")
+                for each in outputs:
+                    if each.kind == "oci" or (each.kind == "docker" and each.destination):
+                        _archive(each, made, names, around, built)
+            finally:
+                # Who wants an archive alone gets no image; its layers are in the build cache.
+                for image_id in new if not keep else []:
+                    images.forget(around.meta, image_id)
     for each in outputs:
         if each.kind == "local":
             with works[0].vertices("exporting to client directory"):
                 _local(each, works, states, around, begun)
         elif each.kind == "tar":
+            if len(states) > 1:
+                raise Unsupported("--output type=tar takes one platform", "type=local writes a directory for each")
             with works[0].vertices("exporting to client tarball"):
-                _tar(each, states, around)
+                _tar(each, states[0], around, request.epoch)
     return built
 
 
@@ -259,13 +267,9 @@ def _archive(output: Output, made: list[_Image], names: list[Reference], around:
 # Files
 
 
-def _tar(output: Output, states: list[State], around: Surroundings) -> None:
-    if len(states) > 1:
-        raise Unsupported("--output type=tar takes one platform", "type=local writes a directory for each")
-    request_epoch = None
-    layer = flatten.flatten(
-        around.paths, [each.layer().diff_id for each in states[0].filesystem.layers], 0, request_epoch
-    )
+def _tar(output: Output, state: State, around: Surroundings, epoch: int | None) -> None:
+    diff_ids = [each.layer().diff_id for each in state.filesystem.layers]
+    layer = flatten.flatten(around.paths, diff_ids, 0, epoch)
     source = layers.open_part(around.paths, layer.diff_id)
     try:
         if output.destination == "-":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from ..dockerfile import instructions as it
+from ..oci import digest as digests
 from ..store import images
 from . import git, keys, told
 from .cache import Result
@@ -13,6 +14,7 @@ from .filesystem import Filesystem
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from ..store.images import Layer
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 class _Source:
     """One source: an `origin` with an expression, or literal content; and its part of the key, if it has one already."""
 
-    __slots__ = ("content", "expression", "key", "name", "origin", "whole")
+    __slots__ = ("content", "expression", "fetch", "key", "name", "origin", "whole")
 
     def __init__(self, origin: Origin | None, expression: str, key: object = None, whole: bool = False) -> None:
         self.origin = origin
@@ -32,6 +34,7 @@ class _Source:
         self.whole = whole  # never unpacked
         self.name = ""
         self.content: bytes | None = None
+        self.fetch: Callable[[], object] | None = None  # what is still to be done before the origin can be read
 
     def told(self, stage: StageRun) -> dict[str, Any]:
         """Return it as a worker wants it."""
@@ -136,18 +139,26 @@ def _from_address(stage: StageRun, instruction: it.Add, text: str, vertex: Verte
                 f"cannot determine filename for source {text}", "name the file in the destination", text
             )
         name = "file"
-    vertex.status(f"fetching {text}")
-    fetched = fetching.fetch(text, place, instruction.checksum)
-    os.rename(fetched.path, f"{place}/{name}")
-    os.chmod(f"{place}/{name}", 0o600)
-    if fetched.mtime is not None:
-        os.utime(f"{place}/{name}", (fetched.mtime, fetched.mtime))
-    stage.work.materials[text] = fetched.digest
-    origin = Origin(text, place, plain=True)
-    expression = "".join(
-        f"[{letter}]" if letter in "*?[" else f"\\{letter}" if letter == "\\" else letter for letter in name
-    )
-    return _Source(origin, expression, ["address", name, fetched.digest], whole=not instruction.unpack)
+
+    def fetch() -> str:
+        vertex.status(f"fetching {text}")
+        fetched = fetching.fetch(text, place, instruction.checksum)
+        os.rename(fetched.path, f"{place}/{name}")
+        os.chmod(f"{place}/{name}", 0o600)
+        if fetched.mtime is not None:
+            os.utime(f"{place}/{name}", (fetched.mtime, fetched.mtime))
+        return fetched.digest
+
+    source = _Source(Origin(text, place, plain=True), _exactly(name), whole=not instruction.unpack)
+    digest = instruction.checksum
+    if digest:
+        digests.check(digest, "--checksum")
+        source.fetch = fetch
+    else:
+        digest = fetch()
+    source.key = ["address", name, digest]
+    stage.work.materials[text] = digest
+    return source
 
 
 def _content(stage: StageRun, sources: list[_Source]) -> list[object]:
@@ -177,6 +188,9 @@ def _digests(stage: StageRun, sources: list[dict[str, Any]]) -> list[str]:
 
 def _copied(stage: StageRun, sources: list[_Source], asked: dict[str, Any], above: bool) -> Layer:
     work = stage.work
+    for source in sources:
+        if source.fetch is not None:
+            source.fetch()
     answer = work.foreman.call(
         "copy",
         {

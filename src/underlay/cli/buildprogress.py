@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import threading
 import time
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 MODES = ("auto", "plain", "tty", "json", "rawjson", "quiet")
 _TAIL = 6  # lines of a step's output that a terminal shows while it runs
 _KEPT = 100  # lines of a failed step that are shown at the end
+_COLOURS = re.compile(r"(\x1b\[[0-9;:]*m)")  # ECMA-48, SGR
 
 
 class _Shown:
@@ -30,7 +32,7 @@ class _Shown:
 
     def __init__(self, number: int, name: str) -> None:
         self.number = number
-        self.name = name
+        self.name = _printable(name)
         self.begun = time.time()
         self.ended = 0.0
         self.word = ""
@@ -110,7 +112,7 @@ class BuildProgress:
         data = event.attributes.get("data")
         if kind in ("build.end", "build.cached", "build.failed"):
             vertex.ended = time.time()
-            vertex.error = str(event.attributes.get("error", ""))
+            vertex.error = _printable(str(event.attributes.get("error", "")))
             vertex.word = {"build.cached": "CACHED", "build.failed": f"ERROR: {vertex.error}"}.get(
                 kind, f"DONE {vertex.seconds:.1f}s"
             )
@@ -204,8 +206,11 @@ class BuildProgress:
 
 
 def _printable(text: str) -> str:
-    """Return a line of a step's output with what could steer a terminal made visible; colours stay."""
-    return "".join(c if c.isprintable() or c in "\t\x1b" else " " for c in text.replace("\r", ""))
+    """Return a line of a step's output without what could steer a terminal; colours stay."""
+    kept = []
+    for number, part in enumerate(_COLOURS.split(text.replace("\r", ""))):
+        kept.append(part if number % 2 else "".join(c if c.isprintable() or c == "\t" else " " for c in part))
+    return "".join(kept)
 
 
 def _moment(seconds: float) -> str:

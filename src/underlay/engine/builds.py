@@ -8,16 +8,17 @@ from ..build.request import BuildRequest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from ..build.builder import Surroundings
     from ..build.output import Built
     from ..build.prune import CacheEntry, Pruned
+    from ..build.request import StepWish
     from ..dockerfile.problems import DockerfileError
     from ..dockerfile.rules import Finding
     from ..store.images import Image
     from .build_steps import Composer
     from .engine import Engine
-
-_COMPOSING = threading.Lock()
 
 
 class Builds:
@@ -25,7 +26,6 @@ class Builds:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._composers: dict[int, Composer] = {}
 
     def build(self, request: BuildRequest) -> Built:
         """Build an image as `request` says; returns its id, target and names.
@@ -56,17 +56,8 @@ class Builds:
             engine.form,
             lambda event: engine.emit(event),
             lambda name, platform: self._find(name, platform, request.pull),
-            lambda step: self._composer(request)(step),
+            _Steps(engine, request),
         )
-
-    def _composer(self, request: BuildRequest) -> Composer:
-        """Return what composes the steps of a request: made at the first of them."""
-        from .build_steps import Composer
-
-        with _COMPOSING:
-            if id(request) not in self._composers:
-                self._composers = {id(request): Composer(self._engine, request)}
-            return self._composers[id(request)]
 
     def cached(self) -> list[CacheEntry]:
         """Return what the build cache holds, the longest unused first."""
@@ -89,3 +80,21 @@ class Builds:
 
         wish = ContainerOptions(image=name, platform=platform, pull="always" if pull else "missing")
         return find_image(self._engine, wish, pull=True)
+
+
+class _Steps:
+    """Composes the steps of one build; what that takes is imported and looked up when the first one is carried out."""
+
+    def __init__(self, engine: Engine, request: BuildRequest) -> None:
+        self._engine = engine
+        self._request = request
+        self._lock = threading.Lock()
+        self._composer: Composer | None = None
+
+    def __call__(self, step: StepWish) -> dict[str, Any]:
+        with self._lock:
+            if self._composer is None:
+                from .build_steps import Composer
+
+                self._composer = Composer(self._engine, self._request)
+        return self._composer(step)

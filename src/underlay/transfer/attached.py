@@ -1,4 +1,4 @@
-"""Documents that hang on an image in an index: attestations, whose manifest, configuration and layers are all blobs here."""
+"""Documents that hang on an image in an index: attestations, all of whose parts are blobs here."""
 
 from __future__ import annotations
 
