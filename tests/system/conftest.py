@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from buildcases import Builder
 from engines import Installation, image_tar, needs_root
 from fakeregistry import FakeRegistry
 from remoteimages import Image, image, random_tar, small_tar
@@ -48,6 +49,12 @@ def canary(tmp_path: Path) -> Iterator[Path]:
     after = sorted((p.name, p.stat().st_mode, p.stat().st_mtime_ns, p.read_bytes()) for p in place.iterdir())
     assert after == before
     assert place.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.fixture
+def builder(ul: Installation, tmp_path: Path) -> Builder:
+    """What builds with the module's installation."""
+    return Builder(ul, tmp_path)
 
 
 @pytest.fixture

@@ -1,0 +1,8 @@
+"""A corpus of small Dockerfiles that covers the language, to build with us and with others; each one's base is `box`."""
+
+from __future__ import annotations
+
+from . import copying, language, metadata, running
+from .cases import Case
+
+CASES: tuple[Case, ...] = (*language.CASES, *metadata.CASES, *copying.CASES, *running.CASES)

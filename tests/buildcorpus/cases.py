@@ -1,0 +1,142 @@
+"""What a case of the corpus is: a Dockerfile, the files of its context, and the words it is built with."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+import os
+import tarfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+PAST = 1_000_000_000
+"""The time of all that is in a context: one that no build makes."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """Something in a context: a file, or what `kind` says (dir, link, hard, fifo); its `data`, or what it leads to."""
+
+    data: bytes = b""
+    kind: str = "file"
+    mode: int = 0o644
+    xattrs: tuple[tuple[str, bytes], ...] = ()
+
+    def make(self, root: Path, name: str) -> None:
+        """Make it in a directory."""
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if self.kind == "dir":
+            path.mkdir(exist_ok=True)
+        elif self.kind == "link":
+            path.symlink_to(os.fsdecode(self.data))
+            return
+        elif self.kind == "hard":
+            path.hardlink_to(root / os.fsdecode(self.data))
+            return
+        elif self.kind == "fifo":
+            os.mkfifo(path)
+        else:
+            path.write_bytes(self.data)
+        path.chmod(self.mode)
+        for key, value in self.xattrs:
+            os.setxattr(path, key, value)
+
+
+def executable(text: str) -> Item:
+    return Item(text.encode(), mode=0o755)
+
+
+def directory(mode: int = 0o755) -> Item:
+    return Item(kind="dir", mode=mode)
+
+
+def link(target: str) -> Item:
+    return Item(target.encode(), "link")
+
+
+def hard(target: str) -> Item:
+    return Item(target.encode(), "hard")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One build. `flags` may speak of {context} and {beside}, a directory with the items of `beside` in it.
+
+    `before`: Dockerfiles that are built first, by the names the images get. `builders` says with whom we are compared:
+    d docker, b buildah. `file` is the Dockerfile's place.
+    """
+
+    name: str
+    dockerfile: str | bytes
+    files: Mapping[str, Item | str | bytes] = field(default_factory=dict)
+    flags: tuple[str, ...] = ()
+    before: Mapping[str, str] = field(default_factory=dict)
+    beside: Mapping[str, str] = field(default_factory=dict)
+    builders: str = "d"
+    file: str = "Dockerfile"
+    bug: str = ""
+    """What is wrong with us here, which makes the test fail."""
+
+    def write(self, place: Path) -> tuple[Path, list[str]]:
+        """Write context and Dockerfile below `place`; return the context and the words of the build."""
+        context, beside = place / "context", place / "beside"
+        context.mkdir(parents=True)
+        beside.mkdir()
+        for name, item in self.files.items():
+            found = item if isinstance(item, Item) else Item(item.encode() if isinstance(item, str) else item)
+            found.make(context, name)
+        data = self.dockerfile if isinstance(self.dockerfile, bytes) else self.dockerfile.encode()
+        (context / self.file).parent.mkdir(parents=True, exist_ok=True)
+        (context / self.file).write_bytes(data)
+        for name, text in self.beside.items():
+            (beside / name).parent.mkdir(parents=True, exist_ok=True)
+            (beside / name).write_text(text)
+        for top, directories, names in os.walk(place, topdown=False):
+            for name in (*directories, *names):
+                os.utime(os.path.join(top, name), (PAST, PAST), follow_symlinks=False)
+        os.utime(context, (PAST, PAST))
+        flags = [each.format(context=context, beside=beside) for each in self.flags]
+        return context, ["-f", str(context / self.file), *flags]
+
+
+def archive(compress: Callable[[bytes], bytes] = bytes, *, root: str = "") -> bytes:
+    """Return a tar with something of each kind in it."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
+
+        def member(name: str, kind: bytes = tarfile.REGTYPE, data: bytes = b"", **more: Any) -> None:
+            info = tarfile.TarInfo(root + name)
+            info.type, info.size, info.mtime = kind, len(data), PAST - 1000
+            info.mode = 0o755 if kind == tarfile.DIRTYPE else 0o640
+            for key, value in more.items():
+                setattr(info, key, value)
+            tar.addfile(info, io.BytesIO(data))
+
+        member("d", tarfile.DIRTYPE, mode=0o750, uid=12, gid=34)
+        member("d/file", data=b"file\n", uid=12, gid=34, mode=0o4755)
+        member("d/again", tarfile.LNKTYPE, linkname=root + "d/file")
+        member("d/link", tarfile.SYMTYPE, linkname="file")
+        member("d/pipe", tarfile.FIFOTYPE)
+        member("d/null", tarfile.CHRTYPE, devmajor=1, devminor=3)
+        member("e/f/no-parents", data=b"x", mode=0o600)
+    return compress(buffer.getvalue())
+
+
+def zstd(data: bytes) -> bytes:
+    from backports import zstd as library
+
+    return library.compress(data)
+
+
+COMPRESSIONS: dict[str, Callable[[bytes], bytes]] = {
+    "tar": bytes,
+    "tar.gz": lambda data: gzip.compress(data, mtime=0),
+    "tar.bz2": bz2.compress,
+    "tar.xz": lzma.compress,
+    "tar.zst": zstd,
+}

@@ -1,0 +1,185 @@
+"""Builders behind one face: ours, docker's BuildKit and buildah, each with a base image of the same archive."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from engines import Installation, image_tar, needs_root
+
+
+class BuildFailed(Exception):
+    """A build has not been done; its words."""
+
+
+class Builder:
+    """Somebody who builds images and saves them as `docker save` does."""
+
+    name = ""
+
+    def __init__(self, command: list[str], environment: dict[str, str]) -> None:
+        self.command = command
+        self.environment = environment
+
+    def __call__(self, *words: str | Path) -> str:
+        """Run a command; returns its standard output. Raises BuildFailed."""
+        done = subprocess.run(
+            [*self.command, *map(str, words)],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            env=self.environment,
+            timeout=120,
+        )
+        if done.returncode:
+            raise BuildFailed(f"{self.name} {' '.join(map(str, words))}: {done.stderr.decode(errors='replace')[-3000:]}")
+        return done.stdout.decode().strip()
+
+    def load(self, archive: Path) -> None:
+        """Take over the image of an archive."""
+        self("load", "-i", archive)
+
+    def build(self, name: str, context: Path, words: list[str]) -> None:
+        """Build an image of this name. Raises BuildFailed."""
+        self("build", "-t", name, *words, context)
+
+    def save(self, name: str, archive: Path) -> None:
+        """Write an image to an archive."""
+        self("save", "-o", archive, name)
+
+
+class Underlay(Builder):
+    """Ours, from source."""
+
+    name = "underlay"
+
+    def __init__(self, installation: Installation) -> None:
+        super().__init__(installation.command, installation.environment)
+
+
+class Docker(Builder):
+    """The client of a docker daemon with BuildKit in it."""
+
+    name = "docker"
+
+    def build(self, name: str, context: Path, words: list[str]) -> None:
+        self("build", "--network=host", "--progress=plain", "-t", name, *words, context)
+
+
+class Buildah(Builder):
+    """Buildah, with a storage of its own."""
+
+    name = "buildah"
+
+    def load(self, archive: Path) -> None:
+        self("pull", "-q", f"docker-archive:{archive}")
+
+    def build(self, name: str, context: Path, words: list[str]) -> None:
+        options = ["--isolation=chroot", "--format=docker", "--network=host", "--identity-label=false", "--pull=never"]
+        self("build", *options, "-t", name, *words, context)
+
+    def save(self, name: str, archive: Path) -> None:
+        self("push", "-q", name, f"docker-archive:{archive}:{name}:latest")
+
+
+def _need(*programs: str) -> None:
+    needs_root()
+    for program in programs:
+        if shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin") is None:
+            pytest.skip(f"{program} is not installed")
+
+
+def box(installation: Installation, place: Path) -> Path:
+    """Import the test image as `box`; return an archive of it, the same image for all builders."""
+    (place / "box.tar").write_bytes(image_tar())
+    installation("import", "--change", 'CMD ["sh"]', str(place / "box.tar"), "box")
+    installation("save", "-o", str(place / "image.tar"), "box")
+    return place / "image.tar"
+
+
+def _cgroups() -> set[str]:
+    """Return the cgroups called docker, in each hierarchy."""
+    top = Path("/sys/fs/cgroup")
+    return {str(path) for path in (top / "docker", *top.glob("*/docker")) if path.is_dir()}
+
+
+@contextmanager
+def docker(place: Path) -> Iterator[Docker]:
+    """Run a docker daemon of the test's own; nothing of it is left afterwards. `place` has a short name: of sockets."""
+    _need("dockerd", "docker")
+    environment = {
+        **{key: value for key, value in os.environ.items() if not key.startswith(("DOCKER", "BUILD"))},
+        "DOCKER_HOST": f"unix://{place}/d.sock",
+        "DOCKER_CONFIG": f"{place}/config",
+        "DOCKER_BUILDKIT": "1",
+        "BUILDX_CONFIG": f"{place}/buildx",
+    }
+    if subprocess.run(["docker", "buildx", "version"], capture_output=True, env=environment).returncode:
+        pytest.skip("docker-buildx is not installed")
+    before = _cgroups()
+    words = ["dockerd", f"--host=unix://{place}/d.sock", f"--data-root={place}/data", f"--exec-root={place}/exec"]
+    words += [f"--pidfile={place}/pid", "--iptables=false", "--ip6tables=false", "--bridge=none"]
+    with open(place / "log", "wb") as log:
+        process = subprocess.Popen(words, stdout=log, stderr=log)
+    try:
+        client = Docker(["docker"], environment)
+        deadline = time.monotonic() + 30
+        while not (place / "d.sock").exists() or _silent(client):
+            if process.poll() is not None or time.monotonic() > deadline:
+                pytest.skip(f"dockerd does not start here: {(place / 'log').read_text()[-300:]}")
+            time.sleep(0.1)
+        yield client
+    finally:
+        process.terminate()
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        _tidy(place, _cgroups() - before)
+
+
+def _silent(client: Docker) -> bool:
+    try:
+        client("version")
+    except BuildFailed:
+        return True
+    return False
+
+
+def _tidy(place: Path, cgroups: set[str]) -> None:
+    """Remove mounts below `place`, and cgroups from the deepest to the given ones."""
+    mounts = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
+    for mount in sorted((each for each in mounts if each.startswith(f"{place}/")), key=len, reverse=True):
+        subprocess.run(["umount", "-l", mount], capture_output=True)
+    for top in cgroups:
+        for directory, _, _ in os.walk(top, topdown=False):
+            try:
+                os.rmdir(directory)
+            except OSError:
+                pass
+
+
+def buildah(place: Path) -> Buildah:
+    """Return a buildah that keeps all it has below `place`."""
+    _need("buildah")
+    words = ["buildah", "--root", f"{place}/root", "--runroot", f"{place}/run", "--storage-driver", "vfs"]
+    environment = {
+        **{key: value for key, value in os.environ.items() if not key.startswith(("BUILDAH", "CONTAINERS"))},
+        # Its cache of tried blobs is not below --root.
+        "HOME": str(place),
+        "XDG_DATA_HOME": f"{place}/data",
+        "TMPDIR": str(place),
+    }
+    client = Buildah(words, environment)
+    try:
+        client("images")
+    except BuildFailed as error:
+        pytest.skip(f"buildah does not start here: {str(error)[:300]}")
+    return client
