@@ -634,11 +634,11 @@ def store(directory: object):
 
 def load(paths, tars: list[bytes]) -> list[str]:
     """Take in these tars and return their diff ids."""
-    from underlay.store import layers
+    from underlay.store import intake
 
     diff_ids = []
     for data in tars:
-        layers.ingest(paths, Source(gz(data)), expected_diff_id=digest(data))
+        intake.ingest(paths, Source(gz(data)), expected_diff_id=digest(data))
         diff_ids.append(digest(data))
     return diff_ids
 

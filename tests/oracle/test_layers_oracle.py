@@ -14,7 +14,7 @@ import layers as tars
 from engines import SHARED
 from layers import CASES, Mounted, differences, digest, load, oci_layout, snapshot, store
 from underlay.linux import mounts, sharedmount
-from underlay.store import layers, rootfs
+from underlay.store import intake, layers, rootfs
 
 pytestmark = [
     pytest.mark.root,
@@ -149,7 +149,7 @@ def test_real_images_against_umoci(files, paths, tmp_path):
         size = os.stat(path).st_size
         with open(path, "rb") as file:
             blob = f"sha256:{_sha256(path)}"
-            taken = layers.ingest(paths, file, expected_blob=(blob, size))
+            taken = intake.ingest(paths, file, expected_blob=(blob, size))
         assert (taken.blob_digest, taken.blob_size, taken.compression) == (blob, size, "gzip")
         diff_ids.append(taken.diff_id)
     assert diff_ids == [digest(d) for d in data]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -106,6 +107,17 @@ def test_a_command_on_a_container(place: Installation) -> None:
     name = place.start("box", "sleep", "60")
     for words in (("exec", name, "true"), ("inspect", name), ("stop", "-t", "0", name), ("rm", name)):
         assert heavy(loaded(place, *words)) == [], words
+
+
+def test_a_build_that_finds_all_in_its_cache(place: Installation) -> None:
+    context = place.root.parent / "context"
+    context.mkdir()
+    (context / "file").write_text("file")
+    (context / "Dockerfile").write_text("FROM box\nCOPY file /\nCOPY . /all\nRUN true\nLABEL a=b\n")
+    time.sleep(2.2)  # what has just been written is read once more
+    place("build", "-t", "built", str(context))
+    # Dockerfiles are read with regular expressions, stages made in threads.
+    assert set(heavy(loaded(place, "build", "-t", "built", str(context)))) <= {"re", "enum", "threading"}
 
 
 def test_only_what_stores_documents_loads_their_library(place: Installation) -> None:

@@ -20,7 +20,7 @@ import layers as tars
 from layers import Mounted, Tar, digest, gz, header, load, make, padded, pax, store, view
 from underlay.errors import Corrupt, LimitExceeded, UnderlayError
 from underlay.linux import mounts
-from underlay.store import codec, layers, rootfs
+from underlay.store import codec, intake, layers, rootfs
 from underlay.store.limits import Limits
 
 pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="needs root to mount")]
@@ -148,7 +148,7 @@ def test_link_chains_beyond_path_max(form, paths, canary):
 )
 def test_lying_sizes_and_maps(data, paths):
     with pytest.raises((Corrupt, LimitExceeded)):
-        layers.ingest(paths, tars.Source(data + tars.END))
+        intake.ingest(paths, tars.Source(data + tars.END))
     assert layers.list_all(paths) == []
 
 
@@ -185,11 +185,11 @@ import layers as tars
 from test_hostile_layers import SOURCES
 from underlay.errors import UnderlayError
 from underlay.paths import Paths
-from underlay.store import layers
+from underlay.store import layers, intake
 from underlay.store.limits import Limits
 begin = time.monotonic()
 try:
-    layers.ingest(Paths({root!r}, {state!r}), SOURCES[{name!r}](), limits=Limits(**{limits!r}))
+    intake.ingest(Paths({root!r}, {state!r}), SOURCES[{name!r}](), limits=Limits(**{limits!r}))
     print("taken")
 except UnderlayError as error:
     print(type(error).__name__, error.message)
@@ -272,7 +272,7 @@ def test_an_ordinary_ingest_takes_little_memory(paths):
         "from underlay.store import layers\n"
         "before = tars.peak()\n"
         "with open(sys.argv[3], 'rb') as file:\n"
-        "    layers.ingest(Paths(*sys.argv[1:3]), file)\n"
+        "    intake.ingest(Paths(*sys.argv[1:3]), file)\n"
         "print(tars.peak() - before)"
     )
     data = Tar()

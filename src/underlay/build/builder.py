@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack
 from time import time_ns
 
 from ..dockerfile import lint, scope, stages, syntax
@@ -74,16 +73,16 @@ def build(request: BuildRequest, around: Surroundings) -> Built:
     paths = around.paths
     wanted = [platforms.parse(text) for text in request.platforms] or [platforms.host()]
     lease = leases.working(paths)
-    with lease, Scratch(paths, "build") as scratch, ExitStack() as opened:
+    registries = None
+    with lease, Scratch(paths, "build") as scratch:
         foreman = Foreman(_jobs, scratch.path, (lease.fd, scratch.fd))
         try:
             vertices = Vertices(around.emit)
             grounds = Grounds(paths, around.form, foreman, scratch.path)
-            registries = None
             if _asks_registries(request):
                 from ..registry.registries import Registries
 
-                registries = opened.enter_context(Registries(around.emit))
+                registries = Registries(around.emit)
             imports = None
             if request.cache_from:
                 from . import outside
@@ -133,6 +132,9 @@ def build(request: BuildRequest, around: Surroundings) -> Built:
             raise
         finally:
             foreman.close()
+            if registries is not None:
+                registries.cancel()
+                registries.transport.close()
 
 
 def check(request: BuildRequest, around: Surroundings) -> tuple[list[Finding], DockerfileError | None]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 
 from ..errors import InvalidInput
 from ..files import Lock
+from ..hashing import sha256
 from ..store.scratch import ensure
 
 TYPE_CHECKING = False
@@ -32,7 +32,7 @@ class Held:
     def directory(self, work: Work, mount: Mount, seed: list[str]) -> str:
         """Return the directory of a cache mount, made when it is new: from the file system of `seed`, if there is one."""
         paths = work.grounds.paths
-        digits = hashlib.sha256(mount.id.encode("utf-8", "surrogateescape")).hexdigest()
+        digits = sha256(mount.id.encode("utf-8", "surrogateescape")).hexdigest()
         base = ensure(place(paths))
         name = f"{base}/{digits}"
         if mount.sharing == "private":

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
+from struct import Struct
+from struct import error as StructError
 from time import time_ns
-
-import msgspec
 
 from ..errors import Conflict
 from ..files import read_bytes, write_atomic
-from ..store import toc, walking
+from ..hashing import sha256
+from ..store import kinds, walking
+from ..store.kinds import shown
 from ..store.scratch import ensure
-from ..store.toc import shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from ..paths import Paths
     from .selecting import Found, Selected
 
-_MAGIC = b"underlay files 1\n"
+_MAGIC = b"underlay files 2\n"
+_ROW = Struct("<QQQqq32s")
 # A file changed so shortly before it was read may change again within the same tick of the clock, and look the same.
 _RACY = 2_000_000_000
 _CHUNK = 1 << 20
@@ -29,10 +30,6 @@ _LARGEST = 256 << 20
 _UNSEEN = 100_000
 
 _Key = tuple[int, int, int, int, int]
-_encoder = msgspec.msgpack.Encoder()
-_decoder: msgspec.msgpack.Decoder[list[tuple[int, int, int, int, int, bytes]]] = msgspec.msgpack.Decoder(
-    list[tuple[int, int, int, int, int, bytes]]
-)
 
 
 class FileIndex:
@@ -43,7 +40,7 @@ class FileIndex:
 
     def __init__(self, paths: Paths, key: str) -> None:
         self._directory = f"{paths.root}/cache/files"
-        self._path = f"{self._directory}/{hashlib.sha256(key.encode('utf-8', 'surrogateescape')).hexdigest()[:32]}"
+        self._path = f"{self._directory}/{sha256(key.encode('utf-8', 'surrogateescape')).hexdigest()[:32]}"
         self._known: dict[_Key, bytes] = {}
         self._seen: dict[_Key, bytes] = {}
         self._changed = False
@@ -53,9 +50,9 @@ class FileIndex:
         try:
             data = read_bytes(self._path, _LARGEST)
             if data.startswith(_MAGIC):
-                rows = _decoder.decode(memoryview(data)[len(_MAGIC) :])
-                self._known = {row[:5]: row[5] for row in rows if len(row[5]) == 32}
-        except (OSError, msgspec.MsgspecError):
+                rows = _ROW.iter_unpack(memoryview(data)[len(_MAGIC) :])
+                self._known = {row[:5]: row[5] for row in rows}
+        except (OSError, StructError):
             pass
         return self
 
@@ -63,10 +60,10 @@ class FileIndex:
         """Write what is known now, in one step, if it has changed. What was not seen this time is kept, up to a bound."""
         if not self._changed:
             return
-        rows = [(*key, value) for key, value in self._seen.items()]
-        unseen = [(*key, value) for key, value in self._known.items() if key not in self._seen]
+        rows = [_ROW.pack(*key, value) for key, value in self._seen.items()]
+        unseen = [_ROW.pack(*key, value) for key, value in self._known.items() if key not in self._seen]
         ensure(self._directory)
-        write_atomic(self._path, _MAGIC + _encoder.encode(rows + unseen[:_UNSEEN]), durable=False)
+        write_atomic(self._path, _MAGIC + b"".join(rows + unseen[:_UNSEEN]), durable=False)
         self._known.update(self._seen)
         self._changed = False
 
@@ -95,34 +92,42 @@ def digest(selections: Iterable[Selected], *, owners: bool, index: FileIndex | N
     That is: what the sources name, the paths below, kinds, modes, link targets, device numbers, extended attributes,
     contents, and with `owners` uid and gid. Files that `index` knows are not opened. Raises KernelError, Conflict.
     """
-    total = hashlib.sha256()
+    total = sha256()
     for selected in selections:
-        total.update(_encoder.encode(len(selected.items)))
+        total.update(_written(len(selected.items)))
         for item in selected.items:
-            total.update(_encoder.encode((os.fsencode(item.name), item.is_dir, item.inside is not None)))
+            total.update(_written((os.fsencode(item.name), item.is_dir, item.inside is not None)))
             for found in selected.walk(item):
                 total.update(_record(found, owners, index))
-            total.update(b"\xc0")
+            total.update(b".")
     return "sha256:" + total.hexdigest()
 
 
 def _record(found: Found, owners: bool, index: FileIndex | None) -> bytes:
-    entry = found.entry
-    if entry is None:
+    facts = found.facts
+    if facts is None:
         facts = walking.look(found.parent, found.name, found.place)
         value = index.find(facts) if index is not None else None
         if value is None:
             facts, value = _read(found, index)
         uid, gid = (facts.st_uid, facts.st_gid) if owners else (0, 0)
-        return _encoder.encode((found.path, toc.REGULAR, facts.st_mode & 0o7777, uid, gid, facts.st_size, value))
-    uid, gid = (entry.uid, entry.gid) if owners else (0, 0)
-    return _encoder.encode(
-        (found.path, entry.kind, entry.mode, uid, gid, entry.link, entry.major, entry.minor, entry.xattrs, found.above)
+        return _written((found.path, kinds.REGULAR, facts.st_mode & 0o7777, uid, gid, facts.st_size, value))
+    uid, gid = (facts.st_uid, facts.st_gid) if owners else (0, 0)
+    device = facts.st_rdev if found.kind in (kinds.CHARACTER, kinds.BLOCK) else 0
+    return _written(
+        (found.path, found.kind, facts.st_mode & 0o7777, uid, gid, found.link, device, found.xattrs, found.above)
     )
+
+
+def _written(value: object) -> bytes:
+    """Return numbers, bytes and tuples of them in the one way in which Python writes them."""
+    return ascii(value).encode()
 
 
 def _read(found: Found, index: FileIndex | None) -> tuple[os.stat_result, bytes]:
     """Return what is known of a file, and the digest of its content and extended attributes."""
+    import hashlib
+
     now = time_ns()
     fd, facts = walking.open_file(found.parent, found.name, found.place)
     try:
@@ -136,7 +141,7 @@ def _read(found: Found, index: FileIndex | None) -> tuple[os.stat_result, bytes]
             left -= len(piece)
         xattrs = walking.file_attributes(fd, found.place)
         if xattrs:
-            one.update(_encoder.encode(xattrs))
+            one.update(_written(xattrs))
     finally:
         os.close(fd)
     value = one.digest()

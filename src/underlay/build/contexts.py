@@ -7,10 +7,9 @@ import sys
 
 from ..errors import InvalidInput, NotFound
 from ..linux import beneath
-from ..store import images, layers
+from ..store import images
 from . import git
 from .filesystem import Filesystem, Made
-from .ignore import Matcher
 from .ignore import read as read_ignore
 
 TYPE_CHECKING = False
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
 
     from ..paths import Paths
     from .filesystem import Grounds
+    from .patterns import Matcher
     from .request import BuildRequest
     from .workers import Foreman
 
@@ -194,7 +194,9 @@ def _from_input(request: BuildRequest, stream: BinaryIO, paths: Paths, grounds: 
         data = begun + stream.read(_DOCKERFILE_LIMIT + 1)
         _check_size(data, "-")
         return Context(Origin("context", filesystem=Filesystem("nothing"), plain=True), "Dockerfile", data)
-    layer = layers.ingest(paths, _Begun(stream, begun))
+    from ..store import intake
+
+    layer = intake.ingest(paths, _Begun(stream, begun))
     assert layer is not None
     made = Made(images.Layer(layer.diff_id, layer.size, layer.entries))
     origin = Origin("context", filesystem=Filesystem(layer.diff_id, (made,)), plain=True)
@@ -210,6 +212,8 @@ def _from_input(request: BuildRequest, stream: BinaryIO, paths: Paths, grounds: 
         )
         if answer["data"] is not None:
             _check_size(answer["data"], name)
+            from .patterns import Matcher
+
             patterns = answer["patterns"]
             origin.ignored = Matcher(patterns) if patterns is not None else None
             return Context(origin, name, answer["data"])

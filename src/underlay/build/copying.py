@@ -13,7 +13,8 @@ from ..store.limits import DEFAULT
 from ..store.toc import Entry
 from ..store.writing import LayerWriter
 from . import attributes, unpacking
-from .patterns import Matcher, clean
+from .names import clean
+from .patterns import Matcher
 from .placing import Destination
 from .selecting import Selected, select
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ..paths import Paths
-    from ..store.layers import IngestedLayer
+    from ..store.intake import IngestedLayer
     from ..store.limits import Limits
     from .selecting import Found, Item
 
@@ -174,7 +175,7 @@ class _Copier:
         if there is not None and there != toc.DIRECTORY:
             # Says that it is no directory.
             self._destination.put(Entry(base, toc.DIRECTORY, 0o755, 0, 0, 0, 0, 0))
-        self._destination.make(base, selected.top(item) if item.inside is None else None)
+        self._destination.make(base, _member(selected.top(item), b"") if item.inside is None else None)
         prefix = base + b"/" if base else b""
         for found in selected.walk(item):
             path = prefix + found.path
@@ -213,12 +214,12 @@ class _Copier:
         return path
 
     def _place(self, source: CopySource, found: Found, path: bytes) -> None:
-        if found.entry is not None:
-            self._destination.put(self._changed(msgspec.structs.replace(found.entry, name=path), source))
+        if found.facts is not None:
+            self._destination.put(self._changed(_member(found, path), source))
             return
         fd, facts = walking.open_file(found.parent, found.name, found.place)
         try:
-            entry = walking.entry_of(path, facts, walking.file_attributes(fd, found.place))
+            entry = toc.entry_of(path, facts, walking.file_attributes(fd, found.place))
             entry = self._changed(entry, source)
             if facts.st_nlink > 1:
                 first = self._links.setdefault((facts.st_dev, facts.st_ino), path)
@@ -242,3 +243,9 @@ class _Copier:
         if (uid, gid, mode, xattrs) == (entry.uid, entry.gid, entry.mode, entry.xattrs):
             return entry
         return msgspec.structs.replace(entry, uid=uid, gid=gid, mode=mode, xattrs=xattrs)
+
+
+def _member(found: Found, path: bytes) -> Entry:
+    """Return what is no regular file as the member `path` of a layer."""
+    assert found.facts is not None
+    return toc.entry_of(path, found.facts, found.xattrs, found.link)

@@ -10,8 +10,7 @@ from __future__ import annotations
 import os
 import threading
 
-from ..store import images, layers, rootfs, toc
-from ..store.toc import Entry
+from ..store import images, kinds, layers, rootfs
 from .workers import Abandoned
 
 TYPE_CHECKING = False
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
 
     from ..paths import Paths
     from ..store.images import Layer
+    from ..store.toc import Entry
     from .workers import Foreman
 
 _DEEPEST = (
@@ -179,8 +179,10 @@ class Grounds:
 
     def _root_of(self, directory: str) -> Entry:
         """Return the attributes of a directory that shows layers: the root above it is to have the same."""
+        from ..store.toc import Entry
+
         told = self._foreman.call("status", {"path": directory})
-        return Entry(b"./", toc.DIRECTORY, told["mode"], told["uid"], told["gid"], 0, told["mtime"], 0)
+        return Entry(b"./", kinds.DIRECTORY, told["mode"], told["uid"], told["gid"], 0, told["mtime"], 0)
 
     def _mount(self, name: str, index: str, files: list[str]) -> str:
         point = self._mounted.get(name)

@@ -7,9 +7,11 @@ import stat
 
 from ..errors import InvalidInput, KernelError
 from ..linux import beneath
-from .patterns import Matcher, clean
+from .names import clean
 
-__all__ = ["Matcher", "parse", "read"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .patterns import Matcher
 
 NAME = ".dockerignore"
 _LARGEST = 1 << 20
@@ -30,6 +32,8 @@ def read(context: int, dockerfile_name: str, *, beside: int | None = None) -> Ma
         data = _content(context, NAME)
     if data is None:
         return None
+    from .patterns import Matcher
+
     lines = parse(data)
     return Matcher(lines) if lines else None
 

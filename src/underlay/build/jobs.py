@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .copying import CopySource
+    from .patterns import Matcher
 
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
 _READ = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -271,9 +272,14 @@ def copy_out(arguments: dict[str, Any], fds: list[int], leash: _socket.socket) -
     return {"count": local.copy_out(source, target)}
 
 
+def _matcher(patterns: list[str] | None) -> Matcher | None:
+    from .patterns import Matcher
+
+    return None if patterns is None else Matcher(patterns)
+
+
 def _sources(arguments: dict[str, Any]) -> list[CopySource]:
     from .copying import CopySource
-    from .patterns import Matcher
 
     found = []
     for each in arguments["sources"]:
@@ -284,7 +290,7 @@ def _sources(arguments: dict[str, Any]) -> list[CopySource]:
             CopySource(
                 root=opened(each["origin"], arguments["userxattr"]),
                 source=each["source"],
-                ignore=None if each["patterns"] is None else Matcher(each["patterns"]),
+                ignore=_matcher(each["patterns"]),
                 context=each["plain"],
                 whole=each["whole"],
             )
@@ -300,17 +306,18 @@ def digest(arguments: dict[str, Any], fds: list[int], leash: _socket.socket | No
 
     paths = Paths(*arguments["paths"])
     found = []
-    sources = _sources(arguments)
-    for told, source in zip(arguments["sources"], sources, strict=True):
+    for told in arguments["sources"]:
         index = None
         if "directory" in told["origin"]:
             index = contents.FileIndex(paths, told["origin"]["directory"]).load()
-        selected = select(source.root, source.source, ignore=source.ignore)
-        found.append(contents.digest([selected], owners=not source.context, index=index))
+        root = opened(told["origin"], arguments["userxattr"])
+        try:
+            selected = select(root, told["source"], ignore=_matcher(told["patterns"]))
+            found.append(contents.digest([selected], owners=not told["plain"], index=index))
+        finally:
+            os.close(root)
         if index is not None:
             index.save()
-    for source in sources:
-        os.close(source.root)
     return {"digests": found}
 
 

@@ -8,8 +8,7 @@ from time import time_ns
 from ..errors import InvalidInput, NotFound, Unsupported
 from ..oci import document, mediatype
 from ..oci import reference as references
-from ..store import blobs, flatten, images, layers, rootfs
-from ..transfer.outgoing import Compressed
+from ..store import blobs, images, layers, rootfs
 from ..transfer.recording import made_manifest
 from . import image
 from .image import Step
@@ -114,7 +113,8 @@ def _made(work: Work, state: State, around: Surroundings, begun: int, built: Bui
     if request.squash:
         found = _squashed(work, state, found, around)
     diff_ids = [layer.diff_id for layer in found]
-    config = document.encode(image.configuration(state, diff_ids, request.labels, request.epoch))
+    configuration = image.configuration(state, diff_ids, request.labels, request.epoch)
+    config = document.encode(configuration)
     state.history = history
     image_id = blobs.put(around.paths, config)
     annotations = {}
@@ -128,9 +128,14 @@ def _made(work: Work, state: State, around: Surroundings, begun: int, built: Bui
         forms = [_kept(around.paths, around.meta, layer, around) for layer in found]
     data = made_manifest(image_id, len(config), forms, annotations)
     manifest = blobs.put(around.paths, data)
-    created = document.decode(config, "configuration").get("created") or ""
     made.new = images.NewImage(
-        image_id, manifest, state.platform, created, found, [image_id, manifest], rootfs.chain_of(diff_ids)
+        image_id,
+        manifest,
+        state.platform,
+        configuration.get("created", ""),
+        found,
+        [image_id, manifest],
+        rootfs.chain_of(diff_ids),
     )
     described = _annotations(request.annotations, "manifest-descriptor")
     made.descriptor = {
@@ -170,6 +175,8 @@ def _annotations(texts: list[str], level: str) -> dict[str, str]:
 
 def _squashed(work: Work, state: State, found: list[Layer], around: Surroundings) -> list[Layer]:
     """Return the layers with all that are new as one; in the history the new entries are told as empty."""
+    from ..store import flatten
+
     below = len(state.base.image.diff_ids) if state.base is not None else 0
     if len(found) == below:
         return found
@@ -185,6 +192,8 @@ def _kept(paths: Paths, meta: Meta, layer: Layer, around: Surroundings) -> tuple
     for digest, size, compression, kept in images.layer_blobs(meta, layer.diff_id):
         if kept and blobs.exists(paths, digest):
             return digest, size, compression
+    from ..transfer.outgoing import Compressed
+
     source = Compressed(paths, layer.diff_id, around.emit)
     for _ in source.pieces(0):
         pass
@@ -268,6 +277,8 @@ def _archive(output: Output, made: list[_Image], names: list[Reference], around:
 
 
 def _tar(output: Output, state: State, around: Surroundings, epoch: int | None) -> None:
+    from ..store import flatten
+
     diff_ids = [each.layer().diff_id for each in state.filesystem.layers]
     layer = flatten.flatten(around.paths, diff_ids, 0, epoch)
     source = layers.open_part(around.paths, layer.diff_id)

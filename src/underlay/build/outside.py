@@ -16,7 +16,7 @@ from ..files import write_atomic
 from ..oci import digest as digests
 from ..oci import document, mediatype, reference
 from ..oci import manifest as manifests
-from ..store import images, layers
+from ..store import images, intake, layers
 from ..transfer.outgoing import Compressed, Document
 
 TYPE_CHECKING = False
@@ -102,7 +102,7 @@ class Imports:
         found = _descriptor(mediatype.OCI_LAYER_GZIP, entry.blob, entry.size)
         source = place.open(found)
         try:
-            layers.ingest(self._paths, source, expected_diff_id=entry.diff_id, expected_blob=(entry.blob, entry.size))
+            intake.ingest(self._paths, source, expected_diff_id=entry.diff_id, expected_blob=(entry.blob, entry.size))
         finally:
             source.close()
         count = len(layers.read_toc(self._paths, entry.diff_id))

@@ -5,46 +5,15 @@ from __future__ import annotations
 import re
 
 from ..errors import InvalidInput
+from .names import clean, is_pattern
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_WILD = frozenset("*?[")
 # A pattern matches a path below PATH_MAX; a longer one can only be meant to be expensive.
 _LONGEST = 4096
 _MOST = 10_000
-
-
-def clean(path: str) -> str:
-    """Return the shortest name of the same path, as Go's filepath.Clean: "" becomes ".", leading `..` of "/" go."""
-    rooted = path.startswith("/")
-    kept: list[str] = []
-    for part in path.split("/"):
-        if part == ".." and (rooted or (kept and kept[-1] != "..")):
-            if kept:
-                kept.pop()
-        elif part and part != ".":
-            kept.append(part)
-    return ("/" if rooted else "") + "/".join(kept) or "."
-
-
-def is_pattern(text: str) -> bool:
-    """Tell whether `text` holds a wildcard that is not escaped."""
-    escaped = False
-    for character in text:
-        if escaped:
-            escaped = False
-        elif character == "\\":
-            escaped = True
-        elif character in _WILD:
-            return True
-    return False
-
-
-def unescape(text: str) -> str:
-    """Return the name that a pattern without wildcards stands for."""
-    return re.sub(r"\\(.)", r"\1", text, flags=re.DOTALL) if "\\" in text else text
 
 
 def compile_name(pattern: str) -> re.Pattern[str]:

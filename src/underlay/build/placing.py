@@ -167,7 +167,7 @@ class Destination:
             raise InvalidInput(f"mkdir /{_text(path)}: not a directory")
         name = path.rpartition(b"/")[2]
         # It is in the layer because that is shown above the others, and so are the attributes of its directories.
-        self._write(walking.entry_of(path, facts, walking.attributes(self._fd, name, path)), None)
+        self._write(toc.entry_of(path, facts, walking.attributes(self._fd, name, path)), None)
 
     def put(self, entry: Entry, data: int | bytes | None = None, *, replace: bool = False) -> None:
         """Place a file or directory, whose parent must be there already.

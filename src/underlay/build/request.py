@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-import msgspec
+from ..values import Record, Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..oci.platform import Platform
 
 
-class Output(msgspec.Struct, frozen=True):
+class Output(Value):
     """Where a result goes: `kind` image, docker, oci, tar, local or cacheonly; `destination` a path, "-" for standard
     output, "" where none is needed; `push` to the registries of its names, too."""
 
@@ -16,14 +20,14 @@ class Output(msgspec.Struct, frozen=True):
     tar: bool = True
 
 
-class Secret(msgspec.Struct, frozen=True):
+class Secret(Value):
     """A secret of the build: from the file `source`, or from the environment variable `variable`."""
 
     source: str = ""
     variable: str = ""
 
 
-class CacheStore(msgspec.Struct, frozen=True):
+class CacheStore(Value):
     """A place outside the store for results of steps: `kind` local or registry; `place` a directory or a reference.
 
     `everything` keeps results of steps that are not in the image, too (mode=max).
@@ -34,7 +38,7 @@ class CacheStore(msgspec.Struct, frozen=True):
     everything: bool = False
 
 
-class BuildRequest(msgspec.Struct):
+class BuildRequest(Record):
     """How an image is to be built. Names follow `docker build`; sizes are bytes.
 
     `context` is a directory, "-" for standard input (a Dockerfile, or an archive of the context), or the address of a Git
@@ -71,7 +75,7 @@ class BuildRequest(msgspec.Struct):
     epoch: int | None = None  # SOURCE_DATE_EPOCH: seconds
 
 
-class StepWish(msgspec.Struct, frozen=True):
+class StepWish(Value):
     """One program of a RUN: what it is and which mounts it wants, at `destinations` in the order in which they are made."""
 
     id: str
@@ -79,6 +83,7 @@ class StepWish(msgspec.Struct, frozen=True):
     arguments: list[str]
     environment: list[str]
     working_directory: str
+    platform: Platform  # whose programs it runs
     user: str
     network: str
     insecure: bool

@@ -123,6 +123,7 @@ class _Step:
                 arguments=self.words,
                 environment=[*self._proxies(), *self._environment, *secrets],
                 working_directory=self._directory,
+                platform=self._stage.state.platform,
                 user=self._user,
                 network=self._network,
                 insecure=self._insecure,

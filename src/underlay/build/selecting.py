@@ -7,13 +7,15 @@ import stat
 
 from ..errors import InvalidInput, KernelError, NotFound
 from ..linux import beneath
-from ..store import toc, walking
-from ..store.toc import Entry
-from .patterns import Matcher, clean, compile_name, is_pattern, unescape
+from ..store import kinds, walking
+from .names import clean, is_pattern, unescape
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from ..store.walking import Xattrs
+    from .patterns import Matcher
 
 _HOPS = 255  # links followed for one path, as docker's FollowSymlinkInScope does
 _GONE = (2, 20)  # ENOENT, ENOTDIR
@@ -23,20 +25,22 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 class Found:
     """One file of a selection.
 
-    `path` is where it goes, relative to the destination; `place` is its path in the root, for messages. `entry` has its
-    attributes with the name `path`, and is None for a regular file: that is `name` in the directory `parent`, a
-    descriptor which is valid until the next step. `above` says that it is only a directory on the way to what was named.
+    `path` is where it goes, relative to the destination; `place` is its path in the root, for messages. `facts`, `xattrs`
+    and `link` say what it is; `facts` is None for a regular file: that is `name` in the directory `parent`, a descriptor
+    which is valid until the next step. `above` says that it is only a directory on the way to what was named.
     """
 
-    __slots__ = ("above", "entry", "kind", "name", "parent", "path", "place")
+    __slots__ = ("above", "facts", "kind", "link", "name", "parent", "path", "place", "xattrs")
 
-    def __init__(self, path: bytes, place: bytes, kind: int, parent: int, name: bytes, entry: Entry | None) -> None:
+    def __init__(self, path: bytes, place: bytes, kind: int, parent: int = -1, name: bytes = b"") -> None:
         self.path = path
         self.place = place
         self.kind = kind
         self.parent = parent
         self.name = name
-        self.entry = entry
+        self.facts: os.stat_result | None = None
+        self.xattrs: Xattrs = ()
+        self.link = b""
         self.above = False
 
 
@@ -70,9 +74,9 @@ class Selected:
         """The descriptor of the root that it was selected from."""
         return self._view.root
 
-    def top(self, item: Item) -> Entry:
-        """Return the attributes of the directory that an item is. Raises KernelError."""
-        return self._view.directory_entry(item.place, "")
+    def top(self, item: Item) -> Found:
+        """Return the directory that an item is. Raises KernelError."""
+        return self._view.directory(item.place, "")
 
     def walk(self, item: Item) -> Iterator[Found]:
         """Yield the files of an item, sorted, directories before what is in them. Raises KernelError, Conflict."""
@@ -95,7 +99,11 @@ def select(
     docker, InvalidInput for a bad pattern.
     """
     view = View(root, ignore)
-    excluded = Matcher(exclude) if exclude else None
+    excluded = None
+    if exclude:
+        from .patterns import Matcher
+
+        excluded = Matcher(exclude)
     if parents:
         items = _with_parents(view, source, excluded)
         pattern = is_pattern(source)
@@ -127,16 +135,16 @@ def _plain(view: View, source: str) -> tuple[list[Item], bool]:
         found = view.resolve(names)
         if found is None:
             return [], False
-        return [Item(names[-1] if names else "", found[0], found[1] == toc.DIRECTORY)], False
+        return [Item(names[-1] if names else "", found[0], found[1] == kinds.DIRECTORY)], False
     base = view.resolve([unescape(part) for part in parts[:first]])
     items: list[Item] = []
-    if base is None or base[1] != toc.DIRECTORY:
+    if base is None or base[1] != kinds.DIRECTORY:
         return items, False
     for place in view.expand(base[0], parts[first:], double=False):
         # What a pattern has matched is followed, if it is a link; a link to nothing is left out.
         resolved = view.resolve(place)
         if resolved is not None:
-            items.append(Item(place[-1], resolved[0], resolved[1] == toc.DIRECTORY))
+            items.append(Item(place[-1], resolved[0], resolved[1] == kinds.DIRECTORY))
     return items, True
 
 
@@ -152,7 +160,7 @@ def _with_parents(view: View, source: str, excluded: Matcher | None) -> list[Ite
     if not pivot:
         before, after = "", source
     base = view.resolve(_components(before))
-    if base is None or base[1] != toc.DIRECTORY:
+    if base is None or base[1] != kinds.DIRECTORY:
         return []
     parts = [part for part in clean("/" + after).split("/") if part]
     items = []
@@ -161,7 +169,7 @@ def _with_parents(view: View, source: str, excluded: Matcher | None) -> list[Ite
         kind = view.kind(place)
         if kind is None or (excluded is not None and inside and excluded.ignored("/".join(inside))):
             continue
-        items.append(Item(inside[-1] if inside else "", place, kind == toc.DIRECTORY, inside))
+        items.append(Item(inside[-1] if inside else "", place, kind == kinds.DIRECTORY, inside))
     return items
 
 
@@ -195,14 +203,14 @@ class View:
         todo = path[::-1]
         here: list[str] = []
         hops = 0
-        kind = toc.DIRECTORY
+        kind = kinds.DIRECTORY
         while todo:
             part = todo.pop()
             if part in ("", "."):
                 continue
             if part == "..":
                 del here[-1:]
-                kind = toc.DIRECTORY
+                kind = kinds.DIRECTORY
                 continue
             fd = self._open([*here, part])
             if fd < 0:
@@ -253,19 +261,21 @@ class View:
                 continue
             part = parts[depth]
             if double and part == "**" and depth < len(parts) - 1:
-                below = [([*place, name], depth) for name, kind in self._listed(place) if kind == toc.DIRECTORY]
+                below = [([*place, name], depth) for name, kind in self._listed(place) if kind == kinds.DIRECTORY]
                 stack += [*below[::-1], (place, depth + 1)]
                 continue
             last = depth == len(parts) - 1
             if is_pattern(part):
+                from .patterns import compile_name
+
                 match = compile_name("*" if double and part == "**" else part).fullmatch
                 found = [(name, kind) for name, kind in self._listed(place) if match(name)]
             else:
                 name = unescape(part)
                 kind = self.kind([*place, name])
                 found = [(name, kind)] if kind is not None else []
-                found = [each for each in found if not self.hidden("/".join([*place, name]), kind == toc.DIRECTORY)]
-            stack += [([*place, n], depth + 1) for n, k in reversed(found) if last or k == toc.DIRECTORY]
+                found = [each for each in found if not self.hidden("/".join([*place, name]), kind == kinds.DIRECTORY)]
+            stack += [([*place, n], depth + 1) for n, k in reversed(found) if last or k == kinds.DIRECTORY]
 
     def _listed(self, place: list[str]) -> list[tuple[str, int]]:
         """Return names and kinds in a directory, sorted, that are not hidden; none when it is no directory."""
@@ -282,7 +292,7 @@ class View:
         finally:
             os.close(fd)
         prefix = "".join(part + "/" for part in place)
-        return [(name, kind) for name, kind in names if not self.hidden(prefix + name, kind == toc.DIRECTORY)]
+        return [(name, kind) for name, kind in names if not self.hidden(prefix + name, kind == kinds.DIRECTORY)]
 
     def holds(self, item: Item) -> bool:
         """Tell whether there is something to be seen of an item: not so for an ignored directory with nothing let in."""
@@ -299,7 +309,7 @@ class View:
         if item.inside:
             for depth in range(1, len(item.inside)):
                 above = item.place[: len(item.place) - len(item.inside) + depth]
-                found = self._single(above, "/".join(item.inside[:depth]))
+                found = self.directory(above, "/".join(item.inside[:depth]))
                 found.above = True
                 yield found
         target = "/".join(item.inside) if item.inside is not None else ""
@@ -311,7 +321,7 @@ class View:
                 os.close(parent)
             return
         if item.inside:
-            yield self._single(item.place, target)
+            yield self.directory(item.place, target)
         fd = self._directory(item.place)
         try:
             yield from self._below(fd, os.fsencode(place), os.fsencode(target), exclude)
@@ -321,19 +331,16 @@ class View:
     def _directory(self, place: list[str]) -> int:
         return beneath.open_in_root(self.root, "/".join(place) or ".", _DIRECTORY, resolve=beneath.RESOLVE_NO_SYMLINKS)
 
-    def directory_entry(self, place: list[str], path: str) -> Entry:
-        """Return the attributes of a directory, under the name `path`."""
+    def directory(self, place: list[str], path: str) -> Found:
+        """Return a directory by itself, which goes to `path`."""
+        found = Found(os.fsencode(path), os.fsencode("/".join(place)), kinds.DIRECTORY)
         fd = self._directory(place)
         try:
-            xattrs = walking.file_attributes(fd, os.fsencode("/".join(place)))
-            return walking.entry_of(os.fsencode(path), os.fstat(fd), xattrs)
+            found.facts = os.fstat(fd)
+            found.xattrs = walking.file_attributes(fd, found.place)
         finally:
             os.close(fd)
-
-    def _single(self, place: list[str], path: str) -> Found:
-        """Return a directory by itself."""
-        entry = self.directory_entry(place, path)
-        return Found(entry.name, os.fsencode("/".join(place)), toc.DIRECTORY, -1, b"", entry)
+        return found
 
     def _file(self, parent: int, item: Item, path: bytes, place: bytes) -> Found:
         name = os.fsencode(item.place[-1])
@@ -353,9 +360,9 @@ class View:
             aim = prefix + path
             hidden = False
             for matcher, known in ((ignore, here), (exclude, aim if target else path)):
-                if matcher is not None and matcher.ignored(text := os.fsdecode(known), kind == toc.DIRECTORY):
+                if matcher is not None and matcher.ignored(text := os.fsdecode(known), kind == kinds.DIRECTORY):
                     hidden = True
-                    enter = enter and kind == toc.DIRECTORY and matcher.may_hold_exceptions(text)
+                    enter = enter and kind == kinds.DIRECTORY and matcher.may_hold_exceptions(text)
             if waiting:
                 while waiting and not aim.startswith(waiting[-1].path + b"/"):
                     waiting.pop()
@@ -366,7 +373,7 @@ class View:
             if hidden:
                 waiting.append(found)
                 continue
-            if found.kind != toc.SOCKET:
+            if found.kind != kinds.SOCKET:
                 if waiting:
                     yield from waiting
                     waiting.clear()
@@ -375,14 +382,16 @@ class View:
 
 def _found(parent: int, name: bytes, path: bytes, place: bytes, kind: int) -> Found:
     """Return a file with what is known of it; regular ones are not looked at."""
-    if kind == toc.REGULAR:
-        return Found(path, place, kind, parent, name, None)
+    found = Found(path, place, kind, parent, name)
+    if kind == kinds.REGULAR:
+        return found
     facts = walking.look(parent, name, place)
-    kind = walking.kind_of(facts.st_mode)
-    if kind == toc.SYMLINK:
-        entry = walking.entry_of(path, facts, link=walking.read_link(parent, name, place))
-    elif kind == toc.REGULAR:
-        return Found(path, place, kind, parent, name, None)
+    found.kind = walking.kind_of(facts.st_mode)
+    if found.kind == kinds.REGULAR:
+        return found
+    found.facts = facts
+    if found.kind == kinds.SYMLINK:
+        found.link = walking.read_link(parent, name, place)
     else:
-        entry = walking.entry_of(path, facts, walking.attributes(parent, name, place))
-    return Found(path, place, kind, parent, name, entry)
+        found.xattrs = walking.attributes(parent, name, place)
+    return found

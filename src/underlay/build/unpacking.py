@@ -8,7 +8,7 @@ import msgspec
 
 from ..errors import Corrupt, InvalidInput, LimitExceeded
 from ..paths import Paths
-from ..store import codec, layers, tar, toc
+from ..store import codec, intake, layers, tar, toc
 from ..store.scratch import Scratch
 
 TYPE_CHECKING = False
@@ -65,7 +65,7 @@ def unpack(
     with Scratch(paths, "layer") as scratch:
         # A small store of its own: a layer's way in has all the checks that an archive needs.
         store = Paths(f"{scratch.path}/store", f"{scratch.path}/state")
-        made = layers.ingest(store, _File(fd), limits=limits)
+        made = intake.ingest(store, _File(fd), limits=limits)
         assert made is not None
         parts: dict[int, int] = {}
         try:

@@ -13,8 +13,6 @@ import _socket
 import os
 import select
 
-import msgspec
-
 from .. import errors
 from ..errors import KernelError, UnderlayError
 from ..linux import mounts, process, userns
@@ -74,7 +72,7 @@ class Foreman:
     def call(self, job: str, arguments: dict[str, Any], fds: Sequence[int] = ()) -> dict[str, Any]:
         """Have a job done and return what it returns; its UnderlayErrors come back as such, Abandoned after `close`."""
         ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
-        told = _memory(msgspec.msgpack.encode(arguments))
+        told = _memory(arguments)
         try:
             with self._lock:
                 if self._closed:
@@ -137,15 +135,20 @@ class Abandoned(UnderlayError):
         super().__init__("the build was cancelled")
 
 
-def _memory(data: bytes) -> int:
+def _memory(value: Any) -> int:
+    """Return a descriptor of a value's bytes: arguments may be longer than what one message of a socket holds."""
+    from msgspec import msgpack
+
     fd = os.memfd_create("underlay-build")
-    view = memoryview(data)
+    view = memoryview(msgpack.encode(value))
     while view:
         view = view[os.write(fd, view) :]
     return fd
 
 
 def _content(fd: int) -> Any:
+    from msgspec import msgpack
+
     size = os.fstat(fd).st_size
     data = bytearray()
     while len(data) < size:
@@ -153,7 +156,7 @@ def _content(fd: int) -> Any:
         if not piece:
             break
         data += piece
-    return msgspec.msgpack.decode(data)
+    return msgpack.decode(data)
 
 
 def _send(channel: _socket.socket, word: bytes, fds: list[int]) -> None:
@@ -285,7 +288,7 @@ def _done(job: Job, fds: list[int]) -> None:
             traceback.print_exc()
         word = b"failed"
         result = _told(UnderlayError(f"{type(error).__name__}: {error}"))
-    told = _memory(msgspec.msgpack.encode(result))
+    told = _memory(result)
     try:
         _send(channel, word, [told])
     except OSError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 import threading
 import time
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 MODES = ("auto", "plain", "tty", "json", "rawjson", "quiet")
 _TAIL = 6  # lines of a step's output that a terminal shows while it runs
 _KEPT = 100  # lines of a failed step that are shown at the end
-_COLOURS = re.compile(r"(\x1b\[[0-9;:]*m)")  # ECMA-48, SGR
+_COLOUR = r"(\x1b\[[0-9;:]*m)"  # ECMA-48, SGR
 
 
 class _Shown:
@@ -207,8 +206,13 @@ class BuildProgress:
 
 def _printable(text: str) -> str:
     """Return a line of a step's output without what could steer a terminal; colours stay."""
+    text = text.replace("\r", "")
+    if text.isprintable():
+        return text
+    import re
+
     kept = []
-    for number, part in enumerate(_COLOURS.split(text.replace("\r", ""))):
+    for number, part in enumerate(re.split(_COLOUR, text)):
         kept.append(part if number % 2 else "".join(c if c.isprintable() or c == "\t" else " " for c in part))
     return "".join(kept)
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from functools import cache
 
-import msgspec
-
 from .. import jsontext
+from ..values import Value
 from .problems import DockerfileError
 from .words import SPACE
 
@@ -28,7 +27,7 @@ _FLAG_PIECE = re.compile(
 _NOT_A_BYTE = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 
 
-class Arguments(msgspec.Struct, frozen=True):
+class Arguments(Value):
     """What follows the flags: `words`; `json` when they came as a JSON array, `legacy` of `ENV name value`."""
 
     words: tuple[str, ...] = ()

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import re
 
-import msgspec
-
+from ..values import Value
 from .words import process
 
 _HEREDOC = re.compile(r"([0-9]*)<<(-?)([^<]+)")
 _LEADING_TABS = re.compile(r"^\t+", re.MULTILINE)
 
 
-class Heredoc(msgspec.Struct, frozen=True):
+class Heredoc(Value):
     """A heredoc: `expand` is false when its name was quoted, `chomp` true for `<<-`; `content` is as written."""
 
     name: str

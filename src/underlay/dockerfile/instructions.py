@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import msgspec
-
+from ..values import Value
 from .heredocs import Heredoc
 from .mounts import Device, Mount, read_device, read_mount
 from .problems import DockerfileError, Source
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 Pairs = tuple[tuple[str, str], ...]
 
 
-class Command(msgspec.Struct, frozen=True):
+class Command(Value):
     """What is to be executed: `words` as they are, or for the shell form one text to be given to the shell."""
 
     shell: bool
@@ -31,7 +30,7 @@ class Command(msgspec.Struct, frozen=True):
         return [*shell, " ".join(self.words)] if self.shell else list(self.words)
 
 
-class Instruction(msgspec.Struct, frozen=True, kw_only=True):
+class Instruction(Value, kw_only=True):
     """What all instructions have: where they stand, their `keyword` (lower case), and `text` for people, one line."""
 
     source: Source
@@ -100,7 +99,7 @@ def expand(instruction: AnyInstruction, get: Get, escape: str = "\\", unset: set
     return instruction._expanded(_Expander(instruction, get, escape, set() if unset is None else unset))
 
 
-class From(Instruction, frozen=True, kw_only=True):
+class From(Instruction, kw_only=True):
     """FROM: `name` is in lower case, "" when there is none; `as_` and `name_written` are as in the file."""
 
     base: str
@@ -110,7 +109,7 @@ class From(Instruction, frozen=True, kw_only=True):
     name_written: str = ""
 
 
-class Arg(Instruction, frozen=True, kw_only=True):
+class Arg(Instruction, kw_only=True):
     """ARG: names, each with its default or None."""
 
     arguments: tuple[tuple[str, str | None], ...]
@@ -119,36 +118,36 @@ class Arg(Instruction, frozen=True, kw_only=True):
         arguments = tuple(
             (expander.word(name), None if value is None else expander.word(value)) for name, value in self.arguments
         )
-        return msgspec.structs.replace(self, arguments=arguments)
+        return self.changed(arguments=arguments)
 
 
-class Env(Instruction, frozen=True, kw_only=True):
+class Env(Instruction, kw_only=True):
     """ENV: `legacy` is the form without `=`."""
 
     variables: Pairs
     legacy: bool = False
 
     def _expanded(self, expander: _Expander) -> Self:
-        return msgspec.structs.replace(self, variables=expander.pairs(self.variables))
+        return self.changed(variables=expander.pairs(self.variables))
 
 
-class Label(Instruction, frozen=True, kw_only=True):
+class Label(Instruction, kw_only=True):
     """LABEL: `legacy` is the form without `=`."""
 
     labels: Pairs
     legacy: bool = False
 
     def _expanded(self, expander: _Expander) -> Self:
-        return msgspec.structs.replace(self, labels=expander.pairs(self.labels))
+        return self.changed(labels=expander.pairs(self.labels))
 
 
-class Maintainer(Instruction, frozen=True, kw_only=True):
+class Maintainer(Instruction, kw_only=True):
     """MAINTAINER."""
 
     author: str
 
 
-class Run(Instruction, frozen=True, kw_only=True):
+class Run(Instruction, kw_only=True):
     """RUN.
 
     `mounts` and `devices` are complete after expansion; before it mounts have only their `from_`. A `script` is a
@@ -174,28 +173,28 @@ class Run(Instruction, frozen=True, kw_only=True):
                 devices.append(read_device(text, expander.word))
         except DockerfileError as error:
             raise error if error.line else self.problem(error.problem, error.hint, text) from None
-        return msgspec.structs.replace(self, mounts=tuple(mounts), devices=tuple(devices))
+        return self.changed(mounts=tuple(mounts), devices=tuple(devices))
 
 
-class Cmd(Instruction, frozen=True, kw_only=True):
+class Cmd(Instruction, kw_only=True):
     """CMD."""
 
     command: Command
 
 
-class Entrypoint(Instruction, frozen=True, kw_only=True):
+class Entrypoint(Instruction, kw_only=True):
     """ENTRYPOINT."""
 
     command: Command
 
 
-class Shell(Instruction, frozen=True, kw_only=True):
+class Shell(Instruction, kw_only=True):
     """SHELL."""
 
     words: tuple[str, ...]
 
 
-class Transfer(Instruction, frozen=True, kw_only=True):
+class Transfer(Instruction, kw_only=True):
     """What COPY and ADD share. A heredoc is a source: a file of its name with its `data`."""
 
     sources: tuple[str, ...]
@@ -207,8 +206,7 @@ class Transfer(Instruction, frozen=True, kw_only=True):
     exclude: tuple[str, ...] = ()
 
     def _expanded(self, expander: _Expander) -> Self:
-        return msgspec.structs.replace(
-            self,
+        return self.changed(
             chown=expander.word(self.chown),
             chmod=expander.word(self.chmod),
             sources=expander.each(self.sources),
@@ -218,14 +216,14 @@ class Transfer(Instruction, frozen=True, kw_only=True):
         )
 
 
-class Copy(Transfer, frozen=True, kw_only=True):
+class Copy(Transfer, kw_only=True):
     """COPY: `from_` is a stage's name or number, a named context or an image; "" is the build context."""
 
     from_: str = ""
     parents: bool = False
 
 
-class Add(Transfer, frozen=True, kw_only=True):
+class Add(Transfer, kw_only=True):
     """ADD: `keep_git_dir` and `unpack` are None when they are not given."""
 
     checksum: str = ""
@@ -234,61 +232,61 @@ class Add(Transfer, frozen=True, kw_only=True):
 
     def _expanded(self, expander: _Expander) -> Self:
         done = super()._expanded(expander)
-        return msgspec.structs.replace(done, checksum=expander.word(self.checksum))
+        return done.changed(checksum=expander.word(self.checksum))
 
 
-class Expose(Instruction, frozen=True, kw_only=True):
+class Expose(Instruction, kw_only=True):
     """EXPOSE: ports, ranges and protocols as written, sorted."""
 
     ports: tuple[str, ...]
 
     def _expanded(self, expander: _Expander) -> Self:
-        return msgspec.structs.replace(self, ports=tuple(word for port in self.ports for word in expander.words(port)))
+        return self.changed(ports=tuple(word for port in self.ports for word in expander.words(port)))
 
 
-class Volume(Instruction, frozen=True, kw_only=True):
+class Volume(Instruction, kw_only=True):
     """VOLUME."""
 
     paths: tuple[str, ...]
 
     def _expanded(self, expander: _Expander) -> Self:
-        return msgspec.structs.replace(self, paths=expander.each(self.paths))
+        return self.changed(paths=expander.each(self.paths))
 
 
-class User(Instruction, frozen=True, kw_only=True):
+class User(Instruction, kw_only=True):
     """USER."""
 
     user: str
 
     def _expanded(self, expander: _Expander) -> Self:
-        return msgspec.structs.replace(self, user=expander.word(self.user))
+        return self.changed(user=expander.word(self.user))
 
 
-class Workdir(Instruction, frozen=True, kw_only=True):
+class Workdir(Instruction, kw_only=True):
     """WORKDIR."""
 
     path: str
 
     def _expanded(self, expander: _Expander) -> Self:
-        return msgspec.structs.replace(self, path=expander.word(self.path))
+        return self.changed(path=expander.word(self.path))
 
 
-class StopSignal(Instruction, frozen=True, kw_only=True):
+class StopSignal(Instruction, kw_only=True):
     """STOPSIGNAL."""
 
     signal: str
 
     def _expanded(self, expander: _Expander) -> Self:
-        return msgspec.structs.replace(self, signal=expander.word(self.signal))
+        return self.changed(signal=expander.word(self.signal))
 
 
-class Onbuild(Instruction, frozen=True, kw_only=True):
+class Onbuild(Instruction, kw_only=True):
     """ONBUILD: `trigger` is the instruction behind it with its heredocs, as the image's configuration keeps it."""
 
     trigger: str
 
 
-class Healthcheck(Instruction, frozen=True, kw_only=True):
+class Healthcheck(Instruction, kw_only=True):
     """HEALTHCHECK: `test` as configurations have it (`NONE`, `CMD`, `CMD-SHELL` first); times in nanoseconds."""
 
     test: tuple[str, ...]

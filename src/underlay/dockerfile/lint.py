@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import msgspec
-
+from ..values import Value
 from .evaluation import evaluated
 from .problems import DockerfileError
 from .rules import EXPERIMENTAL, Finding
@@ -21,7 +20,7 @@ _TRUE = ("1", "t", "T", "TRUE", "true", "True")
 _FALSE = ("0", "f", "F", "FALSE", "false", "False")
 
 
-class Options(msgspec.Struct, frozen=True):
+class Options(Value):
     """Which rules are looked at: `skip` leaves out, `experimental` adds, each with `all`; `error` fails a build."""
 
     skip: frozenset[str] = frozenset()

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import posixpath
 
-import msgspec
-
 from ..human import parse_size
+from ..values import Value
 from .problems import DockerfileError, suggestion
 
 TYPE_CHECKING = False
@@ -26,7 +25,7 @@ _TRUE = ("1", "t", "T", "TRUE", "true", "True")
 _FALSE = ("0", "f", "F", "FALSE", "false", "False")
 
 
-class Mount(msgspec.Struct, frozen=True):
+class Mount(Value):
     """A mount of a RUN; `target` may be relative to the working directory, `from_` is a stage, context or image.
 
     What the file leaves out is filled in: `id` of a cache is its target, of a secret the last part of it;
@@ -49,7 +48,7 @@ class Mount(msgspec.Struct, frozen=True):
     env: str | None = None
 
 
-class Device(msgspec.Struct, frozen=True):
+class Device(Value):
     """A device that a RUN asks for."""
 
     name: str

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import msgspec
-
+from ..values import Value
 from .problems import DockerfileError
 
 _PROTOCOLS = ("tcp", "udp", "sctp")
 
 
-class Port(msgspec.Struct, frozen=True):
+class Port(Value):
     """A word of EXPOSE; `protocol` is as written and may be ""."""
 
     first: int

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import msgspec
-
+from ..values import Value
 from .problems import Source
 
 TYPE_CHECKING = False
@@ -36,7 +35,7 @@ RULES = {
 EXPERIMENTAL = frozenset(("CopyIgnoredFile", "InvalidDefinitionDescription"))  # off unless asked for
 
 
-class Finding(msgspec.Struct, frozen=True):
+class Finding(Value):
     """What a rule has found: `message` about this place, in docker's words, and its lines."""
 
     rule: str

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 
-import msgspec
-
+from ..values import Value
 from .instructions import Arg, From, Instruction
 from .problems import DockerfileError, suggestion
 from .reading import read_instruction
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from .words import Get
 
 
-class Stage(msgspec.Struct, frozen=True):
+class Stage(Value):
     """A stage: its number from 0, its FROM, and the instructions up to the next."""
 
     index: int
@@ -48,7 +47,7 @@ class Stage(msgspec.Struct, frozen=True):
         return self.name or f"stage-{self.index}"
 
 
-class Recipe(msgspec.Struct, frozen=True):
+class Recipe(Value):
     """What a Dockerfile says: `arguments` are the ARGs before the first FROM; `numbers` are the stages of a name."""
 
     arguments: tuple[Arg, ...]

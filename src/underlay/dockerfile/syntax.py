@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 
-import msgspec
-
+from ..values import Value
 from .arguments import Arguments, read_arguments, split_line
 from .heredocs import Heredoc, heredocs_of
 from .problems import DockerfileError, Source
@@ -19,7 +18,7 @@ _DIRECTIVE = re.compile(r"#[ \t\r\f\v]*([a-zA-Z][a-zA-Z0-9]*)[ \t\r\f\v]*=[ \t\r
 _DIRECTIVES = frozenset(("syntax", "escape", "check"))
 
 
-class Node(msgspec.Struct, frozen=True):
+class Node(Value):
     """An instruction as it is written.
 
     `keyword` is in lower case, `written` as in the file; `text` is the instruction as one line, without comments,
@@ -47,7 +46,7 @@ class Node(msgspec.Struct, frozen=True):
         return DockerfileError(problem, hint, self.source, line, column, self.last_line)
 
 
-class Document(msgspec.Struct, frozen=True):
+class Document(Value):
     """A Dockerfile: `directives` by their names in lower case, and its `nodes` in order."""
 
     source: Source
@@ -182,7 +181,7 @@ class _Parser:
             heredocs = tuple(self._content(heredoc, node) for heredoc in heredocs_of(node.text))
         except DockerfileError as error:
             raise error if error.line else node.problem(error.problem, token="<<") from None
-        return msgspec.structs.replace(node, heredocs=heredocs, last_line=self.index)
+        return node.changed(heredocs=heredocs, last_line=self.index)
 
     def _node_of(self, text: str, line: int, comments: tuple[str, ...], empty: int) -> Node:
         written, flags, rest = split_line(text)
@@ -200,7 +199,7 @@ class _Parser:
             arguments = read_arguments(keyword, rest, self.escape)
         except DockerfileError as error:
             raise node.problem(error.problem, error.hint, rest) from None
-        return msgspec.structs.replace(node, arguments=arguments, child=child)
+        return node.changed(arguments=arguments, child=child)
 
     def _content(self, heredoc: Heredoc, node: Node) -> Heredoc:
         """Return a heredoc with the lines up to its end."""
@@ -209,5 +208,5 @@ class _Parser:
             line = self._next()
             if (line.lstrip("\t") if heredoc.chomp else line) == heredoc.name:
                 content = "".join(f"{line}\n" for line in self.lines[first : self.index - 1])
-                return msgspec.structs.replace(heredoc, content=content)
+                return heredoc.changed(content=content)
         raise node.problem("unterminated heredoc", f"no line holds only {heredoc.name}", "<<")

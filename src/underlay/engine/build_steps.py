@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from ..runtime import spec, volumes
-from . import creating, hostfacts, starting
+from . import creating, finding, hostfacts, starting
 from .options import ContainerOptions
 
 TYPE_CHECKING = False
@@ -35,6 +35,7 @@ class Composer:
 
     def __call__(self, step: StepWish) -> dict[str, Any]:
         """Return the record of a step, without its root; writes the files that are bound into it to `step.directory`."""
+        finding.require_processor("of this step", step.platform)
         request = self._request
         rootless = os.geteuid() != 0
         given: dict[str, Any] = {"shm_size": request.shm_size} if request.shm_size else {}

@@ -75,11 +75,9 @@ class Builds:
         return prune.prune(self._engine.paths, self._engine.meta, everything, older, keep)
 
     def _find(self, name: str, platform: str, pull: bool) -> Image:
-        from .creating import find_image
-        from .options import ContainerOptions
+        from .finding import find_image
 
-        wish = ContainerOptions(image=name, platform=platform, pull="always" if pull else "missing")
-        return find_image(self._engine, wish, pull=True)
+        return find_image(self._engine, name, platform, "always" if pull else "missing")
 
 
 class _Steps:

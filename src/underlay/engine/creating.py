@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 
 from .. import events
-from ..errors import Conflict, InvalidInput, NotFound, Unsupported
-from ..oci import platform as platforms
+from ..errors import Conflict, InvalidInput, Unsupported
 from ..runtime import logs, resources, spec, volumes
 from ..store import containers, images
-from . import hostfacts
+from . import finding, hostfacts
 from .names import random_name
 
 TYPE_CHECKING = False
@@ -51,7 +50,8 @@ def draft(engine: Engine, wish: ContainerOptions, pull: bool = False) -> Draft:
         raise InvalidInput("conflicting options: cannot specify both --restart and --rm")
     log = log_settings(wish)
     resources.parent_group(wish.cgroup_parent)
-    image = find_image(engine, wish, pull)
+    image = finding.find_image(engine, wish.image, wish.platform, wish.pull if pull else finding.HERE)
+    finding.require_processor(wish.image, image.platform)
     config = images.config(engine.paths, image.id).get("config") or {}
     made = Draft(wish, image)
     _mounts(engine, made, config)
@@ -160,80 +160,6 @@ def _record(engine: Engine, made: Draft) -> str:
             if made.wish.name:
                 raise
     raise Conflict("no free random name found", "give one with --name")
-
-
-def find_image(engine: Engine, wish: ContainerOptions, pull: bool = False) -> Image:
-    """Return the image that is asked for, with `pull` from its registry as `wish.pull` says.
-
-    Raises NotFound with a hint, Unsupported for another processor's, and what a pull raises.
-    """
-    if wish.pull not in ("missing", "never", "always"):
-        raise InvalidInput(f'invalid pull option: \'{wish.pull}\': must be one of "always", "missing" or "never"')
-    wanted = platforms.parse(wish.platform) if wish.platform else None
-    if pull and wish.pull == "always":
-        _fetch(engine, wish)
-    try:
-        image = images.resolve(engine.meta, wish.image, wanted)
-    except NotFound as error:
-        if not pull or wish.pull == "never" or not _may_be_pulled(wish.image):
-            if wish.pull != "never":
-                error.hint = error.hint or "bring it with `underlay pull`, `underlay load` or `underlay import`"
-            raise
-        engine.emit(events.Event("image.missing", _written(wish.image)))
-        _fetch(engine, wish)
-        image = images.resolve(engine.meta, wish.image, wanted)
-    if image.os != "linux":
-        raise Unsupported(f"image {wish.image} is for {image.os}, this is Linux")
-    if platforms.rank(platforms.host(), image.platform) is None and not _emulated(image.architecture):
-        raise Unsupported(
-            f"image {wish.image} is for {image.platform}, this processor is {platforms.host()}",
-            f"register an emulator for {image.architecture} in /proc/sys/fs/binfmt_misc (package qemu-user-binfmt), "
-            "or use an image for this processor",
-        )
-    return image
-
-
-def _may_be_pulled(text: str) -> bool:
-    """Tell whether a name can be looked for in a registry: ids cannot."""
-    from ..oci import reference
-
-    if text.startswith(("sha256:", "sha512:")):
-        return False
-    try:
-        reference.parse(text)
-    except InvalidInput:
-        return False
-    return True
-
-
-def _written(text: str) -> str:
-    from ..oci import reference
-
-    return reference.parse(text).familiar
-
-
-def _fetch(engine: Engine, wish: ContainerOptions) -> None:
-    try:
-        engine.images.pull(wish.image, [wish.platform] if wish.platform else [])
-    except BaseException:
-        engine.emit(events.Event("image.failed", wish.image))
-        raise
-
-
-_QEMU = {"amd64": "x86_64", "arm64": "aarch64", "386": "i386"}
-
-
-def _emulated(architecture: str) -> bool:
-    """Return whether binfmt_misc hands programs of `architecture` to an emulator that works inside containers."""
-    path = f"/proc/sys/fs/binfmt_misc/qemu-{_QEMU.get(architecture, architecture)}"
-    try:
-        with open(path, encoding="ascii", errors="replace") as file:
-            text = file.read()
-    except OSError:
-        return False
-    # Flag F: the emulator was opened when it was registered, so it need not be in the container.
-    flags = [line.partition(":")[2] for line in text.splitlines() if line.startswith("flags")]
-    return text.startswith("enabled") and any("F" in item for item in flags)
 
 
 def parse_restart(text: str) -> dict[str, Any]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import msgspec
-
+from .. import jsontext
 from ..errors import InvalidInput, LimitExceeded
 
 TYPE_CHECKING = False
@@ -34,6 +33,8 @@ def read(data: bytes, view: type[Any], what: str, limit: int = MANIFEST_LIMIT) -
     `what` names the document in errors. Raises LimitExceeded when it is too long, deep or full, InvalidInput
     with the JSON path when it is malformed or of another shape.
     """
+    import msgspec
+
     from . import digest
 
     value = decode(data, what, limit)
@@ -48,6 +49,8 @@ def read(data: bytes, view: type[Any], what: str, limit: int = MANIFEST_LIMIT) -
 
 def decode(data: bytes, what: str, limit: int = MANIFEST_LIMIT) -> Any:
     """Return the value of the JSON text `data` within the limits; raises InvalidInput or LimitExceeded."""
+    import msgspec
+
     if len(data) > limit:
         raise LimitExceeded(f"{what}: longer than {limit} bytes")
     if data.count(b",") + data.count(b"[") + data.count(b"{") > ITEMS_LIMIT:
@@ -65,7 +68,7 @@ def decode(data: bytes, what: str, limit: int = MANIFEST_LIMIT) -> Any:
 
 def encode(value: object) -> bytes:
     """Return the bytes of a document that is made here: compact JSON, keys in the order given."""
-    return msgspec.json.encode(value)
+    return jsontext.dumps(value).encode()
 
 
 def edited(document: Document, changes: dict[str, object]) -> bytes:

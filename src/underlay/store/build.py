@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from ..files import Lock, sync_directory
 from ..linux import userns
 from ..oci.chain import chain_ids
-from . import erofs, layers, rootfs, tree
+from . import erofs, intake, layers, rootfs, tree
 from .merge import difference, merge
 from .scratch import Scratch, ensure
 
@@ -35,7 +35,7 @@ def index(paths: Paths, diff_ids: Sequence[str], place: str, lock: str) -> None:
         with Scratch(paths, "index") as scratch:
             made = f"{scratch.path}/index"
             erofs.write_index(made, merged, devices)
-            layers.sync_file(made)
+            intake.sync_file(made)
             ensure(paths.indexes)
             os.rename(made, place)
         sync_directory(paths.indexes)

@@ -16,7 +16,7 @@ from ..oci import config as configs
 from ..oci import digest as digests
 from ..oci import document, mediatype, platform, reference
 from ..oci import manifest as manifests
-from . import blobs, gc, images, layers, leases, meta, rootfs
+from . import blobs, gc, images, intake, layers, leases, meta, rootfs
 from .images import Layer, NewImage
 
 TYPE_CHECKING = False
@@ -195,7 +195,7 @@ def _mend_layer(paths: Paths, database: Meta, diff_id: str, problem: Problem) ->
     try:
         for file in files:
             try:
-                layers.ingest(paths, file, expected_diff_id=diff_id)
+                intake.ingest(paths, file, expected_diff_id=diff_id)
             except UnderlayError:
                 continue
             problem.lost = False

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from ..paths import Paths
-    from .layers import IngestedLayer
+    from .intake import IngestedLayer
     from .merge import Change, Node
 
 

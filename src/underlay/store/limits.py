@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import msgspec
+from ..values import Value
 
 
-class Limits(msgspec.Struct, frozen=True, kw_only=True):
+class Limits(Value, kw_only=True):
     """Upper bounds for one layer (or, where said, one image). All sizes are bytes.
 
     The defaults are far above what real images need and far below what would hurt a host: the largest layers

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from ..paths import Paths
-    from .layers import IngestedLayer
+    from .intake import IngestedLayer
     from .limits import Limits
 
 _WHITEOUT = b".wh."
@@ -77,7 +77,7 @@ class _Packer:
             if xattrs and not facts.st_size and any(key == self._marks + b"whiteout" for key, _ in xattrs):
                 self._gone(path, name)
                 return
-            entry = walking.entry_of(path, facts)
+            entry = toc.entry_of(path, facts)
             if facts.st_nlink > 1 and self._linked(entry, facts):
                 return
             if xattrs:
@@ -95,7 +95,7 @@ class _Packer:
             self._gone(path, name)
             return
         link = walking.read_link(parent, name, path) if form == stat.S_IFLNK else b""
-        entry = walking.entry_of(path, facts, link=link)
+        entry = toc.entry_of(path, facts, link=link)
         if form != stat.S_IFDIR and facts.st_nlink > 1 and self._linked(entry, facts):
             return
         xattrs = walking.attributes(parent, name, path)

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import os
+
 import msgspec
 
 from ..errors import Corrupt
+from .kinds import BLOCK, CHARACTER, DIRECTORY, FIFO, HARDLINK, REGULAR, SOCKET, SPARSE, SYMLINK, TAR, shown
+from .walking import kind_of
 
-# Kinds of members. The first seven are the file types of EROFS directory entries (include/uapi/linux/fs.h,
-# FT_*).
-REGULAR = 1
-DIRECTORY = 2
-CHARACTER = 3
-BLOCK = 4
-FIFO = 5
-SOCKET = 6
-SYMLINK = 7
-HARDLINK = 8
-
-# Parts of a layer that hold file data.
-TAR = 0
-SPARSE = 1
+__all__ = [
+    "BLOCK",
+    "CHARACTER",
+    "DIRECTORY",
+    "FIFO",
+    "HARDLINK",
+    "REGULAR",
+    "SOCKET",
+    "SPARSE",
+    "SYMLINK",
+    "TAR",
+    "Entry",
+    "decode",
+    "encode",
+    "entry_of",
+    "shown",
+]
 
 _MAGIC = b"underlay toc 1\n"
 
@@ -68,7 +75,18 @@ def decode(data: bytes) -> list[Entry]:
         raise Corrupt(f"damaged table of contents: {error}") from None
 
 
-def shown(name: bytes) -> str:
-    """Return `name` for a message: quoted, control characters escaped, cut to a readable length."""
-    text = repr(name.decode("utf-8", "surrogateescape"))
-    return text if len(text) <= 120 else text[:117] + "…'"
+def entry_of(
+    path: bytes, facts: os.stat_result, xattrs: tuple[tuple[bytes, bytes], ...] = (), link: bytes = b""
+) -> Entry:
+    """Return the member that a file with these facts becomes, under the name `path`."""
+    mode = facts.st_mode
+    kind = kind_of(mode)
+    seconds, nanoseconds = divmod(facts.st_mtime_ns, 1_000_000_000)
+    major = minor = 0
+    if kind in (CHARACTER, BLOCK):
+        major, minor = os.major(facts.st_rdev), os.minor(facts.st_rdev)
+    size = facts.st_size if kind == REGULAR else 0
+    return Entry(
+        path, kind, mode & 0o7777, facts.st_uid, facts.st_gid, size, seconds, nanoseconds,
+        0, TAR, link, major, minor, xattrs,
+    )  # fmt: skip

@@ -11,7 +11,7 @@ import os
 import stat
 
 from . import toc
-from .layers import copy_range
+from .intake import copy_range
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -6,25 +6,27 @@ import os
 import stat
 
 from ..errors import Conflict, KernelError
-from . import toc
-from .toc import Entry, shown
+from . import kinds
+from .kinds import shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    Xattrs = tuple[tuple[bytes, bytes], ...]
 
 OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # Opening a FIFO that took the file's place must not wait for a writer.
 _OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 _KINDS = {
-    stat.S_IFREG: toc.REGULAR,
-    stat.S_IFDIR: toc.DIRECTORY,
-    stat.S_IFLNK: toc.SYMLINK,
-    stat.S_IFCHR: toc.CHARACTER,
-    stat.S_IFBLK: toc.BLOCK,
-    stat.S_IFIFO: toc.FIFO,
-    stat.S_IFSOCK: toc.SOCKET,
+    stat.S_IFREG: kinds.REGULAR,
+    stat.S_IFDIR: kinds.DIRECTORY,
+    stat.S_IFLNK: kinds.SYMLINK,
+    stat.S_IFCHR: kinds.CHARACTER,
+    stat.S_IFBLK: kinds.BLOCK,
+    stat.S_IFIFO: kinds.FIFO,
+    stat.S_IFSOCK: kinds.SOCKET,
 }
 
 
@@ -32,7 +34,7 @@ def walk(root: int, enter: Callable[[bytes], bool], base: bytes = b"") -> Iterat
     """Yield (descriptor, path, name, kind) of all that is below the directory `root`: sorted, parents first.
 
     The descriptor is that of the directory in which `name` is, valid until the next step; `path` begins with `base`.
-    The kind is `toc.REGULAR`, `toc.DIRECTORY`, `toc.SYMLINK`, or 0 for all others. A directory is entered after its own
+    The kind is that of a regular file, a directory or a link, or 0 for all others. A directory is entered after its own
     step, if `enter(path)` says so. Raises KernelError naming the path, Conflict when directories move meanwhile.
     """
     fd = _open(root, b".", base)
@@ -46,7 +48,7 @@ def walk(root: int, enter: Callable[[bytes], bool], base: bytes = b"") -> Iterat
                 name, kind = rest.pop()
                 below = prefix + name
                 yield fd, below, name, kind
-                if kind == toc.DIRECTORY and enter(below):
+                if kind == kinds.DIRECTORY and enter(below):
                     entered = below
                     break
             if entered:
@@ -86,11 +88,11 @@ def listed(fd: int) -> list[tuple[bytes, int]]:
     with os.scandir(fd) as entries:
         for entry in entries:
             if entry.is_file(follow_symlinks=False):
-                kind = toc.REGULAR
+                kind = kinds.REGULAR
             elif entry.is_dir(follow_symlinks=False):
-                kind = toc.DIRECTORY
+                kind = kinds.DIRECTORY
             else:
-                kind = toc.SYMLINK if entry.is_symlink() else 0
+                kind = kinds.SYMLINK if entry.is_symlink() else 0
             found.append((os.fsencode(entry.name), kind))
     found.sort(reverse=True)
     return found
@@ -122,18 +124,18 @@ def look(parent: int, name: bytes, path: bytes) -> os.stat_result:
         raise failed(path, error) from None
 
 
-def attributes(parent: int, name: bytes, path: bytes) -> tuple[tuple[bytes, bytes], ...]:
+def attributes(parent: int, name: bytes, path: bytes) -> Xattrs:
     """Return the extended attributes of `name` in the directory `parent`, sorted; links are not followed."""
     # There are no such calls relative to a directory; the last component alone is of the directory's making.
     return _pairs(b"/proc/self/fd/%d/%s" % (parent, name), path)
 
 
-def file_attributes(fd: int, path: bytes) -> tuple[tuple[bytes, bytes], ...]:
+def file_attributes(fd: int, path: bytes) -> Xattrs:
     """Return the extended attributes of an open file, sorted."""
     return _pairs(fd, path)
 
 
-def _pairs(target: int | bytes, path: bytes) -> tuple[tuple[bytes, bytes], ...]:
+def _pairs(target: int | bytes, path: bytes) -> Xattrs:
     follow = isinstance(target, int)
     try:
         names = os.listxattr(target, follow_symlinks=follow)
@@ -147,25 +149,8 @@ def _pairs(target: int | bytes, path: bytes) -> tuple[tuple[bytes, bytes], ...]:
 
 
 def kind_of(mode: int) -> int:
-    """Return the kind (`toc.REGULAR`…) of a file with this st_mode."""
+    """Return the kind (`kinds.REGULAR`…) of a file with this st_mode."""
     return _KINDS[stat.S_IFMT(mode)]
-
-
-def entry_of(
-    path: bytes, facts: os.stat_result, xattrs: tuple[tuple[bytes, bytes], ...] = (), link: bytes = b""
-) -> Entry:
-    """Return the member that a file with these facts becomes, under the name `path`."""
-    mode = facts.st_mode
-    kind = _KINDS[stat.S_IFMT(mode)]
-    seconds, nanoseconds = divmod(facts.st_mtime_ns, 1_000_000_000)
-    major = minor = 0
-    if kind in (toc.CHARACTER, toc.BLOCK):
-        major, minor = os.major(facts.st_rdev), os.minor(facts.st_rdev)
-    size = facts.st_size if kind == toc.REGULAR else 0
-    return Entry(
-        path, kind, mode & 0o7777, facts.st_uid, facts.st_gid, size, seconds, nanoseconds,
-        0, toc.TAR, link, major, minor, xattrs,
-    )  # fmt: skip
 
 
 def read_link(parent: int, name: bytes, path: bytes) -> bytes:

@@ -9,8 +9,8 @@ import threading
 from ..errors import Conflict, InvalidInput, LimitExceeded
 from ..files import sync_directory
 from ..linux import writeback
-from . import codec, layers, toc
-from .layers import IngestedLayer
+from . import codec, intake, layers, toc
+from .intake import IngestedLayer
 from .limits import DEFAULT
 from .scratch import Scratch, ensure
 from .tarheader import BLOCK, header
@@ -37,7 +37,7 @@ class LayerWriter:
     """Writes one layer into the store: `add` its members in order, then `finish`; nothing is visible before that.
 
     To be used with `with`, which removes what an error left unfinished. The store then holds exactly what
-    `layers.ingest` makes of the same tar. Times are whole seconds unless `subsecond`; those after `clamp` (seconds since
+    `intake.ingest` makes of the same tar. Times are whole seconds unless `subsecond`; those after `clamp` (seconds since
     the epoch) become it. Raises LimitExceeded for what `ingest` would not take.
     """
 
@@ -118,8 +118,8 @@ class LayerWriter:
             file.write(toc.encode(self.entries))
         place = layers.directory(self._paths, diff_id)
         if not os.path.isdir(place):
-            layers.sync_file(f"{self._made}/tar")
-            layers.sync_file(f"{self._made}/toc")
+            intake.sync_file(f"{self._made}/tar")
+            intake.sync_file(f"{self._made}/toc")
             sync_directory(self._made)
             ensure(self._paths.layers)
             try:

@@ -11,7 +11,7 @@ from time import monotonic, sleep
 from ..errors import Corrupt, DigestMismatch, LimitExceeded
 from ..events import Event
 from ..oci import digest as digests
-from ..store import blobs, images, layers, leases
+from ..store import blobs, images, intake, layers, leases
 from ..store.images import Layer
 from .outertar import PIECE, shown
 
@@ -171,7 +171,7 @@ class Arrivals:
         return layer
 
     def _ingest(self, source: Source, diff_id: str | None, expected: tuple[str, int] | None) -> Layer | None:
-        found = layers.ingest(self._paths, source, expected_diff_id=diff_id, expected_blob=expected, emit=self._emit)
+        found = intake.ingest(self._paths, source, expected_diff_id=diff_id, expected_blob=expected, emit=self._emit)
         if found is None:
             return None
         layer = Layer(found.diff_id, found.size, found.entries)

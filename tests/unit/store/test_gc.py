@@ -8,7 +8,7 @@ import pytest
 from archives import layer, sha
 from underlay import Engine
 from underlay.oci.platform import Platform
-from underlay.store import blobs, gc, images, layers, leases, rootfs
+from underlay.store import blobs, gc, images, intake, layers, leases, rootfs
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def take_in(engine, *tars: bytes, record: bool = True) -> str:
     """An image of these layers; without `record` only its bytes."""
     diff_ids = []
     for data in tars:
-        layers.ingest(engine.paths, io.BytesIO(data))
+        intake.ingest(engine.paths, io.BytesIO(data))
         diff_ids.append(sha(data))
     config = blobs.put(engine.paths, b"config of " + " ".join(diff_ids).encode())
     manifest = blobs.put(engine.paths, b"manifest of " + config.encode())

@@ -9,7 +9,7 @@ import pytest
 
 from layers import Source, make, store
 from underlay.errors import Conflict, InvalidInput, LimitExceeded
-from underlay.store import layers, toc
+from underlay.store import intake, layers, toc
 from underlay.store.limits import Limits
 from underlay.store.toc import Entry
 from underlay.store.writing import LayerWriter
@@ -83,7 +83,7 @@ MEMBERS = {
 def test_equals_what_taking_in_its_tar_makes(tmp_path, name):
     ours, other = store(tmp_path / "a"), store(tmp_path / "b")
     made = written(ours, MEMBERS[name])
-    taken = layers.ingest(other, Source(tar_of(ours, made)))
+    taken = intake.ingest(other, Source(tar_of(ours, made)))
     assert made == taken
     assert layers.read_toc(ours, made.diff_id) == layers.read_toc(other, made.diff_id)
     assert sorted(os.listdir(layers.directory(ours, made.diff_id))) == ["tar", "toc"]
@@ -155,7 +155,7 @@ def test_times(tmp_path, mtime, nsec, clamp, subsecond, expected):
     made = written(paths, [(entry(b"f", mtime=mtime, nsec=nsec), None)], clamp=clamp, subsecond=subsecond)
     (found,) = layers.read_toc(paths, made.diff_id)
     assert (found.mtime, found.nsec) == expected
-    layers.ingest(store(tmp_path / "b"), Source(tar_of(paths, made)), expected_diff_id=made.diff_id)
+    intake.ingest(store(tmp_path / "b"), Source(tar_of(paths, made)), expected_diff_id=made.diff_id)
     assert layers.read_toc(store(tmp_path / "b"), made.diff_id) == [found]
 
 

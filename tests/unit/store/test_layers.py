@@ -14,7 +14,7 @@ import layers as tars
 from layers import CASES, Source, Tar, digest, gz, make, store
 from underlay.errors import Corrupt, DigestMismatch, InvalidInput, LimitExceeded, NotFound, Unsupported
 from underlay.events import Event
-from underlay.store import codec, layers, toc
+from underlay.store import codec, intake, layers, toc
 from underlay.store.limits import Limits
 
 DATA = Tar().add("d", "dir").add("d/f", data=b"content" * 100).add("big", data=os.urandom(3_000_000)).data()
@@ -44,14 +44,14 @@ def test_in_and_out(kind, paths):
     pack = {"none": bytes, "gzip": gz, "zstd": zstd, "xz": lzma.compress, "bzip2": bz2.compress}[kind]
     blob = pack(DATA)
     events: list[Event] = []
-    taken = layers.ingest(
+    taken = intake.ingest(
         paths,
         Source(blob, 100_000),
         expected_diff_id=DIFF,
         expected_blob=(digest(blob), len(blob)),
         emit=events.append,
     )
-    assert taken == layers.IngestedLayer(DIFF, len(DATA), 3, digest(blob), len(blob), kind)
+    assert taken == intake.IngestedLayer(DIFF, len(DATA), 3, digest(blob), len(blob), kind)
     assert {event.kind for event in events} == {"layer.progress"}
     assert events[-1].attributes == {"done": len(blob), "total": len(blob)}
     assert events[-1].subject == digest(blob)
@@ -75,12 +75,12 @@ def test_in_and_out(kind, paths):
 
 
 def test_what_is_here_is_not_read_again(paths):
-    assert layers.ingest(paths, Source(gz(DATA)), expected_diff_id=DIFF)
+    assert intake.ingest(paths, Source(gz(DATA)), expected_diff_id=DIFF)
     source = Source(gz(DATA))
-    assert layers.ingest(paths, source, expected_diff_id=DIFF) is None
+    assert intake.ingest(paths, source, expected_diff_id=DIFF) is None
     assert source.taken == 0
     # Without an expectation it has to be read; the result is the same.
-    assert layers.ingest(paths, Source(gz(DATA))).diff_id == DIFF
+    assert intake.ingest(paths, Source(gz(DATA))).diff_id == DIFF
     assert layers.list_all(paths) == [DIFF]
     assert os.listdir(paths.temporary) == []
 
@@ -90,15 +90,15 @@ def test_sha512_for_blobs(paths):
 
     blob = gz(DATA)
     name = "sha512:" + hashlib.sha512(blob).hexdigest()
-    assert layers.ingest(paths, Source(blob), expected_blob=(name, len(blob))).blob_digest == name
+    assert intake.ingest(paths, Source(blob), expected_blob=(name, len(blob))).blob_digest == name
     with pytest.raises(Unsupported):
-        layers.ingest(paths, Source(blob), expected_diff_id=name)
+        intake.ingest(paths, Source(blob), expected_diff_id=name)
 
 
 @pytest.mark.parametrize("data, members", [(b"", 0), (bytes(1024), 0)])
 def test_empty_layers(data, members, paths):
-    assert layers.ingest(paths, Source(gz(data))).entries == members
-    assert layers.ingest(paths, Source(data)).entries == members
+    assert intake.ingest(paths, Source(gz(data))).entries == members
+    assert intake.ingest(paths, Source(data)).entries == members
     assert layers.list_all(paths) == [digest(data)]
 
 
@@ -129,7 +129,7 @@ BLOB = gz(DATA)
 def test_what_is_not_as_promised_leaves_nothing(source, keywords, error, paths):
     before = threading.active_count()
     with pytest.raises(error) as caught:
-        layers.ingest(paths, Source(source), **keywords)
+        intake.ingest(paths, Source(source), **keywords)
     assert "\n" not in caught.value.message
     assert nothing(paths)
     assert threading.active_count() == before
@@ -147,7 +147,7 @@ def test_a_source_that_fails_is_passed_on(paths):
 
     for data in (BLOB, DATA):
         with pytest.raises(ConnectionResetError):
-            layers.ingest(paths, Failing(data, 65536))
+            intake.ingest(paths, Failing(data, 65536))
         assert nothing(paths)
 
 
@@ -157,7 +157,7 @@ def test_a_full_disk_is_told(paths, monkeypatch):
 
     monkeypatch.setattr(os, "pwrite", full)
     with pytest.raises(OSError, match="No space"):
-        layers.ingest(paths, Source(BLOB))
+        intake.ingest(paths, Source(BLOB))
     monkeypatch.undo()
     assert nothing(paths)
 
@@ -172,7 +172,7 @@ def test_no_more_is_read_than_promised(paths):
 
     source = Endless()
     with pytest.raises((DigestMismatch, Corrupt)):
-        layers.ingest(paths, source, expected_blob=(digest(b"x"), 5_000_000))
+        intake.ingest(paths, source, expected_blob=(digest(b"x"), 5_000_000))
     assert source.taken <= 5_000_001
 
 
@@ -187,11 +187,11 @@ def test_two_expect_the_same_layer(paths):
             return super().read(n)
 
     results: dict[str, object] = {}
-    first = threading.Thread(target=lambda: results.update(a=layers.ingest(paths, Slow(BLOB), expected_diff_id=DIFF)))
+    first = threading.Thread(target=lambda: results.update(a=intake.ingest(paths, Slow(BLOB), expected_diff_id=DIFF)))
     first.start()
     started.wait(10)
     source = Source(BLOB)
-    second = threading.Thread(target=lambda: results.update(b=layers.ingest(paths, source, expected_diff_id=DIFF)))
+    second = threading.Thread(target=lambda: results.update(b=intake.ingest(paths, source, expected_diff_id=DIFF)))
     second.start()
     time.sleep(0.1)
     assert "b" not in results
@@ -208,7 +208,7 @@ def test_a_race_without_expectation_ends_well(paths):
 
     def work() -> None:
         try:
-            results.append(layers.ingest(paths, Source(BLOB, 65536)).diff_id)
+            results.append(intake.ingest(paths, Source(BLOB, 65536)).diff_id)
         except BaseException as error:
             errors.append(error)
 
@@ -226,7 +226,7 @@ def test_a_race_without_expectation_ends_well(paths):
 
 def test_zeros_take_no_space(paths):
     data = Tar().add("zeros", data=bytes(100 << 20)).data()
-    layers.ingest(paths, Source(gz(data)))
+    intake.ingest(paths, Source(gz(data)))
     assert layers.size_on_disk(paths, digest(data)) < 8 << 20
     layers.check(paths, digest(data), full=True)
 
@@ -234,14 +234,14 @@ def test_zeros_take_no_space(paths):
 @pytest.mark.parametrize("form", tars.SPARSE)
 def test_sparse_members_can_be_read(form, paths):
     data = tars.SPARSE[form](b"s", 10_000, [(0, b"a"), (5000, b"b" * 700)]) + tars.END
-    layers.ingest(paths, Source(data))
+    intake.ingest(paths, Source(data))
     (entry,) = layers.read_toc(paths, digest(data))
     assert layers.read_member(paths, digest(data), entry) == (b"a".ljust(5000, b"\0") + b"b" * 700).ljust(10_000, b"\0")
     layers.check(paths, digest(data), full=True)
 
 
 def test_damage_is_found(paths):
-    layers.ingest(paths, Source(BLOB))
+    intake.ingest(paths, Source(BLOB))
     where = layers.directory(paths, DIFF)
     with open(f"{where}/tar", "r+b") as file:
         file.seek(700)
@@ -268,7 +268,7 @@ def test_damage_is_found(paths):
 
 def test_entries_are_as_in_the_tar(paths):
     data = CASES["attributes"][0][0]
-    layers.ingest(paths, Source(data))
+    intake.ingest(paths, Source(data))
     (first, *_) = layers.read_toc(paths, digest(data))
     assert (b"trusted.overlay.opaque", b"y") in first.xattrs
     assert first.kind == toc.REGULAR
@@ -281,12 +281,12 @@ import os, sys, signal
 sys.path[:0] = [{tests!r}]
 import layers as tars
 from underlay.paths import Paths
-from underlay.store import layers, scratch
+from underlay.store import intake, scratch
 point = {point!r}
 if point:
     place, name = point.split(".")
     count = [{count}]
-    owner = {{"os": os, "layers": layers}}[place]
+    owner = {{"os": os, "intake": intake}}[place]
     real = getattr(owner, name)
     def hooked(*arguments, **keywords):
         count[0] -= 1
@@ -296,7 +296,7 @@ if point:
     setattr(owner, name, hooked)
 print("go", flush=True)
 with open({blob!r}, "rb") as file:
-    layers.ingest(Paths({root!r}, {state!r}), file, expected_diff_id={diff!r})
+    intake.ingest(Paths({root!r}, {state!r}), file, expected_diff_id={diff!r})
 print("done", flush=True)
 """
 
@@ -312,9 +312,9 @@ POINTS = [
     ("os.rename", 0),
     ("os.fsync", 3),
     ("os.copy_file_range", 0),
-    ("layers.sync_directory", 0),
-    ("layers.sync_directory", 1),
-    ("layers._write_toc", 0),
+    ("intake.sync_directory", 0),
+    ("intake.sync_directory", 1),
+    ("intake._write_toc", 0),
     ("", 0),
 ]
 
@@ -383,7 +383,7 @@ def test_the_living_keep_their_work(paths):
     cleaner.start()
     try:
         for _ in range(30):
-            assert layers.ingest(paths, Source(BLOB, 65536)).diff_id == DIFF
+            assert intake.ingest(paths, Source(BLOB, 65536)).diff_id == DIFF
             layers.remove(paths, DIFF)
     finally:
         stop.set()
@@ -403,7 +403,7 @@ def test_many_small_layers_by_threads(paths):
 
     def work(data: bytes) -> None:
         try:
-            layers.ingest(paths, Source(gz(data)), expected_diff_id=digest(data))
+            intake.ingest(paths, Source(gz(data)), expected_diff_id=digest(data))
         except BaseException as error:
             errors.append(error)
 
