@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 __version__ = "0.1.0"
-__all__ = ["Attachment", "ContainerOptions", "Engine", "ExecOptions", "__version__"]
+__all__ = ["Attachment", "BuildRequest", "ContainerOptions", "Engine", "ExecOptions", "__version__"]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from .build.request import BuildRequest
     from .engine.engine import Engine
     from .engine.executing import ExecOptions
     from .engine.options import ContainerOptions
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Attachment": "runtime.attachment",
+    "BuildRequest": "build.request",
     "ContainerOptions": "engine.options",
     "Engine": "engine.engine",
     "ExecOptions": "engine.executing",

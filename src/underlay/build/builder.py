@@ -6,10 +6,10 @@ import os
 from time import time_ns
 
 from ..dockerfile import lint, scope, stages, syntax
-from ..errors import InvalidInput
+from ..errors import InvalidInput, NotFound
 from ..oci import platform as platforms
 from ..oci import reference as references
-from ..store import leases
+from ..store import images, leases
 from ..store.scratch import Scratch
 from . import contexts, graph, output
 from .bases import Bases
@@ -97,7 +97,7 @@ def build(request: BuildRequest, around: Surroundings) -> Built:
                 document = syntax.parse(context.data, context.name)
                 recipe = stages.read(document)
                 target = recipe.target(request.target)
-            _lint(request, context, document, recipe, vertices)
+            _lint(request, around, context, document, recipe, vertices)
             try:
                 bases = Bases(paths, around.find, request.contexts, grounds)
                 works = [
@@ -149,32 +149,62 @@ def check(request: BuildRequest, around: Surroundings) -> tuple[list[Finding], D
             document = syntax.parse(context.data, context.name)
             recipe = stages.read(document)
             recipe.target(request.target)
-            findings, options = _found(request, context, document, recipe)
+            findings, options = _found(request, around, context, document, recipe)
             return findings, lint.failure(findings, options)
         finally:
             foreman.close()
 
 
 def _found(
-    request: BuildRequest, context: Context, document: Document, recipe: Recipe
+    request: BuildRequest, around: Surroundings, context: Context, document: Document, recipe: Recipe
 ) -> tuple[list[Finding], lint.Options]:
     text = request.arguments.get("BUILDKIT_DOCKERFILE_CHECK")
     options = lint.options_of(document) if text is None else lint.read_options(text)
     here = str(platforms.host())
+    predefined = scope.platform_arguments(here, here, request.target or "default")
     findings = lint.check(
         document,
         recipe,
         options=options,
         given=request.arguments,
-        predefined=scope.platform_arguments(here, here, request.target or "default"),
+        predefined=predefined,
+        bases=_configurations(request, around, recipe, predefined),
         ignored=context.origin.ignored.ignored if context.origin.ignored is not None else None,
     )
     return findings, options
 
 
-def _lint(request: BuildRequest, context: Context, document: Document, recipe: Recipe, vertices: Vertices) -> None:
+def _configurations(
+    request: BuildRequest, around: Surroundings, recipe: Recipe, predefined: dict[str, str]
+) -> dict[int, dict[str, Any]]:
+    """Return the `config` of those bases that are here already, by the number of the stage: nothing is fetched."""
+    found = {}
+    try:
+        given = scope.global_arguments(recipe, request.arguments, predefined)
+        planned = graph.plan(recipe, given.get, request.contexts)
+    except InvalidInput:
+        return {}  # the build will complain
+    contexts = {name.lower() for name in request.contexts}
+    for each in planned:
+        if each.below is None and each.base != graph.SCRATCH and each.base.lower() not in contexts:
+            try:
+                image = images.resolve(around.meta, each.base)
+            except (NotFound, InvalidInput):
+                continue
+            found[each.stage.index] = images.config(around.paths, image.id).get("config") or {}
+    return found
+
+
+def _lint(
+    request: BuildRequest,
+    around: Surroundings,
+    context: Context,
+    document: Document,
+    recipe: Recipe,
+    vertices: Vertices,
+) -> None:
     """Tell what the build checks find; raises DockerfileError where the Dockerfile wants that."""
-    findings, options = _found(request, context, document, recipe)
+    findings, options = _found(request, around, context, document, recipe)
     for finding in findings:
         vertices.warn(f"{finding.rule}: {finding.message} (line {finding.line})")
     failure = lint.failure(findings, options)

@@ -8,6 +8,7 @@ import sys
 from ...errors import UsageError
 from ...files import write_atomic
 from ...jsontext import dumps
+from ...oci import reference as references
 from .. import buildflags
 from ..buildprogress import BuildProgress
 
@@ -69,7 +70,7 @@ def _metadata(built: Built) -> bytes:
     value["containerimage.descriptor"] = {"mediaType": built.media_type, "digest": built.target, "size": built.size}
     value["containerimage.digest"] = built.target
     if built.names:
-        value["image.name"] = ",".join(built.names)
+        value["image.name"] = ",".join(references.parse(name).name for name in built.names)
     return dumps(value).encode() + b"\n"
 
 
