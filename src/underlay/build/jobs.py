@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _signal
 import os
 import stat
 
@@ -83,6 +84,8 @@ def step(arguments: dict[str, Any], fds: list[int], leash: _socket.socket) -> di
     """
     from ..runtime import stepping
 
+    # Its leash ends it, in order.
+    _signal.signal(_signal.SIGTERM, _signal.SIG_IGN)
     process.unshare(process.CLONE_NEWNS)
     mounts.propagate("/", mounts.MS_PRIVATE | mounts.MS_REC)
     userxattr = arguments["userxattr"]
@@ -338,13 +341,38 @@ def copy(arguments: dict[str, Any], fds: list[int], leash: _socket.socket) -> di
 
 
 def preload() -> None:
-    """Import what the workers need, once for all of them."""
-    from ..linux import sharedmount
-    from ..runtime import stepping
-    from ..store import packing
-    from . import contents, copying, ignore
+    """Import what the workers need, once for all of them.
 
-    assert all((contents, copying, ignore, packing, sharedmount, stepping))
+    So no worker imports it for itself, and none meets what another thread was in the midst of importing.
+    """
+    import hashlib
+    import queue
+
+    from msgspec import msgpack
+
+    from .. import jsontext, paths
+    from ..linux import apparmor, cgroup, landlock, loopdevice, seccomp, sharedmount, userns
+    from ..linux.cgroup import devicerules, settings, v1settings, v2settings
+    from ..runtime import copyup, mounting, seccompnotify, stepping, users
+    from ..store import packing, toc
+    from . import contents, copying, ignore, local, patterns, selecting
+
+    cgroup.open_group("/underlay", os.geteuid() != 0)  # imports what this host has
+    kernel = (
+        apparmor,
+        devicerules,
+        landlock,
+        loopdevice,
+        seccomp,
+        settings,
+        sharedmount,
+        userns,
+        v1settings,
+        v2settings,
+    )
+    container = (copyup, mounting, seccompnotify, stepping, users)
+    files = (contents, copying, ignore, local, packing, paths, patterns, selecting, toc)
+    assert all((hashlib, queue, msgpack, jsontext, *kernel, *container, *files))
 
 
 JOBS = {

@@ -12,6 +12,7 @@ import _signal
 import _socket
 import os
 import select
+import sys
 
 from .. import errors
 from ..errors import KernelError, UnderlayError
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 _MESSAGE = 256
 _FDS = 16
+_PATIENCE = 10_000  # milliseconds that workers have to end when a build is over
 
 
 class Foreman:
@@ -198,10 +200,12 @@ def _foreman(
 ) -> NoReturn:
     code = 1
     try:
+        _forget_half_imported()
         if os.read(wait, 1) == b"1":
             os.setsid()
-            for number in (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP, _signal.SIGQUIT, _signal.SIGPIPE):
+            for number in (_signal.SIGINT, _signal.SIGHUP, _signal.SIGQUIT, _signal.SIGPIPE):
                 _signal.signal(number, _signal.SIG_IGN)
+            _workers_end_by_signal()
             process.set_name("underlay-build")
             process.close_from(3, (control.fileno(), *keep))
             if maps is not None:
@@ -229,6 +233,30 @@ def _foreman(
             os._exit(code)
 
 
+def _forget_half_imported() -> None:
+    """Let modules that another thread was importing when this process was forked be imported anew.
+
+    That thread is not here: who asked for such a module would wait for it for ever (importlib's locks are by module).
+    """
+    for name, module in list(sys.modules.items()):
+        if getattr(getattr(module, "__spec__", None), "_initializing", False):
+            del sys.modules[name]
+    locks = getattr(sys.modules["_frozen_importlib"], "_module_locks", None)
+    if locks is not None:
+        locks.clear()
+
+
+def _workers_end_by_signal() -> None:
+    """Have SIGTERM end what a worker does, so that it removes its traces; it means nothing to the foreman."""
+    foreman = os.getpid()
+
+    def give_up(number: int, frame: object) -> None:
+        if os.getpid() != foreman:
+            raise Abandoned
+
+    _signal.signal(_signal.SIGTERM, give_up)
+
+
 def _serve(jobs: Jobs, inline: Jobs, control: _socket.socket) -> None:
     """Take jobs until the planner closes its end, then see the workers end."""
     workers: dict[int, int] = {}  # by pidfd
@@ -236,7 +264,11 @@ def _serve(jobs: Jobs, inline: Jobs, control: _socket.socket) -> None:
     poll.register(control.fileno(), select.POLLIN)
     open_ended = True
     while open_ended or workers:
-        for fd, _ in poll.poll():
+        ready = poll.poll(None if open_ended else _PATIENCE)
+        if not ready:
+            for pid in workers.values():
+                os.kill(pid, _signal.SIGKILL)
+        for fd, _ in ready:
             if fd in workers:
                 os.waitpid(workers.pop(fd), 0)
                 poll.unregister(fd)
@@ -244,9 +276,11 @@ def _serve(jobs: Jobs, inline: Jobs, control: _socket.socket) -> None:
                 continue
             word, fds = _receive(control)
             if not word:
-                # A worker with a container takes that down when its own socket closes; the others just end.
+                # Nobody wants results any more. A worker with a container takes that down as its own socket closes, too.
                 open_ended = False
                 poll.unregister(control.fileno())
+                for pid in workers.values():
+                    os.kill(pid, _signal.SIGTERM)
                 continue
             name = word.decode()
             if name in inline:
