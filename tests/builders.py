@@ -38,7 +38,9 @@ class Builder:
             timeout=120,
         )
         if done.returncode:
-            raise BuildFailed(f"{self.name} {' '.join(map(str, words))}: {done.stderr.decode(errors='replace')[-3000:]}")
+            raise BuildFailed(
+                f"{self.name} {' '.join(map(str, words))}: {done.stderr.decode(errors='replace')[-3000:]}"
+            )
         return done.stdout.decode().strip()
 
     def load(self, archive: Path) -> None:
@@ -49,8 +51,9 @@ class Builder:
         """Build an image of this name. Raises BuildFailed."""
         self("build", "-t", name, *words, context)
 
-    def save(self, name: str, archive: Path) -> None:
-        """Write an image to an archive."""
+    def build_to(self, archive: Path, name: str, context: Path, words: list[str]) -> None:
+        """Build an image and write it to an archive. Raises BuildFailed."""
+        self.build(name, context, words)
         self("save", "-o", archive, name)
 
 
@@ -62,6 +65,9 @@ class Underlay(Builder):
     def __init__(self, installation: Installation) -> None:
         super().__init__(installation.command, installation.environment)
 
+    def build_to(self, archive: Path, name: str, context: Path, words: list[str]) -> None:
+        self("build", "-o", f"type=docker,dest={archive}", "-t", name, *words, context)
+
 
 class Docker(Builder):
     """The client of a docker daemon with BuildKit in it."""
@@ -69,7 +75,7 @@ class Docker(Builder):
     name = "docker"
 
     def build(self, name: str, context: Path, words: list[str]) -> None:
-        self("build", "--network=host", "--progress=plain", "-t", name, *words, context)
+        self("build", "--network=host", "--progress=plain", "--no-cache", "-t", name, *words, context)
 
 
 class Buildah(Builder):
@@ -82,9 +88,12 @@ class Buildah(Builder):
 
     def build(self, name: str, context: Path, words: list[str]) -> None:
         options = ["--isolation=chroot", "--format=docker", "--network=host", "--identity-label=false", "--pull=never"]
+        # Otherwise ones that it may not be able to set.
+        options += ["--ulimit=nofile=1024:1024", "--ulimit=nproc=1024:1024"]
         self("build", *options, "-t", name, *words, context)
 
-    def save(self, name: str, archive: Path) -> None:
+    def build_to(self, archive: Path, name: str, context: Path, words: list[str]) -> None:
+        self.build(name, context, words)
         self("push", "-q", name, f"docker-archive:{archive}:{name}:latest")
 
 
@@ -169,7 +178,7 @@ def _tidy(place: Path, cgroups: set[str]) -> None:
 def buildah(place: Path) -> Buildah:
     """Return a buildah that keeps all it has below `place`."""
     _need("buildah")
-    words = ["buildah", "--root", f"{place}/root", "--runroot", f"{place}/run", "--storage-driver", "vfs"]
+    words = ["buildah", "--root", f"{place}/root", "--runroot", f"{place}/run", "--storage-driver", "overlay"]
     environment = {
         **{key: value for key, value in os.environ.items() if not key.startswith(("BUILDAH", "CONTAINERS"))},
         # Its cache of tried blobs is not below --root.

@@ -91,7 +91,7 @@ def read(path: Path) -> Archive:
         for name in entry["Layers"]:
             member = tar.getmember(name)
             while member.issym():  # podman and buildah store a layer once
-                member = tar.getmember(str((Path(member.name).parent / member.linkname)))
+                member = tar.getmember(str(Path(member.name).parent / member.linkname))
             file = tar.extractfile(member)
             assert file is not None, name
             with tarfile.open(fileobj=file) as layer:
@@ -164,17 +164,19 @@ def _remove(tree: Tree, path: str, itself: bool = True) -> None:
 # Comparison
 # ---------------------------------------------------------------------------------------------------------
 
+Facts = dict[str, dict[str, Any]]
 
-def facts(tree: Tree, begun: float) -> dict[str, dict[str, Any]]:
+
+def facts(tree: Tree, begun: float) -> Facts:
     """Return all that a tree says: path → facts by their names.
 
-    Times since `begun` are those of things made by a build, as RUN or mkdir make them: they are one and the same to
-    two builds that follow each other, and "now" here. All others come from the base or the context and are facts.
+    Times since `begun` are those of things that a build has made, as RUN or mkdir make them: two builds cannot agree on
+    them, and they are "now" here. All others come from the base or the context, or have been set, and are compared.
     """
     names: dict[int, list[str]] = {}
     for path, inode in tree.items():
         names.setdefault(id(inode), []).append(path)
-    found: dict[str, dict[str, Any]] = {}
+    found: Facts = {}
     for path, inode in tree.items():
         found[path] = {
             "kind": inode.kind,
@@ -191,29 +193,35 @@ def facts(tree: Tree, begun: float) -> dict[str, dict[str, Any]]:
     return found
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class Difference:
-    """Where two images differ: a place (a path and a fact, or a member of the configuration), ours and theirs."""
+    """Where two images differ: a path or a part of the configuration, what about it, ours and theirs."""
 
     place: str
     what: str
-    ours: str
-    theirs: str
+    ours: Any
+    theirs: Any
 
     def __str__(self) -> str:
-        return f"{self.place} {self.what}: ours {self.ours}, theirs {self.theirs}"
+        return f"{self.place} {self.what}: ours {self.ours!r}, theirs {self.theirs!r}"
 
 
-def compare_trees(ours: Tree, theirs: Tree, begun: float) -> list[Difference]:
+def compare_facts(ours: Facts, theirs: Facts) -> list[Difference]:
     """Tell how two trees differ."""
-    left, right = facts(ours, begun), facts(theirs, begun)
     found = []
-    for path in sorted(left.keys() | right.keys()):
-        one, other = left.get(path), right.get(path)
-        if one is None or other is None:
-            found.append(Difference("/" + path, "there", str(one), str(other)))
-            continue
-        for name in one:
-            if one[name] != other[name]:
-                found.append(Difference("/" + path, name, repr(one[name]), repr(other[name])))
+    for path in sorted(ours.keys() | theirs.keys()):
+        left, right = ours.get(path), theirs.get(path)
+        if left is None or right is None:
+            found.append(Difference("/" + path, "there", left, right))
+        else:
+            found += [Difference("/" + path, key, left[key], right[key]) for key in left if left[key] != right[key]]
+    return found
+
+
+def compare_members(place: str, ours: dict[str, Any], theirs: dict[str, Any], *aside: str) -> list[Difference]:
+    """Tell how two JSON objects differ, but for the members `aside`; what is empty is as good as not there."""
+    found = []
+    for key in sorted((ours.keys() | theirs.keys()).difference(aside)):
+        if (ours.get(key) or None) != (theirs.get(key) or None):
+            found.append(Difference(place, key, ours.get(key), theirs.get(key)))
     return found

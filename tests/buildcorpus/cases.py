@@ -7,14 +7,21 @@ import gzip
 import io
 import lzma
 import os
+import struct
 import tarfile
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 PAST = 1_000_000_000
-"""The time of all that is in a context: one that no build makes."""
+"""The time of what is in archives: one that no build makes."""
+
+
+XATTR = "SCHILY.xattr."
+CAPABILITY = struct.pack("<5I", 0x02000001, 1 << 10, 0, 0, 0)
+"""cap_net_bind_service=ep (linux/capability.h, struct vfs_cap_data)."""
 
 
 @dataclass(frozen=True)
@@ -77,14 +84,23 @@ class Case:
     flags: tuple[str, ...] = ()
     before: Mapping[str, str] = field(default_factory=dict)
     beside: Mapping[str, str] = field(default_factory=dict)
+    stubs: tuple[str, ...] = ()
+    """Directories in which places for mounts have to be made."""
     builders: str = "d"
     file: str = "Dockerfile"
     bug: str = ""
     """What is wrong with us here, which makes the test fail."""
 
+    @property
+    def past(self) -> int:
+        """The time of all that is in the context. Docker takes a file that it has seen before for the same by its path,
+        size and time: so each case has another."""
+        return PAST + zlib.crc32(self.name.encode()) % 100_000_000
+
     def write(self, place: Path) -> tuple[Path, list[str]]:
         """Write context and Dockerfile below `place`; return the context and the words of the build."""
-        context, beside = place / "context", place / "beside"
+        # Docker knows contexts again by their last names.
+        context, beside = place / f"context-{self.past}", place / "beside"
         context.mkdir(parents=True)
         beside.mkdir()
         for name, item in self.files.items():
@@ -98,8 +114,8 @@ class Case:
             (beside / name).write_text(text)
         for top, directories, names in os.walk(place, topdown=False):
             for name in (*directories, *names):
-                os.utime(os.path.join(top, name), (PAST, PAST), follow_symlinks=False)
-        os.utime(context, (PAST, PAST))
+                os.utime(os.path.join(top, name), (self.past, self.past), follow_symlinks=False)
+        os.utime(context, (self.past, self.past))
         flags = [each.format(context=context, beside=beside) for each in self.flags]
         return context, ["-f", str(context / self.file), *flags]
 
@@ -119,9 +135,10 @@ def archive(compress: Callable[[bytes], bytes] = bytes, *, root: str = "") -> by
 
         member("d", tarfile.DIRTYPE, mode=0o750, uid=12, gid=34)
         member("d/file", data=b"file\n", uid=12, gid=34, mode=0o4755)
-        member("d/again", tarfile.LNKTYPE, linkname=root + "d/file")
+        member("d/again", tarfile.LNKTYPE, linkname=root + "d/file", uid=12, gid=34, mode=0o4755)
         member("d/link", tarfile.SYMTYPE, linkname="file")
         member("d/pipe", tarfile.FIFOTYPE)
+        member("d/capable", data=b"c", mode=0o755, pax_headers={XATTR + "security.capability": CAPABILITY.decode()})
         member("d/null", tarfile.CHRTYPE, devmajor=1, devminor=3)
         member("e/f/no-parents", data=b"x", mode=0o600)
     return compress(buffer.getvalue())

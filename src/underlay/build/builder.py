@@ -160,7 +160,7 @@ def _found(
 ) -> tuple[list[Finding], lint.Options]:
     text = request.arguments.get("BUILDKIT_DOCKERFILE_CHECK")
     options = lint.options_of(document) if text is None else lint.read_options(text)
-    here = str(platforms.host())
+    here = str(platforms.host().brief)
     predefined = scope.platform_arguments(here, here, request.target or "default")
     findings = lint.check(
         document,
@@ -223,7 +223,7 @@ def _jobs() -> tuple[Jobs, Jobs]:
 def _solved(work: Work, target: int) -> State:
     request = work.request
     predefined = scope.platform_arguments(
-        str(work.build_platform), str(work.target_platform), request.target or "default"
+        str(work.build_platform.brief), str(work.target_platform.brief), request.target or "default"
     )
     work.globals = scope.global_arguments(work.recipe, request.arguments, predefined)
     work.planned = graph.plan(work.recipe, work.globals.get, request.contexts)

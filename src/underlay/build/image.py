@@ -138,10 +138,11 @@ def configuration(state: State, diff_ids: list[str], labels: dict[str, str], epo
     if labels:
         execution["Labels"] = {**(execution.get("Labels") or {}), **labels}
     history = _timed(state.history, epoch)
-    config: dict[str, Any] = {"architecture": state.platform.architecture}
-    if state.platform.variant:
-        config["variant"] = state.platform.variant
-    config["os"] = state.platform.os
+    platform = state.platform.brief
+    config: dict[str, Any] = {"architecture": platform.architecture}
+    if platform.variant:
+        config["variant"] = platform.variant
+    config["os"] = platform.os
     config |= state.other
     if state.author:
         config["author"] = state.author

@@ -138,15 +138,16 @@ def _made(work: Work, state: State, around: Surroundings, begun: int, built: Bui
         rootfs.chain_of(diff_ids),
     )
     described = _annotations(request.annotations, "manifest-descriptor")
+    platform = state.platform.brief
     made.descriptor = {
         "mediaType": mediatype.OCI_MANIFEST,
         "digest": manifest,
         "size": len(data),
         **({"annotations": described} if described else {}),
         "platform": {
-            "architecture": state.platform.architecture,
-            "os": state.platform.os,
-            **({"variant": state.platform.variant} if state.platform.variant else {}),
+            "architecture": platform.architecture,
+            "os": platform.os,
+            **({"variant": platform.variant} if platform.variant else {}),
         },
     }
     if request.provenance or request.sbom:
@@ -309,7 +310,7 @@ def _local(output: Output, works: list[Work], states: list[State], around: Surro
     for work, state in zip(works, states, strict=True):
         place = output.destination
         if len(states) > 1:
-            place = f"{place}/{str(state.platform).replace('/', '_')}"
+            place = f"{place}/{str(state.platform.brief).replace('/', '_')}"
         os.makedirs(place, exist_ok=True)
         grounds = work.grounds
         work.foreman.call(

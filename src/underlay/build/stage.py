@@ -60,8 +60,12 @@ class StageRun:
         self._step += 1
         total = str(self._steps)
         place = f"{self._step:>{len(total)}}/{total}"
-        several = len(self.work.planned) > 1
-        return self.work.vertices(f"[{self.planned.stage.label} {place}] {text}" if several else f"[{place}] {text}")
+        words = [place]
+        if len(self.work.planned) > 1:
+            words.insert(0, self.planned.stage.label)
+        if len(self.work.request.platforms) > 1:
+            words.insert(0, str(self.work.target_platform.brief))
+        return self.work.vertices(f"[{' '.join(words)}] {text}")
 
     def _begin(self) -> State:
         planned = self.planned

@@ -76,6 +76,12 @@ class Platform:
     def __str__(self) -> str:
         return "/".join(filter(None, (self.os, self.architecture, self.variant)))
 
+    @property
+    def brief(self) -> Platform:
+        """The platform without a variant that goes without saying, as builders write it: linux/arm64."""
+        implied = (self.architecture, self.variant) == ("arm64", "v8")
+        return Platform(self.os, self.architecture) if implied else self
+
     def __repr__(self) -> str:
         return f"Platform({str(self)!r})"
 
