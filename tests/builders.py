@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -113,14 +113,18 @@ def box(installation: Installation, place: Path) -> Path:
 
 
 def _cgroups() -> set[str]:
-    """Return the cgroups called docker, in each hierarchy."""
+    """Return the cgroups called docker in each hierarchy, and all below them."""
     top = Path("/sys/fs/cgroup")
-    return {str(path) for path in (top / "docker", *top.glob("*/docker")) if path.is_dir()}
+    return {found for place in (top / "docker", *top.glob("*/docker")) for found, _, _ in os.walk(place)}
 
 
 @contextmanager
 def docker(place: Path) -> Iterator[Docker]:
-    """Run a docker daemon of the test's own; nothing of it is left afterwards. `place` has a short name: of sockets."""
+    """Run a docker daemon of the test's own; nothing of it is left afterwards. `place` has a short name: of sockets.
+
+    Its images are in docker's older store, whose layers are what overlayfs has noted, as ours are; that of containerd
+    compares trees instead and loses hard links. But the older one cannot merge: COPY --link is a COPY there.
+    """
     _need("dockerd", "docker")
     environment = {
         **{key: value for key, value in os.environ.items() if not key.startswith(("DOCKER", "BUILD"))},
@@ -163,16 +167,13 @@ def _silent(client: Docker) -> bool:
 
 
 def _tidy(place: Path, cgroups: set[str]) -> None:
-    """Remove mounts below `place`, and cgroups from the deepest to the given ones."""
+    """Remove mounts below `place`, and cgroups, the deepest first."""
     mounts = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
     for mount in sorted((each for each in mounts if each.startswith(f"{place}/")), key=len, reverse=True):
         subprocess.run(["umount", "-l", mount], capture_output=True)
-    for top in cgroups:
-        for directory, _, _ in os.walk(top, topdown=False):
-            try:
-                os.rmdir(directory)
-            except OSError:
-                pass
+    for directory in sorted(cgroups, key=len, reverse=True):
+        with suppress(OSError):  # in use by another daemon
+            os.rmdir(directory)
 
 
 def buildah(place: Path) -> Buildah:

@@ -240,6 +240,5 @@ CASES = (
     Case(
         "argument after environment",
         "FROM box\nENV a=environment\nARG a=argument\nRUN echo $a > /out\nLABEL a=$a\nWORKDIR /$a\n",
-        bug="an ARG does not hide the ENV before it",
     ),
 )

@@ -185,6 +185,5 @@ CASES = (
         "root as working directory",
         "FROM box\nWORKDIR /data\nWORKDIR /\nCOPY f f\n",
         {"f": "f"},
-        bug="WORKDIR / makes an empty layer",
     ),
 )

@@ -58,6 +58,7 @@ class CopyRequest(msgspec.Struct, frozen=True, kw_only=True):
     exclude: tuple[str, ...] = ()
     unpack: bool = False
     instruction: str = "COPY"
+    several: bool = False  # more than one source is named
 
 
 def copy(
@@ -208,7 +209,14 @@ class _Copier:
     def _file_place(self, name: bytes) -> bytes:
         """Return where a file called `name` goes: into the destination if that is a directory, else in its place."""
         path = self._begin(directory=self._as_directory)
-        if self._destination.kind(path) == toc.DIRECTORY:
+        into = self._destination.kind(path) == toc.DIRECTORY
+        if self._request.several and not into and not self._as_directory:
+            word = self._request.instruction
+            raise InvalidInput(
+                f"When using {word} with more than one source file, the destination must be a directory and end with a /",
+                f"there is no directory {self._path}",
+            )
+        if into:
             path = path + b"/" + name if path else name
         self._destination.make(path.rpartition(b"/")[0])
         return path

@@ -59,7 +59,11 @@ class Step:
 
 
 class State:
-    """Where a stage stands after some of its instructions. `arguments` are its ARGs in order, None for those unset."""
+    """Where a stage stands after some of its instructions.
+
+    `arguments` are its ARGs in order, None for those unset; `variables` is what `$name` means: of an ENV and an ARG of one
+    name the later one counts, as with BuildKit, whatever the Dockerfile reference says.
+    """
 
     __slots__ = (
         "arguments",
@@ -71,12 +75,14 @@ class State:
         "history",
         "other",
         "platform",
+        "variables",
     )
 
     def __init__(self, platform: Platform, filesystem: Filesystem) -> None:
         self.platform = platform
         self.filesystem = filesystem
         self.execution: dict[str, Any] = {"Env": [PATH], "WorkingDir": "/"}
+        self.variables: dict[str, str] = self.environment()
         self.author = ""
         self.history: list[Step] = []
         self.base: Base | None = None
@@ -92,17 +98,13 @@ class State:
         other.history = list(self.history)
         other.base = self.base
         other.arguments = dict(self.arguments)
+        other.variables = dict(self.variables)
         other.other = dict(self.other)
         return other
 
     def environment(self) -> dict[str, str]:
         """Return ENV."""
         return dict(pair.partition("=")[::2] for pair in self.execution.get("Env") or [])
-
-    def variable(self, name: str) -> str | None:
-        """Return what `$name` means here: ENV goes before ARG (Dockerfile reference, "Using ARG variables")."""
-        value = self.environment().get(name)
-        return self.arguments.get(name) if value is None else value
 
     def record(self, written: str, created: int | None = None) -> None:
         """Add to the history; with `created` the entry of a layer."""
@@ -119,8 +121,7 @@ def taken_over(state: State, config: dict[str, Any]) -> None:
     state.execution = {key: execution[key] for key in _EXECUTION if execution.get(key) not in (None, "", [], {})}
     if not any(pair.startswith("PATH=") for pair in state.execution.get("Env") or []):
         state.execution["Env"] = [*(state.execution.get("Env") or []), PATH]
-    if "WorkingDir" not in state.execution:
-        state.execution["WorkingDir"] = "/"
+    state.variables = state.environment()
     state.author = config.get("author") or ""
     state.history = [
         Step(dict(each), "", None, bool(each.get("empty_layer"))) for each in config.get("history") or [] if each

@@ -56,9 +56,7 @@ class _Step:
         self._network = request.network or "host" if instruction.network == "default" else instruction.network
         self._insecure = instruction.security == "insecure"
         self._check_allowed()
-        values = {"PATH": PATH.partition("=")[2]}
-        values.update((name, value) for name, value in state.arguments.items() if value is not None)
-        values.update(state.environment())
+        values = {"PATH": PATH.partition("=")[2], **state.variables}
         self._environment = [f"{name}={value}" for name, value in values.items()]
 
     def _check_allowed(self) -> None:

@@ -112,7 +112,7 @@ class StageRun:
         if isinstance(written, it.Arg):
             self._arg(written)
             return
-        instruction = it.expand(written, self.state.variable, self.work.escape)
+        instruction = it.expand(written, self.state.variables.get, self.work.escape)
         for name in graph.origins(instruction):
             # Waited for here: a step that is told to have begun shall have begun.
             self.solver.origin(name, self.planned.stage.index, self.state.platform)
@@ -133,21 +133,29 @@ class StageRun:
         state.execution = apply(instruction, state.execution, state.command_set)
         if isinstance(instruction, it.Cmd):
             state.command_set = True
+        if isinstance(instruction, it.Env):
+            state.variables.update(instruction.variables)
         if written := told.metadata(instruction, state):
             state.record(written)
 
     def _arg(self, instruction: it.Arg) -> None:
         work, state = self.work, self.state
         words = []
-        for name, value in declared(instruction, work.request.arguments, work.globals, state.variable, work.escape):
-            state.arguments.pop(name, None)
+        for name, value in declared(
+            instruction, work.request.arguments, work.globals, state.variables.get, work.escape
+        ):
             state.arguments[name] = value
+            if value is not None:
+                state.variables[name] = value
             words.append(name if value is None else f"{name}={value}")
         state.record(f"ARG {' '.join(words)}")
 
     def _workdir(self, instruction: it.Workdir) -> None:
         self.state.execution = apply(instruction, self.state.execution)
         path = self.state.execution["WorkingDir"]
+        if path == "/":
+            self.state.record(f"WORKDIR {path}")
+            return
         with self.vertex(instruction.text) as vertex:
             transferring.make_directory(self, vertex, path)
         self.state.record(f"WORKDIR {path}", self.created)

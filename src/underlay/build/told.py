@@ -105,8 +105,7 @@ def _go_duration(nanoseconds: int) -> str:
 
 def run(arguments: list[str], state: State) -> str:
     """Return the entry of a RUN: its arguments are told, worth what ENV or ARG say."""
-    environment = state.environment()
-    values = [f"{name}={environment.get(name, value or '')}" for name, value in state.arguments.items()]
+    values = [f"{name}={state.variables.get(name, '')}" for name in state.arguments]
     words = [f"|{len(values)}", *values] if values else []
     return f"RUN {' '.join((*words, *arguments))} # buildkit"
 
@@ -118,6 +117,8 @@ def transfer(instruction: it.Transfer) -> str:
         words.append(f"--chown={instruction.chown}")
     if instruction.chmod:
         words.append(f"--chmod={instruction.chmod}")
+    if isinstance(instruction, it.Copy) and instruction.parents:
+        words.append("--parents")
     words += instruction.sources
     words += [f"<<{each.name}" for each in instruction.heredocs]
     return f"{' '.join((*words, instruction.destination))} # buildkit"

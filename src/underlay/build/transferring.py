@@ -52,14 +52,6 @@ class _Source:
 
 def transfer(stage: StageRun, instruction: it.Transfer) -> None:
     """Carry out a COPY or ADD. Raises NotFound, InvalidInput, Conflict, RegistryError, LimitExceeded."""
-    count = len(instruction.sources) + len(instruction.heredocs)
-    if count > 1 and not instruction.destination.endswith(("/", "/.")) and instruction.destination != ".":
-        word = instruction.keyword.upper()
-        raise instruction.problem(
-            f"When using {word} with more than one source file, the destination must be a directory and end with a /",
-            "",
-            instruction.destination,
-        )
     with stage.vertex(instruction.text) as vertex:
         sources = [_source(stage, instruction, text, vertex) for text in instruction.sources]
         sources += [_literal(heredoc.name, heredoc.data) for heredoc in instruction.heredocs]
@@ -82,6 +74,7 @@ def _request(stage: StageRun, instruction: it.Transfer) -> dict[str, Any]:
         "chmod": instruction.chmod,
         "exclude": list(instruction.exclude),
         "instruction": instruction.keyword.upper(),
+        "several": len(instruction.sources) + len(instruction.heredocs) > 1,
         "parents": False,
         "unpack": False,
     }
@@ -244,6 +237,7 @@ def shown(stage: StageRun, origin: Origin, path: str) -> list[str]:
         "chmod": "",
         "exclude": [],
         "instruction": "RUN --mount",
+        "several": False,
         "parents": False,
         "unpack": False,
     }

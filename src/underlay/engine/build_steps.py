@@ -58,7 +58,10 @@ class Composer:
             mount = volumes.Mount("tmpfs", "", target)
             mount.options = ["nosuid", "nodev", "noexec", *([f"size={size}"] if size else [])]
             mounts.append(mount)
-        creating.write_files(step.directory, step.id, wish, step.hostname)
+        # The host's own names are nobody's business, whatever the network.
+        hosts = creating.LOCAL_HOSTS.replace("localhost\n", f"localhost {step.hostname}\n", 1)
+        texts = {"resolv.conf": creating.resolver(wish), "hosts": hosts + creating.extra_hosts(wish)}
+        creating.write_texts(step.directory, texts)
         files = {f"/etc/{name}": f"{step.directory}/{name}" for name in ("resolv.conf", "hosts")}
         composed = spec.compose(step.id, wish, {}, mounts, files, self._facts(step.insecure))
         made = starting.confined(self._engine, composed.spec, True)

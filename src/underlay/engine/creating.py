@@ -307,26 +307,22 @@ def _recorded(mount: volumes.Mount) -> dict[str, Any]:
 def write_files(directory: str, container_id: str, wish: ContainerOptions, hostname: str) -> None:
     """Write resolv.conf, hostname and hosts of a container, readable by all inside it."""
     host_network = wish.network == "host"
-    resolver = _resolver(wish)
     if host_network and not wish.extra_hosts and wish.uts in ("", "private"):
-        hosts = hostfacts.text_of("/etc/hosts") or _LOCAL_HOSTS
+        hosts = hostfacts.text_of("/etc/hosts") or LOCAL_HOSTS
     else:
-        hosts = _LOCAL_HOSTS
-        for text in wish.extra_hosts:
-            name, separator, address = text.partition(":") if "=" not in text else text.partition("=")
-            address = address.strip("[]")
-            if not separator or not name or not address:
-                raise InvalidInput(f'invalid argument "{text}" for "--add-host" flag: bad format for add-host')
-            if address == "host-gateway":
-                raise Unsupported("--add-host …:host-gateway needs a bridge network, which is not supported yet")
-            hosts += f"{address}\t{name}\n"
+        hosts = LOCAL_HOSTS + extra_hosts(wish)
     if not host_network and hostname:
         hosts += (
             f"127.0.0.1\t{hostname} {container_id[:12]}\n"
             if hostname != container_id[:12]
             else (f"127.0.0.1\t{hostname}\n")
         )
-    for name, text in (("resolv.conf", resolver), ("hostname", hostname + "\n"), ("hosts", hosts)):
+    write_texts(directory, {"resolv.conf": resolver(wish), "hostname": hostname + "\n", "hosts": hosts})
+
+
+def write_texts(directory: str, texts: dict[str, str]) -> None:
+    """Write files that are shown in a container, readable by all inside it."""
+    for name, text in texts.items():
         fd = os.open(f"{directory}/{name}", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
         try:
             os.fchmod(fd, 0o644)
@@ -335,10 +331,25 @@ def write_files(directory: str, container_id: str, wish: ContainerOptions, hostn
             os.close(fd)
 
 
-_LOCAL_HOSTS = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
+LOCAL_HOSTS = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
 
 
-def _resolver(wish: ContainerOptions) -> str:
+def extra_hosts(wish: ContainerOptions) -> str:
+    """Return the lines of hosts that --add-host asks for; raises InvalidInput."""
+    lines = ""
+    for text in wish.extra_hosts:
+        name, separator, address = text.partition(":") if "=" not in text else text.partition("=")
+        address = address.strip("[]")
+        if not separator or not name or not address:
+            raise InvalidInput(f'invalid argument "{text}" for "--add-host" flag: bad format for add-host')
+        if address == "host-gateway":
+            raise Unsupported("--add-host …:host-gateway needs a bridge network, which is not supported yet")
+        lines += f"{address}\t{name}\n"
+    return lines
+
+
+def resolver(wish: ContainerOptions) -> str:
+    """Return resolv.conf; raises InvalidInput."""
     if not (wish.dns or wish.dns_search or wish.dns_options):
         # Without a network of its own the container has nobody to ask.
         return hostfacts.text_of("/etc/resolv.conf") if wish.network == "host" else ""
