@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,11 @@ from buildcases import Builder, cached, outputs, steps, write
 from engines import Installation, image_tar, until
 
 pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
+
+
+@pytest.fixture(autouse=True)
+def no_containers_left() -> None:
+    """Builds leave no containers that would have to be removed after each test; the end of the module looks for them."""
 
 
 # What is said of failures
@@ -31,7 +37,7 @@ def test_a_broken_dockerfile(builder: Builder) -> None:
     assert "Dockerfile:2:5:" in said and "mount" in said
 
 
-@pytest.mark.parametrize("code", [1, 7, 127, 255])
+@pytest.mark.parametrize("code", [7, 255])
 def test_a_failing_step(builder: Builder, code: int) -> None:
     said = builder.at(builder.context(f"FROM box\nRUN echo before; exit {code}\nRUN echo never\n"), code=1)
     assert f'process "/bin/sh -c echo before; exit {code}" did not complete successfully: exit code: {code}' in said
@@ -119,7 +125,11 @@ def test_the_parent_of_a_step_is_killed(builder: Builder) -> None:
     assert build.returncode == 1 and "was killed" in said
     assert until(lambda: not running("sleep 1007"))
     builder("FROM box\nRUN true\n")
-    nothing_left(builder.ul, group)
+    try:
+        nothing_left(builder.ul, group, 0.5)
+    finally:
+        for left in Path("/sys/fs/cgroup").glob(f"**/underlay/{group}"):
+            left.rmdir()
 
 
 # Interrupted builds
@@ -180,9 +190,9 @@ def scratch(ul: Installation) -> list[str]:
     return [each.name for each in (ul.root / "tmp").iterdir()]
 
 
-def nothing_left(ul: Installation, group: str = "") -> None:
+def nothing_left(ul: Installation, group: str = "", seconds: float = 5) -> None:
     """Fail when builds have left anything that a sweep does not remove."""
-    assert until(lambda: remaining(ul, group) == [], 5), remaining(ul, group)
+    assert until(lambda: remaining(ul, group) == [], seconds), remaining(ul, group)
     ul("builder", "prune", "-f", "--filter", "until=10h")
     assert scratch(ul) == []
 
@@ -193,6 +203,7 @@ def test_a_build_is_ended(builder: Builder, name: str, tmp_path: Path) -> None:
     before = f"FROM box\nRUN echo {name} > /first\nRUN --mount=type=cache,target=/c --mount=type=tmpfs,target=/t "
     build = begin(builder, f"{before} sleep {seconds} && echo never\n")
     group = group_of(waiting(f"sleep {seconds}")[0])
+    time.sleep(0.5)  # the layer of the first step is packed beside the second
     build.send_signal(getattr(signal, name))
     said = build.communicate(timeout=30)[1].decode()
     assert build.returncode == (130 if name == "SIGINT" else -getattr(signal, name)), said
@@ -246,7 +257,7 @@ sys.exit(main(["build", "-q", *sys.argv[2:]]))
 def test_killed_at_any_step(builder: Builder) -> None:
     """Wherever the planner or a worker dies, the store is whole and the next build succeeds."""
     ended = set()
-    for number in (1, 2, 3, 4, 6, 8, 10, 13, 17, 22, 28, 35):
+    for number in (1, 2, 4, 7, 10, 14, 20, 30):
         context = builder.context(f"FROM box\nRUN echo {number} > /a\nCOPY a /b\n", {"a": str(number)})
         words = [sys.executable, "-c", KILLER, str(number), "-t", f"k{number}", str(context)]
         done = subprocess.run(words, env=builder.ul.environment, capture_output=True, timeout=60)
@@ -348,7 +359,7 @@ def test_a_full_disk(small: Builder, what: str) -> None:
 def test_a_disk_that_is_full_at_each_step(small: Builder) -> None:
     place = small.ul.root.parent
     codes = set()
-    for number, leave in enumerate((0, 4096, 8192, 16384, 32768, 65536, 131072, 400_000)):
+    for number, leave in enumerate((0, 4096, 16384, 65536, 131072, 400_000)):
         facts = os.statvfs(place)
         size = max(0, facts.f_bavail * facts.f_frsize - leave)
         with (place / "filler").open("wb") as file:
