@@ -41,13 +41,11 @@ def parse_size(text: str) -> int:
         suffix = suffix[:-1]
     if suffix not in _BINARY or not number:
         raise ValueError(f"invalid size: '{text}'")
-    try:
-        value = float(number)
-    except ValueError:
-        raise ValueError(f"invalid size: '{text}'") from None
-    if value < 0 or value != value or value == float("inf"):
+    digits = number.replace(".", "", 1)
+    value = float(number) * _BINARY[suffix] if digits.isascii() and digits.isdigit() else -1.0
+    if not 0 <= value < 1 << 63:
         raise ValueError(f"invalid size: '{text}'")
-    return int(value * _BINARY[suffix])
+    return int(value)
 
 
 def parse_duration(text: str) -> float:

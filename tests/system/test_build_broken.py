@@ -50,7 +50,6 @@ def test_programs_that_cannot_be_run(builder: Builder) -> None:
     assert "exit code: 137" in builder.fails("FROM box\nRUN sh -c 'kill -9 $$'; exit $?\n")
 
 
-@pytest.mark.xfail(strict=True, reason="build exits with the code that `run` would, 125 to 127, instead of 1")
 @pytest.mark.parametrize(
     "lines", ['RUN ["nothing"]', 'SHELL ["nothing"]\nRUN true', 'RUN ["/etc/nothing"]', "USER nothing\nRUN true"]
 )
@@ -112,7 +111,6 @@ def test_the_first_process_is_killed(builder: Builder) -> None:
     nothing_left(builder.ul, group)
 
 
-@pytest.mark.xfail(strict=True, reason="the control groups of a step stay when its worker is killed")
 def test_the_parent_of_a_step_is_killed(builder: Builder) -> None:
     """As by the kernel when memory runs out."""
     build = begin(builder, "FROM box\nRUN sleep 1007 || true\n")
@@ -215,7 +213,6 @@ def test_a_build_is_ended(builder: Builder, name: str, tmp_path: Path) -> None:
     nothing_left(builder.ul, group)
 
 
-@pytest.mark.xfail(strict=True, reason="the foreman cannot remove its scratch directory: an index is mounted in it")
 def test_a_killed_build_leaves_no_files(builder: Builder) -> None:
     build = begin(builder, "FROM box\nRUN sleep 1008\n")
     waiting("sleep 1008")
@@ -272,7 +269,6 @@ def test_killed_at_any_step(builder: Builder) -> None:
     nothing_left(builder.ul)
 
 
-@pytest.mark.xfail(strict=True, reason="the index of an image that was built is only made when it first runs")
 def test_nothing_is_to_be_repaired_after_a_build(builder: Builder) -> None:
     builder("FROM box\nRUN echo check > /check\n", "-t", "checked")
     assert "0 to repair" in builder.ul.out("system", "check")

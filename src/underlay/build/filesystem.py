@@ -11,7 +11,7 @@ import os
 import threading
 
 from ..store import images, kinds, layers, rootfs
-from .workers import Abandoned
+from .workers import MOUNT, Abandoned
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -187,7 +187,7 @@ class Grounds:
     def _mount(self, name: str, index: str, files: list[str]) -> str:
         point = self._mounted.get(name)
         if point is None:
-            point = f"{self.scratch}/mount-{len(self._mounted)}"
+            point = f"{self.scratch}/{MOUNT}{len(self._mounted)}"
             self._foreman.call("mount", {"index": index, "files": files, "point": point})
             self._mounted[name] = point
         return point

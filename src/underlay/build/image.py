@@ -149,7 +149,7 @@ def configuration(state: State, diff_ids: list[str], labels: dict[str, str], epo
         config["author"] = state.author
     created = history[-1].get("created") if history else None
     if epoch is not None:
-        created = rfc3339(epoch * 1_000_000_000)
+        created = _written(epoch * 1_000_000_000)
     if created:
         config["created"] = created
     config["config"] = {key: value for key, value in execution.items() if value not in (None, [], {}, "")}
@@ -192,4 +192,9 @@ def _timed(steps: list[Step], epoch: int | None) -> list[dict[str, Any]]:
 def _moment(created: int | None, epoch: int | None) -> str | None:
     if created is None:
         return None
-    return rfc3339(created if epoch is None else min(created, epoch * 1_000_000_000))
+    return _written(created if epoch is None else min(created, epoch * 1_000_000_000))
+
+
+def _written(moment: int) -> str:
+    """Return a time (ns since the epoch) as Go writes it: without zeros at the end of the fraction."""
+    return rfc3339(moment).rstrip("Z").rstrip("0").rstrip(".") + "Z"

@@ -7,11 +7,13 @@ import posixpath
 import threading
 
 from ..dockerfile.metadata import shell_of
-from ..errors import InvalidInput, NotFound, UnderlayError, Unsupported
+from ..errors import InvalidInput, NotFound, StartFailed, UnderlayError, Unsupported
+from ..linux import cgroup
 from ..store import images
 from . import arguments, cachemounts, keys, told
 from .cache import Result
 from .image import PATH
+from .workers import WorkerKilled
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from .vertices import Vertex
 
 _PIECE = 64 << 10
+_SHOWN = 1000  # letters of a command line in an error
 
 
 class StepFailed(UnderlayError):
@@ -116,7 +119,7 @@ class _Step:
             mounts = self._mounts(held, place)
             name = arguments_hostname(work.request.arguments)
             wish = StepWish(
-                id="build-" + os.urandom(12).hex(),
+                id=f"build-{os.getpid()}-{os.urandom(8).hex()}",
                 directory=f"{place}/files",
                 arguments=self.words,
                 environment=[*self._proxies(), *self._environment, *secrets],
@@ -167,6 +170,7 @@ class _Step:
                 "userxattr": self._work.grounds.userxattr,
                 "clamp": self._work.request.epoch,
             },
+            lasting=True,
         )
         return images.Layer(told["diff_id"], told["size"], told["entries"])
 
@@ -181,6 +185,15 @@ class _Step:
             reader.start()
         try:
             return self._work.foreman.call("step", wish, [write for _, write in ends])
+        except WorkerKilled:
+            # Its container has died with it; its control group has nobody else to remove it.
+            group = cgroup.open_group(wish["record"]["cgroup"], wish["record"]["rootless"])
+            group.kill()
+            group.remove()
+            raise
+        except StartFailed as error:
+            # Which of docker's codes it would be for a container means nothing for a build.
+            raise StepFailed(error.message, error.hint) from None
         finally:
             for _, write in ends:
                 os.close(write)
@@ -189,6 +202,8 @@ class _Step:
 
     def _fail(self, code: int, memory: bool) -> None:
         words = " ".join(self.words)
+        if len(words) > _SHOWN:
+            words = words[:_SHOWN] + "…"
         raise StepFailed(
             f'process "{words}" did not complete successfully: exit code: {code}',
             "the kernel has killed it: its memory limit was used up" if memory else "",

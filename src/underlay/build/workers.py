@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     Job = Callable[[dict[str, Any], list[int], _socket.socket], dict[str, Any]]
     Jobs = Mapping[str, Job]
 
+MOUNT = "mount-"  # with this begin the names of directories in a build's scratch directory that are mounted on
 _MESSAGE = 256
 _FDS = 16
 _PATIENCE = 10_000  # milliseconds that workers have to end when a build is over
@@ -43,7 +44,8 @@ class Foreman:
         self._scratch = scratch
         self._keep = keep
         self._lock = Lock()
-        self._open: set[_socket.socket] = set()
+        self._open: set[_socket.socket] = set()  # those that end when the build is abandoned
+        self._abandoned = False
         self._closed = False
         self._pid = -1
         self._control: _socket.socket | None = None
@@ -71,18 +73,24 @@ class Foreman:
         finally:
             os.close(go)
 
-    def call(self, job: str, arguments: dict[str, Any], fds: Sequence[int] = ()) -> dict[str, Any]:
-        """Have a job done and return what it returns; its UnderlayErrors come back as such, Abandoned after `close`."""
+    def call(
+        self, job: str, arguments: dict[str, Any], fds: Sequence[int] = (), lasting: bool = False
+    ) -> dict[str, Any]:
+        """Have a job done and return what it returns; its UnderlayErrors come back as such.
+
+        Raises Abandoned when the build is given up, unless the job is `lasting`: what finishes a step that has run.
+        """
         ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
         told = _memory(arguments)
         try:
             with self._lock:
-                if self._closed:
+                if self._closed or (self._abandoned and not lasting):
                     raise Abandoned
                 if self._control is None:
                     self._start()
                 assert self._control is not None
-                self._open.add(ours)
+                if not lasting:
+                    self._open.add(ours)
                 try:
                     _send(self._control, job.encode(), [theirs.fileno(), told, *fds])
                 except OSError:
@@ -93,9 +101,9 @@ class Foreman:
             except OSError:
                 answer, given = b"", []
             if not answer:
-                if self._closed:
+                if self._closed or (self._abandoned and not lasting):
                     raise Abandoned
-                raise UnderlayError(f"the process of a build's job ({job}) was killed", "is there enough memory?")
+                raise WorkerKilled(f"the process of a build's job ({job}) was killed", "is there enough memory?")
             result: dict[str, Any] = _content(given[0])
             for fd in given:
                 os.close(fd)
@@ -110,9 +118,9 @@ class Foreman:
         return result
 
     def abandon(self) -> None:
-        """Have no more jobs done and end those at work; harmless when repeated."""
+        """Have no more jobs done and end those at work, but lasting ones; harmless when repeated."""
         with self._lock:
-            self._closed = True
+            self._abandoned = True
             for each in self._open:
                 try:
                     each.shutdown(_socket.SHUT_RDWR)
@@ -122,12 +130,18 @@ class Foreman:
     def close(self) -> None:
         """End the foreman and its workers; returns when all that they had put up is gone."""
         self.abandon()
+        with self._lock:
+            self._closed = True
         if self._control is not None:
             self._control.close()
             self._control = None
         if self._pid > 0:
             os.waitpid(self._pid, 0)
             self._pid = -1
+
+
+class WorkerKilled(UnderlayError):
+    """The process that did a job is gone, without a word."""
 
 
 class Abandoned(UnderlayError):
@@ -228,6 +242,10 @@ def _foreman(
         try:
             from ..files import remove_tree
 
+            # A directory that something is mounted on cannot be removed.
+            for name in os.listdir(scratch):
+                if name.startswith(MOUNT):
+                    mounts.umount(f"{scratch}/{name}", mounts.MNT_DETACH)
             remove_tree(scratch)
         finally:
             os._exit(code)

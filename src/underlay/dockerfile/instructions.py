@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     AnyInstruction = TypeVar("AnyInstruction", bound="Instruction")
 
+_LONGEST = 128 << 10  # bytes of one argument or variable of a program (execve(2), MAX_ARG_STRLEN)
 Pairs = tuple[tuple[str, str], ...]
 
 
@@ -87,6 +88,8 @@ class _Expander:
         except DockerfileError as error:
             shown = text if len(text) <= 100 else text[:97] + "..."
             raise self._instruction.problem(f'failed to process "{shown}": {error.problem}', error.hint, text) from None
+        if quotes and len(found.text) > _LONGEST:
+            raise self._instruction.problem(f"expands to {len(found.text)} letters, which no program can be given")
         self._unset |= found.unset
         return found.text, found.words
 

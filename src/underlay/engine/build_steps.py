@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from ..linux import cgroup
 from ..runtime import spec, volumes
 from . import creating, finding, hostfacts, starting
 from .options import ContainerOptions
@@ -23,6 +24,7 @@ class Composer:
         self._engine = engine
         self._request = request
         self._host: dict[bool, spec.HostFacts] = {}
+        _sweep_groups(os.geteuid() != 0)
         # Opened while there is one thread: the others only read what is found now.
         self._facts(False)
 
@@ -76,6 +78,22 @@ class Composer:
             "nodes": not rootless,
             "seccomp": starting.system_call_filter(self._engine, {"seccomp": composed.seccomp, "spec": made}).hex(),
         }
+
+
+def _sweep_groups(rootless: bool) -> None:
+    """Remove the control groups of steps whose build was killed with all its processes: empty, and of no living one."""
+    for place in set(cgroup.open_group("underlay", rootless).locations().values()):
+        try:
+            names = os.listdir(place)
+        except OSError:
+            continue
+        for name in names:
+            kind, _, rest = name.partition("-")
+            if kind == "build" and not os.path.exists(f"/proc/{rest.partition('-')[0]}"):
+                try:
+                    os.rmdir(f"{place}/{name}")
+                except OSError:
+                    pass  # somebody is in it, or was faster
 
 
 def _for_user_namespace(made: dict[str, Any], network: str) -> None:

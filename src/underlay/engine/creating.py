@@ -340,10 +340,12 @@ def extra_hosts(wish: ContainerOptions) -> str:
     for text in wish.extra_hosts:
         name, separator, address = text.partition(":") if "=" not in text else text.partition("=")
         address = address.strip("[]")
-        if not separator or not name or not address:
+        if not separator or not name or not address or not name.isprintable() or " " in name:
             raise InvalidInput(f'invalid argument "{text}" for "--add-host" flag: bad format for add-host')
         if address == "host-gateway":
             raise Unsupported("--add-host …:host-gateway needs a bridge network, which is not supported yet")
+        if not _is_address(address):
+            raise InvalidInput(f'invalid argument "{text}" for "--add-host" flag: invalid IP address in add-host')
         lines += f"{address}\t{name}\n"
     return lines
 

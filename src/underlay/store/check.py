@@ -236,13 +236,13 @@ def _check_images(paths: Paths, database: Meta, report: Report, repair: bool) ->
 def _check_indexes(paths: Paths, database: Meta, form: str, report: Report, emit: Emit, repair: bool) -> None:
     """Make every index again beside the old one and compare: the same layers give the same bytes.
 
-    Besides the form in use, the other one is looked at where it is there from before.
+    In both forms; one that is not there is made when the image is run.
     """
     for image in images.every(database):
         if not all(layers.exists(paths, diff_id) for diff_id in image.diff_ids):
             continue
         for kind in (rootfs.EROFS, rootfs.TREE):
-            if kind != form and not os.path.exists(_index_place(paths, kind, image)):
+            if not os.path.exists(_index_place(paths, kind, image)):
                 continue
             report.indexes += 1
             emit(Event("check.index", image.chain))
@@ -278,12 +278,10 @@ def _index_problem(paths: Paths, form: str, image: images.Image) -> str:
         except NotFound:
             return "the tree, or one below it, is missing"
         return ""
-    digits = digests.digits(image.chain)
-    place = _index_place(paths, form, image)
-    if not os.path.exists(place):
-        return "the index is missing"
     from . import build
 
+    digits = digests.digits(image.chain)
+    place = _index_place(paths, form, image)
     again = f"{paths.temporary}/blob-check-{os.getpid()}-{digits[:12]}"
     lock = again + ".lock"
     try:
