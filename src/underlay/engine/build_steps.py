@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from ..linux import cgroup
+from ..linux import cgroup, userns
 from ..runtime import spec, volumes
 from . import creating, finding, hostfacts, starting
 from .options import ContainerOptions
@@ -102,3 +102,6 @@ def _for_user_namespace(made: dict[str, Any], network: str) -> None:
         if mount["destination"] == "/sys" and network == "host":
             words = ["rbind", "rslave", "rnosuid", "rnoexec", "rnodev", "rro"]
             mount.update({"type": "bind", "source": "/sys", "options": words})
+        if mount["destination"] == "/dev/pts" and not userns.has_subordinate_ids():
+            # A lone id has no group for terminals.
+            mount["options"] = [option for option in mount["options"] if not option.startswith("gid=")]

@@ -11,7 +11,7 @@ import select
 
 from ..errors import UnderlayError
 from ..linux import cgroup, process
-from . import birth, control, hearing, launch
+from . import birth, control, hearing, identity, launch
 from .context import Context
 
 TYPE_CHECKING = False
@@ -44,6 +44,8 @@ def run(record: dict[str, Any], sources: dict[str, int], stdio: tuple[int, ...],
     context.seccomp = bytes.fromhex(record["seccomp"])
     context.environment = dict(pair.split("=", 1) for pair in record["spec"]["process"].get("env") or [] if "=" in pair)
     context.stdio = stdio
+    # The step lives in the user namespace that we are in ourselves.
+    context.groups_denied = not identity.may_setgroups("self")
     group = cgroup.open_group(record["cgroup"], record["rootless"])
     resources = (record["spec"].get("linux") or {}).get("resources") or {}
     birth.prepare(made, context)
