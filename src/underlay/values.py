@@ -20,31 +20,44 @@ class _Fields:
     """Makes records of classes: their annotations are the fields, in order, those of the class above first."""
 
     _fields: ClassVar[tuple[str, ...]] = ()
+    _known: ClassVar[frozenset[str]] = frozenset()
+    _needed: ClassVar[frozenset[str]] = frozenset()  # fields without a default
+    _copied: ClassVar[tuple[str, ...]] = ()  # fields whose default is a list or dictionary
     _by_place: ClassVar[bool] = True
 
     def __init_subclass__(cls, kw_only: bool = False) -> None:
         own = [name for name in cls.__annotations__ if name not in cls._fields]
         cls._fields = (*cls._fields, *own)
+        cls._known = frozenset(cls._fields)
+        cls._needed = frozenset(name for name in cls._fields if not hasattr(cls, name))
+        cls._copied = tuple(name for name in cls._fields if isinstance(getattr(cls, name, None), list | dict))
         cls._by_place = not kw_only
 
     def __init__(self, *values: Any, **named: Any) -> None:
+        given = self.__dict__
+        given.update(zip(self._fields, values, strict=False))
+        given.update(named)
+        if (
+            len(given) != len(values) + len(named)
+            or (values and not self._by_place)
+            or not given.keys() >= self._needed
+            or not given.keys() <= self._known
+        ):
+            raise TypeError(self._wrong(values, named))
+        for name in self._copied:
+            if name not in given:
+                given[name] = getattr(type(self), name).copy()
+
+    def _wrong(self, values: tuple[Any, ...], named: dict[str, Any]) -> str:
+        """Return what is wrong with the values that a record was to be made of."""
         fields = self._fields
         if len(values) > len(fields) * self._by_place:
-            raise TypeError(f"{type(self).__name__}: too many values without a name")
-        given = dict(zip(fields, values, strict=False))
+            return f"{type(self).__name__}: too many values without a name"
         for name in named:
-            if name not in fields or name in given:
-                raise TypeError(f"{type(self).__name__}: unexpected {name!r}")
-        given |= named
-        for name in fields:
-            if name not in given:
-                try:
-                    default = getattr(type(self), name)
-                except AttributeError:
-                    raise TypeError(f"{type(self).__name__}: {name!r} is missing") from None
-                if isinstance(default, list | dict):
-                    given[name] = default.copy()
-        self.__dict__.update(given)
+            if name not in fields[len(values) :]:
+                return f"{type(self).__name__}: unexpected {name!r}"
+        missing = [name for name in fields[len(values) :] if name in self._needed and name not in named]
+        return f"{type(self).__name__}: {missing[0]!r} is missing"
 
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):
@@ -56,8 +69,12 @@ class _Fields:
 
     def changed(self, **values: Any) -> Self:
         """Return a copy in which some fields have other values."""
-        given = {name: getattr(self, name) for name in self._fields}
-        return type(self)(**{**given, **values})
+        if not values.keys() <= self._known:
+            raise TypeError(self._wrong((), values))
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        other.__dict__.update(values)
+        return other
 
 
 @dataclass_transform()
