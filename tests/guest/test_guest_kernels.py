@@ -14,9 +14,10 @@ pytestmark = MARKS
 
 @pytest.mark.parametrize("kernel", ["bullseye", "bookworm", "trixie-backports"])
 def test_older_and_newer_kernels(share: Path, kernel: str) -> None:
-    out = in_guest(
-        share, kernel, ["tests/system/test_run.py", "tests/guest/inside_build.py", "-k", f"{BASIC} or inside_build"]
-    )
+    # Builds need nothing of the kernel that came between the oldest and this host's.
+    build = ["tests/guest/inside_build.py"] if kernel == "bullseye" else []
+    words = ["tests/system/test_run.py", *build, "-k", f"{BASIC} or inside_build"]
+    out = in_guest(share, kernel, words)
     assert " passed" in out and "failed" not in out
 
 
