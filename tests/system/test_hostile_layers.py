@@ -269,7 +269,7 @@ def test_an_ordinary_ingest_takes_little_memory(paths):
         "import hashlib, os, queue, sys\n"
         "import layers as tars\n"
         "from underlay.paths import Paths\n"
-        "from underlay.store import layers\n"
+        "from underlay.store import intake\n"
         "before = tars.peak()\n"
         "with open(sys.argv[3], 'rb') as file:\n"
         "    intake.ingest(Paths(*sys.argv[1:3]), file)\n"
