@@ -17,20 +17,27 @@ from types import ModuleType
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "src"))
 
-from underlay import errors, events  # noqa: E402
+from underlay import errors, events, values  # noqa: E402
+from underlay.build import output as build_output  # noqa: E402
+from underlay.build import prune as build_prune  # noqa: E402
+from underlay.build import request as build_request  # noqa: E402
 from underlay.cli import index, main  # noqa: E402
 from underlay.cli.flags import Flag  # noqa: E402
+from underlay.dockerfile import rules  # noqa: E402
 from underlay.engine import (  # noqa: E402
+    builds,
     containers,
     engine,
     executing,
     images,
+    networks,
     options,
     registries,
     starting,
     system,
     volumes,
 )
+from underlay.network import model  # noqa: E402
 from underlay.runtime import launch, state  # noqa: E402
 from underlay.store import check  # noqa: E402
 from underlay.store import containers as container_rows  # noqa: E402
@@ -101,12 +108,18 @@ def commands() -> str:
 _CLASSES: tuple[tuple[str, type], ...] = (
     ("Engine", engine.Engine),
     ("engine.images", images.Images),
+    ("engine.builds", builds.Builds),
     ("engine.registries", registries.Registries),
     ("engine.containers", containers.Containers),
+    ("engine.networks", networks.Networks),
     ("engine.volumes", volumes.Volumes),
     ("engine.system", system.System),
     ("ContainerOptions", options.ContainerOptions),
     ("ExecOptions", executing.ExecOptions),
+    ("BuildRequest", build_request.BuildRequest),
+    ("Output", build_request.Output),
+    ("Secret", build_request.Secret),
+    ("CacheStore", build_request.CacheStore),
     ("Attachment", launch.Attachment),
     ("Session", starting.Session),
     ("Execution", executing.Execution),
@@ -115,6 +128,11 @@ _CLASSES: tuple[tuple[str, type], ...] = (
     ("Image", image_rows.Image),
     ("Container", container_rows.Container),
     ("Volume", volume_rows.Volume),
+    ("Network", model.Network),
+    ("Pool", model.Pool),
+    ("Built", build_output.Built),
+    ("Finding", rules.Finding),
+    ("CacheEntry", build_prune.CacheEntry),
     ("Loaded", archive.Loaded),
     ("Pulled", pull.Pulled),
     ("Pushed", outgoing.Pushed),
@@ -168,10 +186,15 @@ def _option_table(kind: type) -> list[str]:
     source = inspect.getsource(kind).splitlines()
     lines = ["", "| option | type | default | |", "| --- | --- | --- | --- |"]
     for node in ast.parse(inspect.getsource(kind)).body[0].body:  # type: ignore[attr-defined]
-        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None:
+        if (
+            isinstance(node, ast.AnnAssign)
+            and isinstance(node.target, ast.Name)
+            and "ClassVar" not in ast.unparse(node.annotation)
+        ):
             comment = source[node.lineno - 1].partition("  # ")[2]
-            kind_text, default = ast.unparse(node.annotation), ast.unparse(node.value)
-            lines.append(f"| `{node.target.id}` | {_cell(kind_text)} | `{default}` | {_cell(comment)} |")
+            kind_text = ast.unparse(node.annotation)
+            default = f"`{ast.unparse(node.value)}`" if node.value is not None else ""
+            lines.append(f"| `{node.target.id}` | {_cell(kind_text)} | {default} | {_cell(comment)} |")
     return lines
 
 
@@ -193,7 +216,7 @@ def python() -> str:
             "",
             *_paragraphs(_documentation(kind)),
         ]
-        if kind in (options.ContainerOptions, executing.ExecOptions):
+        if kind in (options.ContainerOptions, executing.ExecOptions) or issubclass(kind, values.Record | values.Value):
             lines += _option_table(kind)
         lines += _members(kind)
     lines += [

@@ -30,8 +30,8 @@ def test_unprivileged_user_with_subordinate_ids(share: Path) -> None:
 def test_unprivileged_user_with_one_id(share: Path) -> None:
     words = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
     command = [str(GUEST_RUN), "--kernel", "trixie", "--share", str(share), "--timeout", "200", "--", *words]
-    command += ["env", "PYTHONPATH=src:site", "PYTHONPYCACHEPREFIX=/tmp/bytecode", "HOME=/tmp", "python3", "-m", "pytest", "-q"]
-    command += ["-p", "no:cacheprovider", "--tb=short", "--basetemp=/tmp/tests", "tests/guest/inside_rootless.py"]
+    command += ["env", "PYTHONPATH=src:site", "PYTHONPYCACHEPREFIX=/tmp/bytecode", "HOME=/tmp", "python3", "-m", "pytest"]
+    command += ["-q", "-p", "no:cacheprovider", "--tb=short", "--basetemp=/tmp/tests", "tests/guest/inside_rootless.py"]
     command.append("tests/guest/inside_build.py")
     done = subprocess.run(command, capture_output=True, text=True, timeout=500)
     if done.returncode == 125:

@@ -22,6 +22,17 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "stats": ("stats", "Display a live stream of container(s) resource usage statistics"),
     "top": ("top", "Display the running processes of a container"),
     "attach": ("attach", "Attach local standard input, output, and error streams to a running container"),
+    "port": ("port", "List port mappings or a specific mapping for the container"),
+    "network create": ("network_create", "Create a network"),
+    "network ls": ("network_ls", "List networks"),
+    "network inspect": ("network_inspect", "Display detailed information on one or more networks"),
+    "network rm": ("network_rm", "Remove one or more networks"),
+    "network prune": ("network_prune", "Remove all unused networks"),
+    "network connect": ("network_connect", "Connect a container to a network"),
+    "network disconnect": ("network_disconnect", "Disconnect a container from a network"),
+    "network reload": ("network_reload", "Make the firewall anew as the running containers want it"),
+    "network rules": ("network_rules", "Show the firewall as nft would read it"),
+    "container port": ("port", "List port mappings or a specific mapping for the container"),
     "inspect": ("inspect", "Return low-level information on containers, images and volumes"),
     "build": ("build", "Build an image from a Dockerfile"),
     "images": ("images", "List images"),
@@ -93,17 +104,19 @@ ALIASES: dict[str, str] = {
     "container list": "container ls",
     "container ps": "container ls",
     "container remove": "container rm",
+    "network list": "network ls",
+    "network remove": "network rm",
     "volume list": "volume ls",
     "volume remove": "volume rm",
     "list": "ps",
 }
-NOUNS = ("image", "builder", "container", "volume", "manifest", "system")
+NOUNS = ("image", "builder", "container", "volume", "manifest", "network", "system")
 # What docker has and underlay does not have yet: `noun command` is looked up as well.
 LATER = frozenset(
     (
-        "buildx", "compose", "network", "cp", "diff",
-        "commit", "export", "events", "port", "container cp",
-        "container diff", "container commit", "container export", "container port", "system events", "system prune",
+        "buildx", "compose", "cp", "diff",
+        "commit", "export", "events", "container cp",
+        "container diff", "container commit", "container export", "system events", "system prune",
     )
 )  # fmt: skip
 # A program of its own, with its own commands (cli.runtime).

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..errors import InvalidInput, UsageError
+from ..errors import InvalidInput, Unsupported, UsageError
 from . import limitflags
 
 TYPE_CHECKING = False
@@ -39,8 +39,16 @@ COMMON: tuple[Flag, ...] = (
     ("log-opt", "", "list", "list", "Log driver options: max-size, max-file"),
     ("mount", "", "list", "mount", "Attach a filesystem mount to the container"),
     ("name", "", "string", "string", "Assign a name to the container"),
-    ("network", "", "string", "network", "Network: none, host or container:NAME"),
-    ("net", "", "string", "network", "Network: none, host or container:NAME"),
+    ("ip", "", "string", "string", "IPv4 address (e.g., 172.30.100.104)"),
+    ("ip6", "", "string", "string", "IPv6 address (e.g., 2001:db8::33)"),
+    ("link", "", "list", "list", "Add link to another container (not supported: networks have names)"),
+    ("mac-address", "", "string", "string", "Container MAC address (e.g., 92:d0:c6:0a:29:33)"),
+    ("network", "", "list", "network", "Connect a container to a network: none, host, container:NAME or a name"),
+    ("net", "", "list", "network", "Connect a container to a network: none, host, container:NAME or a name"),
+    ("network-alias", "", "list", "list", "Add network-scoped alias for the container"),
+    ("expose", "", "list", "list", "Expose a port or a range of ports"),
+    ("publish", "p", "list", "list", "Publish a container's port(s) to the host"),
+    ("publish-all", "P", "bool", "", "Publish all exposed ports to random ports"),
     ("oom-score-adj", "", "int", "int", "Tune host's OOM preferences (-1000 to 1000)"),
     ("pid", "", "string", "string", "PID namespace to use (host|container:NAME)"),
     ("platform", "", "string", "string", "Set platform if the image is multi-platform"),
@@ -77,18 +85,25 @@ _PLAIN = {
     "dns-option": "dns_options",
     "dns-search": "dns_search",
     "domainname": "domainname",
+    "expose": "expose",
     "group-add": "groups",
     "hostname": "hostname",
     "init": "init",
     "interactive": "interactive",
+    "ip": "ip",
+    "ip6": "ip6",
     "ipc": "ipc",
     "log-driver": "log_driver",
+    "mac-address": "mac_address",
     "mount": "mounts",
     "name": "name",
+    "network-alias": "network_aliases",
     "oom-score-adj": "oom_score_adj",
     "pid": "pid",
     "platform": "platform",
     "privileged": "privileged",
+    "publish": "publish",
+    "publish-all": "publish_all",
     "pull": "pull",
     "read-only": "read_only",
     "rm": "remove",
@@ -116,9 +131,13 @@ def wish_of(options: Options, arguments: list[str], command: str) -> dict[str, A
         wish["command"] = arguments[1:]
     limitflags.check(options)
     wish |= limitflags.options_of(options, _PLAIN, _SIZES)
-    network = options["network"] or options["net"]
-    if network:
-        wish["network"] = network
+    networks = options["network"] + options["net"]
+    if networks:
+        wish["network"] = networks[0]
+    if networks[1:]:
+        wish["networks"] = networks[1:]
+    if options["link"]:
+        raise Unsupported("--link is not supported", "containers of a network find each other by name")
     if "entrypoint" in options:
         # A string, not a shell line; the empty one takes the image's entrypoint away.
         wish["entrypoint"] = [options["entrypoint"]] if options["entrypoint"] else []

@@ -153,6 +153,15 @@ class Containers:
         row = self.get(name)
         return inspect(self._engine, row, row.intent, self.status(row))
 
+    def ports(self, name: str) -> dict[str, Sequence[str]]:
+        """Return where the ports of a running container are reached: `{"80/tcp": ["0.0.0.0:8080", "[::]:8080"]}`."""
+        row = self.get(name)
+        if "network" not in row.intent or not self.is_running(row.id):
+            return {}
+        from . import connecting
+
+        return connecting.published(self._engine, row.id)
+
     def logs(
         self,
         name: str,
@@ -347,6 +356,7 @@ class Containers:
         try:
             starting.clean_remains(row.id, row.intent, status.group_base)
             self._release(row)
+            self._disconnect(row)
             starting.forget(self._engine, row.id, volumes or bool(row.intent.get("remove")))
         finally:
             lock.release()
@@ -367,8 +377,16 @@ class Containers:
         try:
             starting.clean_remains(row.id, row.intent, status.group_base)
             self._release(row)
+            self._disconnect(row)
         finally:
             lock.release()
+
+    def _disconnect(self, row: Container) -> None:
+        """Take down what is left of a container's interfaces and ports."""
+        if "network" in row.intent:
+            from . import connecting
+
+            connecting.down(self._engine, row.id)
 
     def remove_ended(self, container_id: str) -> None:
         """Remove a container whose session has told its end: the last act of `run --rm`."""
@@ -493,4 +511,10 @@ class Containers:
         """Give a container another name; raises Conflict when it is taken."""
         if not new:
             raise InvalidInput("a container needs a name")
-        rows.rename(self._engine.meta, self.get(name).id, new)
+        row = self.get(name)
+        rows.rename(self._engine.meta, row.id, new)
+        if "network" in row.intent:
+            from . import naming
+
+            for network in self._engine.networks.of(row.id):
+                naming.amend(self._engine, network)

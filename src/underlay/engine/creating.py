@@ -13,10 +13,13 @@ from .names import random_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from ..store.claims import Wanted
     from ..store.images import Image
+    from ..store.meta import Transaction
+    from .connecting import Place
     from .engine import Engine
     from .options import ContainerOptions
 
@@ -27,7 +30,7 @@ LOG_DEFAULTS = {"local": (20 << 20, 5), "json-file": (0, 1), "none": (0, 1)}
 class Draft:
     """A container thought out but not recorded: nothing has been made for it."""
 
-    __slots__ = ("claims", "hostname", "id", "image", "intent", "joins", "mounts", "volumes", "wish")
+    __slots__ = ("claims", "hostname", "id", "image", "intent", "joins", "leasing", "mounts", "volumes", "wish")
 
     def __init__(self, wish: ContainerOptions, image: Image) -> None:
         self.wish = wish
@@ -35,6 +38,7 @@ class Draft:
         self.id = os.urandom(32).hex()
         self.intent: dict[str, Any] = {}
         self.mounts: list[volumes.Mount] = []
+        self.leasing: Callable[[Transaction, str], None] | None = None
         self.volumes: list[tuple[str, bool]] = []  # name, anonymous
         self.hostname = ""
         self.claims: list[Wanted] = []  # numbers that no other container may have
@@ -58,6 +62,10 @@ def draft(engine: Engine, wish: ContainerOptions, pull: bool = False) -> Draft:
     directory = engine.paths.container(made.id)
     files = {f"/etc/{name}": f"{directory}/{name}" for name in ("resolv.conf", "hostname", "hosts")}
     host = hostfacts.gather(engine, wish)
+    networks = _networks(engine, wish, host.rootless)
+    if networks:
+        host.network_namespace = engine.paths.container_state(made.id) + "/net"
+    ports = _ports(wish, config, bool(networks))
     if wish.userns or host.rootless:
         from . import userspaces
 
@@ -97,13 +105,62 @@ def draft(engine: Engine, wish: ContainerOptions, pull: bool = False) -> Draft:
         "rootless": host.rootless,
         "joins": _joins(engine, made),
         "disk": None,
+        **({"network": [each.network.id for each in networks], "ports": ports} if networks else {}),
     }
+    if networks:
+        from . import connecting
+
+        if host.user_namespace:
+            raise Unsupported(
+                "--userns with a network of its own is not supported yet", "use --network none or --network host"
+            )
+        made.leasing = connecting.leasing(networks)
     if wish.storage_options:
         from . import disklimit
 
         made.intent["disk"], numbers = disklimit.choose(engine, wish)
         made.claims += numbers
     return made
+
+
+def _networks(engine: Engine, wish: ContainerOptions, rootless: bool) -> list[Place]:
+    """Return the places that a container is to have in networks. Raises NotFound, InvalidInput, Conflict, Unsupported."""
+    mode = wish.network
+    if not mode:
+        mode = "none"
+    if mode == "default":
+        mode = "none" if rootless else "bridge"
+    if mode in ("none", "host") or mode.startswith("container:"):
+        for given, flag in ((wish.ip, "--ip"), (wish.ip6, "--ip6"), (wish.network_aliases, "--network-alias")):
+            if given:
+                raise InvalidInput(f"{flag} needs a network: it means nothing with --network {mode}")
+        if wish.networks:
+            raise InvalidInput(f"conflicting options: --network {mode} stands alone")
+        return []
+    if rootless:
+        raise Unsupported(
+            f"network {mode}: an unprivileged user cannot make interfaces for containers",
+            "use --network none or --network host",
+        )
+    from . import connecting
+
+    return connecting.wanted(engine, wish, mode)
+
+
+def _ports(wish: ContainerOptions, config: dict[str, Any], networked: bool) -> list[dict[str, Any]]:
+    if not wish.publish and not wish.publish_all:
+        return []
+    if not networked:
+        if wish.network == "host":
+            return []  # said by the command: they are reachable anyway
+        raise InvalidInput(
+            f"conflicting options: port publishing and network {wish.network or 'none'}",
+            "drop -p, or choose another network",
+        )
+    from . import connecting
+
+    exposed = [*(config.get("ExposedPorts") or {}), *wish.expose]
+    return connecting.wanted_ports(wish.publish, wish.publish_all, exposed)
 
 
 def create(engine: Engine, wish: ContainerOptions) -> tuple[str, dict[str, Any]]:
@@ -153,10 +210,18 @@ def _record(engine: Engine, made: Draft) -> str:
         name = made.wish.name or random_name()
         try:
             containers.insert(
-                engine.meta, made.id, name, made.image.id, made.intent, made.volumes, made.claims, made.joins
+                engine.meta,
+                made.id,
+                name,
+                made.image.id,
+                made.intent,
+                made.volumes,
+                made.claims,
+                made.joins,
+                made.leasing,
             )
             return name
-        except Conflict:
+        except containers.NameTaken:
             if made.wish.name:
                 raise
     raise Conflict("no free random name found", "give one with --name")
@@ -334,8 +399,11 @@ def write_texts(directory: str, texts: dict[str, str]) -> None:
 LOCAL_HOSTS = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
 
 
-def extra_hosts(wish: ContainerOptions) -> str:
-    """Return the lines of hosts that --add-host asks for; raises InvalidInput."""
+def extra_hosts(wish: ContainerOptions, gateway: str = "") -> str:
+    """Return the lines of hosts that --add-host asks for; `gateway` is this host's address, if the container sees one.
+
+    Raises InvalidInput, Unsupported.
+    """
     lines = ""
     for text in wish.extra_hosts:
         name, separator, address = text.partition(":") if "=" not in text else text.partition("=")
@@ -343,7 +411,9 @@ def extra_hosts(wish: ContainerOptions) -> str:
         if not separator or not name or not address or not name.isprintable() or " " in name:
             raise InvalidInput(f'invalid argument "{text}" for "--add-host" flag: bad format for add-host')
         if address == "host-gateway":
-            raise Unsupported("--add-host …:host-gateway needs a bridge network, which is not supported yet")
+            if not gateway:
+                raise Unsupported("--add-host …:host-gateway needs a network with a gateway")
+            address = gateway
         if not _is_address(address):
             raise InvalidInput(f'invalid argument "{text}" for "--add-host" flag: invalid IP address in add-host')
         lines += f"{address}\t{name}\n"

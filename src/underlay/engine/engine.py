@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .builds import Builds
     from .containers import Containers
     from .images import Images
+    from .networks import Networks
     from .registries import Registries
     from .system import System
     from .volumes import Volumes
@@ -105,6 +106,13 @@ class Engine:
         from .registries import Registries
 
         return Registries(self)
+
+    @property
+    def networks(self) -> Networks:
+        """Networks: create, list, inspect, remove, connect, disconnect; the firewall."""
+        from .networks import Networks
+
+        return Networks(self)
 
     @property
     def volumes(self) -> Volumes:

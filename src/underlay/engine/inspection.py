@@ -79,9 +79,47 @@ def inspect(engine: Engine, row: Container, intent: dict[str, Any], status: Stat
             "StopTimeout": intent["stop_timeout"],
         },
         "NetworkSettings": {
-            "Networks": {options.get("network") or "none": {"IPAddress": "", "Gateway": "", "MacAddress": ""}},
-            "Ports": {},
+            **_network_settings(engine, row, intent, options, running),
         },
+    }
+
+
+def _network_settings(
+    engine: Engine, row: Container, intent: dict[str, Any], options: dict[str, Any], running: bool
+) -> dict[str, Any]:
+    mode = options.get("network") or "none"
+    if "network" not in intent:
+        return {"Networks": {mode: {"IPAddress": "", "Gateway": "", "MacAddress": ""}}, "Ports": {}}
+    from ..store import networks as rows
+    from . import connecting
+
+    found: dict[str, Any] = {}
+    for lease in rows.leases(engine.meta, container=row.id):
+        network = engine.networks.get(lease.network)
+        pool4, pool6 = network.pool(32), network.pool(128)
+        found[network.name] = {
+            "Aliases": [*lease.aliases, row.id[:12]],
+            "NetworkID": network.id,
+            "Gateway": pool4.gateway if running and pool4 is not None else "",
+            "IPAddress": lease.address4 if running else "",
+            "IPPrefixLen": pool4.space.prefix if running and pool4 is not None else 0,
+            "IPv6Gateway": pool6.gateway if running and pool6 is not None else "",
+            "GlobalIPv6Address": lease.address6 if running else "",
+            "GlobalIPv6PrefixLen": pool6.space.prefix if running and pool6 is not None else 0,
+            "MacAddress": lease.mac if running else "",
+        }
+    first: dict[str, Any] = next(iter(found.values()), {})
+    ports: dict[str, Any] = {}
+    for name, places in (connecting.published(engine, row.id) if running else {}).items():
+        pairs = [place.rpartition(":")[::2] for place in places]
+        ports[name] = [{"HostIp": address.strip("[]"), "HostPort": port} for address, port in pairs]
+    return {
+        "SandboxKey": connecting.place(engine, row.id) if running else "",
+        "Ports": ports,
+        "Gateway": first.get("Gateway", ""),
+        "IPAddress": first.get("IPAddress", ""),
+        "MacAddress": first.get("MacAddress", ""),
+        "Networks": found,
     }
 
 

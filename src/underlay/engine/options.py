@@ -52,7 +52,15 @@ class ContainerOptions:
     stop_signal: str = ""
     stop_timeout: int | None = None
     restart: str = "no"
-    network: str = ""
+    network: str = ""  # none, host, container:NAME, or the name of a network; "" is none
+    networks: list[str] = []  # more of them
+    ip: str = ""  # in the first network; "" for any that is free
+    ip6: str = ""
+    mac_address: str = ""
+    network_aliases: list[str] = []
+    publish: list[str] = []  # as for -p: "[[address:]port:]port[/protocol]"
+    publish_all: bool = False
+    expose: list[str] = []
     pid: str = ""
     ipc: str = ""
     uts: str = ""

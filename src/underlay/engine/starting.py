@@ -101,6 +101,7 @@ def start(
     chain = image["chain"]
     hold = rootfs.hold(paths, chain)
     lock = None
+    network: dict[str, Any] = {}
     try:
         try:
             lower = rootfs.lower_names(paths, engine.form, chain)
@@ -109,7 +110,12 @@ def start(
             lower = rootfs.lower_names(paths, engine.form, chain)
         lock = _lock_for_start(engine, container_id, name)
         intent = joined(engine, intent)
+        if "network" in intent:
+            from . import connecting
+
+            network = connecting.up(engine, container_id, intent)
         record = launch_record(engine, container_id, name, intent, lower)
+        record["network"] = network
         if record["terminal"] and size[0]:
             record["spec"]["process"]["consoleSize"] = {"height": size[0], "width": size[1]}
         if engine.standby is not None:
@@ -133,6 +139,10 @@ def start(
     except BaseException:
         # Who leaves while we held the mount has left it to us.
         hold.release()
+        if network:
+            from . import connecting
+
+            connecting.down(engine, container_id)
         rootfs.release_unused(paths, chain)
         raise
     finally:

@@ -285,6 +285,24 @@ class Monitor:
             except KernelError:
                 pass  # somebody on the host looks into it: released by the next who leaves
 
+    def release_network(self) -> None:
+        """Take published ports back, and let the network namespace go, with all interfaces in it."""
+        told = self.launch.get("network")
+        if not told:
+            return
+        from ..errors import UnderlayError
+        from ..linux import netns, nft
+
+        contents = {name: [nft.Element(bytes.fromhex(key)) for key in keys] for name, keys in told["elements"].items()}
+        try:
+            nft.take_away(told["table"], contents)
+        except UnderlayError:
+            pass  # somebody has taken the firewall away
+        try:
+            netns.release(told["namespace"])
+        except UnderlayError:
+            pass  # it is looked into: the next start, or the removal, does it
+
     def wants_restart(self) -> bool:
         """Return whether the restart policy wants the container again (docker run, "--restart")."""
         name, maximum = self.launch["restart"]["name"], self.launch["restart"]["maximum"]
@@ -322,6 +340,7 @@ class Monitor:
                 os.unlink(f"{directory}/{name}")
             except FileNotFoundError:
                 pass
+        self.release_network()
         self.tell({"exited": self.code, "oom": self.oom})
         self.release_root()
         if self.launch["remove"] and not self.removers:

@@ -45,6 +45,7 @@ class HostFacts:
         "joined",
         "kept",
         "maps",
+        "network_namespace",
         "online_cpus",
         "online_mems",
         "processors",
@@ -65,6 +66,7 @@ class HostFacts:
         self.devices: list[dict[str, Any]] = []  # all nodes of the host, for --privileged
         self.device: dict[str, list[dict[str, Any]]] = {}  # host path → nodes, for --device
         self.block_devices: dict[str, tuple[int, int]] = {}  # path → numbers, for limits of I/O
+        self.network_namespace = ""  # the file of one that is made beforehand, for networks other than none and host
         self.processors = 0  # how many; 0 and "" where nobody has asked
         self.online_cpus = ""
         self.online_mems = ""
@@ -227,13 +229,11 @@ def _namespaces(wish: Any, host: HostFacts) -> tuple[list[dict[str, str]], set[s
             own.add(kind)
         elif value == "host":
             continue
+        elif kind == "network" and host.network_namespace:
+            found.append({"type": kind, "path": host.network_namespace})
+            own.add(kind)
         elif value.startswith("container:") and option in ("network", "pid", "ipc", "uts"):
             found.append({"type": kind, "path": f"/proc/{host.joined[value]}/ns/{file}"})
-        elif option == "network":
-            raise Unsupported(
-                f"network '{value}' is not supported yet",
-                "use --network none (nothing but loopback), host (the host's own) or container:NAME",
-            )
         else:
             raise InvalidInput(f"--{option}: invalid mode: {value}")
     return found, own

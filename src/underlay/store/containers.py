@@ -15,10 +15,14 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .claims import Wanted
-    from .meta import Meta
+    from .meta import Meta, Transaction
 
 _NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
 _HEX = frozenset("0123456789abcdef")
+
+
+class NameTaken(Conflict):
+    """Another container has the name."""
 
 
 class Container:
@@ -58,11 +62,12 @@ def insert(
     volumes: list[tuple[str, bool]],
     wanted: Sequence[Wanted] = (),
     shares: str = "",
+    leasing: Callable[[Transaction, str], None] | None = None,
 ) -> None:
     """Record a container, its volumes (name, anonymous) and the numbers that it claims in one transaction.
 
-    `shares` is the id of a container whose user and group ids are this one's, too. Raises Conflict when the name is taken,
-    LimitExceeded when no number is left.
+    `shares` is the id of a container whose user and group ids are this one's, too; `leasing` gives it its addresses.
+    Raises Conflict when the name or an address is taken, LimitExceeded when no number is left.
     """
     now = time.time_ns()
     with meta.write() as sql:
@@ -78,7 +83,7 @@ def insert(
             )
         except IntegrityError:
             (other,) = sql.execute("SELECT id FROM containers WHERE name = ?", (name,)).fetchone() or ("",)
-            raise Conflict(
+            raise NameTaken(
                 f'The container name "/{name}" is already in use by container "{other}"',
                 "remove or rename that container to be able to use its name",
             ) from None
@@ -90,6 +95,8 @@ def insert(
                 (volume, now, int(anonymous)),
             )
             sql.execute("INSERT OR IGNORE INTO volume_uses VALUES (?, ?)", (volume, container_id))
+        if leasing is not None:
+            leasing(sql, container_id)
         if taken:
             claims.record(sql, container_id, taken)
         if shares:

@@ -136,6 +136,35 @@ MIGRATIONS = (
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX build_cache_diff ON build_cache(diff_id);
     """,
+    """
+    CREATE TABLE networks (
+        id TEXT PRIMARY KEY,
+        name TEXT NOT NULL UNIQUE,
+        record TEXT NOT NULL            -- JSON: driver, subnets, options
+    ) STRICT;
+    CREATE TABLE endpoints (            -- places of containers in networks; an address is leased while its row is there
+        network TEXT NOT NULL REFERENCES networks(id),
+        container TEXT NOT NULL REFERENCES containers(id) ON DELETE CASCADE,
+        position INTEGER NOT NULL,      -- the number of its interface
+        address4 TEXT,                  -- NULL for none
+        address6 TEXT,
+        mac TEXT NOT NULL,
+        aliases TEXT NOT NULL,          -- separated by spaces
+        PRIMARY KEY (network, container),
+        UNIQUE (network, address4),
+        UNIQUE (network, address6)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX endpoints_container ON endpoints(container);
+    CREATE TABLE published (            -- ports of the host that lead to running containers
+        protocol TEXT NOT NULL,
+        port INTEGER NOT NULL,
+        address TEXT NOT NULL,          -- of the host, "" for all
+        container TEXT NOT NULL REFERENCES containers(id) ON DELETE CASCADE,
+        target INTEGER NOT NULL,        -- the container's port
+        PRIMARY KEY (protocol, port, address)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX published_container ON published(container);
+    """,
 )
 
 

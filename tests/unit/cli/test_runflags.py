@@ -56,7 +56,7 @@ def test_every_flag_has_an_option() -> None:
     known = {flag[0] for flag in runflags.COMMON}
     assert set(runflags._PLAIN) | set(runflags._SIZES) <= known
     elsewhere = {"add-host", "attach", "annotation", "cidfile", "cpus", "entrypoint", "env", "env-file", "label"}
-    elsewhere |= {"label-file", "log-opt", "network", "net", "quiet", "storage-opt", "sysctl", "kernel-memory"}
+    elsewhere |= {"label-file", "log-opt", "network", "net", "link", "quiet", "storage-opt", "sysctl", "kernel-memory"}
     assert known <= set(runflags._PLAIN) | set(runflags._SIZES) | elsewhere
     for module in (run, create, exec):
         names = [flag[0] for flag in module.FLAGS]
@@ -139,7 +139,7 @@ def test_detach_keys_refused(text: str) -> None:
         (["ps", "--nope"], 125, "unknown flag: --nope"),
         (["container", "nope"], 125, "unknown command: underlay container nope"),
         (["nope"], 125, "hint: see `underlay --help`"),
-        (["network", "ls"], 125, "unknown command: underlay network\nhint: not supported yet"),
+        (["commit", "x"], 125, "unknown command: underlay commit\nhint: not supported yet"),
         (["container", "cp", "a", "b"], 125, "unknown command: underlay container cp\nhint: not supported yet"),
         (["--nope"], 125, "unknown flag: --nope"),
         (["run"], 125, "requires at least 1 argument"),

@@ -196,7 +196,9 @@ def test_namespaces() -> None:
     assert joined["network"] == "/proc/77/ns/net" and joined["pid"] == "/proc/77/ns/pid" and joined["uts"] == ""
     refused("invalid mode", pid="guest")
     refused("invalid mode", cgroupns="container:x", facts=host(joined={"container:x": 77}))
-    refused("is not supported yet", Unsupported, network="bridge")
+    refused("invalid mode", network="bridge")  # others are made beforehand:
+    beforehand = compose(network="bridge", facts=host(network_namespace="/run/x/net")).spec["linux"]["namespaces"]
+    assert {"type": "network", "path": "/run/x/net"} in beforehand
 
 
 def test_hostname_only_where_it_is_the_containers() -> None:

@@ -88,14 +88,26 @@ def _row(engine: Engine, item: Listed, options: Options) -> dict[str, Any]:
         "RunningFor": age(row.created / 1e9),
         "Status": status_words(item),
         "State": item.status.status,
-        "Ports": "",
+        "Ports": _ports(engine, row.id) if item.status.status == "running" else "",
         "Names": row.name,
         "Size": written,
         "Labels": ",".join(f"{k}={v}" for k, v in sorted(intent["labels"].items())),
         "Mounts": ",".join(mounts),
         "LocalVolumes": str(sum(1 for m in intent["mounts"] if m["Type"] == "volume")),
-        "Networks": intent["options"].get("network") or "none",
+        "Networks": ",".join(_networks(engine, row.id, intent)),
     }
+
+
+def _ports(engine: Engine, container_id: str) -> str:
+    """Return where published ports are reached: `0.0.0.0:8080->80/tcp`."""
+    found = engine.containers.ports(container_id)
+    return ", ".join(f"{place}->{name}" for name, places in found.items() for place in places)
+
+
+def _networks(engine: Engine, container_id: str, intent: dict[str, Any]) -> list[str]:
+    if "network" not in intent:
+        return [intent["options"].get("network") or "none"]
+    return [network.name for network in engine.networks.of(container_id)]
 
 
 def status_words(item: Listed) -> str:
@@ -165,7 +177,9 @@ def _holds(engine: Engine, item: Listed, key: str, value: str) -> bool:
         return row.created < other if key == "before" else row.created > other
     if key == "volume":
         return any(value in (m.get("Name"), m["Destination"]) for m in intent["mounts"])
-    return bool((intent["options"].get("network") or "none") == value)
+    if "network" not in intent:
+        return bool((intent["options"].get("network") or "none") == value)
+    return any(value == each.name or each.id.startswith(value) for each in engine.networks.of(row.id))
 
 
 def _descends(engine: Engine, item: Listed, name: str) -> bool:

@@ -53,8 +53,8 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
         )
     if not wish.network:
         sys.stderr.write(
-            "underlay: no network but loopback (bridge networks are not supported yet; "
-            "--network host shares the host's, --network none says that none is wanted)\n"
+            "underlay: no network but loopback (--network bridge gives one, --network host shares the host's, "
+            "--network none says that none is wanted)\n"
         )
     engine.emit = Fetching(engine, options["quiet"])
     if options["detach"]:

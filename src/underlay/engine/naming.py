@@ -1,0 +1,74 @@
+"""Names of containers in their networks: who is called what, told to each network's name server, which is there while
+anybody is."""
+
+from __future__ import annotations
+
+from ..network import resolver
+from ..store import containers
+from ..store import networks as rows
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ..network.model import Network
+    from .engine import Engine
+
+
+def directory(engine: Engine) -> str:
+    """Return where name servers find what they are to know."""
+    return engine.paths.state + "/networks"
+
+
+def announce(engine: Engine, network: Network) -> None:
+    """Tell the name server of a network who is in it; one is started unless it lives. Raises Conflict, Unsupported."""
+    if not has_names(network):
+        return
+    resolver.write(directory(engine), network.id, _description(engine, network))
+    resolver.ensure(directory(engine), network.id)
+
+
+def amend(engine: Engine, network: Network) -> None:
+    """Tell the name server of a network who is in it now, if there is one."""
+    if has_names(network):
+        resolver.write(directory(engine), network.id, _description(engine, network))
+
+
+def end(engine: Engine, network: Network) -> None:
+    """Have the name server of a network end."""
+    resolver.remove(directory(engine), network.id)
+
+
+def has_names(network: Network) -> bool:
+    """Tell whether containers of a network find each other by name."""
+    return network.named and network.driver == "bridge" and any(pool.gateway for pool in network.pools)
+
+
+def server_of(network: Network) -> str:
+    """Return the address of a network's name server."""
+    return next(pool.gateway for pool in network.pools if pool.gateway)
+
+
+def _description(engine: Engine, network: Network) -> dict[str, Any]:
+    from . import connecting, hostfacts
+
+    names: dict[str, list[str]] = {}
+    members: dict[str, list[str]] = {}
+    for lease in rows.leases(engine.meta, network=network.id):
+        addresses = [address for address in (lease.address4, lease.address6) if address]
+        members[connecting.place(engine, lease.container)] = addresses
+        name = containers.find(engine.meta, lease.container).name
+        for each in (name, *lease.aliases, lease.container[:12]):
+            names.setdefault(each, []).extend(addresses)
+    text = "" if network.internal else connecting.upstream(hostfacts.text_of("/etc/resolv.conf"), public=False)
+    return {
+        "interface": network.interface,
+        "listen": [pool.gateway for pool in network.pools if pool.gateway],
+        "subnets": [pool.subnet for pool in network.pools],
+        "internal": network.internal,
+        "upstream": [
+            words[1] for words in map(str.split, text.splitlines()) if words[:1] == ["nameserver"] and words[1:]
+        ],
+        "names": names,
+        "members": members,
+    }

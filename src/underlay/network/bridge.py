@@ -1,0 +1,185 @@
+"""Bridges and the interfaces of containers: links, addresses, routes and the few sysctls that they need."""
+
+from __future__ import annotations
+
+import os
+
+from ..errors import Conflict, KernelError, Unsupported
+from ..linux import links, netns
+from ..linux.netlink import Netlink
+from . import firewall, subnets
+from .model import BRIDGE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..linux.netlink import Request
+    from .model import Endpoint, Network
+
+_EEXIST = 17
+
+
+def bring_up(network: Network) -> bool:
+    """Make a network's bridge unless it is there, and its elements of the firewall.
+
+    Returns whether the firewall had to be made anew. Raises KernelError, Unsupported.
+    """
+    # First the firewall: it looks whether this host forwarded packets before we had it do so.
+    renewed = firewall.admit(network)
+    with Netlink() as connection:
+        there = links.find(connection, network.interface)
+        if there is None:
+            _make(connection, network)
+        elif there.kind != "bridge":
+            raise Conflict(f"the interface {network.interface} of network {network.name} is there and is no bridge")
+    return renewed
+
+
+def _make(connection: Netlink, network: Network) -> None:
+    address = b"\x02\x42" + os.urandom(4)
+    try:
+        connection.call(links.create_bridge(network.interface, network.mtu, address))
+    except KernelError as error:
+        if error.errno == _EEXIST:
+            return  # another was faster, and does what follows
+        raise
+    made = links.find(connection, network.interface)
+    assert made is not None
+    if network.pool(128) is not None:
+        # Its addresses are ours to give: a search for others that have them would delay the first answers by seconds.
+        _set(f"ipv6/conf/{network.interface}/accept_dad", "0")
+    requests: list[Request] = [links.change(made.index, up=True)]
+    for pool in network.pools:
+        space = pool.space
+        if pool.gateway:
+            number = subnets.number_of(pool.gateway)
+            requests.append(links.add_address(made.index, space.wire(number), space.prefix))
+    connection.call(*requests)
+    # So that 127.0.0.1 of this host reaches published ports; what comes from elsewhere is dropped (firewall, "raw").
+    _set(f"ipv4/conf/{network.interface}/route_localnet", "1")
+    _forward(network)
+
+
+def _forward(network: Network) -> None:
+    """Have the kernel pass on packets."""
+    _set("ipv4/ip_forward", "1")
+    if network.pool(128) is not None:
+        # Forwarding stops the host from taking routes from announcements, unless it is told otherwise.
+        for name in os.listdir("/proc/sys/net/ipv6/conf"):
+            if _get(f"ipv6/conf/{name}/accept_ra") == "1":
+                _set(f"ipv6/conf/{name}/accept_ra", "2")
+        _set("ipv6/conf/all/forwarding", "1")
+
+
+def take_down(network: Network) -> None:
+    """Remove the bridge of a network, if it is there, and its elements of the firewall. Raises KernelError."""
+    firewall.dismiss(network)
+    with Netlink() as connection:
+        there = links.find(connection, network.interface)
+        if there is not None and there.kind == "bridge":
+            connection.call(links.delete(there.index, network.interface))
+
+
+def attach(network: Network, endpoint: Endpoint, namespace: int, name: str, default: bool) -> None:
+    """Give a network namespace (a descriptor) the interface `name` in a network; with `default` its way to everywhere else.
+
+    Raises KernelError; nothing is left then.
+    """
+    mac = bytes.fromhex(endpoint.mac.replace(":", ""))
+    outside = f"ve{os.urandom(6).hex()}"
+    with Netlink() as connection:
+        parent = links.find(connection, network.interface)
+        if parent is None:
+            raise Unsupported(f"network {network.name}: no such interface: {network.interface}")
+        if network.driver == BRIDGE:
+            connection.call(links.create_veth(outside, parent.index, name, namespace, network.mtu, peer_address=mac))
+            port = links.find(connection, outside)
+            assert port is not None
+            connection.call(links.reflect(port.index))
+        else:
+            mode = network.options.get("macvlan_mode", "bridge")
+            connection.call(links.create_macvlan(name, parent.index, mode, namespace, network.mtu, mac))
+    try:
+        netns.inside(namespace, lambda: _configure(network, endpoint, name, default))
+    except BaseException:
+        with netns.inside(namespace, Netlink) as connection:
+            made = links.find(connection, name)
+            if made is not None:
+                connection.call(links.delete(made.index, name))
+        raise
+
+
+def _configure(network: Network, endpoint: Endpoint, name: str, default: bool) -> None:
+    """Set up the interface `name` of the network namespace that this thread is in."""
+    if os.path.isdir("/proc/sys/net/ipv6"):
+        # Its neighbours' announcements are nothing to it; and what a port sends back would look like a duplicate.
+        _set(f"ipv6/conf/{name}/accept_ra", "0")
+        _set(f"ipv6/conf/{name}/accept_dad", "0")
+        if not endpoint.address6:
+            _set(f"ipv6/conf/{name}/disable_ipv6", "1")
+    with Netlink() as connection:
+        made = links.find(connection, name)
+        assert made is not None
+        requests: list[Request] = [links.change(made.index, up=True)]
+        for bits, text in ((32, endpoint.address4), (128, endpoint.address6)):
+            pool = network.pool(bits)
+            if not text or pool is None:
+                continue
+            space = pool.space
+            requests.append(links.add_address(made.index, space.wire(subnets.number_of(text)), space.prefix))
+            if default and pool.gateway:
+                requests.append(links.add_route(made.index, space.wire(subnets.number_of(pool.gateway))))
+        connection.call(*requests)
+
+
+def detach(namespace: int, name: str) -> None:
+    """Remove an interface of a network namespace; harmless without one."""
+    with netns.inside(namespace, Netlink) as connection:
+        made = links.find(connection, name)
+        if made is not None:
+            connection.call(links.delete(made.index, name))
+
+
+def loopback_up(namespace: int) -> None:
+    """Bring up `lo` of a network namespace."""
+    with netns.inside(namespace, Netlink) as connection:
+        connection.call(links.change(1, up=True))
+
+
+def taken() -> list[subnets.Subnet]:
+    """Return the ranges that this host's routes and addresses use, the default routes left out."""
+    with Netlink() as connection:
+        found = [
+            (route.destination, route.prefix)
+            for route in links.routes(connection)
+            if route.destination and route.prefix
+        ]
+        found += [(each.address, each.prefix) for each in links.addresses(connection) if each.address]
+    result = []
+    for address, prefix in found:
+        bits = len(address) * 8
+        start = int.from_bytes(address, "big") >> (bits - prefix) << (bits - prefix)
+        result.append(subnets.Subnet(start, prefix, bits))
+    return result
+
+
+def _set(name: str, value: str) -> None:
+    path = f"/proc/sys/net/{name}"
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except OSError as error:
+        raise KernelError("set", path, error.errno or 5) from None
+    try:
+        if os.read(fd, 64).strip() != value.encode():
+            os.pwrite(fd, value.encode(), 0)
+    except OSError as error:
+        raise KernelError("set", path, error.errno or 5) from None
+    finally:
+        os.close(fd)
+
+
+def _get(name: str) -> str:
+    try:
+        with open(f"/proc/sys/net/{name}", encoding="ascii") as file:
+            return file.read().strip()
+    except OSError:
+        return ""

@@ -1,0 +1,263 @@
+"""The one table of the firewall: its rules never change, containers and networks add elements to its sets.
+
+It stands beside the tables of others. A packet passes all of them: what one drops is dropped, whatever ours says.
+"""
+
+from __future__ import annotations
+
+from ..errors import KernelError, NotFound, Unsupported
+from ..linux import nft
+from ..linux.nft import Chain, Element, Set, Table
+from . import subnets
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..linux.netlink import Request
+    from .model import Network
+
+TABLE = "underlay"
+_LOOPBACK = bytes((127, 0, 0, 0))
+_RAW, _DESTINATION, _FILTER, _SOURCE = -300, -100, 0, 100  # priorities of hooks (netfilter_ipv4.h)
+
+
+def table(guard: bool) -> Table:
+    """Return the table. With `guard` the host forwards nothing but what is ours: forwarding was off before us."""
+    accept, drop = nft.verdict(nft.ACCEPT), nft.verdict(nft.DROP)
+    ours_in, ours_out = nft.interfaces("iifname", "bridges"), nft.interfaces("oifname", "bridges")
+    forward = [
+        [nft.state("established", "related"), accept],
+        [nft.both_interfaces("same"), accept],
+        # From an internal network nothing leaves, and nothing comes in.
+        [nft.interfaces("iifname", "internal"), drop],
+        [nft.interfaces("oifname", "internal"), drop],
+        [ours_out, nft.redirected(), accept],
+        [ours_out, drop],
+        [ours_in, accept],
+    ]
+    if guard:
+        forward.append([drop])
+    publish = [[nft.translate(version, f"published{version}", False)] for version in (4, 6)] + [
+        [nft.local_destination(), nft.translate(version, f"published_any{version}", True)] for version in (4, 6)
+    ]
+    jump = [nft.verdict(nft.JUMP, "publish")]
+    return Table(
+        TABLE,
+        [
+            Set("bridges", (nft.INTERFACE,)),
+            Set("internal", (nft.INTERFACE,)),
+            Set("same", (nft.INTERFACE, nft.INTERFACE)),
+            Set("gateways4", (nft.INTERFACE, nft.ADDRESS4)),
+            Set("gateways6", (nft.INTERFACE, nft.ADDRESS6)),
+            Set("subnets4", (nft.ADDRESS4,), interval=True),
+            Set("subnets6", (nft.ADDRESS6,), interval=True),
+            Set("published4", (nft.ADDRESS4, nft.PROTOCOL, nft.PORT), (nft.ADDRESS4, nft.PORT)),
+            Set("published6", (nft.ADDRESS6, nft.PROTOCOL, nft.PORT), (nft.ADDRESS6, nft.PORT)),
+            Set("published_any4", (nft.PROTOCOL, nft.PORT), (nft.ADDRESS4, nft.PORT)),
+            Set("published_any6", (nft.PROTOCOL, nft.PORT), (nft.ADDRESS6, nft.PORT)),
+        ],
+        [
+            Chain("publish", publish),
+            Chain(
+                "raw",
+                # What is published for 127.0.0.1 is this host's alone: else it would be redirected before the kernel
+                # finds that nobody may send there. Bridges may even hold its addresses (route_localnet).
+                [[nft.other_interface("iifname", "lo"), nft.within(4, "daddr", _LOOPBACK, 8, "127.0.0.0/8"), drop]],
+                "filter",
+                nft.PREROUTING,
+                _RAW,
+            ),
+            Chain("destination", [jump], "nat", nft.PREROUTING, _DESTINATION),
+            Chain("destination-here", [jump], "nat", nft.OUTPUT, _DESTINATION),
+            Chain(
+                "source",
+                [
+                    [
+                        nft.address(version, "saddr", f"subnets{version}"),
+                        nft.address(version, "daddr", f"subnets{version}", inverted=True),
+                        nft.masquerade(),
+                    ]
+                    for version in (4, 6)
+                ]
+                + [
+                    # Containers that call others, or themselves, by a published port: answers must come back through here.
+                    *(
+                        [
+                            ours_out,
+                            nft.redirected(),
+                            nft.address(version, "saddr", f"subnets{version}"),
+                            nft.masquerade(),
+                        ]
+                        for version in (4, 6)
+                    ),
+                    # This host, by its loopback.
+                    [ours_out, nft.within(4, "saddr", _LOOPBACK, 8, "127.0.0.0/8"), nft.masquerade()],
+                ],
+                "nat",
+                nft.POSTROUTING,
+                _SOURCE,
+            ),
+            Chain("forward", forward, "filter", nft.FORWARD, _FILTER),
+            Chain(
+                "input",
+                [
+                    [
+                        nft.interfaces("iifname", "internal"),
+                        nft.interface_and_address(version, f"gateways{version}"),
+                        accept,
+                    ]
+                    for version in (4, 6)
+                ]
+                + [
+                    [nft.interfaces("iifname", "internal"), nft.protocol("ipv6-icmp", 58), accept],
+                    [nft.interfaces("iifname", "internal"), drop],
+                ],
+                "filter",
+                nft.INPUT,
+                _FILTER,
+            ),
+        ],
+    )
+
+
+_ENOENT, _EEXIST, _EPERM, _EPROTONOSUPPORT, _EOPNOTSUPP = 2, 17, 1, 93, 95
+
+
+def admit(network: Network) -> bool:
+    """Put the elements of a network into the table; returns whether that had to be made first: others' are missing then.
+
+    Raises KernelError, Unsupported.
+    """
+    return _changed(nft.add(TABLE, elements_of(network), exclusive=False))
+
+
+def dismiss(network: Network) -> None:
+    """Take the elements of a network out again; harmless when they are not there."""
+    _without(elements_of(network))
+
+
+def elements_of(network: Network) -> dict[str, list[Element]]:
+    """Return what a network has in each set."""
+    bridge = nft.interface(network.interface)
+    found = {"bridges": [Element(bridge)], "same": [Element(bridge + bridge)]}
+    if network.internal:
+        found["internal"] = [Element(bridge)]
+    for pool in network.pools:
+        space = pool.space
+        version = 4 if space.bits == 32 else 6
+        if pool.gateway:
+            gateway = space.wire(subnets.number_of(pool.gateway))
+            found[f"gateways{version}"] = [Element(bridge + gateway)]
+        if network.masquerade and not network.internal:
+            last = Element(space.wire(space.end), end=True) if space.end < 1 << space.bits else None
+            found[f"subnets{version}"] = [Element(space.wire(space.start)), *([last] if last else [])]
+    return found
+
+
+class Rule:
+    """One published port: traffic for `port` at the host's `address` ("" for all) goes to `target` at `target_port`."""
+
+    __slots__ = ("address", "port", "protocol", "target", "target_port")
+
+    def __init__(self, address: str, port: int, protocol: str, target: str, target_port: int) -> None:
+        self.address = address
+        self.port = port
+        self.protocol = protocol
+        self.target = target
+        self.target_port = target_port
+
+    def element(self) -> tuple[str, Element]:
+        """Return the map that it belongs to, and its element there."""
+        target = subnets.parse_address(self.target)
+        version = 4 if len(target) == 4 else 6
+        there = nft.padded(bytes((nft.PROTOCOLS[self.protocol],)), self.port.to_bytes(2, "big"))
+        data = nft.padded(target, self.target_port.to_bytes(2, "big"))
+        if not self.address:
+            return f"published_any{version}", Element(there, data)
+        return f"published{version}", Element(subnets.parse_address(self.address) + there, data)
+
+
+def publish(rules: Sequence[Rule]) -> None:
+    """Publish ports, all or none. Raises KernelError, Unsupported."""
+    found = elements_by_set(rules)
+    try:
+        _changed(nft.add(TABLE, found))
+    except KernelError as error:
+        if error.errno != _EEXIST:
+            raise
+        # A container that was killed has left something there: who holds a port is decided elsewhere.
+        _without(found)
+        _changed(nft.add(TABLE, found))
+
+
+def withdraw(rules: Sequence[Rule]) -> None:
+    """Take published ports back; harmless for those that are not there."""
+    _without(elements_by_set(rules))
+
+
+def elements_by_set(rules: Sequence[Rule]) -> dict[str, list[Element]]:
+    """Return what published ports have in each map."""
+    found: dict[str, list[Element]] = {}
+    for rule in rules:
+        name, element = rule.element()
+        found.setdefault(name, []).append(element)
+    return found
+
+
+def _without(contents: dict[str, list[Element]]) -> None:
+    try:
+        nft.take_away(TABLE, contents)
+    except KernelError as error:
+        if error.errno not in (_EPERM, _EPROTONOSUPPORT, _EOPNOTSUPP):
+            raise
+
+
+def renew(networks: Sequence[Network], rules: Sequence[Rule]) -> None:
+    """Make the table anew with all that belongs in it, in one step. Raises KernelError, Unsupported."""
+    contents = elements_by_set(rules)
+    for network in networks:
+        for name, found in elements_of(network).items():
+            contents.setdefault(name, []).extend(found)
+    _transact([*nft.make(table(_guarded())), *nft.add(TABLE, contents)])
+
+
+def written() -> str:
+    """Return the table as `nft` would read it. Raises NotFound when there is none."""
+    made = table(_guarded())
+    contents = {}
+    for each in made.sets:
+        found = nft.elements(TABLE, each.name)
+        if found is None:
+            raise NotFound("there is no firewall yet", "it is made with the first container of a network")
+        contents[each.name] = nft.write_elements(each, found)
+    return nft.write(made, contents)
+
+
+def _transact(requests: list[Request]) -> None:
+    try:
+        nft.transact(requests)
+    except KernelError as error:
+        if error.errno in (_EPERM, _EPROTONOSUPPORT, _EOPNOTSUPP):
+            raise Unsupported(
+                f"the firewall (nf_tables) cannot be used: {error.message}", "use --network none or --network host"
+            ) from None
+        raise
+
+
+def _changed(requests: list[Request]) -> bool:
+    """Have changes made; the table is made first where it is missing, which is returned."""
+    try:
+        _transact(requests)
+    except KernelError as error:
+        if error.errno != _ENOENT or nft.exists(TABLE):
+            raise
+        _transact([*nft.make(table(_guarded())), *requests])
+        return True
+    return False
+
+
+def _guarded() -> bool:
+    """Tell whether this host forwards nothing of its own."""
+    with open("/proc/sys/net/ipv4/ip_forward", encoding="ascii") as file:
+        return file.read().strip() == "0"

@@ -1,0 +1,68 @@
+"""A network as it is wanted, and the place of one container in it: what the database keeps and the kernel is told."""
+
+from __future__ import annotations
+
+from ..values import Value
+from . import subnets
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .subnets import Subnet
+
+BRIDGE, MACVLAN = "bridge", "macvlan"
+DEFAULT = "bridge"  # the network of containers that ask for none
+
+
+class Pool(Value):
+    """One subnet of a network, with addresses as text: `range` is where addresses are given from, "" for all of it."""
+
+    subnet: str
+    gateway: str = ""
+    range: str = ""
+
+    @property
+    def space(self) -> Subnet:
+        """The subnet, read."""
+        return subnets.parse(self.subnet)
+
+    @property
+    def giving(self) -> Subnet:
+        """The part of it that addresses are given from, read."""
+        return subnets.parse(self.range or self.subnet)
+
+
+class Network(Value):
+    """A network; `interface` is its bridge, or the interface that macvlan stands on. `options` are the driver's."""
+
+    id: str
+    name: str
+    driver: str
+    created: int  # ns since the epoch
+    interface: str
+    pools: tuple[Pool, ...] = ()
+    internal: bool = False
+    attachable: bool = False
+    mtu: int = 0  # bytes, 0 as the kernel has it
+    masquerade: bool = True
+    labels: dict[str, str] = {}
+    options: dict[str, str] = {}
+
+    def pool(self, bits: int) -> Pool | None:
+        """Return its pool of IPv4 (32) or IPv6 (128) addresses, None without one."""
+        return next((each for each in self.pools if each.space.bits == bits), None)
+
+    @property
+    def named(self) -> bool:
+        """Tell whether its containers find each other by name: on all networks but the default one."""
+        return self.name != DEFAULT
+
+
+class Endpoint(Value):
+    """A container's place in a network: its addresses as text ("" for none), and the names that it has there."""
+
+    network: str  # id
+    container: str
+    address4: str = ""
+    address6: str = ""
+    mac: str = ""
+    aliases: tuple[str, ...] = ()

@@ -1,0 +1,180 @@
+"""Names of containers, the engine's side: what a network's name server is to know, and that there is one.
+
+It is a process of its own (`nameserver`), started by who needs it (`ensure`), which knows what the file says that `write`
+wrote, and ends by itself.
+"""
+
+from __future__ import annotations
+
+import _socket
+import os
+import select
+import sys
+import time
+
+from .. import files
+from ..errors import Conflict, Unsupported
+from ..jsontext import dumps
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+PORT = 53
+_START = 10.0  # seconds to start in
+_CAPABILITIES = 1 << 2 | 1 << 10 | 1 << 13  # DAC_READ_SEARCH (to load what others own), NET_BIND_SERVICE, NET_RAW
+_INPUT, _OUTPUT = select.POLLIN, select.POLLOUT
+
+
+def write(directory: str, network_id: str, description: dict[str, Any]) -> None:
+    """Tell the name server of a network, in `directory` (STATE/networks, made if missing), what is so; raises OSError.
+
+    `description`: "interface" (of the bridge), "listen" (addresses), "subnets" (who is answered), "internal" (nothing is
+    passed on), "upstream" (servers of the host), "names" (of each its addresses; the first name of an address is what its
+    reverse lookup gives), "members" (files that are there while a container runs, of each the container's addresses).
+    To be called before `ensure`: a name server that is about to end looks once more.
+    """
+    os.makedirs(directory, 0o700, exist_ok=True)
+    files.write_atomic(f"{directory}/{network_id}.json", dumps(description).encode(), durable=False)
+
+
+def remove(directory: str, network_id: str) -> None:
+    """Have the name server of a network end, within a second; harmless when there is none. Raises OSError."""
+    try:
+        os.unlink(f"{directory}/{network_id}.json")
+    except FileNotFoundError:
+        pass
+    lock = take(f"{directory}/{network_id}.lock") if os.path.isdir(directory) else None
+    if lock is not None:  # nobody is there who would do it
+        os.unlink(lock.path)
+        lock.release()
+
+
+def ensure(directory: str, network_id: str) -> None:
+    """Return when the name server of a network listens, in this network namespace; one is started if there is none.
+
+    Raises Conflict when another program has its address, Unsupported when it cannot run here.
+    """
+    path = f"{directory}/{network_id}.lock"
+    deadline = time.monotonic() + _START
+    while True:
+        lock = take(path)
+        if lock is not None:
+            break
+        if _listens(path):
+            return
+        if time.monotonic() > deadline:
+            raise Conflict(f"the name server of network {network_id[:12]} does not come up", f"see who has {path}")
+        time.sleep(0.002)
+    try:
+        os.ftruncate(lock.fd, 0)
+        _start(directory, network_id, lock.fd)
+    finally:
+        lock.release()
+
+
+def take(path: str) -> files.Lock | None:
+    """Return the lock of a name server, None when one lives. Who removes the file holds it, and then it is another's."""
+    while True:
+        lock = files.Lock(path)
+        if not lock.acquire(wait=False):
+            return None
+        try:
+            if os.path.samestat(os.fstat(lock.fd), os.stat(path)):
+                return lock
+        except FileNotFoundError:
+            pass
+        lock.release()
+
+
+def _listens(path: str) -> bool:
+    """Tell whether the holder of a lock has written there that it listens, and at the bridge that there is now."""
+    try:
+        pid, index, interface = files.read_bytes(path, 64).decode().split()
+        os.kill(int(pid), 0)
+        return _socket.if_nametoindex(interface) == int(index)
+    except (OSError, ValueError):
+        return False
+
+
+def _library() -> list[str]:
+    """Return where the library for messages is. Asking the import system for it would load more than is worth it."""
+    for entry in sys.path:
+        if entry.startswith("/") and os.path.isfile(entry + "/dns/message.py"):
+            return [entry]
+    raise Unsupported("names of containers need the Python package dnspython", "pip install dnspython")
+
+
+def _start(directory: str, network_id: str, lock: int) -> None:
+    from ..paths import interpreter
+
+    python, paths = interpreter()
+    # What others installed comes last, so that it takes no module's place.
+    code = f"import sys; sys.path[:0] = {paths!r}; sys.path += {_library()!r}"
+    code += "; from underlay.network.nameserver import serve; serve()"
+    command = [python, "-I", "-S", "-c", code, os.path.abspath(directory), network_id]
+    told, tell = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setsid()
+            if os.fork() == 0:
+                _become(command, lock, tell)
+        except BaseException as error:
+            os.write(tell, f"{error}".encode())
+        finally:
+            os._exit(0)
+    os.close(tell)
+    try:
+        try:
+            os.waitpid(child, 0)
+        except ChildProcessError:
+            pass  # the caller lets the kernel wait for its children
+        _hear(told, network_id)
+    finally:
+        os.close(told)
+
+
+def _become(command: list[str], lock: int, tell: int) -> NoReturn:
+    """Be a process that nothing of the caller's reaches: no terminal, directory, descriptors, signals, few rights."""
+    import _signal
+
+    from ..errors import KernelError
+    from ..linux import capabilities, process
+
+    os.chdir("/")
+    os.umask(0o077)
+    nothing = os.open("/dev/null", os.O_RDWR)
+    for fd in (0, 1, 2):
+        os.dup2(nothing, fd)
+    process.close_from(3, (lock, tell))
+    for number in (_signal.SIGHUP, _signal.SIGINT, _signal.SIGTERM):
+        _signal.signal(number, _signal.SIG_DFL)
+    _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
+    # What it reads comes from containers. After the exec root has the rights that the bounding set leaves.
+    try:
+        capabilities.limit_bounding(_CAPABILITIES, capabilities.last_known())
+    except KernelError:
+        pass  # this host's root is not allowed to give rights up
+    for fd in (lock, tell):
+        os.set_inheritable(fd, True)
+    os.execve(command[0], [*command, str(lock), str(tell)], {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
+
+
+def _hear(told: int, network_id: str) -> None:
+    """Wait until the new process says "1" that it listens, or what is wrong."""
+    poll = select.poll()
+    poll.register(told, _INPUT)
+    if not poll.poll(_START * 1000):
+        raise Unsupported(f"the name server of network {network_id[:12]} does not answer after {_START:.0f} seconds")
+    words = os.read(told, 4096).decode("utf-8", "replace")
+    if words == "1":
+        return
+    what = f"the name server of network {network_id[:12]}"
+    if words.startswith("in use "):
+        address = words.removeprefix("in use ")
+        raise Conflict(
+            f"{what} cannot listen on {address} port {PORT}: another DNS server does",
+            f"`ss -lnup sport = :{PORT}` tells which; have it leave out that address (dnsmasq: bind-interfaces)",
+        )
+    raise Unsupported(f"{what} does not start: {words or 'it died'}")

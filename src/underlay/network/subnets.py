@@ -1,0 +1,137 @@
+"""Subnets of networks: read, chosen so that the host's routes are left alone, and addresses within them.
+
+Addresses are numbers here; `ipaddress` would do, and takes longer to import than a container's network to be made.
+"""
+
+from __future__ import annotations
+
+import _socket
+
+from ..errors import Conflict, InvalidInput
+from .ports import address_bytes
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+# Docker's pools: the first subnet that is free is taken (dockerd, "default-address-pools").
+_POOLS = (
+    *(((172 << 24) | (second << 16), 16, 16) for second in range(17, 32)),
+    ((192 << 24) | (168 << 16), 16, 20),
+)
+
+
+class Subnet:
+    """A range of addresses: `start` (number), `prefix` (bits), `bits` (32 or 128)."""
+
+    __slots__ = ("bits", "prefix", "start")
+
+    def __init__(self, start: int, prefix: int, bits: int = 32) -> None:
+        self.start = start
+        self.prefix = prefix
+        self.bits = bits
+
+    @property
+    def size(self) -> int:
+        """How many addresses there are."""
+        return 1 << (self.bits - self.prefix)
+
+    @property
+    def end(self) -> int:
+        """The number behind the last address."""
+        return self.start + self.size
+
+    def overlaps(self, other: Subnet) -> bool:
+        """Tell whether an address is in both."""
+        return self.bits == other.bits and self.start < other.end and other.start < self.end
+
+    def holds(self, address: int) -> bool:
+        """Tell whether an address is within."""
+        return self.start <= address < self.end
+
+    def wire(self, address: int) -> bytes:
+        """Return an address as on the wire."""
+        return address.to_bytes(self.bits // 8, "big")
+
+    def written(self, address: int) -> str:
+        """Return an address as text."""
+        return text_of(self.wire(address))
+
+    def __str__(self) -> str:
+        return f"{self.written(self.start)}/{self.prefix}"
+
+    def usable(self, address: int) -> bool:
+        """Tell whether a host can have an address: not the network's own, nor of IPv4 the last, for all."""
+        if not self.holds(address):
+            return False
+        if self.size <= 2:
+            return True
+        return address != self.start and (self.bits != 32 or address != self.end - 1)
+
+
+def text_of(address: bytes) -> str:
+    """Return an address of the wire as text."""
+    return _socket.inet_ntop(_socket.AF_INET if len(address) == 4 else _socket.AF_INET6, address)
+
+
+def parse_address(text: str) -> bytes:
+    """Return an address as on the wire. Raises InvalidInput."""
+    data = address_bytes(text)
+    if data is None:
+        raise InvalidInput(f"{text!r} is not an IP address")
+    return data
+
+
+def number_of(text: str, subnet: Subnet | None = None, what: str = "address") -> int:
+    """Return the number of an address; with `subnet` it must be usable there. Raises InvalidInput."""
+    data = address_bytes(text)
+    if data is None:
+        raise InvalidInput(f"invalid {what}: {text!r} is not an IP address")
+    number = int.from_bytes(data, "big")
+    if subnet is not None and (len(data) * 8 != subnet.bits or not subnet.usable(number)):
+        raise InvalidInput(f"invalid {what}: {text} is no address of a host in subnet {subnet}")
+    return number
+
+
+def parse(text: str, what: str = "subnet") -> Subnet:
+    """Return the subnet that `address/prefix` means. Raises InvalidInput."""
+    address, slash, prefix = text.partition("/")
+    data = address_bytes(address)
+    if data is None or not slash or not (prefix.isascii() and prefix.isdigit()) or int(prefix) > len(data) * 8:
+        raise InvalidInput(f"invalid {what}: {text!r}", "write it as 10.1.0.0/16 or fd00:1::/64")
+    bits = len(data) * 8
+    size = 1 << (bits - int(prefix))
+    number = int.from_bytes(data, "big")
+    start = number & ~(size - 1)
+    found = Subnet(start, int(prefix), bits)
+    if start != number:
+        raise InvalidInput(f"invalid {what} {text}: it should be {found}")
+    return found
+
+
+def choose(taken: Iterable[Subnet]) -> Subnet:
+    """Return the first subnet of the pools that overlaps with none that is taken. Raises Conflict."""
+    occupied = [each for each in taken if each.bits == 32]
+    for start, prefix, size in _POOLS:
+        step = 1 << (32 - size)
+        for place in range(start, start + (1 << (32 - prefix)), step):
+            found = Subnet(place, size)
+            if not any(found.overlaps(each) for each in occupied):
+                return found
+    raise Conflict("all predefined address pools have been fully subnetted", "give the network a --subnet")
+
+
+def next_free(within: Subnet, subnet: Subnet, used: Collection[int], last: int) -> int:
+    """Return the first usable address of `within` (a part of `subnet`) after `last` that is not used; raises Conflict.
+
+    Addresses are gone through in turn, so that one that was just given back is not soon somebody else's.
+    """
+    begin = last + 1 if within.holds(last + 1) else within.start
+    # As many steps as addresses are used, and those that cannot be used, find a free one if there is any.
+    steps = min(within.size, len(used) + 4)
+    place = begin
+    for _ in range(steps):
+        if subnet.usable(place) and place not in used:
+            return place
+        place = place + 1 if place + 1 < within.end else within.start
+    raise Conflict(f"no available IPv{4 if subnet.bits == 32 else 6} addresses in {within}")

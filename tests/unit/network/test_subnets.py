@@ -1,0 +1,83 @@
+"""Subnets: read, chosen, and addresses within them; `ipaddress` knows better."""
+
+from __future__ import annotations
+
+import ipaddress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from underlay.errors import Conflict, InvalidInput
+from underlay.network import subnets
+from underlay.network.subnets import Subnet
+
+
+@given(st.one_of(st.ip_addresses(v=4), st.ip_addresses(v=6)), st.integers(0, 128))
+def test_read_as_ipaddress_does(address: ipaddress.IPv4Address | ipaddress.IPv6Address, prefix: int) -> None:
+    prefix = min(prefix, address.max_prefixlen)
+    theirs = ipaddress.ip_network(f"{address}/{prefix}", strict=False)
+    ours = subnets.parse(f"{theirs.network_address}/{prefix}")
+    assert str(ours) == str(theirs)
+    assert ours.size == theirs.num_addresses
+    assert ours.holds(int(address)) and ours.written(int(address)) == str(address)
+
+
+@given(st.integers(0, 31), st.integers(0, 31), st.ip_addresses(v=4), st.ip_addresses(v=4))
+def test_overlap_as_ipaddress_does(one: int, other: int, first: object, second: object) -> None:
+    a, b = ipaddress.ip_network(f"{first}/{one}", strict=False), ipaddress.ip_network(f"{second}/{other}", strict=False)
+    assert subnets.parse(str(a)).overlaps(subnets.parse(str(b))) is a.overlaps(b)
+
+
+@pytest.mark.parametrize(
+    "text", ["10.0.0.0", "10.0.0.0/33", "10.0.0.0/x", "10.0.0.1/24", "::/129", "a/8", "/8", "1.2.3/8"]
+)
+def test_no_subnets(text: str) -> None:
+    with pytest.raises(InvalidInput, match="invalid subnet"):
+        subnets.parse(text)
+
+
+def test_the_first_free_pool_is_chosen() -> None:
+    assert str(subnets.choose([])) == "172.17.0.0/16"
+    assert str(subnets.choose([subnets.parse("172.16.0.0/15"), subnets.parse("172.18.5.0/24")])) == "172.19.0.0/16"
+    assert str(subnets.choose([subnets.parse("172.16.0.0/12")])) == "192.168.0.0/20"
+    assert str(subnets.choose([subnets.parse("fd00::/8")])) == "172.17.0.0/16"
+    with pytest.raises(Conflict, match="fully subnetted"):
+        subnets.choose([subnets.parse("0.0.0.0/0")])
+
+
+def test_addresses_are_given_in_turn() -> None:
+    space = subnets.parse("10.0.0.0/29")
+    used = {space.start + 1}
+    found = []
+    last = space.start
+    for _ in range(5):
+        last = subnets.next_free(space, space, used, last)
+        used.add(last)
+        found.append(space.written(last))
+    assert found == [f"10.0.0.{number}" for number in range(2, 7)]
+    used.remove(space.start + 3)
+    assert space.written(subnets.next_free(space, space, used, last)) == "10.0.0.3"
+    used.add(space.start + 3)
+    with pytest.raises(Conflict, match="no available IPv4 addresses"):
+        subnets.next_free(space, space, used, last)
+
+
+def test_addresses_of_a_part() -> None:
+    space, part = subnets.parse("fd00::/64"), subnets.parse("fd00::10/127")
+    assert space.written(subnets.next_free(part, space, set(), 0)) == "fd00::10"
+    with pytest.raises(Conflict, match="IPv6"):
+        subnets.next_free(part, space, {part.start, part.start + 1}, part.start)
+
+
+@pytest.mark.parametrize(
+    ("text", "good"),
+    [("10.0.0.1", True), ("10.0.0.0", False), ("10.0.0.255", False), ("10.0.1.1", False), ("::1", False), ("x", False)],
+)
+def test_addresses_that_a_host_can_have(text: str, good: bool) -> None:
+    space = Subnet(10 << 24, 24)
+    if good:
+        assert space.written(subnets.number_of(text, space)) == text
+    else:
+        with pytest.raises(InvalidInput):
+            subnets.number_of(text, space)
