@@ -81,6 +81,8 @@ class Installation:
             "UNDERLAY_ROOT": str(self.root),
             "UNDERLAY_STATE": str(self.state),
             "UNDERLAY_FORM": form,
+            # What is not about networks leaves none on the host.
+            "UNDERLAY_NETWORK": "none",
             "PYTHONPATH": os.pathsep.join(filter(None, [str(REPOSITORY / "src"), os.environ.get("PYTHONPATH", "")])),
         }
         self.command = [sys.executable, "-m", "underlay"]

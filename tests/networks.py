@@ -43,6 +43,7 @@ class World:
         (place / "underlay").mkdir()
         self.underlay = Installation(place / "underlay")
         self.underlay.command = ["nsenter", f"--net={place / 'host'}", *self.underlay.command]
+        del self.underlay.environment["UNDERLAY_NETWORK"]
         archive = place / "box.tar"
         archive.write_bytes(image_tar())
         self.underlay("import", str(archive), "box")
@@ -122,7 +123,7 @@ class World:
         return self.inside(where, work)
 
 
-def lookup(name: str, server: str, kind: str = "A", tcp: bool = False) -> set[str]:
+def lookup(name: str, server: str, kind: str = "A", tcp: bool = False, patience: float = 10.0) -> set[str]:
     """Ask a name server; returns the data of its answer, or {"nothing"} when none comes."""
     import dns.exception
     import dns.message
@@ -130,7 +131,7 @@ def lookup(name: str, server: str, kind: str = "A", tcp: bool = False) -> set[st
 
     query = dns.message.make_query(name, kind)
     try:
-        answer = (dns.query.tcp if tcp else dns.query.udp)(query, server, timeout=1.0)
+        answer = (dns.query.tcp if tcp else dns.query.udp)(query, server, timeout=patience)
     except (OSError, dns.exception.DNSException):
         return {"nothing"}
     return {str(item) for found in answer.answer for item in found}

@@ -27,7 +27,7 @@ def share(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copy(REPOSITORY / "pyproject.toml", place)
     command = [sys.executable, "-m", "pip", "-q", "--disable-pip-version-check", "install", "--target", place / "site"]
     command += ["--python-version", GUEST_PYTHON, "--only-binary=:all:"]
-    packages = ["msgspec", "backports-zstd", "isal", "rich", "pytest", "hypothesis"]
+    packages = ["msgspec", "backports-zstd", "isal", "rich", "dnspython", "pytest", "hypothesis"]
     try:
         done = subprocess.run([*command, *packages], capture_output=True, text=True, timeout=240)
         if done.returncode != 0:

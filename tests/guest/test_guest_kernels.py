@@ -12,7 +12,7 @@ from guests import BASIC, GUEST_RUN, MARKS, in_guest
 pytestmark = MARKS
 
 
-@pytest.mark.parametrize("kernel", ["bullseye", "bookworm", "trixie-backports"])
+@pytest.mark.parametrize("kernel", ["bullseye", "trixie-backports"])  # bookworm: see below
 def test_older_and_newer_kernels(share: Path, kernel: str) -> None:
     # Builds need nothing of the kernel that came between the oldest and this host's.
     build = ["tests/guest/inside_build.py"] if kernel == "bullseye" else []
@@ -30,7 +30,15 @@ def test_unprivileged_user_with_subordinate_ids(share: Path) -> None:
 def test_unprivileged_user_with_one_id(share: Path) -> None:
     words = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
     command = [str(GUEST_RUN), "--kernel", "trixie", "--share", str(share), "--timeout", "200", "--", *words]
-    command += ["env", "PYTHONPATH=src:site", "PYTHONPYCACHEPREFIX=/tmp/bytecode", "HOME=/tmp", "python3", "-m", "pytest"]
+    command += [
+        "env",
+        "PYTHONPATH=src:site",
+        "PYTHONPYCACHEPREFIX=/tmp/bytecode",
+        "HOME=/tmp",
+        "python3",
+        "-m",
+        "pytest",
+    ]
     command += ["-q", "-p", "no:cacheprovider", "--tb=short", "--basetemp=/tmp/tests", "tests/guest/inside_rootless.py"]
     command.append("tests/guest/inside_build.py")
     done = subprocess.run(command, capture_output=True, text=True, timeout=500)
@@ -56,3 +64,11 @@ def test_confinement_on_an_older_kernel(share: Path) -> None:
     """With the Landlock of that time; memory that needs no leave to be executed; agents beside AppArmor."""
     out = in_guest(share, "bookworm", ["tests/system/test_confinement.py", "-k", "agent or paths or fork"])
     assert " passed" in out and "failed" not in out
+
+
+@pytest.mark.parametrize("kernel", ["bookworm", "trixie"])
+def test_networks(share: Path, kernel: str) -> None:
+    """With the modules of a stock kernel, that nobody has loaded."""
+    chosen = "published_port or by_name" + (" or reach_each_other or ipv6" if kernel == "bookworm" else "")
+    out = in_guest(share, kernel, ["tests/system/test_networks.py", "-k", chosen])
+    assert " passed" in out and "failed" not in out and "skipped" not in out

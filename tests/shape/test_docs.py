@@ -171,6 +171,7 @@ def test_examples_of_the_python_guide_run(tmp_path: Path) -> None:
         "UNDERLAY_ROOT": str(tmp_path / "root"),
         "UNDERLAY_STATE": str(tmp_path / "state"),
         "UNDERLAY_REGISTRIES": "/dev/null",
+        "UNDERLAY_NETWORK": "none",
         "DOCKER_CONFIG": str(tmp_path / "docker"),
         "PYTHONPATH": str(ROOT / "src"),
     }

@@ -213,14 +213,17 @@ def test_addresses_are_leased_once_and_can_be_chosen(world: World) -> None:
     world.underlay("network", "rm", "small")
 
 
-def test_many_at_once(world: World) -> None:
+def test_fifty_at_once(world: World) -> None:
     def start(number: int) -> str:
         world.run("--name", f"n{number}", "--network", "front", "-p", f"{9000 + number}:80")
         return world.address(f"n{number}", "front")
 
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(start, range(16)))
-    assert len(set(found)) == 16
+        found = list(pool.map(start, range(50)))
+    assert len(set(found)) == 50
+    server = world.inspect("n0")["Networks"]["front"]["Gateway"]
+    for asks, name in ((0, 49), (49, 0), (25, 25)):
+        assert world.inside(f"n{asks}", lambda name=name: lookup(f"n{name}.", server)) == {found[name]}  # type: ignore[misc]
     world.serve("n7", 80)
     assert world.ask("n3", found[7], 80) == found[3]
     assert world.ask("neighbour", HOST4, 9007) == NEIGHBOUR4
@@ -286,7 +289,7 @@ def test_containers_find_each_other_by_name(world: World) -> None:
     # An intruder of another network gets nothing, not even from this network's server.
     theirs = world.inspect("eve")["Networks"]["back"]["Gateway"]
     assert world.inside("eve", lambda: lookup("alice.", theirs)) == set()
-    assert world.inside("eve", lambda: lookup("alice.", server)) == {"nothing"}
+    assert world.inside("eve", lambda: lookup("alice.", server, patience=1.0)) == {"nothing"}
     world.underlay("rename", "alice", "carol")
     assert world.inside("bob", lambda: lookup("carol.", server)) == {alice}
     world.underlay("network", "connect", "--alias", "spy", "front", "eve")
@@ -303,7 +306,7 @@ def test_a_killed_name_server_comes_back_with_the_next_container(world: World) -
     network = world.inspect("left")["Networks"]["front"]["NetworkID"]
     lock = world.underlay.state / "networks" / f"{network}.lock"
     os.kill(int(lock.read_text().split()[0]), signal.SIGKILL)
-    assert until(lambda: world.inside("left", lambda: lookup("left.", server)) == {"nothing"})
+    assert until(lambda: world.inside("left", lambda: lookup("left.", server, patience=0.3)) == {"nothing"})
     world.run("--name", "right", "--network", "front")
     assert world.inside("right", lambda: lookup("left.", server)) == {world.address("left", "front")}
 
@@ -349,7 +352,8 @@ def test_wrong_words(world: World, words: tuple[str, ...], text: bytes) -> None:
 
 
 def test_the_default_network(world: World) -> None:
-    world.run("--name", "d1", "--network", "bridge", "-p", "8099:80")
+    world.run("--name", "d1", "-p", "8099:80")
+    assert world.underlay.out("inspect", "-f", "{{.HostConfig.NetworkMode}}", "d1") == "bridge"
     world.serve("d1", 80)
     assert world.ask("neighbour", HOST4, 8099) == NEIGHBOUR4
     assert "underlay0" in world.links()

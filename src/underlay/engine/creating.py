@@ -10,6 +10,7 @@ from ..runtime import logs, resources, spec, volumes
 from ..store import containers, images
 from . import finding, hostfacts
 from .names import random_name
+from .options import ContainerOptions
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from ..store.meta import Transaction
     from .connecting import Place
     from .engine import Engine
-    from .options import ContainerOptions
 
 RESTART_POLICIES = ("no", "always", "on-failure", "unless-stopped")
 LOG_DEFAULTS = {"local": (20 << 20, 5), "json-file": (0, 1), "none": (0, 1)}
@@ -47,6 +47,8 @@ class Draft:
 
 def draft(engine: Engine, wish: ContainerOptions, pull: bool = False) -> Draft:
     """Think a container out; with `pull` its image may be fetched. Raises NotFound (image), InvalidInput, Conflict, …."""
+    if wish.network in ("", "default"):
+        wish = ContainerOptions(**{**wish.given(), "network": default_network(engine, wish)})
     if wish.name:
         containers.check_name(wish.name)
     restart = parse_restart(wish.restart)
@@ -123,13 +125,15 @@ def draft(engine: Engine, wish: ContainerOptions, pull: bool = False) -> Draft:
     return made
 
 
+def default_network(engine: Engine, wish: ContainerOptions) -> str:
+    """Return the network of a container for which none is named."""
+    # With user ids of its own it can only have one that is asked for in vain (see below): none, which `run` says.
+    return "none" if wish.userns not in ("", "host") else engine.default_network
+
+
 def _networks(engine: Engine, wish: ContainerOptions, rootless: bool) -> list[Place]:
     """Return the places that a container is to have in networks. Raises NotFound, InvalidInput, Conflict, Unsupported."""
     mode = wish.network
-    if not mode:
-        mode = "none"
-    if mode == "default":
-        mode = "none" if rootless else "bridge"
     if mode in ("none", "host") or mode.startswith("container:"):
         for given, flag in ((wish.ip, "--ip"), (wish.ip6, "--ip6"), (wish.network_aliases, "--network-alias")):
             if given:
@@ -154,7 +158,7 @@ def _ports(wish: ContainerOptions, config: dict[str, Any], networked: bool) -> l
         if wish.network == "host":
             return []  # said by the command: they are reachable anyway
         raise InvalidInput(
-            f"conflicting options: port publishing and network {wish.network or 'none'}",
+            f"conflicting options: port publishing and network {wish.network}",
             "drop -p, or choose another network",
         )
     from . import connecting
@@ -166,6 +170,7 @@ def _ports(wish: ContainerOptions, config: dict[str, Any], networked: bool) -> l
 def create(engine: Engine, wish: ContainerOptions) -> tuple[str, dict[str, Any]]:
     """Record a container; returns its id and intent (with its `name`). Raises as `draft` does."""
     made = draft(engine, wish, pull=True)
+    wish = made.wish
     for mount in made.mounts:
         if mount.kind == "bind" and mount.make_source and not os.path.lexists(mount.source):
             os.makedirs(mount.source, exist_ok=True)

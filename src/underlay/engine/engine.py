@@ -35,12 +35,14 @@ class Engine:
     step of longer work and each change of a container, `form` chooses how layers are kept: `auto`, `erofs`, `tree`.
     """
 
-    __slots__ = ("_form", "_meta", "emit", "form_setting", "leaving", "paths", "standby")
+    __slots__ = ("_form", "_meta", "emit", "form_setting", "leaving", "network_setting", "paths", "standby")
 
     def __init__(self, root: str = "", state: str = "", on_event: Emit | None = None, form: str = "") -> None:
         self.paths: Paths = default_paths(root, state)
         self.emit: Emit = on_event or events.ignore
         self.form_setting = form or os.environ.get("UNDERLAY_FORM", "auto")
+        # The network of containers for which none is named; "" for what this host and user can have.
+        self.network_setting = os.environ.get("UNDERLAY_NETWORK", "")
         # Set by the command line: the process ends with its command, so monitors need not be given away.
         self.leaving = False
         # A monitor that waits for the first container to be started, if the command line has forked one.
@@ -78,6 +80,11 @@ class Engine:
 
             self._form, _ = rootfs.form_for(self.paths, self.form_setting)
         return self._form
+
+    @property
+    def default_network(self) -> str:
+        """The network of containers for which none is named: a bridge, or none where that takes privilege."""
+        return self.network_setting or ("bridge" if os.geteuid() == 0 else "none")
 
     @property
     def images(self) -> Images:

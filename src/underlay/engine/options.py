@@ -52,7 +52,7 @@ class ContainerOptions:
     stop_signal: str = ""
     stop_timeout: int | None = None
     restart: str = "no"
-    network: str = ""  # none, host, container:NAME, or the name of a network; "" is none
+    network: str = ""  # none, host, container:NAME, or the name of a network; "" is the default one
     networks: list[str] = []  # more of them
     ip: str = ""  # in the first network; "" for any that is free
     ip6: str = ""
