@@ -1,6 +1,7 @@
 """`make bench`: measure, print a table, write bench/results/ and docs/benchmarks.md.
 
-    python -m bench [--rounds N] [--only start,layers,load,runtime,pull,push,build,price,monitor,calls,memory] [--write]
+    python -m bench [--rounds N] [--only start,layers,load,runtime,pull,push,build,price,network,throughput,monitor,calls,
+                    memory] [--write]
 
 Everything lies on a fresh ext4 in a loop-mounted file, so that all use the same, quiet file system. Needs root.
 """
@@ -20,7 +21,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench import builds, calls, material, rivals, runtimes, transfers
+from bench import builds, calls, material, networks, rivals, runtimes, transfers
 from bench.harness import Contender, Result, race, table
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -224,6 +225,7 @@ JOBS = {
     "pull": transfers.pull,
     "push": transfers.push,
     "build": builds.build,
+    "network": networks.network,
 }
 
 
@@ -240,7 +242,9 @@ def main() -> None:
     """Measure what is asked for."""
     parser = argparse.ArgumentParser(prog="bench")
     parser.add_argument("--rounds", type=int, default=25)
-    parser.add_argument("--only", default="start,layers,load,runtime,pull,push,build,price,monitor,calls,memory")
+    parser.add_argument(
+        "--only", default="start,layers,load,runtime,pull,push,build,price,network,throughput,monitor,calls,memory"
+    )
     parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md")
     options = parser.parse_args()
     if os.geteuid() != 0:
@@ -256,6 +260,8 @@ def main() -> None:
                     results += job(setting, options.rounds)
             if "price" in chosen:
                 notes += builds.price(setting, options.rounds)
+            if "throughput" in chosen:
+                notes += networks.throughput(setting, options.rounds)
             if "monitor" in chosen:
                 notes += monitor(setting, options.rounds)
             if "calls" in chosen:

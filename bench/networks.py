@@ -1,0 +1,187 @@
+"""Containers on bridges: starts beside docker and podman, and what goes through a bridge and a published port.
+
+All of them run in network namespaces of their own, so that the host keeps its rules.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench import material, rivals
+from bench.harness import Contender, Result, race
+
+if TYPE_CHECKING:
+    from bench.__main__ import Setting
+
+_BYTES = 1 << 30
+_PIECE = 1 << 17
+
+
+@contextmanager
+def namespace(place: Path, name: str) -> Iterator[list[str]]:
+    """Make a network namespace; gives the words that run a command in it."""
+    path = place / f"net-{name}"
+    path.touch()
+    subprocess.run(["unshare", f"--net={path}", "ip", "link", "set", "lo", "up"], check=True)
+    try:
+        yield ["nsenter", f"--net={path}"]
+    finally:
+        subprocess.run(["umount", path], check=False)
+
+
+class BridgedDocker(rivals.Docker):
+    """A dockerd with its default bridge and firewall, in a namespace."""
+
+    def __init__(self, scratch: Path, prefix: list[str]) -> None:
+        (scratch / "bridged").mkdir(exist_ok=True)
+        super().__init__(scratch / "bridged")
+        self.prefix = prefix
+
+    def start(self) -> str:
+        """Start the daemon; returns why it could not be started, "" when it runs."""
+        words = ["dockerd", "--data-root", f"{self.scratch}/docker", "--exec-root", f"{self.scratch}/exec"]
+        words += ["-H", f"unix://{self.scratch}/docker.sock", "-p", f"{self.scratch}/docker.pid"]
+        with open(f"{self.scratch}/dockerd.log", "wb") as log:
+            self.process = subprocess.Popen([*self.prefix, *words], stdout=log, stderr=log)
+        for _ in range(150):
+            if self.process.poll() is not None:
+                return f"dockerd ended at once: {Path(f'{self.scratch}/dockerd.log').read_text()[-300:]}"
+            if self.run("version").returncode == 0:
+                return ""
+            time.sleep(0.1)
+        return "dockerd does not answer"
+
+
+def network(setting: Setting, rounds: int) -> list[Result]:
+    """`run --rm IMAGE true` on the default bridge, with and without a published port."""
+    from bench.__main__ import UNDERLAY
+
+    archive = material.layered(setting.scratch, setting.base, 1)
+    setting.load(archive)
+    found = []
+    with namespace(setting.scratch, "ours") as ours, namespace(setting.scratch, "docker") as theirs:
+        docker = BridgedDocker(setting.scratch, theirs)
+        problem = docker.start()
+        try:
+            if problem:
+                print(f"  without docker on a bridge: {problem}")
+            else:
+                docker.run("load", "-q", "-i", str(archive))
+            with namespace(setting.scratch, "podman") as pod:
+                for job, words in (("start on a bridge", []), ("start on a bridge, -p 8080:80", ["-p", "8080:80"])):
+                    options = ["run", "--rm", *words]
+                    contenders = [
+                        Contender("underlay", [*ours, UNDERLAY, *options, "bench:1", "true"], None, setting.ours)
+                    ]
+                    if not problem:
+                        environment = docker.environment
+                        contenders.append(
+                            Contender("docker", ["docker", *options, "bench:1", "true"], None, environment)
+                        )
+                    if setting.podman:
+                        command = [*pod, *setting.podman, *options, "localhost/bench:1", "true"]
+                        contenders.append(Contender("podman", command))
+                    found.append(race(job, contenders, rounds))
+        finally:
+            docker.stop()
+    return found
+
+
+def throughput(setting: Setting, rounds: int) -> list[str]:
+    """How fast a container sends to the host's namespace, directly and by a published port, for us and for docker."""
+    from bench.__main__ import UNDERLAY
+
+    archive = material.layered(setting.scratch, setting.base, 1)
+    setting.load(archive)
+    notes = []
+    with namespace(setting.scratch, "flow") as ours, namespace(setting.scratch, "flow-docker") as theirs:
+        docker = BridgedDocker(setting.scratch, theirs)
+        problem = docker.start()
+        if not problem:
+            docker.run("load", "-q", "-i", str(archive))
+        try:
+            sides = [("underlay", ours, [*ours, UNDERLAY], setting.ours, "{{.NetworkSettings.IPAddress}}")]
+            if not problem:
+                address = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
+                sides.append(("docker", theirs, ["docker"], docker.environment, address))
+            for name, prefix, command, environment, template in sides:
+                notes.append(_flow(name, prefix, command, environment, template, rounds))
+        finally:
+            docker.stop()
+    return notes
+
+
+def _flow(
+    name: str, prefix: list[str], command: list[str], environment: dict[str, str], template: str, rounds: int
+) -> str:
+    surroundings = {**os.environ, **environment}
+
+    def told(*words: str) -> str:
+        done = subprocess.run([*command, *words], env=surroundings, check=True, capture_output=True, text=True)
+        return done.stdout.strip()
+
+    with open(os.devnull, "wb") as nothing:
+        words = [*command, "run", "-d", "--name", "flow", "-p", "5201:5201", "bench:1", "sleep", "600"]
+        subprocess.run(words, env=surroundings, check=True, stdout=nothing)
+    pid = told("inspect", "-f", "{{.State.Pid}}", "flow")
+    address = told("inspect", "-f", template, "flow")
+    figures = {}
+    for way, target in (("across the bridge", address), ("by the published port", "127.0.0.1")):
+        figures[way] = statistics.median(_once(prefix, pid, target) for _ in range(max(3, rounds // 5)))
+    subprocess.run([*command, "rm", "-f", "flow"], env=surroundings, check=True, stdout=subprocess.DEVNULL)
+    words = [f"{rate * 8 / 1e9:.1f} Gbit/s {way}" for way, rate in figures.items()]
+    return f"from the host to a container with {name}: {', '.join(words)}"
+
+
+def _once(prefix: list[str], pid: str, target: str) -> float:
+    """Send a gibibyte to a server in the namespace of process `pid`; returns bytes a second."""
+    there = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY)
+    ready = threading.Event()
+
+    def serve() -> None:
+        _enter(there)
+        server = socket.create_server(("", 5201))
+        ready.set()
+        client, _ = server.accept()
+        buffer = bytearray(_PIECE)
+        while client.recv_into(buffer):
+            pass
+        client.close()
+        server.close()
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    ready.wait()
+    code = (
+        "import socket, time\n"
+        f"client = socket.create_connection(({target!r}, 5201))\n"
+        f"piece, left = bytes({_PIECE}), {_BYTES}\n"
+        "began = time.perf_counter()\n"
+        "while left > 0:\n"
+        "    left -= client.send(piece)\n"
+        "client.shutdown(socket.SHUT_WR)\n"
+        "client.recv(1)\n"
+        "print(time.perf_counter() - began)\n"
+    )
+    done = subprocess.run([*prefix, sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    thread.join()
+    os.close(there)
+    return _BYTES / float(done.stdout)
+
+
+def _enter(namespace_fd: int) -> None:
+    """Have this thread enter a network namespace."""
+    import ctypes
+
+    if ctypes.CDLL(None, use_errno=True).setns(namespace_fd, 0x40000000):
+        raise OSError(ctypes.get_errno(), "setns")
