@@ -64,6 +64,9 @@ class Paths:
         return f"{self.state}/containers/{container_id}"
 
 
+USUAL_ROOT, _USUAL_STATE = "/var/lib/underlay", "/run/underlay"  # root's
+
+
 def default_paths(root: str = "", state: str = "") -> Paths:
     """Return the locations: arguments first, then UNDERLAY_ROOT and UNDERLAY_STATE, then by privilege.
 
@@ -73,7 +76,7 @@ def default_paths(root: str = "", state: str = "") -> Paths:
     root = root or environment.get("UNDERLAY_ROOT", "")
     state = state or environment.get("UNDERLAY_STATE", "")
     if os.geteuid() == 0:
-        return Paths(root or "/var/lib/underlay", state or "/run/underlay")
+        return Paths(root or USUAL_ROOT, state or _USUAL_STATE)
     home = environment.get("HOME", "/")
     data = environment.get("XDG_DATA_HOME") or home + "/.local/share"
     runtime = environment.get("XDG_RUNTIME_DIR") or f"/tmp/underlay-{os.geteuid()}"

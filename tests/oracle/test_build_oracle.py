@@ -156,8 +156,7 @@ def test_docker_builds_the_same(case: Case, beside_docker: Ahead) -> None:
     found = [each for each in found if not any(rule(each) for rule in explained.IN_DOCKERS_CONFIGURATIONS)]
     if not found:
         found = trees(case, ours, theirs)
-    if found:
-        pytest.fail("\n".join(map(str, found)), pytrace=False)
+    assert found == [], "\n".join(map(str, found))
 
 
 def histories(ours: Archive, theirs: Archive) -> list[Difference]:
@@ -220,5 +219,4 @@ def test_buildah_builds_the_same(case: Case, beside_buildah: Ahead) -> None:
     for each in compare_facts(layer.ours, layer.theirs):
         if not any(rule(each, layer) for rule in explained.IN_BUILDAHS_TREES):
             found.append(each)
-    if found:
-        pytest.fail("\n".join(map(str, found)), pytrace=False)
+    assert found == [], "\n".join(map(str, found))

@@ -175,7 +175,9 @@ def evil(tmp_path: Path, canary: Path) -> Path:
 @pytest.mark.parametrize("subdir", ["../../etc", "..", "all", "canary", "up", "d/../../x", ".git", "/etc"])
 def test_bd09_directories_of_git_contexts(builder: Builder, evil: Path, subdir: str) -> None:
     with GitServer(evil.parent) as server:
-        harmless(builder.refused(f"{server.url}/evil.git#main:{subdir}"), builder)
+        said = builder.refused(f"{server.url}/evil.git#main:{subdir}")
+    harmless(said, builder)
+    assert subdir in said
 
 
 def test_bd09_links_in_git_repositories(builder: Builder, evil: Path, canary: Path) -> None:
@@ -456,7 +458,7 @@ def test_bd17_places_that_are_links(builder: Builder, canary: Path, tmp_path: Pa
         "dev/shm": str(canary),
         "proc": str(canary),
         "sys": "/",
-        "work": str(canary),
+        "w": str(canary),
     }
     from engines import image_tar
 
@@ -478,12 +480,12 @@ def test_bd17_places_that_are_links(builder: Builder, canary: Path, tmp_path: Pa
         "RUN --mount=type=cache,target=/var/c touch /var/c/x; true",
         "RUN cat /etc/hosts > /dev/null; echo x >> /etc/hosts; touch /dev/shm/x; true",
         f"RUN cat {canary}/secret; true",
-        "WORKDIR /work/deep",
+        "WORKDIR /w/deep",
         "COPY Dockerfile /tmp/new",
         "COPY Dockerfile /var/new/",
         "ADD a.tar /tmp/",
         "RUN <<EOF\ntrue\nEOF",
-        "COPY --from=evil /tmp/secret /work/secret /seen/\nRUN cat /seen/*",
+        "COPY --from=evil /tmp/secret /w/secret /seen/\nRUN cat /seen/*",
     )
     for line in lines:
         context = builder.context(f"FROM evil\n{line}\n", {"a.tar": tar({"x": "x"})})
@@ -557,7 +559,9 @@ def test_im11_false_results_of_others(builder: Builder, canary: Path, tmp_path: 
     ):
         index["manifests"][0]["digest"] = digest
         (store / "index.json").write_text(json.dumps(index))
-        harmless(builder.refused(context, "--cache-from", f"type=local,src={store}"), builder)
+        said = builder.refused(context, "--cache-from", f"type=local,src={store}")
+        harmless(said, builder)
+        assert str(store) in said
 
 
 def test_nothing_of_the_host_is_in_a_step(ul: Installation, builder: Builder) -> None:

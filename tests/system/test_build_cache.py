@@ -195,16 +195,17 @@ OUTSIDE = (
 )
 def test_results_of_others(fresh: Callable[[str], Builder], tmp_path: Path, kind: str, mode: str) -> None:
     if kind == "local":
-        shared(fresh, f"type=local,dest={tmp_path / 'store'}", f"type=local,src={tmp_path / 'store'}", mode)
+        place = tmp_path / "store"
+        assert shared(fresh, f"type=local,dest={place}", f"type=local,src={place}", mode).count("sha256:") == 4
         return
     registry = FakeRegistry() if kind == "fake" else DockerRegistry(tmp_path / "registry")
     with registry:
         name = f"type=registry,ref={registry.host}/team/cache:main"
-        shared(fresh, name, name, mode)
+        assert shared(fresh, name, name, mode).count("sha256:") == 4
 
 
-def shared(fresh: Callable[[str], Builder], to: str, source: str, mode: str) -> None:
-    """Give results to a place, and build with them in an installation that has none."""
+def shared(fresh: Callable[[str], Builder], to: str, source: str, mode: str) -> str:
+    """Give results to a place, and build with them in an installation that has none; returns the image's layers."""
     one, two = fresh("one"), fresh("two")
     context = one.context(OUTSIDE, {"a": "1\n"})
     said = one.at(context, "--cache-from", source, "--cache-to", f"{to},mode={mode}", "-t", "made")
@@ -219,6 +220,7 @@ def shared(fresh: Callable[[str], Builder], to: str, source: str, mode: str) -> 
     write(context, {"a": "2"})
     said = two.at(context, "--cache-from", source, "--cache-to", f"{to},mode={mode}")
     assert "RUN cat /a /tool > /both" not in cached(said)
+    return first
 
 
 def test_results_that_are_false(fresh: Callable[[str], Builder], tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from ..errors import Conflict, InvalidInput, NotFound, Unsupported
 from ..events import Event
 from ..network import model, subnets
 from ..network.model import BRIDGE, DEFAULT, MACVLAN, Network, Pool
+from ..paths import USUAL_ROOT
 from ..store import networks as rows
 
 TYPE_CHECKING = False
@@ -97,8 +98,11 @@ class Networks:
         found = rows.find(self._engine.meta, DEFAULT)
         if found is not None:
             return _read(found)
+        # Other installations beside the usual one have default networks, too.
+        usual = self._engine.paths.root == USUAL_ROOT
+        options = {"com.docker.network.bridge.name": "underlay0"} if usual else {}
         try:
-            return self.create(DEFAULT, options={"com.docker.network.bridge.name": "underlay0"})
+            return self.create(DEFAULT, options=options)
         except Conflict:
             found = rows.find(self._engine.meta, DEFAULT)
             if found is None:

@@ -18,9 +18,10 @@ def test_read_as_ipaddress_does(address: ipaddress.IPv4Address | ipaddress.IPv6A
     prefix = min(prefix, address.max_prefixlen)
     theirs = ipaddress.ip_network(f"{address}/{prefix}", strict=False)
     ours = subnets.parse(f"{theirs.network_address}/{prefix}")
-    assert str(ours) == str(theirs)
+    # The C library writes ::ffff:1.2.3.4 where Python writes ::ffff:102:304: the same address.
+    assert ipaddress.ip_network(str(ours)) == theirs
     assert ours.size == theirs.num_addresses
-    assert ours.holds(int(address)) and ours.written(int(address)) == str(address)
+    assert ours.holds(int(address)) and ipaddress.ip_address(ours.written(int(address))) == address
 
 
 @given(st.integers(0, 31), st.integers(0, 31), st.ip_addresses(v=4), st.ip_addresses(v=4))

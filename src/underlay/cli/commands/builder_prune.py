@@ -28,6 +28,7 @@ _WARNING = {
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Remove what builds have kept, after a question."""
     from ...human import parse_duration, parse_size, size
+    from ..confirm import confirmed
 
     if arguments:
         raise InvalidInput('"underlay builder prune" accepts no arguments', "see `underlay builder prune --help`")
@@ -44,11 +45,8 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
         keep = parse_size(options["keep-storage"]) if options["keep-storage"] else 0
     except ValueError as error:
         raise InvalidInput(f"--keep-storage: {error}") from None
-    if not options["force"]:
-        sys.stdout.write(f"{_WARNING[options['all']]} Are you sure you want to continue? [y/N] ")
-        sys.stdout.flush()
-        if sys.stdin.readline().strip().lower() != "y":
-            return 0
+    if not options["force"] and not confirmed(_WARNING[options["all"]]):
+        return 0
     pruned = engine.builds.prune(options["all"], older, keep)
     if pruned.ids:
         sys.stdout.write("Deleted build cache objects:\n" + "".join(f"{each}\n" for each in pruned.ids) + "\n")

@@ -1,0 +1,30 @@
+"""Removing things named on the command line, one after another: one that cannot be removed does not keep the others."""
+
+from __future__ import annotations
+
+import sys
+
+from ..errors import NotFound, UnderlayError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def remove_each(names: list[str], remove: Callable[[str], object], force: bool) -> int:
+    """Remove what is named and print the names; returns 1 when something failed.
+
+    With `force` what is not there is no matter.
+    """
+    failed = 0
+    for name in names:
+        try:
+            remove(name)
+        except UnderlayError as error:
+            if not (force and isinstance(error, NotFound)):
+                sys.stdout.flush()
+                sys.stderr.write(f"underlay: {error.message}\n" + (f"hint: {error.hint}\n" if error.hint else ""))
+                failed = 1
+                continue
+        sys.stdout.write(name + "\n")
+    return failed
