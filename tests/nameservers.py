@@ -38,6 +38,7 @@ def described(**changes: Any) -> dict[str, Any]:
         "listen": [GATEWAY, GATEWAY6],
         "subnets": ["172.31.9.0/24", "fd00:9::/64"],
         "internal": False,
+        "servers": {},
         "upstream": [UPSTREAM],
         "names": {
             "Web": [MEMBER, MEMBER6],

@@ -7,18 +7,22 @@ import os
 import socket
 import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-from engines import Installation, image_tar
+import pytest
+
+from engines import Installation, image_tar, needs_root, until
+from underlay.errors import KernelError
 from underlay.linux import links, netns
 from underlay.linux.netlink import Netlink
 
 Result = TypeVar("Result")
 HOST4, NEIGHBOUR4 = "192.0.2.1", "192.0.2.2"
 HOST6, NEIGHBOUR6 = "2001:db8::1", "2001:db8::2"
+NOTHING = ("TimeoutError", "ConnectionRefusedError", "OSError")  # what asking in vain ends with
 
 
 class World:
@@ -61,6 +65,11 @@ class World:
         os.close(self.neighbour)
         assert left - {"lo", "eth0"} == set()
 
+    @property
+    def table(self) -> str:
+        """The name of the table of the firewall."""
+        return self.underlay.out("network", "rules").split()[2]
+
     def on_host(self, *words: str) -> str:
         """Run a program in the namespace of the host; returns its output."""
         command = ["nsenter", f"--net={self.place / 'host'}", *words]
@@ -102,9 +111,7 @@ class World:
 
     def serve(self, where: str, port: int, address: str = "", udp: bool = False) -> None:
         """Serve in a container ("" is the host, "neighbour" the neighbour): what asks is told its own address."""
-        server = self._in(where, lambda: _server(port, address, udp))
-        self._servers.append(server)
-        threading.Thread(target=_answer_udp if udp else _answer_tcp, args=(server,), daemon=True).start()
+        self._servers.append(self._in(where, lambda: answering(port, address, udp)))
 
     def unserve(self) -> None:
         """End all servers: a socket keeps the namespace that it is in."""
@@ -116,7 +123,7 @@ class World:
 
     def ask(self, where: str, address: str, port: int, udp: bool = False) -> str:
         """Ask a server from a container, the host or the neighbour; returns what it says, or the name of an error."""
-        return self._in(where, lambda: _asked(address, port, udp))
+        return self._in(where, lambda: asked(address, port, udp))
 
     def _in(self, where: str, work: Callable[[], Result]) -> Result:
         if where in ("", "neighbour"):
@@ -136,6 +143,13 @@ def lookup(name: str, server: str, kind: str = "A", tcp: bool = False, patience:
     except (OSError, dns.exception.DNSException):
         return {"nothing"}
     return {str(item) for found in answer.answer for item in found}
+
+
+def answering(port: int, address: str = "", udp: bool = False) -> socket.socket:
+    """Return a server, in the network namespace of this thread, that tells who asks its own address."""
+    server = _server(port, address, udp)
+    threading.Thread(target=_answer_udp if udp else _answer_tcp, args=(server,), daemon=True).start()
+    return server
 
 
 def _server(port: int, address: str, udp: bool) -> socket.socket:
@@ -166,7 +180,8 @@ def _answer_udp(server: socket.socket) -> None:
             server.sendto(peer[0].removeprefix("::ffff:").encode(), peer)
 
 
-def _asked(address: str, port: int, udp: bool) -> str:
+def asked(address: str, port: int, udp: bool = False) -> str:
+    """Return what a server says, asked from the network namespace of this thread, or the name of an error."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM if udp else socket.SOCK_STREAM) as client:
         client.settimeout(1.0)
@@ -177,3 +192,28 @@ def _asked(address: str, port: int, udp: bool) -> str:
             return client.recv(100).decode()
         except OSError as error:
             return type(error).__name__
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """A host with two networks, and the neighbour."""
+    needs_root()
+    try:
+        made = World(tmp_path_factory.mktemp("world"))
+    except KernelError as error:
+        pytest.skip(f"this kernel has no network namespaces with virtual links: {error.message}")
+    for name in ("front", "back"):
+        made.underlay("network", "create", name)
+    yield made
+    made.close()
+
+
+@pytest.fixture(autouse=True)
+def nothing_left(world: World) -> Iterator[None]:
+    yield
+    world.unserve()
+    ids = world.underlay.out("ps", "-aq").split()
+    if ids:
+        world.underlay("rm", "-f", *ids)
+    assert until(lambda: not [name for name in world.links() if name.startswith("ve")])
+    assert str(world.underlay.state) not in Path("/proc/self/mounts").read_text()

@@ -5,43 +5,18 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from engines import needs_root, until
-from networks import HOST4, HOST6, NEIGHBOUR4, NEIGHBOUR6, World, lookup
-from underlay.errors import KernelError
+from engines import until
+from networks import HOST4, HOST6, NEIGHBOUR4, NEIGHBOUR6, NOTHING, World, lookup, nothing_left, world
+from underlay.linux import netns
 
-NOTHING = ("TimeoutError", "ConnectionRefusedError", "OSError")
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """A host with two networks, and the neighbour."""
-    needs_root()
-    try:
-        made = World(tmp_path_factory.mktemp("world"))
-    except KernelError as error:
-        pytest.skip(f"this kernel has no network namespaces with virtual links: {error.message}")
-    for name in ("front", "back"):
-        made.underlay("network", "create", name)
-    yield made
-    made.close()
-
-
-@pytest.fixture(autouse=True)
-def nothing_left(world: World) -> Iterator[None]:
-    yield
-    world.unserve()
-    ids = world.underlay.out("ps", "-aq").split()
-    if ids:
-        world.underlay("rm", "-f", *ids)
-    assert until(lambda: not [name for name in world.links() if name.startswith("ve")])
-    assert str(world.underlay.state) not in Path("/proc/self/mounts").read_text()
+__all__ = ["nothing_left", "world"]  # fixtures
 
 
 def test_a_container_has_an_interface_an_address_and_a_way_out(world: World) -> None:
@@ -111,7 +86,7 @@ def test_what_is_published_for_this_host_is_for_this_host(world: World) -> None:
         assert world.ask("neighbour", HOST4, 8081) in NOTHING
         assert world.ask("neighbour", "127.0.0.1", 8081) in NOTHING
         # Again when somebody has taken the firewall away.
-        world.on_host("nft", "delete", "table", "inet", "underlay")
+        world.on_host("nft", "delete", "table", "inet", world.table)
         world.underlay("network", "reload")
 
 
@@ -235,7 +210,7 @@ def test_fifty_at_once(world: World) -> None:
 
 def test_a_thousand_ports_are_elements_and_no_rules(world: World) -> None:
     def rules() -> int:
-        found = json.loads(world.on_host("nft", "-j", "list", "table", "inet", "underlay"))["nftables"]
+        found = json.loads(world.on_host("nft", "-j", "list", "table", "inet", world.table))["nftables"]
         return sum("rule" in each for each in found)
 
     before = rules()
@@ -243,7 +218,7 @@ def test_a_thousand_ports_are_elements_and_no_rules(world: World) -> None:
     assert rules() == before
     world.serve("wide", 10999)
     assert world.ask("neighbour", HOST4, 20999) == NEIGHBOUR4
-    found = json.loads(world.on_host("nft", "-j", "list", "map", "inet", "underlay", "published_any4"))["nftables"]
+    found = json.loads(world.on_host("nft", "-j", "list", "map", "inet", world.table, "published_any4"))["nftables"]
     assert len(next(each["map"]["elem"] for each in found if "map" in each)) == 1000
 
 
@@ -302,6 +277,32 @@ def test_containers_find_each_other_by_name(world: World) -> None:
     assert world.inside("bob", lambda: lookup("spy.", server)) == set()
     world.underlay("stop", "-t", "0", "carol")
     assert world.inside("bob", lambda: lookup("al.", server)) == {bob}
+
+
+def test_other_questions_go_where_dns_says(world: World) -> None:
+    """And containers are still found by name."""
+    world.run("--name", "plain", "--network", "front")
+    world.run("--name", "asks", "--network", "front", "--dns", NEIGHBOUR4, "--dns-search", "example")
+    server = world.inspect("asks")["Networks"]["front"]["Gateway"]
+    text = world.underlay.out("exec", "asks", "cat", "/etc/resolv.conf")
+    assert text.splitlines() == [f"nameserver {server}", "search example", "options ndots:0"]
+    asked: list[bytes] = []
+
+    def listen() -> socket.socket:
+        made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        made.bind((NEIGHBOUR4, 53))
+        made.settimeout(0.1)
+        return made
+
+    with netns.inside(world.neighbour, listen) as there:
+        for name, comes in (("plain", False), ("asks", True)):
+            world.inside(name, lambda: lookup("elsewhere.example.", server, patience=0.2))
+            try:
+                asked.append(there.recv(512))
+            except TimeoutError:
+                asked.append(b"")
+            assert (b"elsewhere" in asked[-1]) == comes
+    assert world.inside("asks", lambda: lookup("plain.", server)) == {world.address("plain", "front")}
 
 
 def test_a_killed_name_server_comes_back_with_the_next_container(world: World) -> None:

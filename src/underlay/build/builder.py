@@ -21,7 +21,6 @@ from .workers import Foreman
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
 
     from ..dockerfile.problems import DockerfileError
@@ -36,14 +35,14 @@ if TYPE_CHECKING:
     from .contexts import Context
     from .image import State
     from .output import Built
-    from .request import BuildRequest, CacheStore, StepWish
+    from .request import BuildRequest, CacheStore, Steps
     from .workers import Jobs
 
 
 class Surroundings:
     """What a build needs of the engine: where things are, who is told, how bases are found and steps are composed."""
 
-    __slots__ = ("compose", "emit", "find", "form", "meta", "paths")
+    __slots__ = ("emit", "find", "form", "meta", "paths", "steps")
 
     def __init__(
         self,
@@ -52,14 +51,14 @@ class Surroundings:
         form: str,
         emit: Emit,
         find: Find,
-        compose: Callable[[StepWish], dict[str, Any]],
+        steps: Steps,
     ) -> None:
         self.paths = paths
         self.meta = meta
         self.form = form
         self.emit = emit
         self.find = find
-        self.compose = compose
+        self.steps = steps
 
 
 def build(request: BuildRequest, around: Surroundings) -> Built:
@@ -111,7 +110,7 @@ def build(request: BuildRequest, around: Surroundings) -> Built:
                         cache,
                         vertices,
                         bases,
-                        around.compose,
+                        around.steps,
                         document.escape,
                     )
                     for platform in wanted
@@ -132,6 +131,7 @@ def build(request: BuildRequest, around: Surroundings) -> Built:
             raise
         finally:
             foreman.close()
+            around.steps.close()
             if registries is not None:
                 registries.cancel()
                 registries.transport.close()
@@ -247,10 +247,6 @@ def _check(request: BuildRequest) -> None:
     for text in request.tags:
         if references.parse(text).digest:
             raise InvalidInput(f"invalid tag {text!r}: a name to give cannot hold a digest")
-    if request.network not in ("", "none", "host", "default"):
-        raise InvalidInput(
-            f"network mode {request.network!r} is not supported by build", "use --network none, or host (the default)"
-        )
     if request.epoch is None and (epoch := request.arguments.get("SOURCE_DATE_EPOCH")):
         if not epoch.isascii() or not epoch.isdigit() or len(epoch) > 12:
             raise InvalidInput(f"invalid SOURCE_DATE_EPOCH: {epoch!r}", "it is a number of seconds since 1970")

@@ -6,7 +6,25 @@ from ..values import Record, Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any, Protocol
+
     from ..oci.platform import Platform
+
+    class Steps(Protocol):
+        """What the engine does for steps."""
+
+        @property
+        def network(self) -> str:
+            """What network steps have that ask for the default one: none, host, or a network's name."""
+
+        def compose(self, step: StepWish) -> dict[str, Any]:
+            """Return the launch record of a step, without its root (see `runtime.stepping`)."""
+
+        def done(self, step: StepWish) -> None:
+            """Take back what was lent to a step."""
+
+        def close(self) -> None:
+            """Take down what was made for steps."""
 
 
 class Output(Value):
@@ -64,7 +82,7 @@ class BuildRequest(Record):
     squash: bool = False
     secrets: dict[str, Secret] = {}
     ssh: dict[str, str] = {}  # id → path of an agent's socket
-    network: str = ""  # none or host; "" is the default, host
+    network: str = ""  # none, host, a network's name; "" is the default: a bridge for root, for others the host's
     allow: list[str] = []  # entitlements: network.host, security.insecure
     extra_hosts: list[str] = []
     shm_size: int = 0

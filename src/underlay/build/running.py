@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ..dockerfile.instructions import Run
     from ..dockerfile.mounts import Mount
     from ..store.images import Layer
+    from .request import StepWish
     from .stage import StageRun
     from .vertices import Vertex
 
@@ -56,7 +57,8 @@ class _Step:
         self._directory = state.execution.get("WorkingDir") or "/"
         self._user = state.execution.get("User") or ""
         request = stage.work.request
-        self._network = request.network or "host" if instruction.network == "default" else instruction.network
+        wanted = request.network if instruction.network == "default" else instruction.network
+        self._network = wanted or "default"
         self._insecure = instruction.security == "insecure"
         self._check_allowed()
         values = {"PATH": PATH.partition("=")[2], **state.variables}
@@ -66,7 +68,7 @@ class _Step:
         allowed = self._work.request.allow
         for wanted, needs in (
             ("security.insecure", self._insecure),
-            ("network.host", self._instruction.network == "host" and self._work.request.network == "none"),
+            ("network.host", self._instruction.network == "host" and self._work.steps.network != "host"),
         ):
             if needs and wanted not in allowed:
                 raise self._instruction.problem(
@@ -132,30 +134,37 @@ class _Step:
                 tmpfs=[(self._target(each), each.size) for each in self._instruction.mounts if each.kind == "tmpfs"],
                 hostname=name or "buildkitsandbox",
             )
-            record = work.compose(wish)
-            record["root"] = {
-                "target": f"{place}/mounts",
-                "lower": ["/"],
-                "upper": f"{place}/upper",
-                "work": f"{place}/work",
-            }
-            answer = self._watched(
-                vertex,
-                {
-                    "record": record,
-                    "scratch": place,
-                    "lower": grounds.lower(self._stage.state.filesystem),
-                    "upper": f"{place}/upper",
-                    "work": f"{place}/work",
-                    "userxattr": grounds.userxattr,
-                    "mounts": mounts,
-                },
-            )
+            try:
+                answer = self._carried_out(vertex, wish, place, mounts)
+            finally:
+                work.steps.done(wish)
         finally:
             held.release()
         if answer["code"]:
             self._fail(answer["code"], answer["memory"])
         return Result(lambda: self._pack(f"{place}/upper"), f"{place}/upper")
+
+    def _carried_out(self, vertex: Vertex, wish: StepWish, place: str, mounts: list[dict[str, Any]]) -> dict[str, Any]:
+        work, grounds = self._work, self._work.grounds
+        record = work.steps.compose(wish)
+        record["root"] = {
+            "target": f"{place}/mounts",
+            "lower": ["/"],
+            "upper": f"{place}/upper",
+            "work": f"{place}/work",
+        }
+        return self._watched(
+            vertex,
+            {
+                "record": record,
+                "scratch": place,
+                "lower": grounds.lower(self._stage.state.filesystem),
+                "upper": f"{place}/upper",
+                "work": f"{place}/work",
+                "userxattr": grounds.userxattr,
+                "mounts": mounts,
+            },
+        )
 
     def _proxies(self) -> list[str]:
         return [f"{name}={value}" for name, value in arguments.proxies(self._work.request.arguments).items()]

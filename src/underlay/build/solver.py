@@ -11,8 +11,6 @@ from .workers import Abandoned
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from ..dockerfile.stages import Recipe
     from ..oci.platform import Platform
     from .bases import Bases
@@ -21,7 +19,7 @@ if TYPE_CHECKING:
     from .filesystem import Grounds
     from .graph import Planned
     from .image import State
-    from .request import BuildRequest, StepWish
+    from .request import BuildRequest, Steps
     from .vertices import Vertices
     from .workers import Foreman
 
@@ -40,7 +38,7 @@ class Work:
         cache: Cache,
         vertices: Vertices,
         bases: Bases,
-        compose: Callable[[StepWish], dict[str, object]],
+        steps: Steps,
         escape: str,
     ) -> None:
         self.request = request
@@ -52,7 +50,7 @@ class Work:
         self.cache = cache
         self.vertices = vertices
         self.bases = bases
-        self.compose = compose
+        self.steps = steps
         self.escape = escape
         self.globals: dict[str, str] = {}
         self.planned: list[Planned] = []

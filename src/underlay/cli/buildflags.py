@@ -42,7 +42,7 @@ FLAGS: tuple[Flag, ...] = (
         "",
         "string",
         "string",
-        "Networking for the RUN instructions during build: host or none (default host)",
+        "Networking for the RUN instructions during build: none, host or a network's name (default as for run)",
     ),
     ("no-cache", "", "bool", "", "Do not use cache when building the image"),
     ("no-cache-filter", "", "list", "list", "Do not cache specified stages"),

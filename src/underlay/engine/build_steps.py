@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from copy import copy
 
 from ..linux import cgroup, userns
 from ..runtime import spec, volumes
 from . import creating, finding, hostfacts, starting
+from .build_networks import StepNetworks
 from .options import ContainerOptions
 
 TYPE_CHECKING = False
@@ -24,6 +26,8 @@ class Composer:
         self._engine = engine
         self._request = request
         self._host: dict[bool, spec.HostFacts] = {}
+        self.networks = StepNetworks(engine, request.network)
+        self._lent: dict[str, str] = {}  # networks, by the steps that have them
         _sweep_groups(os.geteuid() != 0)
         # Opened while there is one thread: the others only read what is found now.
         self._facts(False)
@@ -35,11 +39,23 @@ class Composer:
             self._host[insecure] = facts
         return self._host[insecure]
 
-    def __call__(self, step: StepWish) -> dict[str, Any]:
+    def done(self, step: StepWish) -> None:
+        """Let a step's network go to another."""
+        lent = self._lent.pop(step.id, "")
+        if lent:
+            self.networks.give_back(lent)
+
+    def compose(self, step: StepWish) -> dict[str, Any]:
         """Return the record of a step, without its root; writes the files that are bound into it to `step.directory`."""
         finding.require_processor("of this step", step.platform)
         request = self._request
         rootless = os.geteuid() != 0
+        mode = step.network if step.network in ("none", "host") else self.networks.mode
+        facts = self._facts(step.insecure)
+        if mode not in ("none", "host"):
+            self._lent[step.id] = self.networks.take()
+            facts = copy(facts)
+            facts.network_namespace = self.networks.place(self._lent[step.id])
         given: dict[str, Any] = {"shm_size": request.shm_size} if request.shm_size else {}
         wish = ContainerOptions(
             **given,
@@ -49,7 +65,7 @@ class Composer:
             command=step.arguments,
             working_directory=step.working_directory,
             user=step.user,
-            network=step.network,
+            network=mode,
             hostname=step.hostname,
             privileged=step.insecure,
             ulimits=request.ulimits,
@@ -62,13 +78,14 @@ class Composer:
             mounts.append(mount)
         # The host's own names are nobody's business, whatever the network.
         hosts = creating.LOCAL_HOSTS.replace("localhost\n", f"localhost {step.hostname}\n", 1)
-        texts = {"resolv.conf": creating.resolver(wish), "hosts": hosts + creating.extra_hosts(wish)}
+        resolver = self.networks.resolver() if facts.network_namespace else creating.resolver(wish)
+        texts = {"resolv.conf": resolver, "hosts": hosts + creating.extra_hosts(wish)}
         creating.write_texts(step.directory, texts)
         files = {f"/etc/{name}": f"{step.directory}/{name}" for name in ("resolv.conf", "hosts")}
-        composed = spec.compose(step.id, wish, {}, mounts, files, self._facts(step.insecure))
+        composed = spec.compose(step.id, wish, {}, mounts, files, facts)
         made = starting.confined(self._engine, composed.spec, True)
         if rootless:
-            _for_user_namespace(made, step.network)
+            _for_user_namespace(made, mode)
         return {
             "id": step.id,
             "spec": made,

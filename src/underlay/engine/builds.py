@@ -88,11 +88,31 @@ class _Steps:
         self._request = request
         self._lock = threading.Lock()
         self._composer: Composer | None = None
+        if request.network not in ("", "default", "none", "host"):
+            self._begun()  # whether there is such a network is known before anything is built
 
-    def __call__(self, step: StepWish) -> dict[str, Any]:
+    @property
+    def network(self) -> str:
+        """What network steps have that ask for the default one."""
+        return self._begun().networks.mode
+
+    def compose(self, step: StepWish) -> dict[str, Any]:
+        """Return the launch record of a step."""
+        return self._begun().compose(step)
+
+    def done(self, step: StepWish) -> None:
+        """Let what was lent to a step go to another."""
+        self._begun().done(step)
+
+    def close(self) -> None:
+        """Take down what was made for steps."""
+        if self._composer is not None:
+            self._composer.networks.close()
+
+    def _begun(self) -> Composer:
         with self._lock:
             if self._composer is None:
                 from .build_steps import Composer
 
                 self._composer = Composer(self._engine, self._request)
-        return self._composer(step)
+            return self._composer

@@ -6,28 +6,25 @@ import os
 
 from ..errors import Conflict, InvalidInput, NotFound, Unsupported
 from ..events import Event
-from ..linux import netns
+from ..linux import netns, userns
 from ..network import bridge, firewall, subnets
-from ..network import ports as port_words
-from ..network.firewall import Rule
 from ..network.model import BRIDGE, Network
 from ..store import containers
 from ..store import networks as rows
-from ..store.networks import Port
-from . import naming, starting
-from .networks import Networks, of_lease
+from . import naming, publishing, starting
+from .networks import Networks, firewall_of, of_lease
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
-    from ..network.ports import Published
+    from ..network.firewall import Rule
     from ..store.meta import Transaction
     from .engine import Engine
     from .options import ContainerOptions
 
-_TRIES = 50  # random ports that are tried
+_USER = ".user"  # beside the file of a network namespace: the user namespace that it belongs to
 
 
 class Place:
@@ -101,17 +98,6 @@ def wanted(engine: Engine, wish: ContainerOptions, mode: str) -> list[Place]:
     return found
 
 
-def _living(engine: Engine, container_id: str) -> bool:
-    """Tell whether a container runs, or is about to run again."""
-    from ..runtime import state
-
-    try:
-        status = engine.containers.status(engine.containers.get(container_id))
-    except NotFound:
-        return False
-    return bool(status.pid) or status.status == state.RESTARTING
-
-
 def leasing(wanted: Sequence[Place]) -> Callable[[Transaction, str], None]:
     """Return what leases places to a container in the transaction that records it."""
 
@@ -144,16 +130,17 @@ def up(engine: Engine, container_id: str, intent: dict[str, Any]) -> dict[str, A
     path = place(engine, container_id)
     os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
     down(engine, container_id)
-    namespace = netns.make(path)
+    namespace = _namespace(path, intent["spec"]["linux"])
     try:
         bridge.loopback_up(namespace)
+        here = Networks(engine)
+        networks = {each.id: here.settled(each) for each in here.of(container_id)}
         found = rows.leases(engine.meta, container=container_id)
-        networks = {each.network: Networks(engine).get(each.network) for each in found}
         default = _default(networks[each.network] for each in found)
         for lease in found:
-            _enter(engine, networks[lease.network], lease, namespace, networks[lease.network].id == default)
+            enter(engine, networks[lease.network], lease, namespace, networks[lease.network].id == default)
         _write_names(engine, container_id, intent, found, networks)
-        rules = _publish(engine, container_id, intent, found, networks)
+        rules = publishing.publish(engine, container_id, intent, found, networks)
     except BaseException:
         os.close(namespace)
         down(engine, container_id)
@@ -161,7 +148,29 @@ def up(engine: Engine, container_id: str, intent: dict[str, Any]) -> dict[str, A
     os.close(namespace)
     contents = firewall.elements_by_set(rules)
     told = {name: [element.key.hex() for element in found] for name, found in contents.items()}
-    return {"namespace": path, "table": firewall.TABLE, "elements": told}
+    return {
+        "namespaces": [path, path + _USER],
+        "table": firewall_of(engine).name,
+        "elements": told,
+        "ports": [(rule.protocol, rule.address or ("::" if ":" in rule.target else ""), rule.port) for rule in rules],
+    }
+
+
+def _namespace(path: str, linux: dict[str, Any]) -> int:
+    """Return a new network namespace, pinned to `path`; that of a container with ids of its own belongs to those."""
+    user = next((each["path"] for each in linux["namespaces"] if each["type"] == "user"), "")
+    if not user:
+        return netns.make(path)
+    if user == path + _USER:
+        owner = userns.namespace(linux["uidMappings"], linux["gidMappings"])
+    else:
+        owner = os.open(user, os.O_RDONLY | os.O_CLOEXEC)  # another container's
+    try:
+        if user == path + _USER:
+            netns.pin(owner, user)
+        return netns.make(path, owner)
+    finally:
+        os.close(owner)
 
 
 def _default(networks: Any) -> str:
@@ -172,11 +181,16 @@ def _default(networks: Any) -> str:
     return ""
 
 
-def _enter(engine: Engine, network: Network, lease: rows.Lease, namespace: int, default: bool) -> None:
-    if network.driver == BRIDGE and bridge.bring_up(network):
+def enter(engine: Engine, network: Network, lease: rows.Lease, namespace: int, default: bool) -> None:
+    """Give a namespace (a descriptor) its interface in a network; with `default` its way to everywhere else.
+
+    Raises Conflict, Unsupported, KernelError.
+    """
+    wall = firewall_of(engine)
+    if network.driver == BRIDGE and bridge.bring_up(network, wall):
         # The table was not there: others have lost what they had in it. What is about to start does not count there yet.
         reload(engine)
-        firewall.admit(network)
+        wall.admit(network)
     bridge.attach(network, of_lease(lease), namespace, f"eth{lease.position}", default)
     try:
         naming.announce(engine, network)
@@ -187,11 +201,9 @@ def _enter(engine: Engine, network: Network, lease: rows.Lease, namespace: int, 
 
 def down(engine: Engine, container_id: str) -> None:
     """Undo `up`, as far as it came: interfaces go with the namespace. Harmless when there is nothing."""
-    found = rows.ports(engine.meta, container_id)
-    if found:
-        firewall.withdraw(_rules(found, rows.leases(engine.meta, container=container_id)))
-        rows.let_go(engine.meta, container_id)
-    netns.release(place(engine, container_id))
+    publishing.withdraw(engine, container_id)
+    for path in (place(engine, container_id), place(engine, container_id) + _USER):
+        netns.release(path)
 
 
 def _write_names(
@@ -219,13 +231,16 @@ def _write_names(
     hosts = hosts + creating.extra_hosts(wish, gateway)
     resolver = creating.resolver(wish)
     named = [networks[lease.network] for lease in leases if naming.has_names(networks[lease.network])]
-    if not resolver and named:
-        # It knows the host's servers, and what of the host's names is looked up shortened.
-        host = hostfacts.text_of("/etc/resolv.conf").splitlines()
-        lines = [f"nameserver {naming.server_of(named[0])}", *(line for line in host if line.startswith("search "))]
-        resolver = "\n".join([*lines, "options ndots:0"]) + "\n"
-    elif not resolver:
-        resolver = upstream(hostfacts.text_of("/etc/resolv.conf"))
+    host = hostfacts.text_of("/etc/resolv.conf")
+    if named:
+        # It knows the servers to ask for others, and what of the host's names is looked up shortened.
+        lines = (resolver or host).splitlines()
+        kept = [line for line in lines if line.startswith("search ") or (resolver and line.startswith("options "))]
+        options = [] if any(line.startswith("options ") for line in kept) else ["options ndots:0"]
+        resolver = "\n".join([f"nameserver {naming.server_of(named[0])}", *kept, *options]) + "\n"
+    elif not resolver or not wish.dns:
+        others = [line for line in upstream(host).splitlines() if not resolver or line.startswith("nameserver")]
+        resolver = "\n".join([*others, resolver]).rstrip("\n") + "\n"
     directory = engine.paths.container(container_id)
     for name, text in (("hosts", hosts), ("resolv.conf", resolver)):
         fd = os.open(f"{directory}/{name}", os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW)
@@ -256,151 +271,6 @@ def _local_server(line: str) -> bool:
     return len(words) > 1 and words[0] == "nameserver" and (words[1].startswith("127.") or words[1] == "::1")
 
 
-# Ports
-
-
-def wanted_ports(publish: Sequence[str], publish_all: bool, exposed: Sequence[str]) -> list[dict[str, Any]]:
-    """Return the ports that are to be published, as the intent has them. Raises InvalidInput."""
-    found: list[Published] = [port for text in publish for port in port_words.parse(text)]
-    if publish_all:
-        named = {(port.port, port.protocol) for port in found}
-        for text in exposed:
-            number, _, protocol = text.partition("/")
-            for port in port_words.parse(f"{number}/{protocol or 'tcp'}"):
-                if (port.port, port.protocol) not in named:
-                    found.append(port)
-    return [{name: getattr(port, name) for name in port._fields} for port in found]
-
-
-def _publish(
-    engine: Engine,
-    container_id: str,
-    intent: dict[str, Any],
-    leases: Sequence[rows.Lease],
-    networks: dict[str, Network],
-) -> list[Rule]:
-    wanted = intent.get("ports") or []
-    if not wanted:
-        return []
-    if not any(networks[lease.network].driver == BRIDGE and not networks[lease.network].internal for lease in leases):
-        raise Unsupported(
-            "ports cannot be published: none of the container's networks leads out", "drop -p, or add a network"
-        )
-    held = _held(engine, container_id, wanted)
-    rules = _rules(held, leases)
-    firewall.publish(rules)
-    return rules
-
-
-def _held(engine: Engine, container_id: str, wanted: Sequence[dict[str, Any]]) -> list[Port]:
-    """Take ports of the host for a container. Raises Conflict when one of them cannot be had."""
-    fixed = [
-        Port(each["protocol"], each["first"], each["address"], container_id, each["port"])
-        for each in wanted
-        if each["first"] and each["first"] == each["last"]
-    ]
-    problem = _take(engine, fixed)
-    if problem:
-        raise _refused(problem)
-    held = fixed
-    for each in wanted:
-        if each["first"] and each["first"] == each["last"]:
-            continue
-        for number in _candidates(each["first"], each["last"]):
-            port = Port(each["protocol"], number, each["address"], container_id, each["port"])
-            problem = _take(engine, [port])
-            if not problem:
-                held.append(port)
-                break
-        else:
-            raise _refused(problem)
-    return held
-
-
-def _refused(problem: str) -> Conflict:
-    return Conflict(
-        f"failed to set up container networking: {problem}", "choose another port with -p, or none of the host"
-    )
-
-
-def _take(engine: Engine, wanted: list[Port]) -> str:
-    """Take ports, all or none; returns what is in the way of the first that cannot be had, "" when all are taken."""
-    other = rows.hold(engine.meta, wanted)
-    while other is not None and not _living(engine, other.container):
-        # It has ended, perhaps without a word; what its monitor still does shall not hit us.
-        starting.await_monitor(engine, other.container)
-        down(engine, other.container)
-        other = rows.hold(engine.meta, wanted)
-    if other is not None:
-        return f"Bind for {other.address or '0.0.0.0'}:{other.port} failed: port is already allocated"
-    for each in wanted:
-        problem = _used_by_host(each.protocol, each.address, each.port)
-        if problem:
-            rows.let_go(engine.meta, each.container, wanted)
-            return problem
-    return ""
-
-
-def _candidates(first: int, last: int) -> list[int]:
-    if first:
-        return list(range(first, last + 1))
-    with open("/proc/sys/net/ipv4/ip_local_port_range", encoding="ascii") as file:
-        low, high = (int(word) for word in file.read().split())
-    return [low + int.from_bytes(os.urandom(4), "big") % (high - low + 1) for _ in range(_TRIES)]
-
-
-def _used_by_host(protocol: str, address: str, number: int) -> str:
-    """Return what says that a program of this host has a port, "" when it is free."""
-    import _socket
-
-    if protocol == "sctp":
-        return ""
-    kind = _socket.SOCK_STREAM if protocol == "tcp" else _socket.SOCK_DGRAM
-    family = _socket.AF_INET6 if ":" in address else _socket.AF_INET
-    probe = _socket.socket(family, kind | _socket.SOCK_CLOEXEC)
-    try:
-        probe.bind((address or "0.0.0.0", number))
-    except OSError as error:
-        return f"listen {protocol} {address or '0.0.0.0'}:{number}: bind: {os.strerror(error.errno or 98).lower()}"
-    finally:
-        probe.close()
-    return ""
-
-
-def _rules(ports: Sequence[Port], leases: Sequence[rows.Lease]) -> list[Rule]:
-    """Return the rules of ports: to the first address of each kind that the container has, as the host's address allows."""
-    first4 = next((each.address4 for each in leases if each.address4), "")
-    first6 = next((each.address6 for each in leases if each.address6), "")
-    found = []
-    for port in ports:
-        if first4 and ":" not in port.address:
-            found.append(Rule(_any4(port.address), port.port, port.protocol, first4, port.target))
-        if first6 and (":" in port.address or not port.address):
-            found.append(
-                Rule("" if port.address == "::" else port.address, port.port, port.protocol, first6, port.target)
-            )
-    return found
-
-
-def _any4(address: str) -> str:
-    return "" if address == "0.0.0.0" else address
-
-
-def published(engine: Engine, container_id: str) -> dict[str, Sequence[str]]:
-    """Return where the ports of a container are reached: see `Containers.ports`."""
-    found: dict[str, list[str]] = {}
-    for rule, port in _paired(engine, container_id):
-        address = rule.address or ("0.0.0.0" if "." in rule.target else "::")
-        shown = f"[{address}]" if ":" in address else address
-        found.setdefault(f"{port.target}/{port.protocol}", []).append(f"{shown}:{rule.port}")
-    return {name: sorted(places) for name, places in sorted(found.items())}
-
-
-def _paired(engine: Engine, container_id: str) -> list[tuple[Rule, Port]]:
-    leases = rows.leases(engine.meta, container=container_id)
-    return [(rule, port) for port in rows.ports(engine.meta, container_id) for rule in _rules([port], leases)]
-
-
 # While containers run
 
 
@@ -409,16 +279,17 @@ def connect(engine: Engine, network: Network, name: str, address4: str, address6
     row = containers.find(engine.meta, name)
     if "network" not in row.intent:
         raise Conflict(f"container {row.name} has no network namespace of its own that could be connected")
+    network = Networks(engine).settled(network)
     wanted = Place(network, address4, address6, "", aliases)
     with engine.meta.write() as sql:
         lease = rows.lease(sql, network.id, row.id, wanted.choose)
-    if not _living(engine, row.id):
+    if not starting.lives(engine, row.id):
         naming.amend(engine, network)
         return
     try:
         namespace = os.open(place(engine, row.id), os.O_RDONLY | os.O_CLOEXEC)
         try:
-            _enter(engine, network, lease, namespace, False)
+            enter(engine, network, lease, namespace, False)
         finally:
             os.close(namespace)
     except BaseException:
@@ -438,7 +309,7 @@ def disconnect(engine: Engine, network: Network, name: str, force: bool) -> None
     if lease is None:
         raise Conflict(f"container {row.name} is not connected to network {network.name}")
     naming.amend(engine, network)
-    if _living(engine, row.id):
+    if starting.lives(engine, row.id):
         try:
             namespace = os.open(place(engine, row.id), os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
@@ -456,12 +327,12 @@ def reload(engine: Engine) -> int:
     count = 0
     wanted: list[Network] = []
     for network in networks.values():
-        if any(_living(engine, each.container) for each in rows.leases(engine.meta, network=network.id)):
+        if any(starting.lives(engine, each.container) for each in rows.leases(engine.meta, network=network.id)):
             wanted.append(network)
     for container_id in {each.container for each in rows.ports(engine.meta)}:
-        if _living(engine, container_id):
+        if starting.lives(engine, container_id):
             count += 1
             found = rows.ports(engine.meta, container_id)
-            rules += _rules(found, rows.leases(engine.meta, container=container_id))
-    firewall.renew(wanted, rules)
+            rules += publishing.rules_of(found, rows.leases(engine.meta, container=container_id))
+    firewall_of(engine).renew(wanted, rules)
     return count

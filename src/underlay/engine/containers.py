@@ -158,9 +158,9 @@ class Containers:
         row = self.get(name)
         if "network" not in row.intent or not self.is_running(row.id):
             return {}
-        from . import connecting
+        from . import publishing
 
-        return connecting.published(self._engine, row.id)
+        return publishing.published(self._engine, row.id)
 
     def logs(
         self,

@@ -48,7 +48,7 @@ class Draft:
 def draft(engine: Engine, wish: ContainerOptions, pull: bool = False) -> Draft:
     """Think a container out; with `pull` its image may be fetched. Raises NotFound (image), InvalidInput, Conflict, …."""
     if wish.network in ("", "default"):
-        wish = ContainerOptions(**{**wish.given(), "network": default_network(engine, wish)})
+        wish = ContainerOptions(**{**wish.given(), "network": engine.default_network})
     if wish.name:
         containers.check_name(wish.name)
     restart = parse_restart(wish.restart)
@@ -112,10 +112,6 @@ def draft(engine: Engine, wish: ContainerOptions, pull: bool = False) -> Draft:
     if networks:
         from . import connecting
 
-        if host.user_namespace:
-            raise Unsupported(
-                "--userns with a network of its own is not supported yet", "use --network none or --network host"
-            )
         made.leasing = connecting.leasing(networks)
     if wish.storage_options:
         from . import disklimit
@@ -123,12 +119,6 @@ def draft(engine: Engine, wish: ContainerOptions, pull: bool = False) -> Draft:
         made.intent["disk"], numbers = disklimit.choose(engine, wish)
         made.claims += numbers
     return made
-
-
-def default_network(engine: Engine, wish: ContainerOptions) -> str:
-    """Return the network of a container for which none is named."""
-    # With user ids of its own it can only have one that is asked for in vain (see below): none, which `run` says.
-    return "none" if wish.userns not in ("", "host") else engine.default_network
 
 
 def _networks(engine: Engine, wish: ContainerOptions, rootless: bool) -> list[Place]:
@@ -161,10 +151,10 @@ def _ports(wish: ContainerOptions, config: dict[str, Any], networked: bool) -> l
             f"conflicting options: port publishing and network {wish.network}",
             "drop -p, or choose another network",
         )
-    from . import connecting
+    from . import publishing
 
     exposed = [*(config.get("ExposedPorts") or {}), *wish.expose]
-    return connecting.wanted_ports(wish.publish, wish.publish_all, exposed)
+    return publishing.wanted_ports(wish.publish, wish.publish_all, exposed)
 
 
 def create(engine: Engine, wish: ContainerOptions) -> tuple[str, dict[str, Any]]:

@@ -91,7 +91,7 @@ def _network_settings(
     if "network" not in intent:
         return {"Networks": {mode: {"IPAddress": "", "Gateway": "", "MacAddress": ""}}, "Ports": {}}
     from ..store import networks as rows
-    from . import connecting
+    from . import connecting, publishing
 
     found: dict[str, Any] = {}
     for lease in rows.leases(engine.meta, container=row.id):
@@ -110,7 +110,7 @@ def _network_settings(
         }
     first: dict[str, Any] = next(iter(found.values()), {})
     ports: dict[str, Any] = {}
-    for name, places in (connecting.published(engine, row.id) if running else {}).items():
+    for name, places in (publishing.published(engine, row.id) if running else {}).items():
         pairs = [place.rpartition(":")[::2] for place in places]
         ports[name] = [{"HostIp": address.strip("[]"), "HostPort": port} for address, port in pairs]
     return {

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from .engine import Engine
 
 
+BUILD = "build-"  # what places of steps of builds are called by begins so, where those of containers have an id
+
+
 def directory(engine: Engine) -> str:
     """Return where name servers find what they are to know."""
     return engine.paths.state + "/networks"
@@ -54,11 +57,16 @@ def _description(engine: Engine, network: Network) -> dict[str, Any]:
 
     names: dict[str, list[str]] = {}
     members: dict[str, list[str]] = {}
+    servers: dict[str, list[str]] = {}
     for lease in rows.leases(engine.meta, network=network.id):
         addresses = [address for address in (lease.address4, lease.address6) if address]
         members[connecting.place(engine, lease.container)] = addresses
-        name = containers.find(engine.meta, lease.container).name
-        for each in (name, *lease.aliases, lease.container[:12]):
+        if lease.container.startswith(BUILD):
+            continue  # it asks, and nobody asks for it
+        row = containers.find(engine.meta, lease.container)
+        if row.intent["options"].get("dns"):
+            servers.update((address, list(row.intent["options"]["dns"])) for address in addresses)
+        for each in (row.name, *lease.aliases, lease.container[:12]):
             names.setdefault(each, []).extend(addresses)
     text = "" if network.internal else connecting.upstream(hostfacts.text_of("/etc/resolv.conf"), public=False)
     return {
@@ -69,6 +77,7 @@ def _description(engine: Engine, network: Network) -> dict[str, Any]:
         "upstream": [
             words[1] for words in map(str.split, text.splitlines()) if words[:1] == ["nameserver"] and words[1:]
         ],
+        "servers": servers,
         "names": names,
         "members": members,
     }

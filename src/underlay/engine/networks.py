@@ -14,9 +14,10 @@ from ..store import networks as rows
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any
 
+    from ..network.firewall import Firewall
     from .engine import Engine
 
 # Names that mean something else than a network of the database.
@@ -77,6 +78,7 @@ class Networks:
                 masquerade=given.pop("masquerade", "true") == "true",
                 labels=labels or {},
                 options=given,
+                chosen=not any(":" not in text for text in subnets),
             )
             return _written(made)
 
@@ -109,6 +111,36 @@ class Networks:
                 raise
             return _read(found)
 
+    def settled(self, network: Network) -> Network:
+        """Return a network that is about to be used: as it is, or with another subnet where the host has routes by now that
+        overlap with one that was chosen. As long as there is no bridge, nobody uses the old one. Raises Conflict.
+        """
+        from ..network import bridge
+
+        pool = network.pool(32)
+        if not network.chosen or network.driver != BRIDGE or pool is None or bridge.stands(network):
+            return network
+        routes = bridge.taken()
+        if not any(pool.space.overlaps(each) for each in routes):
+            return network
+
+        def move(records: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], Callable[[str], str]]:
+            others = [other.space for each in records for other in _read(each).pools]
+            space = subnets.choose([*others, *routes])
+            offset = space.start - pool.space.start
+
+            def moved(address: str) -> str:
+                number = subnets.number_of(address) + offset
+                if not space.holds(number):
+                    raise Conflict(f"no available IPv4 addresses in {space} for network {network.name}")
+                return space.written(number)
+
+            new = Pool(str(space), moved(pool.gateway))
+            pools = tuple(new if each is pool else each for each in network.pools)
+            return _written(network.changed(pools=pools)), moved
+
+        return _read(rows.move(self._engine.meta, network.id, move))
+
     def list(self) -> list[Network]:
         """Return all networks but `none` and `host`, by name; the default one is always there."""
         self.default()
@@ -125,6 +157,10 @@ class Networks:
         network = self.get(name)
         if network.name == DEFAULT:
             raise InvalidInput(f"{name} is a pre-defined network and cannot be removed")
+        if os.geteuid() == 0:
+            from . import build_networks
+
+            build_networks.sweep(self._engine)
         rows.delete(self._engine.meta, network.id, network.name)
         _take_down(self._engine, network)
         self._engine.emit(Event("network.destroy", network.id, name=network.name))
@@ -171,9 +207,18 @@ class Networks:
 
     def rules(self) -> str:
         """Return the firewall as `nft` would read it: the table, and what containers and networks have in its sets."""
-        from ..network import firewall
+        return firewall_of(self._engine).written()
 
-        return firewall.written()
+
+def firewall_of(engine: Engine) -> Firewall:
+    """Return the firewall of an installation: the usual one's table has our name, others' one of their own."""
+    import zlib
+
+    from ..network.firewall import Firewall
+
+    paths = engine.paths
+    name = "underlay" if paths.root == USUAL_ROOT else f"underlay-{zlib.crc32(paths.root.encode()):08x}"
+    return Firewall(name, paths.state + "/networks")
 
 
 def _check_name(name: str) -> None:
@@ -259,7 +304,7 @@ def _take_down(engine: Engine, network: Network) -> None:
         from . import naming
 
         naming.end(engine, network)
-        bridge.take_down(network)
+        bridge.take_down(network, firewall_of(engine))
 
 
 def _labelled(network: Network, text: str) -> bool:

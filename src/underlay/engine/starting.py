@@ -9,11 +9,12 @@ from .. import events
 from ..errors import Conflict, NotFound, StartFailed, UnderlayError
 from ..linux import userns
 from ..paths import interpreter
-from ..runtime import control, profiles, resources
+from ..runtime import control, profiles, resources, state
 from ..store import rootfs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from ..files import Lock
@@ -49,6 +50,24 @@ class Session:
             failure = message["failed"]
             raise StartFailed(failure["message"], failure["code"], failure.get("hint", ""))
         self.pid = int(message.get("started") or 0)
+
+    def connect(self, network: Callable[[], dict[str, Any]]) -> None:
+        """Have `network` made while the monitor prepares the root, and tell it.
+
+        Raises what that raises; the monitor has ended then, and nothing is left.
+        """
+        try:
+            made = network()
+        except BaseException:
+            control.send(self.channel, {"abandoned": True})
+            try:
+                self.await_start()  # it says that all is taken down
+            except StartFailed:
+                pass
+            raise
+        parcel = control.parcel(made, "underlay-network")
+        control.send(self.channel, {"network": True}, (parcel,))
+        os.close(parcel)
 
     def wait(self) -> int | None:
         """Return the exit code when the container has ended; None when this client has detached from it.
@@ -101,7 +120,7 @@ def start(
     chain = image["chain"]
     hold = rootfs.hold(paths, chain)
     lock = None
-    network: dict[str, Any] = {}
+    networked = False
     try:
         try:
             lower = rootfs.lower_names(paths, engine.form, chain)
@@ -110,12 +129,7 @@ def start(
             lower = rootfs.lower_names(paths, engine.form, chain)
         lock = _lock_for_start(engine, container_id, name)
         intent = joined(engine, intent)
-        if "network" in intent:
-            from . import connecting
-
-            network = connecting.up(engine, container_id, intent)
         record = launch_record(engine, container_id, name, intent, lower)
-        record["network"] = network
         if record["terminal"] and size[0]:
             record["spec"]["process"]["consoleSize"] = {"height": size[0], "width": size[1]}
         if engine.standby is not None:
@@ -130,6 +144,11 @@ def start(
         hold.release()
         session = Session(container_id, channel)
         try:
+            if "network" in intent:
+                from . import connecting
+
+                session.connect(lambda: connecting.up(engine, container_id, intent))
+                networked = True
             session.await_start()
         except BaseException:
             session.close()
@@ -139,7 +158,7 @@ def start(
     except BaseException:
         # Who leaves while we held the mount has left it to us.
         hold.release()
-        if network:
+        if networked:
             from . import connecting
 
             connecting.down(engine, container_id)
@@ -207,6 +226,7 @@ def launch_record(
         "stdin_once": True,
         "restart": intent["restart"],
         "remove": intent["remove"],
+        "network": control.COMING if "network" in intent else None,
         "shared_mount": [shared.change_lock, shared.use_lock, shared.point, shared.index, shared.files],
         "python": python,
         "import_path": import_path,
@@ -231,6 +251,15 @@ def joined(engine: Engine, intent: dict[str, Any]) -> dict[str, Any]:
         found.append(each)
     spec = {**intent["spec"], "linux": {**intent["spec"]["linux"], "namespaces": found}}
     return {**intent, "spec": spec, "joined": processes}
+
+
+def lives(engine: Engine, container_id: str) -> bool:
+    """Tell whether a container runs, or is about to run again."""
+    try:
+        status = engine.containers.status(engine.containers.get(container_id))
+    except NotFound:
+        return False
+    return bool(status.pid) or status.status == state.RESTARTING
 
 
 def running(engine: Engine, container_id: str, name: str) -> tuple[int, int]:

@@ -122,9 +122,10 @@ def interfaces(direction: str, name: str, inverted: bool = False) -> Piece:
 
 
 def other_interface(direction: str, name: str) -> Piece:
-    """The interface is another than the one called `name`."""
+    """The interface is another than the one called `name`, or than all whose names begin so when that ends in `*`."""
     key = _IIFNAME if direction == "iifname" else _OIFNAME
-    return Piece(f'{direction} != "{name}"', _meta(key, _REGISTER), _compare(interface(name), False))
+    data = name[:-1].encode() if name.endswith("*") else interface(name)
+    return Piece(f'{direction} != "{name}"', _meta(key, _REGISTER), _compare(data, False))
 
 
 def both_interfaces(name: str) -> Piece:

@@ -7,18 +7,19 @@ import os
 from ..errors import Conflict, KernelError, Unsupported
 from ..linux import links, netns
 from ..linux.netlink import Netlink
-from . import firewall, subnets
+from . import subnets
 from .model import BRIDGE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..linux.netlink import Request
+    from .firewall import Firewall
     from .model import Endpoint, Network
 
 _EEXIST = 17
 
 
-def bring_up(network: Network) -> bool:
+def bring_up(network: Network, firewall: Firewall) -> bool:
     """Make a network's bridge unless it is there, and its elements of the firewall.
 
     Returns whether the firewall had to be made anew. Raises KernelError, Unsupported.
@@ -70,7 +71,7 @@ def _forward(network: Network) -> None:
         _set("ipv6/conf/all/forwarding", "1")
 
 
-def take_down(network: Network) -> None:
+def take_down(network: Network, firewall: Firewall) -> None:
     """Remove the bridge of a network, if it is there, and its elements of the firewall. Raises KernelError."""
     firewall.dismiss(network)
     with Netlink() as connection:
@@ -143,6 +144,12 @@ def loopback_up(namespace: int) -> None:
     """Bring up `lo` of a network namespace."""
     with netns.inside(namespace, Netlink) as connection:
         connection.call(links.change(1, up=True))
+
+
+def stands(network: Network) -> bool:
+    """Tell whether a network's interface is there. Raises KernelError."""
+    with Netlink() as connection:
+        return links.find(connection, network.interface) is not None
 
 
 def taken() -> list[subnets.Subnet]:

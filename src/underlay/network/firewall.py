@@ -1,9 +1,11 @@
-"""The one table of the firewall: its rules never change, containers and networks add elements to its sets.
+"""The one table of an installation's firewall: its rules never change, containers and networks add elements to its sets.
 
 It stands beside the tables of others. A packet passes all of them: what one drops is dropped, whatever ours says.
 """
 
 from __future__ import annotations
+
+import os
 
 from ..errors import KernelError, NotFound, Unsupported
 from ..linux import nft
@@ -17,12 +19,12 @@ if TYPE_CHECKING:
     from ..linux.netlink import Request
     from .model import Network
 
-TABLE = "underlay"
+PREFIXES = ("ul-", "underlay")  # of the names of bridges, unless somebody chooses others
 _LOOPBACK = bytes((127, 0, 0, 0))
 _RAW, _DESTINATION, _FILTER, _SOURCE = -300, -100, 0, 100  # priorities of hooks (netfilter_ipv4.h)
 
 
-def table(guard: bool) -> Table:
+def table(name: str, guard: bool) -> Table:
     """Return the table. With `guard` the host forwards nothing but what is ours: forwarding was off before us."""
     accept, drop = nft.verdict(nft.ACCEPT), nft.verdict(nft.DROP)
     ours_in, ours_out = nft.interfaces("iifname", "bridges"), nft.interfaces("oifname", "bridges")
@@ -37,13 +39,15 @@ def table(guard: bool) -> Table:
         [ours_in, accept],
     ]
     if guard:
-        forward.append([drop])
+        # Bridges of other installations are the business of their tables.
+        directions = ("iifname", "oifname")
+        forward.append([nft.other_interface(each, f"{begin}*") for each in directions for begin in PREFIXES] + [drop])
     publish = [[nft.translate(version, f"published{version}", False)] for version in (4, 6)] + [
         [nft.local_destination(), nft.translate(version, f"published_any{version}", True)] for version in (4, 6)
     ]
     jump = [nft.verdict(nft.JUMP, "publish")]
     return Table(
-        TABLE,
+        name,
         [
             Set("bridges", (nft.INTERFACE,)),
             Set("internal", (nft.INTERFACE,)),
@@ -121,22 +125,6 @@ def table(guard: bool) -> Table:
     )
 
 
-_ENOENT, _EEXIST, _EPERM, _EPROTONOSUPPORT, _EOPNOTSUPP = 2, 17, 1, 93, 95
-
-
-def admit(network: Network) -> bool:
-    """Put the elements of a network into the table; returns whether that had to be made first: others' are missing then.
-
-    Raises KernelError, Unsupported.
-    """
-    return _changed(nft.add(TABLE, elements_of(network), exclusive=False))
-
-
-def dismiss(network: Network) -> None:
-    """Take the elements of a network out again; harmless when they are not there."""
-    _without(elements_of(network))
-
-
 def elements_of(network: Network) -> dict[str, list[Element]]:
     """Return what a network has in each set."""
     bridge = nft.interface(network.interface)
@@ -178,24 +166,6 @@ class Rule:
         return f"published{version}", Element(subnets.parse_address(self.address) + there, data)
 
 
-def publish(rules: Sequence[Rule]) -> None:
-    """Publish ports, all or none. Raises KernelError, Unsupported."""
-    found = elements_by_set(rules)
-    try:
-        _changed(nft.add(TABLE, found))
-    except KernelError as error:
-        if error.errno != _EEXIST:
-            raise
-        # A container that was killed has left something there: who holds a port is decided elsewhere.
-        _without(found)
-        _changed(nft.add(TABLE, found))
-
-
-def withdraw(rules: Sequence[Rule]) -> None:
-    """Take published ports back; harmless for those that are not there."""
-    _without(elements_by_set(rules))
-
-
 def elements_by_set(rules: Sequence[Rule]) -> dict[str, list[Element]]:
     """Return what published ports have in each map."""
     found: dict[str, list[Element]] = {}
@@ -205,59 +175,109 @@ def elements_by_set(rules: Sequence[Rule]) -> dict[str, list[Element]]:
     return found
 
 
-def _without(contents: dict[str, list[Element]]) -> None:
-    try:
-        nft.take_away(TABLE, contents)
-    except KernelError as error:
-        if error.errno not in (_EPERM, _EPROTONOSUPPORT, _EOPNOTSUPP):
-            raise
+_ENOENT, _EEXIST, _EPERM, _EPROTONOSUPPORT, _EOPNOTSUPP = 2, 17, 1, 93, 95
+_ABSENT = (_EPERM, _EPROTONOSUPPORT, _EOPNOTSUPP)  # no privilege, or a kernel without nf_tables
 
 
-def renew(networks: Sequence[Network], rules: Sequence[Rule]) -> None:
-    """Make the table anew with all that belongs in it, in one step. Raises KernelError, Unsupported."""
-    contents = elements_by_set(rules)
-    for network in networks:
-        for name, found in elements_of(network).items():
-            contents.setdefault(name, []).extend(found)
-    _transact([*nft.make(table(_guarded())), *nft.add(TABLE, contents)])
+class Firewall:
+    """The firewall of an installation: its table, made when it is first needed, and again when somebody took it away.
 
+    `directory` (of what is true until reboot) keeps whether forwarding was off before us: the kernel forgets that.
+    """
 
-def written() -> str:
-    """Return the table as `nft` would read it. Raises NotFound when there is none."""
-    made = table(_guarded())
-    contents = {}
-    for each in made.sets:
-        found = nft.elements(TABLE, each.name)
-        if found is None:
-            raise NotFound("there is no firewall yet", "it is made with the first container of a network")
-        contents[each.name] = nft.write_elements(each, found)
-    return nft.write(made, contents)
+    __slots__ = ("_memory", "name")
+
+    def __init__(self, name: str, directory: str) -> None:
+        self.name = name
+        self._memory = directory + "/guard"
+
+    def admit(self, network: Network) -> bool:
+        """Put the elements of a network into the table; returns whether that had to be made first: others' are missing.
+
+        Raises KernelError, Unsupported.
+        """
+        return self._changed(nft.add(self.name, elements_of(network), exclusive=False))
+
+    def dismiss(self, network: Network) -> None:
+        """Take the elements of a network out again; harmless when they are not there."""
+        self._without(elements_of(network))
+
+    def publish(self, rules: Sequence[Rule]) -> None:
+        """Publish ports, all or none. Raises KernelError, Unsupported."""
+        found = elements_by_set(rules)
+        try:
+            self._changed(nft.add(self.name, found))
+        except KernelError as error:
+            if error.errno != _EEXIST:
+                raise
+            # A container that was killed has left something there: who holds a port is decided elsewhere.
+            self._without(found)
+            self._changed(nft.add(self.name, found))
+
+    def withdraw(self, rules: Sequence[Rule]) -> None:
+        """Take published ports back; harmless for those that are not there."""
+        self._without(elements_by_set(rules))
+
+    def renew(self, networks: Sequence[Network], rules: Sequence[Rule]) -> None:
+        """Make the table anew with all that belongs in it, in one step. Raises KernelError, Unsupported."""
+        contents = elements_by_set(rules)
+        for network in networks:
+            for name, found in elements_of(network).items():
+                contents.setdefault(name, []).extend(found)
+        _transact([*nft.make(table(self.name, self._guards())), *nft.add(self.name, contents)])
+
+    def written(self) -> str:
+        """Return the table as `nft` would read it. Raises NotFound when there is none."""
+        made = table(self.name, self._guards())
+        contents = {}
+        for each in made.sets:
+            found = nft.elements(self.name, each.name)
+            if found is None:
+                raise NotFound("there is no firewall yet", "it is made with the first container of a network")
+            contents[each.name] = nft.write_elements(each, found)
+        return nft.write(made, contents)
+
+    def _changed(self, requests: list[Request]) -> bool:
+        """Have changes made; the table is made first where it is missing, which is returned."""
+        try:
+            _transact(requests)
+        except KernelError as error:
+            if error.errno != _ENOENT or nft.exists(self.name):
+                raise
+            _transact([*nft.make(table(self.name, self._guards())), *requests])
+            return True
+        return False
+
+    def _without(self, contents: dict[str, list[Element]]) -> None:
+        try:
+            nft.take_away(self.name, contents)
+        except KernelError as error:
+            if error.errno not in _ABSENT:
+                raise
+
+    def _guards(self) -> bool:
+        """Tell whether this host forwards nothing of its own: it did not when we first looked, in this namespace."""
+        here = str(os.stat("/proc/thread-self/ns/net").st_ino)
+        try:
+            with open(self._memory, encoding="ascii") as file:
+                where, _, found = file.read().partition(" ")
+            if where == here:
+                return found == "guarded"
+        except FileNotFoundError:
+            os.makedirs(os.path.dirname(self._memory), mode=0o700, exist_ok=True)
+        with open("/proc/sys/net/ipv4/ip_forward", encoding="ascii") as file:
+            guards = file.read().strip() == "0"
+        with open(self._memory, "w", encoding="ascii") as file:
+            file.write(f"{here} {'guarded' if guards else 'open'}")
+        return guards
 
 
 def _transact(requests: list[Request]) -> None:
     try:
         nft.transact(requests)
     except KernelError as error:
-        if error.errno in (_EPERM, _EPROTONOSUPPORT, _EOPNOTSUPP):
+        if error.errno in _ABSENT:
             raise Unsupported(
                 f"the firewall (nf_tables) cannot be used: {error.message}", "use --network none or --network host"
             ) from None
         raise
-
-
-def _changed(requests: list[Request]) -> bool:
-    """Have changes made; the table is made first where it is missing, which is returned."""
-    try:
-        _transact(requests)
-    except KernelError as error:
-        if error.errno != _ENOENT or nft.exists(TABLE):
-            raise
-        _transact([*nft.make(table(_guarded())), *requests])
-        return True
-    return False
-
-
-def _guarded() -> bool:
-    """Tell whether this host forwards nothing of its own."""
-    with open("/proc/sys/net/ipv4/ip_forward", encoding="ascii") as file:
-        return file.read().strip() == "0"

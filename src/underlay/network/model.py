@@ -46,6 +46,7 @@ class Network(Value):
     masquerade: bool = True
     labels: dict[str, str] = {}
     options: dict[str, str] = {}
+    chosen: bool = False  # its subnet of IPv4 was chosen, not given: another would do as well
 
     def pool(self, bits: int) -> Pool | None:
         """Return its pool of IPv4 (32) or IPv6 (128) addresses, None without one."""

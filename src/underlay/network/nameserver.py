@@ -41,7 +41,7 @@ _INPUT, _OUTPUT = select.POLLIN, select.POLLOUT
 class Description:
     """What a name server knows, read from its file: members as `write` says; names and addresses to look up."""
 
-    __slots__ = ("addresses", "interface", "internal", "listen", "names", "own", "subnets", "upstream")
+    __slots__ = ("addresses", "interface", "internal", "listen", "names", "own", "servers", "subnets", "upstream")
 
     def __init__(self, record: dict[str, Any], gone: frozenset[str] = frozenset()) -> None:
         """`gone` are addresses of containers that have ended since it was written."""
@@ -50,9 +50,8 @@ class Description:
         self.subnets = [subnets.parse(text) for text in record["subnets"]]
         self.internal: bool = record["internal"]
         self.own = {address_bytes(each) for each in self.listen}
-        # To ask oneself would never end.
-        found = [(each, address_bytes(each.partition("%")[0])) for each in record["upstream"]]
-        self.upstream: list[str] = [each for each, data in found if data and data not in self.own][:_SERVERS]
+        self.upstream = self._others(record["upstream"])
+        self.servers = {address: self._others(found) for address, found in record["servers"].items()}
         self.names: dict[bytes, list[str]] = {}
         self.addresses: dict[bytes, str] = {}
         for name, addresses in record["names"].items():
@@ -69,6 +68,11 @@ class Description:
                     mine.append(address)
                 if data is not None and fits:
                     self.addresses.setdefault(data, name)
+
+    def _others(self, servers: list[str]) -> list[str]:
+        """Return servers that can be asked: to ask oneself would never end."""
+        found = [(each, address_bytes(each.partition("%")[0])) for each in servers]
+        return [each for each, data in found if data and data not in self.own][:_SERVERS]
 
     def admits(self, source: str) -> bool:
         """Tell whether an address is that of a member: one of the subnets', and not the host's own."""
@@ -411,7 +415,7 @@ class Server:
             if known.internal or len(self.forwards) >= _FORWARDS or same >= _FORWARDS_EACH:
                 answer = answers.failure(query)
             else:
-                forward = _Forward(query, list(known.upstream), source, by_stream, reply)
+                forward = _Forward(query, list(known.servers.get(source, known.upstream)), source, by_stream, reply)
                 self.forwards.add(forward)
                 self._ask(forward)
                 return True

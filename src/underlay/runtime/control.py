@@ -1,7 +1,8 @@
 """The socket between a monitor and those who ask: JSON messages, descriptors beside them. Imports almost nothing.
 
 One packet a message (unix(7), SOCK_SEQPACKET). To the monitor: {"attach": …} with three descriptors, {"resize":
-[rows, columns]}, {"signal": n}, {"stopping": true}, {"paused": bool}. From it: {"started": pid}, {"failed": …},
+[rows, columns]}, {"signal": n}, {"stopping": true}, {"paused": bool}, and before the start of a container with networks
+{"network": true} with a parcel, or {"abandoned": true}. From it: {"started": pid}, {"failed": …},
 {"exited": code}, {"detached": true}, {"lost": true}.
 """
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _LIMIT = 64 << 10
+COMING = "coming"  # in a launch record: the network is told in a message
 _DESCRIPTORS = 3
 
 
@@ -103,3 +105,19 @@ def receive(channel: _socket.socket) -> tuple[dict[str, Any] | None, list[int]]:
     except (ValueError, RecursionError):
         message = {}
     return (message if isinstance(message, dict) else {}), fds
+
+
+def parcel(value: dict[str, Any], name: str) -> int:
+    """Return the descriptor of a file in memory that holds a value too large for a message."""
+    made = os.memfd_create(name, os.MFD_CLOEXEC)
+    with open(made, "wb", buffering=0, closefd=False) as file:
+        file.write(dumps(value).encode("utf-8", "surrogateescape"))
+    return made
+
+
+def unpack(fd: int) -> dict[str, Any]:
+    """Return the value of a parcel, which is closed."""
+    value = loads(os.pread(fd, os.fstat(fd).st_size, 0).decode("utf-8", "surrogateescape"))
+    os.close(fd)
+    assert isinstance(value, dict)
+    return value

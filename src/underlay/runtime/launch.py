@@ -5,7 +5,8 @@ A launch record is a dict that JSON can hold:
 id, name; directory, state (of the container); paths [root, state]; spec (OCI); root (arguments of `plan.Root`);
 extras (arguments of `plan.Extras`); cgroup (path), cgroup_used (filled in); joined ([pid, start time] of those whose
 namespaces are joined); rootless; seccomp (the compiled filter in hexadecimal digits); log {path, driver, limit, keep};
-terminal; open_stdin, stdin_once; restart {name, maximum}; remove; shared_mount (arguments of
+terminal; open_stdin, stdin_once; network (`control.COMING` until it is told, see `_await_network`; None for none);
+restart {name, maximum}; remove; shared_mount (arguments of
 `linux.sharedmount.SharedMount`); python, import_path; nodes (false where we live in a user namespace ourselves).
 """
 
@@ -188,6 +189,13 @@ def begin(monitor: Monitor, made: plan.Plan, attachment: Attachment | None, chan
         context.stdio = (in_end, out_end, err_end)
     group = cgroup.open_group(record["cgroup"], record["rootless"])
     record["cgroup_used"] = {"version": group.version, "path": group.path, "base": group.base}
+    if record["network"] == control.COMING:
+        assert channel is not None
+        record["network"] = _await_network(channel)
+    if record["network"] and record["network"]["ports"] and not monitor.ports:
+        from ..linux import hostports
+
+        monitor.ports = hostports.hold(record["network"]["ports"])
     resources = (record["spec"].get("linux") or {}).get("resources") or {}
     birth.prepare(made, context)
     if made.maps is not None and os.geteuid() == 0:
@@ -231,6 +239,18 @@ def begin(monitor: Monitor, made: plan.Plan, attachment: Attachment | None, chan
                 monitor.removers.add(channel.fileno())
         monitor.add_channel(channel, client)
         control.send(channel, {"started": pid})
+
+
+def _await_network(channel: _socket.socket) -> dict[str, Any]:
+    """Return what is told of the network that is made meanwhile. Raises StartFailed.
+
+    `namespaces` are the files that they are pinned to, `ports` those of the host that are to be held, `table` and
+    `elements` what is to be taken away of the firewall.
+    """
+    message, fds = control.receive(channel)
+    if message is None or "network" not in message or not fds:
+        raise StartFailed("its network could not be made", 125)
+    return control.unpack(fds[0])
 
 
 def _announcer(record: dict[str, Any]) -> Callable[[int, int], None] | None:
@@ -293,6 +313,7 @@ def _become_slim(monitor: Monitor) -> None:
         "launch": monitor.launch if monitor.launch["restart"]["name"] not in ("", "no") else _without_spec(monitor),
         "lock": monitor.lock,
         "hold": monitor.hold,
+        "ports": monitor.ports,
         "pid": monitor.pid,
         "pidfd": monitor.pidfd,
         "when": monitor.when,
@@ -319,7 +340,7 @@ def _become_slim(monitor: Monitor) -> None:
             }
             fds += [fd for fd in (client.source, *client.targets.values()) if fd >= 0]
         channels.append(entry)
-    fds += [fd for fd in (monitor.hold, monitor.relay.input, record["listener"]) if fd >= 0]
+    fds += [fd for fd in (monitor.hold, monitor.relay.input, record["listener"], *monitor.ports) if fd >= 0]
     from ..jsontext import dumps
 
     handover = os.memfd_create("underlay-monitor")

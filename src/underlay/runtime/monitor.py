@@ -43,6 +43,7 @@ class Monitor:
         "pid",
         "pidfd",
         "poll",
+        "ports",
         "relay",
         "removers",
         "restarts",
@@ -56,6 +57,7 @@ class Monitor:
         self.launch = launch
         self.lock = lock
         self.hold = hold
+        self.ports: list[int] = []  # sockets that hold the host's ports which are published
         self.poll = select.poll()
         settings = launch["log"]
         self.log = Log(settings["path"], settings["driver"], settings["limit"], settings["keep"])
@@ -298,10 +300,13 @@ class Monitor:
             nft.take_away(told["table"], contents)
         except UnderlayError:
             pass  # somebody has taken the firewall away
-        try:
-            netns.release(told["namespace"])
-        except UnderlayError:
-            pass  # it is looked into: the next start, or the removal, does it
+        while self.ports:
+            os.close(self.ports.pop())
+        for path in told["namespaces"]:
+            try:
+                netns.release(path)
+            except UnderlayError:
+                pass  # it is looked into: the next start, or the removal, does it
 
     def wants_restart(self) -> bool:
         """Return whether the restart policy wants the container again (docker run, "--restart")."""

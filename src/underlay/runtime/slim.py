@@ -46,6 +46,7 @@ def _set_name() -> None:
 def _monitor(record: dict[str, Any]) -> Monitor:
     monitor = Monitor(record["launch"], record["lock"], record["hold"])
     monitor.slim = True
+    monitor.ports = record["ports"]
     monitor.pid, monitor.pidfd, monitor.when = record["pid"], record["pidfd"], record["when"]
     monitor.started, monitor.restarts = record["started"], record["restarts"]
     monitor.stopping = record["stopping"]
@@ -60,7 +61,15 @@ def _monitor(record: dict[str, Any]) -> Monitor:
     if record["listener"] >= 0:
         monitor.listener = _socket.socket(fileno=record["listener"])
         monitor.poll.register(record["listener"], 1)
-    inherited = [monitor.lock, monitor.pidfd, monitor.hold, relay.input, record["listener"], *relay.outputs]
+    inherited = [
+        monitor.lock,
+        monitor.pidfd,
+        monitor.hold,
+        relay.input,
+        record["listener"],
+        *relay.outputs,
+        *monitor.ports,
+    ]
     for entry in record["channels"]:
         client = None
         if entry["client"] is not None:

@@ -212,6 +212,10 @@ def _namespaces(wish: Any, host: HostFacts) -> tuple[list[dict[str, str]], set[s
     own = {"mount"}
     if host.user_pid:
         found.insert(0, {"type": "user", "path": f"/proc/{host.user_pid}/ns/user"})
+    elif host.user_namespace and host.network_namespace:
+        # Made beforehand as well: the network namespace belongs to it.
+        found.insert(0, {"type": "user", "path": host.network_namespace + ".user"})
+        own.add("user")
     elif host.user_namespace:
         found.insert(0, {"type": "user"})
         own.add("user")

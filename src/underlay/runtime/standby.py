@@ -9,7 +9,6 @@ from __future__ import annotations
 import gc
 import os
 
-from ..jsontext import dumps, loads
 from . import control
 
 TYPE_CHECKING = False
@@ -41,9 +40,7 @@ class Standby:
         streams = None
         if attachment is not None:
             streams = [attachment.stdin, attachment.stdout, attachment.stderr, attachment.removes, *attachment.keys]
-        handover = os.memfd_create("underlay-launch", os.MFD_CLOEXEC)
-        with open(handover, "wb", buffering=0, closefd=False) as file:
-            file.write(dumps(record).encode("utf-8", "surrogateescape"))
+        handover = control.parcel(record, "underlay-launch")
         control.send(self._channel, {"launch": streams}, (handover, lock, hold))
         os.close(handover)
         return self._channel
@@ -63,9 +60,7 @@ def _wait(channel: _socket.socket) -> NoReturn:
         message, fds = control.receive(channel)
         if message is None or len(fds) != 3:
             os._exit(0)
-        size = os.fstat(fds[0]).st_size
-        record: Any = loads(os.pread(fds[0], size, 0).decode("utf-8", "surrogateescape"))
-        os.close(fds[0])
+        record = control.unpack(fds[0])
         attachment = None
         if message["launch"] is not None:
             stdin, stdout, stderr, removes, *keys = message["launch"]

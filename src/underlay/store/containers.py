@@ -166,6 +166,7 @@ def delete(meta: Meta, container_id: str, with_volumes: bool) -> list[str]:
             (container_id,),
         ).fetchall()
         sql.execute("DELETE FROM volume_uses WHERE container = ?", (container_id,))
+        sql.execute("DELETE FROM endpoints WHERE container = ?", (container_id,))
         sql.execute("DELETE FROM containers WHERE id = ?", (container_id,))
         if with_volumes:
             for (volume,) in rows:

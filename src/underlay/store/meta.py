@@ -165,6 +165,25 @@ MIGRATIONS = (
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX published_container ON published(container);
     """,
+    # Steps of builds have places in networks, too, and are no containers.
+    """
+    CREATE TABLE places (
+        network TEXT NOT NULL REFERENCES networks(id),
+        container TEXT NOT NULL,        -- the id of one, or `build-…` (engine/build_networks.py)
+        position INTEGER NOT NULL,
+        address4 TEXT,
+        address6 TEXT,
+        mac TEXT NOT NULL,
+        aliases TEXT NOT NULL,
+        PRIMARY KEY (network, container),
+        UNIQUE (network, address4),
+        UNIQUE (network, address6)
+    ) STRICT, WITHOUT ROWID;
+    INSERT INTO places SELECT * FROM endpoints;
+    DROP TABLE endpoints;
+    ALTER TABLE places RENAME TO endpoints;
+    CREATE INDEX endpoints_container ON endpoints(container);
+    """,
 )
 
 

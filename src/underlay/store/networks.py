@@ -91,11 +91,31 @@ def find(meta: Meta, text: str) -> dict[str, Any] | None:
     return _read(rows[0]) if rows else None
 
 
+def move(
+    meta: Meta, network: str, change: Callable[[list[dict[str, Any]]], tuple[dict[str, Any], Callable[[str], str]]]
+) -> dict[str, Any]:
+    """Give a network another subnet of IPv4; `change` returns its new record, and what tells of an old address the new one,
+    when it knows all networks."""
+    with meta.write() as sql:
+        records = [_read(row) for row in sql.execute("SELECT record FROM networks").fetchall()]
+        made, moved = change(records)
+        sql.execute("UPDATE networks SET record = ? WHERE id = ?", (dumps(made), network))
+        for container, address in sql.execute(
+            "SELECT container, address4 FROM endpoints WHERE network = ? AND address4 IS NOT NULL", (network,)
+        ).fetchall():
+            sql.execute(
+                "UPDATE endpoints SET address4 = ? WHERE network = ? AND container = ?",
+                (moved(address), network, container),
+            )
+    return made
+
+
 def delete(meta: Meta, network: str, name: str) -> None:
     """Remove a network. Raises Conflict while containers are in it, NotFound."""
     with meta.write() as sql:
         rows = sql.execute(
-            "SELECT c.name FROM endpoints e JOIN containers c ON c.id = e.container WHERE e.network = ? ORDER BY c.name",
+            "SELECT coalesce(c.name, 'a step of a build') AS name FROM endpoints e LEFT JOIN containers c "
+            "ON c.id = e.container WHERE e.network = ? ORDER BY name",
             (network,),
         ).fetchall()
         if rows:
@@ -152,6 +172,12 @@ def leases(meta: Meta, container: str = "", network: str = "") -> list[Lease]:
             f"SELECT {_LEASE} FROM endpoints WHERE {column} = ? ORDER BY position, container", (value,)
         )
     ]
+
+
+def leases_beginning(meta: Meta, prefix: str) -> list[Lease]:
+    """Return the places of all whose id begins with `prefix`."""
+    rows = meta.read(f"SELECT {_LEASE} FROM endpoints WHERE container >= ? AND container < ?", (prefix, prefix + "~"))
+    return [_lease(row) for row in rows]
 
 
 def give_back(meta: Meta, network: str, container: str) -> Lease | None:

@@ -40,7 +40,6 @@ def standby(options: Options, arguments: list[str]) -> Standby | None:
 
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Run a container; the exit code is the container's, or 125, 126, 127 as docker has them."""
-    from ...engine.creating import default_network
     from ...engine.options import ContainerOptions
 
     wish = ContainerOptions(**runflags.wish_of(options, arguments, "run"))
@@ -52,12 +51,10 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
         raise InvalidInput(
             f"container ID file found, make sure the other container isn't running or delete {options['cidfile']}"
         )
-    if not wish.network and not engine.network_setting and default_network(engine, wish) == "none":
+    if not wish.network and not engine.network_setting and engine.default_network == "none":
         sys.stderr.write(
             "underlay: no network but loopback, as there is no privilege to make interfaces (--network host shares the "
             "host's, --network none says that none is wanted)\n"
-            if engine.default_network == "none"
-            else "underlay: no network but loopback: --userns together with a network is not supported yet\n"
         )
     engine.emit = Fetching(engine, options["quiet"])
     if options["detach"]:

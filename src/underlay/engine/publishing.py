@@ -1,0 +1,183 @@
+"""Ports of the host that lead to containers: taken when these start, given back when they end."""
+
+from __future__ import annotations
+
+import os
+
+from ..errors import Conflict, Unsupported
+from ..linux import hostports
+from ..network import ports as port_words
+from ..network import subnets
+from ..network.firewall import Rule
+from ..network.model import BRIDGE
+from ..store import networks as rows
+from ..store.networks import Port
+from . import starting
+from .networks import firewall_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from ..network.model import Network
+    from ..network.ports import Published
+    from .engine import Engine
+
+_TRIES = 50  # random ports that are tried
+
+
+def wanted_ports(publish: Sequence[str], publish_all: bool, exposed: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the ports that are to be published, as the intent has them. Raises InvalidInput."""
+    found: list[Published] = [port for text in publish for port in port_words.parse(text)]
+    if publish_all:
+        named = {(port.port, port.protocol) for port in found}
+        for text in exposed:
+            number, _, protocol = text.partition("/")
+            for port in port_words.parse(f"{number}/{protocol or 'tcp'}"):
+                if (port.port, port.protocol) not in named:
+                    found.append(port)
+    return [{name: getattr(port, name) for name in port._fields} for port in found]
+
+
+def publish(
+    engine: Engine,
+    container_id: str,
+    intent: dict[str, Any],
+    leases: Sequence[rows.Lease],
+    networks: dict[str, Network],
+) -> list[Rule]:
+    """Take the ports of the host that a container wants, and have what comes for them led to it.
+
+    Raises Unsupported, Conflict, KernelError.
+    """
+    wanted = intent.get("ports") or []
+    if not wanted:
+        return []
+    if not any(networks[lease.network].driver == BRIDGE and not networks[lease.network].internal for lease in leases):
+        raise Unsupported(
+            "ports cannot be published: none of the container's networks leads out", "drop -p, or add a network"
+        )
+    held = _held(engine, container_id, wanted)
+    rules = rules_of(held, leases)
+    firewall_of(engine).publish(rules)
+    loose = [
+        (subnets.parse_address(each.address) if each.address else b"", each.port)
+        for each in rules
+        if each.protocol == "udp"
+    ]
+    if loose:
+        from ..linux import conntrack
+
+        conntrack.forget(loose)
+    return rules
+
+
+def withdraw(engine: Engine, container_id: str) -> None:
+    """Give a container's ports back. Harmless when it has none."""
+    found = rows.ports(engine.meta, container_id)
+    if found:
+        firewall_of(engine).withdraw(rules_of(found, rows.leases(engine.meta, container=container_id)))
+        rows.let_go(engine.meta, container_id)
+
+
+def _held(engine: Engine, container_id: str, wanted: Sequence[dict[str, Any]]) -> list[Port]:
+    """Take ports of the host for a container. Raises Conflict when one of them cannot be had."""
+    fixed = [
+        Port(each["protocol"], each["first"], each["address"], container_id, each["port"])
+        for each in wanted
+        if each["first"] and each["first"] == each["last"]
+    ]
+    problem = _take(engine, fixed)
+    if problem:
+        raise _refused(problem)
+    held = fixed
+    for each in wanted:
+        if each["first"] and each["first"] == each["last"]:
+            continue
+        for number in _candidates(each["first"], each["last"]):
+            port = Port(each["protocol"], number, each["address"], container_id, each["port"])
+            problem = _take(engine, [port])
+            if not problem:
+                held.append(port)
+                break
+        else:
+            raise _refused(problem)
+    return held
+
+
+def _refused(problem: str) -> Conflict:
+    return Conflict(
+        f"failed to set up container networking: {problem}", "choose another port with -p, or none of the host"
+    )
+
+
+def _take(engine: Engine, wanted: list[Port]) -> str:
+    """Take ports, all or none; returns what is in the way of the first that cannot be had, "" when all are taken."""
+    other = rows.hold(engine.meta, wanted)
+    while other is not None and not starting.lives(engine, other.container):
+        # It has ended, perhaps without a word; what its monitor still does shall not hit us.
+        starting.await_monitor(engine, other.container)
+        withdraw(engine, other.container)
+        other = rows.hold(engine.meta, wanted)
+    if other is not None:
+        return f"Bind for {other.address or '0.0.0.0'}:{other.port} failed: port is already allocated"
+    for each in wanted:
+        problem = _used_by_host(each.protocol, each.address, each.port)
+        if problem:
+            rows.let_go(engine.meta, each.container, wanted)
+            return problem
+    return ""
+
+
+def _candidates(first: int, last: int) -> list[int]:
+    if first:
+        return list(range(first, last + 1))
+    with open("/proc/sys/net/ipv4/ip_local_port_range", encoding="ascii") as file:
+        low, high = (int(word) for word in file.read().split())
+    return [low + int.from_bytes(os.urandom(4), "big") % (high - low + 1) for _ in range(_TRIES)]
+
+
+def _used_by_host(protocol: str, address: str, number: int) -> str:
+    """Return what says that a program of this host has a port, "" when it is free."""
+    try:
+        fd = hostports.bind(protocol, address, number)
+    except Conflict as error:
+        return error.message
+    if fd >= 0:
+        os.close(fd)
+    return ""
+
+
+def rules_of(ports: Sequence[Port], leases: Sequence[rows.Lease]) -> list[Rule]:
+    """Return the rules of ports: to the first address of each kind that the container has, as the host's address allows."""
+    first4 = next((each.address4 for each in leases if each.address4), "")
+    first6 = next((each.address6 for each in leases if each.address6), "")
+    found = []
+    for port in ports:
+        if first4 and ":" not in port.address:
+            found.append(Rule(_any4(port.address), port.port, port.protocol, first4, port.target))
+        if first6 and (":" in port.address or not port.address):
+            found.append(
+                Rule("" if port.address == "::" else port.address, port.port, port.protocol, first6, port.target)
+            )
+    return found
+
+
+def _any4(address: str) -> str:
+    return "" if address == "0.0.0.0" else address
+
+
+def published(engine: Engine, container_id: str) -> dict[str, Sequence[str]]:
+    """Return where the ports of a container are reached: see `Containers.ports`."""
+    found: dict[str, list[str]] = {}
+    for rule, port in _paired(engine, container_id):
+        address = rule.address or ("0.0.0.0" if "." in rule.target else "::")
+        shown = f"[{address}]" if ":" in address else address
+        found.setdefault(f"{port.target}/{port.protocol}", []).append(f"{shown}:{rule.port}")
+    return {name: sorted(places) for name, places in sorted(found.items())}
+
+
+def _paired(engine: Engine, container_id: str) -> list[tuple[Rule, Port]]:
+    leases = rows.leases(engine.meta, container=container_id)
+    return [(rule, port) for port in rows.ports(engine.meta, container_id) for rule in rules_of([port], leases)]

@@ -1,0 +1,69 @@
+"""What the firewall says and remembers, without a kernel that has one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from underlay.errors import KernelError, NotFound, Unsupported
+from underlay.linux import nft
+from underlay.network import firewall
+from underlay.network.firewall import Firewall, Rule
+from underlay.network.model import Network, Pool
+
+FRONT = Network("a" * 64, "front", "bridge", 0, "ul-front", (Pool("10.1.0.0/16", "10.1.0.1"),))
+
+
+@pytest.mark.parametrize("errno", [1, 93, 95])
+def test_without_nf_tables_one_line_says_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, errno: int
+) -> None:
+    def fail(*_: Any) -> None:
+        raise KernelError("netlink", "", errno)
+
+    monkeypatch.setattr(nft, "transact", fail)
+    wall = Firewall("t", str(tmp_path))
+    for work in (lambda: wall.admit(FRONT), lambda: wall.renew([FRONT], []), lambda: wall.publish([])):
+        with pytest.raises(Unsupported) as caught:
+            work()
+        assert "nf_tables" in caught.value.message and caught.value.hint == "use --network none or --network host"
+    monkeypatch.setattr(nft, "take_away", fail)
+    wall.dismiss(FRONT)  # there is nothing to take away
+    wall.withdraw([Rule("", 80, "tcp", "10.1.0.2", 80)])
+    monkeypatch.setattr(nft, "elements", lambda *_: None)
+    with pytest.raises(NotFound):
+        wall.written()
+
+
+def test_a_host_that_forwards_is_not_guarded_and_this_is_remembered(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    answers = {"0": True, "1": False}
+    real = open
+    for value, guarded in answers.items():
+        (tmp_path / value).mkdir()
+        (tmp_path / value / "ip_forward").write_text(f"{value}\n")
+
+        def opened(path: Any, *rest: Any, value: str = value, **more: Any) -> Any:
+            return real(
+                tmp_path / value / "ip_forward" if path == "/proc/sys/net/ipv4/ip_forward" else path, *rest, **more
+            )
+
+        monkeypatch.setattr("builtins.open", opened)
+        wall = Firewall("t", str(tmp_path / value / "networks"))
+        assert wall._guards() is guarded
+        # Since we had it forward, the kernel says 1.
+        (tmp_path / value / "ip_forward").write_text("1\n")
+        assert wall._guards() is guarded
+        monkeypatch.undo()
+
+
+def test_the_guard_lets_bridges_of_other_installations_alone() -> None:
+    guard = 'iifname != "ul-*" iifname != "underlay*" oifname != "ul-*" oifname != "underlay*" drop'
+    for guards in (True, False):
+        made = firewall.table("underlay-1", guards)
+        rules = next(chain.rules for chain in made.chains if chain.name == "forward")
+        written = [" ".join(piece.words for piece in rule) for rule in rules]
+        assert (guard in written) is guards
