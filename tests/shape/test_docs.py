@@ -14,6 +14,7 @@ import pytest
 from engines import image_tar, needs_root
 from fakeregistry import FakeRegistry
 from underlay import Engine
+from underlay.engine.bases import Bases
 from underlay.engine.builds import Builds
 from underlay.engine.containers import Containers
 from underlay.engine.images import Images
@@ -127,6 +128,7 @@ def _public(kind: type) -> list[str]:
     ("noun", "kind"),
     [
         ("images", Images),
+        ("bases", Bases),
         ("builds", Builds),
         ("registries", Registries),
         ("containers", Containers),

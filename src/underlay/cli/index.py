@@ -35,6 +35,26 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "container port": ("port", "List port mappings or a specific mapping for the container"),
     "inspect": ("inspect", "Return low-level information on containers, images and volumes"),
     "build": ("build", "Build an image from a Dockerfile"),
+    "base identify": ("base_identify", "Say which base an image stands on, with evidence"),
+    "base outdated": ("base_outdated", "Tell whether the base of an image has moved on"),
+    "base rebase": ("base_rebase", "Move an image onto a newer base, without building it again"),
+    "base vulns": ("base_vulns", "List known vulnerabilities of the packages of an image"),
+    "base sbom": ("base_sbom", "Write the bill of materials of an image"),
+    "base check": ("base_check", "Check the bases of images against rules"),
+    "base report": ("base_report", "One page over images: their bases, and what to do first"),
+    "base index add": ("base_index_add", "Add what registries say of repositories to the index of bases"),
+    "base index ls": ("base_index_ls", "List the names of the index of bases"),
+    "base index export": ("base_index_export", "Write the index of bases to one file"),
+    "base index import": ("base_index_import", "Add the builds of a file to the index of bases"),
+    "base index push": ("base_index_push", "Push the index of bases as an OCI artefact"),
+    "base index pull": ("base_index_pull", "Add the builds of an artefact to the index of bases"),
+    "base advisories update": (
+        "base_advisories_update",
+        "Fetch advisories, for looking without a network",
+    ),
+    "base advisories import": ("base_advisories_import", "Take advisories from a directory, a .zip or a .jsonl file"),
+    "base fit": ("base_fit", "Tell whether a host can run an image, before it fails"),
+    "base dockerfile": ("base_dockerfile", "Reconstruct the Dockerfile that would build an image"),
     "images": ("images", "List images"),
     "load": ("load", "Load images from a tar archive, a directory or standard input"),
     "save": ("save", "Save one or more images to a tar archive or a directory"),
@@ -110,7 +130,10 @@ ALIASES: dict[str, str] = {
     "volume remove": "volume rm",
     "list": "ps",
 }
-NOUNS = ("image", "builder", "container", "volume", "manifest", "network", "system")
+NOUNS = (
+    *("image", "builder", "container", "volume", "manifest", "network", "system"),
+    *("base", "base index", "base advisories"),
+)
 # What docker has and underlay does not have yet: `noun command` is looked up as well.
 LATER = frozenset(
     (

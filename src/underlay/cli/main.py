@@ -149,16 +149,18 @@ def _find(words: list[str]) -> tuple[str, str, list[str]]:
     from ..errors import UsageError
     from .index import ALIASES, COMMANDS, LATER, NOUNS
 
-    for count in (2, 1):
+    for count in (3, 2, 1):
         name = " ".join(words[:count])
         name = ALIASES.get(name, name)
         if len(words) >= count and name in COMMANDS:
             return name, COMMANDS[name][0], words[count:]
-    if words[0] in NOUNS:
-        if len(words) == 1 or words[1].startswith("-"):
-            sys.stdout.write(_listing(words[0]) + "\n")
-            raise UsageError(f"`underlay {words[0]}` needs a command") if len(words) == 1 else SystemExit(0)
-        name, page = f"{words[0]} {words[1]}", f"underlay {words[0]} --help"
+    noun = next((name for count in (2, 1) if (name := " ".join(words[:count])) in NOUNS), "")
+    if noun:
+        rest = words[len(noun.split()) :]
+        if not rest or rest[0].startswith("-"):
+            sys.stdout.write(_listing(noun) + "\n")
+            raise UsageError(f"`underlay {noun}` needs a command") if not rest else SystemExit(0)
+        name, page = f"{noun} {rest[0]}", f"underlay {noun} --help"
     else:
         name, page = words[0], "underlay --help"
     raise UsageError(f"unknown command: underlay {name}", "not supported yet" if name in LATER else f"see `{page}`")
@@ -172,7 +174,8 @@ def _listing(noun: str) -> str:
         rows = [(n[len(prefix) :], c[1]) for n, c in COMMANDS.items() if n.startswith(prefix)]
     else:
         rows = [(n, c[1]) for n, c in COMMANDS.items() if " " not in n] + [RUNTIME]
-    return "Commands:\n" + "\n".join(f"  {n:<10}  {text}" for n, text in sorted(rows))
+    width = max(10, *(len(name) for name, _ in rows))
+    return "Commands:\n" + "\n".join(f"  {n:<{width}}  {text}" for n, text in sorted(rows))
 
 
 def _help(words: list[str]) -> int:
@@ -183,5 +186,12 @@ def _help(words: list[str]) -> int:
 
     summary = "A container engine that knows what every image stands on"
     text = flags.usage("", "[OPTIONS] COMMAND", summary, GLOBAL_FLAGS)
-    sys.stdout.write(text + "\n\n" + _listing("") + "\n\nMore: " + ", ".join(NOUNS) + " (each with --help)\n")
+    sys.stdout.write(
+        text
+        + "\n\n"
+        + _listing("")
+        + "\n\nMore: "
+        + ", ".join(noun for noun in NOUNS if " " not in noun)
+        + " (each with --help)\n"
+    )
     return 0

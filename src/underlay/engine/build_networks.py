@@ -35,7 +35,7 @@ class StepNetworks:
         )
         self._lock = threading.Lock()
         self._free: list[str] = []
-        self._made: list[str] = []
+        self._made: dict[str, int] = {}  # descriptors
         self._network: Network | None = None
         self.mode = _mode(engine, wanted)
         if self.mode not in ("none", "host"):
@@ -55,8 +55,7 @@ class StepNetworks:
                 sweep(self._engine)
             pid = os.getpid()
             made = f"{BUILD}{pid}-{process.start_time(pid)}-{os.urandom(6).hex()}"
-            self._made.append(made)
-            self._make(made)
+            self._made[made] = self._make(made)
             return made
 
     def give_back(self, name: str) -> None:
@@ -65,8 +64,9 @@ class StepNetworks:
             self._free.append(name)
 
     def place(self, name: str) -> str:
-        """Return the file that a namespace is pinned to."""
-        return connecting.place(self._engine, name)
+        """Return a file that is the namespace for all processes of the build: in mount namespaces that are older than it
+        there is none that it is pinned to."""
+        return f"/proc/{os.getpid()}/fd/{self._made[name]}"
 
     def resolver(self) -> str:
         """Return resolv.conf for the steps in a network."""
@@ -77,14 +77,16 @@ class StepNetworks:
 
     def close(self) -> None:
         """Take all of them down. No step may run any more."""
-        for name in self._made:
+        for name, namespace in self._made.items():
+            os.close(namespace)
             _end(self._engine, name)
+        self._made.clear()
         self._engine.close()
 
-    def _make(self, name: str) -> None:
+    def _make(self, name: str) -> int:
         assert self._network is not None
         self._network = Networks(self._engine).settled(self._network)
-        path = self.place(name)
+        path = connecting.place(self._engine, name)
         os.makedirs(os.path.dirname(path), mode=0o700)
         namespace = netns.make(path)
         try:
@@ -93,8 +95,11 @@ class StepNetworks:
             with self._engine.meta.write() as sql:
                 lease = rows.lease(sql, self._network.id, name, wanted.choose)
             connecting.enter(self._engine, self._network, lease, namespace, not self._network.internal)
-        finally:
+        except BaseException:
             os.close(namespace)
+            _end(self._engine, name)
+            raise
+        return namespace
 
 
 def _mode(engine: Engine, wanted: str) -> str:

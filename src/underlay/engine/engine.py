@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from ..events import Emit
     from ..runtime.standby import Standby
+    from .bases import Bases
     from .builds import Builds
     from .containers import Containers
     from .images import Images
@@ -106,6 +107,13 @@ class Engine:
         from .builds import Builds
 
         return Builds(self)
+
+    @property
+    def bases(self) -> Bases:
+        """Bases: what images stand on, whether they fit this host, whether they are current."""
+        from .bases import Bases
+
+        return Bases(self)
 
     @property
     def registries(self) -> Registries:

@@ -6,7 +6,7 @@ import os
 
 from .. import __version__
 from ..errors import Corrupt, UnderlayError
-from ..linux import cgroup
+from ..linux import abi, cgroup
 from ..linux.facts import gather
 from ..oci import platform
 from ..store import gc, images, layers, rootfs
@@ -100,6 +100,7 @@ class System:
         facts["Landlock"] = host["landlock"]
         facts["UserNamespaces"] = host["user_namespaces"]
         facts["Filesystems"] = host["filesystems"]
+        facts["HostABI"] = abi.gather()
         return facts
 
     def disk_usage(self) -> list[Usage]:

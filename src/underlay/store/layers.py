@@ -92,6 +92,15 @@ def read_member(paths: Paths, diff_id: str, entry: Entry, limit: int = 64 << 20)
     return bytes(data)
 
 
+def read_part(paths: Paths, diff_id: str, entry: Entry, offset: int, size: int) -> bytes:
+    """Return bytes of a layer's regular file from `offset` on, at most `size`; raises NotFound."""
+    fd = open_part(paths, diff_id, entry.part)
+    try:
+        return os.pread(fd, max(0, min(size, entry.size - offset)), entry.offset + offset)
+    finally:
+        os.close(fd)
+
+
 def list_all(paths: Paths) -> list[str]:
     """Return the diff ids of all layers here, sorted."""
     try:

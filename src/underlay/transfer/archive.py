@@ -14,7 +14,7 @@ import stat
 
 import msgspec
 
-from ..errors import Corrupt, DigestMismatch, InvalidInput, LimitExceeded, NotFound
+from ..errors import Corrupt, DigestMismatch, InvalidInput, LimitExceeded, NotFound, Unsupported
 from ..events import Event
 from ..oci import annotations as keys
 from ..oci import config as configs
@@ -114,6 +114,37 @@ def load(
         finally:
             if fd >= 0:
                 os.close(fd)
+
+
+def look(path: str, platforms: Sequence[Platform] = ()) -> Candidate:
+    """Return the documents of the image in an archive or layout, of the first if there are several; no layer is read.
+
+    Its manifest has no data when the archive is docker's, which has none. Raises NotFound, InvalidInput, Corrupt,
+    Unsupported for a compressed archive.
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise NotFound(f"open {path}: no such file or directory") from None
+    try:
+        bag: Bag | None = None
+        try:
+            if stat.S_ISDIR(os.fstat(fd).st_mode):
+                bag = Directory(path)
+            elif codec.detect(os.pread(fd, 512, 0)) != "none":
+                raise Unsupported(f"{path} is compressed as a whole", "uncompress it, or `underlay load` it")
+            else:
+                bag = TarFile(fd, path)
+            return _jobs(bag, platforms)[0].images[0][0]
+        except (InvalidInput, Corrupt) as error:
+            if path not in error.message:
+                error.message = f"{path}: {error.message}"
+            raise
+        finally:
+            if bag is not None:
+                bag.close()
+    finally:
+        os.close(fd)
 
 
 def _open(source: str | int, opened: int, arrivals: Arrivals) -> Bag:

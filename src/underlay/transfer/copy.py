@@ -106,11 +106,11 @@ class _Copy:
         elif self._origin.domain == self._target.domain and self._target.mount(blob.digest, self._origin.path):
             self._emit(Event("blob.mounted", blob.digest, source=self._origin.path))
         else:
-            self._target.send(_Passing(self._origin, blob, self._emit))
+            self._target.send(Passing(self._origin, blob, self._emit))
             self._emit(Event("blob.done", blob.digest, digest=blob.digest, size=blob.size))
 
 
-class _Passing:
+class Passing:
     """A blob read from one registry while it is written to another; verified, so that the right side is blamed."""
 
     def __init__(self, origin: Repository, blob: Descriptor, emit: Emit) -> None:

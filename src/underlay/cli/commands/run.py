@@ -76,7 +76,30 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
         return 0
     if wish.remove:
         engine.containers.remove_ended(session.id)
+    if code in _TELLING and not session.oom:
+        _tell_why(engine, wish, code)
     return code
+
+
+# Codes with which programs end that cannot run here at all: no interpreter, bad instruction, bad access, bad call.
+_TELLING = (126, 127, 132, 139, 159)
+
+
+def _tell_why(engine: Engine, wish: ContainerOptions, code: int) -> None:
+    """Say in one line why the image cannot run here, if that is known."""
+    from ...errors import UnderlayError
+
+    try:
+        found = engine.bases.fit(wish.image, wish.platform, None, wish.command or (), wish.entrypoint)
+    except UnderlayError:
+        return
+    for reason in found.reasons:
+        if reason.effect == "fails" and code in reason.codes:
+            sys.stderr.write(
+                f"underlay: {wish.image} cannot run here: {reason.title}: {reason.image}, and {reason.host}\n"
+                f"hint: {reason.remedy}\n"
+            )
+            return
 
 
 def attachment_of(wish: ContainerOptions, options: Options) -> tuple[Attachment, tuple[int, int]]:

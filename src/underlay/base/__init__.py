@@ -1,0 +1,1 @@
+"""What is under an image: its base, and what is known against it."""

@@ -1,0 +1,40 @@
+"""`underlay base dockerfile`."""
+
+from __future__ import annotations
+
+import sys
+
+from ...errors import InvalidInput
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ...engine.engine import Engine
+    from ..flags import Flag, Options
+
+SUMMARY = "Reconstruct the Dockerfile that would build an image"
+SYNOPSIS = "base dockerfile [OPTIONS] IMAGE"
+FLAGS: tuple[Flag, ...] = (
+    ("base", "", "string", "string", "Take this image for its base (scratch for none)"),
+    ("extract", "", "string", "directory", "Write what was copied there, with the Dockerfile, so that it builds"),
+    ("format", "f", "string", "string", "Format output: 'json' or a Go template"),
+    ("platform", "", "string", "string", "Choose the platform of the image"),
+)
+
+
+def run(engine: Engine, options: Options, arguments: list[str]) -> int:
+    """Print the Dockerfile; what is in doubt stands in comments."""
+    if len(arguments) != 1:
+        raise InvalidInput('"underlay base dockerfile" requires exactly 1 argument', "see its --help")
+    found = engine.bases.dockerfile(arguments[0], options["platform"], options["base"], options["extract"])
+    if options["format"]:
+        import msgspec
+
+        from ..output import render
+
+        value = {**msgspec.to_builtins(found), "text": found.text}
+        sys.stdout.write(render(options["format"], value) + "\n")
+        return 0
+    sys.stdout.write(found.text)
+    if found.doubts:
+        sys.stderr.write(f"underlay: {found.doubts} lines are in doubt: see their comments\n")
+    return 0

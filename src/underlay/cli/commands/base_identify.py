@@ -1,0 +1,75 @@
+"""`underlay base identify`."""
+
+from __future__ import annotations
+
+import sys
+
+from ...errors import InvalidInput
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ...engine.engine import Engine
+    from ...engine.identifying import Identified
+    from ..flags import Flag, Options
+
+SUMMARY = "Say which base an image stands on, with evidence"
+SYNOPSIS = "base identify [OPTIONS] IMAGE"
+FLAGS: tuple[Flag, ...] = (
+    ("all", "a", "bool", "", "Show all candidates"),
+    ("format", "f", "string", "string", "Format output: 'json' or a Go template"),
+    ("platform", "", "string", "string", "Choose the platform of the image"),
+)
+
+
+def run(engine: Engine, options: Options, arguments: list[str]) -> int:
+    """Print the chain of bases, what speaks for it, and what else it may be."""
+    if len(arguments) != 1:
+        raise InvalidInput(
+            '"underlay base identify" requires exactly 1 argument', "see `underlay base identify --help`"
+        )
+    found = engine.bases.identify(arguments[0], options["platform"])
+    if options["format"]:
+        import msgspec
+
+        from ..output import render
+
+        sys.stdout.write(render(options["format"], msgspec.to_builtins(found)) + "\n")
+        return 0
+    sys.stdout.write("\n".join(_lines(found, options["all"])) + "\n")
+    return 0
+
+
+def _lines(found: Identified, everything: bool) -> list[str]:
+    first = found.candidates[0]
+    base = found.base
+    if base is None:
+        head = f"{found.image} is made from nothing"
+    elif base.config_digest or base.confidence >= _LIKELY:
+        head = f"{found.image} stands on {base.name}"
+    else:
+        head = f"{found.image} stands on something unknown, most like {base.name}"
+    lines = [f"{head} ({first.confidence:.0%})"]
+    lines += [f"  {text}" for text in first.evidence]
+    if base is not None and len(base.names) > 1:
+        lines.append(f"  that build is also called {', '.join(base.names[1:_NAMES])}")
+    if base is not None and base.config_digest:
+        lines.append(
+            f"  it has {base.layers} layers and {base.history} steps of the image; its id is {base.config_digest}"
+        )
+    if found.outdated:
+        lines.append(f"  {base.name if base else 'its base'} is another build by now")
+    for claim in found.claims:
+        if claim.verdict == "confirmed" and first.evidence and base is not None:
+            continue  # it is among the evidence
+        told = " ".join(filter(None, (claim.name, claim.digest)))
+        loud = "!! " if claim.verdict == "refuted" else ""
+        lines.append(f"  {loud}its {claim.source} says {told}: {claim.verdict}, {claim.because}")
+    if len(found.chain) > 1:
+        lines.append("  " + " → ".join([found.image, *(link.name for link in found.chain)]))
+    others = found.candidates[1:] if everything else ()
+    lines += [f"  or {each.name} ({each.confidence:.0%})" for each in others]
+    return lines
+
+
+_LIKELY = 0.5
+_NAMES = 8

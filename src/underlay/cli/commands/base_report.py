@@ -1,0 +1,58 @@
+"""`underlay base report`."""
+
+from __future__ import annotations
+
+import sys
+
+from ...errors import InvalidInput
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ...base.policy import Policy
+    from ...engine.engine import Engine
+    from ..flags import Flag, Options
+
+SUMMARY = "One page over images: their bases, and what to do first"
+SYNOPSIS = "base report [OPTIONS] [IMAGE...]"
+FLAGS: tuple[Flag, ...] = (
+    ("format", "f", "string", "string", "text (the default), json or html"),
+    ("output", "o", "string", "file", "Write to a file"),
+    ("policy", "", "string", "file", "Rules, in TOML"),
+)
+
+
+def run(engine: Engine, options: Options, arguments: list[str]) -> int:
+    """Print the page, over all images that have a name unless some are named."""
+    if options["format"] not in ("", "text", "json", "html"):
+        raise InvalidInput(
+            '"underlay base report" knows the formats text, json and html', "see `underlay base report --help`"
+        )
+    from ...base import report as pages
+
+    rules = _rules(options["policy"]) if options["policy"] else None
+    found = engine.bases.report(arguments, rules)
+    if options["format"] == "json":
+        import msgspec
+
+        text = msgspec.json.encode(found).decode() + "\n"
+    else:
+        text = pages.html(found) if options["format"] == "html" else pages.text(found)
+    if options["output"]:
+        try:
+            with open(options["output"], "w", encoding="utf-8") as file:
+                file.write(text)
+        except OSError as error:
+            raise InvalidInput(f"{options['output']}: {error.strerror}") from None
+        return 0
+    sys.stdout.write(text)
+    return 0
+
+
+def _rules(path: str) -> Policy:
+    from ...base import policy
+
+    try:
+        with open(path, "rb") as file:
+            return policy.read(file.read(1 << 20), path)
+    except OSError as error:
+        raise InvalidInput(f"--policy: {path}: {error.strerror}") from None

@@ -1,0 +1,116 @@
+"""Whether an image's base is still what its name stands for, what is newer, and how long it will be looked after."""
+
+from __future__ import annotations
+
+import time
+
+import msgspec
+
+from ..base import lifecycle
+from ..errors import UnderlayError
+from ..oci import reference as references
+from ..packages import osrelease
+from ..store import images
+from . import subjects
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ..base.lineage import Candidate
+    from .engine import Engine
+    from .identifying import Identified
+    from .subjects import Subject
+
+REGISTRY, STORE, INDEX = "registry", "store", "index"
+
+
+class Outdated(msgspec.Struct, frozen=True):
+    """How current an image's base is: `moved` tells whether its name stands for another image now (None: not known),
+    `now` which that is, and `asked` who was asked (registry, store, index). `life` is supported, near, extended, ended or
+    unknown, `ends` the day after which no fixes come ("" unknown), `release` what that is of; `newest` the newest release
+    of the same product ("" when this is it), `problem` why a registry could not be asked."""
+
+    image: str
+    base: str
+    confidence: float
+    moved: bool | None = None
+    now: str = ""
+    asked: str = ""
+    life: str = "unknown"
+    ends: str = ""
+    release: str = ""
+    newest: str = ""
+    problem: str = ""
+
+    @property
+    def outdated(self) -> bool:
+        """Whether something is to be done."""
+        return self.moved is True or self.life == lifecycle.ENDED
+
+
+def outdated(engine: Engine, subject: Subject, offline: bool, today: str = "") -> Outdated:
+    """Return how current an image's base is. Raises Corrupt when an index is damaged."""
+    from . import identifying
+
+    found = identifying.identify(engine, subject, 3)
+    day = today or time.strftime("%Y-%m-%d", time.gmtime())
+    life = _life(subject, found)
+    state: dict[str, Any] = {
+        "life": life.state(day) if life is not None else "unknown",
+        "ends": life.final if life is not None else "",
+        "release": f"{life.title} {life.cycle}" if life is not None else "",
+        "newest": _newest(life, day),
+    }
+    base = found.base
+    if base is None:
+        return Outdated(subject.name, "", found.candidates[0].confidence if found.candidates else 0.0, **state)
+    moved, now, asked, problem = _moved(engine, subject, base, found, offline)
+    return Outdated(subject.name, base.name, base.confidence, moved, now, asked, problem=problem, **state)
+
+
+def _life(subject: Subject, found: Identified) -> lifecycle.Lifecycle | None:
+    """Return the life of the distribution that the image says it is, or that its chain's names say."""
+    files = subject.files()
+    if files is not None:
+        life = lifecycle.of_release(osrelease.read(files))
+        if life is not None:
+            return life
+    for link in reversed(found.chain):
+        for name in link.names or (link.name,):
+            repository, _, tag = name.rpartition(":")
+            life = lifecycle.of_name(repository, tag)
+            if life is not None:
+                return life
+    return None
+
+
+def _newest(life: lifecycle.Lifecycle | None, day: str) -> str:
+    if life is None:
+        return ""
+    newest = lifecycle.newest(life.product, day)
+    return f"{newest.title} {newest.cycle}" if newest is not None and newest.cycle != life.cycle else ""
+
+
+def _moved(
+    engine: Engine, subject: Subject, base: Candidate, found: Identified, offline: bool
+) -> tuple[bool | None, str, str, str]:
+    problem = ""
+    if not offline:
+        try:
+            current = subjects.find(engine, f"docker://{base.name}", str(subject.platform))
+            return _another(subject, base, current.id, current.view.diff_ids), current.id, REGISTRY, ""
+        except UnderlayError as error:
+            problem = error.message
+    try:
+        row = images.resolve(engine.meta, references.parse(base.name).name)
+        return _another(subject, base, row.id, list(row.diff_ids)), row.id, STORE, problem
+    except UnderlayError:
+        return found.outdated, "", INDEX, problem
+
+
+def _another(subject: Subject, base: Candidate, current: str, diff_ids: list[str]) -> bool:
+    """Tell whether what the name stands for now is not what is beneath the image."""
+    if base.config_digest is not None:
+        return base.config_digest != current
+    return subject.view.diff_ids[: len(diff_ids)] != diff_ids

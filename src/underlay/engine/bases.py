@@ -1,0 +1,209 @@
+"""What images stand on: which base, whether it fits this host, whether it is current; and moves onto another one."""
+
+from __future__ import annotations
+
+import os
+
+from ..errors import InvalidInput, NotFound
+from . import subjects
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    from ..base.advisories import Imported
+    from ..base.feeds import Updated
+    from ..base.fit import Fit
+    from ..base.policy import Broken, Policy, Standing
+    from ..base.reconstruct import Reconstruction
+    from ..base.report import Report
+    from .aging import Outdated
+    from .engine import Engine
+    from .exposure import Exposure
+    from .identifying import Identified
+    from .learning import Learned
+    from .rebasing import Moved
+
+
+class Bases:
+    """Questions about the bases of images. Images are named as `subjects.find` says: a name or id; one that is not here is
+    looked up in its registry, `docker://NAME` always; the path of an archive."""
+
+    __slots__ = ("_engine",)
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def identify(self, image: str, platform: str = "") -> Identified:
+        """Return what an image stands on, with evidence. Raises NotFound, and what registries raise."""
+        from . import identifying
+
+        return identifying.identify(self._engine, subjects.find(self._engine, image, platform))
+
+    def dockerfile(self, image: str, platform: str = "", base: str = "", extract: str = "") -> Reconstruction:
+        """Return the Dockerfile that would build an image, on the base that it stands on, or on `base`.
+
+        With `extract`, a directory that is made, what COPY and ADD have put into the image is written there as archives,
+        and the Dockerfile beside them. Raises NotFound, InvalidInput (`base` is not beneath it), Conflict (the directory
+        is there, and not empty), Unsupported (its files are not here).
+        """
+        from . import rebasing, recovering
+
+        subject = subjects.find(self._engine, image, platform)
+        return recovering.dockerfile(self._engine, subject, rebasing.ground(self._engine, subject, base), extract)
+
+    def fit(
+        self,
+        image: str,
+        platform: str = "",
+        host: Mapping[str, Any] | None = None,
+        command: Sequence[str] = (),
+        entrypoint: Sequence[str] | None = None,
+    ) -> Fit:
+        """Return whether a host can run an image, and why not.
+
+        `host` is what `System.info` said there; by default it is this one. `command` and `entrypoint` are what would be
+        run instead of the image's own. Raises NotFound, InvalidInput for a host that makes no sense.
+        """
+        from ..base import fit, needs
+
+        there = fit.host_of(host if host is not None else self._engine.system.info())
+        found = subjects.find(self._engine, image, platform)
+        return fit.judge(needs.of(found.view, found.platform, found.files(), command, entrypoint), there)
+
+    def outdated(self, image: str, platform: str = "", offline: bool = False) -> Outdated:
+        """Return whether an image's base has moved on, what is newer, and when its support ends.
+
+        Unless `offline`, registries are asked where the base's name points now. Raises NotFound.
+        """
+        from . import aging
+
+        return aging.outdated(self._engine, subjects.find(self._engine, image, platform), offline)
+
+    def rebase(
+        self,
+        image: str,
+        onto: str = "",
+        names: Sequence[str] = (),
+        base: str = "",
+        platform: str = "",
+        dry_run: bool = False,
+        force: bool = False,
+    ) -> Moved:
+        """Move an image onto another base, by default onto what its base's name stands for now; nothing is recompressed.
+
+        `names` are given to what comes out, by default the image's own. `base` is what it stands on, if that is known
+        better. Raises Unsafe (with its hazards) unless `force`, NotFound, InvalidInput.
+        """
+        from . import rebasing
+
+        subject = subjects.find(self._engine, image, platform)
+        ground = rebasing.ground(self._engine, subject, base)
+        if not ground.layers:
+            raise InvalidInput(f"{image} stands on nothing that is known", "name its base with --base")
+        new = (onto or ground.name).removeprefix("docker://")
+        if subject.where == subjects.REGISTRY:
+            target = subjects.find(self._engine, f"docker://{new}", str(subject.platform))
+        else:
+            target = subjects.find(self._engine, new)
+        return rebasing.move(self._engine, subject, ground, target, names, dry_run, force)
+
+    def vulnerabilities(self, image: str, platform: str = "") -> Exposure:
+        """Return the known vulnerabilities of the packages of an image, each told as its base's or its own.
+
+        Raises NotFound, Unsupported (its files are not here; no advisories are here).
+        """
+        from . import exposure
+
+        return exposure.look(self._engine, subjects.find(self._engine, image, platform))
+
+    def update_advisories(self, families: Sequence[str] = (), source: str = "", whole: bool = False) -> list[Updated]:
+        """Fetch advisories (OSV exports) of families of ecosystems, by default of those that are here or of images here."""
+        from . import exposure
+
+        return exposure.update(self._engine, families, source, whole)
+
+    def import_advisories(self, path: str) -> Imported:
+        """Take advisories (OSV records) from a directory, a .zip, a .jsonl or a .json file."""
+        from . import exposure
+
+        return exposure.take(self._engine, path)
+
+    def bill(self, image: str, form: str = "cyclonedx", platform: str = "") -> dict[str, Any]:
+        """Return the bill of materials of an image: `form` is cyclonedx (1.6) or spdx (2.3)."""
+        from ..packages import installed, sbom
+
+        if form not in sbom.FORMS:
+            raise InvalidInput(f"unknown form {form!r}", f"one of {', '.join(sbom.FORMS)}")
+        subject = subjects.find(self._engine, image, platform)
+        files = subject.require_files("a bill of materials")
+        return sbom.bill(installed.installed(files), subject.name, subject.id, form)
+
+    def standing(self, image: str, platform: str = "") -> Standing:
+        """Return what one image stands on as rules and reports want it; what cannot be told is left out."""
+        from . import fleet
+
+        return fleet.standing(self._engine, image, platform)
+
+    def check(self, images: Sequence[str], policy: Policy) -> list[Broken]:
+        """Return the rules that images break."""
+        from . import fleet
+
+        return fleet.check(self._engine, images, policy)
+
+    def report(self, images: Sequence[str] = (), policy: Policy | None = None) -> Report:
+        """Return one page over images, by default all that are here and have a name."""
+        from . import fleet
+
+        return fleet.report(self._engine, images, policy)
+
+    # The index of known bases
+
+    def learn(self, names: Sequence[str]) -> Learned:
+        """Add what registries say of repositories or tags to the index of known bases; layers are never read."""
+        from . import learning
+
+        return learning.add(self._engine, names)
+
+    def names(self) -> list[tuple[str, str, str, int]]:
+        """Return the names of the index that were added here: name, image id, the day since when, how many builds."""
+        from . import learning
+
+        return list(learning.names(self._engine))
+
+    def export_index(self, path: str) -> int:
+        """Write the index to one file; returns how many builds it has. Raises NotFound, Conflict."""
+        from . import learning
+
+        return learning.write_out(self._engine, path)
+
+    def import_index(self, path: str) -> Learned:
+        """Add the builds of a file that `export_index` made. Raises NotFound, Corrupt, LimitExceeded."""
+        from . import learning
+
+        return learning.read_in(self._engine, path)
+
+    def push_index(self, name: str) -> str:
+        """Push the index to a registry as an OCI artefact; returns its digest."""
+        from . import learning
+
+        return learning.push(self._engine, name)
+
+    def pull_index(self, name: str) -> Learned:
+        """Add the builds of an artefact that `push_index` made."""
+        from . import learning
+
+        return learning.pull(self._engine, name)
+
+
+def require_empty(path: str) -> None:
+    """Make a directory for what is written out. Raises Conflict when there is something in it, NotFound."""
+    from ..errors import Conflict
+
+    try:
+        os.makedirs(path, exist_ok=True)
+        if os.listdir(path):
+            raise Conflict(f"{path} is not empty", "name a directory that is to be made")
+    except NotADirectoryError:
+        raise NotFound(f"{path} is no directory") from None

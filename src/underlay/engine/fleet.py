@@ -1,0 +1,99 @@
+"""What many images stand on, together: rules over them, and one page."""
+
+from __future__ import annotations
+
+import time
+
+from ..base import policy as rules
+from ..base import report as pages
+from ..base.policy import Policy, Standing, Vulnerabilities
+from ..errors import UnderlayError, Unsupported
+from ..oci import reference as references
+from ..packages import osrelease
+from ..store import images
+from . import aging, exposure, identifying, subjects
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..base.policy import Broken
+    from ..base.report import Report
+    from .engine import Engine
+
+_LIVES = {"supported": rules.SUPPORTED, "near": rules.NEAR, "extended": rules.NEAR, "ended": rules.PAST}
+
+
+def standing(engine: Engine, name: str, platform: str = "", advisories: bool = True) -> Standing:
+    """Return what one image stands on. Raises NotFound, and what registries raise."""
+    subject = subjects.find(engine, name, platform)
+    found = identifying.identify(engine, subject, 5)
+    age = aging.outdated(engine, subject, offline=True)
+    base = found.base
+    files = subject.files()
+    release = osrelease.read(files) if files is not None else {}
+    problems: list[str] = []
+    counted: Vulnerabilities | None = None
+    if advisories and files is not None:
+        try:
+            exposed = exposure.look(engine, subject)
+            problems += exposed.gaps
+            counted = _counted(exposed) if exposed.checked or not exposed.gaps else None
+        except Unsupported as error:
+            problems.append(error.message)
+    created = None
+    if base is not None and base.history:
+        steps = subject.view.history or []
+        from ..base import history
+
+        created = history.seconds(steps[min(base.history, len(steps)) - 1].created)
+    return Standing(
+        name,
+        base.name if base is not None else ("scratch" if found.candidates else ""),
+        base.names if base is not None else (),
+        (base.config_digest or "") if base is not None else "",
+        found.candidates[0].confidence if found.candidates else 0.0,
+        tuple(link.name for link in found.chain),
+        f"{release.get('ID', '')} {release.get('VERSION_ID', '')}".strip() or age.release,
+        created,
+        _LIVES.get(age.life, rules.UNKNOWN),
+        age.ends,
+        age.moved,
+        age.now[7:19],
+        counted,
+        tuple(problems),
+    )
+
+
+def _counted(found: exposure.Exposure) -> Vulnerabilities:
+    all_: dict[str, int] = {}
+    fixable: dict[str, int] = {}
+    base: dict[str, int] = {}
+    for each in found.found:
+        all_[each.severity] = all_.get(each.severity, 0) + 1
+        if each.fixed:
+            fixable[each.severity] = fixable.get(each.severity, 0) + 1
+            if each.origin == "base":
+                base[each.severity] = base.get(each.severity, 0) + 1
+    return Vulnerabilities(all_, fixable, base)
+
+
+def check(engine: Engine, names: Sequence[str], policy: Policy) -> list[Broken]:
+    """Return the rules that images break. Raises NotFound."""
+    found = [standing(engine, name, advisories=bool(policy.fixable)) for name in names]
+    return rules.check(policy, found, time.time())
+
+
+def report(engine: Engine, names: Sequence[str], policy: Policy | None) -> Report:
+    """Return one page over images, by default those here that have a name."""
+    wanted = list(names) or [references.familiar(name) for name, _, _ in images.names(engine.meta)]
+    found = []
+    for name in wanted:
+        try:
+            found.append(standing(engine, name))
+        except UnderlayError as error:
+            if names:
+                raise
+            found.append(Standing(name, problems=(error.message,)))
+    broken = rules.check(policy, found, time.time()) if policy is not None else []
+    return pages.report(found, broken)

@@ -1,0 +1,339 @@
+"""Which base an image stands on: asked of the index of known bases, of the images that are here, and of its files."""
+
+from __future__ import annotations
+
+import os
+
+import msgspec
+
+from ..base import claims, image, known, lineage
+from ..base.claims import Claim
+from ..base.lineage import Candidate, Link
+from ..oci import reference as references
+from ..store import images
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..base.known import Known
+    from ..store.images import Image as Row
+    from .engine import Engine
+    from .subjects import Subject
+
+SCRATCH, UNKNOWN = "scratch", "?"
+_HERE = 0.99  # all layers of an image that is here, in order: that is it, or a twin of it
+_TWIN = 0.9  # its layers agree, its steps do not
+_FILES = 0.85  # of the files, when layers say nothing
+_SAID = 0.97  # a claim that the layers confirm
+_CLOSE = 40  # images here whose files are compared
+
+
+class Identified(msgspec.Struct, frozen=True):
+    """What an image stands on: `candidates`, the most likely first; the `chain` from the base down; whether the base's name
+    is another build now (None when that cannot be told); what the image `claims`; `where` it was looked at."""
+
+    image: str
+    id: str
+    where: str
+    candidates: tuple[Candidate, ...]
+    chain: tuple[Link, ...]
+    outdated: bool | None
+    unknown: float
+    claims: tuple[Claim, ...] = ()
+
+    @property
+    def base(self) -> Candidate | None:
+        """The likeliest base; None for an image made from nothing."""
+        first = self.candidates[0] if self.candidates else None
+        return None if first is None or first.name == SCRATCH else first
+
+
+def directory(engine: Engine) -> str:
+    """Return where an installation keeps what it has learned of bases."""
+    return engine.paths.root + "/bases"
+
+
+def indexes(engine: Engine) -> list[Known]:
+    """Return the indexes of known bases, an installation's own first. Raises Corrupt."""
+    found = []
+    own = directory(engine) + "/known.bases"
+    if os.path.exists(own):
+        found.append(known.open_index(own))
+    return [*found, known.shipped()]
+
+
+def identify(engine: Engine, subject: Subject, limit: int = 10) -> Identified:
+    """Return what an image stands on. Raises Corrupt when an index is damaged."""
+    asked = image.from_config(subject.view, subject.layers)
+    reports = [lineage.identify(asked, index, limit) for index in indexes(engine)]
+    best = max(reports, key=lambda each: (_exact(each), each.candidates[0].confidence))
+    candidates = list(best.candidates)
+    chain: Sequence[Link] = best.chain
+    for other in reports:
+        names = {each.name for each in candidates}
+        candidates += [each for each in other.candidates if each.name not in names]
+    local = _local(engine, subject)
+    if local is not None and local.layers >= candidates[0].layers:
+        candidates = [local, *_left(candidates, local)]
+        chain = _chain_below(local, chain)
+    elif not any(each.config_digest for each in candidates[:1]):
+        resembling = _by_files(engine, subject)
+        # That nothing known is beneath its layers says little, when nearly all files of something known are in them.
+        nothing = candidates[0].name == SCRATCH
+        if resembling is not None and (nothing or resembling.confidence > candidates[0].confidence):
+            candidates = [resembling, *_left(candidates, resembling)]
+            chain = (_link(resembling), *_chain_of(engine, resembling))
+    told = [_judged(engine, claim, subject) for claim in _claims(engine, subject)]
+    candidates, chain = _with_claims(candidates, chain, told, subject)
+    ordered = candidates[:1] + sorted(candidates[1:], key=lambda each: -each.confidence)
+    outdated = best.outdated if ordered[0] is best.candidates[0] else _moved(engine, ordered[0])
+    return Identified(
+        subject.name,
+        subject.id,
+        subject.where,
+        tuple(ordered[:limit]),
+        tuple(chain),
+        outdated,
+        best.unknown,
+        tuple(told),
+    )
+
+
+def _left(candidates: Sequence[Candidate], better: Candidate) -> list[Candidate]:
+    """Return what else a base may be: all together as likely as what is found better is not."""
+    left = 1 - better.confidence
+    return [
+        msgspec.structs.replace(each, confidence=round(each.confidence * left, 4))
+        for each in candidates
+        if each.name not in better.names
+    ]
+
+
+def _exact(report: lineage.Report) -> int:
+    first = report.candidates[0]
+    return first.layers if first.config_digest else 0
+
+
+# Images that are here
+
+
+def _local(engine: Engine, subject: Subject) -> Candidate | None:
+    """Return the image here whose layers are the longest beginning of this one's."""
+    diff_ids = subject.view.diff_ids
+    steps = [step.created_by for step in subject.view.history or []]
+    best: Candidate | None = None
+    for row in images.every(engine.meta):
+        count = len(row.diff_ids)
+        if row.id == subject.id or not count or count > len(diff_ids) or list(row.diff_ids) != diff_ids[:count]:
+            continue
+        history = [step.get("created_by") for step in images.config(engine.paths, row.id).get("history") or []]
+        alike = history == steps[: len(history)]
+        if count == len(diff_ids) and (not alike or len(history) >= len(steps)):
+            continue  # the same files, and nothing on top: a twin, and no base
+        names = _names(engine, row) or _former_names(engine, row, subject)
+        if not names:
+            continue
+        said = ", and its steps are this image's first ones" if alike else ""
+        evidence = f"all {count} layers of {names[0]} ({row.id[7:19]}), which is here, are in the image, in order{said}"
+        found = Candidate(
+            names[0],
+            tuple(names),
+            _HERE if alike else _TWIN,
+            count,
+            len(history) if alike else 0,
+            row.id,
+            row.manifest,
+            None,
+            (evidence,),
+        )
+        if best is None or (found.layers, found.history, found.confidence) > (
+            best.layers,
+            best.history,
+            best.confidence,
+        ):
+            best = found
+    return best
+
+
+def _names(engine: Engine, row: Row) -> list[str]:
+    return [references.familiar(name) for name, _, _ in images.names(engine.meta, row.id)]
+
+
+def _former_names(engine: Engine, row: Row, subject: Subject) -> list[str]:
+    """Return what an image was called that has lost its names: as the asked image says, or by its digest."""
+    known = images.repository_digests(engine.meta, row.id)
+    digests = {row.manifest, *(digest for _, digest, _ in known)}
+    claimed = [_familiar(claim.name) for claim in _claims(engine, subject) if claim.name and claim.digest in digests]
+    return claimed + [f"{references.familiar(repository)}@{digest}" for repository, digest, _ in known]
+
+
+def _link(found: Candidate) -> Link:
+    return Link(found.name, found.names, found.config_digest, found.digest, found.layers, found.history, found.evidence)
+
+
+def _chain_below(local: Candidate, chain: Sequence[Link]) -> tuple[Link, ...]:
+    """Put an image that is here on what the index knows to be beneath it."""
+    rest = list(chain)
+    if rest and set(rest[0].names) & set(local.names):
+        rest.pop(0)
+    total = sum(link.layers for link in rest)
+    while rest and total > local.layers:
+        total -= rest.pop(0).layers
+    steps = sum(link.history for link in rest)
+    top = msgspec.structs.replace(
+        _link(local), layers=max(local.layers - total, 0), history=max(local.history - steps, 0)
+    )
+    return (top, *(rest or [Link(SCRATCH)]))
+
+
+def _chain_of(engine: Engine, found: Candidate) -> tuple[Link, ...]:
+    """Return what is beneath an image that is here."""
+    from .subjects import of_image
+
+    row = images.get(engine.meta, found.like or "")
+    return identify(engine, of_image(engine, row, found.name), 1).chain if row is not None else (Link(UNKNOWN),)
+
+
+def _by_files(engine: Engine, subject: Subject) -> Candidate | None:
+    """Return the image here whose files are nearly all in this one: it was squashed, flattened, or copied whole."""
+    files = subject.files()
+    if files is None:
+        return None
+    from ..base import resembling
+    from ..store.imagefiles import ImageFiles
+
+    held = resembling.sizes(files)
+    best: Candidate | None = None
+    best_rank: tuple[int, ...] = ()
+    for row in images.every(engine.meta)[:_CLOSE]:
+        names = _names(engine, row)
+        if row.id == subject.id or not names:
+            continue
+        other = ImageFiles(engine.paths, row.diff_ids)
+        found = resembling.compare(files, held, other, resembling.sizes(other))
+        # What has more files than this one stands on the same base rather than beneath it; what has as many is a twin,
+        # unless this one says that something was done to it.
+        least = found.same + (len(subject.view.history or []) < 2)
+        if not found.enough or least > len(held):
+            continue
+        rank = (
+            found.same,
+            round(100 * found.share),
+            -len(row.diff_ids),
+            -len(images.config(engine.paths, row.id).get("history") or []),
+        )
+        if best is None or rank > best_rank:
+            best_rank = rank
+            text = f"{found.same} of {found.total} files of {names[0]} are in the image, though its layers are not"
+            best = Candidate(names[0], tuple(names), round(_FILES * found.share, 4), 0, 0, None, None, row.id, (text,))
+    return best
+
+
+# Claims
+
+
+def _claims(engine: Engine, subject: Subject) -> list[Claim]:
+    execution = subject.view.config
+    labels = (execution.labels if execution else None) or {}
+    return claims.read(subject.annotations, labels, _materials(engine, subject))
+
+
+def _materials(engine: Engine, subject: Subject) -> list[tuple[str, str]]:
+    """Return the bases that provenance beside an image of the store names."""
+    if subject.image is None:
+        return []
+    from ..oci import document
+    from ..oci import manifest as manifests
+    from ..store import blobs
+    from ..transfer.attached import attached
+
+    found: list[tuple[str, str]] = []
+    for digest in images.documents(engine.meta, subject.image.id):
+        if digest in (subject.id, subject.image.manifest) or blobs.size(engine.paths, digest) > document.MANIFEST_LIMIT:
+            continue
+        value = document.decode(blobs.read(engine.paths, digest), "index")
+        if not isinstance(value, dict) or manifests.kind(value) != "index":
+            continue
+        for each in manifests.read_index(blobs.read(engine.paths, digest), "index").view.manifests or []:
+            of = (each.annotations or {}).get("vnd.docker.reference.digest")
+            if not each.is_attestation or of != subject.image.manifest:
+                continue
+            for part in attached(engine.paths, each.digest) or []:
+                if blobs.size(engine.paths, part) <= document.CONFIG_LIMIT:
+                    statement = document.decode(blobs.read(engine.paths, part), "attestation", document.CONFIG_LIMIT)
+                    found += claims.materials(statement) if isinstance(statement, dict) else []
+    return found
+
+
+def _judged(engine: Engine, claim: Claim, subject: Subject) -> Claim:
+    """Compare a claim with what is known of the base that it names: an image here, or builds of the index."""
+    diff_ids = subject.view.diff_ids
+    chains: list[tuple[str, Sequence[str]]] = []
+    for row in images.every(engine.meta):
+        digests = {row.manifest, *(digest for _, digest, _ in images.repository_digests(engine.meta, row.id))}
+        name_fits = not claim.digest and _familiar(claim.name) in _names(engine, row)
+        if (claim.digest and claim.digest in digests) or name_fits:
+            chains.append((f"{_familiar(claim.name) or claim.digest[:19]}, which is here", row.diff_ids))
+    return claims.judged(claim, chains, diff_ids)
+
+
+def _familiar(name: str) -> str:
+    try:
+        return references.parse(name).familiar if name else ""
+    except Exception as error:
+        from ..errors import UnderlayError
+
+        if not isinstance(error, UnderlayError):
+            raise
+        return name
+
+
+def _with_claims(
+    candidates: list[Candidate], chain: Sequence[Link], told: Sequence[Claim], subject: Subject
+) -> tuple[list[Candidate], Sequence[Link]]:
+    """A confirmed claim says under which of its names a base was asked for; an unchecked one is a candidate."""
+    for claim in told:
+        name = _familiar(claim.name)
+        if not name:
+            continue
+        # A name may have moved on; the digest says which build was meant.
+        places = (n for n, each in enumerate(candidates) if name in each.names or (each.digest or "-") == claim.digest)
+        place = next(places, -1)
+        if claim.verdict == claims.REFUTED:
+            continue
+        if claim.verdict == claims.CONFIRMED or (place == 0 and claim.verdict == claims.UNCHECKED):
+            evidence = f"the image says so itself ({claim.source}), and {claim.because}"
+            if claim.verdict == claims.UNCHECKED:
+                evidence = f"the image says so itself ({claim.source})"
+            if place >= 0:
+                found = candidates.pop(place)
+                found = msgspec.structs.replace(
+                    found,
+                    name=name,
+                    names=(name, *(each for each in found.names if each != name)),
+                    confidence=max(found.confidence, _SAID),
+                    evidence=(*found.evidence, evidence),
+                )
+                candidates.insert(0, found)
+                if chain and place == 0:
+                    chain = (msgspec.structs.replace(chain[0], name=name, names=found.names), *chain[1:])
+        elif place < 0 and not (candidates and candidates[0].config_digest):
+            text = f"the image says so itself ({claim.source}); {claim.because}"
+            candidates.append(Candidate(name, (name,), 0.6, 0, 0, None, claim.digest or None, None, (text,)))
+            candidates.sort(key=lambda each: -each.confidence)
+    return candidates, chain
+
+
+def _moved(engine: Engine, found: Candidate) -> bool | None:
+    """Tell whether the name of a base that is here stands for another image by now."""
+    if found.config_digest is None:
+        return None
+    try:
+        return images.resolve(engine.meta, found.name).id != found.config_digest
+    except Exception as error:
+        from ..errors import UnderlayError
+
+        if not isinstance(error, UnderlayError):
+            raise
+        return None

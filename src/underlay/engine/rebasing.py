@@ -1,0 +1,269 @@
+"""Moving an image onto another base: in the store, or straight in a registry; what speaks against it is found first."""
+
+from __future__ import annotations
+
+import msgspec
+
+from ..base import rebase
+from ..base.rebase import Hazard
+from ..errors import Conflict, InvalidInput, UnderlayError
+from ..oci import document, mediatype
+from ..oci import reference as references
+from . import subjects
+from .subjects import ARCHIVE, REGISTRY, STORE, Subject
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from ..base.rebase import Configured
+    from ..oci.descriptor import Descriptor
+    from .engine import Engine
+
+BASE_NAME = "org.opencontainers.image.base.name"
+BASE_DIGEST = "org.opencontainers.image.base.digest"
+
+
+class Unsafe(Conflict):
+    """There are hazards, and nobody has said to go on in spite of them. `hazards` tells them."""
+
+    def __init__(self, message: str, hint: str, hazards: Sequence[Hazard]) -> None:
+        super().__init__(message, hint)
+        self.hazards = hazards
+
+
+class Moved(msgspec.Struct, frozen=True):
+    """What a move has made, or would make: the `id` and manifest `digest` of the image (also where nothing was written),
+    names of the bases, how many layers were exchanged for how many, `hazards` and mere `changes`; `done` tells whether it
+    was written."""
+
+    image: str
+    old_base: str
+    new_base: str
+    old_layers: int
+    new_layers: int
+    kept_layers: int
+    id: str
+    digest: str
+    hazards: tuple[Hazard, ...]
+    changes: tuple[str, ...]
+    names: tuple[str, ...] = ()
+    done: bool = False
+
+
+class Ground(msgspec.Struct, frozen=True):
+    """The base that an image stands on: its name, how many layers and history steps it has, and its `config` member if it
+    is known."""
+
+    name: str
+    layers: int
+    steps: int
+    config: dict[str, Any] | None = None
+
+
+def ground(engine: Engine, subject: Subject, base: str = "") -> Ground:
+    """Return what an image stands on: `base` where it is named, else what is found. Raises InvalidInput, NotFound."""
+    diff_ids, steps = subject.view.diff_ids, subject.view.history or []
+    if base == "scratch":
+        return Ground("scratch", 0, 0, {})
+    if base:
+        named = subjects.find(engine, base, str(subject.platform))
+        below = named.view.diff_ids
+        if diff_ids[: len(below)] != below:
+            raise InvalidInput(f"{base} is not beneath {subject.name}: its layers are others")
+        history = named.view.history or []
+        told = [step.created_by for step in history]
+        count = len(told) if [step.created_by for step in steps[: len(told)]] == told else 0
+        return Ground(base, len(below), count, named.value.get("config") or {})
+    from . import identifying
+
+    found = identifying.identify(engine, subject, 1).base
+    if found is None or found.config_digest is None:
+        return Ground("scratch", 0, 0, {})
+    from ..store import images
+
+    row = images.get(engine.meta, found.config_digest)
+    config = images.config(engine.paths, row.id).get("config") or {} if row is not None else None
+    return Ground(found.name, found.layers, found.history, config)
+
+
+def move(
+    engine: Engine,
+    image: Subject,
+    ground: Ground,
+    onto: Subject,
+    names: Sequence[str],
+    dry_run: bool = False,
+    force: bool = False,
+) -> Moved:
+    """Move an image from the base `ground` onto another; both lie in the store, or both in registries.
+
+    `names` are given to what comes out, by default the image's own. Raises Unsafe when there are hazards, unless `force`;
+    InvalidInput, Unsupported, and what writing raises.
+    """
+    if ARCHIVE in (image.where, onto.where):
+        raise InvalidInput("images in archives cannot be moved onto another base", "`underlay load` them first")
+    if image.where != onto.where:
+        raise InvalidInput(
+            f"{image.name} is in the {image.where}, and {onto.name} in the {onto.where}",
+            f"pull {(image if image.where == REGISTRY else onto).name} first, or name both with docker://",
+        )
+    configured, hazards, changes = _looked(engine, image, ground, onto)
+    layers = _layers(onto, len(onto.view.diff_ids), True) + _layers(image, ground.layers, False)
+    config = document.encode(configured.value)
+    manifest = _manifest(image, onto, config, layers)
+    from ..oci import digest as digests
+
+    targets = [references.parse(name) for name in names] or [references.parse(image.name)]
+    made = Moved(
+        image.name,
+        ground.name,
+        onto.name,
+        ground.layers,
+        len(onto.view.diff_ids),
+        len(image.view.diff_ids) - ground.layers,
+        digests.of(config),
+        digests.of(manifest),
+        tuple(hazards),
+        tuple(changes),
+        tuple(target.familiar for target in targets),
+    )
+    if dry_run:
+        return made
+    if hazards and not force:
+        raise Unsafe(
+            f"{image.name} is not moved from {ground.name} onto {onto.name}: "
+            + "; ".join(hazard.text for hazard in hazards),
+            "; ".join(dict.fromkeys(hazard.remedy for hazard in hazards if hazard.remedy)) + "; or --force",
+            hazards,
+        )
+    for target in targets:
+        if target.digest:
+            raise InvalidInput(f"{target.familiar}: a name to give cannot hold a digest")
+    from ..transfer import restack
+
+    if image.where == STORE:
+        diff_ids = configured.value["rootfs"]["diff_ids"]
+        created = str(configured.value.get("created") or "")
+        restack.record(
+            engine.paths, engine.meta, engine.form, config, manifest, diff_ids, image.platform, created, targets
+        )
+    else:
+        _push(engine, image, onto, ground, config, manifest, targets)
+    return msgspec.structs.replace(made, done=True)
+
+
+def _looked(
+    engine: Engine, image: Subject, ground: Ground, onto: Subject
+) -> tuple[Configured, list[Hazard], list[str]]:
+    old = _old_configuration(image, ground)
+    configured = rebase.configuration(image.value, old, onto.value, ground.steps)
+    hazards, changes = list(configured.hazards), list(configured.changes)
+    if ground.config is None:
+        changes.append("the old base's configuration is not here: what was inherited is told from its steps")
+    if image.image is None or onto.image is None:
+        text = "without files it cannot be known whether the layers above would stand on the new base"
+        hazards.append(Hazard("files", text, "pull both first"))
+        return configured, hazards, changes
+    if not hazards or all(each.id != "platform" for each in hazards):
+        from ..base import standing
+        from ..packages.installed import installed
+        from ..store.imagefiles import ImageFiles
+
+        diff_ids = image.view.diff_ids
+        below, above = diff_ids[: ground.layers], diff_ids[ground.layers :]
+        found, more = standing.look(engine.paths, image.view, image.platform, below, onto.view.diff_ids, above)
+        hazards += found
+        changes += more
+        before = installed(ImageFiles(engine.paths, below), languages=False).packages
+        after = installed(ImageFiles(engine.paths, onto.view.diff_ids), languages=False).packages
+        gone, versions = rebase.packages(before, after)
+        hazards += gone
+        if versions:
+            changes.append(f"{len(versions)} packages of the base have another version: {rebase.some(versions)}")
+    return configured, hazards, changes
+
+
+def _old_configuration(image: Subject, ground: Ground) -> dict[str, Any]:
+    """Return the old base's configuration; where it is not known, as its steps in the image's history tell it."""
+    config = ground.config
+    if config is None:
+        from ..base import reconstruct
+
+        config = reconstruct.reached(image.view, ground.steps)
+    diff_ids = image.view.diff_ids[: ground.layers]
+    return {**image.value, "config": config, "rootfs": {"type": "layers", "diff_ids": diff_ids}}
+
+
+def _layers(found: Subject, count: int, below: bool) -> list[dict[str, Any]]:
+    """Return descriptors of an image's first `count` layers, or of those above."""
+    assert found.manifest is not None
+    described = found.manifest.value.get("layers") or []
+    return described[:count] if below else described[count:]
+
+
+_TO_OCI = {
+    mediatype.DOCKER_LAYER: mediatype.OCI_LAYER,
+    mediatype.DOCKER_LAYER_GZIP: mediatype.OCI_LAYER_GZIP,
+}
+_TO_DOCKER = {oci: docker for docker, oci in _TO_OCI.items()}
+
+
+def _manifest(image: Subject, onto: Subject, config: bytes, layers: list[dict[str, Any]]) -> bytes:
+    """Return the manifest, of the kind that the image's was; its layers are told as that kind tells them."""
+    assert image.manifest is not None
+    before = image.manifest.value
+    docker = before.get("mediaType") == mediatype.DOCKER_MANIFEST
+    types = _TO_DOCKER if docker else _TO_OCI
+    from ..oci import digest as digests
+
+    annotations = {**(before.get("annotations") or {})}
+    if not docker:
+        digest = onto.manifest.digest if onto.manifest is not None else ""
+        annotations |= {BASE_NAME: _whole(onto.name), BASE_DIGEST: digest}
+    return document.encode(
+        {
+            "schemaVersion": 2,
+            "mediaType": before.get("mediaType") or mediatype.OCI_MANIFEST,
+            "config": {
+                "mediaType": mediatype.DOCKER_CONFIG if docker else mediatype.OCI_CONFIG,
+                "digest": digests.of(config),
+                "size": len(config),
+            },
+            "layers": [{**each, "mediaType": types.get(each["mediaType"], each["mediaType"])} for each in layers],
+            **({"annotations": annotations} if annotations else {}),
+        }
+    )
+
+
+def _whole(name: str) -> str:
+    try:
+        return references.parse(name).name
+    except UnderlayError:
+        return name
+
+
+def _push(
+    engine: Engine,
+    image: Subject,
+    onto: Subject,
+    ground: Ground,
+    config: bytes,
+    manifest: bytes,
+    targets: Sequence[references.Reference],
+) -> None:
+    from ..registry.registries import Registries
+    from ..transfer import restack
+
+    assert image.manifest is not None and onto.manifest is not None
+    upper: list[Descriptor] = (image.manifest.view.layers or [])[ground.layers :]
+    lower: list[Descriptor] = onto.manifest.view.layers or []
+    media_type = str(image.manifest.value.get("mediaType") or mediatype.OCI_MANIFEST)
+    with Registries(engine.emit) as registries:
+        sources = [
+            (registries.repository(references.parse(onto.name)), lower),
+            (registries.repository(references.parse(image.name)), upper),
+        ]
+        for target in targets:
+            restack.push(registries, target, config, manifest, media_type, sources, engine.emit)

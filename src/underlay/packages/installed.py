@@ -1,0 +1,132 @@
+"""All packages of an image, from whatever databases and metadata it has."""
+
+from __future__ import annotations
+
+from ..errors import Corrupt, LimitExceeded, UnderlayError
+from . import apk, dpkg, npm, osrelease, python
+from .model import Found
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .model import Files, Package
+
+_METADATA_LIMIT = 50_000
+# Bytes that are read of an image in all: one long file may have thousands of names.
+_READ_LIMIT = 2 << 30
+
+
+class Inventory:
+    """What is installed: `packages` sorted by kind and name, `release` as os-release says it, and `problems`: a
+    sentence for each database that could not be read or had entries without sense."""
+
+    __slots__ = ("packages", "problems", "release")
+
+    def __init__(self, packages: list[Package], release: dict[str, str], problems: list[str]) -> None:
+        self.packages = packages
+        self.release = release
+        self.problems = problems
+
+
+class _Bounded:
+    """Files of which no more than _READ_LIMIT bytes are read."""
+
+    def __init__(self, files: Files) -> None:
+        self._files = files
+        self._left = _READ_LIMIT
+        self.names = files.names
+        self.find = files.find
+
+    def read(self, path: bytes, limit: int = 64 << 20) -> bytes | None:
+        if self._left <= 0:
+            raise LimitExceeded(f"more than {_READ_LIMIT >> 30} GiB of databases")
+        data = self._files.read(path, limit)
+        # A name costs something too.
+        self._left -= 1000 + (0 if data is None else len(data))
+        return data
+
+
+def installed(files: Files, languages: bool = True) -> Inventory:
+    """Return the packages of an image; with `languages` those of Python and npm too. A broken database is a problem
+    told, not an error."""
+    from . import rpm
+
+    files = _Bounded(files)
+    problems: list[str] = []
+    packages: list[Package] = []
+    sources: tuple[tuple[str, Callable[[Files], Found | None]], ...] = (
+        ("dpkg", dpkg.read),
+        ("apk", apk.read),
+        ("rpm", rpm.read),
+    )
+    for name, read in sources:
+        try:
+            found = read(files)
+        except (Corrupt, LimitExceeded) as error:
+            problems.append(f"the database of {name} cannot be read: {error.message}")
+            continue
+        if found is not None:
+            packages += found.packages
+            if found.skipped:
+                problems.append(f"the database of {name} has {found.skipped} entries without sense")
+    try:
+        release = osrelease.read(files)
+    except (Corrupt, LimitExceeded) as error:
+        problems.append(f"os-release cannot be read: {error.message}")
+        release = {}
+    if languages:
+        packages += _languages(files, problems)
+    # A package is there once, and the last entry counts; rpm keeps several versions of one beside each other.
+    kept = {}
+    for each in packages:
+        kept[each.kind, each.name, each.architecture, each.path or (each.version if each.kind == "rpm" else "")] = each
+    return Inventory([kept[key] for key in sorted(kept)], release, problems)
+
+
+def _languages(files: Files, problems: list[str]) -> list[Package]:
+    by_python: list[bytes] = []
+    by_npm: list[bytes] = []
+    for path in files.find((*python.ENDINGS, *npm.ENDINGS)):
+        if path.endswith(npm.ENDINGS):
+            if npm.is_package(path):
+                by_npm.append(path)
+        else:
+            by_python.append(path)
+        if len(by_python) + len(by_npm) >= _METADATA_LIMIT:
+            problems.append(f"more than {_METADATA_LIMIT} Python and npm packages: the rest is left out")
+            break
+    found: list[Package] = []
+    for name, read, paths in (("Python", python.read, by_python), ("npm", npm.read, by_npm)):
+        here = Found()
+        try:
+            read(files, paths, here)
+        except UnderlayError as error:
+            problems.append(f"packages of {name} cannot be read: {error.message}")
+        if here.skipped:
+            problems.append(f"{here.skipped} packages of {name} have metadata that is too long or without sense")
+        found += here.packages
+    _own(files, found, problems)
+    return found
+
+
+def _own(files: Files, found: list[Package], problems: list[str]) -> None:
+    """Note which packages of the system brought those of a language: their mends come with the system's."""
+    from . import rpm
+
+    wanted = {
+        each.path.encode("utf-8", "replace") for each in found if not each.path.startswith(("usr/local/", "opt/"))
+    }
+    # Databases name files by the path before /lib became a link to /usr/lib.
+    wanted |= {path.removeprefix(b"usr/") for path in wanted if path.startswith(b"usr/lib")}
+    if not wanted:
+        return
+    owners: dict[bytes, str] = {}
+    for owned in (dpkg.owners, apk.owners, rpm.owners):
+        try:
+            owners |= owned(files, wanted)
+        except (Corrupt, LimitExceeded):
+            pass  # told already, when its packages were read
+    for each in found:
+        path = each.path.encode("utf-8", "replace")
+        each.owner = owners.get(path) or owners.get(path.removeprefix(b"usr/"), "")

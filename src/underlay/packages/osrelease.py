@@ -1,0 +1,53 @@
+"""What an image says that it is: os-release(5)."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .model import Files
+
+PLACES = (b"etc/os-release", b"usr/lib/os-release")
+_LIMIT = 1 << 20
+# Releases that had no os-release yet say it here, in a line or two.
+_REDHAT = b"etc/centos-release"
+_DEBIAN = b"etc/debian_version"
+
+
+def read(files: Files) -> dict[str, str]:
+    """Return what os-release says (ID, VERSION_ID, VERSION_CODENAME, …); {} when the image says nothing."""
+    for place in PLACES:
+        data = files.read(place, _LIMIT)
+        if data is not None:
+            return parse(data.decode("utf-8", "replace"))
+    return _older(files)
+
+
+def parse(text: str) -> dict[str, str]:
+    """Return the assignments of an os-release file; quotes are taken off, a backslash before `"$\\`` too."""
+    found = {}
+    for line in text.split("\n"):
+        name, equals, value = line.strip().partition("=")
+        if equals and not name.startswith("#"):
+            value = value.strip()
+            quote = value[:1]
+            if quote in ("'", '"') and value.endswith(quote) and len(value) > 1:
+                value = value[1:-1]
+            else:
+                value = value.strip("\"'")
+            if quote == '"' and "\\" in value:
+                for letter in '"$`\\':
+                    value = value.replace("\\" + letter, letter)
+            found[name] = value
+    return found
+
+
+def _older(files: Files) -> dict[str, str]:
+    import re
+
+    data = files.read(_REDHAT, _LIMIT)
+    if data is not None and (match := re.search(rb"release (\d[\d.]*)", data[:200])):
+        return {"ID": "centos", "VERSION_ID": match[1].decode()}
+    data = files.read(_DEBIAN, _LIMIT)
+    if data is not None and (match := re.match(rb"(\d+)[\d.]*\s*$", data[:200])):
+        return {"ID": "debian", "VERSION_ID": match[1].decode()}
+    return {}

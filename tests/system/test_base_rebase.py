@@ -1,0 +1,170 @@
+"""Images moved onto another base: the layers above stay, what was inherited changes, and what is unsafe is refused."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engines import Installation, image_tar, needs_root
+from registries import DockerRegistry
+
+STATUS = "Package: {}\nStatus: install ok installed\nArchitecture: amd64\nVersion: {}\n"
+RELEASE = 'ID=debian\nVERSION_ID="{}"\nPRETTY_NAME="Debian {}"\n'
+
+
+def root(files: dict[str, bytes | str]) -> bytes:
+    """Return the small root file system with more files."""
+    buffer = io.BytesIO(image_tar())
+    with tarfile.open(fileobj=buffer, mode="a") as tar:
+        for path, data in files.items():
+            data = data.encode() if isinstance(data, str) else data
+            member = tarfile.TarInfo(path)
+            member.size, member.mode = len(data), 0o755
+            tar.addfile(member, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+def packages(**versions: str) -> str:
+    return "\n".join(STATUS.format(name, version) for name, version in versions.items())
+
+
+@pytest.fixture(scope="module")
+def ul(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """An installation with a base in two builds."""
+    needs_root()
+    made = Installation(tmp_path_factory.mktemp("rebase"))
+    options = ("-c", 'CMD ["cat", "/etc/motd"]', "-c", "ENV RELEASE={}", "-c", "ENV SHARED=1", "-c", "LABEL from={}")
+    for number, versions in ((1, {"libc6": "2.36-9", "zlib": "1.2"}), (2, {"libc6": "2.36-10", "zlib": "1.3"})):
+        files = {
+            "etc/os-release": RELEASE.format("12", number),
+            "etc/motd": f"base {number}\n",
+            "var/lib/dpkg/status": packages(**versions),
+            "usr/bin/tool": "#!/bin/sh\necho tool\n",
+        }
+        words = [word.format(number) for word in options]
+        made("import", *words, "-", f"base:{number}", input=root(files))
+    yield made
+    made.clean()
+
+
+def build(ul: Installation, dockerfile: str, name: str) -> None:
+    ul("build", "-q", "-t", name, "-", input=dockerfile.encode())
+
+
+def inspect(ul: Installation, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(ul.out("image", "inspect", name))[0]
+    return found
+
+
+def test_the_rebased_image_runs(ul: Installation) -> None:
+    build(ul, 'FROM base:1\nRUN echo app > /app\nENV OWN=2\nCMD ["sh", "-c", "cat /etc/motd /app"]\n', "app")
+    before = inspect(ul, "app")
+    told = ul.out("base", "rebase", "--dry-run", "--base", "base:1", "--onto", "base:2", "app")
+    assert "would be moved from base:1 (1 layer) onto base:2 (1 layer), with its 1 layer above" in told
+    assert "changes: RELEASE changes from 1 to 2" in told and "zlib 1.2 → 1.3" in told
+    assert inspect(ul, "app")["Id"] == before["Id"]
+    moved = json.loads(
+        ul.out("base", "rebase", "--format", "json", "--base", "base:1", "--onto", "base:2", "-t", "app:new", "app")
+    )
+    after = inspect(ul, "app:new")
+    assert (moved["done"], moved["id"], moved["hazards"]) == (True, after["Id"], [])
+    assert ul.run("app:new") == "base 2\napp" and ul.run("app") == "base 1\napp"
+    # The layer above is the same, and so is all that the image has said itself.
+    assert after["RootFS"]["Layers"] == [*inspect(ul, "base:2")["RootFS"]["Layers"], before["RootFS"]["Layers"][-1]]
+    assert set(after["Config"]["Env"]) >= {"RELEASE=2", "SHARED=1", "OWN=2"}
+    assert after["Config"]["Labels"] == {"from": "2"} and after["Config"]["Cmd"] == before["Config"]["Cmd"]
+    steps = ul.out("history", "--no-trunc", "--format", "{{.CreatedBy}}", "app:new")
+    assert "echo app > /app" in steps
+    # By default it keeps its name.
+    ul("base", "rebase", "--base", "base:1", "--onto", "base:2", "app")
+    assert inspect(ul, "app")["Id"] == after["Id"]
+
+
+HAZARDS = {
+    "a package is gone": ("packages", "", {"var/lib/dpkg/status": packages(libc6="2.36-10")}, "zlib"),
+    "the layers above remove of the base": ("whiteout", "RUN rm /usr/bin/tool", {}, "/usr/bin/tool"),
+    "an interpreter is gone": (
+        "interpreter",
+        "RUN printf '#!/usr/bin/tool\\n' > /script && chmod 755 /script",
+        {"usr/bin/tool": None},
+        "/script need /usr/bin/tool",
+    ),
+    "a Python is another": (
+        "interpreter",
+        "RUN mkdir -p /usr/lib/python3.11/site-packages && touch /usr/lib/python3.11/site-packages/mine.py",
+        {"usr/bin/python3.11": None},
+        "is for python3.11",
+    ),
+    "the command is inherited, and another": ("configuration", "", {"CMD": "other"}, "Cmd comes from the base"),
+}
+
+
+@pytest.mark.parametrize("case", HAZARDS)
+def test_what_is_unsafe_is_refused(ul: Installation, case: str) -> None:
+    kind, step, changed, said = HAZARDS[case]
+    files: dict[str, Any] = {
+        "etc/os-release": RELEASE.format("12", 1),
+        "var/lib/dpkg/status": packages(libc6="2.36-10", zlib="1.3"),
+        "usr/bin/tool": "#!/bin/sh\n",
+        "usr/bin/python3.11": b"\x7fELF",
+    }
+    tag = case.replace(" ", "-").replace(",", "").lower()
+    ul("import", "-c", 'CMD ["true"]', "-", f"old:{tag}", input=root(files))
+    other = {name: data for name, data in {**files, **changed}.items() if data is not None and name != "CMD"}
+    command = changed.get("CMD", "true")
+    ul("import", "-c", f'CMD ["{command}"]', "-", f"new:{tag}", input=root(other))
+    step = step or "RUN touch /mine"
+    command = "" if kind == "configuration" else '\nCMD ["id"]'
+    build(ul, f"FROM old:{tag}\n{step}{command}\n", f"on:{tag}")
+    words = ("base", "rebase", "--base", f"old:{tag}", "--onto", f"new:{tag}", "-t", f"moved:{tag}", f"on:{tag}")
+    told = json.loads(ul.out(*words, "--dry-run", "--format", "json", code=1))
+    assert [each["id"] for each in told["hazards"]] == [kind] and said in told["hazards"][0]["text"]
+    refused = ul(*words, code=1).stderr.decode()
+    assert said in refused and "--force" in refused
+    assert b"No such image" in ul("image", "inspect", f"moved:{tag}", code=1).stderr
+    ul(*words, "--force")
+    assert inspect(ul, f"moved:{tag}")["RootFS"]["Layers"][0] == inspect(ul, f"new:{tag}")["RootFS"]["Layers"][0]
+
+
+def test_another_platform(ul: Installation) -> None:
+    ul("import", "--platform", "linux/arm64", "-", "foreign", input=image_tar())
+    build(ul, "FROM base:1\nRUN touch /mine\n", "native")
+    refused = ul("base", "rebase", "--base", "base:1", "--onto", "foreign", "native", code=1).stderr.decode()
+    assert "linux/amd64" in refused and "linux/arm64" in refused
+
+
+def test_a_base_that_is_none(ul: Installation) -> None:
+    build(ul, "FROM base:1\nRUN touch /mine\n", "some")
+    refused = ul("base", "rebase", "--base", "base:2", "--onto", "base:1", "some", code=1).stderr.decode()
+    assert "base:2 is not beneath some" in refused
+    assert (
+        b"No such image"
+        in ul("base", "rebase", "--base", "base:1", "--onto", "sha256:" + "0" * 64, "some", code=1).stderr
+    )
+
+
+def test_straight_in_a_registry(ul: Installation, tmp_path: Path) -> None:
+    """No layer is fetched: those of both are mounted into the repository of the result."""
+    with DockerRegistry(tmp_path / "registry") as registry:
+        build(ul, 'FROM base:1\nRUN echo app > /app\nCMD ["sh", "-c", "cat /etc/motd /app"]\n', "app")
+        for name, local in (("base:1", "base:1"), ("base:2", "base:2"), ("team/app:1", "app")):
+            ul("tag", local, f"{registry.name}/{name}")
+            ul("push", "-q", f"{registry.name}/{name}")
+        words = ("base", "rebase", "--base", f"docker://{registry.name}/base:1", "--onto", f"{registry.name}/base:2")
+        target = f"{registry.name}/team/app:2"
+        image = f"docker://{registry.name}/team/app:1"
+        refused = ul(*words, "-t", target, image, code=1).stderr.decode()
+        assert "without files it cannot be known" in refused
+        before = len(registry.asked("GET", "/blobs/"))
+        ul(*words, "--force", "-t", target, image)
+        fetched = [path for _, path, _ in registry.asked("GET", "/blobs/")[before:]]
+        layers = {layer for name in ("app", "base:2") for layer in inspect(ul, name)["RootFS"]["Layers"]}
+        assert len(set(fetched)) <= 3 and not any(layer in path for layer in layers for path in fetched)
+        ul("pull", "-q", target)
+        assert ul.run(target) == "base 2\napp"

@@ -1,0 +1,221 @@
+"""What images stand on, with a small index of builds made up for it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from typing import Any
+
+import pytest
+
+from underlay.base import image, known, lineage, making
+from underlay.errors import Corrupt
+from underlay.oci import config
+
+Record = dict[str, Any]
+EMPTY = "sha256:a3ed95caeb02ffe68cdd9fd84406680ae93d633cb16422d00e8a7c22955b46d4"
+
+
+def digest(text: str) -> str:
+    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+
+
+def build(
+    tags: list[str], month: int, steps: list[str], beneath: Record | None = None, size: int = 50_000_000
+) -> Record:
+    """Return a build of a month of 2017; each RUN, ADD and COPY step leaves a layer of its own."""
+    under = beneath or {"history": [], "history_created": [], "layers": [], "config_digest": None}
+    made = f"2017-{month:02d}-10T10:00:00Z"
+    layers = [
+        [digest(f"{tags} {month} {step}"), size // (number + 1)]
+        for number, step in enumerate(steps)
+        if step.startswith(("RUN", "ADD", "COPY"))
+    ]
+    return {
+        "ref": tags[0],
+        "tags": tags,
+        "config_digest": digest(f"config {tags} {month}"),
+        "manifest_digest": digest(f"manifest {tags} {month}"),
+        "first_seen": made[:10],
+        "last_seen": f"2017-{month + 1:02d}-09",
+        "layers": under["layers"] + layers,
+        "history": under["history"] + steps,
+        "history_created": under["history_created"] + [made] * len(steps),
+        "parent": under["config_digest"],
+    }
+
+
+def root(month: int) -> Record:
+    return build(["plain:seven", "plain:7"], month, [f"ADD file:{digest(str(month))[7:]} in /", 'CMD ["bash"]'])
+
+
+def tool(month: int, version: str) -> Record:
+    steps = [f"ENV TOOL_VERSION={version}", "RUN set -ex; fetch tool; make", 'CMD ["tool"]']
+    return build(["tool:2.7", "tool:2", f"tool:{version}"], month, steps, root(month), 9_000_000)
+
+
+def app(beneath: Record) -> Record:
+    steps = ["MAINTAINER somebody", "COPY dir:aa in /app", "RUN make install", 'CMD ["app"]']
+    found = build(["app:1"], 9, steps, beneath, 3_000_000)
+    return {member: found[member] for member in ("layers", "history", "history_created")}
+
+
+@pytest.fixture(scope="module")
+def records() -> list[Record]:
+    return [each for month in range(1, 8) for each in (root(month), tool(month, f"2.7.{month}"))]
+
+
+@pytest.fixture(scope="module")
+def index(records: list[Record]) -> known.Known:
+    return known.Known(making.make(records))
+
+
+def test_a_build_that_is_known(index: known.Known) -> None:
+    report = lineage.identify(image.from_record(app(tool(5, "2.7.5"))), index)
+    first = report.candidates[0]
+    assert first.config_digest == tool(5, "2.7.5")["config_digest"]
+    assert (first.layers, first.history) == (2, 5)
+    assert first.name == "tool:2.7"
+    assert set(first.names) == {"tool:2.7", "tool:2", "tool:2.7.5"}
+    assert report.chain_names == ["tool:2.7", report.chain[1].name, "scratch"]
+    assert report.chain[1].name in ("plain:seven", "plain:7")
+    assert (report.chain[0].layers, report.chain[0].history) == (1, 3)
+    assert (report.chain[1].layers, report.chain[1].history) == (1, 2)
+    assert report.outdated is True
+    assert any("in the image, in order" in line for line in first.evidence)
+    assert sum(each.confidence for each in report.candidates) <= 1.0001
+
+
+def test_the_newest_build_is_not_outdated(index: known.Known) -> None:
+    assert lineage.identify(image.from_record(app(tool(7, "2.7.7"))), index).outdated is False
+
+
+@pytest.mark.parametrize("hidden", ["layers", "history"])
+def test_less_evidence(index: known.Known, hidden: str) -> None:
+    record = app(tool(5, "2.7.5"))
+    if hidden == "layers":
+        del record["layers"]
+    else:
+        del record["history"], record["history_created"]
+    first = lineage.identify(image.from_record(record), index).candidates[0]
+    assert first.config_digest == tool(5, "2.7.5")["config_digest"]
+    assert (first.layers, first.history) == (2, 5)
+
+
+def test_a_build_that_is_not_known(records: list[Record]) -> None:
+    gone = {tool(5, "2.7.5")["config_digest"], root(5)["config_digest"]}
+    index = known.Known(making.make(each for each in records if each["config_digest"] not in gone))
+    first = lineage.identify(image.from_record(app(tool(5, "2.7.5"))), index).candidates[0]
+    assert first.name.startswith("tool:2")
+    assert first.config_digest is None
+    assert first.like
+    assert first.history == 5
+
+
+def test_a_build_known_only_by_what_stands_on_it(records: list[Record]) -> None:
+    gone = root(5)["config_digest"]
+    index = known.Known(making.make(each for each in records if each["config_digest"] != gone))
+    ghosts = [build for build in range(len(index)) if index.traits[build] & known.GHOST]
+    assert [index.config_digest(ghost) for ghost in ghosts] == [gone]
+    assert index.step_count(ghosts[0]) == 2
+    assert "plain:seven" in [index.name(name) for name in index.names(ghosts[0])]
+
+
+def test_an_image_is_not_its_own_base(index: known.Known) -> None:
+    report = lineage.identify(image.from_record(tool(5, "2.7.5")), index)
+    assert report.candidates[0].config_digest == root(5)["config_digest"]
+    assert report.candidates[0].history == 2
+
+
+def test_made_from_nothing(index: known.Known) -> None:
+    record = {"layers": [[digest("own"), 5_000]], "history": ["COPY file:bb in /app", 'CMD ["/app"]']}
+    report = lineage.identify(image.from_record(record), index)
+    assert report.candidates[0].name == "scratch"
+    assert report.chain_names == ["scratch"]
+    assert report.outdated is None
+    assert lineage.identify(image.from_record(root(3)), index).candidates[0].name == "scratch"
+
+
+def test_empty_layers_say_nothing(index: known.Known) -> None:
+    record = app(tool(5, "2.7.5"))
+    record["layers"] = [[EMPTY, 32], record["layers"][0], [EMPTY, 32], *record["layers"][1:]]
+    first = lineage.identify(image.from_record(record), index).candidates[0]
+    assert first.config_digest == tool(5, "2.7.5")["config_digest"]
+    assert first.layers == 4
+    only = {"layers": [[EMPTY, 32]], "history": ["LABEL a=b"]}
+    assert lineage.identify(image.from_record(only), index).candidates[0].config_digest is None
+
+
+def test_an_image_of_a_store_is_found_by_diff_ids(records: list[Record]) -> None:
+    with_ids = [dict(each, diff_ids=[digest("diff " + layer[0]) for layer in each["layers"]]) for each in records]
+    index = known.Known(making.make(with_ids))
+    record = app(tool(5, "2.7.5"))
+    steps = [
+        config.Step(created=when, created_by=text, empty_layer=not text.startswith(("RUN", "ADD", "COPY")))
+        for text, when in zip(record["history"], record["history_created"], strict=True)
+    ]
+    diff_ids = [digest("diff " + layer[0]) for layer in record["layers"]]
+    content = image.from_config(config.Config("amd64", "linux", config.RootFS(diff_ids), history=steps))
+    first = lineage.identify(content, index).candidates[0]
+    assert first.config_digest == tool(5, "2.7.5")["config_digest"]
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {},
+        {"layers": None, "history": None},
+        {"layers": "x", "history": [1, None, "RUN x"], "history_created": ["never"]},
+        {"layers": [[], ["x"], ["sha256:zz", -1], [3, 4]], "history": [""]},
+        {"history": ["RUN x"] * 3_000, "layers": [[digest("x"), 1]] * 300},
+    ],
+)
+def test_records_that_make_no_sense(index: known.Known, record: Record) -> None:
+    report = lineage.identify(image.from_record(record), index)
+    assert report.candidates
+    assert 0 <= report.candidates[0].confidence <= 1
+
+
+def test_an_empty_index() -> None:
+    index = known.Known(making.make([]))
+    assert lineage.identify(image.from_record(app(tool(5, "2.7.5"))), index).candidates[0].name == "scratch"
+
+
+def test_index_files(records: list[Record], tmp_path: Any) -> None:
+    data = making.make(records)
+    plain, packed = tmp_path / "plain", tmp_path / "packed"
+    plain.write_bytes(data)
+    packed.write_bytes(known.pack(data))
+    for path in (plain, packed):
+        assert len(known.open_index(os.fspath(path))) == len(records)
+    for broken in (b"", b"x" * 5_000, data[:500], data[:-40], known.pack(data)[:-9]):
+        path = tmp_path / "broken"
+        path.write_bytes(broken)
+        with pytest.raises(Corrupt):
+            known.open_index(os.fspath(path))
+
+
+def test_damage_within_a_file_is_an_error_or_an_answer(records: list[Record]) -> None:
+    data = bytearray(making.make(records))
+    content = image.from_record(app(tool(5, "2.7.5")))
+    for spot in range(1_500, len(data), 97):
+        damaged = bytes(data[:spot]) + b"\xff\xff\xff\xff" + bytes(data[spot + 4 :])
+        try:
+            lineage.identify(content, known.Known(damaged))
+        except Corrupt:
+            pass
+
+
+def test_the_shipped_index() -> None:
+    index = known.shipped()
+    assert len(index) > 5_000
+    record = {
+        "history": ["ADD alpine-minirootfs-3.22.6-x86_64.tar.gz / # buildkit", 'CMD ["/bin/sh"]', "RUN x # buildkit"],
+        "layers": [
+            ["sha256:53f8f5e03afd86ade91b7aa57a749f5a3d1419c113be5d8c10e7ee61bb5ab887", 3792075],
+            [digest("x"), 9],
+        ],
+    }
+    report = lineage.identify(image.from_record(record), index)
+    assert report.candidates[0].name == "alpine:3.22"
+    assert report.chain_names == ["alpine:3.22", "scratch"]

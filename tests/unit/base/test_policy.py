@@ -1,0 +1,119 @@
+"""Rules over bases: read strictly, and each broken by what it means."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from underlay.base import policy, report
+from underlay.base.policy import NEAR, PAST, SUPPORTED, Policy, Standing, Vulnerabilities
+from underlay.errors import InvalidInput
+
+NOW = 1_700_000_000.0
+APP = Standing(
+    "app:1",
+    "debian:12-slim",
+    ("debian:12-slim", "debian:bookworm-slim"),
+    "sha256:" + "a" * 64,
+    0.98,
+    ("debian:12-slim", "scratch"),
+    "debian 12",
+    NOW - 10 * 86400,
+    SUPPORTED,
+    "2028-06-30",
+    False,
+    vulnerabilities=Vulnerabilities({"critical": 1}, {}, {}),
+)
+
+
+def changed(**values: object) -> Standing:
+    return msgspec.structs.replace(APP, **values)
+
+
+def broken(rules: Policy, *images: Standing) -> list[str]:
+    return [each.rule for each in policy.check(rules, images or (APP,), NOW)]
+
+
+def test_nothing_is_broken_without_rules() -> None:
+    assert broken(Policy(), changed(base="", confidence=0.0, life=PAST, outdated=True)) == []
+
+
+@pytest.mark.parametrize(
+    ("rules", "image", "rule"),
+    [
+        (Policy(known=True), changed(base="", names=(), confidence=0.0), "known"),
+        (Policy(known=True), changed(confidence=0.5), "known"),
+        (Policy(allow=["alpine:*"]), APP, "allow"),
+        (Policy(allow=["alpine:*"]), changed(base="", names=()), "allow"),
+        (Policy(deny=["debian:*"]), APP, "deny"),
+        (Policy(end_of_life=False), changed(life=PAST, ends="2024-06-30"), "end-of-life"),
+        (Policy(outdated=False), changed(outdated=True), "outdated"),
+        (Policy(max_age=5), APP, "max-age"),
+        (Policy(max_age=5), changed(created=None), "max-age"),
+        (Policy(fixable="high"), changed(vulnerabilities=Vulnerabilities({}, {"critical": 2}, {})), "fixable"),
+        (Policy(fixable="high"), changed(vulnerabilities=None), "fixable"),
+    ],
+)
+def test_a_rule_is_broken(rules: Policy, image: Standing, rule: str) -> None:
+    assert broken(rules, image) == [rule]
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        Policy(known=True, allow=["debian:bookworm-*"], deny=["debian:11*"], end_of_life=False, outdated=False),
+        Policy(max_age=30, fixable="critical", max_distributions=1, max_bases=1),
+    ],
+)
+def test_a_rule_holds(rules: Policy) -> None:
+    assert broken(rules) == []
+
+
+def test_rules_over_all_images() -> None:
+    other = changed(image="b", base="alpine:3.20", digest="sha256:" + "b" * 64, distribution="alpine 3.20")
+    assert broken(Policy(max_distributions=1), APP, other) == ["max-distributions"]
+    assert broken(Policy(max_bases=1), APP, other) == ["max-bases"]
+
+
+def test_reading() -> None:
+    text = b'[bases]\nallow = ["debian:*"]\nmax-age = 90\nend-of-life = false\nfixable = "critical"\nknown = true\n'
+    found = policy.read(text, "rules.toml")
+    assert found == Policy(allow=["debian:*"], max_age=90, end_of_life=False, fixable="critical", known=True)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"[bases\n",
+        b"[other]\n",
+        b"",
+        b"[bases]\nunknown = 1\n",
+        b'[bases]\nallow = "debian"\n',
+        b'[bases]\nfixable = "huge"\n',
+        b"[bases]\nmax-age = -1\n",
+        b"\xff",
+    ],
+)
+def test_what_cannot_be_read(text: bytes) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        policy.read(text, "rules.toml")
+    assert caught.value.message.startswith("rules.toml: ")
+
+
+def test_the_page() -> None:
+    old = changed(
+        image="old", base="debian:10", names=("debian:10",), life=PAST, ends="2024-06-30", distribution="debian 10"
+    )
+    late = changed(
+        image="late<script>", outdated=True, vulnerabilities=Vulnerabilities({}, {"high": 2}, {"high": 2}), life=NEAR
+    )
+    found = report.report([APP, old, late], policy.check(Policy(end_of_life=False), [APP, old, late], NOW))
+    assert [(each.name, len(each.images)) for each in found.bases] == [("debian:12-slim", 2), ("debian:10", 1)]
+    assert found.distributions == ("debian 10", "debian 12")
+    assert found.steps[0].text.startswith("leave debian:10") and found.steps[0].images == ("old",)
+    assert any("rebuild or rebase" in each.text for each in found.steps)
+    text = report.text(found)
+    assert "3 images on 2 bases, 2 distributions" in text and "1. leave debian:10" in text and "(end-of-life)" in text
+    page = report.html(found)
+    assert page.startswith("<!doctype html>") and "<script>" not in page and "late&lt;script&gt;" in page
+    assert "http" not in page  # nothing is loaded from elsewhere
