@@ -1,4 +1,4 @@
-"""Write src/underlay/base/lifecycles.json: when releases of distributions and runtimes end, from endoflife.date.
+"""Write src/underlay/base/data/lifecycles.json: when releases of distributions and runtimes end, from endoflife.date.
 
     python tools/make_lifecycles.py CYCLES
 
@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-TARGET = Path(__file__).resolve().parent.parent / "src" / "underlay" / "base" / "lifecycles.json"
+TARGET = Path(__file__).resolve().parent.parent / "src" / "underlay" / "base" / "data" / "lifecycles.json"
 # Who gets the extended support of a product: all who use it (Debian's LTS), or who pays.
 FOR_ALL = {"debian"}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 
 import msgspec
 
@@ -131,14 +132,14 @@ def places(asked: Asked) -> list[Place]:
         for match in asked.shapes:
             if match.full > match.low and match.depth < len(asked.texts):
                 builds = asked.index.by_shapes.order[match.low : match.full]
-                found += _nearest(asked, list(builds), match.depth)
+                found += _nearest(asked, builds, match.depth)
         return _above_exact(asked, found + _partial(asked))
     builds_seen: set[int] = set()
     for match in asked.layers:
         if match.full > match.low:
             builds = asked.layers_by.order[match.low : match.full]
             builds_seen.update(builds)
-            found += _nearest(asked, list(builds), 0)
+            found += _nearest(asked, builds, 0)
     like = [build for build in _alike_in_size(asked) if build not in builds_seen]
     by_depth: dict[int, list[int]] = {}
     for build in like:
@@ -217,14 +218,14 @@ def _partial(asked: Asked) -> list[Place]:
     for score, outline, steps, partial in rated[:_OUTLINES_KEPT]:
         if score <= 0:
             break
-        builds = list(index.by_shapes.order[index.outline_low[outline] : index.outline_full[outline]])
+        builds = index.by_shapes.order[index.outline_low[outline] : index.outline_full[outline]]
         for place in _nearest(asked, builds, steps)[:_PARTIAL_NAMES]:
             place.partial = partial
             found.append(place)
     return found
 
 
-def _nearest(asked: Asked, builds: list[int], steps: int) -> list[Place]:
+def _nearest(asked: Asked, builds: Sequence[int], steps: int) -> list[Place]:
     """Return one place for each name of these builds, the nearest first."""
     index = asked.index
     if len(builds) > _BUILDS_WEIGHED:
@@ -256,15 +257,13 @@ def _nearest(asked: Asked, builds: list[int], steps: int) -> list[Place]:
     return nearest[:_NAMES_WEIGHED]
 
 
-def _around(asked: Asked, builds: list[int], steps: int) -> list[int]:
-    """Return those of many builds, which are in order of time, that were made around the time of the image's base."""
+def _around(asked: Asked, builds: Sequence[int], steps: int, count: int = _BUILDS_WEIGHED) -> Sequence[int]:
+    """Return `count` of many builds, which are in order of time: those made around the time of the image's base."""
     if not asked.times or not steps:
-        return builds[-_BUILDS_WEIGHED:]
-    from bisect import bisect_left
-
+        return builds[-count:]
     middle = bisect_left(builds, asked.times[steps - 1], key=asked.index.made.__getitem__)
-    start = max(0, min(middle - _BUILDS_WEIGHED // 2, len(builds) - _BUILDS_WEIGHED))
-    return builds[start : start + _BUILDS_WEIGHED]
+    start = max(0, min(middle - count // 2, len(builds) - count))
+    return builds[start : start + count]
 
 
 def _alike_in_size(asked: Asked) -> list[int]:
@@ -318,13 +317,9 @@ def twins(asked: Asked, deepest: int) -> Twins | None:
 def _twins_in(asked: Asked, sequences: Sequences, match: Match, total: int) -> Twins:
     whole = match.depth == total and match.full > match.low
     low, high = match.low, match.full if whole else match.high
-    if high - low > _TWINS:
-        step = (high - low) / _TWINS
-        builds = [sequences.order[low + int(step * spot)] for spot in range(_TWINS)]
-        if whole and asked.times:
-            # Those that end there are in order of time: the nearest say most.
-            nearest = sorted(sequences.order[low:high], key=lambda x: abs(asked.index.made[x] - asked.times[-1]))
-            builds = nearest[:_TWINS]
-    else:
-        builds = list(sequences.order[low:high])
+    builds: Sequence[int] = sequences.order[low:high]
+    if whole and len(builds) > _TWINS:
+        builds = _around(asked, builds, len(asked.times), _TWINS)
+    elif len(builds) > _TWINS:
+        builds = [builds[spot * len(builds) // _TWINS] for spot in range(_TWINS)]
     return Twins(match.depth, whole, [asked.index.parent_of(build) for build in builds])

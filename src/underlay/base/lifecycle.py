@@ -1,6 +1,6 @@
 """When the support of a release ends: of the distribution that an image is, or of the runtime that its name says.
 
-The facts come with underlay (`lifecycles.json`, written by tools/make_lifecycles.py from endoflife.date); `as_of` tells
+The facts come with underlay (`data/lifecycles.json`, written by tools/make_lifecycles.py from endoflife.date); `as_of` tells
 of which day they are.
 """
 
@@ -109,7 +109,7 @@ _facts: dict[str, Any] = {}
 
 def _load() -> dict[str, Any]:
     if not _facts:
-        path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "lifecycles.json")
+        path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "data", "lifecycles.json")
         found = jsontext.loads(read_bytes(path))
         assert isinstance(found, dict)
         _facts.update(found)

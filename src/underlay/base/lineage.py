@@ -274,7 +274,9 @@ def _outdated(asked: Asked, ranked: Ranking, first: Named) -> bool | None:
     builds = index.builds(first.place.name)
     current = max(builds, key=lambda build: (index.last[build], index.first[build], index.made[build]))
     if ranked.sure:
-        return current != first.place.build
+        # An index that ends before the image was made knows nothing of what came after.
+        late = bool(asked.times) and asked.times[-1] / known.DAY > index.end + 1
+        return True if current != first.place.build else None if late else False
     if asked.times and 0 < first.depth <= len(asked.times):
         made = asked.times[first.depth - 1]
         if index.made[current] > made + known.DAY:

@@ -24,6 +24,7 @@ class Build:
         self.config = ""
         self.manifest = ""
         self.parent = ""
+        self.told = False  # whether the record says what it stands on, or that this is nothing known
         self.layers: list[image.Layer] = []
         self.hashes: list[int] = []
         self.shapes: list[str] = []
@@ -82,6 +83,7 @@ def day(text: Any) -> int:
 def make(records: Iterable[Mapping[str, Any]]) -> bytes:
     """Return the index of the builds in `records`, which have the columns of the corpus's bases.jsonl."""
     builds = _merged(records)
+    _find_parents(builds)
     _add_ghosts(builds)
     return _written(builds)
 
@@ -104,6 +106,7 @@ def _read(record: Mapping[str, Any]) -> Build:
     build.config = record.get("config_digest") or ""
     build.manifest = record.get("index_digest") or record.get("manifest_digest") or ""
     build.parent = record.get("parent") or ""
+    build.told = "parent" in record
     build.layers = list(content.layers)
     texts = [step.text for step in content.steps[:_STEPS_KEPT]]
     given: list[str] = record.get("history_hash") or []
@@ -126,6 +129,27 @@ def _name(build: Build, record: Mapping[str, Any]) -> None:
     for name in record.get("tags") or [record.get("ref")]:
         if isinstance(name, str) and name:
             build.names[name] = day(since.get(name.rpartition(":")[2])) or first
+
+
+def _find_parents(builds: list[Build]) -> None:
+    """Find what builds stand on whose records do not tell: the longest other build that is wholly in one."""
+    whole: dict[tuple[int, ...], list[Build]] = defaultdict(list)
+    if not all(build.told for build in builds):
+        for build in builds:
+            if build.hashes and build.config:
+                whole[tuple(build.hashes)].append(build)
+    for build in builds:
+        if build.told:
+            continue
+        digests = [layer.digest for layer in build.layers if not layer.empty]
+        for steps in range(len(build.hashes) - 1, 0, -1):
+            for other in whole.get(tuple(build.hashes[:steps]), ()):
+                theirs = [layer.digest for layer in other.layers if not layer.empty]
+                if theirs == digests[: len(theirs)]:
+                    build.parent = other.config
+                    break
+            if build.parent:
+                break
 
 
 def _add_ghosts(builds: list[Build]) -> None:

@@ -54,9 +54,9 @@ def tool(month: int, version: str) -> Record:
     return build(["tool:2.7", "tool:2", f"tool:{version}"], month, steps, root(month), 9_000_000)
 
 
-def app(beneath: Record) -> Record:
+def app(beneath: Record, month: int = 9) -> Record:
     steps = ["MAINTAINER somebody", "COPY dir:aa in /app", "RUN make install", 'CMD ["app"]']
-    found = build(["app:1"], 9, steps, beneath, 3_000_000)
+    found = build(["app:1"], month, steps, beneath, 3_000_000)
     return {member: found[member] for member in ("layers", "history", "history_created")}
 
 
@@ -87,7 +87,9 @@ def test_a_build_that_is_known(index: known.Known) -> None:
 
 
 def test_the_newest_build_is_not_outdated(index: known.Known) -> None:
-    assert lineage.identify(image.from_record(app(tool(7, "2.7.7"))), index).outdated is False
+    assert lineage.identify(image.from_record(app(tool(7, "2.7.7"), 7)), index).outdated is False
+    # Who knows what came after the index was made?
+    assert lineage.identify(image.from_record(app(tool(7, "2.7.7"), 9)), index).outdated is None
 
 
 @pytest.mark.parametrize("hidden", ["layers", "history"])
@@ -119,6 +121,17 @@ def test_a_build_known_only_by_what_stands_on_it(records: list[Record]) -> None:
     assert [index.config_digest(ghost) for ghost in ghosts] == [gone]
     assert index.step_count(ghosts[0]) == 2
     assert "plain:seven" in [index.name(name) for name in index.names(ghosts[0])]
+
+
+def test_records_need_not_tell_what_builds_stand_on(records: list[Record]) -> None:
+    silent = [{member: value for member, value in each.items() if member != "parent"} for each in records]
+    report = lineage.identify(image.from_record(app(tool(5, "2.7.5"))), known.Known(making.make(silent)))
+    assert [link.config_digest for link in report.chain] == [
+        tool(5, "2.7.5")["config_digest"],
+        root(5)["config_digest"],
+        None,
+    ]
+    assert report.chain[-1].name == "scratch"
 
 
 def test_an_image_is_not_its_own_base(index: known.Known) -> None:
