@@ -1,6 +1,6 @@
 """When the support of a release ends: of the distribution that an image is, or of the runtime that its name says.
 
-The facts come with underlay (`data/lifecycles.json`, written by tools/make_lifecycles.py from endoflife.date); `as_of` tells
+The facts come with underlay (`data/lifecycles.json`, made by tools/make_lifecycles.py from endoflife.date); `as_of` tells
 of which day they are.
 """
 

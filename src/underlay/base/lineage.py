@@ -12,6 +12,8 @@ from .ranking import SCRATCH, Named, Ranking
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from .gathering import Place
     from .image import Image
     from .known import Known
@@ -82,13 +84,19 @@ def identify(image: Image, index: Known, limit: int = _SHOWN) -> Report:
         candidates = [_candidate(asked, ranked, named) for named in ranked.names[: max(limit, 1)]]
         said = _said(asked, ranked, root, candidates)
         if said is not None:
-            others = [each for each in candidates if each.name != said.name]
+            others = [each for each in less_likely(candidates, said.confidence) if each.name != said.name]
             return Report((said, *others)[:limit], _chain_said(said), None, ranked.unknown)
         first = ranked.names[0]
         chain = _chain(asked, first, candidates[0], root)
         return Report(tuple(candidates), tuple(chain), _outdated(asked, ranked, first), ranked.unknown)
     except (ArithmeticError, LookupError, ValueError) as error:
         raise Corrupt(f"damaged index of known bases: {error}") from None
+
+
+def less_likely(candidates: Sequence[Candidate], better: float) -> list[Candidate]:
+    """Return candidates behind one found by other means, which is right with the chance `better`: they have the rest."""
+    left = 1 - better
+    return [msgspec.structs.replace(each, confidence=round(each.confidence * left, 4)) for each in candidates]
 
 
 def _candidate(asked: Asked, ranked: Ranking, named: Named) -> Candidate:

@@ -101,13 +101,9 @@ def identify(engine: Engine, subject: Subject, limit: int = 10) -> Identified:
 
 
 def _left(candidates: Sequence[Candidate], better: Candidate) -> list[Candidate]:
-    """Return what else a base may be: all together as likely as what is found better is not."""
-    left = 1 - better.confidence
-    return [
-        msgspec.structs.replace(each, confidence=round(each.confidence * left, 4))
-        for each in candidates
-        if each.name not in better.names
-    ]
+    """Return what else a base may be than what is found better."""
+    others = [each for each in candidates if each.name not in better.names]
+    return lineage.less_likely(others, better.confidence)
 
 
 def _exact(report: lineage.Report) -> int:
