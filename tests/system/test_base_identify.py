@@ -48,7 +48,7 @@ def test_the_whole_chain(ul: Installation) -> None:
     assert [link["name"] for link in found["chain"]][:1] == ["runtime:3"] and found["chain"][-1]["name"] == "scratch"
     assert found["outdated"] is False or found["outdated"] is None
     text = ul.out("base", "identify", "app:1")
-    assert text.startswith("app:1 stands on runtime:3 (9") and "app:1 → runtime:3" in text
+    assert text.startswith("app:1 stands on runtime:3 (9") and "  on runtime:3: " in text
     assert identify(ul, "runtime:3")["candidates"][0]["name"] == "distribution:12"
 
 

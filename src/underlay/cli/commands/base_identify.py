@@ -52,10 +52,6 @@ def _lines(found: Identified, everything: bool) -> list[str]:
     lines += [f"  {text}" for text in first.evidence]
     if base is not None and len(base.names) > 1:
         lines.append(f"  that build is also called {', '.join(base.names[1:_NAMES])}")
-    if base is not None and base.config_digest:
-        lines.append(
-            f"  it has {base.layers} layers and {base.history} steps of the image; its id is {base.config_digest}"
-        )
     if found.outdated:
         lines.append(f"  {base.name if base else 'its base'} is another build by now")
     for claim in found.claims:
@@ -64,11 +60,17 @@ def _lines(found: Identified, everything: bool) -> list[str]:
         told = " ".join(filter(None, (claim.name, claim.digest)))
         loud = "!! " if claim.verdict == "refuted" else ""
         lines.append(f"  {loud}its {claim.source} says {told}: {claim.verdict}, {claim.because}")
-    if len(found.chain) > 1:
-        lines.append("  " + " → ".join([found.image, *(link.name for link in found.chain)]))
+    for link in found.chain if base is not None else ():
+        brings = [f"{link.layers} layer{_s(link.layers)}, {link.history} step{_s(link.history)}"] if link.layers else []
+        brings += [link.config_digest[7:19]] if link.config_digest else []
+        lines.append(f"  on {link.name}" + (f": {', '.join(brings)}" if brings else ""))
     others = found.candidates[1:] if everything else ()
     lines += [f"  or {each.name} ({each.confidence:.0%})" for each in others]
     return lines
+
+
+def _s(count: int) -> str:
+    return "" if count == 1 else "s"
 
 
 _LIKELY = 0.5
