@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _SAMPLE = 24  # files whose content is compared
 _SMALL = 1 << 20  # bytes: of larger files the size decides
 _ENOUGH = 0.9  # of the files of a base
-_FEWEST = 8  # files that an image must have to be recognised by them
+FEWEST = 8  # files that an image must have to be recognised by them
 # What a container's first steps change in nearly every base: its absence says nothing.
 _CHANGING = (b"etc/", b"var/", b"tmp/", b"run/", b"root/", b"dev/", b"proc/", b"sys/")
 
@@ -34,7 +34,7 @@ class Resemblance(msgspec.Struct, frozen=True):
     @property
     def enough(self) -> bool:
         """Whether that can hardly be by chance."""
-        return self.total >= _FEWEST and self.share >= _ENOUGH
+        return self.total >= FEWEST and self.share >= _ENOUGH
 
 
 def sizes(files: ImageFiles) -> dict[bytes, int]:
@@ -54,7 +54,7 @@ def compare(
     """Return how much of a base is in an image; `held` and `of_base` are what `sizes` returns of both."""
     alike = [path for path, size in of_base.items() if held.get(path) == size]
     same = len(alike)
-    if same < _FEWEST or same < len(of_base) * _ENOUGH:
+    if same < FEWEST or same < len(of_base) * _ENOUGH:
         return Resemblance(same, len(of_base))
     # Equal sizes are a sign; the contents of some, spread over all, must be equal too.
     small = [path for path in sorted(alike) if 0 < of_base[path] <= _SMALL]

@@ -26,6 +26,7 @@ _HERE = 0.99  # all layers of an image that is here, in order: that is it, or a 
 _TWIN = 0.9  # its layers agree, its steps do not
 _FILES = 0.85  # of the files, when layers say nothing
 _SAID = 0.97  # a claim that the layers confirm
+_LARGER = 1.02  # times the bytes of an image that something beneath it may have, all layers counted
 _CLOSE = 40  # images here whose files are compared
 
 
@@ -200,11 +201,14 @@ def _by_files(engine: Engine, subject: Subject) -> Candidate | None:
     from ..store.imagefiles import ImageFiles
 
     held = resembling.sizes(files)
+    if len(held) < resembling.FEWEST or subject.image is None:
+        return None
     best: Candidate | None = None
     best_rank: tuple[int, ...] = ()
     for row in images.every(engine.meta)[:_CLOSE]:
         names = _names(engine, row)
-        if row.id == subject.id or not names:
+        # Its files are opened only when they could all be in this one.
+        if row.id == subject.id or not names or row.size > subject.image.size * _LARGER:
             continue
         other = ImageFiles(engine.paths, row.diff_ids)
         found = resembling.compare(files, held, other, resembling.sizes(other))
