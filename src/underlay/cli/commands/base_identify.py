@@ -51,7 +51,10 @@ def _lines(found: Identified, everything: bool) -> list[str]:
     lines = [f"{head} ({first.confidence:.0%})"]
     lines += [f"  {text}" for text in first.evidence]
     if base is not None and len(base.names) > 1:
-        lines.append(f"  that build is also called {', '.join(base.names[1:_NAMES])}")
+        others = base.names[1:] if everything else base.names[1:_NAMES]
+        more = len(base.names) - 1 - len(others)
+        left = f" and {more} more (--all)" if more else ""
+        lines.append(f"  that build is also called {', '.join(others)}{left}")
     if found.outdated:
         lines.append(f"  {base.name if base else 'its base'} is another build by now")
     for claim in found.claims:
@@ -64,8 +67,7 @@ def _lines(found: Identified, everything: bool) -> list[str]:
         brings = [f"{link.layers} layer{_s(link.layers)}, {link.history} step{_s(link.history)}"] if link.layers else []
         brings += [link.config_digest[7:19]] if link.config_digest else []
         lines.append(f"  on {link.name}" + (f": {', '.join(brings)}" if brings else ""))
-    others = found.candidates[1:] if everything else ()
-    lines += [f"  or {each.name} ({each.confidence:.0%})" for each in others]
+    lines += [f"  or {each.name} ({each.confidence:.0%})" for each in (found.candidates[1:] if everything else ())]
     return lines
 
 
