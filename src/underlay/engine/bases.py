@@ -41,17 +41,22 @@ class Bases:
 
         return identifying.identify(self._engine, subjects.find(self._engine, image, platform))
 
-    def dockerfile(self, image: str, platform: str = "", base: str = "", extract: str = "") -> Reconstruction:
+    def dockerfile(
+        self, image: str, platform: str = "", base: str = "", extract: str = "", frozen: bool = False
+    ) -> Reconstruction:
         """Return the Dockerfile that would build an image, on the base that it stands on, or on `base`.
 
         With `extract`, a directory that is made, what COPY and ADD have put into the image is written there as archives,
-        and the Dockerfile beside them. Raises NotFound, InvalidInput (`base` is not beneath it), Conflict (the directory
-        is there, and not empty), Unsupported (its files are not here).
+        and the Dockerfile beside them; so is what a RUN has made that cannot be repeated for certain, and with `frozen`
+        what any RUN has made: then nothing but the base is needed to build it again. Raises NotFound, InvalidInput
+        (`base` is not beneath it; `frozen` without `extract`), Conflict (the directory is there, and not empty),
+        Unsupported (its files are not here).
         """
         from . import rebasing, recovering
 
         subject = subjects.find(self._engine, image, platform)
-        return recovering.dockerfile(self._engine, subject, rebasing.ground(self._engine, subject, base), extract)
+        ground = rebasing.ground(self._engine, subject, base)
+        return recovering.dockerfile(self._engine, subject, ground, extract, frozen)
 
     def fit(
         self,

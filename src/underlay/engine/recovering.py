@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 
-from ..base import reconstruct
-from ..store import layers
+from ..base import contents, reconstruct
+from ..errors import Corrupt, InvalidInput
+from ..store import layers, tarheader
+from ..store.kinds import REGULAR, TAR
 from .bases import require_empty
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import BinaryIO
+
     from ..base.reconstruct import Reconstruction
     from .engine import Engine
     from .rebasing import Ground
@@ -18,16 +22,22 @@ if TYPE_CHECKING:
 _PIECE = 1 << 20
 
 
-def dockerfile(engine: Engine, subject: Subject, ground: Ground, extract: str = "") -> Reconstruction:
+def dockerfile(
+    engine: Engine, subject: Subject, ground: Ground, extract: str = "", frozen: bool = False
+) -> Reconstruction:
     """Return the Dockerfile of an image that stands on `ground`; see `Bases.dockerfile`."""
+    if frozen and not extract:
+        raise InvalidInput(
+            "what RUN steps have made is only taken to where it is written", "name a directory: --extract"
+        )
     held = {}
     if extract:
         subject.require_files("what an image's steps have copied")
     if subject.image is not None:
         for diff_id in subject.view.diff_ids[ground.layers :]:
-            held[diff_id] = reconstruct.contents(layers.read_toc(engine.paths, diff_id))
+            held[diff_id] = contents.contents(layers.read_toc(engine.paths, diff_id))
     made = reconstruct.reconstruct(
-        subject.view, ground.name, ground.steps, ground.layers, ground.config, held, bool(extract)
+        subject.view, ground.name, ground.steps, ground.layers, ground.config, held, bool(extract), frozen
     )
     if extract:
         require_empty(extract)
@@ -39,15 +49,34 @@ def dockerfile(engine: Engine, subject: Subject, ground: Ground, extract: str = 
 
 
 def _write(engine: Engine, diff_id: str, path: str) -> None:
-    """Write a layer's tar, as its diff id names it."""
-    from ..store.kinds import TAR
+    """Write a layer's tar: as it is, or without the marks that something is gone, which mean nothing to ADD."""
+    entries = layers.read_toc(engine.paths, diff_id)
+    kept = [entry for entry in entries if not contents.is_removal(entry)]
+    with open(path, "xb") as file:
+        if len(kept) == len(entries):
+            _pour(engine, diff_id, TAR, 0, None, file)
+            return
+        for entry in kept:
+            file.write(tarheader.header(entry))
+            if entry.kind == REGULAR and entry.size:
+                _pour(engine, diff_id, entry.part, entry.offset, entry.size, file)
+                file.write(bytes(-entry.size % tarheader.BLOCK))
+        file.write(bytes(2 * tarheader.BLOCK))
 
-    source = layers.open_part(engine.paths, diff_id, TAR)
+
+def _pour(engine: Engine, diff_id: str, part: int, at: int, size: int | None, file: BinaryIO) -> None:
+    """Copy `size` bytes, or all from `at` on, of a part of a layer. Raises Corrupt when there are fewer."""
+    source = layers.open_part(engine.paths, diff_id, part)
     try:
-        with open(path, "xb") as file:
-            at = 0
-            while data := os.pread(source, _PIECE, at):
-                file.write(data)
-                at += len(data)
+        left = size
+        while left != 0:
+            data = os.pread(source, _PIECE if left is None else min(_PIECE, left), at)
+            if not data:
+                break
+            file.write(data)
+            at += len(data)
+            left = None if left is None else left - len(data)
+        if left:
+            raise Corrupt(f"layer {diff_id} is shorter than its table of contents says")
     finally:
         os.close(source)

@@ -16,6 +16,7 @@ SYNOPSIS = "base dockerfile [OPTIONS] IMAGE"
 FLAGS: tuple[Flag, ...] = (
     ("base", "", "string", "string", "Take this image for its base (scratch for none)"),
     ("extract", "", "string", "directory", "Write what was copied there, with the Dockerfile, so that it builds"),
+    ("frozen", "", "bool", "", "With --extract: write what RUN steps have made, too, instead of running them again"),
     ("format", "f", "string", "string", "Format output: 'json' or a Go template"),
     ("platform", "", "string", "string", "Choose the platform of the image"),
 )
@@ -25,7 +26,9 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Print the Dockerfile; what is in doubt stands in comments."""
     if len(arguments) != 1:
         raise InvalidInput('"underlay base dockerfile" requires exactly 1 argument', "see its --help")
-    found = engine.bases.dockerfile(arguments[0], options["platform"], options["base"], options["extract"])
+    found = engine.bases.dockerfile(
+        arguments[0], options["platform"], options["base"], options["extract"], options["frozen"]
+    )
     if options["format"]:
         import msgspec
 
@@ -36,5 +39,6 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
         return 0
     sys.stdout.write(found.text)
     if found.doubts:
-        sys.stderr.write(f"underlay: {found.doubts} lines are in doubt: see their comments\n")
+        count = "1 line is" if found.doubts == 1 else f"{found.doubts} lines are"
+        sys.stderr.write(f"underlay: {count} in doubt: see the comments\n")
     return 0
