@@ -10,6 +10,7 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -172,6 +173,22 @@ def test_a_published_port_is_held(world: World) -> None:
     world.underlay("start", "held")
     os.kill(world.underlay.monitor("held"), signal.SIGKILL)
     assert until(lambda: free("0.0.0.0", 8104, socket.SOCK_STREAM))
+
+
+def test_of_several_that_want_a_port_at_once_one_has_it(world: World) -> None:
+    """The others are told so at once, and not when that one has ended."""
+
+    def start(number: int) -> str:
+        words = ("run", "-d", "--name", f"many{number}", "--network", "front", "-p", "8110:80", "box", "sleep", "600")
+        return world.underlay(*words, code=None, timeout=30).stderr.decode()
+
+    with ThreadPoolExecutor(6) as pool:
+        said = sorted(pool.map(start, range(6)))
+    assert said[0] == "" and len([each for each in said if each == ""]) == 1
+    assert all("already allocated" in each or "already in use" in each for each in said[1:])
+    running = world.underlay.out("ps", "--format", "{{.Names}}").split()
+    world.serve(running[0], 80)
+    assert len(running) == 1 and world.ask("neighbour", HOST4, 8110) == NEIGHBOUR4
 
 
 def test_more_ports_are_held_than_a_process_may_have_files(world: World) -> None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ..base.feeds import Updated
+    from ..base.lineage import Candidate
     from ..base.vulnerabilities import Finding, Report
     from .engine import Engine
     from .subjects import Subject
@@ -65,10 +66,10 @@ def look(engine: Engine, subject: Subject) -> Exposure:
         identified = identifying.identify(engine, subject, 1)
         base = identified.base
         newer = ""
-        if base is not None and base.layers:
-            below = ImageFiles(engine.paths, subject.view.diff_ids[: base.layers])
-            vulnerabilities.attribute(report.findings, installed(below).packages)
-            newer = _newer(engine, base.name, base.config_digest, report, store)
+        below = _below(engine, subject, base) if base is not None else []
+        if base is not None and below:
+            vulnerabilities.attribute(report.findings, installed(ImageFiles(engine.paths, below)).packages)
+            newer = _newer(engine, base.name, base.config_digest or base.like, report, store)
     return Exposure(
         subject.name,
         base.name if base is not None else "",
@@ -77,6 +78,14 @@ def look(engine: Engine, subject: Subject) -> Exposure:
         tuple(report.gaps),
         sum(report.checked.values()),
     )
+
+
+def _below(engine: Engine, subject: Subject, base: Candidate) -> list[str]:
+    """Return the layers of a base: those of the image, or where its files were flattened those of the image it is like."""
+    if base.layers or base.like is None:
+        return list(subject.view.diff_ids[: base.layers])
+    row = images.get(engine.meta, base.like)
+    return list(row.diff_ids) if row is not None else []
 
 
 def _newer(engine: Engine, name: str, config_digest: str | None, report: Report, store: Advisories) -> str:

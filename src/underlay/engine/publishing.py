@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
 
-from ..errors import Conflict, Unsupported
+from ..errors import Conflict, NotFound, Unsupported
 from ..linux import hostports
 from ..network import ports as port_words
 from ..network import subnets
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from .engine import Engine
 
 _TRIES = 50  # random ports that are tried
+_PATIENCE = 10.0  # seconds that a container may take to start or to end
 
 
 def wanted_ports(publish: Sequence[str], publish_all: bool, exposed: Sequence[str]) -> list[dict[str, Any]]:
@@ -115,10 +117,7 @@ def _refused(problem: str) -> Conflict:
 def _take(engine: Engine, wanted: list[Port]) -> str:
     """Take ports, all or none; returns what is in the way of the first that cannot be had, "" when all are taken."""
     other = rows.hold(engine.meta, wanted)
-    while other is not None and not starting.lives(engine, other.container):
-        # It has ended, perhaps without a word; what its monitor still does shall not hit us.
-        starting.await_monitor(engine, other.container)
-        withdraw(engine, other.container)
+    while other is not None and _taken_back(engine, other.container):
         other = rows.hold(engine.meta, wanted)
     if other is not None:
         return f"Bind for {other.address or '0.0.0.0'}:{other.port} failed: port is already allocated"
@@ -128,6 +127,30 @@ def _take(engine: Engine, wanted: list[Port]) -> str:
             rows.let_go(engine.meta, each.container, wanted)
             return problem
     return ""
+
+
+def _taken_back(engine: Engine, container_id: str) -> bool:
+    """Take back the ports of a container that has ended, perhaps without a word; tell whether it has.
+
+    Whoever holds its lock without living is about to start or to end: what that does shall not hit us, so we wait.
+    """
+    deadline = time.monotonic() + _PATIENCE
+    while not starting.lives(engine, container_id):
+        try:
+            lock = starting.lock_container(engine, container_id)
+        except NotFound:
+            return True
+        except Conflict:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.01)
+            continue
+        try:
+            withdraw(engine, container_id)
+        finally:
+            lock.release()
+        return True
+    return False
 
 
 def _candidates(first: int, last: int) -> list[int]:
