@@ -68,12 +68,14 @@ def identify(engine: Engine, subject: Subject, limit: int = 10) -> Identified:
     """Return what an image stands on. Raises Corrupt when an index is damaged."""
     asked = image.from_config(subject.view, subject.layers)
     reports = [lineage.identify(asked, index, limit) for index in indexes(engine)]
-    best = max(reports, key=lambda each: (_exact(each), each.candidates[0].confidence))
+    # That an index knows nothing beneath an image says little when another does.
+    best = max(reports, key=lambda each: (_exact(each), _named(each), each.candidates[0].confidence))
     candidates = list(best.candidates)
     chain: Sequence[Link] = best.chain
     for other in reports:
-        names = {each.name for each in candidates}
-        candidates += [each for each in other.candidates if each.name not in names]
+        names = {SCRATCH, *(each.name for each in candidates)}
+        new = [each for each in other.candidates if each.name not in names]
+        candidates += lineage.less_likely(new, min(1.0, sum(each.confidence for each in candidates)))
     local = _local(engine, subject)
     if local is not None and local.layers >= candidates[0].layers:
         candidates = [local, *_left(candidates, local)]
@@ -105,6 +107,10 @@ def _left(candidates: Sequence[Candidate], better: Candidate) -> list[Candidate]
     """Return what else a base may be than what is found better."""
     others = [each for each in candidates if each.name not in better.names]
     return lineage.less_likely(others, better.confidence)
+
+
+def _named(report: lineage.Report) -> bool:
+    return report.candidates[0].name != SCRATCH
 
 
 def _exact(report: lineage.Report) -> int:
