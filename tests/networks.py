@@ -33,6 +33,8 @@ class World:
         self.host = netns.make(str(place / "host"))
         self.neighbour = netns.make(str(place / "neighbour"))
         self._servers: list[socket.socket] = []
+        # A new namespace has it from the first one, where others may have switched it on.
+        netns.inside(self.host, lambda: Path("/proc/sys/net/ipv4/ip_forward").write_text("0"))
         with netns.inside(self.host, Netlink) as here, netns.inside(self.neighbour, Netlink) as there:
             here.call(links.change(1, up=True), links.create_veth("eth0", 0, "eth0", self.neighbour))
             there.call(links.change(1, up=True))

@@ -86,6 +86,23 @@ def test_files_tell_when_layers_say_nothing(ul: Installation, way: str) -> None:
     assert f"{way} stands on {first['name']}" in ul.out("base", "identify", way)
 
 
+def test_alike_and_not_beneath_each_other(ul: Installation) -> None:
+    """Each has nearly all files of the other, and of what stands on it; neither is made of those."""
+    files = {f"usr/share/alike/{number}": f"{number}" * (number + 1) for number in range(40)}
+    for number in (1, 2):
+        ul("import", "-", f"lower:{number}", input=root({**files, f"only-{number}": "x"}))
+        build(ul, f"FROM lower:{number}\nRUN touch /twin\n", f"twin:{number}")
+    try:
+        ul("rmi", "lower:1", "lower:2")
+        build(ul, "FROM twin:1\nENV A=1\nRUN touch /child\n", "child")
+        found = identify(ul, "twin:1")
+        assert found["candidates"][0]["name"] != "child"
+        names = [link["name"] for link in found["chain"]]
+        assert "twin:1" not in names and len(set(names)) == len(names)
+    finally:
+        ul("rmi", "-f", "child", "twin:1", "twin:2")
+
+
 def _exported(ul: Installation, name: str) -> bytes:
     script = "cd / && busybox tar -c -f - bin etc usr runtime app"
     done = ul("run", "--rm", "--network", "none", name, "sh", "-c", script)

@@ -19,13 +19,15 @@ RELEASE = 'ID=debian\nVERSION_ID="{}"\nPRETTY_NAME="Debian {}"\n'
 
 
 def root(files: dict[str, bytes | str]) -> bytes:
-    """Return the small root file system with more files."""
+    """Return the small root file system with more files; `-> target` is a link."""
     buffer = io.BytesIO(image_tar())
     with tarfile.open(fileobj=buffer, mode="a") as tar:
         for path, data in files.items():
             data = data.encode() if isinstance(data, str) else data
             member = tarfile.TarInfo(path)
             member.size, member.mode = len(data), 0o755
+            if data.startswith(b"-> "):
+                member.type, member.linkname, member.size = tarfile.SYMTYPE, data[3:].decode(), 0
             tar.addfile(member, io.BytesIO(data))
     return buffer.getvalue()
 
@@ -101,6 +103,25 @@ HAZARDS = {
         {"usr/bin/python3.11": None},
         "is for python3.11",
     ),
+    "a Python of an environment is another": (
+        "interpreter",
+        "RUN mkdir -p /venv/lib/python3.11/site-packages && touch /venv/lib/python3.11/site-packages/mine.py",
+        {"usr/bin/python3.11": None},
+        "is for python3.11",
+    ),
+    "the program of the entrypoint is gone": (
+        "command",
+        'ENTRYPOINT ["/usr/bin/tool"]',
+        {"usr/bin/tool": None},
+        "the command needs /usr/bin/tool",
+    ),
+    "the user is gone": ("user", "USER me", {"etc/passwd": "root:x:0:0::/:/bin/sh\n"}, "user me"),
+    "a directory is a link": (
+        "replaced",
+        "RUN mkdir /opt/lib/mine",
+        {"opt/lib/x": None, "opt/lib": "-> /usr/bin"},
+        "/opt/lib",
+    ),
     "the command is inherited, and another": ("configuration", "", {"CMD": "other"}, "Cmd comes from the base"),
 }
 
@@ -113,6 +134,8 @@ def test_what_is_unsafe_is_refused(ul: Installation, case: str) -> None:
         "var/lib/dpkg/status": packages(libc6="2.36-10", zlib="1.3"),
         "usr/bin/tool": "#!/bin/sh\n",
         "usr/bin/python3.11": b"\x7fELF",
+        "etc/passwd": "root:x:0:0::/:/bin/sh\nme:x:1000:1000::/:/bin/sh\n",
+        "opt/lib/x": "x",
     }
     tag = case.replace(" ", "-").replace(",", "").lower()
     ul("import", "-c", 'CMD ["true"]', "-", f"old:{tag}", input=root(files))
@@ -130,6 +153,16 @@ def test_what_is_unsafe_is_refused(ul: Installation, case: str) -> None:
     assert b"No such image" in ul("image", "inspect", f"moved:{tag}", code=1).stderr
     ul(*words, "--force")
     assert inspect(ul, f"moved:{tag}")["RootFS"]["Layers"][0] == inspect(ul, f"new:{tag}")["RootFS"]["Layers"][0]
+
+
+def test_by_its_id(ul: Installation) -> None:
+    """What comes out has the image's names, and none that its id would make."""
+    build(ul, "FROM base:1\nRUN touch /by-id\n", "identified")
+    short = inspect(ul, "identified")["Id"][7:19]
+    ul("base", "rebase", "--base", "base:1", "--onto", "base:2", short)
+    moved = inspect(ul, "identified")
+    assert moved["RootFS"]["Layers"][0] == inspect(ul, "base:2")["RootFS"]["Layers"][0]
+    assert short not in ul.out("images", "--format", "{{.Repository}}").split()
 
 
 def test_another_platform(ul: Installation) -> None:

@@ -191,6 +191,55 @@ def test_of_several_that_want_a_port_at_once_one_has_it(world: World) -> None:
     assert len(running) == 1 and world.ask("neighbour", HOST4, 8110) == NEIGHBOUR4
 
 
+def test_one_port_wanted_twice(world: World) -> None:
+    """By one container, and by two that start at once: nobody waits for what does not come."""
+    words = ("run", "--rm", "--network", "front", "-p", "8106:80", "-p", "8106:81", "box", "true")
+    assert b"port is already allocated" in world.underlay(*words, code=125).stderr
+    for name in ("one", "other"):
+        world.underlay("create", "--name", name, "--network", "front", "-p", "8106:80", "box", "sleep", "600")
+    started = [
+        subprocess.Popen(
+            [*world.underlay.command, "start", name], env=world.underlay.environment, stderr=subprocess.PIPE
+        )
+        for name in ("one", "other")
+    ]
+    try:
+        said = [each.communicate(timeout=30)[1] for each in started]
+    finally:
+        for each in started:
+            each.kill()
+    assert sorted(each.returncode for each in started) == [0, 1]
+    assert b"port is already allocated" in b"".join(said)
+
+
+def test_published_ports_follow_to_the_network_that_is_left(world: World) -> None:
+    world.run("--name", "mover", "--network", "front", "-p", "8107:80")
+    world.underlay("network", "connect", "back", "mover")
+    address = world.address("mover", "front")
+    world.underlay("network", "disconnect", "front", "mover")
+    # Its address may be another's now, whom nobody has published.
+    world.run("--name", "heir", "--network", "front", "--ip", address)
+    world.serve("heir", 80)
+    assert world.ask("neighbour", HOST4, 8107) in NOTHING
+    world.serve("mover", 80)
+    assert world.ask("neighbour", HOST4, 8107) == NEIGHBOUR4
+    world.underlay("network", "disconnect", "back", "mover")
+    assert world.ask("neighbour", HOST4, 8107) in NOTHING
+
+
+def test_ports_lead_past_an_internal_network(world: World) -> None:
+    world.underlay("network", "create", "--internal", "inner")
+    try:
+        world.run("--name", "both", "--network", "inner", "--network", "front", "-p", "8108:80")
+        world.serve("both", 80)
+        assert world.ask("neighbour", HOST4, 8108) == NEIGHBOUR4
+        world.underlay("network", "reload")
+        assert world.ask("neighbour", HOST4, 8108) == NEIGHBOUR4
+        world.underlay("rm", "-f", "both")
+    finally:
+        world.underlay("network", "rm", "inner")
+
+
 def test_more_ports_are_held_than_a_process_may_have_files(world: World) -> None:
     command = ["prlimit", "--nofile=256:", *world.underlay.command]
     words = [

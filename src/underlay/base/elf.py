@@ -15,11 +15,13 @@ _HEADERS = 256  # program headers that are looked at
 _PART = 4 << 20  # bytes of one part of a file
 _ENTRIES = 20000
 _LOAD, _DYNAMIC, _INTERP, _NOTE = 1, 2, 3, 4
-_NEEDED, _STRTAB, _STRSZ, _SONAME, _VERDEF, _VERDEFNUM, _VERNEED, _VERNEEDNUM = (
+_NEEDED, _STRTAB, _STRSZ, _SONAME, _RPATH, _RUNPATH, _VERDEF, _VERDEFNUM, _VERNEED, _VERNEEDNUM = (
     1,
     5,
     10,
     14,
+    15,
+    29,
     0x6FFFFFFC,
     0x6FFFFFFD,
     0x6FFFFFFE,
@@ -47,7 +49,8 @@ _MACHINES = {
 
 
 class Elf:
-    """What was found: `architecture` ("" unknown), `bits`, `interpreter` and `soname` ("" none), `needed` libraries.
+    """What was found: `architecture` ("" unknown), `bits`, `interpreter` and `soname` ("" none), `needed` libraries,
+    `paths` where it wants them looked for.
 
     `versions` are the symbol versions wanted, by library; `defined` those given. `kernel` is the lowest of the ABI note
     (None without one), `x86_level` that of the ISA note (0 without one), `alignment` the smallest of its segments in bytes
@@ -62,6 +65,7 @@ class Elf:
         "interpreter",
         "kernel",
         "needed",
+        "paths",
         "soname",
         "versions",
         "x86_level",
@@ -72,6 +76,7 @@ class Elf:
         self.bits = 0
         self.interpreter = self.soname = ""
         self.needed: list[str] = []
+        self.paths: list[str] = []
         self.versions: dict[str, list[str]] = {}
         self.defined: list[str] = []
         self.kernel: tuple[int, int, int] | None = None
@@ -192,6 +197,9 @@ class _Reader:
         found.needed = [_text(strings, each) for each in needed[:1000]]
         if _SONAME in entries:
             found.soname = _text(strings, entries[_SONAME])
+        run_path = entries.get(_RUNPATH, entries.get(_RPATH))
+        if run_path is not None:
+            found.paths = [each for each in _text(strings, run_path).split(":") if each]
         if _VERNEED in entries:
             found.versions = self._wanted(entries[_VERNEED], entries.get(_VERNEEDNUM, 0), segments, strings)
         if _VERDEF in entries:

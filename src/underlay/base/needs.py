@@ -38,9 +38,10 @@ _TUPLES = {
     "riscv64": b"riscv64-linux-gnu",
     "loong64": b"loongarch64-linux-gnu",
 }
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _LIBC = ("libc.", "libm.", "libpthread.", "libdl.", "librt.", "ld-")  # the parts of the C library
-_WORDS, _SCRIPTS, _CLOSURE = 12, 4, 200  # words of a command, scripts in a row, libraries of a program
+_CONFIGURED = 100  # directories of libraries that are configured
+WORDS, _SCRIPTS, _CLOSURE = 12, 4, 200  # words of a command, scripts in a row, libraries of a program
 
 
 class Program(msgspec.Struct, frozen=True):
@@ -95,7 +96,7 @@ def of(
     words = [*first, *(command or own)]
     environment = dict(pair.partition("=")[::2] for pair in (execution.env if execution else None) or ())
     directory = (execution.working_dir if execution else None) or "/"
-    reader = Reader(files, environment.get("PATH") or _PATH, directory)
+    reader = Reader(files, environment.get("PATH") or PATH, directory)
     release = osrelease.read(files)
     programs = reader.programs(words)
     libc, version = reader.libc()
@@ -116,11 +117,12 @@ def of(
 class Reader:
     """Reads the executables of one image."""
 
-    def __init__(self, files: Files, path: str = _PATH, directory: str = "/") -> None:
+    def __init__(self, files: Files, path: str = PATH, directory: str = "/") -> None:
         self._files = files
         self._path = [each.strip("/").encode() for each in path.split(":") if each]
         self._directory = directory.strip("/").encode()
         self._read: dict[bytes, Elf | None] = {}
+        self._places: list[bytes] | None = None
 
     def elf(self, path: bytes) -> Elf | None:
         """Return what a file says, None when it is no executable or library."""
@@ -145,7 +147,7 @@ class Reader:
 
     def programs(self, words: Sequence[str]) -> list[Program]:
         """Return the programs that a command begins or hands on to, and the interpreters and libraries they need."""
-        waiting = [found for word in words[:_WORDS] if not word.startswith("-") and (found := self.find(word))]
+        waiting = [found for word in words[:WORDS] if not word.startswith("-") and (found := self.find(word))]
         seen: dict[bytes, None] = {}
         for path in waiting:
             for _ in range(_SCRIPTS):
@@ -217,7 +219,10 @@ class Reader:
         return list(found), sorted(set(missing))
 
     def library(self, name: str, architecture: str) -> tuple[bytes, Elf] | None:
-        """Return where the library of a name lies in the usual places, and what it says; None without one."""
+        """Return where the library of a name lies in the usual places, and what it says; None without one.
+
+        Usual are those that the image's ld.so.conf names, too.
+        """
         if "/" in name:
             path = self._files.real(name.lstrip("/").encode())
             read = self.elf(path) if path is not None else None
@@ -225,13 +230,22 @@ class Reader:
         wire = name.encode("utf-8", "surrogateescape")
         tuple_ = _TUPLES.get(architecture, b"")
         places = [place + b"/" + tuple_ for place in (b"lib", b"usr/lib") if tuple_] + list(_LIBRARIES)
-        for place in places:
+        if self._places is None:
+            self._places = self._configured()
+        for place in (*places, *self._places):
             path = self._files.real(place + b"/" + wire)
             if path is not None:
                 read = self.elf(path)
                 if read is not None and read.architecture == architecture:
                     return path, read
         return None
+
+    def _configured(self) -> list[bytes]:
+        """Return the directories of libraries that ld.so.conf names (ldconfig(8)); what it includes is in ld.so.conf.d."""
+        directory = b"etc/ld.so.conf.d"
+        files = [b"etc/ld.so.conf", *(directory + b"/" + name for name in self._files.names(directory)[:_CONFIGURED])]
+        lines = [line.strip() for path in files for line in self._files.part(path, 0, 1 << 16).split(b"\n")]
+        return [line.strip(b"/") for line in lines if line.startswith(b"/")][:_CONFIGURED]
 
     def libc(self) -> tuple[str, str]:
         """Return the C library of the image and its version; ("", "") when there is none."""

@@ -10,6 +10,8 @@ from typing import Any
 
 import msgspec
 
+from ..oci import platform as platforms
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -45,11 +47,9 @@ def configuration(image: Mapping[str, Any], old: Mapping[str, Any], new: Mapping
     """
     hazards: list[Hazard] = []
     changes: list[str] = []
-    for key in ("os", "architecture", "variant"):
-        if (image.get(key) or "") != (new.get(key) or ""):
-            text = f"the image is for {_platform(image)}, the new base for {_platform(new)}"
-            hazards.append(Hazard("platform", text, "choose the base for the image's platform"))
-            break
+    if _platform(image) != _platform(new):
+        text = f"the image is for {_platform(image)}, the new base for {_platform(new)}"
+        hazards.append(Hazard("platform", text, "choose the base for the image's platform"))
     execution = _execution(
         image.get("config") or {}, old.get("config") or {}, new.get("config") or {}, hazards, changes
     )
@@ -64,7 +64,8 @@ def configuration(image: Mapping[str, Any], old: Mapping[str, Any], new: Mapping
 
 
 def _platform(config: Mapping[str, Any]) -> str:
-    return "/".join(filter(None, (config.get("os"), config.get("architecture"), config.get("variant"))))
+    # What goes without saying is said by some: the variant of linux/arm64 is v8.
+    return str(platforms.normalise(*(str(config.get(key) or "") for key in ("os", "architecture", "variant"))))
 
 
 def _execution(

@@ -50,7 +50,7 @@ def listing(
 
 def table(lines: Sequence[Sequence[str]], minimum: int = _MINIMUM) -> str:
     """Return lines of cells as aligned text, columns of at least `minimum`; the last cell of a line is not padded."""
-    lines = [[_plain(cell) for cell in line] for line in lines]
+    lines = [[plain(cell) for cell in line] for line in lines]
     widths: list[int] = []
     for line in lines:
         for number, cell in enumerate(line[:-1]):
@@ -65,8 +65,8 @@ def table(lines: Sequence[Sequence[str]], minimum: int = _MINIMUM) -> str:
     )
 
 
-def _plain(cell: str) -> str:
-    """Return a cell without control characters: an image's author must not steer the terminal."""
+def plain(cell: str) -> str:
+    """Return a cell or line without control characters: an image's author must not steer the terminal."""
     return cell if cell.isprintable() else "".join(c if c.isprintable() else "\ufffd" for c in cell)
 
 

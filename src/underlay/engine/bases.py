@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ..base.policy import Broken, Policy, Standing
     from ..base.reconstruct import Reconstruction
     from ..base.report import Report
+    from ..oci.platform import Platform
     from .aging import Outdated
     from .engine import Engine
     from .exposure import Exposure
@@ -106,13 +107,23 @@ class Bases:
         subject = subjects.find(self._engine, image, platform)
         ground = rebasing.ground(self._engine, subject, base)
         if not ground.layers:
-            raise InvalidInput(f"{image} stands on nothing that is known", "name its base with --base")
+            hint = "" if base == "scratch" else "name its base with --base"
+            raise InvalidInput(f"{image} stands on nothing that is known and could be exchanged", hint)
         new = (onto or ground.name).removeprefix("docker://")
         if subject.where == subjects.REGISTRY:
             target = subjects.find(self._engine, f"docker://{new}", str(subject.platform))
         else:
-            target = subjects.find(self._engine, new)
+            target = self._here(new, subject.platform) or subjects.find(self._engine, new)
         return rebasing.move(self._engine, subject, ground, target, names, dry_run, force)
+
+    def _here(self, name: str, platform: Platform) -> subjects.Subject | None:
+        """Return the image of a name that is here for a platform, None when there is none."""
+        from ..store import images
+
+        try:
+            return subjects.of_image(self._engine, images.resolve(self._engine.meta, name, platform), name)
+        except (NotFound, InvalidInput):
+            return None
 
     def vulnerabilities(self, image: str, platform: str = "") -> Exposure:
         """Return the known vulnerabilities of the packages of an image, each told as its base's or its own.

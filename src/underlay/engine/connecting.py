@@ -9,6 +9,7 @@ from ..events import Event
 from ..linux import netns, userns
 from ..network import bridge, firewall, subnets
 from ..network.model import BRIDGE, Network
+from ..runtime import state
 from ..store import containers
 from ..store import networks as rows
 from . import naming, publishing, starting
@@ -286,10 +287,12 @@ def connect(engine: Engine, network: Network, name: str, address4: str, address6
     if not starting.lives(engine, row.id):
         naming.amend(engine, network)
         return
+    others = [each for each in Networks(engine).of(row.id) if each.id != network.id]
+    default = not _default(others) and _default([network]) == network.id
     try:
         namespace = os.open(place(engine, row.id), os.O_RDONLY | os.O_CLOEXEC)
         try:
-            enter(engine, network, lease, namespace, False)
+            enter(engine, network, lease, namespace, default)
         finally:
             os.close(namespace)
     except BaseException:
@@ -305,9 +308,13 @@ def disconnect(engine: Engine, network: Network, name: str, force: bool) -> None
         if force:
             return
         raise
-    lease = rows.give_back(engine.meta, network.id, row.id)
+    before = rows.leases(engine.meta, container=row.id)
+    lease = next((each for each in before if each.network == network.id), None)
     if lease is None:
         raise Conflict(f"container {row.name} is not connected to network {network.name}")
+    if starting.lives(engine, row.id):
+        publishing.move(engine, row.id, before, [each for each in before if each is not lease])
+    rows.give_back(engine.meta, network.id, row.id)
     naming.amend(engine, network)
     if starting.lives(engine, row.id):
         try:
@@ -316,23 +323,40 @@ def disconnect(engine: Engine, network: Network, name: str, force: bool) -> None
             return
         try:
             bridge.detach(namespace, f"eth{lease.position}")
+            networks = {each.network: Networks(engine).get(each.network) for each in before}
+            left = [each for each in before if each is not lease]
+            default = _default(networks[each.network] for each in left)
+            if network.id == _default(networks.values()) and default:
+                name = next(f"eth{each.position}" for each in left if each.network == default)
+                bridge.lead_out(networks[default], namespace, name)
         finally:
             os.close(namespace)
 
 
 def reload(engine: Engine) -> int:
-    """Make the firewall as all running containers want it; returns how many those are."""
-    networks = {each.id: each for each in Networks(engine).list() if each.driver == BRIDGE}
+    """Make the firewall as all that is in networks wants it; returns how many containers that are.
+
+    What is about to start counts: it may have told the firewall already that was taken away since.
+    """
     rules: list[Rule] = []
-    count = 0
     wanted: list[Network] = []
-    for network in networks.values():
-        if any(starting.lives(engine, each.container) for each in rows.leases(engine.meta, network=network.id)):
+    there: set[str] = set()
+    for network in (each for each in Networks(engine).list() if each.driver == BRIDGE):
+        members = {each.container for each in rows.leases(engine.meta, network=network.id)}
+        present = {each for each in members if each in there or _present(engine, each)}
+        there |= present
+        if present:
             wanted.append(network)
-    for container_id in {each.container for each in rows.ports(engine.meta)}:
-        if starting.lives(engine, container_id):
-            count += 1
-            found = rows.ports(engine.meta, container_id)
-            rules += publishing.rules_of(found, rows.leases(engine.meta, container=container_id))
+    for container_id in there & {each.container for each in rows.ports(engine.meta)}:
+        found = rows.ports(engine.meta, container_id)
+        leases = publishing.reached(engine, rows.leases(engine.meta, container=container_id))
+        rules += publishing.rules_of(found, leases)
     firewall_of(engine).renew(wanted, rules)
-    return count
+    return len(there)
+
+
+def _present(engine: Engine, name: str) -> bool:
+    """Tell whether a container runs or is about to, or a step of a build has its namespace."""
+    if name.startswith(naming.BUILD):
+        return os.path.exists(place(engine, name))
+    return starting.lives(engine, name) or state.monitored(engine.paths.container_state(name))

@@ -64,8 +64,12 @@ def indexes(engine: Engine) -> list[Known]:
     return [*found, known.shipped()]
 
 
-def identify(engine: Engine, subject: Subject, limit: int = 10) -> Identified:
-    """Return what an image stands on. Raises Corrupt when an index is damaged."""
+def identify(engine: Engine, subject: Subject, limit: int = 10, above: frozenset[str] = frozenset()) -> Identified:
+    """Return what an image stands on. Raises Corrupt when an index is damaged.
+
+    `above` are the lowest layers of images that stand on it by their files: what has one of them is not beneath it, however
+    alike they are.
+    """
     asked = image.from_config(subject.view, subject.layers)
     reports = [lineage.identify(asked, index, limit) for index in indexes(engine)]
     # That an index knows nothing beneath an image says little when another does.
@@ -81,12 +85,12 @@ def identify(engine: Engine, subject: Subject, limit: int = 10) -> Identified:
         candidates = [local, *_left(candidates, local)]
         chain = _chain_below(local, chain)
     elif not any(each.config_digest for each in candidates[:1]):
-        resembling = _by_files(engine, subject)
+        resembling = _by_files(engine, subject, above)
         # That nothing known is beneath its layers says little, when nearly all files of something known are in them.
         nothing = candidates[0].name == SCRATCH
         if resembling is not None and (nothing or resembling.confidence > candidates[0].confidence):
             candidates = [resembling, *_left(candidates, resembling)]
-            chain = (_link(resembling), *_chain_of(engine, resembling))
+            chain = (_link(resembling), *_chain_of(engine, resembling, above | set(subject.view.diff_ids[:1])))
     told = [_judged(engine, claim, subject) for claim in _claims(engine, subject)]
     candidates, chain = _with_claims(candidates, chain, told, subject)
     ordered = candidates[:1] + sorted(candidates[1:], key=lambda each: -each.confidence)
@@ -131,7 +135,7 @@ def _local(engine: Engine, subject: Subject) -> Candidate | None:
         if row.id == subject.id or not count or count > len(diff_ids) or list(row.diff_ids) != diff_ids[:count]:
             continue
         history = [step.get("created_by") for step in images.config(engine.paths, row.id).get("history") or []]
-        alike = history == steps[: len(history)]
+        alike = bool(history) and history == steps[: len(history)]
         if count == len(diff_ids) and (not alike or len(history) >= len(steps)):
             continue  # the same files, and nothing on top: a twin, and no base
         names = _names(engine, row) or _former_names(engine, row, subject)
@@ -190,15 +194,15 @@ def _chain_below(local: Candidate, chain: Sequence[Link]) -> tuple[Link, ...]:
     return (top, *(rest or [Link(SCRATCH)]))
 
 
-def _chain_of(engine: Engine, found: Candidate) -> tuple[Link, ...]:
-    """Return what is beneath an image that is here."""
+def _chain_of(engine: Engine, found: Candidate, above: frozenset[str]) -> tuple[Link, ...]:
+    """Return what is beneath an image that is here; nothing with a layer of those `above` it."""
     from .subjects import of_image
 
     row = images.get(engine.meta, found.like or "")
-    return identify(engine, of_image(engine, row, found.name), 1).chain if row is not None else (Link(UNKNOWN),)
+    return identify(engine, of_image(engine, row, found.name), 1, above).chain if row is not None else (Link(UNKNOWN),)
 
 
-def _by_files(engine: Engine, subject: Subject) -> Candidate | None:
+def _by_files(engine: Engine, subject: Subject, above: frozenset[str]) -> Candidate | None:
     """Return the image here whose files are nearly all in this one: it was squashed, flattened, or copied whole."""
     files = subject.files()
     if files is None:
@@ -211,10 +215,14 @@ def _by_files(engine: Engine, subject: Subject) -> Candidate | None:
         return None
     best: Candidate | None = None
     best_rank: tuple[int, ...] = ()
+    related = above | set(subject.view.diff_ids[:1])
     for row in images.every(engine.meta)[:_CLOSE]:
         names = _names(engine, row)
-        # Its files are opened only when they could all be in this one.
-        if row.id == subject.id or not names or row.size > subject.image.size * _LARGER:
+        # What has the same lowest layer stands on the same base, or on this one, and is as alike for that reason. And files
+        # are opened only when they could all be in this one.
+        if row.id == subject.id or not related.isdisjoint(row.diff_ids[:1]) or not names:
+            continue
+        if row.size > subject.image.size * _LARGER:
             continue
         other = ImageFiles(engine.paths, row.diff_ids)
         found = resembling.compare(files, held, other, resembling.sizes(other))

@@ -14,7 +14,7 @@ from ..network.model import BRIDGE
 from ..store import networks as rows
 from ..store.networks import Port
 from . import starting
-from .networks import firewall_of
+from .networks import Networks, firewall_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .engine import Engine
 
 _TRIES = 50  # random ports that are tried
-_PATIENCE = 10.0  # seconds that a container may take to start or to end
+_PATIENCE = 10.0  # seconds for another container that has a port to have started or ended
 
 
 def wanted_ports(publish: Sequence[str], publish_all: bool, exposed: Sequence[str]) -> list[dict[str, Any]]:
@@ -61,7 +61,7 @@ def publish(
             "ports cannot be published: none of the container's networks leads out", "drop -p, or add a network"
         )
     held = _held(engine, container_id, wanted)
-    rules = rules_of(held, leases)
+    rules = rules_of(held, reached(engine, leases))
     firewall_of(engine).publish(rules)
     loose = [
         (subnets.parse_address(each.address) if each.address else b"", each.port)
@@ -75,11 +75,24 @@ def publish(
     return rules
 
 
+def move(engine: Engine, container_id: str, before: Sequence[rows.Lease], after: Sequence[rows.Lease]) -> None:
+    """Lead the ports of a running container to the places that it has `after`: those of `before` may soon be others'."""
+    held = rows.ports(engine.meta, container_id)
+    old, new = rules_of(held, reached(engine, before)), rules_of(held, reached(engine, after))
+    if [rule.target for rule in old] == [rule.target for rule in new]:
+        return
+    wall = firewall_of(engine)
+    wall.withdraw(old)
+    if new:
+        wall.publish(new)
+
+
 def withdraw(engine: Engine, container_id: str) -> None:
     """Give a container's ports back. Harmless when it has none."""
     found = rows.ports(engine.meta, container_id)
     if found:
-        firewall_of(engine).withdraw(rules_of(found, rows.leases(engine.meta, container=container_id)))
+        leases = reached(engine, rows.leases(engine.meta, container=container_id))
+        firewall_of(engine).withdraw(rules_of(found, leases))
         rows.let_go(engine.meta, container_id)
 
 
@@ -117,7 +130,7 @@ def _refused(problem: str) -> Conflict:
 def _take(engine: Engine, wanted: list[Port]) -> str:
     """Take ports, all or none; returns what is in the way of the first that cannot be had, "" when all are taken."""
     other = rows.hold(engine.meta, wanted)
-    while other is not None and _taken_back(engine, other.container):
+    while other is not None and other.container != wanted[0].container and _given_back(engine, other.container):
         other = rows.hold(engine.meta, wanted)
     if other is not None:
         return f"Bind for {other.address or '0.0.0.0'}:{other.port} failed: port is already allocated"
@@ -129,21 +142,18 @@ def _take(engine: Engine, wanted: list[Port]) -> str:
     return ""
 
 
-def _taken_back(engine: Engine, container_id: str) -> bool:
-    """Take back the ports of a container that has ended, perhaps without a word; tell whether it has.
-
-    Whoever holds its lock without living is about to start or to end: what that does shall not hit us, so we wait.
-    """
+def _given_back(engine: Engine, container_id: str) -> bool:
+    """Give back the ports of a container that has ended, perhaps without a word; False when it runs, or keeps starting."""
     deadline = time.monotonic() + _PATIENCE
-    while not starting.lives(engine, container_id):
+    while not starting.lives(engine, container_id) and time.monotonic() < deadline:
         try:
-            lock = starting.lock_container(engine, container_id)
+            # What its monitor still does shall not hit us. That may be starting it, too: then nobody knows how long it
+            # stays, or whether it waits for a port of ours.
+            lock = starting.lock_container(engine, container_id, patience=0.05)
         except NotFound:
+            withdraw(engine, container_id)
             return True
         except Conflict:
-            if time.monotonic() > deadline:
-                return False
-            time.sleep(0.01)
             continue
         try:
             withdraw(engine, container_id)
@@ -170,6 +180,14 @@ def _used_by_host(protocol: str, address: str, number: int) -> str:
     if fd >= 0:
         os.close(fd)
     return ""
+
+
+def reached(engine: Engine, leases: Sequence[rows.Lease]) -> list[rows.Lease]:
+    """Return those places of a container that this host leads to: into internal networks nothing comes from outside."""
+    networks = {lease.network: Networks(engine).get(lease.network) for lease in leases}
+    return [
+        lease for lease in leases if networks[lease.network].driver == BRIDGE and not networks[lease.network].internal
+    ]
 
 
 def rules_of(ports: Sequence[Port], leases: Sequence[rows.Lease]) -> list[Rule]:
@@ -202,5 +220,5 @@ def published(engine: Engine, container_id: str) -> dict[str, Sequence[str]]:
 
 
 def _paired(engine: Engine, container_id: str) -> list[tuple[Rule, Port]]:
-    leases = rows.leases(engine.meta, container=container_id)
+    leases = reached(engine, rows.leases(engine.meta, container=container_id))
     return [(rule, port) for port in rows.ports(engine.meta, container_id) for rule in rules_of([port], leases)]

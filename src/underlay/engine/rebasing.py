@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..base.rebase import Configured
+    from ..oci.config import Step
     from ..oci.descriptor import Descriptor
     from .engine import Engine
 
@@ -74,7 +75,8 @@ def ground(engine: Engine, subject: Subject, base: str = "") -> Ground:
             raise InvalidInput(f"{base} is not beneath {subject.name}: its layers are others")
         history = named.view.history or []
         told = [step.created_by for step in history]
-        count = len(told) if [step.created_by for step in steps[: len(told)]] == told else 0
+        alike = bool(told) and [step.created_by for step in steps[: len(told)]] == told
+        count = len(told) if alike else steps_of(steps, len(below))
         return Ground(base, len(below), count, named.value.get("config") or {})
     from . import identifying
 
@@ -85,7 +87,14 @@ def ground(engine: Engine, subject: Subject, base: str = "") -> Ground:
 
     row = images.get(engine.meta, found.config_digest)
     config = images.config(engine.paths, row.id).get("config") or {} if row is not None else None
-    return Ground(found.name, found.layers, found.history, config)
+    return Ground(found.name, found.layers, found.history or steps_of(steps, found.layers), config)
+
+
+def steps_of(steps: Sequence[Step], layers: int) -> int:
+    """Return how many steps made the lowest layers, where nothing else tells which are the base's: history and layers must
+    go on to fit each other when the base's are exchanged."""
+    filled = [number for number, step in enumerate(steps, 1) if not step.empty_layer]
+    return filled[layers - 1] if 0 < layers <= len(filled) else 0
 
 
 def move(
@@ -115,7 +124,7 @@ def move(
     manifest = _manifest(image, onto, config, layers)
     from ..oci import digest as digests
 
-    targets = [references.parse(name) for name in names] or [references.parse(image.name)]
+    targets = [references.parse(name) for name in names or _own_names(engine, image)]
     made = Moved(
         image.name,
         ground.name,
@@ -152,6 +161,22 @@ def move(
     else:
         _push(engine, image, onto, ground, config, manifest, targets)
     return msgspec.structs.replace(made, done=True)
+
+
+def _own_names(engine: Engine, image: Subject) -> Sequence[str]:
+    """Return the name that an image was asked for by; all that it has when that is its id. Raises InvalidInput for none."""
+    if image.image is None:
+        return [image.name]
+    from ..store import images
+
+    found = [name for name, _, _ in images.names(engine.meta, image.id)]
+    try:
+        asked = references.parse(image.name).name
+    except InvalidInput:
+        asked = ""  # an id
+    if not found:
+        raise InvalidInput(f"{image.name} has no name that what comes out could be given", "name it with --tag")
+    return [asked] if asked in found else found
 
 
 def _looked(

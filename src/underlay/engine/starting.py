@@ -159,15 +159,28 @@ def start(
         # Who leaves while we held the mount has left it to us.
         hold.release()
         if networked:
-            from . import connecting
-
-            connecting.down(engine, container_id)
+            _disconnect(engine, container_id)
         rootfs.release_unused(paths, chain)
         raise
     finally:
         hold.release()
         if lock is not None:
             lock.release()
+
+
+def _disconnect(engine: Engine, container_id: str) -> None:
+    """Take down the network of a start that has failed, unless somebody starts or removes the container by now: they do."""
+    from . import connecting
+
+    try:
+        # Our monitor has let go of it, or is about to.
+        lock = lock_container(engine, container_id, patience=1.0)
+    except (Conflict, NotFound):
+        return
+    try:
+        connecting.down(engine, container_id)
+    finally:
+        lock.release()
 
 
 def _lock_for_start(engine: Engine, container_id: str, name: str) -> Lock:

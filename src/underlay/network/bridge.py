@@ -132,6 +132,15 @@ def _configure(network: Network, endpoint: Endpoint, name: str, default: bool) -
         connection.call(*requests)
 
 
+def lead_out(network: Network, namespace: int, name: str) -> None:
+    """Have a network namespace reach everywhere else by its interface `name` in a network; it had another way before."""
+    with netns.inside(namespace, Netlink) as connection:
+        made = links.find(connection, name)
+        if made is not None:
+            gateways = [pool.space.wire(subnets.number_of(pool.gateway)) for pool in network.pools if pool.gateway]
+            connection.call(*(links.add_route(made.index, each) for each in gateways))
+
+
 def detach(namespace: int, name: str) -> None:
     """Remove an interface of a network namespace; harmless without one."""
     with netns.inside(namespace, Netlink) as connection:

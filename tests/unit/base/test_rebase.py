@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from underlay.base import rebase
+from underlay.engine import rebasing
+from underlay.oci.config import Step
 from underlay.packages.model import Package
 
 
@@ -73,6 +75,16 @@ def test_layers_and_history_are_exchanged() -> None:
 def test_other_platforms_are_a_hazard() -> None:
     found = moved(config(), config(), {**config(), "architecture": "arm64"})
     assert [each.id for each in found.hazards] == ["platform"]
+
+
+def test_a_variant_that_goes_without_saying_is_none() -> None:
+    image, new = ({**config(), "architecture": "arm64", "variant": variant} for variant in ("v8", ""))
+    assert not moved(image, image, new).hazards
+
+
+def test_history_fits_the_layers_where_the_base_has_another() -> None:
+    steps = [Step(created_by="a"), Step(created_by="b", empty_layer=True), Step(created_by="c"), Step(created_by="d")]
+    assert [rebasing.steps_of(steps, count) for count in range(5)] == [0, 1, 3, 4, 0]
 
 
 def test_packages_that_are_gone() -> None:

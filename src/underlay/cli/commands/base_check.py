@@ -41,6 +41,8 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
         for each in broken:
             sys.stdout.write(render(options["format"], msgspec.to_builtins(each)) + "\n")
     else:
+        from ..output import plain
+
         for each in broken:
-            sys.stdout.write(f"{each.image or 'all images'}: {each.text} ({each.rule})\n")
+            sys.stdout.write(plain(f"{each.image or 'all images'}: {each.text} ({each.rule})") + "\n")
     return 1 if broken else 0

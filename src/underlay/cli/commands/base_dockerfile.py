@@ -37,7 +37,13 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
         value = {**msgspec.to_builtins(found), "text": found.text}
         sys.stdout.write(render(options["format"], value) + "\n")
         return 0
-    sys.stdout.write(found.text)
+    text = found.text
+    if sys.stdout.isatty():
+        # In a file it stays as the image has it.
+        from ..output import plain
+
+        text = "\n".join(map(plain, text.split("\n")))
+    sys.stdout.write(text)
     if found.doubts:
         count = "1 line is" if found.doubts == 1 else f"{found.doubts} lines are"
         sys.stderr.write(f"underlay: {count} in doubt: see the comments\n")

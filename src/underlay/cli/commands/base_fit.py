@@ -77,4 +77,6 @@ def _shown(name: str, found: Fit) -> str:
         ]
     if not found.certain:
         lines += ["", "  only its description was looked at: its files are not in the store"]
-    return "\n".join(lines) + "\n"
+    from ..output import plain
+
+    return "\n".join(map(plain, lines)) + "\n"

@@ -28,14 +28,14 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
             '"underlay base identify" requires exactly 1 argument', "see `underlay base identify --help`"
         )
     found = engine.bases.identify(arguments[0], options["platform"])
+    from ..output import plain, render
+
     if options["format"]:
         import msgspec
 
-        from ..output import render
-
         sys.stdout.write(render(options["format"], msgspec.to_builtins(found)) + "\n")
         return 0
-    sys.stdout.write("\n".join(_lines(found, options["all"])) + "\n")
+    sys.stdout.write("\n".join(map(plain, _lines(found, options["all"]))) + "\n")
     return 0
 
 

@@ -29,7 +29,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
         )
     import msgspec
 
-    from ..output import render
+    from ..output import plain, render
 
     late = False
     for name in arguments:
@@ -39,7 +39,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
             value = {**msgspec.to_builtins(found), "outdated": found.outdated}
             sys.stdout.write(render(options["format"], value) + "\n")
         else:
-            sys.stdout.write("\n".join(_lines(found)) + "\n")
+            sys.stdout.write("\n".join(map(plain, _lines(found))) + "\n")
     return 1 if late else 0
 
 

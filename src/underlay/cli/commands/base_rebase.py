@@ -37,10 +37,10 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
         options["dry-run"],
         options["force"],
     )
+    from ..output import plain, render
+
     if options["format"]:
         import msgspec
-
-        from ..output import render
 
         sys.stdout.write(render(options["format"], msgspec.to_builtins(found)) + "\n")
         return 1 if found.hazards and options["dry-run"] else 0
@@ -50,9 +50,9 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
         f"({_layers(found.new_layers)}), with its {_layers(found.kept_layers)} above\n"
     )
     for hazard in found.hazards:
-        sys.stdout.write(f"  unsafe: {hazard.text}\n" + (f"    {hazard.remedy}\n" if hazard.remedy else ""))
+        sys.stdout.write(f"  unsafe: {plain(hazard.text)}\n" + (f"    {hazard.remedy}\n" if hazard.remedy else ""))
     for change in found.changes:
-        sys.stdout.write(f"  changes: {change}\n")
+        sys.stdout.write(f"  changes: {plain(change)}\n")
     if found.done:
         sys.stdout.write(f"  {', '.join(found.names)} is {found.id}\n")
     return 1 if found.hazards and not found.done else 0

@@ -44,7 +44,9 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
         except OSError as error:
             raise InvalidInput(f"{options['output']}: {error.strerror}") from None
         return 0
-    sys.stdout.write(text)
+    from ..output import plain
+
+    sys.stdout.write("\n".join(map(plain, text.split("\n"))))
     return 0
 
 

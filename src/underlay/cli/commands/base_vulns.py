@@ -76,4 +76,6 @@ def _table(found: Exposure) -> str:
     lines = ["   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     if len(rows) == 1:
         lines = [f"{found.image}: nothing is known against its {found.checked} packages"]
-    return "\n".join([*lines, *(f"not checked: {gap}" for gap in found.gaps)]) + "\n"
+    from ..output import plain
+
+    return "\n".join(map(plain, [*lines, *(f"not checked: {gap}" for gap in found.gaps)])) + "\n"
