@@ -31,7 +31,7 @@ class Docker:
             f"{self.scratch}/docker-exec",
         ]
         command += ["-H", f"unix://{self.scratch}/docker.sock", "-p", f"{self.scratch}/docker.pid"]
-        command += ["--iptables=false", "--ip6tables=false", "--bridge=none"]
+        command += ["--iptables=false", "--ip6tables=false", "--ip-forward=false", "--bridge=none"]
         with open(f"{self.scratch}/dockerd.log", "wb") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
         for _ in range(150):

@@ -137,7 +137,7 @@ def docker(place: Path) -> Iterator[Docker]:
         pytest.skip("docker-buildx is not installed")
     before = _cgroups()
     words = ["dockerd", f"--host=unix://{place}/d.sock", f"--data-root={place}/data", f"--exec-root={place}/exec"]
-    words += [f"--pidfile={place}/pid", "--iptables=false", "--ip6tables=false", "--bridge=none"]
+    words += [f"--pidfile={place}/pid", "--iptables=false", "--ip6tables=false", "--ip-forward=false", "--bridge=none"]
     with open(place / "log", "wb") as log:
         process = subprocess.Popen(words, stdout=log, stderr=log)
     try:

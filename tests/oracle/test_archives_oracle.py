@@ -237,7 +237,7 @@ def docker(tmp_path_factory):
     with tempfile.TemporaryDirectory(prefix="ul-docker-") as place:
         words = [
             daemon, f"--host=unix://{place}/d.sock", f"--data-root={place}/data", f"--exec-root={place}/exec",
-            f"--pidfile={place}/pid", "--iptables=false", "--ip6tables=false", "--bridge=none",
+            f"--pidfile={place}/pid", "--iptables=false", "--ip6tables=false", "--ip-forward=false", "--bridge=none",
             "--storage-driver=vfs",
         ]  # fmt: skip
         with open(f"{place}/log", "wb") as log:

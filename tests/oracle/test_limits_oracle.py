@@ -54,7 +54,13 @@ def docker() -> Iterator[Docker]:
     # Paths of sockets are short.
     with tempfile.TemporaryDirectory(prefix="ul-docker-") as place:
         words = ["dockerd", f"--host=unix://{place}/d.sock", f"--data-root={place}/data", f"--exec-root={place}/exec"]
-        words += [f"--pidfile={place}/pid", "--iptables=false", "--ip6tables=false", "--bridge=none"]
+        words += [
+            f"--pidfile={place}/pid",
+            "--iptables=false",
+            "--ip6tables=false",
+            "--ip-forward=false",
+            "--bridge=none",
+        ]
         with open(f"{place}/log", "wb") as log:
             process = subprocess.Popen([*words, "--storage-driver=vfs"], stdout=log, stderr=log)
         client = Docker(place)

@@ -285,6 +285,7 @@ def docker(place: Path, podman: Caller) -> Iterator[Caller]:
         f"--pidfile={base}/pid",
         "--iptables=false",
         "--ip6tables=false",
+        "--ip-forward=false",
         "--bridge=none",
         "--storage-driver=vfs",
         f"--add-runtime=underlay={place}/underlay-runtime",
