@@ -51,8 +51,8 @@ class Standing(msgspec.Struct, frozen=True):
 class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="kebab"):
     """The rules; each is off unless it is said.
 
-    `allow` and `deny` are patterns (`debian:*-slim`) of names of the base. `known` asks for a base that is known with at
-    least `confidence`. `max_distributions` counts over all images, `max_bases` too. `max_age` is in days. `end_of_life`
+    `allow` and `deny` are patterns (`debian:*-slim`) of names of the base. `known` asks for a base that is a known
+    build, or told with at least `confidence`. `max_distributions` counts over all images, `max_bases` too. `max_age` is in days. `end_of_life`
     false refuses a base past its end of life. `fixable` is the severity from which what has a fix is refused.
     """
 
@@ -122,7 +122,8 @@ def _of_one(policy: Policy, image: Standing, now: float) -> list[Broken]:
         found.append(Broken(rule, image.image, text))
 
     names = image.names or ((image.base,) if image.base else ())
-    sure = image.base and image.confidence >= policy.confidence
+    # A build all of whose layers and steps are there is known, under whichever of its names it was meant.
+    sure = image.base and (image.digest or image.confidence >= policy.confidence)
     if policy.known and not sure:
         text = f"its base is most like {image.base}, {image.confidence:.0%}" if image.base else "its base is not known"
         say("known", text)

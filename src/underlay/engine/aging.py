@@ -53,7 +53,7 @@ def outdated(engine: Engine, subject: Subject, offline: bool, today: str = "") -
     """Return how current an image's base is. Raises Corrupt when an index is damaged."""
     from . import identifying
 
-    found = identifying.identify(engine, subject, 3)
+    found = identifying.identify(engine, subject)
     day = today or time.strftime("%Y-%m-%d", time.gmtime())
     life = _life(subject, found)
     state: dict[str, Any] = {
@@ -64,9 +64,9 @@ def outdated(engine: Engine, subject: Subject, offline: bool, today: str = "") -
     }
     base = found.base
     if base is None:
-        return Outdated(subject.name, "", found.candidates[0].confidence if found.candidates else 0.0, **state)
+        return Outdated(subject.name, "", found.certainty, **state)
     moved, now, asked, problem = _moved(engine, subject, base, found, offline)
-    return Outdated(subject.name, base.name, base.confidence, moved, now, asked, problem=problem, **state)
+    return Outdated(subject.name, base.name, found.certainty, moved, now, asked, problem=problem, **state)
 
 
 def _life(subject: Subject, found: Identified) -> lifecycle.Lifecycle | None:

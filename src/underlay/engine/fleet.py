@@ -27,7 +27,7 @@ _LIVES = {"supported": rules.SUPPORTED, "near": rules.NEAR, "extended": rules.NE
 def standing(engine: Engine, name: str, platform: str = "", advisories: bool = True) -> Standing:
     """Return what one image stands on. Raises NotFound, and what registries raise."""
     subject = subjects.find(engine, name, platform)
-    found = identifying.identify(engine, subject, 5)
+    found = identifying.identify(engine, subject)
     age = aging.outdated(engine, subject, offline=True)
     base = found.base
     files = subject.files()
@@ -52,7 +52,7 @@ def standing(engine: Engine, name: str, platform: str = "", advisories: bool = T
         base.name if base is not None else ("scratch" if found.candidates else ""),
         base.names if base is not None else (),
         (base.config_digest or "") if base is not None else "",
-        found.candidates[0].confidence if found.candidates else 0.0,
+        found.certainty,
         tuple(link.name for link in found.chain),
         f"{release.get('ID', '')} {release.get('VERSION_ID', '')}".strip() or age.release,
         created,

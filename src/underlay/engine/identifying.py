@@ -49,6 +49,15 @@ class Identified(msgspec.Struct, frozen=True):
         first = self.candidates[0] if self.candidates else None
         return None if first is None or first.name == SCRATCH else first
 
+    @property
+    def certainty(self) -> float:
+        """How likely the first candidate's build is beneath the image, by whichever of its names it was meant; 0 to 1."""
+        first = self.candidates[0]
+        if first.config_digest is None:
+            return first.confidence
+        same = (each.confidence for each in self.candidates if each.config_digest == first.config_digest)
+        return min(round(sum(same), 4), 1.0)
+
 
 def directory(engine: Engine) -> str:
     """Return where an installation keeps what it has learned of bases."""

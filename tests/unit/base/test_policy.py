@@ -42,7 +42,7 @@ def test_nothing_is_broken_without_rules() -> None:
     ("rules", "image", "rule"),
     [
         (Policy(known=True), changed(base="", names=(), confidence=0.0), "known"),
-        (Policy(known=True), changed(confidence=0.5), "known"),
+        (Policy(known=True), changed(confidence=0.5, digest=""), "known"),
         (Policy(allow=["alpine:*"]), APP, "allow"),
         (Policy(allow=["alpine:*"]), changed(base="", names=()), "allow"),
         (Policy(deny=["debian:*"]), APP, "deny"),

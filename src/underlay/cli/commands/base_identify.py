@@ -33,7 +33,8 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     if options["format"]:
         import msgspec
 
-        sys.stdout.write(render(options["format"], msgspec.to_builtins(found)) + "\n")
+        value = {**msgspec.to_builtins(found), "certainty": found.certainty}
+        sys.stdout.write(render(options["format"], value) + "\n")
         return 0
     sys.stdout.write("\n".join(map(plain, _lines(found, options["all"]))) + "\n")
     return 0
@@ -44,17 +45,19 @@ def _lines(found: Identified, everything: bool) -> list[str]:
     base = found.base
     if base is None:
         head = f"{found.image} is made from nothing"
-    elif base.config_digest or base.confidence >= _LIKELY:
+    elif base.config_digest or found.certainty >= _LIKELY:
         head = f"{found.image} stands on {base.name}"
     else:
         head = f"{found.image} stands on something unknown, most like {base.name}"
-    lines = [f"{head} ({first.confidence:.0%})"]
+    lines = [f"{head} ({found.certainty:.0%})"]
     lines += [f"  {text}" for text in first.evidence]
     if base is not None and len(base.names) > 1:
         others = base.names[1:] if everything else base.names[1:_NAMES]
         more = len(base.names) - 1 - len(others)
         left = f" and {more} more (--all)" if more else ""
-        lines.append(f"  that build is also called {', '.join(others)}{left}")
+        lines.append(
+            f"  that build is also called {', '.join(others)}{left}; {base.name} was meant with {base.confidence:.0%}"
+        )
     if found.outdated:
         lines.append(f"  {base.name if base else 'its base'} is another build by now")
     for claim in found.claims:
