@@ -51,8 +51,8 @@ class Standing(msgspec.Struct, frozen=True):
 class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="kebab"):
     """The rules; each is off unless it is said.
 
-    `allow` and `deny` are patterns (`debian:*-slim`) of names of the base. `known` asks for a base that is a known build, or
-    told with at least `confidence`. `max_distributions` counts over all images, `max_bases` too. `max_age` is in days.
+    `allow` and `deny` are patterns (`debian:*-slim`) of names of the base. `known` asks for a base that is a known build,
+    or told with at least `confidence`. `max_distributions` counts over all images, `max_bases` too. `max_age` is in days.
     `end_of_life` false refuses a base past its end of life. `fixable` is the severity from which what has a fix is refused.
     """
 
