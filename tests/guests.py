@@ -11,7 +11,6 @@ import pytest
 from engines import SHARED
 
 GUEST_RUN = SHARED / "tools" / "guest-run"
-BASIC = "exit_codes or namespaces or capabilities_seccomp or devices or users_by_name or bind_mounts or masked"
 MARKS = [
     pytest.mark.guest,
     pytest.mark.timeout(1200),  # the first one fetches the kernels

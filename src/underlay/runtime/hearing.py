@@ -20,8 +20,8 @@ def open_gate(channel: _socket.socket, word: bytes) -> None:
     """Let the new process go on; when it has failed meanwhile, what it has sent says why."""
     try:
         channel.send(word)
-    except BrokenPipeError:
-        pass
+    except (BrokenPipeError, ConnectionResetError):
+        pass  # the latter when it has not read the word before
 
 
 def await_start(channel: _socket.socket, pid: int = -1, announce: Callable[[int, int], None] | None = None) -> int:
