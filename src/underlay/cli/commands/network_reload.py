@@ -17,9 +17,9 @@ FLAGS: tuple[Flag, ...] = ()
 
 
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
-    """Make the table anew, and say for how many containers ports were published again."""
+    """Make the table anew, and say how many containers it is for."""
     if arguments:
         raise InvalidInput('"underlay network reload" accepts no arguments', "see `underlay network reload --help`")
     count = engine.networks.reload()
-    sys.stdout.write(f"Published again: the ports of {count} container{'s' * (count != 1)}\n")
+    sys.stdout.write(f"The firewall was made anew, for {count} container{'s' * (count != 1)} in networks\n")
     return 0
