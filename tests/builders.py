@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -104,7 +105,7 @@ def _need(*programs: str) -> None:
             pytest.skip(f"{program} is not installed")
 
 
-def box(installation: Installation, place: Path) -> Path:
+def make_box(installation: Installation, place: Path) -> Path:
     """Import the test image as `box`; return an archive of it, the same image for all builders."""
     (place / "box.tar").write_bytes(image_tar())
     installation("import", "--change", 'CMD ["sh"]', str(place / "box.tar"), "box")
@@ -119,7 +120,7 @@ def _cgroups() -> set[str]:
 
 
 @contextmanager
-def docker(place: Path) -> Iterator[Docker]:
+def start_docker(place: Path) -> Iterator[Docker]:
     """Run a docker daemon of the test's own; nothing of it is left afterwards. `place` has a short name: of sockets.
 
     Its images are in docker's older store, whose layers are what overlayfs has noted, as ours are; that of containerd
@@ -176,7 +177,7 @@ def _tidy(place: Path, cgroups: set[str]) -> None:
             os.rmdir(directory)
 
 
-def buildah(place: Path) -> Buildah:
+def make_buildah(place: Path) -> Buildah:
     """Return a buildah that keeps all it has below `place`."""
     _need("buildah")
     words = ["buildah", "--root", f"{place}/root", "--runroot", f"{place}/run", "--storage-driver", "overlay"]
@@ -192,4 +193,44 @@ def buildah(place: Path) -> Buildah:
         client("images")
     except BuildFailed as error:
         pytest.skip(f"buildah does not start here: {str(error)[:300]}")
+    return client
+
+
+# Fixtures, for those who import them
+
+
+@pytest.fixture(scope="module")
+def place() -> Iterator[Path]:
+    """A directory with a short name, as paths of sockets are short."""
+    needs_root()
+    with tempfile.TemporaryDirectory(prefix="ul-built-") as made:
+        yield Path(made)
+
+
+@pytest.fixture(scope="module")
+def installation(place: Path) -> Iterator[Installation]:
+    made = Installation(place / "ul")
+    yield made
+    made.clean()
+
+
+@pytest.fixture(scope="module")
+def box(installation: Installation, place: Path) -> Path:
+    """The archive of the base image, which every builder has as `box`."""
+    return make_box(installation, place)
+
+
+@pytest.fixture(scope="module")
+def docker(place: Path, box: Path) -> Iterator[Docker]:
+    (place / "d").mkdir()
+    with start_docker(place / "d") as client:
+        client.load(box)
+        yield client
+
+
+@pytest.fixture(scope="module")
+def buildah(place: Path, box: Path) -> Buildah:
+    (place / "b").mkdir()
+    client = make_buildah(place / "b")
+    client.load(box)
     return client

@@ -20,6 +20,49 @@ def sync_directory(path: str) -> None:
         os.close(fd)
 
 
+class Replacement:
+    """A file that is written, as the descriptor that the block gets, and takes the place of `path` in one step when the
+    block ends well; else nothing has been."""
+
+    __slots__ = ("_durable", "_fd", "_mode", "_path", "_temporary")
+
+    def __init__(self, path: str, mode: int = 0o600, durable: bool = True) -> None:
+        self._path = path
+        self._mode = mode
+        self._durable = durable
+
+    def __enter__(self) -> int:
+        self._temporary = f"{self._path}.{os.getpid()}.{os.urandom(4).hex()}.tmp"
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+        self._fd = os.open(self._temporary, flags, self._mode)
+        return self._fd
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            try:
+                if error is None and self._durable:
+                    os.fsync(self._fd)
+            finally:
+                os.close(self._fd)
+            if error is None:
+                os.rename(self._temporary, self._path)
+        except BaseException:
+            self._remove()
+            raise
+        if error is not None:
+            self._remove()
+        elif self._durable:
+            sync_directory(os.path.dirname(self._path) or ".")
+
+    def _remove(self) -> None:
+        try:
+            os.unlink(self._temporary)
+        except FileNotFoundError:
+            pass
+
+
 def write_atomic(
     path: str, data: bytes, mode: int = 0o600, durable: bool = True, owner: tuple[int, int] | None = None
 ) -> None:
@@ -28,28 +71,12 @@ def write_atomic(
     With `durable` false a power cut may lose it (for state that a reboot voids anyway), a crash may not. The `owner` (user
     and group) is set before the file has its name, by descriptor: the directory may be another user's.
     """
-    temporary = f"{path}.{os.getpid()}.{os.urandom(4).hex()}.tmp"
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
-    try:
-        try:
-            if owner is not None:
-                os.fchown(fd, *owner)
-            view = memoryview(data)
-            while view:
-                view = view[os.write(fd, view) :]
-            if durable:
-                os.fsync(fd)
-        finally:
-            os.close(fd)
-        os.rename(temporary, path)
-    except BaseException:
-        try:
-            os.unlink(temporary)
-        except FileNotFoundError:
-            pass
-        raise
-    if durable:
-        sync_directory(os.path.dirname(path) or ".")
+    with Replacement(path, mode, durable) as fd:
+        if owner is not None:
+            os.fchown(fd, *owner)
+        view = memoryview(data)
+        while view:
+            view = view[os.write(fd, view) :]
 
 
 def read_bytes(path: str, limit: int = 64 << 20) -> bytes:

@@ -10,7 +10,8 @@ import traceback
 import pytest
 
 import layers as tars
-from layers import CASES, Mounted, Tar, differences, digest, load, make, snapshot, store, view
+from layercases import CASES
+from layers import Mounted, Tar, differences, digest, load, make, snapshot, store, view
 from underlay.errors import InvalidInput, NotFound
 from underlay.linux import mounts, sharedmount
 from underlay.store import layers, rootfs

@@ -3,19 +3,18 @@ same trees and configurations."""
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-import builders
 from buildcorpus import CASES
-from builders import Buildah, Builder, Docker
-from engines import Installation, needs_root
+from builders import Builder, Docker, box, buildah, docker, installation, place
+from engines import Installation
 from roundtrips import Forge, again, differences
 
+__all__ = ["box", "buildah", "docker", "installation", "place"]  # fixtures
 pytestmark = [pytest.mark.oracle, pytest.mark.root]
 BEGUN = int(time.time()) - 1
 # What buildah and the classic builder tell of the container in which they have built.
@@ -26,38 +25,10 @@ BY_NAME = {case.name: case for case in CASES}
 
 
 @pytest.fixture(scope="module")
-def place() -> Iterator[Path]:
-    """A directory with a short name, as paths of sockets are short."""
-    needs_root()
-    with tempfile.TemporaryDirectory(prefix="ul-told-") as made:
-        yield Path(made)
-
-
-@pytest.fixture(scope="module")
-def ul(place: Path) -> Iterator[Installation]:
-    made = Installation(place / "ul")
-    yield made
-    made.clean()
-
-
-@pytest.fixture(scope="module")
-def box(ul: Installation, place: Path) -> Path:
-    return builders.box(ul, place)
-
-
-@pytest.fixture(scope="module")
-def forge(ul: Installation, box: Path) -> Iterator[Forge]:
-    made = Forge(ul)
+def forge(installation: Installation, box: Path) -> Iterator[Forge]:
+    made = Forge(installation)
     yield made
     made.close()
-
-
-@pytest.fixture(scope="module")
-def docker(place: Path, box: Path) -> Iterator[Docker]:
-    (place / "d").mkdir()
-    with builders.docker(place / "d") as client:
-        client.load(box)
-        yield client
 
 
 class Classic(Docker):
@@ -72,28 +43,8 @@ def classic(docker: Docker) -> Classic:
     return Classic(docker.command, {**docker.environment, "DOCKER_BUILDKIT": "0"})
 
 
-@pytest.fixture(scope="module")
-def buildah(place: Path, box: Path) -> Buildah:
-    (place / "b").mkdir()
-    client = builders.buildah(place / "b")
-    client.load(box)
-    return client
-
-
-def round_trip(builder: Builder, name: str, forge: Forge, place: Path) -> None:
-    case = BY_NAME[name]
-    context, words = case.write(place / "first")
-    builder.build_to(place / "first.tar", "first", context, words)
-    forge(place, "load", "-i", str(place / "first.tar"))
-    told = again(forge, "first", "box", place)
-    found = differences(place / "first.tar", place / "again.tar", BEGUN, *OF_CONTAINERS)
-    found = [each for each in found if each.place not in STUBS]
-    assert found == [], "\n".join(map(str, [*found, told]))
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
+THEIRS = {
+    "docker": (
         "owners",
         "heredocs in RUN",
         "heredocs in COPY and ADD",
@@ -103,15 +54,8 @@ def round_trip(builder: Builder, name: str, forge: Forge, place: Path) -> None:
         "volumes",
         "add archives",
         "triggers of a stage",
-    ],
-)
-def test_of_docker(name: str, docker: Docker, forge: Forge, tmp_path: Path) -> None:
-    round_trip(docker, name, forge, tmp_path)
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
+    ),
+    "classic": (
         "copy directories",
         "arguments and environment",
         "environment in both forms",
@@ -123,22 +67,27 @@ def test_of_docker(name: str, docker: Docker, forge: Forge, tmp_path: Path) -> N
         "triggers of a stage",
         "words expanded",
         "forms",
-    ],
-)
-def test_of_the_classic_builder(name: str, classic: Classic, forge: Forge, tmp_path: Path) -> None:
-    round_trip(classic, name, forge, tmp_path)
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
+    ),
+    "buildah": (
         "copy files",
         "owners",
         "labels",
         "deletions",
         "environment in both forms",
         "working directories",
-    ],
-)
-def test_of_buildah(name: str, buildah: Buildah, forge: Forge, tmp_path: Path) -> None:
-    round_trip(buildah, name, forge, tmp_path)
+    ),
+}
+
+
+@pytest.mark.parametrize(("builder", "name"), [(builder, name) for builder, names in THEIRS.items() for name in names])
+def test_what_they_have_built_is_told_and_built_again(
+    builder: str, name: str, request: pytest.FixtureRequest, forge: Forge, tmp_path: Path
+) -> None:
+    theirs: Builder = request.getfixturevalue(builder)
+    context, words = BY_NAME[name].write(tmp_path / "first")
+    theirs.build_to(tmp_path / "first.tar", "first", context, words)
+    forge(tmp_path, "load", "-i", str(tmp_path / "first.tar"))
+    told = again(forge, "first", "box", tmp_path)
+    found = differences(tmp_path / "first.tar", tmp_path / "again.tar", BEGUN, *OF_CONTAINERS)
+    found = [each for each in found if each.place not in STUBS]
+    assert found == [], "\n".join(map(str, [*found, told]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,13 +11,13 @@ from typing import Any
 
 import pytest
 
-import builders
 from buildcorpus import CASES, explained, refused
 from buildcorpus.cases import Case
-from builders import Buildah, Builder, BuildFailed, Docker, Underlay
-from engines import Installation, needs_root
+from builders import Buildah, Builder, BuildFailed, Docker, Underlay, box, buildah, docker, installation, place
+from engines import Installation
 from trees import Archive, Difference, Facts, compare_facts, compare_members, facts, read
 
+__all__ = ["box", "buildah", "docker", "installation", "place"]  # fixtures
 pytestmark = [pytest.mark.oracle, pytest.mark.root]
 
 # File systems take the time from a clock that is a little behind.
@@ -28,43 +27,6 @@ OF_CONTAINERS = (
     "container container_config docker_version parent id Hostname Domainname AttachStdin AttachStdout AttachStderr Tty "
     "OpenStdin StdinOnce Image"
 ).split()
-
-
-@pytest.fixture(scope="module")
-def place() -> Iterator[Path]:
-    """A directory with a short name, as paths of sockets are short."""
-    needs_root()
-    with tempfile.TemporaryDirectory(prefix="ul-build-") as made:
-        yield Path(made)
-
-
-@pytest.fixture(scope="module")
-def installation(place: Path) -> Iterator[Installation]:
-    made = Installation(place / "ul")
-    yield made
-    made.clean()
-
-
-@pytest.fixture(scope="module")
-def box(installation: Installation, place: Path) -> Path:
-    """The archive of the base image, which we have as `box`."""
-    return builders.box(installation, place)
-
-
-@pytest.fixture(scope="module")
-def docker(place: Path, box: Path) -> Iterator[Docker]:
-    (place / "d").mkdir()
-    with builders.docker(place / "d") as client:
-        client.load(box)
-        yield client
-
-
-@pytest.fixture(scope="module")
-def buildah(place: Path, box: Path) -> Buildah:
-    (place / "b").mkdir()
-    client = builders.buildah(place / "b")
-    client.load(box)
-    return client
 
 
 class Ahead:

@@ -12,7 +12,8 @@ import pytest
 
 import layers as tars
 from engines import SHARED
-from layers import CASES, Mounted, differences, digest, load, oci_layout, snapshot, store
+from layercases import CASES
+from layers import Mounted, differences, digest, load, oci_layout, snapshot, store
 from underlay.linux import mounts, sharedmount
 from underlay.store import intake, layers, rootfs
 

@@ -436,29 +436,27 @@ def _inhabited(namespace: Path) -> bool:
 # Without what it takes
 
 
-def test_without_privilege_it_says_so(world: World) -> None:
-    with tempfile.TemporaryDirectory() as place:
+def test_without_privilege_it_says_so() -> None:
+    with tempfile.TemporaryDirectory() as made:
+        place = Path(made)
         os.chown(place, 12345, 12345)
-        _say_so(Path(place))
-
-
-def _say_so(place: Path) -> None:
-    other = Installation(place)
-    del other.environment["UNDERLAY_NETWORK"]
-    archive = place / "box.tar"
-    archive.write_bytes(image_tar())
-    other.command = ["setpriv", "--reuid=12345", "--regid=12345", "--clear-groups", *other.command]
-    if other("version", code=None).returncode:
-        pytest.skip("another user cannot read this checkout")
-    other("import", str(archive), "box")
-    for words in (("--network", "bridge"), ("--network", "front"), ("-p", "80:80", "--network", "bridge")):
-        said = other("run", "--rm", *words, "box", "true", code=125).stderr.decode()
-        assert "unprivileged user cannot make interfaces" in said and "--network none or --network host" in said
-        assert "Traceback" not in said
-    assert other.out("run", "--rm", "--network", "none", "box", "ls", "/sys/class/net") == "lo"
-    other("run", "--rm", "--network", "host", "box", "true")
-    said = other("run", "--rm", "box", "true").stderr.decode()
-    assert "no network but loopback" in said
-    assert (
-        "cannot make interfaces" in other("build", "--network", "x", "-", input=b"FROM box\n", code=1).stderr.decode()
-    )
+        other = Installation(place)
+        del other.environment["UNDERLAY_NETWORK"]
+        archive = place / "box.tar"
+        archive.write_bytes(image_tar())
+        other.command = ["setpriv", "--reuid=12345", "--regid=12345", "--clear-groups", *other.command]
+        if other("version", code=None).returncode:
+            pytest.skip("another user cannot read this checkout")
+        other("import", str(archive), "box")
+        for words in (("--network", "bridge"), ("--network", "front"), ("-p", "80:80", "--network", "bridge")):
+            said = other("run", "--rm", *words, "box", "true", code=125).stderr.decode()
+            assert "unprivileged user cannot make interfaces" in said and "--network none or --network host" in said
+            assert "Traceback" not in said
+        assert other.out("run", "--rm", "--network", "none", "box", "ls", "/sys/class/net") == "lo"
+        other("run", "--rm", "--network", "host", "box", "true")
+        said = other("run", "--rm", "box", "true").stderr.decode()
+        assert "no network but loopback" in said
+        assert (
+            "cannot make interfaces"
+            in other("build", "--network", "x", "-", input=b"FROM box\n", code=1).stderr.decode()
+        )

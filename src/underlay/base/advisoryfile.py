@@ -22,7 +22,7 @@ from struct import Struct
 import msgspec
 
 from ..errors import Corrupt
-from ..files import sync_directory
+from ..files import Replacement
 from ..hashing import sha256
 from .osv import Affected, Record
 
@@ -217,22 +217,8 @@ class Builder:
 
     def write(self, path: str, **facts: Any) -> Head:
         """Write the file in one step; `facts` are members of Head. Returns what it holds."""
-        temporary = f"{path}.{os.getpid()}.{os.urandom(4).hex()}.tmp"
-        fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        try:
-            with open(fd, "w+b", buffering=1 << 20) as file:
-                head = self._write(file, facts)
-                file.flush()
-                os.fsync(file.fileno())
-            os.rename(temporary, path)
-        except BaseException:
-            try:
-                os.unlink(temporary)
-            except FileNotFoundError:
-                pass
-            raise
-        sync_directory(os.path.dirname(path) or ".")
-        return head
+        with Replacement(path) as fd, open(fd, "w+b", buffering=1 << 20, closefd=False) as file:
+            return self._write(file, facts)
 
     def _write(self, file: BinaryIO, facts: dict[str, Any]) -> Head:
         file.write(bytes(_START))

@@ -6,13 +6,13 @@ from urllib.parse import unquote
 
 import msgspec
 
+from ..oci.annotations import BASE_DIGEST, BASE_NAME
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
-NAME = "org.opencontainers.image.base.name"
-DIGEST = "org.opencontainers.image.base.digest"
 _IMAGE = "pkg:docker/"  # of package URLs
 CONFIRMED, REFUTED, UNCHECKED = "confirmed", "refuted", "unchecked"
 
@@ -34,7 +34,7 @@ def read(
     """Return the claims of an image; `materials` are (name, digest) of the bases that provenance names."""
     found = []
     for source, where in (("annotation", annotations), ("label", labels)):
-        name, digest = where.get(NAME, ""), where.get(DIGEST, "")
+        name, digest = where.get(BASE_NAME, ""), where.get(BASE_DIGEST, "")
         if name or digest:
             found.append(Claim(name, digest, source))
     found += [Claim(name, digest, "provenance") for name, digest in materials]

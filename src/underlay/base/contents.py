@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from ..human import size
-from ..store.kinds import REGULAR
+from ..store.kinds import OPAQUE, REGULAR, WHITEOUT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
     from ..store.toc import Entry
 
-WHITEOUT = b".wh."
-OPAQUE = b".wh..wh..opq"
 _SHOWN = 5
 
 
@@ -49,23 +47,32 @@ def contents(entries: Iterable[Entry]) -> Contents:
     removed = []
     members = 0
     for entry in entries:
-        name = b"/" + b"/".join(part for part in entry.name.split(b"/") if part not in (b"", b"."))
-        parent, _, last = name.rpartition(b"/")
-        if last == OPAQUE:
-            removed.append(_shown(parent))
-        elif last.startswith(WHITEOUT):
-            removed.append(_shown(parent + b"/" + last.removeprefix(WHITEOUT)))
+        name, removes = path(entry)
+        if removes:
+            removed.append(_shown(name))
         else:
-            members += name != b"/"
+            members += name != b""
             if entry.kind == REGULAR:
                 files.append((_shown(name), entry.size))
     return Contents(tuple(files), members, tuple(removed))
 
 
+def path(entry: Entry) -> tuple[bytes, bool]:
+    """Return the path that a member is about, without slashes around it, and whether it takes that path away; the path of
+    a directory that is emptied, no more, ends in a slash."""
+    name = b"/".join(part for part in entry.name.split(b"/") if part not in (b"", b"."))
+    parent, slash, last = name.rpartition(b"/")
+    if last == OPAQUE:
+        return parent + b"/", True
+    if last.startswith(WHITEOUT):
+        return parent + slash + last.removeprefix(WHITEOUT), True
+    return name, False
+
+
 def is_removal(entry: Entry) -> bool:
     """Tell whether a member only takes away what is below."""
-    return entry.name.rstrip(b"/").rpartition(b"/")[2].startswith(WHITEOUT)
+    return path(entry)[1]
 
 
 def _shown(name: bytes) -> str:
-    return name.decode("utf-8", "replace")
+    return "/" + name.strip(b"/").decode("utf-8", "replace")

@@ -85,5 +85,6 @@ def archive(path: str) -> Iterator[bytes]:
                 if len(data) > entry.file_size:
                     raise LimitExceeded(f"{path}: {entry.filename} is longer than it says")
                 yield data
+    # zipfile raises NotImplementedError for a method of compression, and RuntimeError for encryption.
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
         raise Corrupt(f"{path} is no whole zip archive: {error}") from None

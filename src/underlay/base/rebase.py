@@ -53,12 +53,12 @@ def configuration(image: Mapping[str, Any], old: Mapping[str, Any], new: Mapping
     execution = _execution(
         image.get("config") or {}, old.get("config") or {}, new.get("config") or {}, hazards, changes
     )
-    upper = len((old.get("rootfs") or {}).get("diff_ids") or [])
+    exchanged = len((old.get("rootfs") or {}).get("diff_ids") or [])
     value = {key: item for key, item in image.items() if key not in ("config", "rootfs", "history", "container_config")}
     value["config"] = execution
     diff_ids = (image.get("rootfs") or {}).get("diff_ids") or []
     below = (new.get("rootfs") or {}).get("diff_ids") or []
-    value["rootfs"] = {"type": "layers", "diff_ids": [*below, *diff_ids[upper:]]}
+    value["rootfs"] = {"type": "layers", "diff_ids": [*below, *diff_ids[exchanged:]]}
     value["history"] = [*(new.get("history") or []), *(image.get("history") or [])[steps:]]
     return Configured(value, tuple(hazards), tuple(changes))
 
@@ -121,7 +121,7 @@ def _environment(
 
 
 def packages(old: Sequence[Package], new: Sequence[Package]) -> tuple[list[Hazard], list[str]]:
-    """Return what speaks against a base with other packages, and what changes: packages of the old base that are gone."""
+    """Return what speaks against a base with other packages, that some are gone, and what merely changes, versions."""
     names = {(each.kind, each.name): each.version for each in new}
     gone = sorted({each.name for each in old if (each.kind, each.name) not in names})
     changed = sorted(

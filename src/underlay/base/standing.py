@@ -7,7 +7,7 @@ import re
 from ..store import layers
 from ..store.imagefiles import ImageFiles
 from ..store.kinds import DIRECTORY, REGULAR, SYMLINK
-from . import elf, needs
+from . import contents, elf, needs
 from .rebase import Hazard, some
 
 TYPE_CHECKING = False
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from ..paths import Paths
     from .elf import Elf
 
-_WHITEOUT, _OPAQUE = b".wh.", b".wh..wh..opq"
 # What is removed here is nothing that anything stands on.
 _PASSING = (b"var/cache/", b"var/lib/apt/", b"var/log/", b"tmp/", b"var/tmp/", b"run/", b"root/.", b"usr/share/doc/")
 _PROGRAMS = re.compile(rb"(?:^|/)(?:bin|sbin|lib|lib64|libexec)/")
@@ -40,13 +39,9 @@ class Upper:
         self.removed: list[bytes] = []  # paths; a directory that was emptied ends in a slash
         for diff_id in diff_ids:
             for entry in layers.read_toc(paths, diff_id):
-                name = entry.name.strip(b"/").removeprefix(b"./")
-                place, _, last = name.rpartition(b"/")
-                if last == _OPAQUE:
-                    self.removed.append(place + b"/")
-                elif last.startswith(_WHITEOUT):
-                    hidden = last[len(_WHITEOUT) :]
-                    self.removed.append(place + b"/" + hidden if place else hidden)
+                name, removes = contents.path(entry)
+                if removes:
+                    self.removed.append(name)
                 elif entry.kind == REGULAR and len(self.added) < _FILES:
                     self.added[name] = entry.mode
                 elif entry.kind == DIRECTORY and len(self.directories) < _FILES:

@@ -8,6 +8,7 @@ from time import time_ns
 from ..errors import InvalidInput, NotFound, Unsupported
 from ..oci import document, mediatype
 from ..oci import reference as references
+from ..oci.annotations import BASE_DIGEST, BASE_NAME
 from ..store import blobs, images, layers, rootfs
 from ..transfer.recording import made_manifest
 from . import image
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from .request import Output
     from .solver import Work
 
-BASE_NAME = "org.opencontainers.image.base.name"
-BASE_DIGEST = "org.opencontainers.image.base.digest"
 _LEVELS = ("manifest", "manifest-descriptor", "index")
 _PIECE = 1 << 24
 

@@ -12,7 +12,7 @@ import threading
 import msgspec
 
 from ..errors import Corrupt, InvalidInput, NotFound
-from ..files import write_atomic
+from ..files import Replacement, write_atomic
 from ..oci import digest as digests
 from ..oci import document, mediatype, reference
 from ..oci import manifest as manifests
@@ -223,18 +223,9 @@ class _Directory:
         if os.path.exists(path):
             return
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        temporary = f"{path}.{os.getpid()}.tmp"
-        try:
-            with open(temporary, "xb") as file:
-                for piece in content.pieces(0):
-                    file.write(piece)
-            os.rename(temporary, path)
-        except BaseException:
-            try:
-                os.unlink(temporary)
-            except FileNotFoundError:
-                pass
-            raise
+        with Replacement(path, 0o666, durable=False) as fd, open(fd, "wb", closefd=False) as file:
+            for piece in content.pieces(0):
+                file.write(piece)
 
     def finish(self, data: bytes) -> None:
         digest = digests.of(data)

@@ -9,6 +9,7 @@ import msgspec
 from ..errors import InvalidInput, KernelError
 from ..linux import beneath
 from ..store import toc, walking
+from ..store.kinds import WHITEOUT
 from ..store.merge import Node
 from ..store.toc import Entry, shown
 
@@ -200,7 +201,7 @@ class Destination:
 
     def _write(self, entry: Entry, data: int | bytes | None) -> None:
         path = entry.name
-        if path.rpartition(b"/")[2].startswith(b".wh."):
+        if path.rpartition(b"/")[2].startswith(WHITEOUT):
             raise InvalidInput(
                 f"/{_text(path)}: no layer can hold a file whose name begins with .wh.",
                 "such names mean in layers that a file is gone",

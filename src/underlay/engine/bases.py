@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 from ..errors import InvalidInput, NotFound
 from . import subjects
 
@@ -211,15 +209,3 @@ class Bases:
         from . import learning
 
         return learning.pull(self._engine, name)
-
-
-def require_empty(path: str) -> None:
-    """Make a directory for what is written out. Raises Conflict when there is something in it, NotFound."""
-    from ..errors import Conflict
-
-    try:
-        os.makedirs(path, exist_ok=True)
-        if os.listdir(path):
-            raise Conflict(f"{path} is not empty", "name a directory that is to be made")
-    except NotADirectoryError:
-        raise NotFound(f"{path} is no directory") from None

@@ -9,6 +9,7 @@ from ..base.rebase import Hazard
 from ..errors import Conflict, InvalidInput, UnderlayError
 from ..oci import document, mediatype
 from ..oci import reference as references
+from ..oci.annotations import BASE_DIGEST, BASE_NAME
 from . import subjects
 from .subjects import ARCHIVE, REGISTRY, STORE, Subject
 
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
     from ..oci.config import Step
     from ..oci.descriptor import Descriptor
     from .engine import Engine
-
-BASE_NAME = "org.opencontainers.image.base.name"
-BASE_DIGEST = "org.opencontainers.image.base.digest"
 
 
 class Unsafe(Conflict):
@@ -119,7 +117,7 @@ def move(
             f"pull {(image if image.where == REGISTRY else onto).name} first, or name both with docker://",
         )
     configured, hazards, changes = _looked(engine, image, ground, onto)
-    layers = _layers(onto, len(onto.view.diff_ids), True) + _layers(image, ground.layers, False)
+    layers = _layers(onto) + _layers(image)[ground.layers :]
     config = document.encode(configured.value)
     manifest = _manifest(image, onto, config, layers)
     from ..oci import digest as digests
@@ -191,7 +189,7 @@ def _looked(
         text = "without files it cannot be known whether the layers above would stand on the new base"
         hazards.append(Hazard("files", text, "pull both first"))
         return configured, hazards, changes
-    if not hazards or all(each.id != "platform" for each in hazards):
+    if all(each.id != "platform" for each in hazards):
         from ..base import standing
         from ..packages.installed import installed
         from ..store.imagefiles import ImageFiles
@@ -221,11 +219,10 @@ def _old_configuration(image: Subject, ground: Ground) -> dict[str, Any]:
     return {**image.value, "config": config, "rootfs": {"type": "layers", "diff_ids": diff_ids}}
 
 
-def _layers(found: Subject, count: int, below: bool) -> list[dict[str, Any]]:
-    """Return descriptors of an image's first `count` layers, or of those above."""
+def _layers(found: Subject) -> list[dict[str, Any]]:
+    """Return the descriptors of an image's layers, the lowest first."""
     assert found.manifest is not None
-    described = found.manifest.value.get("layers") or []
-    return described[:count] if below else described[count:]
+    return list(found.manifest.value.get("layers") or [])
 
 
 _TO_OCI = {

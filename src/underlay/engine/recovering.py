@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 
 from ..base import contents, reconstruct
-from ..errors import Corrupt, InvalidInput
+from ..errors import Conflict, Corrupt, InvalidInput, NotFound
 from ..store import layers, tarheader
 from ..store.kinds import REGULAR, TAR
-from .bases import require_empty
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,12 +39,22 @@ def dockerfile(
         subject.view, ground.name, ground.steps, ground.layers, ground.config, held, bool(extract), frozen
     )
     if extract:
-        require_empty(extract)
+        _require_empty(extract)
         for name, diff_id in made.layers.items():
             _write(engine, diff_id, f"{extract}/{name}")
         with open(f"{extract}/Dockerfile", "x", encoding="utf-8") as file:
             file.write(made.text)
     return made
+
+
+def _require_empty(path: str) -> None:
+    """Make a directory for what is written out. Raises Conflict when there is something in it, NotFound."""
+    try:
+        os.makedirs(path, exist_ok=True)
+        if os.listdir(path):
+            raise Conflict(f"{path} is not empty", "name a directory that is to be made")
+    except (NotADirectoryError, FileExistsError):
+        raise NotFound(f"{path} is no directory") from None
 
 
 def _write(engine: Engine, diff_id: str, path: str) -> None:

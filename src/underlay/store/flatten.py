@@ -7,6 +7,7 @@ import os
 import msgspec
 
 from . import layers, toc
+from .kinds import WHITEOUT
 from .merge import Tree, difference
 from .toc import Entry
 from .writing import LayerWriter
@@ -59,7 +60,7 @@ def _members(top: Change, first: int) -> Iterator[tuple[Entry, Node | None]]:
         node = change.node
         if node is None:
             directory, _, name = path.rpartition(b"/")
-            yield Entry(directory + b"/" * bool(directory) + b".wh." + name, toc.REGULAR, 0, 0, 0, 0, 0, 0), None
+            yield Entry(directory + b"/" * bool(directory) + WHITEOUT + name, toc.REGULAR, 0, 0, 0, 0, 0, 0), None
             continue
         entry = msgspec.structs.replace(node.entry, name=path or b"./")
         if node.children is None and node.nlink > 1:

@@ -1,4 +1,4 @@
-"""Kinds of files, as layers and EROFS name them, the parts of a layer, and how a file's name is shown to people."""
+"""Kinds of files, as layers and EROFS name them, whiteouts, parts of a layer, and how a file's name is shown to people."""
 
 from __future__ import annotations
 
@@ -11,6 +11,10 @@ FIFO = 5
 SOCKET = 6
 SYMLINK = 7
 HARDLINK = 8
+
+# Names of members that take away what is below (OCI image specification, layer.md, "Whiteouts").
+WHITEOUT = b".wh."
+OPAQUE = b".wh..wh..opq"
 
 # Parts of a layer that hold file data.
 TAR = 0

@@ -7,6 +7,7 @@ Changesets"), but computed: no path of an image is ever opened. Nodes refer to t
 from __future__ import annotations
 
 from ..errors import Corrupt, LimitExceeded
+from .kinds import OPAQUE, WHITEOUT
 from .limits import DEFAULT
 from .toc import CHARACTER, DIRECTORY, HARDLINK, REGULAR, SYMLINK, Entry, shown
 
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
 
     from .limits import Limits
 
-_WHITEOUT = b".wh."
-_OPAQUE = b".wh..wh..opq"
 
 # A directory that members need but no layer has: what umoci and docker make of it, with a fixed time.
 _IMPLIED = Entry(b"", DIRECTORY, 0o755, 0, 0, 0, 0, 0)
@@ -96,9 +95,9 @@ class Tree:
         rest = []
         for entry in entries:
             parts = _parts(entry.name)
-            if _WHITEOUT in entry.name and any(part.startswith(_WHITEOUT) for part in parts):
+            if WHITEOUT in entry.name and any(part.startswith(WHITEOUT) for part in parts):
                 # What is below such a name (aufs kept things in .wh..wh.plnk) is for nobody to see.
-                if not any(part.startswith(_WHITEOUT) for part in parts[:-1]):
+                if not any(part.startswith(WHITEOUT) for part in parts[:-1]):
                     self._whiteout(entry, parts)
             else:
                 rest.append((entry, parts))
@@ -158,16 +157,16 @@ class Tree:
 
     def _whiteout(self, entry: Entry, parts: list[bytes]) -> None:
         base = parts[-1]
-        hidden = base[len(_WHITEOUT) :]
-        if base != _OPAQUE and hidden in (b"", b".", b".."):
+        hidden = base[len(WHITEOUT) :]
+        if base != OPAQUE and hidden in (b"", b".", b".."):
             raise Corrupt(f"whiteout {shown(entry.name)} names nothing")
         node, missing = self._walk(parts[:-1], entry)
         if missing or node.children is None:
             return
-        if base == _OPAQUE:
+        if base == OPAQUE:
             node.children = {}
             node.born = self._layer
-        elif not hidden.startswith(_WHITEOUT):
+        elif not hidden.startswith(WHITEOUT):
             # No file can be called .wh.*, so such a whiteout (aufs left some, .wh..wh.plnk) hides nothing.
             node.children.pop(hidden, None)
 
@@ -269,7 +268,7 @@ class Tree:
                 # Names out of a link's target were not checked as those of members are.
                 if len(part) > self._limits.component:
                     raise LimitExceeded(f"{shown(entry.name)} leads to a component of {len(part)} bytes")
-                if part.startswith(_WHITEOUT):
+                if part.startswith(WHITEOUT):
                     raise Corrupt(f"{shown(entry.name)} leads through the name of a whiteout")
                 missing.append(part)
             elif child.children is not None:

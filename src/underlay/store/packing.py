@@ -9,6 +9,7 @@ import msgspec
 
 from ..errors import InvalidInput, Unsupported
 from . import toc, walking
+from .kinds import OPAQUE, WHITEOUT
 from .limits import DEFAULT
 from .merge import Node
 from .toc import Entry, shown
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
     from ..paths import Paths
     from .intake import IngestedLayer
     from .limits import Limits
-
-_WHITEOUT = b".wh."
-_OPAQUE = b".wh..wh..opq"
 
 
 def pack(
@@ -60,7 +58,7 @@ class _Packer:
         for fd, path, name, kind in walking.walk(upper, lambda path: path not in skip):
             if path in skip:
                 continue
-            if name.startswith(_WHITEOUT):
+            if name.startswith(WHITEOUT):
                 raise InvalidInput(
                     f"{shown(path)}: no layer can hold a file whose name begins with .wh.",
                     "such names mean in layers that a file is gone; remove it in the same step",
@@ -102,10 +100,10 @@ class _Packer:
         self._writer.add(self._with(entry, xattrs) if xattrs else entry)
         # "x" marks only that files in it may be whiteouts by attribute.
         if (self._marks + b"opaque", b"y") in xattrs:
-            self._writer.add(Entry(path + b"/" + _OPAQUE, toc.REGULAR, 0, 0, 0, 0, entry.mtime, 0))
+            self._writer.add(Entry(path + b"/" + OPAQUE, toc.REGULAR, 0, 0, 0, 0, entry.mtime, 0))
 
     def _gone(self, path: bytes, name: bytes) -> None:
-        self._writer.add(Entry(path[: len(path) - len(name)] + _WHITEOUT + name, toc.REGULAR, 0, 0, 0, 0, 0, 0))
+        self._writer.add(Entry(path[: len(path) - len(name)] + WHITEOUT + name, toc.REGULAR, 0, 0, 0, 0, 0, 0))
 
     def _linked(self, entry: Entry, facts: os.stat_result) -> bool:
         """Add a file as a hard link if one of its names was added before."""

@@ -11,6 +11,7 @@ import msgspec
 
 from ..errors import Corrupt
 from . import erofs, layers, rootfs, toc
+from .kinds import OPAQUE, WHITEOUT
 from .merge import Node, Tree
 from .toc import Entry
 
@@ -18,8 +19,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..paths import Paths
 
-_WHITEOUT = b".wh."
-_OPAQUE = b".wh..wh..opq"
 _MARK = (b"trusted.overlay.opaque", b"y")
 
 
@@ -59,10 +58,10 @@ def overlay_tree(entries: list[Entry], root: Entry | None = None) -> Tree | None
         parent, _, base = name.rpartition(b"/")
         if b".." in entry.name.split(b"/") or kinds.get(parent) != toc.DIRECTORY:
             return None
-        if base == _OPAQUE:
+        if base == OPAQUE:
             opaque.add(parent)
-        elif base.startswith(_WHITEOUT):
-            hidden.add(_join(parent, base[len(_WHITEOUT) :]))
+        elif base.startswith(WHITEOUT):
+            hidden.add(_join(parent, base[len(WHITEOUT) :]))
         elif entry.kind == toc.CHARACTER and not entry.major and not entry.minor:
             hidden.add(name)
             devices.add(name)

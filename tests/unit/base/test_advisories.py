@@ -150,14 +150,18 @@ def test_damage_anywhere_is_no_other_error(store: Advisories) -> None:
     store.add([ONE, record("DSA-2", fixed("Debian:8", "perl", "5.21"))])
     path = Path(store.path("Debian"))
     whole = path.read_bytes()
-    for at in range(0, len(whole), 3):
+    places = range(0, len(whole), 3)
+    found, answered = 0, []
+    for at in places:
         path.write_bytes(whole[:at] + bytes([whole[at] ^ 0xA5]) + whole[at + 1 :])
         try:
             with advisoryfile.AdvisoryFile(str(path)) as file:
-                for entry in file.entries("Debian:8", "perl"):
-                    file.record(entry.record)
+                answered.append([file.record(entry.record) for entry in file.entries("Debian:8", "perl")])
         except Corrupt:
-            pass
+            found += 1
+    assert found and answered and found + len(answered) == len(places)
+    assert all(isinstance(each, osv.Record) for answer in answered for each in answer)
+    assert all(len(answer) <= 2 for answer in answered)
 
 
 def test_severities() -> None:

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from underlay.base import claims
-from underlay.base.claims import CONFIRMED, DIGEST, NAME, REFUTED, UNCHECKED, Claim
+from underlay.base.claims import CONFIRMED, REFUTED, UNCHECKED, Claim
+from underlay.oci.annotations import BASE_DIGEST, BASE_NAME
 
 DEBIAN = Claim("docker.io/library/debian:12", "sha256:aa", "annotation")
 
 
 def test_annotations_labels_and_provenance() -> None:
-    found = claims.read({NAME: "debian:12", DIGEST: "sha256:aa"}, {NAME: "alpine:3"}, [("busybox:1", "sha256:bb")])
+    found = claims.read(
+        {BASE_NAME: "debian:12", BASE_DIGEST: "sha256:aa"}, {BASE_NAME: "alpine:3"}, [("busybox:1", "sha256:bb")]
+    )
     assert [(each.name, each.digest, each.source) for each in found] == [
         ("debian:12", "sha256:aa", "annotation"),
         ("alpine:3", "", "label"),
         ("busybox:1", "sha256:bb", "provenance"),
     ]
     # The same claim in two places is one.
-    assert len(claims.read({NAME: "debian:12"}, {NAME: "debian:12"})) == 1
+    assert len(claims.read({BASE_NAME: "debian:12"}, {BASE_NAME: "debian:12"})) == 1
     assert claims.read({}, {}) == []
 
 

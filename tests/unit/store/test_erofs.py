@@ -9,7 +9,8 @@ import subprocess
 import pytest
 from test_merge import entries, image, view, walk
 
-from layers import CASES, Tar, make
+from layercases import CASES
+from layers import Tar, make
 from underlay.errors import LimitExceeded, UnderlayError
 from underlay.store import erofs, toc
 from underlay.store.merge import Tree, merge

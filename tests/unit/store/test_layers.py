@@ -11,7 +11,8 @@ import time
 import pytest
 
 import layers as tars
-from layers import CASES, Source, Tar, digest, gz, make, store
+from layercases import CASES
+from layers import Source, Tar, digest, gz, make, store
 from underlay.errors import Corrupt, DigestMismatch, InvalidInput, LimitExceeded, NotFound, Unsupported
 from underlay.events import Event
 from underlay.store import codec, intake, layers, toc

@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from layers import CASES, Tar, make
+from layercases import CASES
+from layers import Tar, make
 from underlay.errors import Corrupt, LimitExceeded
 from underlay.store import toc
 from underlay.store.limits import Limits

@@ -5,7 +5,8 @@ import os
 import pytest
 
 from engines import needs_root
-from layers import BASE, CASES, Mounted, differences, load, make, snapshot, store
+from layercases import BASE, CASES
+from layers import Mounted, differences, load, make, snapshot, store
 from underlay.linux import mounts, sharedmount
 from underlay.store import layers, rootfs, single, tar, toc
 

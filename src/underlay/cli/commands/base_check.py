@@ -25,13 +25,9 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
         raise InvalidInput(
             '"underlay base check" requires --policy and at least 1 argument', "see `underlay base check --help`"
         )
-    from ...base import policy
+    from ..policies import read_policy
 
-    try:
-        with open(options["policy"], "rb") as file:
-            rules = policy.read(file.read(1 << 20), options["policy"])
-    except OSError as error:
-        raise InvalidInput(f"--policy: {options['policy']}: {error.strerror}") from None
+    rules = read_policy(options["policy"])
     broken = engine.bases.check(arguments, rules)
     if options["format"]:
         import msgspec

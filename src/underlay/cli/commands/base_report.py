@@ -8,7 +8,6 @@ from ...errors import InvalidInput
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ...base.policy import Policy
     from ...engine.engine import Engine
     from ..flags import Flag, Options
 
@@ -28,8 +27,9 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
             '"underlay base report" knows the formats text, json and html', "see `underlay base report --help`"
         )
     from ...base import report as pages
+    from ..policies import read_policy
 
-    rules = _rules(options["policy"]) if options["policy"] else None
+    rules = read_policy(options["policy"]) if options["policy"] else None
     found = engine.bases.report(arguments, rules)
     if options["format"] == "json":
         import msgspec
@@ -48,13 +48,3 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
 
     sys.stdout.write("\n".join(map(plain, text.split("\n"))))
     return 0
-
-
-def _rules(path: str) -> Policy:
-    from ...base import policy
-
-    try:
-        with open(path, "rb") as file:
-            return policy.read(file.read(1 << 20), path)
-    except OSError as error:
-        raise InvalidInput(f"--policy: {path}: {error.strerror}") from None

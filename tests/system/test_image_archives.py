@@ -1,0 +1,294 @@
+"""Loading images from layouts and archives of every kind, also from those that lie."""
+
+import gzip
+import json
+import os
+
+import pytest
+
+from archives import Layout, config, docker_archive, layer, sha, tar_of
+from imagestores import compressed, engine, index_of_platforms, load_by, nothing_stays, two_layer_image
+from underlay.errors import DigestMismatch, InvalidInput, NotFound, UnderlayError
+from underlay.store import leases
+
+__all__ = ["engine"]  # fixtures
+
+# Loading every kind
+# ---------------------------------------------------------------------------------------------
+
+
+def test_layout_in_a_directory(engine, tmp_path):
+    layout = Layout()
+    layout.image([*two_layer_image()], "docker.io/library/app:1")
+    (loaded,) = engine.images.load(str(layout.write(tmp_path / "in")))
+    assert loaded.names == ["app:1"]
+    assert [row.tag for row in engine.images.list()] == ["1"]
+
+
+@pytest.mark.parametrize("compression", ["none", "gzip", "xz", "bzip2", "zstd"])
+@pytest.mark.parametrize("by", ["path", "pipe"])
+def test_layout_in_a_tar_compressed_in_any_way(engine, tmp_path, compression, by):
+    layout = Layout()
+    layout.image([*two_layer_image()], "app:1")
+    data = compressed(layout.tar(), compression)
+    (loaded,) = load_by(engine, tmp_path, data, by)
+    assert loaded.names == ["app:1"]
+
+
+@pytest.mark.parametrize("by", ["path", "pipe"])
+@pytest.mark.parametrize("last", [True, False])
+def test_docker_archive(engine, tmp_path, by, last):
+    data = tar_of(docker_archive([*two_layer_image()], ["app:1", "app:2"], last))
+    (loaded,) = load_by(engine, tmp_path, data, by)
+    assert loaded.names == ["app:1", "app:2"]
+    assert engine.images.get("app:1").diff_ids == tuple(map(sha, two_layer_image()))
+
+
+@pytest.mark.parametrize("by", ["path", "pipe"])
+def test_docker_archives_of_other_makers(engine, tmp_path, by):
+    """Layers compressed and named by their compressed digest, the configuration named with its algorithm."""
+    one, two = two_layer_image()
+    packed = [gzip.compress(each, mtime=0) for each in (one, two)]
+    document = json.dumps(config([one, two])).encode()
+    names = [f"{sha(each)[7:]}.tar.gz" for each in packed]
+    listed = json.dumps([{"Config": sha(document), "RepoTags": ["example.com/app:1"], "Layers": names}]).encode()
+    parts = [*zip(names, packed, strict=True), ("manifest.json", listed)]
+    (loaded,) = load_by(engine, tmp_path, tar_of([(sha(document), document), *parts]), by)
+    assert (loaded.id, loaded.names) == (sha(document), ["example.com/app:1"])
+    wrong = tar_of([(sha(document), document + b" "), *parts])
+    with pytest.raises(DigestMismatch, match="configuration"):
+        load_by(engine, tmp_path, wrong, by)
+
+
+@pytest.mark.parametrize("by", ["path", "pipe"])
+def test_shared_layers_are_links_in_old_docker_archives(engine, tmp_path, by):
+    one, _ = two_layer_image()
+    document = json.dumps(config([one, one])).encode()
+    listed = [{"Config": "c.json", "RepoTags": ["app:1"], "Layers": ["x/layer.tar", "y/layer.tar"]}]
+    parts = [
+        ("x/layer.tar", one),
+        ("y/layer.tar", "../x/layer.tar"),
+        ("c.json", document),
+        ("manifest.json", json.dumps(listed).encode()),
+    ]
+    load_by(engine, tmp_path, tar_of(parts), by)
+    parts[1] = ("y/layer.tar", "=x/layer.tar")
+    load_by(engine, tmp_path, tar_of(parts), by)
+    assert engine.images.get("app:1").diff_ids == (sha(one), sha(one))
+
+
+def test_several_images_in_one(engine, tmp_path):
+    layout = Layout()
+    one, two = two_layer_image()
+    layout.image([one], "one:1")
+    layout.image([one, two], "two:1")
+    layout.image([two], "")
+    loaded = load_by(engine, tmp_path, layout.tar(), "path")
+    assert [each.names for each in loaded] == [["one:1"], ["two:1"], []]
+    assert len(engine.images.list()) == 3
+    assert len({row.id for row in engine.images.list()}) == 3
+
+
+@pytest.mark.parametrize("by", ["path", "pipe"])
+def test_an_index_chooses_the_platform(engine, tmp_path, by):
+    layout = Layout()
+    index = index_of_platforms(layout)
+    load_by(engine, tmp_path, layout.tar(), by, platform=["linux/arm64"])
+    assert engine.images.inspect("app:1")["Architecture"] == "arm64"
+    load_by(engine, tmp_path, layout.tar(), by, platform=["linux/amd64", "linux/arm64"])
+    assert engine.images.get("app:1", "linux/arm64").architecture == "arm64"
+    assert engine.images.get("app:1", "linux/amd64").architecture == "amd64"
+    with pytest.raises(NotFound, match="does not provide the specified platform"):
+        engine.images.get("app:1", "linux/s390x")
+    assert engine.images.inspect("app:1")["RepoDigests"] == [f"app@{index['digest']}"]
+    assert not engine.images.dangling()
+    with pytest.raises(NotFound, match=r"requested platform \(linux/ppc64le\) not found"):
+        load_by(engine, tmp_path, layout.tar(), by, platform=["linux/ppc64le"])
+
+
+def test_nested_indexes_are_opened_and_their_depth_is_bounded(engine, tmp_path):
+    layout = Layout()
+    inner = index_of_platforms(layout, name="")
+    layout.entries.clear()
+    kind = "application/vnd.oci.image.index.v1+json"
+    for _ in range(2):
+        inner = layout.descriptor({"schemaVersion": 2, "mediaType": kind, "manifests": [inner]}, "app:1")
+        layout.entries[:] = [inner]
+    load_by(engine, tmp_path, layout.tar(), "path", platform=["linux/amd64"])
+    for _ in range(5):
+        inner = layout.descriptor({"schemaVersion": 2, "mediaType": kind, "manifests": [inner]}, "app:1")
+        layout.entries[:] = [inner]
+    with pytest.raises(InvalidInput, match="nested deeper"):
+        load_by(engine, tmp_path, layout.tar(), "path")
+
+
+def test_an_image_without_layers(engine, tmp_path):
+    layout = Layout()
+    layout.image([], "empty:1")
+    load_by(engine, tmp_path, layout.tar(), "path")
+    assert engine.images.get("empty:1").diff_ids == ()
+    engine.images.save(["empty:1"], str(tmp_path / "out.tar"))
+    assert engine.system.check().problems == []
+
+
+# Lies
+# -----------------------------------------------------------------------------------------------------------
+
+
+LIES = [
+    "layer bytes",
+    "layer short",
+    "layer size",
+    "config bytes",
+    "config size",
+    "manifest bytes",
+    "diff id",
+]
+
+
+@pytest.mark.parametrize("by", ["path", "pipe", "directory"])
+@pytest.mark.parametrize("lie", LIES)
+def test_a_lie_names_what_was_expected_and_found(engine, tmp_path, by, lie):
+    layout = Layout()
+    one, two = two_layer_image()
+    changes = {}
+    if lie == "diff id":
+        changes["rootfs"] = {"type": "layers", "diff_ids": [sha(one), sha(b"other")]}
+    descriptor = layout.image([one, two], "app:1", **changes)
+    manifest = json.loads(layout.blobs[descriptor["digest"]])
+    last = manifest["layers"][1]["digest"]
+    if lie == "layer bytes":
+        layout.blobs[last] = gzip.compress(layer({"b": b"3"}), mtime=0)
+        manifest["layers"][1]["size"] = len(layout.blobs[last])
+    elif lie == "layer short":
+        layout.blobs[last] = layout.blobs[last][:-1]
+    elif lie == "layer size":
+        manifest["layers"][1]["size"] += 1
+    elif lie == "config bytes":
+        layout.blobs[manifest["config"]["digest"]] = b"{}" + b" " * (manifest["config"]["size"] - 2)
+    elif lie == "config size":
+        manifest["config"]["size"] += 1
+    if lie in ("layer bytes", "layer size", "config size"):
+        layout.entries.clear()
+        descriptor = layout.descriptor(manifest, "app:1")
+    if lie == "manifest bytes":
+        layout.blobs[descriptor["digest"]] = layout.blobs[descriptor["digest"]].replace(b"schema", b"Schema")
+    with pytest.raises(DigestMismatch) as caught:
+        if by == "directory":
+            engine.images.load(str(layout.write(tmp_path / "in")))
+        else:
+            load_by(engine, tmp_path, layout.tar(), by)
+    assert "expected" in caught.value.message and "found" in caught.value.message
+    nothing_stays(engine)
+
+
+@pytest.mark.parametrize("by", ["path", "pipe"])
+def test_docker_archives_that_lie(engine, tmp_path, by):
+    one, two = two_layer_image()
+    parts = docker_archive([one, two], ["app:1"])
+    wrong = [(name, layer({"b": b"3"}) if name.startswith("0" * 63 + "1") else data) for name, data in parts]
+    with pytest.raises(DigestMismatch, match=f"expected {sha(two)}"):
+        load_by(engine, tmp_path, tar_of(wrong), by)
+    wrong = [(name, data + b" " if name.endswith(".json") and len(name) > 60 else data) for name, data in parts]
+    with pytest.raises(DigestMismatch, match="configuration"):
+        load_by(engine, tmp_path, tar_of(wrong), by)
+    with pytest.raises(NotFound, match="lacks"):
+        load_by(engine, tmp_path, tar_of(parts[1:]), by)
+    nothing_stays(engine)
+
+
+@pytest.mark.parametrize("by", ["path", "pipe"])
+def test_hostile_archives_end_in_one_error(engine, tmp_path, by):
+    canary = tmp_path / "canary"
+    canary.write_text("token")
+    one, two = two_layer_image()
+    layout = Layout()
+    layout.image([one, two], "app:1")
+    good = layout.files()
+    blob = next(name for name, data in good if name.startswith("blobs/") and data[:2] == b"\x1f\x8b")
+    listed = json.dumps([{"Config": "../canary", "RepoTags": ["a:1"], "Layers": [f"../{canary.name}"]}]).encode()
+    cases = {
+        "climbs": [("../x", b"x"), *good],
+        "climbs inside": [("a/../../x", b"x"), *good],
+        "link out": [*(g for g in good if g[0] != blob), (blob, f"../../../{canary.name}")],
+        "absolute link": [*(g for g in good if g[0] != blob), (blob, str(canary))],
+        "link to itself": [*(g for g in good if g[0] != blob), (blob, os.path.basename(blob))],
+        "hard link out": [*(g for g in good if g[0] != blob), (blob, f"=../{canary.name}")],
+        "missing layer": [g for g in good if g[0] != blob],
+        "two indexes": [*good, ("index.json", b"{}")],
+        "no layout file": [g for g in good if g[0] != "oci-layout"],
+        "config outside": [("manifest.json", listed)],
+        "nothing": [("readme", b"x")],
+        "repositories only": [("repositories", b"{}")],
+        "bad version": [("oci-layout", b'{"imageLayoutVersion":"2.0.0"}'), *good[1:]],
+        "bad name": [("manifest.json", json.dumps([{"Config": "c", "RepoTags": ["A:1"], "Layers": []}]).encode())],
+    }
+    for name, parts in cases.items():
+        with pytest.raises(UnderlayError) as caught:
+            load_by(engine, tmp_path, tar_of(parts), by)
+        assert "\n" not in caught.value.message, name
+        assert "token" not in caught.value.message, name
+    nothing_stays(engine)
+    assert canary.read_text() == "token"
+
+
+@pytest.mark.parametrize("by", ["path", "pipe"])
+def test_damaged_outer_tars(engine, tmp_path, by):
+    layout = Layout()
+    layout.image([*two_layer_image()], "app:1")
+    data = layout.tar()
+    size_field = bytearray(data)
+    size_field[124:136] = b"\xff" * 12
+    sized = bytearray(data)
+    sized[124:136] = b"77777777777\0"
+    for wrong in (
+        b"",
+        b"x" * 2000,
+        data[:700],
+        data[: len(data) // 2],
+        bytes(size_field),
+        gzip.compress(data)[:-20],
+    ):
+        with pytest.raises(UnderlayError):
+            load_by(engine, tmp_path, wrong, by)
+    nothing_stays(engine)
+
+
+def test_streams_that_never_end(engine, tmp_path):
+    """What only ever gives zeros, or repeats itself in a compressed way, ends in an error soon."""
+    from underlay.errors import LimitExceeded
+
+    with pytest.raises(LimitExceeded, match="after the end"):
+        engine.images.load("/dev/zero")
+    with pytest.raises(UnderlayError):
+        engine.images.import_("/dev/zero")
+    with pytest.raises(UnderlayError):
+        load_by(engine, tmp_path, gzip.compress(bytes(200 << 20), 1), "pipe")
+    nothing_stays(engine)
+
+
+def test_a_stuck_writer_does_not_stop_others(engine, tmp_path, monkeypatch):
+    from underlay.transfer import arrivals
+
+    monkeypatch.setattr(arrivals, "_PATIENCE", 0.2)
+    layout = Layout()
+    descriptor = layout.image([layer()], "app:1")
+    blob = json.loads(layout.blobs[descriptor["digest"]])["layers"][0]["digest"]
+    engine.meta
+    with leases.of_content(engine.paths, blob[7:]):
+        load_by(engine, tmp_path, layout.tar(), "pipe")
+    assert engine.images.get("app:1")
+
+
+def test_a_layout_of_links_and_fifos_is_refused(engine, tmp_path):
+    layout = Layout()
+    layout.image([*two_layer_image()], "app:1")
+    place = layout.write(tmp_path / "in")
+    (place / "index.json").rename(place / "index")
+    (place / "index.json").symlink_to("index")
+    with pytest.raises(InvalidInput, match="not links"):
+        engine.images.load(str(place))
+    (place / "index.json").unlink()
+    os.mkfifo(place / "index.json")
+    with pytest.raises(InvalidInput, match="not a regular file"):
+        engine.images.load(str(place))
