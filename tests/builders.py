@@ -6,13 +6,13 @@ import os
 import shutil
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+import dockerdaemon
 from engines import Installation, image_tar, needs_root
 
 
@@ -113,12 +113,6 @@ def make_box(installation: Installation, place: Path) -> Path:
     return place / "image.tar"
 
 
-def _cgroups() -> set[str]:
-    """Return the cgroups called docker in each hierarchy, and all below them."""
-    top = Path("/sys/fs/cgroup")
-    return {found for place in (top / "docker", *top.glob("*/docker")) for found, _, _ in os.walk(place)}
-
-
 @contextmanager
 def start_docker(place: Path) -> Iterator[Docker]:
     """Run a docker daemon of the test's own; nothing of it is left afterwards. `place` has a short name: of sockets.
@@ -126,55 +120,17 @@ def start_docker(place: Path) -> Iterator[Docker]:
     Its images are in docker's older store, whose layers are what overlayfs has noted, as ours are; that of containerd
     compares trees instead and loses hard links. But the older one cannot merge: COPY --link is a COPY there.
     """
-    _need("dockerd", "docker")
+    _need("docker")
     environment = {
         **{key: value for key, value in os.environ.items() if not key.startswith(("DOCKER", "BUILD"))},
-        "DOCKER_HOST": f"unix://{place}/d.sock",
         "DOCKER_CONFIG": f"{place}/config",
         "DOCKER_BUILDKIT": "1",
         "BUILDX_CONFIG": f"{place}/buildx",
     }
     if subprocess.run(["docker", "buildx", "version"], capture_output=True, env=environment).returncode:
         pytest.skip("docker-buildx is not installed")
-    before = _cgroups()
-    words = ["dockerd", f"--host=unix://{place}/d.sock", f"--data-root={place}/data", f"--exec-root={place}/exec"]
-    words += [f"--pidfile={place}/pid", "--iptables=false", "--ip6tables=false", "--ip-forward=false", "--bridge=none"]
-    with open(place / "log", "wb") as log:
-        process = subprocess.Popen(words, stdout=log, stderr=log)
-    try:
-        client = Docker(["docker"], environment)
-        deadline = time.monotonic() + 30
-        while not (place / "d.sock").exists() or _silent(client):
-            if process.poll() is not None or time.monotonic() > deadline:
-                pytest.skip(f"dockerd does not start here: {(place / 'log').read_text()[-300:]}")
-            time.sleep(0.1)
-        yield client
-    finally:
-        process.terminate()
-        try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        _tidy(place, _cgroups() - before)
-
-
-def _silent(client: Docker) -> bool:
-    try:
-        client("version")
-    except BuildFailed:
-        return True
-    return False
-
-
-def _tidy(place: Path, cgroups: set[str]) -> None:
-    """Remove mounts below `place`, and cgroups, the deepest first."""
-    mounts = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
-    for mount in sorted((each for each in mounts if each.startswith(f"{place}/")), key=len, reverse=True):
-        subprocess.run(["umount", "-l", mount], capture_output=True)
-    for directory in sorted(cgroups, key=len, reverse=True):
-        with suppress(OSError):  # in use by another daemon
-            os.rmdir(directory)
+    with dockerdaemon.running(place) as address:
+        yield Docker(["docker"], {**environment, "DOCKER_HOST": address})
 
 
 def make_buildah(place: Path) -> Buildah:

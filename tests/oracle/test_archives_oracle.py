@@ -7,10 +7,11 @@ import shutil
 import socket
 import subprocess
 import tempfile
-import time
+from pathlib import Path
 
 import pytest
 
+import dockerdaemon
 from archives import Layout, layer, members, sha
 from underlay import Engine
 
@@ -229,40 +230,13 @@ class Docker:
 
 
 @pytest.fixture(scope="module")
-def docker(tmp_path_factory):
-    daemon = need("dockerd")
-    if os.geteuid():
-        pytest.skip("dockerd needs root")
+def docker():
     # Paths of sockets are short.
-    with tempfile.TemporaryDirectory(prefix="ul-docker-") as place:
-        words = [
-            daemon, f"--host=unix://{place}/d.sock", f"--data-root={place}/data", f"--exec-root={place}/exec",
-            f"--pidfile={place}/pid", "--iptables=false", "--ip6tables=false", "--ip-forward=false", "--bridge=none",
-            "--storage-driver=vfs",
-        ]  # fmt: skip
-        with open(f"{place}/log", "wb") as log:
-            process = subprocess.Popen(words, stdout=log, stderr=log)
-        client = Docker(f"{place}/d.sock")
-        try:
-            for _ in range(150):
-                if process.poll() is not None:
-                    with open(f"{place}/log") as log_file:
-                        pytest.skip(f"dockerd does not start here: {log_file.read()[-300:]}")
-                try:
-                    client("GET", "/_ping")
-                    break
-                except OSError:
-                    time.sleep(0.2)
-            else:
-                pytest.skip("dockerd does not answer")
-            yield client
-        finally:
-            process.terminate()
-            try:
-                process.wait(30)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+    with (
+        tempfile.TemporaryDirectory(prefix="ul-docker-") as place,
+        dockerdaemon.running(Path(place), "--storage-driver=vfs"),
+    ):
+        yield Docker(f"{place}/d.sock")
 
 
 def test_docker_loads_what_we_save(engine, image, tmp_path, docker):

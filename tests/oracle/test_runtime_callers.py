@@ -7,12 +7,12 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+import dockerdaemon
 from engines import REPOSITORY, image_tar, needs_root, until
 from underlay.linux import capabilities, cgroup
 
@@ -274,47 +274,17 @@ def test_containerd(ctr: Caller, place: Path) -> None:
 
 @pytest.fixture(scope="module")
 def docker(place: Path, podman: Caller) -> Iterator[Caller]:
-    need("dockerd", "docker")
+    need("docker")
     base = place / "docker"
     base.mkdir()
-    words = [
-        "dockerd",
-        f"--host=unix://{base}/sock",
-        f"--data-root={base}/data",
-        f"--exec-root={base}/exec",
-        f"--pidfile={base}/pid",
-        "--iptables=false",
-        "--ip6tables=false",
-        "--ip-forward=false",
-        "--bridge=none",
-        "--storage-driver=vfs",
-        f"--add-runtime=underlay={place}/underlay-runtime",
-        "--default-runtime=underlay",
-    ]
-    with open(base / "log", "wb") as log:
-        server = subprocess.Popen(words, stdout=log, stderr=log)
-    caller = Caller("docker", f"--host=unix://{base}/sock")
-    try:
-        for _ in range(150):
-            if server.poll() is not None:
-                pytest.skip(f"dockerd does not start here: {log_of(base, 'log')()}")
-            if subprocess.run([*caller.command, "version"], capture_output=True).returncode == 0:
-                break
-            time.sleep(0.2)
-        else:
-            pytest.skip(f"dockerd does not answer: {log_of(base, 'log')()}")
+    runtime = [f"--add-runtime=underlay={place}/underlay-runtime", "--default-runtime=underlay"]
+    with dockerdaemon.running(base, "--storage-driver=vfs", *runtime) as address:
+        caller = Caller("docker", f"--host={address}")
         caller("import", "--change", "ENV PATH=/bin", f"{place}/box.tar", "box")
         yield caller
         ids = caller("ps", "-aq").split()
         if ids:
             caller("rm", "-f", *ids)
-    finally:
-        server.terminate()
-        try:
-            server.wait(30)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
 
 
 def test_docker_runs(docker: Caller) -> None:
@@ -356,7 +326,7 @@ def test_docker_keeps_a_container(docker: Caller) -> None:
     docker("exec", "box1", "sh", "-c", "exit 5", code=5)
     assert "executable file not found" in docker("exec", "box1", "nosuch", code=None)
     assert "/dev/pts/" in docker.terminal("exec", "-t", "box1", "tty")
-    assert "sleep" in docker("top", "box1")
+    assert "trap 'exit 3'" in docker("top", "box1")
     docker("pause", "box1")
     assert docker("inspect", "-f", "{{.State.Status}}", "box1") == "paused"
     docker("unpause", "box1")
