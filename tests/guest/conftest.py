@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from engines import REPOSITORY
-from guests import GUEST_RUN
+from guests import GUEST_RUN, compiled
 
 GUEST_PYTHON = "3.13"  # of the guest's Debian release
 SLOW = 40  # seconds; a guest that does nothing takes some 5
@@ -44,4 +44,5 @@ def share(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if time.monotonic() - began > SLOW:
         pytest.skip(f"a guest takes {time.monotonic() - began:.0f} s to start here: too slow for the tests in it")
     os.chmod(place, 0o755)
+    compiled(place)
     return place

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from guests import GUEST_RUN, MARKS, in_guest
+from guests import GUEST_RUN, MARKS, PYTEST, in_guest
 
 pytestmark = MARKS
 
@@ -34,18 +34,8 @@ def test_unprivileged_user_with_subordinate_ids(share: Path) -> None:
 
 def test_unprivileged_user_with_one_id(share: Path) -> None:
     words = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
-    command = [str(GUEST_RUN), "--kernel", "trixie", "--share", str(share), "--timeout", "200", "--", *words]
-    command += [
-        "env",
-        "PYTHONPATH=src:site",
-        "PYTHONPYCACHEPREFIX=/tmp/bytecode",
-        "HOME=/tmp",
-        "python3",
-        "-m",
-        "pytest",
-    ]
-    command += ["-q", "-p", "no:cacheprovider", "--tb=short", "--basetemp=/tmp/tests", "tests/guest/inside_rootless.py"]
-    command.append("tests/guest/inside_build.py")
+    command = [str(GUEST_RUN), "--kernel", "trixie", "--share", str(share), "--timeout", "200", "--", *words, *PYTEST]
+    command += ["tests/guest/inside_rootless.py", "tests/guest/inside_build.py"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=500)
     if done.returncode == 125:
         pytest.skip(f"no guest can be had here: {done.stderr.strip()[-300:]}")

@@ -182,6 +182,11 @@ class Known:
             self._names[number] = found
         return found
 
+    def number(self, name: str) -> int | None:
+        """Return the number of a name, None when it is not known."""
+        spot = bisect_left(range(len(self.usage)), name, key=self.name)
+        return spot if spot < len(self.usage) and self.name(spot) == name else None
+
     def step_count(self, build: int) -> int:
         """Return how many history steps a build has."""
         return self.step_start[build + 1] - self.step_start[build]

@@ -43,6 +43,10 @@ class Candidate(msgspec.Struct, frozen=True):
     like: str | None = None  # image id of the known build that the base is most like, when it is not a known build
     evidence: tuple[str, ...] = ()
 
+    def link(self) -> Link:
+        """Return it as the top of a chain that nothing is known of beneath it."""
+        return Link(self.name, self.names, self.config_digest, self.digest, self.layers, self.history, self.evidence)
+
 
 class Link(msgspec.Struct, frozen=True):
     """One image of the chain: its names, and the layers and history steps that it adds to what is beneath it."""
@@ -91,6 +95,41 @@ def identify(image: Image, index: Known, limit: int = _SHOWN) -> Report:
         return Report(tuple(candidates), tuple(chain), _outdated(asked, ranked, first), ranked.unknown)
     except (ArithmeticError, LookupError, ValueError) as error:
         raise Corrupt(f"damaged index of known bases: {error}") from None
+
+
+def vouch(image: Image, index: Known, name: str, digest: str) -> tuple[bool, str] | None:
+    """Tell whether the base that an image says it has is beneath it, and why; None when the index cannot tell.
+
+    `name` is in its short form; it and `digest` are "" where the image does not say. Raises Corrupt for a damaged index.
+    """
+    try:
+        return _vouch(Asked(image, index), name, digest)
+    except (ArithmeticError, LookupError, ValueError) as error:
+        raise Corrupt(f"damaged index of known bases: {error}") from None
+
+
+def _vouch(asked: Asked, name: str, digest: str) -> tuple[bool, str] | None:
+    index = asked.index
+    number = index.number(name) if name else None
+    whole = [build for match in asked.layers for build in asked.layers_by.order[match.low : match.full]]
+    for build in whole:
+        if number in index.names(build) or (digest and index.manifest_digest(build) == digest):
+            layers = _with_empty(asked, index.layer_filled[build])
+            return True, f"its {layers} lowest layers are those of a known build of {name or digest[:19]}"
+    if number is None:
+        return None
+    # A newer build of what stands on something may stand on the same; what is made from nothing shares no layer with what
+    # another repository has made from nothing.
+    roots = [build for build in whole if index.traits[build] & known.ROOT and not index.traits[build] & known.GHOST]
+    own = name.rpartition(":")[0]
+    others = [index.name(each) for build in roots for each in index.names(build)]
+    if (
+        others
+        and all(other.rpartition(":")[0] != own for other in others)
+        and all(index.traits[build] & known.ROOT for build in index.builds(number))
+    ):
+        return False, f"{others[0]} is beneath it, which is made from nothing, as {name} is"
+    return None
 
 
 def less_likely(candidates: Sequence[Candidate], better: float) -> list[Candidate]:
@@ -194,9 +233,7 @@ def _said(asked: Asked, ranked: Ranking, root: roots.Root | None, candidates: li
 
 
 def _chain_said(said: Candidate) -> tuple[Link, ...]:
-    return Link(said.name, said.names, said.config_digest, said.digest, said.layers, said.history, said.evidence), Link(
-        SCRATCH
-    )
+    return said.link(), Link(SCRATCH)
 
 
 class _Rung(msgspec.Struct):

@@ -75,8 +75,10 @@ def reconstruct(
     held: Mapping[str, Contents] | None = None,
     extract: bool = False,
     frozen: bool = False,
+    doubt: str = "",
 ) -> Reconstruction:
-    """Return the Dockerfile of an image on `base` ("scratch" for none), which has its first steps and layers.
+    """Return the Dockerfile of an image on `base` ("scratch" for none), which has its first steps and layers; `doubt` says
+    what is not certain of that.
 
     `inherited` is the base's `config` member; where it is not known, what the base's steps say stands for it. `held`
     tells what layers hold, by diff id; with `extract` what COPY and ADD have put there, and what steps have made that
@@ -86,7 +88,7 @@ def reconstruct(
     if inherited is None:
         inherited = reached(config, base_steps)
     work = _Work(config, held or {}, extract or frozen, frozen)
-    work.start(base, inherited)
+    work.start(base, inherited, doubt)
     diff_ids = config.diff_ids[base_layers:]
     work.steps(_above((config.history or [])[base_steps:], len(diff_ids)), diff_ids)
     if config.config is not None:
@@ -126,7 +128,7 @@ class _Work:
         # The places of the lines that declare build arguments.
         self._declared: dict[str, int] = {}
 
-    def start(self, base: str, inherited: Mapping[str, Any]) -> None:
+    def start(self, base: str, inherited: Mapping[str, Any], doubt: str = "") -> None:
         """Begin with the base and what is inherited from it."""
         triggers = inherited.get("OnBuild")
         if triggers and base != "scratch":
@@ -137,7 +139,7 @@ class _Work:
             self.following.begin({})
             self.corrections({key: value for key, value in inherited.items() if key != "OnBuild"}, "")
         else:
-            self.lines.append(Line(f"FROM {base}"))
+            self.lines.append(Line(f"FROM {base}", doubt=doubt))
             self.following.begin(inherited)
 
     def _add(self, line: Line) -> None:

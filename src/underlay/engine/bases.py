@@ -54,7 +54,8 @@ class Bases:
         from . import rebasing, recovering
 
         subject = subjects.find(self._engine, image, platform)
-        ground = rebasing.ground(self._engine, subject, base)
+        # What is written out to be built again stands on nothing that might be something else.
+        ground = rebasing.ground(self._engine, subject, base, likely=not extract)
         return recovering.dockerfile(self._engine, subject, ground, extract, frozen)
 
     def fit(

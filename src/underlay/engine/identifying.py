@@ -6,11 +6,12 @@ import os
 
 import msgspec
 
-from ..base import claims, image, known, lineage
-from ..base.claims import Claim
+from ..base import image, known, lineage
+from ..base.claims import REFUTED, Claim
 from ..base.lineage import Candidate, Link
 from ..oci import reference as references
 from ..store import images
+from . import claiming
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,8 +26,8 @@ SCRATCH, UNKNOWN = "scratch", "?"
 _HERE = 0.99  # all layers of an image that is here, in order: that is it, or a twin of it
 _TWIN = 0.9  # its layers agree, its steps do not
 _FILES = 0.85  # of the files, when layers say nothing
-_SAID = 0.97  # a claim that the layers confirm
 _LARGER = 1.02  # times the bytes of an image that something beneath it may have, all layers counted
+LIKELY = 0.5  # an answer with less is no answer
 _CLOSE = 40  # images here whose files are compared
 
 
@@ -80,7 +81,8 @@ def identify(engine: Engine, subject: Subject, limit: int = 10, above: frozenset
     alike they are.
     """
     asked = image.from_config(subject.view, subject.layers)
-    reports = [lineage.identify(asked, index, limit) for index in indexes(engine)]
+    asked_of = indexes(engine)
+    reports = [lineage.identify(asked, index, limit) for index in asked_of]
     # That an index knows nothing beneath an image says little when another does.
     best = max(reports, key=lambda each: (_exact(each), _named(each), each.candidates[0].confidence))
     candidates = list(best.candidates)
@@ -99,9 +101,10 @@ def identify(engine: Engine, subject: Subject, limit: int = 10, above: frozenset
         nothing = candidates[0].name == SCRATCH
         if resembling is not None and (nothing or resembling.confidence > candidates[0].confidence):
             candidates = [resembling, *_left(candidates, resembling)]
-            chain = (_link(resembling), *_chain_of(engine, resembling, above | set(subject.view.diff_ids[:1])))
-    told = [_judged(engine, claim, subject) for claim in _claims(engine, subject)]
-    candidates, chain = _with_claims(candidates, chain, told, subject)
+            chain = (resembling.link(), *_chain_of(engine, resembling, above | set(subject.view.diff_ids[:1])))
+    judged = [claiming.judged(engine, claim, subject, asked_of) for claim in claiming.of(subject)]
+    told = [claim for claim in judged if not (claim.vague and claim.verdict == REFUTED)]
+    candidates, chain = claiming.heard(candidates, chain, told, subject)
     ordered = candidates[:1] + sorted(candidates[1:], key=lambda each: -each.confidence)
     outdated = best.outdated if ordered[0] is best.candidates[0] else _moved(engine, ordered[0])
     return Identified(
@@ -180,12 +183,9 @@ def _former_names(engine: Engine, row: Row, subject: Subject) -> list[str]:
     """Return what an image was called that has lost its names: as the asked image says, or by its digest."""
     known = images.repository_digests(engine.meta, row.id)
     digests = {row.manifest, *(digest for _, digest, _ in known)}
-    claimed = [_familiar(claim.name) for claim in _claims(engine, subject) if claim.name and claim.digest in digests]
+    said = claiming.of(subject)
+    claimed = [name for claim in said if claim.digest in digests and (name := claiming.familiar(claim.name))]
     return claimed + [f"{references.familiar(repository)}@{digest}" for repository, digest, _ in known]
-
-
-def _link(found: Candidate) -> Link:
-    return Link(found.name, found.names, found.config_digest, found.digest, found.layers, found.history, found.evidence)
 
 
 def _chain_below(local: Candidate, chain: Sequence[Link]) -> tuple[Link, ...]:
@@ -198,7 +198,7 @@ def _chain_below(local: Candidate, chain: Sequence[Link]) -> tuple[Link, ...]:
         total -= rest.pop(0).layers
     steps = sum(link.history for link in rest)
     top = msgspec.structs.replace(
-        _link(local), layers=max(local.layers - total, 0), history=max(local.history - steps, 0)
+        local.link(), layers=max(local.layers - total, 0), history=max(local.history - steps, 0)
     )
     return (top, *(rest or [Link(SCRATCH)]))
 
@@ -251,101 +251,6 @@ def _by_files(engine: Engine, subject: Subject, above: frozenset[str]) -> Candid
             text = f"{found.same} of {found.total} files of {names[0]} are in the image, though its layers are not"
             best = Candidate(names[0], tuple(names), round(_FILES * found.share, 4), 0, 0, None, None, row.id, (text,))
     return best
-
-
-# Claims
-
-
-def _claims(engine: Engine, subject: Subject) -> list[Claim]:
-    execution = subject.view.config
-    labels = (execution.labels if execution else None) or {}
-    return claims.read(subject.annotations, labels, _materials(engine, subject))
-
-
-def _materials(engine: Engine, subject: Subject) -> list[tuple[str, str]]:
-    """Return the bases that provenance beside an image of the store names."""
-    if subject.image is None:
-        return []
-    from ..oci import document
-    from ..oci import manifest as manifests
-    from ..store import blobs
-    from ..transfer.attached import attached
-
-    found: list[tuple[str, str]] = []
-    for digest in images.documents(engine.meta, subject.image.id):
-        if digest in (subject.id, subject.image.manifest) or blobs.size(engine.paths, digest) > document.MANIFEST_LIMIT:
-            continue
-        value = document.decode(blobs.read(engine.paths, digest), "index")
-        if not isinstance(value, dict) or manifests.kind(value) != "index":
-            continue
-        for each in manifests.read_index(blobs.read(engine.paths, digest), "index").view.manifests or []:
-            of = (each.annotations or {}).get("vnd.docker.reference.digest")
-            if not each.is_attestation or of != subject.image.manifest:
-                continue
-            for part in attached(engine.paths, each.digest) or []:
-                if blobs.size(engine.paths, part) <= document.CONFIG_LIMIT:
-                    statement = document.decode(blobs.read(engine.paths, part), "attestation", document.CONFIG_LIMIT)
-                    found += claims.materials(statement) if isinstance(statement, dict) else []
-    return found
-
-
-def _judged(engine: Engine, claim: Claim, subject: Subject) -> Claim:
-    """Compare a claim with what is known of the base that it names: an image here, or builds of the index."""
-    diff_ids = subject.view.diff_ids
-    chains: list[tuple[str, Sequence[str]]] = []
-    for row in images.every(engine.meta):
-        digests = {row.manifest, *(digest for _, digest, _ in images.repository_digests(engine.meta, row.id))}
-        name_fits = not claim.digest and _familiar(claim.name) in _names(engine, row)
-        if (claim.digest and claim.digest in digests) or name_fits:
-            chains.append((f"{_familiar(claim.name) or claim.digest[:19]}, which is here", row.diff_ids))
-    return claims.judged(claim, chains, diff_ids)
-
-
-def _familiar(name: str) -> str:
-    try:
-        return references.parse(name).familiar if name else ""
-    except Exception as error:
-        from ..errors import UnderlayError
-
-        if not isinstance(error, UnderlayError):
-            raise
-        return name
-
-
-def _with_claims(
-    candidates: list[Candidate], chain: Sequence[Link], told: Sequence[Claim], subject: Subject
-) -> tuple[list[Candidate], Sequence[Link]]:
-    """A confirmed claim says under which of its names a base was asked for; an unchecked one is a candidate."""
-    for claim in told:
-        name = _familiar(claim.name)
-        if not name:
-            continue
-        # A name may have moved on; the digest says which build was meant.
-        places = (n for n, each in enumerate(candidates) if name in each.names or (each.digest or "-") == claim.digest)
-        place = next(places, -1)
-        if claim.verdict == claims.REFUTED:
-            continue
-        if claim.verdict == claims.CONFIRMED or (place == 0 and claim.verdict == claims.UNCHECKED):
-            evidence = f"the image says so itself ({claim.source}), and {claim.because}"
-            if claim.verdict == claims.UNCHECKED:
-                evidence = f"the image says so itself ({claim.source})"
-            if place >= 0:
-                found = candidates.pop(place)
-                found = msgspec.structs.replace(
-                    found,
-                    name=name,
-                    names=(name, *(each for each in found.names if each != name)),
-                    confidence=max(found.confidence, _SAID),
-                    evidence=(*found.evidence, evidence),
-                )
-                candidates.insert(0, found)
-                if chain and place == 0:
-                    chain = (msgspec.structs.replace(chain[0], name=name, names=found.names), *chain[1:])
-        elif place < 0 and not (candidates and candidates[0].config_digest):
-            text = f"the image says so itself ({claim.source}); {claim.because}"
-            candidates.append(Candidate(name, (name,), 0.6, 0, 0, None, claim.digest or None, None, (text,)))
-            candidates.sort(key=lambda each: -each.confidence)
-    return candidates, chain
 
 
 def _moved(engine: Engine, found: Candidate) -> bool | None:

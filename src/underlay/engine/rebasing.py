@@ -52,17 +52,19 @@ class Moved(msgspec.Struct, frozen=True):
 
 
 class Ground(msgspec.Struct, frozen=True):
-    """The base that an image stands on: its name, how many layers and history steps it has, and its `config` member if it
-    is known."""
+    """The base that an image stands on: its name, how many layers and history steps it has, its `config` member if it
+    is known, and what is in `doubt` of it, if anything is."""
 
     name: str
     layers: int
     steps: int
     config: dict[str, Any] | None = None
+    doubt: str = ""
 
 
-def ground(engine: Engine, subject: Subject, base: str = "") -> Ground:
-    """Return what an image stands on: `base` where it is named, else what is found. Raises InvalidInput, NotFound."""
+def ground(engine: Engine, subject: Subject, base: str = "", likely: bool = False) -> Ground:
+    """Return what an image stands on: `base` where it is named, else the known build that is found; with `likely` also
+    what is no known build, if it is more likely than not. Raises InvalidInput, NotFound."""
     diff_ids, steps = subject.view.diff_ids, subject.view.history or []
     if base == "scratch":
         return Ground("scratch", 0, 0, {})
@@ -76,11 +78,19 @@ def ground(engine: Engine, subject: Subject, base: str = "") -> Ground:
         alike = bool(told) and [step.created_by for step in steps[: len(told)]] == told
         count = len(told) if alike else steps_of(steps, len(below))
         return Ground(base, len(below), count, named.value.get("config") or {})
-    from . import identifying
+    from . import claiming, identifying
 
-    found = identifying.identify(engine, subject, 1).base
-    if found is None or found.config_digest is None:
+    identified = identifying.identify(engine, subject, 1)
+    found = identified.base
+    # A name may be a stranger's words.
+    if found is None or not claiming.familiar(found.name):
         return Ground("scratch", 0, 0, {})
+    if found.config_digest is None:
+        if not likely or identified.certainty < identifying.LIKELY or not 0 < found.history < len(steps):
+            return Ground("scratch", 0, 0, {})
+        layers = sum(not step.empty_layer for step in steps[: found.history])
+        doubt = f"that base is no build that is known: it is told with {identified.certainty:.0%}"
+        return Ground(found.name, min(layers, len(diff_ids)), found.history, None, doubt)
     from ..store import images
 
     row = images.get(engine.meta, found.config_digest)

@@ -36,7 +36,7 @@ def dockerfile(
         for diff_id in subject.view.diff_ids[ground.layers :]:
             held[diff_id] = contents.contents(layers.read_toc(engine.paths, diff_id))
     made = reconstruct.reconstruct(
-        subject.view, ground.name, ground.steps, ground.layers, ground.config, held, bool(extract), frozen
+        subject.view, ground.name, ground.steps, ground.layers, ground.config, held, bool(extract), frozen, ground.doubt
     )
     if extract:
         _require_empty(extract)

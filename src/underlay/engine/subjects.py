@@ -6,6 +6,7 @@ import os
 
 from ..errors import InvalidInput, NotFound, Unsupported
 from ..oci import config as configs
+from ..oci import document
 from ..oci import manifest as manifests
 from ..oci import platform as platforms
 from ..oci import reference as references
@@ -17,8 +18,10 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..oci.config import Config
+    from ..oci.descriptor import Descriptor
     from ..oci.document import Document
     from ..oci.platform import Platform
+    from ..paths import Paths
     from ..store.imagefiles import ImageFiles
     from ..store.images import Image
     from .engine import Engine
@@ -35,6 +38,7 @@ class Subject:
     __slots__ = (
         "_engine",
         "_files",
+        "_provenance",
         "annotations",
         "config",
         "id",
@@ -49,6 +53,7 @@ class Subject:
     def __init__(self, engine: Engine, name: str, where: str, config: Document, manifest: Document | None) -> None:
         self._engine = engine
         self._files: ImageFiles | None = None
+        self._provenance: list[dict[str, Any]] | None = None
         self.name = name
         self.where = where
         self.config = config
@@ -84,6 +89,16 @@ class Subject:
 
             self._files = ImageFiles(self._engine.paths, self.image.diff_ids)
         return self._files
+
+    def provenance(self) -> list[dict[str, Any]]:
+        """Return the statements of provenance (in-toto) that hang on it."""
+        if self._provenance is None:
+            self._provenance = _provenance_here(self._engine, self.image) if self.image is not None else []
+        return self._provenance
+
+    def keep_provenance(self, found: list[dict[str, Any]]) -> None:
+        """Take statements that were found where the image lies, when that is not the store."""
+        self._provenance = found
 
     def require_files(self, why: str) -> ImageFiles:
         """Return its files. Raises Unsupported when its layers are not in the store; `why` says what they are for."""
@@ -137,17 +152,59 @@ def of_image(engine: Engine, image: Image, name: str) -> Subject:
 
 def _in_registry(engine: Engine, name: str, wanted: list[Platform]) -> Subject:
     from ..registry.registries import Registries
-    from ..transfer import remote
+    from ..transfer import attached, remote
 
     reference = references.parse(name)
     with Registries(engine.emit) as registries:
-        _, _, candidates = remote.look(registries, reference, wanted)
-    chosen = candidates[0]
-    return Subject(engine, reference.familiar, REGISTRY, chosen.config, chosen.manifest)
+        repository, _, candidates = remote.look(registries, reference, wanted)
+        chosen = candidates[0]
+        source = remote.InRegistry(repository, reference.familiar)
+        statements = attached.provenance(source, chosen.above, chosen.manifest.digest)
+    found = Subject(engine, reference.familiar, REGISTRY, chosen.config, chosen.manifest)
+    found.keep_provenance(statements)
+    return found
 
 
 def _in_archive(engine: Engine, path: str, wanted: list[Platform]) -> Subject:
     from ..transfer import archive
 
-    chosen = archive.look(path, wanted)
-    return Subject(engine, path, ARCHIVE, chosen.config, chosen.manifest if chosen.manifest.data else None)
+    chosen, statements = archive.look(path, wanted)
+    found = Subject(engine, path, ARCHIVE, chosen.config, chosen.manifest if chosen.manifest.data else None)
+    found.keep_provenance(statements)
+    return found
+
+
+# Provenance of images of the store
+
+
+class _InStore:
+    """The documents of the store, as provenance is asked for."""
+
+    place = "the store"
+    remote = False
+
+    def __init__(self, paths: Paths) -> None:
+        self._paths = paths
+
+    def manifest(self, found: Descriptor) -> bytes | None:
+        return self._read(found, document.MANIFEST_LIMIT)
+
+    def config(self, found: Descriptor) -> bytes | None:
+        return self._read(found, document.CONFIG_LIMIT)
+
+    def _read(self, found: Descriptor, limit: int) -> bytes | None:
+        here = blobs.exists(self._paths, found.digest) and blobs.size(self._paths, found.digest) <= limit
+        return blobs.read(self._paths, found.digest) if here else None
+
+
+def _provenance_here(engine: Engine, image: Image) -> list[dict[str, Any]]:
+    from ..transfer.attached import provenance
+
+    indexes = []
+    for digest in images.documents(engine.meta, image.id):
+        if digest in (image.id, image.manifest) or blobs.size(engine.paths, digest) > document.MANIFEST_LIMIT:
+            continue
+        data = blobs.read(engine.paths, digest)
+        if manifests.kind(document.decode(data, "index")) == "index":
+            indexes.append(manifests.read_index(data, "index"))
+    return provenance(_InStore(engine.paths), indexes, image.manifest)

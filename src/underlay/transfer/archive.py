@@ -22,6 +22,7 @@ from ..oci import digest, document, platform, reference
 from ..oci import manifest as manifests
 from ..store import codec, gc, leases
 from .arrivals import Arrivals, Wanted
+from .attached import provenance
 from .bag import Directory, Stream, TarFile, require
 from .choose import Candidate, InArchive, blob_name, choose
 from .outertar import PIECE, clean, shown
@@ -30,6 +31,7 @@ from .recording import record
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
     from ..events import Emit
     from ..oci.descriptor import Descriptor
@@ -116,8 +118,9 @@ def load(
                 os.close(fd)
 
 
-def look(path: str, platforms: Sequence[Platform] = ()) -> Candidate:
-    """Return the documents of the image in an archive or layout, of the first if there are several; no layer is read.
+def look(path: str, platforms: Sequence[Platform] = ()) -> tuple[Candidate, list[dict[str, Any]]]:
+    """Return the documents of the image in an archive or layout, of the first if there are several, and the statements
+    of provenance that hang on it; no layer is read.
 
     Its manifest has no data when the archive is docker's, which has none. Raises NotFound, InvalidInput, Corrupt,
     Unsupported for a compressed archive.
@@ -135,7 +138,8 @@ def look(path: str, platforms: Sequence[Platform] = ()) -> Candidate:
                 raise Unsupported(f"{path} is compressed as a whole", "uncompress it, or `underlay load` it")
             else:
                 bag = TarFile(fd, path)
-            return _jobs(bag, platforms)[0].images[0][0]
+            found = _jobs(bag, platforms)[0].images[0][0]
+            return found, provenance(InArchive(bag), found.above, found.manifest.digest)
         except (InvalidInput, Corrupt) as error:
             if path not in error.message:
                 error.message = f"{path}: {error.message}"

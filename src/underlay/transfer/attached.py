@@ -1,4 +1,4 @@
-"""Documents that hang on an image in an index: attestations, all of whose parts are blobs here."""
+"""Documents that hang on an image in an index: attestations, and the statements of provenance in them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,15 @@ from ..store import blobs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+    from ..oci.document import Document
     from ..paths import Paths
+    from .choose import Documents
+
+_PREDICATE = "in-toto.io/predicate-type"
+_PROVENANCE = "https://slsa.dev/provenance/"
 
 
 def attached(paths: Paths, digest: str) -> list[str] | None:
@@ -26,3 +34,26 @@ def attached(paths: Paths, digest: str) -> list[str] | None:
     found = [view.config.digest] if view.config is not None else []
     found += [layer.digest for layer in view.layers or []]
     return found if all(blobs.exists(paths, each) for each in found) else None
+
+
+def provenance(source: Documents, indexes: Iterable[Document], digest: str) -> list[dict[str, Any]]:
+    """Return the statements of provenance that BuildKit and others hang on the image manifest `digest` in `indexes`.
+
+    What is missing, damaged or too large counts as not being there.
+    """
+    found: list[dict[str, Any]] = []
+    for index in indexes:
+        for each in index.view.manifests or []:
+            if not each.is_attestation or each.annotation("vnd.docker.reference.digest") != digest:
+                continue
+            try:
+                data = source.manifest(each)
+                view: manifests.Manifest = manifests.read_manifest(data or b"", f"manifest {each.digest}").view
+                for layer in view.layers or []:
+                    if not layer.annotation(_PREDICATE).startswith(_PROVENANCE):
+                        continue
+                    statement = document.decode(source.config(layer) or b"", "attestation", document.CONFIG_LIMIT)
+                    found += [statement] if isinstance(statement, dict) else []
+            except UnderlayError:
+                continue
+    return found

@@ -225,6 +225,27 @@ def test_damage_within_a_file_is_an_error_or_an_answer(records: list[Record]) ->
     assert answers.count(whole) > len(spots) // 2 and max(map(len, answers)) == len(whole)
 
 
+def test_what_an_image_says_is_compared_with_known_builds(records: list[Record]) -> None:
+    other = build(["other:1"], 3, ["ADD file:aa in /"])
+    below = build(["below:1"], 3, ["ADD file:bb in /"])
+    index = known.Known(making.make([*records, other, below, build(["above:1"], 3, ["RUN x"], below)]))
+    asked = image.from_record(app(tool(3, "2.7.3")))
+
+    def vouch(name: str, digest: str = "") -> bool | None:
+        found = lineage.vouch(asked, index, name, digest)
+        return None if found is None else found[0]
+
+    assert vouch("tool:2") and vouch("plain:7") and vouch("", tool(3, "2.7.3")["manifest_digest"])
+    # What is made from nothing is not beneath what stands on something else that is; but a newer build of what stands
+    # on another base may by now stand on this one.
+    assert vouch("other:1") is False and vouch("above:1") is None
+    # The same repository has other names for the same build; of other names and digests nothing is known.
+    assert vouch("plain:8") is None and vouch("nobody:1") is None and vouch("", digest("x")) is None
+    assert lineage.vouch(image.Image(), index, "tool:2", "") is None
+    told = lineage.vouch(asked, index, "other:1", "")
+    assert told is not None and told[1] == "plain:seven is beneath it, which is made from nothing, as other:1 is"
+
+
 def test_the_shipped_index() -> None:
     index = known.shipped()
     assert len(index) > 5_000

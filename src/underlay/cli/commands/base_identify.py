@@ -41,11 +41,13 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
 
 
 def _lines(found: Identified, everything: bool) -> list[str]:
+    from ...engine.identifying import LIKELY
+
     first = found.candidates[0]
     base = found.base
     if base is None:
         head = f"{found.image} is made from nothing"
-    elif base.config_digest or found.certainty >= _LIKELY:
+    elif base.config_digest or found.certainty >= LIKELY:
         head = f"{found.image} stands on {base.name}"
     else:
         head = f"{found.image} stands on something unknown, most like {base.name}"
@@ -78,5 +80,4 @@ def _s(count: int) -> str:
     return "" if count == 1 else "s"
 
 
-_LIKELY = 0.5
 _NAMES = 8

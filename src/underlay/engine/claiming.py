@@ -1,0 +1,138 @@
+"""What an image says of its own base, compared with the images that are here and with the index of known bases."""
+
+from __future__ import annotations
+
+import msgspec
+
+from ..base import claims, image, lineage
+from ..base.claims import Claim
+from ..base.lineage import UNKNOWN, Candidate, Link
+from ..base.ranking import SCRATCH
+from ..errors import UnderlayError
+from ..oci import reference as references
+from ..store import images
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..base.known import Known
+    from .engine import Engine
+    from .subjects import Subject
+
+_CONFIRMED = 0.97
+# A claim that nothing here speaks for or against. Labels are inherited: they may be the base's own, of its base.
+_ALONE = {claims.LABEL: 0.6}
+_ALONE_ELSE = 0.85
+
+
+def of(subject: Subject) -> list[Claim]:
+    """Return what an image says, not yet judged."""
+    execution = subject.view.config
+    labels = (execution.labels if execution else None) or {}
+    bases = [claim for statement in subject.provenance() for claim in claims.in_provenance(statement)]
+    return claims.read(subject.annotations, labels, bases, claims.in_history(subject.view.history or []))
+
+
+def judged(engine: Engine, claim: Claim, subject: Subject, indexes: Sequence[Known]) -> Claim:
+    """Compare a claim with what is known of the base that it names: an image here, or builds of the indexes."""
+    chains: list[tuple[str, Sequence[str]]] = []
+    name = familiar(claim.name)
+    for row in images.every(engine.meta):
+        digests = {row.manifest, *(digest for _, digest, _ in images.repository_digests(engine.meta, row.id))}
+        called = [references.familiar(each) for each, _, _ in images.names(engine.meta, row.id)]
+        if (claim.digest and claim.digest in digests) or (not claim.digest and name in called):
+            chains.append((f"{name or claim.digest[:19]}, which is here", row.diff_ids))
+    found = claims.judged(claim, chains, subject.view.diff_ids)
+    if found.verdict != claims.UNCHECKED:
+        return found
+    asked = image.from_config(subject.view, subject.layers)
+    for index in indexes:
+        vouched = lineage.vouch(asked, index, name, claim.digest)
+        if vouched is not None:
+            verdict = claims.CONFIRMED if vouched[0] else claims.REFUTED
+            return msgspec.structs.replace(claim, verdict=verdict, because=vouched[1])
+    return found
+
+
+def familiar(name: str) -> str:
+    """Return the short form of a name, "" for what is none."""
+    try:
+        return references.parse(name).familiar if name else ""
+    except UnderlayError:
+        return ""
+
+
+def heard(
+    candidates: Sequence[Candidate], chain: Sequence[Link], told: Sequence[Claim], subject: Subject
+) -> tuple[list[Candidate], Sequence[Link]]:
+    """Return candidates and chain with what is claimed: a confirmed claim says under which of its names a base was asked
+    for, an unchecked one is a candidate or speaks for one, a refuted one says nothing."""
+    ordered = list(candidates)
+    for claim in told:
+        name = familiar(claim.name)
+        if not name or claim.verdict == claims.REFUTED:
+            continue
+        confirmed = claim.verdict == claims.CONFIRMED
+        if claim.vague and not confirmed:
+            continue
+        sure = bool(ordered) and ordered[0].config_digest is not None
+        # A name may have moved on; the digest says which build was meant.
+        places = (n for n, each in enumerate(ordered) if name in each.names or (each.digest or "-") == claim.digest)
+        place = next(places, -1)
+        alone = _ALONE.get(claim.source, _ALONE_ELSE)
+        if place >= 0 and (confirmed or place == 0 or (not sure and alone > ordered[0].confidence)):
+            found = _named(ordered.pop(place), claim, name, _CONFIRMED if confirmed or place == 0 else alone)
+            if place:
+                ordered = lineage.less_likely(ordered, found.confidence)
+                chain = (found.link(), Link(UNKNOWN))
+            elif chain:
+                chain = (msgspec.structs.replace(chain[0], name=name, names=found.names), *chain[1:])
+            ordered.insert(0, found)
+        elif place < 0 and not sure:
+            found = _new(claim, name, alone, subject)
+            # That nothing known is beneath its layers says little, when it says itself what is.
+            if not ordered or ordered[0].name == SCRATCH or found.confidence > ordered[0].confidence:
+                ordered = [found, *lineage.less_likely(ordered, found.confidence)]
+                chain = _beneath(found, chain, subject)
+            else:
+                ordered.append(msgspec.structs.replace(found, confidence=round(1 - ordered[0].confidence, 4)))
+    return ordered, chain
+
+
+def _named(found: Candidate, claim: Claim, name: str, confidence: float) -> Candidate:
+    and_why = f", and {claim.because}" if claim.verdict == claims.CONFIRMED else ""
+    return msgspec.structs.replace(
+        found,
+        name=name,
+        names=(name, *(each for each in found.names if each != name)),
+        confidence=max(found.confidence, confidence),
+        evidence=(*found.evidence, f"the image says so itself ({claim.source}){and_why}"),
+    )
+
+
+def _new(claim: Claim, name: str, confidence: float, subject: Subject) -> Candidate:
+    history = subject.view.history or []
+    steps = min(claim.steps, len(history))
+    layers = sum(not step.empty_layer for step in history[:steps])
+    text = f"the image says so itself ({claim.source}); {claim.because}"
+    return Candidate(name, (name,), confidence, layers, steps, None, claim.digest or None, None, (text,))
+
+
+def _beneath(found: Candidate, chain: Sequence[Link], subject: Subject) -> tuple[Link, ...]:
+    """Put a base that is only claimed on what the history notes beneath it, and that on what is known to be there."""
+    if not found.history:
+        return found.link(), Link(UNKNOWN)
+    noted = [each for each in claims.in_history(subject.view.history or []) if each.steps < found.history]
+    bases = [found, *(_new(each, familiar(each.name), found.confidence, subject) for each in noted)]
+    fits = sum(link.history for link in chain) < bases[-1].history
+    rest = tuple(chain) if chain and fits else (Link(UNKNOWN),)
+    links = []
+    for base, below in zip(bases, [*bases[1:], None], strict=True):
+        layers = below.layers if below else sum(link.layers for link in rest)
+        steps = below.history if below else sum(link.history for link in rest)
+        link = base.link()
+        links.append(
+            msgspec.structs.replace(link, layers=max(base.layers - layers, 0), history=max(base.history - steps, 0))
+        )
+    return (*links, *rest)
