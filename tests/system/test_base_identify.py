@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_base_rebase import RELEASE, root
+from test_base_rebase import RELEASE, packages, root
 
+from archives import Layout, layer
 from engines import Installation, needs_root
 from registries import DockerRegistry
 
@@ -107,6 +108,51 @@ def _exported(ul: Installation, name: str) -> bytes:
     script = "cd / && busybox tar -c -f - bin etc usr runtime app"
     done = ul("run", "--rm", "--network", "none", name, "sh", "-c", script)
     return done.stdout
+
+
+def test_packages_tell_when_files_and_layers_do_not(ul: Installation) -> None:
+    """Everything was built or packed again, and some of the base's packages are newer by now."""
+    versions = {f"package{number}": "1.0" for number in range(10)}
+    upgraded = {**versions, "package1": "1.1", "package2": "2.0"}
+    release = RELEASE.format("13", 13)
+    for name, found in (("older:1", versions), ("larger:1", {**versions, **{f"more{n}": "1" for n in range(9)}})):
+        files = {"etc/os-release": release, "var/lib/dpkg/status": packages(**found), "usr/only": name}
+        ul("import", "-", name, input=root(files))
+    files = {"etc/os-release": release, "var/lib/dpkg/status": packages(**upgraded, mine="1")}
+    # Of the files in common all are too few to tell.
+    tar = layer({name: data.encode() for name, data in files.items()})
+    try:
+        load(ul, tar, "packed:1")
+        first = identify(ul, "packed:1")["candidates"][0]
+        assert (first["name"], first["confidence"], first["config_digest"]) == ("older:1", 0.64, None)
+        assert first["evidence"] == ["10 of 10 packages of older:1 are in the image, 8 in the same version"]
+    finally:
+        ul("rmi", "-f", "packed:1", "older:1", "larger:1")
+
+
+def test_files_tell_of_a_distribution(ul: Installation) -> None:
+    """Whether an image was made of a distribution from nothing, or flattened, its files do not say."""
+    found = identify(ul, "distribution:12")
+    assert [each["name"] for each in found["candidates"][:2]] == ["scratch", "debian:12"]
+    text = ul.out("base", "identify", "distribution:12")
+    assert "is made from nothing" in text and "  its files say that they are 'Debian 12'" in text
+    try:
+        load(ul, layer({"etc/os-release": RELEASE.format("13", 13).encode()}), "mute:1", history=[])
+        found = identify(ul, "mute:1")
+        assert [each["name"] for each in found["candidates"]] == ["debian:13", "scratch"]
+        assert [link["name"] for link in found["chain"]] == ["debian:13", "?"]
+        assert ul.out("base", "identify", "mute:1").startswith(
+            "mute:1 stands on something unknown, most like debian:13 (45%)\n  its files say that they are 'Debian 13'"
+        )
+    finally:
+        ul("rmi", "-f", "mute:1")
+
+
+def load(ul: Installation, tar: bytes, name: str, **changes: object) -> None:
+    """Load an image of one layer."""
+    layout = Layout()
+    layout.image([tar], name, **changes)
+    ul("load", "-q", input=layout.tar())
 
 
 def test_claims_are_checked(ul: Installation) -> None:

@@ -8,14 +8,17 @@ from ..store.kinds import REGULAR
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
+    from ..packages.model import Package
     from ..store.imagefiles import ImageFiles
 
 _SAMPLE = 24  # files whose content is compared
 _SMALL = 1 << 20  # bytes: of larger files the size decides
 _ENOUGH = 0.9  # of the files of a base
 FEWEST = 8  # files that an image must have to be recognised by them
+_NEARLY_ALL = 0.95  # of the packages of a base
+_HALF = 0.5  # of them in the same version: the rest was upgraded
 # What a container's first steps change in nearly every base: its absence says nothing.
 _CHANGING = (b"etc/", b"var/", b"tmp/", b"run/", b"root/", b"dev/", b"proc/", b"sys/")
 
@@ -64,3 +67,24 @@ def compare(
     if sample and differing:
         same -= round(same * differing / len(sample))
     return Resemblance(same, len(of_base))
+
+
+class Shared(msgspec.Struct, frozen=True):
+    """How many packages of a base are in an image's databases: `same` in the same version, `there` in any, of `total`."""
+
+    same: int
+    there: int
+    total: int
+
+    @property
+    def enough(self) -> bool:
+        """Whether that can hardly be by chance."""
+        return self.total >= FEWEST and self.there >= _NEARLY_ALL * self.total and self.same >= _HALF * self.total
+
+
+def packages(held: Iterable[Package], of_base: Iterable[Package]) -> Shared:
+    """Return how many packages of a base an image has, as their databases tell."""
+    versions = {(each.kind, each.name, each.architecture): each.version for each in held}
+    base = {(each.kind, each.name, each.architecture): each.version for each in of_base}
+    there = [key for key in base if key in versions]
+    return Shared(sum(versions[key] == base[key] for key in there), len(there), len(base))

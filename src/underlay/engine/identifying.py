@@ -11,7 +11,7 @@ from ..base.claims import REFUTED, Claim
 from ..base.lineage import Candidate, Link
 from ..oci import reference as references
 from ..store import images
-from . import claiming
+from . import claiming, likening
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,10 +25,7 @@ if TYPE_CHECKING:
 SCRATCH, UNKNOWN = "scratch", "?"
 _HERE = 0.99  # all layers of an image that is here, in order: that is it, or a twin of it
 _TWIN = 0.9  # its layers agree, its steps do not
-_FILES = 0.85  # of the files, when layers say nothing
-_LARGER = 1.02  # times the bytes of an image that something beneath it may have, all layers counted
 LIKELY = 0.5  # an answer with less is no answer
-_CLOSE = 40  # images here whose files are compared
 
 
 class Identified(msgspec.Struct, frozen=True):
@@ -96,12 +93,14 @@ def identify(engine: Engine, subject: Subject, limit: int = 10, above: frozenset
         candidates = [local, *_left(candidates, local)]
         chain = _chain_below(local, chain)
     elif not any(each.config_digest for each in candidates[:1]):
-        resembling = _by_files(engine, subject, above)
+        like = likening.by_files(engine, subject, above) or likening.by_packages(engine, subject, above)
         # That nothing known is beneath its layers says little, when nearly all files of something known are in them.
         nothing = candidates[0].name == SCRATCH
-        if resembling is not None and (nothing or resembling.confidence > candidates[0].confidence):
-            candidates = [resembling, *_left(candidates, resembling)]
-            chain = (resembling.link(), *_chain_of(engine, resembling, above | set(subject.view.diff_ids[:1])))
+        if like is not None and (nothing or like.confidence > candidates[0].confidence):
+            candidates = [like, *_left(candidates, like)]
+            chain = (like.link(), *_chain_of(engine, like, above | set(subject.view.diff_ids[:1])))
+        elif nothing and (release := likening.by_release(subject)) is not None:
+            candidates, chain = _beside_nothing(candidates, chain, release, bool(asked.steps))
     judged = [claiming.judged(engine, claim, subject, asked_of) for claim in claiming.of(subject)]
     told = [claim for claim in judged if not (claim.vague and claim.verdict == REFUTED)]
     candidates, chain = claiming.heard(candidates, chain, told, subject)
@@ -117,6 +116,18 @@ def identify(engine: Engine, subject: Subject, limit: int = 10, above: frozenset
         best.unknown,
         tuple(told),
     )
+
+
+def _beside_nothing(
+    candidates: Sequence[Candidate], chain: Sequence[Link], release: Candidate, told: bool
+) -> tuple[list[Candidate], Sequence[Link]]:
+    """Put the distribution that an image's files tell of behind `scratch`, for they may be all that it was made of; before
+    it where no history has `told` that."""
+    if not told:
+        return [release, *_left(candidates, release)], (release.link(), Link(UNKNOWN))
+    nothing = msgspec.structs.replace(candidates[0], evidence=(*candidates[0].evidence, *release.evidence))
+    rest = round(1 - nothing.confidence, 4)
+    return [nothing, msgspec.structs.replace(release, confidence=rest), *_left(candidates[1:], release)], chain
 
 
 def _left(candidates: Sequence[Candidate], better: Candidate) -> list[Candidate]:
@@ -209,48 +220,6 @@ def _chain_of(engine: Engine, found: Candidate, above: frozenset[str]) -> tuple[
 
     row = images.get(engine.meta, found.like or "")
     return identify(engine, of_image(engine, row, found.name), 1, above).chain if row is not None else (Link(UNKNOWN),)
-
-
-def _by_files(engine: Engine, subject: Subject, above: frozenset[str]) -> Candidate | None:
-    """Return the image here whose files are nearly all in this one: it was squashed, flattened, or copied whole."""
-    files = subject.files()
-    if files is None:
-        return None
-    from ..base import resembling
-    from ..store.imagefiles import ImageFiles
-
-    held = resembling.sizes(files)
-    if len(held) < resembling.FEWEST or subject.image is None:
-        return None
-    best: Candidate | None = None
-    best_rank: tuple[int, ...] = ()
-    related = above | set(subject.view.diff_ids[:1])
-    for row in images.every(engine.meta)[:_CLOSE]:
-        names = _names(engine, row)
-        # What has the same lowest layer stands on the same base, or on this one, and is as alike for that reason. And files
-        # are opened only when they could all be in this one.
-        if row.id == subject.id or not related.isdisjoint(row.diff_ids[:1]) or not names:
-            continue
-        if row.size > subject.image.size * _LARGER:
-            continue
-        other = ImageFiles(engine.paths, row.diff_ids)
-        found = resembling.compare(files, held, other, resembling.sizes(other))
-        # What has more files than this one stands on the same base rather than beneath it; what has as many is a twin,
-        # unless this one says that something was done to it.
-        least = found.same + (len(subject.view.history or []) < 2)
-        if not found.enough or least > len(held):
-            continue
-        rank = (
-            found.same,
-            round(100 * found.share),
-            -len(row.diff_ids),
-            -len(images.config(engine.paths, row.id).get("history") or []),
-        )
-        if best is None or rank > best_rank:
-            best_rank = rank
-            text = f"{found.same} of {found.total} files of {names[0]} are in the image, though its layers are not"
-            best = Candidate(names[0], tuple(names), round(_FILES * found.share, 4), 0, 0, None, None, row.id, (text,))
-    return best
 
 
 def _moved(engine: Engine, found: Candidate) -> bool | None:

@@ -1,0 +1,130 @@
+"""What an image is like whose layers say nothing: images here, by files and packages; a distribution, by its release."""
+
+from __future__ import annotations
+
+from ..base.lineage import Candidate
+from ..oci import reference as references
+from ..store import images
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ..store.images import Image as Row
+    from .engine import Engine
+    from .subjects import Subject
+
+_FILES = 0.85  # when nearly all files are the same
+_PACKAGES = 0.8  # when all packages are
+_RELEASE = 0.45  # what files say of their distribution; which of its images, and whether any, they do not say
+_LARGER = 1.02  # times the bytes of an image that something beneath it may have, all layers counted
+_CLOSE = 40  # images here that are compared
+
+
+def by_files(engine: Engine, subject: Subject, above: frozenset[str]) -> Candidate | None:
+    """Return the image here whose files are nearly all in this one: it was squashed, flattened, or copied whole.
+
+    What has one of the layers `above` is left out.
+    """
+    files = subject.files()
+    if files is None or subject.image is None:
+        return None
+    from ..base import resembling
+    from ..store.imagefiles import ImageFiles
+
+    held = resembling.sizes(files)
+    if len(held) < resembling.FEWEST:
+        return None
+    best: Candidate | None = None
+    best_rank: tuple[int, ...] = ()
+    for row, names in _others(engine, subject, above):
+        # Files are opened only when they could all be in this one.
+        if row.size > subject.image.size * _LARGER:
+            continue
+        other = ImageFiles(engine.paths, row.diff_ids)
+        found = resembling.compare(files, held, other, resembling.sizes(other))
+        # What has more files than this one stands on the same base rather than beneath it; what has as many is a twin,
+        # unless this one says that something was done to it.
+        least = found.same + (len(subject.view.history or []) < 2)
+        if not found.enough or least > len(held):
+            continue
+        # Either may have been made of the other then.
+        if found.total > len(held) and _made(row) > _made(subject.image):
+            continue
+        rank = (
+            found.same,
+            round(100 * found.share),
+            -len(row.diff_ids),
+            -len(images.config(engine.paths, row.id).get("history") or []),
+        )
+        if best is None or rank > best_rank:
+            best_rank = rank
+            text = f"{found.same} of {found.total} files of {names[0]} are in the image, though its layers are not"
+            best = _like(row, names, _FILES * found.share, text)
+    return best
+
+
+def by_packages(engine: Engine, subject: Subject, above: frozenset[str]) -> Candidate | None:
+    """Return the image here whose packages are nearly all in this one, of which some may have been upgraded."""
+    files = subject.files()
+    if files is None:
+        return None
+    from ..base import resembling
+    from ..packages.installed import installed
+    from ..store.imagefiles import ImageFiles
+
+    held = installed(files, languages=False).packages
+    if len(held) < resembling.FEWEST:
+        return None
+    best: Candidate | None = None
+    best_rank: tuple[int, ...] = ()
+    for row, names in _others(engine, subject, above):
+        theirs = installed(ImageFiles(engine.paths, row.diff_ids), languages=False).packages
+        found = resembling.packages(held, theirs)
+        # As many are a twin rather than a base.
+        if not found.enough or found.total >= len(held):
+            continue
+        rank = (found.same, -(found.total - found.same))
+        if best is None or rank > best_rank:
+            best_rank = rank
+            count = f"{found.there} of {found.total} packages of {names[0]}"
+            text = f"{count} are in the image, {found.same} in the same version"
+            best = _like(row, names, _PACKAGES * found.same / found.total, text)
+    return best
+
+
+def by_release(subject: Subject) -> Candidate | None:
+    """Return the distribution that an image's files say they are of."""
+    files = subject.files()
+    if files is None:
+        return None
+    from ..base import distribution
+    from ..packages import osrelease
+
+    release = osrelease.read(files)
+    names = distribution.names(release)
+    if not names:
+        return None
+    said = release.get("PRETTY_NAME", "")[:80] or f"{release['ID']} {release.get('VERSION_ID', '')}".strip()
+    return Candidate(names[0], tuple(names), _RELEASE, 0, 0, evidence=(f"its files say that they are {said!r}",))
+
+
+def _others(engine: Engine, subject: Subject, above: frozenset[str]) -> Iterator[tuple[Row, list[str]]]:
+    """Yield images here that have a name and share nothing with this one: what has the same lowest layer stands on the same
+    base, or on this one, and is as alike for that reason."""
+    related = above | set(subject.view.diff_ids[:1])
+    for row in images.every(engine.meta)[:_CLOSE]:
+        if row.id != subject.id and related.isdisjoint(row.diff_ids[:1]):
+            names = [references.familiar(name) for name, _, _ in images.names(engine.meta, row.id)]
+            if names:
+                yield row, names
+
+
+def _made(row: Row) -> float:
+    from ..base.history import seconds
+
+    return seconds(row.created) or 0.0
+
+
+def _like(row: Row, names: list[str], confidence: float, text: str) -> Candidate:
+    return Candidate(names[0], tuple(names), round(confidence, 4), 0, 0, None, None, row.id, (text,))
