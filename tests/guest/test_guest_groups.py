@@ -11,7 +11,7 @@ pytestmark = MARKS
 
 def test_cgroup_version_2(share: Path) -> None:
     words = ["tests/system/test_run.py", "tests/system/test_lifecycle.py"]
-    chosen = "exit_codes or capabilities_seccomp or devices or limit or memory or pause"
+    chosen = "init_exit_codes or capabilities_seccomp or devices or shared_memory or exec_too or pause"
     out = in_guest(share, "trixie", [*words, "-k", chosen])
     assert " passed" in out and "failed" not in out
 

@@ -59,7 +59,7 @@ def test_buildah_notes_bases_in_the_history(archive: Path, stranger: Installatio
     # Nothing here bears it out, so a rule that asks for a base that is known is not met by it.
     assert first["confidence"] < 0.9 and {each["verdict"] for each in found["claims"]} == {"unchecked"}
     text = stranger.out("base", "identify", str(archive))
-    assert "stands on localhost/lower:latest (85%)" in text and "the image says so itself" in text
+    assert "stands on localhost/lower:latest (85%)" in text and text.count("says") == 1
 
 
 def test_the_dockerfile_begins_there(archive: Path, stranger: Installation) -> None:

@@ -41,6 +41,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
 
 
 def _lines(found: Identified, everything: bool) -> list[str]:
+    from ...engine.claiming import familiar
     from ...engine.identifying import LIKELY
 
     first = found.candidates[0]
@@ -63,7 +64,7 @@ def _lines(found: Identified, everything: bool) -> list[str]:
     if found.outdated:
         lines.append(f"  {base.name if base else 'its base'} is another build by now")
     for claim in found.claims:
-        if claim.verdict == "confirmed" and first.evidence and base is not None:
+        if claim.verdict != "refuted" and base is not None and familiar(claim.name) in first.names:
             continue  # it is among the evidence
         told = " ".join(filter(None, (claim.name, claim.digest)))
         loud = "!! " if claim.verdict == "refuted" else ""
