@@ -28,6 +28,11 @@ MARKS = [
 ]
 
 
+def system(file: str, names: str) -> list[str]:
+    """Return the tests of these names in `tests/system/test_<file>.py`, all their parameters if none is named."""
+    return [f"tests/system/test_{file}.py::test_{name}" for name in names.split()]
+
+
 def in_guest(share: Path, kernel: str, words: list[str], user: str = "root", seconds: int = 400) -> str:
     """Run pytest in a guest; returns its output. Fails when a test fails there, skips when no guest can be had."""
     command = [str(GUEST_RUN), "--kernel", kernel, "--share", str(share), "--user", user, "--timeout", str(seconds)]

@@ -1,4 +1,4 @@
-"""Older and newer kernels, users without privileges, AppArmor and project quotas, in guests."""
+"""Older and newer kernels, and users without privileges, in guests."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from guests import GUEST_RUN, MARKS, PYTEST, in_guest
+from guests import GUEST_RUN, MARKS, PYTEST, in_guest, system
 
 pytestmark = MARKS
 
@@ -43,27 +43,14 @@ def test_unprivileged_user_with_one_id(share: Path) -> None:
     assert "2 skipped" in done.stdout
 
 
-def test_disk_limits_by_quota(share: Path) -> None:
-    """Project quotas of ext4, which this host's kernel may lack."""
-    chosen = "quota and (more or each or restarts or claimed or killed)"
-    out = in_guest(share, "trixie", ["tests/system/test_disk_limit.py", "-k", chosen], seconds=600)
-    assert " passed" in out and "failed" not in out and "[quota" not in out.partition("short test summary")[2]
-
-
-def test_apparmor(share: Path) -> None:
-    out = in_guest(share, "trixie", ["tests/guest/inside_apparmor.py"])
-    assert " passed" in out and "failed" not in out and "skipped" not in out
-
-
-def test_confinement_on_an_older_kernel(share: Path) -> None:
-    """With the Landlock of that time; memory that needs no leave to be executed; agents beside AppArmor."""
-    out = in_guest(share, "bookworm", ["tests/system/test_confinement.py", "-k", "agent or paths or fork"])
-    assert " passed" in out and "failed" not in out
-
-
-@pytest.mark.parametrize("kernel", ["bookworm", "trixie"])
-def test_networks(share: Path, kernel: str) -> None:
-    """With the modules of a stock kernel, that nobody has loaded."""
-    chosen = "published_port or by_name" if kernel == "bookworm" else "published_port"
-    out = in_guest(share, kernel, ["tests/system/test_networks.py", "-k", chosen])
+def test_confinement_and_networks_on_an_older_kernel(share: Path) -> None:
+    """With the Landlock of that time; memory that needs no leave to be executed; agents beside AppArmor; modules that
+    nobody has loaded."""
+    tests = [
+        *system("confinement", "an_agent_answers an_agent_is_asked_about_the_last_steps_too no_agent_no_start"),
+        *system("confinement", "filters_that_forbid_forks_still_let_exec_in landlock_paths"),
+        *system("confinement", "landlock_paths_are_the_containers"),
+        *system("networks", "a_published_port containers_find_each_other_by_name"),
+    ]
+    out = in_guest(share, "bookworm", tests)
     assert " passed" in out and "failed" not in out and "skipped" not in out
