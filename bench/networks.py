@@ -11,7 +11,6 @@ import statistics
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,27 +38,10 @@ def namespace(place: Path, name: str) -> Iterator[list[str]]:
         subprocess.run(["umount", path], check=False)
 
 
-class BridgedDocker(rivals.Docker):
-    """A dockerd with its default bridge and firewall, in a namespace."""
-
-    def __init__(self, scratch: Path, prefix: list[str]) -> None:
-        (scratch / "bridged").mkdir(exist_ok=True)
-        super().__init__(scratch / "bridged")
-        self.prefix = prefix
-
-    def start(self) -> str:
-        """Start the daemon; returns why it could not be started, "" when it runs."""
-        words = ["dockerd", "--data-root", f"{self.scratch}/docker", "--exec-root", f"{self.scratch}/exec"]
-        words += ["-H", f"unix://{self.scratch}/docker.sock", "-p", f"{self.scratch}/docker.pid"]
-        with open(f"{self.scratch}/dockerd.log", "wb") as log:
-            self.process = subprocess.Popen([*self.prefix, *words], stdout=log, stderr=log)
-        for _ in range(150):
-            if self.process.poll() is not None:
-                return f"dockerd ended at once: {Path(f'{self.scratch}/dockerd.log').read_text()[-300:]}"
-            if self.run("version").returncode == 0:
-                return ""
-            time.sleep(0.1)
-        return "dockerd does not answer"
+def bridged_docker(scratch: Path, prefix: list[str]) -> rivals.Docker:
+    """Return a dockerd with its default bridge and firewall, in a namespace."""
+    (scratch / "bridged").mkdir(exist_ok=True)
+    return rivals.Docker(scratch / "bridged", prefix)
 
 
 def network(setting: Setting, rounds: int) -> list[Result]:
@@ -70,7 +52,7 @@ def network(setting: Setting, rounds: int) -> list[Result]:
     setting.load(archive)
     found = []
     with namespace(setting.scratch, "ours") as ours, namespace(setting.scratch, "docker") as theirs:
-        docker = BridgedDocker(setting.scratch, theirs)
+        docker = bridged_docker(setting.scratch, theirs)
         problem = docker.start()
         try:
             if problem:
@@ -105,7 +87,7 @@ def throughput(setting: Setting, rounds: int) -> list[str]:
     setting.load(archive)
     notes = []
     with namespace(setting.scratch, "flow") as ours, namespace(setting.scratch, "flow-docker") as theirs:
-        docker = BridgedDocker(setting.scratch, theirs)
+        docker = bridged_docker(setting.scratch, theirs)
         problem = docker.start()
         if not problem:
             docker.run("load", "-q", "-i", str(archive))

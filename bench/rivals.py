@@ -8,35 +8,35 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 
 class Docker:
-    """A private dockerd without network, on its own socket."""
+    """A private dockerd on its own socket, without network unless a `prefix` of its command brings it into another one."""
 
-    def __init__(self, scratch: Path) -> None:
+    def __init__(self, scratch: Path, prefix: Sequence[str] = ()) -> None:
         self.scratch = scratch
+        self.prefix = prefix
         self.process: subprocess.Popen[bytes] | None = None
         self.environment = {"DOCKER_HOST": f"unix://{scratch}/docker.sock"}
+        self._group = f"underlay-rival-{os.getpid()}-{scratch.name}"
 
     def start(self) -> str:
         """Start the daemon; returns why it could not be started, "" when it runs."""
         if not shutil.which("dockerd") or not shutil.which("docker"):
             return "docker is not installed"
-        command = [
-            "dockerd",
-            "--data-root",
-            f"{self.scratch}/docker",
-            "--exec-root",
-            f"{self.scratch}/docker-exec",
-        ]
+        command = [*self.prefix, "dockerd", "--data-root", f"{self.scratch}/docker"]
+        command += ["--exec-root", f"{self.scratch}/docker-exec"]
         command += ["-H", f"unix://{self.scratch}/docker.sock", "-p", f"{self.scratch}/docker.pid"]
-        command += ["--iptables=false", "--ip6tables=false", "--ip-forward=false", "--bridge=none"]
+        command += ["--exec-opt", "native.cgroupdriver=cgroupfs", "--cgroup-parent", f"/{self._group}"]
+        if not self.prefix:
+            command += ["--iptables=false", "--ip6tables=false", "--ip-forward=false", "--bridge=none"]
         with open(f"{self.scratch}/dockerd.log", "wb") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
         for _ in range(150):
             if self.process.poll() is not None:
-                return "dockerd ended at once (see its log)"
+                return f"dockerd ended at once: {Path(f'{self.scratch}/dockerd.log').read_text()[-300:]}"
             if self.run("version").returncode == 0:
                 return ""
             time.sleep(0.1)
@@ -56,6 +56,10 @@ class Docker:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
+        top = Path("/sys/fs/cgroup")
+        for group in (top / self._group, *top.glob(f"*/{self._group}")):
+            for directory, _, _ in os.walk(group, topdown=False):
+                os.rmdir(directory)
 
 
 def podman(scratch: Path) -> list[str]:

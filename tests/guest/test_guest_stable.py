@@ -1,5 +1,7 @@
-"""Debian's stable kernel: control groups of version 2, an overlay that takes no unattached layers, quotas, AppArmor, modules
-that nobody has loaded. A guest takes long to start, so each runs many tests."""
+"""Debian's stable kernel: control groups of version 2, overlays that take no unattached layers, quotas, AppArmor, modules.
+
+A guest takes long to start, so each runs many tests.
+"""
 
 from __future__ import annotations
 

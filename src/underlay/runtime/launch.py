@@ -274,7 +274,6 @@ def supervise(monitor: Monitor) -> NoReturn:
             monitor.clean()
             again = monitor.wants_restart()
             if again:
-                monitor.record(state.EXITED)
                 again = monitor.pause_before_restart()
             if again:
                 monitor.restarts += 1
