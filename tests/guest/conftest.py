@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import subprocess
@@ -20,25 +19,11 @@ SLOW = 40  # seconds; a guest that does nothing takes some 5
 
 
 @pytest.fixture(scope="session")
-def share(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
-    """A directory to be copied into guests, made once by whichever worker of pytest needs it first."""
-    if worker_id == "master":
-        return _made(tmp_path_factory.mktemp("share"))
-    place = tmp_path_factory.getbasetemp().parent / "share"
-    with open(f"{place}.lock", "a", encoding="ascii") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (place / "whole").exists():
-            place.mkdir(exist_ok=True)
-            _made(place)
-            (place / "whole").touch()
-    return place
-
-
-def _made(place: Path) -> Path:
-    """Put there the sources, the tests, and the dependencies for the guest's Python; skip when no guest can be had."""
+def share(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory to be copied into guests: the sources, the tests, and the dependencies for the guest's Python."""
+    place = tmp_path_factory.mktemp("share")
     for name in ("src", "tests"):
-        without = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(REPOSITORY / name, place / name, ignore=without, dirs_exist_ok=True)
+        shutil.copytree(REPOSITORY / name, place / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(REPOSITORY / "pyproject.toml", place)
     command = [sys.executable, "-m", "pip", "-q", "--disable-pip-version-check", "install", "--target", place / "site"]
     command += ["--python-version", GUEST_PYTHON, "--only-binary=:all:"]
