@@ -82,7 +82,7 @@ def heard(
         place = next(places, -1)
         alone = _ALONE.get(claim.source, _ALONE_ELSE)
         if place >= 0 and (confirmed or place == 0 or (not sure and alone > ordered[0].confidence)):
-            found = _named(ordered.pop(place), claim, name, _CONFIRMED if confirmed or place == 0 else alone)
+            found = _named(ordered.pop(place), claim, name, _CONFIRMED if confirmed or (sure and not place) else alone)
             if place:
                 ordered = lineage.less_likely(ordered, found.confidence)
                 chain = (found.link(), Link(UNKNOWN))
@@ -124,7 +124,8 @@ def _beneath(found: Candidate, chain: Sequence[Link], subject: Subject) -> tuple
     if not found.history:
         return found.link(), Link(UNKNOWN)
     noted = [each for each in claims.in_history(subject.view.history or []) if each.steps < found.history]
-    bases = [found, *(_new(each, familiar(each.name), found.confidence, subject) for each in noted)]
+    named = [(each, name) for each in noted if (name := familiar(each.name))]
+    bases = [found, *(_new(each, name, found.confidence, subject) for each, name in named)]
     fits = sum(link.history for link in chain) < bases[-1].history
     rest = tuple(chain) if chain and fits else (Link(UNKNOWN),)
     links = []

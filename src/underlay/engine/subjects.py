@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from ..errors import InvalidInput, NotFound, Unsupported
+from ..errors import InvalidInput, NotFound, UnderlayError, Unsupported
 from ..oci import config as configs
 from ..oci import document
 from ..oci import manifest as manifests
@@ -205,6 +205,10 @@ def _provenance_here(engine: Engine, image: Image) -> list[dict[str, Any]]:
         if digest in (image.id, image.manifest) or blobs.size(engine.paths, digest) > document.MANIFEST_LIMIT:
             continue
         data = blobs.read(engine.paths, digest)
-        if manifests.kind(document.decode(data, "index")) == "index":
-            indexes.append(manifests.read_index(data, "index"))
+        try:
+            value = document.decode(data, "index")
+            if isinstance(value, dict) and manifests.kind(value) == "index":
+                indexes.append(manifests.read_index(data, "index"))
+        except UnderlayError:
+            continue  # a statement may be of any form
     return provenance(_InStore(engine.paths), indexes, image.manifest)
