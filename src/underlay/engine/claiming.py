@@ -77,27 +77,50 @@ def heard(
         if claim.vague and not confirmed:
             continue
         sure = bool(ordered) and ordered[0].config_digest is not None
-        # A name may have moved on; the digest says which build was meant.
-        places = (n for n, each in enumerate(ordered) if name in each.names or (each.digest or "-") == claim.digest)
-        place = next(places, -1)
+        place = _place(ordered, name, claim.digest)
         alone = _ALONE.get(claim.source, _ALONE_ELSE)
-        if place >= 0 and (confirmed or place == 0 or (not sure and alone > ordered[0].confidence)):
-            found = _named(ordered.pop(place), claim, name, _CONFIRMED if confirmed or (sure and not place) else alone)
-            if place:
-                ordered = lineage.less_likely(ordered, found.confidence)
+        first = place >= 0 and _build(ordered[place]) == _build(ordered[0])
+        if place >= 0 and (confirmed or first or (not sure and alone > ordered[0].confidence)):
+            found = _named(ordered.pop(place), claim, name, _CONFIRMED if confirmed or (sure and first) else alone)
+            if not first:
                 chain = (found.link(), Link(UNKNOWN))
             elif chain:
                 chain = (msgspec.structs.replace(chain[0], name=name, names=found.names), *chain[1:])
-            ordered.insert(0, found)
+            ordered = [found, *_beside(ordered, found)]
         elif place < 0 and not sure:
             found = _new(claim, name, alone, subject)
             # That nothing known is beneath its layers says little, when it says itself what is.
             if not ordered or ordered[0].name == SCRATCH or found.confidence > ordered[0].confidence:
-                ordered = [found, *lineage.less_likely(ordered, found.confidence)]
+                ordered = [found, *_beside(ordered, found)]
                 chain = _beneath(found, chain, subject)
             else:
                 ordered.append(msgspec.structs.replace(found, confidence=round(1 - ordered[0].confidence, 4)))
     return ordered, chain
+
+
+def _place(candidates: Sequence[Candidate], name: str, digest: str) -> int:
+    """Return which candidate is meant, -1 if none is: by its name, as another name of its build, by digest (names move)."""
+    for meant in (
+        lambda each: each.name == name,
+        lambda each: name in each.names,
+        lambda each: digest and each.digest == digest,
+    ):
+        place = next((number for number, each in enumerate(candidates) if meant(each)), -1)
+        if place >= 0:
+            return place
+    return -1
+
+
+def _build(candidate: Candidate) -> str:
+    """Return what tells builds apart: candidates may be names of one."""
+    return candidate.config_digest or candidate.like or candidate.name
+
+
+def _beside(others: Sequence[Candidate], better: Candidate) -> list[Candidate]:
+    """Return others behind a better candidate: together they are right where it is not."""
+    left, most = 1 - better.confidence, sum(each.confidence for each in others)
+    share = left / most if most > left else 1.0
+    return [msgspec.structs.replace(each, confidence=round(each.confidence * share, 4)) for each in others]
 
 
 def _named(found: Candidate, claim: Claim, name: str, confidence: float) -> Candidate:
