@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+import dockerdaemon
 from engines import REPOSITORY, image_tar, needs_root
 from fakeregistry import FakeRegistry
 from faults import cut_upload, status
@@ -324,18 +325,14 @@ def test_docker(visitor: Visitor, real: DockerRegistry, tmp_path_factory: pytest
     imported(visitor, ours)
     digest = digest_of(visitor.out("push", ours))
     base = tmp_path_factory.mktemp("d")
-    server = RIVALS["Docker"](base)
-    docker = partial(program, base / "home", "docker", f"--host={server.environment['DOCKER_HOST']}")
-    try:
-        if reason := server.start():
-            pytest.skip(reason)
+    need("docker")
+    with dockerdaemon.running(base) as address:
+        docker = partial(program, base / "home", "docker", f"--host={address}")
         assert f"Digest: {digest}" in docker("pull", ours)
         assert docker("run", "--rm", "--network", "none", ours) == "ours"
         docker("import", "-c", 'CMD ["/bin/echo", "theirs"]', "-", theirs, input=image_tar())
         pushed = digest_of(docker("push", theirs))
-    finally:
-        server.stop()
-        shutil.rmtree(base, ignore_errors=True)
+    shutil.rmtree(base, ignore_errors=True)
     assert f"Digest: {pushed}" in visitor.out("pull", theirs)
     assert visitor.run(theirs) == "theirs"
     assert digest_of(visitor.out("push", theirs)) == pushed

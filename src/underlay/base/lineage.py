@@ -134,8 +134,9 @@ def _vouch(asked: Asked, name: str, digest: str) -> tuple[bool, str] | None:
 
 def less_likely(candidates: Sequence[Candidate], better: float) -> list[Candidate]:
     """Return candidates behind one found by other means, which is right with the chance `better`: they have the rest."""
-    left = 1 - better
-    return [msgspec.structs.replace(each, confidence=round(each.confidence * left, 4)) for each in candidates]
+    left, sum_of_all = 1 - better, sum(each.confidence for each in candidates)
+    share = left / sum_of_all if sum_of_all > left else 1.0
+    return [msgspec.structs.replace(each, confidence=round(each.confidence * share, 4)) for each in candidates]
 
 
 def _candidate(asked: Asked, ranked: Ranking, named: Named) -> Candidate:

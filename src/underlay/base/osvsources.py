@@ -6,7 +6,7 @@ import os
 import zipfile
 import zlib
 
-from ..errors import Corrupt, InvalidInput, LimitExceeded
+from ..errors import Corrupt, InvalidInput, LimitExceeded, Unsupported
 from .osv import RECORD_LIMIT
 
 TYPE_CHECKING = False
@@ -85,6 +85,8 @@ def archive(path: str) -> Iterator[bytes]:
                 if len(data) > entry.file_size:
                     raise LimitExceeded(f"{path}: {entry.filename} is longer than it says")
                 yield data
-    # zipfile raises NotImplementedError for a method of compression, and RuntimeError for encryption.
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
+    except RuntimeError:  # what zipfile raises, or a kind of it, for encryption and for methods of compression
+        hint = "pack it again without a password, by deflate"
+        raise Unsupported(f"{path} is encrypted, or compressed in a way that is not read here", hint) from None
+    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError) as error:
         raise Corrupt(f"{path} is no whole zip archive: {error}") from None

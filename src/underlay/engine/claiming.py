@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import msgspec
 
-from ..base import claims, image, lineage
+from ..base import claims, lineage
 from ..base.claims import Claim
 from ..base.lineage import UNKNOWN, Candidate, Link
 from ..base.ranking import SCRATCH
 from ..errors import UnderlayError
 from ..oci import reference as references
 from ..store import images
+from .subjects import names_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ..base.image import Image
     from ..base.known import Known
     from .engine import Engine
     from .subjects import Subject
@@ -34,19 +36,18 @@ def of(subject: Subject) -> list[Claim]:
     return claims.read(subject.annotations, labels, bases, claims.in_history(subject.view.history or []))
 
 
-def judged(engine: Engine, claim: Claim, subject: Subject, indexes: Sequence[Known]) -> Claim:
-    """Compare a claim with what is known of the base that it names: an image here, or builds of the indexes."""
+def judged(engine: Engine, claim: Claim, asked: Image, subject: Subject, indexes: Sequence[Known]) -> Claim:
+    """Compare a claim with what is known of the base that it names: an image here, or builds of the indexes. `asked` is the
+    subject's content as indexes are asked."""
     chains: list[tuple[str, Sequence[str]]] = []
     name = familiar(claim.name)
     for row in images.every(engine.meta):
         digests = {row.manifest, *(digest for _, digest, _ in images.repository_digests(engine.meta, row.id))}
-        called = [references.familiar(each) for each, _, _ in images.names(engine.meta, row.id)]
-        if (claim.digest and claim.digest in digests) or (not claim.digest and name in called):
+        if (claim.digest and claim.digest in digests) or (not claim.digest and name in names_of(engine, row)):
             chains.append((f"{name or claim.digest[:19]}, which is here", row.diff_ids))
     found = claims.judged(claim, chains, subject.view.diff_ids)
     if found.verdict != claims.UNCHECKED:
         return found
-    asked = image.from_config(subject.view, subject.layers)
     for index in indexes:
         vouched = lineage.vouch(asked, index, name, claim.digest)
         if vouched is not None:
@@ -86,12 +87,12 @@ def heard(
                 chain = (found.link(), Link(UNKNOWN))
             elif chain:
                 chain = (msgspec.structs.replace(chain[0], name=name, names=found.names), *chain[1:])
-            ordered = [found, *_beside(ordered, found)]
+            ordered = [found, *lineage.less_likely(ordered, found.confidence)]
         elif place < 0 and not sure:
             found = _new(claim, name, alone, subject)
             # That nothing known is beneath its layers says little, when it says itself what is.
             if not ordered or ordered[0].name == SCRATCH or found.confidence > ordered[0].confidence:
-                ordered = [found, *_beside(ordered, found)]
+                ordered = [found, *lineage.less_likely(ordered, found.confidence)]
                 chain = _beneath(found, chain, subject)
             else:
                 ordered.append(msgspec.structs.replace(found, confidence=round(1 - ordered[0].confidence, 4)))
@@ -114,13 +115,6 @@ def _place(candidates: Sequence[Candidate], name: str, digest: str) -> int:
 def _build(candidate: Candidate) -> str:
     """Return what tells builds apart: candidates may be names of one."""
     return candidate.config_digest or candidate.like or candidate.name
-
-
-def _beside(others: Sequence[Candidate], better: Candidate) -> list[Candidate]:
-    """Return others behind a better candidate: together they are right where it is not."""
-    left, most = 1 - better.confidence, sum(each.confidence for each in others)
-    share = left / most if most > left else 1.0
-    return [msgspec.structs.replace(each, confidence=round(each.confidence * share, 4)) for each in others]
 
 
 def _named(found: Candidate, claim: Claim, name: str, confidence: float) -> Candidate:

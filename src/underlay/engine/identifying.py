@@ -12,6 +12,7 @@ from ..base.lineage import Candidate, Link
 from ..oci import reference as references
 from ..store import images
 from . import claiming, likening
+from .subjects import names_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -93,15 +94,17 @@ def identify(engine: Engine, subject: Subject, limit: int = 10, above: frozenset
         candidates = [local, *_left(candidates, local)]
         chain = _chain_below(local, chain)
     elif not any(each.config_digest for each in candidates[:1]):
-        like = likening.by_files(engine, subject, above) or likening.by_packages(engine, subject, above)
         # That nothing known is beneath its layers says little, when nearly all files of something known are in them.
         nothing = candidates[0].name == SCRATCH
+        like = likening.by_files(engine, subject, above)
+        if like is None and (nothing or candidates[0].confidence < likening.PACKAGES):
+            like = likening.by_packages(engine, subject, above)
         if like is not None and (nothing or like.confidence > candidates[0].confidence):
             candidates = [like, *_left(candidates, like)]
             chain = (like.link(), *_chain_of(engine, like, above | set(subject.view.diff_ids[:1])))
         elif nothing and (release := likening.by_release(subject)) is not None:
             candidates, chain = _beside_nothing(candidates, chain, release, bool(asked.steps))
-    judged = [claiming.judged(engine, claim, subject, asked_of) for claim in claiming.of(subject)]
+    judged = [claiming.judged(engine, claim, asked, subject, asked_of) for claim in claiming.of(subject)]
     told = [claim for claim in judged if not (claim.vague and claim.verdict == REFUTED)]
     candidates, chain = claiming.heard(candidates, chain, told, subject)
     ordered = candidates[:1] + sorted(candidates[1:], key=lambda each: -each.confidence)
@@ -161,7 +164,7 @@ def _local(engine: Engine, subject: Subject) -> Candidate | None:
         alike = bool(history) and history == steps[: len(history)]
         if count == len(diff_ids) and (not alike or len(history) >= len(steps)):
             continue  # the same files, and nothing on top: a twin, and no base
-        names = _names(engine, row) or _former_names(engine, row, subject)
+        names = names_of(engine, row) or _former_names(engine, row, subject)
         if not names:
             continue
         said = ", and its steps are this image's first ones" if alike else ""
@@ -184,10 +187,6 @@ def _local(engine: Engine, subject: Subject) -> Candidate | None:
         ):
             best = found
     return best
-
-
-def _names(engine: Engine, row: Row) -> list[str]:
-    return [references.familiar(name) for name, _, _ in images.names(engine.meta, row.id)]
 
 
 def _former_names(engine: Engine, row: Row, subject: Subject) -> list[str]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ..base.lineage import Candidate
-from ..oci import reference as references
 from ..store import images
+from .subjects import names_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .subjects import Subject
 
 _FILES = 0.85  # when nearly all files are the same
-_PACKAGES = 0.8  # when all packages are
+PACKAGES = 0.8  # when all packages are
 _RELEASE = 0.45  # what files say of their distribution; which of its images, and whether any, they do not say
 _LARGER = 1.02  # times the bytes of an image that something beneath it may have, all layers counted
 _CLOSE = 40  # images here that are compared
@@ -89,7 +89,7 @@ def by_packages(engine: Engine, subject: Subject, above: frozenset[str]) -> Cand
             best_rank = rank
             count = f"{found.there} of {found.total} packages of {names[0]}"
             text = f"{count} are in the image, {found.same} in the same version"
-            best = _like(row, names, _PACKAGES * found.same / found.total, text)
+            best = _like(row, names, PACKAGES * found.same / found.total, text)
     return best
 
 
@@ -114,10 +114,8 @@ def _others(engine: Engine, subject: Subject, above: frozenset[str]) -> Iterator
     base, or on this one, and is as alike for that reason."""
     related = above | set(subject.view.diff_ids[:1])
     for row in images.every(engine.meta)[:_CLOSE]:
-        if row.id != subject.id and related.isdisjoint(row.diff_ids[:1]):
-            names = [references.familiar(name) for name, _, _ in images.names(engine.meta, row.id)]
-            if names:
-                yield row, names
+        if row.id != subject.id and related.isdisjoint(row.diff_ids[:1]) and (names := names_of(engine, row)):
+            yield row, names
 
 
 def _made(row: Row) -> float:

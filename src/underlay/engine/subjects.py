@@ -150,6 +150,11 @@ def of_image(engine: Engine, image: Image, name: str) -> Subject:
     return found
 
 
+def names_of(engine: Engine, image: Image) -> list[str]:
+    """Return the names of an image of the store in their short form."""
+    return [references.familiar(name) for name, _, _ in images.names(engine.meta, image.id)]
+
+
 def _in_registry(engine: Engine, name: str, wanted: list[Platform]) -> Subject:
     from ..registry.registries import Registries
     from ..transfer import attached, remote

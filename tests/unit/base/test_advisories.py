@@ -13,7 +13,7 @@ import pytest
 from advisories import affected, fixed, record
 from underlay.base import advisoryfile, osv, osvsources
 from underlay.base.advisories import Advisories, import_path
-from underlay.errors import Corrupt, InvalidInput, LimitExceeded, NotFound
+from underlay.errors import Corrupt, InvalidInput, LimitExceeded, NotFound, Unsupported
 
 
 @pytest.fixture
@@ -77,6 +77,20 @@ def test_who_reads_keeps_what_was_opened(store: Advisories, tmp_path: Path) -> N
         assert ids(other, "Debian:8", "perl") == ["DSA-1"]
         store.add([record("DSA-9", fixed("Debian:8", "apt", "1"))], only="Debian", replace=True)
         assert ids(other, "Debian:8", "perl") == ["DSA-1"]
+
+
+@pytest.mark.parametrize(("place", "value"), [(6, 1), (8, 97)])
+def test_a_zip_that_is_not_read(store: Advisories, tmp_path: Path, place: int, value: int) -> None:
+    """Encrypted, or compressed by a method of other programs."""
+    path = tmp_path / "x.zip"
+    with zipfile.ZipFile(path, "w") as out:
+        out.writestr("a.json", "{}")
+    data = bytearray(path.read_bytes())
+    data[place] = value  # of the file's own header, and of that in the directory at the end
+    data[data.index(b"PK\x01\x02") + place + 2] = value
+    path.write_bytes(data)
+    with pytest.raises(Unsupported, match="is encrypted, or compressed"):
+        import_path(store, str(path))
 
 
 @pytest.mark.parametrize("form", ["directory", "zip", "jsonl", "json"])
