@@ -13,15 +13,26 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-SETUP_LIMIT = 64 << 10  # bytes of a message of the new process
+_LIMIT = 64 << 10  # bytes of a message of the new process
 
 
-def open_gate(channel: _socket.socket, word: bytes) -> None:
-    """Let the new process go on; when it has failed meanwhile, what it has sent says why."""
+def open_gate(channel: _socket.socket, word: bytes) -> bool:
+    """Let the new process go on; False when it has ended meanwhile: what it has sent says why."""
     try:
         channel.send(word)
     except (BrokenPipeError, ConnectionResetError):
-        pass  # the latter when it has not read the word before
+        return False  # the latter when it has not read the word before
+    return True
+
+
+def message(channel: _socket.socket) -> tuple[bytes, int]:
+    """Return what the new process says next, empty at its end, and the descriptor that comes with it or -1."""
+    while True:
+        try:
+            data, extra, _, _ = channel.recvmsg(_LIMIT, _socket.CMSG_SPACE(4), _socket.MSG_CMSG_CLOEXEC)
+        except ConnectionResetError:
+            continue  # it has ended without reading all; what it has said can be read all the same (unix(7))
+        return data, int.from_bytes(extra[0][2][:4], "little") if extra else -1
 
 
 def await_start(channel: _socket.socket, pid: int = -1, announce: Callable[[int, int], None] | None = None) -> int:
@@ -52,12 +63,8 @@ def listen(channel: _socket.socket, heard: Heard, announce: Callable[[int, int],
     Raises what `announce` raises.
     """
     while True:
-        try:
-            data, extra, _, _ = channel.recvmsg(SETUP_LIMIT, _socket.CMSG_SPACE(4), _socket.MSG_CMSG_CLOEXEC)
-        except ConnectionResetError:
-            continue  # it has ended without reading all; what it has said can be read all the same (unix(7))
-        for _, _, content in extra:
-            fd = int.from_bytes(content[:4], "little")
+        data, fd = message(channel)
+        if fd >= 0:
             if data == laststep.LISTENER and announce is not None:
                 heard.listener = fd
             elif data == b"console" and heard.console < 0:

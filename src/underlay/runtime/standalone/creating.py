@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import _signal
-import _socket
 import os
 import time
 
 from ...errors import InvalidInput, StartFailed, UnderlayError
 from ...jsontext import loads
 from ...linux import capabilities, cgroup, process
-from .. import birth, config, control, init, laststep, plan, profiles
+from .. import birth, config, control, hearing, init, laststep, plan, profiles
 from ..context import Context
-from ..hearing import open_gate
 from . import records
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import _socket
     from collections.abc import Callable
     from typing import Any
-
-_MESSAGE = 64 << 10  # bytes of a message of the new process
 
 
 class Wishes:
@@ -202,14 +199,13 @@ def resources_of(spec: dict[str, Any]) -> dict[str, Any]:
 def _await_created(channel: _socket.socket, record: dict[str, Any], wishes: Wishes) -> None:
     """Serve the new process until it waits to be started; raises StartFailed with what it says went wrong."""
     while True:
-        data, extra, _, _ = channel.recvmsg(_MESSAGE, _socket.CMSG_SPACE(4), _socket.MSG_CMSG_CLOEXEC)
+        data, console = hearing.message(channel)
         if not data:
             raise StartFailed("the container's process has ended before it was created", 125)
         if data[:1] == b"!":
             message: Any = loads(data[1:])
             raise laststep.failure(message)
         if data == b"console":
-            console = int.from_bytes(extra[0][2][:4], "little")
             assert wishes.console is not None
             try:
                 wishes.console(console)
@@ -221,7 +217,7 @@ def _await_created(channel: _socket.socket, record: dict[str, Any], wishes: Wish
             told = records.hook_state(record, records.CREATING)
             for kind in ("prestart", "createRuntime"):
                 hooks.run(kind, (record["config"].get("hooks") or {}).get(kind) or [], told)
-            open_gate(channel, b"hooked")
+            hearing.open_gate(channel, b"hooked")
         elif data == b"created":
             return
 

@@ -20,10 +20,9 @@ def start(root: str, container_id: str, warn: Callable[[str], None]) -> dict[str
     """Start the program of a created container; returns its record. Raises Conflict, StartFailed, UnderlayError."""
     record = records.load(root, container_id)
     gate = control.connect(records.directory(root, container_id), records.GATE) if records.alive(record) else None
-    if gate is None:
+    if gate is None or not hearing.open_gate(gate, b"start"):
         word = records.status(root, record)
         raise Conflict(f"cannot start a container that is {word}: it can be started once, when it is created")
-    gate.send(b"start")
     heard = hearing.Heard()
     heard.pid = record["pid"]
     try:
