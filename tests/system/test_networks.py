@@ -110,16 +110,19 @@ def test_an_internal_network_leads_nowhere(world: World) -> None:
 
 def test_ipv6(world: World) -> None:
     world.underlay("network", "create", "--ipv6", "--subnet", "fd00:51::/64", "six")
-    world.run("--name", "s1", "--network", "six", "-p", "8083:80", "-p", "[::1]:8084:80")
+    world.run("--name", "s1", "--network", "six", "-p", "8083:80", "-p", f"[{HOST6}]:8084:80")
     world.run("--name", "s2", "--network", "six")
     world.serve("s1", 80)
     world.serve("neighbour", 7003)
     address = world.address("s1", "six", six=True)
     assert address == "fd00:51::2"
     assert world.ask("s2", address, 80) == world.address("s2", "six", six=True)
-    assert world.ask("neighbour", HOST6, 8083) == NEIGHBOUR6
+    assert world.ask("neighbour", HOST6, 8083) == world.ask("neighbour", HOST6, 8084) == NEIGHBOUR6
     assert world.ask("neighbour", HOST4, 8083) == NEIGHBOUR4
+    assert world.ask("neighbour", HOST4, 8084) in NOTHING
     assert world.ask("s1", NEIGHBOUR6, 7003) == HOST6
+    done = world.underlay("run", "--rm", "--network", "six", "-p", "[::1]:8085:80", "box", "true", code=125)
+    assert b"published on ::1: the kernel leads nothing" in done.stderr
     world.underlay("rm", "-f", "s1", "s2")
     world.underlay("network", "rm", "six")
 
@@ -346,6 +349,7 @@ def _network(world: World, name: str, network: str) -> str:
         (("--network", "front", "-p", "x"), b"invalid containerPort: x"),
         (("--network", "front", "-p", "1.2.3.4:80"), b"invalid hostPort"),
         (("--network", "front", "-p", "80-90:1-5"), b"invalid ranges"),
+        (("--network", "front", "-p", f"[{HOST6}]:80:80"), b"the container has no IPv6 address"),
         (("--network", "front", "-p", "80/icmp"), b"invalid proto: icmp"),
         (("--network", "front", "--mac-address", "x"), b"not a valid mac address"),
         (("--network", "front", "--link", "x"), b"--link is not supported"),

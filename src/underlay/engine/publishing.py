@@ -60,8 +60,9 @@ def publish(
         raise Unsupported(
             "ports cannot be published: none of the container's networks leads out", "drop -p, or add a network"
         )
-    held = _held(engine, container_id, wanted)
-    rules = rules_of(held, reached(engine, leases))
+    places = reached(engine, leases)
+    _refuse_dead_ends({each["address"] for each in wanted}, places)
+    rules = rules_of(_held(engine, container_id, wanted), places)
     firewall_of(engine).publish(rules)
     loose = [
         (subnets.parse_address(each.address) if each.address else b"", each.port)
@@ -73,6 +74,23 @@ def publish(
 
         conntrack.forget(loose)
     return rules
+
+
+def _refuse_dead_ends(addresses: set[str], places: Sequence[rows.Lease]) -> None:
+    """Raise Unsupported where an address of this host leads to nothing that the container has."""
+    for address in sorted(addresses - {""}):
+        kind = "IPv6" if ":" in address else "IPv4"
+        if not any(each.address6 if kind == "IPv6" else each.address4 for each in places):
+            raise Unsupported(
+                f"ports cannot be published on {address}: the container has no {kind} address",
+                f"add a network that has {kind}, or publish on another address",
+            )
+        if port_words.address_bytes(address) == bytes(15) + b"\1":
+            # ip6_rcv drops what comes for ::1 from another interface, answers that were translated back among it.
+            raise Unsupported(
+                f"ports cannot be published on {address}: the kernel leads nothing from there to a container",
+                "publish on 127.0.0.1",
+            )
 
 
 def move(engine: Engine, container_id: str, before: Sequence[rows.Lease], after: Sequence[rows.Lease]) -> None:
