@@ -84,8 +84,8 @@ def clone(flags: int, group: int = -1) -> int:
 
 def threaded() -> bool:
     """Return whether this process has other Python threads: a raw clone could then meet a lock that nobody releases."""
-    threading = sys.modules.get("threading")
-    return threading is not None and threading.active_count() > 1
+    # Not `threading`, which knows only of those that it has started.
+    return len(sys._current_frames()) > 1
 
 
 def _fork_and_unshare(flags: int) -> int:
