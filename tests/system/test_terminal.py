@@ -28,7 +28,7 @@ class Person:
             fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
             os.execve(ul.command[0], [*ul.command, *words], ul.environment)
 
-    def wait_for(self, text: bytes, seconds: float = 10.0) -> bytes:
+    def wait_for(self, text: bytes, seconds: float = 30.0) -> bytes:
         """Read until `text` appears after what was seen before; returns all that came."""
         start = len(self.seen)
         deadline = time.monotonic() + seconds
@@ -50,7 +50,7 @@ class Person:
 
     def end(self) -> int:
         """Wait for the command's end; returns its exit code."""
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
             if pid:
@@ -74,9 +74,8 @@ def test_terminal_and_its_size(ul: Installation) -> None:
     assert b"/dev/pts/0\r\n40 123\r\n" in text
     fcntl.ioctl(person.fd, termios.TIOCSWINSZ, struct.pack("HHHH", 11, 77, 0, 0))
     os.kill(person.pid, signal.SIGWINCH)
-    time.sleep(0.2)
-    person.type(b"stty size\n")
-    person.wait_for(b"11 77")
+    person.type(b"until test \"$(stty size)\" = '11 77'; do sleep 0.05; done; echo resi''zed\n")
+    person.wait_for(b"resized")
     person.type(b"exit 7\n")
     assert person.end() == 7
 

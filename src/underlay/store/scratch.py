@@ -6,6 +6,7 @@ import fcntl
 import os
 from time import time
 
+from ..errors import UnderlayError
 from ..linux.userns import remove_tree
 
 TYPE_CHECKING = False
@@ -30,7 +31,8 @@ class Scratch:
     """A directory below `paths.temporary`, from `__enter__` to `__exit__`.
 
     While it lives it is locked with flock(2), so that `remove_leftovers` leaves it alone; the kernel drops
-    the lock when the process dies. The name holds kind and process number for people.
+    the lock when the process dies, and the next one that is made removes it. The name holds kind and process number for
+    people.
     """
 
     __slots__ = ("_kind", "_paths", "fd", "path")
@@ -44,6 +46,10 @@ class Scratch:
 
     def __enter__(self) -> Scratch:
         ensure(self._paths.temporary)
+        try:
+            remove_leftovers(self._paths)
+        except (OSError, UnderlayError):
+            pass  # it is in nobody's way; a sweep that is asked for tells
         while True:
             path = f"{self._paths.temporary}/{self._kind}-{os.getpid()}-{os.urandom(6).hex()}"
             os.mkdir(path, 0o700)
@@ -65,6 +71,9 @@ class Scratch:
     ) -> None:
         try:
             remove_tree(self.path)
+        except KeyboardInterrupt:
+            remove_tree(self.path)  # the second signal of someone who is in a hurry
+            raise
         finally:
             os.close(self.fd)
 
