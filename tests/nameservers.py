@@ -105,7 +105,7 @@ class Place:
                 links.add_address(far.index, socket.inet_aton(STRANGER), 32),
             )
         # Until the port forwards.
-        assert until(lambda: self._reaches(), 5)
+        assert until(lambda: self._reaches())
 
     def _reaches(self) -> bool:
         """Tell whether the gateway says that nobody is at a port of its."""
@@ -150,7 +150,7 @@ class Place:
             os.kill(pid, signal.SIGKILL)
         except (OSError, IndexError):
             return
-        assert until(lambda: not alive(pid), 5)
+        assert until(lambda: not alive(pid))
 
     def ask(
         self,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import pytest
@@ -16,7 +15,6 @@ from underlay.dockerfile.instructions import expand
 from underlay.dockerfile.syntax import parse
 from underlay.oci.config import Config, Execution, Health, RootFS, Step
 
-HANG = 60  # seconds: none of these takes a tenth of that
 ID = f"sha256:{'0' * 64}"
 EVIL = "RUN evil"
 PIECES = (
@@ -200,18 +198,16 @@ MIB = 1 << 20
     ],
     ids=range(18),
 )
+@pytest.mark.timeout(60)  # none takes a tenth of that, unless its cost grows with the square of its size
 def test_size_is_no_trouble(told: str) -> None:
-    start = time.monotonic()
     many = {f"n{number}": "v" for number in range(100)}
     execution = Execution(env=[f"{name}=v" for name in many], labels=many, cmd=["x" * MIB], volumes={"/a": {}})
     found = reconstruct(image([told] * 3, execution), "box", 0, 0, {})
     hold(found)
-    assert time.monotonic() - start < HANG / 10
 
 
+@pytest.mark.timeout(60)  # none takes a tenth of that, unless its cost grows with the square of its size
 def test_many_names_are_no_trouble() -> None:
-    start = time.monotonic()
     many = {f"n{number}": "v" for number in range(2000)}
     told = "ENV " + " ".join(f"{name}=v" for name in many)
     hold(reconstruct(image([told], Execution(env=[f"{name}=v" for name in many], labels=many)), "box", 0, 0, {}))
-    assert time.monotonic() - start < HANG / 10

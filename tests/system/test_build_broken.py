@@ -219,7 +219,7 @@ def test_a_killed_build_leaves_no_files(builder: Builder) -> None:
     build.kill()
     build.communicate(timeout=30)
     assert until(lambda: not running("sleep 1008"))
-    assert until(lambda: scratch(builder.ul) == [], 1), scratch(builder.ul)
+    assert until(lambda: scratch(builder.ul) == []), scratch(builder.ul)
 
 
 def test_a_build_is_interrupted_on_a_terminal(builder: Builder) -> None:

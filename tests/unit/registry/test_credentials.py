@@ -8,7 +8,6 @@ import os
 import stat
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -342,19 +341,15 @@ def test_a_helper_that_cannot_be_run(home: Path, helpers: Path) -> None:
 def test_a_helper_that_does_not_answer(home: Path, helpers: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(credentials, "_ANSWER_SECONDS", 0.3)
     helper(helpers, "slow", 'echo $$ > "$HOME/pid"; exec sleep 1000\n')
-    start = time.monotonic()
     with pytest.raises(UnderlayError, match="no answer within"):
         configured(home, {"credsStore": "slow"}).get("h")
-    assert time.monotonic() - start < 30
     assert not Path(f"/proc/{(home / 'pid').read_text().strip()}").exists()
 
 
 def test_an_agent_that_a_helper_leaves_behind(home: Path, helpers: Path) -> None:
     helper(helpers, "agent", 'sleep 1000 & echo $! > "$HOME/pid"; echo \'{"Username":"u","Secret":"s"}\'\n')
-    start = time.monotonic()
     try:
         assert pair(configured(home, {"credsStore": "agent"}).get("h")) == ("u", "s")
-        assert time.monotonic() - start < 30
     finally:
         os.kill(int((home / "pid").read_text()), 9)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 
 import pytest
 from hypothesis import given
@@ -105,9 +104,8 @@ def test_endless_and_slow_words(monkeypatch: pytest.MonkeyPatch) -> None:
             problems.of(server.ask("GET", "/endless", ()), "it").message == "it: the registry answers with status 200"
         )
         assert registry.asked()[-1].sent < 1 << 26
-        started = time.monotonic()
         assert problems.of(server.ask("GET", "/slow", ()), "it").message == "it: the registry answers with status 500"
-        assert time.monotonic() - started < 5
+        assert registry.asked()[-1].sent < 1000
 
 
 def test_the_connection_is_given_back() -> None:

@@ -157,26 +157,25 @@ def test_a_private_authority_and_a_certificate_of_ours(tmp_path: Path, monkeypat
 # Patience
 
 
-def told(work: Callable[[], object]) -> tuple[str, float]:
-    """The message of the Broken that something ends with, and how long that took."""
-    started = time.monotonic()
+def told(work: Callable[[], object]) -> str:
+    """The message of the Broken that something ends with."""
     with pytest.raises(Broken) as caught:
         work()
-    return caught.value.message, time.monotonic() - started
+    return caught.value.message
 
 
 def test_no_answer(registry: FakeRegistry) -> None:
     with registry:
         registry.rule("GET", "/blobs/", stall())
-        message, seconds = told(lambda: get(asking.server(registry, stall_timeout=0.3)))
-        assert message.endswith("no answer in time") and seconds < 3
+        message = told(lambda: get(asking.server(registry, stall_timeout=0.3)))
+        assert message.endswith("no answer in time")
 
 
 def test_a_stall(registry: FakeRegistry) -> None:
     with registry:
         registry.rule("GET", "/blobs/", stall_after(1000))
-        message, seconds = told(lambda: whole(get(asking.server(registry, stall_timeout=0.3))))
-        assert message.endswith("no answer in time") and seconds < 3
+        message = told(lambda: whole(get(asking.server(registry, stall_timeout=0.3))))
+        assert message.endswith("no answer in time")
 
 
 def test_a_body_that_drips(registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,8 +183,8 @@ def test_a_body_that_drips(registry: FakeRegistry, monkeypatch: pytest.MonkeyPat
     registry.repository("team/app").blobs[sha(BLOB)] = BLOB[:200]
     with registry:
         registry.rule("GET", "/blobs/", drip(20.0, 200))
-        message, seconds = told(lambda: whole(get(asking.server(registry, stall_timeout=0.5))))
-        assert message.endswith("the connection has stalled") and seconds < 5
+        message = told(lambda: whole(get(asking.server(registry, stall_timeout=0.5))))
+        assert message.endswith("the connection has stalled")
 
 
 def test_a_document_that_drips(registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,8 +192,8 @@ def test_a_document_that_drips(registry: FakeRegistry, monkeypatch: pytest.Monke
     with registry:
         registry.rule("GET", "/blobs/", drip(20.0, 200))
         answer = get(asking.server(registry))
-        message, seconds = told(lambda: answer.document(1 << 20, "it"))
-        assert message.endswith("the answer comes too slowly") and seconds < 5
+        message = told(lambda: answer.document(1 << 20, "it"))
+        assert message.endswith("the answer comes too slowly")
 
 
 def test_headers_that_drip() -> None:
@@ -207,24 +206,24 @@ def test_headers_that_drip() -> None:
 
     with raw_server(speak) as port:
         server = asking.at(Endpoint("http", "127.0.0.1", port), Transport(asking.settings(stall_timeout=0.3)))
-        _, seconds = told(lambda: get(server, "/v2/"))
-        assert seconds < 2
+        assert told(lambda: get(server, "/v2/")).endswith("the answer comes too slowly")
 
 
 def test_answers_that_never_begin() -> None:
     """100 (Continue) may come before an answer, but not for ever."""
+    sent = []
 
     def speak(connection: socket.socket) -> None:
         connection.recv(65536)
-        until = time.monotonic() + 4
-        while time.monotonic() < until:
+        for number in range(400):
             connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+            sent.append(number)
             time.sleep(0.01)
 
     with raw_server(speak) as port:
         server = asking.at(Endpoint("http", "127.0.0.1", port), Transport(asking.settings(stall_timeout=0.3)))
-        _, seconds = told(lambda: get(server, "/v2/"))
-        assert seconds < 2
+        told(lambda: get(server, "/v2/"))
+        assert len(sent) < 400
 
 
 @pytest.mark.parametrize(
@@ -380,10 +379,8 @@ def test_a_handshake_that_takes_too_long() -> None:
     with raw_server(lambda connection: time.sleep(10)) as port:
         endpoint = Endpoint("https", "127.0.0.1", port, insecure=True)
         server = asking.at(endpoint, Transport(asking.settings(connect_timeout=0.3)))
-        started = time.monotonic()
         with pytest.raises(RegistryError, match="no answer in time"):
             get(server, "/v2/")
-        assert time.monotonic() - started < 3
 
 
 def test_old_tls_is_refused(tmp_path: Path) -> None:

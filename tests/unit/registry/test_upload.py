@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import socket
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -198,10 +197,8 @@ def test_a_break(registry: FakeRegistry, pauses: list[float], reset: bool, known
 def test_a_stall(registry: FakeRegistry, pauses: list[float]) -> None:
     registry.rule("PATCH", "/uploads/", stall_upload(1_000_000), times=1)
     big = noise(30_000_000, 2)
-    started = time.monotonic()
     target(registry, stall_timeout=0.5).send(Sending(big))
     assert sent(registry) == {sha(big): big}
-    assert time.monotonic() - started < 3
 
 
 def test_a_short_stall_is_borne(registry: FakeRegistry, pauses: list[float]) -> None:

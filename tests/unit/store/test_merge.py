@@ -2,7 +2,6 @@
 
 import gc
 import random
-import time
 
 import pytest
 
@@ -243,10 +242,8 @@ def test_bombs_are_bounded():
         maze.add(f"l{n}", "link", link=f"/l{n - 1}/" + "../d/" * 500)
     for n in range(2000):
         maze.add(f"l199/f{n}", "file")
-    start = time.monotonic()
     with pytest.raises(LimitExceeded, match="steps"):
         image(maze.data(), steps=1_000_000)
-    assert time.monotonic() - start < 5
 
 
 def test_random_layers_against_the_obvious_model():

@@ -123,10 +123,8 @@ def test_ctrl_c(interruptible: None) -> None:
             raise Cancelled("interrupted")
 
     interrupt(0.2)
-    started = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         in_threads(work, range(10), 3, stop.set)
-    assert time.monotonic() - started < 2
     assert stop.is_set() and sorted(begun) == [0, 1, 2]
 
 
