@@ -88,6 +88,10 @@ def test_choosing(ul: Installation) -> None:
     assert set(vulns(ul, "--fixable")) == {"CVE-2026-0001", "CVE-2026-0002"}
     assert set(vulns(ul, "--severity", "high", "--exit-code", code=1)) == {"CVE-2026-0001"}
     assert vulns(ul, "--from", "yours", "--fixable", "--exit-code") == {}
+    # What a choice leaves out is not said to be nothing.
+    assert "not shown: 1 of unknown severity" in ul.out("base", "vulns", "--severity", "high", "app")
+    text = ul.out("base", "vulns", "--from", "yours", "--fixable", "app")
+    assert "nothing of this kind is known against its" in text
     assert b"one of low, medium" in ul("base", "vulns", "--severity", "huge", "app", code=1).stderr
 
 
@@ -111,6 +115,10 @@ def test_rules_about_them(ul: Installation, tmp_path: Path) -> None:
     rules.write_text('[bases]\nfixable = "critical"\n')
     assert "1 critical with a fix" in ul.out("base", "check", "--policy", str(rules), "app", code=1)
     ul("base", "check", "--policy", str(rules), "base:2")
+    # One that cannot be seen hides nothing of the others.
+    both = ("nobody:1", "app")
+    assert ul.out("base", "check", "--policy", str(rules), *both, code=1).count("\n") == 1
+    assert "base:now: 1 image" in ul.out("base", "report", *both, code=1)
 
 
 @pytest.mark.parametrize("form", ["cyclonedx", "spdx"])

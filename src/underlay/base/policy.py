@@ -14,16 +14,19 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 SEVERITIES = ("low", "medium", "high", "critical")
+UNRATED = "unknown"  # of advisories that tell no severity
 SUPPORTED, NEAR, PAST, UNKNOWN = "supported", "near its end", "past its end", "unknown"
 _DAY = 86400
 
 
 class Vulnerabilities(msgspec.Struct, frozen=True):
-    """How many advisories apply, by severity: in all, with a fix, and of those with a fix how many come from the base."""
+    """How many advisories apply, by severity: in all, with a fix, and of those with a fix how many come from the base;
+    whether all packages could be checked."""
 
     found: dict[str, int] = {}
     fixable: dict[str, int] = {}
     fixable_from_base: dict[str, int] = {}
+    complete: bool = True
 
 
 class Standing(msgspec.Struct, frozen=True):
@@ -52,8 +55,10 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="ke
     """The rules; each is off unless it is said.
 
     `allow` and `deny` are patterns (`debian:*-slim`) of names of the base. `known` asks for a base that is a known build,
-    or told with at least `confidence`. `max_distributions` counts over all images, `max_bases` too. `max_age` is in days.
-    `end_of_life` false refuses a base past its end of life. `fixable` is the severity from which what has a fix is refused.
+    or told with at least `confidence`; so does `allow`, since a name that an image only claims is no leave.
+    `max_distributions` counts over all images, `max_bases` too. `max_age` is in days. `end_of_life` false refuses a base
+    past its end of life. `fixable` is the severity from which what has a fix is refused; "low" refuses what has none told,
+    too.
     """
 
     allow: list[str] | None = None
@@ -94,6 +99,8 @@ def read(data: bytes, what: str) -> Policy:
         raise InvalidInput(f"{what}: [bases]: {error}") from None
     if found.fixable and found.fixable not in SEVERITIES:
         raise InvalidInput(f"{what}: fixable = {found.fixable!r}", f"one of {', '.join(SEVERITIES)}")
+    if not 0 <= found.confidence <= 1:
+        raise InvalidInput(f"{what}: confidence = {found.confidence}", "a share between 0 and 1, such as 0.9")
     for name in ("max_distributions", "max_bases", "max_age"):
         number = getattr(found, name)
         if number is not None and number < 0:
@@ -129,6 +136,8 @@ def _of_one(policy: Policy, image: Standing, now: float) -> list[Broken]:
         say("known", text)
     if policy.allow is not None and not any(fnmatchcase(name, each) for name in names for each in policy.allow):
         say("allow", f"its base {image.base or 'is not known, and'} is none of those allowed")
+    elif policy.allow is not None and not sure:
+        say("allow", f"its base is {image.base} with {image.confidence:.0%} only: too little to be allowed")
     denied = next((name for name in names if any(fnmatchcase(name, each) for each in policy.deny)), "")
     if denied:
         say("deny", f"its base {denied} is denied")
@@ -146,11 +155,13 @@ def _of_one(policy: Policy, image: Standing, now: float) -> list[Broken]:
         if image.vulnerabilities is None:
             say("fixable", "its vulnerabilities cannot be told")
         else:
-            counted = {
-                each: image.vulnerabilities.fixable[each]
-                for each in SEVERITIES[SEVERITIES.index(policy.fixable) :]
-                if image.vulnerabilities.fixable.get(each)
-            }
-            if counted:
-                say("fixable", f"it has {', '.join(f'{count} {each}' for each, count in counted.items())} with a fix")
+            levels = SEVERITIES[SEVERITIES.index(policy.fixable) :]
+            if policy.fixable == SEVERITIES[0]:
+                levels = (*levels, UNRATED)  # as bad as that it may be
+            counted = [(image.vulnerabilities.fixable.get(each, 0), each) for each in levels]
+            told = ", ".join(f"{count} {each}" for count, each in counted if count)
+            if told:
+                say("fixable", f"it has {told} with a fix")
+            if not image.vulnerabilities.complete:
+                say("fixable", "not all of its packages could be checked: `underlay base vulns` says which")
     return found

@@ -95,6 +95,10 @@ def _newest(life: lifecycle.Lifecycle | None, day: str) -> str:
 def _moved(
     engine: Engine, subject: Subject, base: Candidate, found: Identified, offline: bool
 ) -> tuple[bool | None, str, str, str]:
+    from . import identifying
+
+    if found.certainty < identifying.LIKELY:
+        return None, "", "", ""  # what a guess stands for now says nothing of the image
     problem = ""
     if not offline:
         try:

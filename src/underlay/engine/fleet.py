@@ -6,7 +6,7 @@ import time
 
 from ..base import policy as rules
 from ..base import report as pages
-from ..base.policy import Policy, Standing, Vulnerabilities
+from ..base.policy import Broken, Policy, Standing, Vulnerabilities
 from ..errors import UnderlayError, Unsupported
 from ..oci import reference as references
 from ..packages import osrelease
@@ -17,7 +17,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..base.policy import Broken
     from ..base.report import Report
     from .engine import Engine
 
@@ -75,13 +74,18 @@ def _counted(found: exposure.Exposure) -> Vulnerabilities:
             fixable[each.severity] = fixable.get(each.severity, 0) + 1
             if each.origin == "base":
                 base[each.severity] = base.get(each.severity, 0) + 1
-    return Vulnerabilities(all_, fixable, base)
+    return Vulnerabilities(all_, fixable, base, not found.gaps)
 
 
 def check(engine: Engine, names: Sequence[str], policy: Policy) -> list[Broken]:
-    """Return the rules that images break. Raises NotFound."""
-    found = [standing(engine, name, advisories=bool(policy.fixable)) for name in names]
-    return rules.check(policy, found, time.time())
+    """Return the rules that images break. One that cannot be looked at is told as such, and the others are."""
+    found, unseen = [], []
+    for name in names:
+        try:
+            found.append(standing(engine, name, advisories=bool(policy.fixable)))
+        except UnderlayError as error:
+            unseen.append(Broken("unseen", name, error.message))
+    return [*unseen, *rules.check(policy, found, time.time())]
 
 
 def report(engine: Engine, names: Sequence[str], policy: Policy | None) -> Report:
@@ -92,8 +96,6 @@ def report(engine: Engine, names: Sequence[str], policy: Policy | None) -> Repor
         try:
             found.append(standing(engine, name))
         except UnderlayError as error:
-            if names:
-                raise
             found.append(Standing(name, problems=(error.message,)))
     broken = rules.check(policy, found, time.time()) if policy is not None else []
     return pages.report(found, broken)

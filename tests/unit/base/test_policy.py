@@ -52,6 +52,11 @@ def test_nothing_is_broken_without_rules() -> None:
         (Policy(max_age=5), changed(created=None), "max-age"),
         (Policy(fixable="high"), changed(vulnerabilities=Vulnerabilities({}, {"critical": 2}, {})), "fixable"),
         (Policy(fixable="high"), changed(vulnerabilities=None), "fixable"),
+        (Policy(fixable="high"), changed(vulnerabilities=Vulnerabilities(complete=False)), "fixable"),
+        # What has no severity may be of any.
+        (Policy(fixable="low"), changed(vulnerabilities=Vulnerabilities({}, {"unknown": 2}, {})), "fixable"),
+        # A name that is only claimed gives no leave.
+        (Policy(allow=["debian:*"]), changed(confidence=0.85, digest=""), "allow"),
     ],
 )
 def test_a_rule_is_broken(rules: Policy, image: Standing, rule: str) -> None:
@@ -63,6 +68,7 @@ def test_a_rule_is_broken(rules: Policy, image: Standing, rule: str) -> None:
     [
         Policy(known=True, allow=["debian:bookworm-*"], deny=["debian:11*"], end_of_life=False, outdated=False),
         Policy(max_age=30, fixable="critical", max_distributions=1, max_bases=1),
+        Policy(allow=["debian:*"], confidence=0.8),
     ],
 )
 def test_a_rule_holds(rules: Policy) -> None:
@@ -90,6 +96,8 @@ def test_reading() -> None:
         b"[bases]\nunknown = 1\n",
         b'[bases]\nallow = "debian"\n',
         b'[bases]\nfixable = "huge"\n',
+        b"[bases]\nconfidence = 90\n",
+        b"[bases]\nconfidence = nan\n",
         b"[bases]\nmax-age = -1\n",
         b"\xff",
     ],

@@ -21,7 +21,7 @@ FLAGS: tuple[Flag, ...] = (
 
 
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
-    """Print the page, over all images that have a name unless some are named."""
+    """Print the page, over all images that have a name unless some are named; 1 when one that is named cannot be seen."""
     if options["format"] not in ("", "text", "json", "html"):
         raise InvalidInput(
             '"underlay base report" knows the formats text, json and html', "see `underlay base report --help`"
@@ -31,6 +31,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
 
     rules = read_policy(options["policy"]) if options["policy"] else None
     found = engine.bases.report(arguments, rules)
+    code = 1 if arguments and not all(each.chain for each in found.images) else 0
     if options["format"] == "json":
         import msgspec
 
@@ -43,8 +44,8 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
                 file.write(text)
         except OSError as error:
             raise InvalidInput(f"{options['output']}: {error.strerror}") from None
-        return 0
+        return code
     from ..output import plain
 
     sys.stdout.write("\n".join(map(plain, text.split("\n"))))
-    return 0
+    return code

@@ -37,14 +37,15 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
 
     found = engine.bases.vulnerabilities(arguments[0], options["platform"])
     least = levels.index(options["severity"]) if options["severity"] else -1
-    chosen = tuple(
+    wanted = [
         each
         for each in found.found
-        if (not options["fixable"] or each.fixed)
-        and (not options["from"] or each.origin == options["from"])
-        and (least < 0 or (each.severity in levels and levels.index(each.severity) >= least))
-    )
-    found = msgspec.structs.replace(found, found=chosen)
+        if (not options["fixable"] or each.fixed) and (not options["from"] or each.origin == options["from"])
+    ]
+    rated = [each for each in wanted if each.severity in levels]
+    chosen = tuple(wanted if least < 0 else (each for each in rated if levels.index(each.severity) >= least))
+    unrated = len(wanted) - len(rated) if least >= 0 else 0
+    everything, found = len(found.found), msgspec.structs.replace(found, found=chosen)
     code = 1 if chosen and options["exit-code"] else 0
     if options["format"]:
         import msgspec
@@ -53,11 +54,11 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
 
         sys.stdout.write(render(options["format"], msgspec.to_builtins(found)) + "\n")
         return code
-    sys.stdout.write(_table(found))
+    sys.stdout.write(_table(found, everything, unrated))
     return code
 
 
-def _table(found: Exposure) -> str:
+def _table(found: Exposure, everything: int, unrated: int) -> str:
     rows = [("VULNERABILITY", "SEVERITY", "PACKAGE", "VERSION", "FIXED", "FROM", "NEWER BASE")]
     newer = {True: "fixes it", False: "does not", None: ""}
     for each in found.found:
@@ -75,7 +76,10 @@ def _table(found: Exposure) -> str:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ["   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     if len(rows) == 1:
-        lines = [f"{found.image}: nothing is known against its {found.checked} packages"]
+        which = "of this kind is known" if everything else "is known"
+        lines = [f"{found.image}: nothing {which} against its {found.checked} packages"]
+    if unrated:
+        lines.append(f"not shown: {unrated} of unknown severity")
     from ..output import plain
 
     return "\n".join(map(plain, [*lines, *(f"not checked: {gap}" for gap in found.gaps)])) + "\n"
