@@ -60,8 +60,14 @@ def _share(answers: list[bool]) -> str:
 def _judge(hidden: str, record: Record, prediction: Record) -> dict[str, Any]:
     """Compare one prediction with the truth."""
     truth = record.get("true_base") or "scratch"
-    found = prediction["candidates"]
+    given = prediction.get("candidates") if isinstance(prediction, dict) else None
+    found = [
+        {**each, "confidence": each.get("confidence") or 0.0}
+        for each in (given if isinstance(given, list) else ())
+        if isinstance(each, dict) and isinstance(each.get("name"), str)
+    ]
     first = found[0] if found else {"name": "", "confidence": 0.0}
+    prediction = prediction if isinstance(prediction, dict) else {}
     build = record.get("true_base_build")
     boundary = None
     if build:
@@ -156,7 +162,8 @@ def main() -> None:
         count = 0
         with open(options.records, encoding="utf-8") as file:
             for line in filter(str.strip, file):
-                print(json.dumps(predict(json.loads(line), index), separators=(",", ":")))
+                record = json.loads(line)
+                print(json.dumps(predict(record if isinstance(record, dict) else {}, index), separators=(",", ":")))
                 count += 1
         spent = time.perf_counter() - started
         print(f"{count} records in {spent:.1f} s", file=sys.stderr)

@@ -20,7 +20,8 @@ _PARTS = 4
 def read(path: str) -> list[Record]:
     """Return the records of a file with one JSON document a line."""
     with open(path, encoding="utf-8") as file:
-        return [json.loads(line) for line in file if line.strip()]
+        found = [json.loads(line) for line in file if line.strip()]
+    return [each if isinstance(each, dict) else {} for each in found]
 
 
 def part(text: str, parts: int) -> int:

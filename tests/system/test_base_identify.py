@@ -46,7 +46,8 @@ def test_the_whole_chain(ul: Installation) -> None:
     first = found["candidates"][0]
     assert first["name"] == "runtime:3" and first["confidence"] >= 0.95
     assert (first["layers"], first["config_digest"]) == (2, ul.out("image", "inspect", "-f", "{{.Id}}", "runtime:3"))
-    assert [link["name"] for link in found["chain"]][:1] == ["runtime:3"] and found["chain"][-1]["name"] == "scratch"
+    chain = [(link["name"], link["layers"]) for link in found["chain"]]
+    assert chain == [("runtime:3", 1), ("distribution:12", 1), ("scratch", 0)]
     assert found["outdated"] is False or found["outdated"] is None
     text = ul.out("base", "identify", "app:1")
     assert text.startswith("app:1 stands on runtime:3 (9") and "  on runtime:3: " in text

@@ -61,7 +61,8 @@ class Asked:
         self.index = index
         filled = [layer for layer in image.layers[:_LAYERS] if not layer.empty]
         self.sizes = [layer.size for layer in filled]
-        steps = image.steps[:_STEPS]
+        # Steps that say nothing, all of them, are a history that is not there.
+        steps = image.steps[:_STEPS] if any(step.text for step in image.steps) else ()
         self.texts = [step.text for step in steps]
         self.hashes = [history.short_hash(text) for text in self.texts]
         self.times = _times([step.created for step in steps])

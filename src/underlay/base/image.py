@@ -25,6 +25,9 @@ EMPTY_LAYERS = frozenset(
 )
 
 
+_LARGEST = 1 << 53  # bytes of a layer; more is a mistake
+
+
 class Layer(msgspec.Struct, frozen=True):
     """One layer: compressed digest or diff id ("" when not known), compressed size in bytes (0 when not known)."""
 
@@ -76,7 +79,7 @@ def from_record(record: Mapping[str, Any]) -> Image:
 
     Members may be missing, null, or shorter than they should be; anything of a wrong type counts as missing.
     """
-    steps = [text for text in _list(record, "history") if isinstance(text, str)]
+    steps = [sound(text) for text in _list(record, "history") if isinstance(text, str)]
     times = _list(record, "history_created")
     moments = [time if isinstance(time, str) else None for time in times[: len(steps)]]
     moments += [None] * (len(steps) - len(moments))
@@ -86,15 +89,26 @@ def from_record(record: Mapping[str, Any]) -> Image:
         if isinstance(layer, list) and layer and isinstance(layer[0], str):
             size = layer[1] if len(layer) > 1 and isinstance(layer[1], int) else 0
             diff_id = diff_ids[number] if number < len(diff_ids) and isinstance(diff_ids[number], str) else ""
-            layers.append(Layer(layer[0], max(size, 0), diff_id))
+            layers.append(Layer(sound(layer[0]), min(max(size, 0), _LARGEST), sound(diff_id)))
     if not layers:
-        layers = [Layer("", 0, diff_id) for diff_id in diff_ids if isinstance(diff_id, str)]
+        layers = [Layer("", 0, sound(diff_id)) for diff_id in diff_ids if isinstance(diff_id, str)]
     return Image(
         tuple(layers),
         tuple(Step(history.normal(text), history.seconds(moment)) for text, moment in zip(steps, moments, strict=True)),
         tuple(word for word in _list(record, "cmd") if isinstance(word, str)),
         tuple(word for word in _list(record, "entrypoint") if isinstance(word, str)),
     )
+
+
+def sound(text: str) -> str:
+    """Return text that can be encoded: JSON may hold halves of characters."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
+def member(record: Mapping[str, Any], name: str) -> str:
+    """Return a text of a record, "" when it is missing or no text."""
+    value = record.get(name)
+    return sound(value) if isinstance(value, str) else ""
 
 
 def _list(record: Mapping[str, Any], member: str) -> list[Any]:

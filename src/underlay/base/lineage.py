@@ -6,7 +6,7 @@ import msgspec
 
 from ..errors import Corrupt
 from ..human import duration, short_id
-from . import gathering, known, ranking, roots
+from . import gathering, known, ranking, roots, seams
 from .gathering import Asked, depth_of
 from .ranking import SCRATCH, Named, Ranking
 
@@ -86,11 +86,17 @@ def identify(image: Image, index: Known, limit: int = _SHOWN) -> Report:
         ranked = ranking.rank(asked)
         root = roots.read(asked.texts, image.layers[0].size if image.layers else 0)
         candidates = [_candidate(asked, ranked, named) for named in ranked.names[: max(limit, 1)]]
+        most = seams.nothing_at_most(asked) if root is None else 1.0
+        doubted = candidates[0].name == SCRATCH and candidates[0].confidence > most
+        if doubted:
+            candidates[0] = _doubted(candidates[0], most, bool(asked.texts))
         said = _said(asked, ranked, root, candidates)
         if said is not None:
             others = [each for each in less_likely(candidates, said.confidence) if each.name != said.name]
             return Report((said, *others)[:limit], _chain_said(said), None, ranked.unknown)
         first = ranked.names[0]
+        if doubted:
+            return Report(tuple(candidates), (Link(UNKNOWN),), None, round(1 - most, 4))
         chain = _chain(asked, first, candidates[0], root)
         return Report(tuple(candidates), tuple(chain), _outdated(asked, ranked, first), ranked.unknown)
     except (ArithmeticError, LookupError, ValueError) as error:
@@ -209,6 +215,12 @@ def _evidence(asked: Asked, place: Place, named: Named) -> list[str]:
     return lines
 
 
+def _doubted(nothing: Candidate, most: float, told: bool) -> Candidate:
+    """Return `scratch` as an answer that is hardly true."""
+    said = "its steps are not those of something made from nothing" if told else "it says nothing of how it was made"
+    return msgspec.structs.replace(nothing, confidence=most, evidence=(f"{said}, and no base with such is known",))
+
+
 def _scratch_evidence(asked: Asked) -> tuple[str, ...]:
     if asked.texts:
         return (f"it begins with {asked.texts[0][:60]!r}, and nothing known ends further up",)
@@ -304,7 +316,7 @@ def _exact_beneath(asked: Asked, steps: int) -> int | None:
     if not asked.texts:
         return None
     for match in reversed(asked.steps):
-        if match.full > match.low and match.depth < steps:
+        if match.full > match.low and match.depth < steps and any(asked.texts[: match.depth]):
             for build in asked.index.by_steps.order[match.low : match.full]:
                 filled = asked.index.layer_filled[build]
                 if not asked.layers or asked.layers_alike(build) >= filled:

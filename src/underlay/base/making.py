@@ -81,7 +81,10 @@ def day(text: Any) -> int:
 
 
 def make(records: Iterable[Mapping[str, Any]]) -> bytes:
-    """Return the index of the builds in `records`, which have the columns of the corpus's bases.jsonl."""
+    """Return the index of the builds in `records`, which have the columns of the corpus's bases.jsonl.
+
+    Members of a wrong type count as missing.
+    """
     builds = _merged(records)
     _find_parents(builds)
     _add_ghosts(builds)
@@ -92,7 +95,7 @@ def _merged(records: Iterable[Mapping[str, Any]]) -> list[Build]:
     """Return one build for each image id, with all names that pointed at it."""
     builds: dict[str, Build] = {}
     for number, record in enumerate(records):
-        identity = record.get("config_digest") or f"record {number}"
+        identity = image.member(record, "config_digest") or f"record {number}"
         build = builds.get(identity)
         if build is None:
             build = builds[identity] = _read(record)
@@ -103,14 +106,14 @@ def _merged(records: Iterable[Mapping[str, Any]]) -> list[Build]:
 def _read(record: Mapping[str, Any]) -> Build:
     build = Build()
     content = image.from_record(record)
-    build.config = record.get("config_digest") or ""
-    build.manifest = record.get("index_digest") or record.get("manifest_digest") or ""
-    build.parent = record.get("parent") or ""
+    build.config = image.member(record, "config_digest")
+    build.manifest = image.member(record, "index_digest") or image.member(record, "manifest_digest")
+    build.parent = image.member(record, "parent")
     build.told = "parent" in record
     build.layers = list(content.layers)
     texts = [step.text for step in content.steps[:_STEPS_KEPT]]
-    given: list[str] = record.get("history_hash") or []
-    whole = len(given) == len(content.steps)
+    given: Any = record.get("history_hash")
+    whole = isinstance(given, list) and len(given) == len(content.steps) and all(map(_is_hash, given))
     build.hashes = [int(text, 16) for text in given[:_STEPS_KEPT]] if whole else [history.short_hash(t) for t in texts]
     build.shapes = [history.shape(text) for text in texts]
     last = 0.0
@@ -125,10 +128,15 @@ def _name(build: Build, record: Mapping[str, Any]) -> None:
     last = day(record.get("last_seen")) or first
     build.first = min(build.first or first, first)
     build.last = max(build.last, last)
-    since = record.get("tag_first_seen") or {}
-    for name in record.get("tags") or [record.get("ref")]:
+    since, tags = record.get("tag_first_seen"), record.get("tags")
+    for name in tags if isinstance(tags, list) and tags else [record.get("ref")]:
         if isinstance(name, str) and name:
-            build.names[name] = day(since.get(name.rpartition(":")[2])) or first
+            told = since.get(name.rpartition(":")[2]) if isinstance(since, dict) else None
+            build.names[image.sound(name)] = day(told) or first
+
+
+def _is_hash(text: Any) -> bool:
+    return isinstance(text, str) and 0 < len(text) <= 16 and set(text) <= set("0123456789abcdef")
 
 
 def _find_parents(builds: list[Build]) -> None:

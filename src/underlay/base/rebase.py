@@ -6,6 +6,7 @@ the old base's configuration is inherited from the new one's. What cannot be kno
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
@@ -20,8 +21,9 @@ if TYPE_CHECKING:
 
 # Inherited members that say what is run, and how: with another value the image would mean something else.
 _MEANING = ("Entrypoint", "Cmd", "User", "WorkingDir", "Shell", "StopSignal", "Healthcheck")
-_SETS = ("ExposedPorts", "Volumes")
+_SETS = {"ExposedPorts": "EXPOSE", "Volumes": "VOLUME"}
 _SHOWN = 6
+_MARKS = str.maketrans('[]{}:",', "       ")  # of `EXPOSE map[80/tcp:{}]` and `VOLUME [/data]`
 
 
 class Hazard(msgspec.Struct, frozen=True):
@@ -50,8 +52,9 @@ def configuration(image: Mapping[str, Any], old: Mapping[str, Any], new: Mapping
     if _platform(image) != _platform(new):
         text = f"the image is for {_platform(image)}, the new base for {_platform(new)}"
         hazards.append(Hazard("platform", text, "choose the base for the image's platform"))
+    own = [str(step.get("created_by") or "") for step in (image.get("history") or [])[steps:]]
     execution = _execution(
-        image.get("config") or {}, old.get("config") or {}, new.get("config") or {}, hazards, changes
+        image.get("config") or {}, old.get("config") or {}, new.get("config") or {}, own, hazards, changes
     )
     exchanged = len((old.get("rootfs") or {}).get("diff_ids") or [])
     value = {key: item for key, item in image.items() if key not in ("config", "rootfs", "history", "container_config")}
@@ -69,8 +72,14 @@ def _platform(config: Mapping[str, Any]) -> str:
 
 
 def _execution(
-    image: dict[str, Any], old: dict[str, Any], new: dict[str, Any], hazards: list[Hazard], changes: list[str]
+    image: dict[str, Any],
+    old: dict[str, Any],
+    new: dict[str, Any],
+    own: Sequence[str],
+    hazards: list[Hazard],
+    changes: list[str],
 ) -> dict[str, Any]:
+    """Return what is to be run; `own` are the steps of the image above its base."""
     made: dict[str, Any] = {}
     for key in dict.fromkeys((*image, *new)):
         if key == "Env":
@@ -80,7 +89,10 @@ def _execution(
             made[key] = {**after, **{name: text for name, text in mine.items() if before.get(name) != text}} or None
         elif key in _SETS:
             mine, before, after = (each.get(key) or {} for each in (image, old, new))
-            made[key] = {**after, **{name: each for name, each in mine.items() if name not in before}} or None
+            kept = {name: each for name, each in mine.items() if name not in before or _says(own, _SETS[key], name)}
+            made[key] = {**after, **kept} or None
+            gone = [name for name in mine if name not in made[key]] if made[key] else list(mine)
+            changes += [f"{_SETS[key]} {name} came from the base, and is gone" for name in gone]
         elif key == "OnBuild":
             made[key] = image.get(key)  # triggers are for images made from a base, never inherited
         elif (image.get(key) or None) == (old.get(key) or None):
@@ -91,6 +103,17 @@ def _execution(
         else:
             made[key] = image.get(key)
     return {key: item for key, item in made.items() if item is not None or key in image}
+
+
+def _says(steps: Sequence[str], word: str, name: str) -> bool:
+    """Tell whether one of these steps, as builders write them down, is `word` with a name."""
+    plain = name.removesuffix("/tcp")
+    for step in steps:
+        _, found, rest = step.partition(word)
+        names = rest.translate(_MARKS).split() if found else []
+        if name in names or plain in names:
+            return True
+    return False
 
 
 def _said(value: Any) -> str:
@@ -107,6 +130,13 @@ def _environment(
     for name, value in mine.items():
         if before.get(name) != value:
             made[name] = value
+    gone = [(name, value) for name, value in before.items() if "/" in value and after.get(name) != value]
+    for name, value in mine.items():
+        parts = [each for each, held in gone if _holds(value, held)] if before.get(name) != value else []
+        if parts:
+            now = after.get(parts[0], "not set")[:80]
+            text = f"{name}={value[:80]} holds what {parts[0]} was in the old base, where it is {now} now"
+            hazards.append(Hazard("configuration", text, f"set {name} in the image anew"))
     for name, value in before.items():
         if mine.get(name) != value or after.get(name) == value:
             continue
@@ -118,6 +148,10 @@ def _environment(
         else:
             changes.append(f"{name}={value[:80]} is no longer set")
     return [f"{name}={value}" for name, value in made.items()]
+
+
+def _holds(value: str, part: str) -> bool:
+    return re.search(rf"(?:^|[:\s=]){re.escape(part)}(?:$|[:/\s])", value) is not None
 
 
 def packages(old: Sequence[Package], new: Sequence[Package]) -> tuple[list[Hazard], list[str]]:

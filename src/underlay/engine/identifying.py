@@ -92,7 +92,7 @@ def identify(engine: Engine, subject: Subject, limit: int = 10, above: frozenset
     local = _local(engine, subject)
     if local is not None and local.layers >= candidates[0].layers:
         candidates = [local, *_left(candidates, local)]
-        chain = _chain_below(local, chain)
+        chain = _chain_onto(local, _chain_of(engine, local.config_digest, local.name, above))
     elif not any(each.config_digest for each in candidates[:1]):
         # That nothing known is beneath its layers says little, when nearly all files of something known are in them.
         nothing = candidates[0].name == SCRATCH
@@ -101,7 +101,7 @@ def identify(engine: Engine, subject: Subject, limit: int = 10, above: frozenset
             like = likening.by_packages(engine, subject, above)
         if like is not None and (nothing or like.confidence > candidates[0].confidence):
             candidates = [like, *_left(candidates, like)]
-            chain = (like.link(), *_chain_of(engine, like, above | set(subject.view.diff_ids[:1])))
+            chain = (like.link(), *_chain_of(engine, like.like, like.name, above | set(subject.view.diff_ids[:1])))
         elif nothing and (release := likening.by_release(subject)) is not None:
             candidates, chain = _beside_nothing(candidates, chain, release, bool(asked.steps))
     judged = [claiming.judged(engine, claim, asked, subject, asked_of) for claim in claiming.of(subject)]
@@ -198,27 +198,19 @@ def _former_names(engine: Engine, row: Row, subject: Subject) -> list[str]:
     return claimed + [f"{references.familiar(repository)}@{digest}" for repository, digest, _ in known]
 
 
-def _chain_below(local: Candidate, chain: Sequence[Link]) -> tuple[Link, ...]:
-    """Put an image that is here on what the index knows to be beneath it."""
-    rest = list(chain)
-    if rest and set(rest[0].names) & set(local.names):
-        rest.pop(0)
-    total = sum(link.layers for link in rest)
-    while rest and total > local.layers:
-        total -= rest.pop(0).layers
-    steps = sum(link.history for link in rest)
-    top = msgspec.structs.replace(
-        local.link(), layers=max(local.layers - total, 0), history=max(local.history - steps, 0)
-    )
-    return (top, *(rest or [Link(SCRATCH)]))
+def _chain_onto(local: Candidate, below: Sequence[Link]) -> tuple[Link, ...]:
+    """Put an image that is here on what is beneath it."""
+    layers = max(local.layers - sum(link.layers for link in below), 0)
+    steps = max(local.history - sum(link.history for link in below), 0)
+    return (msgspec.structs.replace(local.link(), layers=layers, history=steps), *below)
 
 
-def _chain_of(engine: Engine, found: Candidate, above: frozenset[str]) -> tuple[Link, ...]:
+def _chain_of(engine: Engine, identity: str | None, name: str, above: frozenset[str]) -> tuple[Link, ...]:
     """Return what is beneath an image that is here; nothing with a layer of those `above` it."""
     from .subjects import of_image
 
-    row = images.get(engine.meta, found.like or "")
-    return identify(engine, of_image(engine, row, found.name), 1, above).chain if row is not None else (Link(UNKNOWN),)
+    row = images.get(engine.meta, identity or "")
+    return identify(engine, of_image(engine, row, name), 1, above).chain if row is not None else (Link(UNKNOWN),)
 
 
 def _moved(engine: Engine, found: Candidate) -> bool | None:

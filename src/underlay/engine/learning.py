@@ -11,6 +11,7 @@ import io
 import json
 import os
 import time
+import zlib
 from typing import Any
 
 import msgspec
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 ARTIFACT = "application/vnd.underlay.bases.v1+jsonl"
 _LAYER = ARTIFACT + "+gzip"
 _LIMIT = 2 << 30  # bytes of records
+_LINE = 4 << 20  # of one
 _PUSHED_LIMIT = 1 << 28  # bytes of an artefact
 _RECORDS = 2_000_000
 _TAGS = 20_000
@@ -327,12 +329,19 @@ def _unpacked(data: bytes, what: str) -> list[dict[str, Any]]:
         raise Corrupt(f"{what} is empty")
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
-            text = file.read(_LIMIT + 1)
-    except (OSError, EOFError) as error:
+            return list(_parsed(_bounded(file, what), what))
+    except (OSError, EOFError, zlib.error) as error:
         raise Corrupt(f"{what}: no index of bases: {error}") from None
-    if len(text) > _LIMIT:
-        raise LimitExceeded(f"{what}: more than {_LIMIT} bytes of records")
-    return list(_parsed(text.splitlines(), what))
+
+
+def _bounded(file: gzip.GzipFile, what: str) -> Iterator[bytes]:
+    """Yield lines; neither one of them nor all together are larger than an index has."""
+    total = count = 0
+    while line := file.readline(_LINE + 1):
+        total, count = total + len(line), count + 1
+        if len(line) > _LINE or total > _LIMIT or count > _RECORDS:
+            raise LimitExceeded(f"{what}: line {count}: more than an index of bases has")
+        yield line
 
 
 def _read(path: str) -> Iterator[dict[str, Any]]:
@@ -347,7 +356,8 @@ def _parsed(lines: Iterable[bytes], what: str) -> Iterator[dict[str, Any]]:
     for number, line in enumerate(lines, 1):
         try:
             record = json.loads(line)
-            sound = isinstance(record["ref"], str) and digests.is_digest(record["config_digest"])
+            sound = isinstance(record["ref"], str) and isinstance(record["config_digest"], str)
+            sound = sound and digests.is_digest(record["config_digest"])
             sound = sound and all(isinstance(name, str) for name in record["tags"])
             sound = sound and isinstance(record["tag_first_seen"], dict)
             record.setdefault("first_seen", "")

@@ -181,12 +181,40 @@ def test_an_image_of_a_store_is_found_by_diff_ids(records: list[Record]) -> None
         {"layers": "x", "history": [1, None, "RUN x"], "history_created": ["never"]},
         {"layers": [[], ["x"], ["sha256:zz", -1], [3, 4]], "history": [""]},
         {"history": ["RUN x"] * 3_000, "layers": [[digest("x"), 1]] * 300},
+        {"history": ["RUN \udcff"], "layers": [["\udcff", 10**30]]},
     ],
 )
 def test_records_that_make_no_sense(index: known.Known, record: Record) -> None:
     report = lineage.identify(image.from_record(record), index)
     assert report.candidates
     assert 0 <= report.candidates[0].confidence <= 1
+
+
+@pytest.mark.parametrize(
+    "record",
+    [{}, {"cmd": ["bash"]}, {"history": ["", ""]}, {"history": ["RUN apk add curl"]}]
+    + [{"history": ["ADD file:aa in /", 'CMD ["sh"]', "RUN apk add curl"], "layers": [[digest("x"), 9]]}],
+)
+def test_what_says_nothing_is_not_said_to_be_made_from_nothing(record: Record) -> None:
+    """Nor what begins with a program that is run, or goes on after it has said what is run: no image from scratch does."""
+    first = lineage.identify(image.from_record(record), known.Known(making.make([]))).candidates[0]
+    assert first.name == "scratch" and first.confidence <= 0.15
+
+
+def test_steps_that_say_nothing_do_not_weigh_more_than_layers(index: known.Known) -> None:
+    record = app(tool(5, "2.7.5"))
+    record["history"] = [""] * len(record["history"])
+    assert (
+        lineage.identify(image.from_record(record), index).candidates[0].config_digest
+        == tool(5, "2.7.5")["config_digest"]
+    )
+
+
+@pytest.mark.parametrize("value", [None, -1, [], {}, "\udcff", 10**30, [[None]], [["x", 10**30]], ["\udcff"]])
+def test_an_index_of_records_that_make_no_sense(records: list[Record], value: Any) -> None:
+    for member in (*records[0], "index_digest", "diff_ids", "history_hash", "tag_first_seen"):
+        made = known.Known(making.make([*records[1:], {**records[0], member: value}]))
+        assert lineage.identify(image.from_record(app(tool(5, "2.7.5"))), made).candidates[0].name.startswith("tool:")
 
 
 def test_an_empty_index() -> None:

@@ -62,6 +62,30 @@ def test_a_path_that_changes_is_a_hazard_and_a_variable_that_goes_is_told() -> N
     assert [each.id for each in found.hazards] == ["configuration"] and found.changes == ("V=1 is no longer set",)
 
 
+def test_values_that_were_made_of_the_old_bases_are_a_hazard() -> None:
+    old = config(Env=["PATH=/bin", "HOME_OF=/java11", "SAME=/s"])
+    new = config(Env=["PATH=/bin:/new", "HOME_OF=/java17", "SAME=/s"])
+    own = ["PATH=/app:/bin", "CLASSES=/java11/lib", "HOME_OF=/java11", "SAME=/s", "OTHER=/java110 /s/x"]
+    found = moved(config(Env=own), old, new)
+    assert [(each.id, each.text.partition("=")[0]) for each in found.hazards] == [
+        ("configuration", "PATH"),
+        ("configuration", "CLASSES"),
+    ]
+
+
+def test_ports_and_volumes_of_ones_own_stay_and_others_are_told() -> None:
+    old = config(ExposedPorts={"80/tcp": {}, "81/tcp": {}}, Volumes={"/d": {}, "/e": {}})
+    image = config(ExposedPorts={"80/tcp": {}, "81/tcp": {}, "9/udp": {}}, Volumes={"/d": {}, "/e": {}})
+    image["history"] = [{"created_by": "/bin/sh -c #(nop)  EXPOSE 80"}, {"created_by": "VOLUME [/d]"}]
+    found = moved(image, old, config())
+    assert found.value["config"]["ExposedPorts"] == {"80/tcp": {}, "9/udp": {}}
+    assert found.value["config"]["Volumes"] == {"/d": {}} and not found.hazards
+    assert found.changes == (
+        "EXPOSE 81/tcp came from the base, and is gone",
+        "VOLUME /e came from the base, and is gone",
+    )
+
+
 def test_layers_and_history_are_exchanged() -> None:
     step = [{"created_by": name} for name in "abcd"]
     image = {**config(), "rootfs": {"diff_ids": ["1", "2", "3"]}, "history": step}

@@ -46,7 +46,9 @@ def _lines(found: Identified, everything: bool) -> list[str]:
 
     first = found.candidates[0]
     base = found.base
-    if base is None:
+    if base is None and found.certainty < LIKELY:
+        head = f"{found.image} stands on something unknown: made from nothing"
+    elif base is None:
         head = f"{found.image} is made from nothing"
     elif base.config_digest or found.certainty >= LIKELY:
         head = f"{found.image} stands on {base.name}"
