@@ -17,6 +17,7 @@ SEVERITIES = ("low", "medium", "high", "critical")
 UNRATED = "unknown"  # of advisories that tell no severity
 SUPPORTED, NEAR, PAST, UNKNOWN = "supported", "near its end", "past its end", "unknown"
 _DAY = 86400
+NOTHING = "scratch"
 
 
 class Vulnerabilities(msgspec.Struct, frozen=True):
@@ -142,7 +143,8 @@ def _of_one(policy: Policy, image: Standing, now: float) -> list[Broken]:
     if denied:
         say("deny", f"its base {denied} is denied")
     if not policy.end_of_life and image.life == PAST:
-        say("end-of-life", f"{image.base} is past its end of life since {image.ends}")
+        what = image.base if image.base != NOTHING else image.distribution or "it"
+        say("end-of-life", f"{what} is past its end of life since {image.ends}")
     if not policy.outdated and image.outdated:
         say("outdated", f"{image.base} is another build now" + (f", {image.newer}" if image.newer else ""))
     if policy.max_age is not None and image.created is not None:

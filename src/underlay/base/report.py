@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from .policy import NEAR, PAST, SEVERITIES, Standing
+from .policy import NEAR, NOTHING, PAST, SEVERITIES, Standing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -12,8 +12,7 @@ if TYPE_CHECKING:
 
     from .policy import Broken
 
-
-NOTHING, UNKNOWN = "scratch", "unknown"
+UNKNOWN = "unknown"
 
 
 class Base(msgspec.Struct, frozen=True):

@@ -72,14 +72,20 @@ def indexes(engine: Engine) -> list[Known]:
     return [*found, known.shipped()]
 
 
-def identify(engine: Engine, subject: Subject, limit: int = 10, above: frozenset[str] = frozenset()) -> Identified:
+def identify(
+    engine: Engine,
+    subject: Subject,
+    limit: int = 10,
+    above: frozenset[str] = frozenset(),
+    among: list[Known] | None = None,
+) -> Identified:
     """Return what an image stands on. Raises Corrupt when an index is damaged.
 
     `above` are the lowest layers of images that stand on it by their files: what has one of them is not beneath it, however
-    alike they are.
+    alike they are. `among` are the indexes, where they are open already.
     """
     asked = image.from_config(subject.view, subject.layers)
-    asked_of = indexes(engine)
+    asked_of = among or indexes(engine)
     reports = [lineage.identify(asked, index, limit) for index in asked_of]
     # That an index knows nothing beneath an image says little when another does.
     best = max(reports, key=lambda each: (_exact(each), _named(each), each.candidates[0].confidence))
@@ -92,7 +98,7 @@ def identify(engine: Engine, subject: Subject, limit: int = 10, above: frozenset
     local = _local(engine, subject)
     if local is not None and local.layers >= candidates[0].layers:
         candidates = [local, *_left(candidates, local)]
-        chain = _chain_onto(local, _chain_of(engine, local.config_digest, local.name, above))
+        chain = _chain_onto(local, _chain_of(engine, local.config_digest, local.name, above, asked_of))
     elif not any(each.config_digest for each in candidates[:1]):
         # That nothing known is beneath its layers says little, when nearly all files of something known are in them.
         nothing = candidates[0].name == SCRATCH
@@ -101,7 +107,8 @@ def identify(engine: Engine, subject: Subject, limit: int = 10, above: frozenset
             like = likening.by_packages(engine, subject, above)
         if like is not None and (nothing or like.confidence > candidates[0].confidence):
             candidates = [like, *_left(candidates, like)]
-            chain = (like.link(), *_chain_of(engine, like.like, like.name, above | set(subject.view.diff_ids[:1])))
+            higher = above | set(subject.view.diff_ids[:1])
+            chain = (like.link(), *_chain_of(engine, like.like, like.name, higher, asked_of))
         elif nothing and (release := likening.by_release(subject)) is not None:
             candidates, chain = _beside_nothing(candidates, chain, release, bool(asked.steps))
     judged = [claiming.judged(engine, claim, asked, subject, asked_of) for claim in claiming.of(subject)]
@@ -205,12 +212,14 @@ def _chain_onto(local: Candidate, below: Sequence[Link]) -> tuple[Link, ...]:
     return (msgspec.structs.replace(local.link(), layers=layers, history=steps), *below)
 
 
-def _chain_of(engine: Engine, identity: str | None, name: str, above: frozenset[str]) -> tuple[Link, ...]:
+def _chain_of(
+    engine: Engine, identity: str | None, name: str, above: frozenset[str], among: list[Known]
+) -> tuple[Link, ...]:
     """Return what is beneath an image that is here; nothing with a layer of those `above` it."""
     from .subjects import of_image
 
     row = images.get(engine.meta, identity or "")
-    return identify(engine, of_image(engine, row, name), 1, above).chain if row is not None else (Link(UNKNOWN),)
+    return identify(engine, of_image(engine, row, name), 1, above, among).chain if row is not None else (Link(UNKNOWN),)
 
 
 def _moved(engine: Engine, found: Candidate) -> bool | None:

@@ -45,7 +45,10 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
 
 def _lines(found: Outdated) -> list[str]:
     if not found.base:
-        return [f"{found.image}: no base is known of it", *_life(found)]
+        from ...engine.identifying import LIKELY
+
+        said = "it is made from nothing" if found.confidence >= LIKELY else "no base is known of it"
+        return [f"{found.image}: {said}", *_life(found)]
     if found.moved is None:
         says = f"whether {found.base} has moved cannot be told"
     else:
