@@ -362,6 +362,83 @@ def test_a_reboot_leaves_nothing_broken(world: World) -> None:
     assert world.ask("neighbour", HOST4, 8109) == NEIGHBOUR4
 
 
+# Bridges
+
+
+def _interface(world: World, network: str) -> str:
+    """Return the name of a network's bridge."""
+    options = json.loads(world.underlay.out("network", "inspect", network))[0]["Options"]
+    found: str = options["com.docker.network.bridge.name"]
+    return found
+
+
+def _addresses(world: World, interface: str) -> list[str]:
+    """Return the addresses of IPv4 of one of the host's interfaces that is up."""
+    shown = json.loads(world.on_host("ip", "-j", "-4", "addr", "show", "dev", interface, "up"))
+    return [f"{each['local']}/{each['prefixlen']}" for link in shown if link for each in link["addr_info"]]
+
+
+@pytest.mark.parametrize("remove", [("rm", "mine"), ("prune", "-f")], ids=lambda words: words[0])
+def test_a_bridge_that_others_made_stays(world: World, remove: tuple[str, ...]) -> None:
+    world.underlay("network", "create", "--subnet", "10.81.0.0/24", "-o", "com.docker.network.bridge.name=br0", "mine")
+    world.on_host("ip", "link", "add", "br0", "type", "bridge")
+    try:
+        world.on_host("ip", "addr", "add", "10.81.0.9/24", "dev", "br0")
+        world.run("--name", "guest", "--network", "mine")
+        assert _addresses(world, "br0") == ["10.81.0.9/24"]  # and it is up
+        world.serve("guest", 80)
+        assert world.ask("", world.address("guest", "mine"), 80) == "10.81.0.9"
+        world.underlay("rm", "-f", "guest")
+        world.underlay("network", *remove)
+        assert _addresses(world, "br0") == ["10.81.0.9/24"]
+    finally:
+        world.on_host("ip", "link", "del", "br0")
+        for name in ("front", "back"):
+            world.underlay("network", "create", name, code=None)
+
+
+def test_a_bridge_of_any_name_that_we_made_goes(world: World) -> None:
+    world.underlay("network", "create", "-o", "com.docker.network.bridge.name=br0", "mine")
+    world.underlay("run", "--rm", "--network", "mine", "box", "true")
+    assert "br0" in world.links()
+    world.underlay("network", "rm", "mine")
+    assert "br0" not in world.links()
+
+
+def test_a_bridge_without_an_address_that_others_made_gets_one(world: World) -> None:
+    world.underlay("network", "create", "--subnet", "10.81.0.0/24", "-o", "com.docker.network.bridge.name=br0", "mine")
+    world.on_host("ip", "link", "add", "br0", "type", "bridge")
+    try:
+        world.run("--name", "guest", "--network", "mine")
+        world.serve("guest", 80)
+        assert world.ask("", world.address("guest", "mine"), 80) == "10.81.0.1"
+        world.underlay("rm", "-f", "guest")
+        world.underlay("network", "rm", "mine")
+        assert "br0" in world.links()
+    finally:
+        world.on_host("ip", "link", "del", "br0")
+
+
+def test_a_bridge_that_lacks_something_is_mended(world: World) -> None:
+    """Who made it was killed at that, or somebody has taken it away since."""
+    world.underlay("network", "create", "--ipv6", "half")
+    interface = _interface(world, "half")
+    config = json.loads(world.underlay.out("network", "inspect", "half"))[0]["IPAM"]["Config"]
+    world.on_host("ip", "link", "add", interface, "type", "bridge")
+    world.serve("neighbour", 7010)
+    world.run("--name", "guest", "--network", "half")
+    assert world.ask("guest", NEIGHBOUR4, 7010) == HOST4
+    for mend in (("run", "--rm", "--network", "half", "box", "true"), ("network", "reload")):
+        world.on_host("ip", "link", "set", interface, "down")
+        world.on_host("ip", "addr", "flush", "dev", interface)
+        world.underlay(*mend)
+        assert world.ask("guest", NEIGHBOUR4, 7010) == HOST4
+        shown = json.loads(world.on_host("ip", "-j", "addr", "show", "dev", interface))[0]["addr_info"]
+        assert {each["local"] for each in shown} >= {each["Gateway"] for each in config}
+    world.underlay("rm", "-f", "guest")
+    world.underlay("network", "rm", "half")
+
+
 # Builds
 
 

@@ -201,9 +201,14 @@ class Networks:
 
     def reload(self) -> int:
         """Make bridges and firewall anew as they should be for all running containers; returns how many those are."""
+        from ..network import bridge
         from . import connecting
 
-        return connecting.reload(self._engine)
+        count = connecting.reload(self._engine)
+        for network in self.list():
+            if network.driver == BRIDGE:
+                bridge.mend(network)
+        return count
 
     def rules(self) -> str:
         """Return the firewall as `nft` would read it: the table, and what containers and networks have in its sets."""

@@ -211,9 +211,10 @@ def every(netlink: Netlink) -> list[Link]:
     return [Link(data) for kind, data in netlink.dump(_GETLINK, _head(), "list interfaces") if kind == _NEWLINK]
 
 
-def addresses(netlink: Netlink) -> list[Address]:
-    """Return the addresses of all interfaces."""
-    return [Address(data) for kind, data in netlink.dump(_GETADDR, bytes(8), "list addresses") if kind == _NEWADDR]
+def addresses(netlink: Netlink, family: int = 0) -> list[Address]:
+    """Return the addresses of all interfaces, of one family or of both."""
+    head = bytes((family, *bytes(7)))
+    return [Address(data) for kind, data in netlink.dump(_GETADDR, head, "list addresses") if kind == _NEWADDR]
 
 
 def routes(netlink: Netlink) -> list[Route]:

@@ -12,15 +12,17 @@ from .model import BRIDGE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from ..linux.links import Link
     from ..linux.netlink import Request
     from .firewall import Firewall
     from .model import Endpoint, Network
 
 _EEXIST = 17
+_LINK_LOCAL = b"\xfe\x80"  # begins addresses of IPv6 that an interface has by itself
 
 
 def bring_up(network: Network, firewall: Firewall) -> bool:
-    """Make a network's bridge unless it is there, and its elements of the firewall.
+    """Make a network's bridge unless it is there, and what it lacks; and its elements of the firewall.
 
     Returns whether the firewall had to be made anew. Raises KernelError, Unsupported.
     """
@@ -29,35 +31,89 @@ def bring_up(network: Network, firewall: Firewall) -> bool:
     with Netlink() as connection:
         there = links.find(connection, network.interface)
         if there is None:
-            _make(connection, network)
+            there = _make(connection, network)
         elif there.kind != "bridge":
             raise Conflict(f"the interface {network.interface} of network {network.name} is there and is no bridge")
+        _complete(connection, network, there)
     return renewed
 
 
-def _make(connection: Netlink, network: Network) -> None:
-    address = b"\x02\x42" + os.urandom(4)
+def mend(network: Network) -> None:
+    """Give a network's bridge what it lacks, if we made it and it is there. Raises KernelError."""
+    with Netlink() as connection:
+        there = links.find(connection, network.interface)
+        if there is not None and _ours(network, there):
+            _complete(connection, network, there)
+
+
+def _make(connection: Netlink, network: Network) -> Link:
     try:
-        connection.call(links.create_bridge(network.interface, network.mtu, address))
+        connection.call(links.create_bridge(network.interface, network.mtu, _address(network)))
     except KernelError as error:
-        if error.errno == _EEXIST:
-            return  # another was faster, and does what follows
-        raise
+        if error.errno != _EEXIST:  # another was faster
+            raise
     made = links.find(connection, network.interface)
-    assert made is not None
-    if network.pool(128) is not None:
+    if made is None:
+        raise Conflict(f"the interface {network.interface} of network {network.name} was removed at once")
+    return made
+
+
+def _address(network: Network) -> bytes:
+    """Return the MAC of a bridge that we make: by it we know the bridge again, from its first moment on."""
+    return b"\x02\x42" + bytes.fromhex(network.id[:8])
+
+
+def _ours(network: Network, there: Link) -> bool:
+    """Tell whether we made the interface that has the name of a network's bridge. Older ones have names of ours alone."""
+    named = network.interface == f"ul-{network.id[:12]}"
+    return there.kind == "bridge" and (named or there.address == _address(network))
+
+
+def _complete(connection: Netlink, network: Network, there: Link) -> None:
+    """Give a bridge what it lacks: who made it may have been killed at that, or somebody took it away.
+
+    Others may do the same at this moment. What is set here before the addresses is there when they are.
+    """
+    ours = _ours(network, there)
+    missing = _missing(connection, network, there, ours)
+    if ours and there.up and not missing:
+        return
+    if ours and network.pool(128) is not None:
         # Its addresses are ours to give: a search for others that have them would delay the first answers by seconds.
         _set(f"ipv6/conf/{network.interface}/accept_dad", "0")
-    requests: list[Request] = [links.change(made.index, up=True)]
-    for pool in network.pools:
-        space = pool.space
-        if pool.gateway:
-            number = subnets.number_of(pool.gateway)
-            requests.append(links.add_address(made.index, space.wire(number), space.prefix))
-    connection.call(*requests)
     # So that 127.0.0.1 of this host reaches published ports; what comes from elsewhere is dropped (firewall, "raw").
     _set(f"ipv4/conf/{network.interface}/route_localnet", "1")
     _forward(network)
+    if not there.up:
+        connection.call(links.change(there.index, up=True))
+    for address, prefix in missing:
+        try:
+            connection.call(links.add_address(there.index, address, prefix))
+        except KernelError as error:
+            if error.errno != _EEXIST:
+                raise
+
+
+def _missing(connection: Netlink, network: Network, there: Link, ours: bool) -> list[tuple[bytes, int]]:
+    """Return the addresses (with their prefixes) that a bridge is to have and has not.
+
+    Where a bridge that others made has addresses of a kind, those are right: the gateway may be another host's.
+    """
+    found = []
+    for pool in network.pools:
+        if not pool.gateway:
+            continue
+        space = pool.space
+        wanted = (space.wire(subnets.number_of(pool.gateway)), space.prefix)
+        family = links.INET if space.bits == 32 else links.INET6
+        has = [
+            (each.address, each.prefix)
+            for each in links.addresses(connection, family)
+            if each.index == there.index and not each.address.startswith(_LINK_LOCAL)
+        ]
+        if wanted not in has and (ours or not has):
+            found.append(wanted)
+    return found
 
 
 def _forward(network: Network) -> None:
@@ -72,11 +128,11 @@ def _forward(network: Network) -> None:
 
 
 def take_down(network: Network, firewall: Firewall) -> None:
-    """Remove the bridge of a network, if it is there, and its elements of the firewall. Raises KernelError."""
+    """Remove the bridge of a network, if we made it, and its elements of the firewall. Raises KernelError."""
     firewall.dismiss(network)
     with Netlink() as connection:
         there = links.find(connection, network.interface)
-        if there is not None and there.kind == "bridge":
+        if there is not None and _ours(network, there):
             connection.call(links.delete(there.index, network.interface))
 
 
