@@ -370,3 +370,17 @@ def test_the_default_network(world: World) -> None:
     names = world.underlay.out("network", "ls", "--format", "{{.Name}} {{.Driver}}").splitlines()
     assert {"bridge bridge", "host host", "none null"} <= set(names)
     assert b"cannot be removed" in world.underlay("network", "rm", "bridge", code=1).stderr
+
+
+def test_two_networks_have_no_bridge_in_common(world: World) -> None:
+    option = "com.docker.network.bridge.name=br0"
+    world.underlay("network", "create", "-o", option, "first")
+    refused = world.underlay("network", "create", "-o", option, "second", code=1).stderr
+    assert b"network second conflicts with network first: networks have same bridge name br0" in refused
+    assert (
+        b"network with name first already exists"
+        in world.underlay("network", "create", "-o", option, "first", code=1).stderr
+    )
+    world.underlay("network", "rm", "first")
+    world.underlay("network", "create", "-o", option, "second")
+    world.underlay("network", "rm", "second")

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 # Names that mean something else than a network of the database.
 MODES = ("none", "host", "default")
+_DEFAULT_INTERFACE = "underlay0"  # the bridge of the default network of the usual installation
 _NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
 _OPTIONS = {
     # Docker's names of options of the driver bridge, with ours.
@@ -60,11 +61,16 @@ class Networks:
         if driver not in (BRIDGE, MACVLAN):
             raise Unsupported(f"network driver {driver!r} is not supported", f"use {BRIDGE} or {MACVLAN}")
         given = _options(driver, options or {})
+        if given.get("interface") == _DEFAULT_INTERFACE and name != DEFAULT:
+            self.default()  # it may be that one's
         network_id = os.urandom(32).hex()
         interface = given.pop("interface", "") or f"ul-{network_id[:12]}"
 
         def make(others: Sequence[dict[str, Any]]) -> dict[str, Any]:
-            pools = _pools(subnets, gateways, ranges, ipv6, [_read(each) for each in others])
+            known = [_read(each) for each in others]
+            if driver == BRIDGE:
+                _check_interface(name, interface, known)
+            pools = _pools(subnets, gateways, ranges, ipv6, known)
             made = Network(
                 id=network_id,
                 name=name,
@@ -102,7 +108,7 @@ class Networks:
             return _read(found)
         # Other installations beside the usual one have default networks, too.
         usual = self._engine.paths.root == USUAL_ROOT
-        options = {"com.docker.network.bridge.name": "underlay0"} if usual else {}
+        options = {"com.docker.network.bridge.name": _DEFAULT_INTERFACE} if usual else {}
         try:
             return self.create(DEFAULT, options=options)
         except Conflict:
@@ -231,6 +237,15 @@ def _check_name(name: str) -> None:
         raise InvalidInput(f"invalid network name {name!r}", "letters, digits, and _ . - after the first")
     if name in MODES or name.startswith("container:"):
         raise Conflict(f"operation is not permitted on predefined {name} network")
+
+
+def _check_interface(name: str, interface: str, others: list[Network]) -> None:
+    for other in others:
+        # That there is one of this name already is told elsewhere.
+        if other.driver == BRIDGE and other.interface == interface and other.name != name:
+            raise Conflict(
+                f"network {name} conflicts with network {other.name}: networks have same bridge name {interface}"
+            )
 
 
 def _options(driver: str, given: dict[str, str]) -> dict[str, str]:
