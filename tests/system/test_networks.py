@@ -360,6 +360,18 @@ def test_wrong_words(world: World, words: tuple[str, ...], text: bytes) -> None:
     assert text in world.underlay("run", "--rm", *words, "box", "true", code=125).stderr
 
 
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (("-d", "macvlan", "-o", "parent=eth0", "-o", "macvlan_mode=x"), b"invalid macvlan_mode 'x'"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_networks_that_could_not_be_used_are_refused(world: World, words: tuple[str, ...], text: bytes) -> None:
+    said = world.underlay("network", "create", *words, "useless", code=1).stderr
+    assert text in said and b"Traceback" not in said
+
+
 def test_the_default_network(world: World) -> None:
     world.run("--name", "d1", "-p", "8099:80")
     assert world.underlay.out("inspect", "-f", "{{.HostConfig.NetworkMode}}", "d1") == "bridge"

@@ -239,6 +239,13 @@ def _check_name(name: str) -> None:
         raise Conflict(f"operation is not permitted on predefined {name} network")
 
 
+def _check_mode(mode: str) -> None:
+    from ..linux.links import MACVLAN_MODES
+
+    if mode not in MACVLAN_MODES:
+        raise InvalidInput(f"invalid macvlan_mode {mode!r}", f"one of {', '.join(sorted(MACVLAN_MODES))}")
+
+
 def _check_interface(name: str, interface: str, others: list[Network]) -> None:
     for other in others:
         # That there is one of this name already is told elsewhere.
@@ -265,6 +272,8 @@ def _options(driver: str, given: dict[str, str]) -> dict[str, str]:
         found[name] = value
     if driver == MACVLAN and not found.get("interface"):
         raise InvalidInput("macvlan needs the interface that it stands on", "-o parent=eth0")
+    if "macvlan_mode" in found:
+        _check_mode(found["macvlan_mode"])
     if len(found.get("interface", "")) > 15 or "/" in found.get("interface", ""):
         raise InvalidInput(
             f"invalid interface name {found['interface']!r}", "an interface's name has at most 15 letters"
