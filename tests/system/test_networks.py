@@ -364,12 +364,27 @@ def test_wrong_words(world: World, words: tuple[str, ...], text: bytes) -> None:
     ("words", "text"),
     [
         (("-d", "macvlan", "-o", "parent=eth0", "-o", "macvlan_mode=x"), b"invalid macvlan_mode 'x'"),
+        (("--subnet", "10.83.0.0/32"), b"no room for a gateway and a container"),
+        (("--subnet", "10.83.0.0/31", "--gateway", "10.83.0.2"), b"lies in none of the subnets"),
+        (("--subnet", "224.0.0.0/4"), b"is for multicast"),
+        (("--subnet", "127.0.0.0/8"), b"is loopback"),
+        (("--subnet", "10.83.0.0/24", "--gateway", "10.84.0.1"), b"lies in none of the subnets"),
+        (("--ipv6", "-o", "mtu=1279"), b"IPv6 needs at least 1280"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
 def test_networks_that_could_not_be_used_are_refused(world: World, words: tuple[str, ...], text: bytes) -> None:
     said = world.underlay("network", "create", *words, "useless", code=1).stderr
     assert text in said and b"Traceback" not in said
+
+
+def test_a_subnet_of_two_addresses(world: World) -> None:
+    world.underlay("network", "create", "--subnet", "10.83.0.0/31", "two")
+    world.run("--name", "only", "--network", "two")
+    world.serve("only", 80)
+    assert world.ask("", world.address("only", "two"), 80) == "10.83.0.1"
+    world.underlay("rm", "-f", "only")
+    world.underlay("network", "rm", "two")
 
 
 def test_the_default_network(world: World) -> None:

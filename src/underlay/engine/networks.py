@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 MODES = ("none", "host", "default")
 _DEFAULT_INTERFACE = "underlay0"  # the bridge of the default network of the usual installation
 _NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
+_LEAST_MTU6 = 1280  # bytes (RFC 8200, section 5): the kernel has no IPv6 on links of less
 _OPTIONS = {
     # Docker's names of options of the driver bridge, with ours.
     "com.docker.network.driver.mtu": "mtu",
@@ -61,6 +62,8 @@ class Networks:
         if driver not in (BRIDGE, MACVLAN):
             raise Unsupported(f"network driver {driver!r} is not supported", f"use {BRIDGE} or {MACVLAN}")
         given = _options(driver, options or {})
+        if ipv6:
+            _check_mtu(given.get("mtu", ""))
         if given.get("interface") == _DEFAULT_INTERFACE and name != DEFAULT:
             self.default()  # it may be that one's
         network_id = os.urandom(32).hex()
@@ -239,6 +242,11 @@ def _check_name(name: str) -> None:
         raise Conflict(f"operation is not permitted on predefined {name} network")
 
 
+def _check_mtu(mtu: str) -> None:
+    if mtu and int(mtu) < _LEAST_MTU6:
+        raise InvalidInput(f"invalid mtu {mtu}: IPv6 needs at least {_LEAST_MTU6} bytes")
+
+
 def _check_mode(mode: str) -> None:
     from ..linux.links import MACVLAN_MODES
 
@@ -286,6 +294,8 @@ def _pools(
 ) -> list[Pool]:
     """Return the pools of a new network. Raises InvalidInput, Conflict."""
     spaces = [subnets.parse(text) for text in given]
+    for space in spaces:
+        subnets.check(space)
     theirs = [pool.space for each in others for pool in each.pools]
     for number, space in enumerate(spaces):
         for other in (*theirs, *spaces[:number]):

@@ -19,6 +19,15 @@ _POOLS = (
     *(((172 << 24) | (second << 16), 16, 16) for second in range(17, 32)),
     ((192 << 24) | (168 << 16), 16, 20),
 )
+# What no host on a network has (RFC 6890; RFC 5771 and 4291 for multicast).
+_OTHERS = (
+    ("0.0.0.0/8", "means this network"),
+    ("127.0.0.0/8", "is loopback"),
+    ("224.0.0.0/4", "is for multicast"),
+    ("::/127", "is loopback"),
+    ("::ffff:0:0/96", "means addresses of IPv4"),
+    ("ff00::/8", "is for multicast"),
+)
 
 
 class Subnet:
@@ -107,6 +116,18 @@ def parse(text: str, what: str = "subnet") -> Subnet:
     if start != number:
         raise InvalidInput(f"invalid {what} {text}: it should be {found}")
     return found
+
+
+def check(space: Subnet) -> None:
+    """Refuse a subnet that has no two addresses for hosts, or in which are some that the kernel gives to none.
+
+    Raises InvalidInput.
+    """
+    if space.size < 2:
+        raise InvalidInput(f"invalid subnet {space}: it has no room for a gateway and a container")
+    for text, what in _OTHERS:
+        if space.overlaps(parse(text)):
+            raise InvalidInput(f"invalid subnet {space}: {text} {what}")
 
 
 def choose(taken: Iterable[Subnet]) -> Subnet:

@@ -38,6 +38,21 @@ def test_no_subnets(text: str) -> None:
         subnets.parse(text)
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["10.0.0.0/32", "fd00::1/128", "0.0.0.0/0", "0.0.0.0/1", "127.5.0.0/16", "224.0.0.0/4", "192.0.0.0/2"]
+    + ["239.1.0.0/16", "::/64", "::/0", "::ffff:a00:0/104", "ff02::/64"],
+)
+def test_subnets_that_hosts_cannot_have(text: str) -> None:
+    with pytest.raises(InvalidInput, match="invalid subnet"):
+        subnets.check(subnets.parse(text))
+
+
+@pytest.mark.parametrize("text", ["10.0.0.0/31", "10.0.0.0/8", "128.0.0.0/2", "240.0.0.0/24", "fd00::/127", "2000::/3"])
+def test_subnets_that_hosts_can_have(text: str) -> None:
+    subnets.check(subnets.parse(text))
+
+
 def test_the_first_free_pool_is_chosen() -> None:
     assert str(subnets.choose([])) == "172.17.0.0/16"
     assert str(subnets.choose([subnets.parse("172.16.0.0/15"), subnets.parse("172.18.5.0/24")])) == "172.19.0.0/16"
