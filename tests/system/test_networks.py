@@ -257,6 +257,23 @@ def test_the_subnets_of_the_host_are_not_taken(world: World) -> None:
     world.on_host("ip", "route", "del", "172.31.0.0/16", "dev", "eth0")
 
 
+def test_routes_to_half_of_all_leave_subnets_to_choose_from(world: World) -> None:
+    """Clients of VPNs add them, to be preferred to the default route. On-link even such a range is in use."""
+    halves = ("0.0.0.0/1", "128.0.0.0/1")
+    try:
+        for half in halves:
+            world.on_host("ip", "route", "add", half, "via", NEIGHBOUR4)
+        world.underlay("network", "create", "tunnelled")
+        world.underlay("run", "--rm", "--network", "tunnelled", "box", "true")
+        for half in halves:
+            world.on_host("ip", "route", "replace", half, "dev", "eth0")
+        assert b"fully subnetted" in world.underlay("network", "create", "another", code=1).stderr
+    finally:
+        for half in halves:
+            world.on_host("ip", "route", "del", half)
+    world.underlay("network", "rm", "tunnelled")
+
+
 def test_containers_find_each_other_by_name(world: World) -> None:
     world.run("--name", "alice", "--network", "front", "--network-alias", "al")
     world.run("--name", "bob", "--network", "front", "--network-alias", "al")

@@ -12,12 +12,13 @@ from .model import BRIDGE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ..linux.links import Link
+    from ..linux.links import Link, Route
     from ..linux.netlink import Request
     from .firewall import Firewall
     from .model import Endpoint, Network
 
 _EEXIST = 17
+_WIDEST = 8  # bits of prefix: no private range is wider (RFC 1918; RFC 4193 and 4291 for IPv6)
 _LINK_LOCAL = b"\xfe\x80"  # begins addresses of IPv6 that an interface has by itself
 
 
@@ -218,12 +219,12 @@ def stands(network: Network) -> bool:
 
 
 def taken() -> list[subnets.Subnet]:
-    """Return the ranges that this host's routes and addresses use, the default routes left out."""
+    """Return the ranges that this host's routes and addresses use; routes to everywhere else are left out."""
     with Netlink() as connection:
         found = [
             (route.destination, route.prefix)
             for route in links.routes(connection)
-            if route.destination and route.prefix
+            if route.destination and not _leads_out(route)
         ]
         found += [(each.address, each.prefix) for each in links.addresses(connection) if each.address]
     result = []
@@ -232,6 +233,11 @@ def taken() -> list[subnets.Subnet]:
         start = int.from_bytes(address, "big") >> (bits - prefix) << (bits - prefix)
         result.append(subnets.Subnet(start, prefix, bits))
     return result
+
+
+def _leads_out(route: Route) -> bool:
+    """Tell whether a route is a default one, or half of such: clients of VPNs add 0.0.0.0/1 and 128.0.0.0/1."""
+    return not route.prefix or (bool(route.gateway) and route.prefix < _WIDEST)
 
 
 def _set(name: str, value: str) -> None:
