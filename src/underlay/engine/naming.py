@@ -3,6 +3,10 @@ anybody is."""
 
 from __future__ import annotations
 
+import os
+
+from .. import files
+from ..errors import NotFound
 from ..network import resolver
 from ..store import containers
 from ..store import networks as rows
@@ -27,19 +31,20 @@ def announce(engine: Engine, network: Network) -> None:
     """Tell the name server of a network who is in it; one is started unless it lives. Raises Conflict, Unsupported."""
     if not has_names(network):
         return
-    resolver.write(directory(engine), network.id, _description(engine, network))
+    _tell(engine, network)
     resolver.ensure(directory(engine), network.id)
 
 
 def amend(engine: Engine, network: Network) -> None:
     """Tell the name server of a network who is in it now, if there is one."""
     if has_names(network):
-        resolver.write(directory(engine), network.id, _description(engine, network))
+        _tell(engine, network)
 
 
 def end(engine: Engine, network: Network) -> None:
-    """Have the name server of a network end."""
-    resolver.remove(directory(engine), network.id)
+    """Have the name server of a network end, which is no longer in the database."""
+    with _lock(engine):
+        resolver.remove(directory(engine), network.id)
 
 
 def has_names(network: Network) -> bool:
@@ -50,6 +55,26 @@ def has_names(network: Network) -> bool:
 def server_of(network: Network) -> str:
     """Return the address of a network's name server."""
     return next(pool.gateway for pool in network.pools if pool.gateway)
+
+
+def _lock(engine: Engine) -> files.Lock:
+    """Return what is held from reading who is in a network to writing it, so that what is older replaces nothing newer.
+
+    There is one for all networks, which stays: it is held for a moment only.
+    """
+    os.makedirs(directory(engine), 0o700, exist_ok=True)
+    return files.Lock(directory(engine) + "/names.lock")
+
+
+def _tell(engine: Engine, network: Network) -> None:
+    from .networks import Networks
+
+    with _lock(engine):
+        try:
+            now = Networks(engine).get(network.id)
+        except NotFound:
+            return  # somebody has removed it since
+        resolver.write(directory(engine), network.id, _description(engine, now))
 
 
 def _description(engine: Engine, network: Network) -> dict[str, Any]:
@@ -63,7 +88,10 @@ def _description(engine: Engine, network: Network) -> dict[str, Any]:
         members[connecting.place(engine, lease.container)] = addresses
         if lease.container.startswith(BUILD):
             continue  # it asks, and nobody asks for it
-        row = containers.find(engine.meta, lease.container)
+        try:
+            row = containers.find(engine.meta, lease.container)
+        except NotFound:
+            continue  # removed since
         if row.intent["options"].get("dns"):
             servers.update((address, list(row.intent["options"]["dns"])) for address in addresses)
         for each in (row.name, *lease.aliases, lease.container[:12]):
