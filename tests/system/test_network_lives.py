@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import shutil
@@ -537,3 +538,16 @@ def test_without_privilege_it_says_so() -> None:
             "cannot make interfaces"
             in other("build", "--network", "x", "-", input=b"FROM box\n", code=1).stderr.decode()
         )
+
+
+def test_root_without_the_right_to_change_interfaces(world: World) -> None:
+    """As within other containers."""
+    bounded = copy.copy(world.underlay)
+    enter, rest = world.underlay.command[:2], world.underlay.command[2:]
+    bounded.command = [*enter, "setpriv", "--bounding-set=-net_admin", "--inh-caps=-net_admin", *rest]
+    for words in ((), ("--network", "front"), ("-p", "80:80")):
+        said = bounded("run", "--rm", *words, "box", "true", code=125).stderr.decode()
+        assert "networks need CAP_NET_ADMIN" in said and "--network none or --network host" in said
+        assert "Traceback" not in said
+    assert bounded.out("run", "--rm", "--network", "none", "box", "ls", "/sys/class/net") == "lo"
+    bounded("run", "--rm", "--network", "host", "box", "true")

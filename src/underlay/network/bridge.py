@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .firewall import Firewall
     from .model import Endpoint, Network
 
-_EEXIST = 17
+_EPERM, _EEXIST = 1, 17
 _WIDEST = 8  # bits of prefix: no private range is wider (RFC 1918; RFC 4193 and 4291 for IPv6)
 _LINK_LOCAL = b"\xfe\x80"  # begins addresses of IPv6 that an interface has by itself
 
@@ -207,9 +207,16 @@ def detach(namespace: int, name: str) -> None:
 
 
 def loopback_up(namespace: int) -> None:
-    """Bring up `lo` of a network namespace."""
+    """Bring up `lo` of a network namespace. Raises Unsupported without the right to change interfaces, KernelError."""
     with netns.inside(namespace, Netlink) as connection:
-        connection.call(links.change(1, up=True))
+        try:
+            connection.call(links.change(1, up=True))
+        except KernelError as error:
+            if error.errno != _EPERM:
+                raise
+            raise Unsupported(
+                "networks need CAP_NET_ADMIN, which root does not have here", "use --network none or --network host"
+            ) from None
 
 
 def stands(network: Network) -> bool:

@@ -135,13 +135,21 @@ def write_proc(context: Context, name: str, value: str) -> None:
 
 
 def loopback(context: Context) -> None:
-    """Bring up `lo` of the new network namespace (netdevice(7), SIOCSIFFLAGS)."""
+    """Bring up `lo` of the new network namespace (netdevice(7), SIOCSIFFLAGS).
+
+    The namespace belongs to the user namespace that it was made in. Where root has no CAP_NET_ADMIN there, as within other
+    containers, `lo` stays down: most programs need none.
+    """
     import fcntl
 
     control = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC)
     request = b"lo".ljust(16, b"\0") + (0x1 | 0x40).to_bytes(2, "little") + bytes(22)
-    fcntl.ioctl(control, 0x8914, request)
-    control.close()
+    try:
+        fcntl.ioctl(control, 0x8914, request)
+    except PermissionError:
+        pass
+    finally:
+        control.close()
 
 
 def hostname(context: Context, name: str) -> None:
