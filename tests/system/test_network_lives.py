@@ -228,6 +228,29 @@ def test_published_ports_follow_to_the_network_that_is_left(world: World) -> Non
     assert world.ask("neighbour", HOST4, 8107) in NOTHING
 
 
+def test_published_ports_come_back_with_a_network(world: World) -> None:
+    world.run("--name", "back1", "--network", "front", "-p", "8107:80")
+    world.underlay("network", "disconnect", "front", "back1")
+    world.underlay("network", "connect", "front", "back1")
+    world.serve("back1", 80)
+    assert world.ask("neighbour", HOST4, 8107) == NEIGHBOUR4
+
+
+def test_published_ports_are_reached_in_a_network_of_ipv6_that_comes_later(world: World) -> None:
+    world.underlay("network", "create", "--ipv6", "late")
+    world.run("--name", "wide", "--network", "front", "-p", "8107:80")
+    world.underlay("network", "connect", "late", "wide")
+    assert world.underlay.out("port", "wide").splitlines() == ["80/tcp -> 0.0.0.0:8107", "80/tcp -> [::]:8107"]
+    world.serve("wide", 80)
+    assert world.ask("neighbour", HOST4, 8107) == NEIGHBOUR4
+    assert world.underlay.out("network", "rules").count(". 8107") == 2
+    world.unserve()
+    world.underlay("stop", "-t", "0", "wide")
+    assert until(lambda: ". 8107" not in world.underlay.out("network", "rules"))
+    world.underlay("rm", "wide")
+    world.underlay("network", "rm", "late")
+
+
 def test_ports_lead_past_an_internal_network(world: World) -> None:
     world.underlay("network", "create", "--internal", "inner")
     try:

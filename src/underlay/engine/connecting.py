@@ -147,14 +147,19 @@ def up(engine: Engine, container_id: str, intent: dict[str, Any]) -> dict[str, A
         down(engine, container_id)
         raise
     os.close(namespace)
-    contents = firewall.elements_by_set(rules)
-    told = {name: [element.key.hex() for element in found] for name, found in contents.items()}
     return {
         "namespaces": [path, path + _USER],
         "table": firewall_of(engine).name,
-        "elements": told,
+        "elements": _keys(rules),
+        "later": _keys(publishing.later(engine, container_id, rules)),
         "ports": [(rule.protocol, rule.address or ("::" if ":" in rule.target else ""), rule.port) for rule in rules],
     }
+
+
+def _keys(rules: Sequence[Rule]) -> dict[str, list[str]]:
+    """Return what ports have in each map of the firewall, as a monitor is told of it."""
+    contents = firewall.elements_by_set(rules)
+    return {name: [element.key.hex() for element in found] for name, found in contents.items()}
 
 
 def _namespace(path: str, linux: dict[str, Any]) -> int:
@@ -282,22 +287,33 @@ def connect(engine: Engine, network: Network, name: str, address4: str, address6
         raise Conflict(f"container {row.name} has no network namespace of its own that could be connected")
     network = Networks(engine).settled(network)
     wanted = Place(network, address4, address6, "", aliases)
+    before = rows.leases(engine.meta, container=row.id)
     with engine.meta.write() as sql:
         lease = rows.lease(sql, network.id, row.id, wanted.choose)
     if not starting.lives(engine, row.id):
         naming.amend(engine, network)
         return
-    others = [each for each in Networks(engine).of(row.id) if each.id != network.id]
-    default = not _default(others) and _default([network]) == network.id
     try:
-        namespace = os.open(place(engine, row.id), os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            enter(engine, network, lease, namespace, default)
-        finally:
-            os.close(namespace)
+        _join(engine, network, before, lease)
     except BaseException:
         rows.give_back(engine.meta, network.id, row.id)
         raise
+
+
+def _join(engine: Engine, network: Network, before: Sequence[rows.Lease], lease: rows.Lease) -> None:
+    """Give a running container, which has the places of `before`, its interface in another network, and its ports there."""
+    others = [Networks(engine).get(each.network) for each in before]
+    default = not _default(others) and _default([network]) == network.id
+    namespace = os.open(place(engine, lease.container), os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        enter(engine, network, lease, namespace, default)
+        try:
+            publishing.move(engine, lease.container, before, [*before, lease])
+        except BaseException:
+            bridge.detach(namespace, f"eth{lease.position}")
+            raise
+    finally:
+        os.close(namespace)
 
 
 def disconnect(engine: Engine, network: Network, name: str, force: bool) -> None:

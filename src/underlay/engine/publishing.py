@@ -101,8 +101,21 @@ def move(engine: Engine, container_id: str, before: Sequence[rows.Lease], after:
         return
     wall = firewall_of(engine)
     wall.withdraw(old)
-    if new:
-        wall.publish(new)
+    try:
+        if new:
+            wall.publish(new)
+    except BaseException:
+        if old:
+            wall.publish(old)
+        raise
+
+
+def later(engine: Engine, container_id: str, rules: Sequence[Rule]) -> list[Rule]:
+    """Return rules as a container's ports may have besides `rules` while it runs: when it comes into other networks."""
+    anywhere = rows.Lease("", container_id, 0, "0.0.0.0", "::", "", ())
+    there = {(":" in each.target, each.address, each.port, each.protocol) for each in rules}
+    found = rules_of(rows.ports(engine.meta, container_id), [anywhere])
+    return [each for each in found if (":" in each.target, each.address, each.port, each.protocol) not in there]
 
 
 def withdraw(engine: Engine, container_id: str) -> None:

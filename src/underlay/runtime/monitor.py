@@ -295,11 +295,13 @@ class Monitor:
         from ..errors import UnderlayError
         from ..linux import netns, nft
 
-        contents = {name: [nft.Element(bytes.fromhex(key)) for key in keys] for name, keys in told["elements"].items()}
-        try:
-            nft.take_away(told["table"], contents)
-        except UnderlayError:
-            pass  # somebody has taken the firewall away
+        # Apart, because what may have come later is seldom there: the others go without a look at what there is.
+        for part in (told["elements"], told["later"]):
+            contents = {name: [nft.Element(bytes.fromhex(key)) for key in keys] for name, keys in part.items()}
+            try:
+                nft.take_away(told["table"], contents)
+            except UnderlayError:
+                pass  # somebody has taken the firewall away
         while self.ports:
             os.close(self.ports.pop())
         for path in told["namespaces"]:
