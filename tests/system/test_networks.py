@@ -299,6 +299,26 @@ def test_containers_find_each_other_by_name(world: World) -> None:
     assert world.inside("bob", lambda: lookup("al.", server)) == {bob}
 
 
+def test_names_are_found_as_soon_as_a_network_is_connected(world: World) -> None:
+    world.run("--name", "there", "--network", "front")
+    world.run("--name", "also", "--network", "back")
+    world.run("--name", "moves")
+    world.underlay("exec", "moves", "sh", "-c", "echo 192.0.2.9 mine >> /etc/hosts")
+    before = world.underlay.out("exec", "moves", "cat", "/etc/resolv.conf")
+    for network, name in (("front", "there"), ("back", "also")):
+        world.underlay("network", "connect", network, "moves")
+        server = world.inspect("moves")["Networks"][network]["Gateway"]
+        assert f"nameserver {server}\n" in world.underlay.out("exec", "moves", "cat", "/etc/resolv.conf")
+        assert world.address(name, network) in world.underlay.out("exec", "moves", "busybox", "nslookup", f"{name}.")
+        hosts = world.underlay.out("exec", "moves", "cat", "/etc/hosts")
+        assert f"{world.address('moves', network)}\t" in hosts and "192.0.2.9 mine" in hosts
+        world.underlay("network", "disconnect", network, "moves")
+    assert world.underlay.out("exec", "moves", "cat", "/etc/resolv.conf") == before
+    hosts = world.underlay.out("exec", "moves", "cat", "/etc/hosts")
+    assert [line.split()[0] for line in hosts.splitlines()][:2] == ["127.0.0.1", "::1"]
+    assert len(hosts.splitlines()) == 4
+
+
 def test_other_questions_go_where_dns_says(world: World) -> None:
     """And containers are still found by name."""
     world.run("--name", "plain", "--network", "front")

@@ -10,7 +10,7 @@ from ..linux import netns, process
 from ..network import bridge
 from ..network.model import BRIDGE, MACVLAN
 from ..store import networks as rows
-from . import connecting, hostfacts, naming
+from . import connecting, hostfacts, namefiles, naming
 from .engine import Engine
 from .naming import BUILD
 from .networks import Networks
@@ -73,7 +73,7 @@ class StepNetworks:
         assert self._network is not None
         if naming.has_names(self._network):
             return f"nameserver {naming.server_of(self._network)}\noptions ndots:0\n"
-        return connecting.upstream(hostfacts.text_of("/etc/resolv.conf"))
+        return namefiles.upstream(hostfacts.text_of("/etc/resolv.conf"))
 
     def close(self) -> None:
         """Take all of them down. No step may run any more."""

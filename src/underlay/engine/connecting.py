@@ -12,7 +12,7 @@ from ..network.model import BRIDGE, Network
 from ..runtime import state
 from ..store import containers
 from ..store import networks as rows
-from . import naming, publishing, starting
+from . import namefiles, naming, publishing, starting
 from .networks import Networks, firewall_of, of_lease
 
 TYPE_CHECKING = False
@@ -140,7 +140,7 @@ def up(engine: Engine, container_id: str, intent: dict[str, Any]) -> dict[str, A
         default = _default(networks[each.network] for each in found)
         for lease in found:
             enter(engine, networks[lease.network], lease, namespace, networks[lease.network].id == default)
-        _write_names(engine, container_id, intent, found, networks)
+        namefiles.write(engine, container_id, intent, found)
         rules = publishing.publish(engine, container_id, intent, found, networks)
     except BaseException:
         os.close(namespace)
@@ -212,71 +212,6 @@ def down(engine: Engine, container_id: str) -> None:
         netns.release(path)
 
 
-def _write_names(
-    engine: Engine,
-    container_id: str,
-    intent: dict[str, Any],
-    leases: Sequence[rows.Lease],
-    networks: dict[str, Network],
-) -> None:
-    """Write hosts and resolv.conf as the container's addresses want them."""
-    from . import creating, hostfacts
-    from .options import ContainerOptions
-
-    wish = ContainerOptions(**intent["options"])
-    hostname = intent["spec"].get("hostname") or ""
-    gateway = ""
-    hosts = creating.LOCAL_HOSTS
-    for lease in leases:
-        pool = networks[lease.network].pool(32)
-        gateway = gateway or (pool.gateway if pool is not None else "")
-        for address in (lease.address4, lease.address6):
-            if address and hostname:
-                name = hostname if hostname == container_id[:12] else f"{hostname} {container_id[:12]}"
-                hosts += f"{address}\t{name}\n"
-    hosts = hosts + creating.extra_hosts(wish, gateway)
-    resolver = creating.resolver(wish)
-    named = [networks[lease.network] for lease in leases if naming.has_names(networks[lease.network])]
-    host = hostfacts.text_of("/etc/resolv.conf")
-    if named:
-        # It knows the servers to ask for others, and what of the host's names is looked up shortened.
-        lines = (resolver or host).splitlines()
-        kept = [line for line in lines if line.startswith("search ") or (resolver and line.startswith("options "))]
-        options = [] if any(line.startswith("options ") for line in kept) else ["options ndots:0"]
-        resolver = "\n".join([f"nameserver {naming.server_of(named[0])}", *kept, *options]) + "\n"
-    elif not resolver or not wish.dns:
-        others = [line for line in upstream(host).splitlines() if not resolver or line.startswith("nameserver")]
-        resolver = "\n".join([*others, resolver]).rstrip("\n") + "\n"
-    directory = engine.paths.container(container_id)
-    for name, text in (("hosts", hosts), ("resolv.conf", resolver)):
-        fd = os.open(f"{directory}/{name}", os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW)
-        try:
-            os.write(fd, text.encode())
-        finally:
-            os.close(fd)
-
-
-def upstream(text: str, public: bool = True) -> str:
-    """Return a resolv.conf for others than this host: what only it can reach is left out.
-
-    Where no server is left, there are `public` ones, or else those that there were.
-    """
-    lines = text.splitlines()
-    if any(line.split()[:2] == ["nameserver", "127.0.0.53"] for line in lines):
-        from . import hostfacts
-
-        lines = hostfacts.text_of("/run/systemd/resolve/resolv.conf").splitlines() or lines
-    kept = [line for line in lines if not _local_server(line)] if public else lines
-    if public and not any(line.startswith("nameserver") for line in kept):
-        kept += ["nameserver 8.8.8.8", "nameserver 8.8.4.4"]
-    return "\n".join(kept) + "\n"
-
-
-def _local_server(line: str) -> bool:
-    words = line.split()
-    return len(words) > 1 and words[0] == "nameserver" and (words[1].startswith("127.") or words[1] == "::1")
-
-
 # While containers run
 
 
@@ -298,6 +233,7 @@ def connect(engine: Engine, network: Network, name: str, address4: str, address6
     except BaseException:
         rows.give_back(engine.meta, network.id, row.id)
         raise
+    namefiles.change(engine, row.id, row.intent, before, rows.leases(engine.meta, container=row.id))
 
 
 def _join(engine: Engine, network: Network, before: Sequence[rows.Lease], lease: rows.Lease) -> None:
@@ -347,6 +283,7 @@ def disconnect(engine: Engine, network: Network, name: str, force: bool) -> None
                 bridge.lead_out(networks[default], namespace, name)
         finally:
             os.close(namespace)
+        namefiles.change(engine, row.id, row.intent, before, left)
 
 
 def reload(engine: Engine) -> int:

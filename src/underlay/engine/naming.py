@@ -78,7 +78,7 @@ def _tell(engine: Engine, network: Network) -> None:
 
 
 def _description(engine: Engine, network: Network) -> dict[str, Any]:
-    from . import connecting, hostfacts
+    from . import connecting, hostfacts, namefiles
 
     names: dict[str, list[str]] = {}
     members: dict[str, list[str]] = {}
@@ -96,7 +96,7 @@ def _description(engine: Engine, network: Network) -> dict[str, Any]:
             servers.update((address, list(row.intent["options"]["dns"])) for address in addresses)
         for each in (row.name, *lease.aliases, lease.container[:12]):
             names.setdefault(each, []).extend(addresses)
-    text = "" if network.internal else connecting.upstream(hostfacts.text_of("/etc/resolv.conf"), public=False)
+    text = "" if network.internal else namefiles.upstream(hostfacts.text_of("/etc/resolv.conf"), public=False)
     return {
         "interface": network.interface,
         "listen": [pool.gateway for pool in network.pools if pool.gateway],
