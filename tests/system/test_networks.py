@@ -319,6 +319,42 @@ def test_names_are_found_as_soon_as_a_network_is_connected(world: World) -> None
     assert len(hosts.splitlines()) == 4
 
 
+@pytest.mark.parametrize("network", ["bridge", "front"])
+def test_the_gateway_as_a_host_to_be_added(world: World, network: str) -> None:
+    words = ("--network", network, "--add-host", "outer:host-gateway", "--add-host", "other=host-gateway")
+    world.run("--name", "runs", *words)
+    world.underlay("create", "--name", "starts", *words, "box", "sleep", "600")
+    world.underlay("start", "starts")
+    for name in ("runs", "starts"):
+        gateway = world.inspect(name)["Networks"][network]["Gateway"]
+        hosts = world.underlay.out("exec", name, "cat", "/etc/hosts").splitlines()
+        assert hosts[-2:] == [f"{gateway}\touter", f"{gateway}\tother"]
+    world.underlay("network", "disconnect", network, "runs")
+    assert "outer" not in world.underlay.out("exec", "runs", "cat", "/etc/hosts")
+    world.underlay("network", "connect", "back", "runs")
+    gateway = world.inspect("runs")["Networks"]["back"]["Gateway"]
+    assert f"{gateway}\touter" in world.underlay.out("exec", "runs", "cat", "/etc/hosts")
+
+
+def test_the_gateway_as_a_host_where_there_is_none(world: World) -> None:
+    words = ("--add-host", "outer:host-gateway", "box", "cat", "/etc/hosts")
+    refused = world.underlay("run", "--rm", "--network", "none", *words, code=125).stderr
+    assert b"host-gateway needs a network with a gateway" in refused
+    assert "127.0.0.1\touter" in world.underlay.out("run", "--rm", "--network", "host", *words)
+
+
+def test_the_gateway_as_a_host_for_builds(world: World, tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM box\nRUN cat /etc/hosts > /seen\n")
+    words = ("build", "--add-host", "outer:host-gateway")
+    for network in ("bridge", "front"):
+        world.underlay(*words, "--network", network, "-t", f"seen-{network}", str(tmp_path))
+        pools = json.loads(world.underlay.out("network", "inspect", network))[0]["IPAM"]["Config"]
+        seen = world.underlay.out("run", "--rm", "--network", "none", f"seen-{network}", "cat", "/seen")
+        assert f"{pools[0]['Gateway']}\touter" in seen
+    refused = world.underlay(*words, "--network", "none", str(tmp_path), code=1).stderr
+    assert b"host-gateway needs a network with a gateway" in refused
+
+
 def test_other_questions_go_where_dns_says(world: World) -> None:
     """And containers are still found by name."""
     world.run("--name", "plain", "--network", "front")

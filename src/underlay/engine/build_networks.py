@@ -10,7 +10,7 @@ from ..linux import netns, process
 from ..network import bridge
 from ..network.model import BRIDGE, MACVLAN
 from ..store import networks as rows
-from . import connecting, hostfacts, namefiles, naming
+from . import connecting, creating, hostfacts, namefiles, naming
 from .engine import Engine
 from .naming import BUILD
 from .networks import Networks
@@ -74,6 +74,11 @@ class StepNetworks:
         if naming.has_names(self._network):
             return f"nameserver {naming.server_of(self._network)}\noptions ndots:0\n"
         return namefiles.upstream(hostfacts.text_of("/etc/resolv.conf"))
+
+    def gateway(self) -> str:
+        """Return the address of this host for the steps in a network."""
+        assert self._network is not None
+        return creating.host_address([self._network])
 
     def close(self) -> None:
         """Take all of them down. No step may run any more."""

@@ -79,7 +79,8 @@ class Composer:
         # The host's own names are nobody's business, whatever the network.
         hosts = creating.LOCAL_HOSTS.replace("localhost\n", f"localhost {step.hostname}\n", 1)
         resolver = self.networks.resolver() if facts.network_namespace else creating.resolver(wish)
-        texts = {"resolv.conf": resolver, "hosts": hosts + creating.extra_hosts(wish)}
+        gateway = self.networks.gateway() if facts.network_namespace else creating.LOOPBACK if mode == "host" else ""
+        texts = {"resolv.conf": resolver, "hosts": hosts + creating.extra_hosts(wish, gateway)}
         creating.write_texts(step.directory, texts)
         files = {f"/etc/{name}": f"{step.directory}/{name}" for name in ("resolv.conf", "hosts")}
         composed = spec.compose(step.id, wish, {}, mounts, files, facts)

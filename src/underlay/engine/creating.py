@@ -6,6 +6,7 @@ import os
 
 from .. import events
 from ..errors import Conflict, InvalidInput, Unsupported
+from ..network.model import BRIDGE
 from ..runtime import logs, resources, spec, volumes
 from ..store import containers, images
 from . import finding, hostfacts
@@ -14,9 +15,10 @@ from .options import ContainerOptions
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any
 
+    from ..network.model import Network
     from ..store.claims import Wanted
     from ..store.images import Image
     from ..store.meta import Transaction
@@ -30,7 +32,19 @@ LOG_DEFAULTS = {"local": (20 << 20, 5), "json-file": (0, 1), "none": (0, 1)}
 class Draft:
     """A container thought out but not recorded: nothing has been made for it."""
 
-    __slots__ = ("claims", "hostname", "id", "image", "intent", "joins", "leasing", "mounts", "volumes", "wish")
+    __slots__ = (
+        "claims",
+        "gateway",
+        "hostname",
+        "id",
+        "image",
+        "intent",
+        "joins",
+        "leasing",
+        "mounts",
+        "volumes",
+        "wish",
+    )
 
     def __init__(self, wish: ContainerOptions, image: Image) -> None:
         self.wish = wish
@@ -41,6 +55,7 @@ class Draft:
         self.leasing: Callable[[Transaction, str], None] | None = None
         self.volumes: list[tuple[str, bool]] = []  # name, anonymous
         self.hostname = ""
+        self.gateway = ""  # this host's address in the container's networks
         self.claims: list[Wanted] = []  # numbers that no other container may have
         self.joins = ""  # id of the container whose user namespace is joined
 
@@ -113,6 +128,7 @@ def draft(engine: Engine, wish: ContainerOptions, pull: bool = False) -> Draft:
         from . import connecting
 
         made.leasing = connecting.leasing(networks)
+        made.gateway = host_address([each.network for each in networks])
     if wish.storage_options:
         from . import disklimit
 
@@ -167,7 +183,7 @@ def create(engine: Engine, wish: ContainerOptions) -> tuple[str, dict[str, Any]]
     directory = engine.paths.container(made.id)
     os.makedirs(directory, mode=0o700)
     try:
-        write_files(directory, made.id, wish, made.hostname)
+        write_files(directory, made.id, wish, made.hostname, made.gateway)
         for name in ("upper", "work"):
             os.mkdir(f"{directory}/{name}", 0o755)
             # It shows as the container's /, which the caller's umask is nothing to.
@@ -364,13 +380,13 @@ def _recorded(mount: volumes.Mount) -> dict[str, Any]:
     return record
 
 
-def write_files(directory: str, container_id: str, wish: ContainerOptions, hostname: str) -> None:
-    """Write resolv.conf, hostname and hosts of a container, readable by all inside it."""
+def write_files(directory: str, container_id: str, wish: ContainerOptions, hostname: str, gateway: str) -> None:
+    """Write resolv.conf, hostname and hosts of a container, readable by all inside it; for `gateway` see `extra_hosts`."""
     host_network = wish.network == "host"
     if host_network and not wish.extra_hosts and wish.uts in ("", "private"):
         hosts = hostfacts.text_of("/etc/hosts") or LOCAL_HOSTS
     else:
-        hosts = LOCAL_HOSTS + extra_hosts(wish)
+        hosts = LOCAL_HOSTS + extra_hosts(wish, LOOPBACK if host_network else gateway)
     if not host_network and hostname:
         hosts += (
             f"127.0.0.1\t{hostname} {container_id[:12]}\n"
@@ -391,10 +407,19 @@ def write_texts(directory: str, texts: dict[str, str]) -> None:
             os.close(fd)
 
 
+HOST_GATEWAY = "host-gateway"  # in place of an address: this host's
+LOOPBACK = "127.0.0.1"  # this host, for what has its network
 LOCAL_HOSTS = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
 
 
-def extra_hosts(wish: ContainerOptions, gateway: str = "") -> str:
+def host_address(networks: Sequence[Network]) -> str:
+    """Return the address that this host has for a container in networks: where it leads out, if anywhere; "" for none."""
+    bridges = [each for each in networks if each.driver == BRIDGE]
+    pools = [each.pool(32) for each in sorted(bridges, key=lambda each: each.internal)]
+    return next((pool.gateway for pool in pools if pool is not None and pool.gateway), "")
+
+
+def extra_hosts(wish: ContainerOptions, gateway: str) -> str:
     """Return the lines of hosts that --add-host asks for; `gateway` is this host's address, if the container sees one.
 
     Raises InvalidInput, Unsupported.
@@ -405,9 +430,12 @@ def extra_hosts(wish: ContainerOptions, gateway: str = "") -> str:
         address = address.strip("[]")
         if not separator or not name or not address or not name.isprintable() or " " in name:
             raise InvalidInput(f'invalid argument "{text}" for "--add-host" flag: bad format for add-host')
-        if address == "host-gateway":
+        if address == HOST_GATEWAY:
             if not gateway:
-                raise Unsupported("--add-host …:host-gateway needs a network with a gateway")
+                raise Unsupported(
+                    "--add-host …:host-gateway needs a network with a gateway",
+                    "drop it, or add a network of driver bridge",
+                )
             address = gateway
         if not _is_address(address):
             raise InvalidInput(f'invalid argument "{text}" for "--add-host" flag: invalid IP address in add-host')

@@ -48,16 +48,17 @@ def _networks(engine: Engine, leases: Sequence[Lease]) -> list[Network]:
 
 def _hosts(container_id: str, intent: dict[str, Any], leases: Sequence[Lease], networks: Sequence[Network]) -> str:
     hostname = intent["spec"].get("hostname") or ""
-    gateway = ""
     text = creating.LOCAL_HOSTS
-    for lease, network in zip(leases, networks, strict=True):
-        pool = network.pool(32)
-        gateway = gateway or (pool.gateway if pool is not None else "")
+    for lease in leases:
         for address in (lease.address4, lease.address6):
             if address and hostname:
                 name = hostname if hostname == container_id[:12] else f"{hostname} {container_id[:12]}"
                 text += f"{address}\t{name}\n"
-    return text + creating.extra_hosts(ContainerOptions(**intent["options"]), gateway)
+    wish = ContainerOptions(**intent["options"])
+    gateway = creating.host_address(networks)
+    if not gateway:  # it was taken out of the networks that it had one in
+        wish.extra_hosts = [each for each in wish.extra_hosts if not each.endswith(creating.HOST_GATEWAY)]
+    return text + creating.extra_hosts(wish, gateway)
 
 
 def _resolver(intent: dict[str, Any], networks: Sequence[Network]) -> str:
