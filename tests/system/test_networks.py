@@ -319,6 +319,40 @@ def test_names_are_found_as_soon_as_a_network_is_connected(world: World) -> None
     assert len(hosts.splitlines()) == 4
 
 
+def test_names_of_all_networks_that_a_container_is_in(world: World) -> None:
+    world.run("--name", "both", "--network", "front", "--network", "back")
+    world.run("--name", "near", "--network", "front")
+    world.run("--name", "far", "--network", "back", "--network-alias", "distant")
+    server = world.inspect("both")["Networks"]["front"]["Gateway"]
+    assert f"nameserver {server}\n" in world.underlay.out("exec", "both", "cat", "/etc/resolv.conf")
+    far = world.address("far", "back")
+    for name, found in (("near.", world.address("near", "front")), ("far.", far), ("distant.", far)):
+        assert world.inside("both", lambda name=name: lookup(name, server)) == {found}  # type: ignore[misc]
+    assert world.inside("near", lambda: lookup("far.", server)) == set()
+    world.underlay("rename", "far", "farther")
+    assert world.inside("both", lambda: lookup("farther.", server)) == {far}
+    world.underlay("stop", "-t", "0", "farther")
+    assert world.inside("both", lambda: lookup("farther.", server)) == set()
+    world.underlay("start", "farther")
+    assert world.inside("both", lambda: lookup("distant.", server)) == {far}
+    world.underlay("network", "disconnect", "back", "both")
+    assert world.inside("both", lambda: lookup("distant.", server)) == set()
+    world.underlay("network", "connect", "back", "both")
+    assert world.inside("both", lambda: lookup("distant.", server)) == {far}
+
+
+def test_the_name_server_of_a_network_that_leads_out_is_asked(world: World) -> None:
+    world.underlay("network", "create", "--internal", "shut")
+    world.run("--name", "inner", "--network", "shut")
+    world.run("--name", "edge", "--network", "shut", "--network", "front")
+    server = world.inspect("edge")["Networks"]["front"]["Gateway"]
+    text = world.underlay.out("exec", "edge", "cat", "/etc/resolv.conf")
+    assert [line for line in text.splitlines() if line.startswith("nameserver")] == [f"nameserver {server}"]
+    assert world.inside("edge", lambda: lookup("inner.", server)) == {world.address("inner", "shut")}
+    world.underlay("rm", "-f", "inner", "edge")
+    world.underlay("network", "rm", "shut")
+
+
 @pytest.mark.parametrize("network", ["bridge", "front"])
 def test_the_gateway_as_a_host_to_be_added(world: World, network: str) -> None:
     words = ("--network", network, "--add-host", "outer:host-gateway", "--add-host", "other=host-gateway")

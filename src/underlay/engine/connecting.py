@@ -267,7 +267,9 @@ def disconnect(engine: Engine, network: Network, name: str, force: bool) -> None
     if starting.lives(engine, row.id):
         publishing.move(engine, row.id, before, [each for each in before if each is not lease])
     rows.give_back(engine.meta, network.id, row.id)
-    naming.amend(engine, network)
+    networks = {each.network: Networks(engine).get(each.network) for each in before}
+    for other in networks.values():
+        naming.amend(engine, other)
     if starting.lives(engine, row.id):
         try:
             namespace = os.open(place(engine, row.id), os.O_RDONLY | os.O_CLOEXEC)
@@ -275,7 +277,6 @@ def disconnect(engine: Engine, network: Network, name: str, force: bool) -> None
             return
         try:
             bridge.detach(namespace, f"eth{lease.position}")
-            networks = {each.network: Networks(engine).get(each.network) for each in before}
             left = [each for each in before if each is not lease]
             default = _default(networks[each.network] for each in left)
             if network.id == _default(networks.values()) and default:

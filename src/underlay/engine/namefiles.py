@@ -64,7 +64,8 @@ def _hosts(container_id: str, intent: dict[str, Any], leases: Sequence[Lease], n
 def _resolver(intent: dict[str, Any], networks: Sequence[Network]) -> str:
     wish = ContainerOptions(**intent["options"])
     resolver = creating.resolver(wish)
-    named = [each for each in networks if naming.has_names(each)]
+    # One server tells the names of all; that of an internal network would tell no others.
+    named = sorted((each for each in networks if naming.has_names(each)), key=lambda each: each.internal)
     host = hostfacts.text_of("/etc/resolv.conf")
     if named:
         # It knows the servers to ask for others, and what of the host's names is looked up shortened.

@@ -10,12 +10,15 @@ from ..errors import NotFound
 from ..network import resolver
 from ..store import containers
 from ..store import networks as rows
+from .networks import Networks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     from ..network.model import Network
+    from ..store.networks import Lease
     from .engine import Engine
 
 
@@ -28,17 +31,20 @@ def directory(engine: Engine) -> str:
 
 
 def announce(engine: Engine, network: Network) -> None:
-    """Tell the name server of a network who is in it; one is started unless it lives. Raises Conflict, Unsupported."""
-    if not has_names(network):
-        return
-    _tell(engine, network)
-    resolver.ensure(directory(engine), network.id)
+    """Tell name servers who is in a network; its own is started unless it lives. Raises Conflict, Unsupported."""
+    amend(engine, network)
+    if has_names(network):
+        resolver.ensure(directory(engine), network.id)
 
 
 def amend(engine: Engine, network: Network) -> None:
-    """Tell the name server of a network who is in it now, if there is one."""
-    if has_names(network):
-        _tell(engine, network)
+    """Tell who is in a network by now to its name server, and to those of other networks that its containers are in."""
+    if not has_names(network):
+        return
+    with _lock(engine):
+        beside = {lease.network for lease in rows.leases_beside(engine.meta, network.id)}
+        for each in (network.id, *sorted(beside)):
+            _tell(engine, each)
 
 
 def end(engine: Engine, network: Network) -> None:
@@ -66,36 +72,22 @@ def _lock(engine: Engine) -> files.Lock:
     return files.Lock(directory(engine) + "/names.lock")
 
 
-def _tell(engine: Engine, network: Network) -> None:
-    from .networks import Networks
-
-    with _lock(engine):
-        try:
-            now = Networks(engine).get(network.id)
-        except NotFound:
-            return  # somebody has removed it since
-        resolver.write(directory(engine), network.id, _description(engine, now))
+def _tell(engine: Engine, network_id: str) -> None:
+    try:
+        now = Networks(engine).get(network_id)
+    except NotFound:
+        return  # somebody has removed it since
+    if has_names(now):
+        resolver.write(directory(engine), now.id, _description(engine, now))
 
 
 def _description(engine: Engine, network: Network) -> dict[str, Any]:
-    from . import connecting, hostfacts, namefiles
+    from . import hostfacts, namefiles
 
-    names: dict[str, list[str]] = {}
+    leases = rows.leases(engine.meta, network=network.id)
     members: dict[str, list[str]] = {}
     servers: dict[str, list[str]] = {}
-    for lease in rows.leases(engine.meta, network=network.id):
-        addresses = [address for address in (lease.address4, lease.address6) if address]
-        members[connecting.place(engine, lease.container)] = addresses
-        if lease.container.startswith(BUILD):
-            continue  # it asks, and nobody asks for it
-        try:
-            row = containers.find(engine.meta, lease.container)
-        except NotFound:
-            continue  # removed since
-        if row.intent["options"].get("dns"):
-            servers.update((address, list(row.intent["options"]["dns"])) for address in addresses)
-        for each in (row.name, *lease.aliases, lease.container[:12]):
-            names.setdefault(each, []).extend(addresses)
+    names = _names(engine, leases, members, servers)
     text = "" if network.internal else namefiles.upstream(hostfacts.text_of("/etc/resolv.conf"), public=False)
     return {
         "interface": network.interface,
@@ -107,5 +99,48 @@ def _description(engine: Engine, network: Network) -> dict[str, Any]:
         ],
         "servers": servers,
         "names": names,
+        "others": _others(engine, network, leases, members),
         "members": members,
     }
+
+
+def _addresses(lease: Lease) -> list[str]:
+    return [address for address in (lease.address4, lease.address6) if address]
+
+
+def _names(
+    engine: Engine, leases: Sequence[Lease], members: dict[str, list[str]], servers: dict[str, list[str]]
+) -> dict[str, list[str]]:
+    """Return the addresses of each name that containers have by their places in a network; add to `members`, `servers`."""
+    from . import connecting
+
+    found: dict[str, list[str]] = {}
+    for lease in leases:
+        addresses = _addresses(lease)
+        members.setdefault(connecting.place(engine, lease.container), []).extend(addresses)
+        if lease.container.startswith(BUILD):
+            continue  # it asks, and nobody asks for it
+        try:
+            row = containers.find(engine.meta, lease.container)
+        except NotFound:
+            continue  # removed since
+        if row.intent["options"].get("dns"):
+            servers.update((address, list(row.intent["options"]["dns"])) for address in addresses)
+        for each in (row.name, *lease.aliases, lease.container[:12]):
+            found.setdefault(each, []).extend(addresses)
+    return found
+
+
+def _others(
+    engine: Engine, network: Network, leases: Sequence[Lease], members: dict[str, list[str]]
+) -> list[dict[str, Any]]:
+    """Return the names of each other network that containers of this one are in, and who they are by address here."""
+    here = {lease.container: _addresses(lease) for lease in leases}
+    asking: dict[str, list[str]] = {}
+    for lease in rows.leases_beside(engine.meta, network.id):
+        asking.setdefault(lease.network, []).extend(here.get(lease.container, []))
+    return [
+        {"asked_by": addresses, "names": _names(engine, rows.leases(engine.meta, network=each), members, {})}
+        for each, addresses in asking.items()
+        if has_names(Networks(engine).get(each))
+    ]

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from dns.name import Name
     from dns.rdatatype import RdataType
 
-    from .nameserver import Description
+    from .nameserver import Description, Directory
 
 SERVFAIL = 2  # RFC 1035, 4.1.1
 TTL = 600  # seconds, as docker's
@@ -42,12 +42,13 @@ _SMALLEST, _LARGEST = 512, 1232  # bytes of an answer by UDP: without EDNS, and 
 _TRANSFERS = (dns.rdatatype.AXFR, dns.rdatatype.IXFR)
 
 
-def answer(query: bytes, known: Description, turn: int, stream: bool) -> bytes | None:
+def answer(query: bytes, known: Description, turn: int, stream: bool, source: str = "") -> bytes | None:
     """Return the answer to a query, b"" when it deserves none, and None when it is for the host's servers.
 
-    Names that are known have addresses (RFC 1035, RFC 3596) or, of other types, no data (RFC 2308, 2.2). The addresses of
-    a name start at the `turn`-th. Unless it goes by `stream` an answer has the size that the client takes (RFC 6891); what
-    it cannot hold is left out, and the client is told to ask by TCP (RFC 2181, 9).
+    `source`, the address that asks, decides which networks' names are known. Names that are known have addresses (RFC 1035,
+    RFC 3596) or, of other types, no data (RFC 2308, 2.2). The addresses of a name start at the `turn`-th. Unless it goes by
+    `stream` an answer has the size that the client takes (RFC 6891); what it cannot hold is left out, and the client is
+    told to ask by TCP (RFC 2181, 9).
     """
     if len(query) < _HEADER or query[2] & _RESPONSE:
         return b""  # answers to answers would go on forever
@@ -62,7 +63,10 @@ def answer(query: bytes, known: Description, turn: int, stream: bool) -> bytes |
     question = message.question[0]
     if question.rdclass != dns.rdataclass.IN or question.rdtype in _TRANSFERS:
         return _written(_reply(message, dns.rcode.REFUSED), _SMALLEST)
-    found = _look_up(question.name, question.rdtype, known, turn)
+    places = known.seen_by(source)
+    found = next(
+        (data for each in places if (data := _look_up(question.name, question.rdtype, each, turn)) is not None), None
+    )
     if found is None:
         return None
     try:
@@ -89,7 +93,7 @@ def failure(query: bytes, code: int = SERVFAIL) -> bytes:
         return _bare(query, code)
 
 
-def _look_up(name: Name, kind: RdataType, known: Description, turn: int) -> Sequence[str] | None:
+def _look_up(name: Name, kind: RdataType, known: Directory, turn: int) -> Sequence[str] | None:
     """Return the data of a name, as text; None when it is not known here."""
     labels = name.labels[:-1]
     if len(labels) > 2 and labels[-1].lower() == b"arpa":
@@ -107,7 +111,7 @@ def _look_up(name: Name, kind: RdataType, known: Description, turn: int) -> Sequ
     return chosen[start:] + chosen[:start]
 
 
-def _look_up_address(name: Name, kind: RdataType, known: Description) -> Sequence[str] | None:
+def _look_up_address(name: Name, kind: RdataType, known: Directory) -> Sequence[str] | None:
     try:
         found = known.addresses.get(address_bytes(dns.reversename.to_address(name)) or b"")
     except (dns.exception.DNSException, ValueError):

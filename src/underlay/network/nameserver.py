@@ -38,23 +38,15 @@ _UNABLE = (2, 5)  # SERVFAIL, REFUSED: another server may know
 _INPUT, _OUTPUT = select.POLLIN, select.POLLOUT
 
 
-class Description:
-    """What a name server knows, read from its file: members as `write` says; names and addresses to look up."""
+class Directory:
+    """Names and addresses of one network, to look up."""
 
-    __slots__ = ("addresses", "interface", "internal", "listen", "names", "own", "servers", "subnets", "upstream")
+    __slots__ = ("addresses", "names")
 
-    def __init__(self, record: dict[str, Any], gone: frozenset[str] = frozenset()) -> None:
-        """`gone` are addresses of containers that have ended since it was written."""
-        self.interface: str = record["interface"]
-        self.listen: list[str] = record["listen"]
-        self.subnets = [subnets.parse(text) for text in record["subnets"]]
-        self.internal: bool = record["internal"]
-        self.own = {address_bytes(each) for each in self.listen}
-        self.upstream = self._others(record["upstream"])
-        self.servers = {address: self._others(found) for address, found in record["servers"].items()}
+    def __init__(self, record: dict[str, list[str]], gone: frozenset[str]) -> None:
         self.names: dict[bytes, list[str]] = {}
         self.addresses: dict[bytes, str] = {}
-        for name, addresses in record["names"].items():
+        for name, addresses in record.items():
             wire = name.encode("utf-8", "surrogateescape")
             fits = len(wire) < 254 and all(0 < len(label) < 64 for label in wire.split(b"."))
             there = [address for address in addresses if address not in gone]
@@ -68,6 +60,32 @@ class Description:
                     mine.append(address)
                 if data is not None and fits:
                     self.addresses.setdefault(data, name)
+
+
+class Description:
+    """What a name server knows, read from its file: members as `write` says, and directories to look up in."""
+
+    __slots__ = ("here", "interface", "internal", "listen", "others", "own", "servers", "subnets", "upstream")
+
+    def __init__(self, record: dict[str, Any], gone: frozenset[str] = frozenset()) -> None:
+        """`gone` are addresses of containers that have ended since it was written."""
+        self.interface: str = record["interface"]
+        self.listen: list[str] = record["listen"]
+        self.subnets = [subnets.parse(text) for text in record["subnets"]]
+        self.internal: bool = record["internal"]
+        self.own = {address_bytes(each) for each in self.listen}
+        self.upstream = self._others(record["upstream"])
+        self.servers = {address: self._others(found) for address, found in record["servers"].items()}
+        self.here = Directory(record["names"], gone)
+        self.others: dict[bytes, list[Directory]] = {}
+        for each in record.get("others") or []:
+            found = Directory(each["names"], gone)
+            for address in each["asked_by"]:
+                self.others.setdefault(address_bytes(address) or b"", []).append(found)
+
+    def seen_by(self, source: str) -> list[Directory]:
+        """Return where the names are that an address may ask for: those of this network come first."""
+        return [self.here, *self.others.get(address_bytes(source) or b"", ())]
 
     def _others(self, servers: list[str]) -> list[str]:
         """Return servers that can be asked: to ask oneself would never end."""
@@ -255,7 +273,7 @@ class Server:
                     self._guarded(work, mask)
             now = time.monotonic()
             self._expire(now)
-            if self.known is not None and self.known.names:
+            if self.known is not None and self.known.here.names:
                 last = now
             elif (self.known is None or now - last > IDLE) and self._end():
                 return
@@ -290,7 +308,7 @@ class Server:
         os.close(self.lock)
         # Who has written names since found the lock held, or will find it free, or is found here.
         self.look()
-        if self.known is None or not self.known.names:
+        if self.known is None or not self.known.here.names:
             return True
         taken = take(self.place + ".lock")
         if taken is None:
@@ -408,7 +426,7 @@ class Server:
         if known is None:
             return False
         self._turn += 1
-        answer = answers.answer(query, known, self._turn, by_stream)
+        answer = answers.answer(query, known, self._turn, by_stream, source)
         if answer is None:
             same = sum(each.source == source for each in self.forwards)
             # What asks from an internal network must not reach anybody by way of this host (CVE-2024-29018).

@@ -32,7 +32,8 @@ def write(directory: str, network_id: str, description: dict[str, Any]) -> None:
     `description`: "interface" (of the bridge), "listen" (addresses), "subnets" (who is answered), "internal" (nothing is
     passed on), "upstream" (servers of the host), "servers" (what some addresses want asked instead), "names" (of each its
     addresses; the first name of an address is what its reverse lookup gives), "members" (files that are there while a
-    container runs, of each the container's addresses).
+    container runs, of each the container's addresses), "others" (of each other network that members are in, too: "names"
+    there, and addresses here, "asked_by", that alone are told them).
     To be called before `ensure`: a name server that is about to end looks once more.
     """
     os.makedirs(directory, 0o700, exist_ok=True)

@@ -174,6 +174,16 @@ def leases(meta: Meta, container: str = "", network: str = "") -> list[Lease]:
     ]
 
 
+def leases_beside(meta: Meta, network: str) -> list[Lease]:
+    """Return the places that those in a network have in other networks."""
+    rows = meta.read(
+        f"SELECT {_LEASE} FROM endpoints WHERE network != ? AND container IN "
+        "(SELECT container FROM endpoints WHERE network = ?) ORDER BY position, container",
+        (network, network),
+    )
+    return [_lease(row) for row in rows]
+
+
 def leases_beginning(meta: Meta, prefix: str) -> list[Lease]:
     """Return the places of all whose id begins with `prefix`."""
     rows = meta.read(f"SELECT {_LEASE} FROM endpoints WHERE container >= ? AND container < ?", (prefix, prefix + "~"))

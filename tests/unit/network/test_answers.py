@@ -63,6 +63,28 @@ def test_what_is_for_the_hosts_servers(name: str, kind: str) -> None:
     assert answers.answer(question(name, kind).to_wire(), known(), 0, False) is None
 
 
+def test_names_of_other_networks_are_for_those_who_are_there_too() -> None:
+    others = [
+        {"asked_by": [MEMBER, MEMBER6], "names": {"web": ["10.1.0.2"], "far": ["10.1.0.3"]}},
+        {"asked_by": ["172.31.9.9"], "names": {"farther": ["10.2.0.2"]}},
+    ]
+    there = known(others=others)
+
+    def asked(name: str, source: str, kind: str = "A") -> list[str] | None:
+        reply = answers.answer(question(name, kind).to_wire(), there, 0, False, source)
+        return None if reply is None else data(dns.message.from_wire(reply))
+
+    for source in (MEMBER, MEMBER6):
+        assert asked("far", source) == ["10.1.0.3"]
+        assert asked("far", source, "AAAA") == []
+        assert asked("3.0.1.10.in-addr.arpa", source, "PTR") == ["far."]
+        assert asked("web", source) == [MEMBER]  # this network's come first
+        assert asked("farther", source) is None
+    assert asked("farther", "172.31.9.9") == ["10.2.0.2"]
+    assert asked("far", "172.31.9.3") is None
+    assert asked("far", "") is None
+
+
 def test_an_alias_of_several_is_rotated() -> None:
     seen = [data(told(question("all"), turn)) for turn in range(4)]
     assert [each[0] for each in seen] == ["172.31.9.3", "172.31.9.4", "172.31.9.5", "172.31.9.3"]
