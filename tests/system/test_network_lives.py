@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import pytest
 
 from engines import Installation, image_tar, until
-from networks import HOST4, NEIGHBOUR4, NOTHING, World, answering, asked, nothing_left, world
+from networks import HOST4, HOST6, NEIGHBOUR4, NEIGHBOUR6, NOTHING, World, answering, asked, nothing_left, world
 from underlay.linux import links, netns
 from underlay.linux.netlink import Netlink
 
@@ -243,6 +243,7 @@ def test_published_ports_are_reached_in_a_network_of_ipv6_that_comes_later(world
     assert world.underlay.out("port", "wide").splitlines() == ["80/tcp -> 0.0.0.0:8107", "80/tcp -> [::]:8107"]
     world.serve("wide", 80)
     assert world.ask("neighbour", HOST4, 8107) == NEIGHBOUR4
+    assert world.ask("neighbour", HOST6, 8107) == NEIGHBOUR6
     assert world.underlay.out("network", "rules").count(". 8107") == 2
     world.unserve()
     world.underlay("stop", "-t", "0", "wide")
@@ -320,7 +321,21 @@ def test_a_network_of_macvlan_is_on_the_link_of_its_parent(world: World) -> None
     assert world.ask("", world.address("m1", "wire"), 80) in NOTHING  # the kernel keeps them apart
     refused = world.underlay("run", "--rm", "--network", "wire", "-p", "80:80", "box", "true", code=125).stderr
     assert b"none of the container's networks leads out" in refused
-    world.underlay("rm", "-f", "m1", "m2")
+    # Answers leave by the bridge that the ports are published at, whenever that came.
+    world.run("--name", "m3", "--network", "wire", "--network", "front", "-p", "8107:80")
+    world.run("--name", "m4", "--network", "wire")
+    world.underlay("network", "connect", "front", "m4")
+    for name in ("m3", "m4"):
+        gateway = world.inspect(name)["Networks"]["front"]["Gateway"]
+        assert world.underlay.out("exec", name, "ip", "route").splitlines()[0].split()[:3] == [
+            "default",
+            "via",
+            gateway,
+        ]
+    world.underlay("network", "disconnect", "front", "m4")
+    assert f"default via {NEIGHBOUR4} " in world.underlay.out("exec", "m4", "ip", "route")
+    world.unserve()
+    world.underlay("rm", "-f", "m1", "m2", "m3", "m4")
     world.underlay("network", "rm", "wire")
     refused = world.underlay("network", "create", "-d", "macvlan", "nowhere", code=1).stderr
     assert b"parent=" in refused

@@ -127,6 +127,27 @@ def test_ipv6(world: World) -> None:
     world.underlay("network", "rm", "six")
 
 
+def test_ipv6_leads_out_by_another_network_than_ipv4(world: World) -> None:
+    world.underlay("network", "create", "--ipv6", "six")
+    world.run("--name", "s1", "--network", "front", "--network", "six", "-p", "8083:80")
+    world.run("--name", "s2", "--network", "front")
+    world.underlay("network", "connect", "six", "s2")
+    world.serve("neighbour", 7005)
+    for name in ("s1", "s2"):
+        assert world.ask(name, NEIGHBOUR6, 7005) == HOST6
+        assert world.ask(name, NEIGHBOUR4, 7005) == HOST4
+        gateway = world.inspect(name)["Networks"]["front"]["Gateway"]
+        assert f"default via {gateway} " in world.underlay.out("exec", name, "ip", "route")
+    world.serve("s1", 80)
+    assert world.ask("neighbour", HOST6, 8083) == NEIGHBOUR6
+    assert world.ask("neighbour", HOST4, 8083) == NEIGHBOUR4
+    world.underlay("network", "disconnect", "front", "s1")
+    for address in (NEIGHBOUR4, NEIGHBOUR6):
+        assert world.ask("s1", address, 7005) in (HOST4, HOST6)
+    world.underlay("rm", "-f", "s1", "s2")
+    world.underlay("network", "rm", "six")
+
+
 def test_connect_and_disconnect_while_it_runs(world: World) -> None:
     world.run("--name", "c1", "--network", "front")
     world.run("--name", "c2", "--network", "back")

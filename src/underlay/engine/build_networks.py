@@ -99,7 +99,7 @@ class StepNetworks:
             wanted = connecting.Place(self._network, "", "", "", ())
             with self._engine.meta.write() as sql:
                 lease = rows.lease(sql, self._network.id, name, wanted.choose)
-            connecting.enter(self._engine, self._network, lease, namespace, not self._network.internal)
+            connecting.enter(self._engine, self._network, lease, namespace, () if self._network.internal else (32, 128))
         except BaseException:
             os.close(namespace)
             _end(self._engine, name)

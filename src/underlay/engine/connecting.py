@@ -17,7 +17,7 @@ from .networks import Networks, firewall_of, of_lease
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
     from typing import Any
 
     from ..network.firewall import Rule
@@ -137,9 +137,10 @@ def up(engine: Engine, container_id: str, intent: dict[str, Any]) -> dict[str, A
         here = Networks(engine)
         networks = {each.id: here.settled(each) for each in here.of(container_id)}
         found = rows.leases(engine.meta, container=container_id)
-        default = _default(networks[each.network] for each in found)
+        ways = _ways([networks[each.network] for each in found])
         for lease in found:
-            enter(engine, networks[lease.network], lease, namespace, networks[lease.network].id == default)
+            leading = [bits for bits, network_id in ways.items() if network_id == lease.network]
+            enter(engine, networks[lease.network], lease, namespace, leading)
         namefiles.write(engine, container_id, intent, found)
         rules = publishing.publish(engine, container_id, intent, found, networks)
     except BaseException:
@@ -179,16 +180,23 @@ def _namespace(path: str, linux: dict[str, Any]) -> int:
         os.close(owner)
 
 
-def _default(networks: Any) -> str:
-    """Return the id of the network that leads everywhere else, "" for none."""
-    for network in networks:
-        if not network.internal and network.pool(32) is not None and network.pool(32).gateway:
-            return str(network.id)
-    return ""
+def _ways(networks: Sequence[Network]) -> dict[int, str]:
+    """Return the id of the network that leads everywhere else, for each kind of address (32, 128) that has one.
+
+    Bridges come first: what comes for published ports comes by them, and answers must leave as it came.
+    """
+    found: dict[int, str] = {}
+    for network in sorted(networks, key=lambda each: each.driver != BRIDGE):
+        for bits in (32, 128):
+            pool = network.pool(bits)
+            if not network.internal and pool is not None and pool.gateway:
+                found.setdefault(bits, network.id)
+    return found
 
 
-def enter(engine: Engine, network: Network, lease: rows.Lease, namespace: int, default: bool) -> None:
-    """Give a namespace (a descriptor) its interface in a network; with `default` its way to everywhere else.
+def enter(engine: Engine, network: Network, lease: rows.Lease, namespace: int, leading: Collection[int]) -> None:
+    """Give a namespace (a descriptor) its interface in a network; for kinds of address in `leading` (32, 128) its way to
+    everywhere else.
 
     Raises Conflict, Unsupported, KernelError.
     """
@@ -197,7 +205,7 @@ def enter(engine: Engine, network: Network, lease: rows.Lease, namespace: int, d
         # The table was not there: others have lost what they had in it. What is about to start does not count there yet.
         reload(engine)
         wall.admit(network)
-    bridge.attach(network, of_lease(lease), namespace, f"eth{lease.position}", default)
+    bridge.attach(network, of_lease(lease), namespace, f"eth{lease.position}", leading)
     try:
         naming.announce(engine, network)
     except (Conflict, Unsupported) as error:
@@ -238,18 +246,27 @@ def connect(engine: Engine, network: Network, name: str, address4: str, address6
 
 def _join(engine: Engine, network: Network, before: Sequence[rows.Lease], lease: rows.Lease) -> None:
     """Give a running container, which has the places of `before`, its interface in another network, and its ports there."""
-    others = [Networks(engine).get(each.network) for each in before]
-    default = not _default(others) and _default([network]) == network.id
     namespace = os.open(place(engine, lease.container), os.O_RDONLY | os.O_CLOEXEC)
     try:
-        enter(engine, network, lease, namespace, default)
+        enter(engine, network, lease, namespace, ())
         try:
             publishing.move(engine, lease.container, before, [*before, lease])
+            _lead_out(engine, namespace, before, [*before, lease])
         except BaseException:
             bridge.detach(namespace, f"eth{lease.position}")
             raise
     finally:
         os.close(namespace)
+
+
+def _lead_out(engine: Engine, namespace: int, before: Sequence[rows.Lease], after: Sequence[rows.Lease]) -> None:
+    """Change a running container's ways to everywhere else, as its places were `before`, to what those `after` want."""
+    networks = {each.network: Networks(engine).get(each.network) for each in (*before, *after)}
+    old, new = (_ways([networks[each.network] for each in places]) for places in (before, after))
+    for bits, network_id in new.items():
+        if old.get(bits) != network_id:
+            name = next(f"eth{each.position}" for each in after if each.network == network_id)
+            bridge.lead_out(networks[network_id], namespace, name, bits)
 
 
 def disconnect(engine: Engine, network: Network, name: str, force: bool) -> None:
@@ -267,21 +284,17 @@ def disconnect(engine: Engine, network: Network, name: str, force: bool) -> None
     if starting.lives(engine, row.id):
         publishing.move(engine, row.id, before, [each for each in before if each is not lease])
     rows.give_back(engine.meta, network.id, row.id)
-    networks = {each.network: Networks(engine).get(each.network) for each in before}
-    for other in networks.values():
-        naming.amend(engine, other)
+    for other in before:
+        naming.amend(engine, Networks(engine).get(other.network))
     if starting.lives(engine, row.id):
         try:
             namespace = os.open(place(engine, row.id), os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             return
+        left = [each for each in before if each is not lease]
         try:
             bridge.detach(namespace, f"eth{lease.position}")
-            left = [each for each in before if each is not lease]
-            default = _default(networks[each.network] for each in left)
-            if network.id == _default(networks.values()) and default:
-                name = next(f"eth{each.position}" for each in left if each.network == default)
-                bridge.lead_out(networks[default], namespace, name)
+            _lead_out(engine, namespace, before, left)
         finally:
             os.close(namespace)
         namefiles.change(engine, row.id, row.intent, before, left)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 
 from ..errors import KernelError
-from .netlink import CREATE, EXCLUSIVE, Request, attribute, attributes, nested, number, text
+from .netlink import CREATE, EXCLUSIVE, REPLACE, Request, attribute, attributes, nested, number, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -180,9 +180,18 @@ def remove_address(index: int, address: bytes, prefix: int) -> Request:
 
 
 def add_route(
-    index: int, gateway: bytes = b"", destination: bytes = b"", prefix: int = 0, family: int = 0, priority: int = 0
+    index: int,
+    gateway: bytes = b"",
+    destination: bytes = b"",
+    prefix: int = 0,
+    family: int = 0,
+    priority: int = 0,
+    replace: bool = False,
 ) -> Request:
-    """Add a route through an interface, to `destination` or everywhere; `family` is wanted where neither tells it."""
+    """Add a route through an interface, to `destination` or everywhere, or `replace` the one that leads there.
+
+    `family` is wanted where neither address tells it.
+    """
     family = family or (INET if len(gateway or destination) == 4 else INET6)
     scope = _UNIVERSE if gateway or family == INET6 else _LINK_SCOPE
     head = bytes((family, prefix, 0, 0, _MAIN, _STATIC_BY_US, scope, _UNICAST)) + number(0)
@@ -193,7 +202,7 @@ def add_route(
         parts.append(attribute(_RTA_GATEWAY, gateway))
     if priority:
         parts.append(attribute(_RTA_PRIORITY, number(priority)))
-    return Request(_NEWROUTE, head + b"".join(parts), CREATE | EXCLUSIVE, "add route")
+    return Request(_NEWROUTE, head + b"".join(parts), CREATE | (REPLACE if replace else EXCLUSIVE), "add route")
 
 
 def find(netlink: Netlink, name: str) -> Link | None:

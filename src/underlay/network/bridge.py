@@ -12,6 +12,8 @@ from .model import BRIDGE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from ..linux.links import Link, Route
     from ..linux.netlink import Request
     from .firewall import Firewall
@@ -137,8 +139,9 @@ def take_down(network: Network, firewall: Firewall) -> None:
             connection.call(links.delete(there.index, network.interface))
 
 
-def attach(network: Network, endpoint: Endpoint, namespace: int, name: str, default: bool) -> None:
-    """Give a network namespace (a descriptor) the interface `name` in a network; with `default` its way to everywhere else.
+def attach(network: Network, endpoint: Endpoint, namespace: int, name: str, leading: Collection[int]) -> None:
+    """Give a network namespace (a descriptor) the interface `name` in a network; for kinds of address in `leading` (32,
+    128) its way to everywhere else.
 
     Raises KernelError; nothing is left then.
     """
@@ -157,7 +160,7 @@ def attach(network: Network, endpoint: Endpoint, namespace: int, name: str, defa
             mode = network.options.get("macvlan_mode", "bridge")
             connection.call(links.create_macvlan(name, parent.index, mode, namespace, network.mtu, mac))
     try:
-        netns.inside(namespace, lambda: _configure(network, endpoint, name, default))
+        netns.inside(namespace, lambda: _configure(network, endpoint, name, leading))
     except BaseException:
         with netns.inside(namespace, Netlink) as connection:
             made = links.find(connection, name)
@@ -166,7 +169,7 @@ def attach(network: Network, endpoint: Endpoint, namespace: int, name: str, defa
         raise
 
 
-def _configure(network: Network, endpoint: Endpoint, name: str, default: bool) -> None:
+def _configure(network: Network, endpoint: Endpoint, name: str, leading: Collection[int]) -> None:
     """Set up the interface `name` of the network namespace that this thread is in."""
     if os.path.isdir("/proc/sys/net/ipv6"):
         # Its neighbours' announcements are nothing to it; and what a port sends back would look like a duplicate.
@@ -184,18 +187,20 @@ def _configure(network: Network, endpoint: Endpoint, name: str, default: bool) -
                 continue
             space = pool.space
             requests.append(links.add_address(made.index, space.wire(subnets.number_of(text)), space.prefix))
-            if default and pool.gateway:
+            if bits in leading and pool.gateway:
                 requests.append(links.add_route(made.index, space.wire(subnets.number_of(pool.gateway))))
         connection.call(*requests)
 
 
-def lead_out(network: Network, namespace: int, name: str) -> None:
-    """Have a network namespace reach everywhere else by its interface `name` in a network; it had another way before."""
+def lead_out(network: Network, namespace: int, name: str, bits: int) -> None:
+    """Have a network namespace reach everywhere else by its interface `name` in a network, with addresses of one kind (32,
+    128), whatever its way was before."""
     with netns.inside(namespace, Netlink) as connection:
         made = links.find(connection, name)
-        if made is not None:
-            gateways = [pool.space.wire(subnets.number_of(pool.gateway)) for pool in network.pools if pool.gateway]
-            connection.call(*(links.add_route(made.index, each) for each in gateways))
+        pool = network.pool(bits)
+        if made is not None and pool is not None:
+            gateway = pool.space.wire(subnets.number_of(pool.gateway))
+            connection.call(links.add_route(made.index, gateway, replace=True))
 
 
 def detach(namespace: int, name: str) -> None:
