@@ -374,6 +374,17 @@ def test_the_name_server_of_a_network_that_leads_out_is_asked(world: World) -> N
     world.underlay("network", "rm", "shut")
 
 
+def test_who_shares_a_network_looks_names_up_as_its_owner_does(world: World) -> None:
+    world.run("--name", "owner", "--network", "front", "--hostname", "web")
+    world.run("--name", "guest", "--network", "container:owner")
+    world.run("--name", "found", "--network", "back")
+    world.underlay("network", "connect", "back", "owner")
+    for file in ("hosts", "resolv.conf", "hostname"):
+        seen = [world.underlay.out("exec", name, "cat", f"/etc/{file}") for name in ("owner", "guest")]
+        assert seen[0] == seen[1] != ""
+    assert world.address("found", "back") in world.underlay.out("exec", "guest", "busybox", "nslookup", "found.")
+
+
 @pytest.mark.parametrize("network", ["bridge", "front"])
 def test_the_gateway_as_a_host_to_be_added(world: World, network: str) -> None:
     words = ("--network", network, "--add-host", "outer:host-gateway", "--add-host", "other=host-gateway")

@@ -348,6 +348,34 @@ def test_joining_another_containers_namespaces(ul: Installation) -> None:
     ul("rm", "-f", "first")
 
 
+def test_a_joined_network_brings_its_names(ul: Installation) -> None:
+    ul.start(
+        "--name",
+        "first",
+        "--hostname",
+        "first",
+        "--dns",
+        "192.0.2.9",
+        "--add-host",
+        "x:192.0.2.8",
+        "box",
+        "sleep",
+        "60",
+    )
+    ul("run", "-d", "--name", "second", "--network", "container:first", "box", "sleep", "60")
+    for name in ("first", "second"):
+        joining = ("--network", f"container:{name}")
+        for file in ("hosts", "resolv.conf", "hostname"):
+            seen = ul.out("run", "--rm", *joining, "box", "cat", f"/etc/{file}")
+            assert seen == ul.out("exec", "first", "cat", f"/etc/{file}") != ""
+        assert ul.out("run", "--rm", *joining, "box", "hostname") == "first"
+    assert len(set(ul.out("inspect", "-f", "{{.HostsPath}}", "first", "second").split())) == 1
+    for words in (("--hostname", "x"), ("--dns", "192.0.2.9"), ("--add-host", "x:192.0.2.8")):
+        done = ul("run", "--rm", "--network", "container:first", *words, "box", "true", code=125)
+        assert b"conflicting options" in done.stderr and b"and the network mode" in done.stderr
+    ul("rm", "-f", "first", "second")
+
+
 def test_platform_and_missing_image(ul: Installation) -> None:
     done = ul("run", "--rm", "--pull", "never", "nosuch", code=125)
     assert b"No such image: nosuch" in done.stderr

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .connecting import Place
     from .engine import Engine
 
+NAME_FILES = ("/etc/resolv.conf", "/etc/hostname", "/etc/hosts")
 RESTART_POLICIES = ("no", "always", "on-failure", "unless-stopped")
 LOG_DEFAULTS = {"local": (20 << 20, 5), "json-file": (0, 1), "none": (0, 1)}
 
@@ -74,10 +75,13 @@ def draft(engine: Engine, wish: ContainerOptions, pull: bool = False) -> Draft:
     image = finding.find_image(engine, wish.image, wish.platform, wish.pull if pull else finding.HERE)
     finding.require_processor(wish.image, image.platform)
     config = images.config(engine.paths, image.id).get("config") or {}
+    shared: dict[str, str] = {}
+    if wish.network.startswith("container:"):
+        wish, shared = _sharing(engine, wish)
     made = Draft(wish, image)
     _mounts(engine, made, config)
     directory = engine.paths.container(made.id)
-    files = {f"/etc/{name}": f"{directory}/{name}" for name in ("resolv.conf", "hostname", "hosts")}
+    files = {name: directory + name.removeprefix("/etc") for name in NAME_FILES} | shared
     host = hostfacts.gather(engine, wish)
     networks = _networks(engine, wish, host.rootless)
     if networks:
@@ -135,6 +139,31 @@ def draft(engine: Engine, wish: ContainerOptions, pull: bool = False) -> Draft:
         made.intent["disk"], numbers = disklimit.choose(engine, wish)
         made.claims += numbers
     return made
+
+
+def _sharing(engine: Engine, wish: ContainerOptions) -> tuple[ContainerOptions, dict[str, str]]:
+    """Return the wish of a container in another's network, which has its hostname, and that one's files, by their places.
+
+    Raises NotFound, InvalidInput.
+    """
+    for given, words in (
+        (wish.hostname, "hostname"),
+        (wish.dns or wish.dns_search or wish.dns_options, "dns"),
+        (wish.extra_hosts, "custom host-to-IP mapping"),
+    ):
+        if given:
+            raise InvalidInput(
+                f"conflicting options: {words} and the network mode", "give it to the container whose network it is"
+            )
+    owner = containers.find(engine.meta, wish.network.partition(":")[2]).intent
+    known = {name: owner["spec"].get(name) or "" for name in ("hostname", "domainname")}
+    return ContainerOptions(**{**wish.given(), **known}), name_files(owner)
+
+
+def name_files(intent: dict[str, Any]) -> dict[str, str]:
+    """Return the files of this host that a container has as its resolv.conf, hostname and hosts."""
+    found = {each["destination"]: each["source"] for each in intent["spec"]["mounts"] if each["type"] == "bind"}
+    return {name: found[name] for name in NAME_FILES if name in found}
 
 
 def _networks(engine: Engine, wish: ContainerOptions, rootless: bool) -> list[Place]:

@@ -6,6 +6,7 @@ import os
 
 from ..human import rfc3339
 from ..runtime import state
+from .creating import name_files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ def inspect(engine: Engine, row: Container, intent: dict[str, Any], status: Stat
     directory = engine.paths.container(row.id)
     options, spec = intent["options"], intent["spec"]
     process = spec["process"]
+    files = name_files(intent)
     running = status.status in (state.RUNNING, state.PAUSED)
     return {
         "Id": row.id,
@@ -43,9 +45,9 @@ def inspect(engine: Engine, row: Container, intent: dict[str, Any], status: Stat
             "FinishedAt": rfc3339(status.finished) if status.finished else _NEVER,
         },
         "Image": row.image,
-        "ResolvConfPath": directory + "/resolv.conf",
-        "HostnamePath": directory + "/hostname",
-        "HostsPath": directory + "/hosts",
+        "ResolvConfPath": files.get("/etc/resolv.conf", ""),
+        "HostnamePath": files.get("/etc/hostname", ""),
+        "HostsPath": files.get("/etc/hosts", ""),
         "LogPath": "" if intent["log"]["driver"] == "none" else directory + "/log",
         "Name": "/" + row.name,
         "RestartCount": status.restarts,
