@@ -15,19 +15,20 @@ from underlay.network.model import Network, Pool
 from underlay.store import networks as rows
 from underlay.store.meta import Meta
 
-RECORD = {"id": "ab" * 32, "name": "front", "driver": "bridge", "created": 0, "interface": "br0", "pools": []}
+RECORD = {"id": "ab" * 32, "name": "front", "driver": "bridge", "created": 0, "interface": "br0"}
+POOL = ["10.0.0.0/24", "10.0.0.1"]
 
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Any:
     meta = Meta(str(tmp_path / "meta.db"))
-    rows.insert(meta, lambda _: RECORD)
+    rows.insert(meta, lambda _: {**RECORD, "pools": [POOL]})
     yield SimpleNamespace(meta=meta, paths=SimpleNamespace(state=str(tmp_path)))
     meta.close()
 
 
 def network() -> Network:
-    return Network(**{**RECORD, "pools": (Pool("10.0.0.0/24", "10.0.0.1"),)})
+    return Network(**{**RECORD, "pools": (Pool(*POOL),)})
 
 
 def test_what_was_read_first_does_not_replace_what_was_read_later(engine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
