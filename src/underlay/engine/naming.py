@@ -14,7 +14,7 @@ from .networks import Networks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from typing import Any
 
     from ..network.model import Network
@@ -43,8 +43,8 @@ def amend(engine: Engine, network: Network) -> None:
         return
     with _lock(engine):
         beside = {lease.network for lease in rows.leases_beside(engine.meta, network.id)}
-        for each in (network.id, *sorted(beside)):
-            _tell(engine, each)
+        for each in _with_names(engine, (network.id, *sorted(beside))):
+            resolver.write(directory(engine), each.id, _description(engine, each))
 
 
 def end(engine: Engine, network: Network) -> None:
@@ -72,13 +72,17 @@ def _lock(engine: Engine) -> files.Lock:
     return files.Lock(directory(engine) + "/names.lock")
 
 
-def _tell(engine: Engine, network_id: str) -> None:
-    try:
-        now = Networks(engine).get(network_id)
-    except NotFound:
-        return  # somebody has removed it since
-    if has_names(now):
-        resolver.write(directory(engine), now.id, _description(engine, now))
+def _with_names(engine: Engine, ids: Iterable[str]) -> list[Network]:
+    """Return those networks that have names, as they are now; what somebody has removed meanwhile is none."""
+    found = []
+    for each in ids:
+        try:
+            network = Networks(engine).get(each)
+        except NotFound:
+            continue
+        if has_names(network):
+            found.append(network)
+    return found
 
 
 def _description(engine: Engine, network: Network) -> dict[str, Any]:
@@ -140,7 +144,6 @@ def _others(
     for lease in rows.leases_beside(engine.meta, network.id):
         asking.setdefault(lease.network, []).extend(here.get(lease.container, []))
     return [
-        {"asked_by": addresses, "names": _names(engine, rows.leases(engine.meta, network=each), members, {})}
-        for each, addresses in asking.items()
-        if has_names(Networks(engine).get(each))
+        {"asked_by": asking[each.id], "names": _names(engine, rows.leases(engine.meta, network=each.id), members, {})}
+        for each in _with_names(engine, asking)
     ]

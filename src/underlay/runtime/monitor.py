@@ -296,7 +296,7 @@ class Monitor:
         from ..linux import netns, nft
 
         # Apart, because what may have come later is seldom there: the others go without a look at what there is.
-        for part in (told["elements"], told["later"]):
+        for part in (told["elements"], told.get("later") or {}):
             contents = {name: [nft.Element(bytes.fromhex(key)) for key in keys] for name, keys in part.items()}
             try:
                 nft.take_away(told["table"], contents)
