@@ -458,6 +458,24 @@ def test_a_killed_name_server_comes_back_with_the_next_container(world: World) -
     assert world.inside("right", lambda: lookup("left.", server)) == {world.address("left", "front")}
 
 
+def test_where_another_has_the_port_of_names_others_are_asked(world: World) -> None:
+    world.underlay("network", "create", "taken")
+    gateway = json.loads(world.underlay.out("network", "inspect", "taken"))[0]["IPAM"]["Config"][0]["Gateway"]
+
+    def occupy() -> socket.socket:
+        made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        made.setsockopt(socket.IPPROTO_IP, 15, 1)  # IP_FREEBIND: the bridge is not there yet
+        made.bind((gateway, 53))
+        return made
+
+    with netns.inside(world.host, occupy):
+        words = ("run", "--rm", "--network", "taken", "--dns", NEIGHBOUR4, "box", "cat", "/etc/resolv.conf")
+        done = world.underlay(*words)
+    assert b"do not find each other by name" in done.stderr
+    assert f"nameserver {NEIGHBOUR4}" in done.stdout.decode().splitlines()
+    world.underlay("network", "rm", "taken")
+
+
 def test_an_internal_network_asks_nobody_for_names(world: World) -> None:
     """Attacks NW-01."""
     world.underlay("network", "create", "--internal", "quiet")

@@ -25,7 +25,7 @@ def write(engine: Engine, container_id: str, intent: dict[str, Any], leases: Seq
     networks = _networks(engine, leases)
     directory = engine.paths.container(container_id)
     _replace(directory + "/hosts", _hosts(container_id, intent, leases, networks).encode())
-    _replace(directory + "/resolv.conf", _resolver(intent, networks).encode())
+    _replace(directory + "/resolv.conf", _resolver(engine, intent, networks).encode())
 
 
 def change(
@@ -39,7 +39,7 @@ def change(
     with open(os.open(directory + "/hosts", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW), "rb") as file:
         added = [line for line in file.read(_LARGEST).splitlines() if line not in old]
     _replace(directory + "/hosts", new + b"".join(line + b"\n" for line in added))
-    _replace(directory + "/resolv.conf", _resolver(intent, networks).encode())
+    _replace(directory + "/resolv.conf", _resolver(engine, intent, networks).encode())
 
 
 def _networks(engine: Engine, leases: Sequence[Lease]) -> list[Network]:
@@ -61,11 +61,11 @@ def _hosts(container_id: str, intent: dict[str, Any], leases: Sequence[Lease], n
     return text + creating.extra_hosts(wish, gateway)
 
 
-def _resolver(intent: dict[str, Any], networks: Sequence[Network]) -> str:
+def _resolver(engine: Engine, intent: dict[str, Any], networks: Sequence[Network]) -> str:
     wish = ContainerOptions(**intent["options"])
     resolver = creating.resolver(wish)
     # One server tells the names of all; that of an internal network would tell no others.
-    named = sorted((each for each in networks if naming.has_names(each)), key=lambda each: each.internal)
+    named = sorted((each for each in networks if naming.answers(engine, each)), key=lambda each: each.internal)
     host = hostfacts.text_of("/etc/resolv.conf")
     if named:
         # It knows the servers to ask for others, and what of the host's names is looked up shortened.

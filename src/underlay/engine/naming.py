@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 
 from .. import files
-from ..errors import NotFound
+from ..errors import Conflict, NotFound, Unsupported
 from ..network import resolver
 from ..store import containers
 from ..store import networks as rows
@@ -45,6 +45,17 @@ def amend(engine: Engine, network: Network) -> None:
         beside = {lease.network for lease in rows.leases_beside(engine.meta, network.id)}
         for each in _with_names(engine, (network.id, *sorted(beside))):
             resolver.write(directory(engine), each.id, _description(engine, each))
+
+
+def answers(engine: Engine, network: Network) -> bool:
+    """Tell whether a network has a name server; one is started unless it lives, or somebody else has its address."""
+    if not has_names(network):
+        return False
+    try:
+        resolver.ensure(directory(engine), network.id)
+    except (Conflict, Unsupported):
+        return False
+    return True
 
 
 def end(engine: Engine, network: Network) -> None:
