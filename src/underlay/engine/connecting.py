@@ -237,31 +237,38 @@ def connect(engine: Engine, network: Network, name: str, address4: str, address6
         naming.amend(engine, network)
         return
     try:
-        _join(engine, network, before, lease)
+        networks = _join(engine, network, before, lease)
     except BaseException:
         rows.give_back(engine.meta, network.id, row.id)
+        naming.amend(engine, network)
         raise
-    namefiles.change(engine, row.id, row.intent, before, rows.leases(engine.meta, container=row.id))
+    namefiles.change(engine, row.id, row.intent, before, [*before, lease], networks)
 
 
-def _join(engine: Engine, network: Network, before: Sequence[rows.Lease], lease: rows.Lease) -> None:
-    """Give a running container, which has the places of `before`, its interface in another network, and its ports there."""
+def _join(engine: Engine, network: Network, before: Sequence[rows.Lease], lease: rows.Lease) -> dict[str, Network]:
+    """Give a running container, which has the places of `before`, its interface in another network, and its ports there.
+
+    Returns all its networks, by id.
+    """
+    networks = {each.network: Networks(engine).get(each.network) for each in (*before, lease)}
     namespace = os.open(place(engine, lease.container), os.O_RDONLY | os.O_CLOEXEC)
     try:
         enter(engine, network, lease, namespace, ())
         try:
             publishing.move(engine, lease.container, before, [*before, lease])
-            _lead_out(engine, namespace, before, [*before, lease])
+            _lead_out(namespace, before, [*before, lease], networks)
         except BaseException:
             bridge.detach(namespace, f"eth{lease.position}")
             raise
     finally:
         os.close(namespace)
+    return networks
 
 
-def _lead_out(engine: Engine, namespace: int, before: Sequence[rows.Lease], after: Sequence[rows.Lease]) -> None:
+def _lead_out(
+    namespace: int, before: Sequence[rows.Lease], after: Sequence[rows.Lease], networks: dict[str, Network]
+) -> None:
     """Change a running container's ways to everywhere else, as its places were `before`, to what those `after` want."""
-    networks = {each.network: Networks(engine).get(each.network) for each in (*before, *after)}
     old, new = (_ways([networks[each.network] for each in places]) for places in (before, after))
     for bits, network_id in new.items():
         if old.get(bits) != network_id:
@@ -281,11 +288,13 @@ def disconnect(engine: Engine, network: Network, name: str, force: bool) -> None
     lease = next((each for each in before if each.network == network.id), None)
     if lease is None:
         raise Conflict(f"container {row.name} is not connected to network {network.name}")
+    # Looked up while it is in them: afterwards they may be removed.
+    networks = {each.network: Networks(engine).get(each.network) for each in before}
     if starting.lives(engine, row.id):
         publishing.move(engine, row.id, before, [each for each in before if each is not lease])
     rows.give_back(engine.meta, network.id, row.id)
-    for other in before:
-        naming.amend(engine, Networks(engine).get(other.network))
+    for other in networks.values():
+        naming.amend(engine, other)
     if starting.lives(engine, row.id):
         try:
             namespace = os.open(place(engine, row.id), os.O_RDONLY | os.O_CLOEXEC)
@@ -294,10 +303,10 @@ def disconnect(engine: Engine, network: Network, name: str, force: bool) -> None
         left = [each for each in before if each is not lease]
         try:
             bridge.detach(namespace, f"eth{lease.position}")
-            _lead_out(engine, namespace, before, left)
+            _lead_out(namespace, before, left, networks)
         finally:
             os.close(namespace)
-        namefiles.change(engine, row.id, row.intent, before, left)
+        namefiles.change(engine, row.id, row.intent, before, left, networks)
 
 
 def reload(engine: Engine) -> int:

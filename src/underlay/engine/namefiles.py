@@ -22,28 +22,29 @@ _LARGEST = 1 << 20  # bytes of a file that a container may have written
 
 def write(engine: Engine, container_id: str, intent: dict[str, Any], leases: Sequence[Lease]) -> None:
     """Write both for a container that is about to start."""
-    networks = _networks(engine, leases)
+    networks = [Networks(engine).get(lease.network) for lease in leases]
     directory = engine.paths.container(container_id)
     _replace(directory + "/hosts", _hosts(container_id, intent, leases, networks).encode())
     _replace(directory + "/resolv.conf", _resolver(engine, intent, networks).encode())
 
 
 def change(
-    engine: Engine, container_id: str, intent: dict[str, Any], before: Sequence[Lease], after: Sequence[Lease]
+    engine: Engine,
+    container_id: str,
+    intent: dict[str, Any],
+    before: Sequence[Lease],
+    after: Sequence[Lease],
+    networks: dict[str, Network],
 ) -> None:
     """Write both for a running container whose places were those of `before`; what it has added to hosts stays there."""
     directory = engine.paths.container(container_id)
-    old = _hosts(container_id, intent, before, _networks(engine, before)).encode().splitlines()
-    networks = _networks(engine, after)
-    new = _hosts(container_id, intent, after, networks).encode()
+    then, now = ([networks[each.network] for each in places] for places in (before, after))
+    old = _hosts(container_id, intent, before, then).encode().splitlines()
+    new = _hosts(container_id, intent, after, now).encode()
     with open(os.open(directory + "/hosts", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW), "rb") as file:
         added = [line for line in file.read(_LARGEST).splitlines() if line not in old]
     _replace(directory + "/hosts", new + b"".join(line + b"\n" for line in added))
-    _replace(directory + "/resolv.conf", _resolver(engine, intent, networks).encode())
-
-
-def _networks(engine: Engine, leases: Sequence[Lease]) -> list[Network]:
-    return [Networks(engine).get(lease.network) for lease in leases]
+    _replace(directory + "/resolv.conf", _resolver(engine, intent, now).encode())
 
 
 def _hosts(container_id: str, intent: dict[str, Any], leases: Sequence[Lease], networks: Sequence[Network]) -> str:
