@@ -420,7 +420,9 @@ def test_killed_between_any_two_steps_of_a_start(ul: Installation) -> None:
     for step in range(14):
         client = begin(ul, "run", "--rm", "--network", "none", "box", "sleep", "60", start_new_session=True)
         time.sleep(0.008 * step)
-        # The command and all that it has started so far, but for the container, which the kernel then ends.
+        # The command and all that it has started so far, but for the container, which the kernel then ends. It is halted
+        # first: what it started after we had looked would live on, as it should.
+        client.send_signal(signal.SIGSTOP)
         mine = [client.pid]
         for entry in Path("/proc").iterdir():
             try:
