@@ -204,10 +204,13 @@ def test_size_is_no_trouble(told: str) -> None:
     execution = Execution(env=[f"{name}=v" for name in many], labels=many, cmd=["x" * MIB], volumes={"/a": {}})
     found = reconstruct(image([told] * 3, execution), "box", 0, 0, {})
     hold(found)
+    assert found.lines
 
 
 @pytest.mark.timeout(60)  # none takes a tenth of that, unless its cost grows with the square of its size
 def test_many_names_are_no_trouble() -> None:
     many = {f"n{number}": "v" for number in range(2000)}
     told = "ENV " + " ".join(f"{name}=v" for name in many)
-    hold(reconstruct(image([told], Execution(env=[f"{name}=v" for name in many], labels=many)), "box", 0, 0, {}))
+    found = reconstruct(image([told], Execution(env=[f"{name}=v" for name in many], labels=many)), "box", 0, 0, {})
+    hold(found)
+    assert all(f"{name}=" in found.text for name in many)

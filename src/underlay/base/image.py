@@ -111,6 +111,6 @@ def member(record: Mapping[str, Any], name: str) -> str:
     return sound(value) if isinstance(value, str) else ""
 
 
-def _list(record: Mapping[str, Any], member: str) -> list[Any]:
-    value = record.get(member)
+def _list(record: Mapping[str, Any], name: str) -> list[Any]:
+    value = record.get(name)
     return value if isinstance(value, list) else []

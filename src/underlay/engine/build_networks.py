@@ -71,7 +71,7 @@ class StepNetworks:
     def resolver(self) -> str:
         """Return resolv.conf for the steps in a network."""
         assert self._network is not None
-        if naming.has_names(self._network):
+        if naming.answers(self._engine, self._network):
             return f"nameserver {naming.server_of(self._network)}\noptions ndots:0\n"
         return namefiles.upstream(hostfacts.text_of("/etc/resolv.conf"))
 

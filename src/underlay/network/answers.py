@@ -148,7 +148,7 @@ def _written(reply: Message, size: int) -> bytes:
 
 def _wire(reply: Message) -> bytes:
     # The order of addresses is the one that was chosen.
-    return reply.to_wire(max_size=65535, want_shuffle=False)
+    return reply.to_wire(max_size=65535, prefer_truncation=True, want_shuffle=False)
 
 
 def _bare(query: bytes, code: int) -> bytes:
