@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from time import time_ns
 
 from ..files import Lock
@@ -13,6 +12,7 @@ from .filesystem import Made, in_background
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from threading import Thread
 
     from ..paths import Paths
     from ..store.buildcache import Record
@@ -41,20 +41,18 @@ class Cache:
         self._meta = meta
         self._epoch = epoch
         self._imported = imported
-        self._lock = threading.Lock()
         self._used: list[str] = []
         self.records: dict[str, Record] = {}  # all that were found or made, for a place outside
-        self._threads: list[threading.Thread] = []
+        self._threads: list[Thread] = []
         os.makedirs(paths.locks, 0o700, exist_ok=True)
 
     def find(self, key: str) -> Record | None:
         """Return what is known under a key; a layer of another store of results is brought for it."""
-        with self._lock:
-            record = buildcache.find(self._paths, self._meta, key)
-            if record is not None:
-                self._used.append(key)
-                self.records[key] = record
-                return record
+        record = buildcache.find(self._paths, self._meta, key)
+        if record is not None:
+            self._used.append(key)
+            self.records[key] = record
+            return record
         if self._imported is None or (found := self._imported(key)) is None:
             return None
         record = buildcache.Record(key, "", found[0], buildcache.REGULAR, "imported", found[1])
@@ -63,9 +61,8 @@ class Cache:
 
     def keep(self, record: Record) -> None:
         """Record a result."""
-        with self._lock:
-            buildcache.put(self._meta, record)
-            self.records[record.key] = record
+        buildcache.put(self._meta, record)
+        self.records[record.key] = record
 
     def _now(self) -> int:
         now = time_ns()
@@ -110,21 +107,15 @@ class Cache:
 
         made = Made(upper=result.upper)
         if result.upper:
-            thread = in_background(finish, made)
-            with self._lock:
-                self._threads.append(thread)
+            self._threads.append(in_background(finish, made))
         else:
             made.come(finish())
         return made, created
 
     def settle(self) -> None:
         """Wait for all layers on their way, and note what has been of use."""
-        while True:
-            with self._lock:
-                if not self._threads:
-                    break
-                thread = self._threads.pop()
-            thread.join()
+        while self._threads:
+            self._threads.pop().join()
         if self._used:
             buildcache.touch(self._meta, self._used)
             self._used = []

@@ -11,13 +11,13 @@ from ..network import bridge
 from ..network.model import BRIDGE, MACVLAN
 from ..store import networks as rows
 from . import connecting, creating, hostfacts, namefiles, naming
-from .engine import Engine
 from .naming import BUILD
 from .networks import Networks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..network.model import Network
+    from .engine import Engine
 
 
 class StepNetworks:
@@ -29,10 +29,7 @@ class StepNetworks:
     __slots__ = ("_engine", "_free", "_lock", "_made", "_network", "mode")
 
     def __init__(self, engine: Engine, wanted: str) -> None:
-        # One of our own: the database may be in use by the build's other threads.
-        self._engine = Engine(
-            engine.paths.root, engine.paths.state, lambda event: engine.emit(event), engine.form_setting
-        )
+        self._engine = engine
         self._lock = threading.Lock()
         self._free: list[str] = []
         self._made: dict[str, int] = {}  # descriptors
@@ -86,7 +83,6 @@ class StepNetworks:
             os.close(namespace)
             _end(self._engine, name)
         self._made.clear()
-        self._engine.close()
 
     def _make(self, name: str) -> int:
         assert self._network is not None

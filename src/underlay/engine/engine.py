@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from _thread import allocate_lock
 
 from .. import events
 from ..paths import Paths, default_paths
@@ -34,9 +35,10 @@ class Engine:
 
     `root` and `state` name the directories (see `underlay.paths`), `on_event` receives an `events.Event` for each
     step of longer work and each change of a container, `form` chooses how layers are kept: `auto`, `erofs`, `tree`.
+    Several threads may work with one engine at once; `on_event` is then called from each of them.
     """
 
-    __slots__ = ("_form", "_meta", "emit", "form_setting", "leaving", "network_setting", "paths", "standby")
+    __slots__ = ("_form", "_meta", "_opening", "emit", "form_setting", "leaving", "network_setting", "paths", "standby")
 
     def __init__(self, root: str = "", state: str = "", on_event: Emit | None = None, form: str = "") -> None:
         self.paths: Paths = default_paths(root, state)
@@ -49,29 +51,35 @@ class Engine:
         # A monitor that waits for the first container to be started, if the command line has forked one.
         self.standby: Standby | None = None
         self._meta: Meta | None = None
+        self._opening = allocate_lock()
         self._form = ""
 
     @property
     def meta(self) -> Meta:
         """The database, opened at first use."""
         if self._meta is None:
-            paths = self.paths
-            # Set-id files of images and volumes must be out of reach of the host's users (attacks IM-07).
-            os.makedirs(paths.root, mode=0o700, exist_ok=True)
-            os.makedirs(paths.state, mode=0o700, exist_ok=True)
-            # Each by itself: the mode holds for the last part of a path only, and the caller's umask may be 0.
-            for directory in (paths.temporary, paths.layers, paths.indexes, paths.blobs, paths.blobs + "/sha256"):
-                os.makedirs(directory, mode=0o700, exist_ok=True)
-            for directory in (paths.root + "/containers", paths.root + "/volumes", paths.state + "/containers"):
-                os.makedirs(directory, mode=0o700, exist_ok=True)
-            os.makedirs(paths.locks, mode=0o700, exist_ok=True)
-            try:
-                # The environments of containers are in it. SQLite gives its other files the mode of this one.
-                os.close(os.open(paths.database, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-            except FileExistsError:
-                pass
-            self._meta = Meta(paths.database)
+            with self._opening:
+                if self._meta is None:
+                    self._meta = self._opened()
         return self._meta
+
+    def _opened(self) -> Meta:
+        paths = self.paths
+        # Set-id files of images and volumes must be out of reach of the host's users (attacks IM-07).
+        os.makedirs(paths.root, mode=0o700, exist_ok=True)
+        os.makedirs(paths.state, mode=0o700, exist_ok=True)
+        # Each by itself: the mode holds for the last part of a path only, and the caller's umask may be 0.
+        for directory in (paths.temporary, paths.layers, paths.indexes, paths.blobs, paths.blobs + "/sha256"):
+            os.makedirs(directory, mode=0o700, exist_ok=True)
+        for directory in (paths.root + "/containers", paths.root + "/volumes", paths.state + "/containers"):
+            os.makedirs(directory, mode=0o700, exist_ok=True)
+        os.makedirs(paths.locks, mode=0o700, exist_ok=True)
+        try:
+            # The environments of containers are in it. SQLite gives its other files the mode of this one.
+            os.close(os.open(paths.database, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        except FileExistsError:
+            pass
+        return Meta(paths.database)
 
     @property
     def form(self) -> str:

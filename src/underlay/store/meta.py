@@ -11,9 +11,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Sequence
+    from threading import RLock
     from types import TracebackType
     from typing import Any
 else:
+    # What `threading` gives under this name; the module itself is not needed for it.
+    from _thread import RLock
+
     try:
         # The module itself adds only converters for dates, which cost more to import than the database to
         # open.
@@ -188,14 +192,20 @@ MIGRATIONS = (
 
 
 class Meta:
-    """An open database. Use `read` for queries and `with meta.write() as sql:` for one short transaction."""
+    """An open database. Use `read` for queries and `with meta.write() as sql:` for one short transaction.
 
-    __slots__ = ("_connection", "path")
+    Several threads may use it: each query has the connection to itself, a transaction for as long as it lasts, since
+    SQLite keeps statements and transactions by connection (its documentation, "Using SQLite In Multi-Threaded
+    Applications"). The thread that writes may read meanwhile and sees what it has written.
+    """
+
+    __slots__ = ("_connection", "_lock", "path")
 
     def __init__(self, path: str) -> None:
         """Open or create the database at `path`; raises Corrupt when it is none, or is newer than this
         program."""
         self.path = path
+        self._lock = RLock()
         try:
             self._connection = _open(path)
         except sqlite3.DatabaseError as error:
@@ -206,33 +216,40 @@ class Meta:
     def read(self, query: str, arguments: Sequence[object] = ()) -> list[Any]:
         """Return all rows of a query."""
         try:
-            return self._connection.execute(query, tuple(arguments)).fetchall()
+            with self._lock:
+                return self._connection.execute(query, tuple(arguments)).fetchall()
         except sqlite3.DatabaseError as error:
             raise _explained(error, self.path) from error
 
     def write(self) -> Transaction:
         """Return a transaction that takes the write lock at once; it commits when left without an error."""
-        return Transaction(self._connection, self.path)
+        return Transaction(self._connection, self._lock, self.path)
 
     def close(self) -> None:
-        """Close the database."""
-        self._connection.close()
+        """Close the database, when no thread is in a query or a transaction."""
+        with self._lock:
+            self._connection.close()
 
 
 class Transaction:
-    """One write transaction; gives the `execute` of the connection."""
+    """One write transaction of one thread; gives the `execute` of the connection."""
 
-    __slots__ = ("_connection", "_path")
+    __slots__ = ("_connection", "_lock", "_path")
 
-    def __init__(self, connection: sqlite3.Connection, path: str) -> None:
+    def __init__(self, connection: sqlite3.Connection, lock: RLock, path: str) -> None:
         self._connection = connection
+        self._lock = lock
         self._path = path
 
     def __enter__(self) -> Transaction:
+        self._lock.acquire()
         try:
             self._connection.execute("BEGIN IMMEDIATE")
-        except sqlite3.DatabaseError as error:
-            raise _explained(error, self._path) from error
+        except BaseException as error:
+            self._lock.release()
+            if isinstance(error, sqlite3.DatabaseError):
+                raise _explained(error, self._path) from error
+            raise
         return self
 
     def execute(self, statement: str, arguments: Sequence[object] = ()) -> sqlite3.Cursor:
@@ -247,14 +264,17 @@ class Transaction:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None:
+        try:
+            if kind is not None:
+                self._roll_back()
+                return
             try:
                 self._connection.execute("COMMIT")
-                return
             except sqlite3.DatabaseError as error:
                 self._roll_back()
                 raise _explained(error, self._path) from error
-        self._roll_back()
+        finally:
+            self._lock.release()
 
     def _roll_back(self) -> None:
         try:

@@ -75,7 +75,6 @@ class Arrivals:
         self._parallel = parallel or min(4, os.cpu_count() or 1)
         self._cancel = cancel
         self._await_for = await_for
-        self._recording = threading.Lock()
 
     def bring(self, wanted: Sequence[Wanted]) -> list[Layer]:
         """Return the layers in the order asked for, all in the store and verified; several arrive at once.
@@ -148,8 +147,7 @@ class Arrivals:
             raise
         content.close(keep=False)
         if self._await_for:
-            with self._recording:
-                images.record_layer(self._meta, layer, self._await_for)
+            images.record_layer(self._meta, layer, self._await_for)
         return layer
 
     def _taken_in(self, wanted: Wanted) -> Layer:

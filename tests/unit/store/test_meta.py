@@ -4,10 +4,11 @@ import os
 import sqlite3
 import subprocess
 import sys
+import threading
 
 import pytest
 
-from underlay.errors import Corrupt
+from underlay.errors import Corrupt, UnderlayError
 from underlay.store import meta
 from underlay.store.meta import Meta
 
@@ -77,6 +78,7 @@ def test_salvage_keeps_what_can_be_read(path):
 
 OPEN = """
 import sys
+import threading
 from underlay.store.meta import Meta
 print("ready", flush=True)
 sys.stdin.readline()
@@ -108,3 +110,55 @@ def test_two_writers_take_turns(path):
     assert one.read("SELECT count(*) FROM volumes") == [(2,)]
     one.close()
     two.close()
+
+
+def in_threads(count, work):
+    """Run `work(number)` in so many threads at once; return what they raised."""
+    errors = []
+    gate = threading.Barrier(count)
+
+    def one(number):
+        gate.wait()
+        try:
+            work(number)
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=one, args=(number,)) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return errors
+
+
+def test_threads_share_one(path):
+    """Each reads its own rows among those of others, and a transaction is nobody else's."""
+    database = Meta(path)
+
+    def work(number):
+        mine = f"volume-{number}"
+        with database.write() as sql:
+            sql.execute("INSERT INTO volumes VALUES (?, 0, '', 0)", (mine,))
+        for turn in range(1, 300):
+            with database.write() as sql:
+                sql.execute("UPDATE volumes SET created = created + 1 WHERE name = ?", (mine,))
+                # Read by another way than the transaction's, and seen all the same.
+                assert database.read("SELECT created FROM volumes WHERE name = ?", (mine,)) == [(turn,)]
+            assert database.read("SELECT name, created FROM volumes WHERE name = ?", (mine,)) == [(mine, turn)]
+            with pytest.raises(meta.IntegrityError), database.write() as sql:
+                sql.execute("UPDATE volumes SET created = 0 WHERE name = ?", (mine,))
+                sql.execute(VOLUME, (mine,))
+
+    assert in_threads(8, work) == []
+    assert database.read("SELECT DISTINCT created FROM volumes") == [(299,)]
+    assert meta.integrity(database) == []
+    database.close()
+
+
+def test_a_transaction_that_cannot_begin_lets_others_go_on(path):
+    database = Meta(path)
+    with database.write(), pytest.raises(UnderlayError, match="within a transaction"), database.write():
+        pass
+    assert in_threads(1, lambda _: database.read("SELECT 1")) == []
+    database.close()
