@@ -76,7 +76,9 @@ def test_a_thousand_pushes_and_pulls(engine: Engine, registry: FakeRegistry) -> 
 
 def test_first_use_by_many(engine: Engine, registry: FakeRegistry) -> None:
     """The database is opened once, and the same layers asked for at once are brought once."""
-    names = [registry.add(image([small_tar({"common": b"1"}), small_tar({f"{n}": b"2"})]), f"app-{n}", "1") for n in range(8)]
+    names = [
+        registry.add(image([small_tar({"common": b"1"}), small_tar({f"{n}": b"2"})]), f"app-{n}", "1") for n in range(8)
+    ]
     at_once(lambda number: engine.images.pull(names[number]) and None)
     assert {f"{row.repository}:{row.tag}" for row in engine.images.list()} == set(names)
     assert engine.system.check().problems == []

@@ -230,7 +230,7 @@ def test_what_is_left_out_of_records() -> None:
         b'{"id":"x","affected":7}',
         b'{"id":"x","affected":[{"package":{"name":"x","ecosystem":"npm"},"ranges":[{"events":[{"fixed":7}]}]}]}',
         json.dumps({"id": "x" * 1000}).encode(),
-        b'{"id":"x","database_specific":' + b"[" * 5000 + b"]" * 5000 + b"}",
+        b'{"id":"x","database_specific":' + b"[" * 50_000 + b"]" * 50_000 + b"}",  # Python says how deep it goes
     ],
 )
 def test_no_records(data: bytes) -> None:

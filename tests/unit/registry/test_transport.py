@@ -383,6 +383,7 @@ def test_a_handshake_that_takes_too_long() -> None:
             get(server, "/v2/")
 
 
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
 def test_old_tls_is_refused(tmp_path: Path) -> None:
     context = Certificate(tmp_path / "tls").server_context()
     try:
