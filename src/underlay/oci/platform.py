@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from ..errors import InvalidInput
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 # uname(2) machine → architecture and variant.
 _MACHINES = {
     "x86_64": ("amd64", ""),
@@ -155,6 +159,13 @@ def rank(wanted: Platform, offered: Platform) -> int | None:
         if (offered.architecture, offered.variant) == (architecture, variant):
             return place
     return None
+
+
+def for_host(offered: Sequence[Platform]) -> int:
+    """Return the place in `offered`, which is not empty, of what serves this host best: the first when nothing does."""
+    here = host()
+    ranked = [(place, n) for n, each in enumerate(offered) if (place := rank(here, each)) is not None]
+    return min(ranked)[1] if ranked else 0
 
 
 def _acceptable(wanted: Platform) -> list[tuple[str, str]]:

@@ -118,13 +118,17 @@ def resolve(meta: Meta, text: str, platform: Platform | None = None) -> Image:
     an id.
 
     The order is docker's: full ids, names, prefixes. With `platform`, another image that arrived under the
-    same target may be the answer. Raises NotFound ("No such image: …") or InvalidInput.
+    same target may be the answer; without, a digest of several images means the one for this host. Raises NotFound
+    ("No such image: …") or InvalidInput.
     """
     image, repository, target = _find(meta, text)
-    if platform is None or platforms.rank(platform, image.platform) is not None:
+    if platform is None:
+        return image
+    place = platforms.rank(platform, image.platform)
+    if place == 0 or (place is not None and not target):
         return image
     if target:
-        best = None
+        best = None if place is None else (place, image)
         for row in meta.read(
             f"SELECT {_COLUMNS} FROM digests d JOIN images i ON i.id = d.image "
             "WHERE d.repository = ? AND d.digest = ? AND NOT i.hidden",
@@ -149,12 +153,11 @@ def _find(meta: Meta, text: str) -> tuple[Image, str, str]:
     if whole or text.startswith("sha512:"):
         digest = text if ":" in text else "sha256:" + text
         rows = meta.read(f"SELECT {_COLUMNS} FROM images i WHERE id = ? AND NOT hidden", (digest,)) or meta.read(
-            f"SELECT {_COLUMNS} FROM digests d JOIN images i ON i.id = d.image "
-            "WHERE d.digest = ? AND NOT i.hidden LIMIT 1",
+            f"SELECT {_COLUMNS} FROM digests d JOIN images i ON i.id = d.image WHERE d.digest = ? AND NOT i.hidden",
             (digest,),
         )
         if rows:
-            return Image(rows[0]), "", ""
+            return _for_host(rows), "", ""
         raise NotFound(f"No such image: {text}")
     problem: InvalidInput | None = None
     reference: Reference | None = None
@@ -167,11 +170,11 @@ def _find(meta: Meta, text: str) -> tuple[Image, str, str]:
             rows = meta.read(
                 f"SELECT {_COLUMNS} FROM digests d JOIN images i ON i.id = d.image "
                 "LEFT JOIN names n ON n.image = i.id "
-                "WHERE d.repository = ? AND d.digest = ? AND NOT i.hidden ORDER BY n.name IS NULL LIMIT 1",
+                "WHERE d.repository = ? AND d.digest = ? AND NOT i.hidden ORDER BY n.name IS NULL",
                 (reference.repository, reference.digest),
             )
             if rows:
-                return Image(rows[0]), reference.repository, reference.digest
+                return _for_host(rows), reference.repository, reference.digest
         else:
             rows = meta.read(
                 f"SELECT {_COLUMNS}, n.target FROM names n JOIN images i ON i.id = n.image WHERE n.name = ?",
@@ -192,6 +195,11 @@ def _find(meta: Meta, text: str) -> tuple[Image, str, str]:
     if problem is not None:
         raise problem
     raise NotFound(f"No such image: {reference.familiar if reference else text}")
+
+
+def _for_host(rows: Sequence[Sequence[Any]]) -> Image:
+    found = [Image(row) for row in rows]
+    return found[platforms.for_host([each.platform for each in found])] if len(found) > 1 else found[0]
 
 
 def is_id(text: str, image: Image) -> bool:

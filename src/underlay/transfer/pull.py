@@ -84,6 +84,7 @@ def pull(
 
         repository, root, candidates = remote.look(registries, name, wanted, known)
         before = _known(meta, name, root.digest)
+        stood_for = _named(meta, name)[1]
         arrivals = Arrivals(
             paths,
             meta,
@@ -103,31 +104,41 @@ def pull(
                 partials.drop(paths, layer.blob)
             raise
     new = before is None or any(one.config.digest not in before for one in candidates)
-    return Pulled(image_id, target, new)
+    return Pulled(image_id, target, new or (bool(name.tag) and stood_for != image_id))
 
 
 def _unmoved(meta: Meta, registries: Registries, name: Reference, wanted: Sequence[Platform]) -> Pulled | None:
     """Return what is here when the registry says that the reference still stands for it; None to fetch it.
 
-    One question without an answer's body, which Docker Hub does not count as a pull.
+    One question without an answer's body, which Docker Hub does not count as a pull. A tag that has stood for the image
+    of another platform stands for the one asked for from then on.
     """
-    target = name.digest
+    target, stood_for = (name.digest, "") if name.digest else _named(meta, name)
     if not target:
-        rows = meta.read("SELECT target FROM names WHERE name = ?", (name.name,))
-        if not rows:
-            return None
-        target = rows[0][0]
+        return None
     known = [images.get(meta, each) for each in _known(meta, name, target) or ()]
     goals = list(wanted) or [platforms.host()]
-    fitting = [_best([one for one in known if one is not None], goal) for goal in goals]
-    if not fitting or any(one is None for one in fitting):
-        return None
+    fitting = []
+    for goal in goals:
+        best = _best([one for one in known if one is not None], goal)
+        if best is None:
+            return None
+        fitting.append(best)
     if not name.digest:
         found = registries.repository(name).head(name.tag)
         if found is None or found[0] != target:
             return None
-    assert fitting[0] is not None
-    return Pulled(fitting[0].id, target, new=False)
+    main = fitting[platforms.for_host([one.platform for one in fitting])]
+    moves = bool(name.tag) and main.id != stood_for
+    if moves:
+        images.tag(meta, main, target, name)
+    return Pulled(main.id, target, new=moves)
+
+
+def _named(meta: Meta, name: Reference) -> tuple[str, str]:
+    """Return the digest and the id of the image that a tag stands for here, "" and "" when it is not here."""
+    rows = meta.read("SELECT target, image FROM names WHERE name = ?", (name.name,)) if name.tag else ()
+    return (rows[0][0], rows[0][1]) if rows else ("", "")
 
 
 def _best(known: Sequence[Image], goal: Platform) -> Image | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ..oci import document, mediatype, platform, reference
+from ..oci import document, mediatype, reference
+from ..oci import platform as platforms
 from ..store import blobs, images, rootfs
 
 TYPE_CHECKING = False
@@ -54,19 +55,13 @@ def record(
             )
         )
         target = target or manifest
-    main = _for_host(new)
+    main = new[platforms.for_host([one.platform for one in new])]
     given = [(name, target, main.id) for name in names]
     for other in new:
         if other is not main:
             # Images of the same target for other platforms are known by the digest only.
             given += [(reference.Reference(n.domain, n.path), target, other.id) for n in names]
     return main.id, target, images.record(meta, new, given)
-
-
-def _for_host(new: list[images.NewImage]) -> images.NewImage:
-    here = platform.host()
-    ranked = [(place, n) for n, one in enumerate(new) if (place := platform.rank(here, one.platform)) is not None]
-    return new[min(ranked)[1]] if ranked else new[0]
 
 
 def made_manifest(

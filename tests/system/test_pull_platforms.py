@@ -1,0 +1,104 @@
+"""Pulling for one platform, several, or all: which image a name stands for afterwards."""
+
+from __future__ import annotations
+
+import pytest
+
+from engines import image_tar, needs_root
+from fakeregistry import FakeRegistry
+from remoteimages import Image, Index, image, index, small_tar
+from visitors import Visitor
+
+pytestmark = pytest.mark.root
+needs_root()
+
+TEAM = "team/app"
+
+
+@pytest.fixture(scope="module")
+def mine() -> Image:
+    return image([image_tar()], cmd=["echo", "amd64"])
+
+
+@pytest.fixture(scope="module")
+def arm() -> Image:
+    return image([small_tar({"arm64": b"1"})], architecture="arm64", variant="v8")
+
+
+@pytest.fixture(scope="module")
+def old() -> Image:
+    return image([small_tar({"386": b"1"})], architecture="386")
+
+
+@pytest.fixture(scope="module")
+def whole(mine: Image, arm: Image, old: Image) -> Index:
+    return index([old, arm, mine], attestations=True)
+
+
+def stands_for(visitor: Visitor, name: str) -> str:
+    return visitor.out("inspect", "-f", "{{.Id}}", name)
+
+
+def test_a_tag_comes_back_from_another_platform(
+    visitor: Visitor, registry: FakeRegistry, whole: Index, mine: Image, arm: Image
+) -> None:
+    """Two tags of one index: what one of them brought must not make the other one believe that it is up to date."""
+    a = registry.add(whole, TEAM, "a", "b")
+    b = a.removesuffix("a") + "b"
+    visitor("pull", a)
+    for words in ((), ("--platform", "linux/amd64")):
+        visitor("pull", "--platform", "linux/arm64", b)
+        assert stands_for(visitor, b) == arm.id
+        registry.forget()
+        assert f"Downloaded newer image for {b}" in visitor.out("pull", *words, b)
+        assert [each.method for each in registry.requests] == ["HEAD"]
+        assert stands_for(visitor, b) == mine.id
+        assert f"Image is up to date for {b}" in visitor.out("pull", *words, b)
+    visitor("pull", "--platform", "linux/arm64", b)
+    assert visitor.out("run", "--rm", "--network", "none", "--pull", "always", b) == "amd64"
+    # Back again without a byte: both are here.
+    registry.forget()
+    visitor("pull", "--platform", "linux/arm64", b)
+    assert stands_for(visitor, b) == arm.id and stands_for(visitor, a) == mine.id
+    assert [each.method for each in registry.requests] == ["HEAD"]
+    visitor("rmi", a, b)
+    visitor.clean()
+
+
+def test_a_tag_comes_back_when_its_layers_are_kept(
+    visitor: Visitor, registry: FakeRegistry, whole: Index, mine: Image
+) -> None:
+    a = registry.add(whole, TEAM, "a", "b")
+    b = a.removesuffix("a") + "b"
+    visitor("pull", a)
+    visitor("pull", "--platform", "linux/arm64", b)
+    assert "Downloaded newer image" in visitor.out("pull", "--keep-compressed", b)
+    assert stands_for(visitor, b) == mine.id
+
+
+def test_a_digest_means_the_image_for_this_host(
+    visitor: Visitor, registry: FakeRegistry, whole: Index, mine: Image, arm: Image
+) -> None:
+    """Whichever image of an index came first, and whichever of them has a name."""
+    name = registry.add(whole, TEAM, "a")
+    by_digest = f"{name.removesuffix(':a')}@{whole.digest}"
+    visitor("pull", "--platform", "linux/arm64", name)
+    assert stands_for(visitor, by_digest) == arm.id
+    visitor("pull", by_digest)
+    assert stands_for(visitor, by_digest) == mine.id and stands_for(visitor, name) == arm.id
+    assert stands_for(visitor, whole.digest) == mine.id
+    assert visitor.out("run", "--rm", "--network", "none", "--pull", "always", by_digest) == "amd64"
+    assert visitor.out("run", "--rm", "--network", "none", by_digest) == "amd64"
+    visitor.clean()
+
+
+def test_the_best_image_for_a_platform_is_taken(
+    visitor: Visitor, registry: FakeRegistry, whole: Index, mine: Image
+) -> None:
+    """A name that stands for a lesser image, which would run as well, must not hide the one that was asked for."""
+    a = registry.add(whole, TEAM, "a", "b")
+    b = a.removesuffix("a") + "b"
+    visitor("pull", a)
+    visitor("pull", "--platform", "linux/386", b)
+    assert visitor.out("run", "--rm", "--network", "none", "--platform", "linux/amd64", b) == "amd64"
+    visitor.clean()
