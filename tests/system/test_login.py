@@ -329,9 +329,26 @@ def test_helper_that_fails(visitor: Visitor, fake: FakeRegistry, made: Image) ->
     assert "docker-credential-broken" in visitor.fails("pull", name)
     assert b"docker-credential-broken" in login(visitor, fake.host, code=1).stderr
     shutil.rmtree(visitor.home / "bin")
-    assert "no such program on PATH" in visitor.fails("pull", name)
     assert b"no such program on PATH" in login(visitor, fake.host, code=1).stderr
+    assert "no such program on PATH" in visitor.fails("logout", fake.host)
     assert path.read_text() == '{"credsStore": "broken"}'
+
+
+@pytest.mark.parametrize("kind", ["credsStore", "credHelpers"])
+def test_what_is_public_needs_no_helper(visitor: Visitor, fake: FakeRegistry, made: Image, kind: str) -> None:
+    """A helper that is not installed is told of, in one line; nobody is logged in then, not even by the file."""
+    with FakeRegistry() as public:
+        name = public.add(made, TEAM, "1.0")
+        private = fake.add(made, TEAM, "1.0")
+        hosts = {public.host: "gone", fake.host: "gone"}
+        more: dict[str, object] = {kind: "gone" if kind == "credsStore" else hosts}
+        visitor.credentials({fake.host: ("alice", SECRET)}, **more)
+        out = visitor.out("pull", name)
+        [told] = [line for line in out.splitlines() if "docker-credential-gone" in line]
+        assert told.startswith(f"{public.host}: nobody is logged in") and "no such program on PATH" in told
+        assert visitor.out("inspect", "-f", "{{.Id}}", name) == made.id
+        assert "access denied" in visitor.fails("pull", private)
+        assert all("authorization" not in each.headers for each in [*public.requests, *fake.requests])
 
 
 # Tokens that end

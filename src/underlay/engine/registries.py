@@ -125,9 +125,9 @@ class Registries:
             "Created": config.created or "",
             "Author": config.author or "",
             "Config": value.get("config") or {},
-            "Architecture": config.architecture,
+            "Architecture": config.stated_architecture or chosen.platform.architecture,
             "Variant": config.variant or "",
-            "Os": config.os,
+            "Os": config.stated_os or chosen.platform.os,
             "Size": sum(layer.size for layer in layers),
             "RootFS": {"Type": "layers", "Layers": config.diff_ids},
             "Descriptor": {

@@ -61,7 +61,7 @@ class Subject:
         self.manifest = manifest
         self.image: Image | None = None
         view: Config = config.view
-        self.platform: Platform = platforms.normalise(view.os, view.architecture, view.variant or "")
+        self.platform: Platform = view.platform()
         self.annotations: Mapping[str, str] = {}
         self.layers: list[tuple[str, int]] = [("", 0)] * len(view.diff_ids)
         if manifest is not None:

@@ -8,6 +8,7 @@ import msgspec
 
 from ..errors import InvalidInput, LimitExceeded
 from . import digest, document
+from . import platform as platforms
 from .manifest import LAYERS_LIMIT
 
 HISTORY_LIMIT = 20_000
@@ -62,18 +63,42 @@ class Step(msgspec.Struct):
     empty_layer: bool | None = None
 
 
-class Config(msgspec.Struct):
-    """An image configuration; its digest is the image id."""
+class Config(msgspec.Struct, rename={"stated_architecture": "architecture", "stated_os": "os"}):
+    """An image configuration; its digest is the image id.
 
-    architecture: str
-    os: str
+    `os` and `architecture` must be there (OCI image specification), but are not in every image: see `platform`.
+    """
+
     rootfs: RootFS
+    stated_architecture: str | None = None
+    stated_os: str | None = None
     variant: str | None = None
     created: str | None = None
     author: str | None = None
     comment: str | None = None
     config: Execution | None = None
     history: list[Step] | None = None
+
+    @property
+    def os(self) -> str:
+        """The operating system, Linux when none is stated."""
+        return self.platform().os
+
+    @property
+    def architecture(self) -> str:
+        """The architecture, this host's when none is stated."""
+        return self.stated_architecture or self.platform().architecture
+
+    def platform(self, described: platforms.Platform | None = None) -> platforms.Platform:
+        """Return the platform; what is not stated is as its descriptor in an index says, else Linux on this processor.
+
+        So docker and podman have it.
+        """
+        other = described if described is not None and described.architecture else platforms.host()
+        os = self.stated_os or (described.os if described is not None else "") or "linux"
+        if self.stated_architecture:
+            return platforms.normalise(os, self.stated_architecture, self.variant or "")
+        return platforms.normalise(os, other.architecture, self.variant or other.variant)
 
     @property
     def diff_ids(self) -> list[str]:
@@ -89,8 +114,6 @@ def read(data: bytes, what: str) -> document.Document:
     """
     found = document.read(data, Config, what, document.CONFIG_LIMIT)
     view: Config = found.view
-    if not view.os or not view.architecture:
-        raise InvalidInput(f"{what}: $.os and $.architecture must not be empty")
     diff_ids = view.diff_ids
     if len(diff_ids) > LAYERS_LIMIT:
         raise LimitExceeded(f"{what}: more than {LAYERS_LIMIT} layers")

@@ -34,6 +34,11 @@ def is_layer(media_type: str) -> bool:
     )
 
 
+def is_foreign(media_type: str) -> bool:
+    """Tell whether a layer of this type may lie outside its registry, and may not be handed on by everyone."""
+    return "nondistributable" in media_type or ".foreign." in media_type
+
+
 def layer_for(compression: str) -> str:
     """Return the OCI media type of a layer under `compression` (none, gzip, zstd); raises KeyError for
     others.

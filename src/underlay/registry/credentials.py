@@ -2,7 +2,8 @@
 
 Members of the file and the order in which they count are docker's (docker/cli, cli/config), the words spoken with a
 helper are those of docker-credential-helpers. Other than there, a helper that fails is an error wherever it is asked,
-and the credential of a host is taken from an entry for that very host alone.
+and the credential of a host is taken from an entry for that very host alone. Only whoever reads from registries goes on
+without a helper that is not installed, as docker does: see `registries`.
 """
 
 from __future__ import annotations
@@ -28,6 +29,10 @@ _FILE_LIMIT = 4 << 20
 _ANSWER_LIMIT = 1 << 20
 _ANSWER_SECONDS = 60.0
 _COMPLAINT_LIMIT = 4096  # bytes of a helper's standard error that are kept
+
+
+class HelperMissing(UnderlayError):
+    """The program of a credential helper is not installed."""
 
 
 class Credential:
@@ -85,7 +90,8 @@ class Store:
     """The credentials of a user: of the file `path`, by default config.json in $DOCKER_CONFIG or ~/.docker.
 
     The file is read anew for each question. All methods raise InvalidInput for a malformed file or host, LimitExceeded
-    for a file above 4 MiB, KernelError when it cannot be read or written, UnderlayError when a helper fails.
+    for a file above 4 MiB, KernelError when it cannot be read or written, UnderlayError when a helper fails and
+    HelperMissing when there is no such program.
     """
 
     __slots__ = ("path",)
@@ -385,7 +391,10 @@ def _ask(helper: str, action: str, data: bytes, what: str) -> bytes | None:
     """Return what a helper prints, None when it says that it has no such credential. Raises UnderlayError."""
     program = _program(f"docker-credential-{helper}")
     if not program:
-        raise _failure(helper, what, "there is no such program on PATH")
+        raise HelperMissing(
+            f"credential helper docker-credential-{helper} failed for {what}: there is no such program on PATH",
+            "install it, or take it out of credsStore or credHelpers in docker's config.json",
+        )
     try:
         code, answer, complaint = _converse([program, action], data)
     except TimeoutError:

@@ -1,7 +1,7 @@
 """Reading a blob, over several connections when one breaks off: what has come is not asked for again.
 
 Nothing is verified here but the length; who reads hashes what comes. A server that starts over or sends other bytes after
-a break is found out by the digest.
+a break is found out by the digest; if it was a mirror, whoever reads may begin anew without it.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from .transport import Broken, Unreachable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from .exchange import Server
     from .repository import Repository
     from .transport import Answer
@@ -36,6 +38,8 @@ class Download:
         self._failures = 0
         self._connections = 0
         self._reached = position
+        self._gave: set[Server] = set()
+        self._without: set[Server] = set()
 
     def skip(self, position: int) -> None:
         """Begin at `position`: the bytes before it are known. To be called before the first `read`."""
@@ -61,6 +65,8 @@ class Download:
                 self._again(error)
                 continue
             self.position += len(data)
+            if data and self._server is not None:
+                self._gave.add(self._server)
             if self.position > self.size:
                 raise DigestMismatch(f"blob {self.digest}: wrong size", f"{self.size} bytes", "more")
             return data
@@ -74,12 +80,33 @@ class Download:
         self._failures += 1
         self._connections += 1
         final = isinstance(error, Broken) and error.final
+        if (final or self._failures >= network.retries) and self._passed_over(error.message, [self._server]):
+            self._failures = 0
+            return
         if final or self._failures >= network.retries or self._connections > _RECONNECTIONS:
             raise Broken(
                 f"{error.message} (after {self._connections} tries)", error.hint or "try again: what came is kept"
             )
         if self._server is not None:
             self._server.pause(min(0.2 * 2**self._failures, 10.0), error.message)
+
+    def elsewhere(self, reason: str) -> bool:
+        """Begin anew without the mirrors that gave bytes which proved wrong; False when there were none."""
+        self.close()
+        wrong = self._passed_over(reason, list(self._gave))
+        if wrong:
+            self.skip(0)
+            self._gave.clear()
+            self._failures = 0
+        return wrong
+
+    def _passed_over(self, reason: str, servers: Iterable[Server | None]) -> bool:
+        """Ask no mirror of `servers` for this blob again; returns whether there is one among them."""
+        found = [each for each in servers if each is not None and each.endpoint.mirror and each not in self._without]
+        self._without.update(found)
+        for each in found:
+            self._repository.failed(each, reason)
+        return bool(found)
 
     def _open(self) -> Answer:
         def ask(server: Server) -> Answer:
@@ -89,27 +116,36 @@ class Download:
             answer = server.ask("GET", f"/v2/{repository.path}/blobs/{self.digest}", repository.scopes, headers)
             if answer.status not in (200, 206):
                 raise problems.of(answer, f"blob {self.digest} of {repository}")
+            try:
+                self._fits(answer)
+            except BaseException:
+                answer.close()
+                raise
             return answer
 
-        answer = self._repository.asked(ask)
+        answer = self._repository.asked(ask, self._without)
         try:
-            self._aligned(answer)
+            self._passed(answer)
         except BaseException:
             answer.close()
             raise
         return answer
 
-    def _aligned(self, answer: Answer) -> None:
-        """Check that an answer continues where we are; pass over what a server without ranges sends again."""
+    def _fits(self, answer: Answer) -> None:
+        """Check that an answer says of itself that it continues where we are, or begins anew with the right length."""
         if answer.status == 206:
             unit, _, rest = answer.headers.get("content-range", "").strip().partition(" ")
             if unit.lower() != "bytes" or rest.partition("-")[0] != str(self.position):
                 raise RegistryError(
                     f"blob {self.digest}: asked for bytes from {self.position}, got {unit!r:.20} {rest!r:.60}"
                 )
-            return
-        if answer.length >= 0 and answer.length != self.size:
+        elif answer.length >= 0 and answer.length != self.size:
             raise DigestMismatch(f"blob {self.digest}: wrong size", f"{self.size} bytes", answer.length)
+
+    def _passed(self, answer: Answer) -> None:
+        """Pass over what a server without ranges sends again."""
+        if answer.status == 206:
+            return
         left = self.position
         while left:
             data = answer.read(min(left, _PIECE))

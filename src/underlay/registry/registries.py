@@ -5,7 +5,7 @@ from __future__ import annotations
 from .. import events
 from . import hosts
 from .auth import Authorizer
-from .credentials import Store
+from .credentials import HelperMissing, Store
 from .exchange import Server
 from .repository import Repository
 from .transport import Transport
@@ -24,7 +24,8 @@ class Registries:
     """Connections, tokens and settings for as long as it is entered.
 
     `settings` and `credentials` default to the user's. Emits `registry.retry` and `registry.mirror` (a mirror failed and
-    the next is asked; attribute `reason`).
+    the next is asked; attribute `reason`), and `registry.anonymous` (the credential of a host cannot be had, since its
+    helper is not installed; attribute `reason`).
     """
 
     def __init__(
@@ -66,7 +67,12 @@ class Registries:
 
     def _credential(self, host: str) -> Credential | None:
         if host not in self._credentials:
-            self._credentials[host] = self.credentials.get(host)
+            try:
+                self._credentials[host] = self.credentials.get(host)
+            except HelperMissing as error:
+                # What everyone may see can be had all the same, as docker has it.
+                self._credentials[host] = None
+                self.emit(events.Event("registry.anonymous", host, reason=error.message))
         return self._credentials[host]
 
     def cancel(self) -> None:

@@ -21,7 +21,7 @@ from .transport import Broken, Unreachable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
     from typing import TypeVar
 
     from ..oci.descriptor import Descriptor
@@ -39,6 +39,8 @@ _PAGE_LIMIT = 4 << 20  # bytes of one page of a list
 _PAGES_LIMIT = 1000
 _NAMES_LIMIT = 200_000
 _PAGE = 1000  # names to ask for a page
+# What servers answer that know no HEAD, but GET.
+_NO_HEAD = frozenset((400, 403, 405, 406, 501))
 
 
 class Fetched:
@@ -66,9 +68,12 @@ class Repository:
 
     # Which server
 
-    def asked(self, work: Callable[[Server], T]) -> T:
-        """Return what `work` gets from the first server that has it: mirrors first, the registry itself last."""
-        servers = self.registries.servers(self.domain)
+    def asked(self, work: Callable[[Server], T], without: Collection[Server] = ()) -> T:
+        """Return what `work` gets from the first server that has it: mirrors first, the registry itself last.
+
+        Servers in `without` are not asked.
+        """
+        servers = [each for each in self.registries.servers(self.domain) if each not in without]
         for number, server in enumerate(servers):
             last = number == len(servers) - 1
             try:
@@ -85,8 +90,12 @@ class Repository:
                 self.registries.remember(self.domain, False, server)
                 return result
             if server.endpoint.mirror:
-                self.registries.emit(events.Event("registry.mirror", server.endpoint.authority, reason=problem.message))
+                self.failed(server, problem.message)
         raise AssertionError("no server")
+
+    def failed(self, mirror: Server, reason: str) -> None:
+        """Tell that another server is asked in place of a mirror."""
+        self.registries.emit(events.Event("registry.mirror", mirror.endpoint.authority, reason=reason))
 
     def _tried(self, work: Callable[[Server], T], server: Server) -> T:
         """Return what `work` gets from a server, again when an answer breaks off in its middle."""
@@ -154,7 +163,8 @@ class Repository:
     def head(self, name: str) -> tuple[str, int, str] | None:
         """Return (digest, size, media type) of a manifest without fetching it, None when it is not there.
 
-        The digest is the registry's word. It may be "" with old servers. Raises AccessDenied, RegistryError.
+        A server that does not answer such questions is asked for the manifest itself. The digest is the registry's
+        word. It may be "" with old servers. Raises AccessDenied, RegistryError.
         """
 
         def ask(server: Server) -> tuple[str, int, str] | None:
@@ -162,11 +172,17 @@ class Repository:
             with answer:
                 if answer.status == 404:
                     return None
-                if answer.status != 200:
+                if answer.status not in (200, *_NO_HEAD):
                     raise problems.of(answer, f"manifest for {self.shown(name)}")
                 stated = answer.headers.get("docker-content-digest", "")
                 media_type = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
-                return (stated if digests.is_digest(stated) else ""), max(answer.length, 0), media_type
+                if answer.status == 200:
+                    return (stated if digests.is_digest(stated) else ""), max(answer.length, 0), media_type
+            try:
+                found = self._manifest(server, name)
+            except NotFound:
+                return None
+            return found.digest, len(found.data), found.media_type
 
         return self.asked(ask)
 
@@ -200,12 +216,12 @@ class Repository:
         return data
 
     def has_blob(self, digest: str) -> bool:
-        """Tell whether the repository has a blob. Raises AccessDenied, RegistryError."""
+        """Tell whether the repository is known to have a blob. Raises AccessDenied, RegistryError."""
 
         def ask(server: Server) -> bool:
             answer = server.ask("HEAD", f"/v2/{self.path}/blobs/{digest}", self.scopes)
             with answer:
-                if answer.status not in (200, 404):
+                if answer.status not in (200, 404, 400, 405, 501):
                     raise problems.of(answer, f"blob {digest} of {self}")
                 return answer.status == 200
 

@@ -11,7 +11,7 @@ from .transport import Broken, Unreachable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
     from typing import Protocol, TypeVar
 
     from .exchange import Server
@@ -77,8 +77,8 @@ class Target(Repository):
                 return server
         raise AssertionError("no server")
 
-    def asked(self, work: Callable[[Server], T]) -> T:
-        """Return what `work` gets from the server that is written to."""
+    def asked(self, work: Callable[[Server], T], without: Collection[Server] = ()) -> T:
+        """Return what `work` gets from the server that is written to; there is no other."""
         return self._tried(work, self.server)
 
     def present(self, digest: str) -> bool:

@@ -14,7 +14,7 @@ from ..errors import Conflict, Corrupt, DigestMismatch, NotFound, UnderlayError
 from ..events import Event
 from ..oci import config as configs
 from ..oci import digest as digests
-from ..oci import document, mediatype, platform, reference
+from ..oci import document, mediatype, reference
 from ..oci import manifest as manifests
 from . import blobs, gc, images, intake, layers, leases, meta, rootfs
 from .images import Layer, NewImage
@@ -338,7 +338,7 @@ def _rebuild_images(paths: Paths, database: Meta) -> int:
         new = NewImage(
             config_digest,
             digest,
-            platform.normalise(config.os, config.architecture, config.variant or ""),
+            config.platform(),
             config.created or "",
             parts,
             [config_digest, digest, *above],

@@ -135,7 +135,7 @@ class Arrivals:
     def _one(self, wanted: Wanted) -> Layer:
         content = wanted.content
         try:
-            layer = self._taken_in(wanted)
+            layer = self._from_somewhere(wanted)
         except DigestMismatch:
             content.close(keep=False)
             raise
@@ -149,6 +149,15 @@ class Arrivals:
         if self._await_for:
             images.record_layer(self._meta, layer, self._await_for)
         return layer
+
+    def _from_somewhere(self, wanted: Wanted) -> Layer:
+        """Take a layer in from the first place whose bytes are the right ones."""
+        while True:
+            try:
+                return self._taken_in(wanted)
+            except (Corrupt, LimitExceeded) as error:
+                if not wanted.content.elsewhere(error.message):
+                    raise
 
     def _taken_in(self, wanted: Wanted) -> Layer:
         size = wanted.size if wanted.size >= 0 else wanted.content.size

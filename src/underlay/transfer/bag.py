@@ -62,6 +62,10 @@ class Content:
         """Start over."""
         self.position = 0
 
+    def elsewhere(self, reason: str) -> bool:
+        """Start over with the same bytes from another place, since these proved wrong; False when there is none."""
+        return False
+
     def close(self, keep: bool) -> None:
         """Be told that no more will be read; `keep` says that the same bytes may be asked for another time."""
 

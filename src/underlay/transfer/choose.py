@@ -40,12 +40,14 @@ class Candidate:
 
     __slots__ = ("above", "config", "manifest", "platform")
 
-    def __init__(self, manifest: Document, config: Document, above: tuple[Document, ...]) -> None:
+    def __init__(
+        self, manifest: Document, config: Document, above: tuple[Document, ...], described: Platform | None = None
+    ) -> None:
         self.manifest = manifest
         self.config = config
         self.above = above
         view: configs.Config = config.view
-        self.platform = platform.normalise(view.os, view.architecture, view.variant or "")
+        self.platform = view.platform(described)
 
 
 def blob_name(digest: str) -> str:
@@ -202,4 +204,4 @@ def _candidate(source: Documents, data: bytes, found: Descriptor, above: tuple[D
         )
     # sha512 configurations keep the name they came under.
     config.digest = view.config.digest
-    return Candidate(manifest, config, above)
+    return Candidate(manifest, config, above, found.platform.normalised() if found.platform else None)

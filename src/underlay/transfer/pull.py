@@ -11,6 +11,7 @@ from time import monotonic
 
 from ..errors import Corrupt, InvalidInput, LimitExceeded, NotFound, Unsupported
 from ..events import Event
+from ..oci import mediatype
 from ..oci import platform as platforms
 from ..oci.reference import Reference
 from ..store import blobs, images, leases, partials
@@ -162,15 +163,14 @@ def _layers(paths: Paths, repository: Repository, candidate: Candidate, emit: Em
     view: Manifest = candidate.manifest.view
     found = []
     for layer, diff_id in zip(view.layers or [], candidate.config.view.diff_ids, strict=True):
-        refuse_foreign(layer)
         emit(Event("layer.wait", layer.digest, total=layer.size))
         found.append(Wanted(_Arriving(paths, repository, layer), diff_id, layer.digest, layer.size))
     return found
 
 
 def refuse_foreign(layer: Descriptor) -> None:
-    """Raise Unsupported for a layer that its registry does not hand out: no other address is ever asked."""
-    if "nondistributable" in (layer.media_type or "") or ".foreign." in (layer.media_type or ""):
+    """Raise Unsupported for a foreign layer, which may lie outside its registry: no other address is ever asked."""
+    if mediatype.is_foreign(layer.media_type or ""):
         raise Unsupported(
             f"layer {layer.digest} is foreign: it lies outside its registry",
             "addresses that an image names are not asked; load the image from an archive that has the layer",
@@ -184,29 +184,39 @@ class _Arriving(Content):
     take no longer than reading about it here.
     """
 
-    __slots__ = ("_began", "_download", "_partial", "_paths", "_recent", "_remembered")
+    __slots__ = ("_began", "_download", "_layer", "_partial", "_paths", "_recent", "_remembered", "_resumed")
 
     def __init__(self, paths: Paths, repository: Repository, layer: Descriptor) -> None:
         super().__init__(layer.digest, layer.size)
         self._paths = paths
+        self._layer = layer
         self._download = repository.blob(layer)
         self._partial: partials.Partial | None = None
         self._recent: list[bytes] | None = []
         self._remembered = 0
         self._began = 0.0
+        self._resumed = False
 
     def read(self, count: int, /) -> bytes:
-        """Return up to `count` bytes of what comes next, b"" at the end; raises as `Download.read` does."""
+        """Return up to `count` bytes of what comes next, b"" at the end.
+
+        Raises as `Download.read` does, and Unsupported for a foreign layer that the registry lacks.
+        """
         if not self._began:
             self._began = monotonic()
             if self.size >= _WORTH_KEEPING and partials.there(self._paths, self.name):
                 self._partial = partials.take(self._paths, self.name, self.size)
                 if self._partial is not None:
                     self._download.skip(self._partial.size)
+                    self._resumed = self._partial.size > 0
         if self._partial is not None and self.position < self._partial.size:
             data = self._partial.read(self.position, count)
         else:
-            data = self._download.read(count)
+            try:
+                data = self._download.read(count)
+            except NotFound:
+                refuse_foreign(self._layer)
+                raise
             self._remember(data)
         self.position += len(data)
         return data
@@ -255,6 +265,17 @@ class _Arriving(Content):
             self._partial.close(keep=True)
         self._partial, self._recent, self._remembered = None, None, 0
         self.position = 0
+
+    def elsewhere(self, reason: str) -> bool:
+        """Start over without what an earlier try has left, and without mirrors whose bytes proved wrong."""
+        resumed, self._resumed = self._resumed, False
+        if self._partial is not None:
+            self._partial.close(keep=False)
+            self._partial = None
+        if not self._download.elsewhere(reason) and not resumed:
+            return False
+        self.again()
+        return True
 
     def close(self, keep: bool) -> None:
         """Give the connection up; what has come stays if it is to be kept."""

@@ -91,8 +91,8 @@ def test_a_configuration_may_have_nulls_as_docker_writes_them():
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"architecture": None}, "at `$.architecture`"),
-        ({"os": ""}, "$.os"),
+        ({"architecture": 1}, "at `$.architecture`"),
+        ({"os": []}, "at `$.os`"),
         ({"rootfs": None}, "at `$.rootfs`"),
         ({"rootfs": {"diff_ids": ["x"]}}, "$.rootfs.diff_ids[0]"),
         ({"rootfs": {"diff_ids": [None]}}, "at `$.rootfs.diff_ids[0]`"),
