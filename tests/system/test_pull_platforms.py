@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+
 import pytest
 
-from engines import image_tar, needs_root
+from engines import REPOSITORY, image_tar, needs_root
 from fakeregistry import FakeRegistry
 from remoteimages import Image, Index, image, index, small_tar
 from visitors import Visitor
@@ -90,6 +94,96 @@ def test_a_digest_means_the_image_for_this_host(
     assert visitor.out("run", "--rm", "--network", "none", "--pull", "always", by_digest) == "amd64"
     assert visitor.out("run", "--rm", "--network", "none", by_digest) == "amd64"
     visitor.clean()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--platform", "linux/arm64", "--platform", "linux/amd64"),
+        ("--platform=linux/arm64,linux/amd64",),
+        ("--platform", "linux/arm64,linux/amd64", "--keep-compressed"),
+        ("--platform", "all"),
+    ],
+    ids=" ".join,
+)
+def test_several_platforms(
+    visitor: Visitor,
+    registry: FakeRegistry,
+    whole: Index,
+    mine: Image,
+    arm: Image,
+    old: Image,
+    words: tuple[str, ...],
+) -> None:
+    """Each is here afterwards; the tag stands for the host's."""
+    name = registry.add(whole, TEAM, "a")
+    visitor("pull", *words, name)
+    assert stands_for(visitor, name) == mine.id
+    wanted = [mine, arm, old] if "all" in words else [mine, arm]
+    assert set(visitor.out("images", "-aq", "--no-trunc").split()) == {each.id for each in wanted}
+    for each in wanted:
+        there = visitor.out(
+            "image", "inspect", "-f", "{{.Id}}", "--platform", f"linux/{each.platform['architecture']}", name
+        )
+        assert there == each.id
+    registry.forget()
+    assert "up to date" in visitor.out("pull", *words, name)
+    if words[-1] != "--keep-compressed":
+        assert {(each.method, each.path) for each in registry.requests} <= {
+            ("HEAD", f"/v2/{TEAM}/manifests/a"),
+            ("GET", f"/v2/{TEAM}/manifests/a"),
+        }
+    assert "linux/s390x" in visitor.fails("pull", "--platform", "linux/amd64,linux/s390x", name)
+    assert "unknown operating system" in visitor.fails("push", "--platform", "all", name)
+    assert "invalid platform" in visitor.fails("pull", "--platform", "linux/amd64,,", name)
+
+
+def test_several_platforms_none_of_them_this_hosts(
+    visitor: Visitor, registry: FakeRegistry, arm: Image, made: Image
+) -> None:
+    """The tag stands for the first then; what is no image is passed over by `all`."""
+    far = image([small_tar({"s390x": b"1"})], architecture="s390x")
+    chart = Image(
+        made.manifest.replace(b"application/vnd.oci.image.config.v1+json", b"application/vnd.cncf.helm.config.v1+json"),
+        made.media_type,
+        made.config,
+        made.blobs,
+        made.diff_ids,
+        {"os": "linux", "architecture": "riscv64"},
+    )
+    name = registry.add(index([chart, far, arm]), TEAM, "a")
+    visitor("pull", "--platform", "linux/s390x,linux/arm64", name)
+    assert stands_for(visitor, name) == far.id
+    visitor("rmi", name)
+    visitor("pull", "--platform", "all", name)
+    assert set(visitor.out("images", "-aq", "--no-trunc").split()) == {far.id, arm.id}
+    assert stands_for(visitor, name) == arm.id or stands_for(visitor, name) == far.id
+
+
+PULLS = """
+import sys, json
+from underlay import Engine
+with Engine() as engine:
+    for platform in json.loads(sys.argv[2]):
+        [(reference, pulled)] = engine.images.pull(sys.argv[1], platform=platform)
+        print(pulled.id)
+"""
+
+
+def test_a_platform_in_python(visitor: Visitor, registry: FakeRegistry, whole: Index, mine: Image, arm: Image) -> None:
+    """One text means one platform, not as many as it has letters."""
+    name = registry.add(whole, TEAM, "a")
+    given = json.dumps(
+        ["linux/arm64", ["linux/arm64"], ["linux/arm64", "linux/amd64"], "linux/arm64,linux/amd64", "all"]
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", PULLS, name, given],
+        env={**visitor.environment, "PYTHONPATH": str(REPOSITORY / "src")},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [arm.id, arm.id, mine.id, mine.id, mine.id]
 
 
 def test_the_best_image_for_a_platform_is_taken(

@@ -232,6 +232,46 @@ def test_whole_index(
     assert digest_of(visitor.out("push", name)) == pair.digest
 
 
+@pytest.mark.parametrize("where", ["at the target", "in a sibling", "nowhere"])
+def test_an_index_of_which_not_all_is_here(visitor: Visitor, registry: FakeRegistry, pair: Index, where: str) -> None:
+    """It goes out whole when the registry has the rest: in the repository it goes to, or in another one."""
+    name = registry.add(pair, TEAM, "1.0")
+    there = f"{registry.host}/other/app:1.0"
+    visitor("pull", name)
+    if where == "at the target":
+        registry.add(pair.images[1], "other/app")
+    elif where == "nowhere":
+        for digest in (pair.images[1].digest, pair.digest):
+            del registry.repositories[TEAM].documents[digest]
+    visitor("tag", name, there)
+    out = visitor.out("push", there)
+    if where == "nowhere":
+        assert "Only the image for linux/amd64 goes out" in out
+        assert digest_of(out) == pair.images[0].digest
+    else:
+        assert digest_of(out) == pair.digest
+        assert set(registry.repository("other/app").documents) == set(pair.documents)
+        assert set(pair.blobs) == set(registry.repository("other/app").blobs)
+        # Not a byte of a layer was sent: only the configuration that is here.
+        assert uploads(registry).count("PATCH") == 1
+
+
+def test_an_index_whose_layers_are_here_in_another_form(visitor: Visitor, registry: FakeRegistry, pair: Index) -> None:
+    """The bytes that it names were not kept, and cannot be made again; but they are at the target."""
+    name = registry.add(pair, TEAM, "1.0")
+    visitor("pull", "--platform", "all", name)
+    there = f"{registry.host}/other/app:1.0"
+    registry.add(pair.images[0], "other/app")
+    registry.add(pair.images[1], "other/app")
+    visitor("tag", name, there)
+    # Neither blobs nor mounts are told of: only the manifests are.
+    registry.rule("HEAD", "/blobs/", status(404))
+    registry.rule("POST", "mount=", status(405))
+    registry.rule("POST", "/blobs/uploads/", status(405))
+    assert digest_of(visitor.out("push", there)) == pair.digest
+    assert registry.repository("other/app").tags["1.0"] == pair.digest
+
+
 def test_cut_upload_resumes(visitor: Visitor, registry: FakeRegistry) -> None:
     tar = random_tar(3_000_000, 5)
     name = f"{registry.host}/{TEAM}:1.0"

@@ -67,10 +67,11 @@ def build(request: BuildRequest, around: Surroundings) -> Built:
     Raises DockerfileError, StepFailed, NotFound, Unsupported, Corrupt, and what pulls raise; layers of steps that were
     done are kept for the next build then, and nothing else.
     """
+    request = request.changed(platforms=platforms.split(request.platforms))
     _check(request)
     begun = time_ns()
     paths = around.paths
-    wanted = [platforms.parse(text) for text in request.platforms] or [platforms.host()]
+    wanted = platforms.several(request.platforms) or [platforms.host()]
     lease = leases.working(paths)
     registries = None
     with lease, Scratch(paths, "build") as scratch:

@@ -71,7 +71,7 @@ class BuildRequest(Record):
     arguments: dict[str, str] = {}
     labels: dict[str, str] = {}
     annotations: list[str] = []  # "[index|manifest:]key=value"
-    platforms: list[str] = []
+    platforms: str | list[str] = []  # one, or several
     contexts: dict[str, str] = {}
     pull: bool = False
     no_cache: bool = False

@@ -91,7 +91,7 @@ def request_of(options: Options, arguments: list[str]) -> BuildRequest:
         arguments=_arguments(options["build-arg"]),
         labels=dict(_pair(text, "--label") for text in options["label"]),
         annotations=options["annotation"],
-        platforms=[each for text in options["platform"] for each in text.split(",")],
+        platforms=options["platform"],
         contexts=dict(_pair(text, "--build-context", True) for text in options["build-context"]),
         pull=options["pull"],
         no_cache=options["no-cache"],

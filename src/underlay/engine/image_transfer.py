@@ -25,12 +25,16 @@ if TYPE_CHECKING:
 
 
 def pull(
-    engine: Engine, name: str, platform: Sequence[str] = (), all_tags: bool = False, keep_compressed: bool | None = None
+    engine: Engine,
+    name: str,
+    platform: str | Sequence[str] = (),
+    all_tags: bool = False,
+    keep_compressed: bool | None = None,
 ) -> list[tuple[Reference, Pulled]]:
     """See `Images.pull`."""
     if keep_compressed is None:
         keep_compressed = os.environ.get("UNDERLAY_KEEP_COMPRESSED", "") not in ("", "0")
-    wanted = [platforms.parse(text) for text in platform]
+    wanted = platforms.several(platform, everything=True)
     meta = engine.meta
     with Registries(engine.emit) as registries:
         if all_tags:

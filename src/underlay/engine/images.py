@@ -73,14 +73,15 @@ class Images:
     def pull(
         self,
         name: str,
-        platform: Sequence[str] = (),
+        platform: str | Sequence[str] = (),
         all_tags: bool = False,
         keep_compressed: bool | None = None,
     ) -> list[tuple[Reference, Pulled]]:
         """Bring an image from its registry, or with `all_tags` all of a repository; return name and result of each.
 
-        `platform` and `keep_compressed` are as with `load`. Raises NotFound, AccessDenied, Conflict (a blocked
-        registry), Unsupported, DigestMismatch, LimitExceeded, RegistryError.
+        `platform` is one (`linux/arm64`), a list of them, or `all` that there are, instead of the host's; the name stands
+        for the one that serves this host best. `keep_compressed` is as with `load`. Raises NotFound, AccessDenied,
+        Conflict (a blocked registry), Unsupported, DigestMismatch, LimitExceeded, RegistryError.
         """
         from . import image_transfer
 
@@ -96,11 +97,11 @@ class Images:
         return image_transfer.push(self._engine, name, all_tags, platform)
 
     def load(
-        self, source: str | int, platform: Sequence[str] = (), keep_compressed: bool | None = None
+        self, source: str | int, platform: str | Sequence[str] = (), keep_compressed: bool | None = None
     ) -> list[Loaded]:
         """Load all images of an archive or layout and return them; see `underlay.transfer.archive.load`.
 
-        `source` is a path or a descriptor. `platform` lists platforms (`linux/arm64`) to take from an index
+        `source` is a path or a descriptor. `platform` is one (`linux/arm64`), or a list of them, to take from an index
         instead of the host's. `keep_compressed` defaults to the environment's UNDERLAY_KEEP_COMPRESSED.
         """
         import os
@@ -111,7 +112,7 @@ class Images:
         engine = self._engine
         if keep_compressed is None:
             keep_compressed = os.environ.get("UNDERLAY_KEEP_COMPRESSED", "") not in ("", "0")
-        wanted = [platforms.parse(text) for text in platform]
+        wanted = platforms.several(platform)
         try:
             loaded = archive.load(engine.paths, engine.meta, source, engine.emit, engine.form, wanted, keep_compressed)
         except BaseException:
@@ -125,9 +126,9 @@ class Images:
         names: Sequence[str],
         target: str | int,
         format: str = "docker-archive",
-        platform: Sequence[str] = (),
+        platform: str | Sequence[str] = (),
     ) -> None:
-        """Write images to `target`, a path or a descriptor.
+        """Write images to `target`, a path or a descriptor, those of one `platform` or several if any is named.
 
         `format` is `docker-archive` (an OCI layout in a tar that docker's and podman's own readers take as
         well), `oci-archive` (without docker's part) or `oci-dir`. Raises NotFound, InvalidInput, OSError.
@@ -136,7 +137,7 @@ class Images:
         from ..transfer import save
 
         engine = self._engine
-        wanted = [platforms.parse(text) for text in platform]
+        wanted = platforms.several(platform)
         meta = engine.meta
         try:
             with leases.working(engine.paths):

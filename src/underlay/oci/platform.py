@@ -147,6 +147,20 @@ def parse(text: str) -> Platform:
     return normalise(*words)
 
 
+# Stands for all platforms that there are, where several make sense.
+ALL = Platform("all", "")
+
+
+def split(given: str | Sequence[str]) -> list[str]:
+    """Return the platforms that one text names or several do; each may be a list with commas."""
+    return [word for text in ([given] if isinstance(given, str) else given) if text for word in text.split(",")]
+
+
+def several(given: str | Sequence[str], everything: bool = False) -> list[Platform]:
+    """Return the platforms that a text names or several do; `all` is `ALL` where `everything` may be meant."""
+    return [ALL if everything and word == "all" else parse(word) for word in split(given)]
+
+
 def rank(wanted: Platform, offered: Platform) -> int | None:
     """Return how well `offered` serves `wanted`: 0 is exact, more is worse, None is not at all.
 

@@ -371,6 +371,12 @@ def recipes(meta: Meta, diff_id: str) -> dict[str, str]:
     )
 
 
+def repositories_of(meta: Meta, digest: str) -> list[str]:
+    """Return the repositories in which a target, such as an index, is known to lie."""
+    rows = meta.read("SELECT DISTINCT repository FROM digests WHERE digest = ? ORDER BY repository", (digest,))
+    return [row[0] for row in rows]
+
+
 def repositories_with(meta: Meta, diff_id: str) -> list[str]:
     """Return the repositories under which images that have a layer are known."""
     return [

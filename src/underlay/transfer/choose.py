@@ -98,11 +98,16 @@ class _Offer:
 def choose(source: Documents, descriptors: Sequence[Descriptor], wanted: Sequence[Platform]) -> list[Candidate]:
     """Return the images that `descriptors` (alternatives of one target) offer for the platforms `wanted`.
 
-    Without `wanted` it is the host's, or the only one there is. Nothing is asked of `source` that does not decide.
-    Raises NotFound when none fits or parts are missing.
+    Without `wanted` it is the host's, or the only one there is; with `platform.ALL` every image that is there. Nothing
+    is asked of `source` that does not decide. Raises NotFound when none fits or parts are missing.
     """
     offers = list(_offers(source, descriptors, (), 0, set()))
     candidates: list[Candidate] = []
+    if platform.ALL in wanted:
+        there = [one for one in offers if _opened(source, one) is not None]
+        if not there:
+            raise _no_image(source, descriptors)
+        return list({one.found.digest: one.candidate for one in there if one.candidate is not None}.values())
     for goal in wanted or [platform.host()]:
         candidate = _best(source, offers, goal)
         if candidate is None:
@@ -111,8 +116,7 @@ def choose(source: Documents, descriptors: Sequence[Descriptor], wanted: Sequenc
                 candidate = _opened(source, there[0])
         if candidate is None:
             if not there:
-                names = ", ".join(found.digest for found in descriptors[:3])
-                raise NotFound(f"{source.place} lacks the manifest {names}, or it is of no image")
+                raise _no_image(source, descriptors)
             raise NotFound(
                 f"requested platform ({goal}) not found in {source.place}",
                 f"it has {', '.join(sorted({str(one.platform) for one in there}))}; choose with --platform",
@@ -120,6 +124,11 @@ def choose(source: Documents, descriptors: Sequence[Descriptor], wanted: Sequenc
         if all(candidate.manifest.digest != other.manifest.digest for other in candidates):
             candidates.append(candidate)
     return candidates
+
+
+def _no_image(source: Documents, descriptors: Sequence[Descriptor]) -> NotFound:
+    names = ", ".join(found.digest for found in descriptors[:3])
+    return NotFound(f"{source.place} lacks the manifest {names}, or it is of no image")
 
 
 def _best(source: Documents, offers: list[_Offer], goal: Platform) -> Candidate | None:

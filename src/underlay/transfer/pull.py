@@ -69,6 +69,8 @@ def pull(
 ) -> Pulled:
     """Bring the image of `reference` (with tag or digest) into the store, for the platforms `wanted` (the host's).
 
+    Of several the name stands for the one that serves this host best, else for the first.
+
     Emits `pull.start`, `layer.wait`, `layer.exists`, `layer.progress`, `layer.done`. Raises NotFound, AccessDenied,
     Conflict (blocked registry), Unsupported (foreign layers, schema 1), DigestMismatch, Corrupt, LimitExceeded,
     RegistryError.
@@ -76,7 +78,8 @@ def pull(
     name = Reference(reference.domain, reference.path, "" if reference.digest else reference.tag, reference.digest)
     emit(Event("pull.start", name.familiar, repository=name.path, tag=name.tag or str(name)))
     with leases.working(paths):
-        here = None if keep_compressed else _unmoved(meta, registries, name, wanted)
+        whole = keep_compressed or platforms.ALL in wanted
+        here = None if whole else _unmoved(meta, registries, name, wanted)
         if here is not None:
             return here
 

@@ -7,7 +7,7 @@ configuration, its layers compressed here. That form can be made again byte for 
 
 from __future__ import annotations
 
-from ..errors import Conflict, InvalidInput, NotFound
+from ..errors import AccessDenied, Conflict, InvalidInput, NotFound
 from ..events import Event
 from ..oci import digest as digests
 from ..oci import document, mediatype
@@ -128,10 +128,14 @@ class _Push:
         return manifests.kind(document.decode(blobs.read(self._paths, target), "index")) == "index"
 
     def index(self, target: str) -> bool:
-        """Push all that an index names, but the index itself; False when not all of it can be had."""
+        """Push all that an index names, but the index itself; False when not all of it can be had.
+
+        What is not here may be there already, or in another repository of the registry that has the index.
+        """
         found: manifests.Index = manifests.read_index(blobs.read(self._paths, target), "index").view
         local: list[Image] = []
         beside: list[tuple[str, list[str]]] = []
+        absent: list[str] = []
         for entry in found.manifests or []:
             rows = self._meta.read("SELECT id FROM images WHERE manifest = ? AND NOT hidden", (entry.digest,))
             if rows:
@@ -141,12 +145,16 @@ class _Push:
             elif (hanging := attached(self._paths, entry.digest)) is not None:
                 beside.append((entry.digest, hanging))
             elif self._target.head(entry.digest) is None:
-                return False
+                absent.append(entry.digest)
+        if not all(self._mounted(digest, target) for digest in absent):
+            return False
         for image in local:
             original = blobs.read(self._paths, image.manifest)
             view: manifests.Manifest = manifests.read_manifest(original, "manifest").view
             if not self._as_they_came(view.layers or [], image.diff_ids):
-                return False
+                if self._target.head(image.manifest) is None and not self._mounted(image.manifest, target):
+                    return False
+                continue
             self._config(image)
             media_type = view.media_type or mediatype.OCI_MANIFEST
             self._target.put_manifest(original, media_type, image.manifest)
@@ -157,6 +165,23 @@ class _Push:
             data = blobs.read(self._paths, digest)
             self._target.put_manifest(data, manifests.media_type(document.decode(data, "manifest")), digest)
         return True
+
+    def _mounted(self, digest: str, index: str) -> bool:
+        """Take a manifest with all its blobs from another repository of the registry where `index` is known to be."""
+        for text in images.repositories_of(self._meta, index):
+            other = parse_exact(text)
+            if other.domain != self._reference.domain or other.path == self._reference.path:
+                continue
+            try:
+                found = self._registries.repository(other).manifest(digest)
+                view: manifests.Manifest = manifests.read_manifest(found.data, f"manifest {digest}").view
+            except (NotFound, AccessDenied, InvalidInput):
+                continue
+            blobs_of = dict.fromkeys(each.digest for each in (view.config, *(view.layers or [])))
+            if all(self._target.present(each) or self._target.mount(each, other.path) for each in blobs_of):
+                self._target.put_manifest(found.data, found.media_type or mediatype.OCI_MANIFEST, digest)
+                return True
+        return False
 
     def _config(self, image: Image) -> None:
         if not self._target.present(image.id):

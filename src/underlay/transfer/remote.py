@@ -26,7 +26,7 @@ _BYTES_LIMIT = document.MANIFEST_LIMIT + document.CONFIG_LIMIT
 class InRegistry:
     """The documents of a repository, as `choose` asks for them; none is fetched twice.
 
-    `known` returns the verified bytes of a configuration that need not be fetched at all.
+    `known` returns the verified bytes of a document that need not be fetched at all.
     """
 
     def __init__(self, repository: Repository, place: str, known: Callable[[str], bytes | None] | None = None) -> None:
@@ -52,8 +52,10 @@ class InRegistry:
                 raise LimitExceeded(f"{self.place}: more than {_DOCUMENTS_LIMIT} manifests lead to it")
             if found.size > document.MANIFEST_LIMIT:
                 raise LimitExceeded(f"manifest {found.digest}: {found.size} bytes, more than {document.MANIFEST_LIMIT}")
+            data = self._known(found.digest) if self._known is not None else None
             try:
-                data = self._repository.manifest(found.digest).data
+                if data is None or len(data) != found.size:
+                    data = self._repository.manifest(found.digest).data
             except NotFound:
                 return None
             descriptors.check_length(found, len(data), "manifest")

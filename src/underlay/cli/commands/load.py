@@ -36,12 +36,11 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     source: str | int = options["input"] or 0
     if source == 0 and sys.stdin.isatty():
         raise InvalidInput("requested load from stdin, but stdin is empty", "use --input, or redirect an archive to it")
-    platforms = [each for text in options["platform"] for each in text.split(",")]
     keep = None  # the environment decides
     if options.given & {"keep-compressed"}:
         keep = options["keep-compressed"]
     with Progress(engine, options["quiet"]):
-        loaded = engine.images.load(source, platforms, keep)
+        loaded = engine.images.load(source, options["platform"], keep)
     for image in loaded:
         for name, lost in image.moved:
             sys.stdout.write(f"The image {name} already exists, renaming the old one with ID {lost} to empty string\n")

@@ -15,7 +15,13 @@ SYNOPSIS = "pull [OPTIONS] NAME[:TAG|@DIGEST]"
 FLAGS: tuple[Flag, ...] = (
     ("all-tags", "a", "bool", "", "Download all tagged images in the repository"),
     ("keep-compressed", "", "bool", "", "Keep the layers' compressed bytes, to save or push them again as they came"),
-    ("platform", "", "string", "string", "Set platform if server is multi-platform capable"),
+    (
+        "platform",
+        "",
+        "list",
+        "stringSlice",
+        "Pull the images of these platforms, or of all, such as linux/arm64,linux/amd64",
+    ),
     FLAG,
     ("quiet", "q", "bool", "", "Suppress verbose output"),
 )
@@ -29,14 +35,13 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
         raise UsageError('"underlay pull" requires exactly 1 argument', "see `underlay pull --help`")
     name = arguments[0]
     exact = references.parse_exact(name)
-    platforms = [options["platform"]] if options["platform"] else []
     keep = None  # the environment decides
     if "keep-compressed" in options:
         keep = options["keep-compressed"]
     with TransferProgress(engine, "quiet" if options["quiet"] else options["progress"] or "auto") as progress:
         if not exact.tag and not exact.digest and not options["all-tags"]:
             progress.say(f"Using default tag: {references.DEFAULT_TAG}")
-        done = engine.images.pull(name, platforms, options["all-tags"], keep)
+        done = engine.images.pull(name, options["platform"], options["all-tags"], keep)
         newer = any(pulled.new for _, pulled in done)
         said = exact if options["all-tags"] else done[0][0]
         progress.say(status(said, newer))

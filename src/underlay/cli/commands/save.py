@@ -41,7 +41,8 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     from ..progress import Progress
 
     sys.stdout.flush()
-    platforms = [each for text in options["platform"] for each in text.split(",")]
     with Progress(engine):
-        engine.images.save(arguments, options["output"] or 1, options["format"] or "docker-archive", platforms)
+        engine.images.save(
+            arguments, options["output"] or 1, options["format"] or "docker-archive", options["platform"]
+        )
     return 0
