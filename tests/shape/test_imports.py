@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import sysconfig
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from engines import REPOSITORY, Installation, image_tar, needs_root, until
+from fakeregistry import FakeRegistry
+from remoteimages import image
 
 # Each costs a millisecond or several. `functools` and `collections` are not among them: SQLite's module loads both.
 HEAVY = (
@@ -34,8 +37,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     installation.clean()
 
 
-def loaded(place: Installation, *words: str) -> set[str]:
-    """The modules that a command has loaded when it ends, beyond those of a bare interpreter."""
+def loaded(place: Installation, *words: str, libraries: bool = False) -> set[str]:
+    """The modules that a command has loaded when it ends, beyond those of a bare interpreter; with `libraries` to load."""
     file = place.root.parent / "modules"
     code = (
         "import sys, os\n"
@@ -51,9 +54,9 @@ def loaded(place: Installation, *words: str) -> set[str]:
         "from underlay.cli.main import entry\n"
         "entry()\n"
     )
-    package = str(REPOSITORY / "src")
+    paths = [str(REPOSITORY / "src"), *([sysconfig.get_path("purelib")] if libraries else [])]
     done = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", f"import sys; sys.path.insert(0, {package!r})\n" + code],
+        [sys.executable, "-I", "-S", "-c", f"import sys; sys.path[:0] = {paths!r}\n" + code],
         env=place.environment,
         capture_output=True,
         text=True,
@@ -122,6 +125,23 @@ def test_a_build_that_finds_all_in_its_cache(place: Installation) -> None:
 
 def test_only_what_stores_documents_loads_their_library(place: Installation) -> None:
     assert "msgspec" not in loaded(place, "ps")
+
+
+def test_pulls(place: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has not moved is found out without the readers of documents and layers; what is new, without a push's."""
+    monkeypatch.setitem(place.environment, "UNDERLAY_REGISTRIES", "/dev/null")
+    with FakeRegistry() as registry:
+        name = registry.add(image(), "team/app", "1")
+        new = loaded(place, "pull", name, libraries=True)
+        again = loaded(place, "pull", name, libraries=True)
+    never = {
+        "underlay.transfer.push",
+        "underlay.registry.upload",
+        "underlay.transfer.archive",
+        "underlay.cli.gotemplate",
+    }
+    assert not new & {*never, "rich", "tomllib", "subprocess", "asyncio", "dataclasses"}
+    assert not again & {*never, "msgspec", "underlay.oci.manifest", "underlay.store.intake", "underlay.transfer.bag"}
 
 
 def test_the_slim_monitor(place: Installation) -> None:

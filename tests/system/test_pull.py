@@ -426,3 +426,72 @@ def test_search_on_docker_hub(visitor: Visitor, registry: FakeRegistry) -> None:
     )
     registry.rules.clear()
     visitor.fails("search", "box")
+
+
+# Several
+# ---------------------------------------------------------------------------------------------------------
+
+
+def test_several_names(visitor: Visitor, registry: FakeRegistry, made: Image) -> None:
+    """Each is told of as if it were alone; one that fails does not keep the others; connections are used again."""
+    other = image([small_tar({"other": b"1"})])
+    one = registry.add(made, TEAM, "latest").removesuffix(":latest")
+    two = registry.add(other, "team/other", "2")
+    bad = registry.add(image([random_tar(100_000, 3), random_tar(100_000, 4)]), "team/bad", "1")
+    for blob in list(registry.repository("team/bad").blobs):
+        registry.rule("GET", f"team/bad/blobs/{blob}", status(403))
+    done = visitor("pull", one, f"{registry.host}/nothing:1", "NO!", bad, two, code=1)
+    said = [line for line in done.stdout.decode().splitlines() if not re.match("[0-9a-f]{12}: ", line)]
+    new = "Status: Downloaded newer image for "
+    assert said == [
+        "Using default tag: latest",
+        f"latest: Pulling from {TEAM}",
+        f"Digest: {made.digest}",
+        f"{new}{one}:latest",
+        f"{one}:latest",
+        "1: Pulling from nothing",
+        "1: Pulling from team/bad",
+        "2: Pulling from team/other",
+        f"Digest: {other.digest}",
+        f"{new}{two}",
+        two,
+    ]
+    errors = [line for line in done.stderr.decode().splitlines() if not line.startswith("hint: ")]
+    assert len(errors) == 3 and all(line.startswith("underlay: ") for line in errors)
+    assert "nothing" in errors[0] and "NO!" in errors[1] and "access denied" in errors[2]
+    assert set(visitor.out("images", "-aq", "--no-trunc").split()) == {made.id, other.id}
+    assert visitor.out("pull", "-q", one, two) == f"{one}:latest\n{two}"
+
+
+def test_several_names_over_one_connection(visitor: Visitor, registry: FakeRegistry) -> None:
+    """Also after a failure in the midst of several layers."""
+    names = [registry.add(image([small_tar({f"f{n}": b"1"})]), f"team/app{n}", "1") for n in range(5)]
+    visitor("pull", names[0])
+    alone = registry.connections
+    visitor("pull", *names[1:])
+    assert registry.connections - alone == alone
+    assert len(visitor.out("images", "-q").split()) == 5
+
+
+def test_several_names_in_json(visitor: Visitor, registry: FakeRegistry, made: Image) -> None:
+    name = registry.add(made, TEAM, "1")
+    done = visitor("pull", "--progress=json", f"{name}0", name, code=1)
+    told = [json.loads(line) for line in done.stdout.splitlines()]
+    [error] = [each["error"] for each in told if "error" in each]
+    assert "not found" in error and told[-1] == {"status": name}
+
+
+def test_all_tags_of_several(visitor: Visitor, registry: FakeRegistry, made: Image) -> None:
+    one = registry.add(made, TEAM, "1", "2").rpartition(":")[0]
+    two = registry.add(made, "team/other", "3").rpartition(":")[0]
+    assert visitor.out("pull", "-a", "-q", one, two) == f"{one}\n{two}"
+    assert sorted(visitor.out("images", "--format", "{{.Tag}}").split()) == ["1", "2", "3"]
+
+
+def test_exit_codes_of_wrong_use(visitor: Visitor) -> None:
+    """As docker's: 1 for a wrong number of arguments, 125 for a flag that there is not."""
+    assert "requires at least 1 argument" in visitor.fails("pull", code=1)
+    visitor.fails("pull", "--no-such-flag", "x", code=125)
+    assert "requires exactly 1 argument" in visitor.fails("push", code=1)
+    assert "requires exactly 1 argument" in visitor.fails("push", "a", "b", code=1)
+    visitor.fails("push", "--no-such-flag", "x", code=125)

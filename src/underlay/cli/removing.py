@@ -11,6 +11,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+def told(error: UnderlayError) -> None:
+    """Tell of an error after which the command goes on with what else is named."""
+    from .main import shown
+
+    sys.stdout.flush()
+    sys.stderr.write(f"underlay: {shown(error.message)}\n" + (f"hint: {shown(error.hint)}\n" if error.hint else ""))
+
+
 def remove_each(names: list[str], remove: Callable[[str], object], force: bool) -> int:
     """Remove what is named and print the names; returns 1 when something failed.
 
@@ -22,8 +30,7 @@ def remove_each(names: list[str], remove: Callable[[str], object], force: bool) 
             remove(name)
         except UnderlayError as error:
             if not (force and isinstance(error, NotFound)):
-                sys.stdout.flush()
-                sys.stderr.write(f"underlay: {error.message}\n" + (f"hint: {error.hint}\n" if error.hint else ""))
+                told(error)
                 failed = 1
                 continue
         sys.stdout.write(name + "\n")

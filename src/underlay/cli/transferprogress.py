@@ -8,7 +8,7 @@ import threading
 from ..errors import UsageError
 from ..human import short_id
 from ..human import size as human_size
-from .gotemplate import to_json
+from .govalues import to_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -94,8 +94,13 @@ class TransferProgress:
     ) -> None:
         self._engine.emit = self._before
         self.stop()
-        if self.mode == "json" and value is not None:
-            message = getattr(value, "message", None) or str(value) or "interrupted"
+        if value is not None:
+            self.failed(value)
+
+    def failed(self, error: BaseException) -> None:
+        """Tell programs of an error in docker's words; people are told on standard error."""
+        if self.mode == "json":
+            message = getattr(error, "message", None) or str(error) or "interrupted"
             self._write(to_json({"errorDetail": {"message": message}, "error": message}))
 
     def stop(self) -> None:

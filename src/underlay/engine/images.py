@@ -9,9 +9,10 @@ from ..store import images as store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from typing import Any
 
+    from ..errors import UnderlayError
     from ..oci.reference import Reference
     from ..store.images import Image
     from ..transfer.archive import Loaded
@@ -86,6 +87,21 @@ class Images:
         from . import image_transfer
 
         return image_transfer.pull(self._engine, name, platform, all_tags, keep_compressed)
+
+    def pull_each(
+        self,
+        names: Sequence[str],
+        platform: str | Sequence[str] = (),
+        all_tags: bool = False,
+        keep_compressed: bool | None = None,
+    ) -> Iterator[tuple[str, list[tuple[Reference, Pulled]] | UnderlayError]]:
+        """Pull several images over the same connections; yield each name with what `pull` returns, or its error.
+
+        One that fails does not keep the others. The rest of the arguments are those of `pull`.
+        """
+        from . import image_transfer
+
+        return image_transfer.pull_each(self._engine, names, platform, all_tags, keep_compressed)
 
     def push(self, name: str, all_tags: bool = False, platform: str = "") -> list[tuple[Reference, Pushed]]:
         """Push an image to the registry in its name, or with `all_tags` all tags of a repository.

@@ -9,8 +9,7 @@ from __future__ import annotations
 import threading
 from time import monotonic
 
-import msgspec
-
+from .. import jsontext
 from ..errors import AccessDenied, InvalidInput, RegistryError
 from . import hosts, patience, problems
 
@@ -27,6 +26,7 @@ _CLIENT = "underlay"
 # A token that says nothing about its life lives so long (token specification, "expires_in").
 _DEFAULT_LIFE = 60.0
 _MARGIN = 5.0
+_LONGEST_LIFE = 1e12
 
 
 class Challenge:
@@ -39,11 +39,27 @@ class Challenge:
         self.parameters = parameters
 
 
-class _Token(msgspec.Struct):
-    token: str | None = None
-    access_token: str | None = None
-    expires_in: float | None = None
-    refresh_token: str | None = None
+class _Token:
+    """What a token server answered: `value`, `life` (seconds), and a `refresh` token; "" and 0 for what it did not say.
+
+    Raises ValueError for what is no such answer.
+    """
+
+    def __init__(self, answer: object) -> None:
+        if not isinstance(answer, dict):
+            raise ValueError("not an object")
+        found: list[str] = []
+        for member in ("token", "access_token", "refresh_token"):
+            text = answer.get(member) or ""
+            if not isinstance(text, str):
+                raise ValueError(f"{member} is no text")
+            found.append(text)
+        self.value = found[0] or found[1]
+        self.refresh = found[2]
+        life = answer.get("expires_in") or 0.0
+        if isinstance(life, bool) or not isinstance(life, int | float):
+            raise ValueError("expires_in is no number")
+        self.life = float(min(life, _LONGEST_LIFE))
 
 
 class Authorizer:
@@ -120,14 +136,14 @@ class Authorizer:
         """Return an identity token for the credential where the token server gives such, else "": see `login`."""
         if self._bearer is None or self._credential is None:
             return ""
-        return self._ask(self._bearer, (), offline=True).refresh_token or ""
+        return self._ask(self._bearer, (), offline=True).refresh
 
     def _token(self, challenge: Challenge, scopes: tuple[str, ...]) -> tuple[str, float]:
         answer = self._ask(challenge, scopes)
-        token = answer.token or answer.access_token
+        token = answer.value
         if not token or not (token.isascii() and token.isprintable()):
             raise RegistryError(f"the token server of {self._endpoint.host} gave no token")
-        life = answer.expires_in or _DEFAULT_LIFE
+        life = answer.life or _DEFAULT_LIFE
         return token, monotonic() + max(life - _MARGIN, 1.0)
 
     def _ask(self, challenge: Challenge, scopes: tuple[str, ...], offline: bool = False) -> _Token:
@@ -178,8 +194,8 @@ class Authorizer:
         with answer:
             data = answer.document(_TOKEN_LIMIT, f"the token of {where}")
         try:
-            return msgspec.json.decode(data, type=_Token)
-        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+            return _Token(jsontext.loads(data))
+        except (ValueError, RecursionError) as error:
             raise RegistryError(
                 f"the token server of {where} answers with something else than a token: {error}"
             ) from None

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import msgspec
-
+from .. import jsontext
 from ..errors import AccessDenied, LimitExceeded, NotFound, RegistryError
 
 TYPE_CHECKING = False
@@ -12,18 +11,6 @@ if TYPE_CHECKING:
 
 _LIMIT = 256 << 10
 _SHOWN = 300
-
-
-class _Problem(msgspec.Struct):
-    code: str = ""
-    message: str | None = ""
-
-
-class _Problems(msgspec.Struct):
-    errors: list[_Problem] | None = None
-    details: str | None = ""
-    error: str | None = ""
-    error_description: str | None = ""
 
 
 def of(answer: Answer, what: str) -> RegistryError | NotFound:
@@ -69,17 +56,31 @@ def reason_of(answer: Answer) -> str:
     finally:
         answer.close()
     try:
-        found = msgspec.json.decode(data, type=_Problems)
-    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return _clean("; ".join(_told(jsontext.loads(data))))
+    except (ValueError, RecursionError):
         return ""
+
+
+def _told(value: object) -> list[str]:
+    """Return the reasons in an error document; raises ValueError when it is of another form."""
+    if not isinstance(value, dict):
+        raise ValueError("not an object")
+    errors = value.get("errors") or []
+    if not isinstance(errors, list) or not all(isinstance(each, dict) for each in errors):
+        raise ValueError("not a list of errors")
     texts = []
-    for problem in (found.errors or [])[:3]:
-        code = problem.code.lower().replace("_", " ")
-        told = problem.message or ""
+    for problem in errors[:3]:
+        code, told = _text(problem, "code").lower().replace("_", " "), _text(problem, "message")
         texts.append(told if told.lower() == code else ": ".join(filter(None, (code, told))))
-    if not texts:
-        texts = [found.details or ": ".join(filter(None, (found.error, found.error_description)))]
-    return _clean("; ".join(texts))
+    whole = (_text(value, "error"), _text(value, "error_description"))
+    return texts or [_text(value, "details") or ": ".join(filter(None, whole))]
+
+
+def _text(value: dict[str, object], member: str) -> str:
+    found = value.get(member) or ""
+    if not isinstance(found, str):
+        raise ValueError(f"{member} is no text")
+    return found
 
 
 def _clean(text: str) -> str:

@@ -79,6 +79,10 @@ class Registries:
         """End all requests under way, in whichever thread."""
         self.transport.cancel()
 
+    def resume(self) -> None:
+        """Go on with the next piece of work after one that failed."""
+        self.transport.resume()
+
     def __enter__(self) -> Registries:
         return self
 

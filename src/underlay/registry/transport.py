@@ -269,6 +269,10 @@ class Transport:
         for each in list(self._sockets):
             _shut(each)
 
+    def resume(self) -> None:
+        """Allow requests again after `cancel`, when all that it ended have told so."""
+        self.cancelled.clear()
+
     def close(self) -> None:
         """Close the connections that are kept."""
         for manager in self._managers.values():

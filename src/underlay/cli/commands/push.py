@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...errors import UsageError
+from ...errors import InvalidInput
 from ..transferprogress import FLAG, TransferProgress
 
 TYPE_CHECKING = False
@@ -25,7 +25,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     from ...oci import reference as references
 
     if len(arguments) != 1:
-        raise UsageError('"underlay push" requires exactly 1 argument', "see `underlay push --help`")
+        raise InvalidInput('"underlay push" requires exactly 1 argument', "see `underlay push --help`")
     exact = references.parse_exact(arguments[0])
     with TransferProgress(engine, "quiet" if options["quiet"] else options["progress"] or "auto") as progress:
         if not exact.tag and not exact.digest and not options["all-tags"]:
