@@ -186,6 +186,43 @@ def test_a_platform_in_python(visitor: Visitor, registry: FakeRegistry, whole: I
     assert done.stdout.split() == [arm.id, arm.id, mine.id, mine.id, mine.id]
 
 
+ELSEWHERE = """
+import os, sys
+from underlay import Engine
+from underlay.build.request import BuildRequest
+from underlay.errors import NotFound
+name, place = sys.argv[1:]
+os.mkdir(place + "/context")
+open(place + "/context/Dockerfile", "w").write(f"FROM {name}\\nLABEL a=b\\n")
+with Engine() as engine:
+    engine.images.pull(name, platform="all")
+    engine.images.save([name], place + "/arm.tar", platform="linux/arm64")
+    built = engine.builds.build(BuildRequest(context=place + "/context", platforms="linux/arm64", tags=["built"]))
+    print(engine.images.get("built").architecture)
+    print(engine.registries.inspect(name, platform="linux/arm64")["Architecture"])
+    engine.images.remove(name, force=True)
+    engine.images.remove("built")
+    print([image.id for image in engine.images.load(place + "/arm.tar", platform="linux/arm64")])
+    try:
+        engine.images.load(place + "/arm.tar", platform="linux/s390x")
+    except NotFound as error:
+        print(error.message)
+"""
+
+
+def test_a_platform_in_python_elsewhere(visitor: Visitor, registry: FakeRegistry, whole: Index, arm: Image) -> None:
+    name = registry.add(whole, TEAM, "a")
+    done = subprocess.run(
+        [sys.executable, "-c", ELSEWHERE, name, str(visitor.home)],
+        env={**visitor.environment, "PYTHONPATH": str(REPOSITORY / "src")},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[:3] == ["arm64", "arm64", str([arm.id])]
+    assert "linux/s390x" in done.stdout.splitlines()[3]
+
+
 def test_the_best_image_for_a_platform_is_taken(
     visitor: Visitor, registry: FakeRegistry, whole: Index, mine: Image
 ) -> None:

@@ -68,3 +68,27 @@ def test_the_best_comes_first():
     assert order("linux/arm/v6", *offered) == ["linux/arm/v6"]
     assert order("linux/s390x", *offered) == []
     assert rank(parse("windows/amd64"), parse("linux/amd64")) is None
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ("", []),
+        ((), []),
+        ([""], []),
+        ("linux/amd64", ["linux/amd64"]),
+        (["linux/amd64"], ["linux/amd64"]),
+        ("linux/amd64,arm64", ["linux/amd64", "linux/arm64/v8"]),
+        (("arm64", "linux/amd64,linux/386"), ["linux/arm64/v8", "linux/amd64", "linux/386"]),
+    ],
+)
+def test_several_platforms(given, wanted):
+    """A text is one platform or a list of them, never its letters."""
+    assert [str(each) for each in platform.several(given)] == wanted
+
+
+def test_all_platforms_only_where_they_may_be_meant():
+    assert platform.several("all", everything=True) == [platform.ALL]
+    for given in ("all", ["linux/amd64", "all"], "linux/amd64,"):
+        with pytest.raises(InvalidInput):
+            platform.several(given)
