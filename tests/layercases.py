@@ -49,7 +49,13 @@ CASES: dict[str, tuple[list[bytes], dict[str, str]]] = {
         [BASE, make((".wh.etc", "file"), ("etc", "dir"), ("etc/three", "file", "3"))],
         _but("etc", etc="d", etc__three="f:3"),
     ),
-    "whiteout through a link": ([BASE, make(("lib/.wh.a", "file"))], _but("usr/lib/a")),
+    "whiteout through a lower link": ([BASE, make(("lib/.wh.a", "file"))], _but(lib="d")),
+    "opaque through a lower link": ([BASE, make(("lib/.wh..wh..opq", "file"))], _but(lib="d")),
+    "whiteout through a link that the layer has too": (
+        [BASE, make(("lib/.wh.a", "file"), ("lib", "link", b"", {"link": "usr/lib"}))],
+        _but("usr/lib/a"),
+    ),
+    "whiteout below a lower file": ([BASE, make(("etc/one/.wh.a", "file"))], _but(etc__one="d")),
     "whiteout, then again in the next layer": (
         [BASE, make((".wh.etc", "file")), make(("etc", "dir"), ("etc/two", "file", "new"))],
         _but("etc", etc="d", etc__two="f:new"),
@@ -141,7 +147,53 @@ CASES: dict[str, tuple[list[bytes], dict[str, str]]] = {
         [BASE, make(("lib", "dir"), ("lib/x", "file", "X"))],
         _but(lib="d", lib__x="f:X"),
     ),
-    "members through a lower link": ([BASE, make(("lib/x", "file", "X"))], _but(usr__lib__x="f:X")),
+    "members through a lower link": (
+        [BASE, make(("lib/x", "file", "X"), ("lib/y/z", "file", "Z"))],
+        _but(lib="d", lib__x="f:X", lib__y="d", lib__y__z="f:Z"),
+    ),
+    "members below a lower file": (
+        [BASE, make(("etc/one/x", "file", "X")), make(("etc/one/y", "file", "Y"))],
+        _but(etc__one="d", etc__one__x="f:X", etc__one__y="f:Y"),
+    ),
+    "members through a link to a lower link": (
+        [BASE, make(("l", "link", b"", {"link": "/"}), ("l/lib/x", "file", "X"))],
+        _but(l="l:/", lib="d", lib__x="f:X"),
+    ),
+    "members through links of the layer to what is lower": (
+        [BASE, make(("l", "link", b"", {"link": "lib"}), ("l/x", "file", "X"))],
+        _but(l="l:lib", usr__lib__x="f:X"),
+    ),
+    "members through the same link again": (
+        [BASE, make(("lib", "link", b"", {"link": "usr/lib"}), ("lib/x", "file", "X"))],
+        _but(usr__lib__x="f:X"),
+    ),
+    "links with headers of their own": (
+        [
+            make(
+                ("a", "file", "A", {"xattrs": {"user.a": b"1"}}),
+                ("b", "hard", b"", {"link": "a", "mode": 0o4711, "uid": 7, "gid": 8, "mtime": "77.5"}),
+                ("l", "link", b"", {"link": "a", "mode": 0o644}),
+                ("m", "hard", b"", {"link": "l", "mode": 0o600, "uid": 9, "mtime": 5}),
+            ),
+            make(("c", "hard", b"", {"link": "a", "mode": 0o700, "xattrs": {"user.b": b"2"}})),
+        ],
+        {"a": "f:A=a", "b": "f:A=a", "c": "f:A=a", "l": "l:a=l", "m": "l:a=l"},
+    ),
+    "what aufs left": (
+        [
+            make(
+                (".wh..wh.aufs", "file"),
+                (".wh..wh.orph", "dir"),
+                (".wh..wh.orph/x", "file"),
+                (".wh..wh.plnk", "dir"),
+                (".wh..wh.plnk/12.34", "file", "P", {"mode": 0o755, "uid": 3}),
+                ("a", "hard", b"", {"link": ".wh..wh.plnk/12.34", "mode": 0o755, "uid": 3}),
+                ("d", "dir"),
+                ("d/b", "hard", b"", {"link": "/.wh..wh.plnk/12.34", "mode": 0o755, "uid": 3}),
+            )
+        ],
+        {"a": "f:P=a", "d": "d", "d/b": "f:P=a"},
+    ),
     "members through a link in the same layer": (
         [make(("d", "dir"), ("l", "link", b"", {"link": "/d/../d/"}), ("l/x", "file", "X"))],
         {"d": "d", "l": "l:/d/../d/", "d/x": "f:X"},

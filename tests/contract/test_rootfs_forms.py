@@ -353,7 +353,7 @@ def test_trees_without_any_privilege():
         make(
             ("d", "dir", b"", {"mode": 0o555, "uid": 5, "xattrs": {"user.a": b"1"}}),
             ("d/f", "file", "F", {"mode": 0o4711, "gid": 7}),
-            ("h", "hard", b"", {"link": "d/f"}),
+            ("h", "hard", b"", {"link": "d/f", "mode": 0o4711, "gid": 7}),
             ("none", "dir", b"", {"mode": 0}),
             ("none/x", "file", "X", {"mode": 0}),
             ("cap", "file", b"", {"xattrs": {"security.capability": bytes.fromhex("01000002" + "00" * 16)}}),

@@ -232,7 +232,7 @@ class _Copier:
             if facts.st_nlink > 1:
                 first = self._links.setdefault((facts.st_dev, facts.st_ino), path)
                 if first != path:
-                    self._destination.put(msgspec.structs.replace(entry, kind=toc.HARDLINK, link=first, xattrs=()))
+                    self._destination.put(msgspec.structs.replace(entry, kind=toc.HARDLINK, link=first))
                     return
             self._destination.put(entry, fd)
         finally:

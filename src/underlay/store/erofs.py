@@ -220,8 +220,10 @@ class _Writer:
         node = item.node
         entry = node.entry
         count = (len(item.xattrs) - 12) // 4 + 1 if item.xattrs else 0
+        # Linux gives every symbolic link this mode (symlink(7)), whatever a tar says.
+        mode = 0o777 if entry.kind == toc.SYMLINK else entry.mode
         head = _HEAD.pack(
-            1 | item.layout << 1, count, _FORMATS[entry.kind] | entry.mode, 0, item.size, item.value, number,
+            1 | item.layout << 1, count, _FORMATS[entry.kind] | mode, 0, item.size, item.value, number,
             entry.uid, entry.gid, entry.mtime, entry.nsec, node.nlink,
         )  # fmt: skip
         if item.layout == _CHUNKS:

@@ -66,7 +66,7 @@ def _members(top: Change, first: int) -> Iterator[tuple[Entry, Node | None]]:
         if node.children is None and node.nlink > 1:
             known = names.setdefault(id(node), path)
             if known != path:
-                yield msgspec.structs.replace(entry, kind=toc.HARDLINK, link=known, size=0, offset=0, xattrs=()), None
+                yield msgspec.structs.replace(entry, kind=toc.HARDLINK, link=known, size=0, offset=0), None
                 continue
         if path or node.layer >= first:
             yield entry, node

@@ -15,6 +15,8 @@ HARDLINK = 8
 # Names of members that take away what is below (OCI image specification, layer.md, "Whiteouts").
 WHITEOUT = b".wh."
 OPAQUE = b".wh..wh..opq"
+# Where aufs kept a name of each file with several; layers made on it have hard links to there.
+LEFTOVER_LINKS = b".wh..wh.plnk"
 
 # Parts of a layer that hold file data.
 TAR = 0

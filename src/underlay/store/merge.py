@@ -6,8 +6,10 @@ Changesets"), but computed: no path of an image is ever opened. Nodes refer to t
 
 from __future__ import annotations
 
+import msgspec
+
 from ..errors import Corrupt, LimitExceeded
-from .kinds import OPAQUE, WHITEOUT
+from .kinds import LEFTOVER_LINKS, OPAQUE, WHITEOUT
 from .limits import DEFAULT
 from .toc import CHARACTER, DIRECTORY, HARDLINK, REGULAR, SYMLINK, Entry, shown
 
@@ -72,11 +74,12 @@ def _allowed(name: bytes, kind: int) -> bool:
 class Tree:
     """The merged tree of some layers: `apply` adds one more on top."""
 
-    __slots__ = ("_layer", "_limits", "_nodes", "_steps", "layers", "root")
+    __slots__ = ("_apart", "_layer", "_limits", "_nodes", "_steps", "layers", "root")
 
     def __init__(self, limits: Limits = DEFAULT) -> None:
         self.root = Node(_IMPLIED, -1)
         self.layers = 0
+        self._apart: dict[bytes, Node] = {}  # what the layer keeps in LEFTOVER_LINKS
         self._limits = limits
         self._layer = 0
         self._nodes = 1
@@ -86,23 +89,35 @@ class Tree:
         """Apply a layer's table of contents.
 
         Raises Corrupt for a layer that means nothing: a hard link to nothing or to a directory, a member
-        below a file, a loop of links, a root that is no directory, a whiteout without a name. Raises
-        LimitExceeded for trees beyond the limits. The tree is of no use after that.
+        below a file of the same layer, a loop of links, a root that is no directory, a whiteout without a name.
+        Raises LimitExceeded for trees beyond the limits. The tree is of no use after that.
         """
         self._layer = self.layers
         self.layers += 1
+        self._apart = {}
         # Whiteouts hide lower layers only, wherever they stand in the layer: so they go first.
+        whiteouts = []
         rest = []
         for entry in entries:
             parts = _parts(entry.name)
             if WHITEOUT in entry.name and any(part.startswith(WHITEOUT) for part in parts):
-                # What is below such a name (aufs kept things in .wh..wh.plnk) is for nobody to see.
-                if not any(part.startswith(WHITEOUT) for part in parts[:-1]):
-                    self._whiteout(entry, parts)
+                if parts[0] == LEFTOVER_LINKS and len(parts) == 2 and entry.kind != DIRECTORY:
+                    rest.append((entry, parts))
+                # What else is below such a name is for nobody to see.
+                elif not any(part.startswith(WHITEOUT) for part in parts[:-1]):
+                    whiteouts.append((entry, parts))
             else:
                 rest.append((entry, parts))
+        if whiteouts:
+            links = {b"/".join(parts) for entry, parts in rest if entry.kind == SYMLINK}
+            for entry, parts in whiteouts:
+                self._whiteout(entry, parts, links)
         for entry, parts in rest:
-            self._add(entry, parts)
+            if parts and parts[0] == LEFTOVER_LINKS:
+                target = self._target(entry) if entry.kind == HARDLINK else None
+                self._apart[parts[1]] = target or self._new(entry, self.root)
+            else:
+                self._add(entry, parts)
 
     def clone(self) -> Tree:
         """Return an independent copy that shares the entries."""
@@ -155,14 +170,27 @@ class Tree:
 
     # Applying
 
-    def _whiteout(self, entry: Entry, parts: list[bytes]) -> None:
+    def _whiteout(self, entry: Entry, parts: list[bytes], links: set[bytes]) -> None:
+        """Apply a whiteout or an opaque mark; `links` are the paths of the symbolic links in the same layer."""
         base = parts[-1]
         hidden = base[len(WHITEOUT) :]
         if base != OPAQUE and hidden in (b"", b".", b".."):
             raise Corrupt(f"whiteout {shown(entry.name)} names nothing")
-        node, missing = self._walk(parts[:-1], entry)
-        if missing or node.children is None:
-            return
+        node = self.root
+        for index, part in enumerate(parts[:-1]):
+            self._count(1)
+            child = _children(node).get(part)
+            missing: list[bytes] = []
+            if child is not None and child.children is None:
+                if child.entry.kind == SYMLINK and b"/".join(parts[: index + 1]) in links:
+                    # The layer has the link too: what is below it lies where it leads.
+                    child, missing = self._walk_links(node, [part], entry)
+                else:
+                    child = self._implied(node, part)
+            if child is None or missing or child.children is None:
+                return
+            node = child
+        assert node.children is not None
         if base == OPAQUE:
             node.children = {}
             node.born = self._layer
@@ -195,10 +223,12 @@ class Tree:
             children[name] = self._new(entry, parent)
 
     def _target(self, entry: Entry) -> Node:
-        """Return the node that a hard link means; the last component is not followed."""
+        """Return the node that a hard link means, changed by the link's header; the last component is not followed."""
         parts = _parts(entry.link)
         found: Node | None = None
-        if parts:
+        if parts and parts[0] == LEFTOVER_LINKS:
+            found = self._apart.get(b"/".join(parts[1:]))
+        elif parts:
             parent, missing = self._walk(parts[:-1], entry)
             if not missing and parent.children is not None:
                 found = parent.children.get(parts[-1])
@@ -206,6 +236,9 @@ class Tree:
             raise Corrupt(f"hard link {shown(entry.name)} to {shown(entry.link)}, which does not exist")
         if found is None or found.children is not None:
             raise Corrupt(f"hard link {shown(entry.name)} to {shown(entry.link)}, which is a directory")
+        found.entry = _relinked(found.entry, entry)
+        if len(found.entry.xattrs) > self._limits.xattrs:
+            raise LimitExceeded(f"{shown(entry.name)} has more than {self._limits.xattrs} extended attributes")
         return found
 
     def _new(self, entry: Entry, parent: Node) -> Node:
@@ -217,15 +250,34 @@ class Tree:
         return Node(entry, self._layer, parent)
 
     def _make(self, parts: list[bytes], entry: Entry) -> Node:
-        """Return the directory that `parts` lead to, made where it is missing."""
-        node, missing = self._walk(parts, entry)
-        if node.children is None:
-            raise Corrupt(f"member {shown(entry.name)} is below something that is no directory")
-        for name in missing:
-            child = self._new(_IMPLIED, node)
-            _children(node)[name] = child
+        """Return the directory that `parts` lead to, made where it is missing.
+
+        A link or a file of a lower layer in the way gives place to a directory: tools that unpack each layer by
+        itself, as docker and podman do, see neither. A link of the same layer is followed.
+        """
+        node = self.root
+        self._count(len(parts) + 1)
+        for part in parts:
+            child = _children(node).get(part)
+            if child is None or (child.children is None and child.layer != self._layer):
+                child = self._implied(node, part)
+            elif child.entry.kind == SYMLINK:
+                child, missing = self._walk_links(node, [part], entry)
+                for name in missing if child.children is not None else ():
+                    child = self._implied(child, name)
+            if child.children is None:
+                raise Corrupt(f"member {shown(entry.name)} is below something that is no directory")
             node = child
         return node
+
+    def _implied(self, parent: Node, name: bytes) -> Node:
+        child = _children(parent)[name] = self._new(_IMPLIED, parent)
+        return child
+
+    def _count(self, steps: int) -> None:
+        self._steps += steps
+        if self._steps > self._limits.steps:
+            raise LimitExceeded("resolving the image's paths takes too many steps")
 
     def _walk(self, parts: list[bytes], entry: Entry) -> tuple[Node, list[bytes]]:
         """Follow `parts` and all links from the root; return where that ends and what is missing there.
@@ -234,9 +286,7 @@ class Tree:
         missing, `..` after it takes it back. A node that is no directory ends the walk, whatever is left of
         `parts`.
         """
-        self._steps += len(parts) + 1
-        if self._steps > self._limits.steps:
-            raise LimitExceeded("resolving the image's paths takes too many steps")
+        self._count(len(parts) + 1)
         node = self.root
         for index, part in enumerate(parts):
             child = _children(node).get(part)
@@ -278,9 +328,7 @@ class Tree:
                 if hops > self._limits.hops:
                     raise Corrupt(f"member {shown(entry.name)} leads through a loop of links")
                 target = child.entry.link.split(b"/")
-                self._steps += len(target)
-                if self._steps > self._limits.steps:
-                    raise LimitExceeded("resolving the image's paths takes too many steps")
+                self._count(len(target))
                 if not target[0]:
                     node = self.root
                 todo += target[::-1]
@@ -295,6 +343,26 @@ def merge(layers: Iterable[Sequence[Entry]], limits: Limits = DEFAULT) -> Tree:
     for entries in layers:
         tree.apply(entries)
     return tree
+
+
+def _relinked(target: Entry, link: Entry) -> Entry:
+    """Return an inode's entry after a hard link to it: docker and podman apply the link's header to the inode.
+
+    Changing the owner takes capabilities away (chown(2)) unless the link has them again; other attributes are added to
+    those that are there. A symbolic link has neither a mode nor, in their hands, a new time.
+    """
+    plain = target.kind != SYMLINK
+    mode, mtime, nsec, xattrs = target.mode, target.mtime, target.nsec, target.xattrs
+    if plain:
+        mode, mtime, nsec = link.mode, link.mtime, link.nsec
+        if xattrs != link.xattrs:
+            kept = {name: value for name, value in xattrs if name != b"security.capability"}
+            xattrs = tuple(sorted({**kept, **dict(link.xattrs)}.items()))
+    if (target.mode, target.uid, target.gid, target.mtime, target.nsec, target.xattrs) == (
+        mode, link.uid, link.gid, mtime, nsec, xattrs,
+    ):  # fmt: skip
+        return target
+    return msgspec.structs.replace(target, mode=mode, uid=link.uid, gid=link.gid, mtime=mtime, nsec=nsec, xattrs=xattrs)
 
 
 def _parts(name: bytes) -> list[bytes]:

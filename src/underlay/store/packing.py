@@ -76,10 +76,10 @@ class _Packer:
                 self._gone(path, name)
                 return
             entry = toc.entry_of(path, facts)
-            if facts.st_nlink > 1 and self._linked(entry, facts):
-                return
             if xattrs:
                 entry = self._with(entry, xattrs)
+            if facts.st_nlink > 1 and self._linked(entry, facts):
+                return
             self._writer.add(entry, fd)
         finally:
             os.close(fd)
@@ -106,7 +106,10 @@ class _Packer:
         self._writer.add(Entry(path[: len(path) - len(name)] + WHITEOUT + name, toc.REGULAR, 0, 0, 0, 0, 0, 0))
 
     def _linked(self, entry: Entry, facts: os.stat_result) -> bool:
-        """Add a file as a hard link if one of its names was added before."""
+        """Add a file as a hard link if one of its names was added before.
+
+        The link tells all attributes again: they are applied to the file when the layer is unpacked.
+        """
         first = self._names.setdefault((facts.st_dev, facts.st_ino), entry.name)
         if first == entry.name:
             return False

@@ -60,6 +60,8 @@ def overlay_tree(entries: list[Entry], root: Entry | None = None) -> Tree | None
             return None
         if base == OPAQUE:
             opaque.add(parent)
+        elif base.startswith(WHITEOUT + WHITEOUT):
+            continue  # aufs's own, which hides nothing
         elif base.startswith(WHITEOUT):
             hidden.add(_join(parent, base[len(WHITEOUT) :]))
         elif entry.kind == toc.CHARACTER and not entry.major and not entry.minor:

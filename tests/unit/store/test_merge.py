@@ -157,9 +157,10 @@ def test_a_chain_of_links_is_followed_to_255():
     tar = Tar().add("d", "dir").add("l0", "link", link="d")
     for n in range(1, 256):
         tar.add(f"l{n}", "link", link=f"l{n - 1}")
-    assert b"x" in walk(image(tar.data(), make(("l254/x", "file"))))["d"].children
+    links = tar.data(end=False)
+    assert b"x" in walk(image(links + make(("l254/x", "file"))))["d"].children
     with pytest.raises(Corrupt, match="loop"):
-        image(tar.data(), make(("l255/x", "file")))
+        image(links + make(("l255/x", "file")))
 
 
 def test_aufs_leftovers_hide_nothing():
@@ -170,6 +171,58 @@ def test_aufs_leftovers_hide_nothing():
     assert set(walk(tree)) == {"a"}
     with pytest.raises(Corrupt, match="name of a whiteout"):
         image(make(("l", "link", b"", {"link": ".wh.x"}), ("l/f", "file")))
+
+
+def test_a_hard_links_header_changes_the_inode():
+    capability = bytes.fromhex("0100000200040000000000000000000000000000")
+    said = {"mode": 0o4711, "uid": 7, "gid": 8, "mtime": "77.5", "xattrs": {"user.b": b"2"}}
+    base = make(("a", "file", "A", {"xattrs": {"user.a": b"1", "security.capability": capability}}))
+    below = image(base)
+    tree = below.clone()
+    tree.apply(entries(make(("b", "hard", b"", {"link": "a", **said}))))
+    entry = walk(tree)["a"].entry
+    assert (entry.mode, entry.uid, entry.gid, entry.mtime, entry.nsec) == (0o4711, 7, 8, 77, 500_000_000)
+    # As after chown(2): the capability is gone, which the link does not have.
+    assert dict(entry.xattrs) == {b"user.a": b"1", b"user.b": b"2"}
+    assert (entry.offset, entry.size, walk(tree)["a"].layer) == (512 * 3, 1, 0)
+    assert set(difference(below, tree).children) == {b"a", b"b"}
+    assert walk(below)["a"].entry.mode == 0o644
+
+    link = make(("a", "link", b"", {"link": "q"}), ("b", "hard", b"", {"link": "a", **said}))
+    entry = walk(image(link))["a"].entry
+    assert (entry.uid, entry.gid, entry.mtime, entry.mode) == (7, 8, 1_600_000_000, 0o777)
+
+
+def test_attributes_of_hard_links_do_not_add_up_for_ever():
+    links = [(f"l{n}", "hard", b"", {"link": "a", "xattrs": {f"user.{n}": b""}}) for n in range(5)]
+    assert len(walk(image(make(("a", "file"), *links), xattrs=5))["a"].entry.xattrs) == 5
+    with pytest.raises(LimitExceeded, match="extended attributes"):
+        image(make(("a", "file"), *links), xattrs=4)
+
+
+def test_links_into_what_aufs_left():
+    kept = (".wh..wh.plnk/1.2", "file", "P", {"mode": 0o640})
+    tree = image(
+        make(
+            (".wh..wh.aufs", "file"),
+            (".wh..wh.orph", "dir"),
+            (".wh..wh.plnk", "dir"),
+            kept,
+            (".wh..wh.plnk/3.4", "hard", b"", {"link": ".wh..wh.plnk/1.2", "mode": 0o640}),
+            ("a", "hard", b"", {"link": "/.wh..wh.plnk/1.2", "mode": 0o640}),
+            ("d/b", "hard", b"", {"link": ".wh..wh.plnk/3.4", "mode": 0o600}),
+        )
+    )
+    tree.count_links()
+    nodes = walk(tree)
+    assert set(nodes) == {"a", "d", "d/b"}
+    assert nodes["a"] is nodes["d/b"]
+    assert (nodes["a"].entry.mode, nodes["a"].nlink) == (0o600, 2)
+    for link in (".wh..wh.plnk", ".wh..wh.plnk/9.9", "d/.wh..wh.plnk/1.2", ".wh..wh.plnk/1.2/x"):
+        with pytest.raises(Corrupt, match="does not exist"):
+            image(make(kept, ("a", "hard", b"", {"link": link})))
+    with pytest.raises(Corrupt, match="does not exist"):  # those of another layer
+        image(make(kept), make(("a", "hard", b"", {"link": ".wh..wh.plnk/1.2"})))
 
 
 def test_implied_directories():
@@ -208,12 +261,12 @@ def test_attributes_that_files_may_have():
 
 
 def test_deep_trees_need_no_stack():
-    # Each layer hangs its directories below the last one's, through a link.
+    # Each three members hang their directories below the last ones', through a link.
     path = "d/" * 1000
-    layers = [make((f"{path}end", "file"), ("l0", "link", b"", {"link": path}))]
+    members = [(f"{path}end", "file"), ("l0", "link", b"", {"link": path})]
     for n in (1, 2):
-        layers.append(make((f"l{n - 1}/{path}end", "file"), (f"l{n}", "link", b"", {"link": f"l{n - 1}/{path}"})))
-    tree = image(*layers)
+        members += [(f"l{n - 1}/{path}end", "file"), (f"l{n}", "link", b"", {"link": f"l{n - 1}/{path}"})]
+    tree = image(make(*members))
     assert tree.count_links() == 3000 + 3 + 3 + 1
     below = tree.clone()
     tree.apply([])
@@ -221,7 +274,7 @@ def test_deep_trees_need_no_stack():
     del tree, below
     gc.collect()
     with pytest.raises(LimitExceeded, match="deep"):
-        image(*layers, depth=2500)
+        image(make(*members), depth=2500)
 
 
 def test_links_cannot_bring_in_impossible_names():
@@ -262,8 +315,13 @@ def test_random_layers_against_the_obvious_model():
                 kind = rng.choice(["file", "dir", "dir", "white", "opaque"])
                 members.append((path, kind))
             # Whiteouts first, on the lower layers only.
+            lower = {path for path, kind in model.items() if kind == "file"}
             for path, kind in members:
                 parent = path.rpartition("/")[0]
+                if kind in ("white", "opaque"):
+                    for p in [path[:i] for i, c in enumerate(path) if c == "/"]:
+                        if model.get(p) == "file":
+                            model[p] = "dir"
                 hidden = path if kind == "white" else parent if kind == "opaque" else None
                 if hidden is not None:
                     for key in list(model):
@@ -278,7 +336,7 @@ def test_random_layers_against_the_obvious_model():
                     tar.add(f"{parent}/{word}" if parent else word)
                     continue
                 above = [path[:i] for i, c in enumerate(path) if c == "/"]
-                if any(model.get(p) == "file" for p in above):
+                if any(model.get(p) == "file" and p not in lower for p in above):
                     continue
                 for p in above:
                     model[p] = "dir"
@@ -287,6 +345,7 @@ def test_random_layers_against_the_obvious_model():
                         if key == path or key.startswith(path + "/"):
                             del model[key]
                 model[path] = kind
+                lower.discard(path)
                 tar.add(path, kind)
             layers.append(tar.data())
         tree = Tree()

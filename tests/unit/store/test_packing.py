@@ -120,9 +120,12 @@ def test_hard_links(tmp_path, upper):
     (upper / "d").mkdir()
     os.link(upper / "b", upper / "d" / "c")
     os.link(upper / "b", upper / "a")
+    os.setxattr(upper / "b", "user.a", b"1")
     os.symlink("x", upper / "l1")
     os.link(upper / "l1", upper / "l2", follow_symlinks=False)
     found = packed(tmp_path, upper)
+    # Whoever unpacks a link applies its header to the file.
+    assert [e.xattrs for e in found] == [((b"user.a", b"1"),)] * 2 + [()] + [((b"user.a", b"1"),)] + [()] * 2
     assert [(e.name, e.kind, e.link) for e in found] == [
         (b"a", toc.REGULAR, b""),
         (b"b", toc.HARDLINK, b"a"),
