@@ -135,6 +135,26 @@ def docker_archive(
     return [*parts, (name, document), manifest] if last else [manifest, (name, document), *parts]
 
 
+def old_archive(layers: list[bytes], repositories: dict | None, **changes: object) -> list[tuple[str, bytes | str]]:
+    """The members of an archive as docker before 1.10 wrote it; `changes` are members of the uppermost JSON."""
+    parts: list[tuple[str, bytes | str]] = []
+    for n, each in enumerate(layers):
+        value: dict = {"id": f"{n + 1:064x}", "created": f"2015-02-03T04:05:0{n}.123456789Z"}
+        if n:
+            value["parent"] = f"{n:064x}"
+        value["container_config"] = {"Cmd": ["/bin/sh", "-c", f"echo {n} > /f && true"]}
+        value["docker_version"] = "1.9.1"
+        if n == len(layers) - 1:
+            value |= {"config": {"Cmd": ["/hello"], "Env": ["A=<b>"]}, "architecture": "amd64", "os": "linux"}
+            value |= {"author": "someone", "Size": 5, **changes}
+        text = json.dumps(value, ensure_ascii=False)
+        parts += [(f"{n + 1:064x}/VERSION", b"1.0"), (f"{n + 1:064x}/json", text.encode())]
+        parts.append((f"{n + 1:064x}/layer.tar", each))
+    if repositories is not None:
+        parts.append(("repositories", json.dumps(repositories).encode()))
+    return parts
+
+
 def members(data: bytes) -> dict[str, bytes]:
     """The files of a tar by name."""
     found = {}

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import dockerdaemon
-from archives import Layout, layer, members, sha
+from archives import Layout, layer, members, old_archive, sha, tar_of
 from underlay import Engine
 
 pytestmark = pytest.mark.oracle
@@ -109,6 +109,16 @@ def test_we_read_skopeos_compressions(engine, image, tmp_path, options):
     run("skopeo", "copy", "--dest-compress", *options, source, f"oci:{tmp_path / 'made'}:x:1")
     engine.images.load(str(tmp_path / "made"))
     assert engine.images.get("x:1").diff_ids == image.diff_ids
+
+
+@pytest.mark.parametrize("words", [[], ["--all"]])
+def test_we_read_skopeos_directories(engine, image, tmp_path, words):
+    need("skopeo")
+    engine.images.save(["app:1"], str(tmp_path / "out"), "oci-dir")
+    source = f"oci:{tmp_path / 'out'}:docker.io/library/app:1"
+    run("skopeo", "copy", *words, "--dest-compress", source, f"dir:{tmp_path / 'made'}")
+    (loaded,) = engine.images.load(str(tmp_path / "made"))
+    assert loaded.id == image.id
 
 
 # umoci
@@ -249,6 +259,18 @@ def test_docker_loads_what_we_save(engine, image, tmp_path, docker):
     manifest = json.loads(members(out.read_bytes())["index.json"])["manifests"][0]["digest"]
     assert facts["Id"] in (image.id, manifest)
     docker.remove("app:1", "example.com:5000/team/app:2")
+
+
+def test_docker_makes_the_same_of_archives_before_1_10(engine, tmp_path, docker):
+    stack = [layer({"a": b"1"}), layer({"b": b"2"})]
+    repositories = {"old": {"1": f"{2:064x}"}}
+    data = tar_of(old_archive(stack, repositories, comment="ä\u2028", unknown={"z": 1, "a": "&"}))
+    docker.load(data)
+    theirs = docker.inspect("old:1")["Id"]
+    docker.remove("old:1")
+    (tmp_path / "old.tar").write_bytes(data)
+    (loaded,) = engine.images.load(str(tmp_path / "old.tar"))
+    assert loaded.id == theirs
 
 
 @pytest.mark.parametrize("by", ["path", "pipe"])

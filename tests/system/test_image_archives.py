@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from archives import Layout, config, docker_archive, layer, sha, tar_of
+from archives import Layout, config, docker_archive, layer, old_archive, sha, tar_of
 from imagestores import compressed, engine, index_of_platforms, load_by, nothing_stays, two_layer_image
 from underlay.errors import DigestMismatch, InvalidInput, NotFound, UnderlayError
 from underlay.store import leases
@@ -58,6 +58,151 @@ def test_docker_archives_of_other_makers(engine, tmp_path, by):
     wrong = tar_of([(sha(document), document + b" "), *parts])
     with pytest.raises(DigestMismatch, match="configuration"):
         load_by(engine, tmp_path, wrong, by)
+
+
+def old(number: int) -> str:
+    return f"{number:064x}"
+
+
+@pytest.mark.parametrize("by", ["path", "pipe", "directory"])
+def test_archives_of_docker_before_1_10(engine, tmp_path, by):
+    stack = [*two_layer_image(), two_layer_image()[0]]
+    parts = old_archive(stack, {"app": {"1": old(3)}, "example.com/base": {"a": old(2), "b": old(2)}})
+    if by == "directory":
+        for name, data in parts:
+            (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / "in" / name).write_bytes(data)
+        loaded = engine.images.load(str(tmp_path / "in"))
+    else:
+        loaded = load_by(engine, tmp_path, tar_of(parts), by)
+    assert [each.names for each in loaded] == [["app:1"], ["example.com/base:a", "example.com/base:b"]]
+    assert engine.images.get("app:1").diff_ids == tuple(map(sha, stack))
+    facts = engine.images.inspect("app:1")
+    assert (facts["Author"], facts["Created"]) == ("someone", "2015-02-03T04:05:02.123456789Z")
+    assert (facts["Config"]["Cmd"], facts["Config"]["Env"]) == (["/hello"], ["A=<b>"])
+    steps = [step.created_by for step in engine.images.history("app:1")]
+    assert steps == [f"/bin/sh -c echo {n} > /f && true" for n in (2, 1, 0)]
+
+
+@pytest.mark.parametrize("by", ["path", "pipe"])
+def test_old_archives_without_names(engine, tmp_path, by):
+    (loaded,) = load_by(engine, tmp_path, tar_of(old_archive([*two_layer_image()], None)), by)
+    assert loaded.names == []
+    assert engine.images.get(loaded.id).diff_ids == tuple(map(sha, two_layer_image()))
+
+
+@pytest.mark.parametrize("by", ["path", "pipe"])
+def test_old_archives_for_platforms(engine, tmp_path, by):
+    data = tar_of(old_archive([layer()], {"app": {"1": old(1)}}, architecture="arm64"))
+    with pytest.raises(NotFound, match=r"linux/amd64\) not found"):
+        engine.images.load(str(_written(tmp_path, data)), platform=["linux/amd64"])
+    nothing_stays(engine)
+    load_by(engine, tmp_path, data, by)
+    assert engine.images.inspect("app:1")["Architecture"] == "arm64"
+
+
+def _written(tmp_path, data):
+    (tmp_path / "written").write_bytes(data)
+    return tmp_path / "written"
+
+
+@pytest.mark.parametrize("by", ["path", "pipe"])
+def test_hostile_old_archives(engine, tmp_path, by):
+    def changed(number: int, **members: object) -> list:
+        name = f"{old(number)}/json"
+        return [(n, json.dumps({**json.loads(d), **members}).encode() if n == name else d) for n, d in good]
+
+    good = old_archive([*two_layer_image()], {"app": {"1": old(2)}})
+    without = {n: [part for part in good if part[0] != f"{old(1)}/{n}"] for n in ("json", "layer.tar")}
+    cases = {
+        "in a circle": changed(1, parent=old(2)),
+        "circle": changed(2, parent=old(2)),
+        f"lacks {old(7)}/json": changed(1, parent=old(7)),
+        f"lacks {old(1)}/json": without["json"],
+        f"lacks {old(1)}/layer.tar": without["layer.tar"],
+        "no layer's id": changed(1, parent="../../etc"),
+        "64 hexadecimal digits": [*good[:-1], ("repositories", b'{"app":{"1":"x"}}')],
+        "link out of": [*without["layer.tar"], (f"{old(1)}/layer.tar", "../../../etc/passwd")],
+        "leaves it": [*without["layer.tar"], (f"{old(1)}/layer.tar", "=../../etc/passwd")],
+        "too many links": [*without["layer.tar"], (f"{old(1)}/layer.tar", "layer.tar")],
+        "repositories: Expected": [*good[:-1], ("repositories", b'{"app":5}')],
+        "reference": [*good[:-1], ("repositories", b'{"APP":{"1":"%s"}}' % old(2).encode())],
+        "two members": [*good, good[-1]],
+        "Expected `str": changed(1, parent=5),
+        "Expected `object": [(n, b"[]" if n == f"{old(1)}/json" else d) for n, d in good],
+        "holds no image": [("repositories", b"{}"), *good[:-1]],
+    }
+    for words, parts in cases.items():
+        with pytest.raises(UnderlayError) as caught:
+            load_by(engine, tmp_path, tar_of(parts), by)
+        assert words in caught.value.message, (words, caught.value.message)
+        assert "\n" not in caught.value.message
+    nothing_stays(engine)
+
+
+# Directories of skopeo's
+# -----------------------------------------------------------------------------------------------------
+
+
+def plain(layout: Layout, top: dict) -> list[tuple[str, bytes]]:
+    """What `skopeo copy … dir:` writes of the image or index `top` in a layout."""
+    parts = [("version", b"Directory Transport Version: 1.1\n"), ("manifest.json", layout.blobs[top["digest"]])]
+    kinds = {each["digest"] for each in json.loads(layout.blobs[top["digest"]]).get("manifests", ())}
+    for digest, data in layout.blobs.items():
+        if digest != top["digest"]:
+            parts.append((digest[7:] + ".manifest.json" * (digest in kinds), data))
+    return parts
+
+
+@pytest.mark.parametrize("by", ["path", "pipe", "directory"])
+@pytest.mark.parametrize("several", [False, True])
+def test_directories_of_skopeo(engine, tmp_path, by, several):
+    layout = Layout()
+    top = index_of_platforms(layout) if several else layout.image([*two_layer_image()])
+    parts = plain(layout, top)
+    if by == "directory":
+        (tmp_path / "in").mkdir()
+        for name, data in parts:
+            (tmp_path / "in" / name).write_bytes(data)
+        (loaded,) = engine.images.load(str(tmp_path / "in"))
+    else:
+        (loaded,) = load_by(engine, tmp_path, tar_of(parts), by)
+    assert loaded.names == []
+    assert engine.images.get(loaded.id)
+    if not several:
+        assert loaded.id == json.loads(layout.blobs[top["digest"]])["config"]["digest"]
+
+
+def test_hostile_directories_of_skopeo(engine, tmp_path):
+    layout = Layout()
+    parts = dict(plain(layout, layout.image([*two_layer_image()])))
+    manifest = json.loads(parts["manifest.json"])
+    digest = manifest["layers"][0]["digest"][7:]
+    wrong = {**manifest, "layers": [{**manifest["layers"][0], "digest": "sha256:../../etc/passwd"}]}
+    for number, (words, change) in enumerate(
+        {
+            "lacks the layer": {digest: None},
+            "layer's digest": {digest: parts[digest][:-1] + b"x"},
+            "wrong size": {digest: parts[digest] + b"x"},
+            "configuration": {manifest["config"]["digest"][7:]: b"{}"},
+            "digest": {"manifest.json": json.dumps(wrong).encode()},
+            "lacks the manifest": {"manifest.json": b'{"schemaVersion":2,"manifests":[]}'},
+        }.items()
+    ):
+        place = tmp_path / str(number)
+        place.mkdir()
+        for name, data in {**parts, **change}.items():
+            if data is not None:
+                (place / name).write_bytes(data)
+        with pytest.raises(UnderlayError) as caught:
+            engine.images.load(str(place))
+        assert words in caught.value.message, caught.value.message
+    (place / digest).unlink()
+    (place / digest).symlink_to("/etc/passwd")
+    (place / "manifest.json").write_bytes(parts["manifest.json"])
+    with pytest.raises(InvalidInput, match="not links"):
+        engine.images.load(str(place))
+    nothing_stays(engine)
 
 
 @pytest.mark.parametrize("by", ["path", "pipe"])
@@ -219,7 +364,7 @@ def test_hostile_archives_end_in_one_error(engine, tmp_path, by):
         "no layout file": [g for g in good if g[0] != "oci-layout"],
         "config outside": [("manifest.json", listed)],
         "nothing": [("readme", b"x")],
-        "repositories only": [("repositories", b"{}")],
+        "no names": [("repositories", b"{}")],
         "bad version": [("oci-layout", b'{"imageLayoutVersion":"2.0.0"}'), *good[1:]],
         "bad name": [("manifest.json", json.dumps([{"Config": "c", "RepoTags": ["A:1"], "Layers": []}]).encode())],
     }

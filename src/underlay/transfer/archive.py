@@ -1,5 +1,5 @@
-"""Loading image archives: docker's (of every age since 1.10), OCI layouts in a directory or a tar, several
-images in one.
+"""Loading image archives: docker's of every age, OCI layouts in a directory or a tar, skopeo's `dir:`; several images
+in one.
 
 Nothing is unpacked: documents are checked and kept as they are, layers are verified and taken into the store,
 and then one transaction an image makes it visible with its names.
@@ -21,16 +21,18 @@ from ..oci import config as configs
 from ..oci import digest, document, platform, reference
 from ..oci import manifest as manifests
 from ..store import codec, gc, leases
+from . import legacy
 from .arrivals import Arrivals, Wanted
 from .attached import provenance
 from .bag import Directory, Stream, TarFile, require
 from .choose import Candidate, InArchive, blob_name, choose
 from .outertar import PIECE, clean, shown
+from .plaindir import InPlain, plain_name
 from .recording import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from ..events import Emit
@@ -39,7 +41,7 @@ if TYPE_CHECKING:
     from ..oci.reference import Reference
     from ..paths import Paths
     from ..store.meta import Meta
-    from .bag import Bag
+    from .bag import Bag, Content
 
 _IMAGES_LIMIT = 10_000
 _NAMES_LIMIT = 1000  # of one image
@@ -106,7 +108,8 @@ def load(
         try:
             bag = _open(source, fd, arrivals)
             try:
-                loaded = [_store(paths, meta, arrivals, job, emit, form) for job in _jobs(bag, platforms)]
+                jobs = _jobs(bag, platforms, arrivals)
+                loaded = [_store(paths, meta, arrivals, job, emit, form) for job in jobs]
                 if isinstance(bag, Stream):
                     # Layers of other platforms may have passed too.
                     gc.ask(paths)
@@ -177,9 +180,12 @@ def _open(source: str | int, opened: int, arrivals: Arrivals) -> Bag:
     return Stream(lambda: next(pieces, b""), what, arrivals)
 
 
-def _jobs(bag: Bag, platforms: Sequence[Platform]) -> list[_Job]:
+def _jobs(bag: Bag, platforms: Sequence[Platform], arrivals: Arrivals | None = None) -> list[_Job]:
     """Return what is to be stored, in the archive's order. An OCI index wins over manifest.json, for it has
-    digests."""
+    digests.
+
+    Layers of archives that have no digests are brought by `arrivals`; without it, such archives are refused.
+    """
     index = bag.document("index.json", document.MANIFEST_LIMIT)
     listed = bag.document("manifest.json", document.MANIFEST_LIMIT)
     if index is not None:
@@ -189,16 +195,21 @@ def _jobs(bag: Bag, platforms: Sequence[Platform]) -> list[_Job]:
             raise InvalidInput(f"{bag.path}: image layout of version {version.image_layout_version!r:.40}, known is 1")
         return _oci_jobs(bag, index, listed, platforms)
     if listed is not None:
+        if listed.lstrip()[:1] == b"{":
+            return _dir_jobs(bag, listed, platforms)
         return _docker_jobs(bag, listed, platforms)
-    if bag.document("repositories") is not None:
+    repositories = bag.document("repositories", document.MANIFEST_LIMIT)
+    found = legacy.chains(bag, repositories)
+    if not found and repositories is None:
         raise InvalidInput(
-            f"{bag.path}: an archive of docker before version 1.10",
-            "load and save it with a newer docker first",
+            f"{bag.path}: no image archive: it has neither index.json nor manifest.json",
+            "a root file system is brought in with `underlay import`",
         )
-    raise InvalidInput(
-        f"{bag.path}: no image archive: it has neither index.json nor manifest.json",
-        "a root file system is brought in with `underlay import`",
-    )
+    if arrivals is None:
+        raise Unsupported(
+            f"{bag.path}: an archive of docker before version 1.10, which has no digests", "`underlay load` it"
+        )
+    return _legacy_jobs(bag, found, platforms, arrivals)
 
 
 def _oci_jobs(bag: Bag, index: bytes, listed: bytes | None, platforms: Sequence[Platform]) -> list[_Job]:
@@ -218,7 +229,7 @@ def _oci_jobs(bag: Bag, index: bytes, listed: bytes | None, platforms: Sequence[
         if target in jobs:
             jobs[target].names += [each for each in names if each not in jobs[target].names]
         else:
-            jobs[target] = _Job(target, [(one, _wanted_by_manifest(bag, one)) for one in candidates], names)
+            jobs[target] = _Job(target, [(one, _wanted_by_manifest(bag, one, blob_name)) for one in candidates], names)
     if not jobs:
         raise NotFound(f"{bag.path}: the archive holds no image")
     return list(jobs.values())
@@ -266,18 +277,30 @@ def _name_of(found: Descriptor) -> Reference | None:
     return name if name.tag else None
 
 
-def _wanted_by_manifest(bag: Bag, candidate: Candidate) -> list[Wanted]:
+def _wanted_by_manifest(bag: Bag, candidate: Candidate, name_of: Callable[[str], str]) -> list[Wanted]:
     manifest: manifests.Manifest = candidate.manifest.view
     config: configs.Config = candidate.config.view
     wanted = []
     for layer, diff_id in zip(manifest.layers or [], config.diff_ids, strict=True):
-        content = bag.content(blob_name(layer.digest))
+        content = bag.content(name_of(layer.digest))
         if content is None:
             raise NotFound(f"{bag.path}: the archive lacks the layer {layer.digest}")
         if content.layer is None and content.size != layer.size:
             raise DigestMismatch(f"layer {layer.digest}: wrong size", f"{layer.size} bytes", f"{content.size}")
         wanted.append(Wanted(content, diff_id, layer.digest, layer.size))
     return wanted
+
+
+# skopeo's dir:
+# ---------------------------------------------------------------------------------------------------------
+
+
+def _dir_jobs(bag: Bag, top: bytes, platforms: Sequence[Platform]) -> list[_Job]:
+    """Return the one target of a directory that `skopeo copy … dir:` wrote: manifest.json is the manifest, or the index."""
+    place = InPlain(bag, top)
+    candidates = choose(place, [place.top], platforms)
+    images_ = [(one, _wanted_by_manifest(bag, one, plain_name)) for one in candidates]
+    return [_Job(place.top.digest, images_, [])]
 
 
 # docker's manifest.json
@@ -318,7 +341,7 @@ def _stated_digest(name: str) -> str:
 
 def _docker_jobs(bag: Bag, listed: bytes, platforms: Sequence[Platform]) -> list[_Job]:
     jobs = []
-    passed_over = []
+    passed_over: list[Platform] = []
     for item in _items(bag, listed):
         data = require(bag, clean(item.config))
         stated = _stated_digest(item.config)
@@ -326,9 +349,7 @@ def _docker_jobs(bag: Bag, listed: bytes, platforms: Sequence[Platform]) -> list
             digest.verify(data, stated, f"configuration {shown(item.config)}")
         config = configs.read(data, f"configuration {shown(item.config)}")
         view: configs.Config = config.view
-        offered = platform.normalise(view.os, view.architecture, view.variant or "")
-        if platforms and all(platform.rank(goal, offered) is None for goal in platforms):
-            passed_over.append(str(offered))
+        if not _asked_for((view.os, view.architecture, view.variant or ""), platforms, passed_over):
             continue
         parts = item.layers or []
         if len(parts) != len(view.diff_ids):
@@ -346,13 +367,38 @@ def _docker_jobs(bag: Bag, listed: bytes, platforms: Sequence[Platform]) -> list
         # A manifest cannot be made before the layers' sizes are known: see `_store`.
         nothing = document.Document(b"", "", {}, None)
         jobs.append(_Job("", [(Candidate(nothing, config, ()), wanted)], _tags(item)))
+    return _some(bag, jobs, platforms, passed_over)
+
+
+def _asked_for(found: tuple[str, str, str], platforms: Sequence[Platform], passed_over: list[Platform]) -> bool:
+    """Tell whether an image for `found` (operating system, architecture, variant) is wanted; if not, note that."""
+    offered = platform.normalise(*found)
+    if platforms and all(platform.rank(goal, offered) is None for goal in platforms):
+        passed_over.append(offered)
+        return False
+    return True
+
+
+def _some(bag: Bag, jobs: list[_Job], platforms: Sequence[Platform], passed_over: list[Platform]) -> list[_Job]:
+    """Return the jobs; raises NotFound when there are none."""
     if not jobs:
         goal = ", ".join(map(str, platforms))
         raise NotFound(
             f"requested platform ({goal}) not found in {bag.path}" if passed_over else f"{bag.path} holds no image",
-            f"it has {', '.join(sorted(set(passed_over)))}" if passed_over else "",
+            f"it has {', '.join(sorted(set(map(str, passed_over))))}" if passed_over else "",
         )
     return jobs
+
+
+def _legacy_jobs(bag: Bag, found: list[legacy.Chain], platforms: Sequence[Platform], arrivals: Arrivals) -> list[_Job]:
+    passed_over: list[Platform] = []
+    chosen = [chain for chain in found if _asked_for(chain.platform, platforms, passed_over)]
+    known: dict[str, Content] = {}
+    jobs = []
+    for chain in chosen:
+        config, wanted = legacy.arrived(bag, chain, arrivals, known)
+        jobs.append(_Job("", [(Candidate(document.Document(b"", "", {}, None), config, ()), wanted)], chain.names))
+    return _some(bag, jobs, platforms, passed_over)
 
 
 # Storing

@@ -19,7 +19,7 @@ from .outertar import PIECE, FileSource, Member, StreamSource, shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from ..store.images import Layer
     from .arrivals import Arrivals
@@ -29,7 +29,7 @@ _STREAM_DOCUMENTS_LIMIT = 64 << 20  # bytes of all documents that a stream makes
 _TRAILING_LIMIT = 64 << 20  # bytes
 _LINK_HOPS = 10
 # Two members of these names would let two readers of one archive see different images.
-_SINGLE = frozenset(("manifest.json", "index.json", "oci-layout"))
+_SINGLE = frozenset(("manifest.json", "index.json", "oci-layout", "repositories"))
 
 
 class Content:
@@ -162,6 +162,11 @@ class Directory:
         """Return the bytes of a document, None when it is not there; raises LimitExceeded."""
         return _document(self.content(name), limit)
 
+    def directories(self) -> list[str]:
+        """Return the names of the directories at the top, sorted."""
+        with os.scandir(self._fd) as found:
+            return sorted(each.name for each in found if each.is_dir(follow_symlinks=False))
+
 
 class TarFile:
     """An archive in a file that can be read anywhere: one walk over its headers, then parts by their
@@ -188,6 +193,10 @@ class TarFile:
     def document(self, name: str, limit: int = DOCUMENT_LIMIT) -> bytes | None:
         """Return the bytes of a document, None when it is not there; raises LimitExceeded."""
         return _document(self.content(name), limit)
+
+    def directories(self) -> list[str]:
+        """Return the names of the directories at the top, sorted."""
+        return _tops(self._members)
 
 
 class Stream:
@@ -250,6 +259,10 @@ class Stream:
             raise LimitExceeded(f"{shown(name)}: longer than {limit} bytes")
         return data
 
+    def directories(self) -> list[str]:
+        """Return the names of the directories at the top, sorted."""
+        return _tops(self._documents)
+
     def _aliased(self, name: str, parts: dict[str, _Part]) -> _Part | None:
         for _ in range(_LINK_HOPS):
             if name in parts:
@@ -295,6 +308,10 @@ def require(bag: Bag, name: str, limit: int = DOCUMENT_LIMIT) -> bytes:
     if data is None:
         raise NotFound(f"{bag.path}: the archive lacks {shown(name)}")
     return data
+
+
+def _tops(names: Iterable[str]) -> list[str]:
+    return sorted({name.partition("/")[0] for name in names if "/" in name})
 
 
 def _document(content: Content | None, limit: int) -> bytes | None:
