@@ -39,7 +39,7 @@ class Known(Store):
         self.credentials = credentials or {}
         self.looked_up: list[str] = []
 
-    def get(self, host: str) -> Credential | None:
+    def get(self, host: str, repository: str = "") -> Credential | None:
         self.looked_up.append(host)
         return self.credentials.get(host)
 

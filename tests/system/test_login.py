@@ -127,6 +127,52 @@ def test_htpasswd(visitor: Visitor, guarded: DockerRegistry, made: Image) -> Non
     visitor.fails("push", f"{host}/pushed:1")
 
 
+def test_a_login_of_podmans(visitor: Visitor, guarded: DockerRegistry, made: Image) -> None:
+    if not shutil.which("podman"):
+        pytest.skip("podman is not installed")
+    guarded.add(made, TEAM, "podman")
+    name = f"{guarded.host}/{TEAM}:podman"
+    del visitor.environment["DOCKER_CONFIG"]
+    session = visitor.home / "session"
+    session.mkdir()
+    visitor.environment["XDG_RUNTIME_DIR"] = str(session)
+
+    def podman(*words: str) -> None:
+        done = subprocess.run(["podman", *words], input=SECRET.encode(), capture_output=True, env=visitor.environment)
+        assert done.returncode == 0, done.stderr
+
+    words = ("login", "--tls-verify=false", "-u", USER, "--password-stdin")
+    assert b"access denied" in visitor("pull", name, code=1).stderr
+    podman(*words, guarded.host)
+    file = session / "containers/auth.json"
+    assert guarded.host in json.loads(file.read_text())["auths"]
+    visitor("pull", name)
+    done = visitor("logout", guarded.host)
+    assert (done.stdout, str(file) in done.stderr.decode()) == (f"Not logged in to {guarded.host}\n".encode(), True)
+    podman("logout", guarded.host)
+    assert visitor("logout", guarded.host).stderr == b""
+
+    # For one repository only, in a file that is named.
+    podman(*words, "--authfile", str(visitor.home / "auth.json"), f"{guarded.host}/{TEAM}")
+    visitor("rmi", "-f", name)
+    assert b"access denied" in visitor("pull", name, code=1).stderr
+    visitor.environment["REGISTRY_AUTH_FILE"] = str(visitor.home / "auth.json")
+    visitor("pull", name)
+    visitor("tag", name, f"{guarded.host}/other/app:1")
+    assert b"access denied" in visitor("push", f"{guarded.host}/other/app:1", code=1).stderr
+    visitor("tag", name, f"{guarded.host}/{TEAM}/below:1")
+    visitor("push", f"{guarded.host}/{TEAM}/below:1")
+    login(visitor, guarded.host)
+    visitor("push", f"{guarded.host}/other/app:1")
+    assert set(json.loads((visitor.home / "auth.json").read_text())["auths"]) == {
+        guarded.host,
+        f"{guarded.host}/{TEAM}",
+    }
+    assert not (visitor.home / ".docker").exists()
+    visitor("logout", guarded.host)
+    assert set(json.loads((visitor.home / "auth.json").read_text())["auths"]) == {f"{guarded.host}/{TEAM}"}
+
+
 def test_other_members_are_kept(visitor: Visitor, fake: FakeRegistry) -> None:
     others = {"other.test": {"auth": base64.b64encode(b"bob:0ther-w0rd").decode()}}
     more = {"HttpHeaders": {"X-A": "ö"}, "psFormat": "table {{.ID}}", "proxies": {"default": {}}, "n": [1, None]}

@@ -72,6 +72,10 @@ class Registries:
         """Forget the credential of a registry; return whether there was one."""
         return Store().erase(_host(server))
 
+    def kept_elsewhere(self, server: str) -> str:
+        """Return the path of podman's file that has a login of a registry and is read here too, "" without one."""
+        return Store().elsewhere(_host(server))
+
     # Finding
 
     def search(self, term: str, limit: int = 25) -> list[Found]:

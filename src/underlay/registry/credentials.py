@@ -1,9 +1,9 @@
-"""Credentials as docker keeps them: in config.json, or with helper programs that it names.
+"""Credentials as docker keeps them, in config.json or with helper programs that it names, and those that podman keeps.
 
-Members of the file and the order in which they count are docker's (docker/cli, cli/config), the words spoken with a
-helper are those of docker-credential-helpers. Other than there, a helper that fails is an error wherever it is asked,
-and the credential of a host is taken from an entry for that very host alone. Only whoever reads from registries goes on
-without a helper that is not installed, as docker does: see `registries`.
+Members of docker's file and the order in which they count are docker's (docker/cli, cli/config). Other than there, a
+helper that fails is an error wherever it is asked, and the credential of a host is taken from an entry for that very
+host alone; only the reader of a registry goes on without a helper that is not installed, as docker does: see
+`registries`. Podman's files and their places are those of containers-auth.json(5).
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from __future__ import annotations
 import os
 
 from .. import jsontext
-from ..errors import InvalidInput, KernelError, LimitExceeded, UnderlayError
+from ..errors import InvalidInput, KernelError, LimitExceeded
+from .helpers import ask, failure
 from .hosts import HUB, registry_name
 
 TYPE_CHECKING = False
@@ -21,18 +22,10 @@ if TYPE_CHECKING:
 
 _HUB_KEY = "https://index.docker.io/v1/"
 _TOKEN_USER = "<token>"
-_NOT_FOUND = b"credentials not found in native keychain"
 _SECRETS = ("auth", "username", "password", "identitytoken", "registrytoken")
 _NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
 
 _FILE_LIMIT = 4 << 20
-_ANSWER_LIMIT = 1 << 20
-_ANSWER_SECONDS = 60.0
-_COMPLAINT_LIMIT = 4096  # bytes of a helper's standard error that are kept
-
-
-class HelperMissing(UnderlayError):
-    """The program of a credential helper is not installed."""
 
 
 class Credential:
@@ -86,32 +79,96 @@ def _host_of(key: str) -> str:
         return ""
 
 
-class Store:
-    """The credentials of a user: of the file `path`, by default config.json in $DOCKER_CONFIG or ~/.docker.
+def podmans() -> list[str]:
+    """Return the files in which podman keeps logins, in the order in which it asks them."""
+    session = os.environ.get("XDG_RUNTIME_DIR")
+    running = f"{session}/containers" if session else f"/run/containers/{os.getuid()}"
+    kept = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
+    return [f"{running}/auth.json", f"{kept}/containers/auth.json"]
 
-    The file is read anew for each question. All methods raise InvalidInput for a malformed file or host, LimitExceeded
+
+
+class Store:
+    """The credentials of a user, kept in the file `path`.
+
+    By default that is the file that $REGISTRY_AUTH_FILE names; without it config.json in $DOCKER_CONFIG; without that
+    config.json in ~/.docker, and what is not there is looked for in podman's files. Entries for a part of a registry
+    (`HOST/NAMESPACE`) count in podman's files and in $REGISTRY_AUTH_FILE; docker knows none.
+
+    The files are read anew for each question. All methods raise InvalidInput for a malformed file or host, LimitExceeded
     for a file above 4 MiB, KernelError when it cannot be read or written, UnderlayError when a helper fails and
     HelperMissing when there is no such program.
     """
 
-    __slots__ = ("path",)
+    __slots__ = ("_others", "_parts", "path")
 
-    def __init__(self, path: str = "") -> None:
-        directory = os.environ.get("DOCKER_CONFIG") or os.path.expanduser("~/.docker")
-        self.path = path or directory + "/config.json"
+    def __init__(self, path: str = "", parts: bool = False) -> None:
+        """`parts` says that entries for parts of a registry count."""
+        self._others: list[Store] = []
+        self._parts = parts
+        if not path:
+            path = os.environ.get("REGISTRY_AUTH_FILE", "")
+            self._parts = bool(path)
+        if not path:
+            directory = os.environ.get("DOCKER_CONFIG", "")
+            path = (directory or os.path.expanduser("~/.docker")) + "/config.json"
+            if not directory:
+                self._others = [Store(each, parts=True) for each in podmans()]
+        self.path = path
 
-    def get(self, host: str) -> Credential | None:
-        """Return the credential for a registry, None when there is none: from the helper for it alone if it has one."""
+    def get(self, host: str, repository: str = "") -> Credential | None:
+        """Return the credential for a registry, or for a repository in it, None when there is none.
+
+        The first file that has one counts; in it the helper for the registry alone if it has one, else the entry for
+        the largest part of the repository's path.
+        """
         key = server_key(host)
+        for store in (self, *self._others):
+            found = store._get(key, repository)
+            if found is not None:
+                return found
+        return None
+
+    def part(self, host: str, repository: str) -> str:
+        """Return how much of a repository's path has an entry of its own: two with the same share a credential."""
+        key = server_key(host)
+        return max((store._part(store._read(), key, repository) for store in (self, *self._others)), key=len)
+
+    def elsewhere(self, host: str) -> str:
+        """Return the path of the first of podman's files with an entry for a registry or a part of it, "" without one."""
+        name = _host_of(server_key(host))
+        for store in self._others:
+            for key, entry in store._auths(store._read()).items():
+                if isinstance(entry, dict) and _secret(entry) and _host_of(key.partition("/")[0]) == name:
+                    return store.path
+        return ""
+
+    def _get(self, key: str, repository: str) -> Credential | None:
         document = self._read()
         helper = self._helper(document, key)
         if helper:
             return _got(helper, key)
+        part = self._part(document, key, repository)
+        if part:
+            name = f"{_host_of(key)}/{part}"
+            return self._decoded(name, self._auths(document)[name])
         for name, entry in self._entries(document, key):
             found = self._decoded(name, entry)
             if found is not None:
                 return found
         return None
+
+    def _part(self, document: dict[str, Any], key: str, repository: str) -> str:
+        if not self._parts:
+            return ""
+        auths = self._auths(document)
+        part = repository
+        while part:
+            entry = auths.get(f"{_host_of(key)}/{part}")
+            if isinstance(entry, dict) and _secret(entry):
+                return part
+            part = part.rpartition("/")[0]
+        return ""
 
     def put(self, host: str, credential: Credential) -> str:
         """Keep a credential: with the helper for the registry, else in the file, readable to whoever reads that.
@@ -150,7 +207,7 @@ class Store:
         key = server_key(host)
         document = self._read()
         helper = self._helper(document, key)
-        there = bool(helper) and _ask(helper, "erase", key.encode(), key) is not None
+        there = bool(helper) and ask(helper, "erase", key.encode(), key) is not None
         entries = self._entries(document, key)
         if entries:
 
@@ -163,6 +220,9 @@ class Store:
 
     def hosts(self) -> list[str]:
         """Return the registries for which there is a credential or a helper of their own, sorted; asks `credsStore`."""
+        return sorted(set().union(*(store._hosts() for store in (self, *self._others))))
+
+    def _hosts(self) -> set[str]:
         document = self._read()
         usual, special = self._helpers(document)
         found = {name for name, helper in special.items() if helper}
@@ -170,7 +230,7 @@ class Store:
         listed = _listed(self._checked("credsStore", usual)) if usual else []
         for names, helper in ((keys, ""), (listed, usual)):
             found.update(name for name in map(_host_of, names) if name and special.get(name, usual) == helper)
-        return sorted(found)
+        return found
 
     # The file
 
@@ -337,13 +397,13 @@ def _replace(path: str, data: bytes) -> None:
 
 
 def _got(helper: str, key: str) -> Credential | None:
-    data = _ask(helper, "get", key.encode(), key)
+    data = ask(helper, "get", key.encode(), key)
     if data is None:
         return None
     value = _answer(helper, key, data)
     user, secret = value.get("Username"), value.get("Secret")
     if not isinstance(user, str) or not isinstance(secret, str):
-        raise _failure(helper, key, "its answer has no Username and Secret")
+        raise failure(helper, key, "its answer has no Username and Secret")
     if user == _TOKEN_USER:
         return Credential(identity_token=secret) if secret else None
     # Both empty is what helpers answer that know nothing and do not say so.
@@ -360,13 +420,13 @@ def _give(helper: str, key: str, credential: Credential) -> None:
         data = jsontext.dumps({"ServerURL": key, "Username": user, "Secret": secret}).encode()
     except UnicodeEncodeError:
         raise InvalidInput("a user name or a password that is not UTF-8 cannot be kept") from None
-    if _ask(helper, "store", data, key) is None:
-        raise _failure(helper, key, "it does not store")
+    if ask(helper, "store", data, key) is None:
+        raise failure(helper, key, "it does not store")
 
 
 def _listed(helper: str) -> list[str]:
     where = "its list of registries"
-    data = _ask(helper, "list", b"", where)
+    data = ask(helper, "list", b"", where)
     return list(_answer(helper, where, data)) if data is not None else []
 
 
@@ -376,117 +436,5 @@ def _answer(helper: str, what: str, data: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
-        raise _failure(helper, what, "its answer is not a JSON object")
+        raise failure(helper, what, "its answer is not a JSON object")
     return value
-
-
-def _failure(helper: str, what: str, reason: str) -> UnderlayError:
-    return UnderlayError(
-        f"credential helper docker-credential-{helper} failed for {what}: {reason}",
-        "nothing else is asked in its place; what it prints is not shown, as it may be secret: run it by hand to see",
-    )
-
-
-def _ask(helper: str, action: str, data: bytes, what: str) -> bytes | None:
-    """Return what a helper prints, None when it says that it has no such credential. Raises UnderlayError."""
-    program = _program(f"docker-credential-{helper}")
-    if not program:
-        raise HelperMissing(
-            f"credential helper docker-credential-{helper} failed for {what}: there is no such program on PATH",
-            "install it, or take it out of credsStore or credHelpers in docker's config.json",
-        )
-    try:
-        code, answer, complaint = _converse([program, action], data)
-    except TimeoutError:
-        raise _failure(helper, what, f"no answer within {_ANSWER_SECONDS:.0f} seconds") from None
-    except OverflowError:
-        raise _failure(helper, what, f"its answer is longer than {_ANSWER_LIMIT} bytes") from None
-    except OSError as error:
-        raise _failure(helper, what, f"it cannot be run: {error.strerror}") from None
-    if code == 1 and answer.strip() == _NOT_FOUND:
-        return None
-    if code:
-        reason = f"exit status {code}" if code > 0 else f"ended by signal {-code}"
-        said = _first_line(complaint)
-        raise _failure(helper, what, f"{reason}: {said}" if said else reason)
-    return answer
-
-
-def _first_line(complaint: bytes) -> str:
-    lines = complaint.decode("utf-8", "replace").strip().splitlines()
-    text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in lines[0].strip()) if lines else ""
-    return text if len(text) <= 200 else text[:197] + "..."
-
-
-def _program(name: str) -> str:
-    """Return the path of a program on PATH, "" when there is none; never one of the current directory."""
-    for directory in os.get_exec_path():
-        path = f"{directory}/{name}"
-        if directory.startswith("/") and os.path.isfile(path) and os.access(path, os.X_OK):
-            return path
-    return ""
-
-
-def _converse(command: list[str], data: bytes) -> tuple[int, bytes, bytes]:
-    """Run a program with `data` for its standard input; return its exit code and the bytes of its two outputs.
-
-    Raises TimeoutError after 60 s and OverflowError for an output above 1 MiB, having killed it; OSError when it cannot
-    be run. It ends when the program does, even if a child of it (an agent) keeps the pipes open. It stays in our
-    process group, so that it may ask for a passphrase on the terminal.
-    """
-    import subprocess
-    from select import POLLIN, POLLOUT, poll
-    from time import monotonic
-
-    deadline = monotonic() + _ANSWER_SECONDS
-    pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, bufsize=0) as process:
-        assert process.stdin is not None and process.stdout is not None and process.stderr is not None
-        ended = os.pidfd_open(process.pid)
-        try:
-            into, out, err = process.stdin.fileno(), process.stdout.fileno(), process.stderr.fileno()
-            texts = {out: bytearray(), err: bytearray()}
-            events = poll()
-            for fd, event in ((into, POLLOUT), (out, POLLIN), (err, POLLIN), (ended, POLLIN)):
-                os.set_blocking(fd, False)
-                events.register(fd, event)
-            left = memoryview(data)
-            while True:
-                ready = [fd for fd, _ in events.poll(max(0, deadline - monotonic()) * 1000)]
-                if not ready or monotonic() > deadline:
-                    raise TimeoutError
-                if into in ready:
-                    try:
-                        left = left[os.write(into, left) :] if left else left
-                    except BrokenPipeError:
-                        left = left[:0]
-                    if not left:
-                        events.unregister(into)
-                        process.stdin.close()
-                for fd in (out, err):
-                    # What it said last may have come after its pipes were looked at, and before its end was.
-                    if ended in ready:
-                        _drained(fd, texts[fd], True)
-                    elif fd in ready and not _drained(fd, texts[fd], False):
-                        events.unregister(fd)
-                if len(texts[out]) > _ANSWER_LIMIT:
-                    raise OverflowError
-                del texts[err][_COMPLAINT_LIMIT:]
-                if ended in ready:
-                    return process.wait(), bytes(texts[out]), bytes(texts[err])
-        finally:
-            os.close(ended)
-            if process.poll() is None:
-                process.kill()
-
-
-def _drained(fd: int, text: bytearray, all_of_it: bool) -> bool:
-    """Add what a pipe has to `text`: a piece, or all that there is; returns False at its end."""
-    while True:
-        try:
-            piece = os.read(fd, 1 << 16)
-        except BlockingIOError:
-            return True
-        text += piece
-        if not piece or not all_of_it or len(text) > _ANSWER_LIMIT:
-            return bool(piece)

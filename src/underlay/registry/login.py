@@ -20,7 +20,7 @@ class _Only(Store):
         super().__init__()
         self._credential = credential
 
-    def get(self, host: str) -> Credential | None:
+    def get(self, host: str, repository: str = "") -> Credential | None:
         """Return the credential."""
         return self._credential
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from .. import events
 from . import hosts
 from .auth import Authorizer
-from .credentials import HelperMissing, Store
+from .credentials import Store
 from .exchange import Server
+from .helpers import HelperMissing
 from .repository import Repository
 from .transport import Transport
 
@@ -35,45 +36,58 @@ class Registries:
         self.credentials = credentials or Store()
         self.emit = emit
         self.transport = Transport(self.settings)
-        self._servers: dict[Endpoint, Server] = {}
-        self._credentials: dict[str, Credential | None] = {}
-        self._working: dict[tuple[str, bool], Server] = {}
+        self._servers: dict[tuple[Endpoint, str], Server] = {}
+        self._credentials: dict[tuple[str, str], Credential | None] = {}
+        self._parts: dict[tuple[str, str], str] = {}
+        self._working: dict[tuple[str, bool], Endpoint] = {}
 
     def repository(self, reference: Reference) -> Repository:
         """Return the repository of a reference; nothing is asked yet. Raises Conflict when its registry is blocked."""
         return Repository(self, reference.domain, reference.path)
 
-    def servers(self, domain: str, push: bool = False) -> list[Server]:
-        """Return the servers that stand for `domain`, in the order to be asked; without mirrors for `push`."""
+    def servers(self, domain: str, push: bool = False, path: str = "") -> list[Server]:
+        """Return the servers that stand for `domain`, in the order to be asked; without mirrors for `push`.
+
+        `path` is the repository that is meant, which may have a credential of its own.
+        """
         plan = self.settings.plan(domain)
-        found = [self.server(domain, each) for each in (plan.push if push else plan.endpoints)]
+        found = list(plan.push if push else plan.endpoints)
         working = self._working.get((domain, push))
         if working is not None and working in found:
             found.remove(working)
             found.insert(0, working)
-        return found
+        return [self.server(domain, each, path) for each in found]
 
-    def server(self, domain: str, endpoint: Endpoint) -> Server:
+    def server(self, domain: str, endpoint: Endpoint, path: str = "") -> Server:
         """Return the server at an endpoint of `domain`; a mirror has its own credential, not the domain's."""
-        if endpoint not in self._servers:
-            host = endpoint.authority if endpoint.mirror else domain
-            authorizer = Authorizer(self.transport, endpoint, lambda: self._credential(host))
-            self._servers[endpoint] = Server(self.transport, endpoint, authorizer, self.emit)
-        return self._servers[endpoint]
+        host = endpoint.authority if endpoint.mirror else domain
+        part = "" if endpoint.mirror else self._part(domain, path)
+        if (endpoint, part) not in self._servers:
+            authorizer = Authorizer(self.transport, endpoint, lambda: self._credential(host, part))
+            self._servers[endpoint, part] = Server(self.transport, endpoint, authorizer, self.emit)
+        return self._servers[endpoint, part]
 
     def remember(self, domain: str, push: bool, server: Server) -> None:
         """Ask this server first from now on."""
-        self._working[domain, push] = server
+        self._working[domain, push] = server.endpoint
 
-    def _credential(self, host: str) -> Credential | None:
-        if host not in self._credentials:
+    def _part(self, domain: str, path: str) -> str:
+        """Return the part of a repository's path that has a credential of its own: see `Store.part`."""
+        if not path:
+            return ""
+        if (domain, path) not in self._parts:
+            self._parts[domain, path] = self.credentials.part(domain, path)
+        return self._parts[domain, path]
+
+    def _credential(self, host: str, part: str) -> Credential | None:
+        if (host, part) not in self._credentials:
             try:
-                self._credentials[host] = self.credentials.get(host)
+                self._credentials[host, part] = self.credentials.get(host, part)
             except HelperMissing as error:
                 # What everyone may see can be had all the same, as docker has it.
-                self._credentials[host] = None
+                self._credentials[host, part] = None
                 self.emit(events.Event("registry.anonymous", host, reason=error.message))
-        return self._credentials[host]
+        return self._credentials[host, part]
 
     def cancel(self) -> None:
         """End all requests under way, in whichever thread."""

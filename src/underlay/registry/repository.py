@@ -73,7 +73,7 @@ class Repository:
 
         Servers in `without` are not asked.
         """
-        servers = [each for each in self.registries.servers(self.domain) if each not in without]
+        servers = [each for each in self.registries.servers(self.domain, path=self.path) if each not in without]
         for number, server in enumerate(servers):
             last = number == len(servers) - 1
             try:

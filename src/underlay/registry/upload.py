@@ -64,7 +64,7 @@ class Target(Repository):
             return self._server
 
     def _found(self) -> Server:
-        servers = self.registries.servers(self.domain, push=True)
+        servers = self.registries.servers(self.domain, push=True, path=self.path)
         for number, server in enumerate(servers):
             try:
                 # The version check costs one answer and tells who listens (specification, "Determining Support").

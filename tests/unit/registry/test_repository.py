@@ -365,7 +365,7 @@ def test_pages_of_a_registry_below_a_prefix(registry: FakeRegistry) -> None:
     registry.page = 2
     server = asking.server(registry, prefix="/proxy")
     found = asking.registries()
-    found.servers = lambda domain, push=False: [server]  # type: ignore[method-assign]
+    found.servers = lambda domain, push=False, path="": [server]  # type: ignore[method-assign]
     assert Repository(found, registry.host, "team/app").tags() == [f"t{n}" for n in range(5)]
     assert {each.path for each in registry.asked()} == {"/v2/proxy/team/app/tags/list"}
 
