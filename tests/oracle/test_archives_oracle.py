@@ -101,12 +101,12 @@ def load(engine, place, by):
         process.wait(10)
 
 
-@pytest.mark.parametrize("options", [["--dest-compress-format", "zstd"], ["--dest-compress-format", "gzip"]])
-def test_we_read_skopeos_compressions(engine, image, tmp_path, options):
+@pytest.mark.parametrize("format", ["zstd", "gzip", "zstd:chunked"])
+def test_we_read_skopeos_compressions(engine, image, tmp_path, format):
     need("skopeo")
     engine.images.save(["app:1"], str(tmp_path / "out"), "oci-dir")
     source = f"oci:{tmp_path / 'out'}:docker.io/library/app:1"
-    run("skopeo", "copy", "--dest-compress", *options, source, f"oci:{tmp_path / 'made'}:x:1")
+    run("skopeo", "copy", "--dest-compress", "--dest-compress-format", format, source, f"oci:{tmp_path / 'made'}:x:1")
     engine.images.load(str(tmp_path / "made"))
     assert engine.images.get("x:1").diff_ids == image.diff_ids
 

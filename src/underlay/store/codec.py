@@ -212,6 +212,8 @@ def _members(kind: str, source: _Input, limits: Limits) -> Iterator[bytes]:
         size = 4096
         if kind == "gzip":
             size = max(size, _gzip_header(source))
+        elif kind == "zstd":
+            _check_window(source.peek(18), 1 << limits.window_log)
         decoder = make(limits)
         data = b""
         while not decoder.eof:
@@ -257,6 +259,28 @@ def _gzip_header(source: _Input) -> int:
         if len(data) < size or size > CHUNK:
             raise Corrupt("the gzip stream ends in the middle of its header, or that is endless")
         size *= 2
+
+
+def _check_window(head: bytes, most: int) -> None:
+    """Raise LimitExceeded when the zstd frame that begins with `head` asks for a window of more than `most` bytes.
+
+    (RFC 8878, section 3.1.1.1.) The decoder has the same limit, but does not tell how much was asked for.
+    """
+    if not head.startswith(_ZSTD) or len(head) < 6:
+        return
+    flags = head[4]
+    if flags & 0x20:  # a single segment: as large as its content
+        size = (1, 2, 4, 8)[flags >> 6]
+        at = 5 + (0, 1, 2, 4)[flags & 3]
+        window = int.from_bytes(head[at : at + size], "little") + (256 if size == 2 else 0)
+    else:
+        base = 1 << (10 + (head[5] >> 3))
+        window = base + base // 8 * (head[5] & 7)
+    if window > most:
+        raise LimitExceeded(
+            f"the zstd stream needs a window of {window} bytes, which is more than the {most} that a layer may have",
+            "compress it again without `--long`, or with `--long=27`",
+        )
 
 
 def recipe(kind: str) -> str:

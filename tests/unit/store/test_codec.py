@@ -8,6 +8,7 @@ import struct
 
 import pytest
 
+from layers import peak
 from underlay.errors import Corrupt, LimitExceeded, Unsupported
 from underlay.store import codec
 from underlay.store.limits import Limits
@@ -103,10 +104,39 @@ def test_output_is_bounded(kind):
 def test_decoders_memory_is_bounded():
     with pytest.raises(LimitExceeded, match="memory"):
         unpack(lzma.compress(DATA, preset=6), xz_memory=1 << 20)
-    # A frame with a window of 2^31 bytes (RFC 8878, section 3.1.1.1.2) and one empty last block.
-    frame = b"\x28\xb5\x2f\xfd" + bytes([0x00, (31 - 10) << 3]) + b"\x01\x00\x00"
-    with pytest.raises((LimitExceeded, Corrupt)):
+
+
+@pytest.mark.parametrize(
+    ("head", "window"),
+    [
+        # RFC 8878, sections 3.1.1.1.1 to 3.1.1.1.4: a window descriptor, or a single segment and its size.
+        (bytes([0x00, (31 - 10) << 3]), 1 << 31),
+        (bytes([0x00, (31 - 10) << 3 | 7]), (1 << 31) + (7 << 28)),
+        (bytes([0x04, (28 - 10) << 3]), 1 << 28),
+        (bytes([0x00, 0xFF]), (1 << 41) + (7 << 38)),
+        (bytes([0xA0]) + (1 << 30).to_bytes(4, "little"), 1 << 30),
+        (bytes([0xE0]) + (1 << 60).to_bytes(8, "little"), 1 << 60),
+        (bytes([0xE3]) + b"dict" + ((1 << 27) + 1).to_bytes(8, "little"), (1 << 27) + 1),
+    ],
+)
+def test_windows_that_are_too_large_are_refused_before_they_are_made(head, window):
+    frame = b"\x28\xb5\x2f\xfd" + head + b"\x01\x00\x00".ljust(20, b"\0")
+    before = peak()
+    with pytest.raises(LimitExceeded, match=f"window of {window} bytes, which is more than the 134217728 that"):
         unpack(frame)
+    with pytest.raises(LimitExceeded, match=f"window of {window} bytes"):
+        unpack(_zstd(b"one") + frame, 7)
+    assert peak() - before < 50 << 10
+
+
+@pytest.mark.parametrize("log", [10, 20, 27])
+def test_windows_that_a_layer_may_have(log):
+    try:
+        from compression import zstd
+    except ImportError:
+        from backports import zstd
+    made = zstd.ZstdCompressor(options={zstd.CompressionParameter.window_log: log})
+    assert unpack(made.compress(DATA) + made.flush()) == ("zstd", DATA)
 
 
 def test_skippable_frames_of_zstd_are_skipped():
