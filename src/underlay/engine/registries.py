@@ -9,17 +9,18 @@ from ..oci import reference as references
 from ..registry import hosts
 from ..registry import registries as registry
 from ..registry.credentials import Credential, Store
-from ..transfer import copy as copying
 from ..transfer import lists, remote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from typing import Any
 
     from ..oci import config as configs
     from ..oci.manifest import Manifest
+    from ..transfer.deletion import Deleted
     from ..transfer.outgoing import Pushed
+    from .copying import Synced
     from .engine import Engine
 
 _SEARCH_LIMIT = 100
@@ -147,16 +148,60 @@ class Registries:
 
     # Moving
 
-    def copy(self, source: str, destination: str, platform: str = "") -> Pushed:
-        """Copy an image between registries, or within one, without a store; digests stay as they are.
+    def copy(
+        self,
+        source: str,
+        destination: str,
+        platform: str = "",
+        all: bool = False,
+        format: str = "",
+        remove_signatures: bool = False,
+    ) -> Pushed:
+        """Copy an image from one place to another; digests stay as they are wherever the destination can hold its form.
 
-        All platforms and attestations go along, unless one `platform` is named.
+        A place is a name in a registry (`docker://NAME` or `NAME`), `store:NAME`, `oci:PATH[:NAME]`, `dir:PATH`,
+        `oci-archive:PATH[:NAME]` or `docker-archive:PATH[:NAME]`. All platforms go along where the destination can hold
+        them, into the store with `all`; or one `platform`. `format` is `oci` or `docker` for manifests in other words.
+        Signatures and attestations beside the image go along unless `remove_signatures`. Raises NotFound, InvalidInput,
+        Conflict (signatures would not hold), AccessDenied, DigestMismatch, Corrupt, RegistryError.
         """
-        wanted = [platforms.parse(platform)] if platform else []
+        from . import copying
+
+        request = copying.parse_request(platform, all, format, remove_signatures)
+        return copying.copy(self._engine, source, destination, request)
+
+    def sync(
+        self,
+        sources: str | Sequence[str],
+        destination: str,
+        platform: str = "",
+        format: str = "",
+        remove_signatures: bool = False,
+        scoped: bool = False,
+        dry_run: bool = False,
+    ) -> Iterator[Synced]:
+        """Copy repositories: yield what has become of each name as it is done, failures too.
+
+        A source is `REPOSITORY` (all tags), `REPOSITORY:TAG` (the tag may be a pattern such as `1.*`) or
+        `REPOSITORY@DIGEST`. `destination` is `REGISTRY[/PREFIX]`, `dir:PATH` or `oci:PATH`; `scoped` puts the name of the
+        source's registry before each repository. What is there already is not copied again; `dry_run` copies nothing.
+        """
+        from . import copying
+
+        request = copying.parse_request(platform, False, format, remove_signatures)
+        named = [sources] if isinstance(sources, str) else sources
+        return copying.sync(self._engine, named, destination, request, scoped, dry_run)
+
+    def delete(self, name: str, force: bool = False) -> Deleted:
+        """Remove a tag from its registry, or with a digest a manifest and all its tags.
+
+        Where a registry cannot remove a tag alone, the manifest goes if no other tag stands for it, or with `force`.
+        Raises NotFound, Conflict, Unsupported, AccessDenied, RegistryError.
+        """
+        from ..transfer.deletion import delete
+
         with registry.Registries(self._engine.emit) as found:
-            return copying.copy(
-                found, references.parse(source), references.parse(destination), self._engine.emit, wanted
-            )
+            return delete(found, references.parse(name), force)
 
     # Manifest lists
 

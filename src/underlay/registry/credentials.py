@@ -87,7 +87,6 @@ def podmans() -> list[str]:
     return [f"{running}/auth.json", f"{kept}/containers/auth.json"]
 
 
-
 class Store:
     """The credentials of a user, kept in the file `path`.
 

@@ -237,6 +237,21 @@ class Target(Repository):
             raise RegistryError(found.message, found.hint) if isinstance(found, NotFound) else found
         answer.finish()
 
+    def delete_manifest(self, name: str) -> bool:
+        """Remove a tag, or a manifest by its digest; False when the registry does not do that.
+
+        (Specification, "Deleting tags" and "Deleting Manifests".) Raises AccessDenied, RegistryError, NotFound.
+        """
+        scopes = (f"repository:{self.path}:delete,pull,push",)
+        answer = self.server.ask("DELETE", f"/v2/{self.path}/manifests/{name}", scopes)
+        if answer.status in (400, 405, 501):
+            answer.finish()
+            return False
+        if answer.status not in (200, 202, 204):
+            raise problems.of(answer, f"cannot remove {self.shown(name)}")
+        answer.finish()
+        return True
+
 
 class _Guarded:
     """Pieces whose reading may fail: the error is kept apart from those of the connection that they are sent over."""

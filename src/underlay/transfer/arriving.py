@@ -48,8 +48,9 @@ def bring(
     form: str,
     wanted: Sequence[Platform],
     keep_compressed: bool,
+    given: Reference | None = None,
 ) -> tuple[str, str, list[str]]:
-    """Fetch what `name` means for the platforms `wanted`, as `pull` has it, and record it under the name.
+    """Fetch what `name` means for the platforms `wanted`, as `pull` has it, and record it under the name, or as `given`.
 
     Returns the id of the image that the name stands for, the digest, and the ids of all images.
     """
@@ -61,9 +62,11 @@ def bring(
     parallel = registries.settings.network.parallel_layers
     arrivals = Arrivals(paths, meta, emit, keep_compressed, parallel, registries.cancel, partials.KEPT)
     chosen = [(one, _layers(paths, repository, one, emit)) for one in candidates]
-    given = Reference(name.domain, name.path, name.tag)
+    here = given or name
     try:
-        image_id, target, _ = record(paths, meta, arrivals, chosen, [given], form, root.digest)
+        image_id, target, _ = record(
+            paths, meta, arrivals, chosen, [Reference(here.domain, here.path, here.tag)], form, root.digest
+        )
     except (Corrupt, LimitExceeded):
         # Whoever sends bad bytes gets nothing kept for him.
         for layer in (each for _, layers in chosen for each in layers):

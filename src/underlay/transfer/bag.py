@@ -66,6 +66,10 @@ class Content:
         """Start over with the same bytes from another place, since these proved wrong; False when there is none."""
         return False
 
+    def skip(self, position: int) -> None:
+        """Go on at `position`."""
+        self.position = position
+
     def close(self, keep: bool) -> None:
         """Be told that no more will be read; `keep` says that the same bytes may be asked for another time."""
 

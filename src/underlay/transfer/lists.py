@@ -13,7 +13,8 @@ from ..oci import document, mediatype
 from ..oci import manifest as manifests
 from ..oci.reference import Reference, parse
 from ..registry.upload import Target
-from . import copy
+from .copy.opening import between_registries
+from .copy.walk import Request
 from .remote import InRegistry
 
 TYPE_CHECKING = False
@@ -111,7 +112,7 @@ def push(meta: Meta, registries: Registries, name: Reference, emit: Emit, purge:
         if target.head(entry.digest) is None:
             member = parse(entry.reference)
             origin = Reference(member.domain, member.path, "", entry.digest)
-            copy.copy(registries, origin, Reference(name.domain, name.path), emit)
+            between_registries(registries, origin, Reference(name.domain, name.path), Request(signatures=False), emit)
     stated = document.decode(data, "index")["mediaType"]
     target.put_manifest(data, stated, name.tag)
     if purge:

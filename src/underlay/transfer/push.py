@@ -59,14 +59,16 @@ def push(
     reference: Reference,
     emit: Emit,
     platform: Platform | None = None,
+    to: Reference | None = None,
 ) -> Pushed:
-    """Push the image named `reference` to where that name points, whole indexes where all of them can be had.
+    """Push the image named `reference` to where that name points, or `to` another; whole indexes where they can be had.
 
     Emits `push.start`, `push.single` (one image of an index goes out), `blob.wait`, `blob.progress`, and for each blob
     `blob.exists`, `blob.mounted` or `blob.done`.
     Raises NotFound, InvalidInput (a digest), AccessDenied, Conflict (blocked), RegistryError, Corrupt.
     """
-    if reference.digest:
+    goal = to or reference
+    if goal.digest:
         raise InvalidInput("cannot push a digest reference", "push a tag; the digest follows from it")
     with leases.working(paths):
         try:
@@ -75,14 +77,14 @@ def push(
             if "specified platform" in error.message:
                 raise
             raise NotFound(f"An image does not exist locally with the tag: {reference.familiar_repository}") from None
-        emit(Event("push.start", reference.familiar, repository=reference.repository, tag=reference.tag))
-        work = _Push(paths, meta, registries, reference, emit)
+        emit(Event("push.start", goal.familiar, repository=goal.repository, tag=goal.tag))
+        work = _Push(paths, meta, registries, goal, emit)
         target = image.manifest if platform else images.target_of(meta, image, str(reference))
         if target != image.manifest and work.is_index(target):
             if work.index(target):
                 return work.named(blobs.read(paths, target), target)
-            emit(Event("push.single", reference.familiar, platform=str(image.platform)))
-        return work.image(image, moves=platform is None)
+            emit(Event("push.single", goal.familiar, platform=str(image.platform)))
+        return work.image(image, moves=platform is None and to is None)
 
 
 class _Push:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from ..events import Event
 from ..oci import digest as digests
 from ..oci import mediatype
+from ..oci.reference import Reference
 from ..registry.upload import Target
 from ..store import blobs, images, layers, rootfs
 from .arrivals import in_threads
-from .copy import Passing
+from .copy.forms import Passing
+from .copy.origin import RegistryOrigin
 from .outgoing import Document, Pushed
 from .pull import refuse_foreign
 
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
     from ..events import Emit
     from ..oci.descriptor import Descriptor
     from ..oci.platform import Platform
-    from ..oci.reference import Reference
     from ..paths import Paths
     from ..registry.registries import Registries
     from ..registry.repository import Repository
@@ -82,7 +83,7 @@ def push(
         elif origin.domain == target.domain and target.mount(blob.digest, origin.path):
             emit(Event("blob.mounted", blob.digest, source=origin.path))
         else:
-            target.send(Passing(origin, blob, emit))
+            target.send(Passing(RegistryOrigin(origin, Reference(origin.domain, origin.path)), blob, emit))
             emit(Event("blob.done", blob.digest, digest=blob.digest, size=blob.size))
 
     in_threads(bring, todo, registries.settings.network.parallel_layers, registries.cancel)

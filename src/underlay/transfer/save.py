@@ -83,7 +83,7 @@ def _names(meta: Meta, text: str) -> list[tuple[str, list[Reference]]]:
     return [(str(each), [each]) for each in tags] or [(text, [])]
 
 
-class _Part:
+class Part:
     """A blob of the layout: its bytes, or the file that has them."""
 
     __slots__ = ("data", "digest", "path", "size")
@@ -95,13 +95,13 @@ class _Part:
         self.size = size or len(data)
 
 
-class _Layout:
+class Layout:
     """The blobs and the two tables of contents of what is saved."""
 
     def __init__(self, paths: Paths, meta: Meta) -> None:
         self.paths = paths
         self.meta = meta
-        self.parts: dict[str, _Part] = {}
+        self.parts: dict[str, Part] = {}
         self.entries: list[dict[str, Any]] = []
         self.items: dict[str, dict[str, Any]] = {}
         self.repositories: dict[str, dict[str, str]] = {}
@@ -111,7 +111,7 @@ class _Layout:
         image = chosen.image
         config = blobs.read(self.paths, image.id)
         manifest, parts = self._manifest(image, config)
-        target, whole = manifest, [*parts, _Part(image.id, config), _Part(digests.of(manifest), manifest)]
+        target, whole = manifest, [*parts, Part(image.id, config), Part(digests.of(manifest), manifest)]
         media_type = document.decode(manifest, "manifest").get("mediaType") or mediatype.OCI_MANIFEST
         about: dict[str, Any] = {"platform": _platform_field(image)}
         if chosen.target != image.manifest:
@@ -143,7 +143,7 @@ class _Layout:
             if parts:
                 self.repositories.setdefault(name.familiar_repository, {})[name.tag] = digests.digits(parts[-1].digest)
 
-    def _manifest(self, image: Image, config: bytes) -> tuple[bytes, list[_Part]]:
+    def _manifest(self, image: Image, config: bytes) -> tuple[bytes, list[Part]]:
         """Return the manifest to save and the layers in the form it names."""
         original = blobs.read(self.paths, image.manifest)
         parts = self._layers_as(original, image.diff_ids)
@@ -156,10 +156,10 @@ class _Layout:
             made = document.encode({**document.decode(made, "manifest"), "annotations": noted})
         return made, parts
 
-    def _layers_as(self, manifest: bytes, diff_ids: Sequence[str]) -> list[_Part] | None:
+    def _layers_as(self, manifest: bytes, diff_ids: Sequence[str]) -> list[Part] | None:
         """Return the layers in the very form that a manifest names, None when they cannot be had so."""
         view: manifests.Manifest = manifests.read_manifest(manifest, "manifest").view
-        parts: list[_Part] = []
+        parts: list[Part] = []
         for found, diff_id in zip(view.layers or [], diff_ids, strict=True):
             if found.digest == diff_id:
                 parts.append(self._tar(diff_id))
@@ -167,17 +167,17 @@ class _Layout:
             known = images.known_layer(self.meta, found.digest)
             if known is None or not known[3] or not blobs.exists(self.paths, found.digest):
                 return None
-            parts.append(_Part(found.digest, path=blobs.path(self.paths, found.digest), size=found.size))
+            parts.append(Part(found.digest, path=blobs.path(self.paths, found.digest), size=found.size))
         return parts
 
-    def _tar(self, diff_id: str) -> _Part:
-        return _Part(
+    def _tar(self, diff_id: str) -> Part:
+        return Part(
             diff_id,
             path=layers.directory(self.paths, diff_id) + "/tar",
             size=layers.size(self.paths, diff_id),
         )
 
-    def _index(self, target: str) -> tuple[bytes, list[_Part]] | None:
+    def _index(self, target: str) -> tuple[bytes, list[Part]] | None:
         """Return an index and all below it when everything it names is here in the form named, else None.
 
         An archive that promises what it lacks is worth less than one image that is whole.
@@ -187,7 +187,7 @@ class _Layout:
         data = blobs.read(self.paths, target)
         if manifests.kind(document.decode(data, "index")) != "index":
             return None
-        parts = [_Part(target, data)]
+        parts = [Part(target, data)]
         for found in manifests.read_index(data, "index").view.manifests:
             rows = self.meta.read("SELECT id, layers FROM images WHERE manifest = ? AND NOT hidden", (found.digest,))
             if not rows:
@@ -198,14 +198,14 @@ class _Layout:
                 hanging = attached(self.paths, found.digest)
                 if hanging is None:
                     return None
-                parts += [_Part(each, blobs.read(self.paths, each)) for each in (*hanging, found.digest)]
+                parts += [Part(each, blobs.read(self.paths, each)) for each in (*hanging, found.digest)]
                 continue
             manifest = blobs.read(self.paths, found.digest)
             below = self._layers_as(manifest, rows[0][1].split())
             if below is None:
                 return None
             config = blobs.read(self.paths, rows[0][0])
-            parts += [*below, _Part(rows[0][0], config), _Part(found.digest, manifest)]
+            parts += [*below, Part(rows[0][0], config), Part(found.digest, manifest)]
         return data, parts
 
     def files(self, docker: bool) -> list[tuple[str, bytes]]:
@@ -223,7 +223,7 @@ class _Layout:
                 found.append(("repositories", document.encode(self.repositories)))
         return found
 
-    def ordered(self) -> list[_Part]:
+    def ordered(self) -> list[Part]:
         """Return the blobs in the order they are written: documents first, each kind by digest."""
         return sorted(self.parts.values(), key=lambda part: (bool(part.path), part.digest))
 
@@ -250,7 +250,7 @@ def save(paths: Paths, meta: Meta, chosen: Sequence[Chosen], target: str | int, 
     if format not in FORMATS:
         raise InvalidInput(f"unknown format {format!r}", f"choose one of {', '.join(FORMATS)}")
     docker = format == "docker-archive"
-    layout = _Layout(paths, meta)
+    layout = Layout(paths, meta)
     for each in chosen:
         layout.add(each, docker)
     if format == "oci-dir":
@@ -285,7 +285,7 @@ def save(paths: Paths, meta: Meta, chosen: Sequence[Chosen], target: str | int, 
         raise
 
 
-def _write_tar(layout: _Layout, fd: int, docker: bool, emit: Emit) -> None:
+def _write_tar(layout: Layout, fd: int, docker: bool, emit: Emit) -> None:
     for name, data in layout.files(docker):
         _write(fd, outertar.header(name, len(data)) + data + outertar.padding(len(data)))
     _write(fd, outertar.header("blobs/", 0, directory=True))
@@ -299,7 +299,7 @@ def _write_tar(layout: _Layout, fd: int, docker: bool, emit: Emit) -> None:
     _write(fd, outertar.END)
 
 
-def _write_directory(layout: _Layout, target: str, emit: Emit) -> None:
+def _write_directory(layout: Layout, target: str, emit: Emit) -> None:
     os.makedirs(target, exist_ok=True)
     if os.listdir(target):
         raise InvalidInput(f"{target} is not empty", "choose a new directory")
@@ -316,7 +316,7 @@ def _write_directory(layout: _Layout, target: str, emit: Emit) -> None:
             file.write(data)
 
 
-def _copy(fd: int, part: _Part, emit: Emit) -> None:
+def _copy(fd: int, part: Part, emit: Emit) -> None:
     if not part.path:
         _write(fd, part.data)
         return

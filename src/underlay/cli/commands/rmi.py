@@ -16,6 +16,7 @@ SYNOPSIS = "rmi [OPTIONS] IMAGE [IMAGE...]"
 FLAGS: tuple[Flag, ...] = (
     ("force", "f", "bool", "", "Force removal of the image"),
     ("no-prune", "", "bool", "", "Accepted for docker's sake: there are no untagged parents"),
+    ("remote", "", "bool", "", "Remove tags (NAME:TAG) or manifests (NAME@DIGEST) from their registry, nothing here"),
 )
 
 
@@ -26,6 +27,9 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     failed = False
     for name in arguments:
         try:
+            if options["remote"]:
+                _remove_remote(engine, name, options["force"])
+                continue
             removed = engine.images.remove(name, options["force"])
         except UnderlayError as error:
             sys.stdout.flush()
@@ -38,3 +42,16 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
         for text in removed.deleted:
             sys.stdout.write(f"Deleted: {text}\n")
     return int(failed)
+
+
+def _remove_remote(engine: Engine, name: str, force: bool) -> None:
+    from ...oci import reference as references
+
+    exact = references.parse_exact(name)
+    if not exact.tag and not exact.digest:
+        raise InvalidInput(f"{name}: neither a tag nor a digest", "name what is removed: NAME:TAG or NAME@DIGEST")
+    gone = engine.registries.delete(name, force)
+    for tag in gone.tags:
+        sys.stdout.write(f"Untagged: {exact.familiar_repository}:{tag}\n")
+    if gone.manifest:
+        sys.stdout.write(f"Deleted: {exact.familiar_repository}@{gone.digest}\n")
