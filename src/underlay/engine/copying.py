@@ -32,13 +32,14 @@ def copy(engine: Engine, source: str, destination: str, request: Request) -> Pus
 def _copied(engine: Engine, registries: Registries, source: Place, target: Place, request: Request) -> Pushed:
     if places.STORE not in (source.transport, target.transport):
         return _between(engine, registries, source, target, request)
+    paths, meta = engine.paths, engine.meta  # the database first: its directories are made then
     try:
-        with leases.working(engine.paths):
+        with leases.working(paths):
             done = _with_store(engine, registries, source, target, request)
     except BaseException:
-        gc.sweep(engine.paths, engine.meta)
+        gc.sweep(paths, meta)
         raise
-    gc.sweep_if_asked(engine.paths, engine.meta)
+    gc.sweep_if_asked(paths, meta)
     return done
 
 

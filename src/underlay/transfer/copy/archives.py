@@ -195,9 +195,10 @@ class DockerArchiveOrigin:
             if len(items) != 1:
                 raise InvalidInput(f"{self._bag.path} has {len(items)} images, one must be chosen", hint)
             return items[0]
-        wanted = references.parse(name).familiar
+        wanted = references.parse(name)
         for item in items:
-            if wanted in (item.repo_tags or []):
+            # docker writes names as it shows them, podman and skopeo whole.
+            if {str(wanted), wanted.familiar, name} & set(item.repo_tags or []):
                 return item
         raise NotFound(f"{self._bag.path} has no image {name}", hint)
 

@@ -10,7 +10,7 @@ from ...oci import reference as references
 from ...oci.reference import Reference
 from ...registry.upload import Target
 from . import places
-from .archives import open_directory
+from .archives import DirectoryOrigin, LayoutOrigin, open_directory, open_layout
 from .places import Place
 
 TYPE_CHECKING = False
@@ -101,22 +101,25 @@ def already(registries: Registries, name: Reference, place: Place, request: Requ
     found = registries.repository(name).head(name.digest or name.tag)
     if found is None or not found[0]:
         return ""
-    return found[0] if found[0] == _there(registries, place) else ""
+    return found[0] if found[0] == _there(registries, place, found[0]) else ""
 
 
-def _there(registries: Registries, place: Place) -> str:
+def _there(registries: Registries, place: Place, digest: str) -> str:
+    """Return the digest of what is at a place, "" when there is nothing; without a name there, whether it is `digest`."""
     if place.reference is not None:
         target = Target(registries, place.reference.domain, place.reference.path)
         found = target.head(place.reference.tag or place.reference.digest)
         return found[0] if found is not None else ""
     try:
         if place.transport == places.DIRECTORY:
-            origin = open_directory(place.path)
+            origin: DirectoryOrigin | LayoutOrigin = open_directory(place.path)
         else:
-            return ""
+            origin = open_layout(place.path, place.name or digest)
     except NotFound:
         return ""
     try:
         return origin.root().digest
+    except NotFound:
+        return ""
     finally:
         origin.close()
