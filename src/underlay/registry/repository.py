@@ -282,10 +282,15 @@ def catalog(registries: Registries, domain: str) -> list[str]:
 def pages(server: Server, target: str, member: str, what: str, scopes: tuple[str, ...]) -> Iterator[str]:
     """Yield the names of a list that comes in pages (specification, "Listing Tags").
 
-    A page that leads to itself or on for ever ends in LimitExceeded; only the path of a link is followed.
+    A page that leads to itself or on for ever ends in LimitExceeded; only the path of a link is followed. Before version
+    1.1 registries had no link to say that there is more: there a full page may be followed by another.
     """
+    from urllib.parse import quote
+
     seen: set[str] = set()
     count = 0
+    first: list[str] = []
+    guessed = linked = False
     while target:
         if target in seen or len(seen) >= _PAGES_LIMIT:
             raise LimitExceeded(f"{what}: the list does not end")
@@ -295,7 +300,13 @@ def pages(server: Server, target: str, member: str, what: str, scopes: tuple[str
             raise problems.of(answer, what)
         with answer:
             names = _names(answer, member, what)
-            target = server.endpoint.local(_next(answer, target))
+            following = server.endpoint.local(_next(answer, target))
+        if guessed and names[:1] == first:
+            return  # a server that takes no notice of `last` begins anew
+        first = names[:1]
+        linked = linked or bool(following)
+        guessed = not linked and len(names) == _PAGE
+        target = f"{target.partition('?')[0]}?n={_PAGE}&last={quote(names[-1], safe='')}" if guessed else following
         count += len(names)
         if count > _NAMES_LIMIT:
             raise LimitExceeded(f"{what}: more than {_NAMES_LIMIT} names")

@@ -237,6 +237,13 @@ def test_tags(page: int) -> None:
         assert len(registry.asked("GET", "/tags/list")) == (-(-30 // page) if page else 1)
 
 
+def test_a_server_that_takes_no_notice_of_last(registry: FakeRegistry) -> None:
+    names = [f"v{n:04d}" for n in range(1000)]
+    registry.rule("GET", "/tags/", body(encoded({"tags": names})))
+    assert repository(registry).tags() == names
+    assert [each.query for each in registry.asked("GET", "/tags/")] == [{"n": "1000"}, {"n": "1000", "last": "v0999"}]
+
+
 def test_no_tags(registry: FakeRegistry) -> None:
     for data in (b'{"name":"team/app","tags":null}', b'{"tags":[]}', b"{}"):
         registry.rules.clear()
