@@ -138,7 +138,11 @@ class Store:
         name = _host_of(server_key(host))
         for store in self._others:
             for key, entry in store._auths(store._read()).items():
-                if isinstance(entry, dict) and _secret(entry) and _host_of(key.partition("/")[0]) == name:
+                if (
+                    isinstance(entry, dict)
+                    and _secret(entry)
+                    and name in (_host_of(key), _host_of(key.partition("/")[0]))
+                ):
                     return store.path
         return ""
 

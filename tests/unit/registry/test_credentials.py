@@ -590,6 +590,11 @@ def test_podmans_files_come_after_dockers(home: Path, tmp_path: Path, monkeypatc
     assert [user(host) for host in ("h", "only.kept")] == ["docker", "kept"]
     assert Store().elsewhere("h") == str(run)
     assert Store().elsewhere("https://index.docker.io/v1/") == str(run)
+    podmans(run, {"https://old.form/v1/": "u", "in.part/team": "u"})
+    assert [Store().elsewhere(host) for host in ("old.form", "in.part", "team", "h")] == [str(run)] * 2 + [
+        "",
+        str(kept),
+    ]
     # $DOCKER_CONFIG names the one place to look.
     monkeypatch.setenv("DOCKER_CONFIG", str(podmans(tmp_path / "docker/config.json", {"h": "own"}).parent))
     assert [user(host) for host in ("h", "only.kept", "docker.io")] == ["own", "", ""]
