@@ -12,7 +12,7 @@ import re
 import urllib.parse
 from collections.abc import Iterable
 
-from fakeregistry import DIGEST, NAME, TAG, FakeRegistry, Problem
+from fakeregistry import DIGEST, NAME, ROUTES, TAG, FakeRegistry, Problem
 from fakeserver import Handler, Headers
 from remoteimages import INDEX, MANIFEST
 
@@ -44,17 +44,16 @@ _OPTIONAL = ("Docker-Distribution-Api-Version", "Docker-Upload-UUID", "ETag", "A
 class StrictRegistry(FakeRegistry):
     """A `FakeRegistry` of good manners only. `wrongs` are what clients have done against the specification.
 
-    Other than in the specification, a blob may be streamed: a PATCH without Content-Range from the beginning on, as
-    docker's client does it and all registries take it; `streams` are how many were. With `ranges` such a one is wrong.
-    With `links` lists that go on say so by a Link; without, as before version 1.1, only their length tells. `digests`
-    tells whether Docker-Content-Digest is sent with what is pulled (demanded since 1.1.1).
+    Other than in the specification, a blob may be streamed: a PATCH without Content-Range, whose end nobody knows yet, as
+    docker's client sends it and all registries take it. With `links` lists that go on say so by a Link; without, as
+    before version 1.1, only their length tells. `digests` tells whether Docker-Content-Digest is sent with what is
+    pulled (demanded since 1.1.1).
     """
 
-    def __init__(self, *, ranges: bool = False, links: bool = True, digests: bool = True, **manners: object) -> None:
+    def __init__(self, *, links: bool = True, digests: bool = True, **manners: object) -> None:
         self.wrongs: list[str] = []
-        self.streams = 0
-        self.ranges, self.links, self.digests = ranges, links, digests
-        self._asked_place: dict[str, str] = {}  # upload → the place that was named last
+        self.links, self.digests = links, digests
+        self._places: dict[str, str] = {}  # upload → the place that was named last
         super().__init__(**{"absolute": True, "negotiates": True, **manners})  # type: ignore[arg-type]
 
     def __exit__(self, kind: object, *rest: object) -> None:
@@ -132,7 +131,7 @@ class StrictRegistry(FakeRegistry):
 
     def _check_patch_upload(self, handler: Handler) -> None:
         self._check_place(handler)
-        self._check_blob(handler, streamed=not self.ranges)
+        self._check_blob(handler)
 
     def _check_put_upload(self, handler: Handler) -> None:
         self._check_place(handler)
@@ -141,19 +140,16 @@ class StrictRegistry(FakeRegistry):
         if handler.chunked or int(handler.asked.headers.get("content-length", 0)):
             self._check_blob(handler)
 
-    def _check_blob(self, handler: Handler, streamed: bool = False) -> None:
+    def _check_blob(self, handler: Handler) -> None:
         headers = handler.asked.headers
         if headers.get("content-type") != "application/octet-stream":
             self._wrong(handler, "Pushing blobs", f"Content-Type {headers.get('content-type')}")
         span = headers.get("content-range")
-        if handler.command == "PATCH" and span is None and streamed:
-            self.streams += 1
-            return
-        if handler.chunked or "content-length" not in headers:
+        if (handler.chunked or "content-length" not in headers) and (span or handler.command != "PATCH"):
             self._wrong(handler, "Pushing blobs", "no Content-Length")
-        if handler.command != "PATCH" and span is None:
+        if span is None:
             return
-        match = re.fullmatch(r"(\d+)-(\d+)", span or "")
+        match = re.fullmatch(r"(\d+)-(\d+)", span)
         if not match:
             self._wrong(handler, "Pushing a blob in chunks", f"Content-Range {span}")
         elif int(match[2]) - int(match[1]) + 1 != int(headers.get("content-length", -1)):
@@ -162,7 +158,7 @@ class StrictRegistry(FakeRegistry):
     def _check_place(self, handler: Handler) -> None:
         """Hold an upload's place against the one that was named last."""
         number = handler.asked.path.rpartition("/")[2]
-        place = urllib.parse.urlsplit(self._asked_place.get(number, ""))
+        place = urllib.parse.urlsplit(self._places.get(number, ""))
         query = urllib.parse.parse_qsl(handler.asked.target.partition("?")[2])
         if ("_state", dict(urllib.parse.parse_qsl(place.query)).get("_state")) not in query:
             self._wrong(handler, "Pushing a blob in chunks", "not the place that was named last")
@@ -172,7 +168,7 @@ class StrictRegistry(FakeRegistry):
     def _progress(self, name: str, number: str) -> Headers:
         headers = super()._progress(name, number)
         upload = self.repository(name).uploads[number]
-        self._asked_place[number] = headers["Location"]
+        self._places[number] = headers["Location"]
         if not upload.data:
             del headers["Range"]  # there is no end of nothing
         return headers
@@ -196,6 +192,4 @@ class StrictRegistry(FakeRegistry):
 
 
 def _kind(path: str) -> str:
-    from fakeregistry import ROUTES
-
     return next((name for pattern, name in ROUTES if pattern.fullmatch(path)), "")

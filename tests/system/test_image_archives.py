@@ -6,10 +6,12 @@ import os
 
 import pytest
 
+import remoteimages
 from archives import Layout, config, docker_archive, layer, old_archive, sha, tar_of
 from imagestores import compressed, engine, index_of_platforms, load_by, nothing_stays, two_layer_image
-from underlay.errors import DigestMismatch, InvalidInput, NotFound, UnderlayError
+from underlay.errors import DigestMismatch, InvalidInput, NotFound, UnderlayError, Unsupported
 from underlay.store import leases
+from underlay.transfer import archive
 
 __all__ = ["engine"]  # fixtures
 
@@ -171,6 +173,20 @@ def test_directories_of_skopeo(engine, tmp_path, by, several):
     assert engine.images.get(loaded.id)
     if not several:
         assert loaded.id == json.loads(layout.blobs[top["digest"]])["config"]["digest"]
+
+
+def test_looking_without_loading(tmp_path):
+    whole = remoteimages.index([remoteimages.image()], attestations=True)
+    parts = {f"{digest[7:]}.manifest.json": data for digest, (_, data) in whole.documents.items()}
+    parts |= {digest[7:]: data for digest, data in whole.blobs.items()}
+    for name, data in {**parts, "manifest.json": whole.manifest}.items():
+        (tmp_path / name).write_bytes(data)
+    found, statements = archive.look(str(tmp_path))
+    assert found.config.digest == whole.images[0].id
+    assert [each["predicateType"] for each in statements] == ["https://slsa.dev/provenance/v0.2"]
+    old_one = _written(tmp_path, tar_of(old_archive([layer()], {"app": {"1": old(1)}})))
+    with pytest.raises(Unsupported, match=r"before version 1\.10"):
+        archive.look(str(old_one))
 
 
 def test_hostile_directories_of_skopeo(engine, tmp_path):

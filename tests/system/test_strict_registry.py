@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from asking import Known
 from engines import image_tar, needs_root
 from faults import cut_upload
+from registries import call
 from remoteimages import Image, Index, image, index, random_tar, sha, small_tar
 from strictregistry import StrictRegistry
 from underlay.registry.hosts import Settings
@@ -39,6 +41,32 @@ def many() -> Image:
 @pytest.fixture(scope="module")
 def whole() -> Index:
     return index([image([small_tar({n: b"1"})], architecture=n) for n in ("amd64", "arm64")], attestations=True)
+
+
+@pytest.mark.parametrize(
+    ("words", "method", "target", "body", "headers"),
+    [
+        ("a query color", "GET", "tags/list?color=red", None, {}),
+        ("last is '/'", "GET", "tags/list?last=/", None, {}),
+        ("Accept does not name", "GET", "manifests/1", None, {"accept": "*/*"}),
+        ("no such method", "POST", "tags/list", b"", {}),
+        ("a body", "GET", "tags/list", b"x", {}),
+        ("escaped", "GET", "manifests/%31", None, {}),
+        ("Content-Type 'text/plain'", "PUT", "manifests/1", b"{}", {"content-type": "text/plain"}),
+        ("from is 'A'", "POST", f"blobs/uploads/?mount={sha(b'')}&from=A", b"", {}),
+        ("Content-Length 1", "POST", "blobs/uploads/", b"x", {}),
+        ("not the place", "PATCH", "blobs/uploads/1", b"x", {"content-type": "application/octet-stream"}),
+        ("Content-Range bytes 0-0", "PATCH", "blobs/uploads/1", b"x", {"content-range": "bytes 0-0"}),
+        ("do not fit", "PATCH", "blobs/uploads/1", b"x", {"content-range": "0-1"}),
+        ("no digest", "PUT", "blobs/uploads/1?_state=x", b"", {}),
+    ],
+)
+def test_what_it_notices(words: str, method: str, target: str, body: bytes | None, headers: dict[str, str]) -> None:
+    strict = StrictRegistry()
+    strict.add(image(), TEAM, "1")
+    call(strict.url, method, f"/v2/{TEAM}/{target}", body, headers)
+    with pytest.raises(AssertionError, match=f"against the specification:\n(.*\n)*.*{re.escape(words)}"), strict:
+        pass
 
 
 def test_pull(visitor: Visitor, strict: StrictRegistry, many: Image, whole: Index) -> None:

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from ..paths import Paths
     from ..store.meta import Meta
     from .bag import Bag, Content
+    from .choose import Documents
 
 _IMAGES_LIMIT = 10_000
 _NAMES_LIMIT = 1000  # of one image
@@ -142,7 +143,7 @@ def look(path: str, platforms: Sequence[Platform] = ()) -> tuple[Candidate, list
             else:
                 bag = TarFile(fd, path)
             found = _jobs(bag, platforms)[0].images[0][0]
-            return found, provenance(InArchive(bag), found.above, found.manifest.digest)
+            return found, provenance(_documents(bag), found.above, found.manifest.digest)
         except (InvalidInput, Corrupt) as error:
             if path not in error.message:
                 error.message = f"{path}: {error.message}"
@@ -152,6 +153,19 @@ def look(path: str, platforms: Sequence[Platform] = ()) -> tuple[Candidate, list
                 bag.close()
     finally:
         os.close(fd)
+
+
+def _documents(bag: Bag) -> Documents:
+    """Return where the documents of an archive with digests are."""
+    listed = bag.document("manifest.json", document.MANIFEST_LIMIT) or b""
+    if bag.document("index.json", document.MANIFEST_LIMIT) is None and _is_plain(listed):
+        return InPlain(bag, listed)
+    return InArchive(bag)
+
+
+def _is_plain(listed: bytes) -> bool:
+    """Tell whether a manifest.json is skopeo's, one manifest, and not docker's list of images."""
+    return listed.lstrip()[:1] == b"{"
 
 
 def _open(source: str | int, opened: int, arrivals: Arrivals) -> Bag:
@@ -195,7 +209,7 @@ def _jobs(bag: Bag, platforms: Sequence[Platform], arrivals: Arrivals | None = N
             raise InvalidInput(f"{bag.path}: image layout of version {version.image_layout_version!r:.40}, known is 1")
         return _oci_jobs(bag, index, listed, platforms)
     if listed is not None:
-        if listed.lstrip()[:1] == b"{":
+        if _is_plain(listed):
             return _dir_jobs(bag, listed, platforms)
         return _docker_jobs(bag, listed, platforms)
     repositories = bag.document("repositories", document.MANIFEST_LIMIT)
