@@ -296,6 +296,12 @@ class FakeRegistry(Server):
         if wanted:
             found = [entry for entry in found if entry["artifactType"] == wanted]
             headers["OCI-Filters-Applied"] = "artifactType"
+        if self.page:
+            start = int(handler.asked.query.get("from") or 0)
+            if start + self.page < len(found):
+                path = f"/v2/{name}/referrers/{digest}?from={start + self.page}"
+                headers["Link"] = f'<{path}>; rel="next"'
+            found = found[start : start + self.page]
         value = {"schemaVersion": 2, "mediaType": INDEX[False], "manifests": found}
         handler.answer(200, encoded(value), headers, INDEX[False])
 

@@ -239,21 +239,35 @@ class Repository:
     def _listed(self, target: str, member: str, what: str, scopes: tuple[str, ...]) -> list[str]:
         return self.asked(lambda server: list(pages(server, target, member, what, scopes)))
 
-    def referrers(self, digest: str) -> bytes | None:
-        """Return the index of what refers to a manifest, None when the registry knows no referrers."""
+    def referrers(self, digest: str) -> list[Descriptor] | None:
+        """Return the descriptors of what refers to a manifest, None when the registry does not list referrers.
 
-        def ask(server: Server) -> bytes | None:
-            answer = server.ask(
-                "GET", f"/v2/{self.path}/referrers/{digest}", self.scopes, {"accept": mediatype.OCI_INDEX}
-            )
+        (Specification, "Listing Referrers".) Raises AccessDenied, InvalidInput, LimitExceeded, RegistryError.
+        """
+        return self.asked(lambda server: self._referrers(server, digest))
+
+    def _referrers(self, server: Server, digest: str) -> list[Descriptor] | None:
+        from ..oci import manifest as manifests
+
+        what = f"referrers of {self.shown(digest)}"
+        target = f"/v2/{self.path}/referrers/{digest}"
+        found: list[Descriptor] = []
+        seen: set[str] = set()
+        while target:
+            if target in seen or len(found) > manifests.MANIFESTS_LIMIT:
+                raise LimitExceeded(f"{what}: the list does not end")
+            seen.add(target)
+            answer = server.ask("GET", target, self.scopes, {"accept": mediatype.OCI_INDEX})
+            if answer.status == 404:
+                answer.finish()
+                return None
+            if answer.status != 200:
+                raise problems.of(answer, what)
             with answer:
-                if answer.status == 404:
-                    return None
-                if answer.status != 200:
-                    raise problems.of(answer, f"referrers of {self.shown(digest)}")
-                return answer.document(document.MANIFEST_LIMIT, f"referrers of {self.shown(digest)}")
-
-        return self.asked(ask)
+                data = answer.document(document.MANIFEST_LIMIT, what)
+                target = server.endpoint.local(_next(answer, target))
+            found += manifests.read_index(data, what).view.manifests
+        return found
 
 
 def first_reason(servers: list[Server], error: Unreachable, number: int) -> Unreachable:

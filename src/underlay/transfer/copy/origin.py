@@ -89,15 +89,15 @@ class RegistryOrigin:
 
     def referrers(self, digest: str) -> list[Descriptor]:
         """See Origin. A registry without the API keeps a list under a tag (specification, "Referrers Tag Schema")."""
-        data = self.repository.referrers(digest)
-        if data is None:
-            found = self.tagged(digest.replace(":", "-", 1))
-            if found is None or (data := self.manifest(found)) is None:
-                return []
-        if manifests.kind(document.decode(data, f"referrers of {digest}")) != "index":
+        found = self.repository.referrers(digest)
+        if found is not None:
+            return found
+        tagged = self.tagged(digest.replace(":", "-", 1))
+        data = self.manifest(tagged) if tagged is not None else None
+        if data is None or manifests.kind(document.decode(data, f"referrers of {digest}")) != "index":
             return []
-        index: manifests.Index = manifests.read_index(data, f"referrers of {digest}").view
-        return index.manifests or []
+        listed: list[Descriptor] = manifests.read_index(data, f"referrers of {digest}").view.manifests
+        return listed
 
     def tagged(self, tag: str) -> Descriptor | None:
         """See Origin."""
