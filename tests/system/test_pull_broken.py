@@ -237,6 +237,25 @@ def test_two_at_once_fetch_each_layer_once(visitor: Visitor, registry: FakeRegis
     whole(visitor, made, name)
 
 
+def test_who_waits_says_so(visitor: Visitor, registry: FakeRegistry, made: Image) -> None:
+    name = registry.add(made, TEAM, "1.0")
+    registry.rule("GET", made.layers[1], stall_after(BIG // 2), times=1)
+    first = visitor.begin("pull", name)
+    assert until(lambda: registry.asked("GET", made.layers[1]) and registry.asked("GET", made.layers[1])[0].sent)
+    second = visitor.begin("pull", name)
+    assert second.stdout is not None
+    told = []
+    while b"Waiting for another pull" not in (told[-1:] or [b""])[0]:
+        told.append(second.stdout.readline())
+        assert told[-1], told
+    assert told[-1] == f"{made.layers[1][7:19]}: Waiting for another pull\n".encode()
+    first.kill()
+    first.communicate()
+    out, err = second.communicate(timeout=30)
+    assert second.returncode == 0, err
+    assert f"{made.layers[1][7:19]}: Downloading\n".encode() in out
+
+
 def test_who_waits_goes_on_when_the_first_is_killed(visitor: Visitor, registry: FakeRegistry, made: Image) -> None:
     name = registry.add(made, TEAM, "1.0")
     registry.rule("GET", made.layers[1], stall_after(BIG // 2), times=1)

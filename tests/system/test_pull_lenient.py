@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from engines import needs_root
 from fakeregistry import FakeRegistry
 from faults import status
-from remoteimages import Image, encoded, image, index, sha, small_tar
+from remoteimages import CONFIG, INDEX, LAYER, Image, Index, encoded, image, index, sha, small_tar
 from underlay.oci import platform as platforms
 from visitors import Visitor
 
@@ -17,6 +18,7 @@ pytestmark = pytest.mark.root
 needs_root()
 
 TEAM = "team/app"
+EMPTY = "application/vnd.oci.empty.v1+json"
 FOREIGN = {
     False: "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip",
     True: "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
@@ -126,3 +128,58 @@ def test_a_configuration_without_a_platform(visitor: Visitor, registry: FakeRegi
     visitor("rmi", name)
     visitor("load", "-i", str(visitor.home / "it.tar"))
     visitor("system", "check")
+
+
+# What is no image
+# ---------------------------------------------------------------------------------------------------------
+
+HELM = "application/vnd.cncf.helm.config.v1+json"
+COSIGN = "application/vnd.dev.cosign.simplesigning.v1+json"
+
+
+@pytest.mark.parametrize(
+    ("config", "layer", "artefact", "said"),
+    [
+        (HELM, "application/vnd.cncf.helm.chart.content.v1.tar+gzip", "", f"is a Helm chart ({HELM})"),
+        (EMPTY, "text/plain", "application/vnd.example+type", "is an artefact (application/vnd.example+type)"),
+        (EMPTY, "text/plain", "", "is an artefact (text/plain)"),
+        ("application/vnd.wasm.config.v0+json", "application/wasm", "", "is a WebAssembly module ("),
+        (CONFIG[False], COSIGN, "", f"is a signature ({COSIGN})"),
+        (CONFIG[False], LAYER[False], "", ""),
+    ],
+)
+def test_an_artefact_is_named(
+    visitor: Visitor, registry: FakeRegistry, made: Image, config: str, layer: str, artefact: str, said: str
+) -> None:
+    value = json.loads(made.manifest)
+    value["config"]["mediaType"] = config
+    for each in value["layers"]:
+        each["mediaType"] = layer + ("+gzip" if layer == LAYER[False] else "")
+    if artefact:
+        value["artifactType"] = artefact
+    name = registry.add(replace(made, manifest=encoded(value)), TEAM, "1.0")
+    if not said:
+        visitor("pull", name)
+        return
+    told = visitor.fails("pull", name)
+    assert f"{name} {said}" in told and "not a container image" in told
+    assert f"{'helm pull oci://' if config == HELM else 'oras pull '}{name}" in told
+    visitor.is_empty()
+    assert said in visitor.fails("image", "inspect", "--remote", name)
+    # In an index it does not keep an image from being found.
+    chart = replace(made, manifest=encoded(value))
+    mine = image([small_tar({"mine": b"1"})])
+    name = registry.add(index([chart, mine]), TEAM, "2.0")
+    visitor("pull", name)
+    assert visitor.out("inspect", "-f", "{{.Id}}", name) == mine.id
+    name = registry.add(index([chart]), TEAM, "3.0")
+    visitor.fails("pull", name)
+
+
+def test_an_index_without_an_image(visitor: Visitor, registry: FakeRegistry, made: Image) -> None:
+    name = registry.add(index([]), TEAM, "1.0")
+    assert f"{name} is not a container image: its index is empty" in visitor.fails("pull", name)
+    value = json.loads(index([made]).manifest)
+    value["manifests"][0]["artifactType"] = "application/vnd.example"
+    name = registry.add(Index(encoded(value), INDEX[False], [], []), TEAM, "2.0")
+    assert "none of the 1 manifests in its index" in visitor.fails("pull", name)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from engines import needs_root
+from engines import image_tar, needs_root
 from fakeregistry import FakeRegistry
 from faults import altered, body, cut_after, flipped, hang_up, stall_after, status, with_headers
 from registries import Certificate, DockerRegistry, basic, plain_proxy
@@ -135,7 +135,7 @@ def test_a_mirror_that_fails_in_the_middle(
     assert ranges == {"cuts": [], "cuts and cannot go on": ["bytes=200000"], "cuts always": ["bytes=2000"]}.get(
         fault, [""]
     )
-    assert f"{mirror.host}: the mirror failed, the next is asked: " in out
+    assert out.count(f"{mirror.host}: the mirror failed, the next is asked: ") == (fault != "cuts")
     assert visitor.partials() == {}
     visitor("system", "check")
     assert visitor.out("inspect", "-f", "{{.Id}}", name) == made.id
@@ -294,7 +294,8 @@ def test_a_client_certificate(visitor: Visitor, through: dict[str, str], tmp_pat
         (place / "client.key").rename(place / "kept")
         assert "client.key is missing" in visitor.fails("pull", name)
         (place / "client.cert").unlink()
-        visitor.fails("pull", name)
+        said = visitor.fails("pull", name)
+        assert "the server demands a client certificate" in said and "certs.d" in said and "ssl" not in said.lower()
         (place / "client.cert").write_text("nonsense")
         (place / "client.key").write_text("nonsense")
         assert "no pair of certificate and key" in visitor.fails("pull", name)
@@ -323,6 +324,27 @@ def test_tls_on_this_host_needs_no_certificate(visitor: Visitor, certificate: Ce
     with FakeRegistry(certificate) as registry:
         done = visitor("pull", registry.add(made, TEAM, "1.0"))
         assert done.stderr == b"" and len(registry.requests) == 2 + len(made.layers)
+
+
+def test_a_client_certificate_on_this_host(visitor: Visitor, tmp_path: Path, made: Image) -> None:
+    """A registry that demands one speaks TLS: it is not asked without, which would hide the reason."""
+    mutual = Certificate(tmp_path / "tls", ("IP:127.0.0.1",), mutual=True)
+    with FakeRegistry(mutual) as registry:
+        name = registry.add(made, TEAM, "1.0")
+        assert "the server demands a client certificate" in visitor.fails("pull", name)
+        visitor("import", "-", name, input=image_tar())
+        assert "the server demands a client certificate" in visitor.fails("push", name)
+        mutual.directory(visitor.certificates / registry.host)
+        visitor("push", name)
+
+
+def test_plain_http_where_tls_is_expected(
+    visitor: Visitor, through: dict[str, str], registry: FakeRegistry, made: Image
+) -> None:
+    registry.add(made, TEAM, "1.0")
+    through["registry.test:443"] = registry.host
+    said = visitor.fails("pull", f"registry.test/{TEAM}:1.0")
+    assert "it speaks plain HTTP, not TLS" in said and "insecure" in said and "version" not in said.lower()
 
 
 def test_a_public_registry_is_not_asked_without_tls(

@@ -26,6 +26,7 @@ MODES = ("auto", "plain", "tty", "json", "quiet")
 # What happened to a layer, in docker's words.
 _LAYER_WORDS = {
     "layer.wait": "Pulling fs layer",
+    "layer.await": "Waiting for another pull",
     "layer.progress": "Downloading",
     "layer.done": "Pull complete",
     "layer.exists": "Already exists",

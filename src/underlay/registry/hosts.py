@@ -84,6 +84,11 @@ class Endpoint:
         """Return a path that the server has named, as `url` takes it: without the prefix."""
         return "/v2" + path.removeprefix(f"/v2{self.prefix}") if path.startswith(f"/v2{self.prefix}/") else path
 
+    @property
+    def place(self) -> tuple[str, str, bool]:
+        """What is alike for the ways to one server, with TLS and without."""
+        return self.authority, self.prefix, self.mirror
+
     def _all(self) -> tuple[object, ...]:
         return (*self.origin, self.prefix, self.insecure, self.mirror)
 

@@ -35,8 +35,8 @@ def verify(domain: str, credential: Credential, settings: Settings | None = None
         for number, server in enumerate(servers):
             try:
                 answer = server.ask("GET", "/v2/", ())
-            except Unreachable:
-                if number == len(servers) - 1:
+            except Unreachable as error:
+                if error.speaks_tls or number == len(servers) - 1:
                     raise
                 continue
             if answer.status in (401, 403):

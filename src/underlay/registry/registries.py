@@ -54,8 +54,8 @@ class Registries:
         found = list(plan.push if push else plan.endpoints)
         working = self._working.get((domain, push))
         if working is not None and working in found:
-            found.remove(working)
-            found.insert(0, working)
+            # Nor need the other way to it be asked, with TLS or without.
+            found = [working, *(each for each in found if each.place != working.place)]
         return [self.server(domain, each, path) for each in found]
 
     def server(self, domain: str, endpoint: Endpoint, path: str = "") -> Server:

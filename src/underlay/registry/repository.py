@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from ..oci.descriptor import Descriptor
     from .exchange import Server
+    from .hosts import Endpoint
     from .registries import Registries
     from .transport import Answer
 
@@ -79,7 +80,7 @@ class Repository:
             try:
                 result = self._tried(work, server)
             except Unreachable as error:
-                if last:
+                if last or (error.speaks_tls and not server.endpoint.mirror):
                     raise first_reason(servers, error, number) from None
                 problem: UnderlayError = error
             except (RegistryError, NotFound, Corrupt, InvalidInput, LimitExceeded, Unsupported) as error:
@@ -89,7 +90,10 @@ class Repository:
             else:
                 self.registries.remember(self.domain, False, server)
                 return result
-            if server.endpoint.mirror:
+            # Of a mirror that may do without TLS, the failure of TLS alone is none.
+            if server.endpoint.mirror and not (
+                isinstance(problem, Unreachable) and _without_tls(server.endpoint, servers[number + 1].endpoint)
+            ):
                 self.failed(server, problem.message)
         raise AssertionError("no server")
 
@@ -268,6 +272,11 @@ class Repository:
                 target = server.endpoint.local(_next(answer, target))
             found += manifests.read_index(data, what).view.manifests
         return found
+
+
+def _without_tls(one: Endpoint, other: Endpoint) -> bool:
+    """Tell whether `other` is the same server as `one`, asked without TLS."""
+    return one.place == other.place and (one.scheme, other.scheme) == ("https", "http")
 
 
 def first_reason(servers: list[Server], error: Unreachable, number: int) -> Unreachable:

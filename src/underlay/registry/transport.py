@@ -17,7 +17,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from ..errors import LimitExceeded, RegistryError
-from . import hosts, proxies
+from . import hosts, proxies, tls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,7 +41,12 @@ _CONNECTIONS = 16  # kept a host
 
 
 class Unreachable(RegistryError):
-    """No connection came about: another endpoint may be tried, the same one hardly."""
+    """No connection came about: another endpoint may be tried, the same one hardly.
+
+    `speaks_tls`: it was refused by who speaks TLS, so that nobody need be asked there without.
+    """
+
+    speaks_tls = False
 
 
 class Broken(RegistryError):
@@ -408,10 +413,9 @@ def _explained(error: Exception, url: str) -> RegistryError:
     if isinstance(error, exceptions.NameResolutionError):
         return Unreachable(f"{where}: no such host, or no name server answers", "check the name and the network")
     if isinstance(error, exceptions.SSLError):
-        return Unreachable(
-            f"{where}: {_plainly(error)}",
-            "put the certificate of its authority into certs.d, or declare the registry insecure: see the page registries",
-        )
+        refused = Unreachable(f"{where}: {_plainly(error)}", tls.hint(_innermost(error)))
+        refused.speaks_tls = tls.demands_certificate(_innermost(error))
+        return refused
     if isinstance(error, exceptions.NewConnectionError | exceptions.ConnectTimeoutError):
         return Unreachable(f"{where}: {_plainly(error)}", "check the name, the port and the network")
     if isinstance(error, exceptions.LocationValueError | ValueError) and not isinstance(error, UnicodeError):
@@ -421,6 +425,21 @@ def _explained(error: Exception, url: str) -> RegistryError:
 
 def _plainly(error: BaseException) -> str:
     """Return the innermost reason of an error of urllib3's without the objects that it names."""
+    error = _innermost(error)
+    if isinstance(error, TimeoutError | urllib3.exceptions.TimeoutError):
+        return "no answer in time"
+    said = tls.plainly(error)
+    if said:
+        return said
+    if isinstance(error, OSError) and error.strerror:
+        return str(error.strerror).lower()
+    text = str(error).rpartition(">: ")[2] or type(error).__name__
+    if "IncompleteRead" in text or "without response" in text:
+        return "the connection was closed early"
+    return "".join(c if c.isprintable() else " " for c in text[:200]).strip()
+
+
+def _innermost(error: BaseException) -> BaseException:
     seen = 0
     while seen < 8:
         inner = error.__cause__ or error.__context__ or getattr(error, "reason", None)
@@ -432,14 +451,4 @@ def _plainly(error: BaseException) -> str:
             break
         error = following
         seen += 1
-    if isinstance(error, TimeoutError | urllib3.exceptions.TimeoutError):
-        return "no answer in time"
-    verify = getattr(error, "verify_message", "")
-    if verify:
-        return f"its certificate is not trusted: {verify}"
-    if isinstance(error, OSError) and error.strerror:
-        return str(error.strerror).lower()
-    text = str(error).rpartition(">: ")[2] or type(error).__name__
-    if "IncompleteRead" in text or "without response" in text:
-        return "the connection was closed early"
-    return "".join(c if c.isprintable() else " " for c in text[:200]).strip()
+    return error

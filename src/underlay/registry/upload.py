@@ -69,8 +69,8 @@ class Target(Repository):
             try:
                 # The version check costs one answer and tells who listens (specification, "Determining Support").
                 server.ask("GET", "/v2/", self.scopes).finish()
-            except Unreachable:
-                if number == len(servers) - 1:
+            except Unreachable as error:
+                if error.speaks_tls or number == len(servers) - 1:
                     raise
             else:
                 self.registries.remember(self.domain, True, server)

@@ -178,7 +178,17 @@ class Arrivals:
         return layer
 
     def _ingest(self, source: Source, diff_id: str | None, expected: tuple[str, int] | None) -> Layer | None:
-        found = intake.ingest(self._paths, source, expected_diff_id=diff_id, expected_blob=expected, emit=self._emit)
+        lock = leases.of_content(self._paths, diff_id.partition(":")[2]) if diff_id else None
+        try:
+            if lock is not None and not lock.acquire(wait=False):
+                self._emit(Event("layer.await", expected[0] if expected else diff_id or ""))
+                _await_turn(lock)
+            found = intake.ingest(
+                self._paths, source, expected_diff_id=diff_id, expected_blob=expected, emit=self._emit
+            )
+        finally:
+            if lock is not None:
+                lock.release()
         if found is None:
             return None
         layer = Layer(found.diff_id, found.size, found.entries)

@@ -127,6 +127,11 @@ def choose(source: Documents, descriptors: Sequence[Descriptor], wanted: Sequenc
 
 
 def _no_image(source: Documents, descriptors: Sequence[Descriptor]) -> NotFound:
+    data = source.manifest(descriptors[0]) if source.remote else None
+    if data is not None:
+        from . import artefacts
+
+        return artefacts.refusal(source.place, data)
     names = ", ".join(found.digest for found in descriptors[:3])
     return NotFound(f"{source.place} lacks the manifest {names}, or it is of no image")
 
@@ -201,6 +206,8 @@ def _candidate(source: Documents, data: bytes, found: Descriptor, above: tuple[D
     layers = view.layers or []
     for number, layer in enumerate(layers):
         if not mediatype.is_layer(layer.media_type or mediatype.OCI_LAYER):
+            if source.remote:
+                return None  # signatures and older artefacts have an image's configuration
             raise InvalidInput(f"{what}: $.layers[{number}].mediaType: {layer.media_type!r:.80} is not a layer's")
     config_data = source.config(view.config)
     if config_data is None:

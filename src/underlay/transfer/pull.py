@@ -52,7 +52,8 @@ def pull(
 
     Of several the name stands for the one that serves this host best, else for the first.
 
-    Emits `pull.start`, `layer.wait`, `layer.exists`, `layer.progress`, `layer.done`. Raises NotFound, AccessDenied,
+    Emits `pull.start`, `layer.wait`, `layer.await` (another process brings the layer), `layer.exists`, `layer.progress`,
+    `layer.done`. Raises NotFound, AccessDenied,
     Conflict (blocked registry), Unsupported (foreign layers, schema 1), DigestMismatch, Corrupt, LimitExceeded,
     RegistryError.
     """
