@@ -98,7 +98,7 @@ executions = st.builds(
 
 def image(told: list[str], execution: Execution | None = None, empty: bool = True) -> Config:
     history = [Step(created_by=each, empty_layer=empty) for each in told]
-    return Config("amd64", "linux", RootFS([ID]), config=execution, history=history)
+    return Config(RootFS([ID]), "amd64", "linux", config=execution, history=history)
 
 
 def hold(found: Reconstruction) -> None:

@@ -168,7 +168,7 @@ def test_an_image_of_a_store_is_found_by_diff_ids(records: list[Record]) -> None
         for text, when in zip(record["history"], record["history_created"], strict=True)
     ]
     diff_ids = [digest("diff " + layer[0]) for layer in record["layers"]]
-    content = image.from_config(config.Config("amd64", "linux", config.RootFS(diff_ids), history=steps))
+    content = image.from_config(config.Config(config.RootFS(diff_ids), "amd64", "linux", history=steps))
     first = lineage.identify(content, index).candidates[0]
     assert first.config_digest == tool(5, "2.7.5")["config_digest"]
 

@@ -29,7 +29,7 @@ def image(steps: Sequence[str | tuple[str, str]], layers: int = 0, **members: An
         Step(created_by=each if isinstance(each, str) else each[0], empty_layer=isinstance(each, str)) for each in steps
     ]
     count = max(layers, sum(not isinstance(each, str) for each in steps))
-    return Config("amd64", "linux", RootFS(IDS[:count]), config=Execution(**members), history=history)
+    return Config(RootFS(IDS[:count]), "amd64", "linux", config=Execution(**members), history=history)
 
 
 def made(config: Config, **options: Any) -> Reconstruction:
