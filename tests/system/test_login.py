@@ -389,11 +389,12 @@ def test_what_is_public_needs_no_helper(visitor: Visitor, fake: FakeRegistry, ma
         hosts = {public.host: "gone", fake.host: "gone"}
         more: dict[str, object] = {kind: "gone" if kind == "credsStore" else hosts}
         visitor.credentials({fake.host: ("alice", SECRET)}, **more)
-        out = visitor.out("pull", name)
-        [told] = [line for line in out.splitlines() if "docker-credential-gone" in line]
-        assert told.startswith(f"{public.host}: nobody is logged in") and "no such program on PATH" in told
+        for words in (("pull", name), ("pull", "-q", name), ("manifest", "inspect", name)):
+            [told] = visitor(*words).stderr.decode().splitlines()
+            assert told.startswith(f"underlay: nobody is logged in at {public.host}, ")
+            assert "docker-credential-gone" in told and "no such program on PATH" in told
         assert visitor.out("inspect", "-f", "{{.Id}}", name) == made.id
-        assert "access denied" in visitor.fails("pull", private)
+        assert b"access denied" in visitor("pull", private, code=1).stderr
         assert all("authorization" not in each.headers for each in [*public.requests, *fake.requests])
 
 

@@ -160,6 +160,21 @@ def test_several_platforms_none_of_them_this_hosts(
     assert stands_for(visitor, name) == arm.id or stands_for(visitor, name) == far.id
 
 
+def test_documents_that_have_suffered_on_disk(
+    visitor: Visitor, registry: FakeRegistry, whole: Index, arm: Image
+) -> None:
+    """What is here need not be fetched again, unless it is no longer what it was."""
+    name = registry.add(whole, TEAM, "a")
+    visitor("pull", "--platform", "all", name)
+    for digest in (arm.digest, arm.id):
+        place = visitor.root / "blobs/sha256" / digest[7:]
+        place.write_bytes(place.read_bytes().replace(b"{", b"[", 1))
+    registry.forget()
+    visitor("pull", "--platform", "all", name)
+    fetched = {each.path.rpartition("/")[2] for each in registry.requests}
+    assert fetched == {"a", arm.digest, arm.id}
+
+
 PULLS = """
 import sys, json
 from underlay import Engine

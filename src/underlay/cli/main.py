@@ -137,6 +137,11 @@ def _warned(event: Event) -> None:
     if event.kind == "host.warning":
         attributes = event.attributes
         sys.stderr.write(f"underlay: {shown(str(attributes['message']))}\nhint: {shown(str(attributes['hint']))}\n")
+    elif event.kind == "registry.anonymous":
+        reason = shown(str(event.attributes["reason"]))
+        sys.stderr.write(
+            f"underlay: nobody is logged in at {event.subject}, only what is public can be had: {reason}\n"
+        )
 
 
 def _trace() -> None:

@@ -147,10 +147,6 @@ class TransferProgress:
             self.say(f"{event.subject}: Retrying in {seconds:g} seconds: {event.attributes['reason']}")
         elif event.kind == "registry.mirror":
             self.say(f"{event.subject}: the mirror failed, the next is asked: {event.attributes['reason']}")
-        elif event.kind == "registry.anonymous":
-            self.say(
-                f"{event.subject}: nobody is logged in, only what is public can be had: {event.attributes['reason']}"
-            )
 
     def _layer(self, event: Event) -> None:
         subject, name = event.subject, short_id(event.subject)

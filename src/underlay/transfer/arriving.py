@@ -6,6 +6,7 @@ from time import monotonic
 
 from ..errors import Corrupt, LimitExceeded, NotFound
 from ..events import Event
+from ..oci import digest as digests
 from ..oci.reference import Reference
 from ..store import blobs, partials
 from . import remote
@@ -56,7 +57,14 @@ def bring(
     """
 
     def known(digest: str) -> bytes | None:
-        return blobs.read(paths, digest) if blobs.exists(paths, digest) else None
+        if not blobs.exists(paths, digest):
+            return None
+        data = blobs.read(paths, digest)
+        try:
+            digests.verify(data, digest, "blob")
+        except Corrupt:
+            return None  # it has suffered on disk: the registry's is better
+        return data
 
     repository, root, candidates = remote.look(registries, name, wanted, known)
     parallel = registries.settings.network.parallel_layers

@@ -7,7 +7,7 @@ configuration, its layers compressed here. That form can be made again byte for 
 
 from __future__ import annotations
 
-from ..errors import AccessDenied, Conflict, InvalidInput, NotFound
+from ..errors import Conflict, InvalidInput, NotFound, UnderlayError
 from ..events import Event
 from ..oci import digest as digests
 from ..oci import document, mediatype
@@ -177,11 +177,12 @@ class _Push:
             try:
                 found = self._registries.repository(other).manifest(digest)
                 view: manifests.Manifest = manifests.read_manifest(found.data, f"manifest {digest}").view
-            except (NotFound, AccessDenied, InvalidInput):
-                continue
+            except UnderlayError:
+                continue  # whatever keeps it from being read there: then one image goes out
             blobs_of = dict.fromkeys(each.digest for each in (view.config, *(view.layers or [])))
             if all(self._target.present(each) or self._target.mount(each, other.path) for each in blobs_of):
-                self._target.put_manifest(found.data, found.media_type or mediatype.OCI_MANIFEST, digest)
+                media_type = manifests.media_type(document.decode(found.data, "manifest"), found.media_type)
+                self._target.put_manifest(found.data, media_type, digest)
                 return True
         return False
 
