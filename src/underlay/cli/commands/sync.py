@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from ...errors import UsageError
+from ...errors import InvalidInput, UsageError
 from ..removing import told
 from ..transferprogress import FLAG, TransferProgress
 
@@ -63,4 +63,7 @@ def _listed(path: str) -> list[str]:
     from ...transfer.copy.synced import read_list
 
     data = sys.stdin.buffer.read() if path == "-" else read_bytes(path, 16 << 20)
-    return read_list(data.decode())
+    try:
+        return read_list(data.decode())
+    except UnicodeDecodeError:
+        raise InvalidInput(f"{path}: no list of sources, but something that is no text", "write one source a line") from None
