@@ -232,14 +232,17 @@ def test_whole_index(
     assert digest_of(visitor.out("push", name)) == pair.digest
 
 
-@pytest.mark.parametrize("where", ["at the target", "in a sibling", "nowhere"])
+@pytest.mark.parametrize("where", ["at the target", "at the target, without HEAD", "in a sibling", "nowhere"])
 def test_an_index_of_which_not_all_is_here(visitor: Visitor, registry: FakeRegistry, pair: Index, where: str) -> None:
     """It goes out whole when the registry has the rest: in the repository it goes to, or in another one."""
     name = registry.add(pair, TEAM, "1.0")
     there = f"{registry.host}/other/app:1.0"
     visitor("pull", name)
-    if where == "at the target":
+    if where.startswith("at the target"):
         registry.add(pair.images[1], "other/app")
+        registry.repositories[TEAM].documents.pop(pair.images[1].digest)
+        if "without" in where:
+            registry.rule("HEAD", "/manifests/", status(404))
     elif where == "nowhere":
         for digest in (pair.images[1].digest, pair.digest):
             del registry.repositories[TEAM].documents[digest]

@@ -174,9 +174,10 @@ class Repository:
         def ask(server: Server) -> tuple[str, int, str] | None:
             answer = server.ask("HEAD", f"/v2/{self.path}/manifests/{name}", self.scopes, {"accept": _ACCEPTED})
             with answer:
-                if answer.status == 404:
+                # Of a tag who asks will ask by GET next; a digest is only looked for.
+                if answer.status == 404 and not digests.is_digest(name):
                     return None
-                if answer.status not in (200, *_NO_HEAD):
+                if answer.status not in (200, 404, *_NO_HEAD):
                     raise problems.of(answer, f"manifest for {self.shown(name)}")
                 stated = answer.headers.get("docker-content-digest", "")
                 media_type = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
