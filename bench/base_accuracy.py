@@ -22,8 +22,9 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "src"), str(ROOT)]
 
-from bench import base_cases  # noqa: E402
-from underlay.base import image, known, lineage, making  # noqa: E402
+from bench import base_cases
+from underlay.base.identify import image, lineage
+from underlay.base.index import index_builder, known
 
 Record = dict[str, Any]
 # Withheld, hidden, record with the truth, prediction.
@@ -129,7 +130,7 @@ def evaluate(corpus: str, kinds: list[str]) -> None:
     spent = asked = 0.0
     for kind in kinds:
         for left, some in base_cases.withheld(kind, bases, records):
-            index = known.Known(making.make(left))
+            index = known.Known(index_builder.make(left))
             for hidden in base_cases.HIDDEN:
                 started = time.perf_counter()
                 for record in some:
@@ -157,7 +158,7 @@ def main() -> None:
     three.add_argument("--withheld", choices=base_cases.WITHHELD, nargs="*", default=list(base_cases.WITHHELD))
     options = parser.parse_args()
     if options.command == "predict":
-        index = known.Known(making.make(base_cases.read(options.index)))
+        index = known.Known(index_builder.make(base_cases.read(options.index)))
         started = time.perf_counter()
         count = 0
         with open(options.records, encoding="utf-8") as file:

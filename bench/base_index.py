@@ -21,9 +21,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "src"), str(ROOT)]
 
-from bench import base_cases  # noqa: E402
-from bench.base_cases import Record  # noqa: E402
-from underlay.base import gathering, image, known, lineage, making  # noqa: E402
+from bench import base_cases
+from bench.base_cases import Record
+from underlay.base.identify import image, lineage, matches
+from underlay.base.index import index_builder, known
 
 _ASKED = 400
 
@@ -68,7 +69,7 @@ def main() -> None:
     parser.add_argument("builds", type=int)
     options = parser.parse_args()
     started = time.perf_counter()
-    data = making.make(builds(options.corpus, options.builds))
+    data = index_builder.make(builds(options.corpus, options.builds))
     print(f"made in {time.perf_counter() - started:.1f} s, {len(data) / 1e6:,.1f} MB")
     print(f"at most {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:,.1f} GB of memory")
     records = base_cases.read(f"{options.corpus}/official-dev.jsonl")[:_ASKED]
@@ -84,12 +85,12 @@ def main() -> None:
             started = time.perf_counter()
             for each in asked:
                 index.by_layers.beginnings(
-                    known.chain(making.digest_item(x.digest) for x in each.layers if not x.empty)
+                    known.chain(index_builder.digest_item(x.digest) for x in each.layers if not x.empty)
                 )
             print(f"look-up of layers, {what}: {1000 * (time.perf_counter() - started) / len(asked):.4f} ms each")
         started = time.perf_counter()
         for each in asked:
-            gathering.Asked(each, index)
+            matches.Asked(each, index)
         print(f"look-up of layers, steps and shapes: {1000 * (time.perf_counter() - started) / len(asked):.3f} ms each")
         started = time.perf_counter()
         for each in asked:

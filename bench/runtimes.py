@@ -11,7 +11,8 @@ from pathlib import Path
 
 from bench import rivals
 from bench.harness import Contender, Result, race
-from underlay.linux import mounts, process
+from underlay.linux import process
+from underlay.linux.files import mounts
 
 ROOT = Path(__file__).resolve().parent.parent
 RUNTIME = str(ROOT / ".venv" / "bin" / "underlay-runtime")

@@ -1,7 +1,7 @@
-"""For all tests: this file puts the directory of shared helpers on the path (pytest, "prepend"), and steadies hypothesis.
+"""For all tests: hypothesis draws the same examples each time, and no test leaves a network on this host.
 
-Examples are drawn the same way each time, so that a run tells of the change and not of luck; HYPOTHESIS_PROFILE=default
-draws anew, for those who hunt.
+A run tells of the change and not of luck; HYPOTHESIS_PROFILE=default draws anew, for those who hunt. What several tests
+share is in tests/support.
 """
 
 from __future__ import annotations

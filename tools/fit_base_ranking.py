@@ -1,4 +1,4 @@
-"""Learn the weights of `underlay.base.ranking` from a corpus of images with known bases; needs numpy and scipy.
+"""Learn the weights of `underlay.base.identify.ranking` from a corpus of images with known bases; needs numpy and scipy.
 
     python tools/fit_base_ranking.py CORPUS [--check]
 
@@ -6,7 +6,7 @@ CORPUS is a folder with official-dev.jsonl and bases.jsonl. Each image is asked 
 index and with evidence hidden. Weights are pulled towards what is plausible (PRIOR), those of names more strongly,
 so that what a few families of images have in common does not pass for a law. `--check` leaves whole families out
 in turn and shows how the rest does on them; the shares of right answers of these runs are also what confidences are
-calibrated by. Without it the weights of all are written to src/underlay/base/weights.py, too.
+calibrated by. Without it the weights of all are written to src/underlay/base/identify/weights.py, too.
 """
 
 from __future__ import annotations
@@ -23,11 +23,12 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "src"), str(ROOT)]
 
-import numpy  # noqa: E402
-from bench import base_accuracy, base_cases  # noqa: E402
-from scipy.optimize import minimize  # noqa: E402
+import numpy
+from bench import base_accuracy, base_cases
+from scipy.optimize import minimize
 
-from underlay.base import features, gathering, image, known, making, ranking  # noqa: E402
+from underlay.base.identify import features, image, matches, ranking
+from underlay.base.index import index_builder, known
 
 FOLDS = 5
 WITHHELD_WEIGHT = {"nothing": 0.7, "build": 1.0, "derived": 1.2, "newer": 1.2, "tag": 0.25, "half": 0.8}
@@ -97,10 +98,10 @@ class Case:
         self.record = record
         self.withheld = withheld
         self.hidden = hidden
-        asked = gathering.Asked(image.from_record(base_cases.asked(record, hidden)), index)
-        places = gathering.places(asked)
-        deepest = max((gathering.depth_of(asked, p) for p in places if p.partial is None), default=0)
-        table = features.table(asked, places, gathering.twins(asked, deepest))
+        asked = matches.Asked(image.from_record(base_cases.asked(record, hidden)), index)
+        places = matches.places(asked)
+        deepest = max((matches.depth_of(asked, p) for p in places if p.partial is None), default=0)
+        table = features.table(asked, places, matches.twins(asked, deepest))
         self.kind = ranking.kind_of(asked)
         truth = record["true_base"]
         build = record["true_base_build"]
@@ -138,7 +139,7 @@ def cases(corpus: str, indexes: dict[Any, Any] | None = None) -> list[Case]:
     found = []
     for withheld in base_cases.WITHHELD:
         for left, some in base_cases.withheld(withheld, bases, records):
-            index = known.Known(making.make(left))
+            index = known.Known(index_builder.make(left))
             for hidden in base_cases.HIDDEN:
                 asked = [Case(record, withheld, hidden, index) for record in some]
                 found += asked
@@ -216,7 +217,7 @@ def left_out(found: list[Case], indexes: dict[Any, Any], starts: dict[str, Any])
         for case in found:
             if fold(case.record["family"]) == part:
                 content = image.from_record(base_cases.asked(case.record, case.hidden))
-                answers.append((case, ranking.rank(gathering.Asked(content, indexes[id(case)]))))
+                answers.append((case, ranking.rank(matches.Asked(content, indexes[id(case)]))))
         print("families left out:", part + 1, "of", FOLDS, flush=True)
     return answers
 
@@ -265,7 +266,7 @@ def _rising(points: list[tuple[float, float, float]]) -> tuple[tuple[float, floa
 
 
 def write(weights: dict[str, Any], shares: dict[str, Any]) -> None:
-    """Write src/underlay/base/weights.py."""
+    """Write src/underlay/base/identify/weights.py."""
     lines = [
         '"""Weights and calibration of `ranking`, made by tools/fit_base_ranking.py: do not edit."""',
         "",
@@ -301,7 +302,7 @@ def write(weights: dict[str, Any], shares: dict[str, Any]) -> None:
         "",
         "",
     ]
-    target = ROOT / "src/underlay/base/weights.py"
+    target = ROOT / "src/underlay/base/identify/weights.py"
     target.write_text("\n".join(lines) + "\n")
     subprocess.run([sys.executable, "-m", "ruff", "format", "-q", str(target)], check=False)
 

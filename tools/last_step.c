@@ -1,8 +1,8 @@
 /* The last step before a container's program: makes a list of system calls, the last of which becomes the program.
 
-   The list lies behind this code in the same sealed file (runtime/laststep.py makes both one ELF file): what runs here
+   The list lies behind this code in the same sealed file (runtime/apply/laststep.py makes both one ELF file): what runs here
    names no file of the host, needs no C library and can be looked at by anyone. tools/make_last_step.py compiles it and
-   writes the bytes into runtime/last_step_program.py. */
+   writes the bytes into runtime/apply/last_step_program.py. */
 
 #if defined(__x86_64__)
 #define NR_WRITE 1

@@ -13,9 +13,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "src"), str(ROOT)]
 
-from bench import base_cases  # noqa: E402
+from bench import base_cases
 
-from underlay.base import known, making  # noqa: E402
+from underlay.base.index import index_builder, known
 
 TARGET = ROOT / "src/underlay/base/data/known.bases"
 
@@ -24,7 +24,7 @@ def main() -> None:
     """Write the index and say how large it is."""
     corpus = Path(sys.argv[1])
     records = [record for name in ("bases", "bases-2026") for record in base_cases.read(str(corpus / f"{name}.jsonl"))]
-    data = making.make(records)
+    data = index_builder.make(records)
     TARGET.parent.mkdir(exist_ok=True)
     TARGET.write_bytes(known.pack(data))
     builds = len(known.Known(data))

@@ -1,4 +1,4 @@
-"""Compile tools/last_step.c for each processor and write runtime/last_step_program.py.
+"""Compile tools/last_step.c for each processor and write runtime/apply/last_step_program.py.
 
 Usage: python tools/make_last_step.py (needs gcc and, for arm64, aarch64-linux-gnu-gcc)
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 TARGET = HERE.parent / "src" / "underlay" / "runtime" / "last_step_program.py"
 COMPILERS = {"x86_64": "gcc", "aarch64": "aarch64-linux-gnu-gcc"}
-START = 0x4000B0  # after the ELF header and two program headers, which runtime/laststep.py writes
+START = 0x4000B0  # after the ELF header and two program headers, which runtime/apply/laststep.py writes
 LIST = 0x401000
 FLAGS = (
     "-Os -static -nostdlib -ffreestanding -fno-stack-protector -fno-asynchronous-unwind-tables -fno-unwind-tables "

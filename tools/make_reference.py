@@ -17,33 +17,24 @@ from types import ModuleType
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "src"))
 
-from underlay import errors, events, values  # noqa: E402
-from underlay.build import output as build_output  # noqa: E402
-from underlay.build import prune as build_prune  # noqa: E402
-from underlay.build import request as build_request  # noqa: E402
-from underlay.cli import index, main  # noqa: E402
-from underlay.cli.flags import Flag  # noqa: E402
-from underlay.dockerfile import rules  # noqa: E402
-from underlay.engine import (  # noqa: E402
-    builds,
-    containers,
-    engine,
-    executing,
-    images,
-    networks,
-    options,
-    registries,
-    starting,
-    system,
-    volumes,
-)
-from underlay.network import model  # noqa: E402
-from underlay.runtime import launch, state  # noqa: E402
-from underlay.store import check  # noqa: E402
-from underlay.store import containers as container_rows  # noqa: E402
-from underlay.store import images as image_rows  # noqa: E402
-from underlay.store import volumes as volume_rows  # noqa: E402
-from underlay.transfer import archive, outgoing, pull  # noqa: E402
+from underlay import errors, events
+from underlay.builder import request as build_request
+from underlay.builder.cache import prune as build_prune
+from underlay.builder.output import output as build_output
+from underlay.cli import index, main
+from underlay.cli.flags import Flag
+from underlay.dockerfile import rules
+from underlay.engine import builds, containers, engine, images, networks, options, registries, system, volumes
+from underlay.engine.containers import exec, session
+from underlay.lean import values
+from underlay.network import model
+from underlay.runtime.monitor import launch, state
+from underlay.store import check
+from underlay.store.rows import containers as container_rows
+from underlay.store.rows import images as image_rows
+from underlay.store.rows import volumes as volume_rows
+from underlay.transfer.archives import load
+from underlay.transfer.registry import outgoing, pull
 
 _NOTE = "<!-- Written by tools/make_reference.py. Do not edit. -->\n"
 
@@ -115,14 +106,14 @@ _CLASSES: tuple[tuple[str, type], ...] = (
     ("engine.volumes", volumes.Volumes),
     ("engine.system", system.System),
     ("ContainerOptions", options.ContainerOptions),
-    ("ExecOptions", executing.ExecOptions),
+    ("ExecOptions", exec.ExecOptions),
     ("BuildRequest", build_request.BuildRequest),
     ("Output", build_request.Output),
     ("Secret", build_request.Secret),
     ("CacheStore", build_request.CacheStore),
     ("Attachment", launch.Attachment),
-    ("Session", starting.Session),
-    ("Execution", executing.Execution),
+    ("Session", session.Session),
+    ("Execution", exec.Execution),
     ("Status", state.Status),
     ("Event", events.Event),
     ("Image", image_rows.Image),
@@ -133,7 +124,7 @@ _CLASSES: tuple[tuple[str, type], ...] = (
     ("Built", build_output.Built),
     ("Finding", rules.Finding),
     ("CacheEntry", build_prune.CacheEntry),
-    ("Loaded", archive.Loaded),
+    ("Loaded", load.Loaded),
     ("Pulled", pull.Pulled),
     ("Pushed", outgoing.Pushed),
     ("Found", registries.Found),
@@ -216,7 +207,7 @@ def python() -> str:
             "",
             *_paragraphs(_documentation(kind)),
         ]
-        if kind in (options.ContainerOptions, executing.ExecOptions) or issubclass(kind, values.Record | values.Value):
+        if kind in (options.ContainerOptions, exec.ExecOptions) or issubclass(kind, values.Record | values.Value):
             lines += _option_table(kind)
         lines += _members(kind)
     lines += [

@@ -7,18 +7,18 @@ __all__ = ["Attachment", "BuildRequest", "ContainerOptions", "Engine", "ExecOpti
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .build.request import BuildRequest
+    from .builder.request import BuildRequest
+    from .engine.containers.exec import ExecOptions
     from .engine.engine import Engine
-    from .engine.executing import ExecOptions
     from .engine.options import ContainerOptions
-    from .runtime.attachment import Attachment
+    from .runtime.monitor.attachment import Attachment
 
 _HOMES = {
-    "Attachment": "runtime.attachment",
-    "BuildRequest": "build.request",
+    "Attachment": "runtime.monitor.attachment",
+    "BuildRequest": "builder.request",
     "ContainerOptions": "engine.options",
     "Engine": "engine.engine",
-    "ExecOptions": "engine.executing",
+    "ExecOptions": "engine.containers.exec",
 }
 
 

@@ -16,7 +16,8 @@ from imagestores import engine
 from layers import Mounted, Source, differences, digest, make, snapshot, store
 from remoteimages import zstd
 from underlay.errors import Corrupt, DigestMismatch
-from underlay.store import intake, layers
+from underlay.store import layers
+from underlay.store.layers import intake
 
 __all__ = ["engine"]  # fixtures
 

@@ -13,7 +13,7 @@ import layers as tars
 from layercases import CASES
 from layers import Mounted, Tar, differences, digest, load, make, snapshot, store, view
 from underlay.errors import InvalidInput, NotFound
-from underlay.linux import mounts, sharedmount
+from underlay.linux.files import mounts, sharedmount
 from underlay.store import layers, rootfs
 
 pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="needs root to mount")]
@@ -298,7 +298,7 @@ def test_trees_below_a_held_chain_stay(paths):
 KILLED = """
 import os, signal, sys
 from underlay.paths import Paths
-from underlay.store import build, rootfs, scratch
+from underlay.store.rootfs import make as build; from underlay.store import rootfs, scratch
 place, name, count = sys.argv[4:7]
 owner = {"os": os, "build": build}[place]
 left = [int(count)]
@@ -370,7 +370,8 @@ def test_trees_without_any_privilege():
             for name in ["", *files]:
                 os.chown(f"{place}/{name}", 65534, 65534)
         # Forked, since that user may not be able to read the interpreter; so all must be imported before.
-        from underlay.store import build, probe
+        from underlay.store.rootfs import make as build
+        from underlay.store.rootfs import probe
 
         assert build and probe and rootfs.chain_of(diff_ids)
         outcome, inlet = os.pipe()
@@ -445,7 +446,7 @@ def test_long_store_paths(tmp_path, form):
 
 def test_the_verdict_is_kept_until_the_next_boot(paths, monkeypatch):
     first = rootfs.form_for(paths)
-    from underlay.store import probe
+    from underlay.store.rootfs import probe
 
     monkeypatch.setattr(probe, "why_not_erofs", lambda paths: "the probe ran again")
     assert rootfs.form_for(paths) == first
@@ -468,7 +469,7 @@ def test_the_way_to_a_start_imports_little():
         "words = 'underlay msgspec typing dataclasses enum re json contextlib hashlib'.split()\n"
         "print(' '.join(m for m in sys.modules if m.split('.')[0] in words))"
     )
-    source = os.path.dirname(os.path.dirname(os.path.dirname(layers.__file__)))
+    source = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(layers.__file__))))
     child = subprocess.run(
         [sys.executable, "-I", "-S", "-c", f"import sys; sys.path.insert(0, {source!r})\n{code}"],
         capture_output=True,
@@ -481,8 +482,8 @@ def test_the_way_to_a_start_imports_little():
         "underlay.files",
         "underlay.linux",
         "underlay.linux.libc",
-        "underlay.linux.mounts",
-        "underlay.linux.sharedmount",
+        "underlay.linux.files.mounts",
+        "underlay.linux.files.sharedmount",
         "underlay.store",
         "underlay.store.rootfs",
     }

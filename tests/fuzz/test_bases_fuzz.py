@@ -8,7 +8,9 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from underlay.base import elf, image, known, lineage
+from underlay.base.fit import elf
+from underlay.base.identify import image, lineage
+from underlay.base.index import known
 
 PROGRAM = Path(sys.executable).resolve().read_bytes()[: 1 << 20]
 STEPS = st.one_of(

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from advisories import fixed, record
 from packagedatabases import MemoryFiles, ndb_database, rpm_header
-from underlay.base import cvss, osv, vulnerabilities
+from underlay.base.advisories import cvss, osv, vulnerabilities
 from underlay.errors import UnderlayError
 from underlay.packages import osrelease, rpm, sbom, sqlitefile, versions
 from underlay.packages.installed import installed

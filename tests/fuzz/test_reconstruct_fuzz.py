@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from underlay.base.contents import Contents
-from underlay.base.reconstruct import Reconstruction, reconstruct
+from underlay.base.dockerfile.contents import Contents
+from underlay.base.dockerfile.reconstruct import Reconstruction, reconstruct
 from underlay.dockerfile import lint, metadata, stages
 from underlay.dockerfile.instructions import expand
 from underlay.dockerfile.syntax import parse

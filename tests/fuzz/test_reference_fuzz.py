@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from underlay.cli.gotemplate import Template
+from underlay.cli.templates.gotemplate import Template
 from underlay.errors import InvalidInput
 from underlay.oci import digest, platform, reference
 

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 import layers as tars
 from layers import SPARSE, Tar
 from underlay.errors import UnderlayError
-from underlay.store import codec, erofs, toc
+from underlay.store.layers import codec, toc
+from underlay.store.layers.merge import Tree, difference, merge
+from underlay.store.layers.tar import Reader
 from underlay.store.limits import Limits
-from underlay.store.merge import Tree, difference, merge
-from underlay.store.tar import Reader
+from underlay.store.rootfs import erofs
 
 BOUNDED = settings(max_examples=300, deadline=2000, suppress_health_check=list(HealthCheck))
 SMALL = Limits(total=1 << 24, members=1000, metadata=1 << 20, sparse_size=1 << 24, nodes=10_000, steps=100_000)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from underlay.base import elf
+from underlay.base.fit import elf
 
 elffile = pytest.importorskip("elftools.elf.elffile")
 versions = pytest.importorskip("elftools.elf.gnuversions")

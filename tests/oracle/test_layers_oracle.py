@@ -14,8 +14,9 @@ import layers as tars
 from engines import SHARED
 from layercases import CASES
 from layers import Mounted, differences, digest, load, oci_layout, snapshot, store
-from underlay.linux import mounts, sharedmount
-from underlay.store import intake, layers, rootfs
+from underlay.linux.files import mounts, sharedmount
+from underlay.store import layers, rootfs
+from underlay.store.layers import intake
 
 pytestmark = [
     pytest.mark.root,

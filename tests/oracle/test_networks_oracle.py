@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from networks import World, nothing_left, world
-from underlay.linux import netns
+from underlay.linux.network import netns
 
 pyroute2 = pytest.importorskip("pyroute2")
 __all__ = ["nothing_left", "world"]  # fixtures

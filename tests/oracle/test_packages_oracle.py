@@ -13,8 +13,7 @@ import pytest
 
 from archives import SHARED, shared
 from packagedatabases import DirectoryFiles, MemoryFiles, berkeley_database
-from underlay.base import vulnerabilities
-from underlay.base.advisories import Advisories, import_path
+from underlay.base.advisories import Advisories, import_path, vulnerabilities
 from underlay.packages import rpm
 from underlay.packages.installed import Inventory, installed
 from underlay.packages.model import Package

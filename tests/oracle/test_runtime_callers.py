@@ -14,7 +14,8 @@ import pytest
 
 import dockerdaemon
 from engines import REPOSITORY, image_tar, needs_root, until
-from underlay.linux import capabilities, cgroup
+from underlay.linux import cgroup
+from underlay.linux.security import capabilities
 
 pytestmark = [
     pytest.mark.root,

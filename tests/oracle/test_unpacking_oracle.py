@@ -16,7 +16,7 @@ import dockerdaemon
 from archives import docker_archive, tar_of
 from layercases import CASES
 from layers import Mounted, Tar, differences, load, snapshot, store
-from underlay.linux import mounts
+from underlay.linux.files import mounts
 from underlay.store import rootfs
 
 pytestmark = [

@@ -103,7 +103,7 @@ def test_commands(place: Installation, words: tuple[str, ...]) -> None:
     # The times of images are read by the calendar.
     assert set(heavy(found)) <= ({"datetime"} if words == ("images",) else set())
     if words[0] in ("ps", "images", "inspect"):
-        assert "ctypes" not in found and "underlay.runtime.launch" not in found
+        assert "ctypes" not in found and "underlay.runtime.monitor.launch" not in found
 
 
 def test_a_command_on_a_container(place: Installation) -> None:
@@ -135,20 +135,26 @@ def test_pulls(place: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
         new = loaded(place, "pull", name, libraries=True)
         again = loaded(place, "pull", name, libraries=True)
     never = {
-        "underlay.transfer.push",
+        "underlay.transfer.registry.push",
         "underlay.registry.upload",
-        "underlay.transfer.archive",
-        "underlay.cli.gotemplate",
+        "underlay.transfer.archives.load",
+        "underlay.cli.templates.gotemplate",
     }
     assert not new & {*never, "rich", "tomllib", "subprocess", "asyncio", "dataclasses"}
-    assert not again & {*never, "msgspec", "underlay.oci.manifest", "underlay.store.intake", "underlay.transfer.bag"}
+    assert not again & {
+        *never,
+        "msgspec",
+        "underlay.oci.manifest",
+        "underlay.store.layers.intake",
+        "underlay.transfer.archives.bag",
+    }
 
 
 def test_the_slim_monitor(place: Installation) -> None:
     name = place.start("box", "sleep", "60")
     monitor = place.monitor(name)
-    assert until(lambda: b"runtime.slim" in Path(f"/proc/{monitor}/cmdline").read_bytes())
-    code = "import sys; before = set(sys.modules); from underlay.runtime import slim; print(*set(sys.modules) - before)"
+    assert until(lambda: b"monitor.resident" in Path(f"/proc/{monitor}/cmdline").read_bytes())
+    code = "import sys; before = set(sys.modules); from underlay.runtime.monitor import resident as slim; print(*set(sys.modules) - before)"
     package = str(REPOSITORY / "src")
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-c", f"import sys; sys.path.insert(0, {package!r}); {code}"],

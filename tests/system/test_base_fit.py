@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from engines import Installation, image_tar, needs_root
-from underlay.base import elf
+from underlay.base.fit import elf
 from underlay.linux import abi
 
 TRUE = Path("/usr/bin/true")

@@ -10,7 +10,8 @@ import pytest
 
 from agents import Agent
 from engines import Installation, until
-from underlay.linux import landlock, libc
+from underlay.linux import libc
+from underlay.linux.security import landlock
 
 pytestmark = pytest.mark.root
 

@@ -17,7 +17,7 @@ CHILD = textwrap.dedent(
     """
     import os, signal, sys
     from underlay import Engine
-    from underlay.store import meta
+    from underlay.store.rows import meta
 
     root, state, form, source, at = sys.argv[1:6]
     count = 0

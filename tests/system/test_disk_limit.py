@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from engines import Installation, image_tar, needs_root, until
-from underlay.linux import loopdevice, projectquota
+from underlay.linux.files import loopdevice, projectquota
 
 pytestmark = pytest.mark.root
 

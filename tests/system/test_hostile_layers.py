@@ -18,8 +18,9 @@ import pytest
 import layers as tars
 from layers import Mounted, Tar, digest, gz, header, load, make, padded, pax, store, view
 from underlay.errors import Corrupt, LimitExceeded, UnderlayError
-from underlay.linux import mounts
-from underlay.store import codec, intake, layers, rootfs
+from underlay.linux.files import mounts
+from underlay.store import layers, rootfs
+from underlay.store.layers import codec, intake
 from underlay.store.limits import Limits
 
 pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="needs root to mount")]
@@ -179,7 +180,7 @@ import layers as tars
 from test_hostile_layers import SOURCES
 from underlay.errors import UnderlayError
 from underlay.paths import Paths
-from underlay.store import layers, intake
+from underlay.store import layers; from underlay.store.layers import intake
 from underlay.store.limits import Limits
 try:
     intake.ingest(Paths({root!r}, {state!r}), SOURCES[{name!r}](), limits=Limits(**{limits!r}))
@@ -260,7 +261,7 @@ def test_an_ordinary_ingest_takes_little_memory(paths):
         "import hashlib, os, queue, sys\n"
         "import layers as tars\n"
         "from underlay.paths import Paths\n"
-        "from underlay.store import intake\n"
+        "from underlay.store.layers import intake\n"
         "before = tars.peak()\n"
         "with open(sys.argv[3], 'rb') as file:\n"
         "    intake.ingest(Paths(*sys.argv[1:3]), file)\n"
@@ -278,7 +279,7 @@ def test_an_ordinary_ingest_takes_little_memory(paths):
 
 def test_an_image_of_bombs_cannot_be_merged(paths, form):
     diff_ids = load(paths, [make(*((f"{n}/" * 1000 + "f", "file") for n in range(10, 60)))])
-    from underlay.store import merge
+    from underlay.store.layers import merge
 
     with pytest.raises(LimitExceeded):
         merge.merge([layers.read_toc(paths, diff_ids[0])], Limits(nodes=40_000))

@@ -11,7 +11,7 @@ from archives import Layout, config, docker_archive, layer, old_archive, sha, ta
 from imagestores import compressed, engine, index_of_platforms, load_by, nothing_stays, two_layer_image
 from underlay.errors import DigestMismatch, InvalidInput, NotFound, UnderlayError, Unsupported
 from underlay.store import leases
-from underlay.transfer import archive
+from underlay.transfer.archives import load
 
 __all__ = ["engine"]  # fixtures
 
@@ -181,12 +181,12 @@ def test_looking_without_loading(tmp_path):
     parts |= {digest[7:]: data for digest, data in whole.blobs.items()}
     for name, data in {**parts, "manifest.json": whole.manifest}.items():
         (tmp_path / name).write_bytes(data)
-    found, statements = archive.look(str(tmp_path))
+    found, statements = load.look(str(tmp_path))
     assert found.config.digest == whole.images[0].id
     assert [each["predicateType"] for each in statements] == ["https://slsa.dev/provenance/v0.2"]
     old_one = _written(tmp_path, tar_of(old_archive([layer()], {"app": {"1": old(1)}})))
     with pytest.raises(Unsupported, match=r"before version 1\.10"):
-        archive.look(str(old_one))
+        load.look(str(old_one))
 
 
 def test_hostile_directories_of_skopeo(engine, tmp_path):

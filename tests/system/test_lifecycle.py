@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from engines import Installation, until
-from underlay.runtime import state
+from underlay.runtime.monitor import state
 
 pytestmark = pytest.mark.root
 

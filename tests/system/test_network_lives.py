@@ -20,8 +20,8 @@ import pytest
 
 from engines import Installation, image_tar, until
 from networks import HOST4, HOST6, NEIGHBOUR4, NEIGHBOUR6, NOTHING, World, answering, asked, nothing_left, world
-from underlay.linux import links, netns
-from underlay.linux.netlink import Netlink
+from underlay.linux.network import links, netns
+from underlay.linux.network.netlink import Netlink
 
 __all__ = ["nothing_left", "world"]  # fixtures
 Result = TypeVar("Result")

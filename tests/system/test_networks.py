@@ -14,7 +14,7 @@ import pytest
 
 from engines import until
 from networks import HOST4, HOST6, NEIGHBOUR4, NEIGHBOUR6, NOTHING, World, lookup, nothing_left, world
-from underlay.linux import netns
+from underlay.linux.network import netns
 
 __all__ = ["nothing_left", "world"]  # fixtures
 

@@ -204,7 +204,7 @@ def test_a_platform_in_python(visitor: Visitor, registry: FakeRegistry, whole: I
 ELSEWHERE = """
 import os, sys
 from underlay import Engine
-from underlay.build.request import BuildRequest
+from underlay.builder.request import BuildRequest
 from underlay.errors import NotFound
 name, place = sys.argv[1:]
 os.mkdir(place + "/context")

@@ -142,7 +142,9 @@ def test_referrers(whole: Index) -> None:
         strict.add(subject, TEAM, "1")
         strict.add(signed, TEAM)
         found = registries.repository(reference.parse(f"{strict.host}/{TEAM}:1")).referrers(subject.digest)
-        assert [(each.digest, each.artifact_type) for each in found or []] == [(signed.digest, "application/x.signature")]
+        assert [(each.digest, each.artifact_type) for each in found or []] == [
+            (signed.digest, "application/x.signature")
+        ]
         assert registries.repository(reference.parse(f"{strict.host}/{TEAM}:1")).referrers(sha(b"")) is not None
 
 

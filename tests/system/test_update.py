@@ -11,7 +11,7 @@ from test_limits import VERSION, group_of, value
 
 from engines import Installation, until
 from underlay import ContainerOptions, Engine
-from underlay.engine import updating
+from underlay.engine.containers import update
 from underlay.errors import InvalidInput, UnderlayError
 
 pytestmark = pytest.mark.root
@@ -26,7 +26,7 @@ def limits(name: str) -> tuple[int, int]:
 def slim(ul: Installation, name: str) -> None:
     """Wait until the monitor holds nothing but what waiting needs."""
     monitor = ul.monitor(name)
-    assert until(lambda: b"runtime.slim" in Path(f"/proc/{monitor}/cmdline").read_bytes())
+    assert until(lambda: b"monitor.resident" in Path(f"/proc/{monitor}/cmdline").read_bytes())
 
 
 def test_a_running_container(ul: Installation) -> None:
@@ -134,7 +134,7 @@ def test_what_cannot_be_recorded_is_taken_back(ul: Installation, monkeypatch: py
 
     with Engine(str(ul.root), str(ul.state)) as engine:
         with monkeypatch.context() as patch:
-            patch.setattr(updating, "_tell_monitor", broken)
+            patch.setattr(update, "_tell_monitor", broken)
             with pytest.raises(UnderlayError, match="no monitor today"):
                 engine.containers.update(name, ContainerOptions(memory=128 << 20, pids_limit=7))
         assert limits(name) == (64 << 20, 20)

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from underlay.files import remove_tree
-from underlay.linux import mounts
+from underlay.linux.files import mounts
 
 
 def test_missing_files_links(tmp_path):

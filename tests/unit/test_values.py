@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from underlay.values import Record, Value
+from underlay.lean.values import Record, Value
 
 
 class Point(Value):

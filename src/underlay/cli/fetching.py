@@ -8,7 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..engine.engine import Engine
     from ..events import Event
-    from .transferprogress import TransferProgress
+    from .progress.transferprogress import TransferProgress
 
 
 class Fetching:
@@ -28,7 +28,7 @@ class Fetching:
         if event.kind == "image.missing":
             sys.stderr.write(f"Unable to find image '{event.subject}' locally\n")
         elif event.kind == "pull.start":
-            from .transferprogress import TransferProgress
+            from .progress.transferprogress import TransferProgress
 
             self._progress = TransferProgress(self._engine, "auto", sys.stderr)
             self._progress.start()
@@ -36,7 +36,7 @@ class Fetching:
             self._progress.show(event)
             if event.kind == "image.pull":
                 from ..oci.reference import parse
-                from .transferprogress import status
+                from .progress.transferprogress import status
 
                 self._progress.say(status(parse(str(event.attributes["name"])), bool(event.attributes["new"])))
             if event.kind in ("image.pull", "image.failed"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..errors import UnderlayError
-from .gotemplate import Template, to_json
+from .templates.gotemplate import Template, to_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

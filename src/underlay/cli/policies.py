@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from ..base import policy
+from ..base.fleet import policy
 from ..errors import InvalidInput
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ..base.policy import Policy
+    from ..base.fleet.policy import Policy
 
 _LIMIT = 1 << 20
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from functools import cache
 
-from .. import jsontext
-from ..values import Value
+from ..lean import jsontext
+from ..lean.values import Value
 from .problems import DockerfileError
 from .words import SPACE
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ..values import Value
+from ..lean.values import Value
 from .words import process
 
 _HEREDOC = re.compile(r"([0-9]*)<<(-?)([^<]+)")

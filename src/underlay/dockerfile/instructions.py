@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..values import Value
+from ..lean.values import Value
 from .heredocs import Heredoc
 from .mounts import Device, Mount, read_device, read_mount
 from .problems import DockerfileError, Source

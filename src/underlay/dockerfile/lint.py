@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..values import Value
+from ..lean.values import Value
 from .evaluation import evaluated
 from .problems import DockerfileError
 from .rules import EXPERIMENTAL, Finding

@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 
 from ..human import parse_size
-from ..values import Value
+from ..lean.values import Value
 from .problems import DockerfileError, suggestion
 
 TYPE_CHECKING = False

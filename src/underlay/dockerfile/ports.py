@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..values import Value
+from ..lean.values import Value
 from .problems import DockerfileError
 
 _PROTOCOLS = ("tcp", "udp", "sctp")

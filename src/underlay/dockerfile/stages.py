@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 
-from ..values import Value
+from ..lean.values import Value
 from .instructions import Arg, From, Instruction
 from .problems import DockerfileError, suggestion
 from .reading import read_instruction

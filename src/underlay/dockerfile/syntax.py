@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ..values import Value
+from ..lean.values import Value
 from .arguments import Arguments, read_arguments, split_line
 from .heredocs import Heredoc, heredocs_of
 from .problems import DockerfileError, Source

@@ -6,18 +6,18 @@ import time
 
 import msgspec
 
-from ..base import lifecycle
+from ..base.fleet import lifecycle
 from ..errors import UnderlayError
 from ..oci import reference as references
 from ..packages import osrelease
-from ..store import images
+from ..store.rows import images
 from . import subjects
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ..base.lineage import Candidate
+    from ..base.identify.lineage import Candidate
     from .engine import Engine
     from .identifying import Identified
     from .subjects import Subject

@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..base.advisories import Imported
-    from ..base.feeds import Updated
+    from ..base.advisories.feeds import Updated
+    from ..base.dockerfile.reconstruct import Reconstruction
     from ..base.fit import Fit
-    from ..base.policy import Broken, Policy, Standing
-    from ..base.reconstruct import Reconstruction
-    from ..base.report import Report
+    from ..base.fleet.policy import Broken, Policy, Standing
+    from ..base.fleet.report import Report
     from ..oci.platform import Platform
     from .aging import Outdated
     from .engine import Engine
@@ -71,7 +71,8 @@ class Bases:
         `host` is what `System.info` said there; by default it is this one. `command` and `entrypoint` are what would be
         run instead of the image's own. Raises NotFound, InvalidInput for a host that makes no sense.
         """
-        from ..base import fit, needs
+        from ..base import fit
+        from ..base.fit import needs
 
         there = fit.host_of(host if host is not None else self._engine.system.info())
         found = subjects.find(self._engine, image, platform)
@@ -117,7 +118,7 @@ class Bases:
 
     def _here(self, name: str, platform: Platform) -> subjects.Subject | None:
         """Return the image of a name that is here for a platform, None when there is none."""
-        from ..store import images
+        from ..store.rows import images
 
         try:
             return subjects.of_image(self._engine, images.resolve(self._engine.meta, name, platform), name)

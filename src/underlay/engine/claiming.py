@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import msgspec
 
-from ..base import claims, lineage
-from ..base.claims import Claim
-from ..base.lineage import UNKNOWN, Candidate, Link
-from ..base.ranking import SCRATCH
+from ..base.identify import claims, lineage
+from ..base.identify.claims import Claim
+from ..base.identify.lineage import UNKNOWN, Candidate, Link
+from ..base.identify.ranking import SCRATCH
 from ..errors import UnderlayError
 from ..oci import reference as references
-from ..store import images
+from ..store.rows import images
 from .subjects import names_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..base.image import Image
-    from ..base.known import Known
+    from ..base.identify.image import Image
+    from ..base.index.known import Known
     from .engine import Engine
     from .subjects import Subject
 

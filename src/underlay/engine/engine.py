@@ -7,14 +7,14 @@ from _thread import allocate_lock
 
 from .. import events
 from ..paths import Paths, default_paths
-from ..store.meta import Meta
+from ..store.rows.meta import Meta
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import TracebackType
 
     from ..events import Emit
-    from ..runtime.standby import Standby
+    from ..runtime.monitor.prefork import Standby
     from .bases import Bases
     from .builds import Builds
     from .containers import Containers

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import msgspec
 
-from ..base import feeds, osv, vulnerabilities
-from ..base.advisories import Advisories, Imported, import_path
+from ..base.advisories import Advisories, Imported, feeds, import_path, osv, vulnerabilities
 from ..errors import Unsupported
 from ..packages.installed import installed
-from ..store import images
-from ..store.imagefiles import ImageFiles
+from ..store.rootfs.imagefiles import ImageFiles
+from ..store.rows import images
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..base.feeds import Updated
-    from ..base.lineage import Candidate
-    from ..base.vulnerabilities import Finding, Report
+    from ..base.advisories.feeds import Updated
+    from ..base.advisories.vulnerabilities import Finding, Report
+    from ..base.identify.lineage import Candidate
     from .engine import Engine
     from .subjects import Subject
 
@@ -140,7 +139,7 @@ def update(engine: Engine, families: Sequence[str], source: str, whole: bool) ->
 
 def _of_images(engine: Engine) -> list[str]:
     """Return the families that the images here are of; all of them when there are none."""
-    from ..base import ecosystems
+    from ..base.advisories import ecosystems
 
     found = set()
     for row in images.every(engine.meta):

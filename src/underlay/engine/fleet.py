@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import time
 
-from ..base import policy as rules
-from ..base import report as pages
-from ..base.policy import Broken, Policy, Standing, Vulnerabilities
+from ..base.fleet import policy as rules
+from ..base.fleet import report as pages
+from ..base.fleet.policy import Broken, Policy, Standing, Vulnerabilities
 from ..errors import UnderlayError, Unsupported
 from ..oci import reference as references
 from ..packages import osrelease
-from ..store import images
+from ..store.rows import images
 from . import aging, exposure, identifying, subjects
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..base.report import Report
+    from ..base.fleet.report import Report
     from .engine import Engine
 
 _LIVES = {"supported": rules.SUPPORTED, "near": rules.NEAR, "extended": rules.NEAR, "ended": rules.PAST}
@@ -43,7 +43,7 @@ def standing(engine: Engine, name: str, platform: str = "", advisories: bool = T
     created = None
     if base is not None and base.history:
         steps = subject.view.history or []
-        from ..base import history
+        from ..base.identify import history
 
         created = history.seconds(steps[min(base.history, len(steps)) - 1].created)
     return Standing(

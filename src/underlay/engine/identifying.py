@@ -6,11 +6,12 @@ import os
 
 import msgspec
 
-from ..base import image, known, lineage
-from ..base.claims import REFUTED, Claim
-from ..base.lineage import Candidate, Link
+from ..base.identify import image, lineage
+from ..base.identify.claims import REFUTED, Claim
+from ..base.identify.lineage import Candidate, Link
+from ..base.index import known
 from ..oci import reference as references
-from ..store import images
+from ..store.rows import images
 from . import claiming, likening
 from .subjects import names_of
 
@@ -18,8 +19,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..base.known import Known
-    from ..store.images import Image as Row
+    from ..base.index.known import Known
+    from ..store.rows.images import Image as Row
     from .engine import Engine
     from .subjects import Subject
 

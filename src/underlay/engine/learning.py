@@ -16,7 +16,8 @@ from typing import Any
 
 import msgspec
 
-from ..base import image, known, making
+from ..base.identify import image
+from ..base.index import index_builder, known
 from ..errors import Corrupt, InvalidInput, LimitExceeded, NotFound, UnderlayError
 from ..events import Event
 from ..files import Lock, write_atomic
@@ -87,7 +88,7 @@ class Index:
             if kind is None:
                 # First what it is made of: an index of old records is found again, one of none is not.
                 write_atomic(self._place + "/records.jsonl", _lines(self.records.values()))
-                write_atomic(self._place + "/known.bases", making.make(self.records.values()))
+                write_atomic(self._place + "/known.bases", index_builder.make(self.records.values()))
         finally:
             self._lock.__exit__(kind, value, trace)
 
@@ -256,7 +257,7 @@ def push(engine: Engine, name: str) -> str:
     """Push the records as an OCI artefact; returns its digest. Raises NotFound, and what registries raise."""
     from ..registry.registries import Registries
     from ..registry.upload import Target
-    from ..transfer.outgoing import Document
+    from ..transfer.registry.outgoing import Document
 
     records = list(_read(directory(engine) + "/records.jsonl"))
     if not records:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from ..base.lineage import Candidate
-from ..store import images
+from ..base.identify.lineage import Candidate
+from ..store.rows import images
 from .subjects import names_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ..store.images import Image as Row
+    from ..store.rows.images import Image as Row
     from .engine import Engine
     from .subjects import Subject
 
@@ -29,11 +29,11 @@ def by_files(engine: Engine, subject: Subject, above: frozenset[str]) -> Candida
     files = subject.files()
     if files is None or subject.image is None:
         return None
-    from ..base import resembling
-    from ..store.imagefiles import ImageFiles
+    from ..base.identify import similarity
+    from ..store.rootfs.imagefiles import ImageFiles
 
-    held = resembling.sizes(files)
-    if len(held) < resembling.FEWEST:
+    held = similarity.sizes(files)
+    if len(held) < similarity.FEWEST:
         return None
     best: Candidate | None = None
     best_rank: tuple[int, ...] = ()
@@ -42,7 +42,7 @@ def by_files(engine: Engine, subject: Subject, above: frozenset[str]) -> Candida
         if row.size > subject.image.size * _LARGER:
             continue
         other = ImageFiles(engine.paths, row.diff_ids)
-        found = resembling.compare(files, held, other, resembling.sizes(other))
+        found = similarity.compare(files, held, other, similarity.sizes(other))
         # What has more files than this one stands on the same base rather than beneath it; what has as many is a twin,
         # unless this one says that something was done to it.
         least = found.same + (len(subject.view.history or []) < 2)
@@ -69,18 +69,18 @@ def by_packages(engine: Engine, subject: Subject, above: frozenset[str]) -> Cand
     files = subject.files()
     if files is None:
         return None
-    from ..base import resembling
+    from ..base.identify import similarity
     from ..packages.installed import installed
-    from ..store.imagefiles import ImageFiles
+    from ..store.rootfs.imagefiles import ImageFiles
 
     held = installed(files, languages=False).packages
-    if len(held) < resembling.FEWEST:
+    if len(held) < similarity.FEWEST:
         return None
     best: Candidate | None = None
     best_rank: tuple[int, ...] = ()
     for row, names in _others(engine, subject, above):
         theirs = installed(ImageFiles(engine.paths, row.diff_ids), languages=False).packages
-        found = resembling.packages(held, theirs)
+        found = similarity.packages(held, theirs)
         # As many are a twin rather than a base.
         if not found.enough or found.total >= len(held):
             continue
@@ -98,7 +98,7 @@ def by_release(subject: Subject) -> Candidate | None:
     files = subject.files()
     if files is None:
         return None
-    from ..base import distribution
+    from ..base.identify import distribution
     from ..packages import osrelease
 
     release = osrelease.read(files)
@@ -119,7 +119,7 @@ def _others(engine: Engine, subject: Subject, above: frozenset[str]) -> Iterator
 
 
 def _made(row: Row) -> float:
-    from ..base.history import seconds
+    from ..base.identify.history import seconds
 
     return seconds(row.created) or 0.0
 

@@ -91,7 +91,7 @@ def ground(engine: Engine, subject: Subject, base: str = "", likely: bool = Fals
         layers = sum(not step.empty_layer for step in steps[: found.history])
         doubt = f"that base is no build that is known: it is told with {identified.certainty:.0%}"
         return Ground(found.name, min(layers, len(diff_ids)), found.history, None, doubt)
-    from ..store import images
+    from ..store.rows import images
 
     row = images.get(engine.meta, found.config_digest)
     config = images.config(engine.paths, row.id).get("config") or {} if row is not None else None
@@ -158,7 +158,7 @@ def move(
     for target in targets:
         if target.digest:
             raise InvalidInput(f"{target.familiar}: a name to give cannot hold a digest")
-    from ..transfer import restack
+    from ..transfer.registry import restack
 
     if image.where == STORE:
         diff_ids = configured.value["rootfs"]["diff_ids"]
@@ -175,7 +175,7 @@ def _own_names(engine: Engine, image: Subject) -> Sequence[str]:
     """Return the name that an image was asked for by; all that it has when that is its id. Raises InvalidInput for none."""
     if image.image is None:
         return [image.name]
-    from ..store import images
+    from ..store.rows import images
 
     found = [name for name, _, _ in images.names(engine.meta, image.id)]
     try:
@@ -200,13 +200,13 @@ def _looked(
         hazards.append(Hazard("files", text, "pull both first"))
         return configured, hazards, changes
     if all(each.id != "platform" for each in hazards):
-        from ..base import standing
+        from ..base.rebase import rebase_checks
         from ..packages.installed import installed
-        from ..store.imagefiles import ImageFiles
+        from ..store.rootfs.imagefiles import ImageFiles
 
         diff_ids = image.view.diff_ids
         below, above = diff_ids[: ground.layers], diff_ids[ground.layers :]
-        found, more = standing.look(engine.paths, image.view, image.platform, below, onto.view.diff_ids, above)
+        found, more = rebase_checks.look(engine.paths, image.view, image.platform, below, onto.view.diff_ids, above)
         hazards += found
         changes += more
         before = installed(ImageFiles(engine.paths, below), languages=False).packages
@@ -222,7 +222,7 @@ def _old_configuration(image: Subject, ground: Ground) -> dict[str, Any]:
     """Return the old base's configuration; where it is not known, as its steps in the image's history tell it."""
     config = ground.config
     if config is None:
-        from ..base import reconstruct
+        from ..base.dockerfile import reconstruct
 
         config = reconstruct.reached(image.view, ground.steps)
     diff_ids = image.view.diff_ids[: ground.layers]
@@ -286,7 +286,7 @@ def _push(
     targets: Sequence[references.Reference],
 ) -> None:
     from ..registry.registries import Registries
-    from ..transfer import restack
+    from ..transfer.registry import restack
 
     assert image.manifest is not None and onto.manifest is not None
     upper: list[Descriptor] = (image.manifest.view.layers or [])[ground.layers :]

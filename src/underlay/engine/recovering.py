@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 
-from ..base import contents, reconstruct
+from ..base.dockerfile import contents, reconstruct
 from ..errors import Conflict, Corrupt, InvalidInput, NotFound
-from ..store import layers, tarheader
+from ..store import layers
 from ..store.kinds import REGULAR, TAR
+from ..store.layers import tarheader
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import BinaryIO
 
-    from ..base.reconstruct import Reconstruction
+    from ..base.dockerfile.reconstruct import Reconstruction
     from .engine import Engine
     from .rebasing import Ground
     from .subjects import Subject

@@ -9,7 +9,7 @@ from ..oci import reference as references
 from ..registry import hosts
 from ..registry import registries as registry
 from ..registry.credentials import Credential, Store
-from ..transfer import lists, remote
+from ..transfer.registry import lists, remote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
     from ..oci import config as configs
     from ..oci.manifest import Manifest
-    from ..transfer.deletion import Deleted
-    from ..transfer.outgoing import Pushed
-    from .copying import Synced
+    from ..transfer.registry.deletion import Deleted
+    from ..transfer.registry.outgoing import Pushed
     from .engine import Engine
+    from .images.copy import Synced
 
 _SEARCH_LIMIT = 100
 
@@ -165,7 +165,7 @@ class Registries:
         Signatures and attestations beside the image go along unless `remove_signatures`. Raises NotFound, InvalidInput,
         Conflict (signatures would not hold), AccessDenied, DigestMismatch, Corrupt, RegistryError.
         """
-        from . import copying
+        from .images import copy as copying
 
         request = copying.parse_request(platform, all, format, remove_signatures)
         return copying.copy(self._engine, source, destination, request)
@@ -186,7 +186,7 @@ class Registries:
         `REPOSITORY@DIGEST`. `destination` is `REGISTRY[/PREFIX]`, `dir:PATH` or `oci:PATH`; `scoped` puts the name of the
         source's registry before each repository. What is there already is not copied again; `dry_run` copies nothing.
         """
-        from . import copying
+        from .images import copy as copying
 
         request = copying.parse_request(platform, False, format, remove_signatures)
         named = [sources] if isinstance(sources, str) else sources
@@ -198,7 +198,7 @@ class Registries:
         Where a registry cannot remove a tag alone, the manifest goes if no other tag stands for it, or with `force`.
         Raises NotFound, Conflict, Unsupported, AccessDenied, RegistryError.
         """
-        from ..transfer.deletion import delete
+        from ..transfer.registry.deletion import delete
 
         with registry.Registries(self._engine.emit) as found:
             return delete(found, references.parse(name), force)

@@ -10,7 +10,8 @@ from ..oci import document
 from ..oci import manifest as manifests
 from ..oci import platform as platforms
 from ..oci import reference as references
-from ..store import blobs, images
+from ..store import blobs
+from ..store.rows import images
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
     from ..oci.document import Document
     from ..oci.platform import Platform
     from ..paths import Paths
-    from ..store.imagefiles import ImageFiles
-    from ..store.images import Image
+    from ..store.rootfs.imagefiles import ImageFiles
+    from ..store.rows.images import Image
     from .engine import Engine
 
 STORE, ARCHIVE, REGISTRY = "store", "archive", "registry"
@@ -85,7 +86,7 @@ class Subject:
         if self.image is None:
             return None
         if self._files is None:
-            from ..store.imagefiles import ImageFiles
+            from ..store.rootfs.imagefiles import ImageFiles
 
             self._files = ImageFiles(self._engine.paths, self.image.diff_ids)
         return self._files
@@ -157,7 +158,8 @@ def names_of(engine: Engine, image: Image) -> list[str]:
 
 def _in_registry(engine: Engine, name: str, wanted: list[Platform]) -> Subject:
     from ..registry.registries import Registries
-    from ..transfer import attached, remote
+    from ..transfer import attached
+    from ..transfer.registry import remote
 
     reference = references.parse(name)
     with Registries(engine.emit) as registries:
@@ -171,9 +173,9 @@ def _in_registry(engine: Engine, name: str, wanted: list[Platform]) -> Subject:
 
 
 def _in_archive(engine: Engine, path: str, wanted: list[Platform]) -> Subject:
-    from ..transfer import archive
+    from ..transfer.archives import load
 
-    chosen, statements = archive.look(path, wanted)
+    chosen, statements = load.look(path, wanted)
     found = Subject(engine, path, ARCHIVE, chosen.config, chosen.manifest if chosen.manifest.data else None)
     found.keep_provenance(statements)
     return found

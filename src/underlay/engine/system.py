@@ -9,8 +9,9 @@ from ..errors import Corrupt, UnderlayError
 from ..linux import abi, cgroup
 from ..linux.facts import gather
 from ..oci import platform
-from ..store import gc, images, layers, rootfs
-from . import disklimit
+from ..store import gc, layers, rootfs
+from ..store.rows import images
+from .containers import disk_limit
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ class System:
             host["security"].remove("devices") if "devices" in host["security"] else None
         if facts["Rootless"] and "apparmor" in host["security"]:
             host["security"].remove("apparmor")  # only root may load profiles
-        facts["DiskLimit"], facts["DiskLimitReason"] = disklimit.way(engine.paths)
+        facts["DiskLimit"], facts["DiskLimitReason"] = disk_limit.way(engine.paths)
         facts["SwapLimit"] = host["swap_accounting"]
         facts["SecurityOptions"] = host["security"]
         facts["SecurityModules"] = host["lsm"]
@@ -217,7 +218,7 @@ class System:
 
 
 def _structure(engine: Engine) -> list[str]:
-    from ..store.meta import integrity
+    from ..store.rows.meta import integrity
 
     try:
         return [text for text in integrity(engine.meta) if not text.startswith("a row of")]

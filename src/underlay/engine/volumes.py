@@ -7,14 +7,14 @@ import os
 from ..errors import Conflict, NotFound
 from ..events import Event
 from ..linux import userns
-from ..store import volumes as rows
+from ..store.rows import volumes as rows
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-    from ..store.volumes import Volume
+    from ..store.rows.volumes import Volume
     from .engine import Engine
 
 

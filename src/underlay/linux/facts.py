@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 
-from . import apparmor, cgroup, landlock
+from . import cgroup
+from .security import apparmor, landlock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

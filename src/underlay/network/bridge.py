@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 
 from ..errors import Conflict, KernelError, Unsupported
-from ..linux import links, netns
-from ..linux.netlink import Netlink
+from ..linux.network import links, netns
+from ..linux.network.netlink import Netlink
 from . import subnets
 from .model import BRIDGE
 
@@ -14,8 +14,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from ..linux.links import Link, Route
-    from ..linux.netlink import Request
+    from ..linux.network.links import Link, Route
+    from ..linux.network.netlink import Request
     from .firewall import Firewall
     from .model import Endpoint, Network
 

@@ -8,15 +8,15 @@ from __future__ import annotations
 import os
 
 from ..errors import KernelError, NotFound, Unsupported
-from ..linux import nft
-from ..linux.nft import Chain, Element, Set, Table
+from ..linux.network import nft
+from ..linux.network.nft import Chain, Element, Set, Table
 from . import subnets
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..linux.netlink import Request
+    from ..linux.network.netlink import Request
     from .model import Network
 
 PREFIXES = ("ul-", "underlay")  # of the names of bridges, unless somebody chooses others

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..values import Value
+from ..lean.values import Value
 from . import subnets
 
 TYPE_CHECKING = False

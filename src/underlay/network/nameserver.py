@@ -13,7 +13,7 @@ import sys
 import time
 
 from .. import files
-from ..jsontext import loads
+from ..lean.jsontext import loads
 from . import subnets
 from .ports import address_bytes
 from .resolver import take

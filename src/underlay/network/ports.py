@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..errors import InvalidInput
-from ..values import Value
+from ..lean.values import Value
 
 PROTOCOLS = ("tcp", "udp", "sctp")
 

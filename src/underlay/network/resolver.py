@@ -14,7 +14,7 @@ import time
 
 from .. import files
 from ..errors import Conflict, Unsupported
-from ..jsontext import dumps
+from ..lean.jsontext import dumps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -142,7 +142,8 @@ def _become(command: list[str], lock: int, tell: int) -> NoReturn:
     import _signal
 
     from ..errors import KernelError
-    from ..linux import capabilities, process
+    from ..linux import process
+    from ..linux.security import capabilities
 
     os.chdir("/")
     os.umask(0o077)

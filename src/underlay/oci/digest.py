@@ -3,8 +3,8 @@ copying."""
 
 from __future__ import annotations
 
-from .. import hashing
 from ..errors import DigestMismatch, InvalidInput
+from ..lean import hashing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

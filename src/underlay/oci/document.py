@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .. import jsontext
 from ..errors import InvalidInput, LimitExceeded
+from ..lean import jsontext
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

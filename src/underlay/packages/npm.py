@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from .. import jsontext
 from ..errors import LimitExceeded
+from ..lean import jsontext
 from .model import Found, Package
 
 TYPE_CHECKING = False

@@ -9,8 +9,8 @@ from __future__ import annotations
 import threading
 from time import monotonic
 
-from .. import jsontext
 from ..errors import AccessDenied, InvalidInput, RegistryError
+from ..lean import jsontext
 from . import hosts, patience, problems
 
 TYPE_CHECKING = False

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import os
 
-from .. import jsontext
 from ..errors import InvalidInput, KernelError, LimitExceeded
+from ..lean import jsontext
 from .helpers import ask, failure
 from .hosts import HUB, registry_name
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .. import events, jsontext
+from .. import events
 from ..errors import (
     Corrupt,
     DigestMismatch,
@@ -13,6 +13,7 @@ from ..errors import (
     UnderlayError,
     Unsupported,
 )
+from ..lean import jsontext
 from ..oci import digest as digests
 from ..oci import document, mediatype
 from . import problems

@@ -6,8 +6,8 @@ import os
 
 from ..errors import InvalidInput, Unsupported
 from ..files import read_bytes
-from ..jsontext import loads
-from . import hooks
+from ..lean.jsontext import loads
+from .apply import hooks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -215,7 +215,7 @@ def check_process(body: dict[str, Any], where: str, alone: bool = False) -> list
         for position, text in enumerate(body.get(name) or []):
             if "\0" in text:
                 raise InvalidInput(f"{where}.{name}[{position}]: it holds a NUL character")
-    from ..linux.capabilities import NUMBERS
+    from ..linux.security.capabilities import NUMBERS
 
     for name, names in (body.get("capabilities") or {}).items():
         unknown = [each for each in names or [] if each not in NUMBERS]

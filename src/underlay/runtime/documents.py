@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from ..linux import capabilities, process, seccomp
-from . import config, hooks, mountplan, profiles
+from ..linux import process
+from ..linux.security import capabilities, seccomp
+from . import config
+from .apply import hooks
+from .plan import mountplan
+from .policy import profiles
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

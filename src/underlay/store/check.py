@@ -16,14 +16,16 @@ from ..oci import config as configs
 from ..oci import digest as digests
 from ..oci import document, mediatype, reference
 from ..oci import manifest as manifests
-from . import blobs, gc, images, intake, layers, leases, meta, rootfs
-from .images import Layer, NewImage
+from . import blobs, gc, layers, leases, rootfs
+from .layers import intake
+from .rows import images, meta
+from .rows.images import Layer, NewImage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..events import Emit
     from ..paths import Paths
-    from .meta import Meta
+    from .rows.meta import Meta
 
 
 class Problem:
@@ -278,14 +280,14 @@ def _index_problem(paths: Paths, form: str, image: images.Image) -> str:
         except NotFound:
             return "the tree, or one below it, is missing"
         return ""
-    from . import build
+    from .rootfs import make
 
     digits = digests.digits(image.chain)
     place = _index_place(paths, form, image)
     again = f"{paths.temporary}/blob-check-{os.getpid()}-{digits[:12]}"
     lock = again + ".lock"
     try:
-        build.index(paths, image.diff_ids, again, lock)
+        make.index(paths, image.diff_ids, again, lock)
         with open(place, "rb") as one, open(again, "rb") as other:
             while True:
                 left, right = one.read(1 << 20), other.read(1 << 20)

@@ -15,7 +15,7 @@ from . import blobs, layers, leases, partials, rootfs
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..paths import Paths
-    from .meta import Meta
+    from .rows.meta import Meta
 
 
 _NOTE = "/sweep-wanted"

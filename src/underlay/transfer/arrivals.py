@@ -11,9 +11,11 @@ from time import monotonic, sleep
 from ..errors import Corrupt, DigestMismatch, LimitExceeded
 from ..events import Event
 from ..oci import digest as digests
-from ..store import blobs, images, intake, layers, leases
-from ..store.images import Layer
-from .outertar import PIECE, shown
+from ..store import blobs, layers, leases
+from ..store.layers import intake
+from ..store.rows import images
+from ..store.rows.images import Layer
+from .archives.outertar import PIECE, shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,8 +25,8 @@ if TYPE_CHECKING:
     from ..events import Emit
     from ..files import Lock
     from ..paths import Paths
-    from ..store.meta import Meta
-    from .bag import Content
+    from ..store.rows.meta import Meta
+    from .archives.bag import Content
 
     T = TypeVar("T")
     R = TypeVar("R")
@@ -199,7 +201,7 @@ class Arrivals:
         layer = self.existing(wanted.diff_id)
         if not self._keep or not wanted.blob or wanted.blob == wanted.diff_id:
             return layer
-        from ..store import codec
+        from ..store.layers import codec
 
         wanted.content.again()
         with blobs.Writer(self._paths, wanted.blob, size, "layer") as writer:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     from ..oci.platform import Platform
-    from .bag import Bag
+    from .archives.bag import Bag
 
     class Documents(Protocol):
         """Where manifests and configurations come from, verified; None for what is not there.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from ..oci import document, mediatype, reference
 from ..oci import platform as platforms
-from ..store import blobs, images, rootfs
+from ..store import blobs, rootfs
+from ..store.rows import images
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 
     from ..oci.reference import Reference
     from ..paths import Paths
-    from ..store.meta import Meta
+    from ..store.rows.meta import Meta
     from .arrivals import Arrivals, Wanted
     from .choose import Candidate
 

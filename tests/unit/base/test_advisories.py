@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from advisories import affected, fixed, record
-from underlay.base import advisoryfile, osv, osvsources
-from underlay.base.advisories import Advisories, import_path
+from underlay.base.advisories import Advisories, advisory_file, import_path, osv, osv_sources
 from underlay.errors import Corrupt, InvalidInput, LimitExceeded, NotFound, Unsupported
 
 
@@ -133,12 +132,12 @@ def test_bombs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         for number in range(3):
             out.writestr(f"{number}.json", bytes(200 << 20) if not number else b"{}")
     with pytest.raises(LimitExceeded):
-        list(osvsources.archive(str(place)))
+        list(osv_sources.archive(str(place)))
     # One that says less than it holds
     data = place.read_bytes().replace((200 << 20).to_bytes(4, "little"), (1000).to_bytes(4, "little"))
     place.write_bytes(data)
     with pytest.raises((Corrupt, LimitExceeded)):
-        list(osvsources.archive(str(place)))
+        list(osv_sources.archive(str(place)))
 
 
 def test_names_of_families_are_no_paths(store: Advisories) -> None:
@@ -153,7 +152,7 @@ def test_damaged_files(store: Advisories) -> None:
     whole = Path(path).read_bytes()
     for data in (b"", whole[:50], whole[:-20], b"x" + whole[1:], whole[:40] + b"\xff" * 32 + whole[72:]):
         Path(path).write_bytes(data)
-        with pytest.raises(Corrupt), advisoryfile.AdvisoryFile(path):
+        with pytest.raises(Corrupt), advisory_file.AdvisoryFile(path):
             pass
     # What cannot be read is made anew.
     store.add([ONE])
@@ -169,7 +168,7 @@ def test_damage_anywhere_is_no_other_error(store: Advisories) -> None:
     for at in places:
         path.write_bytes(whole[:at] + bytes([whole[at] ^ 0xA5]) + whole[at + 1 :])
         try:
-            with advisoryfile.AdvisoryFile(str(path)) as file:
+            with advisory_file.AdvisoryFile(str(path)) as file:
                 answered.append([file.record(entry.record) for entry in file.entries("Debian:8", "perl")])
         except Corrupt:
             found += 1

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from underlay.base import claims
-from underlay.base.claims import CONFIRMED, REFUTED, UNCHECKED, Claim
+from underlay.base.identify import claims
+from underlay.base.identify.claims import CONFIRMED, REFUTED, UNCHECKED, Claim
 from underlay.oci.annotations import BASE_DIGEST, BASE_NAME
 from underlay.oci.config import Step
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from underlay.base import image, known, lineage
+from underlay.base.identify import image, lineage
+from underlay.base.index import known
 
 ROOT = Path(__file__).resolve().parents[3]
 CORPUS = ROOT.parent / "shared" / "corpus"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from underlay.base import lifecycle
+from underlay.base.fleet import lifecycle
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from underlay.base import cvss
+from underlay.base.advisories import cvss
 
 SCORES = {
     "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H": 9.8,

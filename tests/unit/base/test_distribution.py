@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from underlay.base import distribution
+from underlay.base.identify import distribution
 
 
 @pytest.mark.parametrize(

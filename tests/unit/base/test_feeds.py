@@ -14,9 +14,8 @@ import pytest
 import faults
 from advisories import fixed, record
 from fakeserver import Handler, Server
-from underlay.base import feeds
-from underlay.base.advisories import Advisories
-from underlay.base.advisoryfile import AdvisoryFile
+from underlay.base.advisories import Advisories, feeds
+from underlay.base.advisories.advisory_file import AdvisoryFile
 from underlay.errors import Conflict, Corrupt, InvalidInput, NotFound, RegistryError
 from underlay.events import Event
 from underlay.files import Lock

@@ -7,7 +7,7 @@ import pytest
 
 from underlay.base import fit
 from underlay.base.fit import Host
-from underlay.base.needs import Needs, Program
+from underlay.base.fit.needs import Needs, Program
 
 ALL = frozenset(
     "cx16 lahf_lm popcnt pni sse4_1 sse4_2 ssse3 avx avx2 bmi1 bmi2 f16c fma abm movbe xsave "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from underlay.base import history, naming, roots
+from underlay.base.identify import history, naming, roots
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from underlay.base import image, known, lineage, making
+from underlay.base.identify import image, lineage
+from underlay.base.index import index_builder, known
 from underlay.errors import Corrupt
 from underlay.oci import config
 
@@ -67,7 +68,7 @@ def records() -> list[Record]:
 
 @pytest.fixture(scope="module")
 def index(records: list[Record]) -> known.Known:
-    return known.Known(making.make(records))
+    return known.Known(index_builder.make(records))
 
 
 def test_a_build_that_is_known(index: known.Known) -> None:
@@ -106,7 +107,7 @@ def test_less_evidence(index: known.Known, hidden: str) -> None:
 
 def test_a_build_that_is_not_known(records: list[Record]) -> None:
     gone = {tool(5, "2.7.5")["config_digest"], root(5)["config_digest"]}
-    index = known.Known(making.make(each for each in records if each["config_digest"] not in gone))
+    index = known.Known(index_builder.make(each for each in records if each["config_digest"] not in gone))
     first = lineage.identify(image.from_record(app(tool(5, "2.7.5"))), index).candidates[0]
     assert first.name.startswith("tool:2")
     assert first.config_digest is None
@@ -116,7 +117,7 @@ def test_a_build_that_is_not_known(records: list[Record]) -> None:
 
 def test_a_build_known_only_by_what_stands_on_it(records: list[Record]) -> None:
     gone = root(5)["config_digest"]
-    index = known.Known(making.make(each for each in records if each["config_digest"] != gone))
+    index = known.Known(index_builder.make(each for each in records if each["config_digest"] != gone))
     ghosts = [build for build in range(len(index)) if index.traits[build] & known.GHOST]
     assert [index.config_digest(ghost) for ghost in ghosts] == [gone]
     assert index.step_count(ghosts[0]) == 2
@@ -125,7 +126,7 @@ def test_a_build_known_only_by_what_stands_on_it(records: list[Record]) -> None:
 
 def test_records_need_not_tell_what_builds_stand_on(records: list[Record]) -> None:
     silent = [{member: value for member, value in each.items() if member != "parent"} for each in records]
-    report = lineage.identify(image.from_record(app(tool(5, "2.7.5"))), known.Known(making.make(silent)))
+    report = lineage.identify(image.from_record(app(tool(5, "2.7.5"))), known.Known(index_builder.make(silent)))
     assert [link.config_digest for link in report.chain] == [
         tool(5, "2.7.5")["config_digest"],
         root(5)["config_digest"],
@@ -161,7 +162,7 @@ def test_empty_layers_say_nothing(index: known.Known) -> None:
 
 def test_an_image_of_a_store_is_found_by_diff_ids(records: list[Record]) -> None:
     with_ids = [dict(each, diff_ids=[digest("diff " + layer[0]) for layer in each["layers"]]) for each in records]
-    index = known.Known(making.make(with_ids))
+    index = known.Known(index_builder.make(with_ids))
     record = app(tool(5, "2.7.5"))
     steps = [
         config.Step(created=when, created_by=text, empty_layer=not text.startswith(("RUN", "ADD", "COPY")))
@@ -197,7 +198,7 @@ def test_records_that_make_no_sense(index: known.Known, record: Record) -> None:
 )
 def test_what_says_nothing_is_not_said_to_be_made_from_nothing(record: Record) -> None:
     """Nor what begins with a program that is run, or goes on after it has said what is run: no image from scratch does."""
-    first = lineage.identify(image.from_record(record), known.Known(making.make([]))).candidates[0]
+    first = lineage.identify(image.from_record(record), known.Known(index_builder.make([]))).candidates[0]
     assert first.name == "scratch" and first.confidence <= 0.15
 
 
@@ -213,17 +214,17 @@ def test_steps_that_say_nothing_do_not_weigh_more_than_layers(index: known.Known
 @pytest.mark.parametrize("value", [None, -1, [], {}, "\udcff", 10**30, [[None]], [["x", 10**30]], ["\udcff"]])
 def test_an_index_of_records_that_make_no_sense(records: list[Record], value: Any) -> None:
     for member in (*records[0], "index_digest", "diff_ids", "history_hash", "tag_first_seen"):
-        made = known.Known(making.make([*records[1:], {**records[0], member: value}]))
+        made = known.Known(index_builder.make([*records[1:], {**records[0], member: value}]))
         assert lineage.identify(image.from_record(app(tool(5, "2.7.5"))), made).candidates[0].name.startswith("tool:")
 
 
 def test_an_empty_index() -> None:
-    index = known.Known(making.make([]))
+    index = known.Known(index_builder.make([]))
     assert lineage.identify(image.from_record(app(tool(5, "2.7.5"))), index).candidates[0].name == "scratch"
 
 
 def test_index_files(records: list[Record], tmp_path: Any) -> None:
-    data = making.make(records)
+    data = index_builder.make(records)
     plain, packed = tmp_path / "plain", tmp_path / "packed"
     plain.write_bytes(data)
     packed.write_bytes(known.pack(data))
@@ -237,7 +238,7 @@ def test_index_files(records: list[Record], tmp_path: Any) -> None:
 
 
 def test_damage_within_a_file_is_an_error_or_an_answer(records: list[Record]) -> None:
-    data = bytearray(making.make(records))
+    data = bytearray(index_builder.make(records))
     content = image.from_record(app(tool(5, "2.7.5")))
     whole = lineage.identify(content, known.Known(bytes(data))).chain_names
     spots = range(1_500, len(data), 97)
@@ -256,7 +257,7 @@ def test_damage_within_a_file_is_an_error_or_an_answer(records: list[Record]) ->
 def test_what_an_image_says_is_compared_with_known_builds(records: list[Record]) -> None:
     other = build(["other:1"], 3, ["ADD file:aa in /"])
     below = build(["below:1"], 3, ["ADD file:bb in /"])
-    index = known.Known(making.make([*records, other, below, build(["above:1"], 3, ["RUN x"], below)]))
+    index = known.Known(index_builder.make([*records, other, below, build(["above:1"], 3, ["RUN x"], below)]))
     asked = image.from_record(app(tool(3, "2.7.3")))
 
     def vouch(name: str, digest: str = "") -> bool | None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from underlay.base import policy, report
-from underlay.base.policy import NEAR, PAST, SUPPORTED, Policy, Standing, Vulnerabilities
+from underlay.base.fleet import policy, report
+from underlay.base.fleet.policy import NEAR, PAST, SUPPORTED, Policy, Standing, Vulnerabilities
 from underlay.errors import InvalidInput
 
 NOW = 1_700_000_000.0

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from test_lineage import app, build, root
 
-from underlay.base import features, image, known, lineage, making, ranking, weights
+from underlay.base.identify import features, image, lineage, ranking, weights
+from underlay.base.index import index_builder, known
 
 
 def test_there_is_a_weight_for_each_number() -> None:
@@ -20,9 +21,9 @@ def test_there_is_a_weight_for_each_number() -> None:
 
 
 def test_there_is_a_number_for_each_weight() -> None:
-    from underlay.base.gathering import Asked, places, twins
+    from underlay.base.identify.matches import Asked, places, twins
 
-    index = known.Known(making.make([root(1), root(2)]))
+    index = known.Known(index_builder.make([root(1), root(2)]))
     asked = Asked(image.from_record(app(root(1))), index)
     found = places(asked)
     table = features.table(asked, found, twins(asked, 2))
@@ -52,7 +53,7 @@ def test_versions_in_parallel_are_what_authors_choose_between() -> None:
     for month in range(1, 9):
         records.append(line(f"3.5.{month}", ["3.5"], month))
         records.append(line(f"3.6.{month}", ["3.6", "3", "latest"], month))
-    index = known.Known(making.make(records))
+    index = known.Known(index_builder.make(records))
     number = {index.name(each): each for each in range(len(index.steady))}
     assert index.parallel[number["lang:3.6"]] == 100
     assert index.parallel[number["lang:3.6.4"]] < 30

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from engines import SHARED
-from underlay.base.contents import Contents, contents, is_removal
-from underlay.base.following import Following
-from underlay.base.reconstruct import Reconstruction, reached, reconstruct
+from underlay.base.dockerfile.config_replay import Following
+from underlay.base.dockerfile.contents import Contents, contents, is_removal
+from underlay.base.dockerfile.reconstruct import Reconstruction, reached, reconstruct
 from underlay.dockerfile import lint, stages
 from underlay.dockerfile.syntax import parse
 from underlay.oci.config import Config, Execution, Health, RootFS, Step
-from underlay.store import toc
+from underlay.store.layers import toc
 
 NOP = "/bin/sh -c #(nop) "
 IDS = [f"sha256:{number:064x}" for number in range(20)]

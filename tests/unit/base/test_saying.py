@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from underlay.base.saying import Knows, Said, read, run_with, word_of
+from underlay.base.dockerfile.history_parser import Knows, Said, read, run_with, word_of
 
 NOP = "/bin/sh -c #(nop) "
 DIGEST = "0123456789abcdef" * 4

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from advisories import affected, fixed, image, record
-from underlay.base import vulnerabilities
-from underlay.base.advisories import Advisories
-from underlay.base.osv import Affected
+from underlay.base.advisories import Advisories, vulnerabilities
+from underlay.base.advisories.osv import Affected
 from underlay.packages import versions
 from underlay.packages.model import Package
 

@@ -6,8 +6,8 @@ import time
 import pytest
 
 from layers import store
-from underlay.build import contents
-from underlay.build.selecting import select
+from underlay.builder.copy import contents
+from underlay.builder.copy.selecting import select
 
 OLD = 1_000_000_000
 

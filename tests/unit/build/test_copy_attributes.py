@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from underlay.build.attributes import Mode
+from underlay.builder.copy.attributes import Mode
 from underlay.errors import InvalidInput
 
 MODES = [

@@ -12,10 +12,11 @@ import pytest
 
 from engines import needs_root
 from layers import Mounted, load, make, snapshot, store
-from underlay.build.copying import CopyRequest, CopySource, copy, directory
-from underlay.build.patterns import Matcher
+from underlay.builder.context.patterns import Matcher
+from underlay.builder.copy.copying import CopyRequest, CopySource, copy, directory
 from underlay.errors import Corrupt, InvalidInput, NotFound
-from underlay.store import layers, toc
+from underlay.store import layers
+from underlay.store.layers import toc
 
 BASE = make(
     ("tmp", "dir", b"", {"mode": 0o1777, "mtime": 1000}),

@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from underlay.build import ignore, patterns
-from underlay.build.patterns import Matcher
+from underlay.builder.context import ignore, patterns
+from underlay.builder.context.patterns import Matcher
 from underlay.errors import InvalidInput
 
 NAMES = [

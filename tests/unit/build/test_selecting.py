@@ -5,10 +5,10 @@ import socket
 
 import pytest
 
-from underlay.build.patterns import Matcher
-from underlay.build.selecting import select
+from underlay.builder.context.patterns import Matcher
+from underlay.builder.copy.selecting import select
 from underlay.errors import InvalidInput, NotFound
-from underlay.store import walking
+from underlay.store.layers import walking
 
 TREE = {
     "a.txt": "A",

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from engines import needs_root, until
-from underlay.build.workers import Abandoned, Foreman
+from underlay.builder.workers.workers import Abandoned, Foreman
 from underlay.errors import NotFound, UnderlayError
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from underlay.cli.gotemplate import Template
 from underlay.cli.output import listing, render
+from underlay.cli.templates.gotemplate import Template
 from underlay.errors import InvalidInput
 
 VALUE = {

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from underlay.cli import flags, runflags
+from underlay.cli import flags
 from underlay.cli.commands import create, exec, run
+from underlay.cli.flags import runflags
 from underlay.cli.main import main
 from underlay.engine.options import ContainerOptions
 from underlay.errors import UnderlayError

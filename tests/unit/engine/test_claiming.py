@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from underlay.base.claims import CONFIRMED, REFUTED, UNCHECKED, Claim
-from underlay.base.lineage import Candidate, Link
+from underlay.base.identify.claims import CONFIRMED, REFUTED, UNCHECKED, Claim
+from underlay.base.identify.lineage import Candidate, Link
 from underlay.engine import claiming
 from underlay.oci.config import Step
 

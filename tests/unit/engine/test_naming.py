@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from underlay.engine import naming
+from underlay.engine.networks import names
 from underlay.network.model import Network, Pool
-from underlay.store import networks as rows
-from underlay.store.meta import Meta
+from underlay.store.rows import networks as rows
+from underlay.store.rows.meta import Meta
 
 RECORD = {"id": "ab" * 32, "name": "front", "driver": "bridge", "created": 0, "interface": "br0"}
 POOL = ["10.0.0.0/24", "10.0.0.1"]
@@ -38,19 +38,19 @@ def test_what_was_read_first_does_not_replace_what_was_read_later(engine: Any, m
         """The first one is slow, and while it is at it another begins."""
         if others:
             return {"names": "new"}
-        others.append(Thread(target=naming.amend, args=(engine, network())))
+        others.append(Thread(target=names.amend, args=(engine, network())))
         others[0].start()
         others[0].join(0.2)
         return {"names": "old"}
 
-    monkeypatch.setattr(naming, "_description", describe)
-    naming.amend(engine, network())
+    monkeypatch.setattr(names, "_description", describe)
+    names.amend(engine, network())
     others[0].join()
-    assert json.loads(Path(naming.directory(engine), f"{RECORD['id']}.json").read_text()) == {"names": "new"}
+    assert json.loads(Path(names.directory(engine), f"{RECORD['id']}.json").read_text()) == {"names": "new"}
 
 
 def test_nothing_is_told_of_a_network_that_was_removed(engine: Any) -> None:
     rows.delete(engine.meta, str(RECORD["id"]), "front")
-    naming.end(engine, network())
-    naming.amend(engine, network())
-    assert not list(Path(naming.directory(engine)).glob("*.json"))
+    names.end(engine, network())
+    names.amend(engine, network())
+    assert not list(Path(names.directory(engine)).glob("*.json"))

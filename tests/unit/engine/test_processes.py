@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from underlay.engine import processes
+from underlay.engine.containers import top
 from underlay.errors import InvalidInput
 
 
@@ -27,20 +27,20 @@ from underlay.errors import InvalidInput
     ],
 )
 def test_options(words: list[str], titles: str) -> None:
-    assert " ".join(title for _, title in processes.columns(words)) == titles
+    assert " ".join(title for _, title in top.columns(words)) == titles
 
 
 @pytest.mark.parametrize("words", [["-Z"], ["--forest"], ["-o"], ["-o", "colour"], ["-o", "uid_name"], ["-"], ["-q5"]])
 def test_options_that_are_not_known(words: list[str]) -> None:
     with pytest.raises(InvalidInput) as caught:
-        processes.columns(words)
+        top.columns(words)
     assert "ps" in caught.value.message and caught.value.hint.startswith("known are")
 
 
 def test_times() -> None:
-    assert processes._clock(59) == "00:00:59" and processes._clock(90061) == "1-01:01:01"
-    assert processes._clock(3661, short=True) == "61:01"
-    assert processes._elapsed(59) == "00:59" and processes._elapsed(3600) == "01:00:00"
+    assert top._clock(59) == "00:00:59" and top._clock(90061) == "1-01:01:01"
+    assert top._clock(3661, short=True) == "61:01"
+    assert top._elapsed(59) == "00:59" and top._elapsed(3600) == "01:00:00"
 
 
 @pytest.mark.parametrize(
@@ -49,11 +49,11 @@ def test_times() -> None:
      (os.makedev(4, 64), "ttyS0"), (os.makedev(5, 1), "console"), (os.makedev(99, 7), "99/7")],
 )  # fmt: skip
 def test_terminals(number: int, name: str) -> None:
-    assert processes._terminal(number) == name
+    assert top._terminal(number) == name
 
 
 def test_ourselves() -> None:
-    found = processes.listed([os.getpid(), 1 << 30], ["-o", "pid,ppid,uid,nlwp"])
+    found = top.listed([os.getpid(), 1 << 30], ["-o", "pid,ppid,uid,nlwp"])
     assert len(found.rows) == 1
     assert found.rows[0][:3] == [str(os.getpid()), str(os.getppid()), str(os.geteuid())]
-    assert os.getpid() in processes.of_namespace(os.getpid())
+    assert os.getpid() in top.of_namespace(os.getpid())

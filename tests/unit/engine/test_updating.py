@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from underlay.engine.updating import changed_intent, difference
+from underlay.engine.containers.update import changed_intent, difference
 from underlay.errors import Conflict
 
 

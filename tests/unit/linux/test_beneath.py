@@ -14,7 +14,7 @@ import pytest
 
 from engines import needs_root
 from underlay.errors import KernelError
-from underlay.linux import beneath
+from underlay.linux.files import beneath
 
 ELOOP, ENOENT, ENOTDIR = 40, 2, 20
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from engines import needs_root
-from underlay.linux import capabilities, process
+from underlay.linux import process
+from underlay.linux.security import capabilities
 
 
 def in_child(work: Callable[[], None]) -> dict[str, int]:

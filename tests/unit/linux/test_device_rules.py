@@ -9,7 +9,7 @@ from test_devices_bpf import RULE, allowed
 
 from underlay.errors import InvalidInput, Unsupported
 from underlay.linux.cgroup.devicerules import normal, v1_lines, v2_rules
-from underlay.runtime import profiles
+from underlay.runtime.policy import profiles
 
 READ, WRITE, MAKE = 2, 4, 1
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from underlay.linux.cgroup.devices import program
-from underlay.runtime import profiles
+from underlay.runtime.policy import profiles
 
 READ, WRITE, MAKE = 2, 4, 1
 BLOCK, CHARACTER = 1, 2

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from underlay.errors import InvalidInput, Unsupported
-from underlay.linux import landlock, libc, process
+from underlay.linux import libc, process
+from underlay.linux.security import landlock
 
 
 def test_rules() -> None:

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from engines import needs_root
 from underlay.errors import KernelError
-from underlay.linux import links, netlink, netns, nft
-from underlay.linux.netlink import Netlink
+from underlay.linux.network import links, netlink, netns, nft
+from underlay.linux.network.netlink import Netlink
 
 
 @given(st.lists(st.tuples(st.integers(0, 0x3FFF), st.binary(max_size=40))))

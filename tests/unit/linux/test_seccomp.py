@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from underlay.errors import InvalidInput
-from underlay.linux import capabilities, seccomp, tables
-from underlay.runtime import profiles
+from underlay.linux.security import capabilities, seccomp, tables
+from underlay.runtime.policy import profiles
 
 X86_64, I386, AARCH64 = 0xC000003E, 0x40000003, 0xC00000B7
 ALLOW, ERRNO, KILL_PROCESS = 0x7FFF0000, 0x00050000, 0x80000000

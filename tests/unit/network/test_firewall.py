@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from underlay.errors import KernelError, NotFound, Unsupported
-from underlay.linux import nft
+from underlay.linux.network import nft
 from underlay.network import firewall
 from underlay.network.firewall import Firewall, Rule
 from underlay.network.model import Network, Pool

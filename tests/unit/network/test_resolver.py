@@ -21,8 +21,8 @@ import pytest
 
 from engines import needs_root, until
 from underlay.errors import Conflict
-from underlay.linux import links, netns
-from underlay.linux.netlink import Netlink
+from underlay.linux.network import links, netns
+from underlay.linux.network.netlink import Netlink
 from underlay.network import nameserver, resolver
 
 if TYPE_CHECKING:

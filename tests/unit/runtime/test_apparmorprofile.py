@@ -11,8 +11,8 @@ import pytest
 from engines import SHARED
 from underlay import events
 from underlay.errors import KernelError, UnderlayError
-from underlay.linux import apparmor
-from underlay.runtime import apparmorprofile, profiles
+from underlay.linux.security import apparmor
+from underlay.runtime.policy import apparmor_profile, profiles
 
 FACTS = SHARED / "data" / "container-defaults.json"
 
@@ -31,7 +31,7 @@ class Host:
         self.parser.parent.mkdir()
         self.install()
         monkeypatch.setenv("PATH", str(self.parser.parent))
-        monkeypatch.setattr(apparmorprofile, "find_parser", lambda: str(self.parser) if self.parser.exists() else "")
+        monkeypatch.setattr(apparmor_profile, "find_parser", lambda: str(self.parser) if self.parser.exists() else "")
         monkeypatch.setattr(apparmor, "enabled", lambda: True)
         monkeypatch.setattr(apparmor, "loaded", lambda name: name in self.names)
         monkeypatch.setattr(apparmor, "features", lambda: self.features)
@@ -45,7 +45,7 @@ class Host:
 
     def load(self, policy: bytes) -> None:
         self.loads.append(policy)
-        self.names.add(apparmorprofile.NAME)
+        self.names.add(apparmor_profile.NAME)
 
     def reboot(self) -> None:
         self.names.clear()
@@ -61,7 +61,7 @@ class Host:
             return 0
 
     def ensure(self) -> str:
-        return apparmorprofile.ensure(self.root, self.state)
+        return apparmor_profile.ensure(self.root, self.state)
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def rules(text: str) -> set[tuple[str, str]]:
 @pytest.mark.skipif(not FACTS.exists(), reason="no facts beside the checkout")
 def test_it_denies_what_the_facts_list() -> None:
     facts = json.loads(FACTS.read_text())["apparmor_docker_default"]
-    text = apparmorprofile.text()
+    text = apparmor_profile.text()
     wanted = {(r["path"].replace("@{PROC}", "/proc"), r["perm"]) for r in facts["deny"] if "path" in r}
     assert rules(text) == wanted
     for rule in (r["rule"] for r in facts["deny"] if "rule" in r):
@@ -90,7 +90,7 @@ def test_it_denies_what_the_facts_list() -> None:
 
 
 def test_signals_come_from_outside_and_within() -> None:
-    text = apparmorprofile.text("p", ("engine//child", "x"))
+    text = apparmor_profile.text("p", ("engine//child", "x"))
     assert 'profile "p" ' in text and 'signal (send,receive) peer="p",' in text
     for peer in ("unconfined", "engine//child", "x"):
         assert f'signal (receive) peer="{peer}",' in text
@@ -98,21 +98,21 @@ def test_signals_come_from_outside_and_within() -> None:
 
 
 def test_the_set_of_features_is_pinned_where_the_parser_knows_it() -> None:
-    assert apparmorprofile.text(abi=True).startswith("abi <abi/3.0>,\n")
-    assert apparmorprofile.text().startswith("profile ")
-    assert apparmorprofile.NAME == profiles.APPARMOR
+    assert apparmor_profile.text(abi=True).startswith("abi <abi/3.0>,\n")
+    assert apparmor_profile.text().startswith("profile ")
+    assert apparmor_profile.NAME == profiles.APPARMOR
 
 
 # Compiling, keeping, loading.
 
 
 def test_compiled_once_loaded_once(host: Host) -> None:
-    assert apparmorprofile.available(host.root)
+    assert apparmor_profile.available(host.root)
     assert host.ensure() == "" and host.ensure() == ""
     assert host.compiled == 1 and len(host.loads) == 1
     assert host.loads[0].startswith(b"policy one of ") and b'profile "underlay-default"' in host.loads[0]
     assert (host.place / "count").read_text() == "--skip-kernel-load --skip-cache --stdout\n"
-    kept = Path(apparmorprofile.cache_path(host.root))
+    kept = Path(apparmor_profile.cache_path(host.root))
     assert kept.stat().st_mode & 0o777 == 0o600 and kept.parent.stat().st_mode & 0o777 == 0o700
 
 
@@ -135,7 +135,7 @@ def test_compiled_anew_when_something_has_changed(host: Host, change: str, monke
     elif change == "label":
         host.label = "confined-engine"
     else:
-        monkeypatch.setattr(apparmorprofile, "VERSION", 99)
+        monkeypatch.setattr(apparmor_profile, "VERSION", 99)
     assert host.ensure() == "" and host.compiled == 2
     assert (b'peer="confined-engine"' in host.loads[0]) == (change == "label")
 
@@ -149,7 +149,7 @@ def test_one_that_somebody_has_unloaded_is_loaded_again(host: Host) -> None:
 @pytest.mark.parametrize("damage", [b"", b"x", b"underlay-apparmor 1\n", None])
 def test_damage_is_no_policy(host: Host, damage: bytes | None) -> None:
     host.ensure()
-    path = Path(apparmorprofile.cache_path(host.root))
+    path = Path(apparmor_profile.cache_path(host.root))
     path.write_bytes(path.read_bytes()[:-1] if damage is None else damage)
     host.reboot()
     assert host.ensure() == "" and host.compiled == 2
@@ -166,7 +166,7 @@ def test_features_of_another_kernel_without_a_parser(host: Host) -> None:
     host.parser.unlink()
     assert "not installed" in host.ensure() and host.loads == []
     # Loaded by somebody else it is good enough.
-    host.names.add(apparmorprofile.NAME)
+    host.names.add(apparmor_profile.NAME)
     assert host.ensure() == ""
 
 
@@ -177,7 +177,7 @@ def test_what_the_parser_says_is_told(host: Host) -> None:
     assert "has made nothing" in host.ensure()
     host.parser.write_text("no program")
     with pytest.raises(KernelError, match="run"):
-        apparmorprofile.compile_policy(str(host.parser), "")
+        apparmor_profile.compile_policy(str(host.parser), "")
 
 
 def test_a_kernel_that_refuses(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,11 +191,11 @@ def test_a_kernel_that_refuses(host: Host, monkeypatch: pytest.MonkeyPatch) -> N
 def test_the_warning_comes_once(host: Host) -> None:
     heard: list[events.Event] = []
     for _ in range(2):
-        apparmorprofile.warn_once(host.state, "no parser", heard.append)
+        apparmor_profile.warn_once(host.state, "no parser", heard.append)
     assert len(heard) == 1 and heard[0].kind == "host.warning" and "no parser" in str(heard[0].attributes["message"])
-    apparmorprofile.warn_once(host.state, "another reason", heard.append)
+    apparmor_profile.warn_once(host.state, "another reason", heard.append)
     host.reboot()
-    apparmorprofile.warn_once(host.state, "another reason", heard.append)
+    apparmor_profile.warn_once(host.state, "another reason", heard.append)
     assert len(heard) == 3
 
 
@@ -223,6 +223,6 @@ def test_lists_labels_and_features(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_a_host_without() -> None:
     if apparmor.enabled():
         pytest.skip("this host has AppArmor")
-    assert not apparmorprofile.available("/nowhere") and apparmor.loaded(apparmorprofile.NAME) is None
+    assert not apparmor_profile.available("/nowhere") and apparmor.loaded(apparmor_profile.NAME) is None
     with pytest.raises(UnderlayError):
         apparmor.load(b"not a policy")

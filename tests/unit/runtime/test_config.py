@@ -11,7 +11,8 @@ import pytest
 
 from engines import SHARED
 from underlay.errors import InvalidInput, Unsupported
-from underlay.runtime import config, documents, hooks
+from underlay.runtime import config, documents
+from underlay.runtime.apply import hooks
 
 SCHEMAS = SHARED / "specs/oci-runtime/schema"
 

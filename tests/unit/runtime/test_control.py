@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from underlay import jsontext
-from underlay.runtime import control
-from underlay.runtime.monitor import Monitor
+from underlay.lean import jsontext
+from underlay.runtime.monitor import control
+from underlay.runtime.monitor.monitor import Monitor
 
 
 def test_mode_is_right_from_the_first_instant(tmp_path: Path) -> None:

@@ -16,8 +16,8 @@ import pytest
 
 from underlay.errors import StartFailed
 from underlay.linux import libc
-from underlay.runtime import laststep
-from underlay.runtime.last_step_program import PROGRAMS
+from underlay.runtime.apply import laststep
+from underlay.runtime.apply.last_step_program import PROGRAMS
 
 NATIVE = os.uname().machine
 RUNNERS = {"aarch64": ["qemu-aarch64"], "x86_64": ["qemu-x86_64"]} | {NATIVE: []}
@@ -26,7 +26,7 @@ RUNNERS = {"aarch64": ["qemu-aarch64"], "x86_64": ["qemu-x86_64"]} | {NATIVE: []
 RUN = """
 import os, sys
 from underlay.linux import libc
-from underlay.runtime import laststep
+from underlay.runtime.apply import laststep
 how, channel, calls = sys.argv[1], int(sys.argv[2]), sys.argv[3]
 if how not in ("python", "sealed"):
     libc._COLUMN = 0 if how == "x86_64" else 1
@@ -70,7 +70,7 @@ class Running:
         self.channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.channel.settimeout(20)
         number = theirs.fileno()
-        environment = {**os.environ, "PYTHONPATH": str(Path(laststep.__file__).parents[2])}
+        environment = {**os.environ, "PYTHONPATH": str(Path(laststep.__file__).parents[3])}
         words = [sys.executable, "-c", RUN, how, str(number), calls, str(place / "program")]
         if how in ("sealed", "python"):
             self.process = subprocess.Popen(words, stdout=subprocess.PIPE, env=environment, pass_fds=(number,))
@@ -198,7 +198,7 @@ def test_long_messages_are_cut(start) -> None:
 
 
 def test_numbers_of_calls_are_those_of_the_tables() -> None:
-    from underlay.linux import tables
+    from underlay.linux.security import tables
 
     for column, abi in enumerate(("x86_64", "aarch64")):
         known = tables.numbers(abi)

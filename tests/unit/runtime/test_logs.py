@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from underlay.engine import logreading
-from underlay.runtime.logs import Log
+from underlay.engine.containers import logs
+from underlay.runtime.monitor.logs import Log
 
 
 def read(path: Path, driver: str = "local") -> list[tuple[int, bytes]]:
-    parse = logreading._local if driver == "local" else logreading._json_file
+    parse = logs._local if driver == "local" else logs._json_file
     with path.open("rb") as file:
         return [(stream, data) for _, stream, data in parse(file)]
 
@@ -120,12 +120,12 @@ def test_following_finds_what_turned_over_more_than_once(tmp_path: Path) -> None
     with path.open("rb") as reader:  # open as long as it is followed, so that its number is not given away
         inode = os.fstat(reader.fileno()).st_ino
         log.write(1, b"b" * 60)
-        assert logreading._files_between(inode, str(path), 4) == []  # log.1 is the one: what follows is the newest
+        assert logs._files_between(inode, str(path), 4) == []  # log.1 is the one: what follows is the newest
         log.write(1, b"c" * 60)
-        assert logreading._files_between(inode, str(path), 4) == [f"{path}.1"]
+        assert logs._files_between(inode, str(path), 4) == [f"{path}.1"]
         for letter in b"defgh":
             log.write(1, bytes([letter]) * 60)
-        assert logreading._files_between(inode, str(path), 4) == [f"{path}.3", f"{path}.2", f"{path}.1"]
+        assert logs._files_between(inode, str(path), 4) == [f"{path}.3", f"{path}.2", f"{path}.1"]
     log.close()
 
 
@@ -185,4 +185,4 @@ def test_a_full_disk_leaves_whole_records(tmp_path: Path, driver: str) -> None:
 )
 def test_last_lines(pieces: list[bytes], count: int, expected: bytes) -> None:
     records = [(0, 1, piece) for piece in pieces]
-    assert b"".join(data for _, _, data in logreading._last_lines(records, count)) == expected
+    assert b"".join(data for _, _, data in logs._last_lines(records, count)) == expected

@@ -7,9 +7,12 @@ import json
 
 import pytest
 
+from underlay.engine.containers import compose
 from underlay.errors import InvalidInput, Unsupported
-from underlay.linux import mounts, process
-from underlay.runtime import mountplan, ops, plan, spec
+from underlay.linux import process
+from underlay.linux.files import mounts
+from underlay.runtime import plan
+from underlay.runtime.plan import mountplan, ops
 
 KINDS = ("mount", "network", "pid", "ipc", "uts", "cgroup")
 
@@ -420,4 +423,4 @@ def test_all_operations_are_known() -> None:
 
 
 def test_host_facts_are_a_value() -> None:
-    assert spec.HostFacts().rootless is False and spec.HostFacts().capabilities == []
+    assert compose.HostFacts().rootless is False and compose.HostFacts().capabilities == []

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from underlay.engine.containers import limits
+from underlay.engine.containers.compose import HostFacts
 from underlay.engine.options import ContainerOptions
 from underlay.errors import InvalidInput, Unsupported
-from underlay.runtime import resources
-from underlay.runtime.spec import HostFacts
 
 
 def made(host: HostFacts | None = None, **wish: object) -> dict:
-    found = resources.compose(ContainerOptions(**wish), host or HostFacts())
+    found = limits.compose(ContainerOptions(**wish), host or HostFacts())
     found.pop("devices")
     return found
 
@@ -60,7 +60,7 @@ def test_block_devices() -> None:
 
 def test_rules_about_devices() -> None:
     wish = ContainerOptions(device_cgroup_rules=["c 10:229 rw", "b *:* m", "a 1:* rwm"])
-    rules = resources.compose(wish, HostFacts())["devices"][-3:]
+    rules = limits.compose(wish, HostFacts())["devices"][-3:]
     assert rules == [
         {"allow": True, "type": "c", "access": "rw", "major": 10, "minor": 229},
         {"allow": True, "type": "b", "access": "m"},
@@ -73,18 +73,18 @@ def test_rules_about_devices() -> None:
 )
 def test_what_is_no_rule(text: str) -> None:
     with pytest.raises(InvalidInput, match="invalid device cgroup format"):
-        resources.device_rule(text)
+        limits.device_rule(text)
 
 
 @pytest.mark.parametrize(("text", "found"), [("0", {0}), ("0-3,7", {0, 1, 2, 3, 7}), ("1,1-2", {1, 2}), ("5-5", {5})])
 def test_lists_of_numbers(text: str, found: set[int]) -> None:
-    assert resources.numbers(text, "x") == found
+    assert limits.numbers(text, "x") == found
 
 
 @pytest.mark.parametrize("text", ["", "a", "2-", "-2", "3-2", "1,,2", "0-99999999999", "1;2"])
 def test_what_is_no_list(text: str) -> None:
     with pytest.raises(InvalidInput, match="for cpuset cpus"):
-        resources.numbers(text, "cpuset cpus")
+        limits.numbers(text, "cpuset cpus")
 
 
 def test_what_is_not_there() -> None:
@@ -105,12 +105,12 @@ def test_what_is_not_there() -> None:
     ("text", "path"), [("", ""), ("/", ""), ("mine", "mine"), ("/mine//deep/", "mine/deep"), ("./a", "a")]
 )
 def test_parents(text: str, path: str) -> None:
-    assert resources.parent_group(text) == path
+    assert limits.parent_group(text) == path
 
 
 def test_parents_that_are_refused() -> None:
     for text in ("machine.slice", "/a.slice/b"):
         with pytest.raises(Unsupported, match="systemd"):
-            resources.parent_group(text)
+            limits.parent_group(text)
     with pytest.raises(InvalidInput):
-        resources.parent_group("../a")
+        limits.parent_group("../a")

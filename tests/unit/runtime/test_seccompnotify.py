@@ -10,18 +10,18 @@ from pathlib import Path
 import pytest
 
 from underlay.errors import InvalidInput, StartFailed
-from underlay.linux import seccomp
-from underlay.runtime import seccompnotify
+from underlay.linux.security import seccomp
+from underlay.runtime.apply import seccomp_notify
 
 ASKS = {"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}
 
 
 def test_who_needs_an_agent() -> None:
-    assert not seccompnotify.wanted(None) and not seccompnotify.wanted({"defaultAction": "SCMP_ACT_ALLOW"})
+    assert not seccomp_notify.wanted(None) and not seccomp_notify.wanted({"defaultAction": "SCMP_ACT_ALLOW"})
     # A path that nobody asks for is ignored (config-linux, "Seccomp").
-    assert not seccompnotify.wanted({"listenerPath": "/a", "syscalls": [{"names": ["a"], "action": "SCMP_ACT_ERRNO"}]})
-    assert seccompnotify.wanted({"listenerPath": "/a", "syscalls": [ASKS]})
-    assert seccompnotify.announcer({"syscalls": []}, {}) is None
+    assert not seccomp_notify.wanted({"listenerPath": "/a", "syscalls": [{"names": ["a"], "action": "SCMP_ACT_ERRNO"}]})
+    assert seccomp_notify.wanted({"listenerPath": "/a", "syscalls": [ASKS]})
+    assert seccomp_notify.announcer({"syscalls": []}, {}) is None
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_who_needs_an_agent() -> None:
 )
 def test_what_cannot_work(profile: dict[str, object], where: str) -> None:
     with pytest.raises(InvalidInput, match=where):
-        seccompnotify.wanted(profile)
+        seccomp_notify.wanted(profile)
 
 
 def test_flags() -> None:
@@ -54,8 +54,8 @@ def test_what_an_agent_gets(tmp_path: Path) -> None:
     agent.bind(path)
     agent.listen()
     reader, writer = os.pipe()
-    state = seccompnotify.state_of("id", "running", "/bundle", {"annotations": {"a": "b" * 100_000}})
-    announce = seccompnotify.announcer(
+    state = seccomp_notify.state_of("id", "running", "/bundle", {"annotations": {"a": "b" * 100_000}})
+    announce = seccomp_notify.announcer(
         {"listenerPath": path, "listenerMetadata": "m", "syscalls": [ASKS]}, {**state, "pid": 7}
     )
     assert announce is not None
@@ -82,7 +82,7 @@ def test_what_an_agent_gets(tmp_path: Path) -> None:
 
 def test_an_agent_that_is_not_there(tmp_path: Path) -> None:
     reader, writer = os.pipe()
-    announce = seccompnotify.announcer({"listenerPath": str(tmp_path / "no"), "syscalls": [ASKS]}, {})
+    announce = seccomp_notify.announcer({"listenerPath": str(tmp_path / "no"), "syscalls": [ASKS]}, {})
     assert announce is not None
     with pytest.raises(StartFailed, match="cannot hand the seccomp listener"):
         announce(1, reader)

@@ -6,10 +6,12 @@ import json
 
 import pytest
 
+from underlay.engine.containers import compose as spec
+from underlay.engine.containers import mount_flags
 from underlay.engine.options import ContainerOptions
 from underlay.errors import InvalidInput, Unsupported
-from underlay.linux import capabilities
-from underlay.runtime import profiles, spec, volumes
+from underlay.linux.security import capabilities
+from underlay.runtime.policy import profiles
 
 ID = "0123456789abcdef" * 4
 EVERY = ["CAP_" + name for name in capabilities.NAMES]
@@ -261,7 +263,7 @@ def test_devices() -> None:
 
 
 def test_mounts_of_the_user_come_last_and_by_depth() -> None:
-    mounts = [volumes.parse_volume(text) for text in ("/h/2:/a/b/c", "/h/1:/a", "/h/3:/etc/hosts")]
+    mounts = [mount_flags.parse_volume(text) for text in ("/h/2:/a/b/c", "/h/1:/a", "/h/3:/etc/hosts")]
     made = compose(mounts=mounts).spec["mounts"]
     targets = [mount["destination"] for mount in made]
     assert targets[-3:] == ["/a", "/etc/hosts", "/a/b/c"]
@@ -275,7 +277,7 @@ def test_mounts_of_the_user_come_last_and_by_depth() -> None:
 @pytest.mark.parametrize("target", ["/proc", "/proc/sys", "/x/../proc", "//proc/1"])
 def test_nothing_is_mounted_over_proc(target: str) -> None:
     with pytest.raises(InvalidInput, match="nothing can be mounted at or below /proc"):
-        compose(mounts=[volumes.parse_volume(f"/h:{target}")])
+        compose(mounts=[mount_flags.parse_volume(f"/h:{target}")])
 
 
 def test_kernel_mounts_are_closed() -> None:

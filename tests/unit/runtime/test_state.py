@@ -9,7 +9,7 @@ import pytest
 
 from underlay.files import Lock
 from underlay.linux.process import start_time
-from underlay.runtime import state
+from underlay.runtime.monitor import state
 
 
 class Place:

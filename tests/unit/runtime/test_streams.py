@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from underlay.runtime import streams
-from underlay.runtime.streams import STDERR, STDOUT, Relay
+from underlay.runtime.monitor import streams
+from underlay.runtime.monitor.streams import STDERR, STDOUT, Relay
 
 
 class Recorder:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from underlay.errors import StartFailed
-from underlay.runtime import users
+from underlay.runtime.apply import users
 
 PASSWD = "root:x:0:0:root:/root:/bin/sh\nalice:x:1000:1001::/home/alice:/bin/sh\nnohome:x:7:8\n"
 GROUP = "root:x:0:\nalice:x:1001:\nextra:x:2000:bob,alice\nother:x:3000:\n"

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from underlay.engine.containers import mount_flags
 from underlay.errors import InvalidInput, UnderlayError, Unsupported
-from underlay.runtime import volumes
 
 
-def facts(mount: volumes.Mount) -> tuple:
+def facts(mount: mount_flags.Mount) -> tuple:
     return mount.kind, mount.source, mount.target, mount.options, mount.copy_up, mount.make_source
 
 
@@ -31,7 +31,7 @@ def facts(mount: volumes.Mount) -> tuple:
     ],
 )
 def test_volumes(text: str, expected: tuple) -> None:
-    assert facts(volumes.parse_volume(text)) == expected
+    assert facts(mount_flags.parse_volume(text)) == expected
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_volumes(text: str, expected: tuple) -> None:
 )
 def test_volumes_refused(text: str, words: str) -> None:
     with pytest.raises(InvalidInput) as caught:
-        volumes.parse_volume(text)
+        mount_flags.parse_volume(text)
     assert words in caught.value.message
 
 
@@ -81,7 +81,7 @@ def test_volumes_refused(text: str, words: str) -> None:
     ],
 )
 def test_mounts(text: str, expected: tuple) -> None:
-    assert facts(volumes.parse_mount(text)) == expected
+    assert facts(mount_flags.parse_mount(text)) == expected
 
 
 @pytest.mark.parametrize(
@@ -105,34 +105,34 @@ def test_mounts(text: str, expected: tuple) -> None:
 )
 def test_mounts_refused(text: str, words: str, kind: type) -> None:
     with pytest.raises(kind) as caught:
-        volumes.parse_mount(text)
+        mount_flags.parse_mount(text)
     assert words in caught.value.message
 
 
 def test_tmpfs() -> None:
-    assert volumes.parse_tmpfs("/t").options == ["noexec", "nosuid", "nodev"]
-    assert volumes.parse_tmpfs("/t:exec,suid,size=1m").options == ["nodev", "size=1m"]
+    assert mount_flags.parse_tmpfs("/t").options == ["noexec", "nosuid", "nodev"]
+    assert mount_flags.parse_tmpfs("/t:exec,suid,size=1m").options == ["nodev", "size=1m"]
     for text in ("/t:bind", "/t:rbind", "/t:rshared"):
         with pytest.raises(InvalidInput, match="invalid tmpfs option"):
-            volumes.parse_tmpfs(text)
+            mount_flags.parse_tmpfs(text)
 
 
 def test_oci_words() -> None:
-    mount = volumes.parse_volume("/h:/d:ro")
+    mount = mount_flags.parse_volume("/h:/d:ro")
     assert mount.oci() == {
         "destination": "/d",
         "type": "bind",
         "source": "/h",
         "options": ["rbind", "ro", "rprivate", "rro"],
     }
-    mount = volumes.parse_mount("type=bind,source=/h,target=/d,bind-recursive=disabled,bind-propagation=slave")
+    mount = mount_flags.parse_mount("type=bind,source=/h,target=/d,bind-recursive=disabled,bind-propagation=slave")
     assert mount.oci()["options"] == ["bind", "slave"]
-    assert volumes.parse_tmpfs("/t").oci()["type"] == "tmpfs"
+    assert mount_flags.parse_tmpfs("/t").oci()["type"] == "tmpfs"
 
 
 @given(st.text(alphabet='ab/:.,=\0"-_ ~\udcff', max_size=40))
 def test_anything_is_a_mount_or_an_error(text: str) -> None:
-    for parse in (volumes.parse_volume, volumes.parse_mount, volumes.parse_tmpfs):
+    for parse in (mount_flags.parse_volume, mount_flags.parse_mount, mount_flags.parse_tmpfs):
         try:
             mount = parse(text)
         except UnderlayError:

@@ -10,28 +10,30 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from underlay.errors import LimitExceeded
-from underlay.store import claims, containers
-from underlay.store.meta import Meta
+from underlay.store.rows import containers, id_ranges
+from underlay.store.rows.meta import Meta
 
 
-def wanted(size: int, pool: list[tuple[int, int]], kind: str = claims.UID, busy: frozenset[int] = frozenset()) -> Any:
-    return claims.Wanted(
+def wanted(
+    size: int, pool: list[tuple[int, int]], kind: str = id_ranges.UID, busy: frozenset[int] = frozenset()
+) -> Any:
+    return id_ranges.Wanted(
         kind, size, pool, lambda intent, first: intent.update({kind: first}), lambda first: first not in busy
     )
 
 
 def test_the_lowest_free_range_is_taken() -> None:
     pool = [(1000, 300), (5000, 100)]
-    assert claims.free(wanted(100, pool), []) == 1000
-    assert claims.free(wanted(100, pool), [(1000, 100)]) == 1100
-    assert claims.free(wanted(100, pool), [(1050, 100)]) == 1150
-    assert claims.free(wanted(50, pool), [(1050, 250)]) == 1000
-    assert claims.free(wanted(100, pool), [(1000, 300)]) == 5000
-    assert claims.free(wanted(100, pool, busy=frozenset((1000, 1100))), []) == 1200
+    assert id_ranges.free(wanted(100, pool), []) == 1000
+    assert id_ranges.free(wanted(100, pool), [(1000, 100)]) == 1100
+    assert id_ranges.free(wanted(100, pool), [(1050, 100)]) == 1150
+    assert id_ranges.free(wanted(50, pool), [(1050, 250)]) == 1000
+    assert id_ranges.free(wanted(100, pool), [(1000, 300)]) == 5000
+    assert id_ranges.free(wanted(100, pool, busy=frozenset((1000, 1100))), []) == 1200
     with pytest.raises(LimitExceeded, match="no 301 unused uids are left"):
-        claims.free(wanted(301, pool), [])
+        id_ranges.free(wanted(301, pool), [])
     with pytest.raises(LimitExceeded):
-        claims.free(wanted(1, pool), [(0, 10000)])
+        id_ranges.free(wanted(1, pool), [(0, 10000)])
 
 
 @given(st.lists(st.tuples(st.integers(0, 400), st.integers(1, 60)), max_size=8), st.integers(1, 60))
@@ -44,7 +46,7 @@ def test_what_is_found_overlaps_nothing(taken: list[tuple[int, int]], size: int)
         if all(first + size <= other or other + length <= first for other, length in taken)
     ]
     try:
-        assert claims.free(wanted(size, pool), taken) in fits
+        assert id_ranges.free(wanted(size, pool), taken) in fits
     except LimitExceeded:
         assert fits == []
 
@@ -70,6 +72,6 @@ def test_claims_go_with_their_container(tmp_path: Path) -> None:
     with pytest.raises(LimitExceeded):  # the one that shares them still has them
         make("four", wanted(100, pool))
     containers.delete(meta, "three", False)
-    assert claims.look(meta, wanted(100, pool)) == 1000
+    assert id_ranges.look(meta, wanted(100, pool)) == 1000
     assert containers.find(meta, "two").intent == {"uid": 1100}
     meta.close()

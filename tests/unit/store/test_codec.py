@@ -10,7 +10,7 @@ import pytest
 
 from layers import peak
 from underlay.errors import Corrupt, LimitExceeded, Unsupported
-from underlay.store import codec
+from underlay.store.layers import codec
 from underlay.store.limits import Limits
 
 DATA = bytes(range(256)) * 5000 + b"the end"

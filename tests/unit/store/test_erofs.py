@@ -12,8 +12,9 @@ from test_merge import entries, image, view, walk
 from layercases import CASES
 from layers import Tar, make
 from underlay.errors import LimitExceeded, UnderlayError
-from underlay.store import erofs, toc
-from underlay.store.merge import Tree, merge
+from underlay.store.layers import toc
+from underlay.store.layers.merge import Tree, merge
+from underlay.store.rootfs import erofs
 
 
 class Index:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from underlay.errors import InvalidInput
-from underlay.store import ext4
+from underlay.store.rootfs import ext4
 
 E2FSCK, DUMPE2FS = shutil.which("e2fsck", path="/usr/sbin:/sbin"), shutil.which("dumpe2fs", path="/usr/sbin:/sbin")
 MIB, GIB = 1 << 20, 1 << 30

@@ -1,7 +1,8 @@
 """Several layers as one."""
 
 from layers import load, make, store
-from underlay.store import flatten, layers, merge
+from underlay.store import layers
+from underlay.store.layers import flatten, merge
 
 
 def test_files_with_several_names_keep_their_capabilities(tmp_path):

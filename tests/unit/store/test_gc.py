@@ -8,7 +8,9 @@ import pytest
 from archives import layer, sha
 from underlay import Engine
 from underlay.oci.platform import Platform
-from underlay.store import blobs, gc, images, intake, layers, leases, rootfs
+from underlay.store import blobs, gc, layers, leases, rootfs
+from underlay.store.layers import intake
+from underlay.store.rows import images
 
 
 @pytest.fixture

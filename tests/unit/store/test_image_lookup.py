@@ -21,7 +21,7 @@ PROGRAM = f"""
 import sys
 sys.path.insert(0, {str(SOURCE)!r})
 from underlay.oci import chain, digest, platform, reference
-from underlay.store import blobs, images
+from underlay.store import blobs; from underlay.store.rows import images
 reference.parse("example.com:5000/a/b:1@sha256:" + "0" * 64)
 platform.rank(platform.host(), platform.parse("linux/arm64/v8"))
 print(" ".join(name for name in {HEAVY!r} if name in sys.modules))

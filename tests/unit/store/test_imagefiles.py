@@ -9,7 +9,7 @@ import pytest
 from layers import Tar, load, store
 from underlay.errors import LimitExceeded
 from underlay.paths import Paths
-from underlay.store.imagefiles import ImageFiles
+from underlay.store.rootfs.imagefiles import ImageFiles
 
 BELOW = (
     Tar()

@@ -9,10 +9,11 @@ import pytest
 
 from layers import Source, make, store
 from underlay.errors import Conflict, InvalidInput, LimitExceeded
-from underlay.store import intake, layers, toc
+from underlay.store import layers
+from underlay.store.layers import intake, toc
+from underlay.store.layers.layer_writer import LayerWriter
+from underlay.store.layers.toc import Entry
 from underlay.store.limits import Limits
-from underlay.store.toc import Entry
-from underlay.store.writing import LayerWriter
 
 
 def entry(name, kind=toc.REGULAR, size=0, mode=0o644, uid=0, gid=0, mtime=1_600_000_000, nsec=0, **rest) -> Entry:

@@ -15,7 +15,8 @@ from layercases import CASES
 from layers import Source, Tar, digest, gz, make, store
 from underlay.errors import Corrupt, DigestMismatch, InvalidInput, LimitExceeded, NotFound, Unsupported
 from underlay.events import Event
-from underlay.store import codec, intake, layers, toc
+from underlay.store import layers
+from underlay.store.layers import codec, intake, toc
 from underlay.store.limits import Limits
 
 DATA = Tar().add("d", "dir").add("d/f", data=b"content" * 100).add("big", data=os.urandom(3_000_000)).data()
@@ -282,7 +283,7 @@ import os, sys, signal
 sys.path[:0] = [{tests!r}]
 import layers as tars
 from underlay.paths import Paths
-from underlay.store import intake, scratch
+from underlay.store.layers import intake; from underlay.store import scratch
 point = {point!r}
 if point:
     place, name = point.split(".")

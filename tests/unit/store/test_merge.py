@@ -8,10 +8,10 @@ import pytest
 from layercases import CASES
 from layers import Tar, make
 from underlay.errors import Corrupt, LimitExceeded
-from underlay.store import toc
+from underlay.store.layers import toc
+from underlay.store.layers.merge import Change, Node, Tree, difference, merge
+from underlay.store.layers.tar import Reader
 from underlay.store.limits import Limits
-from underlay.store.merge import Change, Node, Tree, difference, merge
-from underlay.store.tar import Reader
 
 
 def entries(data: bytes) -> list[toc.Entry]:

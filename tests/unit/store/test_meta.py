@@ -9,8 +9,8 @@ import threading
 import pytest
 
 from underlay.errors import Corrupt, UnderlayError
-from underlay.store import meta
-from underlay.store.meta import Meta
+from underlay.store.rows import meta
+from underlay.store.rows.meta import Meta
 
 VOLUME = "INSERT INTO volumes VALUES (?, 1, '', 0)"
 
@@ -79,7 +79,7 @@ def test_salvage_keeps_what_can_be_read(path):
 OPEN = """
 import sys
 import threading
-from underlay.store.meta import Meta
+from underlay.store.rows.meta import Meta
 print("ready", flush=True)
 sys.stdin.readline()
 Meta(sys.argv[1]).close()

@@ -10,8 +10,9 @@ from engines import needs_root
 from layers import Mounted, differences, load, make, snapshot, store
 from underlay.errors import InvalidInput, KernelError, LimitExceeded, Unsupported
 from underlay.files import remove_tree
-from underlay.linux import mounts
-from underlay.store import layers, packing, toc
+from underlay.linux.files import mounts
+from underlay.store import layers
+from underlay.store.layers import packing, toc
 
 
 @pytest.fixture(autouse=True)

@@ -7,8 +7,9 @@ import pytest
 from engines import needs_root
 from layercases import BASE, CASES
 from layers import Mounted, differences, load, make, snapshot, store
-from underlay.linux import mounts, sharedmount
-from underlay.store import layers, rootfs, single, tar, toc
+from underlay.linux.files import mounts, sharedmount
+from underlay.store import layers, rootfs
+from underlay.store.layers import layer_index, tar, toc
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -35,7 +36,7 @@ class Stacked:
         self.points = []
         for number, diff_id in enumerate(self.diff_ids[1:]):
             index, point = f"{self.place}/{number}.erofs", f"{self.place}/{number}"
-            assert single.single_index(self.paths, diff_id, index, entry)
+            assert layer_index.single_index(self.paths, diff_id, index, entry)
             os.mkdir(point)
             sharedmount.mount_index(index, [path for _, _, path in rootfs.devices(self.paths, [diff_id])], point)
             self.points.append(point)
@@ -65,7 +66,7 @@ def entries(data):
 
 
 def alone(data) -> bool:
-    return single.overlay_tree(entries(data)) is not None
+    return layer_index.overlay_tree(entries(data)) is not None
 
 
 STACKED = {name: tars for name, (tars, _) in CASES.items() if len(tars) > 1 and all(map(alone, tars[1:]))}
@@ -151,6 +152,6 @@ REFUSED = {
 def test_what_cannot_be_shown_alone(tmp_path, name):
     paths = store(tmp_path)
     (diff_id,) = load(paths, [make(*REFUSED[name])])
-    assert single.overlay_tree(layers.read_toc(paths, diff_id)) is None
-    assert not single.single_index(paths, diff_id, f"{tmp_path}/index")
+    assert layer_index.overlay_tree(layers.read_toc(paths, diff_id)) is None
+    assert not layer_index.single_index(paths, diff_id, f"{tmp_path}/index")
     assert not os.path.exists(f"{tmp_path}/index")

@@ -9,9 +9,9 @@ import pytest
 import layers as tars
 from layers import END, SPARSE, Tar, header, padded, pax
 from underlay.errors import Corrupt, LimitExceeded
-from underlay.store import toc
+from underlay.store.layers import toc
+from underlay.store.layers.tar import Reader
 from underlay.store.limits import Limits
-from underlay.store.tar import Reader
 
 
 def read(data: bytes, step: int = 0, **limits: int) -> Reader:

@@ -5,8 +5,8 @@ import time
 import pytest
 
 from underlay.errors import Corrupt
-from underlay.store import toc
-from underlay.store.toc import Entry
+from underlay.store.layers import toc
+from underlay.store.layers.toc import Entry
 
 SAMPLE = [
     Entry(b"a/\xff", toc.REGULAR, 0o4755, 0xFFFFFFFE, 7, 1 << 40, -5, 999_999_999, 512),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ...errors import UsageError
-from .. import foreground, runflags
+from .. import foreground
+from ..flags import runflags
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ FLAGS: tuple[Flag, ...] = (
 
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Attach to a running container until it ends or the detach keys are typed."""
-    from ...runtime.attachment import Attachment
+    from ...runtime.monitor.attachment import Attachment
 
     if len(arguments) != 1:
         raise UsageError('"underlay attach" requires exactly 1 argument', "see `underlay attach --help`")

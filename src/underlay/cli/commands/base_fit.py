@@ -43,7 +43,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
 
 
 def _saved(path: str) -> dict[str, Any]:
-    from ...jsontext import loads
+    from ...lean.jsontext import loads
 
     try:
         with open(path, encoding="utf-8") as file:

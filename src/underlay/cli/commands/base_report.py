@@ -26,7 +26,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
         raise InvalidInput(
             '"underlay base report" knows the formats text, json and html', "see `underlay base report --help`"
         )
-    from ...base import report as pages
+    from ...base.fleet import report as pages
     from ..policies import read_policy
 
     rules = read_policy(options["policy"]) if options["policy"] else None

@@ -7,17 +7,17 @@ import sys
 
 from ...errors import UsageError
 from ...files import write_atomic
-from ...jsontext import dumps
+from ...lean.jsontext import dumps
 from ...oci import reference as references
-from .. import buildflags
-from ..buildprogress import BuildProgress
+from ..flags import buildflags
+from ..progress.buildprogress import BuildProgress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ...build.output import Built
-    from ...build.request import BuildRequest
+    from ...builder.output.output import Built
+    from ...builder.request import BuildRequest
     from ...engine.engine import Engine
     from ..flags import Flag, Options
 
@@ -52,7 +52,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
 
 
 def _push(engine: Engine, built: Built, mode: str) -> None:
-    from ..transferprogress import TransferProgress
+    from ..progress.transferprogress import TransferProgress
 
     if not built.names:
         raise UsageError("tag is needed when pushing to registry", "give the image a name with -t")

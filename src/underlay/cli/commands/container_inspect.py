@@ -28,7 +28,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     def find(name: str) -> dict[str, Any]:
         value = engine.containers.inspect(name)
         if options["size"]:
-            from ...engine.inspection import written
+            from ...engine.containers.inspect import written
 
             value["SizeRw"] = written(engine, value["Id"])
         return value

@@ -6,8 +6,8 @@ import os
 import sys
 
 from ...errors import UsageError
-from .. import runflags
 from ..fetching import Fetching
+from ..flags import runflags
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

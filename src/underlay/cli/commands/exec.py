@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ...errors import UsageError
-from .. import foreground, runflags
+from .. import foreground
+from ..flags import runflags
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,8 +29,8 @@ FLAGS: tuple[Flag, ...] = (
 
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Run a command in a running container; the exit code is the command's."""
-    from ...engine.executing import ExecOptions
-    from ...runtime.attachment import Attachment
+    from ...engine.containers.exec import ExecOptions
+    from ...runtime.monitor.attachment import Attachment
 
     if len(arguments) < 2:
         raise UsageError('"underlay exec" requires at least 2 arguments', "see `underlay exec --help`")

@@ -77,7 +77,7 @@ def _row(engine: Engine, item: Listed, options: Options) -> dict[str, Any]:
         mounts = [name if len(name) <= 15 else name[:14] + "…" for name in mounts]
     written = ""
     if options["size"] or "Size" in options["format"]:
-        from ...engine.inspection import written as disk
+        from ...engine.containers.inspect import written as disk
 
         written = size(disk(engine, row.id))
     return {

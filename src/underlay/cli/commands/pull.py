@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from ...errors import InvalidInput, UnderlayError
 from ...oci import reference as references
-from ..transferprogress import FLAG, TransferProgress, status
+from ..progress.transferprogress import FLAG, TransferProgress, status
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ...engine.engine import Engine
     from ...oci.reference import Reference
-    from ...transfer.pull import Pulled
+    from ...transfer.registry.pull import Pulled
     from ..flags import Flag, Options
 
 SUMMARY = "Download images from registries"

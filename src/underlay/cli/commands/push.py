@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...errors import InvalidInput
-from ..transferprogress import FLAG, TransferProgress
+from ..progress.transferprogress import FLAG, TransferProgress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -6,15 +6,16 @@ import os
 import sys
 
 from ...errors import InvalidInput, UsageError
-from .. import foreground, runflags
+from .. import foreground
 from ..fetching import Fetching
+from ..flags import runflags
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ...engine.engine import Engine
     from ...engine.options import ContainerOptions
-    from ...runtime.attachment import Attachment
-    from ...runtime.standby import Standby
+    from ...runtime.monitor.attachment import Attachment
+    from ...runtime.monitor.prefork import Standby
     from ..flags import Flag, Options
 
 SUMMARY = "Create and run a new container from an image"
@@ -33,7 +34,7 @@ def standby(options: Options, arguments: list[str]) -> Standby | None:
     """Fork the monitor that will be needed, before anything else is loaded."""
     if options["plan"] or not arguments:
         return None
-    from ...runtime.standby import Standby
+    from ...runtime.monitor.prefork import Standby
 
     return Standby()
 
@@ -104,7 +105,7 @@ def _tell_why(engine: Engine, wish: ContainerOptions, code: int) -> None:
 
 def attachment_of(wish: ContainerOptions, options: Options) -> tuple[Attachment, tuple[int, int]]:
     """Return the streams to attach, and the terminal's size (0, 0 without one); raises UsageError."""
-    from ...runtime.attachment import Attachment
+    from ...runtime.monitor.attachment import Attachment
 
     chosen = [name.lower() for name in options["attach"]]
     for name in chosen:

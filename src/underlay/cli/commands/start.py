@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 
 from ...errors import UnderlayError, UsageError
-from .. import foreground, runflags
+from .. import foreground
+from ..flags import runflags
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
 
 
 def _attached(engine: Engine, options: Options, name: str) -> int:
-    from ...runtime.attachment import Attachment
+    from ...runtime.monitor.attachment import Attachment
 
     row = engine.containers.get(name)
     wish = row.intent["options"]

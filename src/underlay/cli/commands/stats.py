@@ -10,8 +10,8 @@ from ...human import binary_size, size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from ...engine.containers.stats import Stats
     from ...engine.engine import Engine
-    from ...engine.usage import Stats
     from ..flags import Flag, Options
 
 SUMMARY = "Display a live stream of container(s) resource usage statistics"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 
 from ...errors import InvalidInput, UsageError
+from ..progress.transferprogress import FLAG, TransferProgress
 from ..removing import told
-from ..transferprogress import FLAG, TransferProgress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,4 +66,6 @@ def _listed(path: str) -> list[str]:
     try:
         return read_list(data.decode())
     except UnicodeDecodeError:
-        raise InvalidInput(f"{path}: no list of sources, but something that is no text", "write one source a line") from None
+        raise InvalidInput(
+            f"{path}: no list of sources, but something that is no text", "write one source a line"
+        ) from None

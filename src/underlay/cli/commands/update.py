@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from ...errors import UnderlayError, UsageError
-from .. import limitflags
+from ..flags import limitflags
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ...engine.engine import Engine
-    from ...store.volumes import Volume
+    from ...store.rows.volumes import Volume
     from ..flags import Flag, Options
 
 SUMMARY = "List volumes"

@@ -59,7 +59,7 @@ class Settings:
             return
         import time
 
-        from ...jsontext import dumps
+        from ...lean.jsontext import dumps
 
         stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         if self.log_json:

@@ -106,7 +106,7 @@ def _number(flag: str, text: str) -> int:
 
 def _read(path: str) -> dict[str, Any]:
     from ...files import read_bytes
-    from ...jsontext import loads
+    from ...lean.jsontext import loads
     from ...runtime.config import LIMIT
 
     try:
@@ -123,15 +123,15 @@ def _ps(settings: Settings, options: Options, arguments: list[str]) -> int:
 
     pids = records.group_of(records.load(settings.root, arguments[0])).processes()
     if options["format"] == "json":
-        from ...jsontext import dumps
+        from ...lean.jsontext import dumps
 
         sys.stdout.write(dumps(pids) + "\n")
         return 0
     if options["format"] not in ("", "table"):
         raise UsageError(f"invalid --format: {options['format']}, not table or json")
-    from ...engine import processes
+    from ...engine.containers import top
 
-    found = processes.listed(pids, arguments[1:] or ["-ef"])
+    found = top.listed(pids, arguments[1:] or ["-ef"])
     rows = [found.titles, *found.rows]
     widths = [max(len(row[column]) for row in rows) for column in range(len(found.titles))]
     for row in rows:

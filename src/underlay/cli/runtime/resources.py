@@ -105,7 +105,7 @@ def _resources(options: Options) -> dict[str, Any]:
 
 def _read(path: str) -> dict[str, Any]:
     from ...files import read_bytes
-    from ...jsontext import loads
+    from ...lean.jsontext import loads
     from ...runtime import config
 
     try:
@@ -137,7 +137,7 @@ def _remember(root: str, record: dict[str, Any], changes: dict[str, Any]) -> Non
 def _events(settings: Settings, record: dict[str, Any], options: Options) -> int:
     import select
 
-    from ...jsontext import dumps
+    from ...lean.jsontext import dumps
 
     group = records.group_of(record)
 

@@ -7,10 +7,15 @@ import os
 import time
 
 from ...errors import InvalidInput, StartFailed, UnderlayError
-from ...jsontext import loads
-from ...linux import capabilities, cgroup, process
-from .. import birth, config, control, hearing, init, laststep, plan, profiles
-from ..context import Context
+from ...lean.jsontext import loads
+from ...linux import cgroup, process
+from ...linux.security import capabilities
+from .. import config, plan
+from ..apply import laststep
+from ..monitor import control
+from ..plan.context import Context
+from ..policy import profiles
+from ..process import child_channel, init, spawn
 from . import records
 
 TYPE_CHECKING = False
@@ -147,10 +152,10 @@ def announcer(record: dict[str, Any], word: str, pid: int = 0) -> Callable[[int,
     profile = (record["config"].get("linux") or {}).get("seccomp")
     if not profile:
         return None
-    from .. import seccompnotify
+    from ..apply import seccomp_notify
 
-    told = seccompnotify.state_of(record["id"], word, record["bundle"], record["config"])
-    return seccompnotify.announcer(profile, {**told, "pid": pid} if pid else told)
+    told = seccomp_notify.state_of(record["id"], word, record["bundle"], record["config"])
+    return seccomp_notify.announcer(profile, {**told, "pid": pid} if pid else told)
 
 
 def filter_of(spec: dict[str, Any]) -> bytes:
@@ -158,7 +163,7 @@ def filter_of(spec: dict[str, Any]) -> bytes:
     profile = (spec.get("linux") or {}).get("seccomp")
     if not profile:
         return b""
-    from ...linux import seccomp
+    from ...linux.security import seccomp
 
     return seccomp.compile_filter(profile)
 
@@ -169,17 +174,17 @@ def _bring_up(root: str, record: dict[str, Any], made: plan.Plan, wishes: Wishes
     context = _context(root, record, wishes)
     ours, theirs = control.pair()
     context.channel = theirs
-    birth.prepare(made, context)
+    spawn.prepare(made, context)
     group = records.group_of(record)
     preserved = tuple(range(3, 3 + wishes.preserve))
     for fd in preserved:
         os.set_inheritable(fd, True)
-    pid, born = birth.clone(made, context, group, resources, ours, (context.listener.fileno(), *preserved))
+    pid, born = spawn.clone(made, context, group, resources, ours, (context.listener.fileno(), *preserved))
     context.listener.close()
     record["pid"], record["when"] = pid, process.start_time(pid)
     try:
         records.save(root, record)
-        birth.let_on(made, group, resources, ours, pid, born)
+        spawn.let_on(made, group, resources, ours, pid, born)
         _await_created(ours, record, wishes)
     finally:
         ours.close()
@@ -199,7 +204,7 @@ def resources_of(spec: dict[str, Any]) -> dict[str, Any]:
 def _await_created(channel: _socket.socket, record: dict[str, Any], wishes: Wishes) -> None:
     """Serve the new process until it waits to be started; raises StartFailed with what it says went wrong."""
     while True:
-        data, console = hearing.message(channel)
+        data, console = child_channel.message(channel)
         if not data:
             raise StartFailed("the container's process has ended before it was created", 125)
         if data[:1] == b"!":
@@ -212,12 +217,12 @@ def _await_created(channel: _socket.socket, record: dict[str, Any], wishes: Wish
             finally:
                 os.close(console)
         elif data == b"hooks":
-            from .. import hooks
+            from ..apply import hooks
 
             told = records.hook_state(record, records.CREATING)
             for kind in ("prestart", "createRuntime"):
                 hooks.run(kind, (record["config"].get("hooks") or {}).get(kind) or [], told)
-            hearing.open_gate(channel, b"hooked")
+            child_channel.open_gate(channel, b"hooked")
         elif data == b"created":
             return
 
@@ -236,7 +241,7 @@ def take_down(root: str, record: dict[str, Any], warn: Callable[[str], None]) ->
     records.forget(root, record["id"])
     items = (record["config"].get("hooks") or {}).get("poststop")
     if items:
-        from .. import hooks
+        from ..apply import hooks
 
         for position, item in enumerate(items):
             try:

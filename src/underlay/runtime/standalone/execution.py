@@ -6,7 +6,8 @@ import os
 
 from ...errors import Conflict, InvalidInput
 from ...linux import process, scheduling
-from .. import config, join, plan
+from .. import config, plan
+from ..process import join
 from . import creating, records
 
 TYPE_CHECKING = False

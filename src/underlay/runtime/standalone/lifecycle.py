@@ -7,7 +7,8 @@ import os
 
 from ...errors import Conflict, NotFound, UnderlayError
 from ...linux import process
-from .. import control, hearing
+from ..monitor import control
+from ..process import child_channel
 from . import creating, records
 
 TYPE_CHECKING = False
@@ -20,13 +21,13 @@ def start(root: str, container_id: str, warn: Callable[[str], None]) -> dict[str
     """Start the program of a created container; returns its record. Raises Conflict, StartFailed, UnderlayError."""
     record = records.load(root, container_id)
     gate = control.connect(records.directory(root, container_id), records.GATE) if records.alive(record) else None
-    if gate is None or not hearing.open_gate(gate, b"start"):
+    if gate is None or not child_channel.open_gate(gate, b"start"):
         word = records.status(root, record)
         raise Conflict(f"cannot start a container that is {word}: it can be started once, when it is created")
-    heard = hearing.Heard()
+    heard = child_channel.Heard()
     heard.pid = record["pid"]
     try:
-        hearing.listen(gate, heard, creating.announcer(record, records.CREATED))
+        child_channel.listen(gate, heard, creating.announcer(record, records.CREATED))
     except BaseException:
         send(record, _signal.SIGKILL)
         raise
@@ -40,7 +41,7 @@ def start(root: str, container_id: str, warn: Callable[[str], None]) -> dict[str
         pass
     items = (record["config"].get("hooks") or {}).get("poststart")
     if items:
-        from .. import hooks
+        from ..apply import hooks
 
         try:
             hooks.run("poststart", items, records.hook_state(record, records.RUNNING))

@@ -6,9 +6,9 @@ import os
 
 from ...errors import Conflict, InvalidInput, NotFound, UnderlayError
 from ...files import remove_tree, write_atomic
-from ...jsontext import dumps, loads
+from ...lean.jsontext import dumps, loads
 from ...linux import cgroup, process
-from .. import control
+from ..monitor import control
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -16,11 +16,11 @@ from ...oci import document, mediatype
 from ...oci import manifest as manifests
 from ...oci import reference as references
 from ...oci.descriptor import Descriptor
-from ...store import codec
-from ..bag import Directory, TarFile, require
+from ...store.layers import codec
+from ..archives.bag import Directory, TarFile, require
+from ..archives.outertar import clean, shown
+from ..archives.plaindir import InPlain, plain_name
 from ..choose import InArchive, blob_name
-from ..outertar import clean, shown
-from ..plaindir import InPlain, plain_name
 from ..recording import made_manifest
 from .origin import InMemory
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TypeVar
 
-    from ..bag import Bag, Content
+    from ..archives.bag import Bag, Content
 
     T = TypeVar("T")
 

@@ -6,7 +6,7 @@ from ...errors import Corrupt, DigestMismatch, InvalidInput
 from ...events import Event
 from ...oci import digest as digests
 from ...oci import mediatype
-from ...store import codec
+from ...store.layers import codec
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from ...events import Emit
     from ...oci.descriptor import Descriptor
-    from ..bag import Content
+    from ..archives.bag import Content
     from .origin import Origin
 
 KEPT = "kept"

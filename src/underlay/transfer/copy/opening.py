@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...errors import InvalidInput
-from ..save import Layout, choose
+from ..archives.save import Layout, choose
 from . import places
 from .archives import open_archive, open_directory, open_layout
 from .origin import RegistryOrigin, StoreOrigin
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from ...oci.reference import Reference
     from ...paths import Paths
     from ...registry.registries import Registries
-    from ...store.meta import Meta
-    from ..outgoing import Pushed
+    from ...store.rows.meta import Meta
+    from ..registry.outgoing import Pushed
     from .origin import Origin
     from .places import Place
     from .target import Destination

@@ -9,7 +9,7 @@ from ...oci import descriptor as descriptors
 from ...oci import document
 from ...oci import manifest as manifests
 from ...oci.descriptor import Descriptor
-from ..bag import Content
+from ..archives.bag import Content
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ...oci.reference import Reference
     from ...registry.download import Download
     from ...registry.repository import Repository
-    from ..save import Layout
+    from ..archives.save import Layout
 
     class Origin(Protocol):
         """What a copy is made from. `place` names it in errors; `remote` says that it has all that it names; `plain`

@@ -7,15 +7,15 @@ from ...oci import platform as platforms
 from ...oci.reference import Reference
 from ..arrivals import Arrivals, Wanted
 from ..choose import choose
-from ..outgoing import Pushed
 from ..recording import record
+from ..registry.outgoing import Pushed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ...events import Emit
     from ...oci.manifest import Manifest
     from ...paths import Paths
-    from ...store.meta import Meta
+    from ...store.rows.meta import Meta
     from .origin import Origin
     from .walk import Request
 

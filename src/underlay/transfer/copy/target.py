@@ -17,10 +17,10 @@ from ...oci import document, mediatype
 from ...oci import manifest as manifests
 from ...oci import reference as references
 from ...registry.upload import Target
-from .. import outertar
+from ..archives import outertar
+from ..archives.plaindir import plain_name
 from ..choose import blob_name
-from ..outgoing import Document
-from ..plaindir import plain_name
+from ..registry.outgoing import Document
 from .forms import GZIP, KEPT, PLAIN
 from .origin import RegistryOrigin
 

@@ -12,7 +12,7 @@ from ...oci import manifest as manifests
 from ...oci.descriptor import Descriptor
 from ..arrivals import in_threads
 from ..choose import choose
-from ..outgoing import Pushed
+from ..registry.outgoing import Pushed
 from . import forms
 from .forms import GZIP, KEPT, PLAIN, Passing
 from .signatures import Signatures

@@ -1,0 +1,215 @@
+"""Advisories in OSV form (ossf.github.io/osv-schema), as far as they are needed to match packages against them."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+
+from ...errors import Corrupt
+from . import cvss
+
+# Families of ecosystems (what stands before the first colon) whose packages can be found in images, and the order of
+# their versions. Others are left out of the store.
+FAMILIES = {
+    "Debian": "dpkg",
+    "Ubuntu": "dpkg",
+    "Alpine": "apk",
+    "Wolfi": "apk",
+    "Chainguard": "apk",
+    "MinimOS": "apk",
+    "AlmaLinux": "rpm",
+    "Rocky Linux": "rpm",
+    "Red Hat": "rpm",
+    "SUSE": "rpm",
+    "openSUSE": "rpm",
+    "Mageia": "rpm",
+    "Photon OS": "rpm",
+    "openEuler": "rpm",
+    "Azure Linux": "rpm",
+    "PyPI": "pep440",
+    "npm": "semver",
+}
+RECORD_LIMIT = 64 << 20  # bytes of one record; the longest known list some thousand versions for dozens of releases
+_SUMMARY = 240
+_CVE = re.compile(r"CVE-[0-9]{4}-[0-9]{4,}")
+_EVENTS = (("introduced", "i"), ("fixed", "f"), ("last_affected", "l"), ("limit", "m"))
+
+Events = list[tuple[str, str]]
+
+
+class Record(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """What an advisory says of itself. `names` are those of the same thing elsewhere, CVE numbers above all; `score` is
+    the base score of CVSS, 0 when it has none; `label` is one of cvss.LABELS; times are texts as they came."""
+
+    id: str
+    names: list[str]
+    summary: str
+    score: float
+    label: str
+    published: str
+    modified: str
+
+
+class Affected(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """Which versions of a package an advisory means: in any of `ranges`, or one of `versions`.
+
+    The events of a range are (kind, version): `i` introduced, `f` fixed, `l` last affected, `m` limit. `label` is a
+    severity for this package alone, "" for none.
+    """
+
+    ranges: list[Events]
+    versions: list[str]
+    label: str = ""
+
+
+class Advisory:
+    """A record and what it affects: (ecosystem, name, Affected) each, none when it is `withdrawn`; and the `families` of
+    ecosystems that it speaks or spoke of."""
+
+    __slots__ = ("affected", "families", "record", "withdrawn")
+
+    def __init__(self, record: Record, affected: list[tuple[str, str, Affected]], withdrawn: bool) -> None:
+        self.record = record
+        self.families = {ecosystem.partition(":")[0] for ecosystem, _, _ in affected}
+        self.affected = [] if withdrawn else affected
+        self.withdrawn = withdrawn
+
+
+class _Severity(msgspec.Struct):
+    type: str = ""
+    score: str = ""
+
+
+class _Package(msgspec.Struct):
+    ecosystem: str = ""
+    name: str = ""
+
+
+class _Range(msgspec.Struct):
+    type: str = ""
+    events: list[dict[str, str]] = []
+
+
+class _Affected(msgspec.Struct):
+    package: _Package | None = None
+    ranges: list[_Range] | None = None
+    versions: list[str] | None = None
+    severity: list[_Severity] | None = None
+    ecosystem_specific: Any = None
+    database_specific: Any = None
+
+
+class _Osv(msgspec.Struct):
+    id: str
+    modified: str = ""
+    published: str | None = ""
+    withdrawn: str | None = None
+    summary: str | None = ""
+    aliases: list[str] | None = None
+    upstream: list[str] | None = None
+    related: list[str] | None = None
+    severity: list[_Severity] | None = None
+    affected: list[_Affected] | None = None
+    database_specific: Any = None
+
+
+_decoder = msgspec.json.Decoder(_Osv)
+
+
+def read(data: bytes | memoryview) -> Advisory:
+    """Return the advisory in a record (JSON); raises Corrupt when it is none."""
+    try:
+        raw = _decoder.decode(data)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise Corrupt(f"no record of OSV: {error}") from None
+    if not raw.id or len(raw.id) > 200:
+        raise Corrupt("a record of OSV without an id")
+    affected = []
+    for each in raw.affected or ():
+        if each.package is None or not each.package.name:
+            continue
+        family = each.package.ecosystem.partition(":")[0]
+        if family in FAMILIES:
+            part = _affected(each, family)
+            if part.ranges or part.versions:
+                name = each.package.name
+                affected.append((each.package.ecosystem, _python_name(name) if family == "PyPI" else name, part))
+    score, word = _severity(raw)
+    names = list(dict.fromkeys([*(raw.aliases or ()), *(raw.upstream or ())]))
+    if not names:
+        # AlmaLinux names the CVEs of an erratum as related.
+        names = [name for name in raw.related or () if name.startswith("CVE-")]
+    summary = (raw.summary or "").split("\n")[0]
+    record = Record(raw.id, names, summary[:_SUMMARY], score, word, _time(raw.published), _time(raw.modified))
+    return Advisory(record, affected, bool(raw.withdrawn))
+
+
+def _time(text: str | None) -> str:
+    """Return a time as RFC 3339 has it: some sources write a space and an offset of zero."""
+    return (text or "").replace(" ", "T").replace("+00:00", "Z")
+
+
+def _python_name(name: str) -> str:
+    from ...packages.python import normalised
+
+    return normalised(name)
+
+
+def _affected(raw: _Affected, family: str) -> Affected:
+    ranges: list[Events] = []
+    for each in raw.ranges or ():
+        if each.type == "GIT":
+            continue
+        events = [(letter, event[word]) for event in each.events for word, letter in _EVENTS if word in event]
+        if events:
+            ranges.append(events)
+    versions = raw.versions or []
+    if ranges and FAMILIES[family] not in ("pep440", "semver"):
+        # Distributions list what their ranges mean: thousands of versions that tell nothing new.
+        versions = []
+    return Affected(ranges, versions, _label(raw.ecosystem_specific, raw.database_specific, raw.severity))
+
+
+def _label(ecosystem: Any, database: Any, severities: list[_Severity] | None) -> str:
+    for source in (ecosystem, database):
+        if isinstance(source, dict):
+            for word in ("severity", "urgency", "ubuntu_priority"):
+                value = source.get(word)
+                if isinstance(value, str) and (found := cvss.label(value)) != "unknown":
+                    return found
+    for each in severities or ():
+        if (score := cvss.base_score(each.score)) is not None:
+            return cvss.rating(score)
+        if (found := cvss.label(each.score)) != "unknown":
+            return found
+    return ""
+
+
+def _severity(raw: _Osv) -> tuple[float, str]:
+    """Return the highest base score, 0 without one, and its label, else that of the source's own word."""
+    every = list(raw.severity or ())
+    for each in raw.affected or ():
+        every += each.severity or ()
+    # The newest form counts; the second version's scale has no "critical".
+    for kind in ("CVSS_V3", "CVSS_V2"):
+        scores = [cvss.base_score(each.score) for each in every if each.type == kind]
+        score = max((each for each in scores if each is not None), default=None)
+        if score is not None:
+            return score, cvss.rating(score)
+    word = _label(None, raw.database_specific, raw.severity)
+    if not word:
+        # "Important: curl security update"
+        head, colon, _ = (raw.summary or "").partition(":")
+        word = cvss.label(head) if colon else "unknown"
+    return 0.0, word
+
+
+def cves(record: Record) -> list[str]:
+    """Return the CVE numbers that a record is about: its own id and its names may hold them in a source's prefix."""
+    found = {}
+    for name in (record.id, *record.names):
+        if match := _CVE.search(name):
+            found[match[0]] = True
+    return sorted(found)

@@ -1,0 +1,1 @@
+"""The Dockerfile of an image, reconstructed from its history and layers."""

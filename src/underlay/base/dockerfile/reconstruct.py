@@ -1,0 +1,303 @@
+"""The Dockerfile of an image: FROM its base, and the steps above it, with what their layers hold."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from . import history_parser, instruction_writer
+from .config_replay import Following
+from .contents import Contents
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from ...oci.config import Config, Step
+    from .history_parser import Said
+
+_LONGEST = 6 << 20  # characters of a Dockerfile: a builder takes no longer one than eight MiB
+_REMOVED = 20_000  # characters of the paths that one step removes
+_ROOTS = ("", "0", "root", "0:0", "root:root")
+_UNSAID = "the configuration has it, and no step says so"
+_BUILDKIT = "buildkit.dockerfile.v0"
+
+
+class Line(msgspec.Struct, frozen=True):
+    """One instruction: its `text`, the layer (diff id, "" for none) that it made, `holds` what that layer has in words,
+    `doubt` what is not certain of it, and `extracted` the archive of its files that it names ("" for none); then `told` is
+    what the history has said.
+
+    A step that a Dockerfile cannot say has a comment for its text.
+    """
+
+    text: str
+    layer: str = ""
+    holds: str = ""
+    doubt: str = ""
+    extracted: str = ""
+    told: str = ""
+
+
+class Reconstruction(msgspec.Struct, frozen=True):
+    """The lines, FROM first. `layers` are those whose files are named in lines, by the archive's name."""
+
+    lines: tuple[Line, ...]
+    layers: dict[str, str]
+
+    @property
+    def text(self) -> str:
+        """The Dockerfile, with what layers hold and what is in doubt as comments."""
+        written = []
+        for line in self.lines:
+            if line.told:
+                written.append(instruction_writer.comment(f"in place of {line.told}"))
+            if line.holds:
+                written.append(instruction_writer.comment(line.holds))
+            if line.doubt:
+                written.append(instruction_writer.comment(f"in doubt: {line.doubt}"))
+            written.append(line.text)
+        return "\n".join(written) + "\n"
+
+    @property
+    def doubts(self) -> int:
+        """How many lines are not certain."""
+        return sum(bool(line.doubt) for line in self.lines)
+
+
+def reconstruct(
+    config: Config,
+    base: str,
+    base_steps: int,
+    base_layers: int,
+    inherited: Mapping[str, Any] | None = None,
+    held: Mapping[str, Contents] | None = None,
+    extract: bool = False,
+    frozen: bool = False,
+    doubt: str = "",
+) -> Reconstruction:
+    """Return the Dockerfile of an image on `base` ("scratch" for none), which has its first steps and layers; `doubt` says
+    what is not certain of that.
+
+    `inherited` is the base's `config` member; where it is not known, what the base's steps say stands for it. `held`
+    tells what layers hold, by diff id; with `extract` what COPY and ADD have put there, and what steps have made that
+    cannot be repeated for certain, is named as archives to be written beside the Dockerfile; with `frozen`, too, what any
+    RUN has made.
+    """
+    if inherited is None:
+        inherited = reached(config, base_steps)
+    work = _Work(config, held or {}, extract or frozen, frozen)
+    work.start(base, inherited, doubt)
+    diff_ids = config.diff_ids[base_layers:]
+    work.steps(_above((config.history or [])[base_steps:], len(diff_ids)), diff_ids)
+    if config.config is not None:
+        work.corrections(work.following.wanted, _UNSAID)
+    return Reconstruction(tuple(work.lines), work.archives)
+
+
+def _above(steps: Sequence[Step], layers: int) -> Sequence[Step]:
+    """Return the steps of the last `layers` layers: a base whose history is told otherwise has those before them."""
+    more = sum(not step.empty_layer for step in steps) - layers
+    first = 0
+    while more > 0:
+        more -= not steps[first].empty_layer
+        first += 1
+    return steps[first:]
+
+
+def reached(config: Config, steps: int) -> dict[str, Any]:
+    """Return the `config` member that the first `steps` of an image's history lead to."""
+    work = _Work(config, {})
+    work.start("scratch", {})
+    work.steps((config.history or [])[:steps], [])
+    return work.following.state
+
+
+class _Work:
+    def __init__(
+        self, config: Config, held: Mapping[str, Contents], extract: bool = False, frozen: bool = False
+    ) -> None:
+        self.lines: list[Line] = []
+        self.archives: dict[str, str] = {}
+        self.following = Following(config)
+        self._held = held
+        self._extract = extract
+        self._frozen = frozen
+        self._length = 0
+        # The places of the lines that declare build arguments.
+        self._declared: dict[str, int] = {}
+
+    def start(self, base: str, inherited: Mapping[str, Any], doubt: str = "") -> None:
+        """Begin with the base and what is inherited from it."""
+        triggers = inherited.get("OnBuild")
+        if triggers and base != "scratch":
+            # FROM would run them a second time, with a context that is not here.
+            doubt = f"{base} has {len(triggers)} ONBUILD triggers, which FROM would run again: so its files are copied"
+            self.lines.append(Line("FROM scratch", doubt=doubt))
+            self.lines.append(Line(f"COPY --from={base} / /"))
+            self.following.begin({})
+            self.corrections({key: value for key, value in inherited.items() if key != "OnBuild"}, "")
+        else:
+            self.lines.append(Line(f"FROM {base}", doubt=doubt))
+            self.following.begin(inherited)
+
+    def _add(self, line: Line) -> None:
+        self.lines.append(line)
+        self._length += len(line.text) + 1
+
+    def steps(self, steps: Sequence[Step], diff_ids: Sequence[str]) -> None:
+        """Add what steps said, and the layers that they made."""
+        told = [step.created_by or "" for step in steps]
+        knows = self.following.knows
+        knows.expanded = any(step.comment == _BUILDKIT for step in steps) or any(
+            each.endswith(" # buildkit") for each in told
+        )
+        knows.names = {name for each in told for name in history_parser.run_with(each)}
+        filled = [not step.empty_layer for step in steps]
+        left = list(diff_ids)[::-1]
+        squashed = _squashed([history_parser.word_of(each) for each in told], filled, len(left))
+        for number, created_by in enumerate(told):
+            layer = left.pop() if filled[number] and left else ""
+            if self._length > _LONGEST:
+                self._add(
+                    Line(instruction_writer.comment(f"and {len(told) - number} more steps"), doubt="it is too long")
+                )
+                return
+            self._step(history_parser.read(created_by, knows), layer, number in squashed)
+        # A tool that appends layers without history leaves those at the end unsaid.
+        for layer in left[::-1]:
+            known = "the history says nothing of this layer" if any(filled) else "there is no history of this layer"
+            self._files(layer, known)
+
+    def _step(self, said: Said, layer: str, squashed: bool) -> None:
+        """Add what a step said. A `squashed` one has its files in a layer that stands for several steps."""
+        known = layer in self._held
+        if said.word == "RUN" and not self.following.knows.expanded and self.following.state.get("Volumes"):
+            said.doubt = said.doubt or "what it has written into volumes the builder of old has dropped"
+        if said.word in history_parser.FILLING:
+            if self._extract and squashed and not layer:
+                self._add(Line(instruction_writer.comment(f"{said.told} (its files come below)")))
+            elif self._extract and known and (squashed or self._frozen or said.word != "RUN" or said.doubt):
+                doubt = f"{said.doubt}: so its files are put there" if said.word == "RUN" and said.doubt else ""
+                self._files(layer, doubt, said.told)
+            else:
+                self._declare(said)
+                self._said(said, layer, self._holds(layer))
+            return
+        if said.word == "WORKDIR" and layer and not squashed:
+            # Builders of old gave new directories to the USER in force.
+            if self._extract and known and not self.following.knows.expanded:
+                self._files(layer, "")
+            self._said(said, layer, "")
+            return
+        if said.word == "ONBUILD" and self.following.is_spent(said.text):
+            self._add(Line(instruction_writer.comment(f"{said.told} (a stage above has run it)")))
+        elif said.word:
+            self._said(said, layer, "")
+        elif not layer:
+            self._add(Line(instruction_writer.comment(said.told), doubt=said.doubt))
+        if layer and (self._extract or not squashed):
+            certain = bool(said.word) or squashed
+            self._files(layer, "" if certain else said.doubt, "" if said.word else said.told)
+
+    def _said(self, said: Said, layer: str, holds: str) -> None:
+        doubt = said.doubt
+        text = said.text
+        if text:
+            problem = self.following.follow(text, said.word)
+            doubt = doubt or problem
+            text = "" if problem else text
+        if text and said.word == "ARG":
+            for name in self.following.knows.arguments:
+                self._declared.setdefault(name, len(self.lines))
+        self._add(Line(text or instruction_writer.comment(said.told), layer, holds, doubt))
+
+    def _declare(self, said: Said) -> None:
+        """Have the build arguments that a step was run with declared before it, with the values that they had."""
+        knows = self.following.knows
+        for name, value in said.given.items():
+            if name in knows.variables or (name in knows.arguments and (knows.arguments[name] or "") == value):
+                continue
+            place = self._declared.get(name)
+            if place is not None:
+                # The command line of the build has given another value than the step of ARG says.
+                found = instruction_writer.read_back(self.lines[place].text)
+                before = getattr(found, "arguments", ())
+                text = instruction_writer.argument([(each, value if each == name else old) for each, old in before])
+                if text and not self.following.follow(text, "ARG"):
+                    self.lines[place] = msgspec.structs.replace(self.lines[place], text=text)
+                    continue
+            text = instruction_writer.argument([(name, value)])
+            if text and not self.following.follow(text, "ARG"):
+                self._declared[name] = len(self.lines)
+                doubt = "" if place is not None else "it was given at build, and is no step of its own"
+                self._add(Line(text, doubt=doubt))
+
+    def _files(self, layer: str, doubt: str, told: str = "") -> None:
+        """Add the files of a layer as an archive."""
+        held = self._held.get(layer)
+        if held is not None and not held.members and not held.removed:
+            if told:
+                self._add(Line(instruction_writer.comment(f"{told} (an empty layer)")))
+            return
+        if held is not None and held.removed:
+            self._remove(held)
+        holds = self._holds(layer)
+        if not self._extract or held is None:
+            self._add(Line(f"ADD layer-{layer.rpartition(':')[2][:12]}.tar /", layer, holds, doubt, told=told))
+        elif held.members:
+            name = f"layer-{len(self.archives) + 1}.tar"
+            self.archives[name] = layer
+            self._add(Line(f"ADD {name} /", layer, holds, doubt, name, told))
+
+    def _remove(self, held: Contents) -> None:
+        """Take away what a layer does: that no archive can."""
+        doubt = "what the layer takes away needs a program `rm` in the image"
+        user = self.following.state.get("User") or ""
+        if user not in _ROOTS:
+            self._add(Line("USER root"))
+        some: list[str] = []
+        for number, path in enumerate(held.removed):
+            some.append(path)
+            if sum(map(len, some)) > _REMOVED or number == len(held.removed) - 1:
+                text = instruction_writer.command("RUN", ["rm", "-rf", "--", *some])
+                self._add(Line(text or instruction_writer.comment(f"rm {' '.join(some)}"), doubt=doubt))
+                some = []
+        if user not in _ROOTS:
+            self._add(Line(instruction_writer.word("USER", user)))
+
+    def _holds(self, layer: str) -> str:
+        held = self._held.get(layer)
+        return held.text if held is not None else ""
+
+    def corrections(self, wanted: Mapping[str, Any], doubt: str) -> None:
+        """Say what a configuration has and no step has said: `docker commit --change`, and tools, leave no trace."""
+        for text, told in self.following.differences(wanted):
+            if text:
+                problem = self.following.follow(text, text.partition(" ")[0])
+                if problem:
+                    text, told = "", f"{told}: {problem}"
+            # BuildKit's histories never tell of triggers, so that they are there is no wonder.
+            certain = text.startswith("ONBUILD ") or not doubt
+            why = ("" if certain else doubt) if text else "the base has it, or a Dockerfile cannot say it"
+            self._add(Line(text or instruction_writer.comment(told), doubt=why))
+
+
+def _squashed(words: Sequence[str], filled: Sequence[bool], layers: int) -> set[int]:
+    """Return the steps whose files are in a layer that stands for several: of a build that makes one layer of all."""
+    found: set[int] = set()
+    group: list[int] = []
+    for number, word in enumerate(words):
+        if not filled[number]:
+            if word in history_parser.FILLING:
+                group.append(number)
+            continue
+        layers -= 1
+        copies = any(words[each] != "RUN" for each in group)
+        if group and (copies or word not in (*history_parser.FILLING, "WORKDIR")):
+            found.update(group, (number,))
+        group = []
+    if layers > 0:
+        found.update(group)
+    return found

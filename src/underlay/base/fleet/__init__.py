@@ -1,0 +1,1 @@
+"""Many images at once: rules for their bases, reports, ends of support."""

@@ -1,0 +1,126 @@
+"""What an image says of its own base, in annotations, labels, provenance and history: a claim, which its layers confirm or
+refute."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import unquote
+
+import msgspec
+
+from ...oci.annotations import BASE_DIGEST, BASE_NAME
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    from ...oci.config import Step
+
+_IMAGE = "pkg:docker/"  # of package URLs
+CONFIRMED, REFUTED, UNCHECKED = "confirmed", "refuted", "unchecked"
+ANNOTATION, LABEL, PROVENANCE, HISTORY, BUILDPACKS = "annotation", "label", "provenance", "history", "buildpacks label"
+# What buildah and podman note at the first step above a base.
+_FROM = re.compile(r"FROM (?!scratch$)(?![0-9a-f]{64}$)(\S{1,500})$")
+# Where the lifecycle of Cloud Native Buildpacks (platform specification, labels) notes the image that it stands on.
+_LIFECYCLE = "io.buildpacks.lifecycle.metadata"
+
+
+class Claim(msgspec.Struct, frozen=True):
+    """A claim: the base's `name` and `digest` ("" where it does not say), `source` tells where it is made; the `verdict`
+    and what it stands on; how many history `steps` are the base's (0 where it does not say); `vague` when it may speak of
+    something else than the base, so that to refute it says nothing."""
+
+    name: str
+    digest: str
+    source: str
+    verdict: str = UNCHECKED
+    because: str = "nothing is known here of that base"
+    steps: int = 0
+    vague: bool = False
+
+
+def read(
+    annotations: Mapping[str, str],
+    labels: Mapping[str, str],
+    materials: Sequence[Claim] = (),
+    noted: Sequence[Claim] = (),
+) -> list[Claim]:
+    """Return the claims of an image; `materials` are those of provenance, `noted` those of its history."""
+    steps = noted[0].steps if noted else 0
+    found = []
+    for source, where in ((ANNOTATION, annotations), (LABEL, labels)):
+        name, digest = where.get(BASE_NAME, ""), where.get(BASE_DIGEST, "")
+        if name or digest:
+            found.append(Claim(name, digest, source))
+    found += materials
+    found += _of_buildpacks(labels.get(_LIFECYCLE, ""))
+    found = [
+        msgspec.structs.replace(each, steps=steps) if noted and each.name == noted[0].name else each for each in found
+    ]
+    if noted and all(each.name != noted[0].name for each in found):
+        found.append(noted[0])
+    return list({(each.name, each.digest): each for each in reversed(found)}.values())[::-1]
+
+
+def in_history(history: Sequence[Step]) -> list[Claim]:
+    """Return the bases that comments of an image's history note, each with the steps beneath it, the topmost first."""
+    found = []
+    for number, step in enumerate(history):
+        said = _FROM.match(step.comment or "") if number else None
+        if said is not None:
+            name, _, digest = said[1].partition("@")
+            found.append(Claim(name, digest, HISTORY, steps=number))
+    return found[::-1]
+
+
+def _of_buildpacks(label: str) -> list[Claim]:
+    """Return what the lifecycle of Buildpacks notes of the run image."""
+    if not label:
+        return []
+    try:
+        run = msgspec.json.decode(label.encode())["runImage"]
+        name, _, digest = str(run.get("reference", "")).partition("@")
+        name = str(run.get("image") or name)
+    except (msgspec.MsgspecError, RecursionError, ValueError, LookupError, TypeError, AttributeError):
+        return []
+    return [Claim(name, digest, BUILDPACKS)] if name or digest else []
+
+
+def judged(claim: Claim, chains: Sequence[tuple[str, Sequence[str]]], diff_ids: Sequence[str]) -> Claim:
+    """Return a claim with its verdict. `chains` are builds that it may mean: what each is, and its layers as the image's
+    `diff_ids` (or compressed digests) are told."""
+    if not chains:
+        return claim
+    for what, layers in chains:
+        if layers and list(diff_ids[: len(layers)]) == list(layers) and len(layers) <= len(diff_ids):
+            return msgspec.structs.replace(
+                claim, verdict=CONFIRMED, because=f"its {len(layers)} lowest layers are those of {what}"
+            )
+    what = chains[0][0]
+    return msgspec.structs.replace(claim, verdict=REFUTED, because=f"the layers of {what} are not beneath it")
+
+
+def in_provenance(statement: Mapping[str, Any]) -> list[Claim]:
+    """Return the bases that a provenance statement (SLSA 0.2 or 1) names.
+
+    Those that are marked as such; where none is, the only image that was read, which may have been copied from.
+    """
+    predicate = statement.get("predicate")
+    if not isinstance(predicate, dict):
+        return []
+    definition = predicate.get("buildDefinition")
+    listed = definition.get("resolvedDependencies") if isinstance(definition, dict) else predicate.get("materials")
+    found = []
+    for each in listed if isinstance(listed, list) else []:
+        if not isinstance(each, dict) or not str(each.get("uri", "")).startswith(_IMAGE):
+            continue
+        named = unquote(str(each["uri"]).removeprefix(_IMAGE).partition("?")[0])
+        name, _, tag = named.rpartition("@")
+        digests = each.get("digest")
+        digest = f"sha256:{digests['sha256']}" if isinstance(digests, dict) and digests.get("sha256") else ""
+        noted = each.get("annotations")
+        marked = isinstance(noted, dict) and noted.get("org.opencontainers.image.base") is True
+        found.append((f"{name}:{tag}" if name else named, digest, marked))
+    chosen = [each for each in found if each[2]] or (found if len(found) == 1 else [])
+    return [Claim(name, digest, PROVENANCE, vague=not marked) for name, digest, marked in chosen]

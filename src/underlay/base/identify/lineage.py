@@ -1,0 +1,343 @@
+"""What an image stands on, told by its content and an index of known builds: the whole chain, with evidence."""
+
+from __future__ import annotations
+
+import msgspec
+
+from ...errors import Corrupt
+from ...human import duration, short_id
+from ..index import known
+from . import boundaries, matches, ranking, roots
+from .matches import Asked, depth_of
+from .ranking import SCRATCH, Named, Ranking
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..index.known import Known
+    from .image import Image
+    from .matches import Place
+
+UNKNOWN = "?"
+_SHOWN = 10
+_LONGEST_CHAIN = 32
+# A root that says in its own steps what it is was right in every image looked at.
+_SAID = 0.9
+
+
+class Candidate(msgspec.Struct, frozen=True):
+    """One name that the base may have.
+
+    `names` are all names of that build, this one first. `config_digest` (image id) and `digest` (of the manifest or
+    index) are set when the base is a build that is known. `layers` and `history` count what it contributes;
+    `confidence` is the share, 0 to 1, of answers like this one that proved right.
+    """
+
+    name: str
+    names: tuple[str, ...]
+    confidence: float
+    layers: int
+    history: int
+    config_digest: str | None = None
+    digest: str | None = None
+    like: str | None = None  # image id of the known build that the base is most like, when it is not a known build
+    evidence: tuple[str, ...] = ()
+
+    def link(self) -> Link:
+        """Return it as the top of a chain that nothing is known of beneath it."""
+        return Link(self.name, self.names, self.config_digest, self.digest, self.layers, self.history, self.evidence)
+
+
+class Link(msgspec.Struct, frozen=True):
+    """One image of the chain: its names, and the layers and history steps that it adds to what is beneath it."""
+
+    name: str
+    names: tuple[str, ...] = ()
+    config_digest: str | None = None
+    digest: str | None = None
+    layers: int = 0
+    history: int = 0
+    evidence: tuple[str, ...] = ()
+
+
+class Report(msgspec.Struct, frozen=True):
+    """What is beneath an image.
+
+    `candidates`: the most likely first, `scratch` for made from nothing. `chain`: from the base downwards; ends in
+    `scratch`, or in `?` where it cannot be followed. `outdated`: whether the base's name points at another build
+    now; None when that cannot be told. `unknown`: how likely the base is none that the index knows, 0 to 1.
+    """
+
+    candidates: tuple[Candidate, ...]
+    chain: tuple[Link, ...]
+    outdated: bool | None
+    unknown: float
+
+    @property
+    def chain_names(self) -> list[str]:
+        """The names of the chain."""
+        return [link.name for link in self.chain]
+
+
+def identify(image: Image, index: Known, limit: int = _SHOWN) -> Report:
+    """Return what an image stands on, with at most `limit` candidates. Raises Corrupt when the index is damaged."""
+    try:
+        asked = Asked(image, index)
+        ranked = ranking.rank(asked)
+        root = roots.read(asked.texts, image.layers[0].size if image.layers else 0)
+        candidates = [_candidate(asked, ranked, named) for named in ranked.names[: max(limit, 1)]]
+        most = boundaries.nothing_at_most(asked) if root is None else 1.0
+        doubted = candidates[0].name == SCRATCH and candidates[0].confidence > most
+        if doubted:
+            candidates[0] = _doubted(candidates[0], most, bool(asked.texts))
+        said = _said(asked, ranked, root, candidates)
+        if said is not None:
+            others = [each for each in less_likely(candidates, said.confidence) if each.name != said.name]
+            return Report((said, *others)[:limit], _chain_said(said), None, ranked.unknown)
+        first = ranked.names[0]
+        if doubted:
+            return Report(tuple(candidates), (Link(UNKNOWN),), None, round(1 - most, 4))
+        chain = _chain(asked, first, candidates[0], root)
+        return Report(tuple(candidates), tuple(chain), _outdated(asked, ranked, first), ranked.unknown)
+    except (ArithmeticError, LookupError, ValueError) as error:
+        raise Corrupt(f"damaged index of known bases: {error}") from None
+
+
+def vouch(image: Image, index: Known, name: str, digest: str) -> tuple[bool, str] | None:
+    """Tell whether the base that an image says it has is beneath it, and why; None when the index cannot tell.
+
+    `name` is in its short form; it and `digest` are "" where the image does not say. Raises Corrupt for a damaged index.
+    """
+    try:
+        return _vouch(Asked(image, index), name, digest)
+    except (ArithmeticError, LookupError, ValueError) as error:
+        raise Corrupt(f"damaged index of known bases: {error}") from None
+
+
+def _vouch(asked: Asked, name: str, digest: str) -> tuple[bool, str] | None:
+    index = asked.index
+    number = index.number(name) if name else None
+    whole = [build for match in asked.layers for build in asked.layers_by.order[match.low : match.full]]
+    for build in whole:
+        if number in index.names(build) or (digest and index.manifest_digest(build) == digest):
+            layers = _with_empty(asked, index.layer_filled[build])
+            return True, f"its {layers} lowest layers are those of a known build of {name or digest[:19]}"
+    if number is None:
+        return None
+    # A newer build of what stands on something may stand on the same; what is made from nothing shares no layer with what
+    # another repository has made from nothing.
+    roots = [build for build in whole if index.traits[build] & known.ROOT and not index.traits[build] & known.GHOST]
+    own = name.rpartition(":")[0]
+    others = [index.name(each) for build in roots for each in index.names(build)]
+    if (
+        others
+        and all(other.rpartition(":")[0] != own for other in others)
+        and all(index.traits[build] & known.ROOT for build in index.builds(number))
+    ):
+        return False, f"{others[0]} is beneath it, which is made from nothing, as {name} is"
+    return None
+
+
+def less_likely(candidates: Sequence[Candidate], better: float) -> list[Candidate]:
+    """Return candidates behind one found by other means, which is right with the chance `better`: they have the rest."""
+    left, sum_of_all = 1 - better, sum(each.confidence for each in candidates)
+    share = left / sum_of_all if sum_of_all > left else 1.0
+    return [msgspec.structs.replace(each, confidence=round(each.confidence * share, 4)) for each in candidates]
+
+
+def _candidate(asked: Asked, ranked: Ranking, named: Named) -> Candidate:
+    index, place = asked.index, named.place
+    if place is None:
+        return Candidate(SCRATCH, (SCRATCH,), round(named.confidence, 4), 0, 0, evidence=_scratch_evidence(asked))
+    build = place.build
+    others = sorted(
+        (index.name(name) for name in index.names(build) if name != place.name),
+        key=lambda name: next((-each.probability for each in ranked.names if each.name == name), 0.0),
+    )
+    wholly = matches.exact(asked, place) and depth_of(asked, place) == named.depth
+    steps = named.depth if asked.texts else index.step_count(build)
+    layers = index.layer_count(build)
+    if asked.layer_total:
+        layers = _with_empty(asked, place.layers) if wholly else min(layers, len(asked.image.layers))
+    identity = index.config_digest(build)
+    return Candidate(
+        named.name,
+        (named.name, *others),
+        round(named.confidence, 4),
+        layers,
+        steps,
+        identity if wholly else None,
+        index.manifest_digest(build) if wholly else None,
+        None if wholly else identity,
+        tuple(_evidence(asked, place, named)),
+    )
+
+
+def _with_empty(asked: Asked, filled: int) -> int:
+    """Return how many layers the first `filled` layers that are not empty make, with the empty ones among them."""
+    left = filled
+    for number, layer in enumerate(asked.image.layers):
+        if not layer.empty:
+            if not left:
+                return number
+            left -= 1
+    return len(asked.image.layers)
+
+
+def _evidence(asked: Asked, place: Place, named: Named) -> list[str]:
+    """Return what speaks for a candidate, the strongest first, in words for people."""
+    index, build, name = asked.index, place.build, named.name
+    lines: list[str] = []
+    identity = short_id(index.config_digest(build) or "")
+    layers = asked.layers_alike(build) if asked.layers else 0
+    if layers:
+        whole = "all " if layers >= place.layers else ""
+        lines.append(f"{whole}{layers} of {place.layers} layers of {name} ({identity}) are in the image, in order")
+    if asked.texts:
+        alike = asked.steps_alike(build)
+        if alike >= place.steps:
+            lines.append(f"steps 1-{place.steps} are those of {name} to the letter")
+        elif place.partial is not None:
+            lines.append(f"{place.partial[1]:.0%} of the steps of {name} have the shape of steps up to {named.depth}")
+        else:
+            equal = asked.steps_equal(build)
+            lines.append(f"steps 1-{place.steps} have the shape of {name}; {equal} of them are the same to the letter")
+        if asked.times and 0 < named.depth < len(asked.times):
+            pause = asked.times[named.depth] - asked.times[named.depth - 1]
+            if pause > 3600:
+                lines.append(f"{duration(pause)} passed between step {named.depth} and the next")
+    if not layers and asked.sizes:
+        differences = asked.size_differences(build)
+        if differences and max(differences) < 0.1:
+            lines.append(f"its layers are as large as those of {name} ({identity}), within {max(differences):.1%}")
+    if index.traits[build] & known.GHOST:
+        lines.append("that build is known only from others that stand on it")
+    return lines
+
+
+def _doubted(nothing: Candidate, most: float, told: bool) -> Candidate:
+    """Return `scratch` as an answer that is hardly true."""
+    said = "its steps are not those of something made from nothing" if told else "it says nothing of how it was made"
+    return msgspec.structs.replace(nothing, confidence=most, evidence=(f"{said}, and no base with such is known",))
+
+
+def _scratch_evidence(asked: Asked) -> tuple[str, ...]:
+    if asked.texts:
+        return (f"it begins with {asked.texts[0][:60]!r}, and nothing known ends further up",)
+    return ("none of its layers is known as another image's",)
+
+
+def _said(asked: Asked, ranked: Ranking, root: roots.Root | None, candidates: list[Candidate]) -> Candidate | None:
+    """Return the root that names itself, unless the index knows better or something unknown lies on it."""
+    if root is None or root.steps >= len(asked.texts) or ranked.sure:
+        return None
+    if ranked.depth > root.steps and candidates[0].confidence > 1 - _SAID:
+        return None
+    for each in candidates:
+        if each.name == root.name and each.config_digest and each.history == root.steps:
+            return msgspec.structs.replace(
+                each, confidence=max(each.confidence, round(_SAID * (1 - ranked.unknown / 2), 4))
+            )
+    layers = sum(1 for text in asked.texts[: root.steps] if text.startswith(("ADD", "COPY", "RUN")))
+    chance = _SAID * (1 - ranked.unknown / 2)
+    return Candidate(
+        root.name, (root.name,), round(chance, 4), layers, root.steps, evidence=(f"its root says so: {root.said}",)
+    )
+
+
+def _chain_said(said: Candidate) -> tuple[Link, ...]:
+    return said.link(), Link(SCRATCH)
+
+
+class _Rung(msgspec.Struct):
+    """One image of the chain while it is followed; `surely`: it is this build, not one like it."""
+
+    name: str
+    build: int
+    layers: int
+    steps: int
+    surely: bool
+
+
+def _chain(asked: Asked, first: Named, candidate: Candidate, root: roots.Root | None) -> list[Link]:
+    """Follow the bases from the first candidate down."""
+    index = asked.index
+    if first.place is None:
+        return [Link(SCRATCH)]
+    top = _Rung(first.name, first.place.build, candidate.layers, candidate.history, candidate.config_digest is not None)
+    rungs = [top]
+    beneath = None if top.surely else _exact_beneath(asked, candidate.history)
+    while len(rungs) < _LONGEST_CHAIN:
+        last = rungs[-1]
+        surely = last.surely
+        build = beneath if beneath is not None else index.parent_of(last.build)
+        if beneath is not None:
+            surely, beneath = True, None
+        elif build is None and not index.traits[last.build] & known.ROOT:
+            build, surely = _parent_alike(index, last), False
+        name = -1 if build is None else ranking.best_name(asked, build)
+        if build is None or name < 0:
+            break
+        rungs.append(_Rung(index.name(name), build, index.layer_count(build), index.step_count(build), surely))
+    links = [
+        _link(index, rung, below, candidate.evidence if rung is top else ())
+        for rung, below in zip(rungs, [*rungs[1:], None], strict=True)
+    ]
+    ended = index.traits[rungs[-1].build] & known.ROOT or (root is not None and root.name == rungs[-1].name)
+    return [*links, Link(SCRATCH if ended else UNKNOWN)]
+
+
+def _link(index: Known, rung: _Rung, below: _Rung | None, evidence: tuple[str, ...]) -> Link:
+    names = [index.name(each) for each in index.names(rung.build)]
+    return Link(
+        rung.name,
+        (rung.name, *(each for each in names if each != rung.name)),
+        index.config_digest(rung.build) if rung.surely else None,
+        index.manifest_digest(rung.build) if rung.surely else None,
+        max(rung.layers - (below.layers if below else 0), 0),
+        max(rung.steps - (below.steps if below else 0), 0),
+        evidence,
+    )
+
+
+def _parent_alike(index: Known, rung: _Rung) -> int | None:
+    """Return what other builds of the same name stand on, the nearest in time, where that of this one is not known."""
+    number = next((each for each in index.names(rung.build) if index.name(each) == rung.name), None)
+    if number is None:
+        return None
+    made = index.made[rung.build]
+    others = [each for each in index.builds(number) if index.parent_of(each) is not None]
+    nearest = min(others, key=lambda each: abs(index.made[each] - made), default=None)
+    return None if nearest is None else index.parent_of(nearest)
+
+
+def _exact_beneath(asked: Asked, steps: int) -> int | None:
+    """Return the longest known build that is wholly in the image and shorter than `steps` steps."""
+    if not asked.texts:
+        return None
+    for match in reversed(asked.steps):
+        if match.full > match.low and match.depth < steps and any(asked.texts[: match.depth]):
+            for build in asked.index.by_steps.order[match.low : match.full]:
+                filled = asked.index.layer_filled[build]
+                if not asked.layers or asked.layers_alike(build) >= filled:
+                    return build
+    return None
+
+
+def _outdated(asked: Asked, ranked: Ranking, first: Named) -> bool | None:
+    """Tell whether the base's name points at another build by now, as far as the index knows."""
+    if first.place is None:
+        return None
+    index = asked.index
+    builds = index.builds(first.place.name)
+    current = max(builds, key=lambda build: (index.last[build], index.first[build], index.made[build]))
+    if ranked.sure:
+        # An index that ends before the image was made knows nothing of what came after.
+        late = bool(asked.times) and asked.times[-1] / known.DAY > index.end + 1
+        return True if current != first.place.build else None if late else False
+    if asked.times and 0 < first.depth <= len(asked.times):
+        made = asked.times[first.depth - 1]
+        if index.made[current] > made + known.DAY:
+            return True
+    return None

@@ -1,0 +1,274 @@
+"""Whether the files above a base would stand on another one: what they take from it, replace in it and remove from it."""
+
+from __future__ import annotations
+
+import re
+
+from ...store import layers
+from ...store.kinds import DIRECTORY, REGULAR, SYMLINK
+from ...store.rootfs.imagefiles import ImageFiles
+from ..dockerfile import contents
+from ..fit import elf, needs
+from . import Hazard, some
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ...oci.config import Config, Execution
+    from ...oci.platform import Platform
+    from ...paths import Paths
+    from ..fit.elf import Elf
+
+# What is removed here is nothing that anything stands on.
+_PASSING = (b"var/cache/", b"var/lib/apt/", b"var/log/", b"tmp/", b"var/tmp/", b"run/", b"root/.", b"usr/share/doc/")
+_PROGRAMS = re.compile(rb"(?:^|/)(?:bin|sbin|lib|lib64|libexec)/")
+_PYTHON = re.compile(rb"(.+/)?lib(?:64)?/python(\d\.\d+)/(?:site|dist)-packages/")
+_DATABASES = (b"var/lib/dpkg/status", b"lib/apk/db/installed", b"usr/lib/apk/db/installed")
+_RPM = re.compile(rb"(?:var/lib|usr/lib/sysimage)/rpm/")
+_FILES = 200_000  # of the layers above, that are looked at
+
+
+class Upper:
+    """The layers of an image above its base: names of what they add, and of what they remove."""
+
+    __slots__ = ("added", "directories", "removed")
+
+    def __init__(self, paths: Paths, diff_ids: Sequence[str]) -> None:
+        self.added: dict[bytes, int] = {}  # regular files, with their modes
+        self.directories: dict[bytes, None] = {}
+        self.removed: list[bytes] = []  # paths; a directory that was emptied ends in a slash
+        for diff_id in diff_ids:
+            for entry in layers.read_toc(paths, diff_id):
+                name, removes = contents.path(entry)
+                if removes:
+                    self.removed.append(name)
+                elif entry.kind == REGULAR and len(self.added) < _FILES:
+                    self.added[name] = entry.mode
+                elif entry.kind == DIRECTORY and len(self.directories) < _FILES:
+                    self.directories[name] = None
+
+
+def look(
+    paths: Paths, config: Config, platform: Platform, old: Sequence[str], new: Sequence[str], upper: Sequence[str]
+) -> tuple[list[Hazard], list[str]]:
+    """Return what speaks against layers `upper` standing on `new` instead of `old` (diff ids), and what merely changes."""
+    above = Upper(paths, upper)
+    old_base, new_base = ImageFiles(paths, old), ImageFiles(paths, new)
+    before, after = ImageFiles(paths, [*old, *upper]), ImageFiles(paths, [*new, *upper])
+    hazards = [
+        *_removed(above, old_base),
+        *_replaced(above, old_base, new_base),
+        *_covered(above, old_base, new_base),
+        *_libraries(above, before, after, old_base, platform),
+        *_interpreters(above, before, after),
+    ]
+    if config.config is not None:
+        hazards += [*_command(config.config, before, after), *_user(config.config.user or "", before, after)]
+    known = {program.path for program in needs.of(config, platform, before).programs if program.missing}
+    for program in needs.of(config, platform, after).programs:
+        if program.missing and program.path not in known:
+            text = f"{program.path} would lack {some(program.missing)}"
+            hazards.append(Hazard("library", text, "choose a base with a newer C library, or build the image again"))
+    changes = []
+    if any(name in _DATABASES or _RPM.match(name) for name in above.added):
+        changes.append(
+            "the layers above have a database of packages of their own: it goes on to tell the old base's versions"
+        )
+    return _without_doubles(hazards), changes
+
+
+def _without_doubles(hazards: list[Hazard]) -> list[Hazard]:
+    return list({(each.id, each.text): each for each in hazards}.values())
+
+
+def _removed(above: Upper, base: ImageFiles) -> list[Hazard]:
+    found = []
+    for path in above.removed:
+        node = base.node(path)
+        if node is None or path.startswith(_PASSING) or (path.endswith(b"/") and not node.children):
+            continue
+        found.append("/" + path.decode("utf-8", "replace"))
+    if not found:
+        return []
+    text = f"the layers above remove {len(found)} files or directories of the base: {some(found)}"
+    return [Hazard("whiteout", text, "check that the same is to be removed from the new base")]
+
+
+def _replaced(above: Upper, old: ImageFiles, new: ImageFiles) -> list[Hazard]:
+    """Find programs and libraries of the base that the layers above have again, and that differ in the new base."""
+    found = []
+    for path in above.added:
+        if not _PROGRAMS.search(path):
+            continue
+        before, after = old.node(path), new.node(path)
+        if before is None or before.entry.kind != REGULAR:
+            continue
+        same = after is not None and after.entry.size == before.entry.size
+        if same and old.read(path, 1 << 28) == new.read(path, 1 << 28):
+            continue
+        if old.part(path, 0, 4) == b"\x7fELF":
+            found.append("/" + path.decode("utf-8", "replace"))
+    if not found:
+        return []
+    text = f"the layers above have {len(found)} programs or libraries of the old base in other versions: {some(found)}"
+    return [Hazard("replaced", text, "they would stand beside what belongs to the new base: build the image again")]
+
+
+def _covered(above: Upper, old: ImageFiles, new: ImageFiles) -> list[Hazard]:
+    """Find directories of the layers above that would hide a link of the new base, with all that it leads to: `/lib` was a
+    directory before distributions made it a link to `usr/lib`."""
+
+    def link(files: ImageFiles, path: bytes) -> bool:
+        place, _, last = path.rpartition(b"/")
+        directory = files.node(place)
+        node = (directory.children or {}).get(last) if directory is not None else None
+        return node is not None and node.entry.kind == SYMLINK
+
+    found = [
+        "/" + path.decode("utf-8", "replace") for path in above.directories if link(new, path) and not link(old, path)
+    ]
+    if not found:
+        return []
+    text = (
+        f"the layers above have directories that are links in the new base, and would hide what is there: {some(found)}"
+    )
+    return [Hazard("replaced", text, "build the image again on the new base")]
+
+
+def _command(execution: Execution, before: ImageFiles, after: ImageFiles) -> list[Hazard]:
+    """Find what the entrypoint and the command name that would be gone."""
+    environment = dict(pair.partition("=")[::2] for pair in execution.env or ())
+    places = (environment.get("PATH") or needs.PATH, execution.working_dir or "/")
+    there, here = needs.Reader(before, *places), needs.Reader(after, *places)
+    words = [*(execution.entrypoint or ()), *(execution.cmd or ())][: needs.WORDS]
+    gone = [
+        word for word in words if not word.startswith("-") and there.find(word) is not None and here.find(word) is None
+    ]
+    if not gone:
+        return []
+    text = f"the command needs {some(gone)}, which the new base does not have"
+    return [Hazard("command", text, "choose a base that has it, or put it into the image")]
+
+
+def _user(user: str, before: ImageFiles, after: ImageFiles) -> list[Hazard]:
+    """Find the user or group of the configuration, when the new base does not know it, or knows it by another number."""
+    found = []
+    name, _, group = user.partition(":")
+    for what, place, word in ((name, b"etc/passwd", "user"), (group, b"etc/group", "group")):
+        old, new = _number(what, place, before), _number(what, place, after)
+        if old and new != old:
+            text = f"{word} {what} has the number {old}, and " + (
+                f"{new} in the new base" if new else "the new base has none"
+            )
+            found.append(Hazard("user", text, "choose a base that has the same, or make it in the image"))
+    return found
+
+
+def _number(name: str, place: bytes, files: ImageFiles) -> str:
+    """Return the number of a user or group, "" when there is none; what is a number itself needs no file."""
+    if not name or name.isdigit():
+        return ""
+    for line in files.part(place, 0, 1 << 20).split(b"\n"):
+        parts = line.decode("utf-8", "replace").split(":")
+        if len(parts) > 2 and parts[0] == name and parts[2].isdigit():
+            return parts[2][:10]
+    return ""
+
+
+def _libraries(
+    above: Upper, before: ImageFiles, after: ImageFiles, base: ImageFiles, platform: Platform
+) -> list[Hazard]:
+    """Find what executables above take from the old base, and the new one does not have."""
+    there, here = needs.Reader(before), needs.Reader(after)
+    missing: dict[str, list[str]] = {}
+    interpreters: dict[str, list[str]] = {}
+    checked: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for path in above.added:
+        if before.part(path, 0, 4) != b"\x7fELF":
+            continue
+        read = elf.read(lambda offset, size, path=path: before.part(path, offset, size))  # type: ignore[misc]
+        if read is None or read.architecture != platform.architecture:
+            continue
+        name = "/" + path.decode("utf-8", "replace")
+        if read.interpreter and not after.real(read.interpreter.lstrip("/").encode()):
+            if before.real(read.interpreter.lstrip("/").encode()):
+                interpreters.setdefault(read.interpreter, []).append(name)
+            continue
+        for library in read.needed:
+            if _by_run_path(library, read, path, before, after, base):
+                missing.setdefault(library, []).append(name)
+                continue
+            wanted = tuple(read.versions.get(library, ()))
+            key = (library, wanted)
+            if key not in checked:
+                checked[key] = _lacking(library, wanted, there, here, base, read)
+            for text in checked[key]:
+                missing.setdefault(text, []).append(name)
+    found = [
+        Hazard("interpreter", f"{some(users)} need {loader}, which the new base does not have", "choose another base")
+        for loader, users in interpreters.items()
+    ]
+    for text, users in missing.items():
+        remedy = "choose a base that has it, or build the image again"
+        found.append(Hazard("library", f"{some(users)} need {text}, which the new base does not have", remedy))
+    return found
+
+
+def _by_run_path(library: str, user: Elf, path: bytes, before: ImageFiles, after: ImageFiles, base: ImageFiles) -> bool:
+    """Tell whether an executable's own run path leads to a library of the old base, and nowhere with the new one."""
+    if "/" in library:
+        return False
+    origin = "/" + path.rpartition(b"/")[0].decode("utf-8", "surrogateescape")
+    for place in user.paths[:100]:
+        place = place.replace("$ORIGIN", origin).replace("${ORIGIN}", origin)
+        wanted = f"{place}/{library}".lstrip("/").encode("utf-8", "surrogateescape")
+        there = before.real(wanted)
+        if there is not None:
+            return base.node(there) is not None and after.real(wanted) is None
+    return False
+
+
+def _lacking(
+    library: str, wanted: Sequence[str], there: needs.Reader, here: needs.Reader, base: ImageFiles, user: Elf
+) -> list[str]:
+    old = there.library(library, user.architecture)
+    if old is None or base.node(old[0]) is None:
+        return []  # not of the base
+    new = here.library(library, user.architecture)
+    if new is None:
+        return [library]
+    if not new[1].defined:
+        return []
+    return [
+        f"{version} of {library}" for version in wanted if version in old[1].defined and version not in new[1].defined
+    ]
+
+
+def _interpreters(above: Upper, before: ImageFiles, after: ImageFiles) -> list[Hazard]:
+    """Find scripts whose interpreter, and packages whose Python, would be gone."""
+    gone: dict[str, list[str]] = {}
+    there, here = needs.Reader(before), needs.Reader(after)
+    versions: dict[bytes, bytes] = {}
+    for path, mode in above.added.items():
+        package = _PYTHON.match(path)
+        own = (package[1] or b"") + b"bin/python" + package[2] if package else b""
+        if package and own not in above.added:
+            versions.setdefault(package[2], package[0])
+        if not mode & 0o111 or before.part(path, 0, 2) != b"#!":
+            continue
+        interpreter = there.interpreter(path)
+        if interpreter is not None and here.interpreter(path) is None:
+            gone.setdefault("/" + interpreter.decode("utf-8", "replace"), []).append(
+                "/" + path.decode("utf-8", "replace")
+            )
+    found = [
+        Hazard("interpreter", f"{some(users)} need {program}, which the new base does not have", "choose another base")
+        for program, users in gone.items()
+    ]
+    for version, place in versions.items():
+        name = "python" + version.decode()
+        if there.find(name) is not None and here.find(name) is None:
+            text = f"/{place.decode('utf-8', 'replace')} is for {name}, which the new base does not have"
+            found.append(Hazard("interpreter", text, f"choose a base with {name}, or build the image again"))
+    return found

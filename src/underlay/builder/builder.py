@@ -1,0 +1,262 @@
+"""From a request to images: context, Dockerfile, the solving of each platform's target, and what is made of the result."""
+
+from __future__ import annotations
+
+import os
+from time import time_ns
+
+from ..dockerfile import lint, scope, stages, syntax
+from ..errors import InvalidInput, NotFound
+from ..oci import platform as platforms
+from ..oci import reference as references
+from ..store import leases
+from ..store.rows import images
+from ..store.scratch import Scratch
+from . import graph
+from .bases import Bases
+from .cache.cache import Cache
+from .context import contexts
+from .filesystem import Grounds
+from .output import output
+from .solver import Solver, Work
+from .vertices import Vertices
+from .workers.workers import Foreman
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ..dockerfile.problems import DockerfileError
+    from ..dockerfile.rules import Finding
+    from ..dockerfile.stages import Recipe
+    from ..dockerfile.syntax import Document
+    from ..events import Emit
+    from ..paths import Paths
+    from ..store.rows.buildcache import Record
+    from ..store.rows.meta import Meta
+    from .bases import Find
+    from .context.contexts import Context
+    from .image import State
+    from .output.output import Built
+    from .request import BuildRequest, CacheStore, Steps
+    from .workers.workers import Jobs
+
+
+class Surroundings:
+    """What a build needs of the engine: where things are, who is told, how bases are found and steps are composed."""
+
+    __slots__ = ("emit", "find", "form", "meta", "paths", "steps")
+
+    def __init__(
+        self,
+        paths: Paths,
+        meta: Meta,
+        form: str,
+        emit: Emit,
+        find: Find,
+        steps: Steps,
+    ) -> None:
+        self.paths = paths
+        self.meta = meta
+        self.form = form
+        self.emit = emit
+        self.find = find
+        self.steps = steps
+
+
+def build(request: BuildRequest, around: Surroundings) -> Built:
+    """Build what is asked for; returns what has been made.
+
+    Raises DockerfileError, StepFailed, NotFound, Unsupported, Corrupt, and what pulls raise; layers of steps that were
+    done are kept for the next build then, and nothing else.
+    """
+    request = request.changed(platforms=platforms.split(request.platforms))
+    _check(request)
+    begun = time_ns()
+    paths = around.paths
+    wanted = platforms.several(request.platforms) or [platforms.host()]
+    lease = leases.working(paths)
+    registries = None
+    with lease, Scratch(paths, "build") as scratch:
+        foreman = Foreman(_jobs, scratch.path, (lease.fd, scratch.fd))
+        try:
+            vertices = Vertices(around.emit)
+            grounds = Grounds(paths, around.form, foreman, scratch.path)
+            if _asks_registries(request):
+                from ..registry.registries import Registries
+
+                registries = Registries(around.emit)
+            imports = None
+            if request.cache_from:
+                from .cache import outside
+
+                with vertices("[internal] importing cache manifests") as vertex:
+                    imports = outside.Imports(paths, request.cache_from, registries)
+                    for place in imports.missing:
+                        vertex.status(f"no cache in {place}")
+            cache = Cache(paths, around.meta, request.epoch, imports.find if imports is not None else None)
+            with vertices("[internal] load build definition"):
+                context = contexts.open_context(request, paths, grounds, foreman)
+                document = syntax.parse(context.data, context.name)
+                recipe = stages.read(document)
+                target = recipe.target(request.target)
+            _lint(request, around, context, document, recipe, vertices)
+            try:
+                bases = Bases(paths, around.find, request.contexts, grounds)
+                works = [
+                    Work(
+                        request,
+                        context,
+                        recipe,
+                        (platforms.host(), platform),
+                        grounds,
+                        foreman,
+                        cache,
+                        vertices,
+                        bases,
+                        around.steps,
+                        document.escape,
+                    )
+                    for platform in wanted
+                ]
+                states = [_solved(work, target.index) for work in works]
+            finally:
+                # What has been done stays done, also when something else has failed.
+                cache.settle()
+            built = output.deliver(works, states, around, begun)
+            for store in request.cache_to:
+                from .cache import outside
+
+                with vertices(f"exporting cache to {store.kind} {store.place}"):
+                    outside.export(paths, store, _chosen(cache, store, states), registries, around.emit)
+            return built
+        except BaseException:
+            foreman.abandon()
+            raise
+        finally:
+            foreman.close()
+            around.steps.close()
+            if registries is not None:
+                registries.cancel()
+                registries.transport.close()
+
+
+def check(request: BuildRequest, around: Surroundings) -> tuple[list[Finding], DockerfileError | None]:
+    """Return what docker's build checks find in the Dockerfile of a request, nothing being built; and the error that they
+    make where the Dockerfile asks for that. Raises DockerfileError for one that cannot be read."""
+    _check(request)
+    with leases.working(around.paths) as lease, Scratch(around.paths, "build") as scratch:
+        foreman = Foreman(_jobs, scratch.path, (lease.fd, scratch.fd))
+        try:
+            grounds = Grounds(around.paths, around.form, foreman, scratch.path)
+            context = contexts.open_context(request, around.paths, grounds, foreman)
+            document = syntax.parse(context.data, context.name)
+            recipe = stages.read(document)
+            recipe.target(request.target)
+            findings, options = _found(request, around, context, document, recipe)
+            return findings, lint.failure(findings, options)
+        finally:
+            foreman.close()
+
+
+def _found(
+    request: BuildRequest, around: Surroundings, context: Context, document: Document, recipe: Recipe
+) -> tuple[list[Finding], lint.Options]:
+    text = request.arguments.get("BUILDKIT_DOCKERFILE_CHECK")
+    options = lint.options_of(document) if text is None else lint.read_options(text)
+    here = str(platforms.host().brief)
+    predefined = scope.platform_arguments(here, here, request.target or "default")
+    findings = lint.check(
+        document,
+        recipe,
+        options=options,
+        given=request.arguments,
+        predefined=predefined,
+        bases=_configurations(request, around, recipe, predefined),
+        ignored=context.origin.ignored.ignored if context.origin.ignored is not None else None,
+    )
+    return findings, options
+
+
+def _configurations(
+    request: BuildRequest, around: Surroundings, recipe: Recipe, predefined: dict[str, str]
+) -> dict[int, dict[str, Any]]:
+    """Return the `config` of those bases that are here already, by the number of the stage: nothing is fetched."""
+    found = {}
+    try:
+        given = scope.global_arguments(recipe, request.arguments, predefined)
+        planned = graph.plan(recipe, given.get, request.contexts)
+    except InvalidInput:
+        return {}  # the build will complain
+    contexts = {name.lower() for name in request.contexts}
+    for each in planned:
+        if each.below is None and each.base != graph.SCRATCH and each.base.lower() not in contexts:
+            try:
+                image = images.resolve(around.meta, each.base)
+            except (NotFound, InvalidInput):
+                continue
+            found[each.stage.index] = images.config(around.paths, image.id).get("config") or {}
+    return found
+
+
+def _lint(
+    request: BuildRequest,
+    around: Surroundings,
+    context: Context,
+    document: Document,
+    recipe: Recipe,
+    vertices: Vertices,
+) -> None:
+    """Tell what the build checks find; raises DockerfileError where the Dockerfile wants that."""
+    findings, options = _found(request, around, context, document, recipe)
+    for finding in findings:
+        vertices.warn(f"{finding.rule}: {finding.message} (line {finding.line})")
+    failure = lint.failure(findings, options)
+    if failure is not None:
+        raise failure
+
+
+def _jobs() -> tuple[Jobs, Jobs]:
+    """Return what workers can do, all that it needs imported once for all of them."""
+    from .workers import jobs
+
+    jobs.preload()
+    return jobs.JOBS, jobs.INLINE
+
+
+def _solved(work: Work, target: int) -> State:
+    request = work.request
+    predefined = scope.platform_arguments(
+        str(work.build_platform.brief), str(work.target_platform.brief), request.target or "default"
+    )
+    work.globals = scope.global_arguments(work.recipe, request.arguments, predefined)
+    work.planned = graph.plan(work.recipe, work.globals.get, request.contexts)
+    return Solver(work).solve(target)
+
+
+def _asks_registries(request: BuildRequest) -> bool:
+    return any(store.kind == "registry" for store in (*request.cache_from, *request.cache_to))
+
+
+def _chosen(cache: Cache, store: CacheStore, states: list[State]) -> list[Record]:
+    """Return the results to be given to a place: all of this build, or those that are layers of the image (mode=min)."""
+    if store.everything:
+        return list(cache.records.values())
+    wanted = {made.layer().diff_id for state in states for made in state.filesystem.layers}
+    return [record for record in cache.records.values() if record.layer.diff_id in wanted]
+
+
+def _check(request: BuildRequest) -> None:
+    """Refuse what makes no sense before anything is done."""
+    for text in request.tags:
+        if references.parse(text).digest:
+            raise InvalidInput(f"invalid tag {text!r}: a name to give cannot hold a digest")
+    if request.epoch is None and (epoch := request.arguments.get("SOURCE_DATE_EPOCH")):
+        if not epoch.isascii() or not epoch.isdigit() or len(epoch) > 12:
+            raise InvalidInput(f"invalid SOURCE_DATE_EPOCH: {epoch!r}", "it is a number of seconds since 1970")
+        request.epoch = int(epoch)
+    if request.context == "-" and request.dockerfile == "-":
+        raise InvalidInput("invalid argument: can't use stdin for both build context and dockerfile")
+    for socket in request.ssh.values():
+        if not os.path.exists(socket):
+            raise InvalidInput(f"invalid empty ssh agent socket: {socket or 'SSH_AUTH_SOCK is not set'}")

@@ -1,0 +1,1 @@
+"""Results of build steps: their keys, found again, brought from and given to places outside."""

@@ -1,0 +1,121 @@
+"""A build's view of the results of earlier ones: found by key, made once even by builds beside each other, recorded."""
+
+from __future__ import annotations
+
+import os
+from time import time_ns
+
+from ...files import Lock
+from ...store.rows import buildcache
+from ..filesystem import Made, in_background
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from threading import Thread
+
+    from ...paths import Paths
+    from ...store.rows.buildcache import Record
+    from ...store.rows.images import Layer
+    from ...store.rows.meta import Meta
+    from ..vertices import Vertex
+
+    Imported = Callable[[str], tuple[Layer, int] | None]
+
+
+class Result:
+    """What a step has made: a layer, or the directory `upper` and how it becomes one."""
+
+    __slots__ = ("pack", "upper")
+
+    def __init__(self, pack: Callable[[], Layer], upper: str = "") -> None:
+        self.pack = pack
+        self.upper = upper
+
+
+class Cache:
+    """Finds and keeps results. Several threads of one build use it; other builds may work beside it."""
+
+    def __init__(self, paths: Paths, meta: Meta, epoch: int | None, imported: Imported | None = None) -> None:
+        self._paths = paths
+        self._meta = meta
+        self._epoch = epoch
+        self._imported = imported
+        self._used: list[str] = []
+        self.records: dict[str, Record] = {}  # all that were found or made, for a place outside
+        self._threads: list[Thread] = []
+        os.makedirs(paths.locks, 0o700, exist_ok=True)
+
+    def find(self, key: str) -> Record | None:
+        """Return what is known under a key; a layer of another store of results is brought for it."""
+        record = buildcache.find(self._paths, self._meta, key)
+        if record is not None:
+            self._used.append(key)
+            self.records[key] = record
+            return record
+        if self._imported is None or (found := self._imported(key)) is None:
+            return None
+        record = buildcache.Record(key, "", found[0], buildcache.REGULAR, "imported", found[1])
+        self.keep(record)
+        return record
+
+    def keep(self, record: Record) -> None:
+        """Record a result."""
+        buildcache.put(self._meta, record)
+        self.records[record.key] = record
+
+    def _now(self) -> int:
+        now = time_ns()
+        return now if self._epoch is None else min(now, self._epoch * 1_000_000_000)
+
+    def made(
+        self,
+        key: str,
+        parent: str,
+        vertex: Vertex,
+        work: Callable[[], Result],
+        use: bool = True,
+        kind: str = buildcache.REGULAR,
+    ) -> tuple[Made, int]:
+        """Return the layer of a step and when it was made (ns), from an earlier build (unless `use` is false) or by `work`.
+
+        Of several who want the same, one works and the others wait for it.
+        """
+        if use and (record := self.find(key)) is not None:
+            vertex.cached = True
+            return Made(record.layer), record.created
+        lock = Lock(f"{self._paths.locks}/build-{key.partition(':')[2]}")
+        lock.acquire()
+        try:
+            if use and (record := self.find(key)) is not None:
+                vertex.cached = True
+                lock.release()
+                return Made(record.layer), record.created
+            result = work()
+        except BaseException:
+            lock.release()
+            raise
+        created = self._now()
+
+        def finish() -> Layer:
+            try:
+                layer = result.pack()
+                self.keep(buildcache.Record(key, parent, layer, kind, vertex.name, created))
+                return layer
+            finally:
+                lock.release()
+
+        made = Made(upper=result.upper)
+        if result.upper:
+            self._threads.append(in_background(finish, made))
+        else:
+            made.come(finish())
+        return made, created
+
+    def settle(self) -> None:
+        """Wait for all layers on their way, and note what has been of use."""
+        while self._threads:
+            self._threads.pop().join()
+        if self._used:
+            buildcache.touch(self._meta, self._used)
+            self._used = []

@@ -1,0 +1,273 @@
+"""Results of steps outside the store: brought from, and given to, a directory (an OCI layout) or a registry.
+
+What is there is an image manifest whose configuration lists the records and whose layers are theirs, compressed. Whoever
+may write there decides about the results of builds that read from there, as with docker's --cache-from.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+
+import msgspec
+
+from ...errors import Corrupt, InvalidInput, NotFound
+from ...files import Replacement, write_atomic
+from ...oci import digest as digests
+from ...oci import document, mediatype, reference
+from ...oci import manifest as manifests
+from ...store import layers
+from ...store.layers import intake
+from ...store.rows import images
+from ...transfer.registry.outgoing import Compressed, Document
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any, Protocol
+
+    from ...events import Emit
+    from ...oci.descriptor import Descriptor
+    from ...paths import Paths
+    from ...registry.registries import Registries
+    from ...registry.upload import Content
+    from ...store.rows.buildcache import Record
+    from ...store.rows.images import Layer
+    from ..request import CacheStore
+
+    class Place(Protocol):
+        """Where results can be kept."""
+
+        def manifest(self) -> bytes | None:
+            """Return the manifest, None when there is none yet."""
+
+        def document(self, found: Descriptor, limit: int) -> bytes:
+            """Return the verified bytes of a small blob."""
+
+        def open(self, found: Descriptor) -> Any:
+            """Return a blob as something to read from, which is to be closed."""
+
+        def put(self, content: Content) -> None:
+            """Keep a blob unless it is there."""
+
+        def finish(self, data: bytes) -> None:
+            """Give the manifest its name."""
+
+
+CONFIG = "application/vnd.underlay.buildcache.config.v1+json"
+_CONFIG_LIMIT = 32 << 20
+_MOST = 100_000
+
+
+class _Entry(msgspec.Struct):
+    key: str
+    diff_id: str
+    blob: str
+    size: int
+    created: int
+    parent: str = ""
+    kind: str = "regular"
+    description: str = ""
+
+
+class _Config(msgspec.Struct):
+    records: list[_Entry]
+
+
+class Imports:
+    """The results that builds may take from outside; what one place does not have the next is asked for."""
+
+    def __init__(self, paths: Paths, stores: Sequence[CacheStore], registries: Registries | None) -> None:
+        self._paths = paths
+        self._registries = registries
+        self._lock = threading.Lock()
+        self._known: dict[str, tuple[Place, _Entry]] = {}
+        self.missing: list[str] = []
+        for store in stores:
+            place = opened(store, registries, False)
+            data = place.manifest()
+            if data is None:
+                self.missing.append(store.place)
+                continue
+            for entry in _entries(place, data, store.place):
+                self._known.setdefault(entry.key, (place, entry))
+
+    def find(self, key: str) -> tuple[Layer, int] | None:
+        """Return the layer under a key, brought into the store, and when it was made; None when nobody has it.
+
+        Raises DigestMismatch, Corrupt for a layer that is not what its record says, RegistryError.
+        """
+        known = self._known.get(key)
+        if known is None:
+            return None
+        place, entry = known
+        found = _descriptor(mediatype.OCI_LAYER_GZIP, entry.blob, entry.size)
+        source = place.open(found)
+        try:
+            intake.ingest(self._paths, source, expected_diff_id=entry.diff_id, expected_blob=(entry.blob, entry.size))
+        finally:
+            source.close()
+        count = len(layers.read_toc(self._paths, entry.diff_id))
+        layer = images.Layer(entry.diff_id, layers.size(self._paths, entry.diff_id), count)
+        layer.blob, layer.blob_size, layer.compression = entry.blob, entry.size, "gzip"
+        return layer, entry.created
+
+
+def _descriptor(media_type: str, digest: str, size: int) -> Descriptor:
+    from ...oci.descriptor import Descriptor
+
+    return Descriptor(media_type=media_type, digest=digest, size=size)
+
+
+def _entries(place: Place, data: bytes, where: str) -> list[_Entry]:
+    view: manifests.Manifest = manifests.read_manifest(data, f"build cache {where}").view
+    if view.config is None or view.config.media_type != CONFIG:
+        raise InvalidInput(f"{where} holds no build cache of underlay", "write one with --cache-to")
+    try:
+        config = msgspec.json.decode(place.document(view.config, _CONFIG_LIMIT), type=_Config)
+    except msgspec.MsgspecError as error:
+        raise Corrupt(f"build cache {where}: {error}") from None
+    if len(config.records) > _MOST:
+        raise InvalidInput(f"build cache {where}: more than {_MOST} records")
+    for entry in config.records:
+        digests.check(entry.diff_id, f"build cache {where}")
+        digests.check(entry.blob, f"build cache {where}")
+    return config.records
+
+
+def export(
+    paths: Paths, store: CacheStore, records: Sequence[Record], registries: Registries | None, emit: Emit
+) -> None:
+    """Give results to a place; what it held under that name before is replaced. Raises OSError, RegistryError, …."""
+    place = opened(store, registries, True)
+    entries: list[dict[str, Any]] = []
+    blobs: dict[str, dict[str, Any]] = {}
+    for record in records:
+        diff_id = record.layer.diff_id
+        if diff_id not in blobs:
+            source = Compressed(paths, diff_id, emit)
+            for _ in source.pieces(0):
+                pass
+            place.put(source)
+            blobs[diff_id] = {
+                "mediaType": mediatype.OCI_LAYER_GZIP,
+                "digest": source.digest,
+                "size": source.size,
+            }
+        entries.append(
+            {
+                "key": record.key,
+                "parent": record.parent,
+                "diff_id": diff_id,
+                "blob": blobs[diff_id]["digest"],
+                "size": blobs[diff_id]["size"],
+                "created": record.created,
+                "kind": record.kind,
+                "description": record.description,
+            }
+        )
+    config = document.encode({"records": entries})
+    config_digest = digests.of(config)
+    place.put(Document(config, config_digest))
+    place.finish(
+        document.encode(
+            {
+                "schemaVersion": 2,
+                "mediaType": mediatype.OCI_MANIFEST,
+                "config": {"mediaType": CONFIG, "digest": config_digest, "size": len(config)},
+                "layers": list(blobs.values()),
+            }
+        )
+    )
+
+
+def opened(store: CacheStore, registries: Registries | None, write: bool) -> Place:
+    """Return the place that a --cache-from or --cache-to means."""
+    if store.kind == "local":
+        return _Directory(store.place)
+    assert registries is not None
+    return _Registry(store.place, registries, write)
+
+
+class _Directory:
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def _blob(self, digest: str) -> str:
+        algorithm, _, digits = digests.check(digest, "digest").partition(":")
+        return f"{self._path}/blobs/{algorithm}/{digits}"
+
+    def manifest(self) -> bytes | None:
+        try:
+            with open(f"{self._path}/index.json", "rb") as file:
+                data = file.read(document.MANIFEST_LIMIT)
+        except FileNotFoundError:
+            return None
+        index: manifests.Index = manifests.read_index(data, f"{self._path}/index.json").view
+        if not index.manifests:
+            return None
+        return self.document(index.manifests[0], document.MANIFEST_LIMIT)
+
+    def document(self, found: Descriptor, limit: int) -> bytes:
+        with self.open(found) as file:
+            data: bytes = file.read(limit + 1)
+        digests.verify(data, found.digest, f"blob of {self._path}")
+        return data
+
+    def open(self, found: Descriptor) -> Any:
+        try:
+            return open(self._blob(found.digest), "rb")
+        except FileNotFoundError:
+            raise NotFound(f"build cache {self._path}: blob {found.digest} is missing") from None
+
+    def put(self, content: Content) -> None:
+        path = self._blob(content.digest)
+        if os.path.exists(path):
+            return
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with Replacement(path, 0o666, durable=False) as fd, open(fd, "wb", closefd=False) as file:
+            for piece in content.pieces(0):
+                file.write(piece)
+
+    def finish(self, data: bytes) -> None:
+        digest = digests.of(data)
+        self.put(Document(data, digest))
+        write_atomic(f"{self._path}/oci-layout", document.encode({"imageLayoutVersion": "1.0.0"}), 0o644)
+        index = {
+            "schemaVersion": 2,
+            "mediaType": mediatype.OCI_INDEX,
+            "manifests": [{"mediaType": mediatype.OCI_MANIFEST, "digest": digest, "size": len(data)}],
+        }
+        write_atomic(f"{self._path}/index.json", document.encode(index), 0o644)
+
+
+class _Registry:
+    def __init__(self, name: str, registries: Registries, write: bool) -> None:
+        from ...registry.upload import Target
+
+        self._reference = reference.parse(name)
+        if write:
+            self._repository: Any = Target(registries, self._reference.domain, self._reference.path)
+        else:
+            self._repository = registries.repository(self._reference)
+
+    def manifest(self) -> bytes | None:
+        try:
+            data: bytes = self._repository.manifest(self._reference.digest or self._reference.tag).data
+        except NotFound:
+            return None
+        return data
+
+    def document(self, found: Descriptor, limit: int) -> bytes:
+        data: bytes = self._repository.document(found, limit, "build cache")
+        return data
+
+    def open(self, found: Descriptor) -> Any:
+        return self._repository.blob(found)
+
+    def put(self, content: Content) -> None:
+        if not self._repository.present(content.digest):
+            self._repository.send(content)
+
+    def finish(self, data: bytes) -> None:
+        self._repository.put_manifest(data, mediatype.OCI_MANIFEST, self._reference.tag)

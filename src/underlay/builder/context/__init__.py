@@ -1,0 +1,1 @@
+"""Where a build's files come from: directories, archives, Git, ignore files."""

@@ -1,0 +1,80 @@
+"""Files that a build fetches by HTTP: ADD of an address, a context that is an archive elsewhere."""
+
+from __future__ import annotations
+
+from ...errors import DigestMismatch, NotFound, RegistryError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_LARGEST = 16 << 30
+_PIECE = 1 << 20
+
+
+class Fetched:
+    """A file that was fetched: `path` on this host, `name` as its address ends, `digest`, `mtime` in seconds or None."""
+
+    __slots__ = ("digest", "mtime", "name", "path")
+
+    def __init__(self, path: str, name: str, digest: str, mtime: int | None) -> None:
+        self.path = path
+        self.name = name
+        self.digest = digest
+        self.mtime = mtime
+
+
+def file_name(url: str) -> str:
+    """Return the file name at the end of an address, "" when it has none."""
+    from urllib.parse import unquote, urlsplit
+
+    name = unquote(urlsplit(url).path.rpartition("/")[2])
+    return "" if name in (".", "..") or "/" in name or "\0" in name else name
+
+
+def fetch(url: str, directory: str, checksum: str = "", headers: Mapping[str, str] | None = None) -> Fetched:
+    """Fetch a file by HTTP into `directory`. Redirects follow the rules of registries (`registry.exchange`).
+
+    The digest found is of the kind of `checksum`, else SHA-256. Raises NotFound (any refusal), DigestMismatch when
+    `checksum` ("sha256:…") is not met, RegistryError, InvalidInput.
+    """
+    from email.utils import parsedate_to_datetime
+    from urllib.parse import urlsplit
+
+    from ...oci import digest as digests
+    from ...registry import hosts
+    from ...registry.auth import Authorizer
+    from ...registry.exchange import Server
+    from ...registry.transport import Transport
+
+    parts = urlsplit(url)
+    endpoint = hosts.endpoint_of(url)
+    transport = Transport(hosts.Settings.load())
+    path = f"{directory}/file"
+    algorithm = checksum.partition(":")[0] or "sha256"
+    digest = digests.hasher(algorithm)
+    try:
+        server = Server(transport, endpoint, Authorizer(transport, endpoint, lambda: None))
+        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        with server.ask("GET", target, (), dict(headers or {})) as answer:
+            if answer.status != 200:
+                raise NotFound(f"failed to load {url}: invalid response status {answer.status}")
+            modified = answer.headers.get("last-modified", "")
+            size = 0
+            with open(path, "xb") as file:
+                while piece := answer.read(_PIECE):
+                    size += len(piece)
+                    if size > _LARGEST:
+                        raise RegistryError(f"failed to load {url}: more than {_LARGEST >> 30} GiB")
+                    digest.update(piece)
+                    file.write(piece)
+    finally:
+        transport.close()
+    found = f"{algorithm}:{digest.hexdigest()}"
+    if checksum and checksum != found:
+        raise DigestMismatch(f"{url}", checksum, found)
+    try:
+        mtime = int(parsedate_to_datetime(modified).timestamp()) if modified else None
+    except (ValueError, OverflowError):
+        mtime = None
+    return Fetched(path, file_name(url), found, mtime)

@@ -1,0 +1,1 @@
+"""COPY and ADD: which files are meant, and how they become a layer."""

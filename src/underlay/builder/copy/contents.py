@@ -1,0 +1,151 @@
+"""The digest of what a selection holds, for cache keys, and an index of files whose content was read before."""
+
+from __future__ import annotations
+
+import os
+from struct import Struct
+from struct import error as StructError
+from time import time_ns
+
+from ...errors import Conflict
+from ...files import read_bytes, write_atomic
+from ...lean.hashing import sha256
+from ...store import kinds
+from ...store.kinds import shown
+from ...store.layers import walking
+from ...store.scratch import ensure
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ...paths import Paths
+    from .selecting import Found, Selected
+
+_MAGIC = b"underlay files 2\n"
+_ROW = Struct("<QQQqq32s")
+# A file changed so shortly before it was read may change again within the same tick of the clock, and look the same.
+_RACY = 2_000_000_000
+_CHUNK = 1 << 20
+_LARGEST = 256 << 20
+_UNSEEN = 100_000
+
+_Key = tuple[int, int, int, int, int]
+
+
+class FileIndex:
+    """Digests of files by device, inode, size, mtime and ctime: kept below `paths.root`, one file for each `key`.
+
+    `load` it, let `digest` use it, `save` it. It is a memory only: one that is damaged or lost costs time.
+    """
+
+    def __init__(self, paths: Paths, key: str) -> None:
+        self._directory = f"{paths.root}/cache/files"
+        self._path = f"{self._directory}/{sha256(key.encode('utf-8', 'surrogateescape')).hexdigest()[:32]}"
+        self._known: dict[_Key, bytes] = {}
+        self._seen: dict[_Key, bytes] = {}
+        self._changed = False
+
+    def load(self) -> FileIndex:
+        """Read what is known; nothing when there is nothing, or it makes no sense. Returns this index."""
+        try:
+            data = read_bytes(self._path, _LARGEST)
+            if data.startswith(_MAGIC):
+                rows = _ROW.iter_unpack(memoryview(data)[len(_MAGIC) :])
+                self._known = {row[:5]: row[5] for row in rows}
+        except (OSError, StructError):
+            pass
+        return self
+
+    def save(self) -> None:
+        """Write what is known now, in one step, if it has changed. What was not seen this time is kept, up to a bound."""
+        if not self._changed:
+            return
+        rows = [_ROW.pack(*key, value) for key, value in self._seen.items()]
+        unseen = [_ROW.pack(*key, value) for key, value in self._known.items() if key not in self._seen]
+        ensure(self._directory)
+        write_atomic(self._path, _MAGIC + b"".join(rows + unseen[:_UNSEEN]), durable=False)
+        self._known.update(self._seen)
+        self._changed = False
+
+    def find(self, facts: os.stat_result) -> bytes | None:
+        """Return the digest of a file that has not changed since it was read."""
+        key = _key(facts)
+        value = self._known.get(key)
+        if value is not None:
+            self._seen[key] = value
+        return value
+
+    def remember(self, facts: os.stat_result, value: bytes, now: int) -> None:
+        """Keep the digest of a file, whose reading began at `now` (nanoseconds), unless it may still be changing."""
+        if max(facts.st_mtime_ns, facts.st_ctime_ns) + _RACY < now:
+            self._seen[_key(facts)] = value
+            self._changed = True
+
+
+def _key(facts: os.stat_result) -> _Key:
+    return facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns
+
+
+def digest(selections: Iterable[Selected], *, owners: bool, index: FileIndex | None = None) -> str:
+    """Return a digest of all that a COPY of these selections can depend on, and no more: not times, nor file systems.
+
+    That is: what the sources name, the paths below, kinds, modes, link targets, device numbers, extended attributes,
+    contents, and with `owners` uid and gid. Files that `index` knows are not opened. Raises KernelError, Conflict.
+    """
+    total = sha256()
+    for selected in selections:
+        total.update(_written(len(selected.items)))
+        for item in selected.items:
+            total.update(_written((os.fsencode(item.name), item.is_dir, item.inside is not None)))
+            for found in selected.walk(item):
+                total.update(_record(found, owners, index))
+            total.update(b".")
+    return "sha256:" + total.hexdigest()
+
+
+def _record(found: Found, owners: bool, index: FileIndex | None) -> bytes:
+    facts = found.facts
+    if facts is None:
+        facts = walking.look(found.parent, found.name, found.place)
+        value = index.find(facts) if index is not None else None
+        if value is None:
+            facts, value = _read(found, index)
+        uid, gid = (facts.st_uid, facts.st_gid) if owners else (0, 0)
+        return _written((found.path, kinds.REGULAR, facts.st_mode & 0o7777, uid, gid, facts.st_size, value))
+    uid, gid = (facts.st_uid, facts.st_gid) if owners else (0, 0)
+    device = facts.st_rdev if found.kind in (kinds.CHARACTER, kinds.BLOCK) else 0
+    return _written(
+        (found.path, found.kind, facts.st_mode & 0o7777, uid, gid, found.link, device, found.xattrs, found.above)
+    )
+
+
+def _written(value: object) -> bytes:
+    """Return numbers, bytes and tuples of them in the one way in which Python writes them."""
+    return ascii(value).encode()
+
+
+def _read(found: Found, index: FileIndex | None) -> tuple[os.stat_result, bytes]:
+    """Return what is known of a file, and the digest of its content and extended attributes."""
+    import hashlib
+
+    now = time_ns()
+    fd, facts = walking.open_file(found.parent, found.name, found.place)
+    try:
+        one = hashlib.sha256()
+        left = facts.st_size
+        while left:
+            piece = os.read(fd, min(left, _CHUNK))
+            if not piece:
+                raise Conflict(f"{shown(found.place)} became shorter while it was read")
+            one.update(piece)
+            left -= len(piece)
+        xattrs = walking.file_attributes(fd, found.place)
+        if xattrs:
+            one.update(_written(xattrs))
+    finally:
+        os.close(fd)
+    value = one.digest()
+    if index is not None:
+        index.remember(facts, value, now)
+    return facts, value

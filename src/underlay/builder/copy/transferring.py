@@ -1,0 +1,251 @@
+"""COPY, ADD and WORKDIR: what is copied becomes a layer at once; its key is the digest of what was copied."""
+
+from __future__ import annotations
+
+import os
+
+from ...dockerfile import instructions as it
+from ...oci import digest as digests
+from ...store.rows import images
+from .. import history_text
+from ..cache import keys
+from ..cache.cache import Result
+from ..context import git
+from ..context.contexts import Origin
+from ..filesystem import Filesystem
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from ...store.rows.images import Layer
+    from ..stage import StageRun
+    from ..vertices import Vertex
+
+
+class _Source:
+    """One source: an `origin` with an expression, or literal content; and its part of the key, if it has one already."""
+
+    __slots__ = ("content", "expression", "fetch", "key", "name", "origin", "whole")
+
+    def __init__(self, origin: Origin | None, expression: str, key: object = None, whole: bool = False) -> None:
+        self.origin = origin
+        self.expression = expression
+        self.key = key
+        self.whole = whole  # never unpacked
+        self.name = ""
+        self.content: bytes | None = None
+        self.fetch: Callable[[], object] | None = None  # what is still to be done before the origin can be read
+
+    def told(self, stage: StageRun) -> dict[str, Any]:
+        """Return it as a worker wants it."""
+        if self.origin is None:
+            return {"name": self.name, "content": self.content}
+        ignored = self.origin.ignored
+        return {
+            "origin": self.origin.opening(stage.work.grounds),
+            "source": self.expression,
+            "patterns": None if ignored is None else list(ignored.lines),
+            "plain": self.origin.plain,
+            "whole": self.whole,
+        }
+
+
+def transfer(stage: StageRun, instruction: it.Transfer) -> None:
+    """Carry out a COPY or ADD. Raises NotFound, InvalidInput, Conflict, RegistryError, LimitExceeded."""
+    with stage.vertex(instruction.text) as vertex:
+        sources = [_source(stage, instruction, text, vertex) for text in instruction.sources]
+        sources += [_literal(heredoc.name, heredoc.data) for heredoc in instruction.heredocs]
+        asked = _request(stage, instruction)
+        parent = "" if instruction.link else stage.state.filesystem.key
+        key = keys.key("copy", parent, _content(stage, sources), sorted(asked.items()), stage.work.request.epoch)
+
+        def make() -> Result:
+            return Result(lambda: _copied(stage, sources, asked, not instruction.link))
+
+        stage.grow(vertex, key, make, linked=instruction.link)
+    stage.state.record(history_text.transfer(instruction), stage.created)
+
+
+def _request(stage: StageRun, instruction: it.Transfer) -> dict[str, Any]:
+    asked: dict[str, Any] = {
+        "destination": instruction.destination,
+        "workdir": stage.state.execution.get("WorkingDir") or "/",
+        "chown": instruction.chown,
+        "chmod": instruction.chmod,
+        "exclude": list(instruction.exclude),
+        "instruction": instruction.keyword.upper(),
+        "several": len(instruction.sources) + len(instruction.heredocs) > 1,
+        "parents": False,
+        "unpack": False,
+    }
+    if isinstance(instruction, it.Copy):
+        asked["parents"] = instruction.parents
+    if isinstance(instruction, it.Add):
+        asked["unpack"] = instruction.unpack is not False
+    return asked
+
+
+def _literal(name: str, data: str) -> _Source:
+    source = _Source(None, "")
+    source.name = name
+    source.content = data.encode("utf-8", "surrogateescape")
+    source.key = ["literal", name, source.content]
+    return source
+
+
+def _source(stage: StageRun, instruction: it.Transfer, text: str, vertex: Vertex) -> _Source:
+    number = stage.planned.stage.index
+    if isinstance(instruction, it.Add):
+        if git.is_git(text):
+            return _from_git(stage, instruction, text)
+        if text.startswith(("http://", "https://")):
+            return _from_address(stage, instruction, text, vertex)
+        if instruction.checksum:
+            raise instruction.problem("checksum can't be specified for non-HTTP(S) & non-Git sources", "", "--checksum")
+        return _Source(stage.solver.origin("", number, stage.state.platform), text)
+    assert isinstance(instruction, it.Copy)
+    return _Source(stage.solver.origin(instruction.from_, number, stage.state.platform), text)
+
+
+def _from_git(stage: StageRun, instruction: it.Add, text: str) -> _Source:
+    directory, commit = git.checkout(
+        text,
+        stage.work.grounds.place("git"),
+        bool(instruction.keep_git_dir),
+        stage.work.request.ssh.get("default", ""),
+        instruction.checksum,
+    )
+    stage.work.materials[text] = commit
+    key = ["git", commit, git.parse_git(text).directory, bool(instruction.keep_git_dir)]
+    return _Source(Origin(text, directory, plain=True), "/", key, whole=True)
+
+
+def _from_address(stage: StageRun, instruction: it.Add, text: str, vertex: Vertex) -> _Source:
+    """Fetch a file; not so when its digest is given and what would be made of it is known."""
+    from ..context import fetching
+
+    place = stage.work.grounds.place("download")
+    name = fetching.file_name(text)
+    if not name:
+        if instruction.destination.endswith("/"):
+            raise instruction.problem(
+                f"cannot determine filename for source {text}", "name the file in the destination", text
+            )
+        name = "file"
+
+    def fetch() -> str:
+        vertex.status(f"fetching {text}")
+        fetched = fetching.fetch(text, place, instruction.checksum)
+        os.rename(fetched.path, f"{place}/{name}")
+        os.chmod(f"{place}/{name}", 0o600)
+        if fetched.mtime is not None:
+            os.utime(f"{place}/{name}", (fetched.mtime, fetched.mtime))
+        return fetched.digest
+
+    source = _Source(Origin(text, place, plain=True), _exactly(name), whole=not instruction.unpack)
+    digest = instruction.checksum
+    if digest:
+        digests.check(digest, "--checksum")
+        source.fetch = fetch
+    else:
+        digest = fetch()
+    source.key = ["address", name, digest]
+    stage.work.materials[text] = digest
+    return source
+
+
+def _content(stage: StageRun, sources: list[_Source]) -> list[object]:
+    """Return what the sources hold, as parts of a key."""
+    asked = [source for source in sources if source.key is None]
+    digests: list[object] = []
+    if asked:
+        digests = list(_digests(stage, [source.told(stage) for source in asked]))
+    found: list[object] = []
+    for source in sources:
+        found.append([source.key, source.whole] if source.key is not None else digests.pop(0))
+    return found
+
+
+def _digests(stage: StageRun, sources: list[dict[str, Any]]) -> list[str]:
+    """Return the digest of what each source names; what is in a host directory is read here, by whoever builds."""
+    from ..workers import jobs
+
+    grounds = stage.work.grounds
+    wish = {"paths": [grounds.paths.root, grounds.paths.state], "sources": sources, "userxattr": grounds.userxattr}
+    if all("directory" in source["origin"] for source in sources):
+        found: list[str] = jobs.digest(wish, [], None)["digests"]
+    else:
+        found = stage.work.foreman.call("digest", wish)["digests"]
+    return found
+
+
+def _copied(stage: StageRun, sources: list[_Source], asked: dict[str, Any], above: bool) -> Layer:
+    work = stage.work
+    for source in sources:
+        if source.fetch is not None:
+            source.fetch()
+    answer = work.foreman.call(
+        "copy",
+        {
+            "paths": [work.grounds.paths.root, work.grounds.paths.state],
+            "sources": [source.told(stage) for source in sources],
+            "lower": work.grounds.lower(stage.state.filesystem) if above else None,
+            "request": asked,
+            "clamp": work.request.epoch,
+            "userxattr": work.grounds.userxattr,
+        },
+    )
+    return images.Layer(answer["diff_id"], answer["size"], answer["entries"])
+
+
+def make_directory(stage: StageRun, vertex: Vertex, path: str) -> None:
+    """Make a directory with those above it, as WORKDIR does, if they are missing: they belong to USER."""
+    user = stage.state.execution.get("User") or ""
+    asked = {"directory": path, "chown": user}
+    key = keys.key("directory", stage.state.filesystem.key, path, user, stage.work.request.epoch)
+
+    def make() -> Result:
+        return Result(lambda: _copied(stage, [], asked, True))
+
+    stage.grow(vertex, key, make)
+
+
+def content_key(stage: StageRun, origin: Origin, path: str) -> str:
+    """Return the digest of what is at `path` in an origin, for the key of a step that is shown it."""
+    (found,) = _digests(stage, [_Source(origin, _exactly(path)).told(stage)])
+    return found
+
+
+def _exactly(path: str) -> str:
+    """Return a path with what would be wildcards in it quoted."""
+    return "".join(f"\\{letter}" if letter in "*?[\\" else letter for letter in path)
+
+
+def shown(stage: StageRun, origin: Origin, path: str) -> list[str]:
+    """Return the directories that show an origin to a step, of a host directory only what is at `path`.
+
+    That is a copy: so what the ignore file hides is not there, nobody changes it meanwhile, and it belongs to root.
+    """
+    if origin.filesystem is not None and origin.ignored is None:
+        return stage.work.grounds.lower(origin.filesystem)
+    source = _Source(origin, _exactly(path))
+    key = keys.key("bind", content_key(stage, origin, path), path, stage.work.request.epoch)
+    asked = {
+        "destination": path if path.startswith("/") else f"/{path}",
+        "workdir": "/",
+        "chown": "",
+        "chmod": "",
+        "exclude": [],
+        "instruction": "RUN --mount",
+        "several": False,
+        "parents": False,
+        "unpack": False,
+    }
+    name = f"[internal] {origin.name}: {path}"
+    with stage.work.vertices(name) as vertex:
+        made, _ = stage.work.cache.made(
+            key, "", vertex, lambda: Result(lambda: _copied(stage, [source], asked, False)), kind="source.local"
+        )
+    return stage.work.grounds.lower(Filesystem(key, (made,)))

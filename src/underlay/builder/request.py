@@ -1,0 +1,110 @@
+"""What is asked of a build, and what a step asks of the execution driver: values, from the command line or Python."""
+
+from __future__ import annotations
+
+from ..lean.values import Record, Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Protocol
+
+    from ..oci.platform import Platform
+
+    class Steps(Protocol):
+        """What the engine does for steps."""
+
+        @property
+        def network(self) -> str:
+            """What network steps have that ask for the default one: none, host, or a network's name."""
+
+        def compose(self, step: StepWish) -> dict[str, Any]:
+            """Return the launch record of a step, without its root (see `runtime.stepping`)."""
+
+        def done(self, step: StepWish) -> None:
+            """Take back what was lent to a step."""
+
+        def close(self) -> None:
+            """Take down what was made for steps."""
+
+
+class Output(Value):
+    """Where a result goes: `kind` image, docker, oci, tar, local or cacheonly; `destination` a path, "-" for standard
+    output, "" where none is needed; `push` to the registries of its names, too."""
+
+    kind: str
+    destination: str = ""
+    push: bool = False
+    name: str = ""
+    tar: bool = True
+
+
+class Secret(Value):
+    """A secret of the build: from the file `source`, or from the environment variable `variable`."""
+
+    source: str = ""
+    variable: str = ""
+
+
+class CacheStore(Value):
+    """A place outside the store for results of steps: `kind` local or registry; `place` a directory or a reference.
+
+    `everything` keeps results of steps that are not in the image, too (mode=max).
+    """
+
+    kind: str
+    place: str
+    everything: bool = False
+
+
+class BuildRequest(Record):
+    """How an image is to be built. Names follow `docker build`; sizes are bytes.
+
+    `context` is a directory, "-" for standard input (a Dockerfile, or an archive of the context), or the address of a Git
+    repository or of an archive. `dockerfile` is a path relative to the current directory for a local context, inside the
+    context otherwise; "-" reads it from standard input.
+    """
+
+    context: str = "."
+    dockerfile: str = ""
+    tags: list[str] = []
+    target: str = ""
+    arguments: dict[str, str] = {}
+    labels: dict[str, str] = {}
+    annotations: list[str] = []  # "[index|manifest:]key=value"
+    platforms: str | list[str] = []  # one, or several
+    contexts: dict[str, str] = {}
+    pull: bool = False
+    no_cache: bool = False
+    no_cache_filter: list[str] = []
+    cache_from: list[CacheStore] = []
+    cache_to: list[CacheStore] = []
+    outputs: list[Output] = []
+    squash: bool = False
+    secrets: dict[str, Secret] = {}
+    ssh: dict[str, str] = {}  # id → path of an agent's socket
+    network: str = ""  # none, host, a network's name; "" is the default: a bridge for root, for others the host's
+    allow: list[str] = []  # entitlements: network.host, security.insecure
+    extra_hosts: list[str] = []
+    shm_size: int = 0
+    ulimits: list[str] = []
+    limits: dict[str, object] = {}  # memory, cpus, …: options of a container
+    provenance: str = ""  # "", min or max
+    sbom: str = ""  # "", spdx or cyclonedx
+    epoch: int | None = None  # SOURCE_DATE_EPOCH: seconds
+
+
+class StepWish(Value):
+    """One program of a RUN: what it is and which mounts it wants, at `destinations` in the order in which they are made."""
+
+    id: str
+    directory: str  # for resolv.conf and hosts
+    arguments: list[str]
+    environment: list[str]
+    working_directory: str
+    platform: Platform  # whose programs it runs
+    user: str
+    network: str
+    insecure: bool
+    destinations: list[str]
+    tmpfs: list[tuple[str, int]]  # path, size in bytes or 0
+    hostname: str = "buildkitsandbox"

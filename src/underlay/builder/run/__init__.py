@@ -1,0 +1,1 @@
+"""RUN: a program in a container of its own, its mounts and what it leaves."""

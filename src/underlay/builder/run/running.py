@@ -1,0 +1,335 @@
+"""RUN: a program in a container of its own on the files so far, and what it has changed as the next layer."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import threading
+
+from ...dockerfile.metadata import shell_of
+from ...errors import InvalidInput, NotFound, StartFailed, UnderlayError, Unsupported
+from ...linux import cgroup
+from ...store.rows import images
+from .. import arguments, history_text
+from ..cache import keys
+from ..cache.cache import Result
+from ..image import PATH
+from ..workers.workers import WorkerKilled
+from . import cachemounts
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ...dockerfile.instructions import Run
+    from ...dockerfile.mounts import Mount
+    from ...store.rows.images import Layer
+    from ..request import StepWish
+    from ..stage import StageRun
+    from ..vertices import Vertex
+
+_PIECE = 64 << 10
+_SHOWN = 1000  # letters of a command line in an error
+
+
+class StepFailed(UnderlayError):
+    """The program of a RUN has ended with another code than 0."""
+
+
+def run(stage: StageRun, instruction: Run) -> None:
+    """Carry out a RUN. Raises StepFailed when its program does not end with 0, and what cannot be had for it."""
+    if instruction.devices:
+        raise Unsupported(
+            f"{instruction.text}: RUN --device is not supported", "devices are given to containers, with run --device"
+        )
+    step = _Step(stage, instruction)
+    with stage.vertex(instruction.text) as vertex:
+        stage.grow(vertex, step.key(), lambda: step.run(vertex))
+    stage.state.record(history_text.run(step.words, stage.state), stage.created)
+
+
+class _Step:
+    def __init__(self, stage: StageRun, instruction: Run) -> None:
+        self._stage = stage
+        self._work = stage.work
+        self._instruction = instruction
+        state = stage.state
+        shell = shell_of(state.execution)
+        self.words = instruction.command.arguments(shell)
+        self._directory = state.execution.get("WorkingDir") or "/"
+        self._user = state.execution.get("User") or ""
+        request = stage.work.request
+        wanted = request.network if instruction.network == "default" else instruction.network
+        self._network = wanted or "default"
+        self._insecure = instruction.security == "insecure"
+        self._check_allowed()
+        values = {"PATH": PATH.partition("=")[2], **state.variables}
+        self._environment = [f"{name}={value}" for name, value in values.items()]
+
+    def _check_allowed(self) -> None:
+        allowed = self._work.request.allow
+        for wanted, needs in (
+            ("security.insecure", self._insecure),
+            ("network.host", self._instruction.network == "host" and self._work.steps.network != "host"),
+        ):
+            if needs and wanted not in allowed:
+                raise self._instruction.problem(
+                    f"{wanted} is not allowed", f"allow it with --allow {wanted} if you trust the Dockerfile"
+                )
+
+    def key(self) -> str:
+        """Return the key of the result: all that decides about it, but neither secrets nor proxies."""
+        script = self._instruction.script
+        return keys.key(
+            "run",
+            self._stage.state.filesystem.key,
+            self.words,
+            script.data if script is not None else "",
+            self._environment,
+            self._directory,
+            self._user,
+            self._network,
+            self._insecure,
+            [self._mount_key(each) for each in self._instruction.mounts],
+            self._work.request.extra_hosts,
+            self._work.request.epoch,
+        )
+
+    def _mount_key(self, mount: Mount) -> list[object]:
+        fixed: list[object] = [mount.kind, mount.target, mount.source, mount.id, mount.read_only, mount.env, mount.size]
+        fixed += [mount.mode, mount.uid, mount.gid, mount.sharing]
+        if mount.kind == "bind":
+            from ..copy.transferring import content_key
+
+            origin = self._origin(mount)
+            return [*fixed, content_key(self._stage, origin, mount.source or "/")]
+        return [*fixed, mount.from_]
+
+    def _origin(self, mount: Mount) -> Any:
+        stage = self._stage
+        return stage.solver.origin(mount.from_, stage.planned.stage.index, stage.state.platform)
+
+    def run(self, vertex: Vertex) -> Result:
+        """Run the program; its files are packed afterwards."""
+        from ..request import StepWish
+
+        work, grounds = self._work, self._work.grounds
+        place = grounds.place("step")
+        for name in ("upper", "work", "files", "mounts"):
+            os.mkdir(f"{place}/{name}", 0o700)
+        secrets = self._secret_variables()
+        held = cachemounts.Held()
+        try:
+            mounts = self._mounts(held, place)
+            name = arguments_hostname(work.request.arguments)
+            wish = StepWish(
+                id=f"build-{os.getpid()}-{os.urandom(8).hex()}",
+                directory=f"{place}/files",
+                arguments=self.words,
+                environment=[*self._proxies(), *self._environment, *secrets],
+                working_directory=self._directory,
+                platform=self._stage.state.platform,
+                user=self._user,
+                network=self._network,
+                insecure=self._insecure,
+                destinations=[each["destination"] for each in mounts],
+                tmpfs=[(self._target(each), each.size) for each in self._instruction.mounts if each.kind == "tmpfs"],
+                hostname=name or "buildkitsandbox",
+            )
+            try:
+                answer = self._carried_out(vertex, wish, place, mounts)
+            finally:
+                work.steps.done(wish)
+        finally:
+            held.release()
+        if answer["code"]:
+            self._fail(answer["code"], answer["memory"])
+        return Result(lambda: self._pack(f"{place}/upper"), f"{place}/upper")
+
+    def _carried_out(self, vertex: Vertex, wish: StepWish, place: str, mounts: list[dict[str, Any]]) -> dict[str, Any]:
+        work, grounds = self._work, self._work.grounds
+        record = work.steps.compose(wish)
+        record["root"] = {
+            "target": f"{place}/mounts",
+            "lower": ["/"],
+            "upper": f"{place}/upper",
+            "work": f"{place}/work",
+        }
+        return self._watched(
+            vertex,
+            {
+                "record": record,
+                "scratch": place,
+                "lower": grounds.lower(self._stage.state.filesystem),
+                "upper": f"{place}/upper",
+                "work": f"{place}/work",
+                "userxattr": grounds.userxattr,
+                "mounts": mounts,
+            },
+        )
+
+    def _proxies(self) -> list[str]:
+        return [f"{name}={value}" for name, value in arguments.proxies(self._work.request.arguments).items()]
+
+    def _pack(self, upper: str) -> Layer:
+        paths = self._work.grounds.paths
+        history_text = self._work.foreman.call(
+            "pack",
+            {
+                "paths": [paths.root, paths.state],
+                "upper": upper,
+                "userxattr": self._work.grounds.userxattr,
+                "clamp": self._work.request.epoch,
+            },
+            lasting=True,
+        )
+        return images.Layer(history_text["diff_id"], history_text["size"], history_text["entries"])
+
+    def _watched(self, vertex: Vertex, wish: dict[str, Any]) -> dict[str, Any]:
+        """Have a worker run the step, and pass on what it writes meanwhile."""
+        ends = [os.pipe2(os.O_CLOEXEC) for _ in range(2)]
+        readers = [
+            threading.Thread(target=_follow, args=(read, vertex, number), name="step-output", daemon=True)
+            for number, (read, _) in enumerate(ends, 1)
+        ]
+        for reader in readers:
+            reader.start()
+        try:
+            return self._work.foreman.call("step", wish, [write for _, write in ends])
+        except WorkerKilled:
+            # Its container has died with it; its control group has nobody else to remove it.
+            group = cgroup.open_group(wish["record"]["cgroup"], wish["record"]["rootless"])
+            group.kill()
+            group.remove()
+            raise
+        except StartFailed as error:
+            # Which of docker's codes it would be for a container means nothing for a build.
+            raise StepFailed(error.message, error.hint) from None
+        finally:
+            for _, write in ends:
+                os.close(write)
+            for reader in readers:
+                reader.join()
+
+    def _fail(self, code: int, memory: bool) -> None:
+        words = " ".join(self.words)
+        if len(words) > _SHOWN:
+            words = words[:_SHOWN] + "…"
+        raise StepFailed(
+            f'process "{words}" did not complete successfully: exit code: {code}',
+            "the kernel has killed it: its memory limit was used up" if memory else "",
+        )
+
+    # Mounts
+
+    def _target(self, mount: Mount) -> str:
+        return posixpath.normpath(posixpath.join(self._directory, mount.target))
+
+    def _mounts(self, held: cachemounts.Held, place: str) -> list[dict[str, Any]]:
+        found = []
+        for mount in self._instruction.mounts:
+            if mount.kind == "tmpfs" or (mount.kind == "secret" and not mount.target):
+                continue
+            made = self._mount(mount, held)
+            if made is not None:
+                found.append(made)
+        script = self._instruction.script
+        if script is not None:
+            data = script.data.encode("utf-8", "surrogateescape")
+            found.append(_file(f"/dev/pipes/{script.name}", data, 0o755, 0, 0))
+        return found
+
+    def _mount(self, mount: Mount, held: cachemounts.Held) -> dict[str, Any] | None:
+        target = self._target(mount)
+        if mount.kind == "secret":
+            data = self._secret(mount)
+            if data is None:
+                return None
+            return _file(target, data, mount.mode or 0o400, mount.uid or 0, mount.gid or 0)
+        if mount.kind == "ssh":
+            return self._agent(mount)
+        if mount.kind == "cache":
+            path = held.directory(self._work, mount, self._cache_seed(mount))
+            return {
+                "kind": "directory",
+                "destination": target,
+                "path": path,
+                "inside": "" if mount.from_ else mount.source,
+                "writable": not mount.read_only,
+            }
+        from ..copy.transferring import shown
+
+        return {
+            "kind": "tree",
+            "destination": target,
+            "lower": shown(self._stage, self._origin(mount), mount.source or "/"),
+            "path": mount.source or "/",
+            "writable": not mount.read_only,
+        }
+
+    def _cache_seed(self, mount: Mount) -> list[str]:
+        return self._work.grounds.lower(self._origin(mount).filesystem) if mount.from_ else []
+
+    def _secret(self, mount: Mount) -> bytes | None:
+        secret = self._work.request.secrets.get(mount.id)
+        if secret is None:
+            if mount.required:
+                raise NotFound(f"secret {mount.id}: not found", f"give it with --secret id={mount.id},src=FILE")
+            return None
+        if secret.variable:
+            return os.environ.get(secret.variable, "").encode("utf-8", "surrogateescape")
+        try:
+            with open(secret.source, "rb") as file:
+                data = file.read(_SECRET_LIMIT + 1)
+        except OSError as error:
+            raise NotFound(f"failed to stat secret {mount.id}: {secret.source}: {error.strerror}") from None
+        if len(data) > _SECRET_LIMIT:
+            raise InvalidInput(f"invalid secret size {len(data)}: secret {mount.id} may have {_SECRET_LIMIT} bytes")
+        return data
+
+    def _secret_variables(self) -> list[str]:
+        found = []
+        for mount in self._instruction.mounts:
+            if mount.kind == "secret" and mount.env is not None:
+                data = self._secret(mount)
+                if data is not None:
+                    name = mount.env if mount.env not in ("", "true") else mount.id
+                    found.append(f"{name}={data.decode('utf-8', 'surrogateescape')}")
+        return found
+
+    def _agent(self, mount: Mount) -> dict[str, Any] | None:
+        path = self._work.request.ssh.get(mount.id)
+        if path is None:
+            if mount.required:
+                raise NotFound(f"unset ssh forward key {mount.id}", f"give it with --ssh {mount.id}")
+            return None
+        number = [each for each in self._instruction.mounts if each.kind == "ssh"].index(mount)
+        target = self._target(mount) if mount.target else f"/run/buildkit/ssh_agent.{number}"
+        if number == 0 and "SSH_AUTH_SOCK" not in {each.partition("=")[0] for each in self._environment}:
+            self._environment.append(f"SSH_AUTH_SOCK={target}")
+        return {
+            "kind": "agent",
+            "destination": target,
+            "path": path,
+            "mode": mount.mode or 0o600,
+            "uid": mount.uid or 0,
+            "gid": mount.gid or 0,
+        }
+
+
+_SECRET_LIMIT = 500 << 10  # bytes; BuildKit's
+
+
+def arguments_hostname(given: dict[str, str]) -> str:
+    """Return the hostname that the caller wants steps to have, "" for the usual one."""
+    return given.get("BUILDKIT_SANDBOX_HOSTNAME") or ""
+
+
+def _file(target: str, data: bytes, mode: int, uid: int, gid: int) -> dict[str, Any]:
+    return {"kind": "secret", "destination": target, "data": data, "mode": mode, "uid": uid, "gid": gid}
+
+
+def _follow(fd: int, vertex: Vertex, stream: int) -> None:
+    while data := os.read(fd, _PIECE):
+        vertex.log(data, stream)
+    os.close(fd)

@@ -1,0 +1,1 @@
+"""The processes that do a build's work, and their jobs."""

@@ -1,0 +1,273 @@
+"""The flags of `build`, and the request that they make."""
+
+from __future__ import annotations
+
+import os
+
+from ...errors import UsageError
+from ...human import parse_size
+from . import limitflags
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ...builder.request import BuildRequest, CacheStore, Output, Secret
+    from . import Flag, Options
+
+FLAGS: tuple[Flag, ...] = (
+    ("add-host", "", "list", "list", "Add a custom host-to-IP mapping (format: host:ip)"),
+    ("allow", "", "list", "list", "Allow extra privileged entitlement (network.host, security.insecure)"),
+    ("annotation", "", "list", "list", "Add annotation to the image"),
+    ("attest", "", "list", "list", "Attestation parameters (format: type=sbom or type=provenance,mode=max)"),
+    ("build-arg", "", "list", "list", "Set build-time variables"),
+    ("build-context", "", "list", "list", "Additional build contexts (e.g., name=path)"),
+    ("cache-from", "", "list", "list", "External cache sources (e.g., user/app:cache, type=local,src=path/to/dir)"),
+    ("cache-to", "", "list", "list", "Cache export destinations (e.g., user/app:cache, type=local,dest=path/to/dir)"),
+    ("cgroup-parent", "", "string", "string", "Set the parent cgroup for the RUN instructions during build"),
+    ("check", "", "bool", "", "Check the Dockerfile by docker's rules, and build nothing"),
+    ("cpu-period", "", "int", "int", "Limit the CPU CFS (Completely Fair Scheduler) period"),
+    ("cpu-quota", "", "int", "int", "Limit the CPU CFS (Completely Fair Scheduler) quota"),
+    ("cpu-shares", "c", "int", "int", "CPU shares (relative weight)"),
+    ("cpuset-cpus", "", "string", "string", "CPUs in which to allow execution (0-3, 0,1)"),
+    ("cpuset-mems", "", "string", "string", "MEMs in which to allow execution (0-3, 0,1)"),
+    ("file", "f", "string", "string", "Name of the Dockerfile (default: PATH/Dockerfile)"),
+    ("force-rm", "", "bool", "", "Always remove intermediate containers (there are never any)"),
+    ("iidfile", "", "string", "string", "Write the image ID to a file"),
+    ("label", "", "list", "list", "Set metadata for an image"),
+    ("load", "", "bool", "", "Shorthand for --output=type=docker (as there is one store: type=image)"),
+    ("memory", "m", "string", "bytes", "Memory limit for build container"),
+    ("memory-swap", "", "string", "bytes", "Swap limit equal to memory plus swap: -1 to enable unlimited swap"),
+    ("metadata-file", "", "string", "string", "Write build result metadata to a file"),
+    (
+        "network",
+        "",
+        "string",
+        "string",
+        "Networking for the RUN instructions during build: none, host or a network's name (default as for run)",
+    ),
+    ("no-cache", "", "bool", "", "Do not use cache when building the image"),
+    ("no-cache-filter", "", "list", "list", "Do not cache specified stages"),
+    ("output", "o", "list", "list", "Output destination (format: type=local,dest=path)"),
+    ("platform", "", "list", "list", "Set target platform for build"),
+    ("progress", "", "string", "string", "Progress output: auto, plain, tty, json or quiet (default auto)"),
+    ("provenance", "", "optional", "string", "Shorthand for --attest=type=provenance"),
+    ("pull", "", "bool", "", "Always attempt to pull all referenced images"),
+    ("push", "", "bool", "", "Shorthand for --output=type=registry"),
+    ("quiet", "q", "bool", "", "Suppress the build output and print image ID on success"),
+    ("rm", "", "bool", "", "Remove intermediate containers after a successful build (there are never any)"),
+    ("sbom", "", "optional", "string", "Shorthand for --attest=type=sbom"),
+    ("secret", "", "list", "list", "Secret to expose to the build (format: id=mysecret[,src=/local/secret])"),
+    ("security-opt", "", "list", "list", "Security options (refused: steps have the default ones)"),
+    ("shm-size", "", "string", "bytes", "Shared memory size for build containers"),
+    ("squash", "", "bool", "", "Squash newly built layers into a single new layer"),
+    ("ssh", "", "list", "list", "SSH agent socket to expose to the build (format: default|<id>[=<socket>])"),
+    ("tag", "t", "list", "list", "Name and optionally a tag (format: name:tag)"),
+    ("target", "", "string", "string", "Set the target build stage to build"),
+    ("ulimit", "", "list", "ulimit", "Ulimit options"),
+)
+_LIMITS = {
+    "cgroup-parent": "cgroup_parent",
+    "cpu-period": "cpu_period",
+    "cpu-quota": "cpu_quota",
+    "cpu-shares": "cpu_shares",
+    "cpuset-cpus": "cpuset_cpus",
+    "cpuset-mems": "cpuset_mems",
+}
+_TRUE, _FALSE = ("1", "t", "T", "TRUE", "true", "True"), ("0", "f", "F", "FALSE", "false", "False")
+
+
+def request_of(options: Options, arguments: list[str]) -> BuildRequest:
+    """Return the request of a command line; raises UsageError, InvalidInput."""
+    from ...builder.request import BuildRequest
+
+    if len(arguments) != 1:
+        raise UsageError('"underlay build" requires exactly 1 argument', "see `underlay build --help`")
+    if options["security-opt"]:
+        raise UsageError("build --security-opt is not supported", "RUN --security=insecure with --allow is")
+    request = BuildRequest(
+        context=arguments[0],
+        dockerfile=options["file"],
+        tags=options["tag"],
+        target=options["target"],
+        arguments=_arguments(options["build-arg"]),
+        labels=dict(_pair(text, "--label") for text in options["label"]),
+        annotations=options["annotation"],
+        platforms=options["platform"],
+        contexts=dict(_pair(text, "--build-context", True) for text in options["build-context"]),
+        pull=options["pull"],
+        no_cache=options["no-cache"],
+        no_cache_filter=[each for text in options["no-cache-filter"] for each in text.split(",")],
+        cache_from=[_cache(text, "src", "--cache-from") for text in options["cache-from"]],
+        cache_to=[_cache(text, "dest", "--cache-to") for text in options["cache-to"]],
+        outputs=[_output(text) for text in options["output"]],
+        squash=options["squash"],
+        secrets=dict(_secret(text) for text in options["secret"]),
+        ssh=dict(_agent(text) for text in options["ssh"]),
+        network=options["network"],
+        allow=[each for text in options["allow"] for each in text.split(",")],
+        extra_hosts=options["add-host"],
+        shm_size=_size(options["shm-size"], "--shm-size"),
+        ulimits=options["ulimit"],
+        limits=limitflags.options_of(options, _LIMITS, {"memory": "memory", "memory-swap": "memory_swap"}),
+    )
+    if options["push"]:
+        request.outputs.append(_output("type=registry"))
+    _attestations(request, options)
+    epoch = os.environ.get("SOURCE_DATE_EPOCH")
+    if epoch and "SOURCE_DATE_EPOCH" not in request.arguments:
+        request.arguments["SOURCE_DATE_EPOCH"] = epoch
+    return request
+
+
+def _arguments(texts: list[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not name:
+            raise UsageError(f'invalid argument "{text}" for "--build-arg" flag: it has no name')
+        if equals:
+            found[name] = value
+        elif name in os.environ:
+            found[name] = os.environ[name]
+    return found
+
+
+def _pair(text: str, flag: str, needed: bool = False) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not name or (needed and not (equals and value)):
+        raise UsageError(f'invalid argument "{text}" for "{flag}" flag: expected name=value')
+    return name, value
+
+
+def _size(text: str, flag: str) -> int:
+    try:
+        return parse_size(text) if text else 0
+    except ValueError as error:
+        raise UsageError(f'invalid argument "{text}" for "{flag}" flag: {error}') from None
+
+
+def _fields(text: str, flag: str, known: tuple[str, ...]) -> dict[str, str]:
+    """Return the fields of `key=value,key=value` (CSV); raises UsageError for an unknown one."""
+    import csv
+
+    try:
+        (words,) = csv.reader([text], strict=True)
+    except (ValueError, csv.Error):
+        raise UsageError(f'invalid argument "{text}" for "{flag}" flag') from None
+    found = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals or key.lower() not in known:
+            raise UsageError(
+                f'invalid argument "{text}" for "{flag}" flag: unexpected {word!r}', f"known: {', '.join(known)}"
+            )
+        found[key.lower()] = value
+    return found
+
+
+def _output(text: str) -> Output:
+    from ...builder.request import Output
+
+    if "=" not in text:
+        # A bare word is a directory, or "-" for an archive on standard output (docker build, "--output").
+        return Output("tar" if text == "-" else "local", text)
+    found = _fields(text, "--output", ("type", "dest", "name", "push", "tar"))
+    kind, place = found.get("type", ""), found.get("dest", "")
+    if kind not in ("image", "registry", "docker", "oci", "tar", "local", "cacheonly"):
+        raise UsageError(f'invalid argument "{text}" for "--output" flag: unknown type {kind!r}')
+    if kind == "local" and not place:
+        raise UsageError("--output type=local needs dest=DIRECTORY")
+    if kind in ("tar", "oci") and not place:
+        place = "-"
+    push = kind == "registry" or found.get("push", "") in _TRUE
+    if found.get("push", "false") not in (*_TRUE, *_FALSE):
+        raise UsageError(f"--output: invalid value for push: {found['push']}")
+    return Output(
+        "image" if kind == "registry" else kind,
+        place,
+        push,
+        found.get("name", ""),
+        found.get("tar", "true") not in _FALSE,
+    )
+
+
+def _secret(text: str) -> tuple[str, Secret]:
+    from ...builder.request import Secret
+
+    found = _fields(text, "--secret", ("id", "src", "source", "env", "type"))
+    name = found.get("id", "")
+    source, variable = found.get("src", found.get("source", "")), found.get("env", "")
+    if not name:
+        raise UsageError(f"--secret {text}: it has no id")
+    kind = found.get("type", "")
+    if kind not in ("", "file", "env"):
+        raise UsageError(f"--secret {text}: unsupported secret type {kind!r}", "file or env")
+    if kind == "env" and not variable:
+        source, variable = "", source or name
+    if not source and not variable:
+        if name in os.environ:
+            variable = name
+        else:
+            source = name
+    return name, Secret(source, variable)
+
+
+def _agent(text: str) -> tuple[str, str]:
+    name, _, path = text.partition("=")
+    path = path or os.environ.get("SSH_AUTH_SOCK", "")
+    if path and os.path.isfile(path):
+        raise UsageError(
+            f"--ssh {text}: keys in files are not read",
+            "load it into an agent with ssh-add, and give the agent's socket",
+        )
+    return name or "default", path
+
+
+def _cache(text: str, place: str, flag: str) -> CacheStore:
+    from ...builder.request import CacheStore
+
+    if "=" not in text:
+        return CacheStore("registry", text)
+    found = _fields(text, flag, ("type", place, "ref", "mode", "tag", "digest"))
+    kind = found.get("type", "registry")
+    where = found.get(place if kind == "local" else "ref", "")
+    if kind not in ("local", "registry"):
+        raise UsageError(f"{flag} {text}: unsupported type {kind!r}", "local or registry")
+    if not where:
+        raise UsageError(f"{flag} {text}: {place if kind == 'local' else 'ref'} is missing")
+    if found.get("mode", "min") not in ("min", "max"):
+        raise UsageError(f"{flag} {text}: unknown mode {found['mode']!r}", "min or max")
+    return CacheStore(kind, where, found.get("mode") == "max")
+
+
+def _attestations(request: BuildRequest, options: Options) -> None:
+    wishes: list[dict[str, str]] = []
+    for text in options["attest"]:
+        wishes.append(_fields(text, "--attest", ("type", "mode", "generator", "format", "disabled")))
+    for name in ("provenance", "sbom"):
+        if name in options:
+            text = options[name]
+            if text in ("", *_TRUE):
+                wishes.append({"type": name})
+            elif text in _FALSE:
+                wishes.append({"type": name, "disabled": "true"})
+            elif text in ("min", "max", "spdx", "cyclonedx"):
+                wishes.append({"type": name, "format" if name == "sbom" else "mode": text})
+            else:
+                known = ("mode", "generator", "format", "disabled")
+                wishes.append({"type": name, **_fields(text, f"--{name}", known)})
+    for wish in wishes:
+        disabled = wish.get("disabled", "false") in _TRUE
+        if wish.get("type") == "provenance":
+            mode = wish.get("mode", "min")
+            if mode not in ("min", "max"):
+                raise UsageError(f"invalid mode {mode!r} for provenance", "min or max")
+            request.provenance = "" if disabled else mode
+        elif wish.get("type") == "sbom":
+            if wish.get("generator"):
+                raise UsageError("--sbom generator=IMAGE is not supported", "underlay reads the packages itself")
+            form = wish.get("format", "spdx")
+            if form not in ("spdx", "cyclonedx"):
+                raise UsageError(f"unknown format {form!r} for sbom", "spdx or cyclonedx")
+            request.sbom = "" if disabled else form
+        else:
+            raise UsageError(f"unknown attestation type {wish.get('type', '')!r}", "provenance or sbom")

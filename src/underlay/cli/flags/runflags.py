@@ -1,0 +1,227 @@
+"""The flags that `run` and `create` share, and how they become options."""
+
+from __future__ import annotations
+
+from ...errors import InvalidInput, Unsupported, UsageError
+from . import limitflags
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from . import Flag, Options
+
+COMMON: tuple[Flag, ...] = (
+    *limitflags.FLAGS,
+    ("add-host", "", "list", "list", "Add a custom host-to-IP mapping (host:ip)"),
+    ("annotation", "", "list", "map", "Add an annotation to the container"),
+    ("attach", "a", "list", "list", "Attach to STDIN, STDOUT or STDERR"),
+    ("cap-add", "", "list", "list", "Add Linux capabilities"),
+    ("cap-drop", "", "list", "list", "Drop Linux capabilities"),
+    ("cgroupns", "", "string", "string", "Cgroup namespace to use (host|private)"),
+    ("cidfile", "", "string", "string", "Write the container ID to the file"),
+    ("device", "", "list", "list", "Add a host device to the container"),
+    ("dns", "", "list", "list", "Set custom DNS servers"),
+    ("dns-option", "", "list", "list", "Set DNS options"),
+    ("dns-search", "", "list", "list", "Set custom DNS search domains"),
+    ("domainname", "", "string", "string", "Container NIS domain name"),
+    ("entrypoint", "", "string", "string", "Overwrite the default ENTRYPOINT of the image"),
+    ("env", "e", "list", "list", "Set environment variables"),
+    ("env-file", "", "list", "list", "Read in a file of environment variables"),
+    ("group-add", "", "list", "list", "Add additional groups to join"),
+    ("hostname", "h", "string", "string", "Container host name"),
+    ("init", "", "bool", "", "Run an init inside the container that forwards signals and reaps processes"),
+    ("interactive", "i", "bool", "", "Keep STDIN open even if not attached"),
+    ("ipc", "", "string", "string", "IPC mode to use (private|shareable|host|none)"),
+    ("label", "l", "list", "list", "Set meta data on a container"),
+    ("label-file", "", "list", "list", "Read in a line delimited file of labels"),
+    ("log-driver", "", "string", "string", "Logging driver: local, json-file or none"),
+    ("log-opt", "", "list", "list", "Log driver options: max-size, max-file"),
+    ("mount", "", "list", "mount", "Attach a filesystem mount to the container"),
+    ("name", "", "string", "string", "Assign a name to the container"),
+    ("ip", "", "string", "string", "IPv4 address (e.g., 172.30.100.104)"),
+    ("ip6", "", "string", "string", "IPv6 address (e.g., 2001:db8::33)"),
+    ("link", "", "list", "list", "Add link to another container (not supported: networks have names)"),
+    ("mac-address", "", "string", "string", "Container MAC address (e.g., 92:d0:c6:0a:29:33)"),
+    ("network", "", "list", "network", "Connect a container to a network: none, host, container:NAME or a name"),
+    ("net", "", "list", "network", "Connect a container to a network: none, host, container:NAME or a name"),
+    ("network-alias", "", "list", "list", "Add network-scoped alias for the container"),
+    ("expose", "", "list", "list", "Expose a port or a range of ports"),
+    ("publish", "p", "list", "list", "Publish a container's port(s) to the host"),
+    ("publish-all", "P", "bool", "", "Publish all exposed ports to random ports"),
+    ("oom-score-adj", "", "int", "int", "Tune host's OOM preferences (-1000 to 1000)"),
+    ("pid", "", "string", "string", "PID namespace to use (host|container:NAME)"),
+    ("platform", "", "string", "string", "Set platform if the image is multi-platform"),
+    ("privileged", "", "bool", "", "Give extended privileges to this container"),
+    ("pull", "", "string", "string", 'Pull image before running ("always", "missing", "never")'),
+    ("quiet", "q", "bool", "", "Suppress the pull output"),
+    ("read-only", "", "bool", "", "Mount the container's root filesystem as read only"),
+    ("rm", "", "bool", "", "Automatically remove the container when it exits"),
+    ("security-opt", "", "list", "list", "Security options"),
+    ("shm-size", "", "string", "bytes", "Size of /dev/shm"),
+    ("stop-signal", "", "string", "string", "Signal to stop the container"),
+    ("stop-timeout", "", "int", "int", "Timeout (in seconds) to stop a container"),
+    ("storage-opt", "", "list", "list", "Storage driver options for the container (size=)"),
+    ("sysctl", "", "list", "map", "Sysctl options"),
+    ("tmpfs", "", "list", "list", "Mount a tmpfs directory"),
+    ("tty", "t", "bool", "", "Allocate a pseudo-TTY"),
+    ("ulimit", "", "list", "ulimit", "Ulimit options"),
+    ("user", "u", "string", "string", "Username or UID (format: <name|uid>[:<group|gid>])"),
+    ("userns", "", "string", "string", "User namespace to use (auto|host|keep-id|container:NAME)"),
+    ("uts", "", "string", "string", "UTS namespace to use (host)"),
+    ("volume", "v", "list", "list", "Bind mount a volume"),
+    ("workdir", "w", "string", "string", "Working directory inside the container"),
+)
+
+# Flag → option, where the value is taken as it is.
+_PLAIN = {
+    **limitflags.PLAIN,
+    "add-host": "extra_hosts",
+    "cap-add": "cap_add",
+    "cap-drop": "cap_drop",
+    "cgroupns": "cgroupns",
+    "device": "devices",
+    "dns": "dns",
+    "dns-option": "dns_options",
+    "dns-search": "dns_search",
+    "domainname": "domainname",
+    "expose": "expose",
+    "group-add": "groups",
+    "hostname": "hostname",
+    "init": "init",
+    "interactive": "interactive",
+    "ip": "ip",
+    "ip6": "ip6",
+    "ipc": "ipc",
+    "log-driver": "log_driver",
+    "mac-address": "mac_address",
+    "mount": "mounts",
+    "name": "name",
+    "network-alias": "network_aliases",
+    "oom-score-adj": "oom_score_adj",
+    "pid": "pid",
+    "platform": "platform",
+    "privileged": "privileged",
+    "publish": "publish",
+    "publish-all": "publish_all",
+    "pull": "pull",
+    "read-only": "read_only",
+    "rm": "remove",
+    "security-opt": "security",
+    "stop-signal": "stop_signal",
+    "stop-timeout": "stop_timeout",
+    "tmpfs": "tmpfs",
+    "tty": "terminal",
+    "ulimit": "ulimits",
+    "user": "user",
+    "userns": "userns",
+    "uts": "uts",
+    "volume": "volumes",
+    "workdir": "working_directory",
+}
+_SIZES = {**limitflags.SIZES, "shm-size": "shm_size"}
+
+
+def wish_of(options: Options, arguments: list[str], command: str) -> dict[str, Any]:
+    """Return the options of a container as keywords for ContainerOptions; raises UsageError, InvalidInput."""
+    if not arguments:
+        raise UsageError(f'"underlay {command}" requires at least 1 argument', f"see `underlay {command} --help`")
+    wish: dict[str, Any] = {"image": arguments[0]}
+    if arguments[1:]:
+        wish["command"] = arguments[1:]
+    limitflags.check(options)
+    wish |= limitflags.options_of(options, _PLAIN, _SIZES)
+    networks = options["network"] + options["net"]
+    if networks:
+        wish["network"] = networks[0]
+    if networks[1:]:
+        wish["networks"] = networks[1:]
+    if options["link"]:
+        raise Unsupported("--link is not supported", "containers of a network find each other by name")
+    if "entrypoint" in options:
+        # A string, not a shell line; the empty one takes the image's entrypoint away.
+        wish["entrypoint"] = [options["entrypoint"]] if options["entrypoint"] else []
+    environment = environment_of(options)
+    if environment:
+        wish["environment"] = environment
+    labels = [line for path in options["label-file"] for line in _environment_file(path)] + options["label"]
+    for name, words in (("labels", labels), ("annotations", options["annotation"])):
+        if words:
+            wish[name] = pairs(words)
+    if options["storage-opt"]:
+        if not all("=" in text for text in options["storage-opt"]):
+            raise InvalidInput("invalid storage option")
+        wish["storage_options"] = pairs(options["storage-opt"])
+    for name, flag in (("sysctls", "sysctl"), ("log_options", "log-opt")):
+        if options[flag]:
+            for text in options[flag]:
+                if "=" not in text:
+                    raise InvalidInput(f'invalid argument "{text}" for "--{flag}" flag: name=value is needed')
+            wish[name] = pairs(options[flag])
+    return wish
+
+
+def environment_of(options: Options) -> list[str]:
+    """Return the words of --env-file and --env, in the order in which later ones win."""
+    lines = [line for path in options["env-file"] for line in _environment_file(path)]
+    return lines + [_with_host_value(text) for text in options["env"]]
+
+
+def pairs(words: list[str]) -> dict[str, str]:
+    """Return `name=value` words as a dict; a word without `=` has the empty value."""
+    found = {}
+    for word in words:
+        name, _, value = word.partition("=")
+        if not name:
+            raise InvalidInput(f"invalid name=value pair: {word!r}")
+        found[name] = value
+    return found
+
+
+def _with_host_value(text: str) -> str:
+    """Return `NAME=value`; a bare NAME takes the value it has here, or stays bare (which unsets the image's)."""
+    import os
+
+    if "=" in text:
+        return text
+    value = os.environ.get(text)
+    return text if value is None else f"{text}={value}"
+
+
+def _environment_file(path: str) -> list[str]:
+    try:
+        with open(path, encoding="utf-8-sig") as file:
+            lines = file.read(16 << 20).splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"open {path}: {getattr(error, 'strerror', None) or error}") from None
+    found = []
+    for number, line in enumerate(lines, 1):
+        text = line.lstrip()
+        if not text or text.startswith("#"):
+            continue
+        name = text.partition("=")[0]
+        if not name or any(c.isspace() for c in name):
+            raise InvalidInput(f"{path}:{number}: variable '{name}' contains whitespaces or is empty")
+        filled = _with_host_value(text)
+        if "=" in filled:
+            found.append(filled)
+    return found
+
+
+def detach_keys(text: str, terminal: bool) -> bytes:
+    """Return the bytes of a --detach-keys value; the default, ctrl-p ctrl-q, holds for terminals only."""
+    if not text:
+        return b"\x10\x11" if terminal else b""
+    keys = bytearray()
+    for word in text.split(","):
+        if (
+            word.startswith("ctrl-")
+            and len(word) == 6
+            and ((word[5].isascii() and word[5].isalpha()) or word[5] in "@[\\]^_")
+        ):
+            keys.append(ord(word[5].upper()) & 0x1F)
+        elif len(word) == 1:
+            keys += word.encode()
+        else:
+            raise InvalidInput(f"invalid detach keys ({text}) provided: unknown character: '{word}'")
+    return bytes(keys)

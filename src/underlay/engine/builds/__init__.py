@@ -1,0 +1,118 @@
+"""Builds: images from Dockerfiles, and the cache of their steps."""
+
+from __future__ import annotations
+
+import threading
+
+from ...builder.request import BuildRequest
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ...builder.builder import Surroundings
+    from ...builder.cache.prune import CacheEntry, Pruned
+    from ...builder.output.output import Built
+    from ...builder.request import StepWish
+    from ...dockerfile.problems import DockerfileError
+    from ...dockerfile.rules import Finding
+    from ...store.rows.images import Image
+    from ..engine import Engine
+    from .steps import Composer
+
+
+class Builds:
+    """What can be done with builds of an engine."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def build(self, request: BuildRequest) -> Built:
+        """Build an image as `request` says; returns its id, target and names.
+
+        Raises InvalidInput (DockerfileError with the place in the Dockerfile), StepFailed, NotFound, Unsupported,
+        and what fetching bases raises.
+        """
+        from ...builder import builder
+
+        return builder.build(request, self._around(request))
+
+    def check(self, request: BuildRequest) -> tuple[list[Finding], DockerfileError | None]:
+        """Return what docker's build checks find in a request's Dockerfile, and the error that this is where it says so.
+
+        Nothing is built. Raises InvalidInput for a Dockerfile that cannot be read.
+        """
+        from ...builder import builder
+
+        return builder.check(request, self._around(request))
+
+    def _around(self, request: BuildRequest) -> Surroundings:
+        from ...builder import builder
+
+        engine = self._engine
+        return builder.Surroundings(
+            engine.paths,
+            engine.meta,
+            engine.form,
+            lambda event: engine.emit(event),
+            lambda name, platform: self._find(name, platform, request.pull),
+            _Steps(engine, request),
+        )
+
+    def cached(self) -> list[CacheEntry]:
+        """Return what the build cache holds, the longest unused first."""
+        from ...builder.cache import prune
+
+        return prune.entries(self._engine.paths, self._engine.meta)
+
+    def prune(self, everything: bool = False, older: float = 0.0, keep: int = 0) -> Pruned:
+        """Remove from the build cache what was not used for `older` seconds, until at most `keep` bytes are left.
+
+        Without `everything` results stay whose layers images have, too.
+        """
+        from ...builder.cache import prune
+
+        return prune.prune(self._engine.paths, self._engine.meta, everything, older, keep)
+
+    def _find(self, name: str, platform: str, pull: bool) -> Image:
+        from ..images.find import find_image
+
+        return find_image(self._engine, name, platform, "always" if pull else "missing")
+
+
+class _Steps:
+    """Composes the steps of one build; what that takes is imported and looked up when the first one is carried out."""
+
+    def __init__(self, engine: Engine, request: BuildRequest) -> None:
+        self._engine = engine
+        self._request = request
+        self._lock = threading.Lock()
+        self._composer: Composer | None = None
+        if request.network not in ("", "default", "none", "host"):
+            self._begun()  # whether there is such a network is known before anything is built
+
+    @property
+    def network(self) -> str:
+        """What network steps have that ask for the default one."""
+        return self._begun().networks.mode
+
+    def compose(self, step: StepWish) -> dict[str, Any]:
+        """Return the launch record of a step."""
+        return self._begun().compose(step)
+
+    def done(self, step: StepWish) -> None:
+        """Let what was lent to a step go to another."""
+        self._begun().done(step)
+
+    def close(self) -> None:
+        """Take down what was made for steps."""
+        if self._composer is not None:
+            self._composer.networks.close()
+
+    def _begun(self) -> Composer:
+        with self._lock:
+            if self._composer is None:
+                from .steps import Composer
+
+                self._composer = Composer(self._engine, self._request)
+            return self._composer

@@ -1,0 +1,126 @@
+"""Steps of a build as containers: their specification is composed as that of a container is, with the same defaults."""
+
+from __future__ import annotations
+
+import os
+from copy import copy
+
+from ...linux import cgroup, userns
+from ..containers import compose as spec
+from ..containers import create, host_facts, mount_flags, session
+from ..images import find
+from ..options import ContainerOptions
+from .networks import StepNetworks
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ...builder.request import BuildRequest, StepWish
+    from ..engine import Engine
+
+
+class Composer:
+    """Composes the launch records of one build's steps (see `runtime.stepping`)."""
+
+    def __init__(self, engine: Engine, request: BuildRequest) -> None:
+        self._engine = engine
+        self._request = request
+        self._host: dict[bool, spec.HostFacts] = {}
+        self.networks = StepNetworks(engine, request.network)
+        self._lent: dict[str, str] = {}  # networks, by the steps that have them
+        _sweep_groups(os.geteuid() != 0)
+        # Opened while there is one thread: the others only read what is found now.
+        self._facts(False)
+
+    def _facts(self, insecure: bool) -> spec.HostFacts:
+        if insecure not in self._host:
+            facts = host_facts.gather(self._engine, ContainerOptions(privileged=insecure, **self._request.limits))
+            facts.rootless = False  # its process is root where the step's process is cloned
+            self._host[insecure] = facts
+        return self._host[insecure]
+
+    def done(self, step: StepWish) -> None:
+        """Let a step's network go to another."""
+        lent = self._lent.pop(step.id, "")
+        if lent:
+            self.networks.give_back(lent)
+
+    def compose(self, step: StepWish) -> dict[str, Any]:
+        """Return the record of a step, without its root; writes the files that are bound into it to `step.directory`."""
+        find.require_processor("of this step", step.platform)
+        request = self._request
+        rootless = os.geteuid() != 0
+        mode = step.network if step.network in ("none", "host") else self.networks.mode
+        facts = self._facts(step.insecure)
+        if mode not in ("none", "host"):
+            self._lent[step.id] = self.networks.take()
+            facts = copy(facts)
+            facts.network_namespace = self.networks.place(self._lent[step.id])
+        given: dict[str, Any] = {"shm_size": request.shm_size} if request.shm_size else {}
+        wish = ContainerOptions(
+            **given,
+            **request.limits,
+            environment=["HOSTNAME", *step.environment],
+            entrypoint=[],
+            command=step.arguments,
+            working_directory=step.working_directory,
+            user=step.user,
+            network=mode,
+            hostname=step.hostname,
+            privileged=step.insecure,
+            ulimits=request.ulimits,
+            extra_hosts=request.extra_hosts,
+        )
+        mounts = [mount_flags.Mount("bind", "/proc/self", target) for target in step.destinations]
+        for target, size in step.tmpfs:
+            mount = mount_flags.Mount("tmpfs", "", target)
+            mount.options = ["nosuid", "nodev", "noexec", *([f"size={size}"] if size else [])]
+            mounts.append(mount)
+        # The host's own names are nobody's business, whatever the network.
+        hosts = create.LOCAL_HOSTS.replace("localhost\n", f"localhost {step.hostname}\n", 1)
+        resolver = self.networks.resolver() if facts.network_namespace else create.resolver(wish)
+        gateway = self.networks.gateway() if facts.network_namespace else create.LOOPBACK if mode == "host" else ""
+        texts = {"resolv.conf": resolver, "hosts": hosts + create.extra_hosts(wish, gateway)}
+        create.write_texts(step.directory, texts)
+        files = {f"/etc/{name}": f"{step.directory}/{name}" for name in ("resolv.conf", "hosts")}
+        composed = spec.compose(step.id, wish, {}, mounts, files, facts)
+        made = session.confined(self._engine, composed.spec, True)
+        if rootless:
+            _for_user_namespace(made, mode)
+        return {
+            "id": step.id,
+            "spec": made,
+            "extras": {"user": composed.user, "soft_sysctls": composed.soft_sysctls, "landlock": composed.landlock},
+            "cgroup": session.group_path(step.id, {"options": request.limits}),
+            "rootless": rootless,
+            "nodes": not rootless,
+            "seccomp": session.system_call_filter(self._engine, {"seccomp": composed.seccomp, "spec": made}).hex(),
+        }
+
+
+def _sweep_groups(rootless: bool) -> None:
+    """Remove the control groups of steps whose build was killed with all its processes: empty, and of no living one."""
+    for place in set(cgroup.open_group("underlay", rootless).locations().values()):
+        try:
+            names = os.listdir(place)
+        except OSError:
+            continue
+        for name in names:
+            kind, _, rest = name.partition("-")
+            if kind == "build" and not os.path.exists(f"/proc/{rest.partition('-')[0]}"):
+                try:
+                    os.rmdir(f"{place}/{name}")
+                except OSError:
+                    pass  # somebody is in it, or was faster
+
+
+def _for_user_namespace(made: dict[str, Any], network: str) -> None:
+    """Change what only the host's root can do: sysfs shows a network namespace, and only its owner may mount it."""
+    for mount in made["mounts"]:
+        if mount["destination"] == "/sys" and network == "host":
+            words = ["rbind", "rslave", "rnosuid", "rnoexec", "rnodev", "rro"]
+            mount.update({"type": "bind", "source": "/sys", "options": words})
+        if mount["destination"] == "/dev/pts" and not userns.has_subordinate_ids():
+            # A lone id has no group for terminals.
+            mount["options"] = [option for option in mount["options"] if not option.startswith("gid=")]

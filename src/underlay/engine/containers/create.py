@@ -1,0 +1,503 @@
+"""Making a container: wishes and image become a recorded intent, and the few files it brings along."""
+
+from __future__ import annotations
+
+import os
+
+from ... import events
+from ...errors import Conflict, InvalidInput, Unsupported
+from ...network.model import BRIDGE
+from ...runtime.monitor import logs
+from ...store.rows import containers, images
+from ..images import find
+from ..options import ContainerOptions
+from . import compose, host_facts, limits, mount_flags
+from .random_names import random_name
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+    from ...network.model import Network
+    from ...store.rows.id_ranges import Wanted
+    from ...store.rows.images import Image
+    from ...store.rows.meta import Transaction
+    from ..engine import Engine
+    from ..networks.attach import Place
+
+NAME_FILES = ("/etc/resolv.conf", "/etc/hostname", "/etc/hosts")
+RESTART_POLICIES = ("no", "always", "on-failure", "unless-stopped")
+LOG_DEFAULTS = {"local": (20 << 20, 5), "json-file": (0, 1), "none": (0, 1)}
+
+
+class Draft:
+    """A container thought out but not recorded: nothing has been made for it."""
+
+    __slots__ = (
+        "claims",
+        "gateway",
+        "hostname",
+        "id",
+        "image",
+        "intent",
+        "joins",
+        "leasing",
+        "mounts",
+        "volumes",
+        "wish",
+    )
+
+    def __init__(self, wish: ContainerOptions, image: Image) -> None:
+        self.wish = wish
+        self.image = image
+        self.id = os.urandom(32).hex()
+        self.intent: dict[str, Any] = {}
+        self.mounts: list[mount_flags.Mount] = []
+        self.leasing: Callable[[Transaction, str], None] | None = None
+        self.volumes: list[tuple[str, bool]] = []  # name, anonymous
+        self.hostname = ""
+        self.gateway = ""  # this host's address in the container's networks
+        self.claims: list[Wanted] = []  # numbers that no other container may have
+        self.joins = ""  # id of the container whose user namespace is joined
+
+
+def draft(engine: Engine, wish: ContainerOptions, pull: bool = False) -> Draft:
+    """Think a container out; with `pull` its image may be fetched. Raises NotFound (image), InvalidInput, Conflict, …."""
+    if wish.network in ("", "default"):
+        wish = ContainerOptions(**{**wish.given(), "network": engine.default_network})
+    if wish.name:
+        containers.check_name(wish.name)
+    restart = parse_restart(wish.restart)
+    if restart["name"] != "no" and wish.remove:
+        raise InvalidInput("conflicting options: cannot specify both --restart and --rm")
+    log = log_settings(wish)
+    limits.parent_group(wish.cgroup_parent)
+    image = find.find_image(engine, wish.image, wish.platform, wish.pull if pull else find.HERE)
+    find.require_processor(wish.image, image.platform)
+    config = images.config(engine.paths, image.id).get("config") or {}
+    shared: dict[str, str] = {}
+    if wish.network.startswith("container:"):
+        wish, shared = _sharing(engine, wish)
+    made = Draft(wish, image)
+    _mounts(engine, made, config)
+    directory = engine.paths.container(made.id)
+    files = {name: directory + name.removeprefix("/etc") for name in NAME_FILES} | shared
+    host = host_facts.gather(engine, wish)
+    networks = _networks(engine, wish, host.rootless)
+    if networks:
+        host.network_namespace = engine.paths.container_state(made.id) + "/net"
+    ports = _ports(wish, config, bool(networks))
+    if wish.userns or host.rootless:
+        from . import user_namespace
+
+        space = user_namespace.choose(engine, wish, host)
+        made.claims, made.joins = space.claims, space.joins
+    if host.user_namespace and not host.rootless:
+        for mount in made.mounts:
+            if mount.kind == "volume" and "idmap" not in mount.options:
+                mount.options.append("idmap")
+    composed = compose.compose(made.id, wish, config, made.mounts, files, host)
+    if composed.seccomp not in ("default", "unconfined"):
+        composed.spec["linux"]["seccomp"] = _profile(composed.seccomp)
+        composed.seccomp = "custom"
+    signal_number(composed.stop_signal)
+    stop_timeout = wish.stop_timeout if wish.stop_timeout is not None else config.get("StopTimeout")
+    made.hostname = composed.spec.get("hostname") or os.uname().nodename
+    made.intent = {
+        "options": wish.given(),
+        "spec": composed.spec,
+        "extras": {
+            "user": composed.user,
+            "groups": composed.groups,
+            "init": composed.init,
+            "soft_sysctls": composed.soft_sysctls,
+            "copy_up": composed.copy_up,
+            "landlock": composed.landlock,
+        },
+        "seccomp": composed.seccomp,
+        "image": {"id": image.id, "name": wish.image, "diff_ids": list(image.diff_ids), "chain": image.chain},
+        "labels": {**(config.get("Labels") or {}), **wish.labels},
+        "stop_signal": composed.stop_signal,
+        "stop_timeout": 10 if stop_timeout is None else stop_timeout,
+        "restart": restart,
+        "remove": wish.remove,
+        "log": log,
+        "mounts": [_recorded(mount) for mount in made.mounts],
+        "rootless": host.rootless,
+        "joins": _joins(engine, made),
+        "disk": None,
+        **({"network": [each.network.id for each in networks], "ports": ports} if networks else {}),
+    }
+    if networks:
+        from ..networks import attach
+
+        made.leasing = attach.leasing(networks)
+        made.gateway = host_address([each.network for each in networks])
+    if wish.storage_options:
+        from . import disk_limit
+
+        made.intent["disk"], numbers = disk_limit.choose(engine, wish)
+        made.claims += numbers
+    return made
+
+
+def _sharing(engine: Engine, wish: ContainerOptions) -> tuple[ContainerOptions, dict[str, str]]:
+    """Return the wish of a container in another's network, which has its hostname, and that one's files, by their places.
+
+    Raises NotFound, InvalidInput.
+    """
+    for given, words in (
+        (wish.hostname, "hostname"),
+        (wish.dns or wish.dns_search or wish.dns_options, "dns"),
+        (wish.extra_hosts, "custom host-to-IP mapping"),
+    ):
+        if given:
+            raise InvalidInput(
+                f"conflicting options: {words} and the network mode", "give it to the container whose network it is"
+            )
+    owner = containers.find(engine.meta, wish.network.partition(":")[2]).intent
+    known = {name: owner["spec"].get(name) or "" for name in ("hostname", "domainname")}
+    return ContainerOptions(**{**wish.given(), **known}), name_files(owner)
+
+
+def name_files(intent: dict[str, Any]) -> dict[str, str]:
+    """Return the files of this host that a container has as its resolv.conf, hostname and hosts."""
+    found = {each["destination"]: each["source"] for each in intent["spec"]["mounts"] if each["type"] == "bind"}
+    return {name: found[name] for name in NAME_FILES if name in found}
+
+
+def _networks(engine: Engine, wish: ContainerOptions, rootless: bool) -> list[Place]:
+    """Return the places that a container is to have in networks. Raises NotFound, InvalidInput, Conflict, Unsupported."""
+    mode = wish.network
+    if mode in ("none", "host") or mode.startswith("container:"):
+        for given, flag in ((wish.ip, "--ip"), (wish.ip6, "--ip6"), (wish.network_aliases, "--network-alias")):
+            if given:
+                raise InvalidInput(f"{flag} needs a network: it means nothing with --network {mode}")
+        if wish.networks:
+            raise InvalidInput(f"conflicting options: --network {mode} stands alone")
+        return []
+    if rootless:
+        raise Unsupported(
+            f"network {mode}: an unprivileged user cannot make interfaces for containers",
+            "use --network none or --network host",
+        )
+    from ..networks import attach
+
+    return attach.wanted(engine, wish, mode)
+
+
+def _ports(wish: ContainerOptions, config: dict[str, Any], networked: bool) -> list[dict[str, Any]]:
+    if not wish.publish and not wish.publish_all:
+        return []
+    if not networked:
+        if wish.network == "host":
+            return []  # said by the command: they are reachable anyway
+        raise InvalidInput(
+            f"conflicting options: port publishing and network {wish.network}",
+            "drop -p, or choose another network",
+        )
+    from ..networks import ports as publishing
+
+    exposed = [*(config.get("ExposedPorts") or {}), *wish.expose]
+    return publishing.wanted_ports(wish.publish, wish.publish_all, exposed)
+
+
+def create(engine: Engine, wish: ContainerOptions) -> tuple[str, dict[str, Any]]:
+    """Record a container; returns its id and intent (with its `name`). Raises as `draft` does."""
+    made = draft(engine, wish, pull=True)
+    wish = made.wish
+    for mount in made.mounts:
+        if mount.kind == "bind" and mount.make_source and not os.path.lexists(mount.source):
+            os.makedirs(mount.source, exist_ok=True)
+    directory = engine.paths.container(made.id)
+    os.makedirs(directory, mode=0o700)
+    try:
+        write_files(directory, made.id, wish, made.hostname, made.gateway)
+        for name in ("upper", "work"):
+            os.mkdir(f"{directory}/{name}", 0o755)
+            # It shows as the container's /, which the caller's umask is nothing to.
+            os.chmod(f"{directory}/{name}", 0o755)
+        if made.intent["disk"]:
+            from . import disk_limit
+
+            disk_limit.make(directory, made.intent["disk"])
+        for name, _ in made.volumes:
+            _make_volume(f"{engine.paths.root}/volumes/{name}/_data")
+        made.intent["name"] = _record(engine, made)
+    except BaseException:
+        from ...files import remove_tree
+
+        remove_tree(directory)
+        for name, anonymous in made.volumes:
+            if anonymous:
+                remove_tree(f"{engine.paths.root}/volumes/{name}")
+        raise
+    engine.emit(events.Event("container.create", made.id, name=made.intent["name"], image=wish.image))
+    return made.id, made.intent
+
+
+def _make_volume(directory: str) -> None:
+    try:
+        os.makedirs(directory, mode=0o755)
+        os.chmod(directory, 0o755)
+    except FileExistsError:
+        pass
+
+
+def _record(engine: Engine, made: Draft) -> str:
+    """Write the row; returns the name, a random one when none was given."""
+    for _ in range(20):
+        name = made.wish.name or random_name()
+        try:
+            containers.insert(
+                engine.meta,
+                made.id,
+                name,
+                made.image.id,
+                made.intent,
+                made.volumes,
+                made.claims,
+                made.joins,
+                made.leasing,
+            )
+            return name
+        except containers.NameTaken:
+            if made.wish.name:
+                raise
+    raise Conflict("no free random name found", "give one with --name")
+
+
+def parse_restart(text: str) -> dict[str, Any]:
+    """Return {"name", "maximum"} of a --restart value; raises InvalidInput."""
+    name, colon, count = (text or "no").partition(":")
+    if name not in RESTART_POLICIES:
+        raise InvalidInput(f"invalid restart policy: unknown policy '{name}'; use one of {', '.join(RESTART_POLICIES)}")
+    if colon and (name != "on-failure" or not count.isdigit()):
+        raise InvalidInput(f"invalid restart policy: '{text}': a maximum count needs on-failure and a number")
+    return {"name": name, "maximum": int(count) if colon else 0}
+
+
+def log_settings(wish: ContainerOptions) -> dict[str, Any]:
+    """Return {"driver", "limit", "keep"} of the log options; raises InvalidInput, Unsupported."""
+    driver = wish.log_driver or "local"
+    if driver not in logs.DRIVERS:
+        raise Unsupported(f"logging driver '{driver}' is not supported", f"use one of {', '.join(logs.DRIVERS)}")
+    limit, keep = LOG_DEFAULTS[driver]
+    for key, value in wish.log_options.items():
+        try:
+            if key == "max-size" and driver != "none":
+                from ...human import parse_size
+
+                limit = parse_size(value)
+            elif key == "max-file" and driver != "none":
+                keep = int(value)
+                if keep < 1:
+                    raise ValueError
+            else:
+                raise InvalidInput(f"unknown log opt '{key}' for {driver} log driver")
+        except ValueError:
+            raise InvalidInput(f"invalid value for log opt '{key}': {value}") from None
+    return {"driver": driver, "limit": limit, "keep": keep}
+
+
+def signal_number(name: str) -> int:
+    """Return the number of a signal given as 15, TERM or SIGTERM (also RTMIN+3); raises InvalidInput."""
+    import _signal
+
+    word = name.upper().removeprefix("SIG")
+    if word.isdigit() and 0 < int(word) <= 64:
+        return int(word)
+    base, plus, offset = word.partition("+")
+    if base == "RTMIN":
+        return int(_signal.SIGRTMIN) + (int(offset) if plus and offset.isdigit() else 0)
+    if word.startswith("RTMAX"):
+        offset = word.partition("-")[2]
+        return int(_signal.SIGRTMAX) - (int(offset) if offset.isdigit() else 0)
+    number = getattr(_signal, "SIG" + word, None)
+    if not isinstance(number, int):
+        raise InvalidInput(f"Invalid signal: {name}")
+    return number
+
+
+def _joins(engine: Engine, made: Draft) -> dict[str, str]:
+    """Return the ids of the containers whose namespaces are joined, by kind of namespace."""
+    found = {"user": made.joins} if made.joins else {}
+    for kind in ("network", "pid", "uts"):
+        mode, _, name = getattr(made.wish, kind).partition(":")
+        if mode == "container":
+            found[kind] = containers.find(engine.meta, name).id
+    return found
+
+
+def _profile(path: str) -> dict[str, Any]:
+    """Read a seccomp profile in OCI or docker form; raises InvalidInput."""
+    from ...lean.jsontext import loads
+
+    try:
+        with open(path, "rb") as file:
+            value = loads(file.read(4 << 20))
+    except (OSError, ValueError) as error:
+        raise InvalidInput(f"opening seccomp profile ({path}) failed: {error}") from None
+    if not isinstance(value, dict):
+        raise InvalidInput(f"seccomp profile {path} is not a JSON object")
+    if value.get("archMap"):
+        from ...linux.security.seccomp import NATIVE
+
+        value["architectures"] = list(NATIVE.get(os.uname().machine, ()))
+    rules = value.get("syscalls") or []
+    if not isinstance(rules, list) or not all(isinstance(rule, dict) for rule in rules):
+        raise InvalidInput(f"seccomp profile {path}: syscalls is not a list of objects")
+    for rule in rules:
+        if rule.get("includes") or rule.get("excludes"):
+            raise Unsupported(f"seccomp profile {path}: `includes` and `excludes` are not supported yet")
+        if "name" in rule:
+            # The oldest form has one name a rule.
+            rule["names"] = [*(rule.get("names") or []), rule.pop("name")]
+    from ...linux.security.seccomp import compile_filter, flags_of
+    from ...runtime.apply import seccomp_notify
+
+    try:
+        compile_filter(value)  # what is wrong with it is told now, not at each start
+        flags_of(value)
+        seccomp_notify.wanted(value)
+    except (TypeError, AttributeError, ValueError) as error:
+        raise InvalidInput(f"seccomp profile {path}: {error}") from None
+    return value
+
+
+def _mounts(engine: Engine, made: Draft, config: dict[str, Any]) -> None:
+    """Find the user's and the image's mounts with their host sources, and the volumes among them."""
+    wish = made.wish
+    found = [mount_flags.parse_volume(text) for text in wish.volumes]
+    found += [mount_flags.parse_mount(text) for text in wish.mounts]
+    found += [mount_flags.parse_tmpfs(text) for text in wish.tmpfs]
+    taken: set[str] = set()
+    for mount in found:
+        if mount.target in taken:
+            raise InvalidInput(f"Duplicate mount point: {mount.target}")
+        taken.add(mount.target)
+    for path in config.get("Volumes") or {}:
+        target = mount_flags.clean(path)
+        if target not in taken:
+            taken.add(target)
+            mount = mount_flags.Mount("volume", "", target)
+            mount.copy_up = True
+            found.append(mount)
+    for mount in found:
+        if mount.kind == "bind" and not os.path.exists(mount.source) and not mount.make_source:
+            raise InvalidInput(f'invalid mount config for type "bind": bind source path does not exist: {mount.source}')
+        if mount.kind == "volume":
+            name = mount.source or os.urandom(32).hex()
+            made.volumes.append((name, not mount.source))
+            mount.source = f"{engine.paths.root}/volumes/{name}/_data"
+    made.mounts = found
+
+
+def _recorded(mount: mount_flags.Mount) -> dict[str, Any]:
+    """Return a mount as docker's inspect shows it."""
+    record: dict[str, Any] = {"Type": mount.kind}
+    if mount.kind == "volume":
+        record["Name"] = mount.source.rsplit("/", 2)[-2]
+    propagation = [o for o in mount.options if o in ("shared", "rshared", "slave", "rslave", "private")]
+    record |= {
+        "Source": mount.source,
+        "Destination": mount.target,
+        "Mode": ",".join(mount.options),
+        "RW": "ro" not in mount.options,
+        "Propagation": propagation[0] if propagation else ("rprivate" if mount.kind == "bind" else ""),
+    }
+    return record
+
+
+def write_files(directory: str, container_id: str, wish: ContainerOptions, hostname: str, gateway: str) -> None:
+    """Write resolv.conf, hostname and hosts of a container, readable by all inside it; for `gateway` see `extra_hosts`."""
+    host_network = wish.network == "host"
+    if host_network and not wish.extra_hosts and wish.uts in ("", "private"):
+        hosts = host_facts.text_of("/etc/hosts") or LOCAL_HOSTS
+    else:
+        hosts = LOCAL_HOSTS + extra_hosts(wish, LOOPBACK if host_network else gateway)
+    if not host_network and hostname:
+        hosts += (
+            f"127.0.0.1\t{hostname} {container_id[:12]}\n"
+            if hostname != container_id[:12]
+            else (f"127.0.0.1\t{hostname}\n")
+        )
+    write_texts(directory, {"resolv.conf": resolver(wish), "hostname": hostname + "\n", "hosts": hosts})
+
+
+def write_texts(directory: str, texts: dict[str, str]) -> None:
+    """Write files that are shown in a container, readable by all inside it."""
+    for name, text in texts.items():
+        fd = os.open(f"{directory}/{name}", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        try:
+            os.fchmod(fd, 0o644)
+            os.write(fd, text.encode())
+        finally:
+            os.close(fd)
+
+
+HOST_GATEWAY = "host-gateway"  # in place of an address: this host's
+LOOPBACK = "127.0.0.1"  # this host, for what has its network
+LOCAL_HOSTS = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
+
+
+def host_address(networks: Sequence[Network]) -> str:
+    """Return the address that this host has for a container in networks: where it leads out, if anywhere; "" for none."""
+    bridges = [each for each in networks if each.driver == BRIDGE]
+    pools = [each.pool(32) for each in sorted(bridges, key=lambda each: each.internal)]
+    return next((pool.gateway for pool in pools if pool is not None and pool.gateway), "")
+
+
+def extra_hosts(wish: ContainerOptions, gateway: str) -> str:
+    """Return the lines of hosts that --add-host asks for; `gateway` is this host's address, if the container sees one.
+
+    Raises InvalidInput, Unsupported.
+    """
+    lines = ""
+    for text in wish.extra_hosts:
+        name, separator, address = text.partition(":") if "=" not in text else text.partition("=")
+        address = address.strip("[]")
+        if not separator or not name or not address or not name.isprintable() or " " in name:
+            raise InvalidInput(f'invalid argument "{text}" for "--add-host" flag: bad format for add-host')
+        if address == HOST_GATEWAY:
+            if not gateway:
+                raise Unsupported(
+                    "--add-host …:host-gateway needs a network with a gateway",
+                    "drop it, or add a network of driver bridge",
+                )
+            address = gateway
+        if not _is_address(address):
+            raise InvalidInput(f'invalid argument "{text}" for "--add-host" flag: invalid IP address in add-host')
+        lines += f"{address}\t{name}\n"
+    return lines
+
+
+def resolver(wish: ContainerOptions) -> str:
+    """Return resolv.conf; raises InvalidInput."""
+    if not (wish.dns or wish.dns_search or wish.dns_options):
+        # Without a network of its own the container has nobody to ask.
+        return host_facts.text_of("/etc/resolv.conf") if wish.network == "host" else ""
+    lines = [f"nameserver {address}" for address in wish.dns]
+    for address in wish.dns:
+        if not _is_address(address):
+            raise InvalidInput(f'invalid argument "{address}" for "--dns" flag: {address} is not an ip address')
+    if not wish.dns and wish.network == "host":
+        lines = [line for line in host_facts.text_of("/etc/resolv.conf").splitlines() if line.startswith("nameserver")]
+    if wish.dns_search and wish.dns_search != ["."]:
+        lines.append("search " + " ".join(wish.dns_search))
+    if wish.dns_options:
+        lines.append("options " + " ".join(wish.dns_options))
+    return "\n".join(lines) + "\n"
+
+
+def _is_address(text: str) -> bool:
+    import _socket
+
+    for family in (_socket.AF_INET, _socket.AF_INET6):
+        try:
+            _socket.inet_pton(family, text)
+            return True
+        except OSError:
+            pass
+    return False

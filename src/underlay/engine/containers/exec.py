@@ -1,0 +1,209 @@
+"""Running another program in a running container, and passing its streams on."""
+
+from __future__ import annotations
+
+import os
+import select
+
+from ...errors import InvalidInput
+from ...linux import cgroup
+from ...runtime import plan
+from ...runtime.monitor import streams
+from ...runtime.policy import profiles
+from ...runtime.process import join
+from .session import group_path
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ...runtime.monitor.attachment import Attachment
+    from ...runtime.monitor.state import Status
+    from ...store.rows.containers import Container
+
+
+class ExecOptions:
+    """How a program is to run in a container. Names and meanings follow `docker exec`."""
+
+    command: list[str] = []
+    environment: list[str] = []  # "NAME=value"
+    working_directory: str = ""
+    user: str = ""
+    terminal: bool = False
+    interactive: bool = False
+    privileged: bool = False
+    detach: bool = False
+    size: tuple[int, int] = (0, 0)  # rows, columns of the terminal
+
+    def __init__(self, **given: Any) -> None:
+        for name, value in given.items():
+            if not hasattr(type(self), name):
+                raise TypeError(f"ExecOptions has no option {name!r}")
+            setattr(self, name, value)
+
+
+class Execution:
+    """A program running in a container. `wait` passes its streams on until it ends."""
+
+    __slots__ = ("_console", "_detached", "_joined", "_poll", "_relay", "pid")
+
+    def __init__(
+        self, joined: join.Joined, terminal: bool, attachment: Attachment | None, detached: bool = False
+    ) -> None:
+        self._joined = joined
+        self._detached = detached
+        self.pid = joined.pid
+        self._console = joined.console
+        self._poll = select.poll()
+        self._relay = streams.Relay(self._poll, None, terminal)
+        if joined.console >= 0:
+            os.set_blocking(joined.console, False)
+            self._relay.add_output(joined.console, streams.STDOUT)
+            self._relay.input = os.dup(joined.console)
+        else:
+            for fd, stream in joined.outputs:
+                self._relay.add_output(fd, stream)
+            self._relay.input = joined.stdin
+        if attachment is not None:
+            self._relay.attach(attachment.stdin, attachment.stdout, attachment.stderr, attachment.keys)
+        self._poll.register(joined.pidfd, select.POLLIN)
+
+    def resize(self, rows: int, columns: int) -> None:
+        """Tell the program's terminal its size."""
+        from ...linux import tty
+
+        if self._console >= 0:
+            try:
+                tty.set_window_size(self._console, rows, columns)
+            except OSError:
+                pass
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the program."""
+        import _signal
+
+        try:
+            _signal.pidfd_send_signal(self._joined.pidfd, number)
+        except ProcessLookupError:
+            pass
+
+    def wait(self) -> int | None:
+        """Return the program's exit code (128 + n for a signal) once all its output is passed on; None if detached.
+
+        Raises BrokenPipeError when nobody reads the output any more.
+        """
+        relay, code = self._relay, -1
+        if self._detached:
+            # It is not our child, so nobody tells us how it ends.
+            relay.close()
+            return None
+        while True:
+            if code >= 0 and not relay.blocked and (not relay.outputs or not self._poll.poll(0)):
+                break
+            for fd, mask in self._poll.poll(None if code < 0 or relay.blocked else 0):
+                if fd == self._joined.pidfd:
+                    self._poll.unregister(fd)
+                    _, status = os.waitpid(self.pid, 0)
+                    code = os.waitstatus_to_exitcode(status)
+                    code = code if code >= 0 else 128 - code
+                else:
+                    relay.handle(fd, mask)
+            if any(client.lost for client in relay.clients):
+                relay.close()
+                raise BrokenPipeError
+            if any(client.detached for client in relay.clients):
+                relay.close()
+                return None
+        relay.close()
+        os.close(self._joined.pidfd)
+        return code
+
+
+def execute(
+    row: Container, intent: dict[str, Any], status: Status, wish: ExecOptions, attachment: Attachment | None
+) -> Execution:
+    """Start `wish` in the container; raises StartFailed, InvalidInput."""
+    if not wish.command or not wish.command[0]:
+        raise InvalidInput("no command specified")
+    spec = intent["spec"]
+    base = spec["process"]
+    environment = dict(pair.split("=", 1) for pair in base["env"] if "=" in pair)
+    if wish.terminal:
+        environment.setdefault("TERM", "xterm")
+    for text in wish.environment:
+        name, equals, value = text.partition("=")
+        if not name:
+            raise InvalidInput(f"invalid environment variable: {text}")
+        if equals:
+            environment[name] = value
+    directory = wish.working_directory or base["cwd"]
+    if not directory.startswith("/"):
+        raise InvalidInput(f"Cwd must be an absolute path: {directory}")
+    capabilities = base["capabilities"]
+    if wish.privileged:
+        from ...linux.security.capabilities import NAMES, last_known_cached
+
+        every = ["CAP_" + name for name in NAMES[: last_known_cached() + 1]]
+        capabilities = {"bounding": every, "permitted": every, "effective": every}
+    body = {
+        **base,
+        "terminal": wish.terminal,
+        "args": wish.command,
+        "cwd": directory,
+        "capabilities": capabilities,
+    }
+    user = wish.user or intent["extras"]["user"]
+    extras = plan.Extras(user=user, groups=intent["extras"]["groups"], landlock=intent["extras"].get("landlock") or [])
+    _unlabel(body)
+    profile = spec["linux"].get("seccomp") if intent["seccomp"] == "custom" and not wish.privileged else None
+    operations = plan.for_exec(body, extras, wish.size, profile)
+    namespaces = [n["type"] for n in spec["linux"]["namespaces"]]
+    group = cgroup.open_group(group_path(row.id, intent), intent["rootless"], status.group_base)
+    joined = join.start(
+        status.pid,
+        status.when,
+        namespaces,
+        group,
+        operations,
+        environment,
+        _filter(intent, capabilities["bounding"], wish.privileged),
+        wish.terminal,
+        wish.interactive,
+        wish.detach,
+        _announcer(row, intent, status, profile),
+    )
+    return Execution(joined, wish.terminal, attachment, wish.detach)
+
+
+def _unlabel(body: dict[str, Any]) -> None:
+    """Take our own AppArmor profile away where the container has had to start without it."""
+    if body.get("apparmorProfile"):
+        from ...linux.security import apparmor
+        from ...runtime.policy import apparmor_profile
+
+        if body["apparmorProfile"] == apparmor_profile.NAME and apparmor.loaded(apparmor_profile.NAME) is False:
+            body["apparmorProfile"] = ""
+
+
+def _announcer(row: Container, intent: dict[str, Any], status: Status, profile: dict[str, Any] | None) -> Any:
+    """Return what tells the agent of a filter that asks; None for all others."""
+    if not profile:
+        return None
+    from ...runtime.apply import seccomp_notify
+
+    told = seccomp_notify.state_of(row.id, "running", "", intent["spec"])
+    return seccomp_notify.announcer(profile, {**told, "pid": status.pid})
+
+
+def _filter(intent: dict[str, Any], bounding: list[str], privileged: bool) -> bytes:
+    """Return the container's own filter; a privileged exec has none, as with docker."""
+    if intent["seccomp"] == "unconfined" or privileged:
+        return b""
+    from ...linux.security import seccomp
+
+    if intent["seccomp"] == "custom":
+        return seccomp.compile_filter(intent["spec"]["linux"]["seccomp"])
+    host = os.uname()
+    return seccomp.compile_filter(
+        profiles.seccomp_profile(bounding, host.machine, profiles.kernel_version(host.release)), host.machine
+    )

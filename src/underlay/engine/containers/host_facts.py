@@ -1,0 +1,122 @@
+"""What composing a specification needs to know of this host and of other containers, as far as it is wished for."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from ...errors import Unsupported
+from ...linux.security import capabilities
+from ...store.rows import containers
+from . import compose, limits
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ..engine import Engine
+    from ..options import ContainerOptions
+
+
+def gather(engine: Engine, wish: ContainerOptions) -> compose.HostFacts:
+    """Gather what the composition needs of this host and of the containers whose namespaces are joined."""
+    host = compose.HostFacts()
+    last = capabilities.last_known_cached()
+    host.capabilities = ["CAP_" + name for name in capabilities.NAMES[: last + 1]]
+    if os.geteuid() != 0:
+        host.rootless = True
+    else:
+        bounding = capabilities.bounding_cached()
+        host.capabilities = [c for n, c in enumerate(host.capabilities) if bounding >> n & 1]
+    if wish.privileged and not host.rootless:
+        host.devices = nodes_below("/dev")
+    for text in wish.devices:
+        path = limits.device_words(text)[0]
+        host.device[path] = nodes_below(os.path.realpath(path), shown=path)
+    limit_facts(wish, host)
+    apparmor_facts(engine, wish, host)
+    for value in (wish.network, wish.pid, wish.ipc, wish.uts):
+        if value.startswith("container:"):
+            from . import session
+
+            name = value.partition(":")[2]
+            host.joined[value], _ = session.running(engine, containers.find(engine.meta, name).id, name)
+    if wish.ipc.startswith("container:"):
+        raise Unsupported("--ipc container: is not supported yet", "use --ipc private or --ipc host")
+    return host
+
+
+def apparmor_facts(engine: Engine, wish: ContainerOptions, host: compose.HostFacts) -> None:
+    """Add whether there is AppArmor, and the default profile; say once when that cannot be had."""
+    from ...linux.security import apparmor
+
+    host.apparmor = apparmor.enabled()
+    if not host.apparmor or host.rootless or wish.privileged:
+        return
+    from ...runtime.policy import apparmor_profile
+
+    if apparmor_profile.available(engine.paths.root):
+        host.apparmor_default = apparmor_profile.NAME
+    elif not any(text.startswith("apparmor") for text in wish.security):
+        apparmor_profile.warn_once(engine.paths.state, "apparmor_parser is not installed", engine.emit)
+
+
+def limit_facts(wish: ContainerOptions, host: compose.HostFacts) -> None:
+    """Add what limits are checked against, as far as they are wished for: processors, memory nodes, block devices."""
+    if wish.cpus:
+        host.processors = os.cpu_count() or 0
+    if wish.cpuset_cpus:
+        host.online_cpus = text_of("/sys/devices/system/cpu/online").strip()
+    if wish.cpuset_mems:
+        host.online_mems = text_of("/sys/devices/system/node/online").strip()
+    named = [limits.weight_device(text)[0] for text in wish.blkio_weight_device]
+    for option, _ in limits.THROTTLES:
+        named += [limits.throttle(text, option.endswith("iops"))[0] for text in getattr(wish, option)]
+    for path in named:
+        try:
+            status = os.stat(path)
+        except OSError:
+            continue
+        if stat.S_ISBLK(status.st_mode):
+            host.block_devices[path] = (os.major(status.st_rdev), os.minor(status.st_rdev))
+
+
+def nodes_below(path: str, shown: str = "") -> list[dict[str, Any]]:
+    """Return the device nodes at or below `path` as OCI devices; /dev/pts, shm, mqueue and console are left out."""
+    shown = shown or path
+    try:
+        status = os.stat(path)
+    except OSError:
+        return []
+    if stat.S_ISDIR(status.st_mode):
+        found = []
+        if path in ("/dev/pts", "/dev/shm", "/dev/mqueue", "/dev/fd", "/dev/.udev"):
+            return []
+        for name in sorted(os.listdir(path)):
+            if not os.path.islink(f"{path}/{name}"):
+                found += nodes_below(f"{path}/{name}", f"{shown}/{name}")
+        return found
+    if path in ("/dev/console", "/dev/ptmx", "/dev/tty") and shown == path:
+        return []
+    if not (stat.S_ISCHR(status.st_mode) or stat.S_ISBLK(status.st_mode)):
+        return []
+    return [
+        {
+            "path": shown,
+            "type": "b" if stat.S_ISBLK(status.st_mode) else "c",
+            "major": os.major(status.st_rdev),
+            "minor": os.minor(status.st_rdev),
+            "fileMode": stat.S_IMODE(status.st_mode),
+            "uid": status.st_uid,
+            "gid": status.st_gid,
+        }
+    ]
+
+
+def text_of(path: str) -> str:
+    """Return the beginning of a host's text file; "" when it cannot be read."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read(1 << 20)
+    except OSError:
+        return ""

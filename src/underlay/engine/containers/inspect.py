@@ -1,0 +1,219 @@
+"""A container in the shape of docker's inspect, and the figures of its disk use."""
+
+from __future__ import annotations
+
+import os
+
+from ...human import rfc3339
+from ...runtime.monitor import state
+from .create import name_files
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ...runtime.monitor.state import Status
+    from ...store.rows.containers import Container
+    from ..engine import Engine
+
+_NEVER = "0001-01-01T00:00:00Z"  # how docker writes a time that has not come
+
+
+def inspect(engine: Engine, row: Container, intent: dict[str, Any], status: Status) -> dict[str, Any]:
+    """Return all that is known of a container (Engine API 1.45, ContainerInspect)."""
+    directory = engine.paths.container(row.id)
+    options, spec = intent["options"], intent["spec"]
+    process = spec["process"]
+    files = name_files(intent)
+    running = status.status in (state.RUNNING, state.PAUSED)
+    return {
+        "Id": row.id,
+        "Created": rfc3339(row.created),
+        "Path": process["args"][0],
+        "Args": process["args"][1:],
+        "State": {
+            "Status": status.status,
+            "Running": running,
+            "Paused": status.status == state.PAUSED,
+            "Restarting": status.status == state.RESTARTING,
+            "OOMKilled": status.oom,
+            "Dead": status.status == state.DEAD,
+            "Pid": status.pid,
+            "ExitCode": status.code,
+            "Error": status.error,
+            "StartedAt": rfc3339(status.started) if status.started else _NEVER,
+            "FinishedAt": rfc3339(status.finished) if status.finished else _NEVER,
+        },
+        "Image": row.image,
+        "ResolvConfPath": files.get("/etc/resolv.conf", ""),
+        "HostnamePath": files.get("/etc/hostname", ""),
+        "HostsPath": files.get("/etc/hosts", ""),
+        "LogPath": "" if intent["log"]["driver"] == "none" else directory + "/log",
+        "Name": "/" + row.name,
+        "RestartCount": status.restarts,
+        "Driver": engine.form,
+        "Platform": "linux",
+        "MountLabel": "",
+        "ProcessLabel": "",
+        "AppArmorProfile": process.get("apparmorProfile") or "",
+        "ExecIDs": None,
+        "HostConfig": _host_config(intent, options, spec),
+        "GraphDriver": {"Name": engine.form, "Data": {"UpperDir": directory + "/upper"}},
+        "Mounts": intent["mounts"],
+        "Config": {
+            "Hostname": spec.get("hostname", ""),
+            "Domainname": spec.get("domainname", ""),
+            "User": intent["extras"]["user"],
+            "AttachStdin": bool(options.get("interactive")),
+            "AttachStdout": True,
+            "AttachStderr": True,
+            "Tty": process["terminal"],
+            "OpenStdin": bool(options.get("interactive")),
+            "StdinOnce": bool(options.get("interactive")),
+            "Env": process["env"],
+            "Cmd": options.get("command") or process["args"],
+            "Image": intent["image"]["name"],
+            "Volumes": {m["Destination"]: {} for m in intent["mounts"] if m["Type"] == "volume"} or None,
+            "WorkingDir": process["cwd"],
+            "Entrypoint": options.get("entrypoint"),
+            "Labels": intent["labels"],
+            "StopSignal": intent["stop_signal"],
+            "StopTimeout": intent["stop_timeout"],
+        },
+        "NetworkSettings": {
+            **_network_settings(engine, row, intent, options, running),
+        },
+    }
+
+
+def _network_settings(
+    engine: Engine, row: Container, intent: dict[str, Any], options: dict[str, Any], running: bool
+) -> dict[str, Any]:
+    mode = options.get("network") or "none"
+    if "network" not in intent:
+        return {"Networks": {mode: {"IPAddress": "", "Gateway": "", "MacAddress": ""}}, "Ports": {}}
+    from ...store.rows import networks as rows
+    from ..networks import attach
+    from ..networks import ports as publishing
+
+    found: dict[str, Any] = {}
+    for lease in rows.leases(engine.meta, container=row.id):
+        network = engine.networks.get(lease.network)
+        pool4, pool6 = network.pool(32), network.pool(128)
+        found[network.name] = {
+            "Aliases": [*lease.aliases, row.id[:12]],
+            "NetworkID": network.id,
+            "Gateway": pool4.gateway if running and pool4 is not None else "",
+            "IPAddress": lease.address4 if running else "",
+            "IPPrefixLen": pool4.space.prefix if running and pool4 is not None else 0,
+            "IPv6Gateway": pool6.gateway if running and pool6 is not None else "",
+            "GlobalIPv6Address": lease.address6 if running else "",
+            "GlobalIPv6PrefixLen": pool6.space.prefix if running and pool6 is not None else 0,
+            "MacAddress": lease.mac if running else "",
+        }
+    first: dict[str, Any] = next(iter(found.values()), {})
+    ports: dict[str, Any] = {}
+    for name, places in (publishing.published(engine, row.id) if running else {}).items():
+        pairs = [place.rpartition(":")[::2] for place in places]
+        ports[name] = [{"HostIp": address.strip("[]"), "HostPort": port} for address, port in pairs]
+    return {
+        "SandboxKey": attach.place(engine, row.id) if running else "",
+        "Ports": ports,
+        "Gateway": first.get("Gateway", ""),
+        "IPAddress": first.get("IPAddress", ""),
+        "MacAddress": first.get("MacAddress", ""),
+        "Networks": found,
+    }
+
+
+def _host_config(intent: dict[str, Any], options: dict[str, Any], spec: dict[str, Any]) -> dict[str, Any]:
+    linux = spec["linux"]
+    memory = linux["resources"].get("memory") or {}
+    restart = intent["restart"]
+    return {
+        "Binds": options.get("volumes") or None,
+        "NetworkMode": options.get("network") or "none",
+        "RestartPolicy": {"Name": restart["name"], "MaximumRetryCount": restart["maximum"]},
+        "AutoRemove": intent["remove"],
+        "CapAdd": options.get("cap_add") or None,
+        "CapDrop": options.get("cap_drop") or None,
+        "Dns": options.get("dns") or [],
+        "ExtraHosts": options.get("extra_hosts") or None,
+        "GroupAdd": options.get("groups") or None,
+        "IpcMode": options.get("ipc") or "private",
+        "PidMode": options.get("pid") or "",
+        "UTSMode": options.get("uts") or "",
+        "UsernsMode": options.get("userns") or "",
+        "CgroupnsMode": options.get("cgroupns") or "private",
+        "Cgroup": "",
+        "CgroupParent": options.get("cgroup_parent") or "",
+        "OomScoreAdj": options.get("oom_score_adj") or 0,
+        "Privileged": bool(options.get("privileged")),
+        "ReadonlyRootfs": spec["root"]["readonly"],
+        "SecurityOpt": options.get("security") or None,
+        "StorageOpt": options.get("storage_options") or None,
+        "ShmSize": options.get("shm_size") or 64 << 20,
+        "Init": bool(options.get("init")),
+        "Runtime": "underlay",
+        "Memory": memory.get("limit", 0),
+        "MemorySwap": memory.get("swap", 0),
+        "MemoryReservation": memory.get("reservation", 0),
+        "MemorySwappiness": memory.get("swappiness"),
+        "OomKillDisable": bool(memory.get("disableOOMKiller")),
+        "NanoCpus": int((options.get("cpus") or 0) * 1e9),
+        "CpuShares": options.get("cpu_shares") or 0,
+        "CpuPeriod": options.get("cpu_period") or 0,
+        "CpuQuota": options.get("cpu_quota") or 0,
+        "CpusetCpus": options.get("cpuset_cpus") or "",
+        "CpusetMems": options.get("cpuset_mems") or "",
+        "CpuRealtimePeriod": options.get("cpu_rt_period") or 0,
+        "CpuRealtimeRuntime": options.get("cpu_rt_runtime") or 0,
+        "BlkioWeight": options.get("blkio_weight") or 0,
+        "BlkioWeightDevice": _devices(options, "blkio_weight_device", "Weight"),
+        "BlkioDeviceReadBps": _devices(options, "device_read_bps", "Rate"),
+        "BlkioDeviceWriteBps": _devices(options, "device_write_bps", "Rate"),
+        "BlkioDeviceReadIOps": _devices(options, "device_read_iops", "Rate"),
+        "BlkioDeviceWriteIOps": _devices(options, "device_write_iops", "Rate"),
+        "PidsLimit": options.get("pids_limit") or None,
+        "Ulimits": options.get("ulimits") or None,
+        "Sysctls": options.get("sysctls") or {},
+        "Devices": options.get("devices") or [],
+        "DeviceCgroupRules": options.get("device_cgroup_rules") or None,
+        "LogConfig": {"Type": intent["log"]["driver"], "Config": options.get("log_options") or {}},
+        "MaskedPaths": linux["maskedPaths"],
+        "ReadonlyPaths": linux["readonlyPaths"],
+    }
+
+
+def _devices(options: dict[str, Any], option: str, key: str) -> list[dict[str, Any]]:
+    """Return the limits of devices as docker shows them: path and weight or rate, in plain numbers."""
+    texts = options.get(option) or []
+    if not texts:
+        return []
+    from . import limits
+
+    if key == "Weight":
+        pairs = [limits.weight_device(text) for text in texts]
+    else:
+        pairs = [limits.throttle(text, option.endswith("iops")) for text in texts]
+    return [{"Path": path, key: value} for path, value in pairs]
+
+
+def written(engine: Engine, container_id: str) -> int:
+    """Return the bytes of disk that a container's own files take (its writable layer and its log)."""
+    total = 0
+    stack = [engine.paths.container(container_id)]
+    while stack:
+        try:
+            entries = list(os.scandir(stack.pop()))
+        except OSError:
+            continue
+        for entry in entries:
+            try:
+                if entry.is_dir(follow_symlinks=False):
+                    stack.append(entry.path)
+                elif entry.is_file(follow_symlinks=False):
+                    total += entry.stat(follow_symlinks=False).st_blocks * 512
+            except OSError:
+                continue
+    return total

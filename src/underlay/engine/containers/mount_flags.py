@@ -1,0 +1,220 @@
+"""The grammar of -v, --mount and --tmpfs, and the mounts they mean."""
+
+from __future__ import annotations
+
+import posixpath
+
+from ...errors import InvalidInput, Unsupported
+from ...human import parse_size
+from ...runtime.plan import mountplan
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
+_TRUE, _FALSE = ("", "1", "true"), ("0", "false")
+
+
+class Mount:
+    """A mount asked for: `kind` bind, volume or tmpfs; `source` a host path or a volume's name ("" is anonymous)."""
+
+    __slots__ = ("copy_up", "kind", "make_source", "options", "source", "target")
+
+    def __init__(self, kind: str, source: str, target: str) -> None:
+        self.kind = kind
+        self.source = source
+        self.target = clean(target)
+        self.options: list[str] = []
+        self.copy_up = False
+        self.make_source = False  # -v makes a missing host directory, --mount does not
+
+    def oci(self) -> dict[str, Any]:
+        """Return the mount as the runtime specification words it."""
+        if self.kind == "tmpfs":
+            return {"destination": self.target, "type": "tmpfs", "source": "tmpfs", "options": self.options}
+        options = self.options
+        if not any(word in mountplan.PROPAGATION for word in options):
+            options = [*options, "rprivate"]
+        recursive = "bind" if "bind" in options else "rbind"
+        if recursive == "rbind" and "ro" in options:
+            # What is mounted below the source is read-only, too, where the kernel can (as docker does since 25).
+            options = [*options, "rro"]
+        return {
+            "destination": self.target,
+            "type": "bind",
+            "source": self.source,
+            "options": [recursive, *(o for o in options if o not in ("bind", "rbind"))],
+        }
+
+
+def clean(target: str) -> str:
+    """Return an absolute container path without `.`, `..` and doubled slashes; raises InvalidInput."""
+    if not target.startswith("/"):
+        raise InvalidInput(f"invalid mount path: '{target}' mount path must be absolute")
+    if "\0" in target or len(target) > 4095:
+        raise InvalidInput("invalid mount path: it is too long or holds a NUL character")
+    path = posixpath.normpath(target)
+    path = "/" + path.lstrip("/")
+    if path == "/":
+        raise InvalidInput("invalid mount path: destination can't be '/'")
+    return path
+
+
+def _check_length(text: str) -> None:
+    """Raise InvalidInput for what cannot be a path: the kernel takes 4095 bytes (attacks RT-13)."""
+    if "\0" in text or any(len(part) > 4095 for part in text.split(":")):
+        raise InvalidInput("invalid mount: a path is too long or holds a NUL character")
+
+
+def parse_volume(text: str) -> Mount:
+    """Return the mount of a -v value: [SOURCE:]TARGET[:OPTIONS]; raises InvalidInput with docker's words."""
+    _check_length(text)
+    parts = text.split(":")
+    if not text or len(parts) > 3 or any(not part for part in parts):
+        raise InvalidInput(f"invalid volume specification: '{text}'")
+    if len(parts) == 1:
+        mount = Mount("volume", "", parts[0])
+        mount.copy_up = True
+        return mount
+    source, target = parts[0], parts[1]
+    if source.startswith(("/", "./", "../", "~")) or source in (".", ".."):
+        import os
+
+        mount = Mount("bind", os.path.abspath(os.path.expanduser(source)), target)
+        mount.make_source = True
+    else:
+        mount = Mount("volume", _volume_name(source), target)
+        mount.copy_up = True
+    for option in parts[2].split(",") if len(parts) == 3 else []:
+        if option in ("z", "Z"):
+            continue  # SELinux labels: docker, too, does nothing on a host without it
+        if option == "nocopy" and mount.kind == "volume":
+            mount.copy_up = False
+        elif option in ("ro", "rw", "idmap") or (option in mountplan.PROPAGATION and mount.kind == "bind"):
+            mount.options.append(option)
+        elif option.startswith("idmap="):
+            raise Unsupported(f"volume option {option} is not supported", "`idmap` takes the container's own ids")
+        elif option in ("consistent", "cached", "delegated"):
+            continue  # documented by docker as having no effect on Linux
+        else:
+            raise InvalidInput(f"invalid mode: {option}")
+    return mount
+
+
+def _volume_name(name: str) -> str:
+    if len(name) < 2 or not set(name) <= _NAME or not name[0].isalnum() or len(name) > 255:
+        raise InvalidInput(
+            f"'{name}' includes invalid characters for a local volume name, only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed",
+            "If you intended to pass a host directory, use an absolute path",
+        )
+    return name
+
+
+def parse_tmpfs(text: str) -> Mount:
+    """Return the mount of a --tmpfs value: TARGET[:OPTIONS]."""
+    target, _, options = text.partition(":")
+    mount = Mount("tmpfs", "", target)
+    given = [option for option in options.split(",") if option]
+    mount.options = ["noexec", "nosuid", "nodev"]
+    for option in given:
+        opposite = {"exec": "noexec", "suid": "nosuid", "dev": "nodev"}.get(option)
+        if option in ("bind", "rbind") or option in mountplan.PROPAGATION:
+            raise InvalidInput(f"invalid tmpfs option: {option}")
+        if opposite:
+            mount.options.remove(opposite) if opposite in mount.options else None
+        elif option not in mount.options:
+            mount.options.append(option)
+    return mount
+
+
+def parse_mount(text: str) -> Mount:
+    """Return the mount of a --mount value: comma-separated key=value pairs; raises InvalidInput, Unsupported."""
+    _check_length(text)
+    values: dict[str, str] = {}
+    for field in _split(text):
+        key, _, value = field.partition("=")
+        key = {"src": "source", "dst": "target", "destination": "target", "ro": "readonly"}.get(key, key)
+        if key in values:
+            raise InvalidInput(f"invalid argument '{text}' for --mount: '{key}' is given twice")
+        values[key] = value
+    kind = values.pop("type", "volume")
+    target = values.pop("target", "")
+    source = values.pop("source", "")
+    if kind not in ("bind", "volume", "tmpfs"):
+        if kind in ("npipe", "cluster", "image"):
+            raise Unsupported(f"--mount type={kind} is not supported")
+        raise InvalidInput(f"invalid argument '{text}' for --mount: mount type unknown: '{kind}'")
+    if not target:
+        raise InvalidInput(f"invalid argument '{text}' for --mount: target is required")
+    if kind == "bind":
+        if not source:
+            raise InvalidInput(f"invalid argument '{text}' for --mount: source is required")
+        if not source.startswith("/"):
+            import os
+
+            source = os.path.abspath(source)
+    elif kind == "tmpfs" and source:
+        raise InvalidInput(f"invalid argument '{text}' for --mount: a tmpfs has no source")
+    elif source:
+        source = _volume_name(source)
+    mount = Mount(kind, source, target)
+    mount.copy_up = kind == "volume"
+    if kind == "tmpfs":
+        mount.options = ["noexec", "nosuid", "nodev"]
+    for key, value in values.items():
+        _mount_option(mount, key, value, text)
+    return mount
+
+
+def _mount_option(mount: Mount, key: str, value: str, text: str) -> None:
+    bad = InvalidInput(f"invalid argument '{text}' for --mount: unexpected key '{key}' or value '{value}'")
+    if key == "readonly":
+        if value not in _TRUE + _FALSE:
+            raise bad
+        if value in _TRUE:
+            mount.options.append("ro")
+    elif key == "idmap" and mount.kind != "tmpfs":
+        if value not in _TRUE + _FALSE:
+            raise Unsupported(f"--mount option {key}={value} is not supported", "`idmap` takes the container's own ids")
+        if value in _TRUE:
+            mount.options.append("idmap")
+    elif key == "bind-propagation" and mount.kind == "bind":
+        if value not in mountplan.PROPAGATION:
+            raise bad
+        mount.options.append(value)
+    elif key == "bind-recursive" and mount.kind == "bind" and value in ("enabled", "disabled"):
+        if value == "disabled":
+            mount.options.append("bind")
+    elif key == "bind-create-src" and mount.kind == "bind" and value in _TRUE + _FALSE:
+        mount.make_source = value in _TRUE
+    elif key == "volume-nocopy" and mount.kind == "volume":
+        mount.copy_up = value not in _TRUE
+    elif key == "tmpfs-size" and mount.kind == "tmpfs":
+        try:
+            mount.options.append(f"size={parse_size(value)}")
+        except ValueError:
+            raise bad from None
+    elif key == "tmpfs-mode" and mount.kind == "tmpfs":
+        if not value or set(value) - set("01234567"):
+            raise bad
+        mount.options.append(f"mode={value}")
+    elif key in ("volume-driver", "volume-opt", "volume-label", "volume-subpath", "consistency"):
+        raise Unsupported(f"--mount option {key} is not supported")
+    else:
+        raise bad
+
+
+def _split(text: str) -> list[str]:
+    """Split at commas; a field may be quoted to hold one (docker reads the value as a line of CSV)."""
+    fields, field, quoted = [], "", False
+    for character in text:
+        if character == '"':
+            quoted = not quoted
+        elif character == "," and not quoted:
+            fields.append(field)
+            field = ""
+        else:
+            field += character
+    fields.append(field)
+    return [item for item in fields if item]

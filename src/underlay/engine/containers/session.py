@@ -1,0 +1,412 @@
+"""From a recorded intent to a running container: root, launch record, monitor, and the session with it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+
+from ... import events
+from ...errors import Conflict, NotFound, StartFailed, UnderlayError
+from ...linux import userns
+from ...paths import interpreter
+from ...runtime.monitor import control, state
+from ...runtime.policy import profiles
+from ...store import rootfs
+from . import limits
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from ...files import Lock
+    from ...runtime.monitor.attachment import Attachment
+    from ..engine import Engine
+
+# redirect_dir and metacopy would let attributes of an image's files name other files (attacks IM-07).
+_OVERLAY_OPTIONS: dict[str, str | None] = {"redirect_dir": "off", "metacopy": "off", "index": "off"}
+
+
+class Session:
+    """A connection to a container's monitor: `id` of the container, `pid` of its first process.
+
+    After `wait`: `code`, `oom` (the kernel killed it for want of memory), `detached`.
+    """
+
+    __slots__ = ("channel", "code", "detached", "id", "oom", "pid")
+
+    def __init__(self, container_id: str, channel: Any) -> None:
+        self.id = container_id
+        self.channel = channel
+        self.pid = 0
+        self.code: int | None = None
+        self.detached = False
+        self.oom = False
+
+    def await_start(self) -> None:
+        """Wait until the program runs; raises StartFailed with docker's exit code when it cannot."""
+        message, _ = control.receive(self.channel)
+        if message is None:
+            raise StartFailed("the monitor ended before the container started", 125)
+        if "failed" in message:
+            failure = message["failed"]
+            raise StartFailed(failure["message"], failure["code"], failure.get("hint", ""))
+        self.pid = int(message.get("started") or 0)
+
+    def connect(self, network: Callable[[], dict[str, Any]]) -> None:
+        """Have `network` made while the monitor prepares the root, and tell it.
+
+        Raises what that raises; the monitor has ended then, and nothing is left.
+        """
+        try:
+            made = network()
+        except BaseException:
+            control.send(self.channel, {"abandoned": True})
+            try:
+                self.await_start()  # it says that all is taken down
+            except StartFailed:
+                pass
+            raise
+        parcel = control.parcel(made, "underlay-network")
+        control.send(self.channel, {"network": True}, (parcel,))
+        os.close(parcel)
+
+    def wait(self) -> int | None:
+        """Return the exit code when the container has ended; None when this client has detached from it.
+
+        Raises UnderlayError when the monitor was killed, BrokenPipeError when nobody reads the output any more (the
+        container runs on).
+        """
+        while self.code is None and not self.detached:
+            message, fds = control.receive(self.channel)
+            for fd in fds:
+                os.close(fd)
+            if message is None:
+                raise UnderlayError("the container's monitor was killed", "`underlay ps -a` tells its state")
+            if "exited" in message:
+                self.code = int(message["exited"])
+                self.oom = bool(message.get("oom"))
+            elif message.get("lost"):
+                raise BrokenPipeError
+            elif message.get("detached"):
+                self.detached = True
+        return self.code
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the container's first process."""
+        control.send(self.channel, {"signal": number})
+
+    def resize(self, rows: int, columns: int) -> None:
+        """Tell the container's terminal its size."""
+        control.send(self.channel, {"resize": [rows, columns]})
+
+    def close(self) -> None:
+        """Leave the container alone."""
+        self.channel.close()
+
+
+def start(
+    engine: Engine,
+    container_id: str,
+    name: str,
+    intent: dict[str, Any],
+    attachment: Attachment | None = None,
+    size: tuple[int, int] = (0, 0),
+) -> Session:
+    """Start a container; returns the session once its program runs.
+
+    Raises StartFailed (125, 126, 127), Conflict when it is running, NotFound when its layers are gone.
+    """
+    paths = engine.paths
+    image = intent["image"]
+    chain = image["chain"]
+    hold = rootfs.hold(paths, chain)
+    lock = None
+    networked = False
+    try:
+        try:
+            lower = rootfs.lower_names(paths, engine.form, chain)
+        except NotFound:
+            rootfs.prepare(paths, engine.form, image["diff_ids"])
+            lower = rootfs.lower_names(paths, engine.form, chain)
+        lock = _lock_for_start(engine, container_id, name)
+        intent = joined(engine, intent)
+        record = launch_record(engine, container_id, name, intent, lower)
+        if record["terminal"] and size[0]:
+            record["spec"]["process"]["consoleSize"] = {"height": size[0], "width": size[1]}
+        if engine.standby is not None:
+            channel = engine.standby.spawn(record, attachment, lock.fd, hold.fd)
+            engine.standby = None
+        else:
+            from ...runtime.monitor import launch
+
+            channel = launch.spawn(record, attachment, lock.fd, hold.fd, engine.leaving)
+        # The monitor holds the locks now: ours must not outlive it.
+        lock.release()
+        hold.release()
+        session = Session(container_id, channel)
+        try:
+            if "network" in intent:
+                from ..networks import attach
+
+                session.connect(lambda: attach.up(engine, container_id, intent))
+                networked = True
+            session.await_start()
+        except BaseException:
+            session.close()
+            raise
+        engine.emit(events.Event("container.start", container_id, pid=session.pid))
+        return session
+    except BaseException:
+        # Who leaves while we held the mount has left it to us.
+        hold.release()
+        if networked:
+            _disconnect(engine, container_id)
+        rootfs.release_unused(paths, chain)
+        raise
+    finally:
+        hold.release()
+        if lock is not None:
+            lock.release()
+
+
+def _disconnect(engine: Engine, container_id: str) -> None:
+    """Take down the network of a start that has failed, unless somebody starts or removes the container by now: they do."""
+    from ..networks import attach
+
+    try:
+        # Our monitor has let go of it, or is about to.
+        lock = lock_container(engine, container_id, patience=1.0)
+    except (Conflict, NotFound):
+        return
+    try:
+        attach.down(engine, container_id)
+    finally:
+        lock.release()
+
+
+def _lock_for_start(engine: Engine, container_id: str, name: str) -> Lock:
+    """Return the container's lock, held; raises Conflict when it is running, NotFound when it was just removed."""
+    try:
+        # A little patience: who looks at its state holds the lock for an instant.
+        return lock_container(engine, container_id, patience=0.03)
+    except Conflict:
+        raise Conflict(f"container {name} is already running") from None
+
+
+def launch_record(
+    engine: Engine, container_id: str, name: str, intent: dict[str, Any], lower: list[str], make: bool = True
+) -> dict[str, Any]:
+    """Return the launch record (see `runtime.launch`) of a container; `make` makes the directory it is mounted at."""
+    paths = engine.paths
+    directory = paths.container(container_id)
+    state_directory = paths.container_state(container_id)
+    target = state_directory + "/root"
+    layer = {"upper": directory + "/upper", "work": directory + "/work"}
+    if intent.get("disk"):
+        from . import disk_limit
+
+        layer = disk_limit.prepare(directory, state_directory, intent["disk"], make)
+    if make:
+        os.makedirs(target, mode=0o700, exist_ok=True)
+    options = intent["options"]
+    shared = rootfs.shared_mount(paths, engine.form, intent["image"]["diff_ids"], intent["image"]["chain"])
+    overlay = dict(_OVERLAY_OPTIONS)
+    if intent["rootless"]:
+        overlay = {"userxattr": None}
+    python, import_path = interpreter()
+    intent = {**intent, "spec": confined(engine, intent["spec"], make)}
+    return {
+        "id": container_id,
+        "name": name,
+        "directory": directory,
+        "state": state_directory,
+        "paths": [paths.root, paths.state],
+        "spec": intent["spec"],
+        "root": {
+            "target": target,
+            "lower": lower,
+            **layer,
+            "options": overlay,
+        },
+        "extras": intent["extras"],
+        "cgroup": group_path(container_id, intent),
+        "cgroup_used": {},
+        "joined": intent.get("joined") or [],
+        "rootless": intent["rootless"],
+        "seccomp": system_call_filter(engine, intent).hex(),
+        "log": {**intent["log"], "path": directory + "/log"},
+        "terminal": bool(options.get("terminal")),
+        "open_stdin": bool(options.get("interactive")),
+        "stdin_once": True,
+        "restart": intent["restart"],
+        "remove": intent["remove"],
+        "network": control.COMING if "network" in intent else None,
+        "shared_mount": [shared.change_lock, shared.use_lock, shared.point, shared.index, shared.files],
+        "python": python,
+        "import_path": import_path,
+    }
+
+
+def joined(engine: Engine, intent: dict[str, Any]) -> dict[str, Any]:
+    """Return the intent with the namespaces of other containers as these run now; raises Conflict when one does not.
+
+    Their processes are named with their start times (`joined`): what starts the container again must not take another's.
+    """
+    owners = intent.get("joins") or {}
+    if not owners:
+        return intent
+    found, processes = [], []
+    for each in intent["spec"]["linux"]["namespaces"]:
+        owner = owners.get(each["type"])
+        if owner:
+            pid, when = running(engine, owner, owner[:12])
+            processes.append([pid, when])
+            each = {**each, "path": f"/proc/{pid}/ns/{each['path'].rpartition('/')[2]}"}
+        found.append(each)
+    spec = {**intent["spec"], "linux": {**intent["spec"]["linux"], "namespaces": found}}
+    return {**intent, "spec": spec, "joined": processes}
+
+
+def lives(engine: Engine, container_id: str) -> bool:
+    """Tell whether a container runs, or is about to run again."""
+    try:
+        status = engine.containers.status(engine.containers.get(container_id))
+    except NotFound:
+        return False
+    return bool(status.pid) or status.status == state.RESTARTING
+
+
+def running(engine: Engine, container_id: str, name: str) -> tuple[int, int]:
+    """Return pid and start time of a container's first process; raises Conflict when there is none to join."""
+    from ...runtime.monitor import state
+
+    status = state.status(engine.paths.container(container_id), engine.paths.container_state(container_id))
+    if not status.pid:
+        raise Conflict(f"cannot join the namespace of a non running container: {name}")
+    return status.pid, status.when
+
+
+def confined(engine: Engine, spec: dict[str, Any], make: bool) -> dict[str, Any]:
+    """Return the specification with its AppArmor profile loaded (`make`), or without it where ours cannot be had.
+
+    Raises StartFailed for a profile that somebody has named and that is not loaded.
+    """
+    label = spec["process"].get("apparmorProfile") or "unconfined"
+    if label == "unconfined" or not make:
+        return spec
+    from ...linux.security import apparmor
+    from ...runtime.policy import apparmor_profile
+
+    if label == apparmor_profile.NAME and os.geteuid() == 0:
+        why = apparmor_profile.ensure(engine.paths.root, engine.paths.state)
+        if not why:
+            return spec
+        apparmor_profile.warn_once(engine.paths.state, why, engine.emit)
+        return {**spec, "process": {**spec["process"], "apparmorProfile": ""}}
+    if apparmor.loaded(label) is False:
+        raise StartFailed(
+            f"AppArmor profile {label} is not loaded", 125, "apparmor_parser -r FILE loads one, aa-status lists them"
+        )
+    return spec
+
+
+def system_call_filter(engine: Engine, intent: dict[str, Any]) -> bytes:
+    """Return the compiled filter of a container's system calls, empty for none."""
+    if intent["seccomp"] == "unconfined":
+        return b""
+    spec = intent["spec"]
+    if intent["seccomp"] == "custom":
+        from ...linux.security import seccomp
+
+        return seccomp.compile_filter(spec["linux"]["seccomp"])
+    bounding = spec["process"]["capabilities"]["bounding"]
+    return profiles.default_filter(bounding, engine.paths.state + "/seccomp")
+
+
+def forget(engine: Engine, container_id: str, with_volumes: bool) -> None:
+    """Remove all that a stopped container has; needs its lock."""
+    forget_files(engine, container_id, with_volumes)
+    forget_state(engine, container_id)
+
+
+def forget_files(engine: Engine, container_id: str, with_volumes: bool) -> None:
+    """Remove a container's files, then its row, then its anonymous volumes.
+
+    The row goes after the files, so that what a crash leaves is still listed and can be removed again.
+    """
+    from ...store.rows import containers
+
+    userns.remove_tree_alone(engine.paths.container(container_id))
+    projects = engine.meta.read("SELECT first FROM claims WHERE container = ? AND kind = 'project'", (container_id,))
+    for (project,) in projects:
+        from . import disk_limit
+
+        disk_limit.lift(engine, project)
+    gone = containers.delete(engine.meta, container_id, with_volumes)
+    for volume in gone:
+        userns.remove_tree(f"{engine.paths.root}/volumes/{volume}")
+
+
+def forget_state(engine: Engine, container_id: str) -> None:
+    """Remove a container's state directory, its lock with it: the very last step."""
+    userns.remove_tree_alone(engine.paths.container_state(container_id))
+    engine.emit(events.Event("container.destroy", container_id))
+
+
+def await_monitor(engine: Engine, container_id: str) -> None:
+    """Wait until the monitor of a container that has ended has let go of it."""
+    try:
+        fd = os.open(engine.paths.container_state(container_id) + "/lock", os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+    finally:
+        os.close(fd)
+
+
+def group_path(container_id: str, intent: dict[str, Any]) -> str:
+    """Return the path of a container's cgroup below the hierarchies."""
+    parent = limits.parent_group(intent["options"].get("cgroup_parent") or "")
+    return f"{parent or 'underlay'}/{container_id}"
+
+
+def clean_remains(container_id: str, intent: dict[str, Any], group_base: str = "") -> None:
+    """Take down what a killed monitor could not: processes, cgroup, the shared mount. Needs the container's lock."""
+    from ...linux import cgroup
+
+    group = cgroup.open_group(group_path(container_id, intent), os.geteuid() != 0, group_base)
+    group.kill()
+    group.remove()
+
+
+def lock_container(engine: Engine, container_id: str, patience: float = 0.0) -> Lock:
+    """Return the container's lock, held.
+
+    Raises Conflict when its monitor, or another who works on it, holds it for longer than `patience` seconds, NotFound
+    when its files are gone: another process removes it, or has.
+    """
+    import time
+
+    from ...files import Lock
+
+    directory = engine.paths.container_state(container_id)
+    deadline = time.monotonic() + patience
+    while os.path.isdir(engine.paths.container(container_id)):
+        os.makedirs(directory, mode=0o700, exist_ok=True)
+        lock = Lock(directory + "/lock")
+        try:
+            held = lock.acquire(wait=False)
+        except FileNotFoundError:
+            continue  # the directory has just been removed
+        if held:
+            if os.path.isdir(engine.paths.container(container_id)):
+                return lock
+            userns.remove_tree_alone(directory)
+            lock.release()
+            break
+        if time.monotonic() >= deadline:
+            raise Conflict(f"container {container_id[:12]} is running")
+        time.sleep(0.01)
+    raise NotFound(f"No such container: {container_id}")

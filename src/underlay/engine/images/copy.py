@@ -1,0 +1,134 @@
+"""Copying images between registries, layouts, archives, directories and the store, as the engine's callers ask for it."""
+
+from __future__ import annotations
+
+from ...errors import InvalidInput, UnderlayError
+from ...oci import platform as platforms
+from ...registry.registries import Registries
+from ...store import blobs, gc, leases
+from ...store.rows import images
+from ...transfer.copy import opening, places, walk
+from ...transfer.copy import synced as lists
+from ...transfer.copy.store import into_store
+from ...transfer.registry import push as pushing
+from ...transfer.registry.arriving import bring
+from ...transfer.registry.outgoing import Pushed
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from ...transfer.copy.places import Place
+    from ...transfer.copy.walk import Request
+    from ..engine import Engine
+
+
+def copy(engine: Engine, source: str, destination: str, request: Request) -> Pushed:
+    """See `Registries.copy`."""
+    origin, target = places.parse(source), places.parse(destination)
+    with Registries(engine.emit) as registries:
+        return _copied(engine, registries, origin, target, request)
+
+
+def _copied(engine: Engine, registries: Registries, source: Place, target: Place, request: Request) -> Pushed:
+    if places.STORE not in (source.transport, target.transport):
+        return _between(engine, registries, source, target, request)
+    paths, meta = engine.paths, engine.meta  # the database first: its directories are made then
+    try:
+        with leases.working(paths):
+            done = _with_store(engine, registries, source, target, request)
+    except BaseException:
+        gc.sweep(paths, meta)
+        raise
+    gc.sweep_if_asked(paths, meta)
+    return done
+
+
+def _between(engine: Engine, registries: Registries, source: Place, target: Place, request: Request) -> Pushed:
+    if source.reference is not None and target.reference is not None:
+        return opening.between_registries(registries, source.reference, target.reference, request, engine.emit)
+    origin = opening.origin(source, registries)
+    try:
+        with opening.destination(target, registries, engine.emit) as end:
+            return walk.copy(origin, end, request, engine.emit, registries.cancel)
+    finally:
+        origin.close()
+
+
+def _with_store(engine: Engine, registries: Registries, source: Place, target: Place, request: Request) -> Pushed:
+    paths, meta = engine.paths, engine.meta
+    if target.transport != places.STORE:
+        assert source.reference is not None
+        if target.reference is not None and not request.format and not request.all:
+            goal = request.platform
+            return pushing.push(paths, meta, registries, source.reference, engine.emit, goal, target.reference)
+        origin = opening.store_origin(paths, meta, source.reference, request.platform)
+        with opening.destination(target, registries, engine.emit) as end:
+            return walk.copy(origin, end, request, engine.emit, registries.cancel)
+    if request.format:
+        raise InvalidInput("an image keeps its form on its way into the store", "leave --format out")
+    assert target.reference is not None
+    if target.reference.digest:
+        raise InvalidInput("a copy cannot be given a digest, it has one", "write the destination with a tag")
+    if source.transport == places.STORE:
+        image = images.resolve(meta, str(source.reference), request.platform)
+        digest = image.manifest if request.platform else images.target_of(meta, image, str(source.reference))
+        images.tag(meta, image, digest, target.reference)
+        return Pushed(digest, len(blobs.read(paths, digest)))
+    if source.reference is not None:
+        wanted = [platforms.ALL] if request.all else [request.platform] if request.platform else []
+        name, given = source.reference, target.reference
+        _, digest, _ = bring(paths, meta, registries, name, engine.emit, engine.form, wanted, False, given)
+        return Pushed(digest, len(blobs.read(paths, digest)))
+    opened = opening.origin(source, registries)
+    try:
+        return into_store(paths, meta, opened, target.reference, request, engine.emit, engine.form)
+    finally:
+        opened.close()
+
+
+class Synced:
+    """One name that was to be brought: `source` and `destination` as they are written, the `digest` there now, whether it
+    was `new` there; or the `error` that kept it from coming."""
+
+    __slots__ = ("destination", "digest", "error", "new", "source")
+
+    def __init__(
+        self, source: str, destination: str, digest: str = "", new: bool = False, error: UnderlayError | None = None
+    ) -> None:
+        self.source = source
+        self.destination = destination
+        self.digest = digest
+        self.new = new
+        self.error = error
+
+
+def sync(
+    engine: Engine, sources: Sequence[str], destination: str, request: Request, scoped: bool, dry_run: bool
+) -> Iterator[Synced]:
+    """See `Registries.sync`."""
+    into = lists.Into.parse(destination, scoped)
+    with Registries(engine.emit) as registries:
+        for text in sources:
+            try:
+                names = lists.names(registries, text)
+            except UnderlayError as error:
+                yield Synced(text, destination, error=error)
+                continue
+            for name in names:
+                place = into.place(name)
+                try:
+                    digest = lists.already(registries, name, place, request)
+                    if digest or dry_run:
+                        yield Synced(str(name), str(place), digest, new=not digest)
+                        continue
+                    done = _copied(engine, registries, places.Place(places.REGISTRY, name), place, request)
+                    yield Synced(str(name), str(place), done.digest, new=True)
+                except UnderlayError as error:
+                    yield Synced(str(name), str(place), error=error)
+
+
+def parse_request(platform: str = "", all: bool = False, format: str = "", remove_signatures: bool = False) -> Request:
+    """Return how images are copied, from what a caller has written. Raises InvalidInput."""
+    goal = platforms.parse(platform) if platform else None
+    return walk.Request(goal, all, format, not remove_signatures)

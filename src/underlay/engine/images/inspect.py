@@ -1,0 +1,79 @@
+"""What `image inspect` shows: docker's members and names (Engine API, ImageInspect)."""
+
+from __future__ import annotations
+
+from ...human import rfc3339
+from ...oci import reference as references
+from ...store import blobs
+from ...store.rows import images as store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ...store.rows.images import Image
+    from ..engine import Engine
+
+# Members that templates may rely on although a configuration may leave them out.
+_EXECUTION: dict[str, Any] = {
+    "User": "",
+    "Env": None,
+    "Cmd": None,
+    "Entrypoint": None,
+    "WorkingDir": "",
+    "Labels": None,
+    "Volumes": None,
+    "ExposedPorts": None,
+    "OnBuild": None,
+}
+
+
+def image(engine: Engine, found: Image) -> dict[str, Any]:
+    """Return everything known of `found`; the configuration is as the image has it, with usual members filled
+    in."""
+    meta, paths = engine.meta, engine.paths
+    config = store.config(paths, found.id)
+    names = store.names(meta, found.id)
+    updated = meta.read("SELECT max(updated) FROM names WHERE image = ?", (found.id,))[0][0]
+    history = config.get("history") or []
+    manifest_type = _media_type(engine, found.manifest)
+    answer: dict[str, Any] = {
+        "Id": found.id,
+        "RepoTags": [references.familiar(name) for name, _, _ in names],
+        "RepoDigests": [
+            f"{references.familiar(repository)}@{digest}"
+            for repository, digest, _ in store.repository_digests(meta, found.id)
+        ],
+        "Parent": "",
+        "Comment": (history[-1].get("comment") or "") if history else "",
+        "Created": config.get("created") or "",
+        "DockerVersion": config.get("docker_version") or "",
+        "Author": config.get("author") or "",
+        "Config": _EXECUTION | {k: v for k, v in (config.get("config") or {}).items() if v is not None},
+        "Architecture": found.architecture,
+        "Os": found.os,
+        "Size": found.size,
+        "GraphDriver": {"Name": engine.form, "Data": None},
+        "RootFS": {"Type": "layers", "Layers": list(found.diff_ids)},
+        "Metadata": {"LastTagTime": rfc3339(updated) if updated else "0001-01-01T00:00:00Z"},
+        "Descriptor": {
+            "mediaType": manifest_type,
+            "digest": found.manifest,
+            "size": blobs.size(paths, found.manifest),
+        },
+    }
+    if found.variant:
+        answer["Variant"] = found.variant
+    return answer
+
+
+def _media_type(engine: Engine, digest: str) -> str:
+    from ...lean import jsontext
+    from ...oci import mediatype
+
+    try:
+        value = jsontext.loads(blobs.read(engine.paths, digest))
+    except (ValueError, RecursionError):
+        return mediatype.OCI_MANIFEST
+    stated = value.get("mediaType") if isinstance(value, dict) else None
+    return stated if isinstance(stated, str) else mediatype.OCI_MANIFEST

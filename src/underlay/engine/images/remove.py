@@ -1,0 +1,164 @@
+"""Removing images by docker's rules, and pruning what nobody names or uses."""
+
+from __future__ import annotations
+
+from ...errors import Conflict, Corrupt
+from ...events import Event
+from ...human import parse_rfc3339, short_id
+from ...oci import reference as references
+from ...store import gc
+from ...store.rows import images as store
+from . import Removed
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ...store.rows.images import Image
+    from ..engine import Engine
+
+
+def remove(engine: Engine, name: str, force: bool) -> Removed:
+    """Remove the name, or the image when `name` is its id or its last name; see `Images.remove`."""
+    meta = engine.meta
+    image = store.resolve(meta, name)
+    removed = Removed()
+    names = store.names(meta, image.id)
+    by_id = store.is_id(name, image) and not _is_name(engine, name)
+    if by_id:
+        repositories = {references.parse_exact(each).repository for each, _, _ in names}
+        repositories |= {repository for repository, _, _ in store.repository_digests(meta, image.id)}
+        if len(repositories) > 1 and not force:
+            raise Conflict(
+                f"conflict: unable to delete {short_id(image.id)} (must be forced) - "
+                "image is referenced in multiple repositories",
+                "remove its names one by one, or use --force",
+            )
+        _refuse_if_used(engine, image, name, force, removing=True)
+        _forget(engine, image, removed)
+    else:
+        reference = references.parse(name) if not name.startswith(("sha256:", "sha512:")) else None
+        last = reference is None or _is_last(engine, image, reference)
+        if last:
+            _refuse_if_used(engine, image, name, force, removing=False)
+        if reference is not None:
+            removed.untagged += store.untag(meta, reference)
+            engine.emit(Event("image.untag", image.id, name=reference.familiar))
+        if last:
+            _forget(engine, image, removed)
+    _sweep(engine, removed)
+    return removed
+
+
+def _is_name(engine: Engine, text: str) -> bool:
+    """Tell whether a word that could be a prefix of an id is a name: names come first."""
+    if ":" in text and text.startswith(("sha256:", "sha512:")):
+        return False
+    try:
+        reference = references.parse(text)
+    except Exception:
+        return False
+    return bool(engine.meta.read("SELECT 1 FROM names WHERE name = ?", (reference.name,)))
+
+
+def _is_last(engine: Engine, image: Image, reference: references.Reference) -> bool:
+    """Tell whether nothing stands for the image once `reference` is gone (a tag takes its digest along)."""
+    names = [each for each, _, _ in store.names(engine.meta, image.id)]
+    digests = store.repository_digests(engine.meta, image.id)
+    if reference.digest:
+        others = [d for d in digests if (d[0], d[1]) != (reference.repository, reference.digest)]
+        return not names and not others
+    left = [each for each in names if each != reference.name]
+    repositories = {references.parse_exact(each).repository for each in left}
+    others = [d for d in digests if d[0] != reference.repository or d[0] in repositories]
+    return not left and not others
+
+
+def _refuse_if_used(engine: Engine, image: Image, name: str, force: bool, removing: bool) -> None:
+    users = store.users(engine.meta, image.id)
+    for user in users:
+        if _running(engine, user):
+            if not removing and not force:
+                raise Conflict(
+                    f'conflict: unable to remove repository reference "{name}" (must force) - '
+                    f"container {user[:12]} is using its referenced image {short_id(image.id)}"
+                )
+            raise Conflict(
+                f"conflict: unable to delete {short_id(image.id)} (cannot be forced) - "
+                f"image is being used by running container {user[:12]}",
+                "stop the container first",
+            )
+    if users and not force:
+        if removing:
+            raise Conflict(
+                f"conflict: unable to delete {short_id(image.id)} (must be forced) - "
+                f"image is being used by stopped container {users[0][:12]}",
+                "remove the container first, or use --force",
+            )
+        raise Conflict(
+            f'conflict: unable to remove repository reference "{name}" (must force) - '
+            f"container {users[0][:12]} is using its referenced image {short_id(image.id)}",
+            "remove the container first, or use --force",
+        )
+
+
+def _running(engine: Engine, container_id: str) -> bool:
+    asked = getattr(engine.containers, "is_running", None)
+    return bool(asked and asked(container_id))
+
+
+def _forget(engine: Engine, image: Image, removed: Removed) -> None:
+    removed.untagged += store.forget(engine.meta, image.id)
+    removed.deleted.append(image.id)
+    engine.emit(Event("image.delete", image.id))
+
+
+def _sweep(engine: Engine, removed: Removed) -> None:
+    if removed.deleted:
+        swept = gc.sweep(engine.paths, engine.meta)
+        removed.deleted += swept.layers
+        removed.reclaimed += swept.bytes
+
+
+def prune(engine: Engine, all: bool, until: float | None, labels: Sequence[str]) -> Removed:
+    """Remove what `Images.prune` says, then sweep, images or not: dead work's leavings go as well."""
+    meta = engine.meta
+    removed = Removed()
+    dangling = engine.images.dangling()
+    for image in store.every(meta):
+        if (not all and image.id not in dangling) or store.users(meta, image.id):
+            continue
+        if until is not None and _created(image) >= until:
+            continue
+        if labels and not _labelled(engine, image, labels):
+            continue
+        _forget(engine, image, removed)
+    swept = gc.sweep(engine.paths, meta, thorough=True)
+    removed.deleted += swept.layers
+    removed.reclaimed = swept.bytes
+    return removed
+
+
+def _created(image: Image) -> float:
+    try:
+        return parse_rfc3339(image.created)
+    except ValueError:
+        return image.added / 1e9
+
+
+def _labelled(engine: Engine, image: Image, wanted: Sequence[str]) -> bool:
+    """Tell whether the labels fit: one of the `key` and `key=value`, and none of the `!key` and
+    `!key=value`."""
+    try:
+        labels = (engine.images.config(image).get("config") or {}).get("Labels") or {}
+    except Corrupt:
+        labels = {}
+
+    def has(text: str) -> bool:
+        key, equals, value = text.partition("=")
+        return key in labels and (not equals or labels[key] == value)
+
+    positive = [each for each in wanted if not each.startswith("!")]
+    return (not positive or any(map(has, positive))) and not any(
+        has(each[1:]) for each in wanted if each.startswith("!")
+    )

@@ -1,0 +1,121 @@
+"""Images between the store and registries: pull and push, as the engine's callers ask for them."""
+
+from __future__ import annotations
+
+import os
+
+from ...errors import Corrupt, InvalidInput, LimitExceeded, NotFound, UnderlayError
+from ...events import Event
+from ...oci import platform as platforms
+from ...oci import reference as references
+from ...registry.registries import Registries
+from ...store import gc
+from ...store.rows import images as store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from ...oci.reference import Reference
+    from ...transfer.registry.outgoing import Pushed
+    from ...transfer.registry.pull import Pulled
+    from ..engine import Engine
+
+
+def pull(
+    engine: Engine,
+    name: str,
+    platform: str | Sequence[str] = (),
+    all_tags: bool = False,
+    keep_compressed: bool | None = None,
+) -> list[tuple[Reference, Pulled]]:
+    """See `Images.pull`."""
+    work = _Pull(engine, platform, all_tags, keep_compressed)
+    with Registries(engine.emit) as registries:
+        done = work.pull(registries, name)
+    gc.sweep_if_asked(engine.paths, engine.meta)
+    return done
+
+
+def pull_each(
+    engine: Engine,
+    names: Sequence[str],
+    platform: str | Sequence[str] = (),
+    all_tags: bool = False,
+    keep_compressed: bool | None = None,
+) -> Iterator[tuple[str, list[tuple[Reference, Pulled]] | UnderlayError]]:
+    """See `Images.pull_each`."""
+    work = _Pull(engine, platform, all_tags, keep_compressed)
+    with Registries(engine.emit) as registries:
+        for name in names:
+            try:
+                yield name, work.pull(registries, name)
+            except UnderlayError as error:
+                registries.resume()
+                yield name, error
+    gc.sweep_if_asked(engine.paths, engine.meta)
+
+
+class _Pull:
+    """How images are to be pulled."""
+
+    def __init__(
+        self, engine: Engine, platform: str | Sequence[str], all_tags: bool, keep_compressed: bool | None
+    ) -> None:
+        if keep_compressed is None:
+            keep_compressed = os.environ.get("UNDERLAY_KEEP_COMPRESSED", "") not in ("", "0")
+        self._engine = engine
+        self._wanted = platforms.several(platform, everything=True)
+        self._all_tags = all_tags
+        self._keep = keep_compressed
+
+    def pull(self, registries: Registries, name: str) -> list[tuple[Reference, Pulled]]:
+        """Pull what a name means; when that fails, nothing is left that should not be."""
+        from ...transfer.registry import pull as pulling
+
+        engine = self._engine
+        if self._all_tags:
+            names = pulling.all_tags(registries, references.parse_exact(name))
+        else:
+            names = [references.parse(name)]
+        done = []
+        try:
+            for each in names:
+                found = pulling.pull(
+                    engine.paths, engine.meta, registries, each, engine.emit, engine.form, self._wanted, self._keep
+                )
+                engine.emit(Event("image.pull", found.id, name=str(each), digest=found.digest, new=found.new))
+                done.append((each, found))
+        except BaseException as error:
+            if isinstance(error, Corrupt | LimitExceeded | InvalidInput):
+                gc.sweep(engine.paths, engine.meta)
+            else:
+                gc.sweep_if_asked(engine.paths, engine.meta)
+            raise
+        return done
+
+
+def push(engine: Engine, name: str, all_tags: bool = False, platform: str = "") -> list[tuple[Reference, Pushed]]:
+    """See `Images.push`."""
+    from ...transfer.registry import push as pushing
+
+    meta = engine.meta
+    exact = references.parse_exact(name)
+    if all_tags:
+        if exact.tag or exact.digest:
+            raise InvalidInput("tag can't be used with --all-tags/-a")
+        names = [
+            each
+            for text, _, _ in store.names(meta)
+            if (each := references.parse_exact(text)).repository == exact.repository
+        ]
+        if not names:
+            raise NotFound(f"An image does not exist locally with the tag: {exact.familiar_repository}")
+    else:
+        names = [references.parse(name)]
+    goal = platforms.parse(platform) if platform else None
+    try:
+        with Registries(engine.emit) as registries:
+            return [(each, pushing.push(engine.paths, meta, registries, each, engine.emit, goal)) for each in names]
+    finally:
+        gc.sweep_if_asked(engine.paths, meta)

@@ -1,0 +1,339 @@
+"""Containers in networks: places leased when they are made; interfaces, names and ports when they start; all given back."""
+
+from __future__ import annotations
+
+import os
+
+from ...errors import Conflict, InvalidInput, NotFound, Unsupported
+from ...events import Event
+from ...linux import userns
+from ...linux.network import netns
+from ...network import bridge, firewall, subnets
+from ...network.model import BRIDGE, Network
+from ...runtime.monitor import state
+from ...store.rows import containers
+from ...store.rows import networks as rows
+from ..containers import session
+from . import Networks, etc_files, firewall_of, names, of_lease, ports
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Sequence
+    from typing import Any
+
+    from ...network.firewall import Rule
+    from ...store.rows.meta import Transaction
+    from ..engine import Engine
+    from ..options import ContainerOptions
+
+_USER = ".user"  # beside the file of a network namespace: the user namespace that it belongs to
+
+
+class Place:
+    """A place that a container is to have: the network, addresses as text ("" for any), MAC, names."""
+
+    __slots__ = ("address4", "address6", "aliases", "mac", "network")
+
+    def __init__(self, network: Network, address4: str, address6: str, mac: str, aliases: Sequence[str]) -> None:
+        self.network = network
+        self.address4 = address4
+        self.address6 = address6
+        self.mac = mac
+        self.aliases = tuple(aliases)
+        self._check()
+
+    def _check(self) -> None:
+        for bits, text in ((32, self.address4), (128, self.address6)):
+            pool = self.network.pool(bits)
+            if text and pool is None:
+                raise InvalidInput(f"network {self.network.name} has no IPv{4 if bits == 32 else 6} subnet for {text}")
+            if text and pool is not None:
+                number = subnets.number_of(text, pool.space, "IP address")
+                if number == subnets.number_of(pool.gateway):
+                    raise Conflict(f"Address already in use: {text} is the gateway of network {self.network.name}")
+        for alias in self.aliases:
+            if not alias or not alias.isprintable() or " " in alias or len(alias) > 253:
+                raise InvalidInput(f"invalid network alias {alias!r}")
+        if self.mac:
+            words = self.mac.split(":")
+            if len(words) != 6 or any(len(w) != 2 or not set(w.lower()) <= set("0123456789abcdef") for w in words):
+                raise InvalidInput(f"{self.mac} is not a valid mac address")
+            if int(words[0], 16) & 1:
+                raise InvalidInput(f"{self.mac} is an address of a group, and none that an interface can have")
+
+    def choose(self, others: list[rows.Lease]) -> tuple[str, str, str, Sequence[str]]:
+        """Return addresses, MAC and names, when those of all others in the network are known. Raises Conflict."""
+        found = []
+        for bits, text in ((32, self.address4), (128, self.address6)):
+            pool = self.network.pool(bits)
+            if pool is None or text:
+                found.append(text and subnets.text_of(subnets.parse_address(text)))
+                continue
+            space = pool.space
+            taken = [each.address4 if bits == 32 else each.address6 for each in others]
+            used = {subnets.number_of(each) for each in taken if each}
+            last = max((number for number in used), default=pool.giving.start)
+            used.add(subnets.number_of(pool.gateway))
+            found.append(space.written(subnets.next_free(pool.giving, space, used, last)))
+        mac = self.mac.lower()
+        if not mac:
+            # Of the address, so that neighbours which remember it are not led astray when that is leased anew.
+            tail = subnets.parse_address(found[0]) if found[0] else os.urandom(4)
+            mac = ":".join(f"{byte:02x}" for byte in b"\x02\x42" + tail)
+        return found[0], found[1], mac, self.aliases
+
+
+def wanted(engine: Engine, wish: ContainerOptions, mode: str) -> list[Place]:
+    """Return the places that a container wants, the first in the network `mode`. Raises NotFound, InvalidInput."""
+    networks = Networks(engine)
+    first = networks.get(mode)
+    if wish.network_aliases and not first.named:
+        raise InvalidInput("network-scoped aliases are only supported for user-defined networks")
+    if (wish.ip or wish.ip6) and not first.named:
+        raise InvalidInput("user specified IP address is supported on user defined networks only")
+    found = [Place(first, wish.ip, wish.ip6, wish.mac_address, wish.network_aliases)]
+    for name in wish.networks:
+        other = networks.get(name)
+        if any(each.network.id == other.id for each in found):
+            raise InvalidInput(f"network {name} is given twice")
+        found.append(Place(other, "", "", "", ()))
+    return found
+
+
+def leasing(wanted: Sequence[Place]) -> Callable[[Transaction, str], None]:
+    """Return what leases places to a container in the transaction that records it."""
+
+    def lease(sql: Transaction, container_id: str) -> None:
+        for each in wanted:
+            rows.lease(sql, each.network.id, container_id, each.choose)
+
+    return lease
+
+
+# Starting and ending
+
+
+def place(engine: Engine, container_id: str) -> str:
+    """Return the file that a container's network namespace is pinned to."""
+    return engine.paths.container_state(container_id) + "/net"
+
+
+def up(engine: Engine, container_id: str, intent: dict[str, Any]) -> dict[str, Any]:
+    """Make a container's network namespace with its interfaces, and publish its ports.
+
+    Returns what its monitor undoes in the end (`Monitor.release_network`). Raises Unsupported, Conflict, KernelError;
+    nothing is left then.
+    """
+    if os.geteuid() != 0:
+        raise Unsupported(
+            "networks need root: an unprivileged user cannot make interfaces for containers",
+            "use --network none or --network host",
+        )
+    path = place(engine, container_id)
+    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+    down(engine, container_id)
+    namespace = _namespace(path, intent["spec"]["linux"])
+    try:
+        bridge.loopback_up(namespace)
+        here = Networks(engine)
+        networks = {each.id: here.settled(each) for each in here.of(container_id)}
+        found = rows.leases(engine.meta, container=container_id)
+        ways = _ways([networks[each.network] for each in found])
+        for lease in found:
+            leading = [bits for bits, network_id in ways.items() if network_id == lease.network]
+            enter(engine, networks[lease.network], lease, namespace, leading)
+        etc_files.write(engine, container_id, intent, found)
+        rules = ports.publish(engine, container_id, intent, found, networks)
+    except BaseException:
+        os.close(namespace)
+        down(engine, container_id)
+        raise
+    os.close(namespace)
+    return {
+        "namespaces": [path, path + _USER],
+        "table": firewall_of(engine).name,
+        "elements": _keys(rules),
+        "later": _keys(ports.later(engine, container_id, rules)),
+        "ports": [(rule.protocol, rule.address or ("::" if ":" in rule.target else ""), rule.port) for rule in rules],
+    }
+
+
+def _keys(rules: Sequence[Rule]) -> dict[str, list[str]]:
+    """Return what ports have in each map of the firewall, as a monitor is told of it."""
+    contents = firewall.elements_by_set(rules)
+    return {name: [element.key.hex() for element in found] for name, found in contents.items()}
+
+
+def _namespace(path: str, linux: dict[str, Any]) -> int:
+    """Return a new network namespace, pinned to `path`; that of a container with ids of its own belongs to those."""
+    user = next((each["path"] for each in linux["namespaces"] if each["type"] == "user"), "")
+    if not user:
+        return netns.make(path)
+    if user == path + _USER:
+        owner = userns.namespace(linux["uidMappings"], linux["gidMappings"])
+    else:
+        owner = os.open(user, os.O_RDONLY | os.O_CLOEXEC)  # another container's
+    try:
+        if user == path + _USER:
+            netns.pin(owner, user)
+        return netns.make(path, owner)
+    finally:
+        os.close(owner)
+
+
+def _ways(networks: Sequence[Network]) -> dict[int, str]:
+    """Return the id of the network that leads everywhere else, for each kind of address (32, 128) that has one.
+
+    Bridges come first: what comes for published ports comes by them, and answers must leave as it came.
+    """
+    found: dict[int, str] = {}
+    for network in sorted(networks, key=lambda each: each.driver != BRIDGE):
+        for bits in (32, 128):
+            pool = network.pool(bits)
+            if not network.internal and pool is not None and pool.gateway:
+                found.setdefault(bits, network.id)
+    return found
+
+
+def enter(engine: Engine, network: Network, lease: rows.Lease, namespace: int, leading: Collection[int]) -> None:
+    """Give a namespace (a descriptor) its interface in a network; for kinds of address in `leading` (32, 128) its way to
+    everywhere else.
+
+    Raises Conflict, Unsupported, KernelError.
+    """
+    wall = firewall_of(engine)
+    if network.driver == BRIDGE and bridge.bring_up(network, wall):
+        # The table was not there: others have lost what they had in it. What is about to start does not count there yet.
+        reload(engine)
+        wall.admit(network)
+    bridge.attach(network, of_lease(lease), namespace, f"eth{lease.position}", leading)
+    try:
+        names.announce(engine, network)
+    except (Conflict, Unsupported) as error:
+        message = f"containers of network {network.name} do not find each other by name: {error.message}"
+        engine.emit(Event("host.warning", network.name, message=message, hint=error.hint))
+
+
+def down(engine: Engine, container_id: str) -> None:
+    """Undo `up`, as far as it came: interfaces go with the namespace. Harmless when there is nothing."""
+    ports.withdraw(engine, container_id)
+    for path in (place(engine, container_id), place(engine, container_id) + _USER):
+        netns.release(path)
+
+
+# While containers run
+
+
+def connect(engine: Engine, network: Network, name: str, address4: str, address6: str, aliases: Sequence[str]) -> None:
+    """Put a container into a network: see `Networks.connect`."""
+    row = containers.find(engine.meta, name)
+    if "network" not in row.intent:
+        raise Conflict(f"container {row.name} has no network namespace of its own that could be connected")
+    network = Networks(engine).settled(network)
+    wanted = Place(network, address4, address6, "", aliases)
+    before = rows.leases(engine.meta, container=row.id)
+    with engine.meta.write() as sql:
+        lease = rows.lease(sql, network.id, row.id, wanted.choose)
+    if not session.lives(engine, row.id):
+        names.amend(engine, network)
+        return
+    try:
+        networks = _join(engine, network, before, lease)
+    except BaseException:
+        rows.give_back(engine.meta, network.id, row.id)
+        names.amend(engine, network)
+        raise
+    etc_files.change(engine, row.id, row.intent, before, [*before, lease], networks)
+
+
+def _join(engine: Engine, network: Network, before: Sequence[rows.Lease], lease: rows.Lease) -> dict[str, Network]:
+    """Give a running container, which has the places of `before`, its interface in another network, and its ports there.
+
+    Returns all its networks, by id.
+    """
+    networks = {each.network: Networks(engine).get(each.network) for each in (*before, lease)}
+    namespace = os.open(place(engine, lease.container), os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        enter(engine, network, lease, namespace, ())
+        try:
+            ports.move(engine, lease.container, before, [*before, lease])
+            _lead_out(namespace, before, [*before, lease], networks)
+        except BaseException:
+            bridge.detach(namespace, f"eth{lease.position}")
+            raise
+    finally:
+        os.close(namespace)
+    return networks
+
+
+def _lead_out(
+    namespace: int, before: Sequence[rows.Lease], after: Sequence[rows.Lease], networks: dict[str, Network]
+) -> None:
+    """Change a running container's ways to everywhere else, as its places were `before`, to what those `after` want."""
+    old, new = (_ways([networks[each.network] for each in places]) for places in (before, after))
+    for bits, network_id in new.items():
+        if old.get(bits) != network_id:
+            name = next(f"eth{each.position}" for each in after if each.network == network_id)
+            bridge.lead_out(networks[network_id], namespace, name, bits)
+
+
+def disconnect(engine: Engine, network: Network, name: str, force: bool) -> None:
+    """Take a container out of a network: see `Networks.disconnect`."""
+    try:
+        row = containers.find(engine.meta, name)
+    except NotFound:
+        if force:
+            return
+        raise
+    before = rows.leases(engine.meta, container=row.id)
+    lease = next((each for each in before if each.network == network.id), None)
+    if lease is None:
+        raise Conflict(f"container {row.name} is not connected to network {network.name}")
+    # Looked up while it is in them: afterwards they may be removed.
+    networks = {each.network: Networks(engine).get(each.network) for each in before}
+    if session.lives(engine, row.id):
+        ports.move(engine, row.id, before, [each for each in before if each is not lease])
+    rows.give_back(engine.meta, network.id, row.id)
+    for other in networks.values():
+        names.amend(engine, other)
+    if session.lives(engine, row.id):
+        try:
+            namespace = os.open(place(engine, row.id), os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return
+        left = [each for each in before if each is not lease]
+        try:
+            bridge.detach(namespace, f"eth{lease.position}")
+            _lead_out(namespace, before, left, networks)
+        finally:
+            os.close(namespace)
+        etc_files.change(engine, row.id, row.intent, before, left, networks)
+
+
+def reload(engine: Engine) -> int:
+    """Make the firewall as all that is in networks wants it; returns how many containers that are.
+
+    What is about to start counts: it may have told the firewall already that was taken away since.
+    """
+    rules: list[Rule] = []
+    wanted: list[Network] = []
+    there: set[str] = set()
+    for network in (each for each in Networks(engine).list() if each.driver == BRIDGE):
+        members = {each.container for each in rows.leases(engine.meta, network=network.id)}
+        present = {each for each in members if each in there or _present(engine, each)}
+        there |= present
+        if present:
+            wanted.append(network)
+    for container_id in there & {each.container for each in rows.ports(engine.meta)}:
+        found = rows.ports(engine.meta, container_id)
+        leases = ports.reached(engine, rows.leases(engine.meta, container=container_id))
+        rules += ports.rules_of(found, leases)
+    firewall_of(engine).renew(wanted, rules)
+    return len(there)
+
+
+def _present(engine: Engine, name: str) -> bool:
+    """Tell whether a container runs or is about to, or a step of a build has its namespace."""
+    if name.startswith(names.BUILD):
+        return os.path.exists(place(engine, name))
+    return session.lives(engine, name) or state.monitored(engine.paths.container_state(name))

@@ -1,0 +1,90 @@
+"""A network as docker's `network inspect` tells it."""
+
+from __future__ import annotations
+
+from ...human import rfc3339
+from ...store.rows import containers
+from ...store.rows import networks as rows
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ...network.model import Network
+    from ..engine import Engine
+
+
+def inspect(engine: Engine, name: str) -> dict[str, Any]:
+    """Return what is known of a network; raises NotFound."""
+    if name in ("none", "host"):
+        return _predefined(name)
+    network = engine.networks.get(name)
+    members: dict[str, Any] = {}
+    for lease in rows.leases(engine.meta, network=network.id):
+        if not engine.containers.is_running(lease.container):
+            continue
+        members[lease.container] = {
+            "Name": containers.find(engine.meta, lease.container).name,
+            "MacAddress": lease.mac,
+            "IPv4Address": _with_prefix(network, 32, lease.address4),
+            "IPv6Address": _with_prefix(network, 128, lease.address6),
+        }
+    options = dict(network.options)
+    if network.driver == "bridge":
+        options["com.docker.network.bridge.name"] = network.interface
+        if network.mtu:
+            options["com.docker.network.driver.mtu"] = str(network.mtu)
+        if not network.masquerade:
+            options["com.docker.network.bridge.enable_ip_masquerade"] = "false"
+    else:
+        options["parent"] = network.interface
+    return {
+        "Name": network.name,
+        "Id": network.id,
+        "Created": rfc3339(network.created),
+        "Scope": "local",
+        "Driver": network.driver,
+        "EnableIPv4": network.pool(32) is not None,
+        "EnableIPv6": network.pool(128) is not None,
+        "IPAM": {
+            "Driver": "default",
+            "Options": {},
+            "Config": [
+                {
+                    "Subnet": pool.subnet,
+                    **({"IPRange": pool.range} if pool.range else {}),
+                    **({"Gateway": pool.gateway} if pool.gateway else {}),
+                }
+                for pool in network.pools
+            ],
+        },
+        "Internal": network.internal,
+        "Attachable": network.attachable,
+        "Ingress": False,
+        "Containers": members,
+        "Options": options,
+        "Labels": dict(network.labels),
+    }
+
+
+def _with_prefix(network: Network, bits: int, address: str) -> str:
+    pool = network.pool(bits)
+    return f"{address}/{pool.space.prefix}" if address and pool is not None else ""
+
+
+def _predefined(name: str) -> dict[str, Any]:
+    return {
+        "Name": name,
+        "Id": name,
+        "Scope": "local",
+        "Driver": "null" if name == "none" else name,
+        "EnableIPv4": True,
+        "EnableIPv6": False,
+        "IPAM": {"Driver": "default", "Options": {}, "Config": []},
+        "Internal": False,
+        "Attachable": False,
+        "Ingress": False,
+        "Containers": {},
+        "Options": {},
+        "Labels": {},
+    }

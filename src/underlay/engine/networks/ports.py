@@ -1,0 +1,255 @@
+"""Ports of the host that lead to containers: taken when these start, given back when they end."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from ...errors import Conflict, NotFound, Unsupported
+from ...linux.network import hostports
+from ...network import ports as port_words
+from ...network import subnets
+from ...network.firewall import Rule
+from ...network.model import BRIDGE
+from ...store.rows import networks as rows
+from ...store.rows.networks import Port
+from ..containers import session
+from . import Networks, firewall_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from ...network.model import Network
+    from ...network.ports import Published
+    from ..engine import Engine
+
+_TRIES = 50  # random ports that are tried
+_PATIENCE = 10.0  # seconds for another container that has a port to have started or ended
+
+
+def wanted_ports(publish: Sequence[str], publish_all: bool, exposed: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the ports that are to be published, as the intent has them. Raises InvalidInput."""
+    found: list[Published] = [port for text in publish for port in port_words.parse(text)]
+    if publish_all:
+        named = {(port.port, port.protocol) for port in found}
+        for text in exposed:
+            number, _, protocol = text.partition("/")
+            for port in port_words.parse(f"{number}/{protocol or 'tcp'}"):
+                if (port.port, port.protocol) not in named:
+                    found.append(port)
+    return [{name: getattr(port, name) for name in port._fields} for port in found]
+
+
+def publish(
+    engine: Engine,
+    container_id: str,
+    intent: dict[str, Any],
+    leases: Sequence[rows.Lease],
+    networks: dict[str, Network],
+) -> list[Rule]:
+    """Take the ports of the host that a container wants, and have what comes for them led to it.
+
+    Raises Unsupported, Conflict, KernelError.
+    """
+    wanted = intent.get("ports") or []
+    if not wanted:
+        return []
+    if not any(networks[lease.network].driver == BRIDGE and not networks[lease.network].internal for lease in leases):
+        raise Unsupported(
+            "ports cannot be published: none of the container's networks leads out", "drop -p, or add a network"
+        )
+    places = reached(engine, leases)
+    _refuse_dead_ends({each["address"] for each in wanted}, places)
+    rules = rules_of(_held(engine, container_id, wanted), places)
+    firewall_of(engine).publish(rules)
+    loose = [
+        (subnets.parse_address(each.address) if each.address else b"", each.port)
+        for each in rules
+        if each.protocol == "udp"
+    ]
+    if loose:
+        from ...linux.network import conntrack
+
+        conntrack.forget(loose)
+    return rules
+
+
+def _refuse_dead_ends(addresses: set[str], places: Sequence[rows.Lease]) -> None:
+    """Raise Unsupported where an address of this host leads to nothing that the container has."""
+    for address in sorted(addresses - {""}):
+        kind = "IPv6" if ":" in address else "IPv4"
+        if not any(each.address6 if kind == "IPv6" else each.address4 for each in places):
+            raise Unsupported(
+                f"ports cannot be published on {address}: the container has no {kind} address",
+                f"add a network that has {kind}, or publish on another address",
+            )
+        if port_words.address_bytes(address) == bytes(15) + b"\1":
+            # ip6_rcv drops what comes for ::1 from another interface, answers that were translated back among it.
+            raise Unsupported(
+                f"ports cannot be published on {address}: the kernel leads nothing from there to a container",
+                "publish on 127.0.0.1",
+            )
+
+
+def move(engine: Engine, container_id: str, before: Sequence[rows.Lease], after: Sequence[rows.Lease]) -> None:
+    """Lead the ports of a running container to the places that it has `after`: those of `before` may soon be others'."""
+    held = rows.ports(engine.meta, container_id)
+    old, new = rules_of(held, reached(engine, before)), rules_of(held, reached(engine, after))
+    if [rule.target for rule in old] == [rule.target for rule in new]:
+        return
+    wall = firewall_of(engine)
+    wall.withdraw(old)
+    try:
+        if new:
+            wall.publish(new)
+    except BaseException:
+        if old:
+            wall.publish(old)
+        raise
+
+
+def later(engine: Engine, container_id: str, rules: Sequence[Rule]) -> list[Rule]:
+    """Return rules as a container's ports may have besides `rules` while it runs: when it comes into other networks."""
+    anywhere = rows.Lease("", container_id, 0, "0.0.0.0", "::", "", ())
+    there = {(":" in each.target, each.address, each.port, each.protocol) for each in rules}
+    found = rules_of(rows.ports(engine.meta, container_id), [anywhere])
+    return [each for each in found if (":" in each.target, each.address, each.port, each.protocol) not in there]
+
+
+def withdraw(engine: Engine, container_id: str) -> None:
+    """Give a container's ports back. Harmless when it has none."""
+    found = rows.ports(engine.meta, container_id)
+    if found:
+        leases = reached(engine, rows.leases(engine.meta, container=container_id))
+        firewall_of(engine).withdraw(rules_of(found, leases))
+        rows.let_go(engine.meta, container_id)
+
+
+def _held(engine: Engine, container_id: str, wanted: Sequence[dict[str, Any]]) -> list[Port]:
+    """Take ports of the host for a container. Raises Conflict when one of them cannot be had."""
+    fixed = [
+        Port(each["protocol"], each["first"], each["address"], container_id, each["port"])
+        for each in wanted
+        if each["first"] and each["first"] == each["last"]
+    ]
+    problem = _take(engine, fixed)
+    if problem:
+        raise _refused(problem)
+    held = fixed
+    for each in wanted:
+        if each["first"] and each["first"] == each["last"]:
+            continue
+        for number in _candidates(each["first"], each["last"]):
+            port = Port(each["protocol"], number, each["address"], container_id, each["port"])
+            problem = _take(engine, [port])
+            if not problem:
+                held.append(port)
+                break
+        else:
+            raise _refused(problem)
+    return held
+
+
+def _refused(problem: str) -> Conflict:
+    return Conflict(
+        f"failed to set up container networking: {problem}", "choose another port with -p, or none of the host"
+    )
+
+
+def _take(engine: Engine, wanted: list[Port]) -> str:
+    """Take ports, all or none; returns what is in the way of the first that cannot be had, "" when all are taken."""
+    other = rows.hold(engine.meta, wanted)
+    while other is not None and other.container != wanted[0].container and _given_back(engine, other.container):
+        other = rows.hold(engine.meta, wanted)
+    if other is not None:
+        return f"Bind for {other.address or '0.0.0.0'}:{other.port} failed: port is already allocated"
+    for each in wanted:
+        problem = _used_by_host(each.protocol, each.address, each.port)
+        if problem:
+            rows.let_go(engine.meta, each.container, wanted)
+            return problem
+    return ""
+
+
+def _given_back(engine: Engine, container_id: str) -> bool:
+    """Give back the ports of a container that has ended, perhaps without a word; False when it runs, or keeps starting."""
+    deadline = time.monotonic() + _PATIENCE
+    while not session.lives(engine, container_id) and time.monotonic() < deadline:
+        try:
+            # What its monitor still does shall not hit us. That may be starting it, too: then nobody knows how long it
+            # stays, or whether it waits for a port of ours.
+            lock = session.lock_container(engine, container_id, patience=0.05)
+        except NotFound:
+            withdraw(engine, container_id)
+            return True
+        except Conflict:
+            continue
+        try:
+            withdraw(engine, container_id)
+        finally:
+            lock.release()
+        return True
+    return False
+
+
+def _candidates(first: int, last: int) -> list[int]:
+    if first:
+        return list(range(first, last + 1))
+    with open("/proc/sys/net/ipv4/ip_local_port_range", encoding="ascii") as file:
+        low, high = (int(word) for word in file.read().split())
+    return [low + int.from_bytes(os.urandom(4), "big") % (high - low + 1) for _ in range(_TRIES)]
+
+
+def _used_by_host(protocol: str, address: str, number: int) -> str:
+    """Return what says that a program of this host has a port, "" when it is free."""
+    try:
+        fd = hostports.bind(protocol, address, number)
+    except Conflict as error:
+        return error.message
+    if fd >= 0:
+        os.close(fd)
+    return ""
+
+
+def reached(engine: Engine, leases: Sequence[rows.Lease]) -> list[rows.Lease]:
+    """Return those places of a container that this host leads to: into internal networks nothing comes from outside."""
+    networks = {lease.network: Networks(engine).get(lease.network) for lease in leases}
+    return [
+        lease for lease in leases if networks[lease.network].driver == BRIDGE and not networks[lease.network].internal
+    ]
+
+
+def rules_of(ports: Sequence[Port], leases: Sequence[rows.Lease]) -> list[Rule]:
+    """Return the rules of ports: to the first address of each kind that the container has, as the host's address allows."""
+    first4 = next((each.address4 for each in leases if each.address4), "")
+    first6 = next((each.address6 for each in leases if each.address6), "")
+    found = []
+    for port in ports:
+        if first4 and ":" not in port.address:
+            found.append(Rule(_any4(port.address), port.port, port.protocol, first4, port.target))
+        if first6 and (":" in port.address or not port.address):
+            found.append(
+                Rule("" if port.address == "::" else port.address, port.port, port.protocol, first6, port.target)
+            )
+    return found
+
+
+def _any4(address: str) -> str:
+    return "" if address == "0.0.0.0" else address
+
+
+def published(engine: Engine, container_id: str) -> dict[str, Sequence[str]]:
+    """Return where the ports of a container are reached: see `Containers.ports`."""
+    found: dict[str, list[str]] = {}
+    for rule, port in _paired(engine, container_id):
+        address = rule.address or ("0.0.0.0" if "." in rule.target else "::")
+        shown = f"[{address}]" if ":" in address else address
+        found.setdefault(f"{port.target}/{port.protocol}", []).append(f"{shown}:{rule.port}")
+    return {name: sorted(places) for name, places in sorted(found.items())}
+
+
+def _paired(engine: Engine, container_id: str) -> list[tuple[Rule, Port]]:
+    leases = reached(engine, rows.leases(engine.meta, container=container_id))
+    return [(rule, port) for port in rows.ports(engine.meta, container_id) for rule in rules_of([port], leases)]

@@ -1,0 +1,1 @@
+"""The kernel's file systems: mounts, paths beneath a root, loop devices, quotas."""

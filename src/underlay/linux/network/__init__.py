@@ -1,0 +1,1 @@
+"""The kernel's networking: netlink messages, interfaces, nf_tables, namespaces, ports."""

@@ -1,0 +1,1 @@
+"""The kernel's confinement of processes: seccomp, capabilities, Landlock, AppArmor."""

@@ -1,0 +1,96 @@
+"""A seccomp filter that asks: its listener is sent to the agent that the specification names (config-linux, "Seccomp").
+
+The process that takes the filter hands the listener to its parent over the setup socket, and the parent, which is still
+at home in the host's namespaces and knows the pid, tells the agent.
+"""
+
+from __future__ import annotations
+
+import os
+
+from ...errors import InvalidInput, StartFailed
+from ...lean.jsontext import dumps
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    Announce = Callable[[int, int], None]
+
+NOTIFY = "SCMP_ACT_NOTIFY"
+_PATIENCE = 10.0  # seconds that an agent may take to accept
+OCI_VERSION = "1.2.0"
+
+
+def wanted(profile: dict[str, Any] | None) -> bool:
+    """Return whether an OCI `linux.seccomp` object needs an agent; raises InvalidInput when it cannot work."""
+    if not profile:
+        return False
+    if profile.get("listenerMetadata") and not profile.get("listenerPath"):
+        raise InvalidInput("linux.seccomp.listenerMetadata: means nothing without listenerPath")
+    if profile.get("defaultAction") == NOTIFY:
+        raise InvalidInput(f"linux.seccomp.defaultAction: {NOTIFY} would ask for the call that hands the listener over")
+    found = False
+    for position, rule in enumerate(profile.get("syscalls") or []):
+        if rule.get("action") == NOTIFY:
+            found = True
+            if "sendmsg" in (rule.get("names") or []):
+                raise InvalidInput(
+                    f"linux.seccomp.syscalls[{position}]: {NOTIFY} for sendmsg, by which the listener is handed over"
+                )
+    if found and not profile.get("listenerPath"):
+        raise InvalidInput(f"linux.seccomp.listenerPath: {NOTIFY} needs the socket of an agent")
+    return found
+
+
+def state_of(container_id: str, status: str, bundle: str, spec: dict[str, Any]) -> dict[str, Any]:
+    """Return the state of a container as agents are told it (runtime, "State"), without a pid."""
+    return {
+        "ociVersion": OCI_VERSION,
+        "id": container_id,
+        "status": status,
+        "bundle": bundle,
+        "annotations": spec.get("annotations") or {},
+    }
+
+
+def announcer(profile: dict[str, Any] | None, state: dict[str, Any]) -> Announce | None:
+    """Return what tells the agent of a process and its listener; None when the filter asks nobody.
+
+    `state` is the container's state (runtime, "State"); without a `pid` in it the process is the container's first.
+    """
+    if not profile or not wanted(profile):
+        return None
+    path, metadata = profile["listenerPath"], profile.get("listenerMetadata")
+
+    def announce(pid: int, listener: int) -> None:
+        try:
+            send(path, metadata, pid, listener, {"pid": pid, **state})
+        finally:
+            os.close(listener)
+
+    return announce
+
+
+def send(path: str, metadata: str | None, pid: int, listener: int, state: dict[str, Any]) -> None:
+    """Send one container process state, and the listener, to the socket at `path`; raises StartFailed."""
+    import _socket
+
+    record: dict[str, Any] = {"ociVersion": OCI_VERSION, "fds": ["seccompFd"], "pid": pid}
+    if metadata:
+        record["metadata"] = metadata
+    record["state"] = state
+    data = dumps(record).encode("utf-8", "surrogateescape")
+    connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
+    try:
+        connection.settimeout(_PATIENCE)
+        connection.connect(path)
+        rights = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, listener.to_bytes(4, "little"))]
+        sent = connection.sendmsg([data], rights)
+        connection.sendall(data[sent:])
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise StartFailed(f"cannot hand the seccomp listener to {path}: {reason}", 125) from None
+    finally:
+        connection.close()

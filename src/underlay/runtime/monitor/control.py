@@ -1,0 +1,123 @@
+"""The socket between a monitor and those who ask: JSON messages, descriptors beside them. Imports almost nothing.
+
+One packet a message (unix(7), SOCK_SEQPACKET). To the monitor: {"attach": …} with three descriptors, {"resize":
+[rows, columns]}, {"signal": n}, {"stopping": true}, {"paused": bool}, and before the start of a container with networks
+{"network": true} with a parcel, or {"abandoned": true}. From it: {"started": pid}, {"failed": …},
+{"exited": code}, {"detached": true}, {"lost": true}.
+"""
+
+from __future__ import annotations
+
+import _socket
+import os
+
+from ...lean.jsontext import dumps, loads
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_LIMIT = 64 << 10
+COMING = "coming"  # in a launch record: the network is told in a message
+_DESCRIPTORS = 3
+
+
+def pair() -> tuple[_socket.socket, _socket.socket]:
+    """Return two connected control sockets."""
+    left, right = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
+    return left, right
+
+
+def listen(directory: str, name: str = "control") -> _socket.socket:
+    """Return a listening socket `name` in `directory`, open to its owner only (mode 0600 from the start)."""
+    server = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
+    # Through a descriptor: socket addresses hold 107 bytes, directories may be longer.
+    fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        try:
+            os.unlink(name, dir_fd=fd)
+        except FileNotFoundError:
+            pass
+        before = os.umask(0o177)
+        try:
+            server.bind(f"/proc/self/fd/{fd}/{name}")
+        finally:
+            os.umask(before)
+        server.listen(16)
+    finally:
+        os.close(fd)
+    return server
+
+
+def accept(server: _socket.socket) -> _socket.socket:
+    """Return the next connection; raises OSError when there is none."""
+    number: int = server._accept()[0]  # type: ignore[attr-defined]  # the plain class has only this spelling
+    return _socket.socket(fileno=number)
+
+
+def connect(directory: str, name: str = "control") -> _socket.socket | None:
+    """Return a connection to who listens at `name` in `directory`; None when there is none."""
+    client = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
+    try:
+        fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            client.connect(f"/proc/self/fd/{fd}/{name}")
+        finally:
+            os.close(fd)
+    except OSError:
+        client.close()
+        return None
+    return client
+
+
+def send(channel: _socket.socket, message: dict[str, Any], descriptors: tuple[int, ...] = ()) -> bool:
+    """Send a message; return whether it could be (False when the other side is gone)."""
+    data = dumps(message).encode()
+    extra = []
+    if descriptors:
+        packed = b"".join(fd.to_bytes(4, "little", signed=True) for fd in descriptors)
+        extra = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, packed)]
+    try:
+        channel.sendmsg([data], extra, _socket.MSG_NOSIGNAL)
+    except OSError:
+        return False
+    return True
+
+
+def receive(channel: _socket.socket) -> tuple[dict[str, Any] | None, list[int]]:
+    """Return (message, descriptors); (None, []) at the end. Descriptors are close-on-exec. Never raises on content."""
+    try:
+        data, extra, _, _ = channel.recvmsg(_LIMIT, _socket.CMSG_SPACE(4 * _DESCRIPTORS), _socket.MSG_CMSG_CLOEXEC)
+    except BlockingIOError:
+        return {}, []
+    except OSError:
+        return None, []
+    fds: list[int] = []
+    for level, kind, content in extra:
+        if level == _socket.SOL_SOCKET and kind == _socket.SCM_RIGHTS:
+            fds += [int.from_bytes(content[i : i + 4], "little") for i in range(0, len(content) - 3, 4)]
+    if not data:
+        for fd in fds:
+            os.close(fd)
+        return None, []
+    try:
+        message = loads(data)
+    except (ValueError, RecursionError):
+        message = {}
+    return (message if isinstance(message, dict) else {}), fds
+
+
+def parcel(value: dict[str, Any], name: str) -> int:
+    """Return the descriptor of a file in memory that holds a value too large for a message."""
+    made = os.memfd_create(name, os.MFD_CLOEXEC)
+    with open(made, "wb", buffering=0, closefd=False) as file:
+        file.write(dumps(value).encode("utf-8", "surrogateescape"))
+    return made
+
+
+def unpack(fd: int) -> dict[str, Any]:
+    """Return the value of a parcel, which is closed."""
+    value = loads(os.pread(fd, os.fstat(fd).st_size, 0).decode("utf-8", "surrogateescape"))
+    os.close(fd)
+    assert isinstance(value, dict)
+    return value

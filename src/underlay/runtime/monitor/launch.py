@@ -1,0 +1,368 @@
+"""The parent side: fork the monitor, which makes the cgroup, clones the new process and hands it the plan.
+
+A launch record is a dict that JSON can hold:
+
+id, name; directory, state (of the container); paths [root, state]; spec (OCI); root (arguments of `plan.Root`);
+extras (arguments of `plan.Extras`); cgroup (path), cgroup_used (filled in); joined ([pid, start time] of those whose
+namespaces are joined); rootless; seccomp (the compiled filter in hexadecimal digits); log {path, driver, limit, keep};
+terminal; open_stdin, stdin_once; network (`control.COMING` until it is told, see `_await_network`; None for none);
+restart {name, maximum}; remove; shared_mount (arguments of
+`linux.sharedmount.SharedMount`); python, import_path; nodes (false where we live in a user namespace ourselves).
+"""
+
+from __future__ import annotations
+
+import _signal
+import _socket
+import fcntl
+import gc
+import os
+
+from ...errors import StartFailed, UnderlayError
+from ...linux import cgroup, process
+from ...linux.files.sharedmount import SharedMount
+from ...linux.security import capabilities
+from .. import plan
+from ..plan.context import Context
+from ..process import child_channel, init
+from ..process import spawn as birth
+from . import control, state, streams
+from .attachment import Attachment
+from .monitor import Monitor, slim_command
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, NoReturn
+
+
+def spawn(
+    record: dict[str, Any], attachment: Attachment | None, lock: int, hold: int, leaving: bool = False
+) -> _socket.socket:
+    """Fork the monitor of a container and return the control socket to it.
+
+    Its first message is {"started": pid} or {"failed": …}. `lock` is the container's lock and `hold` the shared lock on
+    the image's mount, both held by the monitor from now on. `leaving` says that this process ends soon, so that the
+    monitor may be its child. Raises InvalidInput and Unsupported for a specification that cannot be planned.
+    """
+    # Prepared before the fork, so that a mistake in the specification is an exception here.
+    made = prepare(record)
+    ours, theirs = control.pair()
+    # What is in memory now stays as it is in both: collecting garbage would only copy its pages.
+    gc.freeze()
+    child = os.fork()
+    if child == 0:
+        # The fork in between gives the monitor away: it must not become a zombie of a program that uses us as a
+        # library.
+        if not leaving and os.fork() != 0:
+            os._exit(0)
+        serve(record, made, attachment, lock, hold, theirs)
+    theirs.close()
+    if not leaving:
+        gc.unfreeze()
+        os.waitpid(child, 0)
+    return ours
+
+
+def prepare(record: dict[str, Any]) -> plan.Plan:
+    """Return the plan of a launch record and import what applying it needs."""
+    root = plan.Root(**record["root"])
+    version, hierarchies = cgroup.detect()
+    if version == "v1":
+        version = "v1:" + ",".join(cgroup.visible(hierarchies, record["spec"]))
+    if record["rootless"] and version != "v2":
+        version = "none"
+    made = plan.make(record["spec"], root, plan.Extras(**record["extras"]), version, record.get("nodes", True))
+    init.prepare(made.operations)
+    capabilities.last_known_cached()
+    return made
+
+
+def serve(
+    record: dict[str, Any],
+    made: plan.Plan | None,
+    attachment: Attachment | None,
+    lock: int,
+    hold: int,
+    channel: _socket.socket,
+) -> NoReturn:
+    """Be the monitor of a container from now on; the plan is made here when `made` is None. Never returns."""
+    try:
+        if os.getsid(0) != os.getpid():
+            os.setsid()
+        # Where the caller has closed its standard streams our descriptors may have their numbers.
+        lock, hold = _above_streams(lock), _above_streams(hold)
+        if channel.fileno() < 3:
+            channel = _socket.socket(fileno=_above_streams(channel.detach()))
+        for number in (0, 1, 2):
+            try:
+                os.fstat(number)
+            except OSError:
+                os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+        process.set_name("underlay-monito")
+        _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
+        for number in (_signal.SIGINT, _signal.SIGHUP, _signal.SIGPIPE, _signal.SIGQUIT):
+            _signal.signal(number, _signal.SIG_IGN)
+        for number in (_signal.SIGTERM, _signal.SIGCHLD, _signal.SIGWINCH, _signal.SIGUSR1, _signal.SIGUSR2):
+            _signal.signal(number, _signal.SIG_DFL)
+        keep = [lock, channel.fileno()] + ([hold] if hold >= 0 else [])
+        if attachment is not None:
+            keep += [fd for fd in (attachment.stdin, attachment.stdout, attachment.stderr) if fd > 2]
+        process.close_from(3, tuple(keep))
+        monitor = Monitor(record, lock, hold)
+        try:
+            SharedMount(*record["shared_mount"]).ensure()
+            begin(monitor, made or prepare(record), attachment, channel)
+        except UnderlayError as error:
+            give_up(monitor, error, channel)
+        except OSError as error:
+            where = f" {error.filename}" if error.filename else ""
+            give_up(monitor, UnderlayError(f"{error.strerror}{where}"), channel)
+        _detach_from_terminal()
+        supervise(monitor)
+    except BaseException as error:
+        if os.environ.get("UNDERLAY_DEBUG"):
+            import traceback
+
+            traceback.print_exc()
+        control.send(channel, {"failed": {"message": f"{type(error).__name__}: {error}", "code": 125}})
+    finally:
+        os._exit(0)
+
+
+def _above_streams(fd: int) -> int:
+    """Return `fd` with a number that is no standard stream's; -1 stays -1."""
+    if fd < 0 or fd > 2:
+        return fd
+    moved = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
+    os.close(fd)
+    return moved
+
+
+def _detach_from_terminal() -> None:
+    """Let go of the caller's standard streams and directory: who waits for their end must not wait for us."""
+    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    for number in (0, 1, 2):
+        os.dup2(null, number)
+    os.close(null)
+    os.chdir("/")
+
+
+def give_up(monitor: Monitor, error: UnderlayError, channel: _socket.socket) -> NoReturn:
+    """Report that the container could not start, leave nothing behind, and end."""
+    code = error.exit_code if isinstance(error, StartFailed) else 125
+    try:
+        monitor.clean()
+    except UnderlayError as failure:
+        error.hint = error.hint or f"cleaning up failed too: {failure.message}"
+    state.write(
+        monitor.launch["directory"],
+        "last.json",
+        {"failed": True, "code": code, "error": error.message, "restarts": monitor.restarts},
+    )
+    for name in ("state.json", "control"):
+        try:
+            os.unlink(f"{monitor.launch['state']}/{name}")
+        except FileNotFoundError:
+            pass
+    monitor.release_root()
+    control.send(channel, {"failed": {"message": error.message, "hint": error.hint, "code": code}})
+    os._exit(0)
+
+
+def begin(monitor: Monitor, made: plan.Plan, attachment: Attachment | None, channel: _socket.socket | None) -> None:
+    """Bring the container to life: streams, process, cgroup; then record it and tell it. Raises UnderlayError."""
+    record = monitor.launch
+    if any(process.start_time(pid) != when for pid, when in record.get("joined") or []):
+        raise StartFailed("cannot join the namespace of a container that has ended or started again", 125)
+    ours, theirs = control.pair()
+    context = Context()
+    context.channel = theirs
+    context.seccomp = bytes.fromhex(record["seccomp"])
+    context.environment = dict(pair.split("=", 1) for pair in record["spec"]["process"].get("env") or [] if "=" in pair)
+    outputs: list[tuple[int, int]] = []
+    given = -1
+    if not record["terminal"]:
+        out, out_end = streams.output_pipe()
+        err, err_end = streams.output_pipe()
+        outputs = [(out, streams.STDOUT), (err, streams.STDERR)]
+        if record["open_stdin"]:
+            in_end, given = streams.input_pipe()
+        else:
+            in_end = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+        context.stdio = (in_end, out_end, err_end)
+    group = cgroup.open_group(record["cgroup"], record["rootless"])
+    record["cgroup_used"] = {"version": group.version, "path": group.path, "base": group.base}
+    if record["network"] == control.COMING:
+        assert channel is not None
+        record["network"] = _await_network(channel)
+    if record["network"] and record["network"]["ports"] and not monitor.ports:
+        from ...linux.network import hostports
+
+        monitor.ports = hostports.hold(record["network"]["ports"])
+    resources = (record["spec"].get("linux") or {}).get("resources") or {}
+    birth.prepare(made, context)
+    if made.maps is not None and os.geteuid() == 0:
+        from ...linux import userns
+
+        streams.give(context.stdio, *(userns.outside(0, each) for each in made.maps))
+    pid, born = birth.clone(made, context, group, resources, ours)
+    for fd in context.stdio:
+        os.close(fd)
+    when = process.start_time(pid)
+    try:
+        birth.let_on(made, group, resources, ours, pid, born)
+        console = child_channel.await_start(ours, pid, _announcer(record))
+        pidfd = process.pidfd_open(pid)
+    except BaseException:
+        os.kill(pid, 9)
+        os.waitpid(pid, 0)
+        for fd, _ in outputs:
+            os.close(fd)
+        if given >= 0:
+            os.close(given)
+        raise
+    finally:
+        ours.close()
+    relay = monitor.relay
+    if console >= 0:
+        os.set_blocking(console, False)
+        relay.add_output(console, streams.STDOUT)
+        relay.replace_input(os.dup(console))
+    else:
+        for fd, stream in outputs:
+            relay.add_output(fd, stream)
+        relay.replace_input(given)
+    monitor.watch(pid, pidfd, when)
+    monitor.listen()
+    if channel is not None:
+        client = None
+        if attachment is not None:
+            client = relay.attach(attachment.stdin, attachment.stdout, attachment.stderr, attachment.keys)
+            if attachment.removes:
+                monitor.removers.add(channel.fileno())
+        monitor.add_channel(channel, client)
+        control.send(channel, {"started": pid})
+
+
+def _await_network(channel: _socket.socket) -> dict[str, Any]:
+    """Return what is told of the network that is made meanwhile. Raises StartFailed.
+
+    `namespaces` are the files that they are pinned to, `ports` those of the host that are to be held, `table` and
+    `elements` what is to be taken away of the firewall.
+    """
+    message, fds = control.receive(channel)
+    if message is None or "network" not in message or not fds:
+        raise StartFailed("its network could not be made", 125)
+    return control.unpack(fds[0])
+
+
+def _announcer(record: dict[str, Any]) -> Callable[[int, int], None] | None:
+    """Return what tells the agent of a filter that asks; None for all others."""
+    profile = (record["spec"].get("linux") or {}).get("seccomp")
+    if not profile:
+        return None
+    from ..apply import seccomp_notify
+
+    told = seccomp_notify.state_of(record["id"], "creating", record["directory"], record["spec"])
+    return seccomp_notify.announcer(profile, told)
+
+
+def supervise(monitor: Monitor) -> NoReturn:
+    """Stay with the container to its end, through restarts; never returns."""
+    while True:
+        if not monitor.run():
+            _become_slim(monitor)
+        again = False
+        try:
+            monitor.clean()
+            again = monitor.wants_restart()
+            if again:
+                again = monitor.pause_before_restart()
+            if again:
+                monitor.restarts += 1
+                begin(monitor, prepare(monitor.launch), None, None)
+        except StartFailed as error:
+            monitor.log.problem = error.message
+            monitor.code = error.exit_code
+            again = _give_up_again(monitor)
+        except (UnderlayError, OSError) as error:
+            monitor.log.problem = str(error)
+            again = _give_up_again(monitor)
+        if not again:
+            monitor.finish()
+            os._exit(0)
+
+
+def _give_up_again(monitor: Monitor) -> bool:
+    """Take down what a restart that failed has left; returns whether the container lives all the same."""
+    if monitor.pidfd >= 0:
+        return True
+    try:
+        monitor.clean()
+    except UnderlayError:
+        pass  # what is left, `rm` removes
+    return False
+
+
+# The monitor's second life.
+
+
+def _become_slim(monitor: Monitor) -> None:
+    """Execute ourselves as an interpreter that has loaded only the monitor; the container does not notice."""
+    fds: list[int] = [monitor.lock, monitor.pidfd, *monitor.relay.outputs]
+    channels: list[dict[str, Any]] = []
+    record: dict[str, Any] = {
+        "launch": monitor.launch if monitor.launch["restart"]["name"] not in ("", "no") else _without_spec(monitor),
+        "lock": monitor.lock,
+        "hold": monitor.hold,
+        "ports": monitor.ports,
+        "pid": monitor.pid,
+        "pidfd": monitor.pidfd,
+        "when": monitor.when,
+        "started": monitor.started,
+        "restarts": monitor.restarts,
+        "stopping": monitor.stopping,
+        "outputs": list(monitor.relay.outputs.items()),
+        "input": monitor.relay.input,
+        "unread": monitor.relay.unread.hex(),
+        "unfinished": monitor.log.unfinished(),
+        "problem": monitor.log.problem,
+        "listener": monitor.listener.fileno() if monitor.listener is not None else -1,
+        "channels": channels,
+    }
+    for fd, (_, client) in monitor.channels.items():
+        entry: dict[str, Any] = {"fd": fd, "client": None, "removes": fd in monitor.removers}
+        fds.append(fd)
+        if client is not None:
+            entry["client"] = {
+                "source": client.source,
+                "targets": list(client.targets.items()),
+                "keys": list(client.detach_keys),
+                "seen": client.seen,
+            }
+            fds += [fd for fd in (client.source, *client.targets.values()) if fd >= 0]
+        channels.append(entry)
+    fds += [fd for fd in (monitor.hold, monitor.relay.input, record["listener"], *monitor.ports) if fd >= 0]
+    from ...lean.jsontext import dumps
+
+    handover = os.memfd_create("underlay-monitor")
+    os.write(handover, dumps(record).encode())
+    os.lseek(handover, 0, os.SEEK_SET)
+    for fd in fds:
+        os.set_inheritable(fd, True)
+    os.set_inheritable(handover, True)
+    launch = monitor.launch
+    command = slim_command(launch, "from underlay.runtime.monitor.resident import resume; resume()")
+    try:
+        os.execve(launch["python"], [*command, str(handover)], {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
+    except OSError:
+        # The interpreter is gone (an upgrade): stay as we are.
+        for fd in fds:
+            os.set_inheritable(fd, False)
+        os.close(handover)
+        monitor.slim = True
+
+
+def _without_spec(monitor: Monitor) -> dict[str, Any]:
+    return {key: value for key, value in monitor.launch.items() if key not in ("spec", "seccomp")}

@@ -1,0 +1,372 @@
+"""The supervisor of one container: streams, log, exit, restart, cleaning. Imports almost nothing.
+
+It begins as a fork of the command that starts the container, so that nothing has to be loaded twice on the way to a
+running program; when the container has run for a moment it executes itself as a slim interpreter that holds only what
+waiting needs (docs/decisions/0005-monitor.md). It never opens the database.
+"""
+
+from __future__ import annotations
+
+import _signal
+import _socket
+import os
+import select
+import time
+
+from ...lean.jsontext import loads
+from . import control, state
+from .logs import Log
+from .streams import Client, Relay
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+SLIM_AFTER = 0.25  # seconds of running after which the monitor becomes slim
+_GRACE = 0.2  # seconds to read what is left when others still hold the container's pipes
+_READABLE = select.POLLIN | select.POLLHUP | select.POLLERR
+
+
+class Monitor:
+    """One container's supervisor. `launch` is the record that `runtime.launch` describes."""
+
+    __slots__ = (
+        "channels",
+        "code",
+        "finished",
+        "hold",
+        "launch",
+        "listener",
+        "lock",
+        "log",
+        "oom",
+        "pid",
+        "pidfd",
+        "poll",
+        "ports",
+        "relay",
+        "removers",
+        "restarts",
+        "slim",
+        "started",
+        "stopping",
+        "when",
+    )
+
+    def __init__(self, launch: dict[str, Any], lock: int, hold: int) -> None:
+        self.launch = launch
+        self.lock = lock
+        self.hold = hold
+        self.ports: list[int] = []  # sockets that hold the host's ports which are published
+        self.poll = select.poll()
+        settings = launch["log"]
+        self.log = Log(settings["path"], settings["driver"], settings["limit"], settings["keep"])
+        self.relay = Relay(self.poll, self.log, launch["terminal"])
+        self.relay.close_input_at_end = launch["stdin_once"]
+        self.channels: dict[int, tuple[_socket.socket, Client | None]] = {}
+        self.removers: set[int] = set()  # channels of those who remove the container themselves when told its end
+        self.listener: _socket.socket | None = None
+        self.pid = self.pidfd = -1
+        self.when = 0
+        self.code = -1
+        self.oom = False
+        self.started = self.finished = 0
+        self.restarts = 0
+        self.stopping = False
+        self.slim = False
+
+    # Who is connected.
+
+    def add_channel(self, channel: _socket.socket, client: Client | None) -> None:
+        """Listen to someone who is connected; `client` are the streams attached through it."""
+        channel.setblocking(False)
+        self.channels[channel.fileno()] = (channel, client)
+        self.poll.register(channel.fileno(), select.POLLIN)
+
+    def _drop_channel(self, fd: int) -> None:
+        channel, client = self.channels.pop(fd)
+        self.removers.discard(fd)
+        self.poll.unregister(fd)
+        channel.close()
+        if client is not None:
+            self.relay.detach(client)
+
+    def tell(self, message: dict[str, Any]) -> None:
+        """Send a message to all who are connected; who cannot take it is let go."""
+        for fd in list(self.channels):
+            if not control.send(self.channels[fd][0], message):
+                self._drop_channel(fd)
+
+    def listen(self) -> None:
+        """Open the control socket for those who come later."""
+        if self.listener is not None:
+            return  # another run of the same container
+        self.listener = control.listen(self.launch["state"])
+        self.listener.setblocking(False)
+        self.poll.register(self.listener.fileno(), select.POLLIN)
+
+    # The loop.
+
+    def watch(self, pid: int, pidfd: int, when: int) -> None:
+        """Supervise process `pid`, which has become the container's program."""
+        self.pid, self.pidfd, self.when = pid, pidfd, when
+        self.started = time.time_ns()
+        self.code = -1
+        self.poll.register(pidfd, select.POLLIN)
+        self.record(state.RUNNING)
+
+    def record(self, word: str) -> None:
+        """Write what is so."""
+        state.write(
+            self.launch["state"],
+            "state.json",
+            {
+                "status": word,
+                "pid": self.pid,
+                "when": self.when,
+                "monitor": os.getpid(),
+                "started": self.started,
+                "cgroup": self.launch["cgroup_used"],
+            },
+        )
+        self.record_run()
+
+    def record_run(self) -> None:
+        """Write how this run began and, when it has, how it ended."""
+        record = {
+            "started": self.started,
+            "finished": self.finished,
+            "code": self.code if self.finished else None,
+            "oom": self.oom,
+            "restarts": self.restarts,
+            "error": self.log.problem,
+        }
+        try:
+            state.write(self.launch["directory"], "last.json", record)
+        except OSError as error:
+            # The container's life must not depend on it; what can still be told, the log's problem tells.
+            self.log.problem = self.log.problem or f"the run could not be recorded: {error.strerror}"
+
+    def run(self) -> bool:
+        """Wait until the container has ended and its output is passed on. Returns False when it is time to be slim."""
+        deadline = 0.0 if self.slim else time.monotonic() + SLIM_AFTER
+        ended_at = 0.0
+        while True:
+            if self.code >= 0:
+                if not self.relay.outputs and not self.relay.blocked:
+                    return True
+                timeout = _GRACE
+                if not self.relay.blocked and time.monotonic() > ended_at + _GRACE:
+                    return True
+            elif deadline:
+                timeout = max(0.0, deadline - time.monotonic())
+            else:
+                timeout = -1.0
+            ready = self.poll.poll(timeout * 1000 if timeout >= 0 else None)
+            if not ready:
+                if self.code >= 0 and not self.relay.blocked:
+                    return True
+                if deadline and time.monotonic() >= deadline and not self.relay.blocked:
+                    return False
+                continue
+            for fd, mask in ready:
+                self._handle(fd, mask)
+            if self.code >= 0 and not ended_at:
+                ended_at = time.monotonic()
+
+    def _handle(self, fd: int, mask: int) -> None:
+        if fd == self.pidfd:
+            self._reap()
+        elif fd in self.channels:
+            self._message(fd)
+        elif self.listener is not None and fd == self.listener.fileno():
+            try:
+                channel = control.accept(self.listener)
+            except OSError:
+                return
+            self.add_channel(channel, None)
+        elif self.relay.handle(fd, mask):
+            for channel_fd, (channel, client) in list(self.channels.items()):
+                if client is not None and (client.detached or client.lost):
+                    self.channels[channel_fd] = (channel, None)
+                    self.removers.discard(channel_fd)
+                    self.relay.detach(client)
+                    control.send(channel, {"lost": True} if client.lost else {"detached": True})
+
+    def _message(self, fd: int) -> None:
+        channel = self.channels[fd][0]
+        message, fds = control.receive(channel)
+        if message is None:
+            self._drop_channel(fd)
+            return
+        try:
+            self._obey(fd, message, fds)
+        finally:
+            for extra in fds:
+                os.close(extra)
+
+    def _obey(self, fd: int, message: dict[str, Any], fds: list[int]) -> None:
+        channel, client = self.channels[fd]
+        wish = message.get("attach")
+        if isinstance(wish, dict) and client is None and len(fds) == 3:
+            wanted = [fds[i] if wish.get(name) else -1 for i, name in enumerate(("stdin", "stdout", "stderr"))]
+            keys = wish.get("keys")
+            typed = bytes(k & 0xFF for k in keys if isinstance(k, int)) if isinstance(keys, list) else b""
+            try:
+                self.channels[fd] = (channel, self.relay.attach(wanted[0], wanted[1], wanted[2], typed))
+            except OSError:
+                self._drop_channel(fd)  # descriptors that cannot be used
+                return
+            if wish.get("removes"):
+                self.removers.add(fd)
+            control.send(channel, {"attached": True, "pid": self.pid})
+        size = message.get("resize")
+        if isinstance(size, list) and len(size) == 2 and self.launch["terminal"] and self.relay.input >= 0:
+            from ...linux import tty
+
+            try:
+                tty.set_window_size(self.relay.input, int(size[0]), int(size[1]))
+            except (OSError, ValueError, TypeError, OverflowError):
+                pass
+        if message.get("stopping"):
+            self.stopping = True
+            control.send(channel, {"noted": True})
+        if message.get("relaunch") and fds:
+            # What is to be started again is another (`update`); what belongs to this run stays.
+            record: Any = loads(os.pread(fds[0], os.fstat(fds[0]).st_size, 0))
+            self.launch = {**record, "cgroup_used": self.launch["cgroup_used"], "delay": self.launch.get("delay", 0.0)}
+            control.send(channel, {"noted": True})
+        number = message.get("signal")
+        if isinstance(number, int) and self.pidfd >= 0:
+            try:
+                _signal.pidfd_send_signal(self.pidfd, number)
+            except (OSError, OverflowError):
+                pass
+        if isinstance(message.get("paused"), bool):
+            self.record(state.PAUSED if message["paused"] else state.RUNNING)
+            control.send(channel, {"noted": True})
+
+    def _reap(self) -> None:
+        try:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+        except ChildProcessError:
+            pid, status = self.pid, 0x7F00
+        if pid == 0:
+            return
+        code = os.waitstatus_to_exitcode(status)
+        self.code = code if code >= 0 else 128 - code
+        self.finished = time.time_ns()
+        self.poll.unregister(self.pidfd)
+        os.close(self.pidfd)
+        self.pidfd = -1
+
+    # The end.
+
+    def clean(self) -> None:
+        """Take down what the run has put up on the host: processes, cgroup."""
+        from ...linux import cgroup
+
+        group = cgroup.open_group(
+            self.launch["cgroup"], self.launch["rootless"], self.launch["cgroup_used"].get("base", "")
+        )
+        self.oom = group.out_of_memory()
+        group.kill()
+        group.remove()
+
+    def release_root(self) -> None:
+        """Give up the shared mount of the image's index; unmount it when nobody else holds it."""
+        if self.hold >= 0:
+            os.close(self.hold)
+            self.hold = -1
+        if self.launch["shared_mount"]:
+            from ...errors import KernelError
+            from ...linux.files import sharedmount
+
+            try:
+                sharedmount.SharedMount(*self.launch["shared_mount"]).release()
+            except KernelError:
+                pass  # somebody on the host looks into it: released by the next who leaves
+
+    def release_network(self) -> None:
+        """Take published ports back, and let the network namespace go, with all interfaces in it."""
+        told = self.launch.get("network")
+        if not told:
+            return
+        from ...errors import UnderlayError
+        from ...linux.network import netns, nft
+
+        # Apart, because what may have come later is seldom there: the others go without a look at what there is.
+        for part in (told["elements"], told.get("later") or {}):
+            contents = {name: [nft.Element(bytes.fromhex(key)) for key in keys] for name, keys in part.items()}
+            try:
+                nft.take_away(told["table"], contents)
+            except UnderlayError:
+                pass  # somebody has taken the firewall away
+        while self.ports:
+            os.close(self.ports.pop())
+        for path in told["namespaces"]:
+            try:
+                netns.release(path)
+            except UnderlayError:
+                pass  # it is looked into: the next start, or the removal, does it
+
+    def wants_restart(self) -> bool:
+        """Return whether the restart policy wants the container again (docker run, "--restart")."""
+        name, maximum = self.launch["restart"]["name"], self.launch["restart"]["maximum"]
+        if self.stopping or name in ("", "no"):
+            return False
+        if name == "on-failure":
+            return self.code != 0 and (not maximum or self.restarts < maximum)
+        return True  # always, unless-stopped
+
+    def pause_before_restart(self) -> bool:
+        """Wait as docker does (100 ms, doubled each time, at most a minute); False when told to stop meanwhile."""
+        ran = (self.finished - self.started) / 1e9
+        if ran > 10:
+            self.launch["delay"] = 0.0
+        delay = min(60.0, (self.launch.get("delay") or 0.05) * 2)
+        self.launch["delay"] = delay
+        self.record(state.RESTARTING)
+        deadline = time.monotonic() + delay
+        while not self.stopping:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return True
+            for fd, mask in self.poll.poll(left * 1000):
+                self._handle(fd, mask)
+        return False
+
+    def finish(self) -> None:
+        """Record the end and tell it; the lock goes last, so that who waits for it finds all done."""
+        directory = self.launch["state"]
+        self.relay.close()
+        self.log.close()
+        self.record_run()
+        for name in ("state.json", "control"):
+            try:
+                os.unlink(f"{directory}/{name}")
+            except FileNotFoundError:
+                pass
+        self.release_network()
+        self.tell({"exited": self.code, "oom": self.oom})
+        self.release_root()
+        if self.launch["remove"] and not self.removers:
+            os.close(self.lock)
+            remove = "from underlay.engine.monitor_entry import removed; removed()"
+            paths = self.launch["paths"]
+            os.execve(
+                self.launch["python"],
+                slim_command(self.launch, remove) + [paths[0], paths[1], self.launch["id"]],
+                {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
+            )
+
+
+def slim_command(launch: dict[str, Any], code: str) -> list[str]:
+    """Return the command line of an isolated interpreter that knows only our package and the standard library."""
+    return [
+        launch["python"],
+        "-I",
+        "-S",
+        "-c",
+        f"import sys; sys.path[:0] = {launch['import_path']!r}; {code}",
+    ]

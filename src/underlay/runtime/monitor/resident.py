@@ -1,0 +1,91 @@
+"""The monitor's second life: an interpreter that knows only how to wait, until something has to be done."""
+
+from __future__ import annotations
+
+import _signal
+import _socket
+import gc
+import os
+import sys
+
+from ...lean.jsontext import loads
+from .monitor import Monitor
+from .streams import Client
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+
+def resume() -> NoReturn:
+    """Take over from the process image before: the descriptor named by the last argument holds the record."""
+    handover = int(sys.argv[-1])
+    record: Any = loads(os.read(handover, os.fstat(handover).st_size))
+    os.close(handover)
+    for number in (_signal.SIGINT, _signal.SIGHUP, _signal.SIGPIPE, _signal.SIGQUIT):
+        _signal.signal(number, _signal.SIG_IGN)
+    monitor = _monitor(record)
+    _set_name()
+    del record
+    gc.collect()
+    monitor.run()
+    # The container has ended: from here on the full modules are needed.
+    from .launch import supervise
+
+    supervise(monitor)
+
+
+def _set_name() -> None:
+    try:
+        with open("/proc/self/comm", "w", encoding="ascii") as file:
+            file.write("underlay-monito")
+    except OSError:
+        pass
+
+
+def _monitor(record: dict[str, Any]) -> Monitor:
+    monitor = Monitor(record["launch"], record["lock"], record["hold"])
+    monitor.slim = True
+    monitor.ports = record["ports"]
+    monitor.pid, monitor.pidfd, monitor.when = record["pid"], record["pidfd"], record["when"]
+    monitor.started, monitor.restarts = record["started"], record["restarts"]
+    monitor.stopping = record["stopping"]
+    monitor.poll.register(monitor.pidfd, 1)
+    relay = monitor.relay
+    relay.input = record["input"]
+    unread = bytes.fromhex(record["unread"])
+    relay.resume_input(unread)
+    monitor.log.resume(record["unfinished"], record["problem"])
+    for fd, stream in record["outputs"]:
+        relay.add_output(fd, stream)
+    if record["listener"] >= 0:
+        monitor.listener = _socket.socket(fileno=record["listener"])
+        monitor.poll.register(record["listener"], 1)
+    inherited = [
+        monitor.lock,
+        monitor.pidfd,
+        monitor.hold,
+        relay.input,
+        record["listener"],
+        *relay.outputs,
+        *monitor.ports,
+    ]
+    for entry in record["channels"]:
+        client = None
+        if entry["client"] is not None:
+            given = entry["client"]
+            client = Client(given["source"], dict(given["targets"]), bytes(given["keys"]))
+            client.seen = given["seen"]
+            relay.clients.append(client)
+            # While the container has not taken what is there, nothing more is read.
+            if client.source >= 0 and not unread:
+                monitor.poll.register(client.source, 1)
+            inherited += [client.source, *client.targets.values()]
+        monitor.add_channel(_socket.socket(fileno=entry["fd"]), client)
+        inherited.append(entry["fd"])
+        if entry["removes"]:
+            monitor.removers.add(entry["fd"])
+    for fd in inherited:
+        if fd >= 0:
+            os.set_inheritable(fd, False)
+    return monitor

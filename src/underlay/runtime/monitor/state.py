@@ -1,0 +1,158 @@
+"""What is so: the files by which a monitor tells of its container, and how others read them. Imports almost nothing.
+
+In the state directory (gone with a reboot): `lock`, held by the monitor as long as it lives; `state.json`, while the
+container runs; `control`, the socket. In the container's directory: `last.json`, how the last run began and ended.
+"""
+
+from __future__ import annotations
+
+import os
+
+from ...files import Lock, write_atomic
+from ...lean.jsontext import dumps, loads
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+CREATED, RUNNING, PAUSED, RESTARTING, EXITED, DEAD = (
+    "created",
+    "running",
+    "paused",
+    "restarting",
+    "exited",
+    "dead",
+)
+
+
+_LENGTH = 512  # records are padded to this, so that a later one finds room even on a full disk
+
+
+def write(directory: str, name: str, record: dict[str, Any]) -> None:
+    """Replace `name` in `directory` by a record, in one step; on a full disk in the place of the record before.
+
+    Raises OSError when neither can be done.
+    """
+    data = dumps(record).encode().ljust(_LENGTH)
+    path = f"{directory}/{name}"
+    try:
+        write_atomic(path, data, durable=False)
+    except OSError:
+        fd = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            os.pwrite(fd, data, 0)
+            os.ftruncate(fd, len(data))
+        finally:
+            os.close(fd)
+
+
+def read(directory: str, name: str) -> dict[str, Any]:
+    """Return the record `name` of `directory`; {} when there is none (or a crash of the host has spoiled it)."""
+    try:
+        with open(f"{directory}/{name}", "rb") as file:
+            value = loads(file.read())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+class Status:
+    """A container's state as it is now. Times are ns since the epoch, 0 when there is none.
+
+    `status` is a word (`created`, `running`, `paused`, `restarting`, `exited`), `pid` that of the first process (0 when
+    it has none), `monitor` that of its monitor; `code` the exit code of the last run, `oom` whether the kernel killed it
+    for want of memory, `error` what went wrong beside it; `started`, `finished`, `restarts`.
+    """
+
+    __slots__ = (
+        "code",
+        "error",
+        "finished",
+        "group_base",
+        "monitor",
+        "oom",
+        "pid",
+        "restarts",
+        "started",
+        "status",
+        "when",
+    )
+
+    def __init__(self) -> None:
+        self.status = CREATED
+        self.pid = 0
+        self.monitor = 0
+        self.code = 0
+        self.oom = False
+        self.error = ""
+        self.started = 0
+        self.finished = 0
+        self.restarts = 0
+        self.group_base = ""  # directory below which its cgroup lies, "" for the root of the hierarchies
+        self.when = 0  # start time of `pid` in clock ticks, to know it again
+
+
+def monitored(state_directory: str) -> bool:
+    """Return whether a living monitor holds the container's lock."""
+    path = state_directory + "/lock"
+    if not os.path.exists(path):
+        return False
+    lock = Lock(path, shared=True)
+    try:
+        if lock.acquire(wait=False):
+            lock.release()
+            return False
+    except OSError:
+        return False
+    return True
+
+
+def status(directory: str, state_directory: str) -> Status:
+    """Return what is so, told from the files, the lock and the kernel; never changes anything."""
+    result = Status()
+    last = read(directory, "last.json")
+    now = read(state_directory, "state.json")
+    alive = monitored(state_directory)
+    result.group_base = str((now.get("cgroup") or {}).get("base") or "")
+    result.started = int(last.get("started") or 0)
+    result.finished = int(last.get("finished") or 0)
+    result.code = int(last.get("code") or 0)
+    result.oom = bool(last.get("oom"))
+    result.error = str(last.get("error") or "")
+    result.restarts = int(last.get("restarts") or 0)
+    if now and (alive or _same_process(now)):
+        result.status = str(now.get("status") or RUNNING)
+        result.pid = int(now.get("pid") or 0)
+        result.when = int(now.get("when") or 0)
+        result.monitor = int(now.get("monitor") or 0) if alive else 0
+        result.started = int(now.get("started") or result.started)
+        result.finished = 0 if result.status == RUNNING else result.finished
+        if result.status != RESTARTING:
+            result.code = 0
+            result.oom = False
+        else:
+            result.pid = 0  # that of the run before
+        return result
+    if not last or last.get("failed"):
+        return result
+    result.status = EXITED
+    if not result.finished:
+        # The run began and nobody has recorded its end: the monitor was killed, or the host went down.
+        result.code = 137
+        result.finished = _changed(state_directory + "/state.json") or result.started
+        result.error = result.error or "the monitor was killed or the host went down"
+    return result
+
+
+def _same_process(record: dict[str, Any]) -> bool:
+    from ...linux.process import start_time
+
+    pid, when = record.get("pid") or 0, record.get("when") or 0
+    return bool(pid) and start_time(pid) == when != 0
+
+
+def _changed(path: str) -> int:
+    try:
+        return os.stat(path).st_mtime_ns
+    except OSError:
+        return 0

@@ -1,0 +1,1 @@
+"""Default policy of containers: capabilities, paths, devices, the seccomp and AppArmor profiles."""

@@ -1,0 +1,84 @@
+"""The parent's side of the setup socket: what a new process is told and what it tells, until it is the program."""
+
+from __future__ import annotations
+
+import _socket
+import os
+
+from ...errors import StartFailed
+from ...lean.jsontext import loads
+from ..apply import laststep
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_LIMIT = 64 << 10  # bytes of a message of the new process
+
+
+def open_gate(channel: _socket.socket, word: bytes) -> bool:
+    """Let the new process go on; False when it has ended meanwhile: what it has sent says why."""
+    try:
+        channel.send(word)
+    except (BrokenPipeError, ConnectionResetError):
+        return False  # the latter when it has not read the word before
+    return True
+
+
+def message(channel: _socket.socket) -> tuple[bytes, int]:
+    """Return what the new process says next, empty at its end, and the descriptor that comes with it or -1."""
+    while True:
+        try:
+            data, extra, _, _ = channel.recvmsg(_LIMIT, _socket.CMSG_SPACE(4), _socket.MSG_CMSG_CLOEXEC)
+        except ConnectionResetError:
+            continue  # it has ended without reading all; what it has said can be read all the same (unix(7))
+        return data, int.from_bytes(extra[0][2][:4], "little") if extra else -1
+
+
+def await_start(channel: _socket.socket, pid: int = -1, announce: Callable[[int, int], None] | None = None) -> int:
+    """Wait until the new process `pid` has become the program; return its console or -1. Raises StartFailed."""
+    heard = Heard()
+    heard.pid = pid
+    listen(channel, heard, announce)
+    if heard.failure is not None:
+        if heard.console >= 0:
+            os.close(heard.console)
+        raise heard.failure
+    return heard.console
+
+
+class Heard:
+    """What a new process has told: its console, its pid where a helper has cloned it, why it could not start."""
+
+    __slots__ = ("console", "failure", "listener", "pid")
+
+    def __init__(self) -> None:
+        self.console = self.listener = self.pid = -1
+        self.failure: StartFailed | None = None
+
+
+def listen(channel: _socket.socket, heard: Heard, announce: Callable[[int, int], None] | None) -> None:
+    """Hear what a new process tells until it is the program or has ended; `announce` as in `join.start`.
+
+    Raises what `announce` raises.
+    """
+    while True:
+        data, fd = message(channel)
+        if fd >= 0:
+            if data == laststep.LISTENER and announce is not None:
+                heard.listener = fd
+            elif data == b"console" and heard.console < 0:
+                heard.console = fd
+            else:
+                os.close(fd)
+        if not data:
+            return
+        if len(data) == 8:
+            heard.pid = laststep.pid_of(data) if heard.pid < 0 else heard.pid
+        elif data[:1] == b"!":
+            failure = loads(data[1:])
+            assert isinstance(failure, dict)
+            heard.failure = laststep.failure(failure)
+        if heard.listener >= 0 and heard.pid > 0 and announce is not None:
+            fd, heard.listener = heard.listener, -1
+            announce(heard.pid, fd)

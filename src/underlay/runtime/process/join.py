@@ -1,0 +1,210 @@
+"""Another program in a running container: join its cgroup and namespaces, then become the program.
+
+A first child joins; since a process cannot change its own pid namespace, it clones a sibling inside, which is our child
+too (CLONE_PARENT) and becomes the program. What clones is no interpreter any more but the tiny program of
+`runtime.laststep`, with the filter and the rights that the program will have: so nothing else of ours is ever seen in the
+container (attacks RT-03).
+"""
+
+from __future__ import annotations
+
+import os
+
+from ...errors import KernelError, StartFailed
+from ...linux import cgroup, process
+from ...linux.security import capabilities
+from ..apply import identity, process_ops
+from ..monitor import control, streams
+from ..plan.context import Context
+from . import child_channel, init
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import NoReturn
+
+    from ..plan.context import Operation
+
+
+class Alone:
+    """What the runtime's command line asks for beyond the engine's: descriptors, out-of-memory score, processors."""
+
+    __slots__ = ("first_processors", "oom_score", "preserved", "processors")
+
+    def __init__(self) -> None:
+        self.preserved: tuple[int, ...] = ()
+        self.oom_score = ""
+        self.first_processors: list[int] = []  # until the control group has been entered
+        self.processors: list[int] = []  # from then on
+
+
+class Joined:
+    """A program started in a container: its pid (ours to wait for), and our ends of its streams."""
+
+    __slots__ = ("console", "outputs", "pid", "pidfd", "stdin")
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.pidfd = process.pidfd_open(pid)
+        self.console = -1
+        self.outputs: list[tuple[int, int]] = []  # (descriptor, stream)
+        self.stdin = -1
+
+
+def start(
+    pid: int,
+    when: int,
+    namespaces: list[str],
+    group: cgroup.Group,
+    operations: list[Operation],
+    environment: dict[str, str],
+    program_filter: bytes,
+    terminal: bool,
+    open_stdin: bool,
+    detach: bool,
+    announce: Callable[[int, int], None] | None = None,
+    alone: Alone | None = None,
+) -> Joined:
+    """Start `operations` (they end in `execute`) in the container of process `pid`; raises StartFailed, KernelError.
+
+    `namespaces` are the kinds that the container does not share with us; `when` is the start time of `pid`. `announce` is
+    given the pid and the listener of a filter that asks (it closes it). With `alone` the program gets the caller's own
+    streams, and what else is asked for there.
+    """
+    init.prepare(operations)
+    capabilities.last_known_cached()
+    target = process.pidfd_open(pid)
+    if process.start_time(pid) != when:
+        os.close(target)
+        raise StartFailed("the container has just ended", 125)
+    context = Context()
+    context.seccomp = program_filter
+    context.environment = environment
+    owner = (-1, -1)
+    if "user" in namespaces:
+        from ...linux import userns
+
+        context.groups_denied = not identity.may_setgroups(str(pid))
+        uids, gids = userns.maps_of(pid)
+        owner = userns.outside(0, uids), userns.outside(0, gids)
+    flags = 0
+    for kind in namespaces:
+        flags |= process.NAMESPACES[kind][1]
+    ours, theirs = control.pair()
+    context.channel = theirs
+    outputs: list[tuple[int, int]] = []
+    given = -1
+    if alone is not None:
+        context.stdio = (0, 1, 2)
+    elif not terminal:
+        if detach:
+            null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+            context.stdio = (null, null, null)
+        else:
+            out, out_end = streams.output_pipe()
+            err, err_end = streams.output_pipe()
+            outputs = [(out, streams.STDOUT), (err, streams.STDERR)]
+            if open_stdin:
+                in_end, given = streams.input_pipe()
+            else:
+                in_end = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+            context.stdio = (in_end, out_end, err_end)
+            if os.geteuid() == 0:
+                streams.give(context.stdio, *owner)
+    helper, born = _fork_into(group)
+    if helper == 0:
+        ours.close()
+        context.group = None if born else group
+        _join(target, flags, operations, context, detach and alone is None, alone or Alone())
+    theirs.close()
+    os.close(target)
+    for fd in dict.fromkeys(context.stdio if alone is None else ()):
+        os.close(fd)
+    heard = child_channel.Heard()
+    try:
+        # What its end says is that both have become what they shall be, or are gone.
+        child_channel.listen(ours, heard, announce)
+        os.waitpid(helper, 0)
+        helper = -1
+        if heard.failure is not None:
+            raise heard.failure
+        if heard.pid < 0:
+            raise StartFailed("the process that joins the container has ended early", 125)
+    except BaseException:
+        if helper > 0:
+            os.waitpid(helper, 0)
+        if heard.pid > 0 and not detach:
+            os.waitpid(heard.pid, 0)
+        if heard.console >= 0:
+            os.close(heard.console)
+        for fd, _ in outputs:
+            os.close(fd)
+        if given >= 0:
+            os.close(given)
+        raise
+    finally:
+        ours.close()
+    joined = Joined(heard.pid)
+    joined.outputs, joined.stdin, joined.console = outputs, given, heard.console
+    return joined
+
+
+def _fork_into(group: cgroup.Group) -> tuple[int, bool]:
+    """Fork, into the group where the kernel can; returns the pid and whether the child was born there."""
+    if process.threaded():
+        return process.clone(0), False
+    place = group.birthplace()
+    try:
+        return process.clone(0, place), place >= 0
+    except KernelError:
+        return process.clone(0), False
+    finally:
+        if place >= 0:
+            os.close(place)
+
+
+def _join(
+    target: int, flags: int, operations: list[Operation], context: Context, detach: bool, alone: Alone
+) -> NoReturn:
+    """In the helper: become closed, enter the cgroup, join, and apply the operations.
+
+    We ourselves stay outside the pid namespace, where nobody of the container sees us; the sibling that enters it is
+    cloned by the tiny program that we become (attacks RT-03).
+    """
+    channel = context.channel
+    try:
+        os.setsid()
+        process.undumpable()
+        process.close_from(3, (target, channel.fileno(), *context.stdio, *alone.preserved))
+        for fd in alone.preserved:
+            os.set_inheritable(fd, True)
+        if alone.oom_score:
+            process_ops.write_proc(context, "self/oom_score_adj", alone.oom_score)
+        if alone.first_processors:
+            from ...linux import scheduling
+
+            scheduling.set_processors(alone.first_processors)
+        if context.group is not None:
+            context.group.enter()
+        if alone.processors:
+            from ...linux import scheduling
+
+            scheduling.set_processors(alone.processors)
+        if any(operation[0] == "apparmor" for operation in operations):
+            # The container's procfs is not to be trusted any more, and we are still in the pid namespace of this one.
+            context.host_proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        process.setns(target, flags, "namespaces of the container")
+        os.close(target)
+        if flags & process.CLONE_NEWUSER:
+            # Nobody is known in there by the ids that we have outside. The change makes us open to look at again.
+            os.setresgid(0, 0, 0)
+            os.setresuid(0, 0, 0)
+            process.undumpable()
+        # A detached program is nobody's to wait for: it becomes a child of the host's process 1, not a zombie of ours.
+        context.sibling = 0 if detach else process.CLONE_PARENT
+        context.root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        init.run(operations, context)
+    except BaseException as error:
+        init.report(context, ("join",), str(error), "", 125)
+    finally:
+        os._exit(125)

@@ -1,0 +1,95 @@
+"""One program run to its end in a container that has no monitor: a step of a build.
+
+The caller is a process of its own with one thread, and the container's parent: it waits, and takes down what it has put
+up. It is held on a leash: when the other end of that socket is closed, the container is killed.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+
+from ...errors import UnderlayError
+from ...linux import cgroup, process
+from ..apply import identity
+from ..monitor import control, launch
+from ..plan.context import Context
+from . import child_channel, spawn
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import _socket
+    from typing import Any
+
+
+class Ended:
+    """How a program has ended: its `code` as a shell says it; whether for want of memory, or abandoned."""
+
+    __slots__ = ("abandoned", "code", "out_of_memory")
+
+    def __init__(self, code: int, out_of_memory: bool, abandoned: bool) -> None:
+        self.code = code
+        self.out_of_memory = out_of_memory
+        self.abandoned = abandoned
+
+
+def run(record: dict[str, Any], sources: dict[str, int], stdio: tuple[int, ...], leash: _socket.socket) -> Ended:
+    """Run the program of a launch record (of which `spec`, `root`, `extras`, `cgroup`, `rootless`, `seccomp` are used).
+
+    `sources` are unattached mounts by destination, "/" being the root's, and `stdio` the program's three streams; both are
+    closed. Raises StartFailed, KernelError, Unsupported, InvalidInput; nothing is left then.
+    """
+    made = launch.prepare(record)
+    ours, theirs = control.pair()
+    context = Context()
+    context.channel = theirs
+    context.seccomp = bytes.fromhex(record["seccomp"])
+    context.environment = dict(pair.split("=", 1) for pair in record["spec"]["process"].get("env") or [] if "=" in pair)
+    context.stdio = stdio
+    # The step lives in the user namespace that we are in ourselves.
+    context.groups_denied = not identity.may_setgroups("self")
+    group = cgroup.open_group(record["cgroup"], record["rootless"])
+    resources = (record["spec"].get("linux") or {}).get("resources") or {}
+    spawn.prepare(made, context)
+    context.sources.update(sources)
+    pid = pidfd = -1
+    try:
+        pid, born = spawn.clone(made, context, group, resources, ours)
+        for fd in stdio:
+            os.close(fd)
+        spawn.let_on(made, group, resources, ours, pid, born)
+        child_channel.await_start(ours, pid)
+        pidfd = process.pidfd_open(pid)
+        return _watched(pid, pidfd, group, leash)
+    finally:
+        ours.close()
+        if pidfd >= 0:
+            os.close(pidfd)
+        elif pid > 0:
+            os.kill(pid, 9)
+            os.waitpid(pid, 0)
+        try:
+            group.kill()
+        finally:
+            group.remove()
+
+
+def _watched(pid: int, pidfd: int, group: cgroup.Group, leash: _socket.socket) -> Ended:
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    poll.register(leash.fileno(), select.POLLIN | select.POLLHUP)
+    abandoned = False
+    while True:
+        ready = {fd for fd, _ in poll.poll()}
+        if pidfd in ready:
+            break
+        # Whatever comes from there, nothing is ever said: it has been closed.
+        abandoned = True
+        poll.unregister(leash.fileno())
+        try:
+            os.kill(pid, 9)
+        except ProcessLookupError as error:
+            raise UnderlayError("the step's process has vanished") from error
+    _, status = os.waitpid(pid, 0)
+    code = os.waitstatus_to_exitcode(status)
+    return Ended(code if code >= 0 else 128 - code, group.out_of_memory(), abandoned)

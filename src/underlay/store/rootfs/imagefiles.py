@@ -1,0 +1,112 @@
+"""Single files of an image, found through its layers' tables of contents: nothing is unpacked, no path of it opened."""
+
+from __future__ import annotations
+
+from ...errors import LimitExceeded
+from .. import layers
+from ..kinds import REGULAR, SYMLINK, shown
+from ..layers import merge
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from ...paths import Paths
+    from ..layers.merge import Node
+
+_LIMIT = 64 << 20
+_HOPS = 40  # as path_resolution(7) has it
+
+
+class ImageFiles:
+    """The files of the image that the layers `diff_ids` make, base first. Raises as `layers.read_toc`, `merge.merge`.
+
+    Paths are bytes without a slash in front. Links are followed as in a container: they never lead out of the image.
+    """
+
+    def __init__(self, paths: Paths, diff_ids: Iterable[str]) -> None:
+        self._paths = paths
+        self._diff_ids = list(diff_ids)
+        self._root = merge.merge(layers.read_toc(paths, diff_id) for diff_id in self._diff_ids).root
+
+    def node(self, path: bytes) -> Node | None:
+        """Return what is at `path`, None when there is nothing or links lead nowhere."""
+        return self._walk(path)[0]
+
+    def real(self, path: bytes) -> bytes | None:
+        """Return the path of the regular file that `path` leads to, None when there is none."""
+        node, parts = self._walk(path)
+        return b"/".join(parts) if node is not None and node.entry.kind == REGULAR else None
+
+    def _walk(self, path: bytes) -> tuple[Node | None, list[bytes]]:
+        todo, here, hops = path.split(b"/")[::-1], self._root, 0
+        parts: list[bytes] = []
+        while todo:
+            part = todo.pop()
+            if part in (b"", b"."):
+                continue
+            if part == b"..":
+                here = here.parent
+                del parts[-1:]
+                continue
+            child = (here.children or {}).get(part)
+            if child is None:
+                return None, parts
+            if child.entry.kind == SYMLINK:
+                hops += 1
+                if hops > _HOPS:
+                    return None, parts
+                target = child.entry.link
+                if target.startswith(b"/"):
+                    here, parts = self._root, []
+                todo += target.split(b"/")[::-1]
+                continue
+            here = child
+            parts.append(part)
+        return here, parts
+
+    def part(self, path: bytes, offset: int, size: int) -> bytes:
+        """Return bytes of a regular file from `offset` on, at most `size` of them; b"" when there is none."""
+        node = self.node(path)
+        if node is None or node.entry.kind != REGULAR:
+            return b""
+        return layers.read_part(self._paths, self._diff_ids[node.layer], node.entry, offset, size)
+
+    def read(self, path: bytes, limit: int = _LIMIT) -> bytes | None:
+        """Return a regular file's content, None when there is none. Raises LimitExceeded beyond `limit` bytes, Corrupt."""
+        node = self.node(path)
+        if node is None or node.entry.kind != REGULAR:
+            return None
+        if node.entry.size > limit:
+            raise LimitExceeded(f"{shown(path)} has more than {limit} bytes")
+        return layers.read_member(self._paths, self._diff_ids[node.layer], node.entry, limit)
+
+    def names(self, directory: bytes) -> list[bytes]:
+        """Return what is in a directory, sorted; nothing when there is none."""
+        node = self.node(directory)
+        return sorted(node.children) if node is not None and node.children is not None else []
+
+    def walk(self) -> Iterator[tuple[bytes, Node]]:
+        """Yield the path and node of all that is there but directories; links are not followed."""
+        waiting = [(b"", self._root)]
+        while waiting:
+            place, directory = waiting.pop()
+            for name, node in (directory.children or {}).items():
+                if node.children is not None:
+                    waiting.append((place + name + b"/", node))
+                else:
+                    yield place + name, node
+
+    def find(self, endings: tuple[bytes, ...]) -> Iterator[bytes]:
+        """Yield the paths of all regular files that end with one of `endings`, in a fixed order; links are not
+        followed."""
+        waiting = [(b"", self._root)]
+        while waiting:
+            place, directory = waiting.pop()
+            below = []
+            for name, node in sorted((directory.children or {}).items()):
+                if node.children is not None:
+                    below.append((place + name + b"/", node))
+                elif node.entry.kind == REGULAR and (place + name).endswith(endings):
+                    yield place + name
+            waiting += reversed(below)

@@ -1,0 +1,177 @@
+"""Containers as they were asked for: rows of the database, found by name, id or the beginning of an id."""
+
+from __future__ import annotations
+
+import time
+
+from ...errors import Conflict, InvalidInput, NotFound
+from ...lean.jsontext import dumps, loads
+from . import images
+from .meta import IntegrityError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+    from .id_ranges import Wanted
+    from .meta import Meta, Transaction
+
+_NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
+_HEX = frozenset("0123456789abcdef")
+
+
+class NameTaken(Conflict):
+    """Another container has the name."""
+
+
+class Container:
+    """A row: `id`, `name`, `image` (id), `created` (ns since the epoch), `intent` (what was asked for)."""
+
+    __slots__ = ("_intent", "created", "id", "image", "name")
+
+    def __init__(self, row: tuple[Any, ...]) -> None:
+        self.id: str = row[0]
+        self.name: str = row[1]
+        self.image: str = row[2]
+        self.created: int = row[3]
+        self._intent: str = row[4]
+
+    @property
+    def intent(self) -> dict[str, Any]:
+        """What was asked for, read anew at each call."""
+        value = loads(self._intent)
+        assert isinstance(value, dict)
+        return value
+
+
+def check_name(name: str) -> None:
+    """Raise InvalidInput unless `name` may be a container's name (docker: [a-zA-Z0-9][a-zA-Z0-9_.-]+)."""
+    if len(name) < 2 or not set(name) <= _NAME or not name[0].isalnum():
+        raise InvalidInput(
+            f"Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed",
+        )
+
+
+def insert(
+    meta: Meta,
+    container_id: str,
+    name: str,
+    image: str,
+    intent: dict[str, Any],
+    volumes: list[tuple[str, bool]],
+    wanted: Sequence[Wanted] = (),
+    shares: str = "",
+    leasing: Callable[[Transaction, str], None] | None = None,
+) -> None:
+    """Record a container, its volumes (name, anonymous) and the numbers that it claims in one transaction.
+
+    `shares` is the id of a container whose user and group ids are this one's, too; `leasing` gives it its addresses.
+    Raises Conflict when the name or an address is taken, LimitExceeded when no number is left.
+    """
+    now = time.time_ns()
+    with meta.write() as sql:
+        images.require(sql, image)
+        taken = []
+        if wanted or shares:
+            from . import id_ranges
+
+            taken = [id_ranges.take(sql, each, intent) for each in wanted]
+        try:
+            sql.execute(
+                "INSERT INTO containers VALUES (?, ?, ?, ?, ?)", (container_id, name, image, now, dumps(intent))
+            )
+        except IntegrityError:
+            (other,) = sql.execute("SELECT id FROM containers WHERE name = ?", (name,)).fetchone() or ("",)
+            raise NameTaken(
+                f'The container name "/{name}" is already in use by container "{other}"',
+                "remove or rename that container to be able to use its name",
+            ) from None
+        for volume, anonymous in volumes:
+            # Who uses a volume by its name means to keep it: it no longer goes with a container.
+            sql.execute(
+                "INSERT INTO volumes VALUES (?, ?, '{}', ?) "
+                "ON CONFLICT (name) DO UPDATE SET anonymous = min(anonymous, excluded.anonymous)",
+                (volume, now, int(anonymous)),
+            )
+            sql.execute("INSERT OR IGNORE INTO volume_uses VALUES (?, ?)", (volume, container_id))
+        if leasing is not None:
+            leasing(sql, container_id)
+        if taken:
+            id_ranges.record(sql, container_id, taken)
+        if shares:
+            id_ranges.share(sql, shares, container_id)
+
+
+_COLUMNS = "id, name, image, created, intent"
+
+
+def find(meta: Meta, text: str) -> Container:
+    """Return the container that `text` names: name, id, or beginning of an id; raises NotFound, Conflict."""
+    name = text.removeprefix("/")
+    rows = meta.read(f"SELECT {_COLUMNS} FROM containers WHERE id = ? OR name = ?", (name, name))
+    if not rows and name and set(name) <= _HEX:
+        # A range instead of LIKE, so that the primary key answers.
+        rows = meta.read(f"SELECT {_COLUMNS} FROM containers WHERE id >= ? AND id < ? LIMIT 2", (name, name + "g"))
+        if len(rows) > 1:
+            raise Conflict(f"multiple IDs found with provided prefix: {text}", "give more digits")
+    if not rows:
+        raise NotFound(f"No such container: {text}", "`underlay ps -a` lists what there is")
+    exact = [row for row in rows if row[0] == name]
+    return Container((exact or rows)[0])
+
+
+def every(meta: Meta) -> list[Container]:
+    """Return all containers, the newest first."""
+    return [Container(r) for r in meta.read(f"SELECT {_COLUMNS} FROM containers ORDER BY created DESC, id")]
+
+
+def rename(meta: Meta, container_id: str, name: str) -> None:
+    """Give a container another name; raises Conflict when it is taken."""
+    check_name(name)
+    with meta.write() as sql:
+        try:
+            sql.execute("UPDATE containers SET name = ? WHERE id = ?", (name, container_id))
+        except IntegrityError:
+            raise Conflict(f'The container name "/{name}" is already in use') from None
+
+
+def change(meta: Meta, container_id: str, alter: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    """Replace a container's intent by what `alter` makes of it; when it raises, all stays. Raises NotFound."""
+    with meta.write() as sql:
+        row = sql.execute("SELECT intent FROM containers WHERE id = ?", (container_id,)).fetchone()
+        if row is None:
+            raise NotFound(f"No such container: {container_id}")
+        intent = loads(row[0])
+        assert isinstance(intent, dict)
+        sql.execute("UPDATE containers SET intent = ? WHERE id = ?", (dumps(alter(intent)), container_id))
+
+
+def volumes_of(meta: Meta, container_id: str) -> list[tuple[str, bool]]:
+    """Return (name, anonymous) of the volumes that a container uses."""
+    rows = meta.read(
+        "SELECT v.name, v.anonymous FROM volume_uses u JOIN volumes v ON v.name = u.volume WHERE u.container = ?",
+        (container_id,),
+    )
+    return [(row[0], bool(row[1])) for row in rows]
+
+
+def delete(meta: Meta, container_id: str, with_volumes: bool) -> list[str]:
+    """Forget a container; returns the anonymous volumes forgotten with it, whose files may go now."""
+    gone = []
+    with meta.write() as sql:
+        rows = sql.execute(
+            "SELECT v.name FROM volume_uses u JOIN volumes v ON v.name = u.volume "
+            "WHERE u.container = ? AND v.anonymous = 1",
+            (container_id,),
+        ).fetchall()
+        sql.execute("DELETE FROM volume_uses WHERE container = ?", (container_id,))
+        sql.execute("DELETE FROM endpoints WHERE container = ?", (container_id,))
+        sql.execute("DELETE FROM containers WHERE id = ?", (container_id,))
+        if with_volumes:
+            for (volume,) in rows:
+                in_use = sql.execute("SELECT 1 FROM volume_uses WHERE volume = ?", (volume,)).fetchone()
+                if not in_use:
+                    sql.execute("DELETE FROM volumes WHERE name = ?", (volume,))
+                    gone.append(volume)
+    return gone

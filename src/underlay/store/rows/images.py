@@ -1,0 +1,520 @@
+"""Images and their names: found by name, digest or id, recorded and renamed in one transaction each.
+
+An image is a configuration (its digest is the id), a manifest and layers. A name stands for a target, the
+digest of a manifest or of an index, and leads to the image chosen from it. Nothing here imports more than the
+database needs: the start of a container passes through `resolve` and `config`.
+"""
+
+from __future__ import annotations
+
+from time import time_ns
+
+from ...errors import Corrupt, InvalidInput, NotFound
+from ...lean import jsontext
+from ...oci import platform as platforms
+from ...oci import reference as references
+from .. import blobs
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from typing import Any
+
+    from ...oci.platform import Platform
+    from ...oci.reference import Reference
+    from ...paths import Paths
+    from .meta import Meta, Transaction
+
+_COLUMNS = "i.id, i.manifest, i.architecture, i.os, i.variant, i.created, i.added, i.size, i.layers, i.chain"
+_HEX = frozenset("0123456789abcdef")
+
+
+class Image:
+    """One image of the store: `id` (digest of the configuration), `manifest` (digest), platform, `created`
+    (RFC 3339 text as the configuration has it, may be ""), `added` (ns since the epoch), `size` (bytes of the
+    layers' tars), `diff_ids` (lowest first) and `chain` (the chain id of them all)."""
+
+    __slots__ = (
+        "added",
+        "architecture",
+        "chain",
+        "created",
+        "diff_ids",
+        "id",
+        "manifest",
+        "os",
+        "size",
+        "variant",
+    )
+
+    def __init__(self, row: Sequence[Any]) -> None:
+        self.id: str = row[0]
+        self.manifest: str = row[1]
+        self.architecture: str = row[2]
+        self.os: str = row[3]
+        self.variant: str = row[4]
+        self.created: str = row[5]
+        self.added: int = row[6]
+        self.size: int = row[7]
+        self.diff_ids: tuple[str, ...] = tuple(row[8].split())
+        self.chain: str = row[9]
+
+    @property
+    def platform(self) -> Platform:
+        """The platform, normalised."""
+        return platforms.normalise(self.os, self.architecture, self.variant)
+
+
+class Layer:
+    """What the database records of a layer: `diff_id`, `size` of the tar in bytes, `entries` in it; and under
+    which blob it arrived: `blob` digest, `blob_size`, `compression`, `kept` (whether those bytes are in
+    blobs)."""
+
+    __slots__ = ("blob", "blob_size", "compression", "diff_id", "entries", "kept", "size")
+
+    def __init__(self, diff_id: str, size: int, entries: int) -> None:
+        self.diff_id = diff_id
+        self.size = size
+        self.entries = entries
+        self.blob = ""
+        self.blob_size = 0
+        self.compression = "none"
+        self.kept = False
+
+
+class NewImage:
+    """An image about to be recorded; its blobs and layers are in the store already.
+
+    `documents` are the digests of all documents that a save needs: configuration, manifest, indexes above it.
+    """
+
+    __slots__ = ("chain", "created", "documents", "id", "layers", "manifest", "platform")
+
+    def __init__(
+        self,
+        image_id: str,
+        manifest: str,
+        platform: Platform,
+        created: str,
+        layers: list[Layer],
+        documents: list[str],
+        chain: str,
+    ) -> None:
+        self.chain = chain
+        self.id = image_id
+        self.manifest = manifest
+        self.platform = platform
+        self.created = created
+        self.layers = layers
+        self.documents = documents
+
+
+# Finding
+# ------------------------------------------------------------------------------------------------------------
+
+
+def resolve(meta: Meta, text: str, platform: Platform | None = None) -> Image:
+    """Return the image that `text` means: a name, `name@digest`, an id, a digest of a target, or a prefix of
+    an id.
+
+    The order is docker's: full ids, names, prefixes. With `platform`, another image that arrived under the
+    same target may be the answer; without, a digest of several images means the one for this host. Raises NotFound
+    ("No such image: …") or InvalidInput.
+    """
+    image, repository, target = _find(meta, text)
+    if platform is None:
+        return image
+    place = platforms.rank(platform, image.platform)
+    if place == 0 or (place is not None and not target):
+        return image
+    if target:
+        best = None if place is None else (place, image)
+        for row in meta.read(
+            f"SELECT {_COLUMNS} FROM digests d JOIN images i ON i.id = d.image "
+            "WHERE d.repository = ? AND d.digest = ? AND NOT i.hidden",
+            (repository, target),
+        ):
+            other = Image(row)
+            place = platforms.rank(platform, other.platform)
+            if place is not None and (best is None or place < best[0]):
+                best = (place, other)
+        if best is not None:
+            return best[1]
+    raise NotFound(
+        f"image with reference {text} was found but does not provide the specified platform ({platform})",
+        f"it is for {image.platform}; load the image again with --platform {platform}",
+    )
+
+
+def _find(meta: Meta, text: str) -> tuple[Image, str, str]:
+    """Return the image, and where a name led to it, its repository and target."""
+    plain = text.removeprefix("sha256:")
+    whole = len(plain) == 64 and _HEX.issuperset(plain)
+    if whole or text.startswith("sha512:"):
+        digest = text if ":" in text else "sha256:" + text
+        rows = meta.read(f"SELECT {_COLUMNS} FROM images i WHERE id = ? AND NOT hidden", (digest,)) or meta.read(
+            f"SELECT {_COLUMNS} FROM digests d JOIN images i ON i.id = d.image WHERE d.digest = ? AND NOT i.hidden",
+            (digest,),
+        )
+        if rows:
+            return _for_host(rows), "", ""
+        raise NotFound(f"No such image: {text}")
+    problem: InvalidInput | None = None
+    reference: Reference | None = None
+    try:
+        reference = references.parse(text)
+    except InvalidInput as error:
+        problem = error
+    if reference is not None:
+        if reference.digest:
+            rows = meta.read(
+                f"SELECT {_COLUMNS} FROM digests d JOIN images i ON i.id = d.image "
+                "LEFT JOIN names n ON n.image = i.id "
+                "WHERE d.repository = ? AND d.digest = ? AND NOT i.hidden ORDER BY n.name IS NULL",
+                (reference.repository, reference.digest),
+            )
+            if rows:
+                return _for_host(rows), reference.repository, reference.digest
+        else:
+            rows = meta.read(
+                f"SELECT {_COLUMNS}, n.target FROM names n JOIN images i ON i.id = n.image WHERE n.name = ?",
+                (reference.name,),
+            )
+            if rows:
+                return Image(rows[0]), reference.repository, rows[0][10]
+    if 0 < len(plain) < 64 and _HEX.issuperset(plain):
+        rows = meta.read(
+            f"SELECT {_COLUMNS} FROM images i WHERE NOT hidden AND "
+            "((id >= ? AND id < ?) OR (id >= ? AND id < ?)) LIMIT 2",
+            (f"sha256:{plain}", f"sha256:{plain}g", f"sha512:{plain}", f"sha512:{plain}g"),
+        )
+        if len(rows) == 1:
+            return Image(rows[0]), "", ""
+        if rows:
+            raise InvalidInput(f"multiple images found with provided prefix: {text}", "give more of the id")
+    if problem is not None:
+        raise problem
+    raise NotFound(f"No such image: {reference.familiar if reference else text}")
+
+
+def _for_host(rows: Sequence[Sequence[Any]]) -> Image:
+    found = [Image(row) for row in rows]
+    return found[platforms.for_host([each.platform for each in found])] if len(found) > 1 else found[0]
+
+
+def is_id(text: str, image: Image) -> bool:
+    """Tell whether `text`, which led to `image`, was its id or a prefix of it rather than a name."""
+    plain = text.rpartition(":")[2] if text.startswith(("sha256:", "sha512:")) else text
+    return bool(plain) and _HEX.issuperset(plain) and image.id.partition(":")[2].startswith(plain)
+
+
+def get(meta: Meta, image_id: str) -> Image | None:
+    """Return the image with exactly this id (hidden ones too), or None."""
+    rows = meta.read(f"SELECT {_COLUMNS} FROM images i WHERE id = ?", (image_id,))
+    return Image(rows[0]) if rows else None
+
+
+def config(paths: Paths, image_id: str) -> dict[str, Any]:
+    """Return the image's configuration as it is written; any member but architecture, os and rootfs may be
+    missing or null. Raises Corrupt when the blob is missing or no longer JSON."""
+    try:
+        value = jsontext.loads(blobs.read(paths, image_id))
+    except (ValueError, RecursionError) as error:
+        raise Corrupt(f"configuration {image_id} is damaged: {error}", "run `underlay system check`") from None
+    if not isinstance(value, dict):
+        raise Corrupt(f"configuration {image_id} is damaged: not an object", "run `underlay system check`")
+    return value
+
+
+def every(meta: Meta) -> list[Image]:
+    """Return all images, the latest arrival first; hidden ones are left out."""
+    return [
+        Image(row) for row in meta.read(f"SELECT {_COLUMNS} FROM images i WHERE NOT hidden ORDER BY added DESC, id")
+    ]
+
+
+def names(meta: Meta, image_id: str = "") -> list[tuple[str, str, str]]:
+    """Return (name, target, image id) of all names, or of one image's, sorted by name."""
+    where, arguments = ("WHERE image = ?", (image_id,)) if image_id else ("", ())
+    return [tuple(r) for r in meta.read(f"SELECT name, target, image FROM names {where} ORDER BY name", arguments)]
+
+
+def repository_digests(meta: Meta, image_id: str = "") -> list[tuple[str, str, str]]:
+    """Return (repository, digest, image id) of all digests by which images are known, or of one image's."""
+    where, arguments = ("WHERE image = ?", (image_id,)) if image_id else ("", ())
+    return [
+        tuple(r)
+        for r in meta.read(
+            f"SELECT repository, digest, image FROM digests {where} ORDER BY repository, digest, image",
+            arguments,
+        )
+    ]
+
+
+def documents(meta: Meta, image_id: str) -> list[str]:
+    """Return the digests of the documents that were stored with an image."""
+    return [row[0] for row in meta.read("SELECT digest FROM documents WHERE image = ? ORDER BY digest", (image_id,))]
+
+
+def layer_blobs(meta: Meta, diff_id: str) -> list[tuple[str, int, str, bool]]:
+    """Return (digest, size, compression, kept) of each form under which a layer is known."""
+    rows = meta.read(
+        "SELECT digest, size, compression, kept FROM layer_blobs WHERE diff_id = ? ORDER BY digest",
+        (diff_id,),
+    )
+    return [(r[0], r[1], r[2], bool(r[3])) for r in rows]
+
+
+def known_layer(meta: Meta, digest: str) -> tuple[str, int, str, bool] | None:
+    """Return (diff id, size, compression, kept) of the layer that arrived as blob `digest`, or None."""
+    rows = meta.read("SELECT diff_id, size, compression, kept FROM layer_blobs WHERE digest = ?", (digest,))
+    return (rows[0][0], rows[0][1], rows[0][2], bool(rows[0][3])) if rows else None
+
+
+def users(meta: Meta, image_id: str) -> list[str]:
+    """Return the ids of the containers made from an image."""
+    return [r[0] for r in meta.read("SELECT id FROM containers WHERE image = ? ORDER BY created", (image_id,))]
+
+
+# Changing
+# -----------------------------------------------------------------------------------------------------------
+
+
+def record(
+    meta: Meta, new: Sequence[NewImage], given: Iterable[tuple[Reference, str, str]] = ()
+) -> list[tuple[str, str]]:
+    """Record images and names in one transaction; all their content is in the store already.
+
+    `given` holds (reference, target digest, image id). Returns (name, id of the image that lost it) for each
+    name that moved.
+    """
+    now = time_ns()
+    with meta.write() as sql:
+        for image in new:
+            _insert(sql, image, now)
+            _no_longer_awaited(sql, [layer.diff_id for layer in image.layers])
+        return [
+            (reference.name, lost)
+            for reference, target, image_id in given
+            if (lost := _name(sql, reference, target, image_id, now))
+        ]
+
+
+def record_layer(meta: Meta, layer: Layer, keep: float = 0.0) -> None:
+    """Record a layer before any image that has it, so that others who meet the same bytes need not take them
+    in.
+
+    The sweep forgets it again when no image comes, but not before `keep` seconds have passed.
+    """
+    now = time_ns()
+    with meta.write() as sql:
+        _insert_layers(sql, [layer], now)
+        if keep:
+            sql.execute(
+                "INSERT INTO awaited VALUES (?, ?) ON CONFLICT (diff_id) DO UPDATE SET until = excluded.until",
+                (layer.diff_id, now + int(keep * 1e9)),
+            )
+
+
+def give_up(meta: Meta, diff_ids: Sequence[str]) -> None:
+    """Let the sweep have layers that were kept for another try: there will be none."""
+    with meta.write() as sql:
+        _no_longer_awaited(sql, diff_ids)
+
+
+def _no_longer_awaited(sql: Transaction, diff_ids: Sequence[str]) -> None:
+    for diff_id in diff_ids:
+        sql.execute("DELETE FROM awaited WHERE diff_id = ?", (diff_id,))
+
+
+def record_pushed(
+    meta: Meta,
+    image_id: str,
+    reference: Reference,
+    target: str,
+    documents: Sequence[str],
+    made: Sequence[tuple[Layer, str]] = (),
+    moves: bool = True,
+) -> None:
+    """Record under what digest an image now lies in a repository, and the compressed forms made for that.
+
+    `documents` are the digests of documents stored for it; `made` holds layers as they went out, with the recipe.
+    Unless it `moves`, the name stands for what it did: one platform of an index was pushed.
+    """
+    now = time_ns()
+    with meta.write() as sql:
+        require(sql, image_id)
+        _insert_layers(sql, [layer for layer, _ in made], now)
+        for layer, recipe in made:
+            sql.execute(
+                "INSERT INTO made_blobs VALUES (?, ?) ON CONFLICT (digest) DO UPDATE SET recipe = excluded.recipe",
+                (layer.blob, recipe),
+            )
+        for digest in documents:
+            sql.execute("INSERT OR IGNORE INTO documents VALUES (?, ?)", (image_id, digest))
+        before = sql.execute("SELECT target FROM names WHERE name = ?", (reference.name,)).fetchall()
+        _name(sql, references.Reference(reference.domain, reference.path), target, image_id, now)
+        if not moves:
+            return
+        sql.execute("UPDATE names SET target = ? WHERE name = ? AND image = ?", (target, reference.name, image_id))
+        if before and before[0][0] != target:
+            _drop_digest(sql, reference.repository, before[0][0])
+
+
+def recipes(meta: Meta, diff_id: str) -> dict[str, str]:
+    """Return how each compressed form of a layer that can be made again is made, by its digest."""
+    return dict(
+        meta.read(
+            "SELECT m.digest, m.recipe FROM made_blobs m JOIN layer_blobs b ON b.digest = m.digest WHERE b.diff_id = ?",
+            (diff_id,),
+        )
+    )
+
+
+def repositories_of(meta: Meta, digest: str) -> list[str]:
+    """Return the repositories in which a target, such as an index, is known to lie."""
+    rows = meta.read("SELECT DISTINCT repository FROM digests WHERE digest = ? ORDER BY repository", (digest,))
+    return [row[0] for row in rows]
+
+
+def repositories_with(meta: Meta, diff_id: str) -> list[str]:
+    """Return the repositories under which images that have a layer are known."""
+    return [
+        row[0]
+        for row in meta.read(
+            "SELECT DISTINCT d.repository FROM digests d JOIN image_layers l ON l.image = d.image WHERE l.diff_id = ?",
+            (diff_id,),
+        )
+    ]
+
+
+def _insert_layers(sql: Transaction, layers: Sequence[Layer], now: int) -> None:
+    for layer in layers:
+        sql.execute(
+            "INSERT INTO layers VALUES (?, ?, ?, ?) ON CONFLICT (diff_id) DO NOTHING",
+            (layer.diff_id, layer.size, layer.entries, now),
+        )
+        if layer.blob:
+            sql.execute(
+                "INSERT INTO layer_blobs VALUES (?, ?, ?, ?, ?) "
+                "ON CONFLICT (digest) DO UPDATE SET kept = max(kept, excluded.kept)",
+                (layer.blob, layer.diff_id, layer.blob_size, layer.compression, int(layer.kept)),
+            )
+
+
+def _insert(sql: Transaction, image: NewImage, now: int) -> None:
+    _insert_layers(sql, image.layers, now)
+    platform = image.platform
+    sql.execute(
+        "INSERT INTO images VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0) "
+        "ON CONFLICT (id) DO UPDATE SET manifest = excluded.manifest, hidden = 0",
+        (
+            image.id,
+            image.manifest,
+            platform.architecture,
+            platform.os,
+            platform.variant,
+            image.created,
+            now,
+            sum(layer.size for layer in image.layers),
+            " ".join(layer.diff_id for layer in image.layers),
+            image.chain,
+        ),
+    )
+    for position, layer in enumerate(image.layers):
+        sql.execute("INSERT OR IGNORE INTO image_layers VALUES (?, ?, ?)", (image.id, position, layer.diff_id))
+    for digest in image.documents:
+        sql.execute("INSERT OR IGNORE INTO documents VALUES (?, ?)", (image.id, digest))
+
+
+def _name(sql: Transaction, reference: Reference, target: str, image_id: str, now: int) -> str:
+    """Give a name; return the id of the image that it was taken from, or ""."""
+    before = ""
+    if reference.tag:
+        rows = sql.execute("SELECT image, target FROM names WHERE name = ?", (reference.name,)).fetchall()
+        sql.execute(
+            "INSERT INTO names VALUES (?, ?, ?, ?) ON CONFLICT (name) DO UPDATE SET "
+            "image = excluded.image, target = excluded.target, updated = excluded.updated",
+            (reference.name, image_id, target, now),
+        )
+        if rows and rows[0][0] != image_id:
+            before = rows[0][0]
+            _drop_digest(sql, reference.repository, rows[0][1])
+    sql.execute("INSERT OR IGNORE INTO digests VALUES (?, ?, ?)", (reference.repository, target, image_id))
+    return before
+
+
+def _drop_digest(sql: Transaction, repository: str, target: str) -> bool:
+    """Forget a digest by which images are known, unless another tag of the repository still stands for it."""
+    for (name,) in sql.execute("SELECT name FROM names WHERE target = ?", (target,)).fetchall():
+        if references.parse_exact(name).repository == repository:
+            return False
+    return sql.execute("DELETE FROM digests WHERE repository = ? AND digest = ?", (repository, target)).rowcount > 0
+
+
+def tag(meta: Meta, image: Image, target: str, reference: Reference) -> None:
+    """Give `image` another name that stands for `target`; a name in use moves."""
+    if reference.digest:
+        raise InvalidInput("refusing to create a tag with a digest reference")
+    with meta.write() as sql:
+        require(sql, image.id)
+        _name(sql, reference, target, image.id, time_ns())
+
+
+def target_of(meta: Meta, image: Image, text: str) -> str:
+    """Return the digest that `text` stands for: the target of a name, else the image's own manifest."""
+    try:
+        reference = references.parse(text)
+    except InvalidInput:
+        return image.manifest
+    if reference.digest:
+        return reference.digest
+    rows = meta.read("SELECT target FROM names WHERE name = ? AND image = ?", (reference.name, image.id))
+    return rows[0][0] if rows else image.manifest
+
+
+def untag(meta: Meta, reference: Reference) -> list[str]:
+    """Take a name or a `repository@digest` away; return what was untagged, as docker words it.
+
+    The digest goes with the last tag of its repository that stood for it.
+    """
+    with meta.write() as sql:
+        if reference.digest:
+            sql.execute(
+                "DELETE FROM digests WHERE repository = ? AND digest = ?",
+                (reference.repository, reference.digest),
+            )
+            return [f"{reference.familiar_repository}@{reference.digest}"]
+        rows = sql.execute("SELECT target FROM names WHERE name = ?", (reference.name,)).fetchall()
+        if not rows:
+            return []
+        sql.execute("DELETE FROM names WHERE name = ?", (reference.name,))
+        gone = [reference.familiar]
+        if _drop_digest(sql, reference.repository, rows[0][0]):
+            gone.append(f"{reference.familiar_repository}@{rows[0][0]}")
+        return gone
+
+
+def forget(meta: Meta, image_id: str) -> list[str]:
+    """Remove an image's rows with all its names; return what was untagged. Content is left to `store.gc`.
+
+    While containers stand on its layers the row stays, hidden from everyone but the sweep.
+    """
+    with meta.write() as sql:
+        gone = [references.familiar(r[0]) for r in sql.execute("SELECT name FROM names WHERE image = ?", (image_id,))]
+        for repository, digest in sql.execute("SELECT repository, digest FROM digests WHERE image = ?", (image_id,)):
+            gone.append(f"{references.familiar(repository)}@{digest}")
+        sql.execute("DELETE FROM names WHERE image = ?", (image_id,))
+        sql.execute("DELETE FROM digests WHERE image = ?", (image_id,))
+        if sql.execute("SELECT 1 FROM containers WHERE image = ? LIMIT 1", (image_id,)).fetchone():
+            sql.execute("UPDATE images SET hidden = 1 WHERE id = ?", (image_id,))
+        else:
+            sql.execute("DELETE FROM images WHERE id = ?", (image_id,))
+    return gone
+
+
+def require(sql: Transaction, image_id: str) -> None:
+    """Raise NotFound unless the image is (still) here: to be asked in the transaction that begins to rely on
+    it."""
+    if sql.execute("SELECT 1 FROM images WHERE id = ? AND NOT hidden", (image_id,)).fetchone() is None:
+        raise NotFound(f"No such image: {image_id}")

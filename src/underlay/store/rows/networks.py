@@ -1,0 +1,256 @@
+"""Networks, the addresses leased in them, and ports of the host in use: rows that are written in short transactions."""
+
+from __future__ import annotations
+
+from ...errors import Conflict, NotFound
+from ...lean.jsontext import dumps, loads
+from .meta import IntegrityError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+    from .meta import Meta, Transaction
+
+
+class Lease:
+    """A container's place in a network: addresses as text, "" for none; `position` is the number of its interface."""
+
+    __slots__ = ("address4", "address6", "aliases", "container", "mac", "network", "position")
+
+    def __init__(
+        self,
+        network: str,
+        container: str,
+        position: int,
+        address4: str,
+        address6: str,
+        mac: str,
+        aliases: Sequence[str],
+    ) -> None:
+        self.network = network
+        self.container = container
+        self.position = position
+        self.address4 = address4
+        self.address6 = address6
+        self.mac = mac
+        self.aliases = tuple(aliases)
+
+
+class Port:
+    """A port of the host in use: `protocol`, `port`, `address` ("" for all), whose it is, and that container's port."""
+
+    __slots__ = ("address", "container", "port", "protocol", "target")
+
+    def __init__(self, protocol: str, port: int, address: str, container: str, target: int) -> None:
+        self.protocol = protocol
+        self.port = port
+        self.address = address
+        self.container = container
+        self.target = target
+
+
+_LEASE = "network, container, position, address4, address6, mac, aliases"
+_HEX = frozenset("0123456789abcdef")
+
+
+# Networks
+
+
+def insert(meta: Meta, record: Callable[[list[dict[str, Any]]], dict[str, Any]]) -> dict[str, Any]:
+    """Record a network; `record` makes it (with `id` and `name`) when it knows all others. Raises Conflict."""
+    with meta.write() as sql:
+        others = [_read(row) for row in sql.execute("SELECT record FROM networks").fetchall()]
+        made = record(others)
+        try:
+            sql.execute("INSERT INTO networks VALUES (?, ?, ?)", (made["id"], made["name"], dumps(made)))
+        except IntegrityError:
+            raise Conflict(f"network with name {made['name']} already exists") from None
+    return made
+
+
+def every(meta: Meta) -> list[dict[str, Any]]:
+    """Return all networks, by name."""
+    return [_read(row) for row in meta.read("SELECT record FROM networks ORDER BY name")]
+
+
+def _read(row: Sequence[str]) -> dict[str, Any]:
+    value = loads(row[0])
+    assert isinstance(value, dict)
+    return value
+
+
+def find(meta: Meta, text: str) -> dict[str, Any] | None:
+    """Return the network of a name, an id or the beginning of one; None for none. Raises Conflict for several."""
+    rows = meta.read("SELECT record FROM networks WHERE name = ? OR id = ?", (text, text))
+    if not rows and text and _HEX.issuperset(text):
+        rows = meta.read("SELECT record FROM networks WHERE id >= ? AND id < ? LIMIT 2", (text, text + "g"))
+        if len(rows) > 1:
+            raise Conflict(f"network {text} is ambiguous (several ids begin so)")
+    return _read(rows[0]) if rows else None
+
+
+def move(
+    meta: Meta, network: str, change: Callable[[list[dict[str, Any]]], tuple[dict[str, Any], Callable[[str], str]]]
+) -> dict[str, Any]:
+    """Give a network another subnet of IPv4; `change` returns its new record, and what tells of an old address the new one,
+    when it knows all networks."""
+    with meta.write() as sql:
+        records = [_read(row) for row in sql.execute("SELECT record FROM networks").fetchall()]
+        made, moved = change(records)
+        sql.execute("UPDATE networks SET record = ? WHERE id = ?", (dumps(made), network))
+        for container, address in sql.execute(
+            "SELECT container, address4 FROM endpoints WHERE network = ? AND address4 IS NOT NULL", (network,)
+        ).fetchall():
+            sql.execute(
+                "UPDATE endpoints SET address4 = ? WHERE network = ? AND container = ?",
+                (moved(address), network, container),
+            )
+    return made
+
+
+def delete(meta: Meta, network: str, name: str) -> None:
+    """Remove a network. Raises Conflict while containers are in it, NotFound."""
+    with meta.write() as sql:
+        rows = sql.execute(
+            "SELECT coalesce(c.name, 'a step of a build') AS name FROM endpoints e LEFT JOIN containers c "
+            "ON c.id = e.container WHERE e.network = ? ORDER BY name",
+            (network,),
+        ).fetchall()
+        if rows:
+            names = ", ".join(row[0] for row in rows[:5])
+            raise Conflict(
+                f"network {name} has containers: {names}",
+                "disconnect or remove them first: `underlay network disconnect`",
+            )
+        if not sql.execute("DELETE FROM networks WHERE id = ?", (network,)).rowcount:
+            raise NotFound(f"network {name} not found")
+
+
+# Leases
+
+
+def lease(
+    sql: Transaction, network: str, container: str, choose: Callable[[list[Lease]], tuple[str, str, str, Sequence[str]]]
+) -> Lease:
+    """Give a container a place in a network; `choose` returns addresses (4, 6), MAC and aliases when it knows all others.
+
+    Raises Conflict when an address is taken, or the container is there already.
+    """
+    others = [
+        _lease(row) for row in sql.execute(f"SELECT {_LEASE} FROM endpoints WHERE network = ?", (network,)).fetchall()
+    ]
+    address4, address6, mac, aliases = choose(others)
+    (position,) = sql.execute(
+        "SELECT coalesce(max(position) + 1, 0) FROM endpoints WHERE container = ?", (container,)
+    ).fetchone()
+    made = Lease(network, container, position, address4, address6, mac, aliases)
+    try:
+        sql.execute(
+            "INSERT INTO endpoints VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (network, container, position, address4 or None, address6 or None, mac, " ".join(aliases)),
+        )
+    except IntegrityError:
+        if any(each.container == container for each in others):
+            raise Conflict("the container is in this network already") from None
+        raise Conflict(f"Address already in use: {address4 or address6}") from None
+    return made
+
+
+def _lease(row: Sequence[Any]) -> Lease:
+    network, container, position, address4, address6, mac, aliases = row
+    return Lease(network, container, position, address4 or "", address6 or "", mac, aliases.split())
+
+
+def leases(meta: Meta, container: str = "", network: str = "") -> list[Lease]:
+    """Return the places of a container, in the order of its interfaces, or all in a network."""
+    column, value = ("container", container) if container else ("network", network)
+    return [
+        _lease(row)
+        for row in meta.read(
+            f"SELECT {_LEASE} FROM endpoints WHERE {column} = ? ORDER BY position, container", (value,)
+        )
+    ]
+
+
+def leases_beside(meta: Meta, network: str) -> list[Lease]:
+    """Return the places that those in a network have in other networks."""
+    rows = meta.read(
+        f"SELECT {_LEASE} FROM endpoints WHERE network != ? AND container IN "
+        "(SELECT container FROM endpoints WHERE network = ?) ORDER BY position, container",
+        (network, network),
+    )
+    return [_lease(row) for row in rows]
+
+
+def leases_beginning(meta: Meta, prefix: str) -> list[Lease]:
+    """Return the places of all whose id begins with `prefix`."""
+    rows = meta.read(f"SELECT {_LEASE} FROM endpoints WHERE container >= ? AND container < ?", (prefix, prefix + "~"))
+    return [_lease(row) for row in rows]
+
+
+def give_back(meta: Meta, network: str, container: str) -> Lease | None:
+    """Take a container's place in a network away; returns what it was, None when there was none."""
+    with meta.write() as sql:
+        rows = sql.execute(
+            f"SELECT {_LEASE} FROM endpoints WHERE network = ? AND container = ?", (network, container)
+        ).fetchall()
+        sql.execute("DELETE FROM endpoints WHERE network = ? AND container = ?", (network, container))
+    return _lease(rows[0]) if rows else None
+
+
+# Ports
+
+
+def ports(meta: Meta, container: str = "") -> list[Port]:
+    """Return the ports of the host that lead to a container, or all."""
+    where, arguments = ("WHERE container = ?", (container,)) if container else ("", ())
+    rows = meta.read(
+        f"SELECT protocol, port, address, container, target FROM published {where} ORDER BY target, protocol, address",
+        arguments,
+    )
+    return [Port(*row) for row in rows]
+
+
+def hold(meta: Meta, wanted: Sequence[Port]) -> Port | None:
+    """Record ports of the host as in use, all or none; returns the first that somebody has.
+
+    A port for all addresses is one for each.
+    """
+    try:
+        with meta.write() as sql:
+            for each in wanted:
+                taken = sql.execute(
+                    "SELECT protocol, port, address, container, target FROM published WHERE protocol = ? AND port = ? "
+                    "AND (address = '' OR ? = '' OR address = ?) LIMIT 1",
+                    (each.protocol, each.port, each.address, each.address),
+                ).fetchone()
+                if taken:
+                    raise _Taken(Port(*taken))
+                sql.execute(
+                    "INSERT INTO published VALUES (?, ?, ?, ?, ?)",
+                    (each.protocol, each.port, each.address, each.container, each.target),
+                )
+    except _Taken as error:
+        return error.port
+    return None
+
+
+class _Taken(Exception):
+    def __init__(self, port: Port) -> None:
+        self.port = port
+
+
+def let_go(meta: Meta, container: str, some: Sequence[Port] = ()) -> None:
+    """Forget the ports of the host that lead to a container: all, or some of them."""
+    if not meta.read("SELECT 1 FROM published WHERE container = ? LIMIT 1", (container,)):
+        return
+    with meta.write() as sql:
+        if not some:
+            sql.execute("DELETE FROM published WHERE container = ?", (container,))
+        for each in some:
+            sql.execute(
+                "DELETE FROM published WHERE container = ? AND protocol = ? AND port = ? AND address = ?",
+                (container, each.protocol, each.port, each.address),
+            )

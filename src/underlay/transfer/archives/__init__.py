@@ -1,0 +1,1 @@
+"""Images between the store and archives: load, save, import."""

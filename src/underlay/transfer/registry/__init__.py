@@ -1,0 +1,1 @@
+"""Images between the store and registries: pull, push, manifest lists, removal."""

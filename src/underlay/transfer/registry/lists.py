@@ -1,0 +1,155 @@
+"""Manifest lists made by hand: drafts in the database, from manifests of registries, until they are pushed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from ...errors import Conflict, InvalidInput, NotFound
+from ...oci import config as configs
+from ...oci import digest as digests
+from ...oci import document, mediatype
+from ...oci import manifest as manifests
+from ...oci.reference import Reference, parse
+from ...registry.upload import Target
+from ..copy.opening import between_registries
+from ..copy.walk import Request
+from .remote import InRegistry
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ...events import Emit
+    from ...registry.registries import Registries
+    from ...store.rows.meta import Meta
+
+
+class Entry(msgspec.Struct):
+    """A manifest in a draft: the `reference` it comes from, its descriptor's members, and the platform."""
+
+    reference: str
+    digest: str
+    size: int
+    media_type: str
+    platform: dict[str, Any]
+
+
+def create(
+    meta: Meta, registries: Registries, name: Reference, members: Sequence[Reference], amend: bool = False
+) -> list[Entry]:
+    """Begin a list of manifests that are in registries, or with `amend` add to it; returns its entries.
+
+    Raises Conflict when there is such a draft, InvalidInput for an index as a member, NotFound, AccessDenied.
+    """
+    entries = _entries(meta, name)
+    if entries and not amend:
+        raise Conflict(f"refusing to amend an existing manifest list {name.familiar} with no --amend flag")
+    for member in members:
+        entry = _described(registries, member)
+        entries = [each for each in entries if each.digest != entry.digest] + [entry]
+    _write(meta, name, entries)
+    return entries
+
+
+def _described(registries: Registries, member: Reference) -> Entry:
+    source = InRegistry(registries.repository(member), member.familiar)
+    root = source.root(member.digest or member.tag)
+    data = source.documents[root.digest]
+    if manifests.kind(document.decode(data, "manifest"), root.media_type or "") == "index":
+        raise InvalidInput(
+            f"{member.familiar} is itself a manifest list",
+            "name its manifests by digest: `manifest inspect` shows them",
+        )
+    read = manifests.read_manifest(data, f"manifest {root.digest}")
+    config_data = source.config(read.view.config)
+    assert config_data is not None
+    config: configs.Config = configs.read(config_data, f"configuration {read.view.config.digest}").view
+    value = document.decode(config_data, "configuration")
+    platform: dict[str, Any] = {"architecture": config.architecture, "os": config.os}
+    for key in ("os.version", "os.features", "variant"):
+        if value.get(key):
+            platform[key] = value[key]
+    media_type = manifests.media_type(read.value, root.media_type or "")
+    return Entry(str(member), root.digest, root.size, media_type, platform)
+
+
+def annotate(meta: Meta, name: Reference, member: Reference, changes: dict[str, Any]) -> None:
+    """Change members of the platform of one entry: `architecture`, `os`, `os.features`, `os.version`, `variant`."""
+    entries = _existing(meta, name)
+    chosen = [
+        each for each in entries if each.reference == str(member) or (member.digest and each.digest == member.digest)
+    ]
+    if not chosen:
+        raise NotFound(f"manifest for image {member.familiar} does not exist in {name.familiar}")
+    for entry in chosen:
+        entry.platform.update(changes)
+    _write(meta, name, entries)
+
+
+def index(meta: Meta, name: Reference) -> bytes:
+    """Return the document of a draft; an OCI index when all its manifests are the OCI's, else docker's list."""
+    entries = _existing(meta, name)
+    oci = all(entry.media_type == mediatype.OCI_MANIFEST for entry in entries)
+    return document.encode(
+        {
+            "schemaVersion": 2,
+            "mediaType": mediatype.OCI_INDEX if oci else mediatype.DOCKER_INDEX,
+            "manifests": [
+                {"mediaType": each.media_type, "digest": each.digest, "size": each.size, "platform": each.platform}
+                for each in entries
+            ],
+        }
+    )
+
+
+def push(meta: Meta, registries: Registries, name: Reference, emit: Emit, purge: bool = False) -> str:
+    """Push a draft, bringing its manifests into the repository where they are not; return the digest of the list."""
+    data = index(meta, name)
+    target = Target(registries, name.domain, name.path)
+    for entry in _existing(meta, name):
+        if target.head(entry.digest) is None:
+            member = parse(entry.reference)
+            origin = Reference(member.domain, member.path, "", entry.digest)
+            between_registries(registries, origin, Reference(name.domain, name.path), Request(signatures=False), emit)
+    stated = document.decode(data, "index")["mediaType"]
+    target.put_manifest(data, stated, name.tag)
+    if purge:
+        remove(meta, [name])
+    return digests.of(data)
+
+
+def remove(meta: Meta, names: Sequence[Reference]) -> list[Reference]:
+    """Remove drafts; return those that were there."""
+    gone = []
+    with meta.write() as sql:
+        for name in names:
+            if sql.execute("DELETE FROM manifest_lists WHERE name = ?", (name.name,)).rowcount:
+                gone.append(name)
+    return gone
+
+
+def exists(meta: Meta, name: Reference) -> bool:
+    """Tell whether there is such a draft."""
+    return bool(name.tag and meta.read("SELECT 1 FROM manifest_lists WHERE name = ?", (name.name,)))
+
+
+def _existing(meta: Meta, name: Reference) -> list[Entry]:
+    entries = _entries(meta, name)
+    if not entries:
+        raise NotFound(f"No such manifest: {name.familiar}", "begin one with `underlay manifest create`")
+    return entries
+
+
+def _entries(meta: Meta, name: Reference) -> list[Entry]:
+    rows = meta.read("SELECT document FROM manifest_lists WHERE name = ?", (name.name,))
+    return msgspec.json.decode(rows[0][0], type=list[Entry]) if rows else []
+
+
+def _write(meta: Meta, name: Reference, entries: Sequence[Entry]) -> None:
+    with meta.write() as sql:
+        sql.execute(
+            "INSERT INTO manifest_lists VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET document = excluded.document",
+            (name.name, msgspec.json.encode(entries).decode()),
+        )

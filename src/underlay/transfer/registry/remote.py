@@ -1,0 +1,94 @@
+"""What lies in a registry, before any layer is fetched: which image a reference means, and what it is made of."""
+
+from __future__ import annotations
+
+from ...errors import LimitExceeded, NotFound
+from ...oci import descriptor as descriptors
+from ...oci import document
+from ...oci.descriptor import Descriptor
+from ..choose import Candidate, choose
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ...oci.platform import Platform
+    from ...oci.reference import Reference
+    from ...registry.registries import Registries
+    from ...registry.repository import Repository
+
+# Manifests and indexes looked at for one image, and bytes of all its documents: an index of indexes must not keep us
+# for ever, nor fill our memory.
+_DOCUMENTS_LIMIT = 300
+_BYTES_LIMIT = document.MANIFEST_LIMIT + document.CONFIG_LIMIT
+
+
+class InRegistry:
+    """The documents of a repository, as `choose` asks for them; none is fetched twice.
+
+    `known` returns the verified bytes of a document that need not be fetched at all.
+    """
+
+    def __init__(self, repository: Repository, place: str, known: Callable[[str], bytes | None] | None = None) -> None:
+        self.place = place
+        self._known = known
+        self.remote = True
+        self.documents: dict[str, bytes] = {}
+        self._repository = repository
+        self._asked = 0
+        self._bytes = 0
+
+    def root(self, name: str) -> Descriptor:
+        """Fetch the manifest or index of a tag or digest; return its descriptor."""
+        found = self._repository.manifest(name)
+        self._keep(found.digest, found.data)
+        return Descriptor(digest=found.digest, size=len(found.data), media_type=found.media_type or None)
+
+    def manifest(self, found: Descriptor) -> bytes | None:
+        """Return a manifest or an index, None when the registry lacks it."""
+        if found.digest not in self.documents:
+            self._asked += 1
+            if self._asked > _DOCUMENTS_LIMIT:
+                raise LimitExceeded(f"{self.place}: more than {_DOCUMENTS_LIMIT} manifests lead to it")
+            if found.size > document.MANIFEST_LIMIT:
+                raise LimitExceeded(f"manifest {found.digest}: {found.size} bytes, more than {document.MANIFEST_LIMIT}")
+            data = self._known(found.digest) if self._known is not None else None
+            try:
+                if data is None or len(data) != found.size:
+                    data = self._repository.manifest(found.digest).data
+            except NotFound:
+                return None
+            descriptors.check_length(found, len(data), "manifest")
+            self._keep(found.digest, data)
+        return self.documents[found.digest]
+
+    def config(self, found: Descriptor) -> bytes | None:
+        """Return a configuration; raises NotFound when the registry lacks it."""
+        if found.digest not in self.documents:
+            here = self._known(found.digest) if self._known is not None else None
+            if here is not None and len(here) == found.size:
+                return here
+            self._keep(found.digest, self._repository.document(found, document.CONFIG_LIMIT, "configuration"))
+        return self.documents[found.digest]
+
+    def _keep(self, digest: str, data: bytes) -> None:
+        self._bytes += len(data)
+        if self._bytes > _BYTES_LIMIT:
+            raise LimitExceeded(f"{self.place}: documents of more than {_BYTES_LIMIT} bytes lead to it")
+        self.documents[digest] = data
+
+
+def look(
+    registries: Registries,
+    reference: Reference,
+    wanted: Sequence[Platform] = (),
+    known: Callable[[str], bytes | None] | None = None,
+) -> tuple[Repository, Descriptor, list[Candidate]]:
+    """Return the repository, the descriptor that `reference` stands for, and the images chosen from it.
+
+    A digest wins over a tag. Raises NotFound, AccessDenied, DigestMismatch, LimitExceeded, RegistryError, ….
+    """
+    repository = registries.repository(reference)
+    source = InRegistry(repository, reference.familiar, known)
+    root = source.root(reference.digest or reference.tag)
+    return repository, root, choose(source, [root], wanted)
