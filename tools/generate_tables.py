@@ -1,4 +1,4 @@
-"""Write linux/security/tables.py and runtime/policy/profile_data.py from a file of container defaults (facts: names and numbers).
+"""Write linux/security/tables.py and runtime/policy/profile_data.py from a file of container defaults: names, numbers.
 
 Usage: python tools/generate_tables.py container-defaults.json
 """

@@ -481,6 +481,7 @@ def test_the_way_to_a_start_imports_little():
         "underlay.errors",
         "underlay.files",
         "underlay.linux",
+        "underlay.linux.files",
         "underlay.linux.libc",
         "underlay.linux.files.mounts",
         "underlay.linux.files.sharedmount",

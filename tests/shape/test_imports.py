@@ -154,7 +154,10 @@ def test_the_slim_monitor(place: Installation) -> None:
     name = place.start("box", "sleep", "60")
     monitor = place.monitor(name)
     assert until(lambda: b"monitor.resident" in Path(f"/proc/{monitor}/cmdline").read_bytes())
-    code = "import sys; before = set(sys.modules); from underlay.runtime.monitor import resident as slim; print(*set(sys.modules) - before)"
+    code = (
+        "import sys; before = set(sys.modules); from underlay.runtime.monitor import resident; "
+        "print(*set(sys.modules) - before)"
+    )
     package = str(REPOSITORY / "src")
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-c", f"import sys; sys.path.insert(0, {package!r}); {code}"],

@@ -108,7 +108,8 @@ def test_limits_have_the_kernels_numbers() -> None:
 def test_every_command_has_its_module() -> None:
     from underlay.cli.index import ALIASES, COMMANDS, NOUNS
 
-    there = {p.stem for p in (SOURCE / "cli/commands").glob("*.py")} - {"__init__"}
+    place = SOURCE / "cli/commands"
+    there = {".".join(p.relative_to(place).with_suffix("").parts) for p in place.rglob("*.py") if p.stem != "__init__"}
     assert {module for module, *_ in COMMANDS.values()} == there
     assert set(ALIASES.values()) <= set(COMMANDS)
     assert {command.split()[0] for command in COMMANDS if " " in command} <= set(NOUNS)

@@ -74,7 +74,7 @@ def build(request: BuildRequest, around: Surroundings) -> Built:
     _check(request)
     begun = time_ns()
     paths = around.paths
-    wanted = platforms.several(request.platforms) or [platforms.host()]
+    wanted = [platforms.parse(each) for each in request.platforms] or [platforms.host()]
     lease = leases.working(paths)
     registries = None
     with lease, Scratch(paths, "build") as scratch:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from underlay.cli import flags
-from underlay.cli.commands import create, exec, run
+from underlay.cli.commands.container import exec
+from underlay.cli.commands.lifecycle import create, run
 from underlay.cli.flags import runflags
 from underlay.cli.main import main
 from underlay.engine.options import ContainerOptions

@@ -10,9 +10,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     Read = Callable[[int, int], bytes]  # offset, size → as much as there is
+    Text = Callable[[int], str]  # offset in the table of strings → the string
 
 _HEADERS = 256  # program headers that are looked at
 _PART = 4 << 20  # bytes of one part of a file
+_TEXT = 4096  # bytes of one name
 _ENTRIES = 20000
 _LOAD, _DYNAMIC, _INTERP, _NOTE = 1, 2, 3, 4
 _NEEDED, _STRTAB, _STRSZ, _SONAME, _RPATH, _RUNPATH, _VERDEF, _VERDEFNUM, _VERNEED, _VERNEEDNUM = (
@@ -124,7 +126,7 @@ class _Reader:
         found.alignment = min(loads, default=0)
         for each in segments:
             if each.kind == _INTERP:
-                found.interpreter = _text(self._part(each.offset, min(each.size, 4096)), 0)
+                found.interpreter = _named(self._part(each.offset, min(each.size, _TEXT)))
             elif each.kind == _NOTE:
                 self._notes(found, self._part(each.offset, min(each.size, 1 << 16)), each.alignment)
             elif each.kind == _DYNAMIC:
@@ -193,17 +195,23 @@ class _Reader:
                 needed.append(value)
             else:
                 entries[tag] = value
-        strings = self._at(entries.get(_STRTAB, 0), min(entries.get(_STRSZ, 0), _PART), segments)
-        found.needed = [_text(strings, each) for each in needed[:1000]]
+        table, size = entries.get(_STRTAB, 0), entries.get(_STRSZ, 0)
+
+        def text(offset: int) -> str:
+            # One by one: with many symbols the table is longer than what is read at once.
+            data = self._at(table + offset, min(size - offset, _TEXT), segments) if offset < size else b""
+            return _named(data)
+
+        found.needed = [text(each) for each in needed[:1000]]
         if _SONAME in entries:
-            found.soname = _text(strings, entries[_SONAME])
+            found.soname = text(entries[_SONAME])
         run_path = entries.get(_RUNPATH, entries.get(_RPATH))
         if run_path is not None:
-            found.paths = [each for each in _text(strings, run_path).split(":") if each]
+            found.paths = [each for each in text(run_path).split(":") if each]
         if _VERNEED in entries:
-            found.versions = self._wanted(entries[_VERNEED], entries.get(_VERNEEDNUM, 0), segments, strings)
+            found.versions = self._wanted(entries[_VERNEED], entries.get(_VERNEEDNUM, 0), segments, text)
         if _VERDEF in entries:
-            found.defined = self._given(entries[_VERDEF], entries.get(_VERDEFNUM, 0), segments, strings)
+            found.defined = self._given(entries[_VERDEF], entries.get(_VERDEFNUM, 0), segments, text)
 
     def _at(self, address: int, size: int, segments: list[_Segment]) -> bytes:
         for each in segments:
@@ -212,18 +220,18 @@ class _Reader:
                 return self._part(each.offset + inside, min(size, each.size - inside))
         return b""
 
-    def _wanted(self, address: int, count: int, segments: list[_Segment], strings: bytes) -> dict[str, list[str]]:
+    def _wanted(self, address: int, count: int, segments: list[_Segment], text: Text) -> dict[str, list[str]]:
         data = self._at(address, 1 << 18, segments)
         found: dict[str, list[str]] = {}
         at = 0
         left = _ENTRIES
         for _ in range(min(count, _ENTRIES)):
             many, file, first, following = (self._number(data, at + n, w) for n, w in ((2, 2), (4, 4), (8, 4), (12, 4)))
-            names = found.setdefault(_text(strings, file), [])
+            names = found.setdefault(text(file), [])
             inner = at + first
             for _ in range(many):
                 left -= 1
-                names.append(_text(strings, self._number(data, inner + 8, 4)))
+                names.append(text(self._number(data, inner + 8, 4)))
                 further = self._number(data, inner + 12, 4)
                 if not further or not left:
                     break
@@ -233,14 +241,14 @@ class _Reader:
             at += following
         return found
 
-    def _given(self, address: int, count: int, segments: list[_Segment], strings: bytes) -> list[str]:
+    def _given(self, address: int, count: int, segments: list[_Segment], text: Text) -> list[str]:
         data = self._at(address, 1 << 18, segments)
         found = []
         at = 0
         for _ in range(min(count, _ENTRIES)):
             flags, first, following = (self._number(data, at + n, w) for n, w in ((2, 2), (12, 4), (16, 4)))
             if not flags & 1:  # the base definition names the file itself
-                found.append(_text(strings, self._number(data, at + first, 4)))
+                found.append(text(self._number(data, at + first, 4)))
             if not following:
                 break
             at += following
@@ -251,6 +259,6 @@ def _up(value: int, step: int) -> int:
     return (value + step - 1) // step * step
 
 
-def _text(data: bytes, offset: int) -> str:
-    end = data.find(b"\0", offset)
-    return data[offset : end if end >= 0 else len(data)][:4096].decode("utf-8", "replace")
+def _named(data: bytes) -> str:
+    """Return the text that ends with the first zero byte."""
+    return data.partition(b"\0")[0].decode("utf-8", "replace")

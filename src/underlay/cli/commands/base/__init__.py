@@ -1,0 +1,1 @@
+"""Commands on bases: what images stand on, and what follows from it."""

@@ -1,0 +1,32 @@
+"""`underlay base advisories import`."""
+
+from __future__ import annotations
+
+import sys
+
+from ....errors import InvalidInput
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ....engine.engine import Engine
+    from ...flags import Flag, Options
+
+SUMMARY = "Take advisories from a directory, a .zip or a .jsonl file"
+SYNOPSIS = "base advisories import PATH"
+FLAGS: tuple[Flag, ...] = ()
+
+
+def run(engine: Engine, options: Options, arguments: list[str]) -> int:
+    """Take OSV records, so that vulnerabilities can be looked for without a network."""
+    if len(arguments) != 1:
+        raise InvalidInput(
+            '"underlay base advisories import" requires exactly 1 argument',
+            "see `underlay base advisories import --help`",
+        )
+    found = engine.bases.import_advisories(arguments[0])
+    for family, head in sorted(found.families.items()):
+        sys.stdout.write(f"{family}: {head.records} advisories\n")
+    sys.stdout.write(
+        f"{found.read} records read: {found.withdrawn} withdrawn, {found.others} of others, {found.broken} broken\n"
+    )
+    return 0

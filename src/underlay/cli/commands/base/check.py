@@ -1,0 +1,44 @@
+"""`underlay base check`."""
+
+from __future__ import annotations
+
+import sys
+
+from ....errors import InvalidInput
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ....engine.engine import Engine
+    from ...flags import Flag, Options
+
+SUMMARY = "Check the bases of images against rules"
+SYNOPSIS = "base check [OPTIONS] --policy FILE IMAGE [IMAGE...]"
+FLAGS: tuple[Flag, ...] = (
+    ("format", "f", "string", "string", "Format output: 'json' or a Go template"),
+    ("policy", "", "string", "file", "Rules, in TOML"),
+)
+
+
+def run(engine: Engine, options: Options, arguments: list[str]) -> int:
+    """Print the rules that are broken; the exit code is 1 when there are any."""
+    if not arguments or not options["policy"]:
+        raise InvalidInput(
+            '"underlay base check" requires --policy and at least 1 argument', "see `underlay base check --help`"
+        )
+    from ...policies import read_policy
+
+    rules = read_policy(options["policy"])
+    broken = engine.bases.check(arguments, rules)
+    if options["format"]:
+        import msgspec
+
+        from ...output import render
+
+        for each in broken:
+            sys.stdout.write(render(options["format"], msgspec.to_builtins(each)) + "\n")
+    else:
+        from ...output import plain
+
+        for each in broken:
+            sys.stdout.write(plain(f"{each.image or 'all images'}: {each.text} ({each.rule})") + "\n")
+    return 1 if broken else 0

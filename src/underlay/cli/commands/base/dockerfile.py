@@ -1,0 +1,50 @@
+"""`underlay base dockerfile`."""
+
+from __future__ import annotations
+
+import sys
+
+from ....errors import InvalidInput
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ....engine.engine import Engine
+    from ...flags import Flag, Options
+
+SUMMARY = "Reconstruct the Dockerfile that would build an image"
+SYNOPSIS = "base dockerfile [OPTIONS] IMAGE"
+FLAGS: tuple[Flag, ...] = (
+    ("base", "", "string", "string", "Take this image for its base (scratch for none)"),
+    ("extract", "", "string", "directory", "Write what was copied there, with the Dockerfile, so that it builds"),
+    ("frozen", "", "bool", "", "With --extract: write what RUN steps have made, too, instead of running them again"),
+    ("format", "f", "string", "string", "Format output: 'json' or a Go template"),
+    ("platform", "", "string", "string", "Choose the platform of the image"),
+)
+
+
+def run(engine: Engine, options: Options, arguments: list[str]) -> int:
+    """Print the Dockerfile; what is in doubt stands in comments."""
+    if len(arguments) != 1:
+        raise InvalidInput('"underlay base dockerfile" requires exactly 1 argument', "see its --help")
+    found = engine.bases.dockerfile(
+        arguments[0], options["platform"], options["base"], options["extract"], options["frozen"]
+    )
+    if options["format"]:
+        import msgspec
+
+        from ...output import render
+
+        value = {**msgspec.to_builtins(found), "text": found.text}
+        sys.stdout.write(render(options["format"], value) + "\n")
+        return 0
+    text = found.text
+    if sys.stdout.isatty():
+        # In a file it stays as the image has it.
+        from ...output import plain
+
+        text = "\n".join(map(plain, text.split("\n")))
+    sys.stdout.write(text)
+    if found.doubts:
+        count = "1 line is" if found.doubts == 1 else f"{found.doubts} lines are"
+        sys.stderr.write(f"underlay: {count} in doubt: see the comments\n")
+    return 0

@@ -1,0 +1,82 @@
+"""`underlay base fit`."""
+
+from __future__ import annotations
+
+import sys
+
+from ....errors import InvalidInput
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ....base.fit import Fit
+    from ....engine.engine import Engine
+    from ...flags import Flag, Options
+
+SUMMARY = "Tell whether a host can run an image, before it fails"
+SYNOPSIS = "base fit [OPTIONS] IMAGE [COMMAND] [ARG...]"
+FLAGS: tuple[Flag, ...] = (
+    ("format", "f", "string", "string", "Format output: 'json' or a Go template"),
+    ("host", "", "string", "file", "Judge for another host, from its saved `underlay info --format json`"),
+    ("platform", "", "string", "string", "Choose the platform of the image"),
+)
+INTERSPERSED = False
+
+
+def run(engine: Engine, options: Options, arguments: list[str]) -> int:
+    """Print the verdict with its reasons; the exit code is 1 when the image will not run."""
+    if not arguments:
+        raise InvalidInput('"underlay base fit" requires at least 1 argument', "see `underlay base fit --help`")
+    host = _saved(options["host"]) if options["host"] else None
+    found = engine.bases.fit(arguments[0], options["platform"], host, arguments[1:])
+    if options["format"]:
+        import msgspec
+
+        from ...output import render
+
+        value = msgspec.to_builtins(found, order="sorted")
+        sys.stdout.write(render(options["format"], value) + "\n")
+    else:
+        sys.stdout.write(_shown(arguments[0], found))
+    return 1 if found.verdict == "will not run" else 0
+
+
+def _saved(path: str) -> dict[str, Any]:
+    from ....lean.jsontext import loads
+
+    try:
+        with open(path, encoding="utf-8") as file:
+            value = loads(file.read(1 << 20))
+    except OSError as error:
+        raise InvalidInput(f"--host: {path}: {error.strerror}") from None
+    except ValueError:
+        raise InvalidInput(f"--host: {path} is no JSON", "save `underlay info --format json` there") from None
+    if not isinstance(value, dict):
+        raise InvalidInput(f"--host: {path} holds no object", "save `underlay info --format json` there")
+    return value
+
+
+def _shown(name: str, found: Fit) -> str:
+    host = found.host
+    lines = [f"{name}: {found.verdict} on {host.name or 'this host'} (Linux {host.kernel}, {host.architecture})"]
+    needs = found.needs
+    stands = ", ".join(
+        filter(
+            None, (needs.name or needs.distribution, f"{needs.libc} {needs.libc_version}".strip(), needs.architecture)
+        )
+    )
+    lines.append(f"  it is {stands or 'an image of static programs'}")
+    for reason in found.reasons:
+        lines += [
+            "",
+            f"  {reason.effect}: {reason.title} ({reason.id})",
+            f"    image:  {reason.image}",
+            f"    host:   {reason.host}",
+            f"    remedy: {reason.remedy}",
+        ]
+    if not found.certain:
+        lines += ["", "  only its description was looked at: its files are not in the store"]
+    from ...output import plain
+
+    return "\n".join(map(plain, lines)) + "\n"

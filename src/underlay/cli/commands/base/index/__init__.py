@@ -1,0 +1,1 @@
+"""Commands on the index of known bases."""

@@ -1,0 +1,32 @@
+"""`underlay base index add`."""
+
+from __future__ import annotations
+
+import sys
+
+from .....errors import InvalidInput
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .....engine.engine import Engine
+    from ....flags import Flag, Options
+
+SUMMARY = "Add what registries say of repositories to the index of bases"
+SYNOPSIS = "base index add REPOSITORY[:TAG] [REPOSITORY[:TAG]...]"
+FLAGS: tuple[Flag, ...] = ()
+
+
+def run(engine: Engine, options: Options, arguments: list[str]) -> int:
+    """Read manifests and configurations of all tags and platforms; never layers."""
+    if not arguments:
+        raise InvalidInput(
+            '"underlay base index add" requires at least 1 argument', "see `underlay base index add --help`"
+        )
+    found = engine.bases.learn(arguments)
+    for problem in found.problems:
+        sys.stderr.write(f"underlay: {problem}\n")
+    sys.stdout.write(
+        f"{found.tags} tags: {found.new} new builds, {found.moved} tags have moved; "
+        f"{found.builds} builds under {found.names} names\n"
+    )
+    return 1 if found.problems else 0

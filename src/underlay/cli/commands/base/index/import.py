@@ -1,0 +1,27 @@
+"""`underlay base index import`."""
+
+from __future__ import annotations
+
+import sys
+
+from .....errors import InvalidInput
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .....engine.engine import Engine
+    from ....flags import Flag, Options
+
+SUMMARY = "Add the builds of a file to the index of bases"
+SYNOPSIS = "base index import FILE"
+FLAGS: tuple[Flag, ...] = ()
+
+
+def run(engine: Engine, options: Options, arguments: list[str]) -> int:
+    """Add the builds of a file that `base index export` made."""
+    if len(arguments) != 1:
+        raise InvalidInput(
+            '"underlay base index import" requires exactly 1 argument', "see `underlay base index import --help`"
+        )
+    found = engine.bases.import_index(arguments[0])
+    sys.stdout.write(f"{found.builds} builds under {found.names} names: {found.new} new\n")
+    return 0

@@ -1,0 +1,34 @@
+"""`underlay base index ls`."""
+
+from __future__ import annotations
+
+import sys
+
+from .....errors import InvalidInput
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .....engine.engine import Engine
+    from ....flags import Flag, Options
+
+SUMMARY = "List the names of the index of bases"
+SYNOPSIS = "base index ls [OPTIONS]"
+FLAGS: tuple[Flag, ...] = (
+    ("format", "", "string", "string", "Format output: 'table', 'table TEMPLATE', 'json', or a Go template"),
+)
+
+
+def run(engine: Engine, options: Options, arguments: list[str]) -> int:
+    """List the names that were added here."""
+    if arguments:
+        raise InvalidInput('"underlay base index ls" accepts no arguments', "see `underlay base index ls --help`")
+    from ....output import listing
+
+    rows = [
+        {"Name": name, "ID": digest[7:19], "Since": since, "Builds": str(count)}
+        for name, digest, since, count in engine.bases.names()
+    ]
+    headers = {"Name": "NAME", "ID": "IMAGE ID", "Since": "SINCE", "Builds": "BUILDS"}
+    row = "{{.Name}}\t{{.ID}}\t{{.Since}}\t{{.Builds}}"
+    sys.stdout.write(listing(rows, headers, row, options["format"], ""))
+    return 0

@@ -1,0 +1,27 @@
+"""`underlay base index pull`."""
+
+from __future__ import annotations
+
+import sys
+
+from .....errors import InvalidInput
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .....engine.engine import Engine
+    from ....flags import Flag, Options
+
+SUMMARY = "Add the builds of an artefact to the index of bases"
+SYNOPSIS = "base index pull NAME"
+FLAGS: tuple[Flag, ...] = ()
+
+
+def run(engine: Engine, options: Options, arguments: list[str]) -> int:
+    """Add the builds of an artefact that `base index push` made."""
+    if len(arguments) != 1:
+        raise InvalidInput(
+            '"underlay base index pull" requires exactly 1 argument', "see `underlay base index pull --help`"
+        )
+    found = engine.bases.pull_index(arguments[0])
+    sys.stdout.write(f"{found.builds} builds under {found.names} names: {found.new} new\n")
+    return 0

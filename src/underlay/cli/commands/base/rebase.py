@@ -1,0 +1,62 @@
+"""`underlay base rebase`."""
+
+from __future__ import annotations
+
+import sys
+
+from ....errors import InvalidInput
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ....engine.engine import Engine
+    from ...flags import Flag, Options
+
+SUMMARY = "Move an image onto a newer base, without building it again"
+SYNOPSIS = "base rebase [OPTIONS] IMAGE"
+FLAGS: tuple[Flag, ...] = (
+    ("base", "", "string", "string", "Take this image for its present base"),
+    ("dry-run", "", "bool", "", "Only say what would be done, and what speaks against it"),
+    ("force", "", "bool", "", "Go on in spite of what speaks against it"),
+    ("format", "f", "string", "string", "Format output: 'json' or a Go template"),
+    ("onto", "", "string", "string", "The new base (default: what the name of its base stands for now)"),
+    ("platform", "", "string", "string", "Choose the platform of the image"),
+    ("tag", "t", "list", "list", "Name of the result (default: that of the image)"),
+)
+
+
+def run(engine: Engine, options: Options, arguments: list[str]) -> int:
+    """Move the image; what speaks against it stops the move, unless it is forced."""
+    if len(arguments) != 1:
+        raise InvalidInput('"underlay base rebase" requires exactly 1 argument', "see `underlay base rebase --help`")
+    found = engine.bases.rebase(
+        arguments[0],
+        options["onto"],
+        options["tag"],
+        options["base"],
+        options["platform"],
+        options["dry-run"],
+        options["force"],
+    )
+    from ...output import plain, render
+
+    if options["format"]:
+        import msgspec
+
+        sys.stdout.write(render(options["format"], msgspec.to_builtins(found)) + "\n")
+        return 1 if found.hazards and options["dry-run"] else 0
+    verb = "was moved" if found.done else "would be moved"
+    sys.stdout.write(
+        f"{found.image} {verb} from {found.old_base} ({_layers(found.old_layers)}) onto {found.new_base} "
+        f"({_layers(found.new_layers)}), with its {_layers(found.kept_layers)} above\n"
+    )
+    for hazard in found.hazards:
+        sys.stdout.write(f"  unsafe: {plain(hazard.text)}\n" + (f"    {hazard.remedy}\n" if hazard.remedy else ""))
+    for change in found.changes:
+        sys.stdout.write(f"  changes: {plain(change)}\n")
+    if found.done:
+        sys.stdout.write(f"  {', '.join(found.names)} is {found.id}\n")
+    return 1 if found.hazards and not found.done else 0
+
+
+def _layers(count: int) -> str:
+    return f"{count} layer{'' if count == 1 else 's'}"

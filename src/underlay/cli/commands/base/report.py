@@ -1,0 +1,51 @@
+"""`underlay base report`."""
+
+from __future__ import annotations
+
+import sys
+
+from ....errors import InvalidInput
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ....engine.engine import Engine
+    from ...flags import Flag, Options
+
+SUMMARY = "One page over images: their bases, and what to do first"
+SYNOPSIS = "base report [OPTIONS] [IMAGE...]"
+FLAGS: tuple[Flag, ...] = (
+    ("format", "f", "string", "string", "text (the default), json or html"),
+    ("output", "o", "string", "file", "Write to a file"),
+    ("policy", "", "string", "file", "Rules, in TOML"),
+)
+
+
+def run(engine: Engine, options: Options, arguments: list[str]) -> int:
+    """Print the page, over all images that have a name unless some are named; 1 when one that is named cannot be seen."""
+    if options["format"] not in ("", "text", "json", "html"):
+        raise InvalidInput(
+            '"underlay base report" knows the formats text, json and html', "see `underlay base report --help`"
+        )
+    from ....base.fleet import report as pages
+    from ...policies import read_policy
+
+    rules = read_policy(options["policy"]) if options["policy"] else None
+    found = engine.bases.report(arguments, rules)
+    code = 1 if arguments and not all(each.chain for each in found.images) else 0
+    if options["format"] == "json":
+        import msgspec
+
+        text = msgspec.json.encode(found).decode() + "\n"
+    else:
+        text = pages.html(found) if options["format"] == "html" else pages.text(found)
+    if options["output"]:
+        try:
+            with open(options["output"], "w", encoding="utf-8") as file:
+                file.write(text)
+        except OSError as error:
+            raise InvalidInput(f"{options['output']}: {error.strerror}") from None
+        return code
+    from ...output import plain
+
+    sys.stdout.write("\n".join(map(plain, text.split("\n"))))
+    return code

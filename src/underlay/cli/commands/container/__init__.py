@@ -1,0 +1,1 @@
+"""Commands that look at containers, or work in running ones."""

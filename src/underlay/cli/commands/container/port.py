@@ -1,0 +1,33 @@
+"""`underlay port`."""
+
+from __future__ import annotations
+
+import sys
+
+from ....errors import InvalidInput, NotFound
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ....engine.engine import Engine
+    from ...flags import Flag, Options
+
+SUMMARY = "List port mappings or a specific mapping for the container"
+SYNOPSIS = "port CONTAINER [PRIVATE_PORT[/PROTO]]"
+FLAGS: tuple[Flag, ...] = ()
+
+
+def run(engine: Engine, options: Options, arguments: list[str]) -> int:
+    """Print where the container's ports are reached."""
+    if len(arguments) not in (1, 2):
+        raise InvalidInput('"underlay port" requires 1 or 2 arguments', "see `underlay port --help`")
+    found = engine.containers.ports(arguments[0])
+    if len(arguments) == 1:
+        for name, each in found.items():
+            sys.stdout.write("".join(f"{name} -> {place}\n" for place in each))
+        return 0
+    number, _, protocol = arguments[1].partition("/")
+    places = found.get(f"{number}/{protocol or 'tcp'}") or ()
+    if not places:
+        raise NotFound(f"no public port '{arguments[1]}' published for {arguments[0]}")
+    sys.stdout.write("".join(f"{place}\n" for place in places))
+    return 0

@@ -1,0 +1,33 @@
+"""`underlay container`."""
+
+from __future__ import annotations
+
+import sys
+
+from ....errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ....engine.engine import Engine
+    from ...flags import Flag, Options
+
+SUMMARY = "Remove all stopped containers"
+SYNOPSIS = "container prune [OPTIONS]"
+FLAGS: tuple[Flag, ...] = (("force", "f", "bool", "", "Do not prompt for confirmation"),)
+
+
+def run(engine: Engine, options: Options, arguments: list[str]) -> int:
+    """Remove all containers that are not running, after a question."""
+    from ....human import size
+    from ...confirm import confirmed
+
+    if arguments:
+        raise UsageError('"underlay container prune" accepts no arguments')
+    warning = "WARNING! This will remove all stopped containers."
+    if not options["force"] and not confirmed(warning):
+        return 0
+    pruned = engine.containers.prune()
+    if pruned.ids:
+        sys.stdout.write("Deleted Containers:\n" + "".join(f"{one}\n" for one in pruned.ids) + "\n")
+    sys.stdout.write(f"Total reclaimed space: {size(pruned.space)}\n")
+    return 0

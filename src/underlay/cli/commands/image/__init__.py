@@ -1,0 +1,1 @@
+"""Commands on images of the store: list, build, load, save, tag, remove."""

@@ -1,0 +1,92 @@
+"""`underlay build`."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from ....errors import UsageError
+from ....files import write_atomic
+from ....lean.jsontext import dumps
+from ....oci import reference as references
+from ...flags import buildflags
+from ...progress.buildprogress import BuildProgress
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ....builder.output.output import Built
+    from ....builder.request import BuildRequest
+    from ....engine.engine import Engine
+    from ...flags import Flag, Options
+
+SUMMARY = "Build an image from a Dockerfile"
+SYNOPSIS = "build [OPTIONS] PATH | URL | -"
+FLAGS: tuple[Flag, ...] = buildflags.FLAGS
+
+
+def run(engine: Engine, options: Options, arguments: list[str]) -> int:
+    """Build an image; progress goes to standard error, with -q its id to standard output."""
+    request = buildflags.request_of(options, arguments)
+    if options["check"]:
+        return _check(engine, request)
+    quiet = options["quiet"]
+    mode = "quiet" if quiet else options["progress"] or os.environ.get("BUILDKIT_PROGRESS", "") or "auto"
+    with BuildProgress(engine, mode) as progress:
+        built = engine.builds.build(request)
+    for output in request.outputs:
+        if output.push:
+            _push(engine, built, mode)
+    if options["iidfile"]:
+        write_atomic(options["iidfile"], built.id.encode(), 0o644)
+    if options["metadata-file"]:
+        write_atomic(options["metadata-file"], _metadata(built), 0o644)
+    if quiet:
+        sys.stdout.write(built.id + "\n")
+    elif progress.mode in ("plain", "tty") and progress.warnings():
+        found = progress.warnings()
+        sys.stderr.write(f"\n {len(found)} warning{'s' * (len(found) > 1)} found:\n")
+        sys.stderr.write("".join(f" - {each}\n" for each in found))
+    return 0
+
+
+def _push(engine: Engine, built: Built, mode: str) -> None:
+    from ...progress.transferprogress import TransferProgress
+
+    if not built.names:
+        raise UsageError("tag is needed when pushing to registry", "give the image a name with -t")
+    with TransferProgress(engine, "quiet" if mode == "quiet" else "plain", sys.stderr):
+        for name in built.names:
+            engine.images.push(name)
+
+
+def _metadata(built: Built) -> bytes:
+    """Return what --metadata-file holds (docker buildx build, "--metadata-file")."""
+    value: dict[str, Any] = {}
+    if built.provenance is not None:
+        value["buildx.build.provenance"] = built.provenance
+    value["containerimage.config.digest"] = built.id
+    value["containerimage.descriptor"] = {"mediaType": built.media_type, "digest": built.target, "size": built.size}
+    value["containerimage.digest"] = built.target
+    if built.names:
+        value["image.name"] = ",".join(references.parse(name).name for name in built.names)
+    return dumps(value).encode() + b"\n"
+
+
+def _check(engine: Engine, request: BuildRequest) -> int:
+    """Report docker's build checks; returns 1 when they find something."""
+    findings, failure = engine.builds.check(request)
+    if not findings:
+        sys.stdout.write("Check complete, no warnings found.\n")
+        return 0
+    count = len(findings)
+    sys.stdout.write(f"Check complete, {count} warning{'s have' if count > 1 else ' has'} been found!\n")
+    for finding in findings:
+        bar = "-" * 20
+        sys.stdout.write(f"\nWARNING: {finding.rule}\n{finding.message}\n")
+        sys.stdout.write(f"{finding.source.name}:{finding.line}\n{bar}\n")
+        sys.stdout.write(f"{finding.source.excerpt(finding.line, finding.last_line)}\n{bar}\n")
+    if failure is not None:
+        raise failure
+    return 1

@@ -1,0 +1,54 @@
+"""`underlay builder prune`."""
+
+from __future__ import annotations
+
+import sys
+
+from ....errors import InvalidInput
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ....engine.engine import Engine
+    from ...flags import Flag, Options
+
+SUMMARY = "Remove build cache"
+SYNOPSIS = "builder prune [OPTIONS]"
+FLAGS: tuple[Flag, ...] = (
+    ("all", "a", "bool", "", "Remove all unused build cache, not just what takes space of its own"),
+    ("filter", "", "list", "filter", "Provide filter values (until=24h: what was not used since)"),
+    ("force", "f", "bool", "", "Do not prompt for confirmation"),
+    ("keep-storage", "", "string", "bytes", "Amount of disk space to keep for cache"),
+)
+_WARNING = {
+    False: "WARNING! This will remove all dangling build cache.",
+    True: "WARNING! This will remove all build cache.",
+}
+
+
+def run(engine: Engine, options: Options, arguments: list[str]) -> int:
+    """Remove what builds have kept, after a question."""
+    from ....human import parse_duration, parse_size, size
+    from ...confirm import confirmed
+
+    if arguments:
+        raise InvalidInput('"underlay builder prune" accepts no arguments', "see `underlay builder prune --help`")
+    older = 0.0
+    for text in options["filter"]:
+        key, equals, value = text.partition("=")
+        if key not in ("until", "unused-for") or not equals:
+            raise InvalidInput(f"invalid filter '{key}'", "known is until")
+        try:
+            older = max(older, parse_duration(value))
+        except ValueError as error:
+            raise InvalidInput(f"invalid filter '{text}': {error}") from None
+    try:
+        keep = parse_size(options["keep-storage"]) if options["keep-storage"] else 0
+    except ValueError as error:
+        raise InvalidInput(f"--keep-storage: {error}") from None
+    if not options["force"] and not confirmed(_WARNING[options["all"]]):
+        return 0
+    pruned = engine.builds.prune(options["all"], older, keep)
+    if pruned.ids:
+        sys.stdout.write("Deleted build cache objects:\n" + "".join(f"{each}\n" for each in pruned.ids) + "\n")
+    sys.stdout.write(f"Total reclaimed space: {size(pruned.bytes)}\n")
+    return 0

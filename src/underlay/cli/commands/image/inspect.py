@@ -1,0 +1,30 @@
+"""`underlay image inspect`."""
+
+from __future__ import annotations
+
+from ....errors import InvalidInput
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ....engine.engine import Engine
+    from ...flags import Flag, Options
+
+SUMMARY = "Display detailed information on one or more images"
+SYNOPSIS = "image inspect [OPTIONS] IMAGE [IMAGE...]"
+FLAGS: tuple[Flag, ...] = (
+    ("format", "f", "string", "string", "Format output: 'json' or a Go template"),
+    ("platform", "", "string", "string", "Inspect the image of this platform"),
+    ("remote", "", "bool", "", "Ask the registry instead of the store; no layer is fetched"),
+)
+
+
+def run(engine: Engine, options: Options, arguments: list[str]) -> int:
+    """Print each image's facts; what is not there is told at the end."""
+    if not arguments:
+        raise InvalidInput(
+            '"underlay image inspect" requires at least 1 argument', "see `underlay image inspect --help`"
+        )
+    from ...output import inspected
+
+    inspect = engine.registries.inspect if options["remote"] else engine.images.inspect
+    return inspected(arguments, lambda name: inspect(name, options["platform"]), options["format"])

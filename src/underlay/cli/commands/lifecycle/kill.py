@@ -1,0 +1,32 @@
+"""`underlay kill`."""
+
+from __future__ import annotations
+
+import sys
+
+from ....errors import UnderlayError, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ....engine.engine import Engine
+    from ...flags import Flag, Options
+
+SUMMARY = "Kill one or more running containers"
+SYNOPSIS = "kill [OPTIONS] CONTAINER [CONTAINER...]"
+FLAGS: tuple[Flag, ...] = (("signal", "s", "string", "string", "Signal to send to the container"),)
+
+
+def run(engine: Engine, options: Options, arguments: list[str]) -> int:
+    """Send a signal to containers and print their names."""
+    if not arguments:
+        raise UsageError('"underlay kill" requires at least 1 argument', "see `underlay kill --help`")
+    failed = 0
+    for name in arguments:
+        try:
+            engine.containers.kill(name, options["signal"] or "KILL")
+            sys.stdout.write(name + "\n")
+        except UnderlayError as error:
+            sys.stdout.flush()
+            sys.stderr.write(f"underlay: {error.message}\n")
+            failed = 1
+    return failed

@@ -1,0 +1,37 @@
+"""`underlay restart`."""
+
+from __future__ import annotations
+
+import sys
+
+from ....errors import UnderlayError, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ....engine.engine import Engine
+    from ...flags import Flag, Options
+
+SUMMARY = "Restart one or more containers"
+SYNOPSIS = "restart [OPTIONS] CONTAINER [CONTAINER...]"
+FLAGS: tuple[Flag, ...] = (
+    ("time", "t", "int", "int", "Seconds to wait before killing the container"),
+    ("timeout", "", "int", "int", "Seconds to wait before killing the container"),
+)
+
+
+def run(engine: Engine, options: Options, arguments: list[str]) -> int:
+    """Restart containers and print their names."""
+    timeout = options["timeout"] if "timeout" in options else options["time"]
+
+    if not arguments:
+        raise UsageError('"underlay restart" requires at least 1 argument', "see `underlay restart --help`")
+    failed = 0
+    for name in arguments:
+        try:
+            engine.containers.restart(name, timeout)
+            sys.stdout.write(name + "\n")
+        except UnderlayError as error:
+            sys.stdout.flush()
+            sys.stderr.write(f"underlay: {error.message}\n")
+            failed = 1
+    return failed

@@ -1,0 +1,139 @@
+"""`underlay run`."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from ....errors import InvalidInput, UsageError
+from ... import foreground
+from ...fetching import Fetching
+from ...flags import runflags
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ....engine.engine import Engine
+    from ....engine.options import ContainerOptions
+    from ....runtime.monitor.attachment import Attachment
+    from ....runtime.monitor.prefork import Standby
+    from ...flags import Flag, Options
+
+SUMMARY = "Create and run a new container from an image"
+SYNOPSIS = "run [OPTIONS] IMAGE [COMMAND] [ARG...]"
+INTERSPERSED = False
+FLAGS: tuple[Flag, ...] = (
+    *runflags.COMMON,
+    ("detach", "d", "bool", "", "Run container in background and print container ID"),
+    ("detach-keys", "", "string", "string", "Override the key sequence for detaching a container"),
+    ("plan", "", "bool", "", "Print what would be done to the kernel, step by step, and do nothing"),
+    ("sig-proxy", "", "bool", "", "Proxy received signals to the process (default true)"),
+)
+
+
+def standby(options: Options, arguments: list[str]) -> Standby | None:
+    """Fork the monitor that will be needed, before anything else is loaded."""
+    if options["plan"] or not arguments:
+        return None
+    from ....runtime.monitor.prefork import Standby
+
+    return Standby()
+
+
+def run(engine: Engine, options: Options, arguments: list[str]) -> int:
+    """Run a container; the exit code is the container's, or 125, 126, 127 as docker has them."""
+    from ....engine.options import ContainerOptions
+
+    wish = ContainerOptions(**runflags.wish_of(options, arguments, "run"))
+    if options["plan"]:
+        for line in engine.containers.plan(wish):
+            sys.stdout.write(line + "\n")
+        return 0
+    if options["cidfile"] and os.path.exists(options["cidfile"]):
+        raise InvalidInput(
+            f"container ID file found, make sure the other container isn't running or delete {options['cidfile']}"
+        )
+    if not wish.network and not engine.network_setting and engine.default_network == "none":
+        sys.stderr.write(
+            "underlay: no network but loopback, as there is no privilege to make interfaces (--network host shares the "
+            "host's, --network none says that none is wanted)\n"
+        )
+    engine.emit = Fetching(engine, options["quiet"])
+    if options["detach"]:
+        if options["attach"]:
+            raise UsageError("conflicting options: cannot specify both --attach and --detach")
+        session = engine.containers.run(wish)
+        write_cidfile(options["cidfile"], session.id)
+        sys.stdout.write(session.id + "\n")
+        session.close()
+        return 0
+    attachment, size = attachment_of(wish, options)
+    forward = not wish.terminal and ("sig-proxy" not in options or options["sig-proxy"])
+    with foreground.Foreground(wish.terminal, forward) as here:
+        session = engine.containers.run(wish, attachment, size)
+        write_cidfile(options["cidfile"], session.id)
+        code = here.attend(session)
+    session.close()
+    if code is None:
+        return 0
+    if wish.remove:
+        engine.containers.remove_ended(session.id)
+    if code in _TELLING and not session.oom:
+        _tell_why(engine, wish, code)
+    return code
+
+
+# Codes with which programs end that cannot run here at all: no interpreter, bad instruction, bad access, bad call.
+_TELLING = (126, 127, 132, 139, 159)
+
+
+def _tell_why(engine: Engine, wish: ContainerOptions, code: int) -> None:
+    """Say in one line why the image cannot run here, if that is known."""
+    from ....errors import UnderlayError
+
+    try:
+        found = engine.bases.fit(wish.image, wish.platform, None, wish.command or (), wish.entrypoint)
+    except UnderlayError:
+        return
+    for reason in found.reasons:
+        if reason.effect == "fails" and code in reason.codes:
+            sys.stderr.write(
+                f"underlay: {wish.image} cannot run here: {reason.title}: {reason.image}, and {reason.host}\n"
+                f"hint: {reason.remedy}\n"
+            )
+            return
+
+
+def attachment_of(wish: ContainerOptions, options: Options) -> tuple[Attachment, tuple[int, int]]:
+    """Return the streams to attach, and the terminal's size (0, 0 without one); raises UsageError."""
+    from ....runtime.monitor.attachment import Attachment
+
+    chosen = [name.lower() for name in options["attach"]]
+    for name in chosen:
+        if name not in ("stdin", "stdout", "stderr"):
+            raise UsageError(
+                f'invalid argument "{name}" for "-a, --attach" flag: valid streams are STDIN, STDOUT and STDERR'
+            )
+    if wish.terminal and wish.interactive and not foreground.is_terminal(0):
+        raise UsageError(
+            "cannot attach stdin to a TTY-enabled container because stdin is not a terminal", "leave out -t"
+        )
+    attachment = Attachment(
+        stdin=foreground.usable(0) if (wish.interactive and (not chosen or "stdin" in chosen)) else -1,
+        stdout=foreground.usable(1) if not chosen or "stdout" in chosen else -1,
+        stderr=foreground.usable(2) if not chosen or "stderr" in chosen else -1,
+        keys=runflags.detach_keys(options["detach-keys"], wish.terminal),
+        removes=wish.remove,
+    )
+    size = (0, 0)
+    if wish.terminal:
+        from ....linux import tty
+
+        size = tty.window_size(0) if foreground.is_terminal(0) else tty.window_size(1)
+    return attachment, size
+
+
+def write_cidfile(path: str, container_id: str) -> None:
+    """Write the id to a new file `path`, if one is asked for."""
+    if path:
+        with open(path, "x", encoding="ascii") as file:
+            file.write(container_id)

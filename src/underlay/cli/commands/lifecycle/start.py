@@ -1,0 +1,70 @@
+"""`underlay start`."""
+
+from __future__ import annotations
+
+import sys
+
+from ....errors import UnderlayError, UsageError
+from ... import foreground
+from ...flags import runflags
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ....engine.engine import Engine
+    from ...flags import Flag, Options
+
+SUMMARY = "Start one or more stopped containers"
+SYNOPSIS = "start [OPTIONS] CONTAINER [CONTAINER...]"
+FLAGS: tuple[Flag, ...] = (
+    ("attach", "a", "bool", "", "Attach STDOUT/STDERR and forward signals"),
+    ("detach-keys", "", "string", "string", "Override the key sequence for detaching a container"),
+    ("interactive", "i", "bool", "", "Attach container's STDIN"),
+)
+
+
+def run(engine: Engine, options: Options, arguments: list[str]) -> int:
+    """Start containers; with -a or -i stay with the one that is named."""
+    if not arguments:
+        raise UsageError('"underlay start" requires at least 1 argument', "see `underlay start --help`")
+    if options["attach"] or options["interactive"]:
+        if len(arguments) > 1:
+            raise UsageError("you cannot start and attach multiple containers at once")
+        return _attached(engine, options, arguments[0])
+    failed = 0
+    for name in arguments:
+        try:
+            session = engine.containers.start(name)
+            if session is not None:
+                session.close()
+            sys.stdout.write(name + "\n")
+        except UnderlayError as error:
+            sys.stdout.flush()
+            sys.stderr.write(f"underlay: {error.message}\n")
+            if error.hint:
+                sys.stderr.write(f"hint: {error.hint}\n")
+            failed = 1
+    return failed
+
+
+def _attached(engine: Engine, options: Options, name: str) -> int:
+    from ....runtime.monitor.attachment import Attachment
+
+    row = engine.containers.get(name)
+    wish = row.intent["options"]
+    terminal = bool(wish.get("terminal"))
+    attachment = Attachment(
+        stdin=foreground.usable(0) if options["interactive"] and wish.get("interactive") else -1,
+        stdout=foreground.usable(1),
+        stderr=foreground.usable(2),
+        keys=runflags.detach_keys(options["detach-keys"], terminal),
+        removes=row.intent["remove"],
+    )
+    with foreground.Foreground(terminal, not terminal) as here:
+        session = engine.containers.start(row.id, attachment)
+        if session is None:
+            session = engine.containers.attach(row.id, attachment)
+        code = here.attend(session)
+    session.close()
+    if code is not None and row.intent["remove"]:
+        engine.containers.remove_ended(row.id)
+    return code or 0

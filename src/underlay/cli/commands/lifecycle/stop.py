@@ -1,0 +1,38 @@
+"""`underlay stop`."""
+
+from __future__ import annotations
+
+import sys
+
+from ....errors import UnderlayError, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ....engine.engine import Engine
+    from ...flags import Flag, Options
+
+SUMMARY = "Stop one or more running containers"
+SYNOPSIS = "stop [OPTIONS] CONTAINER [CONTAINER...]"
+FLAGS: tuple[Flag, ...] = (
+    ("signal", "s", "string", "string", "Signal to send to the container"),
+    ("time", "t", "int", "int", "Seconds to wait before killing the container"),
+    ("timeout", "", "int", "int", "Seconds to wait before killing the container"),
+)
+
+
+def run(engine: Engine, options: Options, arguments: list[str]) -> int:
+    """Stop containers and print their names."""
+    timeout = options["timeout"] if "timeout" in options else options["time"]
+
+    if not arguments:
+        raise UsageError('"underlay stop" requires at least 1 argument', "see `underlay stop --help`")
+    failed = 0
+    for name in arguments:
+        try:
+            engine.containers.stop(name, timeout, options["signal"])
+            sys.stdout.write(name + "\n")
+        except UnderlayError as error:
+            sys.stdout.flush()
+            sys.stderr.write(f"underlay: {error.message}\n")
+            failed = 1
+    return failed

@@ -1,0 +1,39 @@
+"""`underlay update`."""
+
+from __future__ import annotations
+
+import sys
+
+from ....errors import UnderlayError, UsageError
+from ...flags import limitflags
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ....engine.engine import Engine
+    from ...flags import Flag, Options
+
+SUMMARY = "Update configuration of one or more containers"
+SYNOPSIS = "update [OPTIONS] CONTAINER [CONTAINER...]"
+FLAGS: tuple[Flag, ...] = limitflags.UPDATABLE
+
+
+def run(engine: Engine, options: Options, arguments: list[str]) -> int:
+    """Change containers one by one and print their names; each changes wholly or not at all."""
+    if not arguments:
+        raise UsageError('"underlay update" requires at least 1 argument', "see `underlay update --help`")
+    if not options.given:
+        raise UsageError("you must provide one or more flags when using this command", "see `underlay update --help`")
+    from ....engine.options import ContainerOptions
+
+    wish = ContainerOptions(**limitflags.options_of(options, limitflags.PLAIN, limitflags.SIZES))
+    failed = 0
+    for name in arguments:
+        try:
+            engine.containers.update(name, wish)
+            sys.stdout.write(name + "\n")
+        except UnderlayError as error:
+            sys.stdout.flush()
+            hint = f"hint: {error.hint}\n" if error.hint else ""
+            sys.stderr.write(f"underlay: {error.message}\n{hint}")
+            failed = 1
+    return failed

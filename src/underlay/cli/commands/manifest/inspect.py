@@ -1,0 +1,75 @@
+"""`underlay manifest inspect`."""
+
+from __future__ import annotations
+
+import sys
+
+from ....errors import NotFound, UsageError
+from ...output import pretty
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ....engine.engine import Engine
+    from ...flags import Flag, Options
+
+SUMMARY = "Display an image manifest, or manifest list"
+SYNOPSIS = "manifest inspect [OPTIONS] [MANIFEST_LIST] MANIFEST"
+FLAGS: tuple[Flag, ...] = (
+    ("insecure", "", "bool", "", "Allow communication with an insecure registry"),
+    ("raw", "", "bool", "", "Print the bytes as they are, to hash or keep them"),
+    ("verbose", "v", "bool", "", "Output additional info including layers and platform"),
+)
+
+
+def run(engine: Engine, options: Options, arguments: list[str]) -> int:
+    """Print a manifest or list as the registry has it."""
+    from ....oci import reference as references
+
+    if len(arguments) not in (1, 2):
+        raise UsageError(
+            '"underlay manifest inspect" requires 1 or 2 arguments', "see `underlay manifest inspect --help`"
+        )
+    insecure = options["insecure"]
+    name = arguments[-1]
+    data, digest, media_type = engine.registries.manifest(name, insecure)
+    if len(arguments) == 2:
+        entries = _decoded(engine.registries.manifest(arguments[0], insecure)[0]).get("manifests") or []
+        if digest not in [entry.get("digest") for entry in entries]:
+            raise NotFound(f"No such manifest: {name} in {arguments[0]}")
+    if options["raw"]:
+        sys.stdout.buffer.write(data)
+        return 0
+    value = _decoded(data)
+    if not options["verbose"]:
+        sys.stdout.write(pretty(value) + "\n")
+        return 0
+    reference = references.parse(name)
+    if "manifests" not in value:
+        sys.stdout.write(pretty(_described(str(reference), value, digest, len(data), media_type, None)) + "\n")
+        return 0
+    every = []
+    for entry in value["manifests"]:
+        member = references.Reference(reference.domain, reference.path, "", entry["digest"])
+        below, its_digest, its_type = engine.registries.manifest(str(member), insecure)
+        every.append(_described(str(member), _decoded(below), its_digest, len(below), its_type, entry.get("platform")))
+    sys.stdout.write(pretty(every) + "\n")
+    return 0
+
+
+def _decoded(data: bytes) -> dict[str, Any]:
+    from ....oci import document
+
+    value: dict[str, Any] = document.decode(data, "manifest")
+    return value
+
+
+def _described(
+    reference: str, value: dict[str, Any], digest: str, size: int, media_type: str, platform: object
+) -> dict[str, Any]:
+    descriptor: dict[str, Any] = {"mediaType": value.get("mediaType") or media_type, "digest": digest, "size": size}
+    if platform:
+        descriptor["platform"] = platform
+    docker = "docker" in str(descriptor["mediaType"])
+    return {"Ref": reference, "Descriptor": descriptor, ("SchemaV2Manifest" if docker else "OCIManifest"): value}

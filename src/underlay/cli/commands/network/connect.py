@@ -1,0 +1,31 @@
+"""`underlay network connect`."""
+
+from __future__ import annotations
+
+from ....errors import InvalidInput, Unsupported
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ....engine.engine import Engine
+    from ...flags import Flag, Options
+
+SUMMARY = "Connect a container to a network"
+SYNOPSIS = "network connect [OPTIONS] NETWORK CONTAINER"
+FLAGS: tuple[Flag, ...] = (
+    ("alias", "", "list", "strings", "Add network-scoped alias for the container"),
+    ("ip", "", "string", "string", "IPv4 address (e.g., 172.30.100.104)"),
+    ("ip6", "", "string", "string", "IPv6 address (e.g., 2001:db8::33)"),
+    ("link", "", "list", "list", "Add link to another container (not supported: networks have names)"),
+)
+
+
+def run(engine: Engine, options: Options, arguments: list[str]) -> int:
+    """Connect a container to a network, at once if it runs."""
+    if len(arguments) != 2:
+        raise InvalidInput(
+            '"underlay network connect" requires exactly 2 arguments', "see `underlay network connect --help`"
+        )
+    if options["link"]:
+        raise Unsupported("--link is not supported", "containers of a network find each other by name")
+    engine.networks.connect(arguments[0], arguments[1], options["ip"], options["ip6"], options["alias"])
+    return 0

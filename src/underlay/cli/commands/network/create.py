@@ -1,0 +1,58 @@
+"""`underlay network create`."""
+
+from __future__ import annotations
+
+import sys
+
+from ....errors import InvalidInput
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ....engine.engine import Engine
+    from ...flags import Flag, Options
+
+SUMMARY = "Create a network"
+SYNOPSIS = "network create [OPTIONS] NETWORK"
+FLAGS: tuple[Flag, ...] = (
+    ("attachable", "", "bool", "", "Enable manual container attachment (always possible)"),
+    ("driver", "d", "string", "string", "Driver to manage the Network: bridge or macvlan (default bridge)"),
+    ("gateway", "", "list", "strings", "IPv4 or IPv6 Gateway for the subnet"),
+    ("internal", "", "bool", "", "Restrict external access to the network"),
+    ("ip-range", "", "list", "strings", "Allocate container ip from a sub-range"),
+    ("ipv6", "", "bool", "", "Enable IPv6 address assignment"),
+    ("label", "", "list", "list", "Set metadata on a network"),
+    ("opt", "o", "list", "map", "Set driver specific options (mtu=, parent= for macvlan)"),
+    ("subnet", "", "list", "strings", "Subnet in CIDR format that represents a network segment"),
+)
+
+
+def run(engine: Engine, options: Options, arguments: list[str]) -> int:
+    """Record a network and print its id."""
+    if len(arguments) != 1:
+        raise InvalidInput(
+            '"underlay network create" requires exactly 1 argument', "see `underlay network create --help`"
+        )
+    made = engine.networks.create(
+        arguments[0],
+        options["driver"] or "bridge",
+        options["subnet"],
+        options["gateway"],
+        options["ip-range"],
+        options["ipv6"],
+        options["internal"],
+        options["attachable"],
+        _pairs(options["label"], "--label", False),
+        _pairs(options["opt"], "--opt", True),
+    )
+    sys.stdout.write(made.id + "\n")
+    return 0
+
+
+def _pairs(texts: list[str], flag: str, needed: bool) -> dict[str, str]:
+    found = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not key or (needed and not equals):
+            raise InvalidInput(f'invalid argument "{text}" for "{flag}" flag', "write name=value")
+        found[key] = value
+    return found

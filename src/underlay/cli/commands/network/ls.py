@@ -1,0 +1,91 @@
+"""`underlay network ls`."""
+
+from __future__ import annotations
+
+import sys
+
+from ....errors import InvalidInput
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ....engine.engine import Engine
+    from ...flags import Flag, Options
+
+SUMMARY = "List networks"
+SYNOPSIS = "network ls [OPTIONS]"
+FLAGS: tuple[Flag, ...] = (
+    ("filter", "f", "list", "filter", "Provide filter values (driver=…, id=…, label=…, name=…)"),
+    ("format", "", "string", "string", "Format output: 'table', 'table TEMPLATE', 'json', or a Go template"),
+    ("no-trunc", "", "bool", "", "Do not truncate the output"),
+    ("quiet", "q", "bool", "", "Only display network IDs"),
+)
+_HEADERS = {
+    "CreatedAt": "CREATED AT",
+    "Driver": "DRIVER",
+    "ID": "NETWORK ID",
+    "IPv6": "IPV6",
+    "Internal": "INTERNAL",
+    "Labels": "LABELS",
+    "Name": "NAME",
+    "Scope": "SCOPE",
+}
+_TESTS = ("driver", "id", "label", "name")
+
+
+def run(engine: Engine, options: Options, arguments: list[str]) -> int:
+    """List the networks that fit, with those that are always there."""
+    if arguments:
+        raise InvalidInput('"underlay network ls" accepts no arguments', "see `underlay network ls --help`")
+    from ....human import rfc3339
+    from ...output import listing
+
+    filters: dict[str, list[str]] = {}
+    for text in options["filter"]:
+        key, equals, value = text.partition("=")
+        if not equals or key not in _TESTS:
+            raise InvalidInput(f"invalid filter '{text}'", f"known are {', '.join(_TESTS)}, each with =")
+        filters.setdefault(key, []).append(value)
+    found: list[tuple[str, str, str, dict[str, str], dict[str, Any]]] = [
+        (name, name, driver, {}, {}) for name, driver in (("host", "host"), ("none", "null"))
+    ]
+    for network in engine.networks.list():
+        more = {
+            "CreatedAt": rfc3339(network.created),
+            "IPv6": str(network.pool(128) is not None).lower(),
+            "Internal": str(network.internal).lower(),
+        }
+        found.append((network.name, network.id, network.driver, network.labels, more))
+    rows = [
+        {
+            "CreatedAt": "",
+            "IPv6": "false",
+            "Internal": "false",
+            **more,
+            "Driver": driver,
+            "ID": network_id if options["no-trunc"] else network_id[:12],
+            "Labels": ",".join(f"{key}={value}" for key, value in sorted(labels.items())),
+            "Name": name,
+            "Scope": "local",
+        }
+        for name, network_id, driver, labels, more in sorted(found, key=lambda each: each[0])
+        if _fits(filters, name, network_id, driver, labels)
+    ]
+    quiet = "{{.ID}}" if options["quiet"] and not options["format"] else ""
+    row = "{{.ID}}\t{{.Name}}\t{{.Driver}}\t{{.Scope}}"
+    sys.stdout.write(listing(rows, _HEADERS, row, options["format"], quiet))
+    return 0
+
+
+def _fits(filters: dict[str, list[str]], name: str, network_id: str, driver: str, labels: dict[str, str]) -> bool:
+    """Labels must all fit, other filters one of their values, as docker has it."""
+    for text in filters.get("label", ()):
+        key, equals, value = text.partition("=")
+        if key not in labels or (equals and labels[key] != value):
+            return False
+    return (
+        ("driver" not in filters or driver in filters["driver"])
+        and ("id" not in filters or any(network_id.startswith(each) for each in filters["id"]))
+        and ("name" not in filters or any(each in name for each in filters["name"]))
+    )

@@ -1,0 +1,25 @@
+"""`underlay network reload`."""
+
+from __future__ import annotations
+
+import sys
+
+from ....errors import InvalidInput
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ....engine.engine import Engine
+    from ...flags import Flag, Options
+
+SUMMARY = "Make the firewall anew as the running containers want it"
+SYNOPSIS = "network reload"
+FLAGS: tuple[Flag, ...] = ()
+
+
+def run(engine: Engine, options: Options, arguments: list[str]) -> int:
+    """Make the table anew, and say how many containers it is for."""
+    if arguments:
+        raise InvalidInput('"underlay network reload" accepts no arguments', "see `underlay network reload --help`")
+    count = engine.networks.reload()
+    sys.stdout.write(f"The firewall was made anew, for {count} container{'s' * (count != 1)} in networks\n")
+    return 0

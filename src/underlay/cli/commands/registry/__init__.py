@@ -1,0 +1,1 @@
+"""Commands that talk to registries: pull, push, copy, sync, log in."""

@@ -1,0 +1,73 @@
+"""`underlay pull`."""
+
+from __future__ import annotations
+
+from ....errors import InvalidInput, UnderlayError
+from ....oci import reference as references
+from ...progress.transferprogress import FLAG, TransferProgress, status
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ....engine.engine import Engine
+    from ....oci.reference import Reference
+    from ....transfer.registry.pull import Pulled
+    from ...flags import Flag, Options
+
+SUMMARY = "Download images from registries"
+SYNOPSIS = "pull [OPTIONS] NAME[:TAG|@DIGEST] [NAME...]"
+FLAGS: tuple[Flag, ...] = (
+    ("all-tags", "a", "bool", "", "Download all tagged images in the repository"),
+    ("keep-compressed", "", "bool", "", "Keep the layers' compressed bytes, to save or push them again as they came"),
+    (
+        "platform",
+        "",
+        "list",
+        "stringSlice",
+        "Pull the images of these platforms, or of all, such as linux/arm64,linux/amd64",
+    ),
+    FLAG,
+    ("quiet", "q", "bool", "", "Suppress verbose output"),
+)
+
+
+def run(engine: Engine, options: Options, arguments: list[str]) -> int:
+    """Pull images, or all tags of repositories; one that cannot be had does not keep the others."""
+    if not arguments:
+        raise InvalidInput('"underlay pull" requires at least 1 argument', "see `underlay pull --help`")
+    keep = None  # the environment decides
+    if "keep-compressed" in options:
+        keep = options["keep-compressed"]
+    wish = (options["platform"], options["all-tags"], keep)
+    with TransferProgress(engine, "quiet" if options["quiet"] else options["progress"] or "auto") as progress:
+        _begins(progress, arguments[0], options["all-tags"])
+        if len(arguments) == 1:
+            _ended(progress, arguments[0], engine.images.pull(arguments[0], *wish), options["all-tags"])
+            return 0
+        failed = 0
+        for number, (name, done) in enumerate(engine.images.pull_each(arguments, *wish), 1):
+            if isinstance(done, UnderlayError):
+                from ...removing import told
+
+                progress.failed(done)
+                told(done)
+                failed = 1
+            else:
+                _ended(progress, name, done, options["all-tags"])
+            if number < len(arguments):
+                _begins(progress, arguments[number], options["all-tags"])
+    return failed
+
+
+def _begins(progress: TransferProgress, name: str, all_tags: bool) -> None:
+    try:
+        exact = references.parse_exact(name)
+    except InvalidInput:
+        return  # the pull says so
+    if not exact.tag and not exact.digest and not all_tags:
+        progress.say(f"Using default tag: {references.DEFAULT_TAG}")
+
+
+def _ended(progress: TransferProgress, name: str, done: list[tuple[Reference, Pulled]], all_tags: bool) -> None:
+    said = references.parse_exact(name) if all_tags else done[0][0]
+    progress.say(status(said, any(pulled.new for _, pulled in done)))
+    progress.say(str(said), quiet=True)

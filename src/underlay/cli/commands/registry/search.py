@@ -1,0 +1,83 @@
+"""`underlay search`."""
+
+from __future__ import annotations
+
+import sys
+
+from ....errors import InvalidInput, UsageError
+from ...output import listing
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ....engine.engine import Engine
+    from ....engine.registries import Found
+    from ...flags import Flag, Options
+
+SUMMARY = "Search Docker Hub, or the catalogue or tags of another registry"
+SYNOPSIS = "search [OPTIONS] TERM"
+FLAGS: tuple[Flag, ...] = (
+    ("filter", "f", "list", "filter", "Filter output: is-official=true|false, stars=N"),
+    ("format", "", "string", "string", "Pretty-print search using a Go template"),
+    ("limit", "", "int", "int", "Max number of search results (default 25)"),
+    ("list-tags", "", "bool", "", "List the tags of the repository TERM"),
+    ("no-trunc", "", "bool", "", "Don't truncate output"),
+)
+_HEADERS = {
+    "Name": "NAME",
+    "Description": "DESCRIPTION",
+    "StarCount": "STARS",
+    "IsOfficial": "OFFICIAL",
+    "Tag": "TAG",
+}
+_DESCRIPTION = 45
+
+
+def run(engine: Engine, options: Options, arguments: list[str]) -> int:
+    """Print what is found."""
+    if len(arguments) != 1:
+        raise UsageError('"underlay search" requires exactly 1 argument', "see `underlay search --help`")
+    if options["list-tags"]:
+        tags = engine.registries.tags(arguments[0])
+        if options["limit"]:
+            tags = tags[: options["limit"]]
+        table: list[dict[str, object]] = [{"Name": arguments[0], "Tag": tag} for tag in tags]
+        sys.stdout.write(listing(table, _HEADERS, "{{.Name}}\t{{.Tag}}", options["format"]))
+        return 0
+    keep = _filters(options["filter"])
+    found = [each for each in engine.registries.search(arguments[0], options["limit"] or 25) if keep(each)]
+    found.sort(key=lambda each: -each.stars)
+    table = [_row(each, options["no-trunc"]) for each in found]
+    default = "{{.Name}}\t{{.Description}}\t{{.StarCount}}\t{{.IsOfficial}}"
+    sys.stdout.write(listing(table, _HEADERS, default, options["format"]))
+    return 0
+
+
+def _row(found: Found, whole: bool) -> dict[str, object]:
+    text = " ".join(found.description.split())
+    if not whole and len(text) > _DESCRIPTION:
+        text = text[: _DESCRIPTION - 1] + "…"
+    return {
+        "Name": found.name,
+        "Description": text,
+        "StarCount": found.stars,
+        "IsOfficial": "[OK]" if found.official else "",
+    }
+
+
+class _filters:
+    """A predicate from docker's filters."""
+
+    def __init__(self, words: list[str]) -> None:
+        self._official: bool | None = None
+        self._stars = 0
+        for word in words:
+            key, _, value = word.partition("=")
+            if key == "is-official" and value in ("true", "false", "1", "0"):
+                self._official = value in ("true", "1")
+            elif key == "stars" and value.isdecimal():
+                self._stars = int(value)
+            else:
+                raise InvalidInput(f"invalid filter '{word}'", "is-official=true|false and stars=N are known")
+
+    def __call__(self, found: Found) -> bool:
+        return found.stars >= self._stars and self._official in (None, found.official)

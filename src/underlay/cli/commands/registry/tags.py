@@ -1,0 +1,41 @@
+"""`underlay tags`."""
+
+from __future__ import annotations
+
+import sys
+
+from ....errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ....engine.engine import Engine
+    from ...flags import Flag, Options
+
+SUMMARY = "List the tags of a repository in its registry"
+SYNOPSIS = "tags [OPTIONS] REPOSITORY"
+FLAGS: tuple[Flag, ...] = (
+    ("filter", "f", "string", "string", "Show the tags that match a pattern only, such as '1.*'"),
+    ("format", "", "string", "string", 'Show them in another form: "json"'),
+)
+
+
+def run(engine: Engine, options: Options, arguments: list[str]) -> int:
+    """Print the tags, one a line, as the registry orders them."""
+    from fnmatch import fnmatchcase
+
+    from ....oci import reference as references
+    from ...output import pretty
+
+    if len(arguments) != 1:
+        raise UsageError('"underlay tags" requires exactly 1 argument', "see `underlay tags --help`")
+    if options["format"] not in ("", "json"):
+        raise UsageError(f"unknown format {options['format']!r}", "leave --format out, or write --format json")
+    name = arguments[0].removeprefix("docker://")
+    tags = engine.registries.tags(name)
+    if options["filter"]:
+        tags = [tag for tag in tags if fnmatchcase(tag, options["filter"])]
+    if options["format"] == "json":
+        sys.stdout.write(pretty({"Repository": references.parse_exact(name).repository, "Tags": tags}) + "\n")
+    else:
+        sys.stdout.write("".join(f"{tag}\n" for tag in tags))
+    return 0

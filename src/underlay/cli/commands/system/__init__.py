@@ -1,0 +1,1 @@
+"""Commands on the installation itself, and on objects of any kind."""

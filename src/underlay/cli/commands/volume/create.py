@@ -1,0 +1,49 @@
+"""`underlay volume create`."""
+
+from __future__ import annotations
+
+import sys
+
+from ....errors import InvalidInput, Unsupported
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ....engine.engine import Engine
+    from ...flags import Flag, Options
+
+SUMMARY = "Create a volume"
+SYNOPSIS = "volume create [OPTIONS] [VOLUME]"
+FLAGS: tuple[Flag, ...] = (
+    ("driver", "d", "string", "string", "Specify volume driver name (there is only local)"),
+    ("label", "", "list", "list", "Set metadata for a volume"),
+    ("name", "", "string", "string", "Specify volume name"),
+    ("opt", "o", "list", "map", "Set driver specific options (not supported)"),
+)
+
+
+def run(engine: Engine, options: Options, arguments: list[str]) -> int:
+    """Make a volume and print its name."""
+    if len(arguments) > 1:
+        raise InvalidInput(
+            '"underlay volume create" requires at most 1 argument', "see `underlay volume create --help`"
+        )
+    if arguments and options["name"]:
+        raise InvalidInput(
+            "conflicting options: cannot specify a volume-name through both --name and as a positional arg"
+        )
+    driver = options["driver"] or "local"
+    if driver != "local":
+        raise InvalidInput(
+            f'error looking up volume plugin {driver}: plugin "{driver}" not found', "the driver is local"
+        )
+    if options["opt"]:
+        raise Unsupported("volume create --opt is not supported", "mount it on the host and use a bind mount")
+    labels = {}
+    for text in options["label"]:
+        key, _, value = text.partition("=")
+        if not key:
+            raise InvalidInput(f"invalid label '{text}': empty name")
+        labels[key] = value
+    name = arguments[0] if arguments else options["name"]
+    sys.stdout.write(engine.volumes.create(name, labels) + "\n")
+    return 0

@@ -1,0 +1,25 @@
+"""`underlay volume inspect`."""
+
+from __future__ import annotations
+
+from ....errors import InvalidInput
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ....engine.engine import Engine
+    from ...flags import Flag, Options
+
+SUMMARY = "Display detailed information on one or more volumes"
+SYNOPSIS = "volume inspect [OPTIONS] VOLUME [VOLUME...]"
+FLAGS: tuple[Flag, ...] = (("format", "f", "string", "string", "Format output: 'json' or a Go template"),)
+
+
+def run(engine: Engine, options: Options, arguments: list[str]) -> int:
+    """Print each volume's facts; what is not there is told at the end."""
+    if not arguments:
+        raise InvalidInput(
+            '"underlay volume inspect" requires at least 1 argument', "see `underlay volume inspect --help`"
+        )
+    from ...output import inspected
+
+    return inspected(arguments, engine.volumes.inspect, options["format"])
