@@ -87,7 +87,7 @@ class BuildRequest(Record):
     extra_hosts: list[str] = []
     shm_size: int = 0
     ulimits: list[str] = []
-    limits: dict[str, object] = {}  # memory, cpus, …: options of a container
+    limits: dict[str, Any] = {}  # memory, cpus, …: options of a container
     provenance: str = ""  # "", min or max
     sbom: str = ""  # "", spdx or cyclonedx
     epoch: int | None = None  # SOURCE_DATE_EPOCH: seconds

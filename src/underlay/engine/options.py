@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from ..values import Record
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
 
-class ContainerOptions:
+class ContainerOptions(Record, kw_only=True):
     """How a container is to be. Names and meanings follow `docker run`; sizes are bytes, times seconds.
 
     Give what differs from the defaults as keywords: `ContainerOptions(image="alpine", command=["id"], read_only=True)`.
@@ -91,12 +93,7 @@ class ContainerOptions:
     cgroup_parent: str = ""  # path of the group below which the container's lies
     oom_score_adj: int = 0
 
-    def __init__(self, **given: Any) -> None:
-        for name, value in given.items():
-            if not hasattr(type(self), name):
-                raise TypeError(f"ContainerOptions has no option {name!r}")
-            setattr(self, name, value)
-
     def given(self) -> dict[str, Any]:
         """Return the options that were given, as values that JSON can hold."""
-        return dict(vars(self))
+        # Every wish has lists and dictionaries of its own; as long as they are empty nobody has asked for anything.
+        return {name: value for name, value in vars(self).items() if value or name not in self._copied}

@@ -6,6 +6,7 @@ import os
 import select
 
 from ...errors import InvalidInput
+from ...lean.values import Record
 from ...linux import cgroup
 from ...runtime import plan
 from ...runtime.monitor import streams
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from ...store.rows.containers import Container
 
 
-class ExecOptions:
+class ExecOptions(Record, kw_only=True):
     """How a program is to run in a container. Names and meanings follow `docker exec`."""
 
     command: list[str] = []
@@ -34,12 +35,6 @@ class ExecOptions:
     privileged: bool = False
     detach: bool = False
     size: tuple[int, int] = (0, 0)  # rows, columns of the terminal
-
-    def __init__(self, **given: Any) -> None:
-        for name, value in given.items():
-            if not hasattr(type(self), name):
-                raise TypeError(f"ExecOptions has no option {name!r}")
-            setattr(self, name, value)
 
 
 class Execution:
