@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..values import Record
+from ..lean.values import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from .. import __version__
-from ..errors import Corrupt, UnderlayError
+from ..errors import Corrupt, NotFound, UnderlayError
 from ..linux import abi, cgroup
 from ..linux.facts import gather
 from ..oci import platform
@@ -121,7 +121,10 @@ class System:
         for diff_id in layers.list_all(paths):
             if diff_id in only:
                 continue
-            size = layers.size_on_disk(paths, diff_id)
+            try:
+                size = layers.size_on_disk(paths, diff_id)
+            except NotFound:
+                continue  # removed since
             total += size
             unneeded += 0 if diff_id in needed else size
         indexes = sum(map(gc.tree_size, (paths.indexes, paths.trees, paths.temporary)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from time import time_ns
 
+from ...errors import NotFound
 from ...files import Lock
 from ...linux import userns
 from ...store import gc, layers
@@ -51,7 +52,10 @@ def entries(paths: Paths, meta: Meta) -> list[CacheEntry]:
     shared = buildcache.shared(meta)
     found = []
     for record in buildcache.every(meta):
-        size = layers.size_on_disk(paths, record.layer.diff_id) if layers.exists(paths, record.layer.diff_id) else 0
+        try:
+            size = layers.size_on_disk(paths, record.layer.diff_id)
+        except NotFound:
+            size = 0
         entry = CacheEntry(
             record.key.partition(":")[2][:25], record.kind, record.description, size, record.created, record.used
         )
@@ -62,7 +66,10 @@ def entries(paths: Paths, meta: Meta) -> list[CacheEntry]:
         if not name.endswith(".d"):
             continue
         path = f"{base}/{name}"
-        facts = os.stat(path)
+        try:
+            facts = os.stat(path)
+        except FileNotFoundError:
+            continue  # removed since
         described = f"cached mount {_mount_id(path.removesuffix('.d'))}"
         size, short = gc.tree_size(path), name.removesuffix(".d")[:25]
         entry = CacheEntry(short, buildcache.MOUNT, described, size, facts.st_ctime_ns, facts.st_mtime_ns)

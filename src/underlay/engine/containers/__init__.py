@@ -143,6 +143,8 @@ class Containers:
             running = status.status in (state.RUNNING, state.PAUSED, state.RESTARTING)
             if not running and not all:
                 continue
+            if status.status == state.CREATED and starting.vanished(self._engine, row.id):
+                continue
             found.append(Listed(row, row.intent, status))
         return found
 
@@ -402,8 +404,12 @@ class Containers:
             if item.status.status in (state.EXITED, state.CREATED, state.DEAD):
                 from .inspect import written
 
-                space += written(self._engine, item.container.id)
-                removed.append(self.remove(item.container.id))
+                size = written(self._engine, item.container.id)
+                try:
+                    removed.append(self.remove(item.container.id))
+                except (Conflict, NotFound):
+                    continue  # started or removed by another since
+                space += size
         return Pruned(removed, space)
 
     # Working with a running one.
@@ -466,6 +472,8 @@ class Containers:
             raise Conflict(f"container {row.id} is not running")
         group = self._group(row, status)
         pids = group.processes() if group.version != "none" else processes.of_namespace(status.pid)
+        if not pids:
+            raise Conflict(f"container {row.id} is not running")  # it has ended since
         return processes.listed(pids, list(options))
 
     def attach(self, name: str, attachment: Attachment) -> Session:

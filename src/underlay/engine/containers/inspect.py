@@ -93,12 +93,11 @@ def _network_settings(
     if "network" not in intent:
         return {"Networks": {mode: {"IPAddress": "", "Gateway": "", "MacAddress": ""}}, "Ports": {}}
     from ...store.rows import networks as rows
-    from ..networks import attach
+    from ..networks import attach, paired
     from ..networks import ports as publishing
 
     found: dict[str, Any] = {}
-    for lease in rows.leases(engine.meta, container=row.id):
-        network = engine.networks.get(lease.network)
+    for lease, network in paired(engine, rows.leases(engine.meta, container=row.id)):
         pool4, pool6 = network.pool(32), network.pool(128)
         found[network.name] = {
             "Aliases": [*lease.aliases, row.id[:12]],

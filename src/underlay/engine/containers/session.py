@@ -277,6 +277,13 @@ def lives(engine: Engine, container_id: str) -> bool:
     return bool(status.pid) or status.status == state.RESTARTING
 
 
+def vanished(engine: Engine, container_id: str) -> bool:
+    """Tell whether a container that was just found is gone; one of which a crash has left only the row is not."""
+    if os.path.isdir(engine.paths.container(container_id)):
+        return False
+    return not engine.meta.read("SELECT 1 FROM containers WHERE id = ?", (container_id,))
+
+
 def running(engine: Engine, container_id: str, name: str) -> tuple[int, int]:
     """Return pid and start time of a container's first process; raises Conflict when there is none to join."""
     from ...runtime.monitor import state

@@ -283,8 +283,11 @@ def listed(pids: list[int], words: list[str]) -> Processes:
 
 
 def of_namespace(pid: int) -> list[int]:
-    """Return the pids of all processes in the pid namespace of `pid`: where no group tells."""
-    wanted = os.readlink(f"/proc/{pid}/ns/pid")
+    """Return the pids of all processes in the pid namespace of `pid`, none when it has ended: where no group tells."""
+    try:
+        wanted = os.readlink(f"/proc/{pid}/ns/pid")
+    except FileNotFoundError:
+        return []
     found = []
     for entry in os.listdir("/proc"):
         if entry.isdecimal():

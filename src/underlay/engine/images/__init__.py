@@ -222,6 +222,8 @@ class Images:
         by_id = {image.id: image for image in images}
         tagged: set[tuple[str, str]] = set()
         for name, target, image_id in store.names(meta):
+            if image_id not in by_id:
+                continue  # it has come since
             reference = references.parse_exact(name)
             row = Listed(by_id[image_id], reference.familiar_repository, reference.tag, target)
             names.setdefault(image_id, []).append(row)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ...network.firewall import Firewall
+    from ...store.rows.networks import Lease
     from ..engine import Engine
 
 # Names that mean something else than a network of the database.
@@ -157,7 +158,7 @@ class Networks:
 
     def of(self, container_id: str) -> Sequence[Network]:
         """Return the networks that a container (a whole id) is in, in the order of its interfaces."""
-        return [self.get(lease.network) for lease in rows.leases(self._engine.meta, container=container_id)]
+        return [network for _, network in paired(self._engine, rows.leases(self._engine.meta, container=container_id))]
 
     def remove(self, name: str) -> str:
         """Remove a network; returns its name. Raises NotFound, Conflict while containers are in it."""
@@ -222,6 +223,17 @@ class Networks:
     def rules(self) -> str:
         """Return the firewall as `nft` would read it: the table, and what containers and networks have in its sets."""
         return firewall_of(self._engine).written()
+
+
+def paired(engine: Engine, leases: Sequence[Lease]) -> list[tuple[Lease, Network]]:
+    """Return leases with their networks, without those whose network was left and removed since they were read."""
+    found = []
+    for lease in leases:
+        try:
+            found.append((lease, Networks(engine).get(lease.network)))
+        except NotFound:
+            pass
+    return found
 
 
 def firewall_of(engine: Engine) -> Firewall:

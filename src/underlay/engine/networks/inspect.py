@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ...errors import NotFound
 from ...human import rfc3339
 from ...store.rows import containers
 from ...store.rows import networks as rows
@@ -23,8 +24,12 @@ def inspect(engine: Engine, name: str) -> dict[str, Any]:
     for lease in rows.leases(engine.meta, network=network.id):
         if not engine.containers.is_running(lease.container):
             continue
+        try:
+            member = containers.find(engine.meta, lease.container)
+        except NotFound:
+            continue  # removed since
         members[lease.container] = {
-            "Name": containers.find(engine.meta, lease.container).name,
+            "Name": member.name,
             "MacAddress": lease.mac,
             "IPv4Address": _with_prefix(network, 32, lease.address4),
             "IPv6Address": _with_prefix(network, 128, lease.address6),

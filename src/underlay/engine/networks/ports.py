@@ -14,7 +14,7 @@ from ...network.model import BRIDGE
 from ...store.rows import networks as rows
 from ...store.rows.networks import Port
 from ..containers import session
-from . import Networks, firewall_of
+from . import firewall_of, paired
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -215,10 +215,8 @@ def _used_by_host(protocol: str, address: str, number: int) -> str:
 
 def reached(engine: Engine, leases: Sequence[rows.Lease]) -> list[rows.Lease]:
     """Return those places of a container that this host leads to: into internal networks nothing comes from outside."""
-    networks = {lease.network: Networks(engine).get(lease.network) for lease in leases}
-    return [
-        lease for lease in leases if networks[lease.network].driver == BRIDGE and not networks[lease.network].internal
-    ]
+    found = paired(engine, leases)
+    return [lease for lease, network in found if network.driver == BRIDGE and not network.internal]
 
 
 def rules_of(ports: Sequence[Port], leases: Sequence[rows.Lease]) -> list[Rule]:

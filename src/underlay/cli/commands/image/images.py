@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from ....errors import InvalidInput
+from ....errors import Corrupt, InvalidInput
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -159,7 +159,10 @@ def _labels(engine: Engine, values: list[str]) -> Callable[[Listed], bool]:
 
     def test(row: Listed) -> bool:
         if row.id not in known:
-            known[row.id] = (engine.images.config(row.image).get("config") or {}).get("Labels") or {}
+            try:
+                known[row.id] = (engine.images.config(row.image).get("config") or {}).get("Labels") or {}
+            except Corrupt:
+                known[row.id] = {}  # removed since, or damaged, which `system check` tells
         labels = known[row.id]
         for value in values:
             key, equals, wanted = value.partition("=")

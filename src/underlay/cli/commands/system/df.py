@@ -62,7 +62,9 @@ def _verbose(engine: Engine) -> str:
     usages = engine.system.image_usage()
     rows = []
     for row in engine.images.list(all=True):
-        usage = usages[row.id]
+        usage = usages.get(row.id)
+        if usage is None:
+            continue  # it has come since
         rows.append(
             row_of(row)
             | {
