@@ -6,7 +6,24 @@ import time
 
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
 _BINARY_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
+_NUMERIC = "0123456789."
 _BINARY = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50}
+
+
+def whole(text: str | bytes) -> int:
+    """Return the number that a text of ASCII digits alone stands for, -1 for any other text and beyond 19 digits.
+
+    Python's own int() and isdigit() know signs, underscores, white space and the digits of every script, too.
+    """
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else -1
+
+
+def decimal(text: str) -> float:
+    """Return the number of ASCII digits with or without a point, such as `1.5`; raises ValueError for any other text."""
+    before, _, after = text.partition(".")
+    if min(whole(before or "0"), whole(after or "0")) < 0 or not before + after:
+        raise ValueError(f"not a number: '{text}'")
+    return float(text)
 
 
 def size(count: float) -> str:
@@ -32,17 +49,20 @@ def parse_size(text: str) -> int:
 
     Raises ValueError on anything else.
     """
-    word = text.strip().lower()
+    word = text.lower()
     number = word.rstrip("bkmgtpi")
     suffix = word[len(number) :]
+    number = number.removesuffix(" ")
     if suffix.endswith("ib"):
         suffix = suffix[:-2]
     elif suffix.endswith("b") and len(suffix) > 1:
         suffix = suffix[:-1]
     if suffix not in _BINARY or not number:
         raise ValueError(f"invalid size: '{text}'")
-    digits = number.replace(".", "", 1)
-    value = float(number) * _BINARY[suffix] if digits.isascii() and digits.isdigit() else -1.0
+    try:
+        value = decimal(number) * _BINARY[suffix]
+    except ValueError:
+        value = -1.0
     if not 0 <= value < 1 << 63:
         raise ValueError(f"invalid size: '{text}'")
     return int(value)
@@ -51,7 +71,7 @@ def parse_size(text: str) -> int:
 def parse_duration(text: str) -> float:
     """Return the seconds meant by Go's durations such as `1h2m`, `300ms`, `1.5s`; raises ValueError."""
     units = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
-    rest = text.strip()
+    rest = text
     sign = 1.0
     if rest[:1] in "+-":
         sign = -1.0 if rest[:1] == "-" else 1.0
@@ -63,17 +83,19 @@ def parse_duration(text: str) -> float:
         raise ValueError(f"invalid duration: '{text}'")
     while rest:
         digits = 0
-        while digits < len(rest) and (rest[digits].isdigit() or rest[digits] == "."):
+        while digits < len(rest) and rest[digits] in _NUMERIC:
             digits += 1
         letters = digits
-        while letters < len(rest) and not (rest[letters].isdigit() or rest[letters] == "."):
+        while letters < len(rest) and rest[letters] not in _NUMERIC:
             letters += 1
         unit = rest[digits:letters]
         try:
-            total += float(rest[:digits]) * units[unit]
+            total += decimal(rest[:digits]) * units[unit]
         except (KeyError, ValueError):
             raise ValueError(f"invalid duration: '{text}'") from None
         rest = rest[letters:]
+    if total * 1e9 >= 1 << 63:
+        raise ValueError(f"invalid duration: '{text}'")  # Go counts nanoseconds in 64 bits
     return sign * total
 
 

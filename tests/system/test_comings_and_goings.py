@@ -9,12 +9,12 @@ import pytest
 
 from engines import Installation
 from underlay import ContainerOptions, Engine
-from underlay.engine import processes
+from underlay.engine.containers import top as processes
 from underlay.engine.containers import Containers
 from underlay.errors import Conflict
-from underlay.store import containers as container_rows
-from underlay.store import images as image_rows
-from underlay.store import networks as network_rows
+from underlay.store.rows import containers as container_rows
+from underlay.store.rows import images as image_rows
+from underlay.store.rows import networks as network_rows
 
 pytestmark = pytest.mark.root
 

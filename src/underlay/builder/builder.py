@@ -7,6 +7,7 @@ from time import time_ns
 
 from ..dockerfile import lint, scope, stages, syntax
 from ..errors import InvalidInput, NotFound
+from ..human import whole
 from ..oci import platform as platforms
 from ..oci import reference as references
 from ..store import leases
@@ -252,9 +253,9 @@ def _check(request: BuildRequest) -> None:
         if references.parse(text).digest:
             raise InvalidInput(f"invalid tag {text!r}: a name to give cannot hold a digest")
     if request.epoch is None and (epoch := request.arguments.get("SOURCE_DATE_EPOCH")):
-        if not epoch.isascii() or not epoch.isdigit() or len(epoch) > 12:
+        if whole(epoch) < 0 or len(epoch) > 12:
             raise InvalidInput(f"invalid SOURCE_DATE_EPOCH: {epoch!r}", "it is a number of seconds since 1970")
-        request.epoch = int(epoch)
+        request.epoch = whole(epoch)
     if request.context == "-" and request.dockerfile == "-":
         raise InvalidInput("invalid argument: can't use stdin for both build context and dockerfile")
     for socket in request.ssh.values():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..dockerfile import instructions as it
 from ..dockerfile.stages import expand_from
+from ..human import whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -74,8 +75,8 @@ def number_of(recipe: Recipe, name: str, before: int, contexts: set[str] | None 
     stage = recipe.named(name, before=before)
     if stage is not None:
         return stage.index
-    if name.isascii() and name.isdigit() and len(name) < 7 and int(name) < before:
-        return int(name)
+    if 0 <= whole(name) < before:
+        return whole(name)
     return None
 
 

@@ -6,6 +6,7 @@ import os
 import threading
 
 from ..errors import InvalidInput, UnderlayError
+from ..human import whole
 from . import graph
 from .workers.workers import Abandoned
 
@@ -132,7 +133,7 @@ class Solver:
         number = graph.number_of(self.work.recipe, name, before)
         if number is not None:
             return Origin(f"stage {name}", filesystem=self.stage(number).filesystem)
-        if name.isascii() and name.isdigit():
+        if whole(name) >= 0:
             raise InvalidInput(f"invalid stage index {name}: stages before this one have the numbers 0 to {before - 1}")
         if self.work.recipe.named(name) is not None:
             raise UnderlayError(

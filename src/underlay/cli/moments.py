@@ -14,10 +14,10 @@ def moment(text: str) -> float:
     from datetime import datetime
     from time import time
 
-    from ..human import parse_duration, parse_rfc3339
+    from ..human import decimal, parse_duration, parse_rfc3339
 
     try:
-        return float(text)
+        return decimal(text)
     except ValueError:
         pass
     try:
@@ -25,6 +25,8 @@ def moment(text: str) -> float:
     except ValueError:
         pass
     try:
+        if not text.isascii():
+            raise ValueError
         if "T" not in text:
             return datetime.strptime(text, "%Y-%m-%d").timestamp()
         return parse_rfc3339(text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 
+from ..human import whole
 from .instructions import (
     Cmd,
     Entrypoint,
@@ -121,8 +122,8 @@ def _stop_signal(instruction: StopSignal, execution: Execution) -> Execution:
 def _is_signal(word: str) -> bool:
     import signal
 
-    if word.isascii() and word.isdigit():
-        return len(word) < 4 and 0 < int(word) <= 64
+    if whole(word) >= 0:
+        return 0 < whole(word) <= 64
     name = word.upper().removeprefix("SIG")
     for start in ("RTMIN", "RTMAX"):
         sign, offset = ("+", name[6:]) if start == "RTMIN" else ("-", name[6:])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..human import whole
 from ..lean.values import Value
 from .problems import DockerfileError
 
@@ -59,9 +60,9 @@ def _range(text: str) -> tuple[int, int] | None:
 
 
 def _number(text: str) -> int | None:
-    if not text.isascii() or not text.isdigit() or len(text) > 20:
+    if whole(text) < 0:
         return None
-    return int(text) if int(text) < 65536 else None
+    return whole(text) if whole(text) < 65536 else None
 
 
 def _is_address(text: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ..human import parse_duration
+from ..human import parse_duration, whole
 from .heredocs import Heredoc, heredoc_of
 from .instructions import (
     Add,
@@ -299,7 +299,7 @@ def _retries(node: Node, value: str) -> int:
     digits = value.removeprefix("-").removeprefix("+")
     if not value:
         return 0
-    if not digits.isascii() or not digits.isdigit() or len(digits) > 10 or int(digits) > 0x7FFFFFFF:
+    if not 0 <= whole(digits) <= 0x7FFFFFFF:
         raise node.problem(f'--retries must be a number, not "{value}"', "", "--retries")
     if value[0] == "-" and int(digits):
         raise node.problem(f"--retries cannot be negative ({value})", "", "--retries")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 
+from ..human import whole
 from ..lean.values import Value
 from .instructions import Arg, From, Instruction
 from .problems import DockerfileError, suggestion
@@ -65,8 +66,8 @@ class Recipe(Value):
         if not name:
             return self.stages[-1]
         found = self.named(name)
-        if found is None and name.isascii() and name.isdigit() and len(name) < 7 and int(name) < len(self.stages):
-            found = self.stages[int(name)]
+        if found is None and 0 <= whole(name) < len(self.stages):
+            found = self.stages[whole(name)]
         if found is None:
             hint = suggestion(name, self.numbers)
             raise DockerfileError(f'target stage "{name}" could not be found', hint)

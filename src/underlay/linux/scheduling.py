@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from ..errors import InvalidInput
+from ..human import whole
 from . import libc
 
 TYPE_CHECKING = False
@@ -101,9 +102,10 @@ def processors(text: str, where: str) -> list[int]:
     found: set[int] = set()
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
-        if not first.isdigit() or (dash and not last.isdigit()) or int(last or first) > 1 << 16:
+        low, high = whole(first), whole(last if dash else first)
+        if low < 0 or not 0 <= high <= 1 << 16:
             raise InvalidInput(f"{where}: {text!r} is not a list of processors like 0-3,7")
-        found.update(range(int(first), int(last or first) + 1))
+        found.update(range(low, high + 1))
     if not found:
         raise InvalidInput(f"{where}: {text!r} names no processor")
     return sorted(found)

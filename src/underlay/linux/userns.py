@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from ..errors import KernelError, UnderlayError, Unsupported
+from ..human import whole
 from . import process
 
 TYPE_CHECKING = False
@@ -22,10 +23,7 @@ def subordinate(path: str, name: str, number: int) -> list[tuple[int, int]]:
             for line in file:
                 fields = line.strip().split(":")
                 if len(fields) == 3 and fields[0] in (name, str(number)):
-                    try:
-                        first, count = int(fields[1]), int(fields[2])
-                    except ValueError:
-                        continue
+                    first, count = whole(fields[1]), whole(fields[2])
                     if first >= 0 and count > 0:
                         ranges.append((first, count))
     except OSError:

@@ -13,6 +13,7 @@ import sys
 import time
 
 from .. import files
+from ..human import whole
 from ..lean.jsontext import loads
 from . import subnets
 from .ports import address_bytes
@@ -516,7 +517,7 @@ def _place(address: str, index: int = 0) -> tuple[int, tuple[Any, ...]]:
     if ":" not in text:
         return _socket.AF_INET, (text, PORT)
     if scope:
-        index = int(scope) if scope.isdigit() else _socket.if_nametoindex(scope)
+        index = whole(scope) if whole(scope) >= 0 else _socket.if_nametoindex(scope)
     return _socket.AF_INET6, (text, PORT, 0, index if text.lower().startswith("fe8") else 0)
 
 

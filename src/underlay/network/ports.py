@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..errors import InvalidInput
+from ..human import whole
 from ..lean.values import Value
 
 PROTOCOLS = ("tcp", "udp", "sctp")
@@ -70,9 +71,9 @@ def _range(text: str, what: str) -> tuple[int, int]:
     low, dash, high = text.partition("-")
     found = []
     for word in (low, high if dash else low):
-        if not (word.isascii() and word.isdigit()) or len(word) > 5 or not 1 <= int(word) <= 65535:
+        if not 1 <= whole(word) <= 65535:
             raise InvalidInput(f"invalid {what}: {text}", "a port is a number from 1 to 65535")
-        found.append(int(word))
+        found.append(whole(word))
     if found[0] > found[1]:
         raise InvalidInput(f"invalid {what}: {text}: the range ends before it begins")
     return found[0], found[1]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import _socket
 
 from ..errors import Conflict, InvalidInput
+from ..human import whole
 from .ports import address_bytes
 
 TYPE_CHECKING = False
@@ -106,7 +107,7 @@ def parse(text: str, what: str = "subnet") -> Subnet:
     """Return the subnet that `address/prefix` means. Raises InvalidInput."""
     address, slash, prefix = text.partition("/")
     data = address_bytes(address)
-    if data is None or not slash or not (prefix.isascii() and prefix.isdigit()) or int(prefix) > len(data) * 8:
+    if data is None or not slash or not 0 <= whole(prefix) <= len(data) * 8:
         raise InvalidInput(f"invalid {what}: {text!r}", "write it as 10.1.0.0/16 or fd00:1::/64")
     bits = len(data) * 8
     size = 1 << (bits - int(prefix))

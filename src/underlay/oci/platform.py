@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..errors import InvalidInput
+from ..human import whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def normalise(os: str, architecture: str, variant: str = "") -> Platform:
         os = "darwin"
     architecture, implied = _MACHINES.get(architecture, (architecture, ""))
     variant = variant or implied
-    if variant[:1].isdigit() and architecture in ("arm", "arm64", "amd64"):
+    if whole(variant[:1]) >= 0 and architecture in ("arm", "arm64", "amd64"):
         variant = "v" + variant
     if architecture == "arm64":
         variant = variant or "v8"
@@ -184,7 +185,7 @@ def for_host(offered: Sequence[Platform]) -> int:
 
 def _acceptable(wanted: Platform) -> list[tuple[str, str]]:
     architecture, variant = wanted.architecture, wanted.variant
-    number = int(variant[1:]) if variant[:1] == "v" and variant[1:].isdigit() and len(variant) < 4 else 0
+    number = max(whole(variant[1:]), 0) if variant[:1] == "v" and len(variant) < 4 else 0
     if architecture == "amd64":
         older = [("amd64", f"v{n}" if n > 1 else "") for n in range(max(number, 1), 0, -1)]
         return [*older, ("386", "")]

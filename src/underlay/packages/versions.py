@@ -11,6 +11,7 @@ import re
 from functools import lru_cache
 
 from ..errors import InvalidInput
+from ..human import whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,8 +43,8 @@ def _epoch(version: str) -> tuple[int, str]:
     head, colon, rest = version.partition(":")
     if not colon:
         return 0, version
-    if head.isascii() and head.isdigit():
-        return int(head), rest
+    if whole(head) >= 0:
+        return whole(head), rest
     return 0, version
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from time import time
 
+from ..human import whole
 from . import problems
 from .transport import Broken
 
@@ -52,7 +53,7 @@ def repeated(send: Callable[[], Answer], attempts: int, pause: Callable[[float, 
 def retry_after(answer: Answer) -> float:
     """Return the seconds that an answer asks to wait (RFC 9110, section 10.2.3), 0 without such a wish."""
     text = answer.headers.get("retry-after", "").strip()
-    if text.isascii() and text.isdecimal() and len(text) < 10:
+    if whole(text) >= 0 and len(text) < 10:
         return float(text)
     if not text:
         return 0.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..errors import AccessDenied, LimitExceeded, NotFound, RegistryError
+from ..human import whole
 from ..lean import jsontext
 
 TYPE_CHECKING = False
@@ -37,14 +38,14 @@ def limits(answer: Answer) -> str:
     if limit:
         told.append(f"the limit is {_window(limit)}, {_window(remaining) or 'none'} left")
     if wait:
-        told.append(f"the registry asks to wait {wait} seconds" if wait.isdecimal() else f"wait until {wait}")
+        told.append(f"the registry asks to wait {wait} seconds" if whole(wait) >= 0 else f"wait until {wait}")
     return _clean("; ".join(told) + ("; logging in may raise it" if limit else ""))
 
 
 def _window(text: str) -> str:
     count, _, rest = text.partition(";")
     seconds = rest.removeprefix("w=")
-    return f"{count} in {int(seconds) // 3600 or 1} h" if seconds.isdecimal() and len(seconds) < 12 else count
+    return f"{count} in {whole(seconds) // 3600 or 1} h" if 0 <= whole(seconds) < 10**11 else count
 
 
 def reason_of(answer: Answer) -> str:

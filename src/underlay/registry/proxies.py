@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..errors import InvalidInput, Unsupported
+from ..human import whole
 from . import hosts
 
 TYPE_CHECKING = False
@@ -54,8 +55,8 @@ def _excepted(text: str, endpoint: Endpoint) -> bool:
         if slash:
             if (
                 address is not None
-                and length.isdecimal()
-                and _within(address, hosts.packed_address(block), int(length))
+                and whole(length) >= 0
+                and _within(address, hosts.packed_address(block), whole(length))
             ):
                 return True
             continue

@@ -17,6 +17,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from ..errors import LimitExceeded, RegistryError
+from ..human import whole
 from . import hosts, proxies, tls
 
 TYPE_CHECKING = False
@@ -130,7 +131,7 @@ class Answer:
     def length(self) -> int:
         """The length in bytes that the answer promises, -1 when it promises none."""
         text = self.headers.get("content-length", "")
-        return int(text) if text.isascii() and text.isdecimal() and len(text) < 20 else -1
+        return whole(text)
 
     def finish(self) -> None:
         """Take what is left of a short body, so that the connection can be used again; else close it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 
 from ..errors import AccessDenied, NotFound, RegistryError
+from ..human import whole
 from . import problems
 from .repository import Repository
 from .transport import Broken, Unreachable
@@ -218,10 +219,11 @@ class Target(Repository):
         status, following = answer.status, answer.headers.get("location", "")
         end = answer.headers.get("range", "").removeprefix("bytes=").partition("-")[2]
         answer.finish()
-        if status != 204 or not end.isdecimal() or len(end) > 18:
+        last = whole(end)
+        if status != 204 or last < 0:
             return "", 0
         # "0-0" is said of nothing as well as of one byte: nothing is assumed.
-        return (self._place(answer, following) if following else location), (int(end) + 1 if int(end) else 0)
+        return (self._place(answer, following) if following else location), (last + 1 if last else 0)
 
     def put_manifest(self, data: bytes, media_type: str, name: str) -> None:
         """Store a manifest or index under a tag or digest. Raises AccessDenied, RegistryError, NotFound."""

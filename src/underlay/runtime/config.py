@@ -6,6 +6,7 @@ import os
 
 from ..errors import InvalidInput, Unsupported
 from ..files import read_bytes
+from ..human import whole
 from ..lean.jsontext import loads
 from .apply import hooks
 
@@ -259,7 +260,7 @@ def _walk(value: Any, schema: Any, path: str, warnings: list[str]) -> None:
 
 def _check_version(version: Any) -> None:
     parts = str(version or "").partition("-")[0].partition("+")[0].split(".")
-    if len(parts) != 3 or not all(part.isdigit() for part in parts):
+    if len(parts) != 3 or min(map(whole, parts)) < 0:
         raise InvalidInput(f"ociVersion: {version!r} is not a version like {SPECIFICATION}")
     if parts[0] != "1":
         raise Unsupported(f"ociVersion: this runtime implements version 1, not {version}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ...human import whole
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ...packages.model import Package
@@ -52,7 +54,7 @@ def scope(release: dict[str, str]) -> Scope | None:
         return Scope(family, (family,), BOTH)
     if name == "opensuse-tumbleweed":
         return Scope("openSUSE", ("openSUSE:Tumbleweed",), SOURCE)
-    if not major.isdigit():
+    if whole(major) < 0:
         return None
     minor = ".".join(version.split("_")[0].split(".")[:2])
     if name == "debian":

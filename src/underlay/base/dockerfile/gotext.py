@@ -9,7 +9,7 @@ from ...lean.jsontext import loads
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"', re.S)
 _ESCAPE = re.compile(r"\\(?:x([0-9a-f]{2})|u([0-9a-f]{4})|U([0-9a-f]{8})|([0-7]{3})|(.))", re.S)
 _LETTERS = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
-_RUNE = re.compile(r"'((?:[^'\\]|\\.)[^']*)'|(?<=\s)(\d+)\s*\}?$")
+_RUNE = re.compile(r"'((?:[^'\\]|\\.)[^']*)'|(?<=\s)([0-9]{1,9})\s*\}?$")
 _TIMES = ("interval", "timeout", "start-period", "start-interval")
 _LAST_LETTER = 0x10FFFF
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _NOP = re.compile(r"^(?:/bin/(?:ba|a)?sh -c )?#\(nop\)\s*", re.S)
 _BUILDKIT = " # buildkit"
-_COUNTED = re.compile(r"^\|(\d{1,6}) ")
+_COUNTED = re.compile(r"^\|([0-9]{1,6}) ")
 _SHELL = re.compile(r"(?:^|(?<= ))(/(?:usr/)?bin/(?:ba|a|da)?sh(?: -[a-z]+(?: pipefail)?)* -[a-z]*c) ", re.S)
 _SOURCE = re.compile(r"^(file|dir|multi):[0-9a-f]{64} in (.+)$", re.S)
 _SCRIPT = re.compile(r"^/dev/pipes/\S+$")

@@ -11,6 +11,7 @@ from typing import Any, cast
 import msgspec
 
 from ...errors import InvalidInput
+from ...human import whole
 from ...lean.jsontext import loads
 from .. import DATA
 
@@ -115,9 +116,10 @@ def numbers(text: str) -> tuple[int, ...]:
     """Return the numbers that a version begins with."""
     found = []
     for part in text.replace("-", ".").replace("+", ".").split("."):
-        if not part.isdigit():
+        number = whole(part)
+        if number < 0:
             break
-        found.append(int(part))
+        found.append(number)
     return tuple(found)
 
 
@@ -185,10 +187,10 @@ def _architecture(needs: Needs, host: Host) -> Reason | None:
 
 
 def _arm_variant(needs: Needs, host: Host) -> Reason | None:
-    variant = needs.variant.removeprefix("v")
-    if needs.architecture != "arm" or not variant.isdigit() or not host.cpu_architecture:
+    variant = whole(needs.variant.removeprefix("v"))
+    if needs.architecture != "arm" or variant < 0 or not host.cpu_architecture:
         return None
-    if host.architecture != "arm" or int(variant) <= host.cpu_architecture:
+    if host.architecture != "arm" or variant <= host.cpu_architecture:
         return None
     return Reason(
         "armv6-armv7",
@@ -385,7 +387,7 @@ def _maps(needs: Needs, host: Host) -> Reason | None:
     if "max_map_count" not in needs.has:
         return None
     value = host.sysctls.get("vm.max_map_count", "")
-    if not value.isdigit() or int(value) >= 262144:
+    if not 0 <= whole(value) < 262144:
         return None
     return Reason(
         "mmap-count",

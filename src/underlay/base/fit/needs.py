@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from ...human import whole
 from ...packages import osrelease
 from . import elf
 
@@ -283,7 +284,7 @@ def _program(path: bytes, read: Elf, missing: list[str]) -> Program:
 
 
 def _numbers(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in text.split(".") if part.isdigit())
+    return tuple(number for part in text.split(".") if (number := whole(part)) >= 0)
 
 
 def _systemd(files: Files, words: Sequence[str]) -> int:
@@ -299,12 +300,12 @@ def _systemd(files: Files, words: Sequence[str]) -> int:
         for name in files.names(directory):
             found = re.fullmatch(rb"libsystemd-shared-(\d+)[.\w-]*\.so", name)
             if found:
-                return int(found[1])
+                return max(whole(found[1]), 0)
     from ...packages import installed
 
     for package in installed.installed(files, languages=False).packages:
-        if package.name == "systemd" and (version := re.match(r"(?:\d+:)?(\d+)", package.version)):
-            return int(version[1])
+        if package.name == "systemd" and (version := re.match(r"(?:[0-9]+:)?([0-9]+)", package.version)):
+            return max(whole(version[1]), 0)
     return 0
 
 

@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_DEBIAN = re.compile(r"# debian\.sh .*?'(?P<suite>[a-z]+)'(?: '@(?P<time>\d+)')?")
+_DEBIAN = re.compile(r"# debian\.sh .*?'(?P<suite>[a-z]+)'(?: '@(?P<time>[0-9]{1,12})')?")
 _DISTTAG = re.compile(r"DISTTAG=f(\d+)")
 _LABEL = re.compile(r"^LABEL org\.opencontainers\.image\.version=(\d\d\.\d\d)")
 _UMOCI = re.compile(r"umoci .*?(?P<name>[a-z]+)-(?P<version>\d\d\.\d\d)|ubuntu[ :-](?P<only>\d\d\.\d\d)")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from ...human import whole
 from ...store import layers
 from ...store.kinds import DIRECTORY, REGULAR, SYMLINK
 from ...store.rootfs.imagefiles import ImageFiles
@@ -167,11 +168,11 @@ def _user(user: str, before: ImageFiles, after: ImageFiles) -> list[Hazard]:
 
 def _number(name: str, place: bytes, files: ImageFiles) -> str:
     """Return the number of a user or group, "" when there is none; what is a number itself needs no file."""
-    if not name or name.isdigit():
+    if not name or whole(name) >= 0:
         return ""
     for line in files.part(place, 0, 1 << 20).split(b"\n"):
         parts = line.decode("utf-8", "replace").split(":")
-        if len(parts) > 2 and parts[0] == name and parts[2].isdigit():
+        if len(parts) > 2 and parts[0] == name and whole(parts[2]) >= 0:
             return parts[2][:10]
     return ""
 

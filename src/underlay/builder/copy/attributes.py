@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ...errors import InvalidInput, StartFailed
+from ...human import whole
 
 _PERMISSIONS = {"r": 4, "w": 2, "x": 1}
 _SHIFTS = {"u": 6, "g": 3, "o": 0}
@@ -29,9 +30,10 @@ def owner(text: str, root: int | None) -> tuple[int, int] | None:
 
 
 def _number(digits: str, text: str) -> int:
-    if len(digits) > 10 or int(digits) > 0xFFFFFFFE:
+    number = whole(digits)
+    if not 0 <= number <= 0xFFFFFFFE:
         raise InvalidInput(f"invalid owner '{text:.60}': an id is at most 4294967294")
-    return int(digits)
+    return number
 
 
 def _named(name: str, root: int | None) -> tuple[int, int]:
@@ -58,7 +60,7 @@ class Mode:
         """Raises InvalidInput for what is neither."""
         self._octal = -1
         self._changes: list[tuple[str, str, str]] = []
-        if text[:1].isdigit():
+        if whole(text[:1]) >= 0:
             if len(text) > 5 or not set(text) <= set("01234567") or int(text, 8) > 0o7777:
                 raise InvalidInput(
                     f"invalid chmod parameter: '{text:.60}'. it should be octal string and between 0 and 07777"

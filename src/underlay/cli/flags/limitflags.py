@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ...errors import InvalidInput, UsageError
+from ...human import decimal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -78,8 +79,8 @@ def options_of(options: Options, plain: dict[str, str], sizes: dict[str, str]) -
             found[sizes[flag]] = _size(flag, options[flag])
     if "cpus" in options:
         try:
-            found["cpus"] = float(options["cpus"])
-            if not 0 <= found["cpus"] < 1e6:  # "nan" and "inf" are floats, too
+            found["cpus"] = decimal(options["cpus"])
+            if found["cpus"] >= 1e6:
                 raise ValueError
         except ValueError:
             raise UsageError(

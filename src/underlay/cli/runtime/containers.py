@@ -6,6 +6,7 @@ import os
 import sys
 
 from ...errors import InvalidInput, UsageError
+from ...linux import signals
 from ...runtime.standalone import records
 
 TYPE_CHECKING = False
@@ -74,29 +75,14 @@ def run(name: str, settings: Settings, options: Options, arguments: list[str]) -
     elif name == "state":
         _print(records.state(settings.root, records.load(settings.root, container_id)))
     elif name == "kill":
-        number = signal_number(arguments[1] if len(arguments) > 1 else "SIGTERM")
+        text = arguments[1] if len(arguments) > 1 else "SIGTERM"
+        number = 0 if text == "0" else signals.number(text)
         lifecycle.kill(settings.root, container_id, number, options["all"])
     elif name in ("pause", "resume"):
         lifecycle.pause(settings.root, container_id, name == "pause")
     else:
         lifecycle.delete(settings.root, container_id, options["force"], settings.warn)
     return 0
-
-
-def signal_number(text: str) -> int:
-    """Return the number of a signal given by number or name, with or without SIG; raises InvalidInput."""
-    import signal
-
-    if text.isdigit() and 0 <= int(text) <= 64:
-        return int(text)
-    name = text.upper().removeprefix("SIG")
-    start, plus, more = name.partition("+")
-    if start == "RTMIN" and (not plus or more.isdigit()):
-        return 34 + int(more or 0)
-    found = getattr(signal, "SIG" + name, None)
-    if not isinstance(found, int):
-        raise InvalidInput(f"unknown signal: {text}")
-    return int(found)
 
 
 def wishes_of(settings: Settings, options: Options) -> Wishes:

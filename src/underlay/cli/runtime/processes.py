@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from ...errors import InvalidInput, UsageError
+from ...human import whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -99,9 +100,10 @@ def _body(settings: Settings, options: Options, container_id: str, command: list
 
 
 def _number(flag: str, text: str) -> int:
-    if not text.isdigit() or int(text) >= 1 << 32:
+    number = whole(text)
+    if not 0 <= number < 1 << 32:
         raise InvalidInput(f"{flag}: {text!r} is not an id; names are not known to a runtime")
-    return int(text)
+    return number
 
 
 def _read(path: str) -> dict[str, Any]:

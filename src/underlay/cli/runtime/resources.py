@@ -6,6 +6,7 @@ import os
 import sys
 
 from ...errors import Conflict, InvalidInput, Unsupported, UsageError
+from ...human import decimal
 from ...runtime.standalone import records
 
 TYPE_CHECKING = False
@@ -177,7 +178,10 @@ def _events(settings: Settings, record: dict[str, Any], options: Options) -> int
 def _interval(text: str) -> float:
     """Return the seconds of a duration such as 5s, 500ms or 1m; raises InvalidInput."""
     for unit, factor in (("ms", 0.001), ("s", 1.0), ("m", 60.0), ("h", 3600.0)):
-        number = text.removesuffix(unit)
-        if number != text and number.replace(".", "", 1).isdigit() and float(number) > 0:
-            return float(number) * factor
+        try:
+            number = decimal(text.removesuffix(unit)) if text.endswith(unit) else 0.0
+        except ValueError:
+            continue
+        if number > 0:
+            return number * factor
     raise InvalidInput(f"--interval: {text!r} is not a duration such as 5s")

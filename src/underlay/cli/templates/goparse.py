@@ -190,7 +190,7 @@ def _tokens(text: str) -> list[tuple[str, Any]]:
             kind = {".": "field", "$": "variable"}.get(letter, "word")
             tokens.append((kind, text[position:end]))
             position = end
-        elif letter.isdigit() or letter in "+-":
+        elif letter in "0123456789+-":
             end = position + 1
             while end < len(text) and (text[end] in _WORD or text[end] in ".+-"):
                 end += 1
@@ -214,10 +214,10 @@ def _quoted(text: str, position: int) -> tuple[str, int]:
             escaped = text[position : position + 1]
             if escaped in ("x", "u") and escaped:
                 width = 2 if escaped == "x" else 4
-                try:
-                    out.append(chr(int(text[position + 1 : position + 1 + width], 16)))
-                except ValueError:
-                    raise _bad("invalid syntax in a string") from None
+                digits = text[position + 1 : position + 1 + width]
+                if len(digits) < width or digits.strip("0123456789abcdefABCDEF"):
+                    raise _bad("invalid syntax in a string")
+                out.append(chr(int(digits, 16)))
                 position += width
             elif escaped in _ESCAPES:
                 out.append(_ESCAPES[escaped])
@@ -230,6 +230,8 @@ def _quoted(text: str, position: int) -> tuple[str, int]:
 
 
 def _literal_number(text: str) -> int | float:
+    if not text.isascii() or text.lstrip("+-")[:1] not in "0123456789.":
+        raise _bad(f"bad number syntax: {text!r}")
     try:
         return int(text, 0)
     except ValueError:

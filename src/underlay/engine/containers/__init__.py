@@ -193,9 +193,9 @@ class Containers:
         """
         row = self.get(name)
         intent = row.intent
-        from .create import signal_number
+        from ...linux import signals
 
-        number = signal_number(signal or intent["stop_signal"])
+        number = signals.number(signal or intent["stop_signal"])
         limit = intent["stop_timeout"] if timeout is None else timeout
         channel = self._announce_stop(row)
         try:
@@ -235,15 +235,15 @@ class Containers:
 
     def kill(self, name: str, signal: str = "KILL") -> None:
         """Send a signal to a container's first process; raises Conflict when it is not running."""
-        from .create import signal_number
+        from ...linux import signals
 
-        number = signal_number(signal)
+        number = signals.number(signal)
         row = self.get(name)
         status = self.status(row)
         if not status.pid:
             raise Conflict(f"container {row.id} is not running")
         channel = None
-        if number in (9, signal_number(row.intent["stop_signal"])):
+        if number in (9, signals.number(row.intent["stop_signal"])):
             channel = self._announce_stop(row)
         try:
             if number == 9:

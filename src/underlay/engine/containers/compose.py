@@ -7,6 +7,7 @@ open is the default. Host facts come in as a value.
 from __future__ import annotations
 
 from ...errors import InvalidInput, Unsupported
+from ...human import whole
 from ...linux.security.capabilities import NUMBERS
 from ...runtime.plan import mountplan, processplan
 from ...runtime.policy import profiles
@@ -320,11 +321,10 @@ def _ulimit(text: str) -> dict[str, Any]:
     soft, colon, hard = value.partition(":")
     if name not in _ULIMITS:
         raise InvalidInput(f"invalid ulimit type: {name}")
-    try:
-        low = -1 if soft == "unlimited" else int(soft)
-        high = (-1 if hard == "unlimited" else int(hard)) if colon else low
-    except ValueError:
-        raise InvalidInput(f"invalid ulimit argument: {text}") from None
+    words = (soft, hard if colon else soft)
+    low, high = map(whole, words)
+    if any(number < 0 and word not in ("unlimited", "-1") for word, number in zip(words, (low, high), strict=True)):
+        raise InvalidInput(f"invalid ulimit argument: {text}")
     if high != -1 and (low > high or low == -1):
         raise InvalidInput(f"ulimit soft limit must be less than or equal to hard limit: {low} > {high}")
     return {"type": _ULIMITS[name], "soft": low, "hard": high}

@@ -6,6 +6,8 @@ import os
 
 from ... import events
 from ...errors import Conflict, InvalidInput, Unsupported
+from ...human import whole
+from ...linux import signals
 from ...network.model import BRIDGE
 from ...runtime.monitor import logs
 from ...store.rows import containers, images
@@ -101,7 +103,7 @@ def draft(engine: Engine, wish: ContainerOptions, pull: bool = False) -> Draft:
     if composed.seccomp not in ("default", "unconfined"):
         composed.spec["linux"]["seccomp"] = _profile(composed.seccomp)
         composed.seccomp = "custom"
-    signal_number(composed.stop_signal)
+    signals.number(composed.stop_signal)  # for its errors
     stop_timeout = wish.stop_timeout if wish.stop_timeout is not None else config.get("StopTimeout")
     made.hostname = composed.spec.get("hostname") or os.uname().nodename
     made.intent = {
@@ -273,9 +275,9 @@ def parse_restart(text: str) -> dict[str, Any]:
     name, colon, count = (text or "no").partition(":")
     if name not in RESTART_POLICIES:
         raise InvalidInput(f"invalid restart policy: unknown policy '{name}'; use one of {', '.join(RESTART_POLICIES)}")
-    if colon and (name != "on-failure" or not count.isdigit()):
+    if colon and (name != "on-failure" or whole(count) < 0):
         raise InvalidInput(f"invalid restart policy: '{text}': a maximum count needs on-failure and a number")
-    return {"name": name, "maximum": int(count) if colon else 0}
+    return {"name": name, "maximum": whole(count) if colon else 0}
 
 
 def log_settings(wish: ContainerOptions) -> dict[str, Any]:
@@ -291,7 +293,7 @@ def log_settings(wish: ContainerOptions) -> dict[str, Any]:
 
                 limit = parse_size(value)
             elif key == "max-file" and driver != "none":
-                keep = int(value)
+                keep = whole(value)
                 if keep < 1:
                     raise ValueError
             else:
@@ -299,25 +301,6 @@ def log_settings(wish: ContainerOptions) -> dict[str, Any]:
         except ValueError:
             raise InvalidInput(f"invalid value for log opt '{key}': {value}") from None
     return {"driver": driver, "limit": limit, "keep": keep}
-
-
-def signal_number(name: str) -> int:
-    """Return the number of a signal given as 15, TERM or SIGTERM (also RTMIN+3); raises InvalidInput."""
-    import _signal
-
-    word = name.upper().removeprefix("SIG")
-    if word.isdigit() and 0 < int(word) <= 64:
-        return int(word)
-    base, plus, offset = word.partition("+")
-    if base == "RTMIN":
-        return int(_signal.SIGRTMIN) + (int(offset) if plus and offset.isdigit() else 0)
-    if word.startswith("RTMAX"):
-        offset = word.partition("-")[2]
-        return int(_signal.SIGRTMAX) - (int(offset) if offset.isdigit() else 0)
-    number = getattr(_signal, "SIG" + word, None)
-    if not isinstance(number, int):
-        raise InvalidInput(f"Invalid signal: {name}")
-    return number
 
 
 def _joins(engine: Engine, made: Draft) -> dict[str, str]:

@@ -6,6 +6,7 @@ The command line asks here, too, whether a value has docker's form, so that both
 from __future__ import annotations
 
 from ...errors import InvalidInput, Unsupported
+from ...human import whole
 from ...runtime.policy import profiles
 
 TYPE_CHECKING = False
@@ -144,14 +145,11 @@ def numbers(text: str, option: str) -> set[int]:
         low, dash, high = part.strip().partition("-")
         high = high if dash else low
         # The kernel's own lists end below this; a range of billions would be built here.
-        if not (_plain(low) and _plain(high) and int(low) <= int(high) < 1 << 16):
+        first, last = whole(low), whole(high)
+        if not 0 <= first <= last < 1 << 16:
             raise InvalidInput(f"invalid value {text} for {option}")
-        found.update(range(int(low), int(high) + 1))
+        found.update(range(first, last + 1))
     return found
-
-
-def _plain(word: str) -> bool:
-    return word.isascii() and word.isdecimal()
 
 
 def throttle(text: str, operations: bool) -> tuple[str, int]:
@@ -166,9 +164,9 @@ def throttle(text: str, operations: bool) -> tuple[str, int]:
         raise InvalidInput(f"bad format for device path: {text}")
     try:
         if operations:
-            if not _plain(value):
+            if whole(value) < 0:
                 raise ValueError
-            return path, int(value)
+            return path, whole(value)
         from ...human import parse_size
 
         return path, parse_size(value)
@@ -187,16 +185,16 @@ def weight_device(text: str) -> tuple[str, int]:
         raise InvalidInput(f"bad format: {text}")
     if not path.startswith("/dev/"):
         raise InvalidInput(f"bad format for device path: {text}")
-    if not _plain(value) or not 10 <= int(value) <= 1000:
+    if not 10 <= whole(value) <= 1000:
         raise InvalidInput(f"invalid weight for device: {text}")
-    return path, int(value)
+    return path, whole(value)
 
 
 def device_rule(text: str) -> dict[str, Any]:
     """Return the OCI rule of a --device-cgroup-rule value such as `c 10:229 rw`; raises InvalidInput."""
     words = text.split(" ")
     major, colon, minor = words[1].partition(":") if len(words) == 3 else ("", "", "")
-    plain = all(number == "*" or _plain(number) for number in (major, minor))
+    plain = all(number == "*" or whole(number) >= 0 for number in (major, minor))
     if not colon or words[0] not in ("a", "b", "c") or not plain or not 1 <= len(words[2]) <= 3:
         raise InvalidInput(f"invalid device cgroup format '{text}'")
     if set(words[2]) - set("rwm"):
@@ -204,7 +202,7 @@ def device_rule(text: str) -> dict[str, Any]:
     found: dict[str, Any] = {"allow": True, "type": words[0], "access": words[2]}
     for name, number in (("major", major), ("minor", minor)):
         if number != "*":
-            found[name] = int(number)
+            found[name] = whole(number)
     return found
 
 

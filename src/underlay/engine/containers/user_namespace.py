@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from ...errors import InvalidInput, Unsupported
+from ...human import whole
 from ...linux import userns
 from ...store.rows import containers, id_ranges
 from . import session
@@ -125,9 +126,9 @@ def _options(words: str, known: tuple[str, ...]) -> dict[str, int]:
         key, _, value = word.partition("=")
         if key not in known:
             raise InvalidInput(f'--userns: unknown option specified: "{word}"', f"known: {', '.join(known)}")
-        if not (value.isascii() and value.isdigit()) or int(value) >= (1 << 32) - 1:
+        if not 0 <= whole(value) < (1 << 32) - 1:
             raise InvalidInput(f"--userns: invalid {key}: {value!r}")
-        found[key] = int(value)
+        found[key] = whole(value)
     return found
 
 

@@ -7,6 +7,7 @@ from time import time_ns
 
 from ...errors import Conflict, InvalidInput, NotFound, Unsupported
 from ...events import Event
+from ...human import whole
 from ...network import model, subnets
 from ...network.model import BRIDGE, DEFAULT, MACVLAN, Network, Pool
 from ...paths import USUAL_ROOT
@@ -285,7 +286,7 @@ def _options(driver: str, given: dict[str, str]) -> dict[str, str]:
         name = _OPTIONS.get(key)
         if name is None or (driver == MACVLAN and name != "mtu"):
             raise InvalidInput(f"unknown option {key!r} for driver {driver}")
-        if name == "mtu" and not (value.isascii() and value.isdigit() and 68 <= int(value) <= 65535):
+        if name == "mtu" and not 68 <= whole(value) <= 65535:
             raise InvalidInput(f"invalid mtu {value!r}", "bytes, from 68 to 65535")
         if name == "masquerade" and value not in ("true", "false"):
             raise InvalidInput(f"invalid value {value!r} for {key}", "true or false")

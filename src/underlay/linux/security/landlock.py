@@ -8,6 +8,7 @@ are left out, as the documentation advises.
 from __future__ import annotations
 
 from ...errors import InvalidInput, KernelError, Unsupported
+from ...human import whole
 from .. import libc
 
 # Rights to files, by the version of the interface that brought them (linux/landlock.h).
@@ -47,7 +48,7 @@ def parse(text: str) -> list[Rule]:
     rules = []
     for item in text.split(","):
         word, _, value = item.partition(":")
-        port = value == "none" or (value.isascii() and value.isdigit() and int(value) < 65536)
+        port = value == "none" or 0 <= whole(value) < 65536
         path = value.startswith("/") and "\0" not in value
         if (word in PORTS and port) or (word in PATHS and path):
             rules.append([word, value])

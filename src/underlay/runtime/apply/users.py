@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ...errors import StartFailed
+from ...human import whole
 from ...linux.files import beneath
 
 _LIMIT = 1 << 20  # bytes read of each file
@@ -24,7 +25,8 @@ def _records(root: int, path: str, fields: int) -> list[list[str]]:
 
 def _number(text: str) -> int:
     # The length first: Python refuses to convert thousands of digits.
-    return int(text) if len(text) <= 10 and text.isascii() and text.isdigit() and int(text) <= _LAST_ID else -1
+    number = whole(text)
+    return number if number <= _LAST_ID else -1
 
 
 def resolve(root: int, user: str, extra: list[str]) -> tuple[int, int, list[int], str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 
 from ...errors import Corrupt, LimitExceeded
+from ...human import whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -180,12 +181,14 @@ def _exactly(source: FileSource | StreamSource, count: int, allow_end: bool = Fa
 
 def _sum_fits(block: bytes) -> bool:
     text = block[148:156].strip(b" \0")
-    try:
-        stated = int(text or b"0", 8)
-    except ValueError:
-        return False
+    stated = _octal(text)
     # The sum counts its own field as eight spaces (POSIX.1-2017, pax, "ustar Interchange Format").
     return stated == sum(block) - sum(block[148:156]) + 8 * 32
+
+
+def _octal(digits: bytes) -> int:
+    """Return the number of a field, 0 for an empty one, -1 for what is no octal number."""
+    return int(digits or b"0", 8) if not digits.strip(b"01234567") else -1
 
 
 def is_tar(head: bytes) -> bool:
@@ -196,16 +199,17 @@ def is_tar(head: bytes) -> bool:
 def _number(field: bytes) -> int:
     if field[0] & 0x80:
         return int.from_bytes(bytes((field[0] & 0x7F,)) + field[1:], "big")
-    try:
-        return int(field.strip(b" \0") or b"0", 8)
-    except ValueError:
-        raise Corrupt("a size in the archive is not a number") from None
+    number = _octal(field.strip(b" \0"))
+    if number < 0:
+        raise Corrupt("a size in the archive is not a number")
+    return number
 
 
 def _decimal(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or len(text) > 20:
+    number = whole(text)
+    if number < 0:
         raise Corrupt("a size in the archive is not a number")
-    return int(text)
+    return number
 
 
 def _text(data: bytes) -> str:

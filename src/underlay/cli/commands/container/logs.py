@@ -6,7 +6,7 @@ import sys
 import time
 
 from ....errors import InvalidInput, UsageError
-from ....human import parse_duration, parse_rfc3339, rfc3339
+from ....human import decimal, parse_duration, parse_rfc3339, rfc3339, whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,8 +38,8 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     tail = options["tail"]
     if tail in ("", "all"):
         lines = -1
-    elif tail.lstrip("-").isdigit():
-        lines = max(-1, int(tail))
+    elif whole(tail.removeprefix("-")) >= 0:
+        lines = whole(tail)  # all of them for a number below zero
     else:
         raise InvalidInput(f"invalid value for --tail: {tail}")
     records = engine.containers.logs(
@@ -69,7 +69,7 @@ def _moment(text: str) -> float:
     if not text:
         return 0.0
     try:
-        return float(text)
+        return decimal(text)
     except ValueError:
         pass
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from ....errors import InvalidInput, UsageError
+from ....human import whole
 from ...output import listing
 
 TYPE_CHECKING = False
@@ -74,8 +75,8 @@ class _filters:
             key, _, value = word.partition("=")
             if key == "is-official" and value in ("true", "false", "1", "0"):
                 self._official = value in ("true", "1")
-            elif key == "stars" and value.isdecimal():
-                self._stars = int(value)
+            elif key == "stars" and whole(value) >= 0:
+                self._stars = whole(value)
             else:
                 raise InvalidInput(f"invalid filter '{word}'", "is-official=true|false and stars=N are known")
 
