@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 
 class UnderlayError(Exception):
     """Base of every error that underlay raises on purpose.
@@ -19,6 +23,17 @@ class UnderlayError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Make errors cross processes whole, whatever the constructors of their classes take."""
+        return remade, (type(self), self.args, self.__dict__)
+
+
+def remade(kind: type[UnderlayError], arguments: tuple[Any, ...], members: dict[str, Any]) -> UnderlayError:
+    """Return an error of the class `kind` with the `args` and the attributes of another process's error."""
+    error = kind.__new__(kind, *arguments)
+    error.__dict__.update(members)
+    return error
 
 
 class InvalidInput(UnderlayError):

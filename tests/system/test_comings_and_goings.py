@@ -9,8 +9,8 @@ import pytest
 
 from engines import Installation
 from underlay import ContainerOptions, Engine
-from underlay.engine.containers import top as processes
 from underlay.engine.containers import Containers
+from underlay.engine.containers import top as processes
 from underlay.errors import Conflict
 from underlay.store.rows import containers as container_rows
 from underlay.store.rows import images as image_rows

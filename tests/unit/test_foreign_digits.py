@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import pytest
 
-from underlay.base import fit; from underlay.base.dockerfile import gotext; from underlay.base.identify import history; from underlay.base.fit import needs
-from underlay.cli.templates import goparse; from underlay.cli.flags import limitflags; from underlay.cli import moments
-from underlay.cli.flags import Options
+from underlay.base import fit
+from underlay.base.dockerfile import gotext
+from underlay.base.fit import needs
+from underlay.base.identify import history
+from underlay.cli import moments
+from underlay.cli.flags import Options, limitflags
+from underlay.cli.templates import goparse
+from underlay.engine.containers import compose as spec
 from underlay.engine.containers import create as creating
 from underlay.engine.options import ContainerOptions
 from underlay.errors import Corrupt, InvalidInput, UnderlayError
 from underlay.linux import scheduling
 from underlay.network import nameserver
 from underlay.oci import platform
-from underlay.runtime import config; from underlay.engine.containers import compose as spec
+from underlay.runtime import config
 from underlay.transfer.archives import outertar
 
 FOREIGN = ("²", "٣", "1_0", "+1", " 1")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import _socket
+import copy
 import os
+import pickle
 import sys
 import threading
 import time
@@ -14,8 +16,9 @@ from typing import Any
 import pytest
 
 from engines import needs_root, until
+from underlay.builder.run.running import StepFailed
 from underlay.builder.workers.workers import Abandoned, Foreman
-from underlay.errors import NotFound, UnderlayError
+from underlay.errors import DigestMismatch, KernelError, NotFound, StartFailed, UnderlayError
 
 
 def double(arguments: dict[str, Any], fds: list[int], leash: _socket.socket) -> dict[str, Any]:
@@ -52,7 +55,18 @@ def fetch(arguments: dict[str, Any], fds: list[int], leash: _socket.socket) -> d
     return {"found": slow_to_import.VALUE}
 
 
-JOBS = {each.__name__: each for each in (double, refuse, stumble, break_down, dawdle, fetch)}
+def fail(arguments: dict[str, Any], fds: list[int], leash: _socket.socket) -> dict[str, Any]:
+    raise FAILURES[arguments["which"]]
+
+
+FAILURES: list[UnderlayError] = [
+    KernelError("mount", "/here", 28, "make room"),
+    StartFailed("it does not start", 126, "make it executable"),
+    DigestMismatch("a layer", "sha256:aa", "sha256:bb"),
+    StepFailed("exit code: 3"),
+    Abandoned(),
+]
+JOBS = {each.__name__: each for each in (double, refuse, stumble, break_down, dawdle, fetch, fail)}
 
 
 @pytest.fixture
@@ -81,8 +95,26 @@ def test_errors_come_back_as_what_they_were(foreman: Foreman, tmp_path: Path) ->
     with pytest.raises(NotFound, match="no such thing") as caught:
         foreman.call("refuse", {})
     assert caught.value.hint == "look elsewhere"
-    with pytest.raises(UnderlayError, match="No such file"):
+    with pytest.raises(KernelError, match="No such file") as missed:
         foreman.call("stumble", {"path": str(tmp_path / "none")})
+    assert (missed.value.errno, missed.value.path) == (2, str(tmp_path / "none"))
+
+
+@pytest.mark.parametrize("which", range(len(FAILURES)))
+def test_errors_come_back_whole(foreman: Foreman, which: int) -> None:
+    sent = FAILURES[which]
+    with pytest.raises(type(sent)) as caught:
+        foreman.call("fail", {"which": which})
+    assert type(caught.value) is type(sent)
+    assert str(caught.value) == str(sent)
+    assert (vars(caught.value), caught.value.exit_code) == (vars(sent), sent.exit_code)
+
+
+@pytest.mark.parametrize("sent", FAILURES, ids=lambda error: type(error).__name__)
+def test_errors_can_be_pickled_and_copied(sent: UnderlayError) -> None:
+    for other in (pickle.loads(pickle.dumps(sent)), copy.copy(sent)):
+        assert type(other) is type(sent)
+        assert (str(other), vars(other)) == (str(sent), vars(sent))
 
 
 def test_a_killed_worker_is_told_and_others_go_on(foreman: Foreman) -> None:

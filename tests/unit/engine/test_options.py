@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from underlay.engine.containers.exec import ExecOptions
-from underlay.lean.values import Record
 
+from underlay.engine.containers.exec import ExecOptions
 from underlay.engine.options import ContainerOptions
+from underlay.lean.values import Record
 
 
 @pytest.mark.parametrize("kind", [ContainerOptions, ExecOptions])

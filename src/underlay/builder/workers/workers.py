@@ -14,8 +14,7 @@ import os
 import select
 import sys
 
-from ... import errors
-from ...errors import KernelError, UnderlayError
+from ...errors import KernelError, UnderlayError, remade
 from ...linux import process, userns
 from ...linux.files import mounts
 
@@ -157,7 +156,7 @@ def _memory(value: Any) -> int:
     from msgspec import msgpack
 
     fd = os.memfd_create("underlay-build")
-    view = memoryview(msgpack.encode(value))
+    view = memoryview(msgpack.encode(value, enc_hook=str))  # what errors tell of may be anything
     while view:
         view = view[os.write(fd, view) :]
     return fd
@@ -190,15 +189,10 @@ def _receive(channel: _socket.socket) -> tuple[bytes, list[int]]:
 
 
 def _revived(told: dict[str, Any]) -> UnderlayError:
-    """Return the error that a worker has told, of the class that it had."""
-    kind = getattr(errors, told["kind"], None)
-    if kind is errors.StartFailed:
-        return errors.StartFailed(told["message"], told["code"], told["hint"])
-    if isinstance(kind, type) and issubclass(kind, UnderlayError):
-        error = UnderlayError.__new__(kind)
-        UnderlayError.__init__(error, told["message"], told["hint"])
-        return error
-    return UnderlayError(told["message"], told["hint"])
+    """Return the error that a worker has told, of the class and with the attributes that it had."""
+    module, name = told["kind"]
+    # The worker may have imported what is not imported here.
+    return remade(getattr(__import__(module, fromlist=[name]), name), tuple(told["arguments"]), told["members"])
 
 
 # The foreman's side.
@@ -351,5 +345,5 @@ def _done(job: Job, fds: list[int]) -> None:
 
 
 def _told(error: UnderlayError) -> dict[str, Any]:
-    kind = type(error).__name__
-    return {"kind": kind, "message": error.message, "hint": error.hint, "code": error.exit_code}
+    kind = type(error)
+    return {"kind": [kind.__module__, kind.__qualname__], "arguments": error.args, "members": vars(error)}
