@@ -1,7 +1,8 @@
-"""What comes, goes, starts or ends while a list is made or a sweep is at work, in one process that is in no hurry."""
+"""From Python, in a process that lives on: what comes, goes, starts or ends while a call is at work."""
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -97,3 +98,19 @@ def test_images_while_one_comes(engine: Engine, monkeypatch: pytest.MonkeyPatch)
     # What is named already has come after the images were read.
     monkeypatch.setattr(image_rows, "every", lambda meta: [])
     assert engine.images.list() == []
+
+
+def test_the_garbage_collector_is_the_embedding_programs(engine: Engine) -> None:
+    kept: list[list[int]] = [[] for _ in range(10_000)]
+    gc.freeze()
+    try:
+        before = gc.get_freeze_count()
+        name = create(engine, "frozen")
+        session = engine.containers.start(name)
+        assert session is not None
+        session.close()
+        # Some of what was frozen has been let go of since; nothing was added, nor was all of it thawed.
+        assert len(kept) < gc.get_freeze_count() <= before
+        engine.containers.remove(name, force=True)
+    finally:
+        gc.unfreeze()

@@ -48,10 +48,13 @@ def spawn(
     # Prepared before the fork, so that a mistake in the specification is an exception here.
     made = prepare(record)
     ours, theirs = control.pair()
-    # What is in memory now stays as it is in both: collecting garbage would only copy its pages.
-    gc.freeze()
+    # What is in memory now stays as it is in both: collecting garbage would only copy its pages. A program that uses us
+    # as a library may have frozen objects of its own, or want none frozen.
+    if leaving:
+        gc.freeze()
     child = os.fork()
     if child == 0:
+        gc.freeze()
         # The fork in between gives the monitor away: it must not become a zombie of a program that uses us as a
         # library.
         if not leaving and os.fork() != 0:
@@ -59,7 +62,6 @@ def spawn(
         serve(record, made, attachment, lock, hold, theirs)
     theirs.close()
     if not leaving:
-        gc.unfreeze()
         os.waitpid(child, 0)
     return ours
 
