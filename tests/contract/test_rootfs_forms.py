@@ -487,6 +487,7 @@ def test_the_way_to_a_start_imports_little():
         "underlay.linux.files.sharedmount",
         "underlay.store",
         "underlay.store.rootfs",
+        "underlay.version",
     }
 
 

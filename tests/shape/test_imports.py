@@ -183,4 +183,4 @@ def test_the_public_module_alone_loads_nothing() -> None:
         text=True,
         check=True,
     )
-    assert set(done.stdout.split()) <= {"underlay", "__future__"}
+    assert set(done.stdout.split()) <= {"underlay", "underlay.version", "__future__"}

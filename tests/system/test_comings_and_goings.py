@@ -94,7 +94,7 @@ def test_networks_of_a_container_that_leaves_one(engine: Engine, monkeypatch: py
 
 
 def test_images_while_one_comes(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert image_rows.names(engine.meta)
+    assert image_rows.names(engine.store.meta)
     # What is named already has come after the images were read.
     monkeypatch.setattr(image_rows, "every", lambda meta: [])
     assert engine.images.list() == []

@@ -435,8 +435,8 @@ def test_a_stuck_writer_does_not_stop_others(engine, tmp_path, monkeypatch):
     layout = Layout()
     descriptor = layout.image([layer()], "app:1")
     blob = json.loads(layout.blobs[descriptor["digest"]])["layers"][0]["digest"]
-    engine.meta
-    with leases.of_content(engine.paths, blob[7:]):
+    engine.store.meta
+    with leases.of_content(engine.store.paths, blob[7:]):
         load_by(engine, tmp_path, layout.tar(), "pipe")
     assert engine.images.get("app:1")
 

@@ -170,7 +170,7 @@ def test_removing_follows_dockers_rules(engine, tmp_path):
 
 
 def use(engine, image_id: str) -> None:
-    with engine.meta.write() as sql:
+    with engine.store.meta.write() as sql:
         sql.execute("INSERT INTO containers VALUES (?, ?, ?, 1, '{}')", ("c" * 64, "name", image_id))
 
 
@@ -190,12 +190,12 @@ def test_an_image_in_use_is_kept(engine, tmp_path):
     removed = engine.images.remove("app:1", force=True)
     assert image.id in removed.deleted
     assert engine.images.list() == []
-    assert os.path.isdir(f"{engine.paths.layers}/{sha(layer())[7:]}"), "the container still stands on it"
+    assert os.path.isdir(f"{engine.store.paths.layers}/{sha(layer())[7:]}"), "the container still stands on it"
     # Loaded again it is visible again.
     load_by(engine, tmp_path, layout.tar(), "path")
     assert engine.images.get("app:1").id == image.id
     engine.images.remove("app:1", force=True)
-    with engine.meta.write() as sql:
+    with engine.store.meta.write() as sql:
         sql.execute("DELETE FROM containers")
     engine.images.prune()
     nothing_stays(engine)
@@ -212,14 +212,14 @@ def test_who_works_on_the_store_makes_up_for_a_sweep(engine, tmp_path, by, why):
     layout.image([lost], "app:1")
     load_by(engine, tmp_path, layout.tar(), "path")
     if why == "put off":
-        with leases.working(engine.paths):
+        with leases.working(engine.store.paths):
             engine.images.remove("app:1")
     else:
         use(engine, engine.images.get("app:1").id)
         engine.images.remove("app:1", force=True)
-        with engine.meta.write() as sql:
+        with engine.store.meta.write() as sql:
             sql.execute("DELETE FROM containers")
-    directory = f"{engine.paths.layers}/{sha(lost)[7:]}"
+    directory = f"{engine.store.paths.layers}/{sha(lost)[7:]}"
     assert os.path.isdir(directory)
     place = tmp_path / "some.tar"
     if by == "save":

@@ -11,8 +11,8 @@ from underlay.base.identify import history
 from underlay.cli import moments
 from underlay.cli.flags import Options, limitflags
 from underlay.cli.templates import goparse
-from underlay.engine.containers import compose as spec
 from underlay.engine.containers import create as creating
+from underlay.engine.containers.specification import compose as spec
 from underlay.engine.options import ContainerOptions
 from underlay.errors import Corrupt, InvalidInput, UnderlayError
 from underlay.linux import scheduling

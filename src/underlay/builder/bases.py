@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from ..paths import Paths
     from ..store.rows.images import Image
     from .filesystem import Grounds
-    from .solver import Work
 
     Find = Callable[[str, str], Image]  # name, platform → image
 
@@ -40,8 +39,11 @@ class Bases:
         self._images: dict[tuple[str, str], Image] = {}
         self._origins: dict[str, Origin] = {}
 
-    def image(self, name: str, platform: Platform, work: Work) -> State:
-        """Return the state in which a stage on the image `name` begins. Raises NotFound, Unsupported, as pulls do."""
+    def image(self, name: str, platform: Platform, materials: dict[str, str]) -> State:
+        """Return the state in which a stage on the image `name` begins, and note its digest in `materials`.
+
+        Raises NotFound, Unsupported, as pulls do.
+        """
         place = self._contexts.get(name.lower(), "")
         wanted = name
         if place.startswith("docker-image://"):
@@ -53,7 +55,7 @@ class Bases:
         state = State(platform, Filesystem(keys.key("base", found.chain), known(found.diff_ids, self._paths)))
         image.taken_over(state, images.config(self._paths, found.id))
         state.base = Base(_written(wanted), found)
-        work.materials[f"pkg:docker/{_written(wanted)}"] = found.manifest
+        materials[f"pkg:docker/{_written(wanted)}"] = found.manifest
         return state
 
     def context(self, name: str) -> Origin | None:

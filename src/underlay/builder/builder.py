@@ -19,8 +19,9 @@ from .cache.cache import Cache
 from .context import contexts
 from .filesystem import Grounds
 from .output import output
-from .solver import Solver, Work
+from .solver import Solver
 from .vertices import Vertices
+from .work import Work
 from .workers.workers import Foreman
 
 TYPE_CHECKING = False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 
 from ..errors import InvalidInput, UnderlayError
@@ -12,51 +11,10 @@ from .workers.workers import Abandoned
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ..dockerfile.stages import Recipe
     from ..oci.platform import Platform
-    from .bases import Bases
-    from .cache.cache import Cache
-    from .context.contexts import Context, Origin
-    from .filesystem import Grounds
-    from .graph import Planned
+    from .context.contexts import Origin
     from .image import State
-    from .request import BuildRequest, Steps
-    from .vertices import Vertices
-    from .workers.workers import Foreman
-
-
-class Work:
-    """What all stages of one build share."""
-
-    def __init__(
-        self,
-        request: BuildRequest,
-        context: Context,
-        recipe: Recipe,
-        platforms: tuple[Platform, Platform],
-        grounds: Grounds,
-        foreman: Foreman,
-        cache: Cache,
-        vertices: Vertices,
-        bases: Bases,
-        steps: Steps,
-        escape: str,
-    ) -> None:
-        self.request = request
-        self.context = context
-        self.recipe = recipe
-        self.build_platform, self.target_platform = platforms
-        self.grounds = grounds
-        self.foreman = foreman
-        self.cache = cache
-        self.vertices = vertices
-        self.bases = bases
-        self.steps = steps
-        self.escape = escape
-        self.globals: dict[str, str] = {}
-        self.planned: list[Planned] = []
-        self.invocation = os.urandom(16).hex()
-        self.materials: dict[str, str] = {}  # addresses and digests of what was read, for provenance
+    from .work import Work
 
 
 class Solver:
@@ -92,10 +50,10 @@ class Solver:
             if task is None:
                 task = self._tasks[number] = _Task()
         if mine:
-            from .stage import StageRun
+            from .stage import Stage
 
             try:
-                task.state = StageRun(self.work, self, self.work.planned[number]).run()
+                task.state = Stage(self.work, self, self.work.planned[number]).run()
             except BaseException as error:
                 task.error = error
                 self._failed(error)
@@ -139,7 +97,7 @@ class Solver:
             raise UnderlayError(
                 f"--from={name}: the stage {name} comes later", "a stage can only read from those before it"
             )
-        return Origin(name, filesystem=self.work.bases.image(name, platform, self.work).filesystem)
+        return Origin(name, filesystem=self.work.bases.image(name, platform, self.work.materials).filesystem)
 
 
 class _Task:

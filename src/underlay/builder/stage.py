@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import posixpath
-
 from ..dockerfile import instructions as it
 from ..dockerfile.metadata import apply
 from ..dockerfile.scope import declared
@@ -16,35 +14,15 @@ from .copy import transferring
 from .filesystem import Filesystem
 from .image import State
 from .run import running
+from .stage_run import StageRun
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
-
-    from .graph import Planned
-    from .solver import Solver, Work
-    from .vertices import Vertex
+    pass
 
 
-class StageRun:
-    """The making of one stage."""
-
-    def __init__(self, work: Work, solver: Solver, planned: Planned) -> None:
-        self.work = work
-        self.solver = solver
-        self.planned = planned
-        self.state: State
-        self._step = 0
-        self._steps = planned.steps
-
-    @property
-    def use_cache(self) -> bool:
-        """Whether results of earlier builds may be taken."""
-        request = self.work.request
-        return not request.no_cache and self.planned.stage.name not in {
-            each.lower() for each in request.no_cache_filter
-        }
+class Stage(StageRun):
+    """Carries one stage out, instruction by instruction."""
 
     def run(self) -> State:
         """Carry the stage out; returns the state at its end."""
@@ -57,18 +35,6 @@ class StageRun:
                     error.excerpt = instruction.problem("").excerpt
                 raise
         return self.state
-
-    def vertex(self, text: str) -> Vertex:
-        """Return the vertex of the next step."""
-        self._step += 1
-        total = str(self._steps)
-        place = f"{self._step:>{len(total)}}/{total}"
-        words = [place]
-        if len(self.work.planned) > 1:
-            words.insert(0, self.planned.stage.label)
-        if len(self.work.request.platforms) > 1:
-            words.insert(0, str(self.work.target_platform.brief))
-        return self.work.vertices(f"[{' '.join(words)}] {text}")
 
     def _begin(self) -> State:
         planned = self.planned
@@ -86,7 +52,7 @@ class StageRun:
             )
         try:
             with self.vertex(f"FROM {planned.base}"):
-                return bases.image(planned.base, platform, self.work)
+                return bases.image(planned.base, platform, self.work.materials)
         except UnderlayError as error:
             error.excerpt = error.excerpt or planned.stage.start.problem("").excerpt
             raise
@@ -162,21 +128,3 @@ class StageRun:
         with self.vertex(instruction.text) as vertex:
             transferring.make_directory(self, vertex, path)
         self.state.record(f"WORKDIR {path}", self.created)
-
-    created = 0  # when the last layer was made, ns since the epoch
-
-    def grow(
-        self, vertex: Vertex, key: str, make: Callable[[], Any], kind: str = "regular", linked: bool = False
-    ) -> None:
-        """Put the layer with the key `key` above the state, found or made by `make` (a `cache.Result`).
-
-        A `linked` layer does not depend on those below: its key is its own alone.
-        """
-        below = self.state.filesystem
-        parent = "" if linked else below.key
-        made, self.created = self.work.cache.made(key, parent, vertex, make, self.use_cache, kind)
-        self.state.filesystem = below.above(keys.key("linked", below.key, key) if linked else key, made)
-
-    def absolute(self, path: str) -> str:
-        """Return `path` as seen from the working directory."""
-        return posixpath.normpath(posixpath.join(self.state.execution.get("WorkingDir") or "/", path))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from ..base.identify import image_source
 from ..errors import InvalidInput, NotFound
-from . import subjects
+from .system import System
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -11,34 +12,34 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..base.advisories import Imported
+    from ..base.advisories.exposure import Exposure
     from ..base.advisories.feeds import Updated
     from ..base.dockerfile.reconstruct import Reconstruction
     from ..base.fit import Fit
+    from ..base.fleet.outdated import Outdated
     from ..base.fleet.policy import Broken, Policy, Standing
     from ..base.fleet.report import Report
+    from ..base.identify.identify import Identified
+    from ..base.index.learn import Learned
+    from ..base.rebase.move import Moved
     from ..oci.platform import Platform
-    from .aging import Outdated
-    from .engine import Engine
-    from .exposure import Exposure
-    from .identifying import Identified
-    from .learning import Learned
-    from .rebasing import Moved
+    from ..store.store import Store
 
 
 class Bases:
     """Questions about the bases of images. Images are named as `subjects.find` says: a name or id; one that is not here is
     looked up in its registry, `docker://NAME` always; the path of an archive."""
 
-    __slots__ = ("_engine",)
+    __slots__ = ("_store",)
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, store: Store) -> None:
+        self._store = store
 
     def identify(self, image: str, platform: str = "") -> Identified:
         """Return what an image stands on, with evidence. Raises NotFound, and what registries raise."""
-        from . import identifying
+        from ..base.identify import identify as identifying
 
-        return identifying.identify(self._engine, subjects.find(self._engine, image, platform))
+        return identifying.identify(self._store, image_source.find(self._store, image, platform))
 
     def dockerfile(
         self, image: str, platform: str = "", base: str = "", extract: str = "", frozen: bool = False
@@ -51,12 +52,13 @@ class Bases:
         (`base` is not beneath it; `frozen` without `extract`), Conflict (the directory is there, and not empty),
         Unsupported (its files are not here).
         """
-        from . import rebasing, recovering
+        from ..base.dockerfile import recover
+        from ..base.rebase import move
 
-        subject = subjects.find(self._engine, image, platform)
+        subject = image_source.find(self._store, image, platform)
         # What is written out to be built again stands on nothing that might be something else.
-        ground = rebasing.ground(self._engine, subject, base, likely=not extract)
-        return recovering.dockerfile(self._engine, subject, ground, extract, frozen)
+        ground = move.ground(self._store, subject, base, likely=not extract)
+        return recover.dockerfile(self._store, subject, ground, extract, frozen)
 
     def fit(
         self,
@@ -74,8 +76,8 @@ class Bases:
         from ..base import fit
         from ..base.fit import needs
 
-        there = fit.host_of(host if host is not None else self._engine.system.info())
-        found = subjects.find(self._engine, image, platform)
+        there = fit.host_of(host if host is not None else System(self._store).info())
+        found = image_source.find(self._store, image, platform)
         return fit.judge(needs.of(found.view, found.platform, found.files(), command, entrypoint), there)
 
     def outdated(self, image: str, platform: str = "", offline: bool = False) -> Outdated:
@@ -83,9 +85,9 @@ class Bases:
 
         Unless `offline`, registries are asked where the base's name points now. Raises NotFound.
         """
-        from . import aging
+        from ..base.fleet import outdated as aging
 
-        return aging.outdated(self._engine, subjects.find(self._engine, image, platform), offline)
+        return aging.outdated(self._store, image_source.find(self._store, image, platform), offline)
 
     def rebase(
         self,
@@ -102,26 +104,26 @@ class Bases:
         `names` are given to what comes out, by default the image's own. `base` is what it stands on, if that is known
         better. Raises Unsafe (with its hazards) unless `force`, NotFound, InvalidInput.
         """
-        from . import rebasing
+        from ..base.rebase import move
 
-        subject = subjects.find(self._engine, image, platform)
-        ground = rebasing.ground(self._engine, subject, base)
+        subject = image_source.find(self._store, image, platform)
+        ground = move.ground(self._store, subject, base)
         if not ground.layers:
             hint = "" if base == "scratch" else "name its base with --base"
             raise InvalidInput(f"{image} stands on nothing that is known and could be exchanged", hint)
         new = (onto or ground.name).removeprefix("docker://")
-        if subject.where == subjects.REGISTRY:
-            target = subjects.find(self._engine, f"docker://{new}", str(subject.platform))
+        if subject.where == image_source.REGISTRY:
+            target = image_source.find(self._store, f"docker://{new}", str(subject.platform))
         else:
-            target = self._here(new, subject.platform) or subjects.find(self._engine, new)
-        return rebasing.move(self._engine, subject, ground, target, names, dry_run, force)
+            target = self._here(new, subject.platform) or image_source.find(self._store, new)
+        return move.move(self._store, subject, ground, target, names, dry_run, force)
 
-    def _here(self, name: str, platform: Platform) -> subjects.Subject | None:
+    def _here(self, name: str, platform: Platform) -> image_source.Subject | None:
         """Return the image of a name that is here for a platform, None when there is none."""
         from ..store.rows import images
 
         try:
-            return subjects.of_image(self._engine, images.resolve(self._engine.meta, name, platform), name)
+            return image_source.of_image(self._store, images.resolve(self._store.meta, name, platform), name)
         except (NotFound, InvalidInput):
             return None
 
@@ -130,21 +132,21 @@ class Bases:
 
         Raises NotFound, Unsupported (its files are not here; no advisories are here).
         """
-        from . import exposure
+        from ..base.advisories import exposure
 
-        return exposure.look(self._engine, subjects.find(self._engine, image, platform))
+        return exposure.look(self._store, image_source.find(self._store, image, platform))
 
     def update_advisories(self, families: Sequence[str] = (), source: str = "", whole: bool = False) -> list[Updated]:
         """Fetch advisories (OSV exports) of families of ecosystems, by default of those that are here or of images here."""
-        from . import exposure
+        from ..base.advisories import exposure
 
-        return exposure.update(self._engine, families, source, whole)
+        return exposure.update(self._store, families, source, whole)
 
     def import_advisories(self, path: str) -> Imported:
         """Take advisories (OSV records) from a directory, a .zip, a .jsonl or a .json file."""
-        from . import exposure
+        from ..base.advisories import exposure
 
-        return exposure.take(self._engine, path)
+        return exposure.take(self._store, path)
 
     def bill(self, image: str, form: str = "cyclonedx", platform: str = "") -> dict[str, Any]:
         """Return the bill of materials of an image: `form` is cyclonedx (1.6) or spdx (2.3)."""
@@ -152,62 +154,62 @@ class Bases:
 
         if form not in sbom.FORMS:
             raise InvalidInput(f"unknown form {form!r}", f"one of {', '.join(sbom.FORMS)}")
-        subject = subjects.find(self._engine, image, platform)
+        subject = image_source.find(self._store, image, platform)
         files = subject.require_files("a bill of materials")
         return sbom.bill(installed.installed(files), subject.name, subject.id, form)
 
     def standing(self, image: str, platform: str = "") -> Standing:
         """Return what one image stands on as rules and reports want it; what cannot be told is left out."""
-        from . import fleet
+        from ..base.fleet import fleet
 
-        return fleet.standing(self._engine, image, platform)
+        return fleet.standing(self._store, image, platform)
 
     def check(self, images: Sequence[str], policy: Policy) -> list[Broken]:
         """Return the rules that images break."""
-        from . import fleet
+        from ..base.fleet import fleet
 
-        return fleet.check(self._engine, images, policy)
+        return fleet.check(self._store, images, policy)
 
     def report(self, images: Sequence[str] = (), policy: Policy | None = None) -> Report:
         """Return one page over images, by default all that are here and have a name."""
-        from . import fleet
+        from ..base.fleet import fleet
 
-        return fleet.report(self._engine, images, policy)
+        return fleet.report(self._store, images, policy)
 
     # The index of known bases
 
     def learn(self, names: Sequence[str]) -> Learned:
         """Add what registries say of repositories or tags to the index of known bases; layers are never read."""
-        from . import learning
+        from ..base.index import learn as learning
 
-        return learning.add(self._engine, names)
+        return learning.add(self._store, names)
 
     def names(self) -> list[tuple[str, str, str, int]]:
         """Return the names of the index that were added here: name, image id, the day since when, how many builds."""
-        from . import learning
+        from ..base.index import learn as learning
 
-        return list(learning.names(self._engine))
+        return list(learning.names(self._store))
 
     def export_index(self, path: str) -> int:
         """Write the index to one file; returns how many builds it has. Raises NotFound, Conflict."""
-        from . import learning
+        from ..base.index import learn as learning
 
-        return learning.write_out(self._engine, path)
+        return learning.write_out(self._store, path)
 
     def import_index(self, path: str) -> Learned:
         """Add the builds of a file that `export_index` made. Raises NotFound, Corrupt, LimitExceeded."""
-        from . import learning
+        from ..base.index import learn as learning
 
-        return learning.read_in(self._engine, path)
+        return learning.read_in(self._store, path)
 
     def push_index(self, name: str) -> str:
         """Push the index to a registry as an OCI artefact; returns its digest."""
-        from . import learning
+        from ..base.index import learn as learning
 
-        return learning.push(self._engine, name)
+        return learning.push(self._store, name)
 
     def pull_index(self, name: str) -> Learned:
         """Add the builds of an artefact that `push_index` made."""
-        from . import learning
+        from ..base.index import learn as learning
 
-        return learning.pull(self._engine, name)
+        return learning.pull(self._store, name)

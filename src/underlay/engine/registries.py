@@ -6,9 +6,9 @@ from ..errors import InvalidInput, NotFound, RegistryError
 from ..oci import document
 from ..oci import platform as platforms
 from ..oci import reference as references
-from ..registry import hosts
+from ..registry import credentials, hosts
 from ..registry import registries as registry
-from ..registry.credentials import Credential, Store
+from ..registry.credentials import Credential
 from ..transfer.registry import lists, remote
 
 TYPE_CHECKING = False
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
     from ..oci import config as configs
     from ..oci.manifest import Manifest
+    from ..store.store import Store
     from ..transfer.registry.deletion import Deleted
     from ..transfer.registry.outgoing import Pushed
-    from .engine import Engine
     from .images.copy import Synced
 
 _SEARCH_LIMIT = 100
@@ -41,10 +41,10 @@ class Found:
 class Registries:
     """What an engine does with registries, beyond `Images.pull` and `Images.push`."""
 
-    __slots__ = ("_engine",)
+    __slots__ = ("_store",)
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, store: Store) -> None:
+        self._store = store
 
     # Credentials
 
@@ -57,11 +57,11 @@ class Registries:
 
         host = _host(server)
         kept = verify(host, Credential(username=username, secret=secret))
-        return Store().put(host, kept)
+        return credentials.Store().put(host, kept)
 
     def credential(self, server: str) -> Credential | None:
         """Return the credential that is kept for a registry, None without one."""
-        return Store().get(_host(server))
+        return credentials.Store().get(_host(server))
 
     def verify(self, server: str, credential: Credential) -> None:
         """Try a credential without keeping it; raises AccessDenied, RegistryError."""
@@ -71,11 +71,11 @@ class Registries:
 
     def logout(self, server: str) -> bool:
         """Forget the credential of a registry; return whether there was one."""
-        return Store().erase(_host(server))
+        return credentials.Store().erase(_host(server))
 
     def kept_elsewhere(self, server: str) -> str:
         """Return the path of podman's file that has a login of a registry and is read here too, "" without one."""
-        return Store().elsewhere(_host(server))
+        return credentials.Store().elsewhere(_host(server))
 
     # Finding
 
@@ -88,7 +88,7 @@ class Registries:
             raise InvalidInput(f"limit {limit} is outside the range of [1, {_SEARCH_LIMIT}]")
         first, slash, rest = term.partition("/")
         named = bool(slash) and (first == "localhost" or "." in first or ":" in first)
-        with registry.Registries(self._engine.emit) as found:
+        with registry.Registries(self._store.emit) as found:
             if named and first not in (references.DEFAULT_DOMAIN, "index.docker.io"):
                 from ..registry.repository import catalog
 
@@ -98,7 +98,7 @@ class Registries:
 
     def tags(self, repository: str) -> list[str]:
         """Return the tags of a repository, as its registry orders them. Raises NotFound, AccessDenied, RegistryError."""
-        with registry.Registries(self._engine.emit) as found:
+        with registry.Registries(self._store.emit) as found:
             return found.repository(references.parse_exact(repository)).tags()
 
     def inspect(self, name: str, platform: str = "") -> dict[str, Any]:
@@ -108,7 +108,7 @@ class Registries:
         """
         reference = references.parse(name)
         wanted = [platforms.parse(platform)] if platform else []
-        with registry.Registries(self._engine.emit) as found:
+        with registry.Registries(self._store.emit) as found:
             _, root, candidates = remote.look(found, reference, wanted)
         chosen = candidates[0]
         manifest: Manifest = chosen.manifest.view
@@ -168,7 +168,7 @@ class Registries:
         from .images import copy as copying
 
         request = copying.parse_request(platform, all, format, remove_signatures)
-        return copying.copy(self._engine, source, destination, request)
+        return copying.copy(self._store, source, destination, request)
 
     def sync(
         self,
@@ -190,7 +190,7 @@ class Registries:
 
         request = copying.parse_request(platform, False, format, remove_signatures)
         named = [sources] if isinstance(sources, str) else sources
-        return copying.sync(self._engine, named, destination, request, scoped, dry_run)
+        return copying.sync(self._store, named, destination, request, scoped, dry_run)
 
     def delete(self, name: str, force: bool = False) -> Deleted:
         """Remove a tag from its registry, or with a digest a manifest and all its tags.
@@ -200,7 +200,7 @@ class Registries:
         """
         from ..transfer.registry.deletion import delete
 
-        with registry.Registries(self._engine.emit) as found:
+        with registry.Registries(self._store.emit) as found:
             return delete(found, references.parse(name), force)
 
     # Manifest lists
@@ -210,8 +210,8 @@ class Registries:
         from ..oci import digest
 
         reference = references.parse(name)
-        if lists.exists(self._engine.meta, reference):
-            data = lists.index(self._engine.meta, reference)
+        if lists.exists(self._store.meta, reference):
+            data = lists.index(self._store.meta, reference)
             return data, digest.of(data), document.decode(data, "manifest list")["mediaType"]
         with self._registries(insecure, reference.domain) as found:
             got = found.repository(reference).manifest(reference.digest or reference.tag)
@@ -222,23 +222,23 @@ class Registries:
         reference = references.parse(name)
         chosen = [references.parse(each) for each in members]
         with self._registries(insecure, *(each.domain for each in chosen)) as found:
-            lists.create(self._engine.meta, found, reference, chosen, amend)
+            lists.create(self._store.meta, found, reference, chosen, amend)
         return str(reference)
 
     def manifest_annotate(self, name: str, member: str, changes: dict[str, Any]) -> None:
         """Change the platform of one entry of a draft: `architecture`, `os`, `os.features`, `os.version`, `variant`."""
-        lists.annotate(self._engine.meta, references.parse(name), references.parse(member), changes)
+        lists.annotate(self._store.meta, references.parse(name), references.parse(member), changes)
 
     def manifest_push(self, name: str, purge: bool = False, insecure: bool = False) -> str:
         """Push a draft; return the digest of the list. Raises NotFound, AccessDenied, RegistryError."""
         reference = references.parse(name)
         with self._registries(insecure, reference.domain) as found:
-            return lists.push(self._engine.meta, found, reference, self._engine.emit, purge)
+            return lists.push(self._store.meta, found, reference, self._store.emit, purge)
 
     def manifest_remove(self, names: Sequence[str]) -> list[str]:
         """Remove drafts; return those removed. Raises NotFound when one is not there."""
         references_ = [references.parse(name) for name in names]
-        gone = lists.remove(self._engine.meta, references_)
+        gone = lists.remove(self._store.meta, references_)
         missing = [each for each in references_ if each not in gone]
         if missing:
             raise NotFound(f"No such manifest: {missing[0].familiar}")
@@ -249,7 +249,7 @@ class Registries:
         if insecure:
             for domain in domains:
                 settings.allow_insecure(domain)
-        return registry.Registries(self._engine.emit, settings)
+        return registry.Registries(self._store.emit, settings)
 
 
 def _host(server: str) -> str:

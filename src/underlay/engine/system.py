@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import os
 
-from .. import __version__
+from ..builder.cache import prune
 from ..errors import Corrupt, NotFound, UnderlayError
 from ..linux import abi, cgroup
 from ..linux.facts import gather
 from ..oci import platform
 from ..store import gc, layers, rootfs
 from ..store.rows import images
-from .containers import disk_limit
+from ..version import __version__
+from . import presence
+from .containers.specification import disk_limit
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from ..store.check import Report
-    from .engine import Engine
+    from ..store.store import Store
 
 
 class Usage:
@@ -52,26 +54,26 @@ class ImageUsage:
 class System:
     """Facts about an engine's installation, and its care."""
 
-    __slots__ = ("_engine",)
+    __slots__ = ("_store",)
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, store: Store) -> None:
+        self._store = store
 
     def info(self) -> dict[str, Any]:
         """Return what this host is and can do and how underlay uses it, by the names that `info --format`
         knows."""
-        engine = self._engine
-        form, reason = rootfs.form_for(engine.paths, engine.form_setting)
+        store = self._store
+        form, reason = rootfs.form_for(store.paths, store.form_setting)
         kernel = os.uname()
-        containers = [row[0] for row in engine.meta.read("SELECT id FROM containers")]
-        running = sum(self._running(each) for each in containers)
+        containers = [row[0] for row in store.meta.read("SELECT id FROM containers")]
+        running = sum(presence.is_running(self._store, each) for each in containers)
         facts: dict[str, Any] = {
             "ServerVersion": __version__,
             "Driver": form,
             "DriverReason": reason,
-            "RootDir": engine.paths.root,
-            "StateDir": engine.paths.state,
-            "Images": len(images.every(engine.meta)),
+            "RootDir": store.paths.root,
+            "StateDir": store.paths.state,
+            "Images": len(images.every(store.meta)),
             "Containers": len(containers),
             "ContainersRunning": running,
             "ContainersStopped": len(containers) - running,
@@ -94,7 +96,7 @@ class System:
             host["security"].remove("devices") if "devices" in host["security"] else None
         if facts["Rootless"] and "apparmor" in host["security"]:
             host["security"].remove("apparmor")  # only root may load profiles
-        facts["DiskLimit"], facts["DiskLimitReason"] = disk_limit.way(engine.paths)
+        facts["DiskLimit"], facts["DiskLimitReason"] = disk_limit.way(store.paths)
         facts["SwapLimit"] = host["swap_accounting"]
         facts["SecurityOptions"] = host["security"]
         facts["SecurityModules"] = host["lsm"]
@@ -106,8 +108,8 @@ class System:
 
     def disk_usage(self) -> list[Usage]:
         """Return the space of images, containers, volumes and the build cache; what nothing needs counts as reclaimable."""
-        engine = self._engine
-        meta, paths = engine.meta, engine.paths
+        store = self._store
+        meta, paths = store.meta, store.paths
         used = {row[0] for row in meta.read("SELECT DISTINCT image FROM containers")}
         all_images = images.every(meta)
         needed: set[str] = set()
@@ -115,7 +117,7 @@ class System:
             if image.id in used:
                 needed.update(image.diff_ids)
         total = unneeded = 0
-        cached = engine.builds.cached()
+        cached = prune.entries(paths, meta)
         # What only builds have kept is theirs.
         only = {entry.record.layer.diff_id for entry in cached if entry.record is not None and not entry.shared}
         for diff_id in layers.list_all(paths):
@@ -140,7 +142,7 @@ class System:
         ]
         containers = [row[0] for row in meta.read("SELECT id FROM containers")]
         sizes = {each: gc.tree_size(paths.container(each)) for each in containers}
-        stopped = [each for each in containers if not self._running(each)]
+        stopped = [each for each in containers if not presence.is_running(self._store, each)]
         rows.append(
             Usage(
                 "Containers",
@@ -168,7 +170,7 @@ class System:
 
     def image_usage(self) -> dict[str, ImageUsage]:
         """Return the space of each image by its id, in bytes of layer tars."""
-        meta = self._engine.meta
+        meta = self._store.meta
         sizes = {row[0]: row[1] for row in meta.read("SELECT diff_id, size FROM layers")}
         all_images = images.every(meta)
         users: dict[str, int] = {}
@@ -194,37 +196,33 @@ class System:
         """
         from ..store import check
 
-        engine = self._engine
+        store = self._store
         try:
-            meta = engine.meta
+            meta = store.meta
             meta.read("SELECT count(*) FROM images")
-            damaged = bool(_structure(engine))
+            damaged = bool(_structure(store))
         except Corrupt as error:
             damaged = True
             if not repair:
                 report = check.Report()
-                report.problems.append(check.Problem("database", engine.paths.database, error.message))
+                report.problems.append(check.Problem("database", store.paths.database, error.message))
                 return report
         before: list[check.Problem] = []
         if damaged and repair:
-            engine.close()
-            before = check.repair_database(engine.paths).problems
-        elif repair and (found := check.rebuild_if_empty(engine.paths, engine.meta)):
+            store.close()
+            before = check.repair_database(store.paths).problems
+        elif repair and (found := check.rebuild_if_empty(store.paths, store.meta)):
             before = [found]
-        report = check.check(engine.paths, engine.meta, engine.form, engine.emit, repair)
+        report = check.check(store.paths, store.meta, store.form, store.emit, repair)
         report.problems[:0] = before
         return report
 
-    def _running(self, container_id: str) -> bool:
-        asked = getattr(self._engine.containers, "is_running", None)
-        return bool(asked and asked(container_id))
 
-
-def _structure(engine: Engine) -> list[str]:
+def _structure(store: Store) -> list[str]:
     from ..store.rows.meta import integrity
 
     try:
-        return [text for text in integrity(engine.meta) if not text.startswith("a row of")]
+        return [text for text in integrity(store.meta) if not text.startswith("a row of")]
     except UnderlayError as error:
         return [error.message]
 

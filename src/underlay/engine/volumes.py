@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..store.rows.volumes import Volume
-    from .engine import Engine
+    from ..store.store import Store
 
 
 class Pruned:
@@ -31,22 +31,22 @@ class Pruned:
 class Volumes:
     """The volumes of an engine: directories that outlive the containers they are mounted in."""
 
-    __slots__ = ("_engine",)
+    __slots__ = ("_store",)
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, store: Store) -> None:
+        self._store = store
 
     def create(self, name: str = "", labels: dict[str, str] | None = None) -> str:
         """Make a volume and return its name; without a name it is an anonymous one.
 
         A volume that is there already stays as it is, labels too. Raises InvalidInput for a bad name.
         """
-        engine = self._engine
+        store = self._store
         anonymous = not name
         name = name or os.urandom(32).hex()
         rows.check_name(name)
         place = self.mountpoint(name)
-        with engine.meta.write() as sql:
+        with store.meta.write() as sql:
             # The directory comes first: a crash between leaves one that nobody knows, and the next maker takes it.
             try:
                 os.makedirs(place, mode=0o755)
@@ -55,24 +55,24 @@ class Volumes:
                 pass
             made = rows.insert(sql, name, labels or {}, anonymous)
         if made:
-            engine.emit(Event("volume.create", name))
+            store.emit(Event("volume.create", name))
         return name
 
     def get(self, name: str) -> Volume:
         """Return the volume of this very name; raises NotFound."""
-        return rows.find(self._engine.meta, name)
+        return rows.find(self._store.meta, name)
 
     def list(self, dangling: bool | None = None) -> list[Volume]:
         """Return the volumes by name: all, or only those that no container uses (`dangling`), or only the others."""
-        found = rows.every(self._engine.meta)
+        found = rows.every(self._store.meta)
         if dangling is None:
             return found
-        used = rows.in_use(self._engine.meta)
+        used = rows.in_use(self._store.meta)
         return [volume for volume in found if (volume.name not in used) is dangling]
 
     def mountpoint(self, name: str) -> str:
         """Return the directory on the host in which the files of a volume are."""
-        return f"{self._engine.paths.root}/volumes/{name}/_data"
+        return f"{self._store.paths.root}/volumes/{name}/_data"
 
     def inspect(self, name: str) -> dict[str, Any]:
         """Return what is known of a volume, in the members and names of docker's `volume inspect`."""
@@ -94,12 +94,12 @@ class Volumes:
 
         The row goes after the files, so that what a crash leaves is still listed and can be removed again.
         """
-        engine = self._engine
+        store = self._store
         self.get(name)
-        with engine.meta.write() as sql:
+        with store.meta.write() as sql:
             rows.refuse_if_used(sql, name)
         userns.remove_tree_alone(os.path.dirname(self.mountpoint(name)))
-        with engine.meta.write() as sql:
+        with store.meta.write() as sql:
             try:
                 rows.refuse_if_used(sql, name)
             except Conflict:
@@ -108,7 +108,7 @@ class Volumes:
                 os.chmod(self.mountpoint(name), 0o755)
             else:
                 rows.delete(sql, name)
-        engine.emit(Event("volume.destroy", name))
+        store.emit(Event("volume.destroy", name))
 
     def prune(self, all: bool = False, labels: Sequence[str] = ()) -> Pruned:
         """Remove the anonymous volumes that no container uses, or with `all` those with a name as well.

@@ -12,11 +12,32 @@ from .transport import Broken, Unreachable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Collection, Iterable
+    from typing import Protocol, TypeVar
 
     from .exchange import Server
-    from .repository import Repository
-    from .transport import Answer
+    from .hosts import Settings
+    from .transport import Answer, Transport
+
+    T = TypeVar("T")
+
+    class Connections(Protocol):
+        """What a download needs of `registries.Registries`."""
+
+        settings: Settings
+        transport: Transport
+
+    class Origin(Protocol):
+        """What a download needs of a repository (`repository.Repository`)."""
+
+        path: str
+        scopes: tuple[str, ...]
+
+        @property
+        def registries(self) -> Connections: ...
+        def asked(self, work: Callable[[Server], T], without: Collection[Server] = ()) -> T: ...
+        def failed(self, mirror: Server, reason: str) -> None: ...
+
 
 # A connection that brought so much before it broke was worth something: patience begins anew.
 _PROGRESS = 64 << 10
@@ -27,7 +48,7 @@ _PIECE = 1 << 20
 class Download:
     """A blob to read: `read(n)` gives at most n bytes, none when all `size` bytes have come. Close it."""
 
-    def __init__(self, repository: Repository, digest: str, size: int, position: int = 0) -> None:
+    def __init__(self, repository: Origin, digest: str, size: int, position: int = 0) -> None:
         self.name = digest
         self.digest = digest
         self.size = size

@@ -75,7 +75,7 @@ def load_by(engine, tmp_path, data: bytes, by: str, **options):
 
 def nothing_stays(engine):
     assert engine.images.list() == []
-    for directory, _, files in os.walk(engine.paths.root):
+    for directory, _, files in os.walk(engine.store.paths.root):
         for name in files:
             assert name.startswith("meta.db") or name == "lock", f"{directory}/{name}"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from underlay.base import rebase
-from underlay.engine import rebasing
+from underlay.base.rebase import move
 from underlay.oci.config import Step
 from underlay.packages.model import Package
 
@@ -108,7 +108,7 @@ def test_a_variant_that_goes_without_saying_is_none() -> None:
 
 def test_history_fits_the_layers_where_the_base_has_another() -> None:
     steps = [Step(created_by="a"), Step(created_by="b", empty_layer=True), Step(created_by="c"), Step(created_by="d")]
-    assert [rebasing.steps_of(steps, count) for count in range(5)] == [0, 1, 3, 4, 0]
+    assert [move.steps_of(steps, count) for count in range(5)] == [0, 1, 3, 4, 0]
 
 
 def test_packages_that_are_gone() -> None:

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from underlay.base.identify import claim_evidence
 from underlay.base.identify.claims import CONFIRMED, REFUTED, UNCHECKED, Claim
 from underlay.base.identify.lineage import Candidate, Link
-from underlay.engine import claiming
 from underlay.oci.config import Step
 
 LIKE = Candidate("debian:12", ("debian:12",), 0.7, 1, 1)
@@ -22,7 +22,7 @@ HISTORY = [Step(), Step(empty_layer=True), Step(comment="FROM lower:1"), Step(),
 
 def heard(candidates: list[Candidate], *told: Claim) -> tuple[list[tuple[str, float]], list[str]]:
     subject: Any = SimpleNamespace(view=SimpleNamespace(history=HISTORY))
-    found, chain = claiming.heard(candidates, CHAIN, told, subject)
+    found, chain = claim_evidence.heard(candidates, CHAIN, told, subject)
     return [(each.name, each.confidence) for each in found], [link.name for link in chain]
 
 

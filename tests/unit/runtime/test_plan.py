@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from underlay.engine.containers import compose
+from underlay.engine.containers.specification import compose
 from underlay.errors import InvalidInput, Unsupported
 from underlay.linux import process
 from underlay.linux.files import mounts

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from underlay.engine.containers import limits
-from underlay.engine.containers.compose import HostFacts
+from underlay.engine.containers.specification import limits
+from underlay.engine.containers.specification.compose import HostFacts
 from underlay.engine.options import ContainerOptions
 from underlay.errors import InvalidInput, Unsupported
 

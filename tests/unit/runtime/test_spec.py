@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from underlay.engine.containers import compose as spec
-from underlay.engine.containers import mount_flags
+from underlay.engine.containers.specification import compose as spec
+from underlay.engine.containers.specification import mount_flags
 from underlay.engine.options import ContainerOptions
 from underlay.errors import InvalidInput, Unsupported
 from underlay.linux.security import capabilities

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from underlay.engine.containers import mount_flags
+from underlay.engine.containers.specification import mount_flags
 from underlay.errors import InvalidInput, UnderlayError, Unsupported
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ...store.rows.images import Layer
-    from ..stage import StageRun
+    from ..stage_run import StageRun
     from ..vertices import Vertex
 
 

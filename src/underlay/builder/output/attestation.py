@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ...oci.platform import Platform
     from ...paths import Paths
     from ..image import State
-    from ..solver import Work
+    from ..work import Work
 
 STATEMENT = "application/vnd.in-toto+json"
 _TYPE = "https://in-toto.io/Statement/v1"

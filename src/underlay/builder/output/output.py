@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ..builder import Surroundings
     from ..image import State
     from ..request import Output
-    from ..solver import Work
+    from ..work import Work
 
 _LEVELS = ("manifest", "manifest-descriptor", "index")
 _PIECE = 1 << 24

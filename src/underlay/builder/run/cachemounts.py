@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ...dockerfile.mounts import Mount
     from ...paths import Paths
-    from ..solver import Work
+    from ..work import Work
 
 _PRIVATE = 1000  # directories that builds beside each other may have of one private cache
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ...dockerfile.mounts import Mount
     from ...store.rows.images import Layer
     from ..request import StepWish
-    from ..stage import StageRun
+    from ..stage_run import StageRun
     from ..vertices import Vertex
 
 _PIECE = 64 << 10

@@ -102,7 +102,7 @@ def check(options: Options) -> None:
     flags = ("blkio-weight-device", "device-read-bps", "device-write-bps", "device-read-iops", "device-write-iops")
     for flag in (*flags, "device-cgroup-rule"):
         for text in options[flag]:
-            from ...engine.containers import limits
+            from ...engine.containers.specification import limits
 
             try:
                 if flag == "device-cgroup-rule":

@@ -17,15 +17,17 @@ if TYPE_CHECKING:
     from ...dockerfile.problems import DockerfileError
     from ...dockerfile.rules import Finding
     from ...store.rows.images import Image
-    from ..engine import Engine
+    from ...store.store import Store
     from .steps import Composer
 
 
 class Builds:
     """What can be done with builds of an engine."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, store: Store, network: str = "") -> None:
+        """`network` is that of steps for which none is named, "" for what this host and user can have."""
+        self._store = store
+        self._network = network
 
     def build(self, request: BuildRequest) -> Built:
         """Build an image as `request` says; returns its id, target and names.
@@ -49,21 +51,21 @@ class Builds:
     def _around(self, request: BuildRequest) -> Surroundings:
         from ...builder import builder
 
-        engine = self._engine
+        store = self._store
         return builder.Surroundings(
-            engine.paths,
-            engine.meta,
-            engine.form,
-            lambda event: engine.emit(event),
+            store.paths,
+            store.meta,
+            store.form,
+            lambda event: store.emit(event),
             lambda name, platform: self._find(name, platform, request.pull),
-            _Steps(engine, request),
+            _Steps(store, request, self._network),
         )
 
     def cached(self) -> list[CacheEntry]:
         """Return what the build cache holds, the longest unused first."""
         from ...builder.cache import prune
 
-        return prune.entries(self._engine.paths, self._engine.meta)
+        return prune.entries(self._store.paths, self._store.meta)
 
     def prune(self, everything: bool = False, older: float = 0.0, keep: int = 0) -> Pruned:
         """Remove from the build cache what was not used for `older` seconds, until at most `keep` bytes are left.
@@ -72,20 +74,21 @@ class Builds:
         """
         from ...builder.cache import prune
 
-        return prune.prune(self._engine.paths, self._engine.meta, everything, older, keep)
+        return prune.prune(self._store.paths, self._store.meta, everything, older, keep)
 
     def _find(self, name: str, platform: str, pull: bool) -> Image:
         from ..images.find import find_image
 
-        return find_image(self._engine, name, platform, "always" if pull else "missing")
+        return find_image(self._store, name, platform, "always" if pull else "missing")
 
 
 class _Steps:
     """Composes the steps of one build; what that takes is imported and looked up when the first one is carried out."""
 
-    def __init__(self, engine: Engine, request: BuildRequest) -> None:
-        self._engine = engine
+    def __init__(self, store: Store, request: BuildRequest, network: str) -> None:
+        self._store = store
         self._request = request
+        self._network = network
         self._lock = threading.Lock()
         self._composer: Composer | None = None
         if request.network not in ("", "default", "none", "host"):
@@ -114,5 +117,5 @@ class _Steps:
             if self._composer is None:
                 from .steps import Composer
 
-                self._composer = Composer(self._engine, self._request)
+                self._composer = Composer(self._store, self._request, self._network)
             return self._composer

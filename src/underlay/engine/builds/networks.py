@@ -11,14 +11,15 @@ from ...linux.network import netns
 from ...network import bridge
 from ...network.model import BRIDGE, MACVLAN
 from ...store.rows import networks as rows
-from ..containers import create, host_facts
-from ..networks import Networks, attach, etc_files, names
+from ..containers.specification import etc_texts, host_facts
+from ..networks import attach, names
 from ..networks.names import BUILD
+from ..networks.records import Records, namespace_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ...network.model import Network
-    from ..engine import Engine
+    from ...store.store import Store
 
 
 class StepNetworks:
@@ -27,17 +28,17 @@ class StepNetworks:
     Raises Unsupported, NotFound for one that there is not.
     """
 
-    __slots__ = ("_engine", "_free", "_lock", "_made", "_network", "mode")
+    __slots__ = ("_free", "_lock", "_made", "_network", "_store", "mode")
 
-    def __init__(self, engine: Engine, wanted: str) -> None:
-        self._engine = engine
+    def __init__(self, store: Store, wanted: str, setting: str) -> None:
+        self._store = store
         self._lock = threading.Lock()
         self._free: list[str] = []
         self._made: dict[str, int] = {}  # descriptors
         self._network: Network | None = None
-        self.mode = _mode(engine, wanted)
+        self.mode = _mode(wanted, setting)
         if self.mode not in ("none", "host"):
-            self._network = Networks(self._engine).get(self.mode)
+            self._network = Records(self._store).get(self.mode)
             if self._network.driver != BRIDGE:
                 raise Unsupported(f"network {self.mode}: steps of builds cannot be in one of driver {MACVLAN}")
 
@@ -50,7 +51,7 @@ class StepNetworks:
             if self._free:
                 return self._free.pop()
             if not self._made:
-                sweep(self._engine)
+                sweep(self._store)
             pid = os.getpid()
             made = f"{BUILD}{pid}-{process.start_time(pid)}-{os.urandom(6).hex()}"
             self._made[made] = self._make(made)
@@ -69,42 +70,42 @@ class StepNetworks:
     def resolver(self) -> str:
         """Return resolv.conf for the steps in a network."""
         assert self._network is not None
-        if names.answers(self._engine, self._network):
+        if names.answers(self._store, self._network):
             return f"nameserver {names.server_of(self._network)}\noptions ndots:0\n"
-        return etc_files.upstream(host_facts.text_of("/etc/resolv.conf"))
+        return etc_texts.upstream(host_facts.text_of("/etc/resolv.conf"))
 
     def gateway(self) -> str:
         """Return the address of this host for the steps in a network."""
         assert self._network is not None
-        return create.host_address([self._network])
+        return etc_texts.host_address([self._network])
 
     def close(self) -> None:
         """Take all of them down. No step may run any more."""
         for name, namespace in self._made.items():
             os.close(namespace)
-            _end(self._engine, name)
+            _end(self._store, name)
         self._made.clear()
 
     def _make(self, name: str) -> int:
         assert self._network is not None
-        self._network = Networks(self._engine).settled(self._network)
-        path = attach.place(self._engine, name)
+        self._network = Records(self._store).settled(self._network)
+        path = namespace_file(self._store, name)
         os.makedirs(os.path.dirname(path), mode=0o700)
         namespace = netns.make(path)
         try:
             bridge.loopback_up(namespace)
             wanted = attach.Place(self._network, "", "", "", ())
-            with self._engine.meta.write() as sql:
+            with self._store.meta.write() as sql:
                 lease = rows.lease(sql, self._network.id, name, wanted.choose)
-            attach.enter(self._engine, self._network, lease, namespace, () if self._network.internal else (32, 128))
+            attach.enter(self._store, self._network, lease, namespace, () if self._network.internal else (32, 128))
         except BaseException:
             os.close(namespace)
-            _end(self._engine, name)
+            _end(self._store, name)
             raise
         return namespace
 
 
-def _mode(engine: Engine, wanted: str) -> str:
+def _mode(wanted: str, setting: str) -> str:
     """Return the network of steps: where there is no privilege to make one, they have the host's."""
     if wanted not in ("", "default"):
         if wanted not in ("none", "host") and os.geteuid() != 0:
@@ -115,22 +116,22 @@ def _mode(engine: Engine, wanted: str) -> str:
         if wanted.startswith("container:"):
             raise Unsupported("steps of builds cannot share the network of a container", "use --network NAME")
         return wanted
-    return engine.network_setting or (engine.default_network if os.geteuid() == 0 else "host")
+    return setting or ("bridge" if os.geteuid() == 0 else "host")
 
 
-def sweep(engine: Engine) -> None:
+def sweep(store: Store) -> None:
     """Take down the networks of builds that were killed with all their processes."""
-    for lease in rows.leases_beginning(engine.meta, BUILD):
+    for lease in rows.leases_beginning(store.meta, BUILD):
         pid, when, _ = lease.container.removeprefix(BUILD).split("-")
         if process.start_time(int(pid)) != int(when):
-            _end(engine, lease.container)
+            _end(store, lease.container)
 
 
-def _end(engine: Engine, name: str) -> None:
-    path = attach.place(engine, name)
+def _end(store: Store, name: str) -> None:
+    path = namespace_file(store, name)
     netns.release(path)
-    for lease in rows.leases(engine.meta, container=name):
-        rows.give_back(engine.meta, lease.network, name)
+    for lease in rows.leases(store.meta, container=name):
+        rows.give_back(store.meta, lease.network, name)
     try:
         os.rmdir(os.path.dirname(path))
     except FileNotFoundError:

@@ -6,8 +6,9 @@ import os
 from copy import copy
 
 from ...linux import cgroup, userns
-from ..containers import compose as spec
-from ..containers import create, host_facts, mount_flags, session
+from ..containers import create, session
+from ..containers.specification import compose as spec
+from ..containers.specification import etc_texts, host_facts, mount_flags
 from ..images import find
 from ..options import ContainerOptions
 from .networks import StepNetworks
@@ -17,17 +18,17 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ...builder.request import BuildRequest, StepWish
-    from ..engine import Engine
+    from ...store.store import Store
 
 
 class Composer:
     """Composes the launch records of one build's steps (see `runtime.stepping`)."""
 
-    def __init__(self, engine: Engine, request: BuildRequest) -> None:
-        self._engine = engine
+    def __init__(self, store: Store, request: BuildRequest, network: str) -> None:
+        self._store = store
         self._request = request
         self._host: dict[bool, spec.HostFacts] = {}
-        self.networks = StepNetworks(engine, request.network)
+        self.networks = StepNetworks(store, request.network, network)
         self._lent: dict[str, str] = {}  # networks, by the steps that have them
         _sweep_groups(os.geteuid() != 0)
         # Opened while there is one thread: the others only read what is found now.
@@ -35,7 +36,7 @@ class Composer:
 
     def _facts(self, insecure: bool) -> spec.HostFacts:
         if insecure not in self._host:
-            facts = host_facts.gather(self._engine, ContainerOptions(privileged=insecure, **self._request.limits))
+            facts = host_facts.gather(self._store, ContainerOptions(privileged=insecure, **self._request.limits))
             facts.rootless = False  # its process is root where the step's process is cloned
             self._host[insecure] = facts
         return self._host[insecure]
@@ -78,14 +79,14 @@ class Composer:
             mount.options = ["nosuid", "nodev", "noexec", *([f"size={size}"] if size else [])]
             mounts.append(mount)
         # The host's own names are nobody's business, whatever the network.
-        hosts = create.LOCAL_HOSTS.replace("localhost\n", f"localhost {step.hostname}\n", 1)
-        resolver = self.networks.resolver() if facts.network_namespace else create.resolver(wish)
-        gateway = self.networks.gateway() if facts.network_namespace else create.LOOPBACK if mode == "host" else ""
-        texts = {"resolv.conf": resolver, "hosts": hosts + create.extra_hosts(wish, gateway)}
+        hosts = etc_texts.LOCAL_HOSTS.replace("localhost\n", f"localhost {step.hostname}\n", 1)
+        resolver = self.networks.resolver() if facts.network_namespace else etc_texts.resolver(wish)
+        gateway = self.networks.gateway() if facts.network_namespace else etc_texts.LOOPBACK if mode == "host" else ""
+        texts = {"resolv.conf": resolver, "hosts": hosts + etc_texts.extra_hosts(wish, gateway)}
         create.write_texts(step.directory, texts)
         files = {f"/etc/{name}": f"{step.directory}/{name}" for name in ("resolv.conf", "hosts")}
         composed = spec.compose(step.id, wish, {}, mounts, files, facts)
-        made = session.confined(self._engine, composed.spec, True)
+        made = session.confined(self._store, composed.spec, True)
         if rootless:
             _for_user_namespace(made, mode)
         return {
@@ -95,7 +96,7 @@ class Composer:
             "cgroup": session.group_path(step.id, {"options": request.limits}),
             "rootless": rootless,
             "nodes": not rootless,
-            "seccomp": session.system_call_filter(self._engine, {"seccomp": composed.seccomp, "spec": made}).hex(),
+            "seccomp": session.system_call_filter(self._store, {"seccomp": composed.seccomp, "spec": made}).hex(),
         }
 
 

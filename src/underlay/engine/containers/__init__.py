@@ -9,7 +9,9 @@ from ... import events
 from ...errors import Conflict, InvalidInput, NotFound, UnderlayError
 from ...runtime.monitor import control, state
 from ...store.rows import containers as rows
+from .. import presence
 from . import session as starting
+from .launcher import Launcher
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from ...runtime.monitor.attachment import Attachment
     from ...runtime.monitor.state import Status
     from ...store.rows.containers import Container
-    from ..engine import Engine
+    from ...store.store import Store
     from ..options import ContainerOptions
     from .exec import ExecOptions, Execution
     from .logs import Record
@@ -53,12 +55,21 @@ class Pruned:
 class Containers:
     """The containers of an engine. Names are names, ids, or beginnings of ids."""
 
-    __slots__ = ("_engine",)
+    __slots__ = ("_launcher", "_network", "_store")
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, store: Store, launcher: Launcher | None = None, network: str = "none") -> None:
+        """`network` is the one of containers for which none is named; monitors are started by `launcher`."""
+        self._store = store
+        self._launcher = launcher or Launcher()
+        self._network = network
 
     # Making and starting.
+
+    def _settled(self, wish: ContainerOptions) -> ContainerOptions:
+        """Return the options with a network: the usual one when none is named."""
+        if wish.network not in ("", "default"):
+            return wish
+        return ContainerOptions(**{**wish.given(), "network": self._network})
 
     def create(self, wish: ContainerOptions) -> str:
         """Record a container without starting it; returns its id.
@@ -67,7 +78,7 @@ class Containers:
         """
         from . import create as creating
 
-        return creating.create(self._engine, wish)[0]
+        return creating.create(self._store, self._settled(wish))[0]
 
     def run(
         self, wish: ContainerOptions, attachment: Attachment | None = None, size: tuple[int, int] = (0, 0)
@@ -79,13 +90,13 @@ class Containers:
         """
         from . import create as creating
 
-        container_id, intent = creating.create(self._engine, wish)
+        container_id, intent = creating.create(self._store, self._settled(wish))
         try:
-            return starting.start(self._engine, container_id, intent["name"], intent, attachment, size)
+            return starting.start(self._store, self._launcher, container_id, intent["name"], intent, attachment, size)
         except (UnderlayError, OSError):
             if wish.remove:
                 try:
-                    starting.forget(self._engine, container_id, True)
+                    starting.forget(self._store, container_id, True)
                 except (UnderlayError, OSError):
                     pass  # why it did not start is what counts; what is left is listed
             raise
@@ -100,7 +111,7 @@ class Containers:
             return None
         if status.error:
             self._tidy(row)
-        return starting.start(self._engine, row.id, row.name, row.intent, attachment, size)
+        return starting.start(self._store, self._launcher, row.id, row.name, row.intent, attachment, size)
 
     def restart(self, name: str, timeout: float | None = None) -> None:
         """Stop a container if it runs, and start it again."""
@@ -116,34 +127,31 @@ class Containers:
         """
         from .plan import plan_lines
 
-        return plan_lines(self._engine, wish)
+        return plan_lines(self._store, self._settled(wish))
 
     # Looking.
 
     def get(self, name: str) -> Container:
         """Return the row of a container; raises NotFound, Conflict (ambiguous)."""
-        return rows.find(self._engine.meta, name)
+        return rows.find(self._store.meta, name)
 
     def status(self, row: Container) -> Status:
         """Return the present state of a container."""
-        paths = self._engine.paths
-        return state.status(paths.container(row.id), paths.container_state(row.id))
+        return presence.status(self._store, row.id)
 
     def is_running(self, container_id: str) -> bool:
         """Return whether a container has a living process or is about to get one again."""
-        paths = self._engine.paths
-        status = state.status(paths.container(container_id), paths.container_state(container_id))
-        return bool(status.pid) or status.status == state.RESTARTING
+        return presence.is_running(self._store, container_id)
 
     def list(self, all: bool = False) -> list[Listed]:
         """Return the running containers, or all, the newest first."""
         found = []
-        for row in rows.every(self._engine.meta):
+        for row in rows.every(self._store.meta):
             status = self.status(row)
             running = status.status in (state.RUNNING, state.PAUSED, state.RESTARTING)
             if not running and not all:
                 continue
-            if status.status == state.CREATED and starting.vanished(self._engine, row.id):
+            if status.status == state.CREATED and presence.has_vanished(self._store, row.id):
                 continue
             found.append(Listed(row, row.intent, status))
         return found
@@ -153,7 +161,7 @@ class Containers:
         from .inspect import inspect
 
         row = self.get(name)
-        return inspect(self._engine, row, row.intent, self.status(row))
+        return inspect(self._store, row, row.intent, self.status(row))
 
     def ports(self, name: str) -> dict[str, Sequence[str]]:
         """Return where the ports of a running container are reached: `{"80/tcp": ["0.0.0.0:8080", "[::]:8080"]}`."""
@@ -162,7 +170,7 @@ class Containers:
             return {}
         from ..networks import ports as publishing
 
-        return publishing.published(self._engine, row.id)
+        return publishing.published(self._store, row.id)
 
     def logs(
         self,
@@ -182,7 +190,7 @@ class Containers:
         from .logs import read_log
 
         row = self.get(name)
-        return read_log(self._engine, row, follow, tail, since, until, stdout, stderr)
+        return read_log(self._store, row, follow, tail, since, until, stdout, stderr)
 
     # Ending.
 
@@ -220,11 +228,11 @@ class Containers:
             if channel is not None:
                 channel.close()
         self._tidy(row)
-        self._engine.emit(events.Event("container.stop", row.id))
+        self._store.emit(events.Event("container.stop", row.id))
 
     def _announce_stop(self, row: Container) -> Any:
         """Tell the monitor that the coming end is wanted, so that it does not restart; returns the connection."""
-        channel = control.connect(self._engine.paths.container_state(row.id))
+        channel = control.connect(self._store.paths.container_state(row.id))
         if channel is not None:
             control.send(channel, {"stopping": True})
             while True:
@@ -255,7 +263,7 @@ class Containers:
         finally:
             if channel is not None:
                 channel.close()
-        self._engine.emit(events.Event("container.kill", row.id, signal=number))
+        self._store.emit(events.Event("container.kill", row.id, signal=number))
 
     def _signal(self, status: Status, number: int) -> None:
         import _signal
@@ -292,7 +300,7 @@ class Containers:
         `run` is the start time of the process whose end is waited for: another one means that somebody else has started
         the container again.
         """
-        directory = self._engine.paths.container_state(row.id)
+        directory = self._store.paths.container_state(row.id)
         deadline = None if timeout is None else time.monotonic() + timeout
         pause = 0.001
         while True:
@@ -309,7 +317,7 @@ class Containers:
     def wait(self, name: str) -> int:
         """Block until a container ends and return its exit code; at once when it has ended."""
         row = self.get(name)
-        directory = self._engine.paths.container_state(row.id)
+        directory = self._store.paths.container_state(row.id)
         channel = control.connect(directory)
         if channel is not None:
             session = starting.Session(row.id, channel)
@@ -350,16 +358,16 @@ class Containers:
                 break
             status = self.status(row)
         try:
-            lock = starting.lock_container(self._engine, row.id, patience=10.0)
+            lock = presence.hold(self._store, row.id, patience=10.0)
         except NotFound:
             # Another process removes it at this moment, or a crash has left its row: both ways the rest may go.
-            starting.forget(self._engine, row.id, volumes or bool(row.intent.get("remove")))
+            starting.forget(self._store, row.id, volumes or bool(row.intent.get("remove")))
             return row.id
         try:
             starting.clean_remains(row.id, row.intent, status.group_base)
             self._release(row)
             self._disconnect(row)
-            starting.forget(self._engine, row.id, volumes or bool(row.intent.get("remove")))
+            starting.forget(self._store, row.id, volumes or bool(row.intent.get("remove")))
         finally:
             lock.release()
         return row.id
@@ -367,13 +375,13 @@ class Containers:
     def _release(self, row: Container) -> None:
         from ...store import rootfs
 
-        rootfs.release_unused(self._engine.paths, row.intent["image"]["chain"])
+        rootfs.release_unused(self._store.paths, row.intent["image"]["chain"])
 
     def _tidy(self, row: Container) -> None:
         """After an end without its monitor, take down what it has left."""
         status = self.status(row)
         try:
-            lock = starting.lock_container(self._engine, row.id)
+            lock = presence.hold(self._store, row.id)
         except (Conflict, NotFound):
             return
         try:
@@ -388,14 +396,14 @@ class Containers:
         if "network" in row.intent:
             from ..networks import attach as connecting
 
-            connecting.down(self._engine, row.id)
+            connecting.down(self._store, row.id)
 
     def remove_ended(self, container_id: str) -> None:
         """Remove a container whose session has told its end: the last act of `run --rm`."""
         # The files go while the monitor still takes down the shared mount; it has ended when its lock is free.
-        starting.forget_files(self._engine, container_id, True)
-        starting.await_monitor(self._engine, container_id)
-        starting.forget_state(self._engine, container_id)
+        starting.forget_files(self._store, container_id, True)
+        starting.await_monitor(self._store, container_id)
+        starting.forget_state(self._store, container_id)
 
     def prune(self) -> Pruned:
         """Remove all containers that are not running."""
@@ -404,7 +412,7 @@ class Containers:
             if item.status.status in (state.EXITED, state.CREATED, state.DEAD):
                 from .inspect import written
 
-                size = written(self._engine, item.container.id)
+                size = written(self._store, item.container.id)
                 try:
                     removed.append(self.remove(item.container.id))
                 except (Conflict, NotFound):
@@ -430,7 +438,7 @@ class Containers:
         if (status.status == state.PAUSED) == on:
             raise Conflict(f"container {row.id} is {'already' if on else 'not'} paused")
         self._group(row, status).freeze(on)
-        channel = control.connect(self._engine.paths.container_state(row.id))
+        channel = control.connect(self._store.paths.container_state(row.id))
         if channel is not None:
             control.send(channel, {"paused": on})
             control.receive(channel)
@@ -447,7 +455,7 @@ class Containers:
 
         row = self.get(name)
         status = self.status(row)
-        update(self._engine, row, wish, status, self._group(row, status))
+        update(self._store, row, wish, status, self._group(row, status))
 
     def stats(self, name: str) -> Stats:
         """Return what a running container uses now; two samples make a rate. Raises Conflict when it does not run."""
@@ -481,7 +489,7 @@ class Containers:
         row = self.get(name)
         if not self.status(row).pid:
             raise Conflict("You cannot attach to a stopped container, start it first")
-        channel = control.connect(self._engine.paths.container_state(row.id))
+        channel = control.connect(self._store.paths.container_state(row.id))
         if channel is None:
             raise Conflict(f"container {row.name} has no monitor to attach to")
         null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
@@ -520,9 +528,10 @@ class Containers:
         if not new:
             raise InvalidInput("a container needs a name")
         row = self.get(name)
-        rows.rename(self._engine.meta, row.id, new)
+        rows.rename(self._store.meta, row.id, new)
         if "network" in row.intent:
             from ..networks import names
+            from ..networks.records import Records
 
-            for network in self._engine.networks.of(row.id):
-                names.amend(self._engine, network)
+            for network in Records(self._store).of(row.id):
+                names.amend(self._store, network)

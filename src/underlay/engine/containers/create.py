@@ -8,24 +8,22 @@ from ... import events
 from ...errors import Conflict, InvalidInput, Unsupported
 from ...human import whole
 from ...linux import signals
-from ...network.model import BRIDGE
 from ...runtime.monitor import logs
 from ...store.rows import containers, images
 from ..images import find
 from ..options import ContainerOptions
-from . import compose, host_facts, limits, mount_flags
 from .random_names import random_name
+from .specification import compose, etc_texts, host_facts, limits, mount_flags
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from typing import Any
 
-    from ...network.model import Network
     from ...store.rows.id_ranges import Wanted
     from ...store.rows.images import Image
     from ...store.rows.meta import Transaction
-    from ..engine import Engine
+    from ...store.store import Store
     from ..networks.attach import Place
 
 NAME_FILES = ("/etc/resolv.conf", "/etc/hostname", "/etc/hosts")
@@ -64,10 +62,8 @@ class Draft:
         self.joins = ""  # id of the container whose user namespace is joined
 
 
-def draft(engine: Engine, wish: ContainerOptions, pull: bool = False) -> Draft:
+def draft(store: Store, wish: ContainerOptions, pull: bool = False) -> Draft:
     """Think a container out; with `pull` its image may be fetched. Raises NotFound (image), InvalidInput, Conflict, …."""
-    if wish.network in ("", "default"):
-        wish = ContainerOptions(**{**wish.given(), "network": engine.default_network})
     if wish.name:
         containers.check_name(wish.name)
     restart = parse_restart(wish.restart)
@@ -75,25 +71,25 @@ def draft(engine: Engine, wish: ContainerOptions, pull: bool = False) -> Draft:
         raise InvalidInput("conflicting options: cannot specify both --restart and --rm")
     log = log_settings(wish)
     limits.parent_group(wish.cgroup_parent)
-    image = find.find_image(engine, wish.image, wish.platform, wish.pull if pull else find.HERE)
+    image = find.find_image(store, wish.image, wish.platform, wish.pull if pull else find.HERE)
     find.require_processor(wish.image, image.platform)
-    config = images.config(engine.paths, image.id).get("config") or {}
+    config = images.config(store.paths, image.id).get("config") or {}
     shared: dict[str, str] = {}
     if wish.network.startswith("container:"):
-        wish, shared = _sharing(engine, wish)
+        wish, shared = _sharing(store, wish)
     made = Draft(wish, image)
-    _mounts(engine, made, config)
-    directory = engine.paths.container(made.id)
+    _mounts(store, made, config)
+    directory = store.paths.container(made.id)
     files = {name: directory + name.removeprefix("/etc") for name in NAME_FILES} | shared
-    host = host_facts.gather(engine, wish)
-    networks = _networks(engine, wish, host.rootless)
+    host = host_facts.gather(store, wish)
+    networks = _networks(store, wish, host.rootless)
     if networks:
-        host.network_namespace = engine.paths.container_state(made.id) + "/net"
+        host.network_namespace = store.paths.container_state(made.id) + "/net"
     ports = _ports(wish, config, bool(networks))
     if wish.userns or host.rootless:
-        from . import user_namespace
+        from .specification import user_namespace
 
-        space = user_namespace.choose(engine, wish, host)
+        space = user_namespace.choose(store, wish, host)
         made.claims, made.joins = space.claims, space.joins
     if host.user_namespace and not host.rootless:
         for mount in made.mounts:
@@ -127,7 +123,7 @@ def draft(engine: Engine, wish: ContainerOptions, pull: bool = False) -> Draft:
         "log": log,
         "mounts": [_recorded(mount) for mount in made.mounts],
         "rootless": host.rootless,
-        "joins": _joins(engine, made),
+        "joins": _joins(store, made),
         "disk": None,
         **({"network": [each.network.id for each in networks], "ports": ports} if networks else {}),
     }
@@ -135,16 +131,16 @@ def draft(engine: Engine, wish: ContainerOptions, pull: bool = False) -> Draft:
         from ..networks import attach
 
         made.leasing = attach.leasing(networks)
-        made.gateway = host_address([each.network for each in networks])
+        made.gateway = etc_texts.host_address([each.network for each in networks])
     if wish.storage_options:
-        from . import disk_limit
+        from .specification import disk_limit
 
-        made.intent["disk"], numbers = disk_limit.choose(engine, wish)
+        made.intent["disk"], numbers = disk_limit.choose(store, wish)
         made.claims += numbers
     return made
 
 
-def _sharing(engine: Engine, wish: ContainerOptions) -> tuple[ContainerOptions, dict[str, str]]:
+def _sharing(store: Store, wish: ContainerOptions) -> tuple[ContainerOptions, dict[str, str]]:
     """Return the wish of a container in another's network, which has its hostname, and that one's files, by their places.
 
     Raises NotFound, InvalidInput.
@@ -158,7 +154,7 @@ def _sharing(engine: Engine, wish: ContainerOptions) -> tuple[ContainerOptions, 
             raise InvalidInput(
                 f"conflicting options: {words} and the network mode", "give it to the container whose network it is"
             )
-    owner = containers.find(engine.meta, wish.network.partition(":")[2]).intent
+    owner = containers.find(store.meta, wish.network.partition(":")[2]).intent
     known = {name: owner["spec"].get(name) or "" for name in ("hostname", "domainname")}
     return ContainerOptions(**{**wish.given(), **known}), name_files(owner)
 
@@ -169,7 +165,7 @@ def name_files(intent: dict[str, Any]) -> dict[str, str]:
     return {name: found[name] for name in NAME_FILES if name in found}
 
 
-def _networks(engine: Engine, wish: ContainerOptions, rootless: bool) -> list[Place]:
+def _networks(store: Store, wish: ContainerOptions, rootless: bool) -> list[Place]:
     """Return the places that a container is to have in networks. Raises NotFound, InvalidInput, Conflict, Unsupported."""
     mode = wish.network
     if mode in ("none", "host") or mode.startswith("container:"):
@@ -186,7 +182,7 @@ def _networks(engine: Engine, wish: ContainerOptions, rootless: bool) -> list[Pl
         )
     from ..networks import attach
 
-    return attach.wanted(engine, wish, mode)
+    return attach.wanted(store, wish, mode)
 
 
 def _ports(wish: ContainerOptions, config: dict[str, Any], networked: bool) -> list[dict[str, Any]]:
@@ -205,14 +201,14 @@ def _ports(wish: ContainerOptions, config: dict[str, Any], networked: bool) -> l
     return publishing.wanted_ports(wish.publish, wish.publish_all, exposed)
 
 
-def create(engine: Engine, wish: ContainerOptions) -> tuple[str, dict[str, Any]]:
+def create(store: Store, wish: ContainerOptions) -> tuple[str, dict[str, Any]]:
     """Record a container; returns its id and intent (with its `name`). Raises as `draft` does."""
-    made = draft(engine, wish, pull=True)
+    made = draft(store, wish, pull=True)
     wish = made.wish
     for mount in made.mounts:
         if mount.kind == "bind" and mount.make_source and not os.path.lexists(mount.source):
             os.makedirs(mount.source, exist_ok=True)
-    directory = engine.paths.container(made.id)
+    directory = store.paths.container(made.id)
     os.makedirs(directory, mode=0o700)
     try:
         write_files(directory, made.id, wish, made.hostname, made.gateway)
@@ -221,21 +217,21 @@ def create(engine: Engine, wish: ContainerOptions) -> tuple[str, dict[str, Any]]
             # It shows as the container's /, which the caller's umask is nothing to.
             os.chmod(f"{directory}/{name}", 0o755)
         if made.intent["disk"]:
-            from . import disk_limit
+            from .specification import disk_limit
 
             disk_limit.make(directory, made.intent["disk"])
         for name, _ in made.volumes:
-            _make_volume(f"{engine.paths.root}/volumes/{name}/_data")
-        made.intent["name"] = _record(engine, made)
+            _make_volume(f"{store.paths.root}/volumes/{name}/_data")
+        made.intent["name"] = _record(store, made)
     except BaseException:
         from ...files import remove_tree
 
         remove_tree(directory)
         for name, anonymous in made.volumes:
             if anonymous:
-                remove_tree(f"{engine.paths.root}/volumes/{name}")
+                remove_tree(f"{store.paths.root}/volumes/{name}")
         raise
-    engine.emit(events.Event("container.create", made.id, name=made.intent["name"], image=wish.image))
+    store.emit(events.Event("container.create", made.id, name=made.intent["name"], image=wish.image))
     return made.id, made.intent
 
 
@@ -247,13 +243,13 @@ def _make_volume(directory: str) -> None:
         pass
 
 
-def _record(engine: Engine, made: Draft) -> str:
+def _record(store: Store, made: Draft) -> str:
     """Write the row; returns the name, a random one when none was given."""
     for _ in range(20):
         name = made.wish.name or random_name()
         try:
             containers.insert(
-                engine.meta,
+                store.meta,
                 made.id,
                 name,
                 made.image.id,
@@ -303,13 +299,13 @@ def log_settings(wish: ContainerOptions) -> dict[str, Any]:
     return {"driver": driver, "limit": limit, "keep": keep}
 
 
-def _joins(engine: Engine, made: Draft) -> dict[str, str]:
+def _joins(store: Store, made: Draft) -> dict[str, str]:
     """Return the ids of the containers whose namespaces are joined, by kind of namespace."""
     found = {"user": made.joins} if made.joins else {}
     for kind in ("network", "pid", "uts"):
         mode, _, name = getattr(made.wish, kind).partition(":")
         if mode == "container":
-            found[kind] = containers.find(engine.meta, name).id
+            found[kind] = containers.find(store.meta, name).id
     return found
 
 
@@ -349,7 +345,7 @@ def _profile(path: str) -> dict[str, Any]:
     return value
 
 
-def _mounts(engine: Engine, made: Draft, config: dict[str, Any]) -> None:
+def _mounts(store: Store, made: Draft, config: dict[str, Any]) -> None:
     """Find the user's and the image's mounts with their host sources, and the volumes among them."""
     wish = made.wish
     found = [mount_flags.parse_volume(text) for text in wish.volumes]
@@ -373,7 +369,7 @@ def _mounts(engine: Engine, made: Draft, config: dict[str, Any]) -> None:
         if mount.kind == "volume":
             name = mount.source or os.urandom(32).hex()
             made.volumes.append((name, not mount.source))
-            mount.source = f"{engine.paths.root}/volumes/{name}/_data"
+            mount.source = f"{store.paths.root}/volumes/{name}/_data"
     made.mounts = found
 
 
@@ -397,16 +393,16 @@ def write_files(directory: str, container_id: str, wish: ContainerOptions, hostn
     """Write resolv.conf, hostname and hosts of a container, readable by all inside it; for `gateway` see `extra_hosts`."""
     host_network = wish.network == "host"
     if host_network and not wish.extra_hosts and wish.uts in ("", "private"):
-        hosts = host_facts.text_of("/etc/hosts") or LOCAL_HOSTS
+        hosts = host_facts.text_of("/etc/hosts") or etc_texts.LOCAL_HOSTS
     else:
-        hosts = LOCAL_HOSTS + extra_hosts(wish, LOOPBACK if host_network else gateway)
+        hosts = etc_texts.LOCAL_HOSTS + etc_texts.extra_hosts(wish, etc_texts.LOOPBACK if host_network else gateway)
     if not host_network and hostname:
         hosts += (
             f"127.0.0.1\t{hostname} {container_id[:12]}\n"
             if hostname != container_id[:12]
             else (f"127.0.0.1\t{hostname}\n")
         )
-    write_texts(directory, {"resolv.conf": resolver(wish), "hostname": hostname + "\n", "hosts": hosts})
+    write_texts(directory, {"resolv.conf": etc_texts.resolver(wish), "hostname": hostname + "\n", "hosts": hosts})
 
 
 def write_texts(directory: str, texts: dict[str, str]) -> None:
@@ -418,69 +414,3 @@ def write_texts(directory: str, texts: dict[str, str]) -> None:
             os.write(fd, text.encode())
         finally:
             os.close(fd)
-
-
-HOST_GATEWAY = "host-gateway"  # in place of an address: this host's
-LOOPBACK = "127.0.0.1"  # this host, for what has its network
-LOCAL_HOSTS = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
-
-
-def host_address(networks: Sequence[Network]) -> str:
-    """Return the address that this host has for a container in networks: where it leads out, if anywhere; "" for none."""
-    bridges = [each for each in networks if each.driver == BRIDGE]
-    pools = [each.pool(32) for each in sorted(bridges, key=lambda each: each.internal)]
-    return next((pool.gateway for pool in pools if pool is not None and pool.gateway), "")
-
-
-def extra_hosts(wish: ContainerOptions, gateway: str) -> str:
-    """Return the lines of hosts that --add-host asks for; `gateway` is this host's address, if the container sees one.
-
-    Raises InvalidInput, Unsupported.
-    """
-    lines = ""
-    for text in wish.extra_hosts:
-        name, separator, address = text.partition(":") if "=" not in text else text.partition("=")
-        address = address.strip("[]")
-        if not separator or not name or not address or not name.isprintable() or " " in name:
-            raise InvalidInput(f'invalid argument "{text}" for "--add-host" flag: bad format for add-host')
-        if address == HOST_GATEWAY:
-            if not gateway:
-                raise Unsupported(
-                    "--add-host …:host-gateway needs a network with a gateway",
-                    "drop it, or add a network of driver bridge",
-                )
-            address = gateway
-        if not _is_address(address):
-            raise InvalidInput(f'invalid argument "{text}" for "--add-host" flag: invalid IP address in add-host')
-        lines += f"{address}\t{name}\n"
-    return lines
-
-
-def resolver(wish: ContainerOptions) -> str:
-    """Return resolv.conf; raises InvalidInput."""
-    if not (wish.dns or wish.dns_search or wish.dns_options):
-        # Without a network of its own the container has nobody to ask.
-        return host_facts.text_of("/etc/resolv.conf") if wish.network == "host" else ""
-    lines = [f"nameserver {address}" for address in wish.dns]
-    for address in wish.dns:
-        if not _is_address(address):
-            raise InvalidInput(f'invalid argument "{address}" for "--dns" flag: {address} is not an ip address')
-    if not wish.dns and wish.network == "host":
-        lines = [line for line in host_facts.text_of("/etc/resolv.conf").splitlines() if line.startswith("nameserver")]
-    if wish.dns_search and wish.dns_search != ["."]:
-        lines.append("search " + " ".join(wish.dns_search))
-    if wish.dns_options:
-        lines.append("options " + " ".join(wish.dns_options))
-    return "\n".join(lines) + "\n"
-
-
-def _is_address(text: str) -> bool:
-    import _socket
-
-    for family in (_socket.AF_INET, _socket.AF_INET6):
-        try:
-            _socket.inet_pton(family, text)
-            return True
-        except OSError:
-            pass
-    return False

@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
     from ...runtime.monitor.state import Status
     from ...store.rows.containers import Container
-    from ..engine import Engine
+    from ...store.store import Store
 
 _NEVER = "0001-01-01T00:00:00Z"  # how docker writes a time that has not come
 
 
-def inspect(engine: Engine, row: Container, intent: dict[str, Any], status: Status) -> dict[str, Any]:
+def inspect(store: Store, row: Container, intent: dict[str, Any], status: Status) -> dict[str, Any]:
     """Return all that is known of a container (Engine API 1.45, ContainerInspect)."""
-    directory = engine.paths.container(row.id)
+    directory = store.paths.container(row.id)
     options, spec = intent["options"], intent["spec"]
     process = spec["process"]
     files = name_files(intent)
@@ -51,14 +51,14 @@ def inspect(engine: Engine, row: Container, intent: dict[str, Any], status: Stat
         "LogPath": "" if intent["log"]["driver"] == "none" else directory + "/log",
         "Name": "/" + row.name,
         "RestartCount": status.restarts,
-        "Driver": engine.form,
+        "Driver": store.form,
         "Platform": "linux",
         "MountLabel": "",
         "ProcessLabel": "",
         "AppArmorProfile": process.get("apparmorProfile") or "",
         "ExecIDs": None,
         "HostConfig": _host_config(intent, options, spec),
-        "GraphDriver": {"Name": engine.form, "Data": {"UpperDir": directory + "/upper"}},
+        "GraphDriver": {"Name": store.form, "Data": {"UpperDir": directory + "/upper"}},
         "Mounts": intent["mounts"],
         "Config": {
             "Hostname": spec.get("hostname", ""),
@@ -81,23 +81,23 @@ def inspect(engine: Engine, row: Container, intent: dict[str, Any], status: Stat
             "StopTimeout": intent["stop_timeout"],
         },
         "NetworkSettings": {
-            **_network_settings(engine, row, intent, options, running),
+            **_network_settings(store, row, intent, options, running),
         },
     }
 
 
 def _network_settings(
-    engine: Engine, row: Container, intent: dict[str, Any], options: dict[str, Any], running: bool
+    store: Store, row: Container, intent: dict[str, Any], options: dict[str, Any], running: bool
 ) -> dict[str, Any]:
     mode = options.get("network") or "none"
     if "network" not in intent:
         return {"Networks": {mode: {"IPAddress": "", "Gateway": "", "MacAddress": ""}}, "Ports": {}}
     from ...store.rows import networks as rows
-    from ..networks import attach, paired
     from ..networks import ports as publishing
+    from ..networks.records import namespace_file, paired
 
     found: dict[str, Any] = {}
-    for lease, network in paired(engine, rows.leases(engine.meta, container=row.id)):
+    for lease, network in paired(store, rows.leases(store.meta, container=row.id)):
         pool4, pool6 = network.pool(32), network.pool(128)
         found[network.name] = {
             "Aliases": [*lease.aliases, row.id[:12]],
@@ -112,11 +112,11 @@ def _network_settings(
         }
     first: dict[str, Any] = next(iter(found.values()), {})
     ports: dict[str, Any] = {}
-    for name, places in (publishing.published(engine, row.id) if running else {}).items():
+    for name, places in (publishing.published(store, row.id) if running else {}).items():
         pairs = [place.rpartition(":")[::2] for place in places]
         ports[name] = [{"HostIp": address.strip("[]"), "HostPort": port} for address, port in pairs]
     return {
-        "SandboxKey": attach.place(engine, row.id) if running else "",
+        "SandboxKey": namespace_file(store, row.id) if running else "",
         "Ports": ports,
         "Gateway": first.get("Gateway", ""),
         "IPAddress": first.get("IPAddress", ""),
@@ -189,7 +189,7 @@ def _devices(options: dict[str, Any], option: str, key: str) -> list[dict[str, A
     texts = options.get(option) or []
     if not texts:
         return []
-    from . import limits
+    from .specification import limits
 
     if key == "Weight":
         pairs = [limits.weight_device(text) for text in texts]
@@ -198,10 +198,10 @@ def _devices(options: dict[str, Any], option: str, key: str) -> list[dict[str, A
     return [{"Path": path, key: value} for path, value in pairs]
 
 
-def written(engine: Engine, container_id: str) -> int:
+def written(store: Store, container_id: str) -> int:
     """Return the bytes of disk that a container's own files take (its writable layer and its log)."""
     total = 0
-    stack = [engine.paths.container(container_id)]
+    stack = [store.paths.container(container_id)]
     while stack:
         try:
             entries = list(os.scandir(stack.pop()))

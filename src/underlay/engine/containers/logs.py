@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from typing import Any, BinaryIO
 
     from ...store.rows.containers import Container
-    from ..engine import Engine
+    from ...store.store import Store
 
     Record = tuple[int, int, bytes]  # time in ns since the epoch, stream (1 or 2), bytes
 
@@ -22,7 +22,7 @@ _POLL = 0.05  # seconds between looks for more output
 
 
 def read_log(
-    engine: Engine,
+    store: Store,
     row: Container,
     follow: bool,
     tail: int,
@@ -37,14 +37,14 @@ def read_log(
         raise Unsupported(
             'configured logging driver does not support reading: "none"', "start it with --log-driver local"
         )
-    path = engine.paths.container(row.id) + "/log"
+    path = store.paths.container(row.id) + "/log"
     wanted = {1: stdout, 2: stderr}
     files = [f"{path}.{n}" for n in range(settings["keep"] - 1, 0, -1) if os.path.exists(f"{path}.{n}")]
-    return _records(engine, row, files, path, settings, follow, tail, int(since * 1e9), int(until * 1e9), wanted)
+    return _records(store, row, files, path, settings, follow, tail, int(since * 1e9), int(until * 1e9), wanted)
 
 
 def _records(
-    engine: Engine,
+    store: Store,
     row: Container,
     files: list[str],
     path: str,
@@ -72,7 +72,7 @@ def _records(
         if current is not None:
             current.close()
         return
-    directory = engine.paths.container_state(row.id)
+    directory = store.paths.container_state(row.id)
     while True:
         alive = state.monitored(directory)
         if current is None and os.path.exists(path):

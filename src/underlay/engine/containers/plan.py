@@ -10,17 +10,17 @@ from . import create, session
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ..engine import Engine
+    from ...store.store import Store
     from ..options import ContainerOptions
 
 
-def plan_lines(engine: Engine, wish: ContainerOptions) -> list[str]:
+def plan_lines(store: Store, wish: ContainerOptions) -> list[str]:
     """Return the steps, a line each; see `Containers.plan`."""
-    made = create.draft(engine, wish)
-    paths, intent = engine.paths, made.intent
-    lower = rootfs.lower_names(paths, engine.form, made.image.chain)
-    shared = rootfs.shared_mount(paths, engine.form, made.image.diff_ids, made.image.chain)
-    record = session.launch_record(engine, made.id, "", intent, lower, make=False)
+    made = create.draft(store, wish)
+    paths, intent = store.paths, made.intent
+    lower = rootfs.lower_names(paths, store.form, made.image.chain)
+    shared = rootfs.shared_mount(paths, store.form, made.image.diff_ids, made.image.chain)
+    record = session.launch_record(store, made.id, "", intent, lower, make=False)
     prepared = launch.prepare(record)
     version = cgroup.open_group(record["cgroup"], record["rootless"]).version
     kinds = [kind for kind, (_, flag) in process.NAMESPACES.items() if prepared.flags & flag]

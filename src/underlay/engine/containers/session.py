@@ -9,10 +9,12 @@ from ... import events
 from ...errors import Conflict, NotFound, StartFailed, UnderlayError
 from ...linux import userns
 from ...paths import interpreter
-from ...runtime.monitor import control, state
+from ...runtime.monitor import control
 from ...runtime.policy import profiles
 from ...store import rootfs
-from . import limits
+from .. import presence
+from .launcher import Launcher
+from .specification import limits
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
     from ...files import Lock
     from ...runtime.monitor.attachment import Attachment
-    from ..engine import Engine
+    from ...store.store import Store
 
 # redirect_dir and metacopy would let attributes of an image's files name other files (attacks IM-07).
 _OVERLAY_OPTIONS: dict[str, str | None] = {"redirect_dir": "off", "metacopy": "off", "index": "off"}
@@ -106,7 +108,8 @@ class Session:
 
 
 def start(
-    engine: Engine,
+    store: Store,
+    launcher: Launcher,
     container_id: str,
     name: str,
     intent: dict[str, Any],
@@ -117,7 +120,7 @@ def start(
 
     Raises StartFailed (125, 126, 127), Conflict when it is running, NotFound when its layers are gone.
     """
-    paths = engine.paths
+    paths = store.paths
     image = intent["image"]
     chain = image["chain"]
     hold = rootfs.hold(paths, chain)
@@ -125,22 +128,16 @@ def start(
     networked = False
     try:
         try:
-            lower = rootfs.lower_names(paths, engine.form, chain)
+            lower = rootfs.lower_names(paths, store.form, chain)
         except NotFound:
-            rootfs.prepare(paths, engine.form, image["diff_ids"])
-            lower = rootfs.lower_names(paths, engine.form, chain)
-        lock = _lock_for_start(engine, container_id, name)
-        intent = joined(engine, intent)
-        record = launch_record(engine, container_id, name, intent, lower)
+            rootfs.prepare(paths, store.form, image["diff_ids"])
+            lower = rootfs.lower_names(paths, store.form, chain)
+        lock = _lock_for_start(store, container_id, name)
+        intent = joined(store, intent)
+        record = launch_record(store, container_id, name, intent, lower)
         if record["terminal"] and size[0]:
             record["spec"]["process"]["consoleSize"] = {"height": size[0], "width": size[1]}
-        if engine.standby is not None:
-            channel = engine.standby.spawn(record, attachment, lock.fd, hold.fd)
-            engine.standby = None
-        else:
-            from ...runtime.monitor import launch
-
-            channel = launch.spawn(record, attachment, lock.fd, hold.fd, engine.leaving)
+        channel = launcher.spawn(record, attachment, lock.fd, hold.fd)
         # The monitor holds the locks now: ours must not outlive it.
         lock.release()
         hold.release()
@@ -149,19 +146,19 @@ def start(
             if "network" in intent:
                 from ..networks import attach
 
-                session.connect(lambda: attach.up(engine, container_id, intent))
+                session.connect(lambda: attach.up(store, container_id, intent))
                 networked = True
             session.await_start()
         except BaseException:
             session.close()
             raise
-        engine.emit(events.Event("container.start", container_id, pid=session.pid))
+        store.emit(events.Event("container.start", container_id, pid=session.pid))
         return session
     except BaseException:
         # Who leaves while we held the mount has left it to us.
         hold.release()
         if networked:
-            _disconnect(engine, container_id)
+            _disconnect(store, container_id)
         rootfs.release_unused(paths, chain)
         raise
     finally:
@@ -170,52 +167,52 @@ def start(
             lock.release()
 
 
-def _disconnect(engine: Engine, container_id: str) -> None:
+def _disconnect(store: Store, container_id: str) -> None:
     """Take down the network of a start that has failed, unless somebody starts or removes the container by now: they do."""
     from ..networks import attach
 
     try:
         # Our monitor has let go of it, or is about to.
-        lock = lock_container(engine, container_id, patience=1.0)
+        lock = presence.hold(store, container_id, patience=1.0)
     except (Conflict, NotFound):
         return
     try:
-        attach.down(engine, container_id)
+        attach.down(store, container_id)
     finally:
         lock.release()
 
 
-def _lock_for_start(engine: Engine, container_id: str, name: str) -> Lock:
+def _lock_for_start(store: Store, container_id: str, name: str) -> Lock:
     """Return the container's lock, held; raises Conflict when it is running, NotFound when it was just removed."""
     try:
         # A little patience: who looks at its state holds the lock for an instant.
-        return lock_container(engine, container_id, patience=0.03)
+        return presence.hold(store, container_id, patience=0.03)
     except Conflict:
         raise Conflict(f"container {name} is already running") from None
 
 
 def launch_record(
-    engine: Engine, container_id: str, name: str, intent: dict[str, Any], lower: list[str], make: bool = True
+    store: Store, container_id: str, name: str, intent: dict[str, Any], lower: list[str], make: bool = True
 ) -> dict[str, Any]:
     """Return the launch record (see `runtime.launch`) of a container; `make` makes the directory it is mounted at."""
-    paths = engine.paths
+    paths = store.paths
     directory = paths.container(container_id)
     state_directory = paths.container_state(container_id)
     target = state_directory + "/root"
     layer = {"upper": directory + "/upper", "work": directory + "/work"}
     if intent.get("disk"):
-        from . import disk_limit
+        from .specification import disk_limit
 
         layer = disk_limit.prepare(directory, state_directory, intent["disk"], make)
     if make:
         os.makedirs(target, mode=0o700, exist_ok=True)
     options = intent["options"]
-    shared = rootfs.shared_mount(paths, engine.form, intent["image"]["diff_ids"], intent["image"]["chain"])
+    shared = rootfs.shared_mount(paths, store.form, intent["image"]["diff_ids"], intent["image"]["chain"])
     overlay = dict(_OVERLAY_OPTIONS)
     if intent["rootless"]:
         overlay = {"userxattr": None}
     python, import_path = interpreter()
-    intent = {**intent, "spec": confined(engine, intent["spec"], make)}
+    intent = {**intent, "spec": confined(store, intent["spec"], make)}
     return {
         "id": container_id,
         "name": name,
@@ -234,7 +231,7 @@ def launch_record(
         "cgroup_used": {},
         "joined": intent.get("joined") or [],
         "rootless": intent["rootless"],
-        "seccomp": system_call_filter(engine, intent).hex(),
+        "seccomp": system_call_filter(store, intent).hex(),
         "log": {**intent["log"], "path": directory + "/log"},
         "terminal": bool(options.get("terminal")),
         "open_stdin": bool(options.get("interactive")),
@@ -248,7 +245,7 @@ def launch_record(
     }
 
 
-def joined(engine: Engine, intent: dict[str, Any]) -> dict[str, Any]:
+def joined(store: Store, intent: dict[str, Any]) -> dict[str, Any]:
     """Return the intent with the namespaces of other containers as these run now; raises Conflict when one does not.
 
     Their processes are named with their start times (`joined`): what starts the container again must not take another's.
@@ -260,7 +257,7 @@ def joined(engine: Engine, intent: dict[str, Any]) -> dict[str, Any]:
     for each in intent["spec"]["linux"]["namespaces"]:
         owner = owners.get(each["type"])
         if owner:
-            pid, when = running(engine, owner, owner[:12])
+            pid, when = presence.first_process(store, owner, owner[:12])
             processes.append([pid, when])
             each = {**each, "path": f"/proc/{pid}/ns/{each['path'].rpartition('/')[2]}"}
         found.append(each)
@@ -268,33 +265,7 @@ def joined(engine: Engine, intent: dict[str, Any]) -> dict[str, Any]:
     return {**intent, "spec": spec, "joined": processes}
 
 
-def lives(engine: Engine, container_id: str) -> bool:
-    """Tell whether a container runs, or is about to run again."""
-    try:
-        status = engine.containers.status(engine.containers.get(container_id))
-    except NotFound:
-        return False
-    return bool(status.pid) or status.status == state.RESTARTING
-
-
-def vanished(engine: Engine, container_id: str) -> bool:
-    """Tell whether a container that was just found is gone; one of which a crash has left only the row is not."""
-    if os.path.isdir(engine.paths.container(container_id)):
-        return False
-    return not engine.meta.read("SELECT 1 FROM containers WHERE id = ?", (container_id,))
-
-
-def running(engine: Engine, container_id: str, name: str) -> tuple[int, int]:
-    """Return pid and start time of a container's first process; raises Conflict when there is none to join."""
-    from ...runtime.monitor import state
-
-    status = state.status(engine.paths.container(container_id), engine.paths.container_state(container_id))
-    if not status.pid:
-        raise Conflict(f"cannot join the namespace of a non running container: {name}")
-    return status.pid, status.when
-
-
-def confined(engine: Engine, spec: dict[str, Any], make: bool) -> dict[str, Any]:
+def confined(store: Store, spec: dict[str, Any], make: bool) -> dict[str, Any]:
     """Return the specification with its AppArmor profile loaded (`make`), or without it where ours cannot be had.
 
     Raises StartFailed for a profile that somebody has named and that is not loaded.
@@ -306,10 +277,10 @@ def confined(engine: Engine, spec: dict[str, Any], make: bool) -> dict[str, Any]
     from ...runtime.policy import apparmor_profile
 
     if label == apparmor_profile.NAME and os.geteuid() == 0:
-        why = apparmor_profile.ensure(engine.paths.root, engine.paths.state)
+        why = apparmor_profile.ensure(store.paths.root, store.paths.state)
         if not why:
             return spec
-        apparmor_profile.warn_once(engine.paths.state, why, engine.emit)
+        apparmor_profile.warn_once(store.paths.state, why, store.emit)
         return {**spec, "process": {**spec["process"], "apparmorProfile": ""}}
     if apparmor.loaded(label) is False:
         raise StartFailed(
@@ -318,7 +289,7 @@ def confined(engine: Engine, spec: dict[str, Any], make: bool) -> dict[str, Any]
     return spec
 
 
-def system_call_filter(engine: Engine, intent: dict[str, Any]) -> bytes:
+def system_call_filter(store: Store, intent: dict[str, Any]) -> bytes:
     """Return the compiled filter of a container's system calls, empty for none."""
     if intent["seccomp"] == "unconfined":
         return b""
@@ -328,43 +299,43 @@ def system_call_filter(engine: Engine, intent: dict[str, Any]) -> bytes:
 
         return seccomp.compile_filter(spec["linux"]["seccomp"])
     bounding = spec["process"]["capabilities"]["bounding"]
-    return profiles.default_filter(bounding, engine.paths.state + "/seccomp")
+    return profiles.default_filter(bounding, store.paths.state + "/seccomp")
 
 
-def forget(engine: Engine, container_id: str, with_volumes: bool) -> None:
+def forget(store: Store, container_id: str, with_volumes: bool) -> None:
     """Remove all that a stopped container has; needs its lock."""
-    forget_files(engine, container_id, with_volumes)
-    forget_state(engine, container_id)
+    forget_files(store, container_id, with_volumes)
+    forget_state(store, container_id)
 
 
-def forget_files(engine: Engine, container_id: str, with_volumes: bool) -> None:
+def forget_files(store: Store, container_id: str, with_volumes: bool) -> None:
     """Remove a container's files, then its row, then its anonymous volumes.
 
     The row goes after the files, so that what a crash leaves is still listed and can be removed again.
     """
     from ...store.rows import containers
 
-    userns.remove_tree_alone(engine.paths.container(container_id))
-    projects = engine.meta.read("SELECT first FROM claims WHERE container = ? AND kind = 'project'", (container_id,))
+    userns.remove_tree_alone(store.paths.container(container_id))
+    projects = store.meta.read("SELECT first FROM claims WHERE container = ? AND kind = 'project'", (container_id,))
     for (project,) in projects:
-        from . import disk_limit
+        from .specification import disk_limit
 
-        disk_limit.lift(engine, project)
-    gone = containers.delete(engine.meta, container_id, with_volumes)
+        disk_limit.lift(store, project)
+    gone = containers.delete(store.meta, container_id, with_volumes)
     for volume in gone:
-        userns.remove_tree(f"{engine.paths.root}/volumes/{volume}")
+        userns.remove_tree(f"{store.paths.root}/volumes/{volume}")
 
 
-def forget_state(engine: Engine, container_id: str) -> None:
+def forget_state(store: Store, container_id: str) -> None:
     """Remove a container's state directory, its lock with it: the very last step."""
-    userns.remove_tree_alone(engine.paths.container_state(container_id))
-    engine.emit(events.Event("container.destroy", container_id))
+    userns.remove_tree_alone(store.paths.container_state(container_id))
+    store.emit(events.Event("container.destroy", container_id))
 
 
-def await_monitor(engine: Engine, container_id: str) -> None:
+def await_monitor(store: Store, container_id: str) -> None:
     """Wait until the monitor of a container that has ended has let go of it."""
     try:
-        fd = os.open(engine.paths.container_state(container_id) + "/lock", os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        fd = os.open(store.paths.container_state(container_id) + "/lock", os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:
         return
     try:
@@ -386,34 +357,3 @@ def clean_remains(container_id: str, intent: dict[str, Any], group_base: str = "
     group = cgroup.open_group(group_path(container_id, intent), os.geteuid() != 0, group_base)
     group.kill()
     group.remove()
-
-
-def lock_container(engine: Engine, container_id: str, patience: float = 0.0) -> Lock:
-    """Return the container's lock, held.
-
-    Raises Conflict when its monitor, or another who works on it, holds it for longer than `patience` seconds, NotFound
-    when its files are gone: another process removes it, or has.
-    """
-    import time
-
-    from ...files import Lock
-
-    directory = engine.paths.container_state(container_id)
-    deadline = time.monotonic() + patience
-    while os.path.isdir(engine.paths.container(container_id)):
-        os.makedirs(directory, mode=0o700, exist_ok=True)
-        lock = Lock(directory + "/lock")
-        try:
-            held = lock.acquire(wait=False)
-        except FileNotFoundError:
-            continue  # the directory has just been removed
-        if held:
-            if os.path.isdir(engine.paths.container(container_id)):
-                return lock
-            userns.remove_tree_alone(directory)
-            lock.release()
-            break
-        if time.monotonic() >= deadline:
-            raise Conflict(f"container {container_id[:12]} is running")
-        time.sleep(0.01)
-    raise NotFound(f"No such container: {container_id}")

@@ -6,12 +6,14 @@ import os
 
 from ... import events
 from ...errors import Conflict, InvalidInput, KernelError, UnderlayError
-from ...runtime.monitor import control, state
+from ...runtime.monitor import control
 from ...store import rootfs
 from ...store.rows import containers as rows
+from .. import presence
 from ..options import ContainerOptions
-from . import compose, host_facts, limits, session
+from . import session
 from .create import parse_restart
+from .specification import compose, host_facts, limits
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from ...linux.cgroup import Group
     from ...runtime.monitor.state import Status
     from ...store.rows.containers import Container
-    from ..engine import Engine
+    from ...store.store import Store
 
 UPDATABLE = frozenset(
     (
@@ -44,7 +46,7 @@ UPDATABLE = frozenset(
 _GONE = (2, 19)  # ENOENT, ENODEV: the group was removed meanwhile
 
 
-def update(engine: Engine, row: Container, wish: ContainerOptions, status: Status, group: Group) -> None:
+def update(store: Store, row: Container, wish: ContainerOptions, status: Status, group: Group) -> None:
     """Change what `wish` gives; see `Containers.update`."""
     given = {name: value for name, value in wish.given().items() if value or name == "pids_limit"}
     for name in given:
@@ -61,16 +63,16 @@ def update(engine: Engine, row: Container, wish: ContainerOptions, status: Statu
                 takes_back.append(group.update(delta))
             except KernelError as error:
                 # A run that ends just now leaves nothing to change but the record.
-                if error.errno not in _GONE or _lives(engine, row, status):
+                if error.errno not in _GONE or _lives(store, row, status):
                     raise
         # Who never starts it again holds nothing to start it with.
         if {intent["restart"]["name"], changed["restart"]["name"]} != {"no"}:
-            takes_back.append(lambda: _tell_monitor(engine, row, intent))
-            _tell_monitor(engine, row, changed)
+            takes_back.append(lambda: _tell_monitor(store, row, intent))
+            _tell_monitor(store, row, changed)
         return changed
 
     try:
-        rows.change(engine.meta, row.id, alter)
+        rows.change(store.meta, row.id, alter)
     except BaseException:
         for take_back in reversed(takes_back):
             try:
@@ -78,7 +80,7 @@ def update(engine: Engine, row: Container, wish: ContainerOptions, status: Statu
             except (UnderlayError, OSError):
                 pass  # the rest is to be taken back all the same, and the first error is the one to tell
         raise
-    engine.emit(events.Event("container.update", row.id))
+    store.emit(events.Event("container.update", row.id))
 
 
 def changed_intent(intent: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
@@ -132,26 +134,26 @@ def difference(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _lives(engine: Engine, row: Container, run: Status) -> bool:
-    now = state.status(engine.paths.container(row.id), engine.paths.container_state(row.id))
+def _lives(store: Store, row: Container, run: Status) -> bool:
+    now = presence.status(store, row.id)
     return bool(now.pid) and now.when == run.when
 
 
-def _tell_monitor(engine: Engine, row: Container, intent: dict[str, Any]) -> None:
+def _tell_monitor(store: Store, row: Container, intent: dict[str, Any]) -> None:
     """Give the monitor, if there is one, what it is to start again with.
 
     It holds the launch record of its run, or none of the specification where nothing was to be started again.
     """
-    channel = control.connect(engine.paths.container_state(row.id))
+    channel = control.connect(store.paths.container_state(row.id))
     if channel is None:
         return
     try:
-        lower = rootfs.lower_names(engine.paths, engine.form, intent["image"]["chain"])
+        lower = rootfs.lower_names(store.paths, store.form, intent["image"]["chain"])
         try:
-            intent = session.joined(engine, intent)
+            intent = session.joined(store, intent)
         except Conflict:
             pass  # whose namespaces it is in has ended: there is nothing that could be started again
-        record = session.launch_record(engine, row.id, row.name, intent, lower)
+        record = session.launch_record(store, row.id, row.name, intent, lower)
         from ...lean.jsontext import dumps
 
         # Beside the message, which has to fit in a packet: a custom seccomp profile alone may not.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...errors import InvalidInput
 from ...oci import platform as platforms
 from ...oci import reference as references
-from ...store.rows import images as store
+from ...store.rows import images as image_rows
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from ...errors import UnderlayError
     from ...oci.reference import Reference
     from ...store.rows.images import Image
+    from ...store.store import Store
     from ...transfer.archives.load import Loaded
     from ...transfer.registry.outgoing import Pushed
     from ...transfer.registry.pull import Pulled
-    from ..engine import Engine
 
 
 class Listed:
@@ -64,10 +64,10 @@ class Removed:
 class Images:
     """The images of an engine. An image is named by its name, `name@digest`, id or a prefix of the id."""
 
-    __slots__ = ("_engine",)
+    __slots__ = ("_store",)
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, store: Store) -> None:
+        self._store = store
 
     # In and out
 
@@ -86,7 +86,7 @@ class Images:
         """
         from . import transfer
 
-        return transfer.pull(self._engine, name, platform, all_tags, keep_compressed)
+        return transfer.pull(self._store, name, platform, all_tags, keep_compressed)
 
     def pull_each(
         self,
@@ -101,7 +101,7 @@ class Images:
         """
         from . import transfer
 
-        return transfer.pull_each(self._engine, names, platform, all_tags, keep_compressed)
+        return transfer.pull_each(self._store, names, platform, all_tags, keep_compressed)
 
     def push(self, name: str, all_tags: bool = False, platform: str = "") -> list[tuple[Reference, Pushed]]:
         """Push an image to the registry in its name, or with `all_tags` all tags of a repository.
@@ -110,7 +110,7 @@ class Images:
         """
         from . import transfer
 
-        return transfer.push(self._engine, name, all_tags, platform)
+        return transfer.push(self._store, name, all_tags, platform)
 
     def load(
         self, source: str | int, platform: str | Sequence[str] = (), keep_compressed: bool | None = None
@@ -125,16 +125,16 @@ class Images:
         from ...store import gc
         from ...transfer.archives import load as archive
 
-        engine = self._engine
+        store = self._store
         if keep_compressed is None:
             keep_compressed = os.environ.get("UNDERLAY_KEEP_COMPRESSED", "") not in ("", "0")
         wanted = platforms.several(platform)
         try:
-            loaded = archive.load(engine.paths, engine.meta, source, engine.emit, engine.form, wanted, keep_compressed)
+            loaded = archive.load(store.paths, store.meta, source, store.emit, store.form, wanted, keep_compressed)
         except BaseException:
-            gc.sweep(engine.paths, engine.meta)
+            gc.sweep(store.paths, store.meta)
             raise
-        gc.sweep_if_asked(engine.paths, engine.meta)
+        gc.sweep_if_asked(store.paths, store.meta)
         return loaded
 
     def save(
@@ -152,15 +152,15 @@ class Images:
         from ...store import gc, leases
         from ...transfer.archives import save
 
-        engine = self._engine
+        store = self._store
         wanted = platforms.several(platform)
-        meta = engine.meta
+        meta = store.meta
         try:
-            with leases.working(engine.paths):
+            with leases.working(store.paths):
                 chosen = [each for name in names for each in save.choose(meta, name, wanted)]
-                save.save(engine.paths, engine.meta, chosen, target, format, engine.emit)
+                save.save(store.paths, store.meta, chosen, target, format, store.emit)
         finally:
-            gc.sweep_if_asked(engine.paths, meta)
+            gc.sweep_if_asked(store.paths, meta)
 
     def import_(
         self,
@@ -177,37 +177,37 @@ class Images:
         from ...store import gc
         from ...transfer.archives import importer
 
-        engine = self._engine
+        store = self._store
         reference = references.parse(name) if name else None
         if reference is not None and reference.digest:
             raise InvalidInput("cannot import digest reference")
         try:
             image_id = importer.import_tar(
-                engine.paths,
-                engine.meta,
+                store.paths,
+                store.meta,
                 source,
-                engine.emit,
-                engine.form,
+                store.emit,
+                store.form,
                 reference,
                 changes,
                 message,
                 platforms.parse(platform) if platform else None,
             )
         except BaseException:
-            gc.sweep(engine.paths, engine.meta)
+            gc.sweep(store.paths, store.meta)
             raise
-        gc.sweep_if_asked(engine.paths, engine.meta)
+        gc.sweep_if_asked(store.paths, store.meta)
         return image_id
 
     # Looking
 
     def get(self, name: str, platform: str = "") -> Image:
         """Return the image that `name` means; raises NotFound, InvalidInput."""
-        return store.resolve(self._engine.meta, name, platforms.parse(platform) if platform else None)
+        return image_rows.resolve(self._store.meta, name, platforms.parse(platform) if platform else None)
 
     def config(self, image: Image) -> dict[str, Any]:
         """Return the image's configuration document."""
-        return store.config(self._engine.paths, image.id)
+        return image_rows.config(self._store.paths, image.id)
 
     def list(self, all: bool = False) -> list[Listed]:
         """Return a row for each name of each image, the newest image first; dangling images without any name
@@ -216,19 +216,19 @@ class Images:
         An image known only by a digest has its repository and no tag. `all` changes nothing: there are no
         intermediate images.
         """
-        meta = self._engine.meta
+        meta = self._store.meta
         names: dict[str, list[Listed]] = {}
-        images = store.every(meta)
+        images = image_rows.every(meta)
         by_id = {image.id: image for image in images}
         tagged: set[tuple[str, str]] = set()
-        for name, target, image_id in store.names(meta):
+        for name, target, image_id in image_rows.names(meta):
             if image_id not in by_id:
                 continue  # it has come since
             reference = references.parse_exact(name)
             row = Listed(by_id[image_id], reference.familiar_repository, reference.tag, target)
             names.setdefault(image_id, []).append(row)
             tagged.add((image_id, reference.familiar_repository))
-        for repository, digest, image_id in store.repository_digests(meta):
+        for repository, digest, image_id in image_rows.repository_digests(meta):
             shown = references.familiar(repository)
             if (image_id, shown) not in tagged and image_id in by_id:
                 names.setdefault(image_id, []).append(Listed(by_id[image_id], shown, "", digest))
@@ -238,29 +238,20 @@ class Images:
 
     def dangling(self) -> set[str]:
         """Return the ids of images that no tag stands for, neither directly nor through its index."""
-        meta = self._engine.meta
-        kept = set()
-        targets = set()
-        for name, target, image_id in store.names(meta):
-            kept.add(image_id)
-            targets.add((references.parse_exact(name).repository, target))
-        for repository, digest, image_id in store.repository_digests(meta):
-            if (repository, digest) in targets:
-                kept.add(image_id)
-        return {image.id for image in store.every(meta)} - kept
+        return image_rows.dangling(self._store.meta)
 
     def inspect(self, name: str, platform: str = "") -> dict[str, Any]:
         """Return what is known of an image, in the members and names of docker's `image inspect`."""
         from . import inspect as image_inspection
 
-        return image_inspection.image(self._engine, self.get(name, platform))
+        return image_inspection.image(self._store, self.get(name, platform))
 
     def history(self, name: str, platform: str = "") -> Sequence[Step]:
         """Return the history of an image, newest first."""
-        engine = self._engine
+        store = self._store
         image = self.get(name, platform)
         config = self.config(image)
-        sizes = {row[0]: row[1] for row in engine.meta.read("SELECT diff_id, size FROM layers")}
+        sizes = {row[0]: row[1] for row in store.meta.read("SELECT diff_id, size FROM layers")}
         entries = config.get("history") or []
         steps: list[Step] = []
         diff_ids = iter(image.diff_ids)
@@ -288,9 +279,9 @@ class Images:
 
     def tag(self, name: str, new: str) -> None:
         """Give an image another name; a name in use moves to it. Raises NotFound, InvalidInput."""
-        meta = self._engine.meta
-        image = store.resolve(meta, name)
-        store.tag(meta, image, store.target_of(meta, image, name), references.parse(new))
+        meta = self._store.meta
+        image = image_rows.resolve(meta, name)
+        image_rows.tag(meta, image, image_rows.target_of(meta, image, name), references.parse(new))
 
     def remove(self, name: str, force: bool = False) -> Removed:
         """Remove a name, or with its last name the image: docker's rules of `rmi`.
@@ -301,7 +292,7 @@ class Images:
         """
         from . import remove as image_removal
 
-        return image_removal.remove(self._engine, name, force)
+        return image_removal.remove(self._store, name, force)
 
     def prune(self, all: bool = False, until: float | None = None, labels: Sequence[str] = ()) -> Removed:
         """Remove dangling images, or with `all` every image that no container uses, and all leavings of work
@@ -312,4 +303,4 @@ class Images:
         """
         from . import remove as image_removal
 
-        return image_removal.prune(self._engine, all, until, labels)
+        return image_removal.prune(self._store, all, until, labels)

@@ -18,25 +18,25 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from ...store.store import Store
     from ...transfer.copy.places import Place
     from ...transfer.copy.walk import Request
-    from ..engine import Engine
 
 
-def copy(engine: Engine, source: str, destination: str, request: Request) -> Pushed:
+def copy(store: Store, source: str, destination: str, request: Request) -> Pushed:
     """See `Registries.copy`."""
     origin, target = places.parse(source), places.parse(destination)
-    with Registries(engine.emit) as registries:
-        return _copied(engine, registries, origin, target, request)
+    with Registries(store.emit) as registries:
+        return _copied(store, registries, origin, target, request)
 
 
-def _copied(engine: Engine, registries: Registries, source: Place, target: Place, request: Request) -> Pushed:
+def _copied(store: Store, registries: Registries, source: Place, target: Place, request: Request) -> Pushed:
     if places.STORE not in (source.transport, target.transport):
-        return _between(engine, registries, source, target, request)
-    paths, meta = engine.paths, engine.meta  # the database first: its directories are made then
+        return _between(store, registries, source, target, request)
+    paths, meta = store.paths, store.meta  # the database first: its directories are made then
     try:
         with leases.working(paths):
-            done = _with_store(engine, registries, source, target, request)
+            done = _with_store(store, registries, source, target, request)
     except BaseException:
         gc.sweep(paths, meta)
         raise
@@ -44,27 +44,27 @@ def _copied(engine: Engine, registries: Registries, source: Place, target: Place
     return done
 
 
-def _between(engine: Engine, registries: Registries, source: Place, target: Place, request: Request) -> Pushed:
+def _between(store: Store, registries: Registries, source: Place, target: Place, request: Request) -> Pushed:
     if source.reference is not None and target.reference is not None:
-        return opening.between_registries(registries, source.reference, target.reference, request, engine.emit)
+        return opening.between_registries(registries, source.reference, target.reference, request, store.emit)
     origin = opening.origin(source, registries)
     try:
-        with opening.destination(target, registries, engine.emit) as end:
-            return walk.copy(origin, end, request, engine.emit, registries.cancel)
+        with opening.destination(target, registries, store.emit) as end:
+            return walk.copy(origin, end, request, store.emit, registries.cancel)
     finally:
         origin.close()
 
 
-def _with_store(engine: Engine, registries: Registries, source: Place, target: Place, request: Request) -> Pushed:
-    paths, meta = engine.paths, engine.meta
+def _with_store(store: Store, registries: Registries, source: Place, target: Place, request: Request) -> Pushed:
+    paths, meta = store.paths, store.meta
     if target.transport != places.STORE:
         assert source.reference is not None
         if target.reference is not None and not request.format and not request.all:
             goal = request.platform
-            return pushing.push(paths, meta, registries, source.reference, engine.emit, goal, target.reference)
+            return pushing.push(paths, meta, registries, source.reference, store.emit, goal, target.reference)
         origin = opening.store_origin(paths, meta, source.reference, request.platform)
-        with opening.destination(target, registries, engine.emit) as end:
-            return walk.copy(origin, end, request, engine.emit, registries.cancel)
+        with opening.destination(target, registries, store.emit) as end:
+            return walk.copy(origin, end, request, store.emit, registries.cancel)
     if request.format:
         raise InvalidInput("an image keeps its form on its way into the store", "leave --format out")
     assert target.reference is not None
@@ -78,11 +78,11 @@ def _with_store(engine: Engine, registries: Registries, source: Place, target: P
     if source.reference is not None:
         wanted = [platforms.ALL] if request.all else [request.platform] if request.platform else []
         name, given = source.reference, target.reference
-        _, digest, _ = bring(paths, meta, registries, name, engine.emit, engine.form, wanted, False, given)
+        _, digest, _ = bring(paths, meta, registries, name, store.emit, store.form, wanted, False, given)
         return Pushed(digest, len(blobs.read(paths, digest)))
     opened = opening.origin(source, registries)
     try:
-        return into_store(paths, meta, opened, target.reference, request, engine.emit, engine.form)
+        return into_store(paths, meta, opened, target.reference, request, store.emit, store.form)
     finally:
         opened.close()
 
@@ -104,11 +104,11 @@ class Synced:
 
 
 def sync(
-    engine: Engine, sources: Sequence[str], destination: str, request: Request, scoped: bool, dry_run: bool
+    store: Store, sources: Sequence[str], destination: str, request: Request, scoped: bool, dry_run: bool
 ) -> Iterator[Synced]:
     """See `Registries.sync`."""
     into = lists.Into.parse(destination, scoped)
-    with Registries(engine.emit) as registries:
+    with Registries(store.emit) as registries:
         for text in sources:
             try:
                 names = lists.names(registries, text)
@@ -122,7 +122,7 @@ def sync(
                     if digest or dry_run:
                         yield Synced(str(name), str(place), digest, new=not digest)
                         continue
-                    done = _copied(engine, registries, places.Place(places.REGISTRY, name), place, request)
+                    done = _copied(store, registries, places.Place(places.REGISTRY, name), place, request)
                     yield Synced(str(name), str(place), done.digest, new=True)
                 except UnderlayError as error:
                     yield Synced(str(name), str(place), error=error)

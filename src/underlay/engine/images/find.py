@@ -12,12 +12,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ...oci.platform import Platform
     from ...store.rows.images import Image
-    from ..engine import Engine
+    from ...store.store import Store
 
 HERE = ""  # look here alone, and say how an image may come
 
 
-def find_image(engine: Engine, name: str, platform: str = "", pull: str = HERE) -> Image:
+def find_image(store: Store, name: str, platform: str = "", pull: str = HERE) -> Image:
     """Return the image that is asked for, from its registry as `pull` (missing, never, always, or HERE) says.
 
     Raises NotFound with a hint, Unsupported for another system's, and what a pull raises.
@@ -26,17 +26,17 @@ def find_image(engine: Engine, name: str, platform: str = "", pull: str = HERE) 
         raise InvalidInput(f'invalid pull option: \'{pull}\': must be one of "always", "missing" or "never"')
     wanted = platforms.parse(platform) if platform else None
     if pull == "always":
-        _fetch(engine, name, platform)
+        _fetch(store, name, platform)
     try:
-        image = images.resolve(engine.meta, name, wanted)
+        image = images.resolve(store.meta, name, wanted)
     except NotFound as error:
         if pull in (HERE, "never") or not _may_be_pulled(name):
             if pull != "never":
                 error.hint = error.hint or "bring it with `underlay pull`, `underlay load` or `underlay import`"
             raise
-        engine.emit(events.Event("image.missing", references.parse(name).familiar))
-        _fetch(engine, name, platform)
-        image = images.resolve(engine.meta, name, wanted)
+        store.emit(events.Event("image.missing", references.parse(name).familiar))
+        _fetch(store, name, platform)
+        image = images.resolve(store.meta, name, wanted)
     if image.os != "linux":
         raise Unsupported(f"image {name} is for {image.os}, this is Linux")
     return image
@@ -53,11 +53,13 @@ def _may_be_pulled(text: str) -> bool:
     return True
 
 
-def _fetch(engine: Engine, name: str, platform: str) -> None:
+def _fetch(store: Store, name: str, platform: str) -> None:
     try:
-        engine.images.pull(name, [platform] if platform else [])
+        from .transfer import pull
+
+        pull(store, name, [platform] if platform else [])
     except BaseException:
-        engine.emit(events.Event("image.failed", name))
+        store.emit(events.Event("image.failed", name))
         raise
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from ...human import rfc3339
 from ...oci import reference as references
 from ...store import blobs
-from ...store.rows import images as store
+from ...store.rows import images as image_rows
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from ...store.rows.images import Image
-    from ..engine import Engine
+    from ...store.store import Store
 
 # Members that templates may rely on although a configuration may leave them out.
 _EXECUTION: dict[str, Any] = {
@@ -28,21 +28,21 @@ _EXECUTION: dict[str, Any] = {
 }
 
 
-def image(engine: Engine, found: Image) -> dict[str, Any]:
+def image(store: Store, found: Image) -> dict[str, Any]:
     """Return everything known of `found`; the configuration is as the image has it, with usual members filled
     in."""
-    meta, paths = engine.meta, engine.paths
-    config = store.config(paths, found.id)
-    names = store.names(meta, found.id)
+    meta, paths = store.meta, store.paths
+    config = image_rows.config(paths, found.id)
+    names = image_rows.names(meta, found.id)
     updated = meta.read("SELECT max(updated) FROM names WHERE image = ?", (found.id,))[0][0]
     history = config.get("history") or []
-    manifest_type = _media_type(engine, found.manifest)
+    manifest_type = _media_type(store, found.manifest)
     answer: dict[str, Any] = {
         "Id": found.id,
         "RepoTags": [references.familiar(name) for name, _, _ in names],
         "RepoDigests": [
             f"{references.familiar(repository)}@{digest}"
-            for repository, digest, _ in store.repository_digests(meta, found.id)
+            for repository, digest, _ in image_rows.repository_digests(meta, found.id)
         ],
         "Parent": "",
         "Comment": (history[-1].get("comment") or "") if history else "",
@@ -53,7 +53,7 @@ def image(engine: Engine, found: Image) -> dict[str, Any]:
         "Architecture": found.architecture,
         "Os": found.os,
         "Size": found.size,
-        "GraphDriver": {"Name": engine.form, "Data": None},
+        "GraphDriver": {"Name": store.form, "Data": None},
         "RootFS": {"Type": "layers", "Layers": list(found.diff_ids)},
         "Metadata": {"LastTagTime": rfc3339(updated) if updated else "0001-01-01T00:00:00Z"},
         "Descriptor": {
@@ -67,12 +67,12 @@ def image(engine: Engine, found: Image) -> dict[str, Any]:
     return answer
 
 
-def _media_type(engine: Engine, digest: str) -> str:
+def _media_type(store: Store, digest: str) -> str:
     from ...lean import jsontext
     from ...oci import mediatype
 
     try:
-        value = jsontext.loads(blobs.read(engine.paths, digest))
+        value = jsontext.loads(blobs.read(store.paths, digest))
     except (ValueError, RecursionError):
         return mediatype.OCI_MANIFEST
     stated = value.get("mediaType") if isinstance(value, dict) else None

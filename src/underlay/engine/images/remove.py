@@ -7,7 +7,8 @@ from ...events import Event
 from ...human import parse_rfc3339, short_id
 from ...oci import reference as references
 from ...store import gc
-from ...store.rows import images as store
+from ...store.rows import images as image_rows
+from .. import presence
 from . import Removed
 
 TYPE_CHECKING = False
@@ -15,42 +16,42 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ...store.rows.images import Image
-    from ..engine import Engine
+    from ...store.store import Store
 
 
-def remove(engine: Engine, name: str, force: bool) -> Removed:
+def remove(store: Store, name: str, force: bool) -> Removed:
     """Remove the name, or the image when `name` is its id or its last name; see `Images.remove`."""
-    meta = engine.meta
-    image = store.resolve(meta, name)
+    meta = store.meta
+    image = image_rows.resolve(meta, name)
     removed = Removed()
-    names = store.names(meta, image.id)
-    by_id = store.is_id(name, image) and not _is_name(engine, name)
+    names = image_rows.names(meta, image.id)
+    by_id = image_rows.is_id(name, image) and not _is_name(store, name)
     if by_id:
         repositories = {references.parse_exact(each).repository for each, _, _ in names}
-        repositories |= {repository for repository, _, _ in store.repository_digests(meta, image.id)}
+        repositories |= {repository for repository, _, _ in image_rows.repository_digests(meta, image.id)}
         if len(repositories) > 1 and not force:
             raise Conflict(
                 f"conflict: unable to delete {short_id(image.id)} (must be forced) - "
                 "image is referenced in multiple repositories",
                 "remove its names one by one, or use --force",
             )
-        _refuse_if_used(engine, image, name, force, removing=True)
-        _forget(engine, image, removed)
+        _refuse_if_used(store, image, name, force, removing=True)
+        _forget(store, image, removed)
     else:
         reference = references.parse(name) if not name.startswith(("sha256:", "sha512:")) else None
-        last = reference is None or _is_last(engine, image, reference)
+        last = reference is None or _is_last(store, image, reference)
         if last:
-            _refuse_if_used(engine, image, name, force, removing=False)
+            _refuse_if_used(store, image, name, force, removing=False)
         if reference is not None:
-            removed.untagged += store.untag(meta, reference)
-            engine.emit(Event("image.untag", image.id, name=reference.familiar))
+            removed.untagged += image_rows.untag(meta, reference)
+            store.emit(Event("image.untag", image.id, name=reference.familiar))
         if last:
-            _forget(engine, image, removed)
-    _sweep(engine, removed)
+            _forget(store, image, removed)
+    _sweep(store, removed)
     return removed
 
 
-def _is_name(engine: Engine, text: str) -> bool:
+def _is_name(store: Store, text: str) -> bool:
     """Tell whether a word that could be a prefix of an id is a name: names come first."""
     if ":" in text and text.startswith(("sha256:", "sha512:")):
         return False
@@ -58,13 +59,13 @@ def _is_name(engine: Engine, text: str) -> bool:
         reference = references.parse(text)
     except Exception:
         return False
-    return bool(engine.meta.read("SELECT 1 FROM names WHERE name = ?", (reference.name,)))
+    return bool(store.meta.read("SELECT 1 FROM names WHERE name = ?", (reference.name,)))
 
 
-def _is_last(engine: Engine, image: Image, reference: references.Reference) -> bool:
+def _is_last(store: Store, image: Image, reference: references.Reference) -> bool:
     """Tell whether nothing stands for the image once `reference` is gone (a tag takes its digest along)."""
-    names = [each for each, _, _ in store.names(engine.meta, image.id)]
-    digests = store.repository_digests(engine.meta, image.id)
+    names = [each for each, _, _ in image_rows.names(store.meta, image.id)]
+    digests = image_rows.repository_digests(store.meta, image.id)
     if reference.digest:
         others = [d for d in digests if (d[0], d[1]) != (reference.repository, reference.digest)]
         return not names and not others
@@ -74,10 +75,10 @@ def _is_last(engine: Engine, image: Image, reference: references.Reference) -> b
     return not left and not others
 
 
-def _refuse_if_used(engine: Engine, image: Image, name: str, force: bool, removing: bool) -> None:
-    users = store.users(engine.meta, image.id)
+def _refuse_if_used(store: Store, image: Image, name: str, force: bool, removing: bool) -> None:
+    users = image_rows.users(store.meta, image.id)
     for user in users:
-        if _running(engine, user):
+        if presence.is_running(store, user):
             if not removing and not force:
                 raise Conflict(
                     f'conflict: unable to remove repository reference "{name}" (must force) - '
@@ -102,38 +103,33 @@ def _refuse_if_used(engine: Engine, image: Image, name: str, force: bool, removi
         )
 
 
-def _running(engine: Engine, container_id: str) -> bool:
-    asked = getattr(engine.containers, "is_running", None)
-    return bool(asked and asked(container_id))
-
-
-def _forget(engine: Engine, image: Image, removed: Removed) -> None:
-    removed.untagged += store.forget(engine.meta, image.id)
+def _forget(store: Store, image: Image, removed: Removed) -> None:
+    removed.untagged += image_rows.forget(store.meta, image.id)
     removed.deleted.append(image.id)
-    engine.emit(Event("image.delete", image.id))
+    store.emit(Event("image.delete", image.id))
 
 
-def _sweep(engine: Engine, removed: Removed) -> None:
+def _sweep(store: Store, removed: Removed) -> None:
     if removed.deleted:
-        swept = gc.sweep(engine.paths, engine.meta)
+        swept = gc.sweep(store.paths, store.meta)
         removed.deleted += swept.layers
         removed.reclaimed += swept.bytes
 
 
-def prune(engine: Engine, all: bool, until: float | None, labels: Sequence[str]) -> Removed:
+def prune(store: Store, all: bool, until: float | None, labels: Sequence[str]) -> Removed:
     """Remove what `Images.prune` says, then sweep, images or not: dead work's leavings go as well."""
-    meta = engine.meta
+    meta = store.meta
     removed = Removed()
-    dangling = engine.images.dangling()
-    for image in store.every(meta):
-        if (not all and image.id not in dangling) or store.users(meta, image.id):
+    dangling = image_rows.dangling(meta)
+    for image in image_rows.every(meta):
+        if (not all and image.id not in dangling) or image_rows.users(meta, image.id):
             continue
         if until is not None and _created(image) >= until:
             continue
-        if labels and not _labelled(engine, image, labels):
+        if labels and not _labelled(store, image, labels):
             continue
-        _forget(engine, image, removed)
-    swept = gc.sweep(engine.paths, meta, thorough=True)
+        _forget(store, image, removed)
+    swept = gc.sweep(store.paths, meta, thorough=True)
     removed.deleted += swept.layers
     removed.reclaimed = swept.bytes
     return removed
@@ -146,11 +142,11 @@ def _created(image: Image) -> float:
         return image.added / 1e9
 
 
-def _labelled(engine: Engine, image: Image, wanted: Sequence[str]) -> bool:
+def _labelled(store: Store, image: Image, wanted: Sequence[str]) -> bool:
     """Tell whether the labels fit: one of the `key` and `key=value`, and none of the `!key` and
     `!key=value`."""
     try:
-        labels = (engine.images.config(image).get("config") or {}).get("Labels") or {}
+        labels = (image_rows.config(store.paths, image.id).get("config") or {}).get("Labels") or {}
     except Corrupt:
         labels = {}
 

@@ -10,61 +10,61 @@ from ...oci import platform as platforms
 from ...oci import reference as references
 from ...registry.registries import Registries
 from ...store import gc
-from ...store.rows import images as store
+from ...store.rows import images as image_rows
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from ...oci.reference import Reference
+    from ...store.store import Store
     from ...transfer.registry.outgoing import Pushed
     from ...transfer.registry.pull import Pulled
-    from ..engine import Engine
 
 
 def pull(
-    engine: Engine,
+    store: Store,
     name: str,
     platform: str | Sequence[str] = (),
     all_tags: bool = False,
     keep_compressed: bool | None = None,
 ) -> list[tuple[Reference, Pulled]]:
     """See `Images.pull`."""
-    work = _Pull(engine, platform, all_tags, keep_compressed)
-    with Registries(engine.emit) as registries:
+    work = _Pull(store, platform, all_tags, keep_compressed)
+    with Registries(store.emit) as registries:
         done = work.pull(registries, name)
-    gc.sweep_if_asked(engine.paths, engine.meta)
+    gc.sweep_if_asked(store.paths, store.meta)
     return done
 
 
 def pull_each(
-    engine: Engine,
+    store: Store,
     names: Sequence[str],
     platform: str | Sequence[str] = (),
     all_tags: bool = False,
     keep_compressed: bool | None = None,
 ) -> Iterator[tuple[str, list[tuple[Reference, Pulled]] | UnderlayError]]:
     """See `Images.pull_each`."""
-    work = _Pull(engine, platform, all_tags, keep_compressed)
-    with Registries(engine.emit) as registries:
+    work = _Pull(store, platform, all_tags, keep_compressed)
+    with Registries(store.emit) as registries:
         for name in names:
             try:
                 yield name, work.pull(registries, name)
             except UnderlayError as error:
                 registries.resume()
                 yield name, error
-    gc.sweep_if_asked(engine.paths, engine.meta)
+    gc.sweep_if_asked(store.paths, store.meta)
 
 
 class _Pull:
     """How images are to be pulled."""
 
     def __init__(
-        self, engine: Engine, platform: str | Sequence[str], all_tags: bool, keep_compressed: bool | None
+        self, store: Store, platform: str | Sequence[str], all_tags: bool, keep_compressed: bool | None
     ) -> None:
         if keep_compressed is None:
             keep_compressed = os.environ.get("UNDERLAY_KEEP_COMPRESSED", "") not in ("", "0")
-        self._engine = engine
+        self._store = store
         self._wanted = platforms.several(platform, everything=True)
         self._all_tags = all_tags
         self._keep = keep_compressed
@@ -73,7 +73,7 @@ class _Pull:
         """Pull what a name means; when that fails, nothing is left that should not be."""
         from ...transfer.registry import pull as pulling
 
-        engine = self._engine
+        store = self._store
         if self._all_tags:
             names = pulling.all_tags(registries, references.parse_exact(name))
         else:
@@ -82,31 +82,31 @@ class _Pull:
         try:
             for each in names:
                 found = pulling.pull(
-                    engine.paths, engine.meta, registries, each, engine.emit, engine.form, self._wanted, self._keep
+                    store.paths, store.meta, registries, each, store.emit, store.form, self._wanted, self._keep
                 )
-                engine.emit(Event("image.pull", found.id, name=str(each), digest=found.digest, new=found.new))
+                store.emit(Event("image.pull", found.id, name=str(each), digest=found.digest, new=found.new))
                 done.append((each, found))
         except BaseException as error:
             if isinstance(error, Corrupt | LimitExceeded | InvalidInput):
-                gc.sweep(engine.paths, engine.meta)
+                gc.sweep(store.paths, store.meta)
             else:
-                gc.sweep_if_asked(engine.paths, engine.meta)
+                gc.sweep_if_asked(store.paths, store.meta)
             raise
         return done
 
 
-def push(engine: Engine, name: str, all_tags: bool = False, platform: str = "") -> list[tuple[Reference, Pushed]]:
+def push(store: Store, name: str, all_tags: bool = False, platform: str = "") -> list[tuple[Reference, Pushed]]:
     """See `Images.push`."""
     from ...transfer.registry import push as pushing
 
-    meta = engine.meta
+    meta = store.meta
     exact = references.parse_exact(name)
     if all_tags:
         if exact.tag or exact.digest:
             raise InvalidInput("tag can't be used with --all-tags/-a")
         names = [
             each
-            for text, _, _ in store.names(meta)
+            for text, _, _ in image_rows.names(meta)
             if (each := references.parse_exact(text)).repository == exact.repository
         ]
         if not names:
@@ -115,7 +115,7 @@ def push(engine: Engine, name: str, all_tags: bool = False, platform: str = "") 
         names = [references.parse(name)]
     goal = platforms.parse(platform) if platform else None
     try:
-        with Registries(engine.emit) as registries:
-            return [(each, pushing.push(engine.paths, meta, registries, each, engine.emit, goal)) for each in names]
+        with Registries(store.emit) as registries:
+            return [(each, pushing.push(store.paths, meta, registries, each, store.emit, goal)) for each in names]
     finally:
-        gc.sweep_if_asked(engine.paths, meta)
+        gc.sweep_if_asked(store.paths, meta)

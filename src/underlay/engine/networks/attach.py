@@ -10,11 +10,11 @@ from ...linux import userns
 from ...linux.network import netns
 from ...network import bridge, firewall, subnets
 from ...network.model import BRIDGE, Network
-from ...runtime.monitor import state
 from ...store.rows import containers
 from ...store.rows import networks as rows
-from ..containers import session
-from . import Networks, etc_files, firewall_of, names, of_lease, ports
+from .. import presence
+from . import etc_files, names, ports
+from .records import Records, firewall_of, namespace_file, of_lease
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from ...network.firewall import Rule
     from ...store.rows.meta import Transaction
-    from ..engine import Engine
+    from ...store.store import Store
     from ..options import ContainerOptions
 
 _USER = ".user"  # beside the file of a network namespace: the user namespace that it belongs to
@@ -83,9 +83,9 @@ class Place:
         return found[0], found[1], mac, self.aliases
 
 
-def wanted(engine: Engine, wish: ContainerOptions, mode: str) -> list[Place]:
+def wanted(store: Store, wish: ContainerOptions, mode: str) -> list[Place]:
     """Return the places that a container wants, the first in the network `mode`. Raises NotFound, InvalidInput."""
-    networks = Networks(engine)
+    networks = Records(store)
     first = networks.get(mode)
     if wish.network_aliases and not first.named:
         raise InvalidInput("network-scoped aliases are only supported for user-defined networks")
@@ -113,12 +113,7 @@ def leasing(wanted: Sequence[Place]) -> Callable[[Transaction, str], None]:
 # Starting and ending
 
 
-def place(engine: Engine, container_id: str) -> str:
-    """Return the file that a container's network namespace is pinned to."""
-    return engine.paths.container_state(container_id) + "/net"
-
-
-def up(engine: Engine, container_id: str, intent: dict[str, Any]) -> dict[str, Any]:
+def up(store: Store, container_id: str, intent: dict[str, Any]) -> dict[str, Any]:
     """Make a container's network namespace with its interfaces, and publish its ports.
 
     Returns what its monitor undoes in the end (`Monitor.release_network`). Raises Unsupported, Conflict, KernelError;
@@ -129,31 +124,31 @@ def up(engine: Engine, container_id: str, intent: dict[str, Any]) -> dict[str, A
             "networks need root: an unprivileged user cannot make interfaces for containers",
             "use --network none or --network host",
         )
-    path = place(engine, container_id)
+    path = namespace_file(store, container_id)
     os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-    down(engine, container_id)
+    down(store, container_id)
     namespace = _namespace(path, intent["spec"]["linux"])
     try:
         bridge.loopback_up(namespace)
-        here = Networks(engine)
+        here = Records(store)
         networks = {each.id: here.settled(each) for each in here.of(container_id)}
-        found = rows.leases(engine.meta, container=container_id)
+        found = rows.leases(store.meta, container=container_id)
         ways = _ways([networks[each.network] for each in found])
         for lease in found:
             leading = [bits for bits, network_id in ways.items() if network_id == lease.network]
-            enter(engine, networks[lease.network], lease, namespace, leading)
-        etc_files.write(engine, container_id, intent, found)
-        rules = ports.publish(engine, container_id, intent, found, networks)
+            enter(store, networks[lease.network], lease, namespace, leading)
+        etc_files.write(store, container_id, intent, found)
+        rules = ports.publish(store, container_id, intent, found, networks)
     except BaseException:
         os.close(namespace)
-        down(engine, container_id)
+        down(store, container_id)
         raise
     os.close(namespace)
     return {
         "namespaces": [path, path + _USER],
-        "table": firewall_of(engine).name,
+        "table": firewall_of(store).name,
         "elements": _keys(rules),
-        "later": _keys(ports.later(engine, container_id, rules)),
+        "later": _keys(ports.later(store, container_id, rules)),
         "ports": [(rule.protocol, rule.address or ("::" if ":" in rule.target else ""), rule.port) for rule in rules],
     }
 
@@ -195,68 +190,68 @@ def _ways(networks: Sequence[Network]) -> dict[int, str]:
     return found
 
 
-def enter(engine: Engine, network: Network, lease: rows.Lease, namespace: int, leading: Collection[int]) -> None:
+def enter(store: Store, network: Network, lease: rows.Lease, namespace: int, leading: Collection[int]) -> None:
     """Give a namespace (a descriptor) its interface in a network; for kinds of address in `leading` (32, 128) its way to
     everywhere else.
 
     Raises Conflict, Unsupported, KernelError.
     """
-    wall = firewall_of(engine)
+    wall = firewall_of(store)
     if network.driver == BRIDGE and bridge.bring_up(network, wall):
         # The table was not there: others have lost what they had in it. What is about to start does not count there yet.
-        reload(engine)
+        reload(store)
         wall.admit(network)
     bridge.attach(network, of_lease(lease), namespace, f"eth{lease.position}", leading)
     try:
-        names.announce(engine, network)
+        names.announce(store, network)
     except (Conflict, Unsupported) as error:
         message = f"containers of network {network.name} do not find each other by name: {error.message}"
-        engine.emit(Event("host.warning", network.name, message=message, hint=error.hint))
+        store.emit(Event("host.warning", network.name, message=message, hint=error.hint))
 
 
-def down(engine: Engine, container_id: str) -> None:
+def down(store: Store, container_id: str) -> None:
     """Undo `up`, as far as it came: interfaces go with the namespace. Harmless when there is nothing."""
-    ports.withdraw(engine, container_id)
-    for path in (place(engine, container_id), place(engine, container_id) + _USER):
+    ports.withdraw(store, container_id)
+    for path in (namespace_file(store, container_id), namespace_file(store, container_id) + _USER):
         netns.release(path)
 
 
 # While containers run
 
 
-def connect(engine: Engine, network: Network, name: str, address4: str, address6: str, aliases: Sequence[str]) -> None:
+def connect(store: Store, network: Network, name: str, address4: str, address6: str, aliases: Sequence[str]) -> None:
     """Put a container into a network: see `Networks.connect`."""
-    row = containers.find(engine.meta, name)
+    row = containers.find(store.meta, name)
     if "network" not in row.intent:
         raise Conflict(f"container {row.name} has no network namespace of its own that could be connected")
-    network = Networks(engine).settled(network)
+    network = Records(store).settled(network)
     wanted = Place(network, address4, address6, "", aliases)
-    before = rows.leases(engine.meta, container=row.id)
-    with engine.meta.write() as sql:
+    before = rows.leases(store.meta, container=row.id)
+    with store.meta.write() as sql:
         lease = rows.lease(sql, network.id, row.id, wanted.choose)
-    if not session.lives(engine, row.id):
-        names.amend(engine, network)
+    if not presence.is_running(store, row.id):
+        names.amend(store, network)
         return
     try:
-        networks = _join(engine, network, before, lease)
+        networks = _join(store, network, before, lease)
     except BaseException:
-        rows.give_back(engine.meta, network.id, row.id)
-        names.amend(engine, network)
+        rows.give_back(store.meta, network.id, row.id)
+        names.amend(store, network)
         raise
-    etc_files.change(engine, row.id, row.intent, before, [*before, lease], networks)
+    etc_files.change(store, row.id, row.intent, before, [*before, lease], networks)
 
 
-def _join(engine: Engine, network: Network, before: Sequence[rows.Lease], lease: rows.Lease) -> dict[str, Network]:
+def _join(store: Store, network: Network, before: Sequence[rows.Lease], lease: rows.Lease) -> dict[str, Network]:
     """Give a running container, which has the places of `before`, its interface in another network, and its ports there.
 
     Returns all its networks, by id.
     """
-    networks = {each.network: Networks(engine).get(each.network) for each in (*before, lease)}
-    namespace = os.open(place(engine, lease.container), os.O_RDONLY | os.O_CLOEXEC)
+    networks = {each.network: Records(store).get(each.network) for each in (*before, lease)}
+    namespace = os.open(namespace_file(store, lease.container), os.O_RDONLY | os.O_CLOEXEC)
     try:
-        enter(engine, network, lease, namespace, ())
+        enter(store, network, lease, namespace, ())
         try:
-            ports.move(engine, lease.container, before, [*before, lease])
+            ports.move(store, lease.container, before, [*before, lease])
             _lead_out(namespace, before, [*before, lease], networks)
         except BaseException:
             bridge.detach(namespace, f"eth{lease.position}")
@@ -277,28 +272,28 @@ def _lead_out(
             bridge.lead_out(networks[network_id], namespace, name, bits)
 
 
-def disconnect(engine: Engine, network: Network, name: str, force: bool) -> None:
+def disconnect(store: Store, network: Network, name: str, force: bool) -> None:
     """Take a container out of a network: see `Networks.disconnect`."""
     try:
-        row = containers.find(engine.meta, name)
+        row = containers.find(store.meta, name)
     except NotFound:
         if force:
             return
         raise
-    before = rows.leases(engine.meta, container=row.id)
+    before = rows.leases(store.meta, container=row.id)
     lease = next((each for each in before if each.network == network.id), None)
     if lease is None:
         raise Conflict(f"container {row.name} is not connected to network {network.name}")
     # Looked up while it is in them: afterwards they may be removed.
-    networks = {each.network: Networks(engine).get(each.network) for each in before}
-    if session.lives(engine, row.id):
-        ports.move(engine, row.id, before, [each for each in before if each is not lease])
-    rows.give_back(engine.meta, network.id, row.id)
+    networks = {each.network: Records(store).get(each.network) for each in before}
+    if presence.is_running(store, row.id):
+        ports.move(store, row.id, before, [each for each in before if each is not lease])
+    rows.give_back(store.meta, network.id, row.id)
     for other in networks.values():
-        names.amend(engine, other)
-    if session.lives(engine, row.id):
+        names.amend(store, other)
+    if presence.is_running(store, row.id):
         try:
-            namespace = os.open(place(engine, row.id), os.O_RDONLY | os.O_CLOEXEC)
+            namespace = os.open(namespace_file(store, row.id), os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             return
         left = [each for each in before if each is not lease]
@@ -307,10 +302,10 @@ def disconnect(engine: Engine, network: Network, name: str, force: bool) -> None
             _lead_out(namespace, before, left, networks)
         finally:
             os.close(namespace)
-        etc_files.change(engine, row.id, row.intent, before, left, networks)
+        etc_files.change(store, row.id, row.intent, before, left, networks)
 
 
-def reload(engine: Engine) -> int:
+def reload(store: Store) -> int:
     """Make the firewall as all that is in networks wants it; returns how many containers that are.
 
     What is about to start counts: it may have told the firewall already that was taken away since.
@@ -318,22 +313,22 @@ def reload(engine: Engine) -> int:
     rules: list[Rule] = []
     wanted: list[Network] = []
     there: set[str] = set()
-    for network in (each for each in Networks(engine).list() if each.driver == BRIDGE):
-        members = {each.container for each in rows.leases(engine.meta, network=network.id)}
-        present = {each for each in members if each in there or _present(engine, each)}
+    for network in (each for each in Records(store).list() if each.driver == BRIDGE):
+        members = {each.container for each in rows.leases(store.meta, network=network.id)}
+        present = {each for each in members if each in there or _present(store, each)}
         there |= present
         if present:
             wanted.append(network)
-    for container_id in there & {each.container for each in rows.ports(engine.meta)}:
-        found = rows.ports(engine.meta, container_id)
-        leases = ports.reached(engine, rows.leases(engine.meta, container=container_id))
+    for container_id in there & {each.container for each in rows.ports(store.meta)}:
+        found = rows.ports(store.meta, container_id)
+        leases = ports.reached(store, rows.leases(store.meta, container=container_id))
         rules += ports.rules_of(found, leases)
-    firewall_of(engine).renew(wanted, rules)
+    firewall_of(store).renew(wanted, rules)
     return len(there)
 
 
-def _present(engine: Engine, name: str) -> bool:
+def _present(store: Store, name: str) -> bool:
     """Tell whether a container runs or is about to, or a step of a build has its namespace."""
     if name.startswith(names.BUILD):
-        return os.path.exists(place(engine, name))
-    return session.lives(engine, name) or state.monitored(engine.paths.container_state(name))
+        return os.path.exists(namespace_file(store, name))
+    return presence.is_running(store, name) or presence.is_monitored(store, name)

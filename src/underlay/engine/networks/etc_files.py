@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 
-from ..containers import create, host_facts
+from ..containers.specification import etc_texts, host_facts
 from ..options import ContainerOptions
-from . import Networks, names
+from . import names
+from .records import Records
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,21 +16,21 @@ if TYPE_CHECKING:
 
     from ...network.model import Network
     from ...store.rows.networks import Lease
-    from ..engine import Engine
+    from ...store.store import Store
 
 _LARGEST = 1 << 20  # bytes of a file that a container may have written
 
 
-def write(engine: Engine, container_id: str, intent: dict[str, Any], leases: Sequence[Lease]) -> None:
+def write(store: Store, container_id: str, intent: dict[str, Any], leases: Sequence[Lease]) -> None:
     """Write both for a container that is about to start."""
-    networks = [Networks(engine).get(lease.network) for lease in leases]
-    directory = engine.paths.container(container_id)
+    networks = [Records(store).get(lease.network) for lease in leases]
+    directory = store.paths.container(container_id)
     _replace(directory + "/hosts", _hosts(container_id, intent, leases, networks).encode())
-    _replace(directory + "/resolv.conf", _resolver(engine, intent, networks).encode())
+    _replace(directory + "/resolv.conf", _resolver(store, intent, networks).encode())
 
 
 def change(
-    engine: Engine,
+    store: Store,
     container_id: str,
     intent: dict[str, Any],
     before: Sequence[Lease],
@@ -37,36 +38,36 @@ def change(
     networks: dict[str, Network],
 ) -> None:
     """Write both for a running container whose places were those of `before`; what it has added to hosts stays there."""
-    directory = engine.paths.container(container_id)
+    directory = store.paths.container(container_id)
     then, now = ([networks[each.network] for each in places] for places in (before, after))
     old = _hosts(container_id, intent, before, then).encode().splitlines()
     new = _hosts(container_id, intent, after, now).encode()
     with open(os.open(directory + "/hosts", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW), "rb") as file:
         added = [line for line in file.read(_LARGEST).splitlines() if line not in old]
     _replace(directory + "/hosts", new + b"".join(line + b"\n" for line in added))
-    _replace(directory + "/resolv.conf", _resolver(engine, intent, now).encode())
+    _replace(directory + "/resolv.conf", _resolver(store, intent, now).encode())
 
 
 def _hosts(container_id: str, intent: dict[str, Any], leases: Sequence[Lease], networks: Sequence[Network]) -> str:
     hostname = intent["spec"].get("hostname") or ""
-    text = create.LOCAL_HOSTS
+    text = etc_texts.LOCAL_HOSTS
     for lease in leases:
         for address in (lease.address4, lease.address6):
             if address and hostname:
                 name = hostname if hostname == container_id[:12] else f"{hostname} {container_id[:12]}"
                 text += f"{address}\t{name}\n"
     wish = ContainerOptions(**intent["options"])
-    gateway = create.host_address(networks)
+    gateway = etc_texts.host_address(networks)
     if not gateway:  # it was taken out of the networks that it had one in
-        wish.extra_hosts = [each for each in wish.extra_hosts if not each.endswith(create.HOST_GATEWAY)]
-    return text + create.extra_hosts(wish, gateway)
+        wish.extra_hosts = [each for each in wish.extra_hosts if not each.endswith(etc_texts.HOST_GATEWAY)]
+    return text + etc_texts.extra_hosts(wish, gateway)
 
 
-def _resolver(engine: Engine, intent: dict[str, Any], networks: Sequence[Network]) -> str:
+def _resolver(store: Store, intent: dict[str, Any], networks: Sequence[Network]) -> str:
     wish = ContainerOptions(**intent["options"])
-    resolver = create.resolver(wish)
+    resolver = etc_texts.resolver(wish)
     # One server tells the names of all; that of an internal network would tell no others.
-    named = sorted((each for each in networks if names.answers(engine, each)), key=lambda each: each.internal)
+    named = sorted((each for each in networks if names.answers(store, each)), key=lambda each: each.internal)
     host = host_facts.text_of("/etc/resolv.conf")
     if named:
         # It knows the servers to ask for others, and what of the host's names is looked up shortened.
@@ -76,7 +77,7 @@ def _resolver(engine: Engine, intent: dict[str, Any], networks: Sequence[Network
         return "\n".join([f"nameserver {names.server_of(named[0])}", *kept, *options]) + "\n"
     if resolver and wish.dns:
         return resolver
-    others = [line for line in upstream(host).splitlines() if not resolver or line.startswith("nameserver")]
+    others = [line for line in etc_texts.upstream(host).splitlines() if not resolver or line.startswith("nameserver")]
     return "\n".join([*others, resolver]).rstrip("\n") + "\n"
 
 
@@ -88,22 +89,3 @@ def _replace(path: str, text: bytes) -> None:
         os.ftruncate(fd, len(text))
     finally:
         os.close(fd)
-
-
-def upstream(text: str, public: bool = True) -> str:
-    """Return a resolv.conf for others than this host: what only it can reach is left out.
-
-    Where no server is left, there are `public` ones, or else those that there were.
-    """
-    lines = text.splitlines()
-    if any(line.split()[:2] == ["nameserver", "127.0.0.53"] for line in lines):
-        lines = host_facts.text_of("/run/systemd/resolve/resolv.conf").splitlines() or lines
-    kept = [line for line in lines if not _local_server(line)] if public else lines
-    if public and not any(line.startswith("nameserver") for line in kept):
-        kept += ["nameserver 8.8.8.8", "nameserver 8.8.4.4"]
-    return "\n".join(kept) + "\n"
-
-
-def _local_server(line: str) -> bool:
-    words = line.split()
-    return len(words) > 1 and words[0] == "nameserver" and (words[1].startswith("127.") or words[1] == "::1")

@@ -6,26 +6,28 @@ from ...errors import NotFound
 from ...human import rfc3339
 from ...store.rows import containers
 from ...store.rows import networks as rows
+from .. import presence
+from .records import Records
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from ...network.model import Network
-    from ..engine import Engine
+    from ...store.store import Store
 
 
-def inspect(engine: Engine, name: str) -> dict[str, Any]:
+def inspect(store: Store, name: str) -> dict[str, Any]:
     """Return what is known of a network; raises NotFound."""
     if name in ("none", "host"):
         return _predefined(name)
-    network = engine.networks.get(name)
+    network = Records(store).get(name)
     members: dict[str, Any] = {}
-    for lease in rows.leases(engine.meta, network=network.id):
-        if not engine.containers.is_running(lease.container):
+    for lease in rows.leases(store.meta, network=network.id):
+        if not presence.is_running(store, lease.container):
             continue
         try:
-            member = containers.find(engine.meta, lease.container)
+            member = containers.find(store.meta, lease.container)
         except NotFound:
             continue  # removed since
         members[lease.container] = {

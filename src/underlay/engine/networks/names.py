@@ -10,7 +10,7 @@ from ...errors import Conflict, NotFound, Unsupported
 from ...network import resolver
 from ...store.rows import containers
 from ...store.rows import networks as rows
-from . import Networks
+from .records import Records, namespace_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,49 +19,49 @@ if TYPE_CHECKING:
 
     from ...network.model import Network
     from ...store.rows.networks import Lease
-    from ..engine import Engine
+    from ...store.store import Store
 
 
 BUILD = "build-"  # what places of steps of builds are called by begins so, where those of containers have an id
 
 
-def directory(engine: Engine) -> str:
+def directory(store: Store) -> str:
     """Return where name servers find what they are to know."""
-    return engine.paths.state + "/networks"
+    return store.paths.state + "/networks"
 
 
-def announce(engine: Engine, network: Network) -> None:
+def announce(store: Store, network: Network) -> None:
     """Tell name servers who is in a network; its own is started unless it lives. Raises Conflict, Unsupported."""
-    amend(engine, network)
+    amend(store, network)
     if has_names(network):
-        resolver.ensure(directory(engine), network.id)
+        resolver.ensure(directory(store), network.id)
 
 
-def amend(engine: Engine, network: Network) -> None:
+def amend(store: Store, network: Network) -> None:
     """Tell who is in a network by now to its name server, and to those of other networks that its containers are in."""
     if not has_names(network):
         return
-    with _lock(engine):
-        beside = {lease.network for lease in rows.leases_beside(engine.meta, network.id)}
-        for each in _with_names(engine, (network.id, *sorted(beside))):
-            resolver.write(directory(engine), each.id, _description(engine, each))
+    with _lock(store):
+        beside = {lease.network for lease in rows.leases_beside(store.meta, network.id)}
+        for each in _with_names(store, (network.id, *sorted(beside))):
+            resolver.write(directory(store), each.id, _description(store, each))
 
 
-def answers(engine: Engine, network: Network) -> bool:
+def answers(store: Store, network: Network) -> bool:
     """Tell whether a network has a name server; one is started unless it lives, or somebody else has its address."""
     if not has_names(network):
         return False
     try:
-        resolver.ensure(directory(engine), network.id)
+        resolver.ensure(directory(store), network.id)
     except (Conflict, Unsupported):
         return False
     return True
 
 
-def end(engine: Engine, network: Network) -> None:
+def end(store: Store, network: Network) -> None:
     """Have the name server of a network end, which is no longer in the database."""
-    with _lock(engine):
-        resolver.remove(directory(engine), network.id)
+    with _lock(store):
+        resolver.remove(directory(store), network.id)
 
 
 def has_names(network: Network) -> bool:
@@ -74,21 +74,21 @@ def server_of(network: Network) -> str:
     return next(pool.gateway for pool in network.pools if pool.gateway)
 
 
-def _lock(engine: Engine) -> files.Lock:
+def _lock(store: Store) -> files.Lock:
     """Return what is held from reading who is in a network to writing it, so that what is older replaces nothing newer.
 
     There is one for all networks, which stays: it is held for a moment only.
     """
-    os.makedirs(directory(engine), 0o700, exist_ok=True)
-    return files.Lock(directory(engine) + "/names.lock")
+    os.makedirs(directory(store), 0o700, exist_ok=True)
+    return files.Lock(directory(store) + "/names.lock")
 
 
-def _with_names(engine: Engine, ids: Iterable[str]) -> list[Network]:
+def _with_names(store: Store, ids: Iterable[str]) -> list[Network]:
     """Return those networks that have names, as they are now; what somebody has removed meanwhile is none."""
     found = []
     for each in ids:
         try:
-            network = Networks(engine).get(each)
+            network = Records(store).get(each)
         except NotFound:
             continue
         if has_names(network):
@@ -96,15 +96,14 @@ def _with_names(engine: Engine, ids: Iterable[str]) -> list[Network]:
     return found
 
 
-def _description(engine: Engine, network: Network) -> dict[str, Any]:
-    from ..containers import host_facts
-    from . import etc_files
+def _description(store: Store, network: Network) -> dict[str, Any]:
+    from ..containers.specification import etc_texts, host_facts
 
-    leases = rows.leases(engine.meta, network=network.id)
+    leases = rows.leases(store.meta, network=network.id)
     members: dict[str, list[str]] = {}
     servers: dict[str, list[str]] = {}
-    names = _names(engine, leases, members, servers)
-    text = "" if network.internal else etc_files.upstream(host_facts.text_of("/etc/resolv.conf"), public=False)
+    names = _names(store, leases, members, servers)
+    text = "" if network.internal else etc_texts.upstream(host_facts.text_of("/etc/resolv.conf"), public=False)
     return {
         "interface": network.interface,
         "listen": [pool.gateway for pool in network.pools if pool.gateway],
@@ -115,7 +114,7 @@ def _description(engine: Engine, network: Network) -> dict[str, Any]:
         ],
         "servers": servers,
         "names": names,
-        "others": _others(engine, network, leases, members),
+        "others": _others(store, network, leases, members),
         "members": members,
     }
 
@@ -125,19 +124,17 @@ def _addresses(lease: Lease) -> list[str]:
 
 
 def _names(
-    engine: Engine, leases: Sequence[Lease], members: dict[str, list[str]], servers: dict[str, list[str]]
+    store: Store, leases: Sequence[Lease], members: dict[str, list[str]], servers: dict[str, list[str]]
 ) -> dict[str, list[str]]:
     """Return the addresses of each name that containers have by their places in a network; add to `members`, `servers`."""
-    from . import attach
-
     found: dict[str, list[str]] = {}
     for lease in leases:
         addresses = _addresses(lease)
-        members.setdefault(attach.place(engine, lease.container), []).extend(addresses)
+        members.setdefault(namespace_file(store, lease.container), []).extend(addresses)
         if lease.container.startswith(BUILD):
             continue  # it asks, and nobody asks for it
         try:
-            row = containers.find(engine.meta, lease.container)
+            row = containers.find(store.meta, lease.container)
         except NotFound:
             continue  # removed since
         if row.intent["options"].get("dns"):
@@ -148,14 +145,14 @@ def _names(
 
 
 def _others(
-    engine: Engine, network: Network, leases: Sequence[Lease], members: dict[str, list[str]]
+    store: Store, network: Network, leases: Sequence[Lease], members: dict[str, list[str]]
 ) -> list[dict[str, Any]]:
     """Return the names of each other network that containers of this one are in, and who they are by address here."""
     here = {lease.container: _addresses(lease) for lease in leases}
     asking: dict[str, list[str]] = {}
-    for lease in rows.leases_beside(engine.meta, network.id):
+    for lease in rows.leases_beside(store.meta, network.id):
         asking.setdefault(lease.network, []).extend(here.get(lease.container, []))
     return [
-        {"asked_by": asking[each.id], "names": _names(engine, rows.leases(engine.meta, network=each.id), members, {})}
-        for each in _with_names(engine, asking)
+        {"asked_by": asking[each.id], "names": _names(store, rows.leases(store.meta, network=each.id), members, {})}
+        for each in _with_names(store, asking)
     ]

@@ -13,8 +13,8 @@ from ...network.firewall import Rule
 from ...network.model import BRIDGE
 from ...store.rows import networks as rows
 from ...store.rows.networks import Port
-from ..containers import session
-from . import firewall_of, paired
+from .. import presence
+from .records import firewall_of, paired
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from ...network.model import Network
     from ...network.ports import Published
-    from ..engine import Engine
+    from ...store.store import Store
 
 _TRIES = 50  # random ports that are tried
 _PATIENCE = 10.0  # seconds for another container that has a port to have started or ended
@@ -43,7 +43,7 @@ def wanted_ports(publish: Sequence[str], publish_all: bool, exposed: Sequence[st
 
 
 def publish(
-    engine: Engine,
+    store: Store,
     container_id: str,
     intent: dict[str, Any],
     leases: Sequence[rows.Lease],
@@ -60,10 +60,10 @@ def publish(
         raise Unsupported(
             "ports cannot be published: none of the container's networks leads out", "drop -p, or add a network"
         )
-    places = reached(engine, leases)
+    places = reached(store, leases)
     _refuse_dead_ends({each["address"] for each in wanted}, places)
-    rules = rules_of(_held(engine, container_id, wanted), places)
-    firewall_of(engine).publish(rules)
+    rules = rules_of(_held(store, container_id, wanted), places)
+    firewall_of(store).publish(rules)
     loose = [
         (subnets.parse_address(each.address) if each.address else b"", each.port)
         for each in rules
@@ -93,13 +93,13 @@ def _refuse_dead_ends(addresses: set[str], places: Sequence[rows.Lease]) -> None
             )
 
 
-def move(engine: Engine, container_id: str, before: Sequence[rows.Lease], after: Sequence[rows.Lease]) -> None:
+def move(store: Store, container_id: str, before: Sequence[rows.Lease], after: Sequence[rows.Lease]) -> None:
     """Lead the ports of a running container to the places that it has `after`: those of `before` may soon be others'."""
-    held = rows.ports(engine.meta, container_id)
-    old, new = rules_of(held, reached(engine, before)), rules_of(held, reached(engine, after))
+    held = rows.ports(store.meta, container_id)
+    old, new = rules_of(held, reached(store, before)), rules_of(held, reached(store, after))
     if [rule.target for rule in old] == [rule.target for rule in new]:
         return
-    wall = firewall_of(engine)
+    wall = firewall_of(store)
     wall.withdraw(old)
     try:
         if new:
@@ -110,31 +110,31 @@ def move(engine: Engine, container_id: str, before: Sequence[rows.Lease], after:
         raise
 
 
-def later(engine: Engine, container_id: str, rules: Sequence[Rule]) -> list[Rule]:
+def later(store: Store, container_id: str, rules: Sequence[Rule]) -> list[Rule]:
     """Return rules as a container's ports may have besides `rules` while it runs: when it comes into other networks."""
     anywhere = rows.Lease("", container_id, 0, "0.0.0.0", "::", "", ())
     there = {(":" in each.target, each.address, each.port, each.protocol) for each in rules}
-    found = rules_of(rows.ports(engine.meta, container_id), [anywhere])
+    found = rules_of(rows.ports(store.meta, container_id), [anywhere])
     return [each for each in found if (":" in each.target, each.address, each.port, each.protocol) not in there]
 
 
-def withdraw(engine: Engine, container_id: str) -> None:
+def withdraw(store: Store, container_id: str) -> None:
     """Give a container's ports back. Harmless when it has none."""
-    found = rows.ports(engine.meta, container_id)
+    found = rows.ports(store.meta, container_id)
     if found:
-        leases = reached(engine, rows.leases(engine.meta, container=container_id))
-        firewall_of(engine).withdraw(rules_of(found, leases))
-        rows.let_go(engine.meta, container_id)
+        leases = reached(store, rows.leases(store.meta, container=container_id))
+        firewall_of(store).withdraw(rules_of(found, leases))
+        rows.let_go(store.meta, container_id)
 
 
-def _held(engine: Engine, container_id: str, wanted: Sequence[dict[str, Any]]) -> list[Port]:
+def _held(store: Store, container_id: str, wanted: Sequence[dict[str, Any]]) -> list[Port]:
     """Take ports of the host for a container. Raises Conflict when one of them cannot be had."""
     fixed = [
         Port(each["protocol"], each["first"], each["address"], container_id, each["port"])
         for each in wanted
         if each["first"] and each["first"] == each["last"]
     ]
-    problem = _take(engine, fixed)
+    problem = _take(store, fixed)
     if problem:
         raise _refused(problem)
     held = fixed
@@ -143,7 +143,7 @@ def _held(engine: Engine, container_id: str, wanted: Sequence[dict[str, Any]]) -
             continue
         for number in _candidates(each["first"], each["last"]):
             port = Port(each["protocol"], number, each["address"], container_id, each["port"])
-            problem = _take(engine, [port])
+            problem = _take(store, [port])
             if not problem:
                 held.append(port)
                 break
@@ -158,36 +158,36 @@ def _refused(problem: str) -> Conflict:
     )
 
 
-def _take(engine: Engine, wanted: list[Port]) -> str:
+def _take(store: Store, wanted: list[Port]) -> str:
     """Take ports, all or none; returns what is in the way of the first that cannot be had, "" when all are taken."""
-    other = rows.hold(engine.meta, wanted)
-    while other is not None and other.container != wanted[0].container and _given_back(engine, other.container):
-        other = rows.hold(engine.meta, wanted)
+    other = rows.hold(store.meta, wanted)
+    while other is not None and other.container != wanted[0].container and _given_back(store, other.container):
+        other = rows.hold(store.meta, wanted)
     if other is not None:
         return f"Bind for {other.address or '0.0.0.0'}:{other.port} failed: port is already allocated"
     for each in wanted:
         problem = _used_by_host(each.protocol, each.address, each.port)
         if problem:
-            rows.let_go(engine.meta, each.container, wanted)
+            rows.let_go(store.meta, each.container, wanted)
             return problem
     return ""
 
 
-def _given_back(engine: Engine, container_id: str) -> bool:
+def _given_back(store: Store, container_id: str) -> bool:
     """Give back the ports of a container that has ended, perhaps without a word; False when it runs, or keeps starting."""
     deadline = time.monotonic() + _PATIENCE
-    while not session.lives(engine, container_id) and time.monotonic() < deadline:
+    while not presence.is_running(store, container_id) and time.monotonic() < deadline:
         try:
             # What its monitor still does shall not hit us. That may be starting it, too: then nobody knows how long it
             # stays, or whether it waits for a port of ours.
-            lock = session.lock_container(engine, container_id, patience=0.05)
+            lock = presence.hold(store, container_id, patience=0.05)
         except NotFound:
-            withdraw(engine, container_id)
+            withdraw(store, container_id)
             return True
         except Conflict:
             continue
         try:
-            withdraw(engine, container_id)
+            withdraw(store, container_id)
         finally:
             lock.release()
         return True
@@ -213,9 +213,9 @@ def _used_by_host(protocol: str, address: str, number: int) -> str:
     return ""
 
 
-def reached(engine: Engine, leases: Sequence[rows.Lease]) -> list[rows.Lease]:
+def reached(store: Store, leases: Sequence[rows.Lease]) -> list[rows.Lease]:
     """Return those places of a container that this host leads to: into internal networks nothing comes from outside."""
-    found = paired(engine, leases)
+    found = paired(store, leases)
     return [lease for lease, network in found if network.driver == BRIDGE and not network.internal]
 
 
@@ -238,16 +238,16 @@ def _any4(address: str) -> str:
     return "" if address == "0.0.0.0" else address
 
 
-def published(engine: Engine, container_id: str) -> dict[str, Sequence[str]]:
+def published(store: Store, container_id: str) -> dict[str, Sequence[str]]:
     """Return where the ports of a container are reached: see `Containers.ports`."""
     found: dict[str, list[str]] = {}
-    for rule, port in _paired(engine, container_id):
+    for rule, port in _paired(store, container_id):
         address = rule.address or ("0.0.0.0" if "." in rule.target else "::")
         shown = f"[{address}]" if ":" in address else address
         found.setdefault(f"{port.target}/{port.protocol}", []).append(f"{shown}:{rule.port}")
     return {name: sorted(places) for name, places in sorted(found.items())}
 
 
-def _paired(engine: Engine, container_id: str) -> list[tuple[Rule, Port]]:
-    leases = reached(engine, rows.leases(engine.meta, container=container_id))
-    return [(rule, port) for port in rows.ports(engine.meta, container_id) for rule in rules_of([port], leases)]
+def _paired(store: Store, container_id: str) -> list[tuple[Rule, Port]]:
+    leases = reached(store, rows.leases(store.meta, container=container_id))
+    return [(rule, port) for port in rows.ports(store.meta, container_id) for rule in rules_of([port], leases)]

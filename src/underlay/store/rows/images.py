@@ -361,6 +361,19 @@ def record_pushed(
             _drop_digest(sql, reference.repository, before[0][0])
 
 
+def dangling(meta: Meta) -> set[str]:
+    """Return the ids of images that no tag stands for, neither directly nor through its index."""
+    kept = set()
+    targets = set()
+    for name, target, image_id in names(meta):
+        kept.add(image_id)
+        targets.add((references.parse_exact(name).repository, target))
+    for repository, digest, image_id in repository_digests(meta):
+        if (repository, digest) in targets:
+            kept.add(image_id)
+    return {image.id for image in every(meta)} - kept
+
+
 def recipes(meta: Meta, diff_id: str) -> dict[str, str]:
     """Return how each compressed form of a layer that can be made again is made, by its digest."""
     return dict(

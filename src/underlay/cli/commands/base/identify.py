@@ -8,8 +8,8 @@ from ....errors import InvalidInput
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from ....base.identify.identify import Identified
     from ....engine.engine import Engine
-    from ....engine.identifying import Identified
     from ...flags import Flag, Options
 
 SUMMARY = "Say which base an image stands on, with evidence"
@@ -41,8 +41,8 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
 
 
 def _lines(found: Identified, everything: bool) -> list[str]:
-    from ....engine.claiming import familiar
-    from ....engine.identifying import LIKELY
+    from ....base.identify.claim_evidence import familiar
+    from ....base.identify.identify import LIKELY
 
     first = found.candidates[0]
     base = found.base

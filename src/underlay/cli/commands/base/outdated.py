@@ -8,7 +8,7 @@ from ....errors import InvalidInput
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ....engine.aging import Outdated
+    from ....base.fleet.outdated import Outdated
     from ....engine.engine import Engine
     from ...flags import Flag, Options
 
@@ -45,7 +45,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
 
 def _lines(found: Outdated) -> list[str]:
     if not found.base:
-        from ....engine.identifying import LIKELY
+        from ....base.identify.identify import LIKELY
 
         said = "it is made from nothing" if found.confidence >= LIKELY else "no base is known of it"
         return [f"{found.image}: {said}", *_life(found)]

@@ -8,8 +8,8 @@ from ....errors import InvalidInput
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from ....base.advisories.exposure import Exposure
     from ....engine.engine import Engine
-    from ....engine.exposure import Exposure
     from ...flags import Flag, Options
 
 SUMMARY = "List known vulnerabilities of the packages of an image"

@@ -79,7 +79,7 @@ def _row(engine: Engine, item: Listed, options: Options) -> dict[str, Any]:
     if options["size"] or "Size" in options["format"]:
         from ....engine.containers.inspect import written as disk
 
-        written = size(disk(engine, row.id))
+        written = size(disk(engine.store, row.id))
     return {
         "ID": row.id if full else row.id[:12],
         "Image": intent["image"]["name"],

@@ -28,7 +28,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     wish = ContainerOptions(**runflags.wish_of(options, arguments, "create"))
     if options["cidfile"] and os.path.exists(options["cidfile"]):
         raise UsageError(f"container ID file found: delete {options['cidfile']} or name another")
-    engine.emit = Fetching(engine, options["quiet"])
+    engine.store.emit = Fetching(engine, options["quiet"])
     container_id = engine.containers.create(wish)
     write_cidfile(options["cidfile"], container_id)
     sys.stdout.write(container_id + "\n")

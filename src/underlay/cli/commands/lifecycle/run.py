@@ -57,7 +57,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
             "underlay: no network but loopback, as there is no privilege to make interfaces (--network host shares the "
             "host's, --network none says that none is wanted)\n"
         )
-    engine.emit = Fetching(engine, options["quiet"])
+    engine.store.emit = Fetching(engine, options["quiet"])
     if options["detach"]:
         if options["attach"]:
             raise UsageError("conflicting options: cannot specify both --attach and --detach")

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 
-from ...errors import InvalidInput, KernelError, Unsupported
-from ...store.rows import id_ranges
+from ....errors import InvalidInput, KernelError, Unsupported
+from ....store.rows import id_ranges
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ...paths import Paths
-    from ..engine import Engine
-    from ..options import ContainerOptions
+    from ....paths import Paths
+    from ....store.store import Store
+    from ...options import ContainerOptions
 
 QUOTA, IMAGE, NONE = "quota", "image", "none"
 FILE = "disk"  # in a container's directory: the file system of its writable layer
@@ -27,8 +27,8 @@ def size_of(wish: ContainerOptions) -> int:
     for key, value in wish.storage_options.items():
         if key.lower() != "size":
             raise InvalidInput(f"unknown option {key}", "--storage-opt knows size")
-        from ...human import parse_size
-        from ...store.rootfs import ext4
+        from ....human import parse_size
+        from ....store.rootfs import ext4
 
         try:
             size = parse_size(value)
@@ -44,7 +44,7 @@ def size_of(wish: ContainerOptions) -> int:
 
 def way(paths: Paths) -> tuple[str, str]:
     """Return how a limit is kept here, `quota`, `image` or `none`, and in one line why not by what comes before."""
-    from ...linux.files import loopdevice, projectquota
+    from ....linux.files import loopdevice, projectquota
 
     directory = paths.root + "/containers"
     without = projectquota.why_not(directory if os.path.isdir(directory) else "/")
@@ -56,7 +56,7 @@ def way(paths: Paths) -> tuple[str, str]:
     return NONE, f"no quota: {without}; no file system in a file: {reason}"
 
 
-def choose(engine: Engine, wish: ContainerOptions) -> tuple[dict[str, Any] | None, list[id_ranges.Wanted]]:
+def choose(store: Store, wish: ContainerOptions) -> tuple[dict[str, Any] | None, list[id_ranges.Wanted]]:
     """Return what is recorded of the limit (None: there is none), and the numbers to claim.
 
     Raises InvalidInput, Unsupported.
@@ -64,20 +64,20 @@ def choose(engine: Engine, wish: ContainerOptions) -> tuple[dict[str, Any] | Non
     size = size_of(wish)
     if not size:
         return None, []
-    kind, reason = way(engine.paths)
+    kind, reason = way(store.paths)
     if kind == NONE:
         raise Unsupported(f"--storage-opt size is not supported here: {reason}")
     disk: dict[str, Any] = {"size": size, "way": kind}
     if kind == IMAGE:
         return disk, []
-    from ...linux.files import projectquota
+    from ....linux.files import projectquota
 
     def settle(intent: dict[str, Any], first: int) -> None:
         intent["disk"]["project"] = first
 
     def usable(project: int) -> bool:
         # Another installation on this file system has projects, too.
-        return projectquota.usage(engine.paths.root, project)[1] == 0
+        return projectquota.usage(store.paths.root, project)[1] == 0
 
     return disk, [id_ranges.Wanted(id_ranges.PROJECT, 1, POOL, settle, usable)]
 
@@ -85,7 +85,7 @@ def choose(engine: Engine, wish: ContainerOptions) -> tuple[dict[str, Any] | Non
 def make(directory: str, disk: dict[str, Any]) -> None:
     """Make what the limit needs in a new container's directory."""
     if disk["way"] == IMAGE:
-        from ...store.rootfs import ext4
+        from ....store.rootfs import ext4
 
         ext4.write(f"{directory}/{FILE}", disk["size"])
 
@@ -103,7 +103,7 @@ def prepare(directory: str, state: str, disk: dict[str, Any], make: bool) -> dic
         return {"upper": place + "/upper", "work": place + "/work", "disk": f"{directory}/{FILE}"}
     layer = {"upper": directory + "/upper", "work": directory + "/work"}
     if make:
-        from ...linux.files import projectquota
+        from ....linux.files import projectquota
 
         reason = projectquota.why_not(directory)
         if reason:
@@ -114,11 +114,11 @@ def prepare(directory: str, state: str, disk: dict[str, Any], make: bool) -> dic
     return layer
 
 
-def lift(engine: Engine, project: int) -> None:
+def lift(store: Store, project: int) -> None:
     """After a container's files have gone: forget the quota of its project, so that it can be another's."""
-    from ...linux.files import projectquota
+    from ....linux.files import projectquota
 
     try:
-        projectquota.set_limit(engine.paths.root, project, 0)
+        projectquota.set_limit(store.paths.root, project, 0)
     except KernelError:
         pass  # the file system is mounted without quotas now

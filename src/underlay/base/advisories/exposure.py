@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import msgspec
 
-from ..base.advisories import Advisories, Imported, feeds, import_path, osv, vulnerabilities
-from ..errors import Unsupported
-from ..packages.installed import installed
-from ..store.rootfs.imagefiles import ImageFiles
-from ..store.rows import images
+from ...errors import Unsupported
+from ...packages.installed import installed
+from ...store.rootfs.imagefiles import ImageFiles
+from ...store.rows import images
+from . import Advisories, Imported, feeds, import_path, osv, vulnerabilities
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..base.advisories.feeds import Updated
-    from ..base.advisories.vulnerabilities import Finding, Report
-    from ..base.identify.lineage import Candidate
-    from .engine import Engine
-    from .subjects import Subject
+    from ...store.store import Store
+    from ..identify.image_source import Subject
+    from ..identify.lineage import Candidate
+    from .feeds import Updated
+    from .vulnerabilities import Finding, Report
 
 
 class Exposed(msgspec.Struct, frozen=True):
@@ -51,24 +51,24 @@ class Exposure(msgspec.Struct, frozen=True):
     checked: int
 
 
-def look(engine: Engine, subject: Subject) -> Exposure:
+def look(store: Store, subject: Subject) -> Exposure:
     """Return the vulnerabilities of an image. Raises Unsupported when its files are not here, or no advisories are."""
-    from . import identifying
+    from ..identify import identify
 
     files = subject.require_files("looking for vulnerabilities")
-    with Advisories(directory(engine)) as store:
-        if not store.heads():
+    with Advisories(directory(store)) as advisories:
+        if not advisories.heads():
             raise Unsupported(
                 "there are no advisories here", "fetch them: `underlay base advisories update`, or import them"
             )
-        report = vulnerabilities.match(installed(files), store)
-        identified = identifying.identify(engine, subject, 1)
+        report = vulnerabilities.match(installed(files), advisories)
+        identified = identify.identify(store, subject, 1)
         base = identified.base
         newer = ""
-        below = _below(engine, subject, base) if base is not None else []
+        below = _below(store, subject, base) if base is not None else []
         if base is not None and below:
-            vulnerabilities.attribute(report.findings, installed(ImageFiles(engine.paths, below)).packages)
-            newer = _newer(engine, base.name, base.config_digest or base.like, report, store)
+            vulnerabilities.attribute(report.findings, installed(ImageFiles(store.paths, below)).packages)
+            newer = _newer(store, base.name, base.config_digest or base.like, report, advisories)
     return Exposure(
         subject.name,
         base.name if base is not None else "",
@@ -79,25 +79,25 @@ def look(engine: Engine, subject: Subject) -> Exposure:
     )
 
 
-def _below(engine: Engine, subject: Subject, base: Candidate) -> list[str]:
+def _below(store: Store, subject: Subject, base: Candidate) -> list[str]:
     """Return the layers of a base: those of the image, or where its files were flattened those of the image it is like."""
     if base.layers or base.like is None:
         return list(subject.view.diff_ids[: base.layers])
-    row = images.get(engine.meta, base.like)
+    row = images.get(store.meta, base.like)
     return list(row.diff_ids) if row is not None else []
 
 
-def _newer(engine: Engine, name: str, config_digest: str | None, report: Report, store: Advisories) -> str:
+def _newer(store: Store, name: str, config_digest: str | None, report: Report, advisories: Advisories) -> str:
     """Compare with what the base's name stands for here by now; returns its name, "" when that is the same image."""
-    from ..errors import InvalidInput, NotFound
+    from ...errors import InvalidInput, NotFound
 
     try:
-        row = images.resolve(engine.meta, name)
+        row = images.resolve(store.meta, name)
     except (NotFound, InvalidInput):
         return ""
     if row.id == config_digest:
         return ""
-    other = vulnerabilities.match(installed(ImageFiles(engine.paths, row.diff_ids)), store)
+    other = vulnerabilities.match(installed(ImageFiles(store.paths, row.diff_ids)), advisories)
     vulnerabilities.compare_newer(report.findings, other)
     return f"{name} ({row.id[7:19]})"
 
@@ -119,31 +119,31 @@ def _exposed(found: Finding) -> Exposed:
     )
 
 
-def directory(engine: Engine) -> str:
+def directory(store: Store) -> str:
     """Return where advisories are kept."""
-    return engine.paths.root + "/advisories"
+    return store.paths.root + "/advisories"
 
 
-def take(engine: Engine, path: str) -> Imported:
+def take(store: Store, path: str) -> Imported:
     """Take advisories from files. Raises NotFound, InvalidInput, Corrupt, LimitExceeded."""
-    with Advisories(directory(engine)) as store:
-        return import_path(store, path)
+    with Advisories(directory(store)) as advisories:
+        return import_path(advisories, path)
 
 
-def update(engine: Engine, families: Sequence[str], source: str, whole: bool) -> list[Updated]:
+def update(store: Store, families: Sequence[str], source: str, whole: bool) -> list[Updated]:
     """Fetch advisories. Raises InvalidInput, Conflict, and what fetching raises."""
-    with Advisories(directory(engine)) as store:
-        wanted = list(families) or sorted(store.heads()) or _of_images(engine)
-        return feeds.update(store, wanted, source, whole, engine.emit)
+    with Advisories(directory(store)) as advisories:
+        wanted = list(families) or sorted(advisories.heads()) or _of_images(store)
+        return feeds.update(advisories, wanted, source, whole, store.emit)
 
 
-def _of_images(engine: Engine) -> list[str]:
+def _of_images(store: Store) -> list[str]:
     """Return the families that the images here are of; all of them when there are none."""
-    from ..base.advisories import ecosystems
+    from . import ecosystems
 
     found = set()
-    for row in images.every(engine.meta):
-        inventory = installed(ImageFiles(engine.paths, row.diff_ids), languages=False)
+    for row in images.every(store.meta):
+        inventory = installed(ImageFiles(store.paths, row.diff_ids), languages=False)
         scope = ecosystems.scope(inventory.release)
         if scope is not None:
             found.add(scope.family)

@@ -6,11 +6,11 @@ open is the default. Host facts come in as a value.
 
 from __future__ import annotations
 
-from ...errors import InvalidInput, Unsupported
-from ...human import whole
-from ...linux.security.capabilities import NUMBERS
-from ...runtime.plan import mountplan, processplan
-from ...runtime.policy import profiles
+from ....errors import InvalidInput, Unsupported
+from ....human import whole
+from ....linux.security.capabilities import NUMBERS
+from ....runtime.plan import mountplan, processplan
+from ....runtime.policy import profiles
 from . import limits, mount_flags
 from .limits import device_words
 
@@ -296,7 +296,7 @@ def _security(wish: Any) -> dict[str, Any]:
         elif (key == "systempaths" and value == "unconfined") or (key == "apparmor" and value):
             found[key] = value
         elif key == "landlock":
-            from ...linux.security import landlock
+            from ....linux.security import landlock
 
             found[key] += landlock.parse(value)
         elif key == "label":

@@ -4,28 +4,28 @@ from __future__ import annotations
 
 import os
 
-from ..errors import InvalidInput, NotFound, UnderlayError, Unsupported
-from ..oci import config as configs
-from ..oci import document
-from ..oci import manifest as manifests
-from ..oci import platform as platforms
-from ..oci import reference as references
-from ..store import blobs
-from ..store.rows import images
+from ...errors import InvalidInput, NotFound, UnderlayError, Unsupported
+from ...oci import config as configs
+from ...oci import document
+from ...oci import manifest as manifests
+from ...oci import platform as platforms
+from ...oci import reference as references
+from ...store import blobs
+from ...store.rows import images
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from ..oci.config import Config
-    from ..oci.descriptor import Descriptor
-    from ..oci.document import Document
-    from ..oci.platform import Platform
-    from ..paths import Paths
-    from ..store.rootfs.imagefiles import ImageFiles
-    from ..store.rows.images import Image
-    from .engine import Engine
+    from ...oci.config import Config
+    from ...oci.descriptor import Descriptor
+    from ...oci.document import Document
+    from ...oci.platform import Platform
+    from ...paths import Paths
+    from ...store.rootfs.imagefiles import ImageFiles
+    from ...store.rows.images import Image
+    from ...store.store import Store
 
 STORE, ARCHIVE, REGISTRY = "store", "archive", "registry"
 _ARCHIVES = ("docker-archive:", "oci-archive:", "oci:")
@@ -37,9 +37,9 @@ class Subject:
     "" and 0 where unknown) beside the configuration's diff ids; `annotations` of its manifest."""
 
     __slots__ = (
-        "_engine",
         "_files",
         "_provenance",
+        "_store",
         "annotations",
         "config",
         "id",
@@ -51,8 +51,8 @@ class Subject:
         "where",
     )
 
-    def __init__(self, engine: Engine, name: str, where: str, config: Document, manifest: Document | None) -> None:
-        self._engine = engine
+    def __init__(self, store: Store, name: str, where: str, config: Document, manifest: Document | None) -> None:
+        self._store = store
         self._files: ImageFiles | None = None
         self._provenance: list[dict[str, Any]] | None = None
         self.name = name
@@ -86,15 +86,15 @@ class Subject:
         if self.image is None:
             return None
         if self._files is None:
-            from ..store.rootfs.imagefiles import ImageFiles
+            from ...store.rootfs.imagefiles import ImageFiles
 
-            self._files = ImageFiles(self._engine.paths, self.image.diff_ids)
+            self._files = ImageFiles(self._store.paths, self.image.diff_ids)
         return self._files
 
     def provenance(self) -> list[dict[str, Any]]:
         """Return the statements of provenance (in-toto) that hang on it."""
         if self._provenance is None:
-            self._provenance = _provenance_here(self._engine, self.image) if self.image is not None else []
+            self._provenance = _provenance_here(self._store, self.image) if self.image is not None else []
         return self._provenance
 
     def keep_provenance(self, found: list[dict[str, Any]]) -> None:
@@ -110,20 +110,20 @@ class Subject:
         return found
 
 
-def find(engine: Engine, text: str, platform: str = "") -> Subject:
+def find(store: Store, text: str, platform: str = "") -> Subject:
     """Return the image that `text` means: a name or id, `docker://NAME` for the registry's whatever is here, the path of an
     archive. A name that is not here is looked up in its registry. Raises NotFound, InvalidInput, and what registries raise.
     """
     wanted = [platforms.parse(platform)] if platform else []
     if text.startswith(_REMOTE):
-        return _in_registry(engine, text.removeprefix(_REMOTE), wanted)
+        return _in_registry(store, text.removeprefix(_REMOTE), wanted)
     for prefix in _ARCHIVES:
         if text.startswith(prefix):
-            return _in_archive(engine, text.removeprefix(prefix), wanted)
+            return _in_archive(store, text.removeprefix(prefix), wanted)
     if text.startswith(("/", "./", "../")) or (text.endswith((".tar", ".tar.gz", ".tgz")) and os.path.exists(text)):
-        return _in_archive(engine, text, wanted)
+        return _in_archive(store, text, wanted)
     try:
-        return of_image(engine, images.resolve(engine.meta, text, wanted[0] if wanted else None), text)
+        return of_image(store, images.resolve(store.meta, text, wanted[0] if wanted else None), text)
     except NotFound:
         if text.startswith(("sha256:", "sha512:")):
             raise
@@ -131,17 +131,17 @@ def find(engine: Engine, text: str, platform: str = "") -> Subject:
             references.parse(text)
         except InvalidInput:
             raise NotFound(f"No such image: {text}") from None
-    return _in_registry(engine, text, wanted)
+    return _in_registry(store, text, wanted)
 
 
-def of_image(engine: Engine, image: Image, name: str) -> Subject:
+def of_image(store: Store, image: Image, name: str) -> Subject:
     """Return an image of the store."""
-    paths, meta = engine.paths, engine.meta
+    paths, meta = store.paths, store.meta
     config = configs.read(blobs.read(paths, image.id), f"configuration {image.id}")
     config.digest = image.id
     manifest = manifests.read_manifest(blobs.read(paths, image.manifest), f"manifest {image.manifest}")
     manifest.digest = image.manifest
-    found = Subject(engine, name, STORE, config, manifest)
+    found = Subject(store, name, STORE, config, manifest)
     found.image = image
     # A manifest that was made here names layers as they lie here; registries know them compressed.
     for number, diff_id in enumerate(image.diff_ids):
@@ -151,32 +151,32 @@ def of_image(engine: Engine, image: Image, name: str) -> Subject:
     return found
 
 
-def names_of(engine: Engine, image: Image) -> list[str]:
+def names_of(store: Store, image: Image) -> list[str]:
     """Return the names of an image of the store in their short form."""
-    return [references.familiar(name) for name, _, _ in images.names(engine.meta, image.id)]
+    return [references.familiar(name) for name, _, _ in images.names(store.meta, image.id)]
 
 
-def _in_registry(engine: Engine, name: str, wanted: list[Platform]) -> Subject:
-    from ..registry.registries import Registries
-    from ..transfer import attached
-    from ..transfer.registry import remote
+def _in_registry(store: Store, name: str, wanted: list[Platform]) -> Subject:
+    from ...registry.registries import Registries
+    from ...transfer import attached
+    from ...transfer.registry import remote
 
     reference = references.parse(name)
-    with Registries(engine.emit) as registries:
+    with Registries(store.emit) as registries:
         repository, _, candidates = remote.look(registries, reference, wanted)
         chosen = candidates[0]
         source = remote.InRegistry(repository, reference.familiar)
         statements = attached.provenance(source, chosen.above, chosen.manifest.digest)
-    found = Subject(engine, reference.familiar, REGISTRY, chosen.config, chosen.manifest)
+    found = Subject(store, reference.familiar, REGISTRY, chosen.config, chosen.manifest)
     found.keep_provenance(statements)
     return found
 
 
-def _in_archive(engine: Engine, path: str, wanted: list[Platform]) -> Subject:
-    from ..transfer.archives import load
+def _in_archive(store: Store, path: str, wanted: list[Platform]) -> Subject:
+    from ...transfer.archives import load
 
     chosen, statements = load.look(path, wanted)
-    found = Subject(engine, path, ARCHIVE, chosen.config, chosen.manifest if chosen.manifest.data else None)
+    found = Subject(store, path, ARCHIVE, chosen.config, chosen.manifest if chosen.manifest.data else None)
     found.keep_provenance(statements)
     return found
 
@@ -204,18 +204,18 @@ class _InStore:
         return blobs.read(self._paths, found.digest) if here else None
 
 
-def _provenance_here(engine: Engine, image: Image) -> list[dict[str, Any]]:
-    from ..transfer.attached import provenance
+def _provenance_here(store: Store, image: Image) -> list[dict[str, Any]]:
+    from ...transfer.attached import provenance
 
     indexes = []
-    for digest in images.documents(engine.meta, image.id):
-        if digest in (image.id, image.manifest) or blobs.size(engine.paths, digest) > document.MANIFEST_LIMIT:
+    for digest in images.documents(store.meta, image.id):
+        if digest in (image.id, image.manifest) or blobs.size(store.paths, digest) > document.MANIFEST_LIMIT:
             continue
-        data = blobs.read(engine.paths, digest)
+        data = blobs.read(store.paths, digest)
         try:
             value = document.decode(data, "index")
             if isinstance(value, dict) and manifests.kind(value) == "index":
                 indexes.append(manifests.read_index(data, "index"))
         except UnderlayError:
             continue  # a statement may be of any form
-    return provenance(_InStore(engine.paths), indexes, image.manifest)
+    return provenance(_InStore(store.paths), indexes, image.manifest)

@@ -5,9 +5,9 @@ The command line asks here, too, whether a value has docker's form, so that both
 
 from __future__ import annotations
 
-from ...errors import InvalidInput, Unsupported
-from ...human import whole
-from ...runtime.policy import profiles
+from ....errors import InvalidInput, Unsupported
+from ....human import whole
+from ....runtime.policy import profiles
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ def throttle(text: str, operations: bool) -> tuple[str, int]:
             if whole(value) < 0:
                 raise ValueError
             return path, whole(value)
-        from ...human import parse_size
+        from ....human import parse_size
 
         return path, parse_size(value)
     except ValueError:

@@ -6,21 +6,21 @@ import time
 
 import msgspec
 
-from ..base.fleet import lifecycle
-from ..errors import UnderlayError
-from ..oci import reference as references
-from ..packages import osrelease
-from ..store.rows import images
-from . import subjects
+from ...errors import UnderlayError
+from ...oci import reference as references
+from ...packages import osrelease
+from ...store.rows import images
+from ..identify import image_source
+from . import lifecycle
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ..base.identify.lineage import Candidate
-    from .engine import Engine
-    from .identifying import Identified
-    from .subjects import Subject
+    from ...store.store import Store
+    from ..identify.identify import Identified
+    from ..identify.image_source import Subject
+    from ..identify.lineage import Candidate
 
 REGISTRY, STORE, INDEX = "registry", "store", "index"
 
@@ -49,11 +49,11 @@ class Outdated(msgspec.Struct, frozen=True):
         return self.moved is True or self.life == lifecycle.ENDED
 
 
-def outdated(engine: Engine, subject: Subject, offline: bool, today: str = "") -> Outdated:
+def outdated(store: Store, subject: Subject, offline: bool, today: str = "") -> Outdated:
     """Return how current an image's base is. Raises Corrupt when an index is damaged."""
-    from . import identifying
+    from ..identify import identify
 
-    found = identifying.identify(engine, subject)
+    found = identify.identify(store, subject)
     day = today or time.strftime("%Y-%m-%d", time.gmtime())
     life = _life(subject, found)
     state: dict[str, Any] = {
@@ -65,7 +65,7 @@ def outdated(engine: Engine, subject: Subject, offline: bool, today: str = "") -
     base = found.base
     if base is None:
         return Outdated(subject.name, "", found.certainty, **state)
-    moved, now, asked, problem = _moved(engine, subject, base, found, offline)
+    moved, now, asked, problem = _moved(store, subject, base, found, offline)
     return Outdated(subject.name, base.name, found.certainty, moved, now, asked, problem=problem, **state)
 
 
@@ -93,21 +93,21 @@ def _newest(life: lifecycle.Lifecycle | None, day: str) -> str:
 
 
 def _moved(
-    engine: Engine, subject: Subject, base: Candidate, found: Identified, offline: bool
+    store: Store, subject: Subject, base: Candidate, found: Identified, offline: bool
 ) -> tuple[bool | None, str, str, str]:
-    from . import identifying
+    from ..identify import identify
 
-    if found.certainty < identifying.LIKELY:
+    if found.certainty < identify.LIKELY:
         return None, "", "", ""  # what a guess stands for now says nothing of the image
     problem = ""
     if not offline:
         try:
-            current = subjects.find(engine, f"docker://{base.name}", str(subject.platform))
+            current = image_source.find(store, f"docker://{base.name}", str(subject.platform))
             return _another(subject, base, current.id, current.view.diff_ids), current.id, REGISTRY, ""
         except UnderlayError as error:
             problem = error.message
     try:
-        row = images.resolve(engine.meta, references.parse(base.name).name)
+        row = images.resolve(store.meta, references.parse(base.name).name)
         return _another(subject, base, row.id, list(row.diff_ids)), row.id, STORE, problem
     except UnderlayError:
         return found.outdated, "", INDEX, problem

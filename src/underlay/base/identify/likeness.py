@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from ..base.identify.lineage import Candidate
-from ..store.rows import images
-from .subjects import names_of
+from ...store.rows import images
+from .image_source import names_of
+from .lineage import Candidate
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ..store.rows.images import Image as Row
-    from .engine import Engine
-    from .subjects import Subject
+    from ...store.rows.images import Image as Row
+    from ...store.store import Store
+    from .image_source import Subject
 
 _FILES = 0.85  # when nearly all files are the same
 PACKAGES = 0.8  # when all packages are
@@ -21,7 +21,7 @@ _LARGER = 1.02  # times the bytes of an image that something beneath it may have
 _CLOSE = 40  # images here that are compared
 
 
-def by_files(engine: Engine, subject: Subject, above: frozenset[str]) -> Candidate | None:
+def by_files(store: Store, subject: Subject, above: frozenset[str]) -> Candidate | None:
     """Return the image here whose files are nearly all in this one: it was squashed, flattened, or copied whole.
 
     What has one of the layers `above` is left out.
@@ -29,19 +29,19 @@ def by_files(engine: Engine, subject: Subject, above: frozenset[str]) -> Candida
     files = subject.files()
     if files is None or subject.image is None:
         return None
-    from ..base.identify import similarity
-    from ..store.rootfs.imagefiles import ImageFiles
+    from ...store.rootfs.imagefiles import ImageFiles
+    from . import similarity
 
     held = similarity.sizes(files)
     if len(held) < similarity.FEWEST:
         return None
     best: Candidate | None = None
     best_rank: tuple[int, ...] = ()
-    for row, names in _others(engine, subject, above):
+    for row, names in _others(store, subject, above):
         # Files are opened only when they could all be in this one.
         if row.size > subject.image.size * _LARGER:
             continue
-        other = ImageFiles(engine.paths, row.diff_ids)
+        other = ImageFiles(store.paths, row.diff_ids)
         found = similarity.compare(files, held, other, similarity.sizes(other))
         # What has more files than this one stands on the same base rather than beneath it; what has as many is a twin,
         # unless this one says that something was done to it.
@@ -55,7 +55,7 @@ def by_files(engine: Engine, subject: Subject, above: frozenset[str]) -> Candida
             found.same,
             round(100 * found.share),
             -len(row.diff_ids),
-            -len(images.config(engine.paths, row.id).get("history") or []),
+            -len(images.config(store.paths, row.id).get("history") or []),
         )
         if best is None or rank > best_rank:
             best_rank = rank
@@ -64,22 +64,22 @@ def by_files(engine: Engine, subject: Subject, above: frozenset[str]) -> Candida
     return best
 
 
-def by_packages(engine: Engine, subject: Subject, above: frozenset[str]) -> Candidate | None:
+def by_packages(store: Store, subject: Subject, above: frozenset[str]) -> Candidate | None:
     """Return the image here whose packages are nearly all in this one, of which some may have been upgraded."""
     files = subject.files()
     if files is None:
         return None
-    from ..base.identify import similarity
-    from ..packages.installed import installed
-    from ..store.rootfs.imagefiles import ImageFiles
+    from ...packages.installed import installed
+    from ...store.rootfs.imagefiles import ImageFiles
+    from . import similarity
 
     held = installed(files, languages=False).packages
     if len(held) < similarity.FEWEST:
         return None
     best: Candidate | None = None
     best_rank: tuple[int, ...] = ()
-    for row, names in _others(engine, subject, above):
-        theirs = installed(ImageFiles(engine.paths, row.diff_ids), languages=False).packages
+    for row, names in _others(store, subject, above):
+        theirs = installed(ImageFiles(store.paths, row.diff_ids), languages=False).packages
         found = similarity.packages(held, theirs)
         # As many are a twin rather than a base.
         if not found.enough or found.total >= len(held):
@@ -98,8 +98,8 @@ def by_release(subject: Subject) -> Candidate | None:
     files = subject.files()
     if files is None:
         return None
-    from ..base.identify import distribution
-    from ..packages import osrelease
+    from ...packages import osrelease
+    from . import distribution
 
     release = osrelease.read(files)
     names = distribution.names(release)
@@ -109,17 +109,17 @@ def by_release(subject: Subject) -> Candidate | None:
     return Candidate(names[0], tuple(names), _RELEASE, 0, 0, evidence=(f"its files say that they are {said!r}",))
 
 
-def _others(engine: Engine, subject: Subject, above: frozenset[str]) -> Iterator[tuple[Row, list[str]]]:
+def _others(store: Store, subject: Subject, above: frozenset[str]) -> Iterator[tuple[Row, list[str]]]:
     """Yield images here that have a name and share nothing with this one: what has the same lowest layer stands on the same
     base, or on this one, and is as alike for that reason."""
     related = above | set(subject.view.diff_ids[:1])
-    for row in images.every(engine.meta)[:_CLOSE]:
-        if row.id != subject.id and related.isdisjoint(row.diff_ids[:1]) and (names := names_of(engine, row)):
+    for row in images.every(store.meta)[:_CLOSE]:
+        if row.id != subject.id and related.isdisjoint(row.diff_ids[:1]) and (names := names_of(store, row)):
             yield row, names
 
 
 def _made(row: Row) -> float:
-    from ..base.identify.history import seconds
+    from .history import seconds
 
     return seconds(row.created) or 0.0
 

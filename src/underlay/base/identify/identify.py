@@ -6,23 +6,22 @@ import os
 
 import msgspec
 
-from ..base.identify import image, lineage
-from ..base.identify.claims import REFUTED, Claim
-from ..base.identify.lineage import Candidate, Link
-from ..base.index import known
-from ..oci import reference as references
-from ..store.rows import images
-from . import claiming, likening
-from .subjects import names_of
+from ...oci import reference as references
+from ...store.rows import images
+from ..index import known
+from . import claim_evidence, image, likeness, lineage
+from .claims import REFUTED, Claim
+from .image_source import names_of
+from .lineage import Candidate, Link
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..base.index.known import Known
-    from ..store.rows.images import Image as Row
-    from .engine import Engine
-    from .subjects import Subject
+    from ...store.rows.images import Image as Row
+    from ...store.store import Store
+    from ..index.known import Known
+    from .image_source import Subject
 
 SCRATCH, UNKNOWN = "scratch", "?"
 _HERE = 0.99  # all layers of an image that is here, in order: that is it, or a twin of it
@@ -59,22 +58,22 @@ class Identified(msgspec.Struct, frozen=True):
         return min(round(sum(same), 4), 1.0)
 
 
-def directory(engine: Engine) -> str:
+def directory(store: Store) -> str:
     """Return where an installation keeps what it has learned of bases."""
-    return engine.paths.root + "/bases"
+    return store.paths.root + "/bases"
 
 
-def indexes(engine: Engine) -> list[Known]:
+def indexes(store: Store) -> list[Known]:
     """Return the indexes of known bases, an installation's own first. Raises Corrupt."""
     found = []
-    own = directory(engine) + "/known.bases"
+    own = directory(store) + "/known.bases"
     if os.path.exists(own):
         found.append(known.open_index(own))
     return [*found, known.shipped()]
 
 
 def identify(
-    engine: Engine,
+    store: Store,
     subject: Subject,
     limit: int = 10,
     above: frozenset[str] = frozenset(),
@@ -86,7 +85,7 @@ def identify(
     alike they are. `among` are the indexes, where they are open already.
     """
     asked = image.from_config(subject.view, subject.layers)
-    asked_of = among or indexes(engine)
+    asked_of = among or indexes(store)
     reports = [lineage.identify(asked, index, limit) for index in asked_of]
     # That an index knows nothing beneath an image says little when another does.
     best = max(reports, key=lambda each: (_exact(each), _named(each), each.candidates[0].confidence))
@@ -96,27 +95,27 @@ def identify(
         names = {SCRATCH, *(each.name for each in candidates)}
         new = [each for each in other.candidates if each.name not in names]
         candidates += lineage.less_likely(new, min(1.0, sum(each.confidence for each in candidates)))
-    local = _local(engine, subject)
+    local = _local(store, subject)
     if local is not None and local.layers >= candidates[0].layers:
         candidates = [local, *_left(candidates, local)]
-        chain = _chain_onto(local, _chain_of(engine, local.config_digest, local.name, above, asked_of))
+        chain = _chain_onto(local, _chain_of(store, local.config_digest, local.name, above, asked_of))
     elif not any(each.config_digest for each in candidates[:1]):
         # That nothing known is beneath its layers says little, when nearly all files of something known are in them.
         nothing = candidates[0].name == SCRATCH
-        like = likening.by_files(engine, subject, above)
-        if like is None and (nothing or candidates[0].confidence < likening.PACKAGES):
-            like = likening.by_packages(engine, subject, above)
+        like = likeness.by_files(store, subject, above)
+        if like is None and (nothing or candidates[0].confidence < likeness.PACKAGES):
+            like = likeness.by_packages(store, subject, above)
         if like is not None and (nothing or like.confidence > candidates[0].confidence):
             candidates = [like, *_left(candidates, like)]
             higher = above | set(subject.view.diff_ids[:1])
-            chain = (like.link(), *_chain_of(engine, like.like, like.name, higher, asked_of))
-        elif nothing and (release := likening.by_release(subject)) is not None:
+            chain = (like.link(), *_chain_of(store, like.like, like.name, higher, asked_of))
+        elif nothing and (release := likeness.by_release(subject)) is not None:
             candidates, chain = _beside_nothing(candidates, chain, release, bool(asked.steps))
-    judged = [claiming.judged(engine, claim, asked, subject, asked_of) for claim in claiming.of(subject)]
+    judged = [claim_evidence.judged(store, claim, asked, subject, asked_of) for claim in claim_evidence.of(subject)]
     told = [claim for claim in judged if not (claim.vague and claim.verdict == REFUTED)]
-    candidates, chain = claiming.heard(candidates, chain, told, subject)
+    candidates, chain = claim_evidence.heard(candidates, chain, told, subject)
     ordered = candidates[:1] + sorted(candidates[1:], key=lambda each: -each.confidence)
-    outdated = best.outdated if ordered[0] is best.candidates[0] else _moved(engine, ordered[0])
+    outdated = best.outdated if ordered[0] is best.candidates[0] else _moved(store, ordered[0])
     return Identified(
         subject.name,
         subject.id,
@@ -159,20 +158,20 @@ def _exact(report: lineage.Report) -> int:
 # Images that are here
 
 
-def _local(engine: Engine, subject: Subject) -> Candidate | None:
+def _local(store: Store, subject: Subject) -> Candidate | None:
     """Return the image here whose layers are the longest beginning of this one's."""
     diff_ids = subject.view.diff_ids
     steps = [step.created_by for step in subject.view.history or []]
     best: Candidate | None = None
-    for row in images.every(engine.meta):
+    for row in images.every(store.meta):
         count = len(row.diff_ids)
         if row.id == subject.id or not count or count > len(diff_ids) or list(row.diff_ids) != diff_ids[:count]:
             continue
-        history = [step.get("created_by") for step in images.config(engine.paths, row.id).get("history") or []]
+        history = [step.get("created_by") for step in images.config(store.paths, row.id).get("history") or []]
         alike = bool(history) and history == steps[: len(history)]
         if count == len(diff_ids) and (not alike or len(history) >= len(steps)):
             continue  # the same files, and nothing on top: a twin, and no base
-        names = names_of(engine, row) or _former_names(engine, row, subject)
+        names = names_of(store, row) or _former_names(store, row, subject)
         if not names:
             continue
         said = ", and its steps are this image's first ones" if alike else ""
@@ -197,12 +196,12 @@ def _local(engine: Engine, subject: Subject) -> Candidate | None:
     return best
 
 
-def _former_names(engine: Engine, row: Row, subject: Subject) -> list[str]:
+def _former_names(store: Store, row: Row, subject: Subject) -> list[str]:
     """Return what an image was called that has lost its names: as the asked image says, or by its digest."""
-    known = images.repository_digests(engine.meta, row.id)
+    known = images.repository_digests(store.meta, row.id)
     digests = {row.manifest, *(digest for _, digest, _ in known)}
-    said = claiming.of(subject)
-    claimed = [name for claim in said if claim.digest in digests and (name := claiming.familiar(claim.name))]
+    said = claim_evidence.of(subject)
+    claimed = [name for claim in said if claim.digest in digests and (name := claim_evidence.familiar(claim.name))]
     return claimed + [f"{references.familiar(repository)}@{digest}" for repository, digest, _ in known]
 
 
@@ -214,23 +213,23 @@ def _chain_onto(local: Candidate, below: Sequence[Link]) -> tuple[Link, ...]:
 
 
 def _chain_of(
-    engine: Engine, identity: str | None, name: str, above: frozenset[str], among: list[Known]
+    store: Store, identity: str | None, name: str, above: frozenset[str], among: list[Known]
 ) -> tuple[Link, ...]:
     """Return what is beneath an image that is here; nothing with a layer of those `above` it."""
-    from .subjects import of_image
+    from .image_source import of_image
 
-    row = images.get(engine.meta, identity or "")
-    return identify(engine, of_image(engine, row, name), 1, above, among).chain if row is not None else (Link(UNKNOWN),)
+    row = images.get(store.meta, identity or "")
+    return identify(store, of_image(store, row, name), 1, above, among).chain if row is not None else (Link(UNKNOWN),)
 
 
-def _moved(engine: Engine, found: Candidate) -> bool | None:
+def _moved(store: Store, found: Candidate) -> bool | None:
     """Tell whether the name of a base that is here stands for another image by now."""
     if found.config_digest is None:
         return None
     try:
-        return images.resolve(engine.meta, found.name).id != found.config_digest
+        return images.resolve(store.meta, found.name).id != found.config_digest
     except Exception as error:
-        from ..errors import UnderlayError
+        from ...errors import UnderlayError
 
         if not isinstance(error, UnderlayError):
             raise

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import posixpath
 
-from ...errors import InvalidInput, Unsupported
-from ...human import parse_size
-from ...runtime.plan import mountplan
+from ....errors import InvalidInput, Unsupported
+from ....human import parse_size
+from ....runtime.plan import mountplan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

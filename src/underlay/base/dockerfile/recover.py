@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import os
 
-from ..base.dockerfile import contents, reconstruct
-from ..errors import Conflict, Corrupt, InvalidInput, NotFound
-from ..store import layers
-from ..store.kinds import REGULAR, TAR
-from ..store.layers import tarheader
+from ...errors import Conflict, Corrupt, InvalidInput, NotFound
+from ...store import layers
+from ...store.kinds import REGULAR, TAR
+from ...store.layers import tarheader
+from . import contents, reconstruct
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import BinaryIO
 
-    from ..base.dockerfile.reconstruct import Reconstruction
-    from .engine import Engine
-    from .rebasing import Ground
-    from .subjects import Subject
+    from ...store.store import Store
+    from ..identify.image_source import Subject
+    from ..rebase.move import Ground
+    from .reconstruct import Reconstruction
 
 _PIECE = 1 << 20
 
 
 def dockerfile(
-    engine: Engine, subject: Subject, ground: Ground, extract: str = "", frozen: bool = False
+    store: Store, subject: Subject, ground: Ground, extract: str = "", frozen: bool = False
 ) -> Reconstruction:
     """Return the Dockerfile of an image that stands on `ground`; see `Bases.dockerfile`."""
     if frozen and not extract:
@@ -35,14 +35,14 @@ def dockerfile(
         subject.require_files("what an image's steps have copied")
     if subject.image is not None:
         for diff_id in subject.view.diff_ids[ground.layers :]:
-            held[diff_id] = contents.contents(layers.read_toc(engine.paths, diff_id))
+            held[diff_id] = contents.contents(layers.read_toc(store.paths, diff_id))
     made = reconstruct.reconstruct(
         subject.view, ground.name, ground.steps, ground.layers, ground.config, held, bool(extract), frozen, ground.doubt
     )
     if extract:
         _require_empty(extract)
         for name, diff_id in made.layers.items():
-            _write(engine, diff_id, f"{extract}/{name}")
+            _write(store, diff_id, f"{extract}/{name}")
         with open(f"{extract}/Dockerfile", "x", encoding="utf-8") as file:
             file.write(made.text)
     return made
@@ -58,25 +58,25 @@ def _require_empty(path: str) -> None:
         raise NotFound(f"{path} is no directory") from None
 
 
-def _write(engine: Engine, diff_id: str, path: str) -> None:
+def _write(store: Store, diff_id: str, path: str) -> None:
     """Write a layer's tar: as it is, or without the marks that something is gone, which mean nothing to ADD."""
-    entries = layers.read_toc(engine.paths, diff_id)
+    entries = layers.read_toc(store.paths, diff_id)
     kept = [entry for entry in entries if not contents.is_removal(entry)]
     with open(path, "xb") as file:
         if len(kept) == len(entries):
-            _pour(engine, diff_id, TAR, 0, None, file)
+            _pour(store, diff_id, TAR, 0, None, file)
             return
         for entry in kept:
             file.write(tarheader.header(entry))
             if entry.kind == REGULAR and entry.size:
-                _pour(engine, diff_id, entry.part, entry.offset, entry.size, file)
+                _pour(store, diff_id, entry.part, entry.offset, entry.size, file)
                 file.write(bytes(-entry.size % tarheader.BLOCK))
         file.write(bytes(2 * tarheader.BLOCK))
 
 
-def _pour(engine: Engine, diff_id: str, part: int, at: int, size: int | None, file: BinaryIO) -> None:
+def _pour(store: Store, diff_id: str, part: int, at: int, size: int | None, file: BinaryIO) -> None:
     """Copy `size` bytes, or all from `at` on, of a part of a layer. Raises Corrupt when there are fewer."""
-    source = layers.open_part(engine.paths, diff_id, part)
+    source = layers.open_part(store.paths, diff_id, part)
     try:
         left = size
         while left != 0:

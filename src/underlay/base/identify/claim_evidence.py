@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import msgspec
 
-from ..base.identify import claims, lineage
-from ..base.identify.claims import Claim
-from ..base.identify.lineage import UNKNOWN, Candidate, Link
-from ..base.identify.ranking import SCRATCH
-from ..errors import UnderlayError
-from ..oci import reference as references
-from ..store.rows import images
-from .subjects import names_of
+from ...errors import UnderlayError
+from ...oci import reference as references
+from ...store.rows import images
+from . import claims, lineage
+from .claims import Claim
+from .image_source import names_of
+from .lineage import UNKNOWN, Candidate, Link
+from .ranking import SCRATCH
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..base.identify.image import Image
-    from ..base.index.known import Known
-    from .engine import Engine
-    from .subjects import Subject
+    from ...store.store import Store
+    from ..index.known import Known
+    from .image import Image
+    from .image_source import Subject
 
 _CONFIRMED = 0.97
 # A claim that nothing here speaks for or against. Labels are inherited: they may be the base's own, of its base.
@@ -36,14 +36,14 @@ def of(subject: Subject) -> list[Claim]:
     return claims.read(subject.annotations, labels, bases, claims.in_history(subject.view.history or []))
 
 
-def judged(engine: Engine, claim: Claim, asked: Image, subject: Subject, indexes: Sequence[Known]) -> Claim:
+def judged(store: Store, claim: Claim, asked: Image, subject: Subject, indexes: Sequence[Known]) -> Claim:
     """Compare a claim with what is known of the base that it names: an image here, or builds of the indexes. `asked` is the
     subject's content as indexes are asked."""
     chains: list[tuple[str, Sequence[str]]] = []
     name = familiar(claim.name)
-    for row in images.every(engine.meta):
-        digests = {row.manifest, *(digest for _, digest, _ in images.repository_digests(engine.meta, row.id))}
-        if (claim.digest and claim.digest in digests) or (not claim.digest and name in names_of(engine, row)):
+    for row in images.every(store.meta):
+        digests = {row.manifest, *(digest for _, digest, _ in images.repository_digests(store.meta, row.id))}
+        if (claim.digest and claim.digest in digests) or (not claim.digest and name in names_of(store, row)):
             chains.append((f"{name or claim.digest[:19]}, which is here", row.diff_ids))
     found = claims.judged(claim, chains, subject.view.diff_ids)
     if found.verdict != claims.UNCHECKED:

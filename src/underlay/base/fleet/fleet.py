@@ -4,30 +4,32 @@ from __future__ import annotations
 
 import time
 
-from ..base.fleet import policy as rules
-from ..base.fleet import report as pages
-from ..base.fleet.policy import Broken, Policy, Standing, Vulnerabilities
-from ..errors import UnderlayError, Unsupported
-from ..oci import reference as references
-from ..packages import osrelease
-from ..store.rows import images
-from . import aging, exposure, identifying, subjects
+from ...errors import UnderlayError, Unsupported
+from ...oci import reference as references
+from ...packages import osrelease
+from ...store.rows import images
+from ..advisories import exposure
+from ..identify import identify, image_source
+from . import outdated
+from . import policy as rules
+from . import report as pages
+from .policy import Broken, Policy, Standing, Vulnerabilities
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..base.fleet.report import Report
-    from .engine import Engine
+    from ...store.store import Store
+    from .report import Report
 
 _LIVES = {"supported": rules.SUPPORTED, "near": rules.NEAR, "extended": rules.NEAR, "ended": rules.PAST}
 
 
-def standing(engine: Engine, name: str, platform: str = "", advisories: bool = True) -> Standing:
+def standing(store: Store, name: str, platform: str = "", advisories: bool = True) -> Standing:
     """Return what one image stands on. Raises NotFound, and what registries raise."""
-    subject = subjects.find(engine, name, platform)
-    found = identifying.identify(engine, subject)
-    age = aging.outdated(engine, subject, offline=True)
+    subject = image_source.find(store, name, platform)
+    found = identify.identify(store, subject)
+    age = outdated.outdated(store, subject, offline=True)
     base = found.base
     files = subject.files()
     release = osrelease.read(files) if files is not None else {}
@@ -35,7 +37,7 @@ def standing(engine: Engine, name: str, platform: str = "", advisories: bool = T
     counted: Vulnerabilities | None = None
     if advisories and files is not None:
         try:
-            exposed = exposure.look(engine, subject)
+            exposed = exposure.look(store, subject)
             problems += exposed.gaps
             counted = _counted(exposed) if exposed.checked or not exposed.gaps else None
         except Unsupported as error:
@@ -43,7 +45,7 @@ def standing(engine: Engine, name: str, platform: str = "", advisories: bool = T
     created = None
     if base is not None and base.history:
         steps = subject.view.history or []
-        from ..base.identify import history
+        from ..identify import history
 
         created = history.seconds(steps[min(base.history, len(steps)) - 1].created)
     return Standing(
@@ -77,24 +79,24 @@ def _counted(found: exposure.Exposure) -> Vulnerabilities:
     return Vulnerabilities(all_, fixable, base, not found.gaps)
 
 
-def check(engine: Engine, names: Sequence[str], policy: Policy) -> list[Broken]:
+def check(store: Store, names: Sequence[str], policy: Policy) -> list[Broken]:
     """Return the rules that images break. One that cannot be looked at is told as such, and the others are."""
     found, unseen = [], []
     for name in names:
         try:
-            found.append(standing(engine, name, advisories=bool(policy.fixable)))
+            found.append(standing(store, name, advisories=bool(policy.fixable)))
         except UnderlayError as error:
             unseen.append(Broken("unseen", name, error.message))
     return [*unseen, *rules.check(policy, found, time.time())]
 
 
-def report(engine: Engine, names: Sequence[str], policy: Policy | None) -> Report:
+def report(store: Store, names: Sequence[str], policy: Policy | None) -> Report:
     """Return one page over images, by default those here that have a name."""
-    wanted = list(names) or [references.familiar(name) for name, _, _ in images.names(engine.meta)]
+    wanted = list(names) or [references.familiar(name) for name, _, _ in images.names(store.meta)]
     found = []
     for name in wanted:
         try:
-            found.append(standing(engine, name))
+            found.append(standing(store, name))
         except UnderlayError as error:
             found.append(Standing(name, problems=(error.message,)))
     broken = rules.check(policy, found, time.time()) if policy is not None else []

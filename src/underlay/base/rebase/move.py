@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import msgspec
 
-from ..base import rebase
-from ..base.rebase import Hazard
-from ..errors import Conflict, InvalidInput, UnderlayError
-from ..oci import document, mediatype
-from ..oci import reference as references
-from ..oci.annotations import BASE_DIGEST, BASE_NAME
-from . import subjects
-from .subjects import ARCHIVE, REGISTRY, STORE, Subject
+from ...errors import Conflict, InvalidInput, UnderlayError
+from ...oci import document, mediatype
+from ...oci import reference as references
+from ...oci.annotations import BASE_DIGEST, BASE_NAME
+from .. import rebase
+from ..identify import image_source
+from ..identify.image_source import ARCHIVE, REGISTRY, STORE, Subject
+from . import Hazard
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-    from ..base.rebase import Configured
-    from ..oci.config import Step
-    from ..oci.descriptor import Descriptor
-    from .engine import Engine
+    from ...oci.config import Step
+    from ...oci.descriptor import Descriptor
+    from ...store.store import Store
+    from . import Configured
 
 
 class Unsafe(Conflict):
@@ -62,14 +62,14 @@ class Ground(msgspec.Struct, frozen=True):
     doubt: str = ""
 
 
-def ground(engine: Engine, subject: Subject, base: str = "", likely: bool = False) -> Ground:
+def ground(store: Store, subject: Subject, base: str = "", likely: bool = False) -> Ground:
     """Return what an image stands on: `base` where it is named, else the known build that is found; with `likely` also
     what is no known build, if it is more likely than not. Raises InvalidInput, NotFound."""
     diff_ids, steps = subject.view.diff_ids, subject.view.history or []
     if base == "scratch":
         return Ground("scratch", 0, 0, {})
     if base:
-        named = subjects.find(engine, base, str(subject.platform))
+        named = image_source.find(store, base, str(subject.platform))
         below = named.view.diff_ids
         if diff_ids[: len(below)] != below:
             raise InvalidInput(f"{base} is not beneath {subject.name}: its layers are others")
@@ -78,23 +78,23 @@ def ground(engine: Engine, subject: Subject, base: str = "", likely: bool = Fals
         alike = bool(told) and [step.created_by for step in steps[: len(told)]] == told
         count = len(told) if alike else steps_of(steps, len(below))
         return Ground(base, len(below), count, named.value.get("config") or {})
-    from . import claiming, identifying
+    from ..identify import claim_evidence, identify
 
-    identified = identifying.identify(engine, subject, 1)
+    identified = identify.identify(store, subject, 1)
     found = identified.base
     # A name may be a stranger's words.
-    if found is None or not claiming.familiar(found.name):
+    if found is None or not claim_evidence.familiar(found.name):
         return Ground("scratch", 0, 0, {})
     if found.config_digest is None:
-        if not likely or identified.certainty < identifying.LIKELY or not 0 < found.history < len(steps):
+        if not likely or identified.certainty < identify.LIKELY or not 0 < found.history < len(steps):
             return Ground("scratch", 0, 0, {})
         layers = sum(not step.empty_layer for step in steps[: found.history])
         doubt = f"that base is no build that is known: it is told with {identified.certainty:.0%}"
         return Ground(found.name, min(layers, len(diff_ids)), found.history, None, doubt)
-    from ..store.rows import images
+    from ...store.rows import images
 
-    row = images.get(engine.meta, found.config_digest)
-    config = images.config(engine.paths, row.id).get("config") or {} if row is not None else None
+    row = images.get(store.meta, found.config_digest)
+    config = images.config(store.paths, row.id).get("config") or {} if row is not None else None
     return Ground(found.name, found.layers, found.history or steps_of(steps, found.layers), config)
 
 
@@ -106,7 +106,7 @@ def steps_of(steps: Sequence[Step], layers: int) -> int:
 
 
 def move(
-    engine: Engine,
+    store: Store,
     image: Subject,
     ground: Ground,
     onto: Subject,
@@ -126,13 +126,13 @@ def move(
             f"{image.name} is in the {image.where}, and {onto.name} in the {onto.where}",
             f"pull {(image if image.where == REGISTRY else onto).name} first, or name both with docker://",
         )
-    configured, hazards, changes = _looked(engine, image, ground, onto)
+    configured, hazards, changes = _looked(store, image, ground, onto)
     layers = _layers(onto) + _layers(image)[ground.layers :]
     config = document.encode(configured.value)
     manifest = _manifest(image, onto, config, layers)
-    from ..oci import digest as digests
+    from ...oci import digest as digests
 
-    targets = [references.parse(name) for name in names or _own_names(engine, image)]
+    targets = [references.parse(name) for name in names or _own_names(store, image)]
     made = Moved(
         image.name,
         ground.name,
@@ -158,26 +158,26 @@ def move(
     for target in targets:
         if target.digest:
             raise InvalidInput(f"{target.familiar}: a name to give cannot hold a digest")
-    from ..transfer.registry import restack
+    from ...transfer.registry import restack
 
     if image.where == STORE:
         diff_ids = configured.value["rootfs"]["diff_ids"]
         created = str(configured.value.get("created") or "")
         restack.record(
-            engine.paths, engine.meta, engine.form, config, manifest, diff_ids, image.platform, created, targets
+            store.paths, store.meta, store.form, config, manifest, diff_ids, image.platform, created, targets
         )
     else:
-        _push(engine, image, onto, ground, config, manifest, targets)
+        _push(store, image, onto, ground, config, manifest, targets)
     return msgspec.structs.replace(made, done=True)
 
 
-def _own_names(engine: Engine, image: Subject) -> Sequence[str]:
+def _own_names(store: Store, image: Subject) -> Sequence[str]:
     """Return the name that an image was asked for by; all that it has when that is its id. Raises InvalidInput for none."""
     if image.image is None:
         return [image.name]
-    from ..store.rows import images
+    from ...store.rows import images
 
-    found = [name for name, _, _ in images.names(engine.meta, image.id)]
+    found = [name for name, _, _ in images.names(store.meta, image.id)]
     try:
         asked = references.parse(image.name).name
     except InvalidInput:
@@ -187,9 +187,7 @@ def _own_names(engine: Engine, image: Subject) -> Sequence[str]:
     return [asked] if asked in found else found
 
 
-def _looked(
-    engine: Engine, image: Subject, ground: Ground, onto: Subject
-) -> tuple[Configured, list[Hazard], list[str]]:
+def _looked(store: Store, image: Subject, ground: Ground, onto: Subject) -> tuple[Configured, list[Hazard], list[str]]:
     old = _old_configuration(image, ground)
     configured = rebase.configuration(image.value, old, onto.value, ground.steps)
     hazards, changes = list(configured.hazards), list(configured.changes)
@@ -200,17 +198,17 @@ def _looked(
         hazards.append(Hazard("files", text, "pull both first"))
         return configured, hazards, changes
     if all(each.id != "platform" for each in hazards):
-        from ..base.rebase import rebase_checks
-        from ..packages.installed import installed
-        from ..store.rootfs.imagefiles import ImageFiles
+        from ...packages.installed import installed
+        from ...store.rootfs.imagefiles import ImageFiles
+        from . import rebase_checks
 
         diff_ids = image.view.diff_ids
         below, above = diff_ids[: ground.layers], diff_ids[ground.layers :]
-        found, more = rebase_checks.look(engine.paths, image.view, image.platform, below, onto.view.diff_ids, above)
+        found, more = rebase_checks.look(store.paths, image.view, image.platform, below, onto.view.diff_ids, above)
         hazards += found
         changes += more
-        before = installed(ImageFiles(engine.paths, below), languages=False).packages
-        after = installed(ImageFiles(engine.paths, onto.view.diff_ids), languages=False).packages
+        before = installed(ImageFiles(store.paths, below), languages=False).packages
+        after = installed(ImageFiles(store.paths, onto.view.diff_ids), languages=False).packages
         gone, versions = rebase.packages(before, after)
         hazards += gone
         if versions:
@@ -222,7 +220,7 @@ def _old_configuration(image: Subject, ground: Ground) -> dict[str, Any]:
     """Return the old base's configuration; where it is not known, as its steps in the image's history tell it."""
     config = ground.config
     if config is None:
-        from ..base.dockerfile import reconstruct
+        from ..dockerfile import reconstruct
 
         config = reconstruct.reached(image.view, ground.steps)
     diff_ids = image.view.diff_ids[: ground.layers]
@@ -248,7 +246,7 @@ def _manifest(image: Subject, onto: Subject, config: bytes, layers: list[dict[st
     before = image.manifest.value
     docker = before.get("mediaType") == mediatype.DOCKER_MANIFEST
     types = _TO_DOCKER if docker else _TO_OCI
-    from ..oci import digest as digests
+    from ...oci import digest as digests
 
     annotations = {**(before.get("annotations") or {})}
     if not docker:
@@ -277,7 +275,7 @@ def _whole(name: str) -> str:
 
 
 def _push(
-    engine: Engine,
+    store: Store,
     image: Subject,
     onto: Subject,
     ground: Ground,
@@ -285,17 +283,17 @@ def _push(
     manifest: bytes,
     targets: Sequence[references.Reference],
 ) -> None:
-    from ..registry.registries import Registries
-    from ..transfer.registry import restack
+    from ...registry.registries import Registries
+    from ...transfer.registry import restack
 
     assert image.manifest is not None and onto.manifest is not None
     upper: list[Descriptor] = (image.manifest.view.layers or [])[ground.layers :]
     lower: list[Descriptor] = onto.manifest.view.layers or []
     media_type = str(image.manifest.value.get("mediaType") or mediatype.OCI_MANIFEST)
-    with Registries(engine.emit) as registries:
+    with Registries(store.emit) as registries:
         sources = [
             (registries.repository(references.parse(onto.name)), lower),
             (registries.repository(references.parse(image.name)), upper),
         ]
         for target in targets:
-            restack.push(registries, target, config, manifest, media_type, sources, engine.emit)
+            restack.push(registries, target, config, manifest, media_type, sources, store.emit)

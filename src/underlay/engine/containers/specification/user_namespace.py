@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import os
 
-from ...errors import InvalidInput, Unsupported
-from ...human import whole
-from ...linux import userns
-from ...store.rows import containers, id_ranges
-from . import session
+from ....errors import InvalidInput, Unsupported
+from ....human import whole
+from ....linux import userns
+from ....store.rows import containers, id_ranges
+from ... import presence
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ...linux.userns import Maps
-    from ..engine import Engine
-    from ..options import ContainerOptions
+    from ....linux.userns import Maps
+    from ....store.store import Store
+    from ...options import ContainerOptions
     from .compose import HostFacts
 
 SIZE = 65536  # ids of a container, unless it asks for more or less: what images are made for
@@ -32,7 +32,7 @@ class Choice:
         self.joins = ""  # id
 
 
-def choose(engine: Engine, wish: ContainerOptions, host: HostFacts) -> Choice:
+def choose(store: Store, wish: ContainerOptions, host: HostFacts) -> Choice:
     """Add to `host` which user namespace the container gets, and return what has to be recorded for that.
 
     Nothing is taken yet. Raises InvalidInput, Unsupported, LimitExceeded (no ids left), Conflict, NotFound.
@@ -46,13 +46,13 @@ def choose(engine: Engine, wish: ContainerOptions, host: HostFacts) -> Choice:
         if words:
             raise InvalidInput(f"--userns: invalid USER mode: {wish.userns}")
     elif mode == "auto":
-        _auto(engine, words, host, choice)
+        _auto(store, words, host, choice)
     elif mode == "keep-id":
         _keep(words, host)
         if not wish.user:
             host.user = f"{host.kept[0]}:{host.kept[1]}"
     elif mode == "container":
-        _join(engine, words, host, choice)
+        _join(store, words, host, choice)
     else:
         raise InvalidInput("--userns: invalid USER mode", "use auto, host, keep-id or container:NAME")
     if host.user_namespace and not host.rootless:
@@ -60,7 +60,7 @@ def choose(engine: Engine, wish: ContainerOptions, host: HostFacts) -> Choice:
     return choice
 
 
-def _auto(engine: Engine, words: str, host: HostFacts, choice: Choice) -> None:
+def _auto(store: Store, words: str, host: HostFacts, choice: Choice) -> None:
     given = _options(words, ("size",))
     size = given.get("size", SIZE)
     if not 0 < size <= 1 << 31:
@@ -81,7 +81,7 @@ def _auto(engine: Engine, words: str, host: HostFacts, choice: Choice) -> None:
 
         choice.claims.append(id_ranges.Wanted(kind, size, userns.pool(path), settle))
     # What a plan shows; what is recorded is found once more, when nobody else can take it.
-    firsts = [id_ranges.look(engine.meta, wanted) for wanted in choice.claims]
+    firsts = [id_ranges.look(store.meta, wanted) for wanted in choice.claims]
     host.maps = _map(firsts[0], size), _map(firsts[1], size)
 
 
@@ -105,8 +105,8 @@ def _keep(words: str, host: HostFacts) -> None:
     host.maps = maps[0], maps[1]
 
 
-def _join(engine: Engine, name: str, host: HostFacts, choice: Choice) -> None:
-    other = containers.find(engine.meta, name)
+def _join(store: Store, name: str, host: HostFacts, choice: Choice) -> None:
+    other = containers.find(store.meta, name)
     linux = other.intent["spec"]["linux"]
     if not linux.get("uidMappings"):
         if host.rootless:
@@ -116,7 +116,7 @@ def _join(engine: Engine, name: str, host: HostFacts, choice: Choice) -> None:
         raise Unsupported("--userns=container: needs root", "without it all containers have ids of the same user")
     host.user_namespace = True
     host.maps = linux["uidMappings"], linux["gidMappings"]
-    host.user_pid, _ = session.running(engine, other.id, name)
+    host.user_pid, _ = presence.first_process(store, other.id, name)
     choice.joins = other.id
 
 

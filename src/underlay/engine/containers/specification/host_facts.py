@@ -5,20 +5,21 @@ from __future__ import annotations
 import os
 import stat
 
-from ...errors import Unsupported
-from ...linux.security import capabilities
-from ...store.rows import containers
+from ....errors import Unsupported
+from ....linux.security import capabilities
+from ....store.rows import containers
+from ... import presence
 from . import compose, limits
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ..engine import Engine
-    from ..options import ContainerOptions
+    from ....store.store import Store
+    from ...options import ContainerOptions
 
 
-def gather(engine: Engine, wish: ContainerOptions) -> compose.HostFacts:
+def gather(store: Store, wish: ContainerOptions) -> compose.HostFacts:
     """Gather what the composition needs of this host and of the containers whose namespaces are joined."""
     host = compose.HostFacts()
     last = capabilities.last_known_cached()
@@ -34,31 +35,29 @@ def gather(engine: Engine, wish: ContainerOptions) -> compose.HostFacts:
         path = limits.device_words(text)[0]
         host.device[path] = nodes_below(os.path.realpath(path), shown=path)
     limit_facts(wish, host)
-    apparmor_facts(engine, wish, host)
+    apparmor_facts(store, wish, host)
     for value in (wish.network, wish.pid, wish.ipc, wish.uts):
         if value.startswith("container:"):
-            from . import session
-
             name = value.partition(":")[2]
-            host.joined[value], _ = session.running(engine, containers.find(engine.meta, name).id, name)
+            host.joined[value], _ = presence.first_process(store, containers.find(store.meta, name).id, name)
     if wish.ipc.startswith("container:"):
         raise Unsupported("--ipc container: is not supported yet", "use --ipc private or --ipc host")
     return host
 
 
-def apparmor_facts(engine: Engine, wish: ContainerOptions, host: compose.HostFacts) -> None:
+def apparmor_facts(store: Store, wish: ContainerOptions, host: compose.HostFacts) -> None:
     """Add whether there is AppArmor, and the default profile; say once when that cannot be had."""
-    from ...linux.security import apparmor
+    from ....linux.security import apparmor
 
     host.apparmor = apparmor.enabled()
     if not host.apparmor or host.rootless or wish.privileged:
         return
-    from ...runtime.policy import apparmor_profile
+    from ....runtime.policy import apparmor_profile
 
-    if apparmor_profile.available(engine.paths.root):
+    if apparmor_profile.available(store.paths.root):
         host.apparmor_default = apparmor_profile.NAME
     elif not any(text.startswith("apparmor") for text in wish.security):
-        apparmor_profile.warn_once(engine.paths.state, "apparmor_parser is not installed", engine.emit)
+        apparmor_profile.warn_once(store.paths.state, "apparmor_parser is not installed", store.emit)
 
 
 def limit_facts(wish: ContainerOptions, host: compose.HostFacts) -> None:

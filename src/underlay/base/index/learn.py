@@ -16,27 +16,27 @@ from typing import Any
 
 import msgspec
 
-from ..base.identify import image
-from ..base.index import index_builder, known
-from ..errors import Corrupt, InvalidInput, LimitExceeded, NotFound, UnderlayError
-from ..events import Event
-from ..files import Lock, write_atomic
-from ..oci import config as configs
-from ..oci import digest as digests
-from ..oci import document, mediatype
-from ..oci import manifest as manifests
-from ..oci import reference as references
-from ..oci.descriptor import Descriptor
-from .identifying import directory
+from ...errors import Corrupt, InvalidInput, LimitExceeded, NotFound, UnderlayError
+from ...events import Event
+from ...files import Lock, write_atomic
+from ...oci import config as configs
+from ...oci import digest as digests
+from ...oci import document, mediatype
+from ...oci import manifest as manifests
+from ...oci import reference as references
+from ...oci.descriptor import Descriptor
+from ..identify import image
+from ..identify.identify import directory
+from . import index_builder, known
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from ..oci.reference import Reference
-    from ..registry.registries import Registries
-    from ..registry.repository import Repository
-    from .engine import Engine
+    from ...oci.reference import Reference
+    from ...registry.registries import Registries
+    from ...registry.repository import Repository
+    from ...store.store import Store
 
 ARTIFACT = "application/vnd.underlay.bases.v1+jsonl"
 _LAYER = ARTIFACT + "+gzip"
@@ -62,8 +62,8 @@ class Learned(msgspec.Struct, frozen=True):
 class Index:
     """The records of an installation, open for change; made new on disk when it is left without an error."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._place = directory(engine)
+    def __init__(self, store: Store) -> None:
+        self._place = directory(store)
         os.makedirs(self._place, mode=0o700, exist_ok=True)
         self._lock = Lock(self._place + "/lock")
         self.records: dict[tuple[str, str], dict[str, Any]] = {}  # by repository and image id
@@ -140,21 +140,21 @@ class Index:
         return Learned(tags, self.new, self.moved, len(self.records), len(names), tuple(problems))
 
 
-def add(engine: Engine, names: Sequence[str], today: str = "") -> Learned:
+def add(store: Store, names: Sequence[str], today: str = "") -> Learned:
     """Take what registries say of repositories (all their tags) or single tags, for all platforms.
 
     A tag that cannot be read is a problem that is told, not an error. Raises NotFound, AccessDenied (a repository).
     """
-    from ..registry.registries import Registries
+    from ...registry.registries import Registries
 
     day = today or time.strftime("%Y-%m-%d", time.gmtime())
     count = 0
     problems: list[str] = []
-    with Registries(engine.emit) as registries, Index(engine) as index:
+    with Registries(store.emit) as registries, Index(store) as index:
         for name in names:
             for reference in _wanted(registries, name):
                 count += 1
-                engine.emit(Event("bases.look", reference.familiar))
+                store.emit(Event("bases.look", reference.familiar))
                 try:
                     for record in _builds(registries.repository(reference), reference, index):
                         index.point(reference.familiar_repository, reference.tag, record, day)
@@ -226,11 +226,11 @@ def record_of(config: configs.Config, manifest: manifests.Manifest, digest: str,
 # Moving it
 
 
-def write_out(engine: Engine, path: str) -> int:
+def write_out(store: Store, path: str) -> int:
     """Write the records to one file; returns how many. Raises NotFound when there are none, Conflict when it is there."""
-    from ..errors import Conflict
+    from ...errors import Conflict
 
-    records = list(_read(directory(engine) + "/records.jsonl"))
+    records = list(_read(directory(store) + "/records.jsonl"))
     if not records:
         raise NotFound("there is no index of one's own to export", "`underlay base index add REPOSITORY` makes one")
     try:
@@ -241,25 +241,25 @@ def write_out(engine: Engine, path: str) -> int:
     return len(records)
 
 
-def read_in(engine: Engine, path: str) -> Learned:
+def read_in(store: Store, path: str) -> Learned:
     """Take the records of a file. Raises NotFound, Corrupt, LimitExceeded."""
     try:
         with open(path, "rb") as file:
             data = file.read(_PUSHED_LIMIT + 1)
     except OSError as error:
         raise NotFound(f"{path}: {error.strerror}") from None
-    with Index(engine) as index:
+    with Index(store) as index:
         index.new = index.merge(_unpacked(data, path))
         return index.learned(0)
 
 
-def push(engine: Engine, name: str) -> str:
+def push(store: Store, name: str) -> str:
     """Push the records as an OCI artefact; returns its digest. Raises NotFound, and what registries raise."""
-    from ..registry.registries import Registries
-    from ..registry.upload import Target
-    from ..transfer.registry.outgoing import Document
+    from ...registry.registries import Registries
+    from ...registry.upload import Target
+    from ...transfer.registry.outgoing import Document
 
-    records = list(_read(directory(engine) + "/records.jsonl"))
+    records = list(_read(directory(store) + "/records.jsonl"))
     if not records:
         raise NotFound("there is no index of one's own to push", "`underlay base index add REPOSITORY` makes one")
     reference = references.parse(name)
@@ -273,7 +273,7 @@ def push(engine: Engine, name: str) -> str:
             "layers": [{"mediaType": _LAYER, "digest": digests.of(data), "size": len(data)}],
         }
     )
-    with Registries(engine.emit) as registries:
+    with Registries(store.emit) as registries:
         target = Target(registries, reference.domain, reference.path)
         for blob in (data, empty):
             if not target.present(digests.of(blob)):
@@ -283,12 +283,12 @@ def push(engine: Engine, name: str) -> str:
     return digest
 
 
-def pull(engine: Engine, name: str) -> Learned:
+def pull(store: Store, name: str) -> Learned:
     """Take the records of an OCI artefact. Raises InvalidInput when it is none, and what registries raise."""
-    from ..registry.registries import Registries
+    from ...registry.registries import Registries
 
     reference = references.parse(name)
-    with Registries(engine.emit) as registries:
+    with Registries(store.emit) as registries:
         repository = registries.repository(reference)
         fetched = repository.manifest(reference.digest or reference.tag)
         value = document.decode(fetched.data, f"manifest {fetched.digest}")
@@ -299,7 +299,7 @@ def pull(engine: Engine, name: str) -> Learned:
         if len(layers) != 1:
             raise Corrupt(f"{name}: an index of bases has one layer, this has {len(layers)}")
         data = repository.document(layers[0], _PUSHED_LIMIT, "index of bases")
-    with Index(engine) as index:
+    with Index(store) as index:
         index.new = index.merge(_unpacked(data, name))
         return index.learned(0)
 
@@ -370,11 +370,11 @@ def _parsed(lines: Iterable[bytes], what: str) -> Iterator[dict[str, Any]]:
         yield record
 
 
-def names(engine: Engine) -> Iterator[tuple[str, str, str, int]]:
+def names(store: Store) -> Iterator[tuple[str, str, str, int]]:
     """Yield each name of the installation's index with the image id that it points at, since when, and how many builds it
     has pointed at."""
     found: dict[str, list[tuple[str, str]]] = {}
-    for record in _read(directory(engine) + "/records.jsonl"):
+    for record in _read(directory(store) + "/records.jsonl"):
         for name in record["tags"]:
             day = record["tag_first_seen"].get(name.rpartition(":")[2], record["first_seen"])
             found.setdefault(name, []).append((day, record["config_digest"]))

@@ -1,0 +1,78 @@
+"""A stage while it is made, as its instructions see it: its state, the names of its steps, and how it grows by a layer."""
+
+from __future__ import annotations
+
+import posixpath
+
+from .cache import keys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, Protocol
+
+    from ..oci.platform import Platform
+    from .context.contexts import Origin
+    from .graph import Planned
+    from .image import State
+    from .vertices import Vertex
+    from .work import Work
+
+    class Stages(Protocol):
+        """The other stages of the build, each made once, whoever asks first."""
+
+        def stage(self, number: int) -> State:
+            """Return the state at the end of a stage."""
+
+        def origin(self, name: str, before: int, platform: Platform) -> Origin:
+            """Return what a stage before number `before`, a named context or an image offers to be copied."""
+
+
+class StageRun:
+    """What the instructions of a stage work on."""
+
+    def __init__(self, work: Work, solver: Stages, planned: Planned) -> None:
+        self.work = work
+        self.solver = solver
+        self.planned = planned
+        self.state: State
+        self._step = 0
+        self._steps = planned.steps
+
+    created = 0  # when the last layer was made, ns since the epoch
+
+    @property
+    def use_cache(self) -> bool:
+        """Whether results of earlier builds may be taken."""
+        request = self.work.request
+        return not request.no_cache and self.planned.stage.name not in {
+            each.lower() for each in request.no_cache_filter
+        }
+
+    def vertex(self, text: str) -> Vertex:
+        """Return the vertex of the next step."""
+        self._step += 1
+        total = str(self._steps)
+        place = f"{self._step:>{len(total)}}/{total}"
+        words = [place]
+        if len(self.work.planned) > 1:
+            words.insert(0, self.planned.stage.label)
+        if len(self.work.request.platforms) > 1:
+            words.insert(0, str(self.work.target_platform.brief))
+        return self.work.vertices(f"[{' '.join(words)}] {text}")
+
+    def grow(
+        self, vertex: Vertex, key: str, make: Callable[[], Any], kind: str = "regular", linked: bool = False
+    ) -> None:
+        """Put the layer with the key `key` above the state, found or made by `make` (a `cache.Result`).
+
+        A `linked` layer does not depend on those below: its key is its own alone.
+        """
+        below = self.state.filesystem
+        parent = "" if linked else below.key
+        made, self.created = self.work.cache.made(key, parent, vertex, make, self.use_cache, kind)
+        self.state.filesystem = below.above(keys.key("linked", below.key, key) if linked else key, made)
+
+    def absolute(self, path: str) -> str:
+        """Return `path` as seen from the working directory."""
+        return posixpath.normpath(posixpath.join(self.state.execution.get("WorkingDir") or "/", path))

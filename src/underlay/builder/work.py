@@ -1,0 +1,52 @@
+"""What all stages of one build share: request, context, cache, workers, and what is noted of it for provenance."""
+
+from __future__ import annotations
+
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..dockerfile.stages import Recipe
+    from ..oci.platform import Platform
+    from .bases import Bases
+    from .cache.cache import Cache
+    from .context.contexts import Context
+    from .filesystem import Grounds
+    from .graph import Planned
+    from .request import BuildRequest, Steps
+    from .vertices import Vertices
+    from .workers.workers import Foreman
+
+
+class Work:
+    """What all stages of one build share."""
+
+    def __init__(
+        self,
+        request: BuildRequest,
+        context: Context,
+        recipe: Recipe,
+        platforms: tuple[Platform, Platform],
+        grounds: Grounds,
+        foreman: Foreman,
+        cache: Cache,
+        vertices: Vertices,
+        bases: Bases,
+        steps: Steps,
+        escape: str,
+    ) -> None:
+        self.request = request
+        self.context = context
+        self.recipe = recipe
+        self.build_platform, self.target_platform = platforms
+        self.grounds = grounds
+        self.foreman = foreman
+        self.cache = cache
+        self.vertices = vertices
+        self.bases = bases
+        self.steps = steps
+        self.escape = escape
+        self.globals: dict[str, str] = {}
+        self.planned: list[Planned] = []
+        self.invocation = os.urandom(16).hex()
+        self.materials: dict[str, str] = {}  # addresses and digests of what was read, for provenance

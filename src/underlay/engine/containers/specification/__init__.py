@@ -1,0 +1,1 @@
+"""What a container is to be: options, image and host facts become an OCI specification."""

@@ -1,0 +1,77 @@
+"""Whether a container lives: its status, its first process and its lock, asked in one way by all that need to know."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from ..errors import Conflict, NotFound
+from ..files import Lock
+from ..linux import userns
+from ..runtime.monitor import state
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..runtime.monitor.state import Status
+    from ..store.store import Store
+
+
+def status(store: Store, container_id: str) -> Status:
+    """Return the present state of a container, from its files, its monitor's lock and the kernel."""
+    return state.status(store.paths.container(container_id), store.paths.container_state(container_id))
+
+
+def is_running(store: Store, container_id: str) -> bool:
+    """Return whether a container has a living process, or is about to get one again (a restart policy)."""
+    now = status(store, container_id)
+    return bool(now.pid) or now.status == state.RESTARTING
+
+
+def is_monitored(store: Store, container_id: str) -> bool:
+    """Return whether a monitor, or somebody who starts or removes the container, holds its lock."""
+    return state.monitored(store.paths.container_state(container_id))
+
+
+def has_vanished(store: Store, container_id: str) -> bool:
+    """Return whether a container that was just found is gone; one of which a crash has left only the row is not."""
+    if os.path.isdir(store.paths.container(container_id)):
+        return False
+    return not store.meta.read("SELECT 1 FROM containers WHERE id = ?", (container_id,))
+
+
+def first_process(store: Store, container_id: str, name: str) -> tuple[int, int]:
+    """Return pid and start time (clock ticks since boot) of a container's first process.
+
+    Raises Conflict when there is none whose namespaces could be joined.
+    """
+    now = status(store, container_id)
+    if not now.pid:
+        raise Conflict(f"cannot join the namespace of a non running container: {name}")
+    return now.pid, now.when
+
+
+def hold(store: Store, container_id: str, patience: float = 0.0) -> Lock:
+    """Return the container's lock, held.
+
+    Raises Conflict when its monitor, or another who works on it, holds it for longer than `patience` seconds, NotFound
+    when its files are gone: another process removes it, or has.
+    """
+    directory = store.paths.container_state(container_id)
+    deadline = time.monotonic() + patience
+    while os.path.isdir(store.paths.container(container_id)):
+        os.makedirs(directory, mode=0o700, exist_ok=True)
+        lock = Lock(directory + "/lock")
+        try:
+            held = lock.acquire(wait=False)
+        except FileNotFoundError:
+            continue  # the directory has just been removed
+        if held:
+            if os.path.isdir(store.paths.container(container_id)):
+                return lock
+            userns.remove_tree_alone(directory)
+            lock.release()
+            break
+        if time.monotonic() >= deadline:
+            raise Conflict(f"container {container_id[:12]} is running")
+        time.sleep(0.01)
+    raise NotFound(f"No such container: {container_id}")
