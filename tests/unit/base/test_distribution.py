@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from underlay.base.identify import distribution
+from underlay.base.identify.names import distribution
 
 
 @pytest.mark.parametrize(

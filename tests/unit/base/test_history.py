@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from underlay.base.identify import history, naming, roots
+from underlay.base.identify import history
+from underlay.base.identify.names import naming, roots
 
 
 @pytest.mark.parametrize(

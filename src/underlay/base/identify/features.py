@@ -12,7 +12,7 @@ from ..index import known
 from . import history, matches
 from .boundaries import Seams, TwinBases, gaps_of
 from .matches import depth_of
-from .sibling_tags import Beside
+from .names.sibling_tags import Beside
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

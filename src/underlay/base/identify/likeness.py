@@ -99,7 +99,7 @@ def by_release(subject: Subject) -> Candidate | None:
     if files is None:
         return None
     from ...packages import osrelease
-    from . import distribution
+    from .names import distribution
 
     release = osrelease.read(files)
     names = distribution.names(release)

@@ -7,8 +7,9 @@ import msgspec
 from ...errors import Corrupt
 from ...human import duration, short_id
 from ..index import known
-from . import boundaries, matches, ranking, roots
+from . import boundaries, matches, ranking
 from .matches import Asked, depth_of
+from .names import roots
 from .ranking import SCRATCH, Named, Ranking
 
 TYPE_CHECKING = False

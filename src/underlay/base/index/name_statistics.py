@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 
-from ..identify import naming
+from ..identify.names import naming
 from . import known
 
 TYPE_CHECKING = False

@@ -6,7 +6,7 @@ import re
 
 import msgspec
 
-from . import history
+from .. import history
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

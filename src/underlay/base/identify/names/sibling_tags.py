@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import re
 
-from ..index import known
-from . import history, naming
-from .matches import depth_of
+from ...index import known
+from .. import history
+from ..matches import depth_of
+from . import naming
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .matches import Asked, Place
+    from ..matches import Asked, Place
 
 _IN_SERIES = 30  # of a hundred days that another version was in use too: fewer, and they follow each other
 _IN_PARALLEL = 50
