@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,8 @@ from test_limits import VERSION, group_of, value
 from engines import Installation, until
 from underlay import ContainerOptions, Engine
 from underlay.engine.containers import update
-from underlay.errors import InvalidInput, UnderlayError
+from underlay.errors import Conflict, InvalidInput, UnderlayError
+from underlay.runtime.monitor import control
 
 pytestmark = pytest.mark.root
 
@@ -144,3 +146,60 @@ def test_what_cannot_be_recorded_is_taken_back(ul: Installation, monkeypatch: py
         with pytest.raises(InvalidInput, match="cannot both be set"):
             engine.containers.update(name, ContainerOptions(pids_limit=5, cpus=0.5, cpu_quota=5000))
         assert limits(name) == (64 << 20, 20)
+
+
+class Updating(threading.Thread):
+    """An update in a thread, and what came of it; the monitor that is to be told of it is stopped."""
+
+    def __init__(self, ul: Installation, name: str) -> None:
+        super().__init__()
+        self.ul, self.name = ul, name
+        self.problem: Exception | None = None
+        self.monitor = ul.monitor(name)
+        os.kill(self.monitor, signal.SIGSTOP)
+        self.start()
+
+    def run(self) -> None:
+        with Engine(str(self.ul.root), str(self.ul.state)) as engine:
+            try:
+                engine.containers.update(self.name, ContainerOptions(memory=96 << 20))
+            except UnderlayError as error:
+                self.problem = error
+
+
+def memory_of(ul: Installation, name: str) -> tuple[int, int]:
+    """The limit that is recorded, and the one that the group has."""
+    return int(ul.out("inspect", "-f", "{{.HostConfig.Memory}}", name)), limits(name)[0]
+
+
+def test_a_monitor_that_does_not_answer(ul: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(control, "PATIENCE", 3.0)
+    name = ul.start("-m", "64m", "--restart", "always", "box", "sleep", "60")
+    updating = Updating(ul, name)
+    try:
+        assert until(lambda: limits(name)[0] == 96 << 20)
+        # The database can be written meanwhile.
+        ul("create", "--name", "meanwhile", "--network", "none", "box", "true")
+        assert updating.is_alive()
+        updating.join()
+    finally:
+        os.kill(updating.monitor, signal.SIGCONT)
+    assert isinstance(updating.problem, Conflict) and "has not answered" in updating.problem.message
+    assert memory_of(ul, name) == (64 << 20, 64 << 20)
+    # Nor does the monitor, now that it reads what it was told, start anything else again.
+    before = ul.pid(name)
+    os.kill(before, signal.SIGKILL)
+    assert until(lambda: ul.pid(name) not in (0, before))
+    assert memory_of(ul, name) == (64 << 20, 64 << 20)
+    ul("update", "-m", "96m", name)
+    assert memory_of(ul, name) == (96 << 20, 96 << 20)
+
+
+def test_a_monitor_that_dies_meanwhile(ul: Installation) -> None:
+    name = ul.start("-m", "64m", "--restart", "always", "box", "sleep", "60")
+    updating = Updating(ul, name)
+    assert until(lambda: limits(name)[0] == 96 << 20)
+    os.kill(updating.monitor, signal.SIGKILL)
+    updating.join()
+    assert updating.problem is None
+    assert memory_of(ul, name) == (96 << 20, 96 << 20)

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from underlay.errors import Conflict
 from underlay.lean import jsontext
 from underlay.runtime.monitor import control
 from underlay.runtime.monitor.monitor import Monitor
@@ -181,3 +182,23 @@ def test_descriptors_that_cannot_be_used_cost_the_connection_only(tmp_path: Path
 def test_json_text_keeps_all_strings(text: str) -> None:
     value = {"k": [text, os.fsdecode(text.encode("utf-8", "surrogatepass"))]}
     assert jsontext.loads(jsontext.dumps(value).encode()) == value
+
+
+def test_asking(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(control, "PATIENCE", 0.05)
+    ours, theirs = control.pair()
+    control.send(theirs, {"attached": True})  # something else first
+    control.send(theirs, {"noted": True})
+    control.ask(ours, {"stopping": True})
+    assert control.receive(theirs)[0] == {"stopping": True}
+    with pytest.raises(Conflict, match="has not answered"):
+        control.ask(ours, {"relaunch": True})
+    # Whoever reads it now learns that the answer is not wanted any more.
+    assert control.receive(theirs)[0] == {"relaunch": True}
+    assert not control.send(theirs, {"noted": True})
+    ours.close()
+    theirs.close()
+    ours, theirs = control.pair()
+    theirs.close()
+    control.ask(ours, {"stopping": True})  # there is nobody to answer
+    ours.close()

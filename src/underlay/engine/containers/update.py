@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import time
 
 from ... import events
-from ...errors import Conflict, InvalidInput, KernelError, UnderlayError
-from ...runtime.monitor import control
+from ...errors import Conflict, InvalidInput, KernelError, NotFound, UnderlayError
+from ...files import Lock
+from ...linux import cgroup
+from ...runtime.monitor import control, state
 from ...store import rootfs
 from ...store.rows import containers as rows
 from .. import presence
@@ -20,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from ...linux.cgroup import Group
     from ...runtime.monitor.state import Status
     from ...store.rows.containers import Container
     from ...store.store import Store
@@ -46,41 +48,84 @@ UPDATABLE = frozenset(
 _GONE = (2, 19)  # ENOENT, ENODEV: the group was removed meanwhile
 
 
-def update(store: Store, row: Container, wish: ContainerOptions, status: Status, group: Group) -> None:
+def update(store: Store, container_id: str, wish: ContainerOptions) -> None:
     """Change what `wish` gives; see `Containers.update`."""
     given = {name: value for name, value in wish.given().items() if value or name == "pids_limit"}
     for name in given:
         if name not in UPDATABLE:
             raise InvalidInput(f"{name} of a container cannot be changed by an update")
-    takes_back: list[Callable[[], None]] = []
-
-    def alter(intent: dict[str, Any]) -> dict[str, Any]:
-        """Within the transaction: two updates of a container come one after the other."""
-        changed = changed_intent(intent, given)
-        if status.pid:
-            delta = difference(intent["spec"]["linux"]["resources"], changed["spec"]["linux"]["resources"])
-            try:
-                takes_back.append(group.update(delta))
-            except KernelError as error:
-                # A run that ends just now leaves nothing to change but the record.
-                if error.errno not in _GONE or _lives(store, row, status):
-                    raise
-        # Who never starts it again holds nothing to start it with.
-        if {intent["restart"]["name"], changed["restart"]["name"]} != {"no"}:
-            takes_back.append(lambda: _tell_monitor(store, row, intent))
-            _tell_monitor(store, row, changed)
-        return changed
-
+    lock = _lock(store, container_id)
     try:
-        rows.change(store.meta, row.id, alter)
-    except BaseException:
-        for take_back in reversed(takes_back):
-            try:
-                take_back()
-            except (UnderlayError, OSError):
-                pass  # the rest is to be taken back all the same, and the first error is the one to tell
-        raise
+        row = rows.find(store.meta, container_id)
+        before, after = row.intent, changed_intent(row.intent, given)
+        run = presence.status(store, row.id)
+        takes_back: list[Callable[[], None]] = []
+        try:
+            _apply(store, row, run, before, after, takes_back)
+            # Nobody else changes what was asked for: there is nothing to wait for while the database is locked.
+            rows.change(store.meta, row.id, lambda _: after)
+        except BaseException:
+            for take_back in reversed(takes_back):
+                try:
+                    take_back()
+                except (UnderlayError, OSError):
+                    pass  # the rest is to be taken back all the same, and the first error is the one to tell
+            raise
+        _catch_up(store, row, run, before, after)
+    finally:
+        lock.release()
     store.emit(events.Event("container.update", row.id))
+
+
+def _lock(store: Store, container_id: str) -> Lock:
+    """Return the lock, held, by which updates of a container come one after the other; raises NotFound, Conflict."""
+    lock = Lock(store.paths.container(container_id) + "/update")
+    deadline = time.monotonic() + 3 * control.PATIENCE
+    try:
+        while not lock.acquire(wait=False):
+            if time.monotonic() >= deadline:
+                raise Conflict(f"container {container_id[:12]} is being updated by another process", "try again later")
+            time.sleep(0.01)
+    except FileNotFoundError:
+        raise NotFound(f"No such container: {container_id}") from None
+    return lock
+
+
+def _apply(
+    store: Store,
+    row: Container,
+    run: Status,
+    before: dict[str, Any],
+    after: dict[str, Any],
+    takes_back: list[Callable[[], None]],
+) -> None:
+    """Give a run's group and monitor what has changed; how to undo that is added to `takes_back` as it is done."""
+    if run.pid:
+        delta = difference(before["spec"]["linux"]["resources"], after["spec"]["linux"]["resources"])
+        group = cgroup.open_group(session.group_path(row.id, before), os.geteuid() != 0, run.group_base)
+        try:
+            takes_back.append(group.update(delta))
+        except KernelError as error:
+            # A run that ends just now leaves nothing to change but the record.
+            if error.errno not in _GONE or _lives(store, row, run):
+                raise
+    # Who never starts it again holds nothing to start it with.
+    if {before["restart"]["name"], after["restart"]["name"]} != {"no"}:
+        takes_back.append(lambda: _tell_monitor(store, row, before))
+        _tell_monitor(store, row, after)
+
+
+def _catch_up(store: Store, row: Container, run: Status, before: dict[str, Any], after: dict[str, Any]) -> None:
+    """Bring a run up to date that has begun since `run` was looked at, from the record as it was."""
+    deadline = time.monotonic() + control.PATIENCE
+    while True:
+        now = presence.status(store, row.id)
+        begins = not now.pid and now.status != state.RESTARTING
+        if not begins or not presence.is_monitored(store, row.id) or time.monotonic() >= deadline:
+            break
+        time.sleep(0.01)
+    if now.pid and now.when != run.when:
+        _apply(store, row, now, before, after, [])
 
 
 def changed_intent(intent: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
@@ -154,20 +199,11 @@ def _tell_monitor(store: Store, row: Container, intent: dict[str, Any]) -> None:
         except Conflict:
             pass  # whose namespaces it is in has ended: there is nothing that could be started again
         record = session.launch_record(store, row.id, row.name, intent, lower)
-        from ...lean.jsontext import dumps
-
         # Beside the message, which has to fit in a packet: a custom seccomp profile alone may not.
-        fd = os.memfd_create("underlay-launch")
+        fd = control.parcel(record, "underlay-launch")
         try:
-            os.write(fd, dumps(record).encode())
-            control.send(channel, {"relaunch": True}, (fd,))
+            control.ask(channel, {"relaunch": True}, (fd,))
         finally:
             os.close(fd)
-        while True:
-            message, fds = control.receive(channel)
-            for extra in fds:
-                os.close(extra)
-            if message is None or "exited" in message or "noted" in message:
-                return
     finally:
         channel.close()

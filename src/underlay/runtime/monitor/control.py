@@ -3,7 +3,7 @@
 One packet a message (unix(7), SOCK_SEQPACKET). To the monitor: {"attach": …} with three descriptors, {"resize":
 [rows, columns]}, {"signal": n}, {"stopping": true}, {"paused": bool}, and before the start of a container with networks
 {"network": true} with a parcel, or {"abandoned": true}. From it: {"started": pid}, {"failed": …},
-{"exited": code}, {"detached": true}, {"lost": true}.
+{"exited": code}, {"detached": true}, {"lost": true}, {"noted": true} as the answer to "stopping", "relaunch" and "paused".
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import _socket
 import os
 
+from ...errors import Conflict
 from ...lean.jsontext import dumps, loads
 
 TYPE_CHECKING = False
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 _LIMIT = 64 << 10
 COMING = "coming"  # in a launch record: the network is told in a message
 _DESCRIPTORS = 3
+PATIENCE = 10.0  # seconds that a monitor has to answer in: it may be starting the container again
 
 
 def pair() -> tuple[_socket.socket, _socket.socket]:
@@ -82,6 +84,38 @@ def send(channel: _socket.socket, message: dict[str, Any], descriptors: tuple[in
     except OSError:
         return False
     return True
+
+
+def ask(channel: _socket.socket, message: dict[str, Any], descriptors: tuple[int, ...] = ()) -> None:
+    """Tell a monitor something and wait until it has noted it; it may as well end, or the container, instead.
+
+    Raises Conflict when it says nothing for PATIENCE seconds: nothing that waits for an answer has come of it then.
+    """
+    import select
+    import time
+
+    if not send(channel, message, descriptors):
+        return
+    answers = select.poll()
+    answers.register(channel.fileno(), select.POLLIN)
+    deadline = time.monotonic() + PATIENCE
+    late = False
+    while True:
+        if not late and not answers.poll(max(0.0, deadline - time.monotonic()) * 1000):
+            late = True
+            channel.shutdown(_socket.SHUT_RD)  # from now on the monitor's answer fails; one may have come just before
+        answer, fds = receive(channel)
+        for fd in fds:
+            os.close(fd)
+        if answer is None:
+            break
+        if "noted" in answer or "exited" in answer:
+            return
+    if late:
+        raise Conflict(
+            f"the container's monitor has not answered for {PATIENCE:.0f} seconds",
+            "`ps -eo pid,stat,comm` tells whether underlay-monito is stopped (T); `kill -CONT PID` lets it go on",
+        )
 
 
 def receive(channel: _socket.socket) -> tuple[dict[str, Any] | None, list[int]]:

@@ -234,8 +234,10 @@ class Monitor:
         if message.get("relaunch") and fds:
             # What is to be started again is another (`update`); what belongs to this run stays.
             record: Any = loads(os.pread(fds[0], os.fstat(fds[0]).st_size, 0))
-            self.launch = {**record, "cgroup_used": self.launch["cgroup_used"], "delay": self.launch.get("delay", 0.0)}
-            control.send(channel, {"noted": True})
+            # Who has given up waiting for the answer has changed nothing else either.
+            if control.send(channel, {"noted": True}):
+                kept = {"cgroup_used": self.launch["cgroup_used"], "delay": self.launch.get("delay", 0.0)}
+                self.launch = {**record, **kept}
         number = message.get("signal")
         if isinstance(number, int) and self.pidfd >= 0:
             try:

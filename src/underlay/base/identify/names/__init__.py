@@ -1,1 +1,1 @@
-"""Names of bases: what the form of a tag says, names beside each other, names that root file systems and distributions have."""
+"""Names of bases: what the form of a tag says, names beside each other, those of root file systems and distributions."""
