@@ -141,14 +141,17 @@ def rfc3339(timestamp_ns: int) -> str:
 
 def parse_rfc3339(text: str) -> float:
     """Return seconds since the epoch for an RFC 3339 time (any fraction length); raises ValueError."""
+    return parse_rfc3339_ns(text) / 1e9
+
+
+def parse_rfc3339_ns(text: str) -> int:
+    """Return nanoseconds since the epoch for an RFC 3339 time; raises ValueError."""
     from datetime import datetime
 
     head, _, tail = text.strip().partition(".")
-    if not tail:
-        return datetime.fromisoformat(head.replace("Z", "+00:00")).timestamp()
     digits = len(tail) - len(tail.lstrip("0123456789"))
-    zone = tail[digits:].replace("Z", "+00:00")
-    return datetime.fromisoformat(head + zone).timestamp() + float("0." + (tail[:digits] or "0"))
+    seconds = datetime.fromisoformat((head + tail[digits:]).replace("Z", "+00:00")).timestamp()
+    return round(seconds) * 1_000_000_000 + int((tail[:digits] + "0" * 9)[:9])
 
 
 def short_id(digest: str) -> str:

@@ -98,6 +98,11 @@ def test_logs(ul: Installation) -> None:
     assert (done.stdout, done.stderr) == (b"one\ntwo\nthree", b"err\n")
     assert ul.out("logs", "--tail", "2", name) == "two\nthree"
     assert ul.out("logs", "-n", "0", name) == ""
+    assert ul.out("logs", "--tail", "-5", name) == "one\ntwo\nthree"
+    # As docker shows a record without details: there are none that a driver here would keep.
+    assert ul.out("logs", "--details", name) == "\n".join(" " + line for line in ("one", "two", "three"))
+    for word in ("²", "--5", "1_0"):
+        assert b"invalid value for --tail" in ul("logs", f"--tail={word}", name, code=1).stderr
     stamped = ul.out("logs", "-t", name).splitlines()
     assert [line.split(" ", 1)[1] for line in stamped] == ["one", "two", "three"]
     assert all(line[:4].isdigit() and line[29] == "Z" for line in stamped)

@@ -12,14 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from underlay.engine.containers import logs
+from underlay.engine.containers import log_records, logs
 from underlay.runtime.monitor.logs import Log
 
 
 def read(path: Path, driver: str = "local") -> list[tuple[int, bytes]]:
-    parse = logs._local if driver == "local" else logs._json_file
     with path.open("rb") as file:
-        return [(stream, data) for _, stream, data in parse(file)]
+        return [(stream, data) for _, stream, data in log_records.format_of(driver).forwards(file)]
 
 
 def test_local_keeps_bytes_as_they_come(tmp_path: Path) -> None:
@@ -181,8 +180,9 @@ def test_a_full_disk_leaves_whole_records(tmp_path: Path, driver: str) -> None:
         ([b"1\n"], 0, b""),
         ([b"\n\n\n"], 2, b"\n\n"),
         ([], 3, b""),
+        ([b"1\n2\n", b""], 1, b"2\n"),
     ],
 )
 def test_last_lines(pieces: list[bytes], count: int, expected: bytes) -> None:
     records = [(0, 1, piece) for piece in pieces]
-    assert b"".join(data for _, _, data in logs._last_lines(records, count)) == expected
+    assert b"".join(data for _, _, data in log_records.last_lines(reversed(records), count)) == expected

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ...store.store import Store
     from ..options import ContainerOptions
     from .exec import ExecOptions, Execution
-    from .logs import Record
+    from .log_records import Record
     from .session import Session
     from .stats import Stats
     from .top import Processes

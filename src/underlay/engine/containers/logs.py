@@ -1,4 +1,4 @@
-"""Reading a container's log: both formats, turned-over files, the last lines, and following a running container."""
+"""Reading a container's log: turned-over files, the last lines, and following a running container."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import os
 import time
 
 from ...errors import Unsupported
-from ...runtime.monitor import logs, state
+from ...runtime.monitor import state
+from .log_records import format_of, last_lines
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from typing import Any, BinaryIO
+    from collections.abc import Callable, Iterator
+    from typing import BinaryIO
 
     from ...store.rows.containers import Container
     from ...store.store import Store
-
-    Record = tuple[int, int, bytes]  # time in ns since the epoch, stream (1 or 2), bytes
+    from .log_records import Record
 
 _POLL = 0.05  # seconds between looks for more output
 
@@ -37,68 +37,105 @@ def read_log(
         raise Unsupported(
             'configured logging driver does not support reading: "none"', "start it with --log-driver local"
         )
-    path = store.paths.container(row.id) + "/log"
-    wanted = {1: stdout, 2: stderr}
-    files = [f"{path}.{n}" for n in range(settings["keep"] - 1, 0, -1) if os.path.exists(f"{path}.{n}")]
-    return _records(store, row, files, path, settings, follow, tail, int(since * 1e9), int(until * 1e9), wanted)
-
-
-def _records(
-    store: Store,
-    row: Container,
-    files: list[str],
-    path: str,
-    settings: dict[str, Any],
-    follow: bool,
-    tail: int,
-    since: int,
-    until: int,
-    wanted: dict[int, bool],
-) -> Iterator[Record]:
-    parse = _local if settings["driver"] == "local" else _json_file
+    log = _Log(store.paths.container(row.id) + "/log", settings["driver"], settings["keep"])
+    streams = [number for number, wanted in ((1, stdout), (2, stderr)) if wanted]
+    first, last = int(since * 1e9), int(until * 1e9)
 
     def passes(record: Record) -> bool:
-        when, stream, _ = record
-        return wanted.get(stream, False) and when >= since and not (until and when > until)
+        return record[1] in streams and record[0] >= first and not (last and record[0] > last)
 
-    current = open(path, "rb") if os.path.exists(path) else None
-    older = [item for name in files for item in _whole(name, parse)]
-    kept: list[Record] | Iterator[Record] = (record for record in older if passes(record))
-    if current is not None:
-        present = [record for record in parse(current) if passes(record)]
-        kept = [*kept, *present]
-    yield from _last_lines(list(kept), tail) if tail >= 0 else kept
-    if not follow:
-        if current is not None:
-            current.close()
-        return
     directory = store.paths.container_state(row.id)
-    while True:
-        alive = state.monitored(directory)
-        if current is None and os.path.exists(path):
-            current = open(path, "rb")
-        if current is not None:
-            yield from (record for record in parse(current) if passes(record))
-            if _turned_over(current, path):
-                yield from (record for record in parse(current) if passes(record))
-                behind = _files_between(os.fstat(current.fileno()).st_ino, path, settings["keep"])
-                current.close()
-                current = None
-                yield from (record for name in behind for record in _whole(name, parse) if passes(record))
-                continue
-        if not alive or (until and time.time_ns() > until):
-            break
-        time.sleep(_POLL)
-    if current is not None:
-        current.close()
+    over = (lambda: (bool(last) and time.time_ns() > last) or not state.monitored(directory)) if follow else None
+    return log.records(tail, passes, over)
 
 
-def _whole(name: str, parse: Any) -> list[Record]:
+class _Log:
+    """The files of a log, of which the newest may grow and turn over at any moment."""
+
+    def __init__(self, path: str, driver: str, keep: int) -> None:
+        self._path = path
+        self._format = format_of(driver)
+        self._keep = keep
+
+    def records(self, tail: int, passes: Callable[[Record], bool], over: Callable[[], bool] | None) -> Iterator[Record]:
+        """Yield the records that pass, from the last `tail` lines of them on (-1: all), and with `over` those that come
+        until it says so."""
+        older, newest = self._open()
+        try:
+            if tail >= 0:
+                if newest is not None:
+                    newest.seek(self._format.end(newest.fileno()))  # from here on it is followed
+                yield from last_lines(filter(passes, self._backwards(older, newest)), tail)
+            else:
+                for file in older:
+                    yield from filter(passes, self._format.forwards(file))
+                if newest is not None:
+                    yield from filter(passes, self._present(newest))
+            while older:
+                older.pop().close()
+            if over is None:
+                return
+            while True:
+                ended = over()  # asked first: what is written until then is read below
+                if newest is None:
+                    newest = _opened(self._path)
+                if newest is not None:
+                    yield from filter(passes, self._format.forwards(newest))
+                    if _turned_over(newest, self._path):
+                        yield from filter(passes, self._format.forwards(newest))
+                        behind = _files_between(os.fstat(newest.fileno()).st_ino, self._path, self._keep)
+                        newest.close()
+                        newest = None
+                        for name in behind:
+                            yield from filter(passes, self._whole(name))
+                        continue
+                if ended:
+                    return
+                time.sleep(_POLL)
+        finally:
+            for each in (*older, newest):
+                if each is not None:
+                    each.close()
+
+    def _open(self) -> tuple[list[BinaryIO], BinaryIO | None]:
+        """Return the older files, the oldest first, and the newest, none of them twice though they turn over meanwhile."""
+        while True:
+            newest = _opened(self._path)
+            found = [_opened(f"{self._path}.{number}") for number in range(self._keep - 1, 0, -1)]
+            older = [file for file in found if file is not None]
+            if not (_turned_over(newest, self._path) if newest is not None else os.path.exists(self._path)):
+                return older, newest
+            for file in (*older, newest):
+                if file is not None:
+                    file.close()
+
+    def _backwards(self, older: list[BinaryIO], newest: BinaryIO | None) -> Iterator[Record]:
+        """Yield the records of the older files and those before the position of the newest, the last one first."""
+        if newest is not None:
+            yield from self._format.backwards(newest.fileno(), newest.tell())
+        for file in reversed(older):
+            yield from self._format.backwards(file.fileno(), self._format.end(file.fileno()))
+
+    def _present(self, file: BinaryIO) -> Iterator[Record]:
+        """Yield the records that are there now: who writes as fast as it is read does not keep us here."""
+        end = os.fstat(file.fileno()).st_size
+        for record in self._format.forwards(file):
+            yield record
+            if file.tell() >= end:
+                return
+
+    def _whole(self, name: str) -> Iterator[Record]:
+        file = _opened(name)
+        if file is not None:
+            with file:
+                yield from self._format.forwards(file)
+
+
+def _opened(name: str) -> BinaryIO | None:
     try:
-        with open(name, "rb") as file:
-            return list(parse(file))
+        return open(name, "rb")
     except FileNotFoundError:
-        return []
+        return None
 
 
 def _turned_over(file: BinaryIO, path: str) -> bool:
@@ -119,56 +156,3 @@ def _files_between(inode: int, path: str, keep: int) -> list[str]:
             break
         behind.append(f"{path}.{number}")
     return behind[::-1]
-
-
-def _last_lines(records: list[Record], count: int) -> list[Record]:
-    """Return the records of the last `count` lines; the first record may be cut."""
-    if count == 0:
-        return []
-    lines = 0
-    for position in range(len(records) - 1, -1, -1):
-        when, stream, data = records[position]
-        end = len(data)
-        # A newline at the very end closes the last line, it does not begin another.
-        if position == len(records) - 1 and data.endswith(b"\n"):
-            end -= 1
-        while (found := data.rfind(b"\n", 0, end)) >= 0:
-            lines += 1
-            if lines == count:
-                return [(when, stream, data[found + 1 :]), *records[position + 1 :]]
-            end = found
-    return records
-
-
-def _local(file: BinaryIO) -> Iterator[Record]:
-    """Yield the records from the file's position on; an unfinished one stays for the next call."""
-    while True:
-        start = file.tell()
-        head = file.read(logs.HEADER)
-        if len(head) < logs.HEADER:
-            file.seek(start)
-            return
-        length = int.from_bytes(head[9:13], "little")
-        data = file.read(length)
-        if len(data) < length or len(file.read(logs.TRAILER)) < logs.TRAILER:
-            file.seek(start)
-            return
-        yield int.from_bytes(head[:8], "little"), head[8], data
-
-
-def _json_file(file: BinaryIO) -> Iterator[Record]:
-    from ...human import parse_rfc3339
-    from ...lean.jsontext import loads
-
-    while True:
-        start = file.tell()
-        line = file.readline()
-        if not line.endswith(b"\n"):
-            file.seek(start)
-            return
-        try:
-            record: Any = loads(line)
-            when = int(parse_rfc3339(record["time"]) * 1e9)
-            yield when, 2 if record["stream"] == "stderr" else 1, record["log"].encode()
-        except (ValueError, KeyError, TypeError):
-            continue

@@ -46,20 +46,9 @@ class Log:
         """Cut off the half record that a killed monitor or a power cut has left: all after it would be unreadable."""
         fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
-            size = self._size
-            length = int.from_bytes(os.pread(fd, TRAILER, size - TRAILER), "little") if size >= TRAILER else 0
-            start = size - TRAILER - length - HEADER
-            if start >= 0 and os.pread(fd, 4, start + 9) == length.to_bytes(4, "little"):
-                return
-            good = 0
-            while good + HEADER <= size:
-                length = int.from_bytes(os.pread(fd, 4, good + 9), "little")
-                following = good + HEADER + length + TRAILER
-                if following > size:
-                    break
-                good = following
-            os.ftruncate(self._fd, good)
-            self._size = good
+            if not is_end(fd, self._size):
+                self._size = last_end(fd, self._size)
+                os.ftruncate(self._fd, self._size)
         finally:
             os.close(fd)
 
@@ -152,3 +141,22 @@ class Log:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+
+def is_end(fd: int, position: int) -> bool:
+    """Tell whether a record of the driver `local` ends at a position, or the file begins there."""
+    length = int.from_bytes(os.pread(fd, TRAILER, position - TRAILER), "little") if position >= TRAILER else 0
+    start = position - TRAILER - length - HEADER
+    return not position or (start >= 0 and os.pread(fd, 4, start + 9) == length.to_bytes(4, "little"))
+
+
+def last_end(fd: int, size: int) -> int:
+    """Return where the last whole record of the first `size` bytes ends, found from the beginning of the file."""
+    good = 0
+    while good + HEADER <= size:
+        length = int.from_bytes(os.pread(fd, 4, good + 9), "little")
+        following = good + HEADER + length + TRAILER
+        if following > size:
+            break
+        good = following
+    return good

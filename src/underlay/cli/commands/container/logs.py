@@ -53,10 +53,11 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     fresh = {1: True, 2: True}  # whether the stream is at the beginning of a line
     for when, stream, data in records:
         out = outputs[stream]
-        if options["timestamps"]:
-            stamp = rfc3339(when).encode() + b" "
+        # No driver here keeps details, so docker shows the blank that follows them alone.
+        start = (rfc3339(when).encode() + b" " if options["timestamps"] else b"") + b" " * options["details"]
+        if start:
             for line in data.splitlines(keepends=True):
-                out.write(stamp + line if fresh[stream] else line)
+                out.write(start + line if fresh[stream] else line)
                 fresh[stream] = line.endswith(b"\n")
         else:
             out.write(data)
