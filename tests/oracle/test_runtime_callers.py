@@ -47,7 +47,8 @@ def place() -> Iterator[Path]:
 class Caller:
     """A program that calls the runtime: words in front of each command, and its way to say things."""
 
-    def __init__(self, *command: str, environment: dict[str, str] | None = None) -> None:
+    def __init__(self, place: Path, *command: str, environment: dict[str, str] | None = None) -> None:
+        self.place = place  # where it is started: conmon leaves a file `oom` there
         self.command = command
         self.environment = {**os.environ, **(environment or {})}
 
@@ -61,6 +62,7 @@ class Caller:
                 stdout=out,
                 stderr=err,
                 env=self.environment,
+                cwd=self.place,
                 timeout=60,
             )
             for file in (out, err):
@@ -78,6 +80,7 @@ class Caller:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             env=self.environment,
+            cwd=self.place,
             timeout=60,
         )
         return done.stdout.decode()
@@ -100,7 +103,7 @@ def podman(place: Path) -> Iterator[Caller]:
         "--events-backend=none",
         f"--runtime={place}/underlay-runtime",
     ]
-    caller = Caller(*words, environment={"PODMAN_IGNORE_CGROUPSV1_WARNING": "1"})
+    caller = Caller(place, *words, environment={"PODMAN_IGNORE_CGROUPSV1_WARNING": "1"})
     caller("import", "--change", "ENV PATH=/bin", f"{place}/box.tar", "box")
     yield caller
     caller("rm", "--all", "--force", "--time", "0")
@@ -149,6 +152,7 @@ def test_podman_keeps_a_container(podman: Caller) -> None:
 
 def test_podman_limits(podman: Caller) -> None:
     podman("run", "--rm", "--network", "none", "--memory", "20m", "box", "tail", "/dev/zero", code=137)
+    assert not Path("oom").exists()  # in the directory that the tests are run in
     out = podman(
         "run",
         "--rm",
@@ -229,7 +233,7 @@ def ctr(place: Path, podman: Caller) -> Iterator[Caller]:
     )
     with open(base / "log", "wb") as log:
         server = subprocess.Popen(["containerd", "-c", base / "config.toml"], stdout=log, stderr=log)
-    caller = Caller("ctr", "-a", f"{base}/sock")
+    caller = Caller(place, "ctr", "-a", f"{base}/sock")
     try:
         assert until(lambda: subprocess.run([*caller.command, "version"], capture_output=True).returncode == 0, 30)
         try:
@@ -280,7 +284,7 @@ def docker(place: Path, podman: Caller) -> Iterator[Caller]:
     base.mkdir()
     runtime = [f"--add-runtime=underlay={place}/underlay-runtime", "--default-runtime=underlay"]
     with dockerdaemon.running(base, "--storage-driver=vfs", *runtime) as address:
-        caller = Caller("docker", f"--host={address}")
+        caller = Caller(place, "docker", f"--host={address}")
         caller("import", "--change", "ENV PATH=/bin", f"{place}/box.tar", "box")
         yield caller
         ids = caller("ps", "-aq").split()
