@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,18 @@ def test_public_functions_say_what_they_do(path: Path) -> None:
         ):
             silent.append(node.name)
     assert silent == []
+
+
+def test_only_rows_speak_sql() -> None:
+    words = re.compile(r"(SELECT .* FROM|INSERT (OR \w+ )?INTO|DELETE FROM|UPDATE \w+ SET) ")
+    found = [
+        f"{name(path)}:{node.lineno}"
+        for path in MODULES
+        if not name(path).startswith("store/rows/") and name(path) != "packages/sqlitefile.py"
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and words.search(node.value)
+    ]
+    assert found == []
 
 
 def test_names_that_are_promised() -> None:

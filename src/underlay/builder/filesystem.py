@@ -11,7 +11,7 @@ import os
 import threading
 
 from ..store import kinds, layers, rootfs
-from ..store.rows import images
+from ..store.rows import layers as layer_rows
 from .workers.workers import MOUNT, Abandoned
 
 TYPE_CHECKING = False
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from ..paths import Paths
     from ..store.layers.toc import Entry
-    from ..store.rows.images import Layer
+    from ..store.rows.layers import Layer
     from .workers.workers import Foreman
 
 _DEEPEST = (
@@ -196,7 +196,7 @@ class Grounds:
 
 def known(diff_ids: Sequence[str], paths: Paths) -> tuple[Made, ...]:
     """Return layers of the store, as those of an image, for building on."""
-    return tuple(Made(images.Layer(diff_id, layers.size(paths, diff_id), 1)) for diff_id in diff_ids)
+    return tuple(Made(layer_rows.Layer(diff_id, layers.size(paths, diff_id), 1)) for diff_id in diff_ids)
 
 
 def in_background(work: Callable[[], Layer], made: Made) -> threading.Thread:

@@ -9,6 +9,7 @@ from ..errors import Conflict, NotFound
 from ..files import Lock
 from ..linux import userns
 from ..runtime.monitor import state
+from ..store.rows import containers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def has_vanished(store: Store, container_id: str) -> bool:
     """Return whether a container that was just found is gone; one of which a crash has left only the row is not."""
     if os.path.isdir(store.paths.container(container_id)):
         return False
-    return not store.meta.read("SELECT 1 FROM containers WHERE id = ?", (container_id,))
+    return not containers.exists(store.meta, container_id)
 
 
 def first_process(store: Store, container_id: str, name: str) -> tuple[int, int]:

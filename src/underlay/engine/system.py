@@ -10,7 +10,10 @@ from ..linux import abi, cgroup
 from ..linux.facts import gather
 from ..oci import platform
 from ..store import gc, layers, rootfs
+from ..store.rows import containers as container_rows
 from ..store.rows import images
+from ..store.rows import layers as layer_rows
+from ..store.rows import volumes as volume_rows
 from ..version import __version__
 from . import presence
 from .containers.specification import disk_limit
@@ -65,7 +68,7 @@ class System:
         store = self._store
         form, reason = rootfs.form_for(store.paths, store.form_setting)
         kernel = os.uname()
-        containers = [row[0] for row in store.meta.read("SELECT id FROM containers")]
+        containers = container_rows.ids(store.meta)
         running = sum(presence.is_running(self._store, each) for each in containers)
         facts: dict[str, Any] = {
             "ServerVersion": __version__,
@@ -110,7 +113,7 @@ class System:
         """Return the space of images, containers, volumes and the build cache; what nothing needs counts as reclaimable."""
         store = self._store
         meta, paths = store.meta, store.paths
-        used = {row[0] for row in meta.read("SELECT DISTINCT image FROM containers")}
+        used = container_rows.counts(meta)
         all_images = images.every(meta)
         needed: set[str] = set()
         for image in all_images:
@@ -140,7 +143,7 @@ class System:
                 unneeded,
             )
         ]
-        containers = [row[0] for row in meta.read("SELECT id FROM containers")]
+        containers = container_rows.ids(meta)
         sizes = {each: gc.tree_size(paths.container(each)) for each in containers}
         stopped = [each for each in containers if not presence.is_running(self._store, each)]
         rows.append(
@@ -152,8 +155,8 @@ class System:
                 sum(sizes[each] for each in stopped),
             )
         )
-        volumes = [row[0] for row in meta.read("SELECT name FROM volumes")]
-        in_use = {row[0] for row in meta.read("SELECT DISTINCT volume FROM volume_uses")}
+        volumes = [each.name for each in volume_rows.every(meta)]
+        in_use = volume_rows.used(meta)
         space = {each: gc.tree_size(f"{paths.root}/volumes/{each}") for each in volumes}
         rows.append(
             Usage(
@@ -171,13 +174,13 @@ class System:
     def image_usage(self) -> dict[str, ImageUsage]:
         """Return the space of each image by its id, in bytes of layer tars."""
         meta = self._store.meta
-        sizes = {row[0]: row[1] for row in meta.read("SELECT diff_id, size FROM layers")}
+        sizes = layer_rows.sizes(meta)
         all_images = images.every(meta)
         users: dict[str, int] = {}
         for image in all_images:
             for diff_id in set(image.diff_ids):
                 users[diff_id] = users.get(diff_id, 0) + 1
-        counts = dict(meta.read("SELECT image, count(*) FROM containers GROUP BY image"))
+        counts = container_rows.counts(meta)
         return {
             image.id: ImageUsage(
                 image.id,
@@ -199,7 +202,7 @@ class System:
         store = self._store
         try:
             meta = store.meta
-            meta.read("SELECT count(*) FROM images")
+            images.is_empty(meta)
             damaged = bool(_structure(store))
         except Corrupt as error:
             damaged = True

@@ -19,7 +19,9 @@ from ..oci import manifest as manifests
 from . import blobs, gc, layers, leases, rootfs
 from .layers import intake
 from .rows import images, meta
-from .rows.images import Layer, NewImage
+from .rows import layers as layer_rows
+from .rows.images import NewImage
+from .rows.layers import Layer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -114,7 +116,7 @@ def rebuild_if_empty(paths: Paths, database: Meta) -> Problem | None:
 
     Without this the sweep of a repair would take every layer for leavings.
     """
-    if database.read("SELECT 1 FROM images UNION ALL SELECT 1 FROM containers LIMIT 1"):
+    if not images.is_empty(database):
         return None
     with leases.working(paths):
         found = _rebuild_images(paths, database)
@@ -126,7 +128,7 @@ def rebuild_if_empty(paths: Paths, database: Meta) -> Problem | None:
 
 
 def _check_blobs(paths: Paths, database: Meta, report: Report, emit: Emit, repair: bool) -> None:
-    kept = {row[0] for row in database.read("SELECT digest FROM layer_blobs WHERE kept")}
+    kept = layer_rows.kept_blobs(database)
     for digest, _ in list(blobs.every(paths)):
         report.blobs += 1
         emit(Event("check.blob", digest))
@@ -144,14 +146,13 @@ def _check_blobs(paths: Paths, database: Meta, report: Report, emit: Emit, repai
             problem = Problem("blob", digest, "the compressed form of a layer is no longer kept")
             report.problems.append(problem)
             if repair:
-                with database.write() as sql:
-                    sql.execute("UPDATE layer_blobs SET kept = 0 WHERE digest = ?", (digest,))
+                layer_rows.no_longer_kept(database, digest)
                 problem.repaired = True
 
 
 def _check_layers(paths: Paths, database: Meta, report: Report, emit: Emit, repair: bool) -> None:
     here = layers.list_all(paths)
-    rows = {row[0] for row in database.read("SELECT diff_id FROM layers")}
+    rows = layer_rows.on_record(database)
     for diff_id in here:
         report.layers += 1
         emit(Event("check.layer", diff_id))
@@ -173,7 +174,7 @@ def _check_layers(paths: Paths, database: Meta, report: Report, emit: Emit, repa
 
 def _kept_form(paths: Paths, database: Meta, diff_id: str) -> str:
     """Return the digest of kept bytes from which the layer can be made again, "" without."""
-    for digest, _, _, kept in images.layer_blobs(database, diff_id):
+    for digest, _, _, kept in layer_rows.layer_blobs(database, diff_id):
         if kept and not blobs.check(paths, digest):
             return digest
     return ""
@@ -229,9 +230,7 @@ def _check_images(paths: Paths, database: Meta, report: Report, repair: bool) ->
             images.forget(database, image.id)
         elif repair:
             # An index above it: the image is whole without.
-            with database.write() as sql:
-                for digest in missing:
-                    sql.execute("DELETE FROM documents WHERE image = ? AND digest = ?", (image.id, digest))
+            images.forget_documents(database, image.id, missing)
             problem.repaired = True
 
 

@@ -7,10 +7,11 @@ go before bytes. When somebody is at work it leaves a note, and the last worker 
 from __future__ import annotations
 
 import os
-from time import time_ns
 
 from ..oci import chain as chains
 from . import blobs, layers, leases, partials, rootfs
+from .rows import images
+from .rows import layers as layer_rows
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,8 +58,7 @@ def sweep_if_asked(paths: Paths, meta: Meta) -> None:
 
     For workers to call after they have given the store's lock back.
     """
-    abandoned = "SELECT 1 FROM images WHERE hidden AND id NOT IN (SELECT image FROM containers) LIMIT 1"
-    if os.path.exists(paths.root + _NOTE) or meta.read(abandoned):
+    if os.path.exists(paths.root + _NOTE) or images.any_abandoned(meta):
         sweep(paths, meta)
 
 
@@ -69,13 +69,7 @@ def ask(paths: Paths) -> None:
 
 def _sweep(paths: Paths, meta: Meta, thorough: bool) -> Swept:
     swept = Swept()
-    with meta.write() as sql:
-        sql.execute("DELETE FROM images WHERE hidden AND id NOT IN (SELECT image FROM containers)")
-        sql.execute("DELETE FROM awaited WHERE ? OR until < ?", (thorough, time_ns()))
-        sql.execute(
-            "DELETE FROM layers WHERE diff_id NOT IN (SELECT diff_id FROM image_layers) "
-            "AND diff_id NOT IN (SELECT diff_id FROM awaited) AND diff_id NOT IN (SELECT diff_id FROM build_cache)"
-        )
+    layer_rows.forget_unwanted(meta, thorough)
     wanted_layers, wanted_chains, wanted_blobs = marked(meta)
     busy = False
     for chain in chains_here(paths):
@@ -109,24 +103,11 @@ def _sweep(paths: Paths, meta: Meta, thorough: bool) -> Swept:
 
 def marked(meta: Meta) -> tuple[set[str], set[str], set[str]]:
     """Return the layers, chains (of every prefix: trees stand on each other) and blobs that rows speak of."""
-    wanted_layers = {
-        row[0]
-        for row in meta.read(
-            "SELECT diff_id FROM image_layers UNION SELECT diff_id FROM awaited UNION SELECT diff_id FROM build_cache"
-        )
-    }
     wanted_chains: set[str] = set()
-    for chain, diff_ids in meta.read("SELECT chain, layers FROM images"):
+    for chain, diff_ids in images.chains(meta):
         wanted_chains.add(chain)
-        wanted_chains.update(chains.chain_ids(diff_ids.split()))
-    wanted_blobs = {
-        row[0]
-        for row in meta.read(
-            "SELECT digest FROM documents UNION SELECT id FROM images UNION SELECT manifest FROM images "
-            "UNION SELECT digest FROM layer_blobs WHERE kept"
-        )
-    }
-    return wanted_layers, wanted_chains, wanted_blobs
+        wanted_chains.update(chains.chain_ids(diff_ids))
+    return layer_rows.wanted(meta), wanted_chains, images.wanted_blobs(meta) | layer_rows.kept_blobs(meta)
 
 
 def chains_here(paths: Paths) -> list[str]:

@@ -13,8 +13,8 @@ from ..events import Event
 from ..oci import digest as digests
 from ..store import blobs, layers, leases
 from ..store.layers import intake
-from ..store.rows import images
-from ..store.rows.images import Layer
+from ..store.rows import layers as layer_rows
+from ..store.rows.layers import Layer
 from .archives.outertar import PIECE, shown
 
 TYPE_CHECKING = False
@@ -101,7 +101,7 @@ class Arrivals:
         except (Corrupt, LimitExceeded):
             # Whoever sends bad bytes gets nothing kept for him.
             if self._await_for:
-                images.give_up(self._meta, [each.diff_id for each in todo])
+                layer_rows.give_up(self._meta, [each.diff_id for each in todo])
             raise
         return [done[each.diff_id] for each in wanted]
 
@@ -118,7 +118,7 @@ class Arrivals:
             return passed
         if not layers.exists(self._paths, wanted.diff_id):
             return None
-        known = images.known_layer(self._meta, wanted.blob) if wanted.blob else None
+        known = layer_rows.known_layer(self._meta, wanted.blob) if wanted.blob else None
         if known is not None and known[0] != wanted.diff_id:
             raise DigestMismatch(f"layer {wanted.blob}: wrong diff id", wanted.diff_id, known[0])
         if wanted.blob and not self._kept(wanted.blob, wanted.diff_id, known):
@@ -128,9 +128,9 @@ class Arrivals:
 
     def existing(self, diff_id: str) -> Layer:
         """Return what is known of a layer that is in the store."""
-        rows = self._meta.read("SELECT size, entries FROM layers WHERE diff_id = ?", (diff_id,))
-        if rows:
-            return Layer(diff_id, rows[0][0], rows[0][1])
+        known = layer_rows.facts(self._meta, diff_id)
+        if known is not None:
+            return Layer(diff_id, *known)
         # Another process has brought it in and not yet recorded it.
         return Layer(diff_id, layers.size(self._paths, diff_id), len(layers.read_toc(self._paths, diff_id)))
 
@@ -149,7 +149,7 @@ class Arrivals:
             raise
         content.close(keep=False)
         if self._await_for:
-            images.record_layer(self._meta, layer, self._await_for)
+            layer_rows.record_layer(self._meta, layer, self._await_for)
         return layer
 
     def _from_somewhere(self, wanted: Wanted) -> Layer:
@@ -233,7 +233,7 @@ class Arrivals:
             lock.release()
 
     def _passing(self, hint: str, is_blob: bool, size: int, source: Source) -> Layer:
-        known = images.known_layer(self._meta, hint)
+        known = layer_rows.known_layer(self._meta, hint)
         diff_id = known[0] if known else hint
         if diff_id.startswith("sha256:") and layers.exists(self._paths, diff_id) and self._kept(hint, diff_id, known):
             self._emit(Event("layer.exists", hint))
@@ -244,7 +244,7 @@ class Arrivals:
             return self.taken(source, None)
         layer = self.taken(source, (hint, size))
         # Whoever waits for the lock knows only the blob's digest.
-        images.record_layer(self._meta, layer)
+        layer_rows.record_layer(self._meta, layer)
         return layer
 
     def _kept(self, blob: str, diff_id: str, known: tuple[str, int, str, bool] | None) -> bool:

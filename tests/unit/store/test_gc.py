@@ -11,6 +11,7 @@ from underlay.oci.platform import Platform
 from underlay.store import blobs, gc, layers, leases, rootfs
 from underlay.store.layers import intake
 from underlay.store.rows import images
+from underlay.store.rows import layers as layer_rows
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def take_in(engine, *tars: bytes, record: bool = True) -> str:
     manifest = blobs.put(engine.paths, b"manifest of " + config.encode())
     chain = rootfs.prepare(engine.paths, "tree", diff_ids)
     if record:
-        parts = [images.Layer(diff_id, 1, 1) for diff_id in diff_ids]
+        parts = [layer_rows.Layer(diff_id, 1, 1) for diff_id in diff_ids]
         new = images.NewImage(config, manifest, Platform("linux", "amd64"), "", parts, [config, manifest], chain)
         images.record(engine.meta, [new])
     return config

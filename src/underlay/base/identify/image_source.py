@@ -12,6 +12,7 @@ from ...oci import platform as platforms
 from ...oci import reference as references
 from ...store import blobs
 from ...store.rows import images
+from ...store.rows import layers as layer_rows
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ def of_image(store: Store, image: Image, name: str) -> Subject:
     # A manifest that was made here names layers as they lie here; registries know them compressed.
     for number, diff_id in enumerate(image.diff_ids):
         if found.layers[number][0] == diff_id:
-            known = [each for each in images.layer_blobs(meta, diff_id) if each[2] != "none"]
+            known = [each for each in layer_rows.layer_blobs(meta, diff_id) if each[2] != "none"]
             found.layers[number] = (known[0][0], known[0][1]) if known else ("", 0)
     return found
 

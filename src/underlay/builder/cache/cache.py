@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from ...paths import Paths
     from ...store.rows.buildcache import Record
-    from ...store.rows.images import Layer
+    from ...store.rows.layers import Layer
     from ...store.rows.meta import Meta
     from ..vertices import Vertex
 

@@ -18,7 +18,7 @@ from ...oci import document, mediatype, reference
 from ...oci import manifest as manifests
 from ...store import layers
 from ...store.layers import intake
-from ...store.rows import images
+from ...store.rows import layers as layer_rows
 from ...transfer.registry.outgoing import Compressed, Document
 
 TYPE_CHECKING = False
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from ...registry.registries import Registries
     from ...registry.upload import Content
     from ...store.rows.buildcache import Record
-    from ...store.rows.images import Layer
+    from ...store.rows.layers import Layer
     from ..request import CacheStore
 
     class Place(Protocol):
@@ -108,7 +108,7 @@ class Imports:
         finally:
             source.close()
         count = len(layers.read_toc(self._paths, entry.diff_id))
-        layer = images.Layer(entry.diff_id, layers.size(self._paths, entry.diff_id), count)
+        layer = layer_rows.Layer(entry.diff_id, layers.size(self._paths, entry.diff_id), count)
         layer.blob, layer.blob_size, layer.compression = entry.blob, entry.size, "gzip"
         return layer, entry.created
 

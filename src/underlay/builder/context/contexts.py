@@ -7,7 +7,7 @@ import sys
 
 from ...errors import InvalidInput, NotFound
 from ...linux.files import beneath
-from ...store.rows import images
+from ...store.rows import layers as layer_rows
 from ..filesystem import Filesystem, Made
 from . import git
 from .ignore import read as read_ignore
@@ -198,7 +198,7 @@ def _from_input(request: BuildRequest, stream: BinaryIO, paths: Paths, grounds: 
 
     layer = intake.ingest(paths, _Begun(stream, begun))
     assert layer is not None
-    made = Made(images.Layer(layer.diff_id, layer.size, layer.entries))
+    made = Made(layer_rows.Layer(layer.diff_id, layer.size, layer.entries))
     origin = Origin("context", filesystem=Filesystem(layer.diff_id, (made,)), plain=True)
     for name in (request.dockerfile,) if request.dockerfile else _NAMES:
         answer = foreman.call(

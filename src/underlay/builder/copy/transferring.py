@@ -6,7 +6,7 @@ import os
 
 from ...dockerfile import instructions as it
 from ...oci import digest as digests
-from ...store.rows import images
+from ...store.rows import layers as layer_rows
 from .. import history_text
 from ..cache import keys
 from ..cache.cache import Result
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from ...store.rows.images import Layer
+    from ...store.rows.layers import Layer
     from ..stage_run import StageRun
     from ..vertices import Vertex
 
@@ -197,7 +197,7 @@ def _copied(stage: StageRun, sources: list[_Source], asked: dict[str, Any], abov
             "userxattr": work.grounds.userxattr,
         },
     )
-    return images.Layer(answer["diff_id"], answer["size"], answer["entries"])
+    return layer_rows.Layer(answer["diff_id"], answer["size"], answer["entries"])
 
 
 def make_directory(stage: StageRun, vertex: Vertex, path: str) -> None:

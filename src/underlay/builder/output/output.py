@@ -11,6 +11,7 @@ from ...oci import reference as references
 from ...oci.annotations import BASE_DIGEST, BASE_NAME
 from ...store import blobs, layers, rootfs
 from ...store.rows import images
+from ...store.rows import layers as layer_rows
 from ...transfer.recording import made_manifest
 from .. import image
 from ..image import Step
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 
     from ...oci.reference import Reference
     from ...paths import Paths
-    from ...store.rows.images import Layer, NewImage
+    from ...store.rows.images import NewImage
+    from ...store.rows.layers import Layer
     from ...store.rows.meta import Meta
     from ..builder import Surroundings
     from ..image import State
@@ -185,12 +187,12 @@ def _squashed(work: Work, state: State, found: list[Layer], around: Surroundings
     times = [step.created for step in state.history if step.created is not None]
     state.history = [step if step.told is not None else Step(None, step.written, None, True) for step in state.history]
     state.history.append(Step(None, f"SQUASH {len(found) - below} layers", max(times), False))
-    return [*found[:below], images.Layer(one.diff_id, one.size, one.entries)]
+    return [*found[:below], layer_rows.Layer(one.diff_id, one.size, one.entries)]
 
 
 def _kept(paths: Paths, meta: Meta, layer: Layer, around: Surroundings) -> tuple[str, int, str]:
     """Return the compressed form of a layer that is in the store, made now if there is none."""
-    for digest, size, compression, kept in images.layer_blobs(meta, layer.diff_id):
+    for digest, size, compression, kept in layer_rows.layer_blobs(meta, layer.diff_id):
         if kept and blobs.exists(paths, digest):
             return digest, size, compression
     from ...transfer.registry.outgoing import Compressed

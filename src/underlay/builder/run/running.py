@@ -9,7 +9,7 @@ import threading
 from ...dockerfile.metadata import shell_of
 from ...errors import InvalidInput, NotFound, StartFailed, UnderlayError, Unsupported
 from ...linux import cgroup
-from ...store.rows import images
+from ...store.rows import layers as layer_rows
 from .. import arguments, history_text
 from ..cache import keys
 from ..cache.cache import Result
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from ...dockerfile.instructions import Run
     from ...dockerfile.mounts import Mount
-    from ...store.rows.images import Layer
+    from ...store.rows.layers import Layer
     from ..request import StepWish
     from ..stage_run import StageRun
     from ..vertices import Vertex
@@ -183,7 +183,7 @@ class _Step:
             },
             lasting=True,
         )
-        return images.Layer(history_text["diff_id"], history_text["size"], history_text["entries"])
+        return layer_rows.Layer(history_text["diff_id"], history_text["size"], history_text["entries"])
 
     def _watched(self, vertex: Vertex, wish: dict[str, Any]) -> dict[str, Any]:
         """Have a worker run the step, and pass on what it writes meanwhile."""

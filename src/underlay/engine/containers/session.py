@@ -313,11 +313,10 @@ def forget_files(store: Store, container_id: str, with_volumes: bool) -> None:
 
     The row goes after the files, so that what a crash leaves is still listed and can be removed again.
     """
-    from ...store.rows import containers
+    from ...store.rows import containers, id_ranges
 
     userns.remove_tree_alone(store.paths.container(container_id))
-    projects = store.meta.read("SELECT first FROM claims WHERE container = ? AND kind = 'project'", (container_id,))
-    for (project,) in projects:
+    for project in id_ranges.projects(store.meta, container_id):
         from .specification import disk_limit
 
         disk_limit.lift(store, project)

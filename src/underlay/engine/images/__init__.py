@@ -6,6 +6,7 @@ from ...errors import InvalidInput
 from ...oci import platform as platforms
 from ...oci import reference as references
 from ...store.rows import images as image_rows
+from ...store.rows import layers as layer_rows
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -251,7 +252,7 @@ class Images:
         store = self._store
         image = self.get(name, platform)
         config = self.config(image)
-        sizes = {row[0]: row[1] for row in store.meta.read("SELECT diff_id, size FROM layers")}
+        sizes = layer_rows.sizes(store.meta)
         entries = config.get("history") or []
         steps: list[Step] = []
         diff_ids = iter(image.diff_ids)

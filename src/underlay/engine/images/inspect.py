@@ -34,7 +34,7 @@ def image(store: Store, found: Image) -> dict[str, Any]:
     meta, paths = store.meta, store.paths
     config = image_rows.config(paths, found.id)
     names = image_rows.names(meta, found.id)
-    updated = meta.read("SELECT max(updated) FROM names WHERE image = ?", (found.id,))[0][0]
+    updated = image_rows.last_named(meta, found.id)
     history = config.get("history") or []
     manifest_type = _media_type(store, found.manifest)
     answer: dict[str, Any] = {

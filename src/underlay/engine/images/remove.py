@@ -59,7 +59,7 @@ def _is_name(store: Store, text: str) -> bool:
         reference = references.parse(text)
     except Exception:
         return False
-    return bool(store.meta.read("SELECT 1 FROM names WHERE name = ?", (reference.name,)))
+    return bool(image_rows.named(store.meta, reference)[0])
 
 
 def _is_last(store: Store, image: Image, reference: references.Reference) -> bool:

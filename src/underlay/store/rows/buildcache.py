@@ -8,14 +8,14 @@ from __future__ import annotations
 from time import time_ns
 
 from .. import layers
-from . import images
+from . import layers as layer_rows
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from ...paths import Paths
-    from .images import Layer
+    from .layers import Layer
     from .meta import Meta
 
 # Kinds of records, in docker's words.
@@ -59,7 +59,7 @@ _QUERY = (
 
 def _record(row: tuple[object, ...]) -> Record:
     key, parent, diff_id, size, entries, kind, description, created, used, uses = row
-    layer = images.Layer(diff_id, size, entries)  # type: ignore[arg-type]
+    layer = layer_rows.Layer(diff_id, size, entries)  # type: ignore[arg-type]
     return Record(key, parent, layer, kind, description, created, used, uses)  # type: ignore[arg-type]
 
 
@@ -74,7 +74,7 @@ def find(paths: Paths, meta: Meta, key: str) -> Record | None:
 
 def put(meta: Meta, record: Record) -> None:
     """Keep a record and its layer's row, in place of what was there under its key."""
-    images.record_layer(meta, record.layer)
+    layer_rows.record_layer(meta, record.layer)
     now = time_ns()
     with meta.write() as sql:
         sql.execute(

@@ -175,3 +175,18 @@ def delete(meta: Meta, container_id: str, with_volumes: bool) -> list[str]:
                     sql.execute("DELETE FROM volumes WHERE name = ?", (volume,))
                     gone.append(volume)
     return gone
+
+
+def exists(meta: Meta, container_id: str) -> bool:
+    """Return whether a container is on record."""
+    return bool(meta.read("SELECT 1 FROM containers WHERE id = ?", (container_id,)))
+
+
+def ids(meta: Meta) -> list[str]:
+    """Return the ids of all containers."""
+    return [row[0] for row in meta.read("SELECT id FROM containers")]
+
+
+def counts(meta: Meta) -> dict[str, int]:
+    """Return how many containers each image has that has any, by the image's id."""
+    return dict(meta.read("SELECT image, count(*) FROM containers GROUP BY image"))

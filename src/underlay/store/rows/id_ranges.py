@@ -91,3 +91,9 @@ def share(sql: Transaction, owner: str, container_id: str) -> None:
         "INSERT INTO claims SELECT kind, first, size, ? FROM claims WHERE container = ? AND kind IN ('uid', 'gid')",
         (container_id, owner),
     )
+
+
+def projects(meta: Meta, container_id: str) -> list[int]:
+    """Return the project ids of a container's disk quota."""
+    rows = meta.read("SELECT first FROM claims WHERE container = ? AND kind = 'project'", (container_id,))
+    return [row[0] for row in rows]

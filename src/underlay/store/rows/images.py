@@ -14,6 +14,7 @@ from ...lean import jsontext
 from ...oci import platform as platforms
 from ...oci import reference as references
 from .. import blobs
+from . import layers as layer_rows
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from ...oci.platform import Platform
     from ...oci.reference import Reference
     from ...paths import Paths
+    from .layers import Layer
     from .meta import Meta, Transaction
 
 _COLUMNS = "i.id, i.manifest, i.architecture, i.os, i.variant, i.created, i.added, i.size, i.layers, i.chain"
@@ -63,23 +65,6 @@ class Image:
     def platform(self) -> Platform:
         """The platform, normalised."""
         return platforms.normalise(self.os, self.architecture, self.variant)
-
-
-class Layer:
-    """What the database records of a layer: `diff_id`, `size` of the tar in bytes, `entries` in it; and under
-    which blob it arrived: `blob` digest, `blob_size`, `compression`, `kept` (whether those bytes are in
-    blobs)."""
-
-    __slots__ = ("blob", "blob_size", "compression", "diff_id", "entries", "kept", "size")
-
-    def __init__(self, diff_id: str, size: int, entries: int) -> None:
-        self.diff_id = diff_id
-        self.size = size
-        self.entries = entries
-        self.blob = ""
-        self.blob_size = 0
-        self.compression = "none"
-        self.kept = False
 
 
 class NewImage:
@@ -256,21 +241,6 @@ def documents(meta: Meta, image_id: str) -> list[str]:
     return [row[0] for row in meta.read("SELECT digest FROM documents WHERE image = ? ORDER BY digest", (image_id,))]
 
 
-def layer_blobs(meta: Meta, diff_id: str) -> list[tuple[str, int, str, bool]]:
-    """Return (digest, size, compression, kept) of each form under which a layer is known."""
-    rows = meta.read(
-        "SELECT digest, size, compression, kept FROM layer_blobs WHERE diff_id = ? ORDER BY digest",
-        (diff_id,),
-    )
-    return [(r[0], r[1], r[2], bool(r[3])) for r in rows]
-
-
-def known_layer(meta: Meta, digest: str) -> tuple[str, int, str, bool] | None:
-    """Return (diff id, size, compression, kept) of the layer that arrived as blob `digest`, or None."""
-    rows = meta.read("SELECT diff_id, size, compression, kept FROM layer_blobs WHERE digest = ?", (digest,))
-    return (rows[0][0], rows[0][1], rows[0][2], bool(rows[0][3])) if rows else None
-
-
 def users(meta: Meta, image_id: str) -> list[str]:
     """Return the ids of the containers made from an image."""
     return [r[0] for r in meta.read("SELECT id FROM containers WHERE image = ? ORDER BY created", (image_id,))]
@@ -292,39 +262,12 @@ def record(
     with meta.write() as sql:
         for image in new:
             _insert(sql, image, now)
-            _no_longer_awaited(sql, [layer.diff_id for layer in image.layers])
+            layer_rows.no_longer_awaited(sql, [layer.diff_id for layer in image.layers])
         return [
             (reference.name, lost)
             for reference, target, image_id in given
             if (lost := _name(sql, reference, target, image_id, now))
         ]
-
-
-def record_layer(meta: Meta, layer: Layer, keep: float = 0.0) -> None:
-    """Record a layer before any image that has it, so that others who meet the same bytes need not take them
-    in.
-
-    The sweep forgets it again when no image comes, but not before `keep` seconds have passed.
-    """
-    now = time_ns()
-    with meta.write() as sql:
-        _insert_layers(sql, [layer], now)
-        if keep:
-            sql.execute(
-                "INSERT INTO awaited VALUES (?, ?) ON CONFLICT (diff_id) DO UPDATE SET until = excluded.until",
-                (layer.diff_id, now + int(keep * 1e9)),
-            )
-
-
-def give_up(meta: Meta, diff_ids: Sequence[str]) -> None:
-    """Let the sweep have layers that were kept for another try: there will be none."""
-    with meta.write() as sql:
-        _no_longer_awaited(sql, diff_ids)
-
-
-def _no_longer_awaited(sql: Transaction, diff_ids: Sequence[str]) -> None:
-    for diff_id in diff_ids:
-        sql.execute("DELETE FROM awaited WHERE diff_id = ?", (diff_id,))
 
 
 def record_pushed(
@@ -344,7 +287,7 @@ def record_pushed(
     now = time_ns()
     with meta.write() as sql:
         require(sql, image_id)
-        _insert_layers(sql, [layer for layer, _ in made], now)
+        layer_rows.insert(sql, [layer for layer, _ in made], now)
         for layer, recipe in made:
             sql.execute(
                 "INSERT INTO made_blobs VALUES (?, ?) ON CONFLICT (digest) DO UPDATE SET recipe = excluded.recipe",
@@ -374,49 +317,14 @@ def dangling(meta: Meta) -> set[str]:
     return {image.id for image in every(meta)} - kept
 
 
-def recipes(meta: Meta, diff_id: str) -> dict[str, str]:
-    """Return how each compressed form of a layer that can be made again is made, by its digest."""
-    return dict(
-        meta.read(
-            "SELECT m.digest, m.recipe FROM made_blobs m JOIN layer_blobs b ON b.digest = m.digest WHERE b.diff_id = ?",
-            (diff_id,),
-        )
-    )
-
-
 def repositories_of(meta: Meta, digest: str) -> list[str]:
     """Return the repositories in which a target, such as an index, is known to lie."""
     rows = meta.read("SELECT DISTINCT repository FROM digests WHERE digest = ? ORDER BY repository", (digest,))
     return [row[0] for row in rows]
 
 
-def repositories_with(meta: Meta, diff_id: str) -> list[str]:
-    """Return the repositories under which images that have a layer are known."""
-    return [
-        row[0]
-        for row in meta.read(
-            "SELECT DISTINCT d.repository FROM digests d JOIN image_layers l ON l.image = d.image WHERE l.diff_id = ?",
-            (diff_id,),
-        )
-    ]
-
-
-def _insert_layers(sql: Transaction, layers: Sequence[Layer], now: int) -> None:
-    for layer in layers:
-        sql.execute(
-            "INSERT INTO layers VALUES (?, ?, ?, ?) ON CONFLICT (diff_id) DO NOTHING",
-            (layer.diff_id, layer.size, layer.entries, now),
-        )
-        if layer.blob:
-            sql.execute(
-                "INSERT INTO layer_blobs VALUES (?, ?, ?, ?, ?) "
-                "ON CONFLICT (digest) DO UPDATE SET kept = max(kept, excluded.kept)",
-                (layer.blob, layer.diff_id, layer.blob_size, layer.compression, int(layer.kept)),
-            )
-
-
 def _insert(sql: Transaction, image: NewImage, now: int) -> None:
-    _insert_layers(sql, image.layers, now)
+    layer_rows.insert(sql, image.layers, now)
     platform = image.platform
     sql.execute(
         "INSERT INTO images VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0) "
@@ -531,3 +439,65 @@ def require(sql: Transaction, image_id: str) -> None:
     it."""
     if sql.execute("SELECT 1 FROM images WHERE id = ? AND NOT hidden", (image_id,)).fetchone() is None:
         raise NotFound(f"No such image: {image_id}")
+
+
+def named(meta: Meta, name: Reference) -> tuple[str, str]:
+    """Return the digest that a name stands for and the id of its image, "" and "" when there is no such name."""
+    rows = meta.read("SELECT target, image FROM names WHERE name = ?", (name.name,)) if name.tag else ()
+    return (rows[0][0], rows[0][1]) if rows else ("", "")
+
+
+def last_named(meta: Meta, image_id: str) -> int | None:
+    """Return when an image was last given a name (ns since the epoch), None when it has none."""
+    found: int | None = meta.read("SELECT max(updated) FROM names WHERE image = ?", (image_id,))[0][0]
+    return found
+
+
+def with_manifest(meta: Meta, digest: str) -> Image | None:
+    """Return the image that was recorded with a manifest, None when there is none, or it was forced away."""
+    rows = meta.read(f"SELECT {_COLUMNS} FROM images i WHERE i.manifest = ? AND NOT i.hidden", (digest,))
+    return Image(rows[0]) if rows else None
+
+
+def known_in(meta: Meta, repository: str) -> list[tuple[str, str]]:
+    """Return (digest, id of the image) of all that is known to lie in a repository."""
+    rows = meta.read(
+        "SELECT d.digest, d.image FROM digests d JOIN images i ON i.id = d.image "
+        "WHERE d.repository = ? AND NOT i.hidden",
+        (repository,),
+    )
+    return [(row[0], row[1]) for row in rows]
+
+
+def targets(meta: Meta, image_id: str) -> list[str]:
+    """Return the digests under which an image is known in repositories."""
+    return [row[0] for row in meta.read("SELECT digest FROM digests WHERE image = ? ORDER BY digest", (image_id,))]
+
+
+def forget_documents(meta: Meta, image_id: str, digests: Sequence[str]) -> None:
+    """Record that an image can be saved without these documents."""
+    with meta.write() as sql:
+        for digest in digests:
+            sql.execute("DELETE FROM documents WHERE image = ? AND digest = ?", (image_id, digest))
+
+
+def chains(meta: Meta) -> list[tuple[str, list[str]]]:
+    """Return chain id and diff ids of each image."""
+    return [(chain, layers.split()) for chain, layers in meta.read("SELECT chain, layers FROM images")]
+
+
+def wanted_blobs(meta: Meta) -> set[str]:
+    """Return the digests of the documents of all images."""
+    query = "SELECT digest FROM documents UNION SELECT id FROM images UNION SELECT manifest FROM images"
+    return {row[0] for row in meta.read(query)}
+
+
+def any_abandoned(meta: Meta) -> bool:
+    """Return whether an image that was forced away has lost its last container."""
+    query = "SELECT 1 FROM images WHERE hidden AND id NOT IN (SELECT image FROM containers) LIMIT 1"
+    return bool(meta.read(query))
+
+
+def is_empty(meta: Meta) -> bool:
+    """Return whether the database knows neither an image nor a container."""
+    return not meta.read("SELECT 1 FROM images UNION ALL SELECT 1 FROM containers LIMIT 1")

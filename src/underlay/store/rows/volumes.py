@@ -83,3 +83,8 @@ def refuse_if_used(sql: Transaction, name: str) -> None:
 def delete(sql: Transaction, name: str) -> None:
     """Forget a volume that no container uses; nothing happens when it is not there."""
     sql.execute("DELETE FROM volumes WHERE name = ?", (name,))
+
+
+def used(meta: Meta) -> set[str]:
+    """Return the names of the volumes that containers use."""
+    return {row[0] for row in meta.read("SELECT DISTINCT volume FROM volume_uses")}

@@ -21,7 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from ...store.rows.images import Layer
+    from ...store.rows.layers import Layer
     from ..arrivals import Arrivals
 
 DOCUMENT_LIMIT = 8 << 20  # bytes

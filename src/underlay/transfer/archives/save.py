@@ -20,6 +20,7 @@ from ...oci import document, mediatype, platform, reference
 from ...oci import manifest as manifests
 from ...store import blobs, layers
 from ...store.rows import images
+from ...store.rows import layers as layer_rows
 from ..attached import attached
 from ..choose import blob_name
 from ..recording import made_manifest
@@ -74,7 +75,7 @@ def _names(meta: Meta, text: str) -> list[tuple[str, list[Reference]]]:
     if asked.digest:
         return [(text, [])]
     if asked.tag:
-        return [(text, [asked] if meta.read("SELECT 1 FROM names WHERE name = ?", (asked.name,)) else [])]
+        return [(text, [asked] if images.named(meta, asked)[0] else [])]
     # docker: a repository without a tag is all its tags.
     tags = [
         each
@@ -165,7 +166,7 @@ class Layout:
             if found.digest == diff_id:
                 parts.append(self._tar(diff_id))
                 continue
-            known = images.known_layer(self.meta, found.digest)
+            known = layer_rows.known_layer(self.meta, found.digest)
             if known is None or not known[3] or not blobs.exists(self.paths, found.digest):
                 return None
             parts.append(Part(found.digest, path=blobs.path(self.paths, found.digest), size=found.size))
@@ -190,8 +191,8 @@ class Layout:
             return None
         parts = [Part(target, data)]
         for found in manifests.read_index(data, "index").view.manifests:
-            rows = self.meta.read("SELECT id, layers FROM images WHERE manifest = ? AND NOT hidden", (found.digest,))
-            if not rows:
+            image = images.with_manifest(self.meta, found.digest)
+            if image is None:
                 nested = self._index(found.digest)
                 if nested is not None:
                     parts += nested[1]
@@ -202,11 +203,11 @@ class Layout:
                 parts += [Part(each, blobs.read(self.paths, each)) for each in (*hanging, found.digest)]
                 continue
             manifest = blobs.read(self.paths, found.digest)
-            below = self._layers_as(manifest, rows[0][1].split())
+            below = self._layers_as(manifest, image.diff_ids)
             if below is None:
                 return None
-            config = blobs.read(self.paths, rows[0][0])
-            parts += [*below, Part(rows[0][0], config), Part(found.digest, manifest)]
+            config = blobs.read(self.paths, image.id)
+            parts += [*below, Part(image.id, config), Part(found.digest, manifest)]
         return data, parts
 
     def files(self, docker: bool) -> list[tuple[str, bytes]]:

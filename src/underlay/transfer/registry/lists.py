@@ -13,6 +13,7 @@ from ...oci import document, mediatype
 from ...oci import manifest as manifests
 from ...oci.reference import Reference, parse
 from ...registry.upload import Target
+from ...store.rows import manifest_lists as drafts
 from ..copy.opening import between_registries
 from ..copy.walk import Request
 from .remote import InRegistry
@@ -122,17 +123,12 @@ def push(meta: Meta, registries: Registries, name: Reference, emit: Emit, purge:
 
 def remove(meta: Meta, names: Sequence[Reference]) -> list[Reference]:
     """Remove drafts; return those that were there."""
-    gone = []
-    with meta.write() as sql:
-        for name in names:
-            if sql.execute("DELETE FROM manifest_lists WHERE name = ?", (name.name,)).rowcount:
-                gone.append(name)
-    return gone
+    return drafts.delete(meta, list(names))
 
 
 def exists(meta: Meta, name: Reference) -> bool:
     """Tell whether there is such a draft."""
-    return bool(name.tag and meta.read("SELECT 1 FROM manifest_lists WHERE name = ?", (name.name,)))
+    return bool(drafts.find(meta, name))
 
 
 def _existing(meta: Meta, name: Reference) -> list[Entry]:
@@ -143,13 +139,9 @@ def _existing(meta: Meta, name: Reference) -> list[Entry]:
 
 
 def _entries(meta: Meta, name: Reference) -> list[Entry]:
-    rows = meta.read("SELECT document FROM manifest_lists WHERE name = ?", (name.name,))
-    return msgspec.json.decode(rows[0][0], type=list[Entry]) if rows else []
+    text = drafts.find(meta, name)
+    return msgspec.json.decode(text, type=list[Entry]) if text else []
 
 
 def _write(meta: Meta, name: Reference, entries: Sequence[Entry]) -> None:
-    with meta.write() as sql:
-        sql.execute(
-            "INSERT INTO manifest_lists VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET document = excluded.document",
-            (name.name, msgspec.json.encode(entries).decode()),
-        )
+    drafts.put(meta, name, msgspec.json.encode(entries).decode())

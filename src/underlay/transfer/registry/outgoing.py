@@ -9,7 +9,7 @@ from ...events import Event
 from ...oci import digest as digests
 from ...store import blobs, layers
 from ...store.layers import codec
-from ...store.rows import images
+from ...store.rows import layers as layer_rows
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -110,10 +110,10 @@ def as_named(paths: Paths, meta: Meta, diff_id: str, blob: str, size: int, emit:
     if blob == diff_id:
         place = layers.directory(paths, diff_id) + "/tar"
         return Stored(place, diff_id, diff_id, layers.size(paths, diff_id), "none", emit)
-    known = images.known_layer(meta, blob)
+    known = layer_rows.known_layer(meta, blob)
     if known is not None and known[3] and blobs.exists(paths, blob):
         return Stored(blobs.path(paths, blob), diff_id, blob, size, known[2], emit)
-    if images.recipes(meta, diff_id).get(blob) == codec.recipe("gzip"):
+    if layer_rows.recipes(meta, diff_id).get(blob) == codec.recipe("gzip"):
         return Compressed(paths, diff_id, emit)
     return None
 

@@ -66,8 +66,8 @@ def pull(
         if here is not None:
             return here
 
-        stood_for = _named(meta, name)
-        before = set(_known_in(meta, name))
+        stood_for = images.named(meta, name)
+        before = set(images.known_in(meta, name.repository))
         # What takes long to import, and an image that has not moved does without.
         from . import arriving
 
@@ -82,10 +82,12 @@ def _unmoved(meta: Meta, registries: Registries, name: Reference, wanted: Sequen
     One question without an answer's body, which Docker Hub does not count as a pull. A tag that has stood for the image
     of another platform stands for the one asked for from then on.
     """
-    target, stood_for = (name.digest, "") if name.digest else _named(meta, name)
+    target, stood_for = (name.digest, "") if name.digest else images.named(meta, name)
     if not target:
         return None
-    known = [images.get(meta, image_id) for digest, image_id in _known_in(meta, name) if digest == target]
+    known = [
+        images.get(meta, image_id) for digest, image_id in images.known_in(meta, name.repository) if digest == target
+    ]
     goals = list(wanted) or [platforms.host()]
     fitting = []
     for goal in goals:
@@ -104,25 +106,9 @@ def _unmoved(meta: Meta, registries: Registries, name: Reference, wanted: Sequen
     return Pulled(main.id, target, new=moves)
 
 
-def _named(meta: Meta, name: Reference) -> tuple[str, str]:
-    """Return the digest and the id of the image that a tag stands for here, "" and "" when it is not here."""
-    rows = meta.read("SELECT target, image FROM names WHERE name = ?", (name.name,)) if name.tag else ()
-    return (rows[0][0], rows[0][1]) if rows else ("", "")
-
-
 def _best(known: Sequence[Image], goal: Platform) -> Image | None:
     """Return the image that is exactly for `goal`: a lesser one may have been the best that was there then."""
     return next((one for one in known if platforms.rank(goal, one.platform) == 0), None)
-
-
-def _known_in(meta: Meta, name: Reference) -> list[tuple[str, str]]:
-    """Return (digest, id of the image) of all that is known in the repository of a name."""
-    rows = meta.read(
-        "SELECT d.digest, d.image FROM digests d JOIN images i ON i.id = d.image "
-        "WHERE d.repository = ? AND NOT i.hidden",
-        (name.repository,),
-    )
-    return [(row[0], row[1]) for row in rows]
 
 
 def refuse_foreign(layer: Descriptor) -> None:

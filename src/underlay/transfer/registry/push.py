@@ -16,6 +16,7 @@ from ...oci.reference import Reference, parse_exact
 from ...registry.upload import Target
 from ...store import blobs, leases
 from ...store.rows import images
+from ...store.rows import layers as layer_rows
 from ..arrivals import in_threads
 from ..attached import attached
 from . import outgoing
@@ -118,7 +119,7 @@ class _Push:
         made = []
         for form in forms:
             if form.recipe:
-                layer = images.Layer(form.diff_id, 0, 0)
+                layer = layer_rows.Layer(form.diff_id, 0, 0)
                 layer.blob, layer.blob_size, layer.compression = form.digest, form.size, form.compression
                 made.append((layer, form.recipe))
         images.record_pushed(self._meta, image.id, self._reference, digest, [digest], made, moves)
@@ -140,10 +141,8 @@ class _Push:
         beside: list[tuple[str, list[str]]] = []
         absent: list[str] = []
         for entry in found.manifests or []:
-            rows = self._meta.read("SELECT id FROM images WHERE manifest = ? AND NOT hidden", (entry.digest,))
-            if rows:
-                image = images.get(self._meta, rows[0][0])
-                assert image is not None
+            image = images.with_manifest(self._meta, entry.digest)
+            if image is not None:
                 local.append(image)
             elif (hanging := attached(self._paths, entry.digest)) is not None:
                 beside.append((entry.digest, hanging))
@@ -225,12 +224,9 @@ class _Push:
         view: manifests.Manifest = manifests.read_manifest(original, "manifest").view
         # Plain tars stand in the manifests that are made at load and import: any that went out comes before those.
         plain = any(one.digest == d for one, d in zip(view.layers or [], image.diff_ids, strict=True))
-        named = self._meta.read(
-            "SELECT target FROM names WHERE name = ? AND image = ?", (self._reference.name, image.id)
-        )
-        others = self._meta.read("SELECT digest FROM digests WHERE image = ? ORDER BY digest", (image.id,))
-        first = [row[0] for row in named]
-        rest = [row[0] for row in others]
+        target, stands_for = images.named(self._meta, self._reference)
+        first = [target] if stands_for == image.id else []
+        rest = images.targets(self._meta, image.id)
         order = [*first, *rest, image.manifest] if plain else [*first, image.manifest, *rest]
         found = []
         for digest in dict.fromkeys(order):
@@ -283,7 +279,7 @@ class _Push:
 
     def _elsewhere(self, diff_id: str) -> list[str]:
         found = []
-        for text in images.repositories_with(self._meta, diff_id):
+        for text in layer_rows.repositories_with(self._meta, diff_id):
             other = parse_exact(text)
             if other.domain == self._reference.domain and other.path != self._reference.path:
                 found.append(other.path)
@@ -291,7 +287,7 @@ class _Push:
 
     def _somehow(self, diff_id: str) -> _Form:
         """Get a layer there in any form: one the registry has, one that is kept, or one made now."""
-        known = [form for form in images.layer_blobs(self._meta, diff_id) if form[2] in ("gzip", "zstd")]
+        known = [form for form in layer_rows.layer_blobs(self._meta, diff_id) if form[2] in ("gzip", "zstd")]
         for digest, size, compression, _ in known[:_SOURCES]:
             if self._taken(digest, diff_id):
                 return _Form(diff_id, digest, size, compression)

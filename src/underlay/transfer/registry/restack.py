@@ -9,6 +9,7 @@ from ...oci.reference import Reference
 from ...registry.upload import Target
 from ...store import blobs, layers, rootfs
 from ...store.rows import images
+from ...store.rows import layers as layer_rows
 from ..arrivals import in_threads
 from ..copy.forms import Passing
 from ..copy.origin import RegistryOrigin
@@ -42,9 +43,9 @@ def record(
     """Record an image whose layers are in the store under `names`; returns its id. Raises NotFound when a layer is not."""
     found = []
     for diff_id in diff_ids:
-        known = meta.read("SELECT size, entries FROM layers WHERE diff_id = ?", (diff_id,))
-        size, entries = known[0] if known else (layers.size(paths, diff_id), len(layers.read_toc(paths, diff_id)))
-        found.append(images.Layer(diff_id, size, entries))
+        known = layer_rows.facts(meta, diff_id)
+        size, entries = known or (layers.size(paths, diff_id), len(layers.read_toc(paths, diff_id)))
+        found.append(layer_rows.Layer(diff_id, size, entries))
     chain = rootfs.prepare(paths, form, list(diff_ids))
     image_id, digest = blobs.put(paths, config), blobs.put(paths, manifest)
     made = images.NewImage(image_id, digest, platform, created, found, [image_id, digest], chain)
