@@ -36,6 +36,19 @@ def remade(kind: type[UnderlayError], arguments: tuple[Any, ...], members: dict[
     return error
 
 
+def told(error: UnderlayError) -> dict[str, Any]:
+    """Return an error as a value that a message can hold."""
+    kind = type(error)
+    return {"kind": [kind.__module__, kind.__qualname__], "arguments": list(error.args), "members": vars(error)}
+
+
+def revived(told: dict[str, Any]) -> UnderlayError:
+    """Return the error that another process of this program has told, of its class and with its attributes."""
+    module, name = told["kind"]
+    # The other process may have imported what is not imported here.
+    return remade(getattr(__import__(module, fromlist=[name]), name), tuple(told["arguments"]), told["members"])
+
+
 class InvalidInput(UnderlayError):
     """The request makes no sense as it stands: a bad flag, name, option or document."""
 

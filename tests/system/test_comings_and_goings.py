@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from engines import Installation
-from underlay import ContainerOptions, Engine
+from engines import Installation, until
+from underlay import Attachment, ContainerOptions, Engine, ExecOptions
 from underlay.engine.containers import Containers
 from underlay.engine.containers import top as processes
-from underlay.errors import Conflict
+from underlay.errors import Conflict, StartFailed
 from underlay.store.rows import containers as container_rows
 from underlay.store.rows import images as image_rows
 from underlay.store.rows import networks as network_rows
@@ -114,3 +116,46 @@ def test_the_garbage_collector_is_the_embedding_programs(engine: Engine) -> None
         engine.containers.remove(name, force=True)
     finally:
         gc.unfreeze()
+
+
+@pytest.mark.parametrize("end", ["remove", "stop", "kill", "wait"])
+def test_nobody_waits_for_an_execution_that_is_not_waited_for(engine: Engine, end: str) -> None:
+    session = engine.containers.run(ContainerOptions(image="box", command=["sleep", "60"], network="none"))
+    execution = engine.containers.exec(session.id, ExecOptions(command=["sleep", "60"]))
+    # Were it our child it would be a zombie from its end until we wait, and the container could not end before.
+    assert str(execution.pid) not in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    if end == "remove":
+        engine.containers.remove(session.id, force=True)
+    elif end == "stop":
+        engine.containers.stop(session.id, timeout=0)
+    elif end == "kill":
+        engine.containers.kill(session.id)
+    else:
+        os.kill(session.pid, 9)
+        assert engine.containers.wait(session.id) == 137
+    assert session.wait() == 137
+    assert not Path(f"/proc/{execution.pid}").exists()
+    assert execution.wait() == 137
+    session.close()
+
+
+def test_an_execution_tells_its_end_and_its_output(engine: Engine) -> None:
+    session = engine.containers.run(ContainerOptions(image="box", command=["sleep", "60"], network="none"))
+    read, write = os.pipe()
+    attachment = Attachment(-1, write, write)
+    execution = engine.containers.exec(session.id, ExecOptions(command=["sh", "-c", "echo out; exit 7"]), attachment)
+    assert execution.wait() == 7
+    os.close(write)
+    assert os.read(read, 100) == b"out\n"
+    os.close(read)
+    execution = engine.containers.exec(session.id, ExecOptions(command=["sleep", "60"], terminal=True))
+    status = Path(f"/proc/{execution.pid}/status").read_text().splitlines()
+    keeper = next(line.split()[1] for line in status if line.startswith("PPid"))
+    execution.resize(20, 40)
+    execution.signal(9)
+    assert execution.wait() == 137
+    assert until(lambda: not Path(f"/proc/{keeper}").exists())
+    with pytest.raises(StartFailed) as caught:
+        engine.containers.exec(session.id, ExecOptions(command=["nosuch"]))
+    assert caught.value.exit_code == 127
+    session.close()

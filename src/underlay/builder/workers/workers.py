@@ -14,7 +14,7 @@ import os
 import select
 import sys
 
-from ...errors import KernelError, UnderlayError, remade
+from ...errors import KernelError, UnderlayError, revived, told
 from ...linux import process, userns
 from ...linux.files import mounts
 
@@ -81,7 +81,7 @@ class Foreman:
         Raises Abandoned when the build is given up, unless the job is `lasting`: what finishes a step that has run.
         """
         ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
-        told = _memory(arguments)
+        memory = _memory(arguments)
         try:
             with self._lock:
                 if self._closed or (self._abandoned and not lasting):
@@ -92,7 +92,7 @@ class Foreman:
                 if not lasting:
                     self._open.add(ours)
                 try:
-                    _send(self._control, job.encode(), [theirs.fileno(), told, *fds])
+                    _send(self._control, job.encode(), [theirs.fileno(), memory, *fds])
                 except OSError:
                     raise Abandoned from None
             theirs.close()
@@ -108,13 +108,13 @@ class Foreman:
             for fd in given:
                 os.close(fd)
         finally:
-            os.close(told)
+            os.close(memory)
             with self._lock:
                 self._open.discard(ours)
             ours.close()
             theirs.close()
         if answer == b"failed":
-            raise _revived(result)
+            raise revived(result)
         return result
 
     def abandon(self) -> None:
@@ -186,13 +186,6 @@ def _receive(channel: _socket.socket) -> tuple[bytes, list[int]]:
     for _, _, content in extra:
         fds += [int.from_bytes(content[at : at + 4], "little") for at in range(0, len(content) - 3, 4)]
     return word, fds
-
-
-def _revived(told: dict[str, Any]) -> UnderlayError:
-    """Return the error that a worker has told, of the class and with the attributes that it had."""
-    module, name = told["kind"]
-    # The worker may have imported what is not imported here.
-    return remade(getattr(__import__(module, fromlist=[name]), name), tuple(told["arguments"]), told["members"])
 
 
 # The foreman's side.
@@ -323,27 +316,22 @@ def _done(job: Job, fds: list[int]) -> None:
         result = job(_content(fds[1]), fds[2:], channel)
     except UnderlayError as error:
         word = b"failed"
-        result = _told(error)
+        result = told(error)
     except OSError as error:
         word = b"failed"
         path = error.filename if isinstance(error.filename, str) else ""
-        result = _told(KernelError("build", path, error.errno or 5))
+        result = told(KernelError("build", path, error.errno or 5))
     except BaseException as error:
         if os.environ.get("UNDERLAY_DEBUG"):
             import traceback
 
             traceback.print_exc()
         word = b"failed"
-        result = _told(UnderlayError(f"{type(error).__name__}: {error}"))
-    told = _memory(result)
+        result = told(UnderlayError(f"{type(error).__name__}: {error}"))
+    memory = _memory(result)
     try:
-        _send(channel, word, [told])
+        _send(channel, word, [memory])
     except OSError:
         pass  # nobody wants it any more
-    os.close(told)
+    os.close(memory)
     channel.close()
-
-
-def _told(error: UnderlayError) -> dict[str, Any]:
-    kind = type(error)
-    return {"kind": [kind.__module__, kind.__qualname__], "arguments": error.args, "members": vars(error)}

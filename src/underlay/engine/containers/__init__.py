@@ -6,7 +6,7 @@ import os
 import time
 
 from ... import events
-from ...errors import Conflict, InvalidInput, NotFound, UnderlayError
+from ...errors import Conflict, InvalidInput, KernelError, NotFound, UnderlayError
 from ...runtime.monitor import control, state
 from ...store.rows import containers as rows
 from .. import presence
@@ -286,7 +286,11 @@ class Containers:
         """Kill the first process, and let a paused one go on to die: version 1 keeps even the killed frozen."""
         self._signal(status, 9)
         if status.status == state.PAUSED:
-            self._group(row, status).freeze(False)
+            try:
+                self._group(row, status).freeze(False)
+            except KernelError as error:
+                if error.errno not in starting.GONE:
+                    raise
 
     def _group(self, row: Container, status: Status) -> Group:
         from ...linux import cgroup
@@ -436,7 +440,12 @@ class Containers:
             raise Conflict(f"container {row.id} is not running")
         if (status.status == state.PAUSED) == on:
             raise Conflict(f"container {row.id} is {'already' if on else 'not'} paused")
-        self._group(row, status).freeze(on)
+        try:
+            self._group(row, status).freeze(on)
+        except KernelError as error:
+            if error.errno not in starting.GONE:
+                raise
+            raise Conflict(f"container {row.id} is not running") from None
         channel = control.connect(self._store.paths.container_state(row.id))
         if channel is not None:
             try:
@@ -519,7 +528,7 @@ class Containers:
             raise Conflict(f"container {row.id} is restarting, wait until the container is running")
         if not status.pid:
             raise Conflict(f"container {row.id} is not running")
-        return execute(row, row.intent, status, wish, attachment)
+        return execute(row, row.intent, status, wish, attachment, self._launcher.leaving)
 
     def rename(self, name: str, new: str) -> None:
         """Give a container another name; raises Conflict when it is taken."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import select
 
-from ...errors import InvalidInput
+from ...errors import InvalidInput, UnderlayError
 from ...lean.values import Record
 from ...linux import cgroup
 from ...runtime import plan
-from ...runtime.monitor import streams
+from ...runtime.monitor import control, streams
 from ...runtime.policy import profiles
 from ...runtime.process import join
 from .session import group_path
@@ -40,7 +40,7 @@ class ExecOptions(Record, kw_only=True):
 class Execution:
     """A program running in a container. `wait` passes its streams on until it ends."""
 
-    __slots__ = ("_console", "_detached", "_joined", "_poll", "_relay", "pid")
+    __slots__ = ("_console", "_detached", "_end", "_joined", "_poll", "_relay", "pid")
 
     def __init__(
         self, joined: join.Joined, terminal: bool, attachment: Attachment | None, detached: bool = False
@@ -61,7 +61,8 @@ class Execution:
             self._relay.input = joined.stdin
         if attachment is not None:
             self._relay.attach(attachment.stdin, attachment.stdout, attachment.stderr, attachment.keys)
-        self._poll.register(joined.pidfd, select.POLLIN)
+        self._end = joined.pidfd if joined.keeper is None else joined.keeper.fileno()
+        self._poll.register(self._end, select.POLLIN)
 
     def resize(self, rows: int, columns: int) -> None:
         """Tell the program's terminal its size."""
@@ -96,10 +97,9 @@ class Execution:
             if code >= 0 and not relay.blocked and (not relay.outputs or not self._poll.poll(0)):
                 break
             for fd, mask in self._poll.poll(None if code < 0 or relay.blocked else 0):
-                if fd == self._joined.pidfd:
+                if fd == self._end:
                     self._poll.unregister(fd)
-                    _, status = os.waitpid(self.pid, 0)
-                    code = os.waitstatus_to_exitcode(status)
+                    code = self._ended()
                     code = code if code >= 0 else 128 - code
                 else:
                     relay.handle(fd, mask)
@@ -113,11 +113,30 @@ class Execution:
         os.close(self._joined.pidfd)
         return code
 
+    def _ended(self) -> int:
+        """Return how the program has ended, -n for signal n."""
+        keeper = self._joined.keeper
+        if keeper is None:
+            return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        message, _ = control.receive(keeper)
+        keeper.close()
+        if message is None or "exited" not in message:
+            raise UnderlayError("the process that waits for the program in the container was killed")
+        return int(message["exited"])
+
 
 def execute(
-    row: Container, intent: dict[str, Any], status: Status, wish: ExecOptions, attachment: Attachment | None
+    row: Container,
+    intent: dict[str, Any],
+    status: Status,
+    wish: ExecOptions,
+    attachment: Attachment | None,
+    leaving: bool = False,
 ) -> Execution:
-    """Start `wish` in the container; raises StartFailed, InvalidInput."""
+    """Start `wish` in the container; raises StartFailed, InvalidInput.
+
+    `leaving` says that this process does nothing but wait for the program, so that it may be its parent.
+    """
     if not wish.command or not wish.command[0]:
         raise InvalidInput("no command specified")
     spec = intent["spec"]
@@ -154,7 +173,7 @@ def execute(
     operations = plan.for_exec(body, extras, wish.size, profile)
     namespaces = [n["type"] for n in spec["linux"]["namespaces"]]
     group = cgroup.open_group(group_path(row.id, intent), intent["rootless"], status.group_base)
-    joined = join.start(
+    given = (
         status.pid,
         status.when,
         namespaces,
@@ -167,6 +186,12 @@ def execute(
         wish.detach,
         _announcer(row, intent, status, profile),
     )
+    if leaving or wish.detach:
+        joined = join.start(*given)
+    else:
+        from ...runtime.process import keeper
+
+        joined = keeper.start(lambda: join.start(*given))
     return Execution(joined, wish.terminal, attachment, wish.detach)
 
 

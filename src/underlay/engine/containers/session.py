@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ...runtime.monitor.attachment import Attachment
     from ...store.store import Store
 
+GONE = (2, 19)  # ENOENT, ENODEV: what the kernel says of a group that was removed meanwhile
 # redirect_dir and metacopy would let attributes of an image's files name other files (attacks IM-07).
 _OVERLAY_OPTIONS: dict[str, str | None] = {"redirect_dir": "off", "metacopy": "off", "index": "off"}
 

@@ -45,7 +45,6 @@ UPDATABLE = frozenset(
         "restart",
     )
 )
-_GONE = (2, 19)  # ENOENT, ENODEV: the group was removed meanwhile
 
 
 def update(store: Store, container_id: str, wish: ContainerOptions) -> None:
@@ -107,7 +106,7 @@ def _apply(
             takes_back.append(group.update(delta))
         except KernelError as error:
             # A run that ends just now leaves nothing to change but the record.
-            if error.errno not in _GONE or _lives(store, row, run):
+            if error.errno not in session.GONE or _lives(store, row, run):
                 raise
     # Who never starts it again holds nothing to start it with.
     if {before["restart"]["name"], after["restart"]["name"]} != {"no"}:

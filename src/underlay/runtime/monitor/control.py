@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _LIMIT = 64 << 10
 COMING = "coming"  # in a launch record: the network is told in a message
-_DESCRIPTORS = 3
+_DESCRIPTORS = 4
 PATIENCE = 10.0  # seconds that a monitor has to answer in: it may be starting the container again
 
 

@@ -20,6 +20,7 @@ from . import child_channel, init
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import _socket
     from collections.abc import Callable
     from typing import NoReturn
 
@@ -39,13 +40,17 @@ class Alone:
 
 
 class Joined:
-    """A program started in a container: its pid (ours to wait for), and our ends of its streams."""
+    """A program started in a container: its pid, and our ends of its streams.
 
-    __slots__ = ("console", "outputs", "pid", "pidfd", "stdin")
+    It is ours to wait for, unless there is a `keeper`: the socket of who does (see `keeping`).
+    """
 
-    def __init__(self, pid: int) -> None:
+    __slots__ = ("console", "keeper", "outputs", "pid", "pidfd", "stdin")
+
+    def __init__(self, pid: int, pidfd: int) -> None:
         self.pid = pid
-        self.pidfd = process.pidfd_open(pid)
+        self.pidfd = pidfd
+        self.keeper: _socket.socket | None = None
         self.console = -1
         self.outputs: list[tuple[int, int]] = []  # (descriptor, stream)
         self.stdin = -1
@@ -144,7 +149,7 @@ def start(
         raise
     finally:
         ours.close()
-    joined = Joined(heard.pid)
+    joined = Joined(heard.pid, process.pidfd_open(heard.pid))
     joined.outputs, joined.stdin, joined.console = outputs, given, heard.console
     return joined
 
