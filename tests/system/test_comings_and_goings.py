@@ -15,6 +15,8 @@ from underlay import Attachment, ContainerOptions, Engine, ExecOptions
 from underlay.engine.containers import Containers
 from underlay.engine.containers import top as processes
 from underlay.errors import Conflict, StartFailed
+from underlay.linux import cgroup, process
+from underlay.runtime.monitor import control
 from underlay.store.rows import containers as container_rows
 from underlay.store.rows import images as image_rows
 from underlay.store.rows import networks as network_rows
@@ -158,4 +160,40 @@ def test_an_execution_tells_its_end_and_its_output(engine: Engine) -> None:
     with pytest.raises(StartFailed) as caught:
         engine.containers.exec(session.id, ExecOptions(command=["nosuch"]))
     assert caught.value.exit_code == 127
+    session.close()
+
+
+@pytest.mark.parametrize("leaving", [False, True])
+@pytest.mark.parametrize(
+    ("place", "name"),
+    [
+        (Containers, "status"),  # before anything is done
+        (cgroup, "open_group"),
+        (process, "pidfd_open"),  # the first process is there, and ends
+        (process, "start_time"),
+        (control, "pair"),
+    ],
+)
+def test_executing_in_a_container_that_ends(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, leaving: bool, place: object, name: str
+) -> None:
+    session = engine.containers.run(ContainerOptions(image="box", command=["sleep", "60"], network="none"))
+
+    def end() -> None:
+        os.kill(session.pid, 9)
+        assert until(lambda: not Path(f"/proc/{session.pid}").exists())
+
+    monkeypatch.setattr(engine, "leaving", leaving)
+    after(monkeypatch, place, name, end)
+    with pytest.raises(Conflict, match=f"container {session.id} is not running"):
+        engine.containers.exec(session.id, ExecOptions(command=["true"]))
+    session.close()
+
+
+def test_executing_nothing_is_an_error_of_its_own(engine: Engine) -> None:
+    session = engine.containers.run(ContainerOptions(image="box", command=["sleep", "60"], network="none"))
+    for words, code in ((["nosuch"], 127), (["/etc"], 126)):
+        with pytest.raises(StartFailed) as caught:
+            engine.containers.exec(session.id, ExecOptions(command=words))
+        assert caught.value.exit_code == code
     session.close()

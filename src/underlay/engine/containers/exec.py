@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import select
 
-from ...errors import InvalidInput, UnderlayError
+from ...errors import Conflict, InvalidInput, UnderlayError
 from ...lean.values import Record
-from ...linux import cgroup
+from ...linux import cgroup, process
 from ...runtime import plan
 from ...runtime.monitor import control, streams
 from ...runtime.policy import profiles
@@ -61,6 +61,8 @@ class Execution:
             self._relay.input = joined.stdin
         if attachment is not None:
             self._relay.attach(attachment.stdin, attachment.stdout, attachment.stderr, attachment.keys)
+        if detached:
+            return
         self._end = joined.pidfd if joined.keeper is None else joined.keeper.fileno()
         self._poll.register(self._end, select.POLLIN)
 
@@ -133,7 +135,7 @@ def execute(
     attachment: Attachment | None,
     leaving: bool = False,
 ) -> Execution:
-    """Start `wish` in the container; raises StartFailed, InvalidInput.
+    """Start `wish` in the container; raises StartFailed, InvalidInput, Conflict when the container ends meanwhile.
 
     `leaving` says that this process does nothing but wait for the program, so that it may be its parent.
     """
@@ -186,13 +188,30 @@ def execute(
         wish.detach,
         _announcer(row, intent, status, profile),
     )
-    if leaving or wish.detach:
-        joined = join.start(*given)
-    else:
-        from ...runtime.process import keeper
+    try:
+        if leaving or wish.detach:
+            joined = join.start(*given)
+        else:
+            from ...runtime.process import keeper
 
-        joined = keeper.start(lambda: join.start(*given))
+            joined = keeper.start(lambda: join.start(*given))
+    except (UnderlayError, OSError):
+        # A container that ends in this moment takes down with it whatever was to be joined or begun.
+        if _over(status):
+            raise Conflict(f"container {row.id} is not running") from None
+        raise
     return Execution(joined, wish.terminal, attachment, wish.detach)
+
+
+def _over(status: Status) -> bool:
+    """Tell whether a container's first process is ending or gone: it gives its namespaces up first of all."""
+    try:
+        os.readlink(f"/proc/{status.pid}/ns/mnt")
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    except OSError:
+        pass  # not for us to see
+    return process.start_time(status.pid) != status.when
 
 
 def _unlabel(body: dict[str, Any]) -> None:

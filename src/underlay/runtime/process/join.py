@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from ..plan.context import Operation
 
 
+ESRCH = 3
+
+
 class Alone:
     """What the runtime's command line asks for beyond the engine's: descriptors, out-of-memory score, processors."""
 
@@ -78,7 +81,12 @@ def start(
     """
     init.prepare(operations)
     capabilities.last_known_cached()
-    target = process.pidfd_open(pid)
+    try:
+        target = process.pidfd_open(pid)
+    except KernelError as error:
+        if error.errno != ESRCH:
+            raise
+        raise StartFailed("the container has just ended", 125) from None
     if process.start_time(pid) != when:
         os.close(target)
         raise StartFailed("the container has just ended", 125)
@@ -149,7 +157,8 @@ def start(
         raise
     finally:
         ours.close()
-    joined = Joined(heard.pid, process.pidfd_open(heard.pid))
+    # What is detached is not ours, and may be gone.
+    joined = Joined(heard.pid, -1 if detach and alone is None else process.pidfd_open(heard.pid))
     joined.outputs, joined.stdin, joined.console = outputs, given, heard.console
     return joined
 
