@@ -183,7 +183,7 @@ def test_executing_in_a_container_that_ends(
         os.kill(session.pid, 9)
         assert until(lambda: not Path(f"/proc/{session.pid}").exists())
 
-    monkeypatch.setattr(engine, "leaving", leaving)
+    monkeypatch.setattr(engine.launcher, "leaving", leaving)
     after(monkeypatch, place, name, end)
     with pytest.raises(Conflict, match=f"container {session.id} is not running"):
         engine.containers.exec(session.id, ExecOptions(command=["true"]))
