@@ -157,6 +157,11 @@ def test_an_execution_tells_its_end_and_its_output(engine: Engine) -> None:
     execution.signal(9)
     assert execution.wait() == 137
     assert until(lambda: not Path(f"/proc/{keeper}").exists())
+    execution.signal(9)  # means nothing any more
+    execution = engine.containers.exec(session.id, ExecOptions(command=["sleep", "60"], detach=True))
+    assert execution.wait() is None
+    execution.signal(9)
+    assert until(lambda: not Path(f"/proc/{execution.pid}").exists())
     with pytest.raises(StartFailed) as caught:
         engine.containers.exec(session.id, ExecOptions(command=["nosuch"]))
     assert caught.value.exit_code == 127

@@ -80,6 +80,8 @@ class Execution:
         """Send a signal to the program."""
         import _signal
 
+        if self._joined.pidfd < 0:
+            return  # it is gone
         try:
             _signal.pidfd_send_signal(self._joined.pidfd, number)
         except ProcessLookupError:
@@ -113,6 +115,7 @@ class Execution:
                 return None
         relay.close()
         os.close(self._joined.pidfd)
+        self._joined.pidfd = -1
         return code
 
     def _ended(self) -> int:

@@ -157,8 +157,13 @@ def start(
         raise
     finally:
         ours.close()
-    # What is detached is not ours, and may be gone.
-    joined = Joined(heard.pid, -1 if detach and alone is None else process.pidfd_open(heard.pid))
+    try:
+        pidfd = process.pidfd_open(heard.pid)
+    except KernelError as error:
+        if error.errno != ESRCH or not detach or alone is not None:
+            raise
+        pidfd = -1  # what is detached is not ours, and may be gone
+    joined = Joined(heard.pid, pidfd)
     joined.outputs, joined.stdin, joined.console = outputs, given, heard.console
     return joined
 
