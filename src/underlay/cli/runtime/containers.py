@@ -76,7 +76,10 @@ def run(name: str, settings: Settings, options: Options, arguments: list[str]) -
         _print(records.state(settings.root, records.load(settings.root, container_id)))
     elif name == "kill":
         text = arguments[1] if len(arguments) > 1 else "SIGTERM"
-        number = 0 if text == "0" else signals.number(text)
+        try:
+            number = 0 if text == "0" else signals.number(text)
+        except InvalidInput as error:
+            raise InvalidInput(f"unknown signal: {text}", error.hint) from None  # as runc has it
         lifecycle.kill(settings.root, container_id, number, options["all"])
     elif name in ("pause", "resume"):
         lifecycle.pause(settings.root, container_id, name == "pause")
