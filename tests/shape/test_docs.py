@@ -194,3 +194,15 @@ def test_examples_of_the_python_guide_run(tmp_path: Path) -> None:
         ids = subprocess.run([*command, "ps", "-aq"], env=environment, capture_output=True, text=True).stdout.split()
         if ids:
             subprocess.run([*command, "rm", "-f", *ids], env=environment, capture_output=True)
+
+
+def test_the_tree_in_the_readme_is_the_source() -> None:
+    """Each folder of the source stands there, and nothing stands there that is not."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    block = readme.partition("```\nsrc/underlay/\n")[2].partition("```")[0]
+    told = set(re.findall(r"\b([a-z]+)/", block))
+    source = ROOT / "src" / "underlay"
+    there = {path.name for path in source.rglob("*") if path.is_dir() and (path / "__init__.py").exists()}
+    inner = {"index", "names"}  # rooms within rooms that need no line of their own
+    assert told <= there and there - told <= inner
+    assert all(f"  {path.name}/" in block for path in source.iterdir() if (path / "__init__.py").exists())
