@@ -1,4 +1,4 @@
-"""What can go wrong: one tree of exceptions, each with an exit code, an HTTP status and a hint."""
+"""The errors that underlay raises: one tree of exceptions, each with an exit code, an HTTP status and a hint."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Building images: from a Dockerfile and a context to layers, a configuration and a name."""
+"""Builds: from a Dockerfile and a context to layers, a configuration and a name."""

@@ -1,4 +1,4 @@
-"""What stages begin with: images of the store, fetched when they are absent, and contexts given by name."""
+"""What stages start from: images of the store, pulled when absent, and named contexts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a request to images: context, Dockerfile, the solving of each platform's target, and what is made of the result."""
+"""One build: reads context and Dockerfile, solves the target for each platform, and writes the outputs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How instructions are told in an image's history, in BuildKit's words: other tools read them."""
+"""The text of instructions in an image's history, in BuildKit's words, since other tools read them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a stage has come to: its configuration and its history, as they go into an image (OCI image configuration)."""
+"""The configuration and history that a stage has so far (OCI image configuration)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is asked of a build, and what a step asks of the execution driver: values, from the command line or Python."""
+"""A build request, and a step's request to the execution driver."""
 
 from __future__ import annotations
 

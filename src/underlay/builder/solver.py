@@ -1,4 +1,4 @@
-"""Carries a build out: the stages that the target needs, each in a thread of its own, waiting for those it reads from."""
+"""Carries out a build: runs the needed stages, each in its own thread, waiting for those it reads from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a build tells while it goes on: its vertices, as BuildKit calls them, each begun, logged, ended or failed."""
+"""Progress of a build: its vertices, as BuildKit calls them, with their logs and ends."""
 
 from __future__ import annotations
 

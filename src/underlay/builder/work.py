@@ -1,4 +1,4 @@
-"""What all stages of one build share: request, context, cache, workers, and what is noted of it for provenance."""
+"""State shared by all stages of a build: request, context, cache, workers, and the materials for provenance."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The question before something is removed."""
+"""The confirmation prompt before something is removed."""
 
 from __future__ import annotations
 

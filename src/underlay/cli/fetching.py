@@ -1,4 +1,4 @@
-"""What `run` and `create` tell while their image is fetched. Nothing is imported before that happens."""
+"""What `run` and `create` print while their image is pulled. Nothing is imported before that happens."""
 
 from __future__ import annotations
 

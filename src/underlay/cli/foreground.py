@@ -1,4 +1,4 @@
-"""Staying with a container in the foreground: terminal in raw mode, signals passed on, sizes told, exit code."""
+"""A container in the foreground: raw terminal, forwarded signals, window sizes, exit code."""
 
 from __future__ import annotations
 

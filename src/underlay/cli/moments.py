@@ -1,4 +1,4 @@
-"""Moments as docker's filters and `--since` take them: Unix seconds, dates, or Go durations before now."""
+"""Points in time as docker's filters and `--since` take them: Unix seconds, dates, or Go durations before now."""
 
 from __future__ import annotations
 

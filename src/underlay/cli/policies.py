@@ -1,4 +1,4 @@
-"""The file of rules that `--policy` names."""
+"""Reads the file that `--policy` names."""
 
 from __future__ import annotations
 

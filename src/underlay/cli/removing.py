@@ -1,4 +1,4 @@
-"""Removing things named on the command line, one after another: one that cannot be removed does not keep the others."""
+"""Removing several named objects: a failure is printed and the others are removed all the same."""
 
 from __future__ import annotations
 

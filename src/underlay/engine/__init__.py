@@ -1,1 +1,1 @@
-"""Use cases: the public Python interface."""
+"""Use cases behind the public Python interface, a room for each kind of object."""

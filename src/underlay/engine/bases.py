@@ -1,4 +1,4 @@
-"""What images stand on: which base, whether it fits this host, whether it is current; and moves onto another one."""
+"""The noun `engine.bases`: which base an image stands on, whether it fits a host, whether it is current, and rebasing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The engine: an open installation, and one property for each kind of object that it can work on."""
+"""The engine: an open installation, with one property for each kind of object."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Entry points for monitors: what they have the engine do, since they never open the database."""
+"""What a monitor starts in a new process when the database must be changed: the monitor itself never opens it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a container lives: its status, its first process and its lock, asked in one way by all that need to know."""
+"""Whether a container is running: its status, its first process and its lock. All that need to know ask here."""
 
 from __future__ import annotations
 

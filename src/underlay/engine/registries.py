@@ -1,4 +1,4 @@
-"""Registries themselves: log in and out, search, copy, look at images there, make manifest lists."""
+"""The noun `engine.registries`: log in and out, search, copy, sync, inspect and delete images there, manifest lists."""
 
 from __future__ import annotations
 

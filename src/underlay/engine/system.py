@@ -1,4 +1,4 @@
-"""The installation itself: what it is and can do, the space it takes, whether all of it is whole."""
+"""The noun `engine.system`: information about host and installation, disk usage, check and repair."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Volumes: create, list, inspect, remove, prune. Containers make theirs themselves (`engine.creating`)."""
+"""Volumes: create, list, inspect, remove, prune. `run -v` creates them as well."""
 
 from __future__ import annotations
 

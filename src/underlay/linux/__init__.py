@@ -1,1 +1,1 @@
-"""What the kernel offers, one module a facility: thin typed calls, errors with operation and path."""
+"""The kernel's facilities, one module each: thin typed calls, errors with operation and path."""

@@ -1,4 +1,4 @@
-"""What programs of an image meet on this host: processor, kernel, page size, old and foreign ABIs, a few settings."""
+"""What programs find on this host: processor, kernel, page size, supported ABIs, some settings."""
 
 from __future__ import annotations
 

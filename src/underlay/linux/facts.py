@@ -1,4 +1,4 @@
-"""What this host can do, gathered once as one value: control groups, security modules, namespaces, file systems."""
+"""Features of this host, gathered once: control groups, security modules, namespaces, file systems."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Questions to a network's name server and their answers, as messages on the wire (RFC 1035). Only its process loads it.
+"""DNS messages: questions to a network's name server and its answers (RFC 1035). Only its process loads it.
 
 The library that reads and writes them takes 60 ms and 13 MB to load, hence nobody on the way to a container imports this
 module, and the name server itself does so when it is first asked.

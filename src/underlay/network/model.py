@@ -1,4 +1,4 @@
-"""A network as it is wanted, and the place of one container in it: what the database keeps and the kernel is told."""
+"""A network, and the endpoint of one container in it: what the database keeps and the kernel is given."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an image says that it is: os-release(5)."""
+"""The os-release file of an image: os-release(5)."""
 
 from __future__ import annotations
 

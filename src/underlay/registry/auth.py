@@ -1,4 +1,4 @@
-"""Being allowed: challenges, tokens and their scopes (Docker's token authentication, and Basic of RFC 7617).
+"""Authentication at registries: challenges, tokens and their scopes (Docker's token authentication, and Basic of RFC 7617).
 
 A challenge counts only when it comes from the registry's own endpoint, never from a server to which it redirects; what
 is made of a credential goes to that endpoint and to the token server that the endpoint names, and nowhere else.

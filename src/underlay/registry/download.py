@@ -1,4 +1,4 @@
-"""Reading a blob, over several connections when one breaks off: what has come is not asked for again.
+"""Downloading a blob over several connections: after a break it continues where it stopped.
 
 Nothing is verified here but the length; who reads hashes what comes. A server that starts over or sends other bytes after
 a break is found out by the digest; if it was a mirror, whoever reads may begin anew without it.

@@ -1,4 +1,4 @@
-"""A request as the protocol has it: authorised, redirected, and repeated when that may help.
+"""One request to a registry: authorised, redirected, and retried where that may help.
 
 Repeated are requests that broke off, and those answered with 429 or a server's failure, with growing pauses, or as long
 as Retry-After asks for. Redirects are followed a few times: never from TLS to plain text, never from a public server to

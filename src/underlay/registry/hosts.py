@@ -1,4 +1,4 @@
-"""Where a registry is reached and how: settings, mirrors, certificates, and which addresses are this host's.
+"""Where and how a registry is reached: registries.toml, mirrors, certificates, and which addresses are this host's.
 
 The form of registries.toml is ours (docs/reference/registries.md). What docker decides is decided as docker does: the
 server behind docker.io, plain HTTP for this host and for insecure registries, the directories certs.d.

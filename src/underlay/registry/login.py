@@ -1,4 +1,4 @@
-"""Logging in and out: a credential is tried before it is kept."""
+"""Logging in and out: a credential is verified with the registry before it is stored."""
 
 from __future__ import annotations
 

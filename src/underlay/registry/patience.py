@@ -1,4 +1,4 @@
-"""Trying again: after a break, and when a server says that it is busy, with growing pauses or as long as it asks for."""
+"""Retries: after a broken connection or a busy server, with growing pauses or as long as Retry-After says."""
 
 from __future__ import annotations
 

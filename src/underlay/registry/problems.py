@@ -1,4 +1,4 @@
-"""What a registry says when it refuses: error documents in one line (OCI distribution specification, "Error Codes")."""
+"""Error answers of a registry as one line (OCI distribution specification, "Error Codes")."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which proxy stands between us and a registry, as the environment says it."""
+"""Which HTTP proxy is used for an address, from the environment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All registries that one piece of work talks to: which servers stand for a name, each asked with its own credential."""
+"""The registries of one operation: which servers stand for a name, with their connections and credentials."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What OpenSSL says when TLS does not come about, in words that say what to do."""
+"""TLS failures explained: what OpenSSL says, in words that tell what to do."""
 
 from __future__ import annotations
 

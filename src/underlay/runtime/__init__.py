@@ -1,1 +1,1 @@
-"""A specification becomes a process: plan, monitor, init, exit status."""
+"""The runtime: makes a process of an OCI specification, by plan, monitor and init; knows neither images nor the engine."""

@@ -1,4 +1,4 @@
-"""The `config.json` of a bundle: read, and every field of it known, honoured later or refused here by its JSON path."""
+"""The `config.json` of a bundle: parsed, and every field either honoured later or refused here by its JSON path."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Documents that the runtime writes about itself: a specification to begin with, and its features."""
+"""Documents that the runtime writes: the example specification of `spec`, and `features`."""
 
 from __future__ import annotations
 

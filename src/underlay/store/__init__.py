@@ -1,1 +1,1 @@
-"""What is here: blobs, layers, images, names, and the root file systems made of them."""
+"""The store: blobs, layers, images, names, and the root file systems made of them."""

@@ -1,4 +1,4 @@
-"""Mark and sweep: what no image needs goes, as do the leavings of processes that died.
+"""Garbage collection: removes layers, blobs and indexes that no row refers to, and leftovers of dead processes.
 
 The sweep holds the store's lock alone, so nothing is being brought in while it looks (`store.leases`). Rows
 go before bytes. When somebody is at work it leaves a note, and the last worker sweeps.

@@ -1,4 +1,4 @@
-"""Protection of work in flight: what is written before any row speaks of it must not be swept away.
+"""Leases: they protect content that no row refers to yet from being swept away.
 
 Whoever brings content into the store holds the store's lock shared; the sweep (`store.gc`) takes it alone,
 and lets be when it cannot. The kernel frees the lock of a holder that died, so no lease outlives its work,

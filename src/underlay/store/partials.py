@@ -1,4 +1,4 @@
-"""What has come of blobs whose download was interrupted: kept as it came, for a day, until somebody asks again.
+"""Partial downloads: the beginnings of blobs, kept for a day so that the next try resumes.
 
 The bytes are not verified; who continues reads them first and hashes them like the rest.
 """

@@ -1,4 +1,4 @@
-"""Unfinished work: temporary directories that show whether their maker lives, and their removal if not."""
+"""Temporary directories for unfinished work: locked while their maker lives, removed by others once it is dead."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An open store: its directories, its database, the form of its layers, and who is told of what happens in it."""
+"""An open store: directories, database, form of layers, and the callback that receives events."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Images between the store and archives."""
+"""Images between the store, registries and archives."""

@@ -1,4 +1,4 @@
-"""What lies in registries beside images, by the types that its makers have given it: for the words of an error."""
+"""Artefacts in registries that are no images, by media type: names for error messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Documents that hang on an image in an index: attestations, and the statements of provenance in them."""
+"""Attestations attached to an image in its index, and the provenance statements in them."""
 
 from __future__ import annotations
 

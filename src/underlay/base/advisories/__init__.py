@@ -1,4 +1,4 @@
-"""The advisories that are here: fetched or imported once, asked without a network. One file a family of ecosystems."""
+"""Local advisories: fetched or imported once, queried without a network. One file for each family of ecosystems."""
 
 from __future__ import annotations
 

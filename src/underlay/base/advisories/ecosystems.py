@@ -1,4 +1,4 @@
-"""Which ecosystems of OSV speak of the packages of an image, and by which of a package's names."""
+"""Which OSV ecosystems cover the packages of an image, and under which of a package's names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Known vulnerabilities of images: packages against the advisories that are here; whose they are, and what mends them."""
+"""Known vulnerabilities of an image: its packages against the local advisories, and which base or update mends them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where records of advisories come from on this host: directories, zip archives as OSV exports them, files of lines."""
+"""Advisory records on this host: directories, zip archives as OSV exports them, files with one record a line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which advisories speak of the packages of an image, and whether its base or a newer one is the place to mend it."""
+"""Matching advisories against the packages of an image, and whether to mend them in its base or above it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the steps of an image come to: the configuration after each, by our own builder's rules, and what is missing."""
+"""Replays the steps of an image: the configuration after each, by our builder's rules, and what is missing."""
 
 from __future__ import annotations
 

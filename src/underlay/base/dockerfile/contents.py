@@ -1,4 +1,4 @@
-"""What a layer holds, in words for people, and as far as a Dockerfile's steps are to put it there again."""
+"""What a layer contains, described for people, and the files that a Dockerfile's steps need to recreate it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Go's fmt has printed into histories, read back: lists of quoted words, and health checks."""
+"""Reads back what Go's fmt printed into histories: quoted lists, and health checks."""
 
 from __future__ import annotations
 

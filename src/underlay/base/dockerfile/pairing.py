@@ -1,4 +1,4 @@
-"""Pairs that histories print without quotes, as in `A=1 B=two words C=3`: where one ends, names that are known tell."""
+"""Splits unquoted pairs in histories, as in `A=1 B=two words C=3`, by the names that are known."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Dockerfile of an image: FROM its base, and the steps above it, with what their layers hold."""
+"""Reconstructs the Dockerfile of an image: FROM its base, and the steps above it with their layers' content."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Dockerfile of an image, and what its COPY and ADD steps had: read from the layers that are here."""
+"""The Dockerfile of an image of the store, with the files of its COPY and ADD steps extracted from layers."""
 
 from __future__ import annotations
 

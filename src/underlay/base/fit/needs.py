@@ -1,4 +1,4 @@
-"""What an image asks of the host that runs it: its programs, C library, notes of its executables, distribution release."""
+"""What an image needs of a host: its programs, C library, ELF notes, distribution release."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What many images stand on, together: rules over them, and one page."""
+"""Bases of many images: checks them against rules and reports on one page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether an image's base is still what its name stands for, what is newer, and how long it will be looked after."""
+"""Whether an image's base is outdated: what its name points to now, what is newer, when support ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rules for the bases of a fleet, read from TOML, and which images break them."""
+"""Rules for the bases of a fleet, read from TOML, and the images that break them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One page over a fleet: how many bases there are, which images stand on which, and what to do first."""
+"""The report over a fleet: how many bases, which images stand on which, what to do first."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where one Dockerfile seems to end and another to begin: pauses, commands, maintainers, and what like images stand on."""
+"""Where one Dockerfile seems to end and the next to begin: pauses, commands, maintainers, bases of similar images."""
 
 from __future__ import annotations
 

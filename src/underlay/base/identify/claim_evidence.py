@@ -1,4 +1,4 @@
-"""What an image says of its own base, compared with the images that are here and with the index of known bases."""
+"""Checks an image's claims about its base against the local images and the index of known bases."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""History steps of images: one written form for all builders, what a step leaves, and its shape without versions."""
+"""Steps of an image's history: one normal form for all builders, what a step leaves, and its shape without versions."""
 
 from __future__ import annotations
 

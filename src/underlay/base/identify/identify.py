@@ -1,4 +1,4 @@
-"""Which base an image stands on: asked of the index of known bases, of the images that are here, and of its files."""
+"""Identifies the base of an image: by the index of known bases, by local images, and by its files."""
 
 from __future__ import annotations
 

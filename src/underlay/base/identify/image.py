@@ -1,4 +1,4 @@
-"""What is known of an image that asks for its base: layers, steps and times, as a registry, store or record has them."""
+"""The facts about an image by which its base is looked for: layers, steps and times."""
 
 from __future__ import annotations
 

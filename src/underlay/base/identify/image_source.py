@@ -1,4 +1,4 @@
-"""The image that a question about bases is asked of: in the store, in an archive, or in a registry without its layers."""
+"""Where an image comes from whose base is asked for: the store, an archive, or a registry (without its layers)."""
 
 from __future__ import annotations
 

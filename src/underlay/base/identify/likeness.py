@@ -1,4 +1,4 @@
-"""What an image is like whose layers say nothing: images here, by files and packages; a distribution, by its release."""
+"""Similar images when layers tell nothing: local ones by files and packages, a distribution by its release."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an image stands on, told by its content and an index of known builds: the whole chain, with evidence."""
+"""The lineage of an image: the whole chain of bases, from its content and an index of known builds, with evidence."""
 
 from __future__ import annotations
 

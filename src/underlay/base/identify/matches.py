@@ -1,4 +1,4 @@
-"""From an image to the known builds it may stand on: what agrees, how far, and which beginnings could be a base."""
+"""Candidates for a base: known builds that share layers or steps with an image, and how far they agree."""
 
 from __future__ import annotations
 

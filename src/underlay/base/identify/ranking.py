@@ -1,4 +1,4 @@
-"""Which of the possible bases it is: probabilities of names and of where the base ends, from the learnt weights."""
+"""Ranks the candidates for a base: probabilities of names and of where the base ends, by fitted weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which images a set of files resembles, when layers say nothing: squashed, flattened, recompressed, copied whole."""
+"""Images that a set of files resembles: for images that were squashed, flattened, recompressed or copied whole."""
 
 from __future__ import annotations
 

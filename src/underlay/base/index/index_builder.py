@@ -1,4 +1,4 @@
-"""Making the index of known builds from records: builds, the names that pointed at them, and what they stand on."""
+"""Builds the index of known builds from records: builds, the names that pointed at them, and their own bases."""
 
 from __future__ import annotations
 

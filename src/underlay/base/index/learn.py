@@ -1,4 +1,4 @@
-"""An installation's own index of known bases: what registries say of their tags, kept, and moved from place to place.
+"""The installation's own index of known bases: filled from registries, exported, imported, pushed and pulled.
 
 Only manifests and configurations are read, never layers. A record says what a build is made of, which tags pointed at it,
 and since when; the index that is searched (`base.known`) is made of all records anew.

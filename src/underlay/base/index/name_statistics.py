@@ -1,4 +1,4 @@
-"""How names of builds were used: what explains other builds, what stays with what, which versions go on in parallel."""
+"""How the names of builds were used over time, for choosing among several names of one build."""
 
 from __future__ import annotations
 

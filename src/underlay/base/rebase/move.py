@@ -1,4 +1,4 @@
-"""Moving an image onto another base: in the store, or straight in a registry; what speaks against it is found first."""
+"""Rebasing an image, in the store or straight in a registry, after looking for what speaks against it."""
 
 from __future__ import annotations
 

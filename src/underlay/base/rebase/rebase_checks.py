@@ -1,4 +1,4 @@
-"""Whether the files above a base would stand on another one: what they take from it, replace in it and remove from it."""
+"""Whether files above a base work on another one: what they use of it, replace in it and remove from it."""
 
 from __future__ import annotations
 

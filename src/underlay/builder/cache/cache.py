@@ -1,4 +1,4 @@
-"""A build's view of the results of earlier ones: found by key, made once even by builds beside each other, recorded."""
+"""The cache as one build sees it: results found by key, made once even when several builds want them."""
 
 from __future__ import annotations
 

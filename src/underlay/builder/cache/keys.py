@@ -1,4 +1,4 @@
-"""Keys of steps: digests over everything that decides about a result, and over nothing else."""
+"""Cache keys of steps: digests of everything that determines a result, and of nothing else."""
 
 from __future__ import annotations
 

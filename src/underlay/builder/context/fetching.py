@@ -1,4 +1,4 @@
-"""Files that a build fetches by HTTP: ADD of an address, a context that is an archive elsewhere."""
+"""Files fetched by HTTP during a build: ADD of an address, a context that is an archive elsewhere."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What --chown and --chmod say: owners by number or by name, modes in octal or symbols."""
+"""The values of --chown and --chmod: owners by number or name, modes in octal or symbols."""
 
 from __future__ import annotations
 

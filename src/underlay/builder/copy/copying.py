@@ -1,4 +1,4 @@
-"""COPY and ADD: sources become a layer, as BuildKit places them; nothing but a layer is written."""
+"""COPY and ADD: copies sources into a new layer, placed as BuildKit places them."""
 
 from __future__ import annotations
 

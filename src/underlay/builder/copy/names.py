@@ -1,4 +1,4 @@
-"""Names of files as Dockerfiles write them: made clean, told from patterns, their quotes taken off."""
+"""File names as Dockerfiles write them: cleaned, told apart from patterns, unquoted."""
 
 from __future__ import annotations
 

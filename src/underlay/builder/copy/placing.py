@@ -1,4 +1,4 @@
-"""Placing: where files go in a destination root, what is there before them, and which directories that takes."""
+"""Where copied files go in the destination root, what is there already, and which directories must be made."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A result as plain files on the host: copied over what is there, owned by the caller, links never followed."""
+"""`--output type=local`: the result as plain files on the host, owned by the caller, links never followed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What becomes of a build's result: images of the store with names, archives, a directory, or nothing."""
+"""Outputs of a build: images of the store with names, archives, a directory, or nothing."""
 
 from __future__ import annotations
 

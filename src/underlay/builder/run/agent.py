@@ -1,4 +1,4 @@
-"""An SSH agent's socket for a step: one of its own, with the owner asked for, whose connections go on to the caller's."""
+"""A socket for a step's SSH agent, with the owner asked for, forwarded to the caller's agent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""RUN: a program in a container of its own on the files so far, and what it has changed as the next layer."""
+"""RUN: runs a program in a container on the files so far; what it changed becomes the next layer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Mount points that a step's container needed and its layer must not keep: found before the run, removed after it."""
+"""Mount points made for a step's container that its layer must not keep: found before the run, removed after it."""
 
 from __future__ import annotations
 

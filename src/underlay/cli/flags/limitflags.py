@@ -1,4 +1,4 @@
-"""The flags that limit a container: those that `update` has, too, and the rest of `run` and `create`."""
+"""Flags for resource limits: those that `update` has too, and the rest of `run` and `create`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Networks of a build's steps: namespaces that are made when steps need them, lent to one at a time, and gone with it."""
+"""Network namespaces for build steps: created on demand, used by one step at a time, removed with the build."""
 
 from __future__ import annotations
 

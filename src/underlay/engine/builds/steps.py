@@ -1,4 +1,4 @@
-"""Steps of a build as containers: their specification is composed as that of a container is, with the same defaults."""
+"""Build steps as containers: composes their launch records with the defaults that `run` has."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Making a container: wishes and image become a recorded intent, and the few files it brings along."""
+"""Creating a container: options and image become its record in the database and the files in its directory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Running another program in a running container, and passing its streams on."""
+"""Running another program in a running container (`exec`), and copying its streams."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A container in the shape of docker's inspect, and the figures of its disk use."""
+"""What `container inspect` shows, in docker's form, and how much disk a container uses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How monitors are started: forked by this process, or by one of its own that was forked beforehand and waits."""
+"""Starting monitors: by forking this process, or by a process that was forked beforehand and waits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A plan in words: what starting a container would do to the host and the kernel, without doing it."""
+"""What `run --plan` shows: the steps that starting a container would take, without taking them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names for containers whose maker gave none: a stone and a landscape, since all that runs stands on something."""
+"""Random names for containers that are given none: a stone and a landscape, since all that runs stands on something."""
 
 from __future__ import annotations
 

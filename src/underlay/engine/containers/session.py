@@ -1,4 +1,4 @@
-"""From a recorded intent to a running container: root, launch record, monitor, and the session with it."""
+"""Starting a container: mounts its root, builds the launch record, spawns its monitor; the caller's connection to it."""
 
 from __future__ import annotations
 

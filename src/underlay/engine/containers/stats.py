@@ -1,4 +1,4 @@
-"""What a running container uses: figures of its group, of its network and of the host they are measured by."""
+"""Resource usage of a running container: its control group, its network, and the host's totals to compare with."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Copying images between registries, layouts, archives, directories and the store, as the engine's callers ask for it."""
+"""Copy and sync between registries, layouts, archives, directories and the store, as the engine's callers ask for them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Finding the image that a name means: here, or in its registry; and whether this host can run its programs."""
+"""Finds the image that a name means, in the store or by pulling it; and whether this host's processor can run it."""
 
 from __future__ import annotations
 

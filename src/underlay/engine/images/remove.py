@@ -1,4 +1,4 @@
-"""Removing images by docker's rules, and pruning what nobody names or uses."""
+"""Removing images by docker's rules, and pruning those without a name or a container."""
 
 from __future__ import annotations
 

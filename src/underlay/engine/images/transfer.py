@@ -1,4 +1,4 @@
-"""Images between the store and registries: pull and push, as the engine's callers ask for them."""
+"""Pull and push, as the engine's callers ask for them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Containers in networks: places leased when they are made; interfaces, names and ports when they start; all given back."""
+"""Containers in networks: addresses leased at creation; interfaces, names and ports at start; all released at the end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a container in networks looks names up with: its hosts and resolv.conf, as its places there want them."""
+"""The hosts and resolv.conf files of a container that is in networks, rewritten when its networks change."""
 
 from __future__ import annotations
 

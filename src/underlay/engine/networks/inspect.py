@@ -1,4 +1,4 @@
-"""A network as docker's `network inspect` tells it."""
+"""What `network inspect` shows, in docker's form."""
 
 from __future__ import annotations
 

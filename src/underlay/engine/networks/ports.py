@@ -1,4 +1,4 @@
-"""Ports of the host that lead to containers: taken when these start, given back when they end."""
+"""Published ports: reserved on the host when a container starts, released when it ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What both versions share: writing control files, walking and removing groups, killing by signals."""
+"""Shared by both versions of control groups: writing control files, walking and removing groups, killing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""No usable control group: limits are refused, the rest works without."""
+"""The driver for hosts without a usable control group: limits are refused, the rest works."""
 
 from __future__ import annotations
 

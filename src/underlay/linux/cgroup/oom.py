@@ -1,4 +1,4 @@
-"""Being told when a group runs out of memory: a descriptor to poll, by each version's means."""
+"""Notification when a control group runs out of memory: a descriptor to poll, in both versions."""
 
 from __future__ import annotations
 

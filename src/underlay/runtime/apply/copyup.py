@@ -1,4 +1,4 @@
-"""Filling a new volume with the files that an image has at its place."""
+"""Filling a new volume with the files that the image has at its mount point."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Operations that make the process who it shall be: ids, groups, session, streams, limits, capabilities, filter."""
+"""Operations that set who the process is: ids, groups, session, streams, limits, capabilities, seccomp filter."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Operations on what surrounds the process: cgroup, namespaces, kernel parameters, names, console, and the last step."""
+"""Operations around the process: cgroup, namespaces, kernel parameters, host name, console, and the last step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The last step: from our process to the container's program."""
+"""The last step: our process becomes the container's program."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Streams that someone attaches to a container."""
+"""File descriptors that a caller attaches to a container's streams."""
 
 from __future__ import annotations
 

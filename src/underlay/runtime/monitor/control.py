@@ -1,4 +1,4 @@
-"""The socket between a monitor and those who ask: JSON messages, descriptors beside them. Imports almost nothing.
+"""The socket between a monitor and its callers: JSON messages with file descriptors. Imports almost nothing.
 
 One packet a message (unix(7), SOCK_SEQPACKET). To the monitor: {"attach": …} with three descriptors, {"resize":
 [rows, columns]}, {"signal": n}, {"stopping": true}, {"paused": bool}, and before the start of a container with networks

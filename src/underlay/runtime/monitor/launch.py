@@ -1,4 +1,4 @@
-"""The parent side: fork the monitor, which makes the cgroup, clones the new process and hands it the plan.
+"""Starting a monitor: prepares the plan and forks; the monitor makes the cgroup and clones the container's process.
 
 A launch record is a dict that JSON can hold:
 

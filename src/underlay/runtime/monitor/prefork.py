@@ -1,4 +1,4 @@
-"""A monitor in waiting: forked before its container is known, it loads what it needs while its parent finds out.
+"""A monitor forked in advance: it imports what it needs while the command line still prepares the container.
 
 The command line uses it for `run`: the two processors of even a small machine then import side by side, and the monitor
 is the smaller for never having loaded what the command needs. Imports almost nothing.

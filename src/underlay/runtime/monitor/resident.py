@@ -1,4 +1,4 @@
-"""The monitor's second life: an interpreter that knows only how to wait, until something has to be done."""
+"""The monitor after re-executing itself: a small interpreter that only waits until something has to be done."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is so: the files by which a monitor tells of its container, and how others read them. Imports almost nothing.
+"""State files of a container: written by its monitor, read by everyone. Imports almost nothing.
 
 In the state directory (gone with a reboot): `lock`, held by the monitor as long as it lives; `state.json`, while the
 container runs; `control`, the socket. In the container's directory: `last.json`, how the last run began and ended.

@@ -1,4 +1,4 @@
-"""Copying between a container's streams and those who are attached, with the log in between. Imports almost nothing.
+"""Copies between a container's streams and attached clients, and into the log. Imports almost nothing.
 
 Nothing here may block: the monitor must see the container end whatever its readers do. When a reader is slow, the
 container is not read further (it blocks on its full pipe, as with docker); other work goes on.

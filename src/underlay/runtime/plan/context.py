@@ -1,4 +1,4 @@
-"""What the operations of a container share while they are applied: descriptors, and the identity found on the way."""
+"""What the operations of a container share while they are applied: file descriptors and the resolved identity."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The parent's side of the setup socket: what a new process is told and what it tells, until it is the program."""
+"""The setup socket, parent's side: sends instructions to a new process and receives its errors until it is the program."""
 
 from __future__ import annotations
 

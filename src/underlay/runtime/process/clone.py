@@ -1,4 +1,4 @@
-"""From our process to the first one of a container: joining namespaces, cloning, and mounts made beforehand."""
+"""Cloning the first process of a container: joins namespaces, clones, makes the mounts that must be made beforehand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The child between clone and exec: applies the plan, step by step, and reports the first step that fails."""
+"""The child between clone and exec: applies the plan step by step, and reports the first step that fails."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One program run to its end in a container that has no monitor: a step of a build.
+"""Runs one program to its end in a container without a monitor: a build step.
 
 The caller is a process of its own with one thread, and the container's parent: it waits, and takes down what it has put
 up. It is held on a leash: when the other end of that socket is closed, the container is killed.

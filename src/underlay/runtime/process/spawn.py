@@ -1,4 +1,4 @@
-"""The first process of a container comes to life: mounts made beforehand, clone, control group, id maps, gates.
+"""Bringing up the first process of a container: mounts, clone, control group, id maps, synchronisation.
 
 What a monitor and the runtime's program both do; they differ in whom the process answers to.
 """

@@ -1,1 +1,1 @@
-"""Containers of OCI bundles, without image, engine or monitor: what a runtime's command line works on."""
+"""Containers of OCI bundles, without image, engine or monitor: what the program `underlay-runtime` works on."""

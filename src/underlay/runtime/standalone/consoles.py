@@ -1,4 +1,4 @@
-"""Handing a terminal to whoever listens on a console socket."""
+"""Passing a terminal to the listener of a console socket."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Creating a container from a bundle: all is made but the program, which waits to be started."""
+"""`create` from a bundle: everything is made, and the program waits to be started."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Another program in a container of a bundle."""
+"""`exec` in a container of a bundle."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Staying with a process in the foreground: signals go to it, its terminal is ours, its exit code comes back."""
+"""Running in the foreground: forwards signals, connects the terminal, returns the exit code."""
 
 from __future__ import annotations
 

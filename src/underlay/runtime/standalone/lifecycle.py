@@ -1,4 +1,4 @@
-"""Starting, signalling, pausing and deleting containers of bundles."""
+"""`start`, `kill`, `pause`, `resume` and `delete` of containers of bundles."""
 
 from __future__ import annotations
 

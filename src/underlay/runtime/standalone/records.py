@@ -1,4 +1,4 @@
-"""What the runtime keeps of each container until it is deleted, and what is so: told by the kernel, not by the record."""
+"""Records of bundle containers, kept until they are deleted; whether one runs is asked of the kernel."""
 
 from __future__ import annotations
 

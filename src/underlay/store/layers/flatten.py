@@ -1,4 +1,4 @@
-"""Several layers as one: what they make together, or what they change in those below them."""
+"""Several layers as one: their combined content, or what they change in the layers below."""
 
 from __future__ import annotations
 

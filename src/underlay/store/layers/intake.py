@@ -1,4 +1,4 @@
-"""Taking layers in: one pass over bytes from anywhere, verified, kept as tar and table of contents."""
+"""Taking layers in: one pass over a stream, verified, stored as tar and table of contents."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Walking directories that others filled: by descriptors, one at a time, so that no link leads out and no depth hurts."""
+"""Walking directory trees written by others: by descriptors, so that no link leads out and no depth is too deep."""
 
 from __future__ import annotations
 

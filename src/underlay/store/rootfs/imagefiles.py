@@ -1,4 +1,4 @@
-"""Single files of an image, found through its layers' tables of contents: nothing is unpacked, no path of it opened."""
+"""Single files of an image, read through its layers' tables of contents without unpacking anything."""
 
 from __future__ import annotations
 

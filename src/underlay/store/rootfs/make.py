@@ -1,4 +1,4 @@
-"""Building what `rootfs` mounts: a chain's EROFS index, or a tree for each of its layers; removing them."""
+"""Makes what `rootfs` mounts, the EROFS index of a chain or a directory tree for each layer, and removes it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Finding out whether this host can mount an EROFS index from a file and lay an overlay above it."""
+"""Probes whether this host can mount an EROFS index from a file with an overlay above it."""
 
 from __future__ import annotations
 

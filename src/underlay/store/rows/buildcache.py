@@ -1,4 +1,4 @@
-"""What steps of builds have made, found again by their keys: records in the database, each with a layer.
+"""Rows of the build cache: the layer that a build step made, found by the step's key.
 
 A key is a digest of all that decides about a step's result. The layers of records are kept as those of images are.
 """

@@ -1,4 +1,4 @@
-"""Containers as they were asked for: rows of the database, found by name, id or the beginning of an id."""
+"""Rows of containers: what was asked for, found by name, id or the beginning of an id."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Numbers that a container has to itself: ranges of user and group ids, project ids of a disk quota.
+"""Ids that belong to one container alone: ranges of user and group ids, project ids of disk quotas.
 
 A claim is a row that goes with its container's, so that it is given back when the last file has gone, whoever dies when.
 """

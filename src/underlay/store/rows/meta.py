@@ -1,4 +1,4 @@
-"""The database of intent: schema, migrations and short transactions. The only user of sqlite3."""
+"""The database: its schema, migrations and short transactions. The only user of sqlite3."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Volumes: rows of the database. Containers record the ones that they use (`store.containers`)."""
+"""Rows of volumes. Containers record which ones they use (`store.rows.containers`)."""
 
 from __future__ import annotations
 

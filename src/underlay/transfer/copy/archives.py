@@ -1,4 +1,4 @@
-"""Archives and layouts that copies come from: OCI layouts, docker's archives, skopeo's directories."""
+"""Archives and layouts as origins of copies: OCI layouts, docker's archives, skopeo's directories."""
 
 from __future__ import annotations
 

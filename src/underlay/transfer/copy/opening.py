@@ -1,4 +1,4 @@
-"""Opening the two ends of a copy: what the places that a user writes stand for."""
+"""Opens the origin and the destination of a copy from the places that a user wrote."""
 
 from __future__ import annotations
 

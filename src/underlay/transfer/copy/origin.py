@@ -1,4 +1,4 @@
-"""Where copies come from: what a copy asks of its origin, a registry, and the store; archives are in `archives`."""
+"""Origins of copies: the interface, a registry and the store; archives and layouts are in `archives`."""
 
 from __future__ import annotations
 

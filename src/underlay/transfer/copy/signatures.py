@@ -1,4 +1,4 @@
-"""What is said of an image beside it: signatures, attestations and bills of materials, which go along with a copy.
+"""Signatures, attestations and bills of materials stored beside an image, which are copied with it.
 
 They lie under tags made of the image's digest (cosign's `sha256-….sig`, `.att`, `.sbom`), or are manifests whose subject
 the image is (OCI distribution specification, "Listing Referrers").

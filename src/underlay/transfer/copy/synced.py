@@ -1,4 +1,4 @@
-"""Whole repositories copied by a list: which names it means, where each goes, and what is there already."""
+"""Copying whole repositories by a list: which names it means, where each goes, and what is there already."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where copies go to, behind one interface: a registry, an OCI layout, an archive of either kind, skopeo's directory.
+"""Destinations of copies, behind one interface: registry, OCI layout, archives of both kinds, skopeo's directory.
 
 Each is a context manager: what was begun is there when it is left without an error, and else has never been.
 """

@@ -1,4 +1,4 @@
-"""One copy: an index, its manifests and their blobs go from an origin to a destination, byte for byte where it can be."""
+"""One copy: walks an index, its manifests and their blobs, and transfers them, unchanged wherever possible."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a pull fetches: the images that a name means, their layers as they come, and what is left of a try that failed."""
+"""Fetching an image from a registry: its layers as they arrive, and resuming after a failed try."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Manifest lists made by hand: drafts in the database, from manifests of registries, until they are pushed."""
+"""Manifest lists made by hand: drafts in the database, pushed or removed later."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Layers on their way out: in which form each can be given, and the bytes of that form as often as they are asked for."""
+"""Layers to be sent: the forms in which each can be given, and their bytes."""
 
 from __future__ import annotations
 

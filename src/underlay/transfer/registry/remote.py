@@ -1,4 +1,4 @@
-"""What lies in a registry, before any layer is fetched: which image a reference means, and what it is made of."""
+"""Images in a registry before any layer is fetched: which image a reference means, and its documents."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An image of layers that lie somewhere already, put together anew: in the store, or straight in a registry."""
+"""Makes an image of layers that exist already, in the store or in a registry."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the images of a distribution are called, told by what an image's own files say that it is."""
+"""Image names of a distribution, from the os-release and other files of an image."""
 
 from __future__ import annotations
 

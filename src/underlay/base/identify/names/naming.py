@@ -1,4 +1,4 @@
-"""What the form of a tag says: how exact a version, whether a code name, a date, a variant."""
+"""The form of a tag: how exact a version it is; whether a code name, a date, a variant."""
 
 from __future__ import annotations
 

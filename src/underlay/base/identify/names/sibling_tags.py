@@ -1,4 +1,4 @@
-"""Names beside each other, and which of them an author is likely to have written: 2.7 rather than 2 or 2.7.13."""
+"""Tags that name the same build, and which of them an author is likely to write: 2.7 rather than 2 or 2.7.13."""
 
 from __future__ import annotations
 

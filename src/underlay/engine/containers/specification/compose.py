@@ -1,4 +1,4 @@
-"""Composition: an image's configuration and a person's wishes become an OCI specification. A pure function.
+"""Composes the OCI specification of a container from its image's configuration and its options. A pure function.
 
 The rules are docker's (docker run; container defaults): what the wishes leave open the image says, what both leave
 open is the default. Host facts come in as a value.

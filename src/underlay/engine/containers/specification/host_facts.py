@@ -1,4 +1,4 @@
-"""What composing a specification needs to know of this host and of other containers, as far as it is wished for."""
+"""Facts about this host and other containers that composing a specification needs, gathered as far as the options ask."""
 
 from __future__ import annotations
 

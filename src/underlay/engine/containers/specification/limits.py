@@ -1,4 +1,4 @@
-"""Limits: a person's wishes become the OCI object `linux.resources`, by docker's rules. A pure function.
+"""Resource limits: options become the OCI object `linux.resources`, by docker's rules. A pure function.
 
 The command line asks here, too, whether a value has docker's form, so that both say the same.
 """

@@ -1,4 +1,4 @@
-"""The grammar of -v, --mount and --tmpfs, and the mounts they mean."""
+"""The syntax of -v, --mount and --tmpfs, and the mounts that they stand for."""
 
 from __future__ import annotations
 

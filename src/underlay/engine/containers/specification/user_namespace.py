@@ -1,4 +1,4 @@
-"""Whose user namespace a container has: the words of --userns, and the ids that they mean (podman run, "--userns")."""
+"""The user namespace of a container: the values of --userns and the id mappings they mean (podman run, "--userns")."""
 
 from __future__ import annotations
 
