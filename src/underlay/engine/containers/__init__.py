@@ -69,7 +69,7 @@ class Containers:
         """Return the options with a network: the usual one when none is named."""
         if wish.network not in ("", "default"):
             return wish
-        return ContainerOptions(**{**wish.given(), "network": self._network})
+        return wish.changed(network=self._network)
 
     def create(self, wish: ContainerOptions) -> str:
         """Record a container without starting it; returns its id.
