@@ -6,8 +6,11 @@ the image is (OCI distribution specification, "Listing Referrers").
 
 from __future__ import annotations
 
+from functools import partial
+
 from ...oci import document, mediatype
 from ...oci import manifest as manifests
+from ..arrivals import in_threads
 from .target import RegistryTarget
 
 TYPE_CHECKING = False
@@ -25,25 +28,41 @@ _SUFFIXES = (".sig", ".att", ".sbom")
 class Signatures:
     """Finds what is attached to a manifest, and has `copy_one(descriptor, tag)` bring it."""
 
-    def __init__(self, origin: Origin, target: Destination, copy_one: Callable[[Descriptor, str], None]) -> None:
+    def __init__(
+        self,
+        origin: Origin,
+        target: Destination,
+        copy_one: Callable[[Descriptor, str], None],
+        cancel: Callable[[], None],
+    ) -> None:
         self._origin = origin
         self._target = target
         self._copy_one = copy_one
+        self._cancel = cancel
 
-    def _tagged(self, digest: str) -> list[tuple[str, Descriptor]]:
+    def _attached(self, digest: str) -> tuple[list[tuple[str, Descriptor]], list[Descriptor]]:
+        """Return what lies under tags, with these, and what refers to a manifest; all questions are asked at once."""
         stem = digest.replace(":", "-", 1)
-        found = [(stem + suffix, self._origin.tagged(stem + suffix)) for suffix in _SUFFIXES]
-        return [(tag, each) for tag, each in found if each is not None]
+
+        def under_tag(suffix: str) -> list[Descriptor]:
+            found = self._origin.tagged(stem + suffix)
+            return [found] if found is not None else []
+
+        questions = [*(partial(under_tag, suffix) for suffix in _SUFFIXES), partial(self._origin.referrers, digest)]
+        *tagged, referrers = in_threads(lambda ask: ask(), questions, len(questions), self._cancel)
+        return [
+            (stem + suffix, each) for suffix, found in zip(_SUFFIXES, tagged, strict=True) for each in found
+        ], referrers
 
     def there(self, digest: str) -> bool:
         """Tell whether anything is attached to a manifest."""
-        return bool(self._tagged(digest) or self._origin.referrers(digest))
+        return any(self._attached(digest))
 
     def copy(self, digest: str) -> None:
         """Copy what is attached to a manifest."""
-        for tag, found in self._tagged(digest):
+        tagged, referrers = self._attached(digest)
+        for tag, found in tagged:
             self._copy_one(found, tag)
-        referrers = self._origin.referrers(digest)
         for found in referrers:
             self._copy_one(found, "")
         if referrers and isinstance(self._target, RegistryTarget):

@@ -351,7 +351,12 @@ class DirectoryTarget:
                 os.rename(self._path, aside)
             except FileNotFoundError:
                 pass
-            os.rename(self._work, self._path)
+            try:
+                os.rename(self._work, self._path)
+            except BaseException:
+                os.rename(aside, self._path)
+                remove_tree(self._work)
+                raise
             sync_directory(os.path.dirname(self._path) or ".")
             remove_tree(aside)
         else:

@@ -104,11 +104,11 @@ class _Copy:
         self._sent: dict[str, Passing] = {}  # blobs, by the digests that they have at the origin
         self._count = 0
         self._signatures = (
-            Signatures(origin, target, self._attached) if request.signatures and target.attaches else None
+            Signatures(origin, target, self._attached, cancel) if request.signatures and target.attaches else None
         )
 
-    def manifest(self, data: bytes, stated: str, depth: int) -> Done:
-        """Copy all that a manifest or index names, and what is signed of it; return what it is at the destination.
+    def manifest(self, data: bytes, stated: str, depth: int, signed: bool = True) -> Done:
+        """Copy all that a manifest or index names, and what is `signed` of it; return what it is at the destination.
 
         The caller writes that document itself.
         """
@@ -118,7 +118,7 @@ class _Copy:
         value = document.decode(data, "manifest")
         kind = manifests.kind(value, stated)
         found = self._index(data, stated, depth) if kind == "index" else self._image(data, stated)
-        if self._signatures is not None:
+        if self._signatures is not None and signed:
             before = digests.of(data)
             if before == found.digest:
                 self._signatures.copy(before)
@@ -155,7 +155,8 @@ class _Copy:
             below = self._document(entry)
             if below is None:
                 continue
-            done = self.manifest(below, entry.media_type or "", depth + 1)
+            # Nobody signs attestations of an index: that has its own signature, which covers them.
+            done = self.manifest(below, entry.media_type or "", depth + 1, signed=not entry.is_attestation)
             self._target.put(done.data, done.media_type, done.digest)
             if done.digest != entry.digest:
                 changed[entry.digest] = done
