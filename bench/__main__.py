@@ -1,7 +1,7 @@
 """`make bench`: measure, print a table, write bench/results/ and docs/benchmarks.md.
 
-    python -m bench [--rounds N] [--only start,layers,load,runtime,pull,push,build,price,network,throughput,monitor,calls,
-                    memory] [--write]
+    python -m bench [--rounds N] [--only start,layers,load,runtime,pull,small,push,build,price,network,throughput,monitor,
+                    calls,memory] [--write]
 
 Everything lies on a fresh ext4 in a loop-mounted file, so that all use the same, quiet file system. Needs root.
 """
@@ -23,9 +23,7 @@ from pathlib import Path
 
 from bench import builds, calls, material, networks, rivals, runtimes, transfers
 from bench.harness import Contender, Result, race, table
-
-ROOT = Path(__file__).resolve().parent.parent
-UNDERLAY = str(ROOT / ".venv" / "bin" / "underlay")
+from bench.setting import ROOT, UNDERLAY, Setting
 
 
 @contextlib.contextmanager
@@ -55,45 +53,6 @@ def _direct(point: Path) -> None:
     """Let the loop device pass the host's page cache by: else all that is written is cached, and copied, twice."""
     device = subprocess.run(["findmnt", "-n", "-o", "SOURCE", point], capture_output=True, text=True, check=True)
     subprocess.run(["losetup", "--direct-io=on", device.stdout.strip()], capture_output=True, check=False)
-
-
-class Setting:
-    """The scratch directory, the rivals that work, and how to call each."""
-
-    def __init__(self, scratch: Path) -> None:
-        self.scratch = scratch
-        self.ours = {"UNDERLAY_ROOT": f"{scratch}/ours", "UNDERLAY_STATE": f"{scratch}/ours-state"}
-        self.docker = rivals.Docker(scratch)
-        self.podman = rivals.podman(scratch) if shutil.which("podman") else []
-        self.base = material.base_tar(scratch)
-        problem = self.docker.start()
-        self.with_docker = not problem
-        if problem:
-            print(f"  without docker: {problem}")
-
-    def load(self, archive: Path) -> None:
-        """Load an archive into every engine, untimed."""
-        subprocess.run(
-            [UNDERLAY, "load", "-q", "-i", archive],
-            env={**os.environ, **self.ours},
-            check=True,
-            stdout=subprocess.DEVNULL,
-        )
-        if self.with_docker:
-            self.docker.run("load", "-q", "-i", str(archive))
-        if self.podman:
-            subprocess.run([*self.podman, "load", "-q", "-i", archive], capture_output=True, check=False)
-
-    def engines(self, words: list[str], image: str, arguments: list[str]) -> list[Contender]:
-        """Return `run` with the same words by every engine."""
-        found = [Contender("underlay", [UNDERLAY, *words, image, *arguments], environment=self.ours)]
-        if self.with_docker:
-            found.append(
-                Contender("docker", ["docker", *words, image, *arguments], environment=self.docker.environment)
-            )
-        if self.podman:
-            found.append(Contender("podman", [*self.podman, *words, f"localhost/{image}", *arguments]))
-        return found
 
 
 def start(setting: Setting, rounds: int) -> list[Result]:
@@ -223,6 +182,7 @@ JOBS = {
     "load": load,
     "runtime": runtime,
     "pull": transfers.pull,
+    "small": transfers.small,
     "push": transfers.push,
     "build": builds.build,
     "network": networks.network,
@@ -243,7 +203,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="bench")
     parser.add_argument("--rounds", type=int, default=25)
     parser.add_argument(
-        "--only", default="start,layers,load,runtime,pull,push,build,price,network,throughput,monitor,calls,memory"
+        "--only",
+        default="start,layers,load,runtime,pull,small,push,build,price,network,throughput,monitor,calls,memory",
     )
     parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md")
     options = parser.parse_args()

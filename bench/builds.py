@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 
 from bench import material
 from bench.harness import Contender, Result, race
+from bench.setting import UNDERLAY
 
 if TYPE_CHECKING:
-    from bench.__main__ import Setting
+    from bench.setting import Setting
 
 _NUMBERS = itertools.count()
 _TEN = """\
@@ -80,8 +81,6 @@ class Case:
 
     def contenders(self, before: Callable[[], None] | None) -> list[Contender]:
         """Return the build by everyone; `before` each of them."""
-        from bench.__main__ import UNDERLAY
-
         setting, place = self.setting, str(self.place)
         words = ["--network", "host", "-t", f"bench-{self.name}", place]
         found = [Contender("underlay", [UNDERLAY, "build", *words], before, setting.ours)]

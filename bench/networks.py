@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING
 
 from bench import material, rivals
 from bench.harness import Contender, Result, race
+from bench.setting import UNDERLAY
 
 if TYPE_CHECKING:
-    from bench.__main__ import Setting
+    from bench.setting import Setting
 
 _BYTES = 1 << 30
 _PIECE = 1 << 17
@@ -46,8 +47,6 @@ def bridged_docker(scratch: Path, prefix: list[str]) -> rivals.Docker:
 
 def network(setting: Setting, rounds: int) -> list[Result]:
     """`run --rm IMAGE true` on the default bridge, with and without a published port."""
-    from bench.__main__ import UNDERLAY
-
     archive = material.layered(setting.scratch, setting.base, 1)
     setting.load(archive)
     found = []
@@ -81,8 +80,6 @@ def network(setting: Setting, rounds: int) -> list[Result]:
 
 def throughput(setting: Setting, rounds: int) -> list[str]:
     """How fast a container sends to the host's namespace, directly and by a published port, for us and for docker."""
-    from bench.__main__ import UNDERLAY
-
     archive = material.layered(setting.scratch, setting.base, 1)
     setting.load(archive)
     notes = []

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import shlex
 import shutil
 import socket
 import subprocess
 import sys
+import tarfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -17,11 +20,13 @@ from typing import TYPE_CHECKING
 
 from bench import material
 from bench.harness import Contender, Result, race
+from bench.setting import UNDERLAY
 
 if TYPE_CHECKING:
-    from bench.__main__ import Setting
+    from bench.setting import Setting
 
 IMAGES = ("alpine", "large", "twenty")
+SMALL = 50
 _OCI = "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json"
 
 
@@ -93,8 +98,6 @@ def served(setting: Setting) -> Iterator[tuple[Registry, dict[str, str]]]:
 
 
 def _ours(setting: Setting, *words: str) -> None:
-    from bench.__main__ import UNDERLAY
-
     subprocess.run([UNDERLAY, *words], env={**os.environ, **setting.ours}, check=True, stdout=subprocess.DEVNULL)
 
 
@@ -113,8 +116,6 @@ def _then_sync(*steps: Callable[[], object]) -> Callable[[], None]:
 
 def pull(setting: Setting, rounds: int) -> list[Result]:
     """From the registry into a store that does not have the image."""
-    from bench.__main__ import UNDERLAY
-
     found = []
     with served(setting) as (registry, names):
         for name in names.values():
@@ -159,6 +160,41 @@ def pull(setting: Setting, rounds: int) -> list[Result]:
     return found
 
 
+def small(setting: Setting, rounds: int) -> list[Result]:
+    """Fifty images of one small layer each, one after the other, and all of them named in one command."""
+    registry = Registry(setting.scratch)
+    try:
+        names = [f"{registry.host}/bench/small-{number}:latest" for number in range(SMALL)]
+        for number, name in enumerate(names):
+            tar = setting.scratch / "small.tar"
+            with tarfile.open(tar, "w") as file:
+                member = tarfile.TarInfo(f"file-{number}")
+                member.size = 10_000
+                file.addfile(member, io.BytesIO(bytes([number]) * member.size))
+            _ours(setting, "import", str(tar), name)
+            _ours(setting, "push", "-q", name)
+
+        def loop(words: list[str]) -> list[str]:
+            return ["sh", "-c", " && ".join(shlex.join([*words, name]) for name in names)]
+
+        def forget() -> None:
+            _quiet([UNDERLAY, "rmi", "-f", *names], setting.ours)
+            setting.docker.run("rmi", "-f", *names)
+            _quiet([*setting.podman, "rmi", "-f", *names])
+
+        docker, podman = ["docker", "pull", "-q"], [*setting.podman, "pull", "-q", "--tls-verify=false"]
+        contenders = [
+            Contender("underlay", loop([UNDERLAY, "pull", "-q"]), _then_sync(forget), setting.ours),
+            Contender("underlay, one command", [UNDERLAY, "pull", "-q", *names], _then_sync(forget), setting.ours),
+            Contender("docker", loop(docker), _then_sync(forget), setting.docker.environment),
+            Contender("podman", loop(podman), _then_sync(forget)),
+            Contender("podman, one command", [*podman, *names], _then_sync(forget)),
+        ]
+        return [race(f"pull: {SMALL} small images", contenders, rounds)]
+    finally:
+        registry.close()
+
+
 def _by_hand(registry: Registry, repository: str, scratch: Path) -> str:
     steps = [f"mkdir {scratch}/by-hand"]
     for number, digest in enumerate(registry.layers(repository)):
@@ -169,8 +205,6 @@ def _by_hand(registry: Registry, repository: str, scratch: Path) -> str:
 
 def push(setting: Setting, rounds: int) -> list[Result]:
     """To a registry that has nothing of the image, and to one that has it all."""
-    from bench.__main__ import UNDERLAY
-
     found = []
     with served(setting) as (registry, names):
         for image in IMAGES:
@@ -196,8 +230,6 @@ def push(setting: Setting, rounds: int) -> list[Result]:
 
 def memory(setting: Setting) -> list[str]:
     """The greatest resident size of our pull and push of the large image."""
-    from bench.__main__ import UNDERLAY
-
     notes = []
     with served(setting) as (_, names):
         for word in ("push", "pull"):
