@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from engines import Installation
-from underlay import ContainerOptions, Engine
-from underlay.engine.containers import Containers
+from underlay import Engine
+from underlay.engine import presence
+from underlay.engine.containers import ending
 from underlay.engine.containers import top as processes
 from underlay.errors import Conflict
 from underlay.store.rows import containers as container_rows
@@ -28,9 +29,7 @@ def engine(ul: Installation) -> Iterator[Engine]:
 
 
 def create(engine: Engine, name: str) -> str:
-    return engine.containers.create(
-        ContainerOptions(image="box", name=name, command=["sleep", "60"], network="none", stop_timeout=0)
-    )
+    return engine.containers.create("box", ["sleep", "60"], name=name, network="none", stop_timeout=0).id
 
 
 def after(monkeypatch: pytest.MonkeyPatch, place: object, name: str, act: Callable[[], object]) -> None:
@@ -51,30 +50,30 @@ def test_prune_passes_over_what_vanishes_and_what_starts(engine: Engine, monkeyp
 
     def meanwhile() -> None:
         engine.containers.remove(gone)
-        session = engine.containers.start(started)
+        session = engine.containers.start_attached(started)
         assert session is not None
         session.close()
 
-    after(monkeypatch, Containers, "list", meanwhile)
+    after(monkeypatch, ending, "listed", meanwhile)
     pruned = engine.containers.prune()
-    assert pruned.ids == [left]
-    assert [item.container.id for item in engine.containers.list(all=True)] == [started]
+    assert pruned.removed == [left]
+    assert [item.id for item in engine.containers.list(all=True)] == [started]
     engine.containers.remove(started, force=True)
 
 
 def test_a_list_is_without_what_vanishes(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     gone, left = create(engine, "gone"), create(engine, "left")
     after(monkeypatch, container_rows, "every", lambda: engine.containers.remove(gone))
-    assert [item.container.id for item in engine.containers.list(all=True)] == [left]
+    assert [item.id for item in engine.containers.list(all=True)] == [left]
     engine.containers.remove(left)
 
 
 def test_top_of_what_ends(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     name = create(engine, "ends")
-    session = engine.containers.start(name)
+    session = engine.containers.start_attached(name)
     assert session is not None
     session.close()
-    after(monkeypatch, Containers, "status", lambda: engine.containers.remove(name, force=True))
+    after(monkeypatch, presence, "status", lambda: engine.containers.remove(name, force=True))
     with pytest.raises(Conflict, match="is not running"):
         engine.containers.top(name)
     assert processes.of_namespace(0x7FFFFFFF) == []
@@ -82,7 +81,7 @@ def test_top_of_what_ends(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_networks_of_a_container_that_leaves_one(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     network = engine.networks.create("passing")
-    name = engine.containers.create(ContainerOptions(image="box", command=["true"], network="passing"))
+    name = engine.containers.create("box", ["true"], network="passing").id
 
     def meanwhile() -> None:
         engine.networks.disconnect(network.id, name)
@@ -94,7 +93,7 @@ def test_networks_of_a_container_that_leaves_one(engine: Engine, monkeypatch: py
 
 
 def test_images_while_one_comes(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert image_rows.names(engine.store.meta)
+    assert image_rows.names(engine._store.meta)
     # What is named already has come after the images were read.
     monkeypatch.setattr(image_rows, "every", lambda meta: [])
     assert engine.images.list() == []
@@ -106,7 +105,7 @@ def test_the_garbage_collector_is_the_embedding_programs(engine: Engine) -> None
     try:
         before = gc.get_freeze_count()
         name = create(engine, "frozen")
-        session = engine.containers.start(name)
+        session = engine.containers.start_attached(name)
         assert session is not None
         session.close()
         # Some of what was frozen has been let go of since; nothing was added, nor was all of it thawed.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..base.fit import Fit
     from ..base.fleet.outdated import Outdated
     from ..base.fleet.policy import Broken, Policy, Standing
-    from ..base.fleet.report import Report
+    from ..base.fleet.report import FleetReport
     from ..base.identify.identify import Identified
     from ..base.index.learn import Learned
     from ..base.rebase.move import Moved
@@ -170,7 +170,7 @@ class Bases:
 
         return fleet.check(self._store, images, policy)
 
-    def report(self, images: Sequence[str] = (), policy: Policy | None = None) -> Report:
+    def report(self, images: Sequence[str] = (), policy: Policy | None = None) -> FleetReport:
         """Return one page over images, by default all that are here and have a name."""
         from ..base.fleet import fleet
 

@@ -94,7 +94,7 @@ class Finding:
         return {name for notice in self.notices for name in (notice.id, *notice.names, *notice.cves)}
 
 
-class Report:
+class VulnerabilityReport:
     """What was found: `findings`, the worst first; how many packages were `checked` and how many could not be
     (`unchecked`), by kind; `gaps`: a sentence for each reason why."""
 
@@ -118,13 +118,13 @@ class Report:
         )
 
 
-def match(inventory: Inventory, advisories: Advisories) -> Report:
+def match(inventory: Inventory, advisories: Advisories) -> VulnerabilityReport:
     """Return what the advisories that are here say of the packages of an image; raises Corrupt (their files).
 
     Python and npm packages that the system's own packages brought are left to the advisories of the distribution: it
     mends them without changing their version.
     """
-    report = Report()
+    report = VulnerabilityReport()
     report.gaps += inventory.problems
     kinds: dict[str, list[Package]] = {}
     for package in inventory.packages:
@@ -157,7 +157,7 @@ def _many(packages: list[Package], kind: str) -> str:
     return f"{len(packages)} {kind} package{'s' if len(packages) > 1 else ''}"
 
 
-def _scope(kind: str, release: dict[str, str], report: Report, count: int) -> ecosystems.Scope | None:
+def _scope(kind: str, release: dict[str, str], report: VulnerabilityReport, count: int) -> ecosystems.Scope | None:
     if kind in ecosystems.LANGUAGES:
         family = ecosystems.LANGUAGES[kind]
         return ecosystems.Scope(family, (family,), ecosystems.BINARY)
@@ -312,7 +312,7 @@ def attribute(findings: Iterable[Finding], base: Iterable[Package]) -> None:
         finding.origin = FROM_BASE if known else YOURS
 
 
-def compare_newer(findings: Iterable[Finding], newer: Report) -> None:
+def compare_newer(findings: Iterable[Finding], newer: VulnerabilityReport) -> None:
     """Set `newer_fixes` of each finding that is the base's: True when the newer base has none of its names any more, None
     when it has packages of that kind that could not be checked.
 

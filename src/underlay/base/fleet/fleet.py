@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ...store.store import Store
-    from .report import Report
+    from .report import FleetReport
 
 _LIVES = {"supported": rules.SUPPORTED, "near": rules.NEAR, "extended": rules.NEAR, "ended": rules.PAST}
 
@@ -90,7 +90,7 @@ def check(store: Store, names: Sequence[str], policy: Policy) -> list[Broken]:
     return [*unseen, *rules.check(policy, found, time.time())]
 
 
-def report(store: Store, names: Sequence[str], policy: Policy | None) -> Report:
+def report(store: Store, names: Sequence[str], policy: Policy | None) -> FleetReport:
     """Return one page over images, by default those here that have a name."""
     wanted = list(names) or [references.familiar(name) for name, _, _ in images.names(store.meta)]
     found = []

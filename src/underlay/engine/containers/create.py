@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ...store.rows.id_ranges import Wanted
-    from ...store.rows.images import Image
+    from ...store.rows.images import ImageRow
     from ...store.rows.meta import Transaction
     from ...store.store import Store
     from ..networks.attach import Place
@@ -48,7 +48,7 @@ class Draft:
         "wish",
     )
 
-    def __init__(self, wish: ContainerOptions, image: Image) -> None:
+    def __init__(self, wish: ContainerOptions, image: ImageRow) -> None:
         self.wish = wish
         self.image = image
         self.id = os.urandom(32).hex()

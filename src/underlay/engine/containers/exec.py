@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from ...runtime.monitor.attachment import Attachment
     from ...runtime.monitor.state import Status
-    from ...store.rows.containers import Container
+    from ...store.rows.containers import ContainerRow
 
 
 class ExecOptions(Record, kw_only=True):
@@ -38,15 +38,19 @@ class ExecOptions(Record, kw_only=True):
 
 
 class Execution:
-    """A program running in a container. `wait` passes its streams on until it ends."""
+    """A program running in a container. `wait` passes its streams on until it ends.
 
-    __slots__ = ("_console", "_detached", "_joined", "_poll", "_relay", "pid")
+    As a context manager it is closed at the end of the block: what the program still writes is then read by nobody.
+    """
+
+    __slots__ = ("_closed", "_console", "_detached", "_joined", "_poll", "_relay", "pid")
 
     def __init__(
         self, joined: join.Joined, terminal: bool, attachment: Attachment | None, detached: bool = False
     ) -> None:
         self._joined = joined
         self._detached = detached
+        self._closed = False
         self.pid = joined.pid
         self._console = joined.console
         self._poll = select.poll()
@@ -90,7 +94,7 @@ class Execution:
         relay, code = self._relay, -1
         if self._detached:
             # It is not our child, so nobody tells us how it ends.
-            relay.close()
+            self.close()
             return None
         while True:
             if code >= 0 and not relay.blocked and (not relay.outputs or not self._poll.poll(0)):
@@ -104,18 +108,30 @@ class Execution:
                 else:
                     relay.handle(fd, mask)
             if any(client.lost for client in relay.clients):
-                relay.close()
+                self.close()
                 raise BrokenPipeError
             if any(client.detached for client in relay.clients):
-                relay.close()
+                self.close()
                 return None
-        relay.close()
-        os.close(self._joined.pidfd)
+        self.close()
         return code
+
+    def close(self) -> None:
+        """Leave the program alone; harmless when repeated."""
+        if not self._closed:
+            self._closed = True
+            self._relay.close()
+            os.close(self._joined.pidfd)
+
+    def __enter__(self) -> Execution:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 def execute(
-    row: Container, intent: dict[str, Any], status: Status, wish: ExecOptions, attachment: Attachment | None
+    row: ContainerRow, intent: dict[str, Any], status: Status, wish: ExecOptions, attachment: Attachment | None
 ) -> Execution:
     """Start `wish` in the container; raises StartFailed, InvalidInput."""
     if not wish.command or not wish.command[0]:
@@ -180,7 +196,7 @@ def _unlabel(body: dict[str, Any]) -> None:
             body["apparmorProfile"] = ""
 
 
-def _announcer(row: Container, intent: dict[str, Any], status: Status, profile: dict[str, Any] | None) -> Any:
+def _announcer(row: ContainerRow, intent: dict[str, Any], status: Status, profile: dict[str, Any] | None) -> Any:
     """Return what tells the agent of a filter that asks; None for all others."""
     if not profile:
         return None

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ...oci.platform import Platform
     from ...paths import Paths
     from ...registry.registries import Registries
-    from ...store.rows.images import Image
+    from ...store.rows.images import ImageRow
     from ...store.rows.meta import Meta
 
 
@@ -110,7 +110,7 @@ def _named(meta: Meta, name: Reference) -> tuple[str, str]:
     return (rows[0][0], rows[0][1]) if rows else ("", "")
 
 
-def _best(known: Sequence[Image], goal: Platform) -> Image | None:
+def _best(known: Sequence[ImageRow], goal: Platform) -> ImageRow | None:
     """Return the image that is exactly for `goal`: a lesser one may have been the best that was there then."""
     return next((one for one in known if platforms.rank(goal, one.platform) == 0), None)
 
