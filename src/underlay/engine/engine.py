@@ -70,7 +70,7 @@ class Engine:
         """Builds: images from Dockerfiles, and the cache of their steps."""
         from .builds import Builds
 
-        return Builds(self._store, self.network_setting)
+        return Builds(self._store, self.network_setting, self._launcher.leaving)
 
     @property
     def bases(self) -> Bases:

@@ -24,10 +24,14 @@ if TYPE_CHECKING:
 class Builds:
     """What can be done with builds of an engine."""
 
-    def __init__(self, store: Store, network: str = "") -> None:
-        """`network` is that of steps for which none is named, "" for what this host and user can have."""
+    def __init__(self, store: Store, network: str = "", forks: bool = False) -> None:
+        """`network` is that of steps for which none is named, "" for what this host and user can have.
+
+        `forks` says that this process ends with the build, so that helpers may be forked off it.
+        """
         self._store = store
         self._network = network
+        self._forks = forks
 
     def build(self, context: str | BuildRequest = ".", **options: Unpack[BuildKeywords]) -> BuildResult:
         """Build an image of a context; `options` are keywords with the names of BuildRequest, which may be given instead.
@@ -71,6 +75,7 @@ class Builds:
             lambda event: store.emit(event),
             lambda name, platform: self._find(name, platform, request.pull),
             _Steps(store, request, self._network),
+            None if self._forks else _helper(),
         )
 
     def cached(self) -> list[CacheEntry]:
@@ -92,6 +97,16 @@ class Builds:
         from ..images.find import find_image
 
         return find_image(self._store, name, platform, "always" if pull else "missing")
+
+
+def _helper() -> tuple[str, list[str]]:
+    """Return the interpreter for the process of a build's jobs: it imports from where this process does."""
+    import sys
+
+    from ...paths import interpreter
+
+    python, own = interpreter()
+    return python, [*own, *(path for path in sys.path if path.startswith("/") and path not in own)]
 
 
 class _Steps:

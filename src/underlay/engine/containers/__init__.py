@@ -459,7 +459,7 @@ class Containers:
             raise Conflict(f"container {row.id} is restarting, wait until the container is running")
         if not status.pid:
             raise Conflict(f"container {row.id} is not running")
-        return execute(row, row.intent, status, options, attachment)
+        return execute(row, row.intent, status, options, attachment, not self._launcher.leaving)
 
     def rename(self, name: str, new: str) -> None:
         """Give a container another name; raises Conflict when it is taken."""

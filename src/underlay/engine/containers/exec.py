@@ -8,6 +8,7 @@ import select
 from ...errors import InvalidInput
 from ...lean.values import Record
 from ...linux import cgroup
+from ...paths import interpreter
 from ...runtime import plan
 from ...runtime.monitor import streams
 from ...runtime.policy import profiles
@@ -131,9 +132,17 @@ class Execution:
 
 
 def execute(
-    row: ContainerRow, intent: dict[str, Any], status: Status, wish: ExecOptions, attachment: Attachment | None
+    row: ContainerRow,
+    intent: dict[str, Any],
+    status: Status,
+    wish: ExecOptions,
+    attachment: Attachment | None,
+    apart: bool,
 ) -> Execution:
-    """Start `wish` in the container; raises StartFailed, InvalidInput."""
+    """Start `wish` in the container, `apart` by a helper that is not forked off this process.
+
+    Raises StartFailed, InvalidInput.
+    """
     if not wish.command or not wish.command[0]:
         raise InvalidInput("no command specified")
     spec = intent["spec"]
@@ -164,24 +173,31 @@ def execute(
         "capabilities": capabilities,
     }
     user = wish.user or intent["extras"]["user"]
-    extras = plan.Extras(user=user, groups=intent["extras"]["groups"], landlock=intent["extras"].get("landlock") or [])
+    landlock = intent["extras"].get("landlock") or []
+    extras = {"user": user, "groups": intent["extras"]["groups"], "landlock": landlock}
     _unlabel(body)
     profile = spec["linux"].get("seccomp") if intent["seccomp"] == "custom" and not wish.privileged else None
-    operations = plan.for_exec(body, extras, wish.size, profile)
+    operations: dict[str, Any] = {"body": body, "size": wish.size, "profile": profile}
     namespaces = [n["type"] for n in spec["linux"]["namespaces"]]
-    group = cgroup.open_group(group_path(row.id, intent), intent["rootless"], status.group_base)
+    group = [group_path(row.id, intent), intent["rootless"], status.group_base]
+    helper = None
+    if apart:
+        from ...runtime.process.apart import Helper
+
+        helper = Helper(*interpreter(), operations, extras, group)
     joined = join.start(
         status.pid,
         status.when,
         namespaces,
-        group,
-        operations,
+        cgroup.open_group(*group),
+        plan.for_exec(extras=plan.Extras(**extras), **operations),
         environment,
         _filter(intent, capabilities["bounding"], wish.privileged),
         wish.terminal,
         wish.interactive,
         wish.detach,
         _announcer(row, intent, status, profile),
+        apart=helper,
     )
     return Execution(joined, wish.terminal, attachment, wish.detach)
 

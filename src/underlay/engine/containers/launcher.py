@@ -1,4 +1,4 @@
-"""How monitors are started: forked by this process, or by one of its own that was forked beforehand and waits."""
+"""How monitors are started: as interpreters of their own, or, quicker, forked by a process that ends with its command."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 class Launcher:
     """Starts monitors for an engine.
 
-    `leaving` says that this process ends with its command, so that monitors may stay its children; `standby` is a monitor
-    in waiting for the first container, None when there is none.
+    `leaving` says that this process has one thread and ends with its command, so that monitors are forked and may stay its
+    children; `standby` is a monitor in waiting for the first container, None when there is none. A program that lives on
+    may have threads: nothing is forked off it.
     """
 
     __slots__ = ("leaving", "standby")
@@ -29,6 +30,10 @@ class Launcher:
         if self.standby is not None:
             standby, self.standby = self.standby, None
             return standby.spawn(record, attachment, lock, hold)
-        from ...runtime.monitor import launch
+        if self.leaving:
+            from ...runtime.monitor import launch
 
-        return launch.spawn(record, attachment, lock, hold, self.leaving)
+            return launch.spawn(record, attachment, lock, hold)
+        from ...runtime.monitor import fresh
+
+        return fresh.spawn(record, attachment, lock, hold)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
     from ..plan.context import Operation
+    from .apart import Helper
 
 
 class Alone:
@@ -64,12 +65,14 @@ def start(
     detach: bool,
     announce: Callable[[int, int], None] | None = None,
     alone: Alone | None = None,
+    apart: Helper | None = None,
 ) -> Joined:
     """Start `operations` (they end in `execute`) in the container of process `pid`; raises StartFailed, KernelError.
 
     `namespaces` are the kinds that the container does not share with us; `when` is the start time of `pid`. `announce` is
     given the pid and the listener of a filter that asks (it closes it). With `alone` the program gets the caller's own
-    streams, and what else is asked for there.
+    streams, and what else is asked for there. `apart` does the joining in an interpreter of its own, with its own
+    `operations`; otherwise this process forks, which must then have one thread.
     """
     init.prepare(operations)
     capabilities.last_known_cached()
@@ -90,8 +93,6 @@ def start(
     flags = 0
     for kind in namespaces:
         flags |= process.NAMESPACES[kind][1]
-    ours, theirs = control.pair()
-    context.channel = theirs
     outputs: list[tuple[int, int]] = []
     given = -1
     if alone is not None:
@@ -111,12 +112,17 @@ def start(
             context.stdio = (in_end, out_end, err_end)
             if os.geteuid() == 0:
                 streams.give(context.stdio, *owner)
-    helper, born = _fork_into(group)
-    if helper == 0:
-        ours.close()
-        context.group = None if born else group
-        _join(target, flags, operations, context, detach and alone is None, alone or Alone())
-    theirs.close()
+    if apart is not None:
+        helper, ours = apart.start(flags, context, detach, target)
+    else:
+        ours, theirs = control.pair()
+        context.channel = theirs
+        helper, born = _fork_into(group)
+        if helper == 0:
+            ours.close()
+            context.group = None if born else group
+            become(target, flags, operations, context, detach and alone is None, alone or Alone())
+        theirs.close()
     os.close(target)
     for fd in dict.fromkeys(context.stdio if alone is None else ()):
         os.close(fd)
@@ -163,10 +169,10 @@ def _fork_into(group: cgroup.Group) -> tuple[int, bool]:
             os.close(place)
 
 
-def _join(
+def become(
     target: int, flags: int, operations: list[Operation], context: Context, detach: bool, alone: Alone
 ) -> NoReturn:
-    """In the helper: become closed, enter the cgroup, join, and apply the operations.
+    """In the helper, never to return: become closed, enter the cgroup, join, and apply the operations.
 
     We ourselves stay outside the pid namespace, where nobody of the container sees us; the sibling that enters it is
     cloned by the tiny program that we become (attacks RT-03).
