@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ..base.dockerfile.reconstruct import Reconstruction
     from ..base.fit import Fit
     from ..base.fleet.outdated import Outdated
-    from ..base.fleet.policy import Broken, Policy, Standing
+    from ..base.fleet.policy import BrokenRule, Policy, Standing
     from ..base.fleet.report import FleetReport
     from ..base.identify.identify import Identified
     from ..base.index.learn import Learned
@@ -164,7 +164,14 @@ class Bases:
 
         return fleet.standing(self._store, image, platform)
 
-    def check(self, images: Sequence[str], policy: Policy) -> list[Broken]:
+    def read_policy(self, path: str) -> Policy:
+        """Return the rules for bases of a TOML file (docs/guides/bases.md tells them). Raises InvalidInput, OSError."""
+        from ..base.fleet import policy
+
+        with open(path, "rb") as file:
+            return policy.read(file.read(), path)
+
+    def check(self, images: Sequence[str], policy: Policy) -> list[BrokenRule]:
         """Return the rules that images break."""
         from ..base.fleet import fleet
 

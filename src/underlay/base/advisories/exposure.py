@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..identify.image_source import Subject
     from ..identify.lineage import Candidate
     from .feeds import Updated
-    from .vulnerabilities import Finding, VulnerabilityReport
+    from .vulnerabilities import Vulnerability, VulnerabilityReport
 
 
 class Exposed(msgspec.Struct, frozen=True):
@@ -104,7 +104,7 @@ def _newer(
     return f"{name} ({row.id[7:19]})"
 
 
-def _exposed(found: Finding) -> Exposed:
+def _exposed(found: Vulnerability) -> Exposed:
     return Exposed(
         found.id,
         found.label,

@@ -13,7 +13,7 @@ from ..identify import identify, image_source
 from . import outdated
 from . import policy as rules
 from . import report as pages
-from .policy import Broken, Policy, Standing, Vulnerabilities
+from .policy import BrokenRule, Policy, Standing, Vulnerabilities
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -79,14 +79,14 @@ def _counted(found: exposure.Exposure) -> Vulnerabilities:
     return Vulnerabilities(all_, fixable, base, not found.gaps)
 
 
-def check(store: Store, names: Sequence[str], policy: Policy) -> list[Broken]:
+def check(store: Store, names: Sequence[str], policy: Policy) -> list[BrokenRule]:
     """Return the rules that images break. One that cannot be looked at is told as such, and the others are."""
     found, unseen = [], []
     for name in names:
         try:
             found.append(standing(store, name, advisories=bool(policy.fixable)))
         except UnderlayError as error:
-            unseen.append(Broken("unseen", name, error.message))
+            unseen.append(BrokenRule("unseen", name, error.message))
     return [*unseen, *rules.check(policy, found, time.time())]
 
 

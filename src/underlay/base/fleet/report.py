@@ -10,7 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .policy import Broken
+    from .policy import BrokenRule
 
 UNKNOWN = "unknown"
 
@@ -43,10 +43,10 @@ class FleetReport(msgspec.Struct, frozen=True):
     bases: tuple[Base, ...]
     distributions: tuple[str, ...]
     steps: tuple[Step, ...]
-    broken: tuple[Broken, ...] = ()
+    broken: tuple[BrokenRule, ...] = ()
 
 
-def report(images: Sequence[Standing], broken: Sequence[Broken] = ()) -> FleetReport:
+def report(images: Sequence[Standing], broken: Sequence[BrokenRule] = ()) -> FleetReport:
     """Return the page over images."""
     groups: dict[str, list[Standing]] = {}
     for image in images:

@@ -14,7 +14,7 @@ import os
 import select
 import sys
 
-from ...errors import KernelError, UnderlayError, remade
+from ...errors import KernelError, UnderlayError, WorkerKilled, remade
 from ...linux import process, userns
 from ...linux.files import mounts
 from ...runtime.process import interpreter
@@ -153,10 +153,6 @@ class Foreman:
         if self._pid > 0:
             os.waitpid(self._pid, 0)
             self._pid = -1
-
-
-class WorkerKilled(UnderlayError):
-    """The process that did a job is gone, without a word."""
 
 
 class Abandoned(UnderlayError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from ... import events
-from ...errors import Conflict, InvalidInput, Unsupported
+from ...errors import Conflict, InvalidInput, NameTaken, Unsupported
 from ...human import whole
 from ...linux import signals
 from ...runtime.monitor import logs
@@ -260,7 +260,7 @@ def _record(store: Store, made: Draft) -> str:
                 made.leasing,
             )
             return name
-        except containers.NameTaken:
+        except NameTaken:
             if made.wish.name:
                 raise
     raise Conflict("no free random name found", "give one with --name")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ...store.pruned import Pruned
     from ...store.store import Store
     from ...transfer.registry.outgoing import Pushed
-    from .results import Removed, Step
+    from .results import HistoryEntry, Removed
 
 
 class Images:
@@ -150,7 +150,7 @@ class Images:
         """Return what is known of an image, in the members and names of docker's `image inspect`."""
         return self.get(name, platform).inspect()
 
-    def history(self, name: str, platform: str = "") -> Sequence[Step]:
+    def history(self, name: str, platform: str = "") -> Sequence[HistoryEntry]:
         """Return the history of an image, newest first."""
         return self.get(name, platform).history()
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ...store.rows.images import ImageRow
     from ...store.store import Store
     from ...transfer.registry.outgoing import Pushed
-    from .results import Removed, Step
+    from .results import HistoryEntry, Removed
 
 
 class Image:
@@ -85,7 +85,7 @@ class Image:
 
         return image(self._store, self._row)
 
-    def history(self) -> list[Step]:
+    def history(self) -> list[HistoryEntry]:
         """Return its history, newest first."""
         from .history import history
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...store.rows import images as image_rows
-from .results import Step
+from .results import HistoryEntry
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -11,18 +11,18 @@ if TYPE_CHECKING:
     from ...store.store import Store
 
 
-def history(store: Store, image: ImageRow) -> list[Step]:
+def history(store: Store, image: ImageRow) -> list[HistoryEntry]:
     """Return the history of an image, newest first."""
     config = image_rows.config(store.paths, image.id)
     sizes = {row[0]: row[1] for row in store.meta.read("SELECT diff_id, size FROM layers")}
     entries = config.get("history") or []
-    steps: list[Step] = []
+    steps: list[HistoryEntry] = []
     diff_ids = iter(image.diff_ids)
     for entry in entries:
         empty = bool(entry.get("empty_layer"))
         diff_id = "" if empty else next(diff_ids, "")
         steps.append(
-            Step(
+            HistoryEntry(
                 "",
                 entry.get("created") or "",
                 entry.get("created_by") or "",
@@ -32,7 +32,7 @@ def history(store: Store, image: ImageRow) -> list[Step]:
             )
         )
     # Layers that no entry speaks of.
-    steps += [Step("", "", "", sizes.get(diff_id, 0), "", False) for diff_id in diff_ids]
+    steps += [HistoryEntry("", "", "", sizes.get(diff_id, 0), "", False) for diff_id in diff_ids]
     steps.reverse()
     if steps:
         steps[0].id = image.id

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-class Step:
+class HistoryEntry:
     """An entry of an image's history: `id` ("" for all but the newest), `created` (RFC 3339 text),
     `created_by`, `size` (bytes of its layer), `comment`, `empty` (it has no layer)."""
 

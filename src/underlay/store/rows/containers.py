@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from ...errors import Conflict, InvalidInput, NotFound
+from ...errors import Conflict, InvalidInput, NameTaken, NotFound
 from ...lean.jsontext import dumps, loads
 from . import images
 from .meta import IntegrityError
@@ -19,10 +19,6 @@ if TYPE_CHECKING:
 
 _NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
 _HEX = frozenset("0123456789abcdef")
-
-
-class NameTaken(Conflict):
-    """Another container has the name."""
 
 
 class ContainerRow:
