@@ -7,7 +7,7 @@ import os
 from .. import events
 from ..paths import default_paths
 from ..store.store import Store
-from .containers.launcher import Launcher
+from .launcher import Launcher
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

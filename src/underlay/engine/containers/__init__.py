@@ -8,9 +8,9 @@ from ...errors import Conflict, InvalidInput, UnderlayError
 from ...lean.overload import overload
 from ...runtime.monitor import control, state
 from .. import presence
+from ..launcher import Launcher
 from . import session as starting
 from .find import find
-from .launcher import Launcher
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from ...runtime.monitor import control
 from ...runtime.policy import profiles
 from ...store import rootfs
 from .. import presence
-from .launcher import Launcher
+from ..launcher import Launcher
 from .specification import limits
 
 TYPE_CHECKING = False

@@ -7,8 +7,8 @@ if TYPE_CHECKING:
     import _socket
     from typing import Any
 
-    from ...runtime.monitor.attachment import Attachment
-    from ...runtime.monitor.prefork import Standby
+    from ..runtime.monitor.attachment import Attachment
+    from ..runtime.monitor.prefork import Standby
 
 
 class Launcher:
@@ -31,9 +31,9 @@ class Launcher:
             standby, self.standby = self.standby, None
             return standby.spawn(record, attachment, lock, hold)
         if self.leaving:
-            from ...runtime.monitor import launch
+            from ..runtime.monitor import launch
 
             return launch.spawn(record, attachment, lock, hold)
-        from ...runtime.monitor import fresh
+        from ..runtime.monitor import fresh
 
         return fresh.spawn(record, attachment, lock, hold)
