@@ -44,7 +44,7 @@ class Execution:
     As a context manager it is closed at the end of the block: what the program still writes is then read by nobody.
     """
 
-    __slots__ = ("_closed", "_console", "_detached", "_joined", "_poll", "_relay", "pid")
+    __slots__ = ("_closed", "_console", "_detached", "_ended", "_joined", "_poll", "_relay", "pid")
 
     def __init__(
         self, joined: join.Joined, terminal: bool, attachment: Attachment | None, detached: bool = False
@@ -52,6 +52,7 @@ class Execution:
         self._joined = joined
         self._detached = detached
         self._closed = False
+        self._ended = False
         self.pid = joined.pid
         self._console = joined.console
         self._poll = select.poll()
@@ -104,6 +105,7 @@ class Execution:
                 if fd == self._joined.pidfd:
                     self._poll.unregister(fd)
                     _, status = os.waitpid(self.pid, 0)
+                    self._ended = True
                     code = os.waitstatus_to_exitcode(status)
                     code = code if code >= 0 else 128 - code
                 else:
@@ -123,12 +125,30 @@ class Execution:
             self._closed = True
             self._relay.close()
             os.close(self._joined.pidfd)
+            if not self._ended and not self._detached:
+                _reap_later(self.pid)
 
     def __enter__(self) -> Execution:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _reap_later(pid: int) -> None:
+    """Take the exit code of a child that nobody waits for, when it comes: until then the container could not end.
+
+    The kernel lets the first process of a pid namespace go after all others have been waited for (pid_namespaces(7)).
+    """
+    import threading
+
+    def wait() -> None:
+        try:
+            os.waitpid(pid, 0)
+        except ChildProcessError:
+            pass  # the caller's program waits for all its children, or for none
+
+    threading.Thread(target=wait, name="underlay-exec", daemon=True).start()
 
 
 def execute(
