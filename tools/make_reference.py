@@ -14,27 +14,16 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+import msgspec
+
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "src"))
 
-from underlay import errors, events
-from underlay.builder import request as build_request
-from underlay.builder.cache import prune as build_prune
-from underlay.builder.output import output as build_output
+import underlay
+from underlay import errors
 from underlay.cli import index, main
 from underlay.cli.flags import Flag
-from underlay.dockerfile import rules
-from underlay.engine import builds, containers, engine, images, networks, options, registries, system, volumes
-from underlay.engine.containers import exec, session
 from underlay.lean import values
-from underlay.network import model
-from underlay.runtime.monitor import launch, state
-from underlay.store import check
-from underlay.store.rows import containers as container_rows
-from underlay.store.rows import images as image_rows
-from underlay.store.rows import volumes as volume_rows
-from underlay.transfer.archives import load
-from underlay.transfer.registry import outgoing, pull
 
 _NOTE = "<!-- Written by tools/make_reference.py. Do not edit. -->\n"
 
@@ -95,50 +84,27 @@ def commands() -> str:
     return "\n".join(lines) + "\n"
 
 
-# The public interface, in reading order: (title, class).
-_CLASSES: tuple[tuple[str, type], ...] = (
-    ("Engine", engine.Engine),
-    ("engine.images", images.Images),
-    ("engine.builds", builds.Builds),
-    ("engine.registries", registries.Registries),
-    ("engine.containers", containers.Containers),
-    ("engine.networks", networks.Networks),
-    ("engine.volumes", volumes.Volumes),
-    ("engine.system", system.System),
-    ("ContainerOptions", options.ContainerOptions),
-    ("ExecOptions", exec.ExecOptions),
-    ("BuildRequest", build_request.BuildRequest),
-    ("Output", build_request.Output),
-    ("Secret", build_request.Secret),
-    ("CacheStore", build_request.CacheStore),
-    ("Attachment", launch.Attachment),
-    ("Session", session.Session),
-    ("Execution", exec.Execution),
-    ("Status", state.Status),
-    ("Event", events.Event),
-    ("Image", image_rows.Image),
-    ("Container", container_rows.Container),
-    ("Volume", volume_rows.Volume),
-    ("Network", model.Network),
-    ("Pool", model.Pool),
-    ("Built", build_output.Built),
-    ("Finding", rules.Finding),
-    ("CacheEntry", build_prune.CacheEntry),
-    ("Loaded", load.Loaded),
-    ("Pulled", pull.Pulled),
-    ("Pushed", outgoing.Pushed),
-    ("Found", registries.Found),
-    ("Listed (images)", images.Listed),
-    ("Step", images.Step),
-    ("Removed", images.Removed),
-    ("Listed (containers)", containers.Listed),
-    ("Pruned (containers)", containers.Pruned),
-    ("Pruned (volumes)", volumes.Pruned),
-    ("Usage", system.Usage),
-    ("ImageUsage", system.ImageUsage),
-    ("Report", check.Report),
-    ("Problem", check.Problem),
-)
+# The public interface, in reading order: the engine, what hangs on it, what is given to that; then all else, by name.
+_FIRST = """
+Engine Containers Images Builds Bases Registries Networks Volumes System
+ContainerOptions ExecOptions BuildRequest Output Secret CacheStore
+Container Image Result BuildResult Session Execution Attachment Event
+""".split()
+_PROPERTIES = {
+    name.capitalize(): name
+    for name, member in vars(underlay.Engine).items()
+    if isinstance(member, property) and name.capitalize() in _FIRST
+}
+
+
+def _classes() -> list[tuple[str, type]]:
+    """Return titles and classes of the public interface."""
+    rest = sorted({*underlay.__all__} - {*_FIRST, "__version__"})
+    found = []
+    for name in [*_FIRST, *rest]:
+        title = f"engine.{_PROPERTIES[name]}" if name in _PROPERTIES else name
+        found.append((title, getattr(underlay, name)))
+    return found
 
 
 def _documentation(thing: object) -> str:
@@ -150,18 +116,41 @@ def _paragraphs(text: str) -> list[str]:
     return ["    " + line if line.startswith((">>>", "...")) else line for line in text.splitlines()]
 
 
+_KEYWORDS = {
+    "BuildKeywords": "BuildRequest",
+    "ContainerKeywords": "ContainerOptions",
+    "ExecKeywords": "ExecOptions",
+    "LimitKeywords": "ContainerOptions",
+}
+
+
 def _signature(node: ast.FunctionDef) -> str:
+    """Return how a method is called; the keywords are those of the options that the type names."""
     node.args.args = [argument for argument in node.args.args if argument.arg != "self"]
     returned = f" -> {ast.unparse(node.returns)}" if node.returns is not None else ""
-    return f"{node.name}({ast.unparse(node.args)}){returned}"
+    arguments = ast.unparse(node.args)
+    for keywords, kind in _KEYWORDS.items():
+        arguments = arguments.replace(f"Unpack[{keywords}]", kind)
+    return f"{node.name}({arguments}){returned}"
 
 
 def _members(kind: type) -> list[str]:
+    """Return the public methods and properties, those of classes of ours that it inherits from first."""
+    lines: list[str] = []
+    for each in reversed(kind.__mro__):
+        if each.__module__.startswith("underlay.") and each not in (values.Record, values.Value):
+            lines += _own_members(each)
+    return lines
+
+
+def _own_members(kind: type) -> list[str]:
     lines: list[str] = []
     tree = ast.parse(inspect.getsource(sys.modules[kind.__module__]))
     body = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == kind.__name__).body
     for node in body:
         if not isinstance(node, ast.FunctionDef) or node.name.startswith("_"):
+            continue
+        if "overload" in map(ast.unparse, node.decorator_list):
             continue
         member = inspect.getattr_static(kind, node.name)
         if isinstance(member, property):
@@ -196,18 +185,18 @@ def python() -> str:
         "# Python interface",
         "",
         "What the command line stands on. The [guide](../guides/python.md) shows it at work; this page lists it, from the",
-        "docstrings.",
+        "docstrings. All is imported from `underlay`; `**options` are keywords, the fields of the class that is named.",
     ]
-    for title, kind in _CLASSES:
+    for title, kind in _classes():
         lines += [
             "",
             f"## {title}",
             "",
-            f"`{kind.__module__}.{kind.__qualname__}`",
+            f"`underlay.{kind.__qualname__}`",
             "",
             *_paragraphs(_documentation(kind)),
         ]
-        if kind in (options.ContainerOptions, exec.ExecOptions) or issubclass(kind, values.Record | values.Value):
+        if issubclass(kind, values.Record | values.Value | msgspec.Struct):
             lines += _option_table(kind)
         lines += _members(kind)
     lines += [
@@ -225,7 +214,8 @@ def python() -> str:
         code = "125, 126, 127" if kind is errors.StartFailed else str(kind.exit_code)
         lines.append(f"| {'&emsp;' * depth}`{kind.__name__}` | {code} | {_cell(first)} |")
         for below in kind.__subclasses__():
-            tree(below, depth + 1)
+            if below.__module__ == errors.__name__:  # others are caught where they are raised
+                tree(below, depth + 1)
 
     tree(errors.UnderlayError, 0)
     return "\n".join(lines) + "\n"

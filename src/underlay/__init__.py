@@ -1,25 +1,182 @@
-"""underlay: a container engine for Linux that knows what every image stands on."""
+"""underlay: a container engine for Linux that knows what every image stands on.
+
+All that programs use is here, `Engine` first; what can go wrong is in `underlay.errors`.
+"""
 
 from __future__ import annotations
 
 from .version import __version__
 
-__all__ = ["Attachment", "BuildRequest", "ContainerOptions", "Engine", "ExecOptions", "__version__"]
+__all__ = [
+    "Attachment",
+    "Bases",
+    "BrokenRule",
+    "BuildRequest",
+    "BuildResult",
+    "Builds",
+    "CacheEntry",
+    "CacheStore",
+    "CheckReport",
+    "Container",
+    "ContainerOptions",
+    "Containers",
+    "Credential",
+    "Deleted",
+    "Engine",
+    "Event",
+    "ExecOptions",
+    "Execution",
+    "Exposure",
+    "Finding",
+    "Fit",
+    "FleetReport",
+    "FoundRepository",
+    "HistoryEntry",
+    "Identified",
+    "Image",
+    "ImageUsage",
+    "Images",
+    "Imported",
+    "Learned",
+    "Moved",
+    "Network",
+    "Networks",
+    "Outdated",
+    "Output",
+    "Policy",
+    "Pool",
+    "Problem",
+    "Process",
+    "Processes",
+    "Pruned",
+    "Pushed",
+    "Reconstruction",
+    "Registries",
+    "Removed",
+    "Result",
+    "Secret",
+    "Session",
+    "Standing",
+    "Stats",
+    "Status",
+    "Synced",
+    "System",
+    "Updated",
+    "Usage",
+    "Volume",
+    "Volumes",
+    "Vulnerability",
+    "__version__",
+]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .builder.request import BuildRequest
-    from .engine.containers.exec import ExecOptions
+    from .base.advisories import Imported
+    from .base.advisories.exposure import Exposure
+    from .base.advisories.feeds import Updated
+    from .base.advisories.vulnerabilities import Vulnerability
+    from .base.dockerfile.reconstruct import Reconstruction
+    from .base.fit import Fit
+    from .base.fleet.outdated import Outdated
+    from .base.fleet.policy import BrokenRule, Policy, Standing
+    from .base.fleet.report import FleetReport
+    from .base.identify.identify import Identified
+    from .base.index.learn import Learned
+    from .base.rebase.move import Moved
+    from .builder.cache.prune import CacheEntry
+    from .builder.request import BuildRequest, CacheStore, Output, Secret
+    from .dockerfile.rules import Finding
+    from .engine.bases import Bases
+    from .engine.builds import Builds
+    from .engine.builds.result import BuildResult
+    from .engine.containers import Containers
+    from .engine.containers.exec import ExecOptions, Execution
+    from .engine.containers.handle import Container
+    from .engine.containers.result import Result
+    from .engine.containers.session import Session
+    from .engine.containers.stats import Stats
+    from .engine.containers.top import Process, Processes
     from .engine.engine import Engine
+    from .engine.images import Images
+    from .engine.images.copy import Synced
+    from .engine.images.handle import Image
+    from .engine.images.results import HistoryEntry, Removed
+    from .engine.networks import Networks
     from .engine.options import ContainerOptions
+    from .engine.registries import FoundRepository, Registries
+    from .engine.system import ImageUsage, System, Usage
+    from .engine.volumes import Volumes
+    from .events import Event
+    from .network.model import Network, Pool
+    from .registry.credentials import Credential
     from .runtime.monitor.attachment import Attachment
+    from .runtime.monitor.state import Status
+    from .store.check import CheckReport, Problem
+    from .store.pruned import Pruned
+    from .store.rows.volumes import Volume
+    from .transfer.registry.deletion import Deleted
+    from .transfer.registry.outgoing import Pushed
 
+# Where each name is: loaded when it is asked for, so that a program pays for what it uses.
 _HOMES = {
     "Attachment": "runtime.monitor.attachment",
+    "Bases": "engine.bases",
+    "BrokenRule": "base.fleet.policy",
     "BuildRequest": "builder.request",
+    "BuildResult": "engine.builds.result",
+    "Builds": "engine.builds",
+    "CacheEntry": "builder.cache.prune",
+    "CacheStore": "builder.request",
+    "CheckReport": "store.check",
+    "Container": "engine.containers.handle",
     "ContainerOptions": "engine.options",
+    "Containers": "engine.containers",
+    "Credential": "registry.credentials",
+    "Deleted": "transfer.registry.deletion",
     "Engine": "engine.engine",
+    "Event": "events",
     "ExecOptions": "engine.containers.exec",
+    "Execution": "engine.containers.exec",
+    "Exposure": "base.advisories.exposure",
+    "Finding": "dockerfile.rules",
+    "Fit": "base.fit",
+    "FleetReport": "base.fleet.report",
+    "FoundRepository": "engine.registries",
+    "HistoryEntry": "engine.images.results",
+    "Identified": "base.identify.identify",
+    "Image": "engine.images.handle",
+    "ImageUsage": "engine.system",
+    "Images": "engine.images",
+    "Imported": "base.advisories",
+    "Learned": "base.index.learn",
+    "Moved": "base.rebase.move",
+    "Network": "network.model",
+    "Networks": "engine.networks",
+    "Outdated": "base.fleet.outdated",
+    "Output": "builder.request",
+    "Policy": "base.fleet.policy",
+    "Pool": "network.model",
+    "Problem": "store.check",
+    "Process": "engine.containers.top",
+    "Processes": "engine.containers.top",
+    "Pruned": "store.pruned",
+    "Pushed": "transfer.registry.outgoing",
+    "Reconstruction": "base.dockerfile.reconstruct",
+    "Registries": "engine.registries",
+    "Removed": "engine.images.results",
+    "Result": "engine.containers.result",
+    "Secret": "builder.request",
+    "Session": "engine.containers.session",
+    "Standing": "base.fleet.policy",
+    "Stats": "engine.containers.stats",
+    "Status": "runtime.monitor.state",
+    "Synced": "engine.images.copy",
+    "System": "engine.system",
+    "Updated": "base.advisories.feeds",
+    "Usage": "engine.system",
+    "Volume": "store.rows.volumes",
+    "Volumes": "engine.volumes",
+    "Vulnerability": "base.advisories.vulnerabilities",
 }
 
 
@@ -29,3 +186,7 @@ def __getattr__(name: str) -> object:
         module = __import__(f"underlay.{_HOMES[name]}", fromlist=[name])
         return getattr(module, name)
     raise AttributeError(f"module 'underlay' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *_HOMES]

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Sequence
+    from typing import Any, Protocol
+
+    class Source(Protocol):
+        """The text of a Dockerfile under its name."""
+
+        name: str
+
+        def excerpt(self, line: int, last_line: int = 0, column: int = 0) -> str:
+            """Return the lines around a place."""
+
+
+_PROBLEM_LIMIT = 500  # characters of what is wrong with a Dockerfile
 
 
 class UnderlayError(Exception):
@@ -132,3 +144,66 @@ class StartFailed(UnderlayError):
     def __init__(self, message: str, exit_code: int, hint: str = "") -> None:
         super().__init__(message, hint)
         self.exit_code = exit_code
+
+
+class DockerfileError(InvalidInput):
+    """A Dockerfile, or an instruction of one, cannot be understood.
+
+    `problem` is what is wrong without the place, `line` and `column` count from 1 and are 0 when no place is known;
+    `excerpt` shows the lines around it.
+    """
+
+    def __init__(
+        self,
+        problem: str,
+        hint: str = "",
+        source: Source | None = None,
+        line: int = 0,
+        column: int = 0,
+        last_line: int = 0,
+    ) -> None:
+        problem = printable(problem if len(problem) <= _PROBLEM_LIMIT else f"{problem[:_PROBLEM_LIMIT]}...")
+        super().__init__(f"{printable(source.name)}:{line}:{column}: {problem}" if source else problem, hint)
+        self.problem = problem
+        self.name = source.name if source else ""
+        self.line = line
+        self.column = column
+        self.excerpt = source.excerpt(line, last_line, column) if source else ""
+
+
+class NameTaken(Conflict):
+    """Another container has the name."""
+
+
+class Unsafe(Conflict):
+    """There are hazards, and nobody has said to go on in spite of them. `hazards` tells them."""
+
+    def __init__(self, message: str, hint: str, hazards: Sequence[Any]) -> None:
+        super().__init__(message, hint)
+        self.hazards = hazards
+
+
+class Unreachable(RegistryError):
+    """No connection came about: another endpoint may be tried, the same one hardly.
+
+    `speaks_tls`: it was refused by who speaks TLS, so that nobody need be asked there without.
+    """
+
+    speaks_tls = False
+
+
+class StepFailed(UnderlayError):
+    """The program of a RUN has ended with another code than 0."""
+
+
+class HelperMissing(UnderlayError):
+    """The program of a credential helper is not installed."""
+
+
+class WorkerKilled(UnderlayError):
+    """The process that did a job is gone, without a word."""
+
+
+def printable(text: str) -> str:
+    """Return `text` with what a terminal would obey, or could not show, replaced."""
+    return text if text.isprintable() else "".join(letter if letter.isprintable() else "�" for letter in text)

@@ -14,6 +14,7 @@ import pytest
 import dockerdaemon
 from archives import Layout, layer, members, old_archive, sha, tar_of
 from underlay import Engine
+from underlay.engine.images import archives
 
 pytestmark = pytest.mark.oracle
 
@@ -92,10 +93,10 @@ def test_we_read_what_skopeo_writes(engine, image, tmp_path, transport, by):
 
 def load(engine, place, by):
     if by == "path":
-        return engine.images.load(str(place))
+        return archives.load(engine._store, str(place))
     process = subprocess.Popen(["cat", str(place)], stdout=subprocess.PIPE)
     try:
-        return engine.images.load(process.stdout.fileno())
+        return archives.load(engine._store, process.stdout.fileno())
     finally:
         process.stdout.close()
         process.wait(10)

@@ -184,3 +184,22 @@ def test_the_public_module_alone_loads_nothing() -> None:
         check=True,
     )
     assert set(done.stdout.split()) <= {"underlay", "underlay.version", "__future__"}
+
+
+def test_an_engine_alone() -> None:
+    """A program that wants an engine pays for images and containers when it asks for them."""
+    code = (
+        "import sys; before = set(sys.modules); from underlay import Engine; print(*set(sys.modules) - before);"
+        "Engine('/nowhere/root', '/nowhere/state').containers; print(*set(sys.modules) - before)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", f"import sys; sys.path[:0] = [{str(REPOSITORY / 'src')!r}]; {code}"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    alone, with_containers = (set(line.split()) for line in done.stdout.splitlines())
+    # SQLite's module reads the calendar.
+    assert set(heavy(alone)) <= {"datetime"} and set(heavy(with_containers)) <= {"datetime"}
+    assert len([name for name in alone if name.startswith("underlay")]) <= 20
+    assert not with_containers & {"ctypes", "underlay.runtime.monitor.launch", "underlay.engine.keywords", "shlex"}

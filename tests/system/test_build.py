@@ -393,7 +393,7 @@ def test_many_steps(tmp_path: Path, form: str) -> None:
     installation = Installation(tmp_path, form)
     if form == "erofs":
         with Engine(str(installation.root), str(installation.state)) as engine:
-            found, reason = rootfs.form_for(engine.store.paths)
+            found, reason = rootfs.form_for(engine._store.paths)
         if found != "erofs":
             pytest.skip(f"no EROFS here: {reason}")
     installation("import", "-", "box", input=image_tar())

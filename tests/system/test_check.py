@@ -8,6 +8,7 @@ import pytest
 from archives import Layout, layer, sha
 from underlay import Engine
 from underlay.store import blobs, layers, rootfs
+from underlay.store.rows import images as image_rows
 
 ONE, TWO = layer({"a": b"1" * 3000}), layer({"b": b"2"})
 
@@ -15,7 +16,7 @@ ONE, TWO = layer({"a": b"1" * 3000}), layer({"b": b"2"})
 @pytest.fixture(params=["tree", "erofs"])
 def engine(request, tmp_path):
     with Engine(str(tmp_path / "root"), str(tmp_path / "state"), form=request.param) as made:
-        if request.param == "erofs" and rootfs.form_for(made.store.paths)[0] != "erofs":
+        if request.param == "erofs" and rootfs.form_for(made._store.paths)[0] != "erofs":
             pytest.skip("no EROFS here")
         yield made
 
@@ -52,7 +53,7 @@ def test_a_whole_store_has_no_problems(engine, archive):
 
 def test_a_table_of_contents_is_made_again(engine, archive):
     engine.images.load(archive)
-    os.unlink(layers.directory(engine.store.paths, sha(ONE)) + "/toc")
+    os.unlink(layers.directory(engine._store.paths, sha(ONE)) + "/toc")
     assert ("layer", False, False) in outcome(engine.system.check())
     assert ("layer", False, True) in outcome(engine.system.check(repair=True))
     assert whole(engine)
@@ -60,7 +61,7 @@ def test_a_table_of_contents_is_made_again(engine, archive):
 
 def test_a_changed_tar_is_lost_and_loading_again_heals(engine, archive):
     engine.images.load(archive)
-    spoil(layers.directory(engine.store.paths, sha(ONE)) + "/tar")
+    spoil(layers.directory(engine._store.paths, sha(ONE)) + "/tar")
     report = engine.system.check()
     assert ("layer", True, False) in outcome(report)
     assert f"expected {sha(ONE)}, found" in report.problems[0].text
@@ -73,7 +74,7 @@ def test_a_changed_tar_is_lost_and_loading_again_heals(engine, archive):
 
 def test_a_changed_tar_is_made_again_from_kept_bytes(engine, archive):
     engine.images.load(archive, keep_compressed=True)
-    spoil(layers.directory(engine.store.paths, sha(ONE)) + "/tar")
+    spoil(layers.directory(engine._store.paths, sha(ONE)) + "/tar")
     assert ("layer", False, False) in outcome(engine.system.check())
     assert ("layer", False, True) in outcome(engine.system.check(repair=True))
     assert whole(engine)
@@ -82,7 +83,7 @@ def test_a_changed_tar_is_made_again_from_kept_bytes(engine, archive):
 
 def test_a_missing_layer_is_lost(engine, archive):
     engine.images.load(archive)
-    layers.remove(engine.store.paths, sha(TWO))
+    layers.remove(engine._store.paths, sha(TWO))
     assert ("layer", True, False) in outcome(engine.system.check())
     engine.system.check(repair=True)
     engine.images.load(archive)
@@ -91,20 +92,20 @@ def test_a_missing_layer_is_lost(engine, archive):
 
 def test_an_index_that_is_not_there_is_made_when_it_is_wanted(engine, archive):
     engine.images.load(archive)
-    image = engine.images.get("app:1")
-    rootfs.remove(engine.store.paths, image.chain)
+    image = image_rows.resolve(engine._store.meta, "app:1")
+    rootfs.remove(engine._store.paths, image.chain)
     assert outcome(engine.system.check()) == []
-    rootfs.prepare(engine.store.paths, engine.store.form, image.diff_ids)
+    rootfs.prepare(engine._store.paths, engine._store.form, image.diff_ids)
     report = engine.system.check()
     assert (report.problems, report.indexes) == ([], 1)
 
 
 def test_a_changed_index_is_noticed(engine, archive):
-    if engine.store.form != "erofs":
+    if engine._store.form != "erofs":
         pytest.skip("trees are checked for being there")
     engine.images.load(archive)
-    image = engine.images.get("app:1")
-    spoil(f"{engine.store.paths.indexes}/{image.chain[7:]}.erofs", 1030)
+    image = image_rows.resolve(engine._store.meta, "app:1")
+    spoil(f"{engine._store.paths.indexes}/{image.chain[7:]}.erofs", 1030)
     assert outcome(engine.system.check()) == [("index", False, False)]
     engine.system.check(repair=True)
     assert whole(engine)
@@ -114,8 +115,8 @@ def test_a_changed_index_is_noticed(engine, archive):
 @pytest.mark.parametrize("how", ["change", "remove"])
 def test_a_document_that_is_lost_takes_its_image(engine, archive, which, how):
     engine.images.load(archive)
-    image = engine.images.get("app:1")
-    place = blobs.path(engine.store.paths, getattr(image, which))
+    image = image_rows.resolve(engine._store.meta, "app:1")
+    place = blobs.path(engine._store.paths, getattr(image, which))
     if how == "change":
         spoil(place, 10)
     else:
@@ -129,8 +130,8 @@ def test_a_document_that_is_lost_takes_its_image(engine, archive, which, how):
 
 def test_kept_bytes_that_changed_are_given_up(engine, archive):
     engine.images.load(archive, keep_compressed=True)
-    kept = engine.store.meta.read("SELECT digest FROM layer_blobs WHERE kept")[0][0]
-    spoil(blobs.path(engine.store.paths, kept), 30)
+    kept = engine._store.meta.read("SELECT digest FROM layer_blobs WHERE kept")[0][0]
+    spoil(blobs.path(engine._store.paths, kept), 30)
     assert ("blob", False, False) in outcome(engine.system.check())
     engine.system.check(repair=True)
     engine.system.check(repair=True)
@@ -144,15 +145,15 @@ def test_a_damaged_database_is_rebuilt_from_what_is_there(engine, archive, how):
     image = engine.images.get("app:1").id
     engine.close()
     if how == "gone":
-        os.unlink(engine.store.paths.database)
+        os.unlink(engine._store.paths.database)
         for suffix in ("-wal", "-shm"):
-            if os.path.exists(engine.store.paths.database + suffix):
-                os.unlink(engine.store.paths.database + suffix)
+            if os.path.exists(engine._store.paths.database + suffix):
+                os.unlink(engine._store.paths.database + suffix)
     elif how == "nonsense":
-        with open(engine.store.paths.database, "wb") as file:
+        with open(engine._store.paths.database, "wb") as file:
             file.write(b"nonsense" * 1000)
     else:
-        with open(engine.store.paths.database, "r+b") as file:
+        with open(engine._store.paths.database, "r+b") as file:
             data = file.read()
             file.seek(data.index(b"docker.io/library/app:1") // 4096 * 4096)
             file.write(b"\xff" * 4096)
@@ -167,16 +168,16 @@ def test_a_damaged_database_is_rebuilt_from_what_is_there(engine, archive, how):
 
 def test_the_form_not_in_use_is_looked_at_where_it_is_there(engine, archive):
     engine.images.load(archive)
-    (image,) = {row.image for row in engine.images.list()}
+    (image,) = image_rows.every(engine._store.meta)
     digits = image.chain.partition(":")[2]
-    other = "tree" if engine.store.form == "erofs" else "erofs"
-    rootfs.prepare(engine.store.paths, other, image.diff_ids)
+    other = "tree" if engine._store.form == "erofs" else "erofs"
+    rootfs.prepare(engine._store.paths, other, image.diff_ids)
     report = engine.system.check()
     assert (report.indexes, report.problems) == (2, [])
     if other == "erofs":
-        spoil(f"{engine.store.paths.indexes}/{digits}.erofs", 1100)
+        spoil(f"{engine._store.paths.indexes}/{digits}.erofs", 1100)
     else:
-        os.unlink(f"{engine.store.paths.trees}/{digits}/chain")
+        os.unlink(f"{engine._store.paths.trees}/{digits}/chain")
     assert outcome(engine.system.check()) == [("index", False, False)]
     assert outcome(engine.system.check(repair=True)) == [("index", False, True)]
     report = engine.system.check()
@@ -184,12 +185,12 @@ def test_the_form_not_in_use_is_looked_at_where_it_is_there(engine, archive):
 
 
 def test_a_tree_without_the_one_below_it_is_noticed(engine, archive):
-    if engine.store.form != "tree":
+    if engine._store.form != "tree":
         pytest.skip("trees only")
     engine.images.load(archive)
-    (image,) = {row.image for row in engine.images.list()}
+    (image,) = image_rows.every(engine._store.meta)
     below = rootfs.chain_of(image.diff_ids[:1]).partition(":")[2]
-    shutil.rmtree(f"{engine.store.paths.trees}/{below}")
+    shutil.rmtree(f"{engine._store.paths.trees}/{below}")
     assert outcome(engine.system.check()) == [("index", False, False)]
     assert outcome(engine.system.check(repair=True)) == [("index", False, True)]
     assert whole(engine)

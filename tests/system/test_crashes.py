@@ -32,7 +32,7 @@ CHILD = textwrap.dedent(
         return call
 
     with Engine(root, state, form=form) as engine:
-        engine.store.meta, engine.store.form
+        engine._store.meta, engine._store.form
         for name in ("rename", "fsync", "mkdir", "unlink", "rmdir"):
             setattr(os, name, hooked(getattr(os, name)))
         meta.Transaction.__enter__ = hooked(meta.Transaction.__enter__)
@@ -58,7 +58,7 @@ def form(request, tmp_path_factory):
     if request.param == "erofs":
         place = tmp_path_factory.mktemp("probe")
         with Engine(str(place / "r"), str(place / "s")) as engine:
-            found, reason = rootfs.form_for(engine.store.paths)
+            found, reason = rootfs.form_for(engine._store.paths)
         if found != "erofs":
             pytest.skip(f"no EROFS here: {reason}")
     return request.param
@@ -87,11 +87,11 @@ def test_killed_at_each_step_of_a_load(tmp_path, form, kind):
         with Engine(str(tmp_path / f"r{number}"), str(tmp_path / f"s{number}"), form=form) as engine:
             report = engine.system.check()
             assert [p for p in report.problems if p.kind != "leftover"] == []
-            names = [(row.repository, row.tag) for row in engine.images.list()]
+            names = [tuple(name.rsplit(":", 1)) for image in engine.images.list() for name in image.tags]
             assert names in ([], [("app", "1")])
             engine.images.prune()
             if not names:
-                assert files(engine.store.paths.root) == []
+                assert files(engine._store.paths.root) == []
             assert engine.system.check().problems == []
             # And the work can be done again.
             engine.images.load(str(source))
@@ -115,7 +115,7 @@ def test_killed_at_each_step_of_a_sweep(tmp_path, form):
         with Engine(str(tmp_path / f"r{number}"), str(tmp_path / f"s{number}"), form=form) as engine:
             assert [p for p in engine.system.check().problems if p.kind != "leftover"] == []
             engine.images.prune(all=True)
-            assert files(engine.store.paths.root) == []
+            assert files(engine._store.paths.root) == []
         if ended == 0:
             return
     raise AssertionError("the sweep never came to its end")
@@ -129,7 +129,7 @@ def take(event):
     if event.kind == "layer.done":
         done.append(event.subject)
 with Engine(sys.argv[1], sys.argv[2], on_event=take, form="tree") as engine:
-    engine.store.meta, engine.store.form
+    engine._store.meta, engine._store.form
     print("ready", flush=True)
     sys.stdin.readline()
     engine.images.load(sys.argv[3])
@@ -206,20 +206,20 @@ def test_a_sweep_beside_a_load_waits_for_its_end(tmp_path):
         os.write(writer, data[:-late])
         with Engine(str(tmp_path / "r"), str(tmp_path / "s"), form="tree") as engine:
             for _ in range(500):
-                if os.listdir(engine.store.paths.layers):
+                if os.listdir(engine._store.paths.layers):
                     break
                 signal.sigtimedwait([], 0.01)
-            assert os.listdir(engine.store.paths.layers)
+            assert os.listdir(engine._store.paths.layers)
             engine.images.prune(all=True)
-            assert os.listdir(engine.store.paths.layers), "a layer that is on its way must not be swept"
-            assert os.path.exists(engine.store.paths.root + "/sweep-wanted")
+            assert os.listdir(engine._store.paths.layers), "a layer that is on its way must not be swept"
+            assert os.path.exists(engine._store.paths.root + "/sweep-wanted")
             os.write(writer, data[-late:])
             os.close(writer)
             child.communicate(timeout=60)
             assert child.returncode == 0
             assert engine.images.get("app:1")
             assert engine.system.check().problems == []
-            assert not os.path.exists(engine.store.paths.root + "/sweep-wanted")
+            assert not os.path.exists(engine._store.paths.root + "/sweep-wanted")
     finally:
         if child.poll() is None:
             child.kill()

@@ -315,17 +315,17 @@ root, state = sys.argv[1:]
 before = sorted(os.listdir("/proc/self/fd"))
 with Engine(root, state) as engine:
     for _ in range(1):
-        session = engine.containers.run(ContainerOptions(image="box", command=["sleep", "60"], network="none"))
+        session = engine.containers.run_attached(ContainerOptions(image="box", command=["sleep", "60"], network="none"))
         session.close()
         for detach in (False, True):
-            execution = engine.containers.exec(session.id, ExecOptions(command=["true"], detach=detach))
+            execution = engine.containers.exec_attached(session.id, ExecOptions(command=["true"], detach=detach))
             assert execution.wait() == (None if detach else 0)
         try:
-            engine.containers.exec(session.id, ExecOptions(command=["nope"]))
+            engine.containers.exec_attached(session.id, ExecOptions(command=["nope"]))
         except Exception as error:
             assert error.exit_code == 127
         engine.containers.remove(session.id, force=True)
-    session = engine.containers.run(ContainerOptions(image="box", command=["true"], network="none", remove=True))
+    session = engine.containers.run_attached(ContainerOptions(image="box", command=["true"], network="none", remove=True))
     assert session.wait() == 0
     session.close()
 print(open("/proc/self/task/%d/children" % os.getpid()).read().split())

@@ -9,6 +9,7 @@ import pytest
 import remoteimages
 from archives import Layout, config, docker_archive, layer, old_archive, sha, tar_of
 from imagestores import compressed, engine, index_of_platforms, load_by, nothing_stays, two_layer_image
+from underlay.engine.images import archives
 from underlay.errors import DigestMismatch, InvalidInput, NotFound, UnderlayError, Unsupported
 from underlay.store import leases
 from underlay.transfer.archives import load
@@ -23,8 +24,8 @@ def test_layout_in_a_directory(engine, tmp_path):
     layout = Layout()
     layout.image([*two_layer_image()], "docker.io/library/app:1")
     (loaded,) = engine.images.load(str(layout.write(tmp_path / "in")))
-    assert loaded.names == ["app:1"]
-    assert [row.tag for row in engine.images.list()] == ["1"]
+    assert loaded.tags == ["app:1"]
+    assert [image.tags for image in engine.images.list()] == [["app:1"]]
 
 
 @pytest.mark.parametrize("compression", ["none", "gzip", "xz", "bzip2", "zstd"])
@@ -74,7 +75,7 @@ def test_archives_of_docker_before_1_10(engine, tmp_path, by):
         for name, data in parts:
             (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / "in" / name).write_bytes(data)
-        loaded = engine.images.load(str(tmp_path / "in"))
+        loaded = archives.load(engine._store, str(tmp_path / "in"))
     else:
         loaded = load_by(engine, tmp_path, tar_of(parts), by)
     assert [each.names for each in loaded] == [["app:1"], ["example.com/base:a", "example.com/base:b"]]
@@ -166,7 +167,7 @@ def test_directories_of_skopeo(engine, tmp_path, by, several):
         (tmp_path / "in").mkdir()
         for name, data in parts:
             (tmp_path / "in" / name).write_bytes(data)
-        (loaded,) = engine.images.load(str(tmp_path / "in"))
+        (loaded,) = archives.load(engine._store, str(tmp_path / "in"))
     else:
         (loaded,) = load_by(engine, tmp_path, tar_of(parts), by)
     assert loaded.names == []
@@ -435,8 +436,8 @@ def test_a_stuck_writer_does_not_stop_others(engine, tmp_path, monkeypatch):
     layout = Layout()
     descriptor = layout.image([layer()], "app:1")
     blob = json.loads(layout.blobs[descriptor["digest"]])["layers"][0]["digest"]
-    engine.store.meta
-    with leases.of_content(engine.store.paths, blob[7:]):
+    engine._store.meta
+    with leases.of_content(engine._store.paths, blob[7:]):
         load_by(engine, tmp_path, layout.tar(), "pipe")
     assert engine.images.get("app:1")
 

@@ -85,7 +85,7 @@ def test_saving_to_a_directory(engine, tmp_path):
     load_by(engine, tmp_path, layout.tar(), "path")
     engine.images.save(["app:1"], str(tmp_path / "dir"), "oci-dir")
     engine.images.remove("app:1")
-    assert engine.images.load(str(tmp_path / "dir"))[0].names == ["app:1"]
+    assert engine.images.load(str(tmp_path / "dir"))[0].tags == ["app:1"]
     with pytest.raises(InvalidInput, match="not empty"):
         engine.images.save(["app:1"], str(tmp_path / "dir"), "oci-dir")
 
@@ -147,7 +147,7 @@ def test_a_name_moves_and_leaves_a_dangling_image(engine, tmp_path):
     assert after.moved == [("app:1", before.id)]
     assert engine.images.dangling() == {before.id}
     removed = engine.images.prune()
-    assert before.id in removed.deleted and removed.reclaimed > 0
+    assert before.id in removed.removed and removed.reclaimed > 0
     assert [row.id for row in engine.images.list()] == [after.id]
 
 
@@ -170,7 +170,7 @@ def test_removing_follows_dockers_rules(engine, tmp_path):
 
 
 def use(engine, image_id: str) -> None:
-    with engine.store.meta.write() as sql:
+    with engine._store.meta.write() as sql:
         sql.execute("INSERT INTO containers VALUES (?, ?, ?, 1, '{}')", ("c" * 64, "name", image_id))
 
 
@@ -184,18 +184,18 @@ def test_an_image_in_use_is_kept(engine, tmp_path):
         engine.images.remove("app:1")
     with pytest.raises(Conflict, match=r"\(must be forced\) - image is being used by stopped container cccccccccccc"):
         engine.images.remove(image.id)
-    assert engine.images.prune(all=True).deleted == []
+    assert engine.images.prune(all=True).removed == []
     engine.images.tag("app:1", "app:2")
     engine.images.remove("app:2")
     removed = engine.images.remove("app:1", force=True)
     assert image.id in removed.deleted
     assert engine.images.list() == []
-    assert os.path.isdir(f"{engine.store.paths.layers}/{sha(layer())[7:]}"), "the container still stands on it"
+    assert os.path.isdir(f"{engine._store.paths.layers}/{sha(layer())[7:]}"), "the container still stands on it"
     # Loaded again it is visible again.
     load_by(engine, tmp_path, layout.tar(), "path")
     assert engine.images.get("app:1").id == image.id
     engine.images.remove("app:1", force=True)
-    with engine.store.meta.write() as sql:
+    with engine._store.meta.write() as sql:
         sql.execute("DELETE FROM containers")
     engine.images.prune()
     nothing_stays(engine)
@@ -212,14 +212,14 @@ def test_who_works_on_the_store_makes_up_for_a_sweep(engine, tmp_path, by, why):
     layout.image([lost], "app:1")
     load_by(engine, tmp_path, layout.tar(), "path")
     if why == "put off":
-        with leases.working(engine.store.paths):
+        with leases.working(engine._store.paths):
             engine.images.remove("app:1")
     else:
         use(engine, engine.images.get("app:1").id)
         engine.images.remove("app:1", force=True)
-        with engine.store.meta.write() as sql:
+        with engine._store.meta.write() as sql:
             sql.execute("DELETE FROM containers")
-    directory = f"{engine.store.paths.layers}/{sha(lost)[7:]}"
+    directory = f"{engine._store.paths.layers}/{sha(lost)[7:]}"
     assert os.path.isdir(directory)
     place = tmp_path / "some.tar"
     if by == "save":
@@ -245,7 +245,7 @@ def test_who_works_on_the_store_makes_up_for_a_sweep(engine, tmp_path, by, why):
 def test_import_with_changes(engine, tmp_path):
     place = tmp_path / "root.tar.gz"
     place.write_bytes(gzip.compress(layer({"bin/sh": b"#!"})))
-    image_id = engine.images.import_(
+    image = engine.images.import_(
         str(place),
         "base:1",
         [
@@ -268,7 +268,7 @@ def test_import_with_changes(engine, tmp_path):
         message="hello",
     )
     facts = engine.images.inspect("base:1")
-    assert facts["Id"] == image_id
+    assert facts["Id"] == image.id
     assert facts["Comment"] == "hello"
     assert facts["Config"] == {
         "User": "nobody:nogroup",

@@ -180,7 +180,7 @@ import sys, json
 from underlay import Engine
 with Engine() as engine:
     for platform in json.loads(sys.argv[2]):
-        [(reference, pulled)] = engine.images.pull(sys.argv[1], platform=platform)
+        pulled = engine.images.pull(sys.argv[1], platform=platform)
         print(pulled.id)
 """
 

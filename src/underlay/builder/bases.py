@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
     from ..oci.platform import Platform
     from ..paths import Paths
-    from ..store.rows.images import Image
+    from ..store.rows.images import ImageRow
     from .filesystem import Grounds
 
-    Find = Callable[[str, str], Image]  # name, platform → image
+    Find = Callable[[str, str], ImageRow]  # name, platform → image
 
 
 class Bases:
@@ -36,7 +36,7 @@ class Bases:
         self._contexts = {name.lower(): place for name, place in contexts.items()}
         self._grounds = grounds
         self._lock = threading.Lock()
-        self._images: dict[tuple[str, str], Image] = {}
+        self._images: dict[tuple[str, str], ImageRow] = {}
         self._origins: dict[str, Origin] = {}
 
     def image(self, name: str, platform: Platform, materials: dict[str, str]) -> State:

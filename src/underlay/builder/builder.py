@@ -45,9 +45,12 @@ if TYPE_CHECKING:
 
 
 class Surroundings:
-    """What a build needs of the engine: where things are, who is told, how bases are found and steps are composed."""
+    """What a build needs of the engine: where things are, who is told, how bases are found and steps are composed.
 
-    __slots__ = ("emit", "find", "form", "meta", "paths", "steps")
+    `helper` is the interpreter, with its import path, for the process of the build's jobs; None forks it.
+    """
+
+    __slots__ = ("emit", "find", "form", "helper", "meta", "paths", "steps")
 
     def __init__(
         self,
@@ -57,6 +60,7 @@ class Surroundings:
         emit: Emit,
         find: Find,
         steps: Steps,
+        helper: tuple[str, list[str]] | None = None,
     ) -> None:
         self.paths = paths
         self.meta = meta
@@ -64,6 +68,7 @@ class Surroundings:
         self.emit = emit
         self.find = find
         self.steps = steps
+        self.helper = helper
 
 
 def build(request: BuildRequest, around: Surroundings) -> Built:
@@ -80,7 +85,7 @@ def build(request: BuildRequest, around: Surroundings) -> Built:
     lease = leases.working(paths)
     registries = None
     with lease, Scratch(paths, "build") as scratch:
-        foreman = Foreman(_jobs, scratch.path, (lease.fd, scratch.fd))
+        foreman = Foreman(_jobs, scratch.path, (lease.fd, scratch.fd), around.helper)
         try:
             vertices = Vertices(around.emit)
             grounds = Grounds(paths, around.form, foreman, scratch.path)
@@ -148,7 +153,7 @@ def check(request: BuildRequest, around: Surroundings) -> tuple[list[Finding], D
     make where the Dockerfile asks for that. Raises DockerfileError for one that cannot be read."""
     _check(request)
     with leases.working(around.paths) as lease, Scratch(around.paths, "build") as scratch:
-        foreman = Foreman(_jobs, scratch.path, (lease.fd, scratch.fd))
+        foreman = Foreman(_jobs, scratch.path, (lease.fd, scratch.fd), around.helper)
         try:
             grounds = Grounds(around.paths, around.form, foreman, scratch.path)
             context = contexts.open_context(request, around.paths, grounds, foreman)

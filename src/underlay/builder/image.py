@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..oci.platform import Platform
-    from ..store.rows.images import Image
+    from ..store.rows.images import ImageRow
     from .filesystem import Filesystem
 
 PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -41,7 +41,7 @@ class Base:
 
     __slots__ = ("image", "name")
 
-    def __init__(self, name: str, image: Image) -> None:
+    def __init__(self, name: str, image: ImageRow) -> None:
         self.name = name
         self.image = image
 

@@ -16,7 +16,7 @@ class Fetching:
 
     def __init__(self, engine: Engine, quiet: bool) -> None:
         self._engine = engine
-        self._before = engine.store.emit
+        self._before = engine._store.emit
         self._quiet = quiet
         self._progress: TransferProgress | None = None
 

@@ -96,8 +96,8 @@ def main(words: list[str]) -> int:
         from ..engine.engine import Engine
 
         with Engine(settings["root"], settings["state"], _warned, settings["form"]) as engine:
-            engine.launcher.leaving = True
-            engine.launcher.standby = standby
+            engine._launcher.leaving = True
+            engine._launcher.standby = standby
             answer = module.run(engine, options, arguments)
         return int(answer or 0)
     except UnderlayError as error:

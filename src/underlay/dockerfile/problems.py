@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ..errors import InvalidInput
+from ..errors import DockerfileError as DockerfileError
+from ..errors import printable as printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -11,7 +12,6 @@ if TYPE_CHECKING:
 _AROUND = 2  # lines shown before and after the ones that are meant
 _SHOWN_LINES = 20
 _SHOWN_WIDTH = 160
-_PROBLEM_LIMIT = 500
 
 
 class Source:
@@ -51,36 +51,6 @@ class Source:
             if caret:
                 shown.append(f" {'':>{width}} |     {' ' * (caret - 1)}^")
         return "\n".join(shown)
-
-
-class DockerfileError(InvalidInput):
-    """A Dockerfile, or an instruction of one, cannot be understood.
-
-    `problem` is what is wrong without the place, `line` and `column` count from 1 and are 0 when no place is known;
-    `excerpt` shows the lines around it.
-    """
-
-    def __init__(
-        self,
-        problem: str,
-        hint: str = "",
-        source: Source | None = None,
-        line: int = 0,
-        column: int = 0,
-        last_line: int = 0,
-    ) -> None:
-        problem = printable(problem if len(problem) <= _PROBLEM_LIMIT else f"{problem[:_PROBLEM_LIMIT]}...")
-        super().__init__(f"{printable(source.name)}:{line}:{column}: {problem}" if source else problem, hint)
-        self.problem = problem
-        self.name = source.name if source else ""
-        self.line = line
-        self.column = column
-        self.excerpt = source.excerpt(line, last_line, column) if source else ""
-
-
-def printable(text: str) -> str:
-    """Return `text` with what a terminal would obey, or could not show, replaced."""
-    return text if text.isprintable() else "".join(letter if letter.isprintable() else "�" for letter in text)
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from ..base.dockerfile.reconstruct import Reconstruction
     from ..base.fit import Fit
     from ..base.fleet.outdated import Outdated
-    from ..base.fleet.policy import Broken, Policy, Standing
-    from ..base.fleet.report import Report
+    from ..base.fleet.policy import BrokenRule, Policy, Standing
+    from ..base.fleet.report import FleetReport
     from ..base.identify.identify import Identified
     from ..base.index.learn import Learned
     from ..base.rebase.move import Moved
@@ -164,13 +164,20 @@ class Bases:
 
         return fleet.standing(self._store, image, platform)
 
-    def check(self, images: Sequence[str], policy: Policy) -> list[Broken]:
+    def read_policy(self, path: str) -> Policy:
+        """Return the rules for bases of a TOML file (docs/guides/bases.md tells them). Raises InvalidInput, OSError."""
+        from ..base.fleet import policy
+
+        with open(path, "rb") as file:
+            return policy.read(file.read(), path)
+
+    def check(self, images: Sequence[str], policy: Policy) -> list[BrokenRule]:
         """Return the rules that images break."""
         from ..base.fleet import fleet
 
         return fleet.check(self._store, images, policy)
 
-    def report(self, images: Sequence[str] = (), policy: Policy | None = None) -> Report:
+    def report(self, images: Sequence[str] = (), policy: Policy | None = None) -> FleetReport:
         """Return one page over images, by default all that are here and have a name."""
         from ..base.fleet import fleet
 

@@ -7,7 +7,7 @@ import os
 from .. import events
 from ..paths import default_paths
 from ..store.store import Store
-from .containers.launcher import Launcher
+from .launcher import Launcher
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,12 +37,12 @@ class Engine:
     Several threads may work with one engine at once; `on_event` is then called from each of them.
     """
 
-    __slots__ = ("launcher", "network_setting", "store")
+    __slots__ = ("_launcher", "_store", "network_setting")
 
     def __init__(self, root: str = "", state: str = "", on_event: Emit | None = None, form: str = "") -> None:
         form = form or os.environ.get("UNDERLAY_FORM", "auto")
-        self.store = Store(default_paths(root, state), on_event or events.ignore, form)
-        self.launcher = Launcher()
+        self._store = Store(default_paths(root, state), on_event or events.ignore, form)
+        self._launcher = Launcher()
         # The network of containers for which none is named; "" for what this host and user can have.
         self.network_setting = os.environ.get("UNDERLAY_NETWORK", "")
 
@@ -56,60 +56,60 @@ class Engine:
         """Images: pull, push, load, save, import, list, tag, remove."""
         from .images import Images
 
-        return Images(self.store)
+        return Images(self._store)
 
     @property
     def containers(self) -> Containers:
         """Containers: create, run, list, stop, remove."""
         from .containers import Containers
 
-        return Containers(self.store, self.launcher, self.default_network)
+        return Containers(self._store, self._launcher, self.default_network)
 
     @property
     def builds(self) -> Builds:
         """Builds: images from Dockerfiles, and the cache of their steps."""
         from .builds import Builds
 
-        return Builds(self.store, self.network_setting)
+        return Builds(self._store, self.network_setting, self._launcher.leaving)
 
     @property
     def bases(self) -> Bases:
         """Bases: what images stand on, whether they fit this host, whether they are current."""
         from .bases import Bases
 
-        return Bases(self.store)
+        return Bases(self._store)
 
     @property
     def registries(self) -> Registries:
         """Registries: log in and out, search, copy, look at images there, make manifest lists."""
         from .registries import Registries
 
-        return Registries(self.store)
+        return Registries(self._store)
 
     @property
     def networks(self) -> Networks:
         """Networks: create, list, inspect, remove, connect, disconnect; the firewall."""
         from .networks import Networks
 
-        return Networks(self.store)
+        return Networks(self._store)
 
     @property
     def volumes(self) -> Volumes:
         """Volumes: create, list, inspect, remove, prune."""
         from .volumes import Volumes
 
-        return Volumes(self.store)
+        return Volumes(self._store)
 
     @property
     def system(self) -> System:
         """The installation itself: information, disk usage, check and repair."""
         from .system import System
 
-        return System(self.store)
+        return System(self._store)
 
     def close(self) -> None:
         """Close the database; the engine opens it again when it is needed."""
-        self.store.close()
+        self._store.close()
 
     def __enter__(self) -> Engine:
         return self
@@ -118,5 +118,5 @@ class Engine:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         # A process that ends anyway leaves the database as a crash would, which costs nothing and loses nothing.
-        if not self.launcher.leaving:
+        if not self._launcher.leaving:
             self.close()

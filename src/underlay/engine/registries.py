@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _SEARCH_LIMIT = 100
 
 
-class Found:
+class FoundRepository:
     """A repository that a search found: `name`, and as far as the registry tells `description`, `stars`, `official`."""
 
     __slots__ = ("description", "name", "official", "stars")
@@ -79,7 +79,7 @@ class Registries:
 
     # Finding
 
-    def search(self, term: str, limit: int = 25) -> list[Found]:
+    def search(self, term: str, limit: int = 25) -> list[FoundRepository]:
         """Return repositories that a registry finds for `term`: Docker Hub, or `REGISTRY/TERM` by its catalogue.
 
         Raises Unsupported when the registry does not list its repositories, InvalidInput, RegistryError.
@@ -93,7 +93,7 @@ class Registries:
                 from ..registry.repository import catalog
 
                 names = [name for name in catalog(found, first) if rest in name]
-                return [Found(f"{first}/{name}") for name in names[: limit or 25]]
+                return [FoundRepository(f"{first}/{name}") for name in names[: limit or 25]]
             return _hub(found, rest if named else term, limit or 25)
 
     def tags(self, repository: str) -> list[str]:
@@ -258,7 +258,7 @@ def _host(server: str) -> str:
     return hosts.registry_name(plain.partition("/")[0] or references.DEFAULT_DOMAIN)
 
 
-def _hub(found: registry.Registries, term: str, limit: int) -> list[Found]:
+def _hub(found: registry.Registries, term: str, limit: int) -> list[FoundRepository]:
     """Ask Docker Hub's index, whose search is of the first version of the protocol."""
     from urllib.parse import quote
 
@@ -280,7 +280,7 @@ def _hub(found: registry.Registries, term: str, limit: int) -> list[Found]:
             stars = row.get("star_count")
             description = row.get("description")
             names.append(
-                Found(
+                FoundRepository(
                     row["name"],
                     description if isinstance(description, str) else "",
                     stars if isinstance(stars, int) else 0,

@@ -22,7 +22,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ..store.check import Report
+    from ..store.check import CheckReport
     from ..store.store import Store
 
 
@@ -191,7 +191,7 @@ class System:
             for image in all_images
         }
 
-    def check(self, repair: bool = False) -> Report:
+    def check(self, repair: bool = False) -> CheckReport:
         """Verify all that is stored; with `repair` make anew what can be, and take out what cannot.
 
         A damaged database is replaced by what can still be read of it and by what the documents in the store
@@ -207,7 +207,7 @@ class System:
         except Corrupt as error:
             damaged = True
             if not repair:
-                report = check.Report()
+                report = check.CheckReport()
                 report.problems.append(check.Problem("database", store.paths.database, error.message))
                 return report
         before: list[check.Problem] = []

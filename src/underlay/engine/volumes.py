@@ -7,6 +7,7 @@ import os
 from ..errors import Conflict, NotFound
 from ..events import Event
 from ..linux import userns
+from ..store.pruned import Pruned
 from ..store.rows import volumes as rows
 
 TYPE_CHECKING = False
@@ -16,16 +17,6 @@ if TYPE_CHECKING:
 
     from ..store.rows.volumes import Volume
     from ..store.store import Store
-
-
-class Pruned:
-    """What pruning has removed: `names` of volumes, and the `space` of their files in bytes."""
-
-    __slots__ = ("names", "space")
-
-    def __init__(self, names: list[str], space: int) -> None:
-        self.names = names
-        self.space = space
 
 
 class Volumes:

@@ -7,6 +7,7 @@ wrote, and ends by itself.
 from __future__ import annotations
 
 import _socket
+import fcntl
 import os
 import select
 import sys
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 PORT = 53
 _START = 10.0  # seconds to start in
 _CAPABILITIES = 1 << 2 | 1 << 10 | 1 << 13  # DAC_READ_SEARCH (to load what others own), NET_BIND_SERVICE, NET_RAW
+# Descriptors of the process that becomes the name server: its lock, and what it says when it listens.
+_LOCK, _TELL = 3, 4
 _INPUT, _OUTPUT = select.POLLIN, select.POLLOUT
 
 
@@ -113,20 +116,23 @@ def _start(directory: str, network_id: str, lock: int) -> None:
     python, paths = interpreter()
     # What others installed comes last, so that it takes no module's place.
     code = f"import sys; sys.path[:0] = {paths!r}; sys.path += {_library()!r}"
-    code += "; from underlay.network.nameserver import serve; serve()"
-    command = [python, "-I", "-S", "-c", code, os.path.abspath(directory), network_id]
+    serve = code + "; from underlay.network.nameserver import serve; serve()"
+    command = [python, "-I", "-S", "-c", serve, os.path.abspath(directory), network_id]
+    code += "; from underlay.network.resolver import become; become()"
     told, tell = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            os.setsid()
-            if os.fork() == 0:
-                _become(command, lock, tell)
-        except BaseException as error:
-            os.write(tell, f"{error}".encode())
-        finally:
-            os._exit(0)
+    # Not forked off this process, which may have threads. Duplicates, as a descriptor keeps being closed by the exec where
+    # it has the wanted number already.
+    given = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _TELL + 1) for fd in (lock, tell)]
     os.close(tell)
+    actions = [(os.POSIX_SPAWN_DUP2, fd, number) for fd, number in zip(given, (_LOCK, _TELL), strict=True)]
+    try:
+        child = os.posix_spawn(python, [python, "-I", "-S", "-c", code, *command], os.environ, file_actions=actions)
+    except OSError as error:
+        os.close(told)
+        raise Unsupported(f"{python} cannot be started for the name server: {error.strerror}") from None
+    finally:
+        for fd in given:
+            os.close(fd)
     try:
         try:
             os.waitpid(child, 0)
@@ -137,8 +143,20 @@ def _start(directory: str, network_id: str, lock: int) -> None:
         os.close(told)
 
 
-def _become(command: list[str], lock: int, tell: int) -> NoReturn:
-    """Be a process that nothing of the caller's reaches: no terminal, directory, descriptors, signals, few rights."""
+def become() -> NoReturn:
+    """In the process that was started: become the name server, whose command line is in the arguments, and process 1's
+    child, as which nothing of the caller's reaches it: no terminal, directory, descriptors, signals, few rights."""
+    try:
+        os.setsid()
+        if os.fork() == 0:
+            _execute(sys.argv[1:])
+    except BaseException as error:
+        os.write(_TELL, f"{error}".encode())
+    finally:
+        os._exit(0)
+
+
+def _execute(command: list[str]) -> NoReturn:
     import _signal
 
     from ..errors import KernelError
@@ -150,7 +168,7 @@ def _become(command: list[str], lock: int, tell: int) -> NoReturn:
     nothing = os.open("/dev/null", os.O_RDWR)
     for fd in (0, 1, 2):
         os.dup2(nothing, fd)
-    process.close_from(3, (lock, tell))
+    process.close_from(3, (_LOCK, _TELL))
     for number in (_signal.SIGHUP, _signal.SIGINT, _signal.SIGTERM):
         _signal.signal(number, _signal.SIG_DFL)
     _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
@@ -159,9 +177,7 @@ def _become(command: list[str], lock: int, tell: int) -> NoReturn:
         capabilities.limit_bounding(_CAPABILITIES, capabilities.last_known())
     except KernelError:
         pass  # this host's root is not allowed to give rights up
-    for fd in (lock, tell):
-        os.set_inheritable(fd, True)
-    os.execve(command[0], [*command, str(lock), str(tell)], {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
+    os.execve(command[0], [*command, str(_LOCK), str(_TELL)], {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
 
 
 def _hear(told: int, network_id: str) -> None:

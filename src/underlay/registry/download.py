@@ -6,9 +6,9 @@ a break is found out by the digest; if it was a mirror, whoever reads may begin 
 
 from __future__ import annotations
 
-from ..errors import DigestMismatch, RegistryError
+from ..errors import DigestMismatch, RegistryError, Unreachable
 from . import problems
-from .transport import Broken, Unreachable
+from .transport import Broken
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

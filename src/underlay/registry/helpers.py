@@ -7,16 +7,12 @@ from __future__ import annotations
 
 import os
 
-from ..errors import UnderlayError
+from ..errors import HelperMissing, UnderlayError
 
 _NOT_FOUND = b"credentials not found in native keychain"
 _ANSWER_LIMIT = 1 << 20
 _ANSWER_SECONDS = 60.0
 _COMPLAINT_LIMIT = 4096  # bytes of a helper's standard error that are kept
-
-
-class HelperMissing(UnderlayError):
-    """The program of a credential helper is not installed."""
 
 
 def failure(helper: str, what: str, reason: str) -> UnderlayError:

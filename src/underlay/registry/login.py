@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from ..errors import AccessDenied
+from ..errors import AccessDenied, Unreachable
 from . import problems
 from .credentials import Credential, Store
 from .registries import Registries
-from .transport import Unreachable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

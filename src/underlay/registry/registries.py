@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from .. import events
+from ..errors import HelperMissing
 from . import hosts
 from .auth import Authorizer
 from .credentials import Store
 from .exchange import Server
-from .helpers import HelperMissing
 from .repository import Repository
 from .transport import Transport
 

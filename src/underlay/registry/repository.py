@@ -11,6 +11,7 @@ from ..errors import (
     NotFound,
     RegistryError,
     UnderlayError,
+    Unreachable,
     Unsupported,
 )
 from ..lean import jsontext
@@ -18,7 +19,7 @@ from ..oci import digest as digests
 from ..oci import document, mediatype
 from . import problems
 from .download import Download
-from .transport import Broken, Unreachable
+from .transport import Broken
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

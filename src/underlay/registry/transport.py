@@ -16,7 +16,7 @@ import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
-from ..errors import LimitExceeded, RegistryError
+from ..errors import LimitExceeded, RegistryError, Unreachable
 from ..human import whole
 from . import hosts, proxies, tls
 
@@ -39,15 +39,6 @@ STORING_SECONDS = 900.0
 # Slower than this over the time that a stall may last is no transfer (bytes a second).
 _SLOWEST = 512
 _CONNECTIONS = 16  # kept a host
-
-
-class Unreachable(RegistryError):
-    """No connection came about: another endpoint may be tried, the same one hardly.
-
-    `speaks_tls`: it was refused by who speaks TLS, so that nobody need be asked there without.
-    """
-
-    speaks_tls = False
 
 
 class Broken(RegistryError):

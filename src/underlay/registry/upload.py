@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import threading
 
-from ..errors import AccessDenied, NotFound, RegistryError
+from ..errors import AccessDenied, NotFound, RegistryError, Unreachable
 from ..human import whole
 from . import problems
 from .repository import Repository
-from .transport import Broken, Unreachable
+from .transport import Broken
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

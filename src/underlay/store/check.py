@@ -49,7 +49,7 @@ class Problem:
         return f"Problem({self.kind!r}, {self.subject!r}, {self.text!r}, {state})"
 
 
-class Report:
+class CheckReport:
     """The outcome: `problems`, and how many `blobs`, `layers`, `indexes` and `images` were looked at."""
 
     __slots__ = ("blobs", "images", "indexes", "layers", "problems")
@@ -62,13 +62,13 @@ class Report:
         self.images = 0
 
 
-def check(paths: Paths, database: Meta, form: str, emit: Emit, repair: bool = False) -> Report:
+def check(paths: Paths, database: Meta, form: str, emit: Emit, repair: bool = False) -> CheckReport:
     """Verify the whole store; with `repair` mend it as far as possible. Others may work on the store
     meanwhile.
 
     Raises OSError, and Conflict when a repair needs the store for itself and somebody else works on it.
     """
-    report = Report()
+    report = CheckReport()
     with leases.working(paths):
         for text in meta.integrity(database):
             report.problems.append(Problem("database", database.path, text))
@@ -85,9 +85,9 @@ def check(paths: Paths, database: Meta, form: str, emit: Emit, repair: bool = Fa
     return report
 
 
-def repair_database(paths: Paths) -> Report:
+def repair_database(paths: Paths) -> CheckReport:
     """Make a new database out of a damaged one and the documents in the store, and check the result."""
-    report = Report()
+    report = CheckReport()
     lock = leases.sweeping(paths)
     if not lock.acquire(wait=False):
         raise Conflict("somebody else works on the store", "try again when they are done")
@@ -127,7 +127,7 @@ def rebuild_if_empty(paths: Paths, database: Meta) -> Problem | None:
     return problem
 
 
-def _check_blobs(paths: Paths, database: Meta, report: Report, emit: Emit, repair: bool) -> None:
+def _check_blobs(paths: Paths, database: Meta, report: CheckReport, emit: Emit, repair: bool) -> None:
     kept = layer_rows.kept_blobs(database)
     for digest, _ in list(blobs.every(paths)):
         report.blobs += 1
@@ -150,7 +150,7 @@ def _check_blobs(paths: Paths, database: Meta, report: Report, emit: Emit, repai
                 problem.repaired = True
 
 
-def _check_layers(paths: Paths, database: Meta, report: Report, emit: Emit, repair: bool) -> None:
+def _check_layers(paths: Paths, database: Meta, report: CheckReport, emit: Emit, repair: bool) -> None:
     here = layers.list_all(paths)
     rows = layer_rows.on_record(database)
     for diff_id in here:
@@ -209,7 +209,7 @@ def _mend_layer(paths: Paths, database: Meta, diff_id: str, problem: Problem) ->
             file.close()
 
 
-def _check_images(paths: Paths, database: Meta, report: Report, repair: bool) -> None:
+def _check_images(paths: Paths, database: Meta, report: CheckReport, repair: bool) -> None:
     """Report images that lack a document or a layer; with `repair` forget them, names and all."""
     for image in images.every(database):
         report.images += 1
@@ -234,7 +234,7 @@ def _check_images(paths: Paths, database: Meta, report: Report, repair: bool) ->
             problem.repaired = True
 
 
-def _check_indexes(paths: Paths, database: Meta, form: str, report: Report, emit: Emit, repair: bool) -> None:
+def _check_indexes(paths: Paths, database: Meta, form: str, report: CheckReport, emit: Emit, repair: bool) -> None:
     """Make every index again beside the old one and compare: the same layers give the same bytes.
 
     In both forms; one that is not there is made when the image is run.
@@ -258,7 +258,7 @@ def _check_indexes(paths: Paths, database: Meta, form: str, report: Report, emit
                     _mend_index(paths, form, image, problem)
 
 
-def _mend_index(paths: Paths, form: str, image: images.Image, problem: Problem) -> None:
+def _mend_index(paths: Paths, form: str, image: images.ImageRow, problem: Problem) -> None:
     """Remove both forms of a chain, and make the one in use again; the other is made when it is asked for."""
     if not rootfs.remove(paths, image.chain):
         problem.text += "; a container uses it, so it stays until that is gone"
@@ -267,12 +267,12 @@ def _mend_index(paths: Paths, form: str, image: images.Image, problem: Problem) 
     problem.repaired = True
 
 
-def _index_place(paths: Paths, form: str, image: images.Image) -> str:
+def _index_place(paths: Paths, form: str, image: images.ImageRow) -> str:
     digits = digests.digits(image.chain)
     return f"{paths.trees}/{digits}" if form == rootfs.TREE else f"{paths.indexes}/{digits}.erofs"
 
 
-def _index_problem(paths: Paths, form: str, image: images.Image) -> str:
+def _index_problem(paths: Paths, form: str, image: images.ImageRow) -> str:
     if form == rootfs.TREE:
         try:
             rootfs.lower_names(paths, form, image.chain)

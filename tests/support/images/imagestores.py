@@ -8,6 +8,7 @@ import pytest
 
 from archives import Layout, layer
 from underlay import Engine
+from underlay.engine.images import archives
 
 
 @pytest.fixture
@@ -62,12 +63,12 @@ def load_by(engine, tmp_path, data: bytes, by: str, **options):
     place = tmp_path / "archive"
     place.write_bytes(data)
     if by == "path":
-        return engine.images.load(str(place), **options)
+        return archives.load(engine._store, str(place), **options)
     reader, writer = os.pipe()
     process = subprocess.Popen(["cat", str(place)], stdout=writer)
     os.close(writer)
     try:
-        return engine.images.load(reader, **options)
+        return archives.load(engine._store, reader, **options)
     finally:
         os.close(reader)
         process.wait(10)
@@ -75,7 +76,7 @@ def load_by(engine, tmp_path, data: bytes, by: str, **options):
 
 def nothing_stays(engine):
     assert engine.images.list() == []
-    for directory, _, files in os.walk(engine.store.paths.root):
+    for directory, _, files in os.walk(engine._store.paths.root):
         for name in files:
             assert name.startswith("meta.db") or name == "lock", f"{directory}/{name}"
 

@@ -270,7 +270,7 @@ def test_what_an_image_says_is_compared_with_known_builds(records: list[Record])
     assert vouch("other:1") is False and vouch("above:1") is None
     # The same repository has other names for the same build; of other names and digests nothing is known.
     assert vouch("plain:8") is None and vouch("nobody:1") is None and vouch("", digest("x")) is None
-    assert lineage.vouch(image.Image(), index, "tool:2", "") is None
+    assert lineage.vouch(image.ImageContent(), index, "tool:2", "") is None
     told = lineage.vouch(asked, index, "other:1", "")
     assert told is not None and told[1] == "plain:seven is beneath it, which is made from nothing, as other:1 is"
 

@@ -20,7 +20,7 @@ def store(tmp_path: Path) -> Iterator[Advisories]:
         yield found
 
 
-def rows(report: vulnerabilities.Report) -> list[tuple[str, str, str, str]]:
+def rows(report: vulnerabilities.VulnerabilityReport) -> list[tuple[str, str, str, str]]:
     return sorted((each.id, each.name, each.version, each.fixed) for each in report.findings)
 
 

@@ -16,9 +16,8 @@ from typing import Any
 import pytest
 
 from engines import needs_root, until
-from underlay.builder.run.running import StepFailed
 from underlay.builder.workers.workers import Abandoned, Foreman
-from underlay.errors import DigestMismatch, KernelError, NotFound, StartFailed, UnderlayError
+from underlay.errors import DigestMismatch, KernelError, NotFound, StartFailed, StepFailed, UnderlayError
 
 
 def double(arguments: dict[str, Any], fds: list[int], leash: _socket.socket) -> dict[str, Any]:

@@ -16,13 +16,13 @@ from fakeregistry import FakeRegistry
 from faults import body, hang_up, redirect, status
 from registries import Certificate, basic
 from remoteimages import sha
-from underlay.errors import RegistryError
+from underlay.errors import RegistryError, Unreachable
 from underlay.events import Event
 from underlay.registry import patience, problems
 from underlay.registry.credentials import Credential
 from underlay.registry.exchange import Server
 from underlay.registry.hosts import Endpoint
-from underlay.registry.transport import Broken, Unreachable
+from underlay.registry.transport import Broken
 
 ALICE = Credential("alice", "s3cr3t")
 PUBLIC = Endpoint("https", "registry.test")

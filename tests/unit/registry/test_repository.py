@@ -23,6 +23,7 @@ from underlay.errors import (
     LimitExceeded,
     NotFound,
     RegistryError,
+    Unreachable,
     Unsupported,
 )
 from underlay.events import Event
@@ -32,7 +33,7 @@ from underlay.registry.credentials import Credential
 from underlay.registry.hosts import Settings
 from underlay.registry.registries import Registries
 from underlay.registry.repository import Repository, catalog
-from underlay.registry.transport import Broken, Unreachable
+from underlay.registry.transport import Broken
 
 IMAGE = image()
 CONFIG = Descriptor(digest=IMAGE.id, size=len(IMAGE.config))

@@ -20,10 +20,10 @@ from fakeregistry import FakeRegistry
 from faults import body, drip, endless, hang_up, stall, stall_after, stall_upload, with_headers
 from registries import Certificate, Proxy
 from remoteimages import image, noise, sha
-from underlay.errors import LimitExceeded, RegistryError
+from underlay.errors import LimitExceeded, RegistryError, Unreachable
 from underlay.registry import transport as transports
 from underlay.registry.hosts import Endpoint
-from underlay.registry.transport import Broken, Cancelled, Transport, Unreachable, place
+from underlay.registry.transport import Broken, Cancelled, Transport, place
 
 BLOB = noise(300_000, 1)
 PATH = f"/v2/team/app/blobs/{sha(BLOB)}"

@@ -16,10 +16,10 @@ from fakeserver import Action, Handler
 from faults import cut_upload, hang_up, stall, stall_upload, status, with_headers
 from registries import Certificate, TokenServer
 from remoteimages import MANIFEST, encoded, image, noise, sha
-from underlay.errors import AccessDenied, NotFound, RegistryError
+from underlay.errors import AccessDenied, NotFound, RegistryError, Unreachable
 from underlay.registry.credentials import Credential
 from underlay.registry.registries import Registries
-from underlay.registry.transport import Broken, Cancelled, Unreachable
+from underlay.registry.transport import Broken, Cancelled
 from underlay.registry.upload import Target
 
 SIZE = 3_000_000

@@ -17,8 +17,8 @@ from underlay.store.rows import layers as layer_rows
 @pytest.fixture
 def engine(tmp_path):
     with Engine(str(tmp_path / "root"), str(tmp_path / "state"), form="tree") as made:
-        made.store.meta
-        yield made.store
+        made._store.meta
+        yield made._store
 
 
 def take_in(engine, *tars: bytes, record: bool = True) -> str:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..identify.image_source import Subject
     from ..identify.lineage import Candidate
     from .feeds import Updated
-    from .vulnerabilities import Finding, Report
+    from .vulnerabilities import Vulnerability, VulnerabilityReport
 
 
 class Exposed(msgspec.Struct, frozen=True):
@@ -87,7 +87,9 @@ def _below(store: Store, subject: Subject, base: Candidate) -> list[str]:
     return list(row.diff_ids) if row is not None else []
 
 
-def _newer(store: Store, name: str, config_digest: str | None, report: Report, advisories: Advisories) -> str:
+def _newer(
+    store: Store, name: str, config_digest: str | None, report: VulnerabilityReport, advisories: Advisories
+) -> str:
     """Compare with what the base's name stands for here by now; returns its name, "" when that is the same image."""
     from ...errors import InvalidInput, NotFound
 
@@ -102,7 +104,7 @@ def _newer(store: Store, name: str, config_digest: str | None, report: Report, a
     return f"{name} ({row.id[7:19]})"
 
 
-def _exposed(found: Finding) -> Exposed:
+def _exposed(found: Vulnerability) -> Exposed:
     return Exposed(
         found.id,
         found.label,

@@ -43,7 +43,7 @@ class Notice:
         self.fixed = fixed
 
 
-class Finding:
+class Vulnerability:
     """A vulnerability in an installed package.
 
     `cves` are the CVE numbers that all of its `notices` agree on; `id` is that number when it is one, else the id of the
@@ -94,14 +94,14 @@ class Finding:
         return {name for notice in self.notices for name in (notice.id, *notice.names, *notice.cves)}
 
 
-class Report:
+class VulnerabilityReport:
     """What was found: `findings`, the worst first; how many packages were `checked` and how many could not be
     (`unchecked`), by kind; `gaps`: a sentence for each reason why."""
 
     __slots__ = ("checked", "findings", "gaps", "unchecked")
 
     def __init__(self) -> None:
-        self.findings: list[Finding] = []
+        self.findings: list[Vulnerability] = []
         self.checked: dict[str, int] = {}
         self.unchecked: dict[str, int] = {}
         self.gaps: list[str] = []
@@ -118,13 +118,13 @@ class Report:
         )
 
 
-def match(inventory: Inventory, advisories: Advisories) -> Report:
+def match(inventory: Inventory, advisories: Advisories) -> VulnerabilityReport:
     """Return what the advisories that are here say of the packages of an image; raises Corrupt (their files).
 
     Python and npm packages that the system's own packages brought are left to the advisories of the distribution: it
     mends them without changing their version.
     """
-    report = Report()
+    report = VulnerabilityReport()
     report.gaps += inventory.problems
     kinds: dict[str, list[Package]] = {}
     for package in inventory.packages:
@@ -157,7 +157,7 @@ def _many(packages: list[Package], kind: str) -> str:
     return f"{len(packages)} {kind} package{'s' if len(packages) > 1 else ''}"
 
 
-def _scope(kind: str, release: dict[str, str], report: Report, count: int) -> ecosystems.Scope | None:
+def _scope(kind: str, release: dict[str, str], report: VulnerabilityReport, count: int) -> ecosystems.Scope | None:
     if kind in ecosystems.LANGUAGES:
         family = ecosystems.LANGUAGES[kind]
         return ecosystems.Scope(family, (family,), ecosystems.BINARY)
@@ -172,7 +172,11 @@ def _scope(kind: str, release: dict[str, str], report: Report, count: int) -> ec
 
 
 def _match(
-    findings: list[Finding], file: AdvisoryFile, where: ecosystems.Scope, chosen: list[str], packages: list[Package]
+    findings: list[Vulnerability],
+    file: AdvisoryFile,
+    where: ecosystems.Scope,
+    chosen: list[str],
+    packages: list[Package],
 ) -> int:
     """Add what a file says of packages of one kind; return how many versions could not be compared."""
     order = osv.FAMILIES[where.family]
@@ -193,7 +197,7 @@ def _match(
                     fixed = vulnerable(entry.affected, order, version, installed)
                     if fixed is not None:
                         notices.append(Notice(file.record(entry.record), ecosystem, entry.affected, fixed))
-        findings += [Finding(order, name, version, meant, group) for group in _grouped(_once(notices, order))]
+        findings += [Vulnerability(order, name, version, meant, group) for group in _grouped(_once(notices, order))]
     return skipped
 
 
@@ -304,7 +308,7 @@ def _grouped(notices: list[Notice]) -> list[list[Notice]]:
 # Whose it is
 
 
-def attribute(findings: Iterable[Finding], base: Iterable[Package]) -> None:
+def attribute(findings: Iterable[Vulnerability], base: Iterable[Package]) -> None:
     """Set `origin` of each finding: FROM_BASE when the base has one of its packages in the same version, else YOURS."""
     there = {package.key for package in base}
     for finding in findings:
@@ -312,7 +316,7 @@ def attribute(findings: Iterable[Finding], base: Iterable[Package]) -> None:
         finding.origin = FROM_BASE if known else YOURS
 
 
-def compare_newer(findings: Iterable[Finding], newer: Report) -> None:
+def compare_newer(findings: Iterable[Vulnerability], newer: VulnerabilityReport) -> None:
     """Set `newer_fixes` of each finding that is the base's: True when the newer base has none of its names any more, None
     when it has packages of that kind that could not be checked.
 

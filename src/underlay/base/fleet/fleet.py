@@ -13,14 +13,14 @@ from ..identify import identify, image_source
 from . import outdated
 from . import policy as rules
 from . import report as pages
-from .policy import Broken, Policy, Standing, Vulnerabilities
+from .policy import BrokenRule, Policy, Standing, Vulnerabilities
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ...store.store import Store
-    from .report import Report
+    from .report import FleetReport
 
 _LIVES = {"supported": rules.SUPPORTED, "near": rules.NEAR, "extended": rules.NEAR, "ended": rules.PAST}
 
@@ -79,18 +79,18 @@ def _counted(found: exposure.Exposure) -> Vulnerabilities:
     return Vulnerabilities(all_, fixable, base, not found.gaps)
 
 
-def check(store: Store, names: Sequence[str], policy: Policy) -> list[Broken]:
+def check(store: Store, names: Sequence[str], policy: Policy) -> list[BrokenRule]:
     """Return the rules that images break. One that cannot be looked at is told as such, and the others are."""
     found, unseen = [], []
     for name in names:
         try:
             found.append(standing(store, name, advisories=bool(policy.fixable)))
         except UnderlayError as error:
-            unseen.append(Broken("unseen", name, error.message))
+            unseen.append(BrokenRule("unseen", name, error.message))
     return [*unseen, *rules.check(policy, found, time.time())]
 
 
-def report(store: Store, names: Sequence[str], policy: Policy | None) -> Report:
+def report(store: Store, names: Sequence[str], policy: Policy | None) -> FleetReport:
     """Return one page over images, by default those here that have a name."""
     wanted = list(names) or [references.familiar(name) for name, _, _ in images.names(store.meta)]
     found = []

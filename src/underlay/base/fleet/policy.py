@@ -74,7 +74,7 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="ke
     fixable: str = ""
 
 
-class Broken(msgspec.Struct, frozen=True):
+class BrokenRule(msgspec.Struct, frozen=True):
     """A rule that is broken: its name, the image ("" for all of them together), and what is so."""
 
     rule: str
@@ -109,7 +109,7 @@ def read(data: bytes, what: str) -> Policy:
     return found
 
 
-def check(policy: Policy, images: Sequence[Standing], now: float) -> list[Broken]:
+def check(policy: Policy, images: Sequence[Standing], now: float) -> list[BrokenRule]:
     """Return the rules that images break, in their order; those over all of them last. `now` in seconds since the epoch."""
     broken = [each for image in images for each in _of_one(policy, image, now)]
     for rule, limit, values in (
@@ -119,15 +119,15 @@ def check(policy: Policy, images: Sequence[Standing], now: float) -> list[Broken
         there = sorted(values - {""})
         if limit is not None and len(there) > limit:
             shown = ", ".join(there) if rule == "max-distributions" else f"{len(there)} bases"
-            broken.append(Broken(rule, "", f"{len(there)}, and {limit} are allowed: {shown}"))
+            broken.append(BrokenRule(rule, "", f"{len(there)}, and {limit} are allowed: {shown}"))
     return broken
 
 
-def _of_one(policy: Policy, image: Standing, now: float) -> list[Broken]:
+def _of_one(policy: Policy, image: Standing, now: float) -> list[BrokenRule]:
     found = []
 
     def say(rule: str, text: str) -> None:
-        found.append(Broken(rule, image.image, text))
+        found.append(BrokenRule(rule, image.image, text))
 
     names = image.names or ((image.base,) if image.base else ())
     # A build all of whose layers and steps are there is known, under whichever of its names it was meant.

@@ -10,7 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .policy import Broken
+    from .policy import BrokenRule
 
 UNKNOWN = "unknown"
 
@@ -36,17 +36,17 @@ class Step(msgspec.Struct, frozen=True):
     weight: float
 
 
-class Report(msgspec.Struct, frozen=True):
+class FleetReport(msgspec.Struct, frozen=True):
     """The page: images as they were told, bases with most images first, steps in their order, broken rules."""
 
     images: tuple[Standing, ...]
     bases: tuple[Base, ...]
     distributions: tuple[str, ...]
     steps: tuple[Step, ...]
-    broken: tuple[Broken, ...] = ()
+    broken: tuple[BrokenRule, ...] = ()
 
 
-def report(images: Sequence[Standing], broken: Sequence[Broken] = ()) -> Report:
+def report(images: Sequence[Standing], broken: Sequence[BrokenRule] = ()) -> FleetReport:
     """Return the page over images."""
     groups: dict[str, list[Standing]] = {}
     for image in images:
@@ -55,7 +55,7 @@ def report(images: Sequence[Standing], broken: Sequence[Broken] = ()) -> Report:
     bases.sort(key=lambda each: (-len(each.images), each.name))
     distributions = tuple(sorted({image.distribution for image in images} - {""}))
     steps = sorted(_steps(groups), key=lambda each: (-each.weight, each.text))
-    return Report(tuple(images), tuple(bases), distributions, tuple(steps), tuple(broken))
+    return FleetReport(tuple(images), tuple(bases), distributions, tuple(steps), tuple(broken))
 
 
 def _base(name: str, group: Sequence[Standing]) -> Base:
@@ -117,7 +117,7 @@ def _weight(group: Sequence[Standing]) -> float:
     )
 
 
-def text(found: Report) -> str:
+def text(found: FleetReport) -> str:
     """Return the page for a terminal."""
     lines = [
         f"{_many(len(found.images), 'image')} on {_many(len(found.bases), 'base')}, "
@@ -152,7 +152,7 @@ _STYLE = (
 )
 
 
-def html(found: Report, title: str = "What these images stand on") -> str:
+def html(found: FleetReport, title: str = "What these images stand on") -> str:
     """Return the page as HTML that needs nothing else; all names in it are escaped."""
     from html import escape
 

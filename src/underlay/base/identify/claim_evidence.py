@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from ...store.store import Store
     from ..index.known import Known
-    from .image import Image
+    from .image import ImageContent
     from .image_source import Subject
 
 _CONFIRMED = 0.97
@@ -36,7 +36,7 @@ def of(subject: Subject) -> list[Claim]:
     return claims.read(subject.annotations, labels, bases, claims.in_history(subject.view.history or []))
 
 
-def judged(store: Store, claim: Claim, asked: Image, subject: Subject, indexes: Sequence[Known]) -> Claim:
+def judged(store: Store, claim: Claim, asked: ImageContent, subject: Subject, indexes: Sequence[Known]) -> Claim:
     """Compare a claim with what is known of the base that it names: an image here, or builds of the indexes. `asked` is the
     subject's content as indexes are asked."""
     chains: list[tuple[str, Sequence[str]]] = []

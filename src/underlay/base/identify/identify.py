@@ -18,7 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ...store.rows.images import Image as Row
+    from ...store.rows.images import ImageRow
     from ...store.store import Store
     from ..index.known import Known
     from .image_source import Subject
@@ -146,11 +146,11 @@ def _left(candidates: Sequence[Candidate], better: Candidate) -> list[Candidate]
     return lineage.less_likely(others, better.confidence)
 
 
-def _named(report: lineage.Report) -> bool:
+def _named(report: lineage.LineageReport) -> bool:
     return report.candidates[0].name != SCRATCH
 
 
-def _exact(report: lineage.Report) -> int:
+def _exact(report: lineage.LineageReport) -> int:
     first = report.candidates[0]
     return first.layers if first.config_digest else 0
 
@@ -196,7 +196,7 @@ def _local(store: Store, subject: Subject) -> Candidate | None:
     return best
 
 
-def _former_names(store: Store, row: Row, subject: Subject) -> list[str]:
+def _former_names(store: Store, row: ImageRow, subject: Subject) -> list[str]:
     """Return what an image was called that has lost its names: as the asked image says, or by its digest."""
     known = images.repository_digests(store.meta, row.id)
     digests = {row.manifest, *(digest for _, digest, _ in known)}

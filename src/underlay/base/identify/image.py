@@ -49,7 +49,7 @@ class Step(msgspec.Struct, frozen=True):
     filled: bool | None = None
 
 
-class Image(msgspec.Struct, frozen=True):
+class ImageContent(msgspec.Struct, frozen=True):
     """The content of an image, lowest first; anything may be missing."""
 
     layers: tuple[Layer, ...] = ()
@@ -58,12 +58,12 @@ class Image(msgspec.Struct, frozen=True):
     entrypoint: tuple[str, ...] = ()
 
 
-def from_config(config: Config, layers: Sequence[tuple[str, int]] = ()) -> Image:
+def from_config(config: Config, layers: Sequence[tuple[str, int]] = ()) -> ImageContent:
     """Return the image that a configuration describes; `layers`: compressed digest and size of each, if known."""
     diff_ids = config.diff_ids
     known = layers if len(layers) == len(diff_ids) else [("", 0)] * len(diff_ids)
     execution = config.config
-    return Image(
+    return ImageContent(
         tuple(Layer(digest, size, diff_id) for (digest, size), diff_id in zip(known, diff_ids, strict=True)),
         tuple(
             Step(history.normal(step.created_by or ""), history.seconds(step.created), not step.empty_layer)
@@ -74,7 +74,7 @@ def from_config(config: Config, layers: Sequence[tuple[str, int]] = ()) -> Image
     )
 
 
-def from_record(record: Mapping[str, Any]) -> Image:
+def from_record(record: Mapping[str, Any]) -> ImageContent:
     """Return the image of a record: `layers` [[digest, size], …], `history`, `history_created`, `cmd`, `entrypoint`.
 
     Members may be missing, null, or shorter than they should be; anything of a wrong type counts as missing.
@@ -92,7 +92,7 @@ def from_record(record: Mapping[str, Any]) -> Image:
             layers.append(Layer(sound(layer[0]), min(max(size, 0), _LARGEST), sound(diff_id)))
     if not layers:
         layers = [Layer("", 0, sound(diff_id)) for diff_id in diff_ids if isinstance(diff_id, str)]
-    return Image(
+    return ImageContent(
         tuple(layers),
         tuple(Step(history.normal(text), history.seconds(moment)) for text, moment in zip(steps, moments, strict=True)),
         tuple(word for word in _list(record, "cmd") if isinstance(word, str)),

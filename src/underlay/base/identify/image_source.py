@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ...oci.platform import Platform
     from ...paths import Paths
     from ...store.rootfs.imagefiles import ImageFiles
-    from ...store.rows.images import Image
+    from ...store.rows.images import ImageRow
     from ...store.store import Store
 
 STORE, ARCHIVE, REGISTRY = "store", "archive", "registry"
@@ -61,7 +61,7 @@ class Subject:
         self.config = config
         self.id = config.digest
         self.manifest = manifest
-        self.image: Image | None = None
+        self.image: ImageRow | None = None
         view: Config = config.view
         self.platform: Platform = view.platform()
         self.annotations: Mapping[str, str] = {}
@@ -135,7 +135,7 @@ def find(store: Store, text: str, platform: str = "") -> Subject:
     return _in_registry(store, text, wanted)
 
 
-def of_image(store: Store, image: Image, name: str) -> Subject:
+def of_image(store: Store, image: ImageRow, name: str) -> Subject:
     """Return an image of the store."""
     paths, meta = store.paths, store.meta
     config = configs.read(blobs.read(paths, image.id), f"configuration {image.id}")
@@ -152,7 +152,7 @@ def of_image(store: Store, image: Image, name: str) -> Subject:
     return found
 
 
-def names_of(store: Store, image: Image) -> list[str]:
+def names_of(store: Store, image: ImageRow) -> list[str]:
     """Return the names of an image of the store in their short form."""
     return [references.familiar(name) for name, _, _ in images.names(store.meta, image.id)]
 
@@ -205,7 +205,7 @@ class _InStore:
         return blobs.read(self._paths, found.digest) if here else None
 
 
-def _provenance_here(store: Store, image: Image) -> list[dict[str, Any]]:
+def _provenance_here(store: Store, image: ImageRow) -> list[dict[str, Any]]:
     from ...transfer.attached import provenance
 
     indexes = []

@@ -10,7 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ...store.rows.images import Image as Row
+    from ...store.rows.images import ImageRow
     from ...store.store import Store
     from .image_source import Subject
 
@@ -109,7 +109,7 @@ def by_release(subject: Subject) -> Candidate | None:
     return Candidate(names[0], tuple(names), _RELEASE, 0, 0, evidence=(f"its files say that they are {said!r}",))
 
 
-def _others(store: Store, subject: Subject, above: frozenset[str]) -> Iterator[tuple[Row, list[str]]]:
+def _others(store: Store, subject: Subject, above: frozenset[str]) -> Iterator[tuple[ImageRow, list[str]]]:
     """Yield images here that have a name and share nothing with this one: what has the same lowest layer stands on the same
     base, or on this one, and is as alike for that reason."""
     related = above | set(subject.view.diff_ids[:1])
@@ -118,11 +118,11 @@ def _others(store: Store, subject: Subject, above: frozenset[str]) -> Iterator[t
             yield row, names
 
 
-def _made(row: Row) -> float:
+def _made(row: ImageRow) -> float:
     from .history import seconds
 
     return seconds(row.created) or 0.0
 
 
-def _like(row: Row, names: list[str], confidence: float, text: str) -> Candidate:
+def _like(row: ImageRow, names: list[str], confidence: float, text: str) -> Candidate:
     return Candidate(names[0], tuple(names), round(confidence, 4), 0, 0, None, None, row.id, (text,))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ..index.known import Known
-    from .image import Image
+    from .image import ImageContent
     from .matches import Place
 
 UNKNOWN = "?"
@@ -62,7 +62,7 @@ class Link(msgspec.Struct, frozen=True):
     evidence: tuple[str, ...] = ()
 
 
-class Report(msgspec.Struct, frozen=True):
+class LineageReport(msgspec.Struct, frozen=True):
     """What is beneath an image.
 
     `candidates`: the most likely first, `scratch` for made from nothing. `chain`: from the base downwards; ends in
@@ -81,7 +81,7 @@ class Report(msgspec.Struct, frozen=True):
         return [link.name for link in self.chain]
 
 
-def identify(image: Image, index: Known, limit: int = _SHOWN) -> Report:
+def identify(image: ImageContent, index: Known, limit: int = _SHOWN) -> LineageReport:
     """Return what an image stands on, with at most `limit` candidates. Raises Corrupt when the index is damaged."""
     try:
         asked = Asked(image, index)
@@ -95,17 +95,17 @@ def identify(image: Image, index: Known, limit: int = _SHOWN) -> Report:
         said = _said(asked, ranked, root, candidates)
         if said is not None:
             others = [each for each in less_likely(candidates, said.confidence) if each.name != said.name]
-            return Report((said, *others)[:limit], _chain_said(said), None, ranked.unknown)
+            return LineageReport((said, *others)[:limit], _chain_said(said), None, ranked.unknown)
         first = ranked.names[0]
         if doubted:
-            return Report(tuple(candidates), (Link(UNKNOWN),), None, round(1 - most, 4))
+            return LineageReport(tuple(candidates), (Link(UNKNOWN),), None, round(1 - most, 4))
         chain = _chain(asked, first, candidates[0], root)
-        return Report(tuple(candidates), tuple(chain), _outdated(asked, ranked, first), ranked.unknown)
+        return LineageReport(tuple(candidates), tuple(chain), _outdated(asked, ranked, first), ranked.unknown)
     except (ArithmeticError, LookupError, ValueError) as error:
         raise Corrupt(f"damaged index of known bases: {error}") from None
 
 
-def vouch(image: Image, index: Known, name: str, digest: str) -> tuple[bool, str] | None:
+def vouch(image: ImageContent, index: Known, name: str, digest: str) -> tuple[bool, str] | None:
     """Tell whether the base that an image says it has is beneath it, and why; None when the index cannot tell.
 
     `name` is in its short form; it and `digest` are "" where the image does not say. Raises Corrupt for a damaged index.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ..index.known import Known, Match, Sequences
-    from .image import Image
+    from .image import ImageContent
 
 # Bounds on the work for one image; they are above what any image of the corpus needs.
 _BUILDS_WEIGHED = 600
@@ -57,7 +57,7 @@ def depth_of(asked: Asked, place: Place) -> int:
 class Asked:
     """An image prepared for look-up, with what is known of each of its beginnings."""
 
-    def __init__(self, image: Image, index: Known) -> None:
+    def __init__(self, image: ImageContent, index: Known) -> None:
         self.image = image
         self.index = index
         filled = [layer for layer in image.layers[:_LAYERS] if not layer.empty]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from ...errors import Conflict, InvalidInput, UnderlayError
+from ...errors import InvalidInput, UnderlayError, Unsafe
 from ...oci import document, mediatype
 from ...oci import reference as references
 from ...oci.annotations import BASE_DIGEST, BASE_NAME
@@ -22,14 +22,6 @@ if TYPE_CHECKING:
     from ...oci.descriptor import Descriptor
     from ...store.store import Store
     from . import Configured
-
-
-class Unsafe(Conflict):
-    """There are hazards, and nobody has said to go on in spite of them. `hazards` tells them."""
-
-    def __init__(self, message: str, hint: str, hazards: Sequence[Hazard]) -> None:
-        super().__init__(message, hint)
-        self.hazards = hazards
 
 
 class Moved(msgspec.Struct, frozen=True):

@@ -9,6 +9,7 @@ from ...errors import NotFound
 from ...files import Lock
 from ...linux import userns
 from ...store import gc, layers
+from ...store.pruned import Pruned
 from ...store.rows import buildcache
 from ..run import cachemounts
 
@@ -35,16 +36,6 @@ class CacheEntry:
         self.shared = False  # an image has the same layer: nothing would be freed
         self.record: Record | None = None
         self.path = ""
-
-
-class Pruned:
-    """What a pruning has done: `ids` of what is gone, `bytes` freed."""
-
-    __slots__ = ("bytes", "ids")
-
-    def __init__(self) -> None:
-        self.ids: list[str] = []
-        self.bytes = 0
 
 
 def entries(paths: Paths, meta: Meta) -> list[CacheEntry]:
@@ -93,7 +84,7 @@ def prune(paths: Paths, meta: Meta, everything: bool = False, older: float = 0.0
     Without `everything` results stay whose layers images have, too: they take no space of their own. Cache mounts in use
     stay. Builds in progress lose nothing that they stand on.
     """
-    pruned = Pruned()
+    pruned = Pruned([])
     found = entries(paths, meta)
     total = sum(entry.size for entry in found if not entry.shared)
     limit = time_ns() - int(older * 1e9)
@@ -106,9 +97,9 @@ def prune(paths: Paths, meta: Meta, everything: bool = False, older: float = 0.0
             buildcache.remove(meta, [entry.record.key])
         elif not _removed(entry.path):
             continue
-        pruned.ids.append(entry.id)
+        pruned.removed.append(entry.id)
         if not entry.shared:
-            pruned.bytes += entry.size
+            pruned.reclaimed += entry.size
             total -= entry.size
     gc.sweep(paths, meta)
     return pruned

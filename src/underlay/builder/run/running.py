@@ -7,14 +7,13 @@ import posixpath
 import threading
 
 from ...dockerfile.metadata import shell_of
-from ...errors import InvalidInput, NotFound, StartFailed, UnderlayError, Unsupported
+from ...errors import InvalidInput, NotFound, StartFailed, StepFailed, Unsupported, WorkerKilled
 from ...linux import cgroup
 from ...store.rows import layers as layer_rows
 from .. import arguments, history_text
 from ..cache import keys
 from ..cache.cache import Result
 from ..image import PATH
-from ..workers.workers import WorkerKilled
 from . import cachemounts
 
 TYPE_CHECKING = False
@@ -30,10 +29,6 @@ if TYPE_CHECKING:
 
 _PIECE = 64 << 10
 _SHOWN = 1000  # letters of a command line in an error
-
-
-class StepFailed(UnderlayError):
-    """The program of a RUN has ended with another code than 0."""
 
 
 def run(stage: StageRun, instruction: Run) -> None:

@@ -1,4 +1,4 @@
-"""Processes that do a build's work: a foreman, forked when there is something to do, forks a worker for each job.
+"""Processes that do a build's work: a foreman, started when there is something to do, forks a worker for each job.
 
 Workers run beside each other and beside the planning threads, without the interpreter's lock between them, and each has
 one thread, as cloning needs. The foreman has a mount namespace of its own (unprivileged: a user namespace, too, in which
@@ -14,9 +14,10 @@ import os
 import select
 import sys
 
-from ...errors import KernelError, UnderlayError, revived, told
+from ...errors import KernelError, UnderlayError, WorkerKilled, revived, told
 from ...linux import process, userns
 from ...linux.files import mounts
+from ...runtime.process import interpreter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,14 +36,25 @@ _PATIENCE = 10_000  # milliseconds that workers have to end when a build is over
 class Foreman:
     """The planner's side: `call` has a job done. Any thread may use it; the foreman itself is forked when it is needed."""
 
-    def __init__(self, load: Callable[[], tuple[Jobs, Jobs]], scratch: str, keep: tuple[int, ...] = ()) -> None:
+    def __init__(
+        self,
+        load: Callable[[], tuple[Jobs, Jobs]],
+        scratch: str,
+        keep: tuple[int, ...] = (),
+        helper: tuple[str, list[str]] | None = None,
+    ) -> None:
         """`load` returns the jobs that are done in a process each, and those that the foreman does itself, one after
-        another. It removes the directory `scratch` in the end, and holds the locks `keep` until then."""
+        another. It removes the directory `scratch` in the end, and holds the locks `keep` until then.
+
+        `helper` is the interpreter (and its import path) that the foreman is started as in a program that lives on, with a
+        build's jobs (`jobs.py`); otherwise it is forked.
+        """
         from threading import Lock
 
         self._load = load
         self._scratch = scratch
         self._keep = keep
+        self._helper = helper
         self._lock = Lock()
         self._open: set[_socket.socket] = set()  # those that end when the build is abandoned
         self._abandoned = False
@@ -51,17 +63,20 @@ class Foreman:
         self._control: _socket.socket | None = None
 
     def _start(self) -> None:
-        """Fork the foreman. Raises KernelError, Unsupported (no user namespaces)."""
-        jobs, inline = self._load()
+        """Start the foreman. Raises KernelError, Unsupported (no user namespaces)."""
         ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
         wait, go = os.pipe2(os.O_CLOEXEC)
         rootless = os.geteuid() != 0
         maps = userns.default_maps() if rootless else None
-        pid = process.clone(process.CLONE_NEWUSER | process.CLONE_NEWNS) if rootless else os.fork()
-        if pid == 0:
-            ours.close()
-            os.close(go)
-            _foreman(jobs, inline, self._scratch, theirs, wait, maps, self._keep)
+        if self._helper is not None:
+            pid = _start_apart(self._helper, self._scratch, theirs, wait, maps, self._keep)
+        else:
+            jobs, inline = self._load()
+            pid = process.clone(process.CLONE_NEWUSER | process.CLONE_NEWNS) if rootless else os.fork()
+            if pid == 0:
+                ours.close()
+                os.close(go)
+                _foreman(jobs, inline, self._scratch, theirs, wait, maps, self._keep)
         theirs.close()
         os.close(wait)
         self._pid = pid
@@ -140,10 +155,6 @@ class Foreman:
             self._pid = -1
 
 
-class WorkerKilled(UnderlayError):
-    """The process that did a job is gone, without a word."""
-
-
 class Abandoned(UnderlayError):
     """The build is over: nobody wants the job's result."""
 
@@ -188,7 +199,43 @@ def _receive(channel: _socket.socket) -> tuple[bytes, list[int]]:
     return word, fds
 
 
+def _start_apart(
+    helper: tuple[str, list[str]],
+    scratch: str,
+    control: _socket.socket,
+    wait: int,
+    maps: Any,
+    keep: tuple[int, ...],
+) -> int:
+    """Start the foreman as an interpreter of its own and return its pid once it has its namespaces."""
+    code = "from underlay.builder.workers.workers import main; main()"
+    pid, channel = interpreter.start(*helper, code)
+    interpreter.send(channel, {"scratch": scratch, "maps": maps}, [control.fileno(), wait, *keep])
+    try:
+        ready = channel.recv(1)
+    finally:
+        channel.close()
+    if ready != b"1":
+        interpreter.reap(pid)
+        raise KernelError("start the process of a build's jobs", "", 1, "user namespaces may be off" if maps else "")
+    return pid
+
+
 # The foreman's side.
+
+
+def main() -> NoReturn:
+    """Be the foreman that the planner asks for, in an interpreter of its own."""
+    channel, told, (control, wait, *keep) = interpreter.receive()
+    from . import jobs
+
+    jobs.preload()
+    if told["maps"] is not None:
+        process.unshare(process.CLONE_NEWUSER | process.CLONE_NEWNS)
+    channel.send(b"1")
+    channel.close()
+    here = _socket.socket(fileno=control)
+    _foreman(jobs.JOBS, jobs.INLINE, told["scratch"], here, wait, told["maps"], tuple(keep))
 
 
 def _foreman(

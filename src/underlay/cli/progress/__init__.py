@@ -22,7 +22,7 @@ class Progress:
 
     def __init__(self, engine: Engine, quiet: bool = False) -> None:
         self._engine = engine
-        self._before = engine.store.emit
+        self._before = engine._store.emit
         self._bars: Any = None
         self._tasks: dict[str, Any] = {}
         self._shown = not quiet and sys.stderr.isatty()
@@ -44,7 +44,7 @@ class Progress:
                     transient=True,
                 )
                 self._bars.start()
-            self._engine.store.emit = self._take
+            self._engine._store.emit = self._take
         return self
 
     def _take(self, event: Event) -> None:
@@ -61,6 +61,6 @@ class Progress:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._engine.store.emit = self._before
+        self._engine._store.emit = self._before
         if self._bars is not None:
             self._bars.stop()

@@ -51,7 +51,7 @@ class BuildProgress:
         if mode not in MODES:
             raise UsageError(f"invalid progress mode {mode!r}", f"choose one of {', '.join(MODES)}")
         self._engine = engine
-        self._before = engine.store.emit
+        self._before = engine._store.emit
         self._stream = stream or sys.stderr
         if mode == "auto":
             mode = "tty" if self._stream.isatty() else "plain"
@@ -64,7 +64,7 @@ class BuildProgress:
         self._warnings: list[str] = []
 
     def __enter__(self) -> BuildProgress:
-        self._engine.store.emit = self._take
+        self._engine._store.emit = self._take
         if self.mode == "tty":
             try:
                 from rich.console import Console
@@ -80,7 +80,7 @@ class BuildProgress:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._engine.store.emit = self._before
+        self._engine._store.emit = self._before
         if self._live is not None:
             self._live.stop()
             self._live = None

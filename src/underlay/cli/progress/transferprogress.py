@@ -56,7 +56,7 @@ class TransferProgress:
         if mode not in MODES:
             raise UsageError(f"invalid progress mode {mode!r}", f"choose one of {', '.join(MODES)}")
         self._engine = engine
-        self._before = engine.store.emit
+        self._before = engine._store.emit
         self._stream = stream or sys.stdout
         if mode == "auto":
             mode = "tty" if self._stream.isatty() else "plain"
@@ -69,7 +69,7 @@ class TransferProgress:
 
     def __enter__(self) -> TransferProgress:
         self.start()
-        self._engine.store.emit = self._take
+        self._engine._store.emit = self._take
         return self
 
     def start(self) -> None:
@@ -93,7 +93,7 @@ class TransferProgress:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._engine.store.emit = self._before
+        self._engine._store.emit = self._before
         self.stop()
         if value is not None:
             self.failed(value)

@@ -4,48 +4,64 @@ from __future__ import annotations
 
 import threading
 
-from ...builder.request import BuildRequest
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, Unpack
 
     from ...builder.builder import Surroundings
-    from ...builder.cache.prune import CacheEntry, Pruned
-    from ...builder.output.output import Built
-    from ...builder.request import StepWish
+    from ...builder.cache.prune import CacheEntry
+    from ...builder.request import BuildRequest, StepWish
     from ...dockerfile.problems import DockerfileError
     from ...dockerfile.rules import Finding
-    from ...store.rows.images import Image
+    from ...store.pruned import Pruned
+    from ...store.rows.images import ImageRow
     from ...store.store import Store
+    from ..keywords import BuildKeywords
+    from .result import BuildResult
     from .steps import Composer
 
 
 class Builds:
     """What can be done with builds of an engine."""
 
-    def __init__(self, store: Store, network: str = "") -> None:
-        """`network` is that of steps for which none is named, "" for what this host and user can have."""
+    def __init__(self, store: Store, network: str = "", forks: bool = False) -> None:
+        """`network` is that of steps for which none is named, "" for what this host and user can have.
+
+        `forks` says that this process ends with the build, so that helpers may be forked off it.
+        """
         self._store = store
         self._network = network
+        self._forks = forks
 
-    def build(self, request: BuildRequest) -> Built:
-        """Build an image as `request` says; returns its id, target and names.
+    def build(self, context: str | BuildRequest = ".", **options: Unpack[BuildKeywords]) -> BuildResult:
+        """Build an image of a context; `options` are keywords with the names of BuildRequest, which may be given instead.
 
         Raises InvalidInput (DockerfileError with the place in the Dockerfile), StepFailed, NotFound, Unsupported,
         and what fetching bases raises.
         """
         from ...builder import builder
+        from ...store.rows import images
+        from ..given import build_request
+        from ..images.handle import Image
+        from .result import BuildResult
 
-        return builder.build(request, self._around(request))
+        request = build_request(context, {**options})
+        built = builder.build(request, self._around(request))
+        row = images.get(self._store.meta, built.id) if built.id else None
+        return BuildResult(built, Image(self._store, row) if row is not None else None)
 
-    def check(self, request: BuildRequest) -> tuple[list[Finding], DockerfileError | None]:
-        """Return what docker's build checks find in a request's Dockerfile, and the error that this is where it says so.
+    def check(
+        self, context: str | BuildRequest = ".", **options: Unpack[BuildKeywords]
+    ) -> tuple[list[Finding], DockerfileError | None]:
+        """Return what docker's build checks find in the Dockerfile that `build` would use, and the error that this is
+        where it says so.
 
         Nothing is built. Raises InvalidInput for a Dockerfile that cannot be read.
         """
         from ...builder import builder
+        from ..given import build_request
 
+        request = build_request(context, {**options})
         return builder.check(request, self._around(request))
 
     def _around(self, request: BuildRequest) -> Surroundings:
@@ -59,6 +75,7 @@ class Builds:
             lambda event: store.emit(event),
             lambda name, platform: self._find(name, platform, request.pull),
             _Steps(store, request, self._network),
+            None if self._forks else _helper(),
         )
 
     def cached(self) -> list[CacheEntry]:
@@ -76,10 +93,20 @@ class Builds:
 
         return prune.prune(self._store.paths, self._store.meta, everything, older, keep)
 
-    def _find(self, name: str, platform: str, pull: bool) -> Image:
+    def _find(self, name: str, platform: str, pull: bool) -> ImageRow:
         from ..images.find import find_image
 
         return find_image(self._store, name, platform, "always" if pull else "missing")
+
+
+def _helper() -> tuple[str, list[str]]:
+    """Return the interpreter for the process of a build's jobs: it imports from where this process does."""
+    import sys
+
+    from ...paths import interpreter
+
+    python, own = interpreter()
+    return python, [*own, *(path for path in sys.path if path.startswith("/") and path not in own)]
 
 
 class _Steps:

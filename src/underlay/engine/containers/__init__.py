@@ -3,57 +3,44 @@
 from __future__ import annotations
 
 import os
-import time
 
-from ... import events
-from ...errors import Conflict, InvalidInput, KernelError, NotFound, UnderlayError
+from ...errors import Conflict, InvalidInput, UnderlayError
+from ...lean.overload import overload
 from ...runtime.monitor import control, state
-from ...store.rows import containers as rows
 from .. import presence
+from ..launcher import Launcher
 from . import session as starting
-from .launcher import Launcher
+from .find import find
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from typing import Any
+    from typing import Any, Literal, Unpack
 
-    from ...linux.cgroup import Group
     from ...runtime.monitor.attachment import Attachment
     from ...runtime.monitor.state import Status
-    from ...store.rows.containers import Container
+    from ...store.pruned import Pruned
     from ...store.store import Store
+    from ..images.handle import Image
+    from ..keywords import Command, ContainerKeywords, ExecKeywords, LimitKeywords
     from ..options import ContainerOptions
     from .exec import ExecOptions, Execution
+    from .handle import Container
     from .log_records import Record
+    from .result import Result, Source, Target
     from .session import Session
     from .stats import Stats
     from .top import Processes
 
 
-class Listed:
-    """A container as `ps` shows it: `container` (its row), `intent` (what was asked for), `status` (what is so)."""
-
-    __slots__ = ("container", "intent", "status")
-
-    def __init__(self, container: Container, intent: dict[str, Any], status: Status) -> None:
-        self.container = container
-        self.intent = intent
-        self.status = status
-
-
-class Pruned:
-    """What a prune has removed: `ids` of containers, and `space`, the bytes given back."""
-
-    __slots__ = ("ids", "space")
-
-    def __init__(self, ids: list[str], space: int) -> None:
-        self.ids = ids
-        self.space = space
-
-
 class Containers:
-    """The containers of an engine. Names are names, ids, or beginnings of ids."""
+    """The containers of an engine. Names are names, ids, or beginnings of ids.
+
+    Options are keywords with the names of `ContainerOptions`; values may be as docker's Python library has them: sizes as
+    texts (`memory="64m"`), `environment` as a dictionary, `volumes={"data": {"bind": "/data", "mode": "ro"}}`,
+    `publish={"80/tcp": 8080}`, `command` as a line that is split into words as a shell would. A keyword that does not
+    exist is a TypeError, a value that makes no sense is InvalidInput.
+    """
 
     __slots__ = ("_launcher", "_network", "_store")
 
@@ -65,108 +52,201 @@ class Containers:
 
     # Making and starting.
 
-    def _settled(self, wish: ContainerOptions) -> ContainerOptions:
+    def _settled(
+        self, image: str | Image | ContainerOptions, command: Command | None, keywords: dict[str, Any]
+    ) -> ContainerOptions:
         """Return the options with a network: the usual one when none is named."""
-        if wish.network not in ("", "default"):
-            return wish
-        return wish.changed(network=self._network)
+        from .. import given
 
-    def create(self, wish: ContainerOptions) -> str:
-        """Record a container without starting it; returns its id.
+        options = given.container_options(image, command, keywords)
+        if options.network not in ("", "default"):
+            return options
+        return options.changed(network=self._network)
+
+    def create(
+        self,
+        image: str | Image | ContainerOptions,
+        command: Command | None = None,
+        **options: Unpack[ContainerKeywords],
+    ) -> Container:
+        """Make a container without starting it.
 
         Raises NotFound (image), InvalidInput, Conflict (name taken), Unsupported.
         """
         from . import create as creating
+        from .handle import Container
 
-        return creating.create(self._store, self._settled(wish))[0]
+        container_id, _ = creating.create(self._store, self._settled(image, command, {**options}))
+        return Container(self, find(self._store, container_id))
+
+    @overload
+    def run(
+        self,
+        image: str | Image | ContainerOptions,
+        command: Command | None = None,
+        *,
+        detach: Literal[False] = False,
+        input: bytes | None = None,
+        stdin: Source = None,
+        stdout: Target = None,
+        stderr: Target = None,
+        **options: Unpack[ContainerKeywords],
+    ) -> Result: ...
+
+    @overload
+    def run(
+        self,
+        image: str | Image | ContainerOptions,
+        command: Command | None = None,
+        *,
+        detach: Literal[True],
+        **options: Unpack[ContainerKeywords],
+    ) -> Container: ...
 
     def run(
-        self, wish: ContainerOptions, attachment: Attachment | None = None, size: tuple[int, int] = (0, 0)
+        self,
+        image: str | Image | ContainerOptions,
+        command: Command | None = None,
+        *,
+        detach: bool = False,
+        input: bytes | None = None,
+        stdin: Source = None,
+        stdout: Target = None,
+        stderr: Target = None,
+        **options: Unpack[ContainerKeywords],
+    ) -> Result | Container:
+        """Create and start a container; return what it has written and its exit code, or it (`detach`) as it runs.
+
+        `input` is what it reads. `stdin`, `stdout` and `stderr` are open files or descriptors to use instead. With
+        `remove=True` nothing of the container is left; an exception while it is waited for (KeyboardInterrupt) kills it.
+        Raises StartFailed with docker's codes, and what `create` raises.
+        """
+        settled = self._settled(image, command, {**options})
+        if detach:
+            from .handle import Container
+
+            if input is not None or not (stdin is stdout is stderr is None):
+                raise InvalidInput("streams cannot be attached to a container that is run with detach=True")
+            with self._started(settled) as session:
+                return Container(self, find(self._store, session.id))
+        from .result import Capture
+
+        with Capture(input, stdin, stdout, stderr) as capture:
+            settled.interactive = settled.interactive or capture.reads
+            with self._started(settled, capture.attachment(removes=settled.remove)) as session:
+                try:
+                    code = session.wait()
+                except BaseException:
+                    try:
+                        self.remove(session.id, force=True) if settled.remove else self.kill(session.id)
+                    except UnderlayError:
+                        pass  # it has ended; what has happened before is what counts
+                    raise
+            if settled.remove:
+                self.remove_ended(session.id)
+            return capture.result(code or 0, session.id, session.oom)
+
+    def run_attached(
+        self, options: ContainerOptions, attachment: Attachment | None = None, size: tuple[int, int] = (0, 0)
     ) -> Session:
         """Create and start a container; returns the session with it: `session.wait()` gives the exit code.
 
         `attachment` are descriptors for its streams; `size` (rows, columns) of its terminal. Raises StartFailed with
         docker's codes; a container that was to be removed after its end is then gone, else it stays as created.
         """
+        return self._started(self._settled(options, None, {}), attachment, size)
+
+    def _started(
+        self, settled: ContainerOptions, attachment: Attachment | None = None, size: tuple[int, int] = (0, 0)
+    ) -> Session:
         from . import create as creating
 
-        container_id, intent = creating.create(self._store, self._settled(wish))
+        container_id, intent = creating.create(self._store, settled)
         try:
             return starting.start(self._store, self._launcher, container_id, intent["name"], intent, attachment, size)
         except (UnderlayError, OSError):
-            if wish.remove:
+            if settled.remove:
                 try:
                     starting.forget(self._store, container_id, True)
                 except (UnderlayError, OSError):
                     pass  # why it did not start is what counts; what is left is listed
             raise
 
-    def start(self, name: str, attachment: Attachment | None = None, size: tuple[int, int] = (0, 0)) -> Session | None:
+    def start(self, name: str) -> None:
+        """Start a stopped container; harmless when it runs already. Raises StartFailed."""
+        session = self.start_attached(name)
+        if session is not None:
+            session.close()
+
+    def start_attached(
+        self, name: str, attachment: Attachment | None = None, size: tuple[int, int] = (0, 0)
+    ) -> Session | None:
         """Start a stopped container; returns the session, None when it is running already. Raises StartFailed."""
-        row = self.get(name)
-        status = self.status(row)
+        row = find(self._store, name)
+        status = presence.status(self._store, row.id)
         if status.status == state.PAUSED:
             raise Conflict(f"cannot start a paused container, try unpause instead: {name}")
         if status.pid or status.status == state.RESTARTING:
             return None
         if status.error:
-            self._tidy(row)
+            from . import ending
+
+            ending.tidy(self._store, row)
         return starting.start(self._store, self._launcher, row.id, row.name, row.intent, attachment, size)
 
     def restart(self, name: str, timeout: float | None = None) -> None:
         """Stop a container if it runs, and start it again."""
         self.stop(name, timeout)
-        session = self.start(name)
-        if session is not None:
-            session.close()
+        self.start(name)
 
-    def plan(self, wish: ContainerOptions) -> list[str]:
+    def plan(
+        self,
+        image: str | Image | ContainerOptions,
+        command: Command | None = None,
+        **options: Unpack[ContainerKeywords],
+    ) -> list[str]:
         """Return, a line a step, what `run` would do to the host and the kernel; nothing is made.
 
         Raises NotFound, InvalidInput, Unsupported as `create` does.
         """
         from .plan import plan_lines
 
-        return plan_lines(self._store, self._settled(wish))
+        return plan_lines(self._store, self._settled(image, command, {**options}))
 
     # Looking.
 
     def get(self, name: str) -> Container:
-        """Return the row of a container; raises NotFound, Conflict (ambiguous)."""
-        return rows.find(self._store.meta, name)
+        """Return a container; raises NotFound, Conflict (ambiguous)."""
+        from .handle import Container
 
-    def status(self, row: Container) -> Status:
-        """Return the present state of a container."""
-        return presence.status(self._store, row.id)
+        return Container(self, find(self._store, name))
 
-    def is_running(self, container_id: str) -> bool:
-        """Return whether a container has a living process or is about to get one again."""
-        return presence.is_running(self._store, container_id)
-
-    def list(self, all: bool = False) -> list[Listed]:
+    def list(self, all: bool = False) -> list[Container]:
         """Return the running containers, or all, the newest first."""
-        found = []
-        for row in rows.every(self._store.meta):
-            status = self.status(row)
-            running = status.status in (state.RUNNING, state.PAUSED, state.RESTARTING)
-            if not running and not all:
-                continue
-            if status.status == state.CREATED and presence.has_vanished(self._store, row.id):
-                continue
-            found.append(Listed(row, row.intent, status))
-        return found
+        from .find import listed
+        from .handle import Container
+
+        return [Container(self, item.row) for item in listed(self._store, all)]
+
+    def state(self, name: str) -> Status:
+        """Return the present state of a container: status, first process, times, exit code. Raises NotFound."""
+        return presence.status(self._store, find(self._store, name).id)
+
+    def is_running(self, name: str) -> bool:
+        """Return whether a container has a living process or is about to get one again."""
+        return presence.is_running(self._store, find(self._store, name).id)
 
     def inspect(self, name: str) -> dict[str, Any]:
         """Return all that is known of a container, in the shape of docker's inspect."""
         from .inspect import inspect
 
-        row = self.get(name)
-        return inspect(self._store, row, row.intent, self.status(row))
+        row = find(self._store, name)
+        return inspect(self._store, row, row.intent, presence.status(self._store, row.id))
 
     def ports(self, name: str) -> dict[str, Sequence[str]]:
         """Return where the ports of a running container are reached: `{"80/tcp": ["0.0.0.0:8080", "[::]:8080"]}`."""
-        row = self.get(name)
-        if "network" not in row.intent or not self.is_running(row.id):
+        row = find(self._store, name)
+        if "network" not in row.intent or not presence.is_running(self._store, row.id):
             return {}
         from ..networks import ports as publishing
 
@@ -189,7 +269,7 @@ class Containers:
         """
         from .logs import read_log
 
-        row = self.get(name)
+        row = find(self._store, name)
         return read_log(self._store, row, follow, tail, since, until, stdout, stderr)
 
     # Ending.
@@ -199,280 +279,78 @@ class Containers:
 
         Harmless when it has ended already.
         """
-        row = self.get(name)
-        intent = row.intent
-        from ...linux import signals
+        from . import ending
 
-        number = signals.number(signal or intent["stop_signal"])
-        limit = intent["stop_timeout"] if timeout is None else timeout
-        channel = self._announce_stop(row)
-        try:
-            status = self.status(row)
-            if not status.pid:
-                if channel is not None:
-                    self._await_end(row, None)
-                return
-            self._signal(status, number)
-            if status.status == state.PAUSED:
-                try:
-                    self.unpause(name)
-                except Conflict:
-                    pass  # it has ended, or somebody else was faster
-            run = status.when
-            if not self._await_end(row, None if limit < 0 else float(limit), run):
-                status = self.status(row)
-                if status.pid and status.when == run:
-                    self._kill(row, status)
-                self._await_end(row, 10.0, run)
-        finally:
-            if channel is not None:
-                channel.close()
-        self._tidy(row)
-        self._store.emit(events.Event("container.stop", row.id))
-
-    def _announce_stop(self, row: Container) -> Any:
-        """Tell the monitor that the coming end is wanted, so that it does not restart; returns the connection."""
-        channel = control.connect(self._store.paths.container_state(row.id))
-        if channel is not None:
-            try:
-                control.ask(channel, {"stopping": True})
-            except Conflict:
-                pass  # a monitor that hangs does not keep the container from its end
-        return channel
+        ending.stop(self._store, name, timeout, signal)
 
     def kill(self, name: str, signal: str = "KILL") -> None:
         """Send a signal to a container's first process; raises Conflict when it is not running."""
-        from ...linux import signals
+        from . import ending
 
-        number = signals.number(signal)
-        row = self.get(name)
-        status = self.status(row)
-        if not status.pid:
-            raise Conflict(f"container {row.id} is not running")
-        channel = None
-        if number in (9, signals.number(row.intent["stop_signal"])):
-            channel = self._announce_stop(row)
-        try:
-            if number == 9:
-                self._kill(row, status)
-                self._await_end(row, 10.0, status.when)
-                self._tidy(row)
-            else:
-                self._signal(status, number)
-        finally:
-            if channel is not None:
-                channel.close()
-        self._store.emit(events.Event("container.kill", row.id, signal=number))
-
-    def _signal(self, status: Status, number: int) -> None:
-        import _signal
-
-        from ...linux import process
-
-        try:
-            fd = process.pidfd_open(status.pid)
-        except UnderlayError:
-            return  # it has just ended
-        try:
-            # The pid may have been given to another process since it was written down.
-            if process.start_time(status.pid) == status.when:
-                _signal.pidfd_send_signal(fd, number)
-        except ProcessLookupError:
-            pass
-        finally:
-            os.close(fd)
-
-    def _kill(self, row: Container, status: Status) -> None:
-        """Kill the first process, and let a paused one go on to die: version 1 keeps even the killed frozen."""
-        self._signal(status, 9)
-        if status.status == state.PAUSED:
-            try:
-                self._group(row, status).freeze(False)
-            except KernelError as error:
-                if error.errno not in starting.GONE:
-                    raise
-
-    def _group(self, row: Container, status: Status) -> Group:
-        from ...linux import cgroup
-
-        return cgroup.open_group(starting.group_path(row.id, row.intent), os.geteuid() != 0, status.group_base)
-
-    def _await_end(self, row: Container, timeout: float | None, run: int = 0) -> bool:
-        """Wait until the container's monitor has finished its work; returns False when the time is up first.
-
-        `run` is the start time of the process whose end is waited for: another one means that somebody else has started
-        the container again.
-        """
-        directory = self._store.paths.container_state(row.id)
-        deadline = None if timeout is None else time.monotonic() + timeout
-        pause = 0.001
-        while True:
-            status = self.status(row)
-            if not state.monitored(directory) and not status.pid:
-                return True
-            if run and status.pid and status.when != run:
-                return True
-            if deadline is not None and time.monotonic() >= deadline:
-                return False
-            time.sleep(pause)
-            pause = min(pause * 1.5, 0.05)
+        ending.kill(self._store, name, signal)
 
     def wait(self, name: str) -> int:
         """Block until a container ends and return its exit code; at once when it has ended."""
-        row = self.get(name)
-        directory = self._store.paths.container_state(row.id)
-        channel = control.connect(directory)
-        if channel is not None:
-            session = starting.Session(row.id, channel)
-            try:
-                code = session.wait()
-                if code is not None:
-                    return code
-            except UnderlayError:
-                pass  # killed monitor, or the end came while we connected: the files tell
-            finally:
-                session.close()
-        self._await_end(row, None)
-        try:
-            return self.status(self.get(row.id)).code
-        except UnderlayError:
-            return 0
+        from . import ending
+
+        return ending.wait(self._store, name)
 
     def remove(self, name: str, force: bool = False, volumes: bool = False) -> str:
-        """Remove a container; with `force` it is killed first. Returns its id. Raises Conflict when it runs."""
-        row = self.get(name)
-        status = self.status(row)
-        # Again when somebody else starts it meanwhile.
-        for _ in range(10):
-            if status.pid or status.status == state.RESTARTING:
-                if not force:
-                    raise Conflict(
-                        f'cannot remove container "/{row.name}": container is running: '
-                        "stop the container before removing or force remove",
-                        f"`underlay rm -f {row.name}` does both",
-                    )
-                channel = self._announce_stop(row)
-                if status.pid:
-                    self._kill(row, status)
-                if channel is not None:
-                    channel.close()
-            # A monitor that is still clearing up is waited for.
-            if self._await_end(row, 1.0):
-                break
-            status = self.status(row)
-        try:
-            lock = presence.hold(self._store, row.id, patience=10.0)
-        except NotFound:
-            # Another process removes it at this moment, or a crash has left its row: both ways the rest may go.
-            starting.forget(self._store, row.id, volumes or bool(row.intent.get("remove")))
-            return row.id
-        try:
-            starting.clean_remains(row.id, row.intent, status.group_base)
-            self._release(row)
-            self._disconnect(row)
-            starting.forget(self._store, row.id, volumes or bool(row.intent.get("remove")))
-        finally:
-            lock.release()
-        return row.id
+        """Remove a container, with `volumes` its anonymous volumes, too; with `force` it is killed first.
 
-    def _release(self, row: Container) -> None:
-        from ...store import rootfs
+        Returns its id. Raises Conflict when it runs.
+        """
+        from . import ending
 
-        rootfs.release_unused(self._store.paths, row.intent["image"]["chain"])
-
-    def _tidy(self, row: Container) -> None:
-        """After an end without its monitor, take down what it has left."""
-        status = self.status(row)
-        try:
-            lock = presence.hold(self._store, row.id)
-        except (Conflict, NotFound):
-            return
-        try:
-            starting.clean_remains(row.id, row.intent, status.group_base)
-            self._release(row)
-            self._disconnect(row)
-        finally:
-            lock.release()
-
-    def _disconnect(self, row: Container) -> None:
-        """Take down what is left of a container's interfaces and ports."""
-        if "network" in row.intent:
-            from ..networks import attach as connecting
-
-            connecting.down(self._store, row.id)
+        return ending.remove(self._store, name, force, volumes)
 
     def remove_ended(self, container_id: str) -> None:
-        """Remove a container whose session has told its end: the last act of `run --rm`."""
-        # The files go while the monitor still takes down the shared mount; it has ended when its lock is free.
-        starting.forget_files(self._store, container_id, True)
-        starting.await_monitor(self._store, container_id)
-        starting.forget_state(self._store, container_id)
+        """Remove a container whose session, attached with `removes`, has told its end: the last act of `run --rm`."""
+        from . import ending
+
+        ending.remove_ended(self._store, container_id)
 
     def prune(self) -> Pruned:
         """Remove all containers that are not running."""
-        removed, space = [], 0
-        for item in self.list(all=True):
-            if item.status.status in (state.EXITED, state.CREATED, state.DEAD):
-                from .inspect import written
+        from . import ending
 
-                size = written(self._store, item.container.id)
-                try:
-                    removed.append(self.remove(item.container.id))
-                except (Conflict, NotFound):
-                    continue  # started or removed by another since
-                space += size
-        return Pruned(removed, space)
+        return ending.prune(self._store)
 
     # Working with a running one.
 
     def pause(self, name: str) -> None:
         """Stop all processes of a container until `unpause`."""
-        self._freeze(name, True)
+        from . import pause
+
+        pause.freeze(self._store, name, True)
 
     def unpause(self, name: str) -> None:
         """Let the processes of a paused container go on."""
-        self._freeze(name, False)
+        from . import pause
 
-    def _freeze(self, name: str, on: bool) -> None:
-        row = self.get(name)
-        status = self.status(row)
-        if not status.pid:
-            raise Conflict(f"container {row.id} is not running")
-        if (status.status == state.PAUSED) == on:
-            raise Conflict(f"container {row.id} is {'already' if on else 'not'} paused")
-        try:
-            self._group(row, status).freeze(on)
-        except KernelError as error:
-            if error.errno not in starting.GONE:
-                raise
-            raise Conflict(f"container {row.id} is not running") from None
-        channel = control.connect(self._store.paths.container_state(row.id))
-        if channel is not None:
-            try:
-                control.ask(channel, {"paused": on})
-            finally:
-                channel.close()
+        pause.freeze(self._store, name, False)
 
-    def update(self, name: str, wish: ContainerOptions) -> None:
+    def update(self, name: str, options: ContainerOptions | None = None, **limits: Unpack[LimitKeywords]) -> None:
         """Change limits (`memory`, `cpus`, `pids_limit`, …) or `restart` of a container, running or not.
 
-        `wish` gives what is to change, in the words of `run`; what is 0 or empty stays. The living group, the monitor's
-        plans for restarts and the record change together or not at all. Raises InvalidInput, Conflict with what was
-        asked for before, Unsupported, KernelError.
+        What is 0 or empty stays. The living group, the monitor's plans for restarts and the record change together or not
+        at all. Raises InvalidInput, Conflict with what was asked for before, Unsupported, KernelError.
         """
+        from .. import given
         from .update import update
 
-        update(self._store, self.get(name).id, wish)
+        update(self._store, find(self._store, name).id, given.container_options(options or "", None, {**limits}))
 
     def stats(self, name: str) -> Stats:
         """Return what a running container uses now; two samples make a rate. Raises Conflict when it does not run."""
+        from .pause import group_of
         from .stats import sample
 
-        row = self.get(name)
-        status = self.status(row)
+        row = find(self._store, name)
+        status = presence.status(self._store, row.id)
         if not status.pid:
             raise Conflict(f"container {row.id} is not running")
-        return sample(row, self._group(row, status), status.pid, row.intent["options"].get("network") or "none")
+        return sample(row, group_of(row, status), status.pid, row.intent["options"].get("network") or "none")
 
     def top(self, name: str, options: Sequence[str] = ()) -> Processes:
         """Return the processes of a running container as ps would list them with `options`; none means `-ef`.
@@ -480,21 +358,22 @@ class Containers:
         Their numbers are the host's. Raises Conflict when it does not run, InvalidInput for options that are not known.
         """
         from . import top as processes
+        from .pause import group_of
 
-        row = self.get(name)
-        status = self.status(row)
+        row = find(self._store, name)
+        status = presence.status(self._store, row.id)
         if not status.pid:
             raise Conflict(f"container {row.id} is not running")
-        group = self._group(row, status)
+        group = group_of(row, status)
         pids = group.processes() if group.version != "none" else processes.of_namespace(status.pid)
         if not pids:
             raise Conflict(f"container {row.id} is not running")  # it has ended since
-        return processes.listed(pids, list(options))
+        return processes.listed(pids, [*options])
 
     def attach(self, name: str, attachment: Attachment) -> Session:
         """Attach descriptors to a running container's streams; `session.wait()` returns when it ends or detaches."""
-        row = self.get(name)
-        if not self.status(row).pid:
+        row = find(self._store, name)
+        if not presence.status(self._store, row.id).pid:
             raise Conflict("You cannot attach to a stopped container, start it first")
         channel = control.connect(self._store.paths.container_state(row.id))
         if channel is None:
@@ -505,7 +384,7 @@ class Containers:
             "stdin": given[0] >= 0,
             "stdout": given[1] >= 0,
             "stderr": given[2] >= 0,
-            "keys": list(attachment.keys),
+            "keys": [*attachment.keys],
             "removes": attachment.removes,
         }
         fds = tuple(fd if fd >= 0 else null for fd in given)
@@ -513,28 +392,82 @@ class Containers:
         os.close(null)
         return starting.Session(row.id, channel)
 
-    def exec(self, name: str, wish: ExecOptions, attachment: Attachment | None = None) -> Execution:
-        """Run another program in a running container; `execution.wait()` gives its exit code.
+    @overload
+    def exec(
+        self,
+        name: str,
+        command: Command,
+        *,
+        detach: Literal[False] = False,
+        input: bytes | None = None,
+        stdin: Source = None,
+        stdout: Target = None,
+        stderr: Target = None,
+        **options: Unpack[ExecKeywords],
+    ) -> Result: ...
+
+    @overload
+    def exec(self, name: str, command: Command, *, detach: Literal[True], **options: Unpack[ExecKeywords]) -> None: ...
+
+    def exec(
+        self,
+        name: str,
+        command: Command,
+        *,
+        detach: bool = False,
+        input: bytes | None = None,
+        stdin: Source = None,
+        stdout: Target = None,
+        stderr: Target = None,
+        **options: Unpack[ExecKeywords],
+    ) -> Result | None:
+        """Run another program in a running container to its end; return its exit code and what it has written.
+
+        The streams are those of `run`. With `detach` it is only started. Raises Conflict when the container is not
+        running, StartFailed with docker's codes.
+        """
+        from .. import given
+        from .result import Capture
+
+        if detach:
+            wish = given.exec_options(command, {**options, "detach": True})
+            with self.exec_attached(name, wish):
+                return None
+        with Capture(input, stdin, stdout, stderr) as capture:
+            wish = given.exec_options(command, {**options})
+            wish.interactive = wish.interactive or capture.reads
+            with self.exec_attached(name, wish, capture.attachment()) as execution:
+                try:
+                    code = execution.wait()
+                except BaseException:
+                    execution.signal(9)
+                    raise
+            return capture.result(code or 0, find(self._store, name).id)
+
+    def exec_attached(self, name: str, options: ExecOptions, attachment: Attachment | None = None) -> Execution:
+        """Run another program in a running container; `execution.wait()` passes its streams on, gives its exit code.
 
         Raises Conflict when the container is not running, StartFailed with docker's codes.
         """
         from .exec import execute
 
-        row = self.get(name)
-        status = self.status(row)
+        row = find(self._store, name)
+        status = presence.status(self._store, row.id)
         if status.status == state.PAUSED:
             raise Conflict(f"container {name} is paused, unpause the container before exec")
         if status.status == state.RESTARTING:
             raise Conflict(f"container {row.id} is restarting, wait until the container is running")
         if not status.pid:
             raise Conflict(f"container {row.id} is not running")
-        return execute(row, row.intent, status, wish, attachment, self._launcher.leaving)
+        return execute(row, row.intent, status, options, attachment, self._launcher.leaving)
 
     def rename(self, name: str, new: str) -> None:
         """Give a container another name; raises Conflict when it is taken."""
+        from ...store.rows import containers as rows
+
         if not new:
             raise InvalidInput("a container needs a name")
-        row = self.get(name)
+        row = find(self._store, name)
         rows.rename(self._store.meta, row.id, new)
         if "network" in row.intent:
             from ..networks import names

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from ... import events
-from ...errors import Conflict, InvalidInput, Unsupported
+from ...errors import Conflict, InvalidInput, NameTaken, Unsupported
 from ...human import whole
 from ...linux import signals
 from ...runtime.monitor import logs
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ...store.rows.id_ranges import Wanted
-    from ...store.rows.images import Image
+    from ...store.rows.images import ImageRow
     from ...store.rows.meta import Transaction
     from ...store.store import Store
     from ..networks.attach import Place
@@ -48,7 +48,7 @@ class Draft:
         "wish",
     )
 
-    def __init__(self, wish: ContainerOptions, image: Image) -> None:
+    def __init__(self, wish: ContainerOptions, image: ImageRow) -> None:
         self.wish = wish
         self.image = image
         self.id = os.urandom(32).hex()
@@ -260,7 +260,7 @@ def _record(store: Store, made: Draft) -> str:
                 made.leasing,
             )
             return name
-        except containers.NameTaken:
+        except NameTaken:
             if made.wish.name:
                 raise
     raise Conflict("no free random name found", "give one with --name")

@@ -7,8 +7,8 @@ import select
 
 from ...errors import Conflict, InvalidInput, UnderlayError
 from ...lean.values import Record
-from ...linux import cgroup, process
-from ...runtime import plan
+from ...linux import process
+from ...paths import interpreter
 from ...runtime.monitor import control, streams
 from ...runtime.policy import profiles
 from ...runtime.process import join
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from ...runtime.monitor.attachment import Attachment
     from ...runtime.monitor.state import Status
-    from ...store.rows.containers import Container
+    from ...store.rows.containers import ContainerRow
 
 
 class ExecOptions(Record, kw_only=True):
@@ -38,15 +38,19 @@ class ExecOptions(Record, kw_only=True):
 
 
 class Execution:
-    """A program running in a container. `wait` passes its streams on until it ends."""
+    """A program running in a container. `wait` passes its streams on until it ends.
 
-    __slots__ = ("_console", "_detached", "_end", "_joined", "_poll", "_relay", "pid")
+    As a context manager it is closed at the end of the block: what the program still writes is then read by nobody.
+    """
+
+    __slots__ = ("_closed", "_console", "_detached", "_end", "_joined", "_poll", "_relay", "pid")
 
     def __init__(
         self, joined: join.Joined, terminal: bool, attachment: Attachment | None, detached: bool = False
     ) -> None:
         self._joined = joined
         self._detached = detached
+        self._closed = False
         self.pid = joined.pid
         self._console = joined.console
         self._poll = select.poll()
@@ -94,44 +98,57 @@ class Execution:
         """
         relay, code = self._relay, -1
         if self._detached:
-            # It is not our child, so nobody tells us how it ends.
-            relay.close()
-            return None
+            return None  # it is not our child, so nobody tells us how it ends
         while True:
             if code >= 0 and not relay.blocked and (not relay.outputs or not self._poll.poll(0)):
                 break
             for fd, mask in self._poll.poll(None if code < 0 or relay.blocked else 0):
                 if fd == self._end:
                     self._poll.unregister(fd)
-                    code = self._ended()
+                    code = self._exit_code()
                     code = code if code >= 0 else 128 - code
                 else:
                     relay.handle(fd, mask)
             if any(client.lost for client in relay.clients):
-                relay.close()
+                self.close()
                 raise BrokenPipeError
             if any(client.detached for client in relay.clients):
-                relay.close()
+                self.close()
                 return None
-        relay.close()
-        os.close(self._joined.pidfd)
-        self._joined.pidfd = -1
+        self.close()
         return code
 
-    def _ended(self) -> int:
+    def _exit_code(self) -> int:
         """Return how the program has ended, -n for signal n."""
         keeper = self._joined.keeper
         if keeper is None:
             return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
         message, _ = control.receive(keeper)
-        keeper.close()
         if message is None or "exited" not in message:
             raise UnderlayError("the process that waits for the program in the container was killed")
         return int(message["exited"])
 
+    def close(self) -> None:
+        """Leave the program alone; harmless when repeated."""
+        if self._closed:
+            return
+        self._closed = True
+        self._relay.close()
+        if self._joined.pidfd >= 0:
+            os.close(self._joined.pidfd)
+            self._joined.pidfd = -1
+        if self._joined.keeper is not None:
+            self._joined.keeper.close()
+
+    def __enter__(self) -> Execution:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
 
 def execute(
-    row: Container,
+    row: ContainerRow,
     intent: dict[str, Any],
     status: Status,
     wish: ExecOptions,
@@ -140,7 +157,8 @@ def execute(
 ) -> Execution:
     """Start `wish` in the container; raises StartFailed, InvalidInput, Conflict when the container ends meanwhile.
 
-    `leaving` says that this process does nothing but wait for the program, so that it may be its parent.
+    `leaving` says that this process has one thread and does nothing but wait for the program, so that it may be its
+    parent; otherwise a keeper is (see `runtime.process.keeper`).
     """
     if not wish.command or not wish.command[0]:
         raise InvalidInput("no command specified")
@@ -172,32 +190,30 @@ def execute(
         "capabilities": capabilities,
     }
     user = wish.user or intent["extras"]["user"]
-    extras = plan.Extras(user=user, groups=intent["extras"]["groups"], landlock=intent["extras"].get("landlock") or [])
+    landlock = intent["extras"].get("landlock") or []
     _unlabel(body)
     profile = spec["linux"].get("seccomp") if intent["seccomp"] == "custom" and not wish.privileged else None
-    operations = plan.for_exec(body, extras, wish.size, profile)
-    namespaces = [n["type"] for n in spec["linux"]["namespaces"]]
-    group = cgroup.open_group(group_path(row.id, intent), intent["rootless"], status.group_base)
-    given = (
-        status.pid,
-        status.when,
-        namespaces,
-        group,
-        operations,
-        environment,
-        _filter(intent, capabilities["bounding"], wish.privileged),
-        wish.terminal,
-        wish.interactive,
-        wish.detach,
-        _announcer(row, intent, status, profile),
-    )
+    record = {
+        "pid": status.pid,
+        "when": status.when,
+        "namespaces": [n["type"] for n in spec["linux"]["namespaces"]],
+        "group": [group_path(row.id, intent), intent["rootless"], status.group_base],
+        "operations": {"body": body, "size": wish.size, "profile": profile},
+        "extras": {"user": user, "groups": intent["extras"]["groups"], "landlock": landlock},
+        "environment": environment,
+        "filter": _filter(intent, capabilities["bounding"], wish.privileged).hex(),
+        "terminal": wish.terminal,
+        "interactive": wish.interactive,
+        "detach": wish.detach,
+        "state": _state(row, intent, status) if profile else None,
+    }
     try:
-        if leaving or wish.detach:
-            joined = join.start(*given)
+        if leaving:
+            joined = join.begin(record)
         else:
             from ...runtime.process import keeper
 
-            joined = keeper.start(lambda: join.start(*given))
+            joined = keeper.start(*interpreter(), record)
     except (UnderlayError, OSError):
         # A container that ends in this moment takes down with it whatever was to be joined or begun.
         if _over(status):
@@ -227,14 +243,12 @@ def _unlabel(body: dict[str, Any]) -> None:
             body["apparmorProfile"] = ""
 
 
-def _announcer(row: Container, intent: dict[str, Any], status: Status, profile: dict[str, Any] | None) -> Any:
-    """Return what tells the agent of a filter that asks; None for all others."""
-    if not profile:
-        return None
+def _state(row: ContainerRow, intent: dict[str, Any], status: Status) -> dict[str, Any]:
+    """Return what is said of the container to the agent of a filter that asks."""
     from ...runtime.apply import seccomp_notify
 
-    told = seccomp_notify.state_of(row.id, "running", "", intent["spec"])
-    return seccomp_notify.announcer(profile, {**told, "pid": status.pid})
+    state = seccomp_notify.state_of(row.id, "running", "", intent["spec"])
+    return {**state, "pid": status.pid}
 
 
 def _filter(intent: dict[str, Any], bounding: list[str], privileged: bool) -> bytes:

@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ...runtime.monitor.state import Status
-    from ...store.rows.containers import Container
+    from ...store.rows.containers import ContainerRow
     from ...store.store import Store
 
 _NEVER = "0001-01-01T00:00:00Z"  # how docker writes a time that has not come
 
 
-def inspect(store: Store, row: Container, intent: dict[str, Any], status: Status) -> dict[str, Any]:
+def inspect(store: Store, row: ContainerRow, intent: dict[str, Any], status: Status) -> dict[str, Any]:
     """Return all that is known of a container (Engine API 1.45, ContainerInspect)."""
     directory = store.paths.container(row.id)
     options, spec = intent["options"], intent["spec"]
@@ -87,7 +87,7 @@ def inspect(store: Store, row: Container, intent: dict[str, Any], status: Status
 
 
 def _network_settings(
-    store: Store, row: Container, intent: dict[str, Any], options: dict[str, Any], running: bool
+    store: Store, row: ContainerRow, intent: dict[str, Any], options: dict[str, Any], running: bool
 ) -> dict[str, Any]:
     mode = options.get("network") or "none"
     if "network" not in intent:

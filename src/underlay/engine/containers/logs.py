@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import BinaryIO
 
-    from ...store.rows.containers import Container
+    from ...store.rows.containers import ContainerRow
     from ...store.store import Store
     from .log_records import Record
 
@@ -23,7 +23,7 @@ _POLL = 0.05  # seconds between looks for more output
 
 def read_log(
     store: Store,
-    row: Container,
+    row: ContainerRow,
     follow: bool,
     tail: int,
     since: float,

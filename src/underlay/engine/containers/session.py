@@ -13,7 +13,7 @@ from ...runtime.monitor import control
 from ...runtime.policy import profiles
 from ...store import rootfs
 from .. import presence
-from .launcher import Launcher
+from ..launcher import Launcher
 from .specification import limits
 
 TYPE_CHECKING = False
@@ -33,7 +33,8 @@ _OVERLAY_OPTIONS: dict[str, str | None] = {"redirect_dir": "off", "metacopy": "o
 class Session:
     """A connection to a container's monitor: `id` of the container, `pid` of its first process.
 
-    After `wait`: `code`, `oom` (the kernel killed it for want of memory), `detached`.
+    After `wait`: `code`, `oom` (the kernel killed it for want of memory), `detached`. As a context manager it is closed at
+    the end of the block; the container runs on.
     """
 
     __slots__ = ("channel", "code", "detached", "id", "oom", "pid")
@@ -104,8 +105,14 @@ class Session:
         control.send(self.channel, {"resize": [rows, columns]})
 
     def close(self) -> None:
-        """Leave the container alone."""
+        """Leave the container alone; harmless when repeated."""
         self.channel.close()
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 def start(

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ...linux.cgroup import Group
-    from ...store.rows.containers import Container
+    from ...store.rows.containers import ContainerRow
 
 
 class Stats:
@@ -21,7 +21,7 @@ class Stats:
 
     __slots__ = ("_memory_there", "figures", "id", "name", "received", "sent", "when")
 
-    def __init__(self, row: Container, figures: dict[str, Any], traffic: tuple[int, int], memory_there: int) -> None:
+    def __init__(self, row: ContainerRow, figures: dict[str, Any], traffic: tuple[int, int], memory_there: int) -> None:
         self.id = row.id
         self.name = row.name
         self.when = time.monotonic_ns()
@@ -82,7 +82,7 @@ class Stats:
         return int(self.figures["pids"]["current"]) if self.figures else 0
 
 
-def sample(row: Container, group: Group, pid: int, network: str) -> Stats:
+def sample(row: ContainerRow, group: Group, pid: int, network: str) -> Stats:
     """Return what a container with the first process `pid` uses now."""
     # The host's interfaces are not a container's.
     traffic = (0, 0) if network == "host" else _traffic(pid)

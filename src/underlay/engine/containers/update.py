@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ...runtime.monitor.state import Status
-    from ...store.rows.containers import Container
+    from ...store.rows.containers import ContainerRow
     from ...store.store import Store
 
 UPDATABLE = frozenset(
@@ -92,7 +92,7 @@ def _lock(store: Store, container_id: str) -> Lock:
 
 def _apply(
     store: Store,
-    row: Container,
+    row: ContainerRow,
     run: Status,
     before: dict[str, Any],
     after: dict[str, Any],
@@ -114,7 +114,7 @@ def _apply(
         _tell_monitor(store, row, after)
 
 
-def _catch_up(store: Store, row: Container, run: Status, before: dict[str, Any], after: dict[str, Any]) -> None:
+def _catch_up(store: Store, row: ContainerRow, run: Status, before: dict[str, Any], after: dict[str, Any]) -> None:
     """Bring a run up to date that has begun since `run` was looked at, from the record as it was."""
     deadline = time.monotonic() + control.PATIENCE
     while True:
@@ -178,12 +178,12 @@ def difference(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _lives(store: Store, row: Container, run: Status) -> bool:
+def _lives(store: Store, row: ContainerRow, run: Status) -> bool:
     now = presence.status(store, row.id)
     return bool(now.pid) and now.when == run.when
 
 
-def _tell_monitor(store: Store, row: Container, intent: dict[str, Any]) -> None:
+def _tell_monitor(store: Store, row: ContainerRow, intent: dict[str, Any]) -> None:
     """Give the monitor, if there is one, what it is to start again with.
 
     It holds the launch record of its run, or none of the specification where nothing was to be started again.

@@ -11,13 +11,13 @@ from ...store.rows import images
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ...oci.platform import Platform
-    from ...store.rows.images import Image
+    from ...store.rows.images import ImageRow
     from ...store.store import Store
 
 HERE = ""  # look here alone, and say how an image may come
 
 
-def find_image(store: Store, name: str, platform: str = "", pull: str = HERE) -> Image:
+def find_image(store: Store, name: str, platform: str = "", pull: str = HERE) -> ImageRow:
     """Return the image that is asked for, from its registry as `pull` (missing, never, always, or HERE) says.
 
     Raises NotFound with a hint, Unsupported for another system's, and what a pull raises.

@@ -11,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ...store.rows.images import Image
+    from ...store.rows.images import ImageRow
     from ...store.store import Store
 
 # Members that templates may rely on although a configuration may leave them out.
@@ -28,7 +28,7 @@ _EXECUTION: dict[str, Any] = {
 }
 
 
-def image(store: Store, found: Image) -> dict[str, Any]:
+def image(store: Store, found: ImageRow) -> dict[str, Any]:
     """Return everything known of `found`; the configuration is as the image has it, with usual members filled
     in."""
     meta, paths = store.meta, store.paths

@@ -9,13 +9,13 @@ from ...oci import reference as references
 from ...store import gc
 from ...store.rows import images as image_rows
 from .. import presence
-from . import Removed
+from .results import Removed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ...store.rows.images import Image
+    from ...store.rows.images import ImageRow
     from ...store.store import Store
 
 
@@ -62,7 +62,7 @@ def _is_name(store: Store, text: str) -> bool:
     return bool(image_rows.named(store.meta, reference)[0])
 
 
-def _is_last(store: Store, image: Image, reference: references.Reference) -> bool:
+def _is_last(store: Store, image: ImageRow, reference: references.Reference) -> bool:
     """Tell whether nothing stands for the image once `reference` is gone (a tag takes its digest along)."""
     names = [each for each, _, _ in image_rows.names(store.meta, image.id)]
     digests = image_rows.repository_digests(store.meta, image.id)
@@ -75,7 +75,7 @@ def _is_last(store: Store, image: Image, reference: references.Reference) -> boo
     return not left and not others
 
 
-def _refuse_if_used(store: Store, image: Image, name: str, force: bool, removing: bool) -> None:
+def _refuse_if_used(store: Store, image: ImageRow, name: str, force: bool, removing: bool) -> None:
     users = image_rows.users(store.meta, image.id)
     for user in users:
         if presence.is_running(store, user):
@@ -103,7 +103,7 @@ def _refuse_if_used(store: Store, image: Image, name: str, force: bool, removing
         )
 
 
-def _forget(store: Store, image: Image, removed: Removed) -> None:
+def _forget(store: Store, image: ImageRow, removed: Removed) -> None:
     removed.untagged += image_rows.forget(store.meta, image.id)
     removed.deleted.append(image.id)
     store.emit(Event("image.delete", image.id))
@@ -135,14 +135,14 @@ def prune(store: Store, all: bool, until: float | None, labels: Sequence[str]) -
     return removed
 
 
-def _created(image: Image) -> float:
+def _created(image: ImageRow) -> float:
     try:
         return parse_rfc3339(image.created)
     except ValueError:
         return image.added / 1e9
 
 
-def _labelled(store: Store, image: Image, wanted: Sequence[str]) -> bool:
+def _labelled(store: Store, image: ImageRow, wanted: Sequence[str]) -> bool:
     """Tell whether the labels fit: one of the `key` and `key=value`, and none of the `!key` and
     `!key=value`."""
     try:

@@ -29,7 +29,7 @@ def pull(
     all_tags: bool = False,
     keep_compressed: bool | None = None,
 ) -> list[tuple[Reference, Pulled]]:
-    """See `Images.pull`."""
+    """Pull what a name means; return name and result of each image. See `Images.pull`."""
     work = _Pull(store, platform, all_tags, keep_compressed)
     with Registries(store.emit) as registries:
         done = work.pull(registries, name)
@@ -44,7 +44,10 @@ def pull_each(
     all_tags: bool = False,
     keep_compressed: bool | None = None,
 ) -> Iterator[tuple[str, list[tuple[Reference, Pulled]] | UnderlayError]]:
-    """See `Images.pull_each`."""
+    """Pull several images over the same connections; yield each name with what `pull` returns, or its error.
+
+    One that fails does not keep the others. The rest of the arguments are those of `pull`.
+    """
     work = _Pull(store, platform, all_tags, keep_compressed)
     with Registries(store.emit) as registries:
         for name in names:

@@ -7,6 +7,7 @@ import os
 from ...errors import Conflict, InvalidInput, NotFound
 from ...events import Event
 from ...network.model import BRIDGE, DEFAULT
+from ...store.pruned import Pruned
 from ...store.rows import networks as rows
 from .records import MODES, Records, firewall_of
 
@@ -40,8 +41,8 @@ class Networks(Records):
         self._store.emit(Event("network.destroy", network.id, name=network.name))
         return network.name
 
-    def prune(self, until: float | None = None, labels: Sequence[str] = ()) -> Sequence[str]:
-        """Remove networks that no container is in, created before `until` (seconds since the epoch); returns names."""
+    def prune(self, until: float | None = None, labels: Sequence[str] = ()) -> Pruned:
+        """Remove networks that no container is in, created before `until` (seconds since the epoch)."""
         gone = []
         for network in self.list():
             if network.name == DEFAULT or (until is not None and network.created / 1e9 >= until):
@@ -51,7 +52,7 @@ class Networks(Records):
                     gone.append(self.remove(network.name))
                 except (Conflict, NotFound):
                     pass
-        return gone
+        return Pruned(gone)
 
     def connect(
         self, network: str, container: str, address: str = "", address6: str = "", aliases: Sequence[str] = ()

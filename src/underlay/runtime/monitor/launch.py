@@ -36,33 +36,22 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
 
-def spawn(
-    record: dict[str, Any], attachment: Attachment | None, lock: int, hold: int, leaving: bool = False
-) -> _socket.socket:
+def spawn(record: dict[str, Any], attachment: Attachment | None, lock: int, hold: int) -> _socket.socket:
     """Fork the monitor of a container and return the control socket to it.
 
     Its first message is {"started": pid} or {"failed": …}. `lock` is the container's lock and `hold` the shared lock on
-    the image's mount, both held by the monitor from now on. `leaving` says that this process ends soon, so that the
-    monitor may be its child. Raises InvalidInput and Unsupported for a specification that cannot be planned.
+    the image's mount, both held by the monitor from now on. This process must have one thread and is expected to end soon,
+    as the monitor is its child; see `fresh.spawn` for others. Raises InvalidInput and Unsupported for a specification that
+    cannot be planned.
     """
     # Prepared before the fork, so that a mistake in the specification is an exception here.
     made = prepare(record)
     ours, theirs = control.pair()
-    # What is in memory now stays as it is in both: collecting garbage would only copy its pages. A program that uses us
-    # as a library may have frozen objects of its own, or want none frozen.
-    if leaving:
-        gc.freeze()
-    child = os.fork()
-    if child == 0:
-        gc.freeze()
-        # The fork in between gives the monitor away: it must not become a zombie of a program that uses us as a
-        # library.
-        if not leaving and os.fork() != 0:
-            os._exit(0)
+    # What is in memory now stays as it is in both: collecting garbage would only copy its pages.
+    gc.freeze()
+    if os.fork() == 0:
         serve(record, made, attachment, lock, hold, theirs)
     theirs.close()
-    if not leaving:
-        os.waitpid(child, 0)
     return ours
 
 

@@ -22,7 +22,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
     from collections.abc import Callable
-    from typing import NoReturn
+    from typing import Any, NoReturn
 
     from ..plan.context import Operation
 
@@ -45,7 +45,7 @@ class Alone:
 class Joined:
     """A program started in a container: its pid, and our ends of its streams.
 
-    It is ours to wait for, unless there is a `keeper`: the socket of who does (see `keeping`).
+    It is ours to wait for, unless there is a `keeper`: the socket of who does (see `keeper`).
     """
 
     __slots__ = ("console", "keeper", "outputs", "pid", "pidfd", "stdin")
@@ -166,6 +166,35 @@ def start(
     joined = Joined(heard.pid, pidfd)
     joined.outputs, joined.stdin, joined.console = outputs, given, heard.console
     return joined
+
+
+def begin(record: dict[str, Any]) -> Joined:
+    """Start a program in a container as a child of this process: see `start`, whose arguments `record` has.
+
+    `group` has the arguments of `cgroup.open_group`, `operations` and `extras` those of `plan.for_exec` and
+    `plan.Extras`; `filter` is in hexadecimal; `state` is what an agent of the filter is told, None without one.
+    """
+    from .. import plan
+
+    operations, state = record["operations"], record["state"]
+    announce: Callable[[int, int], None] | None = None
+    if state is not None:
+        from ..apply import seccomp_notify
+
+        announce = seccomp_notify.announcer(operations["profile"], state)
+    return start(
+        record["pid"],
+        record["when"],
+        record["namespaces"],
+        cgroup.open_group(*record["group"]),
+        plan.for_exec(extras=plan.Extras(**record["extras"]), **operations),
+        record["environment"],
+        bytes.fromhex(record["filter"]),
+        record["terminal"],
+        record["interactive"],
+        record["detach"],
+        announce,
+    )
 
 
 def _fork_into(group: cgroup.Group) -> tuple[int, bool]:

@@ -1,47 +1,43 @@
 """A process between a program that uses us as a library and what it executes in containers: it waits for it at once.
 
-A container ends when its processes are gone, and a process is gone when its parent has waited for it. Whoever executes
-something from Python may do so late, or never; until then neither the container nor who removes it could end.
+A container ends when its processes are gone, and a process is gone when its parent has waited for it
+(pid_namespaces(7)). Whoever executes something from Python may do so late, or never; until then neither the container nor
+who removes it could end. The keeper is an interpreter of its own: its caller may have threads, and is not forked.
 """
 
 from __future__ import annotations
 
 import _signal
+import _socket
 import os
 
 from ...errors import KernelError, UnderlayError, revived, told
 from ...linux import process
 from ..monitor import control
-from .join import Joined
+from . import interpreter, join
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import _socket
-    from collections.abc import Callable
-    from typing import NoReturn
+    from typing import Any, NoReturn
 
 
-def start(begin: Callable[[], Joined]) -> Joined:
-    """Return what `begin` (a call of `join.start`) returns, done by a process that waits for the program and then sends
-    {"exited": its exit code} through the `keeper` of what is returned. Raises what that raises."""
-    ours, theirs = control.pair()
-    child = process.clone(0)
-    if child == 0:
-        # The fork in between gives the keeper away: it must not become a zombie of the caller's.
-        if process.clone(0) != 0:
-            os._exit(0)
-        ours.close()
-        _keep(begin, theirs)
-    theirs.close()
-    os.waitpid(child, 0)
-    message, fds = control.receive(ours)
+def start(python: str, import_path: list[str], record: dict[str, Any]) -> join.Joined:
+    """Return what `join.begin(record)` returns, done by a keeper. Raises what that raises.
+
+    For a program that is not detached it sends {"exited": its exit code} through the `keeper` of what is returned.
+    """
+    code = "from underlay.runtime.process.keeper import main; main()"
+    pid, channel = interpreter.start(python, import_path, code)
+    interpreter.send(channel, record)
+    interpreter.reap(pid)
+    message, fds = control.receive(channel)
     if message is None or "pid" not in message:
-        ours.close()
+        channel.close()
         if message is not None and "failed" in message:
             raise revived(message["failed"])
         raise UnderlayError("the process that executes programs in the container was killed", "is there enough memory?")
-    joined = Joined(message["pid"], fds.pop(0))
-    joined.keeper = ours
+    joined = join.Joined(message["pid"], fds.pop(0) if message["pidfd"] else -1)
+    joined.keeper = channel
     if message["console"]:
         joined.console = fds.pop(0)
     joined.outputs = [(fds.pop(0), stream) for stream in message["outputs"]]
@@ -50,17 +46,22 @@ def start(begin: Callable[[], Joined]) -> Joined:
     return joined
 
 
-def _keep(begin: Callable[[], Joined], channel: _socket.socket) -> NoReturn:
+def main() -> NoReturn:
+    """Be the keeper that the parent asks for, as a child of process 1: it must not become a zombie of the parent."""
+    channel, record, _ = interpreter.receive()
+    if os.fork() != 0:
+        os._exit(0)
     try:
         os.setsid()
         process.set_name("underlay-keeper")
         for number in (_signal.SIGINT, _signal.SIGHUP, _signal.SIGPIPE, _signal.SIGQUIT, _signal.SIGTERM):
             _signal.signal(number, _signal.SIG_IGN)
         _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
-        joined = begin()
+        joined = join.begin(record)
         _hand_over(joined, channel)
-        code = os.waitstatus_to_exitcode(os.waitpid(joined.pid, 0)[1])
-        control.send(channel, {"exited": code})
+        if not record["detach"]:
+            code = os.waitstatus_to_exitcode(os.waitpid(joined.pid, 0)[1])
+            control.send(channel, {"exited": code})
     except UnderlayError as error:
         control.send(channel, {"failed": told(error)})
     except OSError as error:
@@ -69,11 +70,12 @@ def _keep(begin: Callable[[], Joined], channel: _socket.socket) -> NoReturn:
         os._exit(0)
 
 
-def _hand_over(joined: Joined, channel: _socket.socket) -> None:
+def _hand_over(joined: join.Joined, channel: _socket.socket) -> None:
     """Send what the caller needs of the program, and hold nothing of the caller's any more."""
     fds = [joined.pidfd, joined.console, *(fd for fd, _ in joined.outputs), joined.stdin]
     message = {
         "pid": joined.pid,
+        "pidfd": joined.pidfd >= 0,
         "console": joined.console >= 0,
         "outputs": [stream for _, stream in joined.outputs],
         "stdin": joined.stdin >= 0,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from ...errors import Conflict, InvalidInput, NotFound
+from ...errors import Conflict, InvalidInput, NameTaken, NotFound
 from ...lean.jsontext import dumps, loads
 from . import images
 from .meta import IntegrityError
@@ -21,11 +21,7 @@ _NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ012345678
 _HEX = frozenset("0123456789abcdef")
 
 
-class NameTaken(Conflict):
-    """Another container has the name."""
-
-
-class Container:
+class ContainerRow:
     """A row: `id`, `name`, `image` (id), `created` (ns since the epoch), `intent` (what was asked for)."""
 
     __slots__ = ("_intent", "created", "id", "image", "name")
@@ -106,7 +102,7 @@ def insert(
 _COLUMNS = "id, name, image, created, intent"
 
 
-def find(meta: Meta, text: str) -> Container:
+def find(meta: Meta, text: str) -> ContainerRow:
     """Return the container that `text` names: name, id, or beginning of an id; raises NotFound, Conflict."""
     name = text.removeprefix("/")
     rows = meta.read(f"SELECT {_COLUMNS} FROM containers WHERE id = ? OR name = ?", (name, name))
@@ -118,12 +114,12 @@ def find(meta: Meta, text: str) -> Container:
     if not rows:
         raise NotFound(f"No such container: {text}", "`underlay ps -a` lists what there is")
     exact = [row for row in rows if row[0] == name]
-    return Container((exact or rows)[0])
+    return ContainerRow((exact or rows)[0])
 
 
-def every(meta: Meta) -> list[Container]:
+def every(meta: Meta) -> list[ContainerRow]:
     """Return all containers, the newest first."""
-    return [Container(r) for r in meta.read(f"SELECT {_COLUMNS} FROM containers ORDER BY created DESC, id")]
+    return [ContainerRow(r) for r in meta.read(f"SELECT {_COLUMNS} FROM containers ORDER BY created DESC, id")]
 
 
 def rename(meta: Meta, container_id: str, name: str) -> None:

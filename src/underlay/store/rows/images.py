@@ -31,7 +31,7 @@ _COLUMNS = "i.id, i.manifest, i.architecture, i.os, i.variant, i.created, i.adde
 _HEX = frozenset("0123456789abcdef")
 
 
-class Image:
+class ImageRow:
     """One image of the store: `id` (digest of the configuration), `manifest` (digest), platform, `created`
     (RFC 3339 text as the configuration has it, may be ""), `added` (ns since the epoch), `size` (bytes of the
     layers' tars), `diff_ids` (lowest first) and `chain` (the chain id of them all)."""
@@ -98,7 +98,7 @@ class NewImage:
 # ------------------------------------------------------------------------------------------------------------
 
 
-def resolve(meta: Meta, text: str, platform: Platform | None = None) -> Image:
+def resolve(meta: Meta, text: str, platform: Platform | None = None) -> ImageRow:
     """Return the image that `text` means: a name, `name@digest`, an id, a digest of a target, or a prefix of
     an id.
 
@@ -119,7 +119,7 @@ def resolve(meta: Meta, text: str, platform: Platform | None = None) -> Image:
             "WHERE d.repository = ? AND d.digest = ? AND NOT i.hidden",
             (repository, target),
         ):
-            other = Image(row)
+            other = ImageRow(row)
             place = platforms.rank(platform, other.platform)
             if place is not None and (best is None or place < best[0]):
                 best = (place, other)
@@ -131,7 +131,7 @@ def resolve(meta: Meta, text: str, platform: Platform | None = None) -> Image:
     )
 
 
-def _find(meta: Meta, text: str) -> tuple[Image, str, str]:
+def _find(meta: Meta, text: str) -> tuple[ImageRow, str, str]:
     """Return the image, and where a name led to it, its repository and target."""
     plain = text.removeprefix("sha256:")
     whole = len(plain) == 64 and _HEX.issuperset(plain)
@@ -166,7 +166,7 @@ def _find(meta: Meta, text: str) -> tuple[Image, str, str]:
                 (reference.name,),
             )
             if rows:
-                return Image(rows[0]), reference.repository, rows[0][10]
+                return ImageRow(rows[0]), reference.repository, rows[0][10]
     if 0 < len(plain) < 64 and _HEX.issuperset(plain):
         rows = meta.read(
             f"SELECT {_COLUMNS} FROM images i WHERE NOT hidden AND "
@@ -174,7 +174,7 @@ def _find(meta: Meta, text: str) -> tuple[Image, str, str]:
             (f"sha256:{plain}", f"sha256:{plain}g", f"sha512:{plain}", f"sha512:{plain}g"),
         )
         if len(rows) == 1:
-            return Image(rows[0]), "", ""
+            return ImageRow(rows[0]), "", ""
         if rows:
             raise InvalidInput(f"multiple images found with provided prefix: {text}", "give more of the id")
     if problem is not None:
@@ -182,21 +182,21 @@ def _find(meta: Meta, text: str) -> tuple[Image, str, str]:
     raise NotFound(f"No such image: {reference.familiar if reference else text}")
 
 
-def _for_host(rows: Sequence[Sequence[Any]]) -> Image:
-    found = [Image(row) for row in rows]
+def _for_host(rows: Sequence[Sequence[Any]]) -> ImageRow:
+    found = [ImageRow(row) for row in rows]
     return found[platforms.for_host([each.platform for each in found])] if len(found) > 1 else found[0]
 
 
-def is_id(text: str, image: Image) -> bool:
+def is_id(text: str, image: ImageRow) -> bool:
     """Tell whether `text`, which led to `image`, was its id or a prefix of it rather than a name."""
     plain = text.rpartition(":")[2] if text.startswith(("sha256:", "sha512:")) else text
     return bool(plain) and _HEX.issuperset(plain) and image.id.partition(":")[2].startswith(plain)
 
 
-def get(meta: Meta, image_id: str) -> Image | None:
+def get(meta: Meta, image_id: str) -> ImageRow | None:
     """Return the image with exactly this id (hidden ones too), or None."""
     rows = meta.read(f"SELECT {_COLUMNS} FROM images i WHERE id = ?", (image_id,))
-    return Image(rows[0]) if rows else None
+    return ImageRow(rows[0]) if rows else None
 
 
 def config(paths: Paths, image_id: str) -> dict[str, Any]:
@@ -211,10 +211,10 @@ def config(paths: Paths, image_id: str) -> dict[str, Any]:
     return value
 
 
-def every(meta: Meta) -> list[Image]:
+def every(meta: Meta) -> list[ImageRow]:
     """Return all images, the latest arrival first; hidden ones are left out."""
     return [
-        Image(row) for row in meta.read(f"SELECT {_COLUMNS} FROM images i WHERE NOT hidden ORDER BY added DESC, id")
+        ImageRow(row) for row in meta.read(f"SELECT {_COLUMNS} FROM images i WHERE NOT hidden ORDER BY added DESC, id")
     ]
 
 
@@ -373,7 +373,7 @@ def _drop_digest(sql: Transaction, repository: str, target: str) -> bool:
     return sql.execute("DELETE FROM digests WHERE repository = ? AND digest = ?", (repository, target)).rowcount > 0
 
 
-def tag(meta: Meta, image: Image, target: str, reference: Reference) -> None:
+def tag(meta: Meta, image: ImageRow, target: str, reference: Reference) -> None:
     """Give `image` another name that stands for `target`; a name in use moves."""
     if reference.digest:
         raise InvalidInput("refusing to create a tag with a digest reference")
@@ -382,7 +382,7 @@ def tag(meta: Meta, image: Image, target: str, reference: Reference) -> None:
         _name(sql, reference, target, image.id, time_ns())
 
 
-def target_of(meta: Meta, image: Image, text: str) -> str:
+def target_of(meta: Meta, image: ImageRow, text: str) -> str:
     """Return the digest that `text` stands for: the target of a name, else the image's own manifest."""
     try:
         reference = references.parse(text)
@@ -453,10 +453,10 @@ def last_named(meta: Meta, image_id: str) -> int | None:
     return found
 
 
-def with_manifest(meta: Meta, digest: str) -> Image | None:
+def with_manifest(meta: Meta, digest: str) -> ImageRow | None:
     """Return the image that was recorded with a manifest, None when there is none, or it was forced away."""
     rows = meta.read(f"SELECT {_COLUMNS} FROM images i WHERE i.manifest = ? AND NOT i.hidden", (digest,))
-    return Image(rows[0]) if rows else None
+    return ImageRow(rows[0]) if rows else None
 
 
 def known_in(meta: Meta, repository: str) -> list[tuple[str, str]]:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from ...oci.platform import Platform
     from ...oci.reference import Reference
     from ...paths import Paths
-    from ...store.rows.images import Image
+    from ...store.rows.images import ImageRow
     from ...store.rows.meta import Meta
 
 FORMATS = ("docker-archive", "oci-archive", "oci-dir")
@@ -46,7 +46,7 @@ class Chosen:
 
     __slots__ = ("image", "names", "target")
 
-    def __init__(self, image: Image, names: list[Reference], target: str) -> None:
+    def __init__(self, image: ImageRow, names: list[Reference], target: str) -> None:
         self.image = image
         self.names = names
         self.target = target
@@ -145,7 +145,7 @@ class Layout:
             if parts:
                 self.repositories.setdefault(name.familiar_repository, {})[name.tag] = digests.digits(parts[-1].digest)
 
-    def _manifest(self, image: Image, config: bytes) -> tuple[bytes, list[Part]]:
+    def _manifest(self, image: ImageRow, config: bytes) -> tuple[bytes, list[Part]]:
         """Return the manifest to save and the layers in the form it names."""
         original = blobs.read(self.paths, image.manifest)
         parts = self._layers_as(original, image.diff_ids)
@@ -230,7 +230,7 @@ class Layout:
         return sorted(self.parts.values(), key=lambda part: (bool(part.path), part.digest))
 
 
-def _platform_field(image: Image) -> dict[str, str]:
+def _platform_field(image: ImageRow) -> dict[str, str]:
     field = {"architecture": image.architecture, "os": image.os}
     stated = image.variant
     if stated and platform.normalise(image.os, image.architecture) != image.platform:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ...oci.platform import Platform
     from ...paths import Paths
     from ...registry.registries import Registries
-    from ...store.rows.images import Image
+    from ...store.rows.images import ImageRow
     from ...store.rows.meta import Meta
 
 
@@ -106,7 +106,7 @@ def _unmoved(meta: Meta, registries: Registries, name: Reference, wanted: Sequen
     return Pulled(main.id, target, new=moves)
 
 
-def _best(known: Sequence[Image], goal: Platform) -> Image | None:
+def _best(known: Sequence[ImageRow], goal: Platform) -> ImageRow | None:
     """Return the image that is exactly for `goal`: a lesser one may have been the best that was there then."""
     return next((one for one in known if platforms.rank(goal, one.platform) == 0), None)
 

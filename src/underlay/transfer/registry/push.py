@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ...oci.platform import Platform
     from ...paths import Paths
     from ...registry.registries import Registries
-    from ...store.rows.images import Image
+    from ...store.rows.images import ImageRow
     from ...store.rows.meta import Meta
     from .outgoing import Compressed, Stored
 
@@ -108,7 +108,7 @@ class _Push:
         self._emit(Event("image.push", self._reference.familiar, digest=digest, size=len(data)))
         return Pushed(digest, len(data))
 
-    def image(self, image: Image, moves: bool) -> Pushed:
+    def image(self, image: ImageRow, moves: bool) -> Pushed:
         """Push one image under its tag; the name here `moves` to what was pushed."""
         data, forms = self._manifest_and_layers(image)
         self._config(image)
@@ -137,7 +137,7 @@ class _Push:
         What is not here may be there already, or in another repository of the registry that has the index.
         """
         found: manifests.Index = manifests.read_index(blobs.read(self._paths, target), "index").view
-        local: list[Image] = []
+        local: list[ImageRow] = []
         beside: list[tuple[str, list[str]]] = []
         absent: list[str] = []
         for entry in found.manifests or []:
@@ -186,13 +186,13 @@ class _Push:
                 return True
         return False
 
-    def _config(self, image: Image) -> None:
+    def _config(self, image: ImageRow) -> None:
         if not self._target.present(image.id):
             self._target.send(outgoing.Document(blobs.read(self._paths, image.id), image.id))
 
     # Layers
 
-    def _manifest_and_layers(self, image: Image) -> tuple[bytes, list[_Form]]:
+    def _manifest_and_layers(self, image: ImageRow) -> tuple[bytes, list[_Form]]:
         """Return the manifest that the image gets, all its layers in place, and those that were given another form."""
         original = blobs.read(self._paths, image.manifest)
         read = manifests.read_manifest(original, "manifest")
@@ -219,7 +219,7 @@ class _Push:
         ]
         return document.edited(read, {"layers": entries}), forms
 
-    def _candidates(self, image: Image, original: bytes) -> list[bytes]:
+    def _candidates(self, image: ImageRow, original: bytes) -> list[bytes]:
         """Return the manifests that the image has or has had somewhere, the likeliest for this name first."""
         view: manifests.Manifest = manifests.read_manifest(original, "manifest").view
         # Plain tars stand in the manifests that are made at load and import: any that went out comes before those.

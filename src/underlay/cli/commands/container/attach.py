@@ -22,11 +22,12 @@ FLAGS: tuple[Flag, ...] = (
 
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Attach to a running container until it ends or the detach keys are typed."""
+    from ....engine.containers.find import find
     from ....runtime.monitor.attachment import Attachment
 
     if len(arguments) != 1:
         raise UsageError('"underlay attach" requires exactly 1 argument', "see `underlay attach --help`")
-    row = engine.containers.get(arguments[0])
+    row = find(engine._store, arguments[0])
     wish = row.intent["options"]
     terminal = bool(wish.get("terminal"))
     attachment = Attachment(

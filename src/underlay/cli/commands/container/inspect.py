@@ -30,7 +30,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
         if options["size"]:
             from ....engine.containers.inspect import written
 
-            value["SizeRw"] = written(engine.store, value["Id"])
+            value["SizeRw"] = written(engine._store, value["Id"])
         return value
 
     return inspected(arguments, find, options["format"])

@@ -27,7 +27,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     if not options["force"] and not confirmed(warning):
         return 0
     pruned = engine.containers.prune()
-    if pruned.ids:
-        sys.stdout.write("Deleted Containers:\n" + "".join(f"{one}\n" for one in pruned.ids) + "\n")
-    sys.stdout.write(f"Total reclaimed space: {size(pruned.space)}\n")
+    if pruned.removed:
+        sys.stdout.write("Deleted Containers:\n" + "".join(f"{one}\n" for one in pruned.removed) + "\n")
+    sys.stdout.write(f"Total reclaimed space: {size(pruned.reclaimed)}\n")
     return 0

@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ....engine.containers import Listed
+    from ....engine.containers.find import ContainerListing
     from ....engine.engine import Engine
     from ...flags import Flag, Options
 
@@ -49,6 +49,7 @@ _TEMPLATE = "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{
 
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """List containers in docker's columns."""
+    from ....engine.containers.find import listed
     from ...output import listing
 
     if arguments:
@@ -56,7 +57,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     count = 1 if options["latest"] else options["last"]
     filters = [_filter(text) for text in options["filter"]]
     every = options["all"] or count is not None or any(key in ("status", "exited") for key, _ in filters)
-    found = [item for item in engine.containers.list(all=every) if _passes(engine, item, filters)]
+    found = [item for item in listed(engine._store, every) if _passes(engine, item, filters)]
     if count is not None and count >= 0:
         found = found[:count]
     rows = [_row(engine, item, options) for item in found]
@@ -66,8 +67,8 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     return 0
 
 
-def _row(engine: Engine, item: Listed, options: Options) -> dict[str, Any]:
-    row, intent = item.container, item.intent
+def _row(engine: Engine, item: ContainerListing, options: Options) -> dict[str, Any]:
+    row, intent = item.row, item.intent
     full = options["no-trunc"]
     command = " ".join(intent["spec"]["process"]["args"])
     if not full and len(command) > 20:
@@ -79,7 +80,7 @@ def _row(engine: Engine, item: Listed, options: Options) -> dict[str, Any]:
     if options["size"] or "Size" in options["format"]:
         from ....engine.containers.inspect import written as disk
 
-        written = size(disk(engine.store, row.id))
+        written = size(disk(engine._store, row.id))
     return {
         "ID": row.id if full else row.id[:12],
         "Image": intent["image"]["name"],
@@ -110,7 +111,7 @@ def _networks(engine: Engine, container_id: str, intent: dict[str, Any]) -> list
     return [network.name for network in engine.networks.of(container_id)]
 
 
-def status_words(item: Listed) -> str:
+def status_words(item: ContainerListing) -> str:
     """Return the state in docker's words: `Up 5 minutes`, `Exited (0) 2 hours ago`, `Created`."""
     status = item.status
     now = time.time()
@@ -140,7 +141,7 @@ def _filter(text: str) -> tuple[str, str]:
     return key, value
 
 
-def _passes(engine: Engine, item: Listed, filters: list[tuple[str, str]]) -> bool:
+def _passes(engine: Engine, item: ContainerListing, filters: list[tuple[str, str]]) -> bool:
     """Filters of one kind are alternatives, except labels; kinds must all hold (docker ps, "Filtering")."""
     by_kind: dict[str, list[str]] = {}
     for key, value in filters:
@@ -152,8 +153,8 @@ def _passes(engine: Engine, item: Listed, filters: list[tuple[str, str]]) -> boo
     return True
 
 
-def _holds(engine: Engine, item: Listed, key: str, value: str) -> bool:
-    row, intent = item.container, item.intent
+def _holds(engine: Engine, item: ContainerListing, key: str, value: str) -> bool:
+    row, intent = item.row, item.intent
     if key == "id":
         return row.id.startswith(value)
     if key == "name":
@@ -173,7 +174,9 @@ def _holds(engine: Engine, item: Listed, key: str, value: str) -> bool:
     if key == "ancestor":
         return _descends(engine, item, value)
     if key in ("before", "since"):
-        other = engine.containers.get(value).created
+        from ....engine.containers.find import find
+
+        other = find(engine._store, value).created
         return row.created < other if key == "before" else row.created > other
     if key == "volume":
         return any(value in (m.get("Name"), m["Destination"]) for m in intent["mounts"])
@@ -182,7 +185,7 @@ def _holds(engine: Engine, item: Listed, key: str, value: str) -> bool:
     return any(value == each.name or each.id.startswith(value) for each in engine.networks.of(row.id))
 
 
-def _descends(engine: Engine, item: Listed, name: str) -> bool:
+def _descends(engine: Engine, item: ContainerListing, name: str) -> bool:
     from ....errors import NotFound
 
     try:
@@ -190,6 +193,6 @@ def _descends(engine: Engine, item: Listed, name: str) -> bool:
     except NotFound:
         return bool(item.intent["image"]["name"] == name)
     have = item.intent["image"]["diff_ids"]
-    return item.container.image == image.id or bool(
+    return item.row.image == image.id or bool(
         bool(image.diff_ids) and have[: len(image.diff_ids)] == list(image.diff_ids)
     )

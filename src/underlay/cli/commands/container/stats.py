@@ -40,10 +40,11 @@ _CLEAR = "\033[2J\033[H"
 
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Print a table of what containers use, once or each second until it is interrupted or none is left."""
+    from ....engine.containers.find import find
     from ...output import listing
 
     for name in arguments:
-        engine.containers.get(name)
+        find(engine._store, name)
     before: dict[str, Stats] = {}
     _rows(engine, options, arguments, before)
     pause = _FIRST
@@ -63,15 +64,16 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
 
 def _rows(engine: Engine, options: Options, names: list[str], before: dict[str, Stats]) -> list[dict[str, str]]:
     """Take a sample of each container and return them as rows, rates since the samples in `before`, which are replaced."""
+    from ....engine.containers.find import find, listed
+
     if names:
         wanted = [(name, name) for name in names]
     else:
-        items = engine.containers.list(all=options["all"])
-        wanted = [(item.container.id, item.container.id) for item in items]
+        wanted = [(item.row.id, item.row.id) for item in listed(engine._store, options["all"])]
     rows = []
     for shown, name in wanted:
         try:
-            row = engine.containers.get(name)
+            row = find(engine._store, name)
         except NotFound:
             continue  # it has been removed
         try:

@@ -16,8 +16,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ....builder.output.output import Built
     from ....builder.request import BuildRequest
+    from ....engine.builds.result import BuildResult
     from ....engine.engine import Engine
     from ...flags import Flag, Options
 
@@ -51,7 +51,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     return 0
 
 
-def _push(engine: Engine, built: Built, mode: str) -> None:
+def _push(engine: Engine, built: BuildResult, mode: str) -> None:
     from ...progress.transferprogress import TransferProgress
 
     if not built.names:
@@ -61,14 +61,14 @@ def _push(engine: Engine, built: Built, mode: str) -> None:
             engine.images.push(name)
 
 
-def _metadata(built: Built) -> bytes:
+def _metadata(built: BuildResult) -> bytes:
     """Return what --metadata-file holds (docker buildx build, "--metadata-file")."""
     value: dict[str, Any] = {}
     if built.provenance is not None:
         value["buildx.build.provenance"] = built.provenance
     value["containerimage.config.digest"] = built.id
-    value["containerimage.descriptor"] = {"mediaType": built.media_type, "digest": built.target, "size": built.size}
-    value["containerimage.digest"] = built.target
+    value["containerimage.descriptor"] = {"mediaType": built.media_type, "digest": built.digest, "size": built.size}
+    value["containerimage.digest"] = built.digest
     if built.names:
         value["image.name"] = ",".join(references.parse(name).name for name in built.names)
     return dumps(value).encode() + b"\n"

@@ -48,7 +48,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     if not options["force"] and not confirmed(_WARNING[options["all"]]):
         return 0
     pruned = engine.builds.prune(options["all"], older, keep)
-    if pruned.ids:
-        sys.stdout.write("Deleted build cache objects:\n" + "".join(f"{each}\n" for each in pruned.ids) + "\n")
-    sys.stdout.write(f"Total reclaimed space: {size(pruned.bytes)}\n")
+    if pruned.removed:
+        sys.stdout.write("Deleted build cache objects:\n" + "".join(f"{each}\n" for each in pruned.removed) + "\n")
+    sys.stdout.write(f"Total reclaimed space: {size(pruned.reclaimed)}\n")
     return 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from ....errors import Corrupt, InvalidInput
+from ....store.rows import images as image_rows
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ....engine.engine import Engine
-    from ....engine.images import Listed
+    from ....engine.images.listing import ImageListing
     from ...flags import Flag, Options
 
 SUMMARY = "List images"
@@ -44,6 +45,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """List the images that fit."""
     if len(arguments) > 1:
         raise InvalidInput('"underlay images" requires at most 1 argument', "see `underlay images --help`")
+    from ....engine.images.listing import listed
     from ...output import listing
 
     filters = [each.partition("=") for each in options["filter"]]
@@ -52,7 +54,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     pairs = [(key, value) for key, _, value in filters]
     if arguments:
         pairs.append(("reference", arguments[0]))
-    kept = _filtered(engine, engine.images.list(all=True), pairs)
+    kept = _filtered(engine, listed(engine._store), pairs)
     if options["quiet"] or not options["digests"]:
         # The same tag under two digests is one row then.
         kept = list({(row.id, row.repository, row.tag): row for row in kept}.values())
@@ -70,7 +72,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     return 0
 
 
-def row_of(row: Listed, whole: bool = False) -> dict[str, Any]:
+def row_of(row: ImageListing, whole: bool = False) -> dict[str, Any]:
     """Return the row's values as docker words them, for templates and JSON."""
     from ....human import age, parse_rfc3339, short_id, size
 
@@ -99,7 +101,7 @@ def _local(seconds: float) -> str:
     return strftime("%Y-%m-%d %H:%M:%S %z %Z", localtime(seconds))
 
 
-def _filtered(engine: Engine, rows: list[Listed], filters: list[tuple[str, str]]) -> list[Listed]:
+def _filtered(engine: Engine, rows: list[ImageListing], filters: list[tuple[str, str]]) -> list[ImageListing]:
     """Return the rows that fit: one of the values of each key, except that labels must all fit, as docker has
     it."""
     by_key: dict[str, list[str]] = {}
@@ -113,7 +115,7 @@ def _filtered(engine: Engine, rows: list[Listed], filters: list[tuple[str, str]]
     return rows
 
 
-def _references(engine: Engine, values: list[str]) -> Callable[[Listed], bool]:
+def _references(engine: Engine, values: list[str]) -> Callable[[ImageListing], bool]:
     """Match as docker does: the familiar name, with or without its tag, against a shell pattern."""
     from ....oci import reference
 
@@ -124,7 +126,7 @@ def _references(engine: Engine, values: list[str]) -> Callable[[Listed], bool]:
         except InvalidInput:
             patterns.append(value)
 
-    def test(row: Listed) -> bool:
+    def test(row: ImageListing) -> bool:
         if not row.repository:
             return False
         whole = f"{row.repository}:{row.tag}" if row.tag else row.repository
@@ -144,7 +146,7 @@ def _path_match(pattern: str, text: str) -> bool:
     return all(fnmatchcase(word, part) for part, word in zip(parts, words, strict=True))
 
 
-def _dangling(engine: Engine, values: list[str]) -> Callable[[Listed], bool]:
+def _dangling(engine: Engine, values: list[str]) -> Callable[[ImageListing], bool]:
     wanted = set()
     for value in values:
         if value not in ("true", "false", "1", "0"):
@@ -154,13 +156,13 @@ def _dangling(engine: Engine, values: list[str]) -> Callable[[Listed], bool]:
     return lambda row: (row.id in dangling) in wanted
 
 
-def _labels(engine: Engine, values: list[str]) -> Callable[[Listed], bool]:
+def _labels(engine: Engine, values: list[str]) -> Callable[[ImageListing], bool]:
     known: dict[str, dict[str, str]] = {}
 
-    def test(row: Listed) -> bool:
+    def test(row: ImageListing) -> bool:
         if row.id not in known:
             try:
-                known[row.id] = (engine.images.config(row.image).get("config") or {}).get("Labels") or {}
+                known[row.id] = (image_rows.config(engine._store.paths, row.id).get("config") or {}).get("Labels") or {}
             except Corrupt:
                 known[row.id] = {}  # removed since, or damaged, which `system check` tells
         labels = known[row.id]
@@ -173,7 +175,7 @@ def _labels(engine: Engine, values: list[str]) -> Callable[[Listed], bool]:
     return test
 
 
-def _age(row: Listed) -> float:
+def _age(row: ImageListing) -> float:
     from ....human import parse_rfc3339
 
     try:
@@ -182,30 +184,30 @@ def _age(row: Listed) -> float:
         return row.image.added / 1e9
 
 
-def _before(engine: Engine, values: list[str]) -> Callable[[Listed], bool]:
+def _before(engine: Engine, values: list[str]) -> Callable[[ImageListing], bool]:
     limit = min(_age(_as_row(engine, value)) for value in values)
     return lambda row: _age(row) < limit
 
 
-def _since(engine: Engine, values: list[str]) -> Callable[[Listed], bool]:
+def _since(engine: Engine, values: list[str]) -> Callable[[ImageListing], bool]:
     limit = max(_age(_as_row(engine, value)) for value in values)
     return lambda row: _age(row) > limit
 
 
-def _as_row(engine: Engine, name: str) -> Listed:
-    from ....engine.images import Listed
+def _as_row(engine: Engine, name: str) -> ImageListing:
+    from ....engine.images.listing import ImageListing
 
-    return Listed(engine.images.get(name))
+    return ImageListing(image_rows.resolve(engine._store.meta, name))
 
 
-def _until(engine: Engine, values: list[str]) -> Callable[[Listed], bool]:
+def _until(engine: Engine, values: list[str]) -> Callable[[ImageListing], bool]:
     from ...moments import moment
 
     limit = min(map(moment, values))
     return lambda row: _age(row) < limit
 
 
-_TESTS: dict[str, Callable[[Engine, list[str]], Callable[[Listed], bool]]] = {
+_TESTS: dict[str, Callable[[Engine, list[str]], Callable[[ImageListing], bool]]] = {
     "before": _before,
     "dangling": _dangling,
     "label": _labels,

@@ -38,12 +38,12 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     from ...progress import Progress
 
     with Progress(engine):
-        image_id = engine.images.import_(
+        image = engine.images.import_(
             source,
             arguments[1] if len(arguments) > 1 else "",
             options["change"],
             options["message"],
             options["platform"],
         )
-    sys.stdout.write(image_id + "\n")
+    sys.stdout.write(image.id + "\n")
     return 0

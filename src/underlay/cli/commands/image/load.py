@@ -31,6 +31,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Load all images of an archive and name them."""
     if arguments:
         raise InvalidInput('"underlay load" accepts no arguments', "name the archive with --input")
+    from ....engine.images.archives import load
     from ...progress import Progress
 
     source: str | int = options["input"] or 0
@@ -40,7 +41,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     if options.given & {"keep-compressed"}:
         keep = options["keep-compressed"]
     with Progress(engine, options["quiet"]):
-        loaded = engine.images.load(source, options["platform"], keep)
+        loaded = load(engine._store, source, options["platform"], keep)
     for image in loaded:
         for name, lost in image.moved:
             sys.stdout.write(f"The image {name} already exists, renaming the old one with ID {lost} to empty string\n")

@@ -49,7 +49,9 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
         sys.stdout.flush()
         if sys.stdin.readline().strip().lower() != "y":
             return 0
-    removed = engine.images.prune(options["all"], until, labels)
+    from ....engine.images.remove import prune
+
+    removed = prune(engine._store, options["all"], until, labels)
     from ....human import size
 
     if removed.untagged or removed.deleted:

@@ -28,8 +28,8 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     wish = ContainerOptions(**runflags.wish_of(options, arguments, "create"))
     if options["cidfile"] and os.path.exists(options["cidfile"]):
         raise UsageError(f"container ID file found: delete {options['cidfile']} or name another")
-    engine.store.emit = Fetching(engine, options["quiet"])
-    container_id = engine.containers.create(wish)
+    engine._store.emit = Fetching(engine, options["quiet"])
+    container_id = engine.containers.create(wish).id
     write_cidfile(options["cidfile"], container_id)
     sys.stdout.write(container_id + "\n")
     return 0

@@ -57,11 +57,11 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
             "underlay: no network but loopback, as there is no privilege to make interfaces (--network host shares the "
             "host's, --network none says that none is wanted)\n"
         )
-    engine.store.emit = Fetching(engine, options["quiet"])
+    engine._store.emit = Fetching(engine, options["quiet"])
     if options["detach"]:
         if options["attach"]:
             raise UsageError("conflicting options: cannot specify both --attach and --detach")
-        session = engine.containers.run(wish)
+        session = engine.containers.run_attached(wish)
         write_cidfile(options["cidfile"], session.id)
         sys.stdout.write(session.id + "\n")
         session.close()
@@ -69,7 +69,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     attachment, size = attachment_of(wish, options)
     forward = not wish.terminal and ("sig-proxy" not in options or options["sig-proxy"])
     with foreground.Foreground(wish.terminal, forward) as here:
-        session = engine.containers.run(wish, attachment, size)
+        session = engine.containers.run_attached(wish, attachment, size)
         write_cidfile(options["cidfile"], session.id)
         code = here.attend(session)
     session.close()

@@ -33,9 +33,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     failed = 0
     for name in arguments:
         try:
-            session = engine.containers.start(name)
-            if session is not None:
-                session.close()
+            engine.containers.start(name)
             sys.stdout.write(name + "\n")
         except UnderlayError as error:
             sys.stdout.flush()
@@ -47,9 +45,10 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
 
 
 def _attached(engine: Engine, options: Options, name: str) -> int:
+    from ....engine.containers.find import find
     from ....runtime.monitor.attachment import Attachment
 
-    row = engine.containers.get(name)
+    row = find(engine._store, name)
     wish = row.intent["options"]
     terminal = bool(wish.get("terminal"))
     attachment = Attachment(
@@ -60,7 +59,7 @@ def _attached(engine: Engine, options: Options, name: str) -> int:
         removes=row.intent["remove"],
     )
     with foreground.Foreground(terminal, not terminal) as here:
-        session = engine.containers.start(row.id, attachment)
+        session = engine.containers.start_attached(row.id, attachment)
         if session is None:
             session = engine.containers.attach(row.id, attachment)
         code = here.attend(session)

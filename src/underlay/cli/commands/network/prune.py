@@ -39,7 +39,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     warning = "WARNING! This will remove all custom networks not used by at least one container."
     if not options["force"] and not confirmed(warning):
         return 0
-    gone = engine.networks.prune(until, labels)
+    gone = engine.networks.prune(until, labels).removed
     if gone:
         sys.stdout.write("Deleted Networks:\n" + "".join(f"{name}\n" for name in gone) + "\n")
     return 0

@@ -32,6 +32,8 @@ FLAGS: tuple[Flag, ...] = (
 
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Pull images, or all tags of repositories; one that cannot be had does not keep the others."""
+    from ....engine.images import transfer
+
     if not arguments:
         raise InvalidInput('"underlay pull" requires at least 1 argument', "see `underlay pull --help`")
     keep = None  # the environment decides
@@ -41,10 +43,10 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     with TransferProgress(engine, "quiet" if options["quiet"] else options["progress"] or "auto") as progress:
         _begins(progress, arguments[0], options["all-tags"])
         if len(arguments) == 1:
-            _ended(progress, arguments[0], engine.images.pull(arguments[0], *wish), options["all-tags"])
+            _ended(progress, arguments[0], transfer.pull(engine._store, arguments[0], *wish), options["all-tags"])
             return 0
         failed = 0
-        for number, (name, done) in enumerate(engine.images.pull_each(arguments, *wish), 1):
+        for number, (name, done) in enumerate(transfer.pull_each(engine._store, arguments, *wish), 1):
             if isinstance(done, UnderlayError):
                 from ...removing import told
 

@@ -22,6 +22,7 @@ FLAGS: tuple[Flag, ...] = (
 
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Push an image, or all tags of a repository."""
+    from ....engine.images.transfer import push
     from ....oci import reference as references
 
     if len(arguments) != 1:
@@ -30,7 +31,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     with TransferProgress(engine, "quiet" if options["quiet"] else options["progress"] or "auto") as progress:
         if not exact.tag and not exact.digest and not options["all-tags"]:
             progress.say(f"Using default tag: {references.DEFAULT_TAG}")
-        for reference, pushed in engine.images.push(arguments[0], options["all-tags"], options["platform"]):
+        for reference, pushed in push(engine._store, arguments[0], options["all-tags"], options["platform"]):
             progress.say(f"{reference.tag}: digest: {pushed.digest} size: {pushed.size}")
             if progress.mode == "quiet":
                 progress.say(str(reference), quiet=True)

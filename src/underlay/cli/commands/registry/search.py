@@ -11,7 +11,7 @@ from ...output import listing
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ....engine.engine import Engine
-    from ....engine.registries import Found
+    from ....engine.registries import FoundRepository
     from ...flags import Flag, Options
 
 SUMMARY = "Search Docker Hub, or the catalogue or tags of another registry"
@@ -53,7 +53,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     return 0
 
 
-def _row(found: Found, whole: bool) -> dict[str, object]:
+def _row(found: FoundRepository, whole: bool) -> dict[str, object]:
     text = " ".join(found.description.split())
     if not whole and len(text) > _DESCRIPTION:
         text = text[: _DESCRIPTION - 1] + "…"
@@ -80,5 +80,5 @@ class _filters:
             else:
                 raise InvalidInput(f"invalid filter '{word}'", "is-official=true|false and stars=N are known")
 
-    def __call__(self, found: Found) -> bool:
+    def __call__(self, found: FoundRepository) -> bool:
         return found.stars >= self._stars and self._official in (None, found.official)

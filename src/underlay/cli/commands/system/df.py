@@ -55,13 +55,14 @@ def _row(usage: Usage) -> dict[str, str]:
 
 
 def _verbose(engine: Engine) -> str:
+    from ....engine.images.listing import listed
     from ....human import size
     from ...output import listing
     from ..image.images import row_of
 
     usages = engine.system.image_usage()
     rows = []
-    for row in engine.images.list(all=True):
+    for row in listed(engine._store):
         usage = usages.get(row.id)
         if usage is None:
             continue  # it has come since

@@ -58,5 +58,5 @@ def _container(engine: Engine, name: str, size: bool) -> dict[str, Any]:
         # What the container has written above its image.
         from ....store.gc import tree_size
 
-        facts = facts | {"SizeRw": tree_size(engine.store.paths.container(facts["Id"]) + "/upper")}
+        facts = facts | {"SizeRw": tree_size(engine._store.paths.container(facts["Id"]) + "/upper")}
     return facts

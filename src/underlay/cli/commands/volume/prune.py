@@ -44,7 +44,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     if not options["force"] and not confirmed(warning):
         return 0
     pruned = engine.volumes.prune(every, labels)
-    if pruned.names:
-        sys.stdout.write("Deleted Volumes:\n" + "".join(f"{name}\n" for name in pruned.names) + "\n")
-    sys.stdout.write(f"Total reclaimed space: {size(pruned.space)}\n")
+    if pruned.removed:
+        sys.stdout.write("Deleted Volumes:\n" + "".join(f"{name}\n" for name in pruned.removed) + "\n")
+    sys.stdout.write(f"Total reclaimed space: {size(pruned.reclaimed)}\n")
     return 0

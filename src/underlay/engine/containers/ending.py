@@ -1,0 +1,260 @@
+"""How containers end: stop, kill, wait, remove, prune."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from ... import events
+from ...errors import Conflict, KernelError, NotFound, UnderlayError
+from ...runtime.monitor import control, state
+from ...store.pruned import Pruned
+from .. import presence
+from . import session as starting
+from .find import find, listed
+from .pause import freeze, group_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ...runtime.monitor.state import Status
+    from ...store.rows.containers import ContainerRow
+    from ...store.store import Store
+
+
+def stop(store: Store, name: str, timeout: float | None = None, signal: str = "") -> None:
+    """Ask a container to end (its stop signal), kill it after `timeout` seconds (-1 waits for ever).
+
+    Harmless when it has ended already.
+    """
+    row = find(store, name)
+    intent = row.intent
+    from ...linux import signals
+
+    number = signals.number(signal or intent["stop_signal"])
+    limit = intent["stop_timeout"] if timeout is None else timeout
+    channel = _announce_stop(store, row)
+    try:
+        status = presence.status(store, row.id)
+        if not status.pid:
+            if channel is not None:
+                _await_end(store, row, None)
+            return
+        _send(status, number)
+        if status.status == state.PAUSED:
+            try:
+                freeze(store, name, False)
+            except Conflict:
+                pass  # it has ended, or somebody else was faster
+        run = status.when
+        if not _await_end(store, row, None if limit < 0 else float(limit), run):
+            status = presence.status(store, row.id)
+            if status.pid and status.when == run:
+                _kill(row, status)
+            _await_end(store, row, 10.0, run)
+    finally:
+        if channel is not None:
+            channel.close()
+    tidy(store, row)
+    store.emit(events.Event("container.stop", row.id))
+
+
+def _announce_stop(store: Store, row: ContainerRow) -> Any:
+    """Tell the monitor that the coming end is wanted, so that it does not restart; returns the connection."""
+    channel = control.connect(store.paths.container_state(row.id))
+    if channel is not None:
+        try:
+            control.ask(channel, {"stopping": True})
+        except Conflict:
+            pass  # a monitor that hangs does not keep the container from its end
+    return channel
+
+
+def kill(store: Store, name: str, signal: str = "KILL") -> None:
+    """Send a signal to a container's first process; raises Conflict when it is not running."""
+    from ...linux import signals
+
+    number = signals.number(signal)
+    row = find(store, name)
+    status = presence.status(store, row.id)
+    if not status.pid:
+        raise Conflict(f"container {row.id} is not running")
+    channel = None
+    if number in (9, signals.number(row.intent["stop_signal"])):
+        channel = _announce_stop(store, row)
+    try:
+        if number == 9:
+            _kill(row, status)
+            _await_end(store, row, 10.0, status.when)
+            tidy(store, row)
+        else:
+            _send(status, number)
+    finally:
+        if channel is not None:
+            channel.close()
+    store.emit(events.Event("container.kill", row.id, signal=number))
+
+
+def _send(status: Status, number: int) -> None:
+    import _signal
+
+    from ...linux import process
+
+    try:
+        fd = process.pidfd_open(status.pid)
+    except UnderlayError:
+        return  # it has just ended
+    try:
+        # The pid may have been given to another process since it was written down.
+        if process.start_time(status.pid) == status.when:
+            _signal.pidfd_send_signal(fd, number)
+    except ProcessLookupError:
+        pass
+    finally:
+        os.close(fd)
+
+
+def _kill(row: ContainerRow, status: Status) -> None:
+    """Kill the first process, and let a paused one go on to die: version 1 keeps even the killed frozen."""
+    _send(status, 9)
+    if status.status == state.PAUSED:
+        try:
+            group_of(row, status).freeze(False)
+        except KernelError as error:
+            if error.errno not in starting.GONE:
+                raise
+
+
+def _await_end(store: Store, row: ContainerRow, timeout: float | None, run: int = 0) -> bool:
+    """Wait until the container's monitor has finished its work; returns False when the time is up first.
+
+    `run` is the start time of the process whose end is waited for: another one means that somebody else has started
+    the container again.
+    """
+    directory = store.paths.container_state(row.id)
+    deadline = None if timeout is None else time.monotonic() + timeout
+    pause = 0.001
+    while True:
+        status = presence.status(store, row.id)
+        if not state.monitored(directory) and not status.pid:
+            return True
+        if run and status.pid and status.when != run:
+            return True
+        if deadline is not None and time.monotonic() >= deadline:
+            return False
+        time.sleep(pause)
+        pause = min(pause * 1.5, 0.05)
+
+
+def wait(store: Store, name: str) -> int:
+    """Block until a container ends and return its exit code; at once when it has ended."""
+    row = find(store, name)
+    directory = store.paths.container_state(row.id)
+    channel = control.connect(directory)
+    if channel is not None:
+        session = starting.Session(row.id, channel)
+        try:
+            code = session.wait()
+            if code is not None:
+                return code
+        except UnderlayError:
+            pass  # killed monitor, or the end came while we connected: the files tell
+        finally:
+            session.close()
+    _await_end(store, row, None)
+    try:
+        return presence.status(store, find(store, row.id).id).code
+    except UnderlayError:
+        return 0
+
+
+def remove(store: Store, name: str, force: bool = False, volumes: bool = False) -> str:
+    """Remove a container; with `force` it is killed first. Returns its id. Raises Conflict when it runs."""
+    row = find(store, name)
+    status = presence.status(store, row.id)
+    # Again when somebody else starts it meanwhile.
+    for _ in range(10):
+        if status.pid or status.status == state.RESTARTING:
+            if not force:
+                raise Conflict(
+                    f'cannot remove container "/{row.name}": container is running: '
+                    "stop the container before removing or force remove",
+                    f"`underlay rm -f {row.name}` does both",
+                )
+            channel = _announce_stop(store, row)
+            if status.pid:
+                _kill(row, status)
+            if channel is not None:
+                channel.close()
+        # A monitor that is still clearing up is waited for.
+        if _await_end(store, row, 1.0):
+            break
+        status = presence.status(store, row.id)
+    try:
+        lock = presence.hold(store, row.id, patience=10.0)
+    except NotFound:
+        # Another process removes it at this moment, or a crash has left its row: both ways the rest may go.
+        starting.forget(store, row.id, volumes or bool(row.intent.get("remove")))
+        return row.id
+    try:
+        starting.clean_remains(row.id, row.intent, status.group_base)
+        _release(store, row)
+        _disconnect(store, row)
+        starting.forget(store, row.id, volumes or bool(row.intent.get("remove")))
+    finally:
+        lock.release()
+    return row.id
+
+
+def _release(store: Store, row: ContainerRow) -> None:
+    from ...store import rootfs
+
+    rootfs.release_unused(store.paths, row.intent["image"]["chain"])
+
+
+def tidy(store: Store, row: ContainerRow) -> None:
+    """After an end without its monitor, take down what it has left."""
+    status = presence.status(store, row.id)
+    try:
+        lock = presence.hold(store, row.id)
+    except (Conflict, NotFound):
+        return
+    try:
+        starting.clean_remains(row.id, row.intent, status.group_base)
+        _release(store, row)
+        _disconnect(store, row)
+    finally:
+        lock.release()
+
+
+def _disconnect(store: Store, row: ContainerRow) -> None:
+    """Take down what is left of a container's interfaces and ports."""
+    if "network" in row.intent:
+        from ..networks import attach as connecting
+
+        connecting.down(store, row.id)
+
+
+def remove_ended(store: Store, container_id: str) -> None:
+    """Remove a container whose session has told its end: the last act of `run --rm`."""
+    # The files go while the monitor still takes down the shared mount; it has ended when its lock is free.
+    starting.forget_files(store, container_id, True)
+    starting.await_monitor(store, container_id)
+    starting.forget_state(store, container_id)
+
+
+def prune(store: Store) -> Pruned:
+    """Remove all containers that are not running."""
+    removed, space = [], 0
+    for item in listed(store, all=True):
+        if item.status.status in (state.EXITED, state.CREATED, state.DEAD):
+            from .inspect import written
+
+            size = written(store, item.row.id)
+            try:
+                removed.append(remove(store, item.row.id))
+            except (Conflict, NotFound):
+                continue  # started or removed by another since
+            space += size
+    return Pruned(removed, space)

@@ -1,0 +1,73 @@
+"""Images between the store and files: load, save, import, as the engine's callers ask for them."""
+
+from __future__ import annotations
+
+import os
+
+from ...errors import InvalidInput
+from ...oci import platform as platforms
+from ...oci import reference as references
+from ...store import gc, leases
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ...store.store import Store
+    from ...transfer.archives.load import Loaded
+
+
+def load(
+    store: Store, source: str | int, platform: str | Sequence[str] = (), keep_compressed: bool | None = None
+) -> list[Loaded]:
+    """See `Images.load`."""
+    from ...transfer.archives import load as archive
+
+    if keep_compressed is None:
+        keep_compressed = os.environ.get("UNDERLAY_KEEP_COMPRESSED", "") not in ("", "0")
+    wanted = platforms.several(platform)
+    try:
+        loaded = archive.load(store.paths, store.meta, source, store.emit, store.form, wanted, keep_compressed)
+    except BaseException:
+        gc.sweep(store.paths, store.meta)
+        raise
+    gc.sweep_if_asked(store.paths, store.meta)
+    return loaded
+
+
+def save(
+    store: Store,
+    names: Sequence[str],
+    target: str | int,
+    format: str = "docker-archive",
+    platform: str | Sequence[str] = (),
+) -> None:
+    """See `Images.save`."""
+    from ...transfer.archives import save as archive
+
+    wanted = platforms.several(platform)
+    try:
+        with leases.working(store.paths):
+            chosen = [each for name in names for each in archive.choose(store.meta, name, wanted)]
+            archive.save(store.paths, store.meta, chosen, target, format, store.emit)
+    finally:
+        gc.sweep_if_asked(store.paths, store.meta)
+
+
+def import_tar(store: Store, source: str | int, name: str, changes: Sequence[str], message: str, platform: str) -> str:
+    """See `Images.import_`; returns the id."""
+    from ...transfer.archives import importer
+
+    reference = references.parse(name) if name else None
+    if reference is not None and reference.digest:
+        raise InvalidInput("cannot import digest reference")
+    goal = platforms.parse(platform) if platform else None
+    try:
+        image_id = importer.import_tar(
+            store.paths, store.meta, source, store.emit, store.form, reference, changes, message, goal
+        )
+    except BaseException:
+        gc.sweep(store.paths, store.meta)
+        raise
+    gc.sweep_if_asked(store.paths, store.meta)
+    return image_id

@@ -1,0 +1,40 @@
+"""The history of an image: its entries with the sizes of their layers."""
+
+from __future__ import annotations
+
+from ...store.rows import images as image_rows
+from ...store.rows import layers as layer_rows
+from .results import HistoryEntry
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ...store.rows.images import ImageRow
+    from ...store.store import Store
+
+
+def history(store: Store, image: ImageRow) -> list[HistoryEntry]:
+    """Return the history of an image, newest first."""
+    config = image_rows.config(store.paths, image.id)
+    sizes = layer_rows.sizes(store.meta)
+    entries = config.get("history") or []
+    steps: list[HistoryEntry] = []
+    diff_ids = iter(image.diff_ids)
+    for entry in entries:
+        empty = bool(entry.get("empty_layer"))
+        diff_id = "" if empty else next(diff_ids, "")
+        steps.append(
+            HistoryEntry(
+                "",
+                entry.get("created") or "",
+                entry.get("created_by") or "",
+                sizes.get(diff_id, 0),
+                entry.get("comment") or "",
+                empty,
+            )
+        )
+    # Layers that no entry speaks of.
+    steps += [HistoryEntry("", "", "", sizes.get(diff_id, 0), "", False) for diff_id in diff_ids]
+    steps.reverse()
+    if steps:
+        steps[0].id = image.id
+    return steps

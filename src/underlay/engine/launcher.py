@@ -1,0 +1,39 @@
+"""How monitors are started: as interpreters of their own, or, quicker, forked by a process that ends with its command."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import _socket
+    from typing import Any
+
+    from ..runtime.monitor.attachment import Attachment
+    from ..runtime.monitor.prefork import Standby
+
+
+class Launcher:
+    """Starts monitors for an engine.
+
+    `leaving` says that this process has one thread and ends with its command, so that monitors are forked and may stay its
+    children; `standby` is a monitor in waiting for the first container, None when there is none. A program that lives on
+    may have threads: nothing is forked off it.
+    """
+
+    __slots__ = ("leaving", "standby")
+
+    def __init__(self) -> None:
+        self.leaving = False
+        self.standby: Standby | None = None
+
+    def spawn(self, record: dict[str, Any], attachment: Attachment | None, lock: int, hold: int) -> _socket.socket:
+        """Start the monitor of a launch record and return the control socket to it: see `runtime.monitor.launch.spawn`."""
+        if self.standby is not None:
+            standby, self.standby = self.standby, None
+            return standby.spawn(record, attachment, lock, hold)
+        if self.leaving:
+            from ..runtime.monitor import launch
+
+            return launch.spawn(record, attachment, lock, hold)
+        from ..runtime.monitor import fresh
+
+        return fresh.spawn(record, attachment, lock, hold)
