@@ -84,5 +84,12 @@ def default_paths(root: str = "", state: str = "") -> Paths:
 
 
 def interpreter() -> tuple[str, list[str]]:
-    """Return the interpreter and the import path of helper processes: where this package is, and nothing else."""
-    return sys.executable or "/usr/bin/python3", [os.path.dirname(os.path.dirname(os.path.abspath(__file__)))]
+    """Return the interpreter and the import path of helper processes: where this package is, and nothing else.
+
+    A server with Python in it may name itself as the interpreter: then it is the one beside the libraries that counts.
+    """
+    python = sys.executable
+    if not os.path.basename(python).startswith("python"):
+        found = f"{sys.exec_prefix}/bin/python{sys.version_info[0]}.{sys.version_info[1]}"
+        python = found if os.access(found, os.X_OK) else "/usr/bin/python3"
+    return python, [os.path.dirname(os.path.dirname(os.path.abspath(__file__)))]

@@ -108,6 +108,8 @@ def test_a_container(engine: Engine) -> None:
     with pytest.raises(TypeError, match="working_directory"):
         web.exec("true", workdir="/")  # type: ignore[call-overload]
     assert web.exec("sleep 601", detach=True) is None
+    with pytest.raises(InvalidInput, match="detach=True"):
+        web.exec("cat", detach=True, input=b"x")  # type: ignore[call-overload]
     assert until(lambda: ["sleep", "601"] in [row[0].split() for row in web.top(["-o", "args"]).rows])
     web.pause()
     with pytest.raises(Conflict):

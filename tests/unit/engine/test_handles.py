@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from archives import Layout, layer
-from underlay import Engine, Image, Pruned, Result
+from underlay import Engine, Image, Pruned, Result, paths
 from underlay.engine.containers.result import Capture
 from underlay.errors import InvalidInput
 
@@ -52,3 +55,20 @@ def test_streams_are_closed_but_those_of_the_caller(tmp_path: Path) -> None:
     assert len(list(Path("/proc/self/fd").iterdir())) == before
     with pytest.raises(InvalidInput, match="cannot both"):
         Capture(b"", 0, None, None)
+    with pytest.raises(TypeError, match="bytes"):
+        Capture("text", None, None, None)  # type: ignore[arg-type]
+    with pytest.raises(InvalidInput, match="stdout is an open file"):
+        Capture(b"", None, io.BytesIO(), None)
+    for wrong in (out, subprocess.STDOUT, 987):
+        with pytest.raises(InvalidInput, match="stderr is an open file"):
+            Capture(b"", None, None, wrong)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_a_server_with_python_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Helpers are interpreters, whatever the program calls itself that they are started by."""
+    own = paths.interpreter()[0]
+    for name in ("/usr/sbin/server", ""):
+        monkeypatch.setattr(sys, "executable", name)
+        asked = subprocess.run([paths.interpreter()[0], "-c", "print(1)"], capture_output=True, check=True)
+        assert asked.stdout == b"1\n" and own != name

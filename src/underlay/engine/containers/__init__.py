@@ -125,8 +125,7 @@ class Containers:
         if detach:
             from .handle import Container
 
-            if input is not None or not (stdin is stdout is stderr is None):
-                raise InvalidInput("streams cannot be attached to a container that is run with detach=True")
+            _refuse_streams(input, stdin, stdout, stderr)
             with self._started(settled) as session:
                 return Container(self, find(self._store, session.id))
         from .result import Capture
@@ -430,6 +429,7 @@ class Containers:
         from .result import Capture
 
         if detach:
+            _refuse_streams(input, stdin, stdout, stderr)
             wish = given.exec_options(command, {**options, "detach": True})
             with self.exec_attached(name, wish):
                 return None
@@ -475,3 +475,8 @@ class Containers:
 
             for network in Records(self._store).of(row.id):
                 names.amend(self._store, network)
+
+
+def _refuse_streams(*streams: object) -> None:
+    if any(stream is not None for stream in streams):
+        raise InvalidInput("nothing can be attached with detach=True", "`logs` has what a container writes")

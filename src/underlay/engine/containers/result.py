@@ -50,11 +50,13 @@ class Capture:
     def __init__(self, input: bytes | None, stdin: Source, stdout: Target, stderr: Target) -> None:
         if input is not None and stdin is not None:
             raise InvalidInput("input and stdin cannot both be given")
+        if isinstance(input, str):
+            raise TypeError("input is bytes, not a text: encode it")
         self.reads = input is not None or stdin is not None
         self._made: list[int] = []
-        self._stdin = _number(stdin)
-        self._stdout = _number(stdout)
-        self._stderr = _number(stderr)
+        self._stdin = _number("stdin", stdin)
+        self._stdout = _number("stdout", stdout)
+        self._stderr = _number("stderr", stderr)
         if input is not None:
             self._stdin = self._memory()
             with open(self._stdin, "wb", buffering=0, closefd=False) as file:
@@ -88,15 +90,23 @@ class Capture:
             os.close(fd)
 
 
-def _number(file: IO[Any] | int | None) -> int:
+def _number(name: str, file: IO[Any] | int | None) -> int:
     if file is None:
         return -1
-    if isinstance(file, int):
-        return file
-    flush = getattr(file, "flush", None)
-    if flush is not None and not file.closed and file.writable():
-        flush()  # what the caller has written before comes first
-    return file.fileno()
+    try:
+        if isinstance(file, int):
+            os.fstat(file)
+            return file
+        number = file.fileno()
+        if file.writable():
+            file.flush()  # what the caller has written before comes first
+    # No file, one that is closed, one of the io module that is in memory, a constant of the subprocess module.
+    except (AttributeError, ValueError, OSError):
+        raise InvalidInput(
+            f"{name} is an open file or a descriptor, not {file!r}",
+            "leave it out: the result has the output, and `input` is what is read",
+        ) from None
+    return number
 
 
 def _content(fd: int) -> bytes:
