@@ -4,7 +4,14 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, TypedDict
+
+    class Told(TypedDict):
+        """An error in a message: module and name of its class, its `args` and its attributes."""
+
+        kind: list[str]
+        arguments: list[Any]
+        members: dict[str, Any]
 
 
 class UnderlayError(Exception):
@@ -36,13 +43,13 @@ def remade(kind: type[UnderlayError], arguments: tuple[Any, ...], members: dict[
     return error
 
 
-def told(error: UnderlayError) -> dict[str, Any]:
+def told(error: UnderlayError) -> Told:
     """Return an error as a value that a message can hold."""
     kind = type(error)
     return {"kind": [kind.__module__, kind.__qualname__], "arguments": list(error.args), "members": vars(error)}
 
 
-def revived(told: dict[str, Any]) -> UnderlayError:
+def revived(told: Told) -> UnderlayError:
     """Return the error that another process of this program has told, of its class and with its attributes."""
     module, name = told["kind"]
     # The other process may have imported what is not imported here.

@@ -195,7 +195,8 @@ class _Step:
         for reader in readers:
             reader.start()
         try:
-            return self._work.foreman.call("step", wish, [write for _, write in ends])
+            ended: dict[str, Any] = self._work.foreman.call("step", wish, [write for _, write in ends])
+            return ended
         except WorkerKilled:
             # Its container has died with it; its control group has nobody else to remove it.
             group = cgroup.open_group(wish["record"]["cgroup"], wish["record"]["rootless"])

@@ -8,14 +8,13 @@ from ...builder.request import BuildRequest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from ...builder.builder import Surroundings
     from ...builder.cache.prune import CacheEntry, Pruned
     from ...builder.output.output import Built
     from ...builder.request import StepWish
     from ...dockerfile.problems import DockerfileError
     from ...dockerfile.rules import Finding
+    from ...runtime.monitor.records import StepRecord
     from ...store.rows.images import Image
     from ...store.store import Store
     from .steps import Composer
@@ -99,7 +98,7 @@ class _Steps:
         """What network steps have that ask for the default one."""
         return self._begun().networks.mode
 
-    def compose(self, step: StepWish) -> dict[str, Any]:
+    def compose(self, step: StepWish) -> StepRecord:
         """Return the launch record of a step."""
         return self._begun().compose(step)
 

@@ -15,13 +15,16 @@ from .launcher import Launcher
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import _socket
     from collections.abc import Iterator, Sequence
     from typing import Any
 
     from ...linux.cgroup import Group
     from ...runtime.monitor.attachment import Attachment
+    from ...runtime.monitor.records import Attach
     from ...runtime.monitor.state import Status
     from ...store.rows.containers import Container
+    from ...store.rows.intent import Intent
     from ...store.store import Store
     from ..options import ContainerOptions
     from .exec import ExecOptions, Execution
@@ -36,7 +39,7 @@ class Listed:
 
     __slots__ = ("container", "intent", "status")
 
-    def __init__(self, container: Container, intent: dict[str, Any], status: Status) -> None:
+    def __init__(self, container: Container, intent: Intent, status: Status) -> None:
         self.container = container
         self.intent = intent
         self.status = status
@@ -230,7 +233,7 @@ class Containers:
         self._tidy(row)
         self._store.emit(events.Event("container.stop", row.id))
 
-    def _announce_stop(self, row: Container) -> Any:
+    def _announce_stop(self, row: Container) -> _socket.socket | None:
         """Tell the monitor that the coming end is wanted, so that it does not restart; returns the connection."""
         channel = control.connect(self._store.paths.container_state(row.id))
         if channel is not None:
@@ -501,7 +504,7 @@ class Containers:
             raise Conflict(f"container {row.name} has no monitor to attach to")
         null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         given = [attachment.stdin, attachment.stdout, attachment.stderr]
-        wish = {
+        wish: Attach = {
             "stdin": given[0] >= 0,
             "stdout": given[1] >= 0,
             "stderr": given[2] >= 0,

@@ -16,11 +16,12 @@ from .session import group_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
+    from ...linux.specification import Process, Seccomp
+    from ...runtime.apply.seccomp_notify import Announce
     from ...runtime.monitor.attachment import Attachment
     from ...runtime.monitor.state import Status
     from ...store.rows.containers import Container
+    from ...store.rows.intent import Intent
 
 
 class ExecOptions(Record, kw_only=True):
@@ -132,7 +133,7 @@ class Execution:
 
 def execute(
     row: Container,
-    intent: dict[str, Any],
+    intent: Intent,
     status: Status,
     wish: ExecOptions,
     attachment: Attachment | None,
@@ -164,7 +165,7 @@ def execute(
 
         every = ["CAP_" + name for name in NAMES[: last_known_cached() + 1]]
         capabilities = {"bounding": every, "permitted": every, "effective": every}
-    body = {
+    body: Process = {
         **base,
         "terminal": wish.terminal,
         "args": wish.command,
@@ -217,7 +218,7 @@ def _over(status: Status) -> bool:
     return process.start_time(status.pid) != status.when
 
 
-def _unlabel(body: dict[str, Any]) -> None:
+def _unlabel(body: Process) -> None:
     """Take our own AppArmor profile away where the container has had to start without it."""
     if body.get("apparmorProfile"):
         from ...linux.security import apparmor
@@ -227,7 +228,7 @@ def _unlabel(body: dict[str, Any]) -> None:
             body["apparmorProfile"] = ""
 
 
-def _announcer(row: Container, intent: dict[str, Any], status: Status, profile: dict[str, Any] | None) -> Any:
+def _announcer(row: Container, intent: Intent, status: Status, profile: Seccomp | None) -> Announce | None:
     """Return what tells the agent of a filter that asks; None for all others."""
     if not profile:
         return None
@@ -237,7 +238,7 @@ def _announcer(row: Container, intent: dict[str, Any], status: Status, profile: 
     return seccomp_notify.announcer(profile, {**told, "pid": status.pid})
 
 
-def _filter(intent: dict[str, Any], bounding: list[str], privileged: bool) -> bytes:
+def _filter(intent: Intent, bounding: list[str], privileged: bool) -> bytes:
     """Return the container's own filter; a privileged exec has none, as with docker."""
     if intent["seccomp"] == "unconfined" or privileged:
         return b""

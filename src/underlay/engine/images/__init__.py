@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ...errors import UnderlayError
+    from ...oci.configuration import Configuration
     from ...oci.reference import Reference
     from ...store.rows.images import Image
     from ...store.store import Store
@@ -206,7 +207,7 @@ class Images:
         """Return the image that `name` means; raises NotFound, InvalidInput."""
         return image_rows.resolve(self._store.meta, name, platforms.parse(platform) if platform else None)
 
-    def config(self, image: Image) -> dict[str, Any]:
+    def config(self, image: Image) -> Configuration:
         """Return the image's configuration document."""
         return image_rows.config(self._store.paths, image.id)
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import NoReturn
 
+    from ..monitor.records import Message
+
 
 def start(begin: Callable[[], Joined]) -> Joined:
     """Return what `begin` (a call of `join.start`) returns, done by a process that waits for the program and then sends
@@ -37,8 +39,8 @@ def start(begin: Callable[[], Joined]) -> Joined:
     message, fds = control.receive(ours)
     if message is None or "pid" not in message:
         ours.close()
-        if message is not None and "failed" in message:
-            raise revived(message["failed"])
+        if message is not None and "error" in message:
+            raise revived(message["error"])
         raise UnderlayError("the process that executes programs in the container was killed", "is there enough memory?")
     joined = Joined(message["pid"], fds.pop(0))
     joined.keeper = ours
@@ -62,9 +64,9 @@ def _keep(begin: Callable[[], Joined], channel: _socket.socket) -> NoReturn:
         code = os.waitstatus_to_exitcode(os.waitpid(joined.pid, 0)[1])
         control.send(channel, {"exited": code})
     except UnderlayError as error:
-        control.send(channel, {"failed": told(error)})
+        control.send(channel, {"error": told(error)})
     except OSError as error:
-        control.send(channel, {"failed": told(KernelError("exec", "", error.errno or 5))})
+        control.send(channel, {"error": told(KernelError("exec", "", error.errno or 5))})
     finally:
         os._exit(0)
 
@@ -72,7 +74,7 @@ def _keep(begin: Callable[[], Joined], channel: _socket.socket) -> NoReturn:
 def _hand_over(joined: Joined, channel: _socket.socket) -> None:
     """Send what the caller needs of the program, and hold nothing of the caller's any more."""
     fds = [joined.pidfd, joined.console, *(fd for fd, _ in joined.outputs), joined.stdin]
-    message = {
+    message: Message = {
         "pid": joined.pid,
         "console": joined.console >= 0,
         "outputs": [stream for _, stream in joined.outputs],
