@@ -91,7 +91,7 @@ class State:
         self.base: Base | None = None
         self.arguments: dict[str, str | None] = {}
         self.command_set = False
-        self.other: dict[str, object] = {}  # members of the base's configuration beside these, such as os.version
+        self.other: Configuration = {}  # members of the base's configuration beside these, such as os.version
 
     def copy(self) -> State:
         """Return a state to go on from, for a stage on this stage."""
@@ -102,7 +102,7 @@ class State:
         other.base = self.base
         other.arguments = dict(self.arguments)
         other.variables = dict(self.variables)
-        other.other = dict(self.other)
+        other.other = self.other.copy()
         return other
 
     def environment(self) -> dict[str, str]:
@@ -129,11 +129,14 @@ def taken_over(state: State, config: Configuration) -> None:
     state.history = [
         Step(each.copy(), "", None, bool(each.get("empty_layer"))) for each in config.get("history") or [] if each
     ]
-    members: dict[str, object] = {**config}
-    state.other = {key: members[key] for key in ("os.version", "os.features") if members.get(key)}
+    state.other = {}
+    if config.get("os.version"):
+        state.other["os.version"] = config["os.version"]
+    if config.get("os.features"):
+        state.other["os.features"] = config["os.features"]
 
 
-def configuration(state: State, diff_ids: list[str], labels: dict[str, str], epoch: int | None) -> dict[str, Any]:
+def configuration(state: State, diff_ids: list[str], labels: dict[str, str], epoch: int | None) -> Configuration:
     """Return the image's configuration.
 
     Times of entries that change no file are those of the layer before them, or of the first new layer: so the same
@@ -144,7 +147,7 @@ def configuration(state: State, diff_ids: list[str], labels: dict[str, str], epo
         execution["Labels"] = {**(execution.get("Labels") or {}), **labels}
     history = _timed(state.history, epoch)
     platform = state.platform.brief
-    config: dict[str, Any] = {"architecture": platform.architecture}
+    config: Configuration = {"architecture": platform.architecture}
     if platform.variant:
         config["variant"] = platform.variant
     config["os"] = platform.os
@@ -156,7 +159,8 @@ def configuration(state: State, diff_ids: list[str], labels: dict[str, str], epo
         created = _written(epoch * 1_000_000_000)
     if created:
         config["created"] = created
-    config["config"] = {key: value for key, value in execution.items() if value not in (None, [], {}, "")}
+    filled: Any = {key: value for key, value in execution.items() if value not in (None, [], {}, "")}
+    config["config"] = filled
     config["rootfs"] = {"type": "layers", "diff_ids": diff_ids}
     config["history"] = history
     return config
