@@ -7,6 +7,7 @@ import signal
 import socket
 import struct
 import threading
+from functools import partial
 from typing import TYPE_CHECKING
 
 import dns.flags
@@ -110,7 +111,7 @@ class Place:
     def _reaches(self) -> bool:
         """Tell whether the gateway says that nobody is at a port of its."""
         for family, address in ((socket.AF_INET, GATEWAY), (socket.AF_INET6, GATEWAY6)):
-            client = netns.inside(self.member, lambda family=family: socket.socket(family, socket.SOCK_STREAM))
+            client = netns.inside(self.member, partial(socket.socket, family, socket.SOCK_STREAM))
             with client:
                 client.settimeout(0.5)
                 try:
