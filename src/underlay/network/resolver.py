@@ -18,7 +18,9 @@ from ..lean.jsontext import dumps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, NoReturn
+    from typing import NoReturn
+
+    from .described import Written
 
 PORT = 53
 _START = 10.0  # seconds to start in
@@ -26,7 +28,7 @@ _CAPABILITIES = 1 << 2 | 1 << 10 | 1 << 13  # DAC_READ_SEARCH (to load what othe
 _INPUT, _OUTPUT = select.POLLIN, select.POLLOUT
 
 
-def write(directory: str, network_id: str, description: dict[str, Any]) -> None:
+def write(directory: str, network_id: str, description: Written) -> None:
     """Tell the name server of a network, in `directory` (STATE/networks, made if missing), what is so; raises OSError.
 
     `description`: "interface" (of the bridge), "listen" (addresses), "subnets" (who is answered), "internal" (nothing is

@@ -14,9 +14,10 @@ from ...errors import InvalidInput
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, Protocol
+    from typing import Protocol
 
     from ..specification import Resources, Spec
+    from .stats import Figures
 
     class Group(Protocol):
         """A control group of one container, whatever the version."""
@@ -58,7 +59,7 @@ if TYPE_CHECKING:
         def kill(self) -> None:
             """Kill every process in the group and below it."""
 
-        def stats(self) -> dict[str, Any]:
+        def stats(self) -> Figures:
             """Return what the group has used, in the shape of runc's `events --stats` (see `stats`); {} for none."""
 
         def out_of_memory(self) -> bool:

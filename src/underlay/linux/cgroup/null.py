@@ -8,9 +8,9 @@ from .settings import limits_something
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
 
     from ..specification import Resources
+    from .stats import Figures
 
 
 class GroupNone:
@@ -77,7 +77,7 @@ class GroupNone:
         """Refuse: nobody tells."""
         raise Unsupported("being told of memory running out needs a control group, and none can be used here")
 
-    def stats(self) -> dict[str, Any]:
+    def stats(self) -> Figures:
         """Return nothing."""
         return {}
 

@@ -12,9 +12,9 @@ from .v1settings import settings
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
 
     from ..specification import DeviceRule, Resources
+    from .stats import Figures
 
 # Where every container has a group, limited or not: to be counted, frozen and killed. The rest is made when asked for.
 ALWAYS = ("cpu", "cpuacct", "memory", "devices", "freezer", "pids", "blkio")
@@ -218,7 +218,7 @@ class GroupV1:
 
         return v1_event(self._directory("memory"))
 
-    def stats(self) -> dict[str, Any]:
+    def stats(self) -> Figures:
         """Return what the hierarchies count; see `stats`."""
         from .stats import v1
 

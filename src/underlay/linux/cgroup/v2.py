@@ -14,9 +14,9 @@ __all__ = ["GroupV2", "weight_of_shares"]
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
 
     from ..specification import Resources
+    from .stats import Figures
 
 # What every container is counted by, limited or not. The rest is enabled when asked for.
 ALWAYS = ("cpu", "memory", "pids", "io")
@@ -136,7 +136,7 @@ class GroupV2:
 
         return v2_event(self.directory)
 
-    def stats(self) -> dict[str, Any]:
+    def stats(self) -> Figures:
         """Return what the group counts; see `stats`."""
         from .stats import v2
 
