@@ -5,7 +5,7 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Any, Protocol
+    from typing import Any, Protocol, TypedDict
 
     class Source(Protocol):
         """The text of a Dockerfile under its name."""
@@ -14,6 +14,13 @@ if TYPE_CHECKING:
 
         def excerpt(self, line: int, last_line: int = 0, column: int = 0) -> str:
             """Return the lines around a place."""
+
+    class Told(TypedDict):
+        """An error in a message: module and name of its class, its `args` and its attributes."""
+
+        kind: list[str]
+        arguments: list[Any]
+        members: dict[str, Any]
 
 
 _PROBLEM_LIMIT = 500  # characters of what is wrong with a Dockerfile
@@ -48,13 +55,13 @@ def remade(kind: type[UnderlayError], arguments: tuple[Any, ...], members: dict[
     return error
 
 
-def told(error: UnderlayError) -> dict[str, Any]:
+def told(error: UnderlayError) -> Told:
     """Return an error as a value that a message can hold."""
     kind = type(error)
     return {"kind": [kind.__module__, kind.__qualname__], "arguments": list(error.args), "members": vars(error)}
 
 
-def revived(told: dict[str, Any]) -> UnderlayError:
+def revived(told: Told) -> UnderlayError:
     """Return the error that another process of this program has told, of its class and with its attributes."""
     module, name = told["kind"]
     # The other process may have imported what is not imported here.

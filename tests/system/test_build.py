@@ -62,6 +62,16 @@ def test_cache_mounts(builder: Builder) -> None:
     ]
 
 
+def test_a_cache_mount_that_begins_with_a_directory_of_the_host(builder: Builder, tmp_path: Path) -> None:
+    (tmp_path / "there" / "sub").mkdir(parents=True)
+    (tmp_path / "there" / "sub" / "seed").write_text("from the host\n")
+    assert builder.said(
+        "FROM box\nRUN --mount=type=cache,id=there,target=/c,from=there,source=/sub cat /c/seed\n",
+        "--build-context",
+        f"there={tmp_path / 'there'}",
+    ) == ["from the host"]
+
+
 @pytest.mark.parametrize("sharing", ["shared", "locked", "private"])
 def test_sharing_of_cache_mounts(builder: Builder, sharing: str) -> None:
     """Two steps at once see one directory, or one after the other, or one each."""

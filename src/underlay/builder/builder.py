@@ -26,8 +26,7 @@ from .workers.workers import Foreman
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
+    from ..dockerfile.metadata import Execution
     from ..dockerfile.problems import DockerfileError
     from ..dockerfile.rules import Finding
     from ..dockerfile.stages import Recipe
@@ -187,9 +186,9 @@ def _found(
 
 def _configurations(
     request: BuildRequest, around: Surroundings, recipe: Recipe, predefined: dict[str, str]
-) -> dict[int, dict[str, Any]]:
+) -> dict[int, Execution]:
     """Return the `config` of those bases that are here already, by the number of the stage: nothing is fetched."""
-    found = {}
+    found: dict[int, Execution] = {}
     try:
         given = scope.global_arguments(recipe, request.arguments, predefined)
         planned = graph.plan(recipe, given.get, request.contexts)
@@ -202,7 +201,7 @@ def _configurations(
                 image = images.resolve(around.meta, each.base)
             except (NotFound, InvalidInput):
                 continue
-            found[each.stage.index] = images.config(around.paths, image.id).get("config") or {}
+            found[each.stage.index] = {**(images.config(around.paths, image.id).get("config") or {})}
     return found
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ..paths import Paths
     from ..store.layers.toc import Entry
     from ..store.rows.layers import Layer
+    from .workers.messages import Status
     from .workers.workers import Foreman
 
 _DEEPEST = (
@@ -182,7 +183,7 @@ class Grounds:
         """Return the attributes of a directory that shows layers: the root above it is to have the same."""
         from ..store.layers.toc import Entry
 
-        told = self._foreman.call("status", {"path": directory})
+        told: Status = self._foreman.call("status", {"path": directory})
         return Entry(b"./", kinds.DIRECTORY, told["mode"], told["uid"], told["gid"], 0, told["mtime"], 0)
 
     def _mount(self, name: str, index: str, files: list[str]) -> str:

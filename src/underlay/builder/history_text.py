@@ -6,8 +6,7 @@ from ..dockerfile import instructions as it
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
+    from ..oci.configuration import Health
     from .image import State
 
 _ESCAPES = {
@@ -79,10 +78,9 @@ def exposed(instruction: it.Expose) -> list[str]:
     return sorted(apply(instruction, {}).get("ExposedPorts") or {})
 
 
-def _health(check: dict[str, Any]) -> str:
-    times = " ".join(
-        quoted(_go_duration(check.get(each, 0))) for each in ("Interval", "Timeout", "StartPeriod", "StartInterval")
-    )
+def _health(check: Health) -> str:
+    given = (check.get("Interval"), check.get("Timeout"), check.get("StartPeriod"), check.get("StartInterval"))
+    times = " ".join(quoted(_go_duration(each or 0)) for each in given)
     return f"&{{{_list(check.get('Test') or [])} {times} '\\x{check.get('Retries', 0):02x}'}}"
 
 

@@ -8,6 +8,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from ..dockerfile.metadata import Execution
+    from ..oci.configuration import Configuration
+    from ..oci.configuration import Step as Entry
     from ..oci.platform import Platform
     from ..store.rows.images import ImageRow
     from .filesystem import Filesystem
@@ -51,7 +54,7 @@ class Step:
 
     __slots__ = ("created", "empty", "told", "written")
 
-    def __init__(self, told: dict[str, Any] | None, written: str, created: int | None, empty: bool) -> None:
+    def __init__(self, told: Entry | None, written: str, created: int | None, empty: bool) -> None:
         self.told = told  # an entry of the base's, taken over as it is
         self.written = written
         self.created = created
@@ -81,14 +84,14 @@ class State:
     def __init__(self, platform: Platform, filesystem: Filesystem) -> None:
         self.platform = platform
         self.filesystem = filesystem
-        self.execution: dict[str, Any] = {"Env": [PATH], "WorkingDir": "/"}
+        self.execution: Execution = {"Env": [PATH], "WorkingDir": "/"}
         self.variables: dict[str, str] = self.environment()
         self.author = ""
         self.history: list[Step] = []
         self.base: Base | None = None
         self.arguments: dict[str, str | None] = {}
         self.command_set = False
-        self.other: dict[str, Any] = {}  # members of the base's configuration beside these, such as os.version
+        self.other: Configuration = {}  # members of the base's configuration beside these, such as os.version
 
     def copy(self) -> State:
         """Return a state to go on from, for a stage on this stage."""
@@ -99,7 +102,7 @@ class State:
         other.base = self.base
         other.arguments = dict(self.arguments)
         other.variables = dict(self.variables)
-        other.other = dict(self.other)
+        other.other = self.other.copy()
         return other
 
     def environment(self) -> dict[str, str]:
@@ -115,21 +118,25 @@ def _copied(value: Any) -> Any:
     return list(value) if isinstance(value, list) else dict(value) if isinstance(value, dict) else value
 
 
-def taken_over(state: State, config: dict[str, Any]) -> None:
+def taken_over(state: State, config: Configuration) -> None:
     """Begin with the configuration of a base."""
-    execution = config.get("config") or {}
+    execution: dict[str, object] = {**(config.get("config") or {})}
     state.execution = {key: execution[key] for key in _EXECUTION if execution.get(key) not in (None, "", [], {})}
     if not any(pair.startswith("PATH=") for pair in state.execution.get("Env") or []):
         state.execution["Env"] = [*(state.execution.get("Env") or []), PATH]
     state.variables = state.environment()
     state.author = config.get("author") or ""
     state.history = [
-        Step(dict(each), "", None, bool(each.get("empty_layer"))) for each in config.get("history") or [] if each
+        Step(each.copy(), "", None, bool(each.get("empty_layer"))) for each in config.get("history") or [] if each
     ]
-    state.other = {key: config[key] for key in ("os.version", "os.features") if config.get(key)}
+    state.other = {}
+    if config.get("os.version"):
+        state.other["os.version"] = config["os.version"]
+    if config.get("os.features"):
+        state.other["os.features"] = config["os.features"]
 
 
-def configuration(state: State, diff_ids: list[str], labels: dict[str, str], epoch: int | None) -> dict[str, Any]:
+def configuration(state: State, diff_ids: list[str], labels: dict[str, str], epoch: int | None) -> Configuration:
     """Return the image's configuration.
 
     Times of entries that change no file are those of the layer before them, or of the first new layer: so the same
@@ -140,7 +147,7 @@ def configuration(state: State, diff_ids: list[str], labels: dict[str, str], epo
         execution["Labels"] = {**(execution.get("Labels") or {}), **labels}
     history = _timed(state.history, epoch)
     platform = state.platform.brief
-    config: dict[str, Any] = {"architecture": platform.architecture}
+    config: Configuration = {"architecture": platform.architecture}
     if platform.variant:
         config["variant"] = platform.variant
     config["os"] = platform.os
@@ -152,13 +159,14 @@ def configuration(state: State, diff_ids: list[str], labels: dict[str, str], epo
         created = _written(epoch * 1_000_000_000)
     if created:
         config["created"] = created
-    config["config"] = {key: value for key, value in execution.items() if value not in (None, [], {}, "")}
+    filled: Any = {key: value for key, value in execution.items() if value not in (None, [], {}, "")}
+    config["config"] = filled
     config["rootfs"] = {"type": "layers", "diff_ids": diff_ids}
     config["history"] = history
     return config
 
 
-def _timed(steps: list[Step], epoch: int | None) -> list[dict[str, Any]]:
+def _timed(steps: list[Step], epoch: int | None) -> list[Entry]:
     times = [each.told.get("created") if each.told else _moment(each.created, epoch) for each in steps]
     current = None
     missing = False
@@ -169,7 +177,7 @@ def _timed(steps: list[Step], epoch: int | None) -> list[dict[str, Any]]:
                 break
         else:
             missing = True
-    found = []
+    found: list[Entry] = []
     missing = False
     for step, time in zip(steps, times, strict=True):
         if time:
@@ -179,10 +187,13 @@ def _timed(steps: list[Step], epoch: int | None) -> list[dict[str, Any]]:
             missing = True
             time = current
         if step.told is not None:
-            found.append({**step.told, **({"created": time} if time else {})})
+            told = step.told.copy()
+            if time:
+                told["created"] = time
+            found.append(told)
             continue
-        entry: dict[str, Any] = {"created": time} if time else {}
-        entry |= {"created_by": step.written, "comment": COMMENT}
+        entry: Entry = {"created": time} if time else {}
+        entry["created_by"], entry["comment"] = step.written, COMMENT
         if step.empty:
             entry["empty_layer"] = True
         found.append(entry)

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from typing import Any, Protocol
 
     from ..oci.platform import Platform
+    from ..runtime.monitor.records import StepRecord
 
     class Steps(Protocol):
         """What the engine does for steps."""
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
         def network(self) -> str:
             """What network steps have that ask for the default one: none, host, or a network's name."""
 
-        def compose(self, step: StepWish) -> dict[str, Any]:
-            """Return the launch record of a step, without its root (see `runtime.stepping`)."""
+        def compose(self, step: StepWish) -> StepRecord:
+            """Return the launch record of a step, without its root (see `runtime.process.run_once`)."""
 
         def done(self, step: StepWish) -> None:
             """Take back what was lent to a step."""

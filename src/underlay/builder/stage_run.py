@@ -9,9 +9,10 @@ from .cache import keys
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, Protocol
+    from typing import Protocol
 
     from ..oci.platform import Platform
+    from .cache.cache import Result
     from .context.contexts import Origin
     from .graph import Planned
     from .image import State
@@ -62,9 +63,9 @@ class StageRun:
         return self.work.vertices(f"[{' '.join(words)}] {text}")
 
     def grow(
-        self, vertex: Vertex, key: str, make: Callable[[], Any], kind: str = "regular", linked: bool = False
+        self, vertex: Vertex, key: str, make: Callable[[], Result], kind: str = "regular", linked: bool = False
     ) -> None:
-        """Put the layer with the key `key` above the state, found or made by `make` (a `cache.Result`).
+        """Put the layer with the key `key` above the state, found or made by `make`.
 
         A `linked` layer does not depend on those below: its key is its own alone.
         """

@@ -60,7 +60,7 @@ _ELSEWHERE = {
 
 
 def container_options(
-    image: str | Image | ContainerOptions, command: Command | None, keywords: Mapping[str, Any]
+    image: str | Image | ContainerOptions, command: Command | None, keywords: Mapping[str, object]
 ) -> ContainerOptions:
     """Return the options of a container. Raises TypeError for a keyword that does not exist, InvalidInput for a value
     that makes no sense."""
@@ -75,14 +75,14 @@ def container_options(
     return ContainerOptions(**normal(ContainerOptions, {**values, **keywords}))
 
 
-def exec_options(command: Command, keywords: Mapping[str, Any]) -> ExecOptions:
+def exec_options(command: Command, keywords: Mapping[str, object]) -> ExecOptions:
     """Return the options of an execution; raises what `container_options` raises."""
     from .containers.exec import ExecOptions
 
     return ExecOptions(**normal(ExecOptions, {"command": command, **keywords}))
 
 
-def build_request(context: str | BuildRequest, keywords: Mapping[str, Any]) -> BuildRequest:
+def build_request(context: str | BuildRequest, keywords: Mapping[str, object]) -> BuildRequest:
     """Return the request of a build; raises what `container_options` raises."""
     from ..builder.request import BuildRequest
 
@@ -113,7 +113,7 @@ def _near(name: str, known: tuple[str, ...]) -> str:
     return f": did you mean {' or '.join(map(repr, near))}?" if near else ""
 
 
-def _formed(name: str, value: Any, default: Any) -> Any:
+def _formed(name: str, value: object, default: object) -> Any:
     if name in _COMMANDS:
         return None if value is None else _words(name, value)
     if value is None and default is not None:
@@ -135,13 +135,13 @@ def _formed(name: str, value: Any, default: Any) -> Any:
     return value
 
 
-def _checked(name: str, value: Any, kind: type, words: str) -> Any:
+def _checked(name: str, value: object, kind: type, words: str) -> Any:
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise TypeError(f"{name} is {words}, not {value!r}")
     return value
 
 
-def _words(name: str, value: Any) -> list[str]:
+def _words(name: str, value: object) -> list[str]:
     """Return the words of a command: a line is split as a shell would split it, nothing in it is replaced."""
     if not isinstance(value, str):
         return _texts(name, value)
@@ -153,7 +153,7 @@ def _words(name: str, value: Any) -> list[str]:
         raise InvalidInput(f"{name}: {error}: {value!r}", "give the words as a list") from None
 
 
-def _size(name: str, value: Any) -> int:
+def _size(name: str, value: object) -> int:
     if isinstance(value, int) and not isinstance(value, bool):
         return value
     from ..human import parse_size
@@ -165,7 +165,7 @@ def _size(name: str, value: Any) -> int:
         raise InvalidInput(f"{name}: invalid size: {value!r}", 'a number of bytes, or a text such as "64m"') from None
 
 
-def _number(name: str, value: Any) -> float:
+def _number(name: str, value: object) -> float:
     if isinstance(value, str):
         from ..human import decimal
 
@@ -190,7 +190,7 @@ def _texts(name: str, value: Any) -> list[Any]:
         raise TypeError(f"{name} is a list, not {value!r}") from None
 
 
-def _variable(name: str, value: Any) -> list[str]:
+def _variable(name: str, value: object) -> list[str]:
     # Without a value it takes the image's away, as with docker.
     return [name if value is None else f"{name}={value}"]
 
@@ -204,7 +204,7 @@ def _volume(source: str, where: Any) -> list[str]:
     return [f"{source}:{where['bind']}" + (f":{options}" if options else "")]
 
 
-def _port(inside: Any, outside: Any) -> list[str]:
+def _port(inside: object, outside: object) -> list[str]:
     """A port of the host, (address, port), a list of these, or None for any port."""
     if isinstance(outside, list):
         return [line for each in outside for line in _port(inside, each)]
@@ -225,7 +225,7 @@ _LINES = {
 }
 
 
-def _pairs(name: str, value: Any) -> dict[str, Any]:
+def _pairs(name: str, value: object) -> dict[str, Any]:
     """Return a dictionary; a list holds `name=value`, or names alone whose value is empty."""
     if hasattr(value, "items"):
         return {key: str(each) if isinstance(each, int | float) else each for key, each in value.items()}

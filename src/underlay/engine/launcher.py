@@ -5,10 +5,10 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
-    from typing import Any
 
     from ..runtime.monitor.attachment import Attachment
     from ..runtime.monitor.prefork import Standby
+    from ..runtime.monitor.records import LaunchRecord
 
 
 class Launcher:
@@ -25,7 +25,7 @@ class Launcher:
         self.leaving = False
         self.standby: Standby | None = None
 
-    def spawn(self, record: dict[str, Any], attachment: Attachment | None, lock: int, hold: int) -> _socket.socket:
+    def spawn(self, record: LaunchRecord, attachment: Attachment | None, lock: int, hold: int) -> _socket.socket:
         """Start the monitor of a launch record and return the control socket to it: see `runtime.monitor.launch.spawn`."""
         if self.standby is not None:
             standby, self.standby = self.standby, None

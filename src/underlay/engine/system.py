@@ -70,7 +70,8 @@ class System:
         kernel = os.uname()
         containers = container_rows.ids(store.meta)
         running = sum(presence.is_running(self._store, each) for each in containers)
-        facts: dict[str, Any] = {
+        rootless = os.geteuid() != 0
+        facts: dict[str, object] = {
             "ServerVersion": __version__,
             "Driver": form,
             "DriverReason": reason,
@@ -88,16 +89,16 @@ class System:
             "NCPU": os.cpu_count() or 1,
             "MemTotal": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
             "Name": kernel.nodename,
-            "Rootless": os.geteuid() != 0,
+            "Rootless": rootless,
         }
         host = gather()
         # What is there and what we may use of it differ for the unprivileged.
-        usable = cgroup.open_group("underlay", facts["Rootless"]).version
+        usable = cgroup.open_group("underlay", rootless).version
         facts["CgroupVersion"] = usable.removeprefix("v")
         facts["CgroupControllers"] = host["cgroup"]["controllers"] if usable == host["cgroup"]["version"] else []
         if usable == "none":
             host["security"].remove("devices") if "devices" in host["security"] else None
-        if facts["Rootless"] and "apparmor" in host["security"]:
+        if rootless and "apparmor" in host["security"]:
             host["security"].remove("apparmor")  # only root may load profiles
         facts["DiskLimit"], facts["DiskLimitReason"] = disk_limit.way(store.paths)
         facts["SwapLimit"] = host["swap_accounting"]

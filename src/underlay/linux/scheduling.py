@@ -10,7 +10,7 @@ from . import libc
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from .specification import IoPriority, Personality, Scheduler
 
 # sched(7), linux/sched.h. SCHED_ISO has a name and no number that the kernel takes.
 POLICIES = {
@@ -35,7 +35,7 @@ DOMAINS = {"LINUX": 0x0000, "LINUX32": 0x0008}  # personality(2), PER_LINUX and 
 _SELF, _WHO_PROCESS, _CLASS_SHIFT = 0, 1, 13
 
 
-def attributes(wish: dict[str, Any], where: str) -> list[int]:
+def attributes(wish: Scheduler, where: str) -> list[int]:
     """Return [policy, flags, nice, priority, runtime, deadline, period] of an OCI `process.scheduler`.
 
     Raises InvalidInput naming the field below `where`.
@@ -48,7 +48,8 @@ def attributes(wish: dict[str, Any], where: str) -> list[int]:
         if name not in FLAGS:
             raise InvalidInput(f"{where}.flags[{position}]: unknown flag {name!r}")
         flags |= FLAGS[name]
-    values = [int(wish.get(name) or 0) for name in ("nice", "priority", "runtime", "deadline", "period")]
+    given = (wish.get("nice"), wish.get("priority"), wish.get("runtime"), wish.get("deadline"), wish.get("period"))
+    values = [int(value or 0) for value in given]
     if not -20 <= values[0] <= 19:
         raise InvalidInput(f"{where}.nice: {values[0]} is not between -20 and 19")
     if values[1] and policy not in ("SCHED_FIFO", "SCHED_RR"):
@@ -67,7 +68,7 @@ def set_attributes(values: list[int]) -> None:
     libc.check("set scheduling policy", "", "sched_setattr", _SELF, data, 0)
 
 
-def io_priority(wish: dict[str, Any], where: str) -> int:
+def io_priority(wish: IoPriority, where: str) -> int:
     """Return ioprio_set(2)'s word for an OCI `process.ioPriority`; raises InvalidInput naming the field."""
     kind, priority = wish.get("class"), int(wish.get("priority") or 0)
     if kind not in IO_CLASSES:
@@ -82,7 +83,7 @@ def set_io_priority(word: int) -> None:
     libc.check("set I/O priority", "", "ioprio_set", _WHO_PROCESS, _SELF, word)
 
 
-def personality_word(wish: dict[str, Any], where: str) -> int:
+def personality_word(wish: Personality, where: str) -> int:
     """Return personality(2)'s word for an OCI `linux.personality`; raises InvalidInput naming the field."""
     domain = wish.get("domain")
     if domain not in DOMAINS:

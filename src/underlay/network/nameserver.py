@@ -14,7 +14,7 @@ import time
 
 from .. import files
 from ..human import whole
-from ..lean.jsontext import loads
+from ..lean.jsontext import known
 from . import subnets
 from .ports import address_bytes
 from .resolver import take
@@ -23,6 +23,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
+
+    from .described import Written
+
 
 PORT = 53
 IDLE = 10.0  # seconds without names after which it ends
@@ -68,12 +71,12 @@ class Description:
 
     __slots__ = ("here", "interface", "internal", "listen", "others", "own", "servers", "subnets", "upstream")
 
-    def __init__(self, record: dict[str, Any], gone: frozenset[str] = frozenset()) -> None:
+    def __init__(self, record: Written, gone: frozenset[str] = frozenset()) -> None:
         """`gone` are addresses of containers that have ended since it was written."""
-        self.interface: str = record["interface"]
-        self.listen: list[str] = record["listen"]
+        self.interface = record["interface"]
+        self.listen = record["listen"]
         self.subnets = [subnets.parse(text) for text in record["subnets"]]
-        self.internal: bool = record["internal"]
+        self.internal = record["internal"]
         self.own = {address_bytes(each) for each in self.listen}
         self.upstream = self._others(record["upstream"])
         self.servers = {address: self._others(found) for address, found in record["servers"].items()}
@@ -202,7 +205,7 @@ class Server:
             now = (found.st_ino, found.st_mtime_ns, found.st_size, *map(os.path.exists, self._members))
             if now == self._read:
                 return
-            record: Any = loads(files.read_bytes(self.place + ".json"))
+            record: Written = known(files.read_bytes(self.place + ".json"))
             # Containers that end write nothing here: what they had is gone, and so are they.
             members = record.get("members") or {}
             gone = {each for path, addresses in members.items() if not os.path.exists(path) for each in addresses}

@@ -19,7 +19,9 @@ from ..lean.jsontext import dumps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, NoReturn
+    from typing import NoReturn
+
+    from .described import Written
 
 PORT = 53
 _START = 10.0  # seconds to start in
@@ -29,7 +31,7 @@ _LOCK, _TELL = 3, 4
 _INPUT, _OUTPUT = select.POLLIN, select.POLLOUT
 
 
-def write(directory: str, network_id: str, description: dict[str, Any]) -> None:
+def write(directory: str, network_id: str, description: Written) -> None:
     """Tell the name server of a network, in `directory` (STATE/networks, made if missing), what is so; raises OSError.
 
     `description`: "interface" (of the bridge), "listen" (addresses), "subnets" (who is answered), "internal" (nothing is

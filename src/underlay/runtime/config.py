@@ -7,20 +7,23 @@ import os
 from ..errors import InvalidInput, Unsupported
 from ..files import read_bytes
 from ..human import whole
-from ..lean.jsontext import loads
+from ..lean.jsontext import known
 from .apply import hooks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from ..linux.specification import Linux, Process, Resources, Spec
+
+    # A type, a list of one kind of item, or an object by its keys ("*" takes any); `object` takes everything.
+    Schema = type | list["Schema"] | dict[str, "Schema"]
 
 LIMIT = 16 << 20  # bytes of a configuration
 SPECIFICATION = "1.2.0"
 
-_ID_MAPS = [{"containerID": int, "hostID": int, "size": int}]
-_RATES = [{"major": int, "minor": int, "rate": int}]
-_HOOKS = [{"path": str, "args": [str], "env": [str], "timeout": int}]
-_PROCESS: dict[str, Any] = {
+_ID_MAPS: Schema = [{"containerID": int, "hostID": int, "size": int}]
+_RATES: Schema = [{"major": int, "minor": int, "rate": int}]
+_HOOKS: Schema = [{"path": str, "args": [str], "env": [str], "timeout": int}]
+_PROCESS: dict[str, Schema] = {
     "terminal": bool,
     "consoleSize": {"height": int, "width": int},
     "cwd": str,
@@ -46,7 +49,7 @@ _PROCESS: dict[str, Any] = {
     "execCPUAffinity": {"initial": str, "final": str},
     "user": {"uid": int, "gid": int, "umask": int, "additionalGids": [int], "username": str},
 }
-_RESOURCES: dict[str, Any] = {
+_RESOURCES: dict[str, Schema] = {
     "devices": [{"allow": bool, "type": str, "major": int, "minor": int, "access": str}],
     "memory": {
         "limit": int,
@@ -85,7 +88,7 @@ _RESOURCES: dict[str, Any] = {
     "rdma": {"*": {"hcaHandles": int, "hcaObjects": int}},
     "unified": {"*": str},
 }
-_SECCOMP: dict[str, Any] = {
+_SECCOMP: dict[str, Schema] = {
     "defaultAction": str,
     "defaultErrnoRet": int,
     "architectures": [str],
@@ -102,7 +105,7 @@ _SECCOMP: dict[str, Any] = {
     ],
 }
 # Every field of the specification (version 1.2, and those of 1.3 that it adds for Linux) and its type. "*" takes any key.
-_SCHEMA: dict[str, Any] = {
+_SCHEMA: dict[str, Schema] = {
     "ociVersion": str,
     "root": {"path": str, "readonly": bool},
     "mounts": [
@@ -154,14 +157,14 @@ _REFUSED = {
     ("process", "commandLine"): "process.commandLine: it is for Windows, use process.args",
     ("vm",): "vm: virtual machines are not what this runtime makes",
 }
-_NAMES = {bool: "a boolean", int: "an integer", str: "a string"}
+_NAMES: dict[type, str] = {bool: "a boolean", int: "an integer", str: "a string"}
 
 
-def read(bundle: str) -> tuple[dict[str, Any], list[str]]:
+def read(bundle: str) -> tuple[Spec, list[str]]:
     """Return the configuration of the bundle directory and warnings; raises InvalidInput, Unsupported, OSError."""
     path = bundle + "/config.json"
     try:
-        value = loads(read_bytes(path, LIMIT))
+        value: Spec = known(read_bytes(path, LIMIT))
     except FileNotFoundError:
         raise InvalidInput(
             f"{path} does not exist", "the bundle directory needs one: see `underlay-runtime spec`"
@@ -173,7 +176,7 @@ def read(bundle: str) -> tuple[dict[str, Any], list[str]]:
     return value, check(value)
 
 
-def check(spec: dict[str, Any]) -> list[str]:
+def check(spec: Spec) -> list[str]:
     """Check a whole configuration; nulls are dropped from it. Returns warnings: fields that no specification knows.
 
     Raises InvalidInput and Unsupported with the JSON path.
@@ -182,9 +185,9 @@ def check(spec: dict[str, Any]) -> list[str]:
     _walk(spec, _SCHEMA, "", warnings)
     _check_version(spec.get("ociVersion"))
     for path, words in _REFUSED.items():
-        place: Any = spec
+        place: object = spec
         for key in path:
-            place = (place or {}).get(key)
+            place = place.get(key) if isinstance(place, dict) else None
         if place:
             raise Unsupported(words)
     for name in ("windows", "solaris", "zos"):
@@ -201,7 +204,7 @@ def check(spec: dict[str, Any]) -> list[str]:
     return warnings
 
 
-def check_process(body: dict[str, Any], where: str, alone: bool = False) -> list[str]:
+def check_process(body: Process, where: str, alone: bool = False) -> list[str]:
     """Check a `process` object (`alone` when it comes by itself, for exec). Returns warnings; unknown capabilities go."""
     warnings: list[str] = []
     if alone:
@@ -212,8 +215,8 @@ def check_process(body: dict[str, Any], where: str, alone: bool = False) -> list
         raise InvalidInput(f"{where}.args: a program is needed")
     if not str(body.get("cwd") or "").startswith("/"):
         raise InvalidInput(f"{where}.cwd: {body.get('cwd')!r} is not an absolute path")
-    for name in ("args", "env"):
-        for position, text in enumerate(body.get(name) or []):
+    for name, texts in (("args", body.get("args")), ("env", body.get("env"))):
+        for position, text in enumerate(texts or []):
             if "\0" in text:
                 raise InvalidInput(f"{where}.{name}[{position}]: it holds a NUL character")
     from ..linux.security.capabilities import NUMBERS
@@ -227,14 +230,13 @@ def check_process(body: dict[str, Any], where: str, alone: bool = False) -> list
     return warnings
 
 
-def check_resources(value: Any) -> dict[str, Any]:
+def check_resources(value: Resources) -> Resources:
     """Return a `resources` object that comes by itself, for update; raises InvalidInput with the JSON path."""
     _walk(value, _RESOURCES, "linux.resources", [])
-    assert isinstance(value, dict)
     return value
 
 
-def _walk(value: Any, schema: Any, path: str, warnings: list[str]) -> None:
+def _walk(value: object, schema: Schema, path: str, warnings: list[str]) -> None:
     """Compare a value with its schema; null means absent and is dropped from objects."""
     if schema is object:
         return
@@ -246,7 +248,7 @@ def _walk(value: Any, schema: Any, path: str, warnings: list[str]) -> None:
         for key, item in value.items():
             below = f"{path}.{key}" if path else key
             if key in schema or "*" in schema:
-                _walk(item, schema.get(key, schema.get("*")), below, warnings)
+                _walk(item, schema[key if key in schema else "*"], below, warnings)
             else:
                 warnings.append(f"{below}: unknown, and ignored")
     elif isinstance(schema, list):
@@ -258,7 +260,7 @@ def _walk(value: Any, schema: Any, path: str, warnings: list[str]) -> None:
         raise InvalidInput(f"{path}: {_NAMES[schema]} is needed, not {value!r}"[:300])
 
 
-def _check_version(version: Any) -> None:
+def _check_version(version: object) -> None:
     parts = str(version or "").partition("-")[0].partition("+")[0].split(".")
     if len(parts) != 3 or min(map(whole, parts)) < 0:
         raise InvalidInput(f"ociVersion: {version!r} is not a version like {SPECIFICATION}")
@@ -270,7 +272,7 @@ def _check_version(version: Any) -> None:
 _IPC = ("kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem", "kernel.shm", "fs.mqueue.")
 
 
-def _check_sysctls(linux: dict[str, Any]) -> None:
+def _check_sysctls(linux: Linux) -> None:
     own = {item.get("type") for item in linux.get("namespaces") or []}
     for name in linux.get("sysctl") or {}:
         dotted = name.replace("/", ".") if "/" in name and "." not in name else name
@@ -288,19 +290,18 @@ def _check_sysctls(linux: dict[str, Any]) -> None:
             raise InvalidInput(f"linux.sysctl: {name!r} needs a {needed} namespace in linux.namespaces")
 
 
-def _check_maps(linux: dict[str, Any], where: str) -> None:
+def _check_maps(linux: Linux, where: str) -> None:
     fresh = any(i.get("type") == "user" and not i.get("path") for i in linux.get("namespaces") or [])
-    for name in ("uidMappings", "gidMappings"):
-        maps = linux.get(name) or []
+    for name, maps in (("uidMappings", linux.get("uidMappings")), ("gidMappings", linux.get("gidMappings"))):
         if fresh and not maps:
             raise InvalidInput(f"{where}.{name}: a new user namespace needs a map")
-        for position, item in enumerate(maps):
+        for position, item in enumerate(maps or []):
             for key in ("containerID", "hostID", "size"):
                 if not 0 <= int(item.get(key, -1)) < 1 << 32:
                     raise InvalidInput(f"{where}.{name}[{position}].{key}: a number below 2^32 is needed")
 
 
-def root_directory(spec: dict[str, Any], bundle: str) -> str:
+def root_directory(spec: Spec, bundle: str) -> str:
     """Return the absolute path of the root file system; raises InvalidInput when it is no directory."""
     path = str(spec["root"]["path"])
     full = os.path.realpath(path if path.startswith("/") else f"{bundle}/{path}")

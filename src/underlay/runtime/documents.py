@@ -13,24 +13,25 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from ..linux.specification import Linux, Mount, Spec
 
-def specification(ids: tuple[int, int] | None = None) -> dict[str, Any]:
+
+def specification(ids: tuple[int, int] | None = None) -> Spec:
     """Return a specification that runs a shell in a terminal; with `ids` (uid, gid) for a user without privileges."""
     few = ["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"]
     flags = ["nosuid", "noexec", "nodev"]
     kinds = ["pid", "network", "ipc", "uts", "mount", "cgroup"]
-    linux: dict[str, Any] = {
+    linux: Linux = {
         "resources": {"devices": [{"allow": False, "access": "rwm"}]},
         "namespaces": [{"type": kind} for kind in kinds],
         "maskedPaths": list(profiles.MASKED_PATHS),
         "readonlyPaths": list(profiles.READONLY_PATHS),
     }
-    system = {"destination": "/sys", "type": "sysfs", "source": "sysfs", "options": [*flags, "ro"]}
+    system: Mount = {"destination": "/sys", "type": "sysfs", "source": "sysfs", "options": [*flags, "ro"]}
     if ids is not None:
         del linux["resources"]
         linux["namespaces"].append({"type": "user"})
-        for name, number in zip(("uidMappings", "gidMappings"), ids, strict=True):
-            linux[name] = [{"containerID": 0, "hostID": number, "size": 1}]
+        linux["uidMappings"], linux["gidMappings"] = ([{"containerID": 0, "hostID": each, "size": 1}] for each in ids)
     return {
         "ociVersion": config.SPECIFICATION,
         "process": {

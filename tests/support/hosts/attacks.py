@@ -33,7 +33,7 @@ def layer(
 
         def add(
             name: str, kind: bytes, data: bytes = b"", mode: int = 0o755, uid: int = 0, gid: int = 0, link: str = ""
-        ):
+        ) -> None:
             member = tarfile.TarInfo(name)
             member.type, member.mode, member.size, member.linkname = kind, mode, len(data), link
             member.uid, member.gid = uid, gid
@@ -50,7 +50,8 @@ def layer(
         for name, target in (links or {}).items():
             add(name, tarfile.SYMTYPE, link=target)
         for name, (data, mode, *owner) in (files or {}).items():
-            add(name, tarfile.REGTYPE, data, mode, *owner)
+            uid, gid = owner or (0, 0)
+            add(name, tarfile.REGTYPE, data, mode, uid, gid)
         for name in nodes or {}:
             add(name, tarfile.CHRTYPE)
         for name in fifos:

@@ -36,7 +36,7 @@ class Bundle:
         self.place = place
         self.root = make_root(place / "rootfs")
         self.state = place / "state"
-        self.spec: dict[str, Any] = documents.specification()
+        self.spec: dict[str, Any] = {**documents.specification()}
         self.spec["process"].update(terminal=False, args=["true"])
         self.spec["root"]["readonly"] = False
         self.spec["linux"]["cgroupsPath"] = f"/underlay-tests/{place.name}-{os.getpid()}"
@@ -104,7 +104,7 @@ class Bundle:
         """Create and start a container that stays; returns the pid of its first process."""
         self.write(*(arguments or ("sleep", "300")))
         self("run", "-d", name)
-        return self.told(name)["pid"]
+        return int(self.told(name)["pid"])
 
     def told(self, name: str = "box") -> dict[str, Any]:
         """Return the state of a container."""

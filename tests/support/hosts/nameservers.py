@@ -7,6 +7,7 @@ import signal
 import socket
 import struct
 import threading
+from functools import partial
 from typing import TYPE_CHECKING
 
 import dns.flags
@@ -26,14 +27,16 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
+    from underlay.network.described import Written
+
 GATEWAY, GATEWAY6, MEMBER, MEMBER6, STRANGER = "172.31.9.1", "fd00:9::1", "172.31.9.2", "fd00:9::2", "10.9.9.9"
 UPSTREAM, DEAD = "127.0.0.9", "127.0.0.10"
 NETWORK = "ab" * 32
 
 
-def described(**changes: Any) -> dict[str, Any]:
+def described(**changes: Any) -> Written:
     """Return what an engine would write."""
-    return {
+    usual: Written = {
         "interface": "ul-test",
         "listen": [GATEWAY, GATEWAY6],
         "subnets": ["172.31.9.0/24", "fd00:9::/64"],
@@ -47,8 +50,10 @@ def described(**changes: Any) -> dict[str, Any]:
             "db.inner": ["172.31.9.3"],
             "under_score": ["172.31.9.6"],
         },
-        **changes,
     }
+    changed: Any = {**usual, **changes}
+    found: Written = changed
+    return found
 
 
 def known(**changes: Any) -> nameserver.Description:
@@ -110,7 +115,7 @@ class Place:
     def _reaches(self) -> bool:
         """Tell whether the gateway says that nobody is at a port of its."""
         for family, address in ((socket.AF_INET, GATEWAY), (socket.AF_INET6, GATEWAY6)):
-            client = netns.inside(self.member, lambda family=family: socket.socket(family, socket.SOCK_STREAM))
+            client = netns.inside(self.member, partial(socket.socket, family, socket.SOCK_STREAM))
             with client:
                 client.settimeout(0.5)
                 try:

@@ -9,6 +9,7 @@ import json
 import os
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -54,8 +55,8 @@ def tar_of(parts: list[tuple[str, bytes | str]]) -> bytes:
     return out.getvalue()
 
 
-def config(layers: list[bytes], **changes: object) -> dict:
-    value: dict = {
+def config(layers: list[bytes], **changes: object) -> dict[str, Any]:
+    value: dict[str, Any] = {
         "architecture": "amd64",
         "os": "linux",
         "created": "2024-02-03T04:05:06Z",
@@ -72,13 +73,15 @@ class Layout:
 
     def __init__(self) -> None:
         self.blobs: dict[str, bytes] = {}
-        self.entries: list[dict] = []
+        self.entries: list[dict[str, Any]] = []
 
     def blob(self, data: bytes) -> str:
         self.blobs[sha(data)] = data
         return sha(data)
 
-    def image(self, layers: list[bytes], name: str = "", compress: bool = True, top: bool = True, **changes: object):
+    def image(
+        self, layers: list[bytes], name: str = "", compress: bool = True, top: bool = True, **changes: object
+    ) -> dict[str, Any]:
         """Add an image; return its descriptor."""
         packed = [gzip.compress(each, mtime=0) if compress else each for each in layers]
         document = json.dumps(config(layers, **changes)).encode()
@@ -95,7 +98,7 @@ class Layout:
         }
         return self.descriptor(manifest, name=name, top=top)
 
-    def descriptor(self, value: dict, name: str = "", top: bool = True, **more: object) -> dict:
+    def descriptor(self, value: dict[str, Any], name: str = "", top: bool = True, **more: object) -> dict[str, Any]:
         data = json.dumps(value).encode()
         found = {"mediaType": value["mediaType"], "digest": self.blob(data), "size": len(data), **more}
         if name:
@@ -135,11 +138,13 @@ def docker_archive(
     return [*parts, (name, document), manifest] if last else [manifest, (name, document), *parts]
 
 
-def old_archive(layers: list[bytes], repositories: dict | None, **changes: object) -> list[tuple[str, bytes | str]]:
+def old_archive(
+    layers: list[bytes], repositories: dict[str, Any] | None, **changes: object
+) -> list[tuple[str, bytes | str]]:
     """The members of an archive as docker before 1.10 wrote it; `changes` are members of the uppermost JSON."""
     parts: list[tuple[str, bytes | str]] = []
     for n, each in enumerate(layers):
-        value: dict = {"id": f"{n + 1:064x}", "created": f"2015-02-03T04:05:0{n}.123456789Z"}
+        value: dict[str, Any] = {"id": f"{n + 1:064x}", "created": f"2015-02-03T04:05:0{n}.123456789Z"}
         if n:
             value["parent"] = f"{n:064x}"
         value["container_config"] = {"Cmd": ["/bin/sh", "-c", f"echo {n} > /f && true"]}

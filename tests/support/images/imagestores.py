@@ -1,8 +1,13 @@
 """A store in tree form, which takes no privilege, with the command line; ways of loading, and what must not stay."""
 
+from __future__ import annotations
+
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -10,20 +15,25 @@ from archives import Layout, layer
 from underlay import Engine
 from underlay.engine.images import archives
 
+if TYPE_CHECKING:
+    from underlay.transfer.archives.load import Loaded
+
 
 @pytest.fixture
-def engine(tmp_path):
+def engine(tmp_path: Path) -> Iterator[Engine]:
     # The tree form needs no mounts, so these tests run without privilege too.
     with Engine(str(tmp_path / "root"), str(tmp_path / "state"), form="tree") as made:
         yield made
 
 
 class Cli:
-    def __init__(self, tmp_path):
+    def __init__(self, tmp_path: Path) -> None:
         self.words = [sys.executable, "-m", "underlay", "--root", str(tmp_path / "root")]
         self.words += ["--state", str(tmp_path / "state"), "--form", "tree"]
 
-    def __call__(self, *words, code=0, input=None, environment=None):
+    def __call__(
+        self, *words: object, code: int = 0, input: bytes | None = None, environment: dict[str, str] | None = None
+    ) -> str:
         done = subprocess.run(
             [*self.words, *map(str, words)],
             input=input,
@@ -39,7 +49,7 @@ class Cli:
 
 
 @pytest.fixture
-def cli(tmp_path):
+def cli(tmp_path: Path) -> Cli:
     return Cli(tmp_path)
 
 
@@ -56,10 +66,11 @@ def compressed(data: bytes, kind: str) -> bytes:
         made = codec.compressor("zstd")
         return made.compress(data) + made.flush()
     module = __import__({"gzip": "gzip", "xz": "lzma", "bzip2": "bz2"}[kind])
-    return module.compress(data)
+    packed: bytes = module.compress(data)
+    return packed
 
 
-def load_by(engine, tmp_path, data: bytes, by: str, **options):
+def load_by(engine: Engine, tmp_path: Path, data: bytes, by: str, **options: Any) -> list[Loaded]:
     place = tmp_path / "archive"
     place.write_bytes(data)
     if by == "path":
@@ -74,14 +85,14 @@ def load_by(engine, tmp_path, data: bytes, by: str, **options):
         process.wait(10)
 
 
-def nothing_stays(engine):
+def nothing_stays(engine: Engine) -> None:
     assert engine.images.list() == []
     for directory, _, files in os.walk(engine._store.paths.root):
         for name in files:
             assert name.startswith("meta.db") or name == "lock", f"{directory}/{name}"
 
 
-def index_of_platforms(layout: Layout, name: str = "app:1") -> dict:
+def index_of_platforms(layout: Layout, name: str = "app:1") -> dict[str, Any]:
     one, two = two_layer_image()
     amd = layout.image([one], top=False)
     arm = layout.image([two], top=False, architecture="arm64", variant="v8")

@@ -8,6 +8,10 @@ import hashlib
 import io
 import os
 import struct
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from underlay.paths import Paths
 
 BLOCK = 512
 TYPES = {"file": b"0", "hard": b"1", "link": b"2", "char": b"3", "block": b"4", "dir": b"5", "fifo": b"6"}
@@ -152,7 +156,7 @@ def _bytes(value: str | bytes) -> bytes:
     return value.encode("utf-8", "surrogateescape") if isinstance(value, str) else value
 
 
-def make(*members: tuple) -> bytes:
+def make(*members: tuple[Any, ...]) -> bytes:
     """A tar from tuples: (name, kind, …) as `Tar.add` takes them, a dict last for keywords."""
     tar = Tar()
     for member in members:
@@ -247,12 +251,12 @@ class Source:
         return data
 
 
-def snapshot(root: str) -> dict[str, tuple]:
+def snapshot(root: str) -> dict[str, tuple[Any, ...]]:
     """What is below `root`: path → mode, owner, size, time, links, attributes, content, first name.
 
     Link counts and sizes of directories are the file system's own business and left out.
     """
-    found: dict[str, tuple] = {}
+    found: dict[str, tuple[Any, ...]] = {}
     inodes: dict[tuple[int, int], list[str]] = {}
     stack = [""]
     while stack:
@@ -286,7 +290,7 @@ def snapshot(root: str) -> dict[str, tuple]:
     return found
 
 
-def differences(left: dict[str, tuple], right: dict[str, tuple]) -> list[str]:
+def differences(left: dict[str, tuple[Any, ...]], right: dict[str, tuple[Any, ...]]) -> list[str]:
     """Lines that tell how two snapshots differ; empty when they do not."""
     lines = [f"only left: {path}" for path in sorted(left.keys() - right.keys())]
     lines += [f"only right: {path}" for path in sorted(right.keys() - left.keys())]
@@ -354,14 +358,14 @@ def view(root: str) -> dict[str, str]:
 # A store in a temporary directory, and its images mounted.
 
 
-def store(directory: object):
+def store(directory: object) -> Paths:
     """Paths of a new store below `directory`."""
     from underlay.paths import Paths
 
     return Paths(f"{directory}/root", f"{directory}/state")
 
 
-def load(paths, tars: list[bytes]) -> list[str]:
+def load(paths: Paths, tars: list[bytes]) -> list[str]:
     """Take in these tars and return their diff ids."""
     from underlay.store.layers import intake
 
@@ -375,15 +379,15 @@ def load(paths, tars: list[bytes]) -> list[str]:
 class Mounted:
     """An image shown through an overlay without an upper directory, as containers see it: for `with`."""
 
-    def __init__(self, paths, form: str, diff_ids: list[str], **keywords: object) -> None:
-        self.paths, self.form, self.diff_ids, self.keywords = paths, form, diff_ids, keywords
+    def __init__(self, paths: Paths, form: str, diff_ids: list[str]) -> None:
+        self.paths, self.form, self.diff_ids = paths, form, diff_ids
         self.root = f"{paths.state}/shown-{os.urandom(4).hex()}"
 
     def __enter__(self) -> str:
         from underlay.linux.files import mounts
         from underlay.store import rootfs
 
-        self.chain = rootfs.prepare(self.paths, self.form, self.diff_ids, **self.keywords)
+        self.chain = rootfs.prepare(self.paths, self.form, self.diff_ids)
         self.hold = rootfs.hold(self.paths, self.chain)
         lower = rootfs.lower_directories(self.paths, self.form, self.diff_ids, self.chain)
         empty = f"{self.paths.state}/empty"

@@ -152,7 +152,8 @@ class FakeRegistry(Server):
     def manifest(self, repository: str, reference: str) -> dict[str, Any]:
         """The document that a tag or digest names."""
         place = self.repository(repository)
-        return json.loads(place.documents[place.tags.get(reference, reference)][1])
+        found: dict[str, Any] = json.loads(place.documents[place.tags.get(reference, reference)][1])
+        return found
 
     # The protocol
 

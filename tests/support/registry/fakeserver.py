@@ -205,7 +205,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
                     self.read_limit = None
                     self.after_limit(self)
                     continue
-            piece = self.rfile.read1(most)  # type: ignore[attr-defined]
+            piece = self.rfile.read1(most)
             if not piece:
                 raise EOFError
             self.unread -= len(piece)
@@ -336,7 +336,8 @@ class _Listener(socketserver.ThreadingTCPServer):
             self.open.add(connection)
         return connection, address
 
-    def shutdown_request(self, request: socket.socket) -> None:
+    def shutdown_request(self, request: socket.socket | tuple[bytes, socket.socket]) -> None:
+        assert isinstance(request, socket.socket)
         with self.owner.lock:
             self.open.discard(request)
             ending = self.ending.pop(request, "")

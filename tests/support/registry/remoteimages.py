@@ -38,7 +38,8 @@ def zstd(data: bytes) -> bytes:
         from compression import zstd
     except ImportError:
         from backports import zstd
-    return zstd.compress(data, 3)
+    packed: bytes = zstd.compress(data, 3)
+    return packed
 
 
 COMPRESS: dict[str, Callable[[bytes], bytes]] = {

@@ -171,7 +171,7 @@ def test_a_joined_user_namespace() -> None:
 
 def test_devices() -> None:
     nodes = {node[0]: node for node in only(make(specification()), "devices")[1]}
-    assert nodes["/dev/fuse"] == ["/dev/fuse", "c", 10, 229, 0o600, 1, 0]
+    assert nodes["/dev/fuse"] == ("/dev/fuse", "c", 10, 229, 0o600, 1, 0)
     assert set(nodes) == {f"/dev/{n}" for n in ("null", "zero", "full", "random", "urandom", "tty", "fuse")}
 
 

@@ -86,7 +86,7 @@ def ground(store: Store, subject: Subject, base: str = "", likely: bool = False)
     from ...store.rows import images
 
     row = images.get(store.meta, found.config_digest)
-    config = images.config(store.paths, row.id).get("config") or {} if row is not None else None
+    config = {**(images.config(store.paths, row.id).get("config") or {})} if row is not None else None
     return Ground(found.name, found.layers, found.history or steps_of(steps, found.layers), config)
 
 

@@ -24,16 +24,25 @@ from ...transfer.registry.outgoing import Compressed, Document
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Any, Protocol
+    from typing import BinaryIO, Protocol
 
     from ...events import Emit
     from ...oci.descriptor import Descriptor
     from ...paths import Paths
+    from ...registry.download import Download
     from ...registry.registries import Registries
-    from ...registry.upload import Content
+    from ...registry.repository import Repository
+    from ...registry.upload import Content, Target
     from ...store.rows.buildcache import Record
     from ...store.rows.layers import Layer
     from ..request import CacheStore
+
+    class Blob(Protocol):
+        """Something to read from, which is to be closed."""
+
+        def read(self, count: int, /) -> bytes: ...
+
+        def close(self) -> None: ...
 
     class Place(Protocol):
         """Where results can be kept."""
@@ -44,8 +53,8 @@ if TYPE_CHECKING:
         def document(self, found: Descriptor, limit: int) -> bytes:
             """Return the verified bytes of a small blob."""
 
-        def open(self, found: Descriptor) -> Any:
-            """Return a blob as something to read from, which is to be closed."""
+        def open(self, found: Descriptor) -> Blob:
+            """Return a blob."""
 
         def put(self, content: Content) -> None:
             """Keep a blob unless it is there."""
@@ -140,8 +149,8 @@ def export(
 ) -> None:
     """Give results to a place; what it held under that name before is replaced. Raises OSError, RegistryError, …."""
     place = opened(store, registries, True)
-    entries: list[dict[str, Any]] = []
-    blobs: dict[str, dict[str, Any]] = {}
+    entries: list[dict[str, object]] = []
+    blobs: dict[str, dict[str, object]] = {}
     for record in records:
         diff_id = record.layer.diff_id
         if diff_id not in blobs:
@@ -210,11 +219,11 @@ class _Directory:
 
     def document(self, found: Descriptor, limit: int) -> bytes:
         with self.open(found) as file:
-            data: bytes = file.read(limit + 1)
+            data = file.read(limit + 1)
         digests.verify(data, found.digest, f"blob of {self._path}")
         return data
 
-    def open(self, found: Descriptor) -> Any:
+    def open(self, found: Descriptor) -> BinaryIO:
         try:
             return open(self._blob(found.digest), "rb")
         except FileNotFoundError:
@@ -246,28 +255,28 @@ class _Registry:
         from ...registry.upload import Target
 
         self._reference = reference.parse(name)
+        self._target: Target
+        self._repository: Repository
         if write:
-            self._repository: Any = Target(registries, self._reference.domain, self._reference.path)
+            self._repository = self._target = Target(registries, self._reference.domain, self._reference.path)
         else:
             self._repository = registries.repository(self._reference)
 
     def manifest(self) -> bytes | None:
         try:
-            data: bytes = self._repository.manifest(self._reference.digest or self._reference.tag).data
+            return self._repository.manifest(self._reference.digest or self._reference.tag).data
         except NotFound:
             return None
-        return data
 
     def document(self, found: Descriptor, limit: int) -> bytes:
-        data: bytes = self._repository.document(found, limit, "build cache")
-        return data
+        return self._repository.document(found, limit, "build cache")
 
-    def open(self, found: Descriptor) -> Any:
+    def open(self, found: Descriptor) -> Download:
         return self._repository.blob(found)
 
     def put(self, content: Content) -> None:
-        if not self._repository.present(content.digest):
-            self._repository.send(content)
+        if not self._target.present(content.digest):
+            self._target.send(content)
 
     def finish(self, data: bytes) -> None:
-        self._repository.put_manifest(data, mediatype.OCI_MANIFEST, self._reference.tag)
+        self._target.put_manifest(data, mediatype.OCI_MANIFEST, self._reference.tag)

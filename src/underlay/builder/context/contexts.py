@@ -14,11 +14,12 @@ from .ignore import read as read_ignore
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, BinaryIO
+    from typing import BinaryIO
 
     from ...paths import Paths
     from ..filesystem import Grounds
     from ..request import BuildRequest
+    from ..workers.messages import DockerfileRead, Opening
     from ..workers.workers import Foreman
     from .patterns import Matcher
 
@@ -48,7 +49,7 @@ class Origin:
         self.ignored = ignored
         self.plain = plain
 
-    def opening(self, grounds: Grounds) -> dict[str, Any]:
+    def opening(self, grounds: Grounds) -> Opening:
         """Return what a worker needs to open it (`jobs.opened`)."""
         if self.filesystem is not None:
             return {"lower": grounds.lower(self.filesystem)}
@@ -201,7 +202,7 @@ def _from_input(request: BuildRequest, stream: BinaryIO, paths: Paths, grounds: 
     made = Made(layer_rows.Layer(layer.diff_id, layer.size, layer.entries))
     origin = Origin("context", filesystem=Filesystem(layer.diff_id, (made,)), plain=True)
     for name in (request.dockerfile,) if request.dockerfile else _NAMES:
-        answer = foreman.call(
+        answer: DockerfileRead = foreman.call(
             "read",
             {
                 "origin": origin.opening(grounds),

@@ -17,11 +17,11 @@ from ..filesystem import Filesystem
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
 
     from ...store.rows.layers import Layer
     from ..stage_run import StageRun
     from ..vertices import Vertex
+    from ..workers.messages import Copying, DigestJob, Digests, LayerMade, NewDirectory, Source
 
 
 class _Source:
@@ -38,7 +38,7 @@ class _Source:
         self.content: bytes | None = None
         self.fetch: Callable[[], object] | None = None  # what is still to be done before the origin can be read
 
-    def told(self, stage: StageRun) -> dict[str, Any]:
+    def told(self, stage: StageRun) -> Source:
         """Return it as a worker wants it."""
         if self.origin is None:
             return {"name": self.name, "content": self.content}
@@ -68,8 +68,8 @@ def transfer(stage: StageRun, instruction: it.Transfer) -> None:
     stage.state.record(history_text.transfer(instruction), stage.created)
 
 
-def _request(stage: StageRun, instruction: it.Transfer) -> dict[str, Any]:
-    asked: dict[str, Any] = {
+def _request(stage: StageRun, instruction: it.Transfer) -> Copying:
+    asked: Copying = {
         "destination": instruction.destination,
         "workdir": stage.state.execution.get("WorkingDir") or "/",
         "chown": instruction.chown,
@@ -168,25 +168,28 @@ def _content(stage: StageRun, sources: list[_Source]) -> list[object]:
     return found
 
 
-def _digests(stage: StageRun, sources: list[dict[str, Any]]) -> list[str]:
+def _digests(stage: StageRun, sources: list[Source]) -> list[str]:
     """Return the digest of what each source names; what is in a host directory is read here, by whoever builds."""
     from ..workers import jobs
 
     grounds = stage.work.grounds
-    wish = {"paths": [grounds.paths.root, grounds.paths.state], "sources": sources, "userxattr": grounds.userxattr}
+    wish: DigestJob = {
+        "paths": [grounds.paths.root, grounds.paths.state],
+        "sources": sources,
+        "userxattr": grounds.userxattr,
+    }
     if all("directory" in source["origin"] for source in sources):
-        found: list[str] = jobs.digest(wish, [], None)["digests"]
-    else:
-        found = stage.work.foreman.call("digest", wish)["digests"]
-    return found
+        return jobs.digest(wish, [], None)["digests"]
+    found: Digests = stage.work.foreman.call("digest", wish)
+    return found["digests"]
 
 
-def _copied(stage: StageRun, sources: list[_Source], asked: dict[str, Any], above: bool) -> Layer:
+def _copied(stage: StageRun, sources: list[_Source], asked: Copying | NewDirectory, above: bool) -> Layer:
     work = stage.work
     for source in sources:
         if source.fetch is not None:
             source.fetch()
-    answer = work.foreman.call(
+    answer: LayerMade = work.foreman.call(
         "copy",
         {
             "paths": [work.grounds.paths.root, work.grounds.paths.state],
@@ -203,7 +206,7 @@ def _copied(stage: StageRun, sources: list[_Source], asked: dict[str, Any], abov
 def make_directory(stage: StageRun, vertex: Vertex, path: str) -> None:
     """Make a directory with those above it, as WORKDIR does, if they are missing: they belong to USER."""
     user = stage.state.execution.get("User") or ""
-    asked = {"directory": path, "chown": user}
+    asked: NewDirectory = {"directory": path, "chown": user}
     key = keys.key("directory", stage.state.filesystem.key, path, user, stage.work.request.epoch)
 
     def make() -> Result:
@@ -232,7 +235,7 @@ def shown(stage: StageRun, origin: Origin, path: str) -> list[str]:
         return stage.work.grounds.lower(origin.filesystem)
     source = _Source(origin, _exactly(path))
     key = keys.key("bind", content_key(stage, origin, path), path, stage.work.request.epoch)
-    asked = {
+    asked: Copying = {
         "destination": path if path.startswith("/") else f"/{path}",
         "workdir": "/",
         "chown": "",

@@ -13,7 +13,7 @@ from ...store import blobs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Mapping
 
     from ...oci.platform import Platform
     from ...paths import Paths
@@ -31,7 +31,7 @@ _BUILD_TYPE = "https://github.com/moby/buildkit/blob/master/" + "/".join(
 
 
 def statement(
-    predicate_type: str, predicate: dict[str, Any], names: list[str], manifest: str, platform: Platform
+    predicate_type: str, predicate: Mapping[str, object], names: list[str], manifest: str, platform: Platform
 ) -> bytes:
     """Return an in-toto statement about the image with the digest `manifest`, known by `names`."""
     algorithm, _, digits = manifest.partition(":")
@@ -56,7 +56,7 @@ def _purl(name: str, platform: Platform) -> str:
     return f"pkg:docker/{short}@{tag}?platform={quote(str(platform.brief), safe='')}"
 
 
-def provenance(work: Work, state: State, times: tuple[int, int]) -> dict[str, Any]:
+def provenance(work: Work, state: State, times: tuple[int, int]) -> dict[str, object]:
     """Return the SLSA provenance of a result; `times` are when the build began and ended, in ns since the epoch.
 
     With mode min neither the values of build arguments nor secrets' names are told (BuildKit's "mode").
@@ -68,16 +68,16 @@ def provenance(work: Work, state: State, times: tuple[int, int]) -> dict[str, An
         arguments["target"] = request.target
     if full:
         arguments |= {f"build-arg:{name}": value for name, value in request.arguments.items()}
-    told: dict[str, Any] = {"frontend": "dockerfile.v0", "args": arguments}
+    told: dict[str, object] = {"frontend": "dockerfile.v0", "args": arguments}
     if not work.context.uri:
         told["locals"] = [{"name": "context"}, {"name": "dockerfile"}]
     if full:
         told["secrets"] = [{"id": name, "optional": True} for name in request.secrets]
         told["ssh"] = [{"id": name, "optional": True} for name in request.ssh]
-    source: dict[str, Any] = {"path": work.context.name}
+    source: dict[str, object] = {"path": work.context.name}
     if work.context.uri:
         source |= {"uri": work.context.uri, "digest": {"sha1": work.context.commit} if work.context.commit else {}}
-    metadata: dict[str, Any] = {
+    metadata: dict[str, object] = {
         # One build is told from another by it; two that are to have the same digest have none.
         **({"invocationID": work.invocation} if request.epoch is None else {}),
         "startedOn": rfc3339(times[0]),
@@ -85,17 +85,18 @@ def provenance(work: Work, state: State, times: tuple[int, int]) -> dict[str, An
         "buildkit_completeness": {"request": full, "resolvedDependencies": bool(work.context.uri)},
         "buildkit_reproducible": request.epoch is not None,
     }
-    base: dict[str, Any] | None = None
+    base: dict[str, object] | None = None
     if state.base is not None:
         base = {"uri": _purl(state.base.name, state.platform), "digest": _digest_set(state.base.image.manifest)}
-    definition: dict[str, Any] = {
+    internal: dict[str, object] = {"builderPlatform": str(work.build_platform.brief)}
+    definition: dict[str, object] = {
         "buildType": _BUILD_TYPE,
         "externalParameters": {"configSource": source, "request": told},
-        "internalParameters": {"builderPlatform": str(work.build_platform.brief)},
+        "internalParameters": internal,
         "resolvedDependencies": _dependencies(work, state, base),
     }
     if full:
-        definition["internalParameters"]["buildConfig"] = {"steps": _steps(state)}
+        internal["buildConfig"] = {"steps": _steps(state)}
         text = work.context.data.decode("utf-8", "replace")
         metadata["buildkit_metadata"] = {"source": {"infos": [{"filename": work.context.name, "data": text}]}}
     return {
@@ -107,14 +108,14 @@ def provenance(work: Work, state: State, times: tuple[int, int]) -> dict[str, An
     }
 
 
-def _dependencies(work: Work, state: State, base: dict[str, Any] | None) -> list[dict[str, Any]]:
+def _dependencies(work: Work, state: State, base: dict[str, object] | None) -> list[dict[str, object]]:
     """Return what the build has read, by address and digest; the base of the result is marked."""
     found = []
     for address, digest in sorted(work.materials.items()):
         uri = address
         if address.startswith("pkg:docker/"):
             uri = _purl(address.removeprefix("pkg:docker/"), state.platform)
-        entry: dict[str, Any] = {"uri": uri, "digest": _digest_set(digest)}
+        entry: dict[str, object] = {"uri": uri, "digest": _digest_set(digest)}
         if base is not None and entry["uri"] == base["uri"]:
             entry["annotations"] = {"org.opencontainers.image.base": True}
         found.append(entry)
@@ -126,10 +127,10 @@ def _digest_set(digest: str) -> dict[str, str]:
     return {algorithm: digits} if colon else {"sha1": digest}
 
 
-def _steps(state: State) -> list[dict[str, Any]]:
+def _steps(state: State) -> list[dict[str, object]]:
     """Return the instructions of the result's own stage with the layers that they made."""
     layers = iter(state.filesystem.layers)
-    found = []
+    found: list[dict[str, object]] = []
     for step in state.history:
         layer = None if step.empty else next(layers, None)
         if step.told is None:
@@ -137,7 +138,7 @@ def _steps(state: State) -> list[dict[str, Any]]:
     return found
 
 
-def attach(paths: Paths, manifest: str, statements: list[tuple[str, bytes]]) -> tuple[dict[str, Any], list[str]]:
+def attach(paths: Paths, manifest: str, statements: list[tuple[str, bytes]]) -> tuple[dict[str, object], list[str]]:
     """Store statements about an image: (predicate type, document) each.
 
     Returns the descriptor that an index holds, and the digests of the documents.
@@ -173,7 +174,7 @@ def attach(paths: Paths, manifest: str, statements: list[tuple[str, bytes]]) -> 
         }
     )
     digest = blobs.put(paths, data)
-    descriptor = {
+    descriptor: dict[str, object] = {
         "mediaType": mediatype.OCI_MANIFEST,
         "digest": digest,
         "size": len(data),

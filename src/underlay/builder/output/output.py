@@ -18,8 +18,6 @@ from ..image import Step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from ...oci.reference import Reference
     from ...paths import Paths
     from ...store.rows.images import NewImage
@@ -46,7 +44,7 @@ class Built:
         self.media_type = mediatype.OCI_MANIFEST
         self.size = 0
         self.names: list[str] = []
-        self.provenance: dict[str, Any] | None = None
+        self.provenance: dict[str, object] | None = None
 
 
 class _Image:
@@ -56,8 +54,9 @@ class _Image:
         self.work = work
         self.state = state
         self.new: NewImage
-        self.descriptor: dict[str, Any] = {}
-        self.beside: list[dict[str, Any]] = []  # descriptors of its attestations
+        self.size = 0  # bytes of its manifest
+        self.descriptor: dict[str, object] = {}
+        self.beside: list[dict[str, object]] = []  # descriptors of its attestations
 
 
 def deliver(works: list[Work], states: list[State], around: Surroundings, begun: int) -> Built:
@@ -134,13 +133,14 @@ def _made(work: Work, state: State, around: Surroundings, begun: int, built: Bui
         image_id,
         manifest,
         state.platform,
-        configuration.get("created", ""),
+        configuration.get("created") or "",
         found,
         [image_id, manifest],
         rootfs.chain_of(diff_ids),
     )
     described = _annotations(request.annotations, "manifest-descriptor")
     platform = state.platform.brief
+    made.size = len(data)
     made.descriptor = {
         "mediaType": mediatype.OCI_MANIFEST,
         "digest": manifest,
@@ -237,7 +237,7 @@ def _join(made: list[_Image], around: Surroundings, built: Built) -> None:
     """Say what the result is: one image's manifest, or an index of several and of what is attached."""
     main = made[0]
     built.id = main.new.id
-    built.target, built.size = main.new.manifest, main.descriptor["size"]
+    built.target, built.size = main.new.manifest, main.size
     noted = _annotations(main.work.request.annotations, "index")
     if len(made) == 1 and not main.beside:
         if noted:

@@ -18,14 +18,14 @@ from . import cachemounts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from ...dockerfile.instructions import Run
     from ...dockerfile.mounts import Mount
     from ...store.rows.layers import Layer
+    from ..context.contexts import Origin
     from ..request import StepWish
     from ..stage_run import StageRun
     from ..vertices import Vertex
+    from ..workers.messages import AgentMount, LayerMade, SecretMount, StepEnded, StepJob, StepMount
 
 _PIECE = 64 << 10
 _SHOWN = 1000  # letters of a command line in an error
@@ -100,7 +100,7 @@ class _Step:
             return [*fixed, content_key(self._stage, origin, mount.source or "/")]
         return [*fixed, mount.from_]
 
-    def _origin(self, mount: Mount) -> Any:
+    def _origin(self, mount: Mount) -> Origin:
         stage = self._stage
         return stage.solver.origin(mount.from_, stage.planned.stage.index, stage.state.platform)
 
@@ -141,7 +141,7 @@ class _Step:
             self._fail(answer["code"], answer["memory"])
         return Result(lambda: self._pack(f"{place}/upper"), f"{place}/upper")
 
-    def _carried_out(self, vertex: Vertex, wish: StepWish, place: str, mounts: list[dict[str, Any]]) -> dict[str, Any]:
+    def _carried_out(self, vertex: Vertex, wish: StepWish, place: str, mounts: list[StepMount]) -> StepEnded:
         work, grounds = self._work, self._work.grounds
         record = work.steps.compose(wish)
         record["root"] = {
@@ -168,7 +168,7 @@ class _Step:
 
     def _pack(self, upper: str) -> Layer:
         paths = self._work.grounds.paths
-        history_text = self._work.foreman.call(
+        made: LayerMade = self._work.foreman.call(
             "pack",
             {
                 "paths": [paths.root, paths.state],
@@ -178,9 +178,9 @@ class _Step:
             },
             lasting=True,
         )
-        return layer_rows.Layer(history_text["diff_id"], history_text["size"], history_text["entries"])
+        return layer_rows.Layer(made["diff_id"], made["size"], made["entries"])
 
-    def _watched(self, vertex: Vertex, wish: dict[str, Any]) -> dict[str, Any]:
+    def _watched(self, vertex: Vertex, wish: StepJob) -> StepEnded:
         """Have a worker run the step, and pass on what it writes meanwhile."""
         ends = [os.pipe2(os.O_CLOEXEC) for _ in range(2)]
         readers = [
@@ -190,7 +190,8 @@ class _Step:
         for reader in readers:
             reader.start()
         try:
-            return self._work.foreman.call("step", wish, [write for _, write in ends])
+            ended: StepEnded = self._work.foreman.call("step", wish, [write for _, write in ends])
+            return ended
         except WorkerKilled:
             # Its container has died with it; its control group has nobody else to remove it.
             group = cgroup.open_group(wish["record"]["cgroup"], wish["record"]["rootless"])
@@ -220,8 +221,8 @@ class _Step:
     def _target(self, mount: Mount) -> str:
         return posixpath.normpath(posixpath.join(self._directory, mount.target))
 
-    def _mounts(self, held: cachemounts.Held, place: str) -> list[dict[str, Any]]:
-        found = []
+    def _mounts(self, held: cachemounts.Held, place: str) -> list[StepMount]:
+        found: list[StepMount] = []
         for mount in self._instruction.mounts:
             if mount.kind == "tmpfs" or (mount.kind == "secret" and not mount.target):
                 continue
@@ -234,7 +235,7 @@ class _Step:
             found.append(_file(f"/dev/pipes/{script.name}", data, 0o755, 0, 0))
         return found
 
-    def _mount(self, mount: Mount, held: cachemounts.Held) -> dict[str, Any] | None:
+    def _mount(self, mount: Mount, held: cachemounts.Held) -> StepMount | None:
         target = self._target(mount)
         if mount.kind == "secret":
             data = self._secret(mount)
@@ -263,7 +264,9 @@ class _Step:
         }
 
     def _cache_seed(self, mount: Mount) -> list[str]:
-        return self._work.grounds.lower(self._origin(mount).filesystem) if mount.from_ else []
+        from ..copy.transferring import shown
+
+        return shown(self._stage, self._origin(mount), mount.source or "/") if mount.from_ else []
 
     def _secret(self, mount: Mount) -> bytes | None:
         secret = self._work.request.secrets.get(mount.id)
@@ -292,7 +295,7 @@ class _Step:
                     found.append(f"{name}={data.decode('utf-8', 'surrogateescape')}")
         return found
 
-    def _agent(self, mount: Mount) -> dict[str, Any] | None:
+    def _agent(self, mount: Mount) -> AgentMount | None:
         path = self._work.request.ssh.get(mount.id)
         if path is None:
             if mount.required:
@@ -320,7 +323,7 @@ def arguments_hostname(given: dict[str, str]) -> str:
     return given.get("BUILDKIT_SANDBOX_HOSTNAME") or ""
 
 
-def _file(target: str, data: bytes, mode: int, uid: int, gid: int) -> dict[str, Any]:
+def _file(target: str, data: bytes, mode: int, uid: int, gid: int) -> SecretMount:
     return {"kind": "secret", "destination": target, "data": data, "mode": mode, "uid": uid, "gid": gid}
 
 

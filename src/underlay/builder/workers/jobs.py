@@ -15,11 +15,12 @@ from ..run import agent, stubs
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
-    from collections.abc import Sequence
-    from typing import Any
+    from collections.abc import Mapping, Sequence
 
     from ..context.patterns import Matcher
     from ..copy.copying import CopySource
+    from . import messages
+    from .workers import Jobs
 
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
 _READ = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -61,7 +62,7 @@ def opened_root(lower: Sequence[str], userxattr: bool) -> int:
         os.close(fd)
 
 
-def mount(arguments: dict[str, Any], fds: list[int], leash: _socket.socket) -> dict[str, Any]:
+def mount(arguments: messages.MountJob, fds: list[int], leash: _socket.socket) -> Mapping[str, object]:
     """Mount an EROFS index at a new directory, for all workers to see (`index`, `files`, `point`)."""
     from ...linux.files.sharedmount import mount_index
 
@@ -70,14 +71,14 @@ def mount(arguments: dict[str, Any], fds: list[int], leash: _socket.socket) -> d
     return {}
 
 
-def status(arguments: dict[str, Any], fds: list[int], leash: _socket.socket) -> dict[str, Any]:
+def status(arguments: messages.PathJob, fds: list[int], leash: _socket.socket) -> messages.Status:
     """Return owner, mode and time of a directory that is mounted for the workers."""
     found = os.stat(arguments["path"])
     mode = stat.S_IMODE(found.st_mode)
     return {"mode": mode, "uid": found.st_uid, "gid": found.st_gid, "mtime": int(found.st_mtime)}
 
 
-def step(arguments: dict[str, Any], fds: list[int], leash: _socket.socket) -> dict[str, Any]:
+def step(arguments: messages.StepJob, fds: list[int], leash: _socket.socket) -> messages.StepEnded:
     """Run a step's program (`record`, see `runtime.stepping`); `fds` are its output streams.
 
     Its root is made of `lower` and `upper`, with `mounts` in it (see `_source`). Returns its exit code and whether the
@@ -131,7 +132,7 @@ def _touched(upper: int, before: int) -> bool:
     return (one.st_mode, one.st_uid, one.st_gid) != (other.st_mode, other.st_uid, other.st_gid)
 
 
-def _source(wish: dict[str, Any], place: str, userxattr: bool) -> int:
+def _source(wish: messages.StepMount, place: str, userxattr: bool) -> int:
     """Return the unattached mount for one --mount.
 
     `kind` tree: `path` in the root of `lower` directories, with `writable` above a layer that is thrown away; directory:
@@ -139,17 +140,16 @@ def _source(wish: dict[str, Any], place: str, userxattr: bool) -> int:
     ours.
     """
     os.mkdir(place, 0o700)
-    kind = wish["kind"]
-    if kind == "directory":
+    if wish["kind"] == "directory":
         fd = os.open(wish["path"], _DIRECTORY)
         if wish.get("inside"):
             inner = beneath.open_in_root(fd, wish["inside"], os.O_PATH)
             os.close(fd)
             fd = inner
         return _clone(fd, "" if wish["writable"] else place)
-    if kind == "secret":
+    if wish["kind"] == "secret":
         return _secret(wish, place)
-    if kind == "agent":
+    if wish["kind"] == "agent":
         return _clone(os.open(wish["socket"], os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC))
     upper = work = ""
     if wish["writable"]:
@@ -198,7 +198,7 @@ def _clone(fd: int, place: str = "") -> int:
     return tree
 
 
-def _secret(wish: dict[str, Any], place: str) -> int:
+def _secret(wish: messages.SecretMount, place: str) -> int:
     fd = mounts.new_filesystem("tmpfs", (("mode", "0700"), ("size", str(len(wish["data"]) + 8192))), 0, "tmpfs")
     where = os.open(place, _DIRECTORY)
     mounts.attach(fd, where, place)
@@ -211,7 +211,7 @@ def _secret(wish: dict[str, Any], place: str) -> int:
     return _clone(file)
 
 
-def pack(arguments: dict[str, Any], fds: list[int], leash: _socket.socket) -> dict[str, Any]:
+def pack(arguments: messages.PackJob, fds: list[int], leash: _socket.socket) -> messages.LayerMade:
     """Turn the directory `upper` that a step has written into a layer of the store."""
     from ...paths import Paths
     from ...store.layers import packing
@@ -221,13 +221,15 @@ def pack(arguments: dict[str, Any], fds: list[int], leash: _socket.socket) -> di
     return {"diff_id": layer.diff_id, "size": layer.size, "entries": layer.entries}
 
 
-def remove(arguments: dict[str, Any], fds: list[int], leash: _socket.socket) -> dict[str, Any]:
+def remove(arguments: messages.PathJob, fds: list[int], leash: _socket.socket) -> Mapping[str, object]:
     """Remove a directory tree of the build, whoever owns its files."""
     remove_tree(arguments["path"])
     return {}
 
 
-def cache_directory(arguments: dict[str, Any], fds: list[int], leash: _socket.socket) -> dict[str, Any]:
+def cache_directory(
+    arguments: messages.CacheDirectoryJob, fds: list[int], leash: _socket.socket
+) -> Mapping[str, object]:
     """Make the directory `path` of a cache mount unless it is there, filled from `source` in the root of `seed`."""
     from ...runtime.apply.copyup import copy_tree
 
@@ -250,14 +252,14 @@ def cache_directory(arguments: dict[str, Any], fds: list[int], leash: _socket.so
     return {}
 
 
-def opened(origin: dict[str, Any], userxattr: bool) -> int:
+def opened(origin: messages.Opening, userxattr: bool) -> int:
     """Return a descriptor of the root that `Origin.opening` describes."""
     if "directory" in origin:
         return os.open(origin["directory"], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     return opened_root(origin["lower"], userxattr)
 
 
-def read(arguments: dict[str, Any], fds: list[int], leash: _socket.socket) -> dict[str, Any]:
+def read(arguments: messages.ReadJob, fds: list[int], leash: _socket.socket) -> messages.DockerfileRead:
     """Read a Dockerfile `name` from a context, and the lines of its ignore file; None for what is not there."""
     from ..context import ignore
 
@@ -267,7 +269,7 @@ def read(arguments: dict[str, Any], fds: list[int], leash: _socket.socket) -> di
     return {"data": data, "patterns": None if matcher is None else list(matcher.lines)}
 
 
-def copy_out(arguments: dict[str, Any], fds: list[int], leash: _socket.socket) -> dict[str, Any]:
+def copy_out(arguments: messages.CopyOutJob, fds: list[int], leash: _socket.socket) -> Mapping[str, object]:
     """Copy the files of a root (`lower`) to the host directory `target`."""
     from ..output import local
 
@@ -282,7 +284,7 @@ def _matcher(patterns: list[str] | None) -> Matcher | None:
     return None if patterns is None else Matcher(patterns)
 
 
-def _sources(arguments: dict[str, Any]) -> list[CopySource]:
+def _sources(arguments: messages.CopyJob) -> list[CopySource]:
     from ..copy.copying import CopySource
 
     found = []
@@ -302,7 +304,7 @@ def _sources(arguments: dict[str, Any]) -> list[CopySource]:
     return found
 
 
-def digest(arguments: dict[str, Any], fds: list[int], leash: _socket.socket | None) -> dict[str, Any]:
+def digest(arguments: messages.DigestJob, fds: list[int], leash: _socket.socket | None) -> messages.Digests:
     """Return the digest of what each of `sources` names."""
     from ...paths import Paths
     from ..copy import contents
@@ -325,7 +327,7 @@ def digest(arguments: dict[str, Any], fds: list[int], leash: _socket.socket | No
     return {"digests": found}
 
 
-def copy(arguments: dict[str, Any], fds: list[int], leash: _socket.socket) -> dict[str, Any]:
+def copy(arguments: messages.CopyJob, fds: list[int], leash: _socket.socket) -> messages.LayerMade:
     """Make the layer that a COPY or ADD adds to the root of `lower` (None: to an empty one), or WORKDIR's directory."""
     from ...paths import Paths
     from ..copy import copying
@@ -336,7 +338,17 @@ def copy(arguments: dict[str, Any], fds: list[int], leash: _socket.socket) -> di
     if "directory" in request:
         layer = copying.directory(paths, request["directory"], root, request["chown"], clamp=arguments["clamp"])
     else:
-        wish = copying.CopyRequest(**{**request, "exclude": tuple(request["exclude"])})
+        wish = copying.CopyRequest(
+            destination=request["destination"],
+            workdir=request["workdir"],
+            chown=request["chown"],
+            chmod=request["chmod"],
+            parents=request["parents"],
+            exclude=tuple(request["exclude"]),
+            unpack=request["unpack"],
+            instruction=request["instruction"],
+            several=request["several"],
+        )
         layer = copying.copy(paths, _sources(arguments), root, wish, clamp=arguments["clamp"])
     return {"diff_id": layer.diff_id, "size": layer.size, "entries": layer.entries}
 
@@ -383,7 +395,7 @@ def preload() -> None:
     assert all((hashlib, queue, msgpack, jsontext, *kernel, *container, *files))
 
 
-JOBS = {
+JOBS: Jobs = {
     "step": step,
     "pack": pack,
     "remove": remove,
@@ -393,4 +405,4 @@ JOBS = {
     "copy": copy,
     "digest": digest,
 }
-INLINE = {"mount": mount, "status": status}
+INLINE: Jobs = {"mount": mount, "status": status}

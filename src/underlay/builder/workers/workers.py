@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import Any, NoReturn
 
-    Job = Callable[[dict[str, Any], list[int], _socket.socket], dict[str, Any]]
+    from ...linux.specification import IdMaps
+
+    Job = Callable[[Any, list[int], _socket.socket], Mapping[str, object]]
     Jobs = Mapping[str, Job]
 
 MOUNT = "mount-"  # with this begin the names of directories in a build's scratch directory that are mounted on
@@ -88,9 +90,7 @@ class Foreman:
         finally:
             os.close(go)
 
-    def call(
-        self, job: str, arguments: dict[str, Any], fds: Sequence[int] = (), lasting: bool = False
-    ) -> dict[str, Any]:
+    def call(self, job: str, arguments: Mapping[str, object], fds: Sequence[int] = (), lasting: bool = False) -> Any:
         """Have a job done and return what it returns; its UnderlayErrors come back as such.
 
         Raises Abandoned when the build is given up, unless the job is `lasting`: what finishes a step that has run.
@@ -119,7 +119,7 @@ class Foreman:
                 if self._closed or (self._abandoned and not lasting):
                     raise Abandoned
                 raise WorkerKilled(f"the process of a build's job ({job}) was killed", "is there enough memory?")
-            result: dict[str, Any] = _content(given[0])
+            result = _content(given[0])
             for fd in given:
                 os.close(fd)
         finally:
@@ -162,7 +162,7 @@ class Abandoned(UnderlayError):
         super().__init__("the build was cancelled")
 
 
-def _memory(value: Any) -> int:
+def _memory(value: object) -> int:
     """Return a descriptor of a value's bytes: arguments may be longer than what one message of a socket holds."""
     from msgspec import msgpack
 
@@ -244,7 +244,7 @@ def _foreman(
     scratch: str,
     control: _socket.socket,
     wait: int,
-    maps: Any,
+    maps: IdMaps | None,
     keep: tuple[int, ...],
 ) -> NoReturn:
     code = 1
@@ -360,7 +360,7 @@ def _done(job: Job, fds: list[int]) -> None:
     channel = _socket.socket(fileno=os.dup(fds[0]))
     word = b"done"
     try:
-        result = job(_content(fds[1]), fds[2:], channel)
+        result: Mapping[str, object] = job(_content(fds[1]), fds[2:], channel)
     except UnderlayError as error:
         word = b"failed"
         result = told(error)

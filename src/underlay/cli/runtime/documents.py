@@ -9,8 +9,7 @@ from ...errors import Conflict, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
+    from ...linux.specification import Spec
     from ..flags import Flag, Options
     from .main import Settings
 
@@ -44,7 +43,7 @@ def run(name: str, settings: Settings, options: Options, arguments: list[str]) -
     return 0
 
 
-def _specification(rootless: bool) -> dict[str, Any]:
+def _specification(rootless: bool) -> Spec:
     from ...runtime import documents
 
     return documents.specification((os.geteuid(), os.getegid()) if rootless else None)

@@ -9,8 +9,7 @@ from ...human import whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
+    from ...linux.specification import Process, User
     from ..flags import Flag, Options
     from .main import Settings
 
@@ -63,7 +62,7 @@ def _exec(settings: Settings, options: Options, arguments: list[str]) -> int:
     return front.wait(joined.pid, joined.pidfd)
 
 
-def _body(settings: Settings, options: Options, container_id: str, command: list[str]) -> dict[str, Any]:
+def _body(settings: Settings, options: Options, container_id: str, command: list[str]) -> Process:
     """Return the `process` object: from a file, or the container's own as the flags change it."""
     from ...runtime.standalone import execution
 
@@ -82,7 +81,8 @@ def _body(settings: Settings, options: Options, container_id: str, command: list
         body["noNewPrivileges"] = options["no-new-privs"]
     if options["apparmor"]:
         body["apparmorProfile"] = options["apparmor"]
-    user = dict(body.get("user") or {})
+    user: User = body.get("user") or {}
+    user = user.copy()
     if options["user"]:
         uid, _, gid = options["user"].partition(":")
         user["uid"] = _number("--user", uid)
@@ -106,13 +106,13 @@ def _number(flag: str, text: str) -> int:
     return number
 
 
-def _read(path: str) -> dict[str, Any]:
+def _read(path: str) -> Process:
     from ...files import read_bytes
-    from ...lean.jsontext import loads
+    from ...lean.jsontext import known
     from ...runtime.config import LIMIT
 
     try:
-        value = loads(read_bytes(path, LIMIT))
+        value: Process = known(read_bytes(path, LIMIT))
     except (ValueError, RecursionError) as error:
         raise InvalidInput(f"{path} is not JSON: {error}") from None
     if not isinstance(value, dict):

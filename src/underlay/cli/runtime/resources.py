@@ -13,6 +13,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from ...linux.specification import Resources
+    from ...runtime.standalone.records import BundleRecord
     from ..flags import Flag, Options
     from .main import Settings
 
@@ -84,12 +86,11 @@ def run(name: str, settings: Settings, options: Options, arguments: list[str]) -
     return 0
 
 
-def _resources(options: Options) -> dict[str, Any]:
+def _resources(options: Options) -> Any:
     changes: dict[str, Any] = {}
     if options["resources"]:
-        changes = _read(options["resources"])
         # What a caller leaves empty it does not mean to change.
-        changes = {kind: item for kind, item in changes.items() if item}
+        changes = {kind: item for kind, item in _read(options["resources"]).items() if item}
         for kind, item in changes.items():
             if isinstance(item, dict):
                 changes[kind] = {key: value for key, value in item.items() if value not in (0, "", None)}
@@ -104,13 +105,13 @@ def _resources(options: Options) -> dict[str, Any]:
     return changes
 
 
-def _read(path: str) -> dict[str, Any]:
+def _read(path: str) -> Resources:
     from ...files import read_bytes
-    from ...lean.jsontext import loads
+    from ...lean.jsontext import known
     from ...runtime import config
 
     try:
-        value = loads(sys.stdin.buffer.read(config.LIMIT) if path == "-" else read_bytes(path, config.LIMIT))
+        value: Resources = known(sys.stdin.buffer.read(config.LIMIT) if path == "-" else read_bytes(path, config.LIMIT))
     except (ValueError, RecursionError) as error:
         raise InvalidInput(f"{path} is not JSON: {error}") from None
     return config.check_resources(value)
@@ -125,8 +126,8 @@ def _bytes(flag: str, text: str) -> int:
         raise InvalidInput(f"--{flag}: {text!r} is not a size") from None
 
 
-def _remember(root: str, record: dict[str, Any], changes: dict[str, Any]) -> None:
-    resources = record["config"].setdefault("linux", {}).setdefault("resources", {})
+def _remember(root: str, record: BundleRecord, changes: dict[str, Any]) -> None:
+    resources: Any = record["config"].setdefault("linux", {}).setdefault("resources", {})
     for kind, item in changes.items():
         if isinstance(item, dict):
             resources.setdefault(kind, {}).update(item)
@@ -135,7 +136,7 @@ def _remember(root: str, record: dict[str, Any], changes: dict[str, Any]) -> Non
     records.save(root, record)
 
 
-def _events(settings: Settings, record: dict[str, Any], options: Options) -> int:
+def _events(settings: Settings, record: BundleRecord, options: Options) -> int:
     import select
 
     from ...lean.jsontext import dumps

@@ -6,13 +6,14 @@ import threading
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Unpack
+    from typing import Unpack
 
     from ...builder.builder import Surroundings
     from ...builder.cache.prune import CacheEntry
     from ...builder.request import BuildRequest, StepWish
     from ...dockerfile.problems import DockerfileError
     from ...dockerfile.rules import Finding
+    from ...runtime.monitor.records import StepRecord
     from ...store.pruned import Pruned
     from ...store.rows.images import ImageRow
     from ...store.store import Store
@@ -126,7 +127,7 @@ class _Steps:
         """What network steps have that ask for the default one."""
         return self._begun().networks.mode
 
-    def compose(self, step: StepWish) -> dict[str, Any]:
+    def compose(self, step: StepWish) -> StepRecord:
         """Return the launch record of a step."""
         return self._begun().compose(step)
 

@@ -15,9 +15,9 @@ from .networks import StepNetworks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from ...builder.request import BuildRequest, StepWish
+    from ...linux.specification import Spec
+    from ...runtime.monitor.records import StepRecord
     from ...store.store import Store
 
 
@@ -47,7 +47,7 @@ class Composer:
         if lent:
             self.networks.give_back(lent)
 
-    def compose(self, step: StepWish) -> dict[str, Any]:
+    def compose(self, step: StepWish) -> StepRecord:
         """Return the record of a step, without its root; writes the files that are bound into it to `step.directory`."""
         find.require_processor("of this step", step.platform)
         request = self._request
@@ -58,9 +58,7 @@ class Composer:
             self._lent[step.id] = self.networks.take()
             facts = copy(facts)
             facts.network_namespace = self.networks.place(self._lent[step.id])
-        given: dict[str, Any] = {"shm_size": request.shm_size} if request.shm_size else {}
         wish = ContainerOptions(
-            **given,
             **request.limits,
             environment=["HOSTNAME", *step.environment],
             entrypoint=[],
@@ -73,6 +71,8 @@ class Composer:
             ulimits=request.ulimits,
             extra_hosts=request.extra_hosts,
         )
+        if request.shm_size:
+            wish.shm_size = request.shm_size
         mounts = [mount_flags.Mount("bind", "/proc/self", target) for target in step.destinations]
         for target, size in step.tmpfs:
             mount = mount_flags.Mount("tmpfs", "", target)
@@ -93,10 +93,10 @@ class Composer:
             "id": step.id,
             "spec": made,
             "extras": {"user": composed.user, "soft_sysctls": composed.soft_sysctls, "landlock": composed.landlock},
-            "cgroup": session.group_path(step.id, {"options": request.limits}),
+            "cgroup": session.group_below(request.limits.get("cgroup_parent") or "", step.id),
             "rootless": rootless,
             "nodes": not rootless,
-            "seccomp": session.system_call_filter(self._store, {"seccomp": composed.seccomp, "spec": made}).hex(),
+            "seccomp": session.system_call_filter(self._store, composed.seccomp, made).hex(),
         }
 
 
@@ -116,7 +116,7 @@ def _sweep_groups(rootless: bool) -> None:
                     pass  # somebody is in it, or was faster
 
 
-def _for_user_namespace(made: dict[str, Any], network: str) -> None:
+def _for_user_namespace(made: Spec, network: str) -> None:
     """Change what only the host's root can do: sysfs shows a network namespace, and only its owner may mount it."""
     for mount in made["mounts"]:
         if mount["destination"] == "/sys" and network == "host":

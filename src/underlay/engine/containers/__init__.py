@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from typing import Any, Literal, Unpack
 
     from ...runtime.monitor.attachment import Attachment
+    from ...runtime.monitor.records import Attach
     from ...runtime.monitor.state import Status
     from ...store.pruned import Pruned
     from ...store.store import Store
@@ -379,7 +380,7 @@ class Containers:
             raise Conflict(f"container {row.name} has no monitor to attach to")
         null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         given = [attachment.stdin, attachment.stdout, attachment.stderr]
-        wish = {
+        wish: Attach = {
             "stdin": given[0] >= 0,
             "stdout": given[1] >= 0,
             "stderr": given[2] >= 0,

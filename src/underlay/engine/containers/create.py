@@ -18,10 +18,12 @@ from .specification import compose, etc_texts, host_facts, limits, mount_flags
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
 
+    from ...linux.specification import Seccomp
+    from ...oci.configuration import Execution
     from ...store.rows.id_ranges import Wanted
     from ...store.rows.images import ImageRow
+    from ...store.rows.intent import Intent, Log, MountPoint, Publication, Restart
     from ...store.rows.meta import Transaction
     from ...store.store import Store
     from ..networks.attach import Place
@@ -52,7 +54,7 @@ class Draft:
         self.wish = wish
         self.image = image
         self.id = os.urandom(32).hex()
-        self.intent: dict[str, Any] = {}
+        self.intent: Intent
         self.mounts: list[mount_flags.Mount] = []
         self.leasing: Callable[[Transaction, str], None] | None = None
         self.volumes: list[tuple[str, bool]] = []  # name, anonymous
@@ -125,11 +127,11 @@ def draft(store: Store, wish: ContainerOptions, pull: bool = False) -> Draft:
         "rootless": host.rootless,
         "joins": _joins(store, made),
         "disk": None,
-        **({"network": [each.network.id for each in networks], "ports": ports} if networks else {}),
     }
     if networks:
         from ..networks import attach
 
+        made.intent["network"], made.intent["ports"] = [each.network.id for each in networks], ports
         made.leasing = attach.leasing(networks)
         made.gateway = etc_texts.host_address([each.network for each in networks])
     if wish.storage_options:
@@ -155,11 +157,12 @@ def _sharing(store: Store, wish: ContainerOptions) -> tuple[ContainerOptions, di
                 f"conflicting options: {words} and the network mode", "give it to the container whose network it is"
             )
     owner = containers.find(store.meta, wish.network.partition(":")[2]).intent
-    known = {name: owner["spec"].get(name) or "" for name in ("hostname", "domainname")}
+    spec = owner["spec"]
+    known = {"hostname": spec.get("hostname") or "", "domainname": spec.get("domainname") or ""}
     return ContainerOptions(**{**wish.given(), **known}), name_files(owner)
 
 
-def name_files(intent: dict[str, Any]) -> dict[str, str]:
+def name_files(intent: Intent) -> dict[str, str]:
     """Return the files of this host that a container has as its resolv.conf, hostname and hosts."""
     found = {each["destination"]: each["source"] for each in intent["spec"]["mounts"] if each["type"] == "bind"}
     return {name: found[name] for name in NAME_FILES if name in found}
@@ -185,7 +188,7 @@ def _networks(store: Store, wish: ContainerOptions, rootless: bool) -> list[Plac
     return attach.wanted(store, wish, mode)
 
 
-def _ports(wish: ContainerOptions, config: dict[str, Any], networked: bool) -> list[dict[str, Any]]:
+def _ports(wish: ContainerOptions, config: Execution, networked: bool) -> list[Publication]:
     if not wish.publish and not wish.publish_all:
         return []
     if not networked:
@@ -201,7 +204,7 @@ def _ports(wish: ContainerOptions, config: dict[str, Any], networked: bool) -> l
     return publishing.wanted_ports(wish.publish, wish.publish_all, exposed)
 
 
-def create(store: Store, wish: ContainerOptions) -> tuple[str, dict[str, Any]]:
+def create(store: Store, wish: ContainerOptions) -> tuple[str, Intent]:
     """Record a container; returns its id and intent (with its `name`). Raises as `draft` does."""
     made = draft(store, wish, pull=True)
     wish = made.wish
@@ -266,7 +269,7 @@ def _record(store: Store, made: Draft) -> str:
     raise Conflict("no free random name found", "give one with --name")
 
 
-def parse_restart(text: str) -> dict[str, Any]:
+def parse_restart(text: str) -> Restart:
     """Return {"name", "maximum"} of a --restart value; raises InvalidInput."""
     name, colon, count = (text or "no").partition(":")
     if name not in RESTART_POLICIES:
@@ -276,7 +279,7 @@ def parse_restart(text: str) -> dict[str, Any]:
     return {"name": name, "maximum": whole(count) if colon else 0}
 
 
-def log_settings(wish: ContainerOptions) -> dict[str, Any]:
+def log_settings(wish: ContainerOptions) -> Log:
     """Return {"driver", "limit", "keep"} of the log options; raises InvalidInput, Unsupported."""
     driver = wish.log_driver or "local"
     if driver not in logs.DRIVERS:
@@ -309,13 +312,13 @@ def _joins(store: Store, made: Draft) -> dict[str, str]:
     return found
 
 
-def _profile(path: str) -> dict[str, Any]:
+def _profile(path: str) -> Seccomp:
     """Read a seccomp profile in OCI or docker form; raises InvalidInput."""
-    from ...lean.jsontext import loads
+    from ...lean.jsontext import known
 
     try:
         with open(path, "rb") as file:
-            value = loads(file.read(4 << 20))
+            value: Seccomp = known(file.read(4 << 20))
     except (OSError, ValueError) as error:
         raise InvalidInput(f"opening seccomp profile ({path}) failed: {error}") from None
     if not isinstance(value, dict):
@@ -345,7 +348,7 @@ def _profile(path: str) -> dict[str, Any]:
     return value
 
 
-def _mounts(store: Store, made: Draft, config: dict[str, Any]) -> None:
+def _mounts(store: Store, made: Draft, config: Execution) -> None:
     """Find the user's and the image's mounts with their host sources, and the volumes among them."""
     wish = made.wish
     found = [mount_flags.parse_volume(text) for text in wish.volumes]
@@ -373,20 +376,20 @@ def _mounts(store: Store, made: Draft, config: dict[str, Any]) -> None:
     made.mounts = found
 
 
-def _recorded(mount: mount_flags.Mount) -> dict[str, Any]:
+def _recorded(mount: mount_flags.Mount) -> MountPoint:
     """Return a mount as docker's inspect shows it."""
-    record: dict[str, Any] = {"Type": mount.kind}
-    if mount.kind == "volume":
-        record["Name"] = mount.source.rsplit("/", 2)[-2]
     propagation = [o for o in mount.options if o in ("shared", "rshared", "slave", "rslave", "private")]
-    record |= {
+    named: MountPoint = {"Type": mount.kind}
+    if mount.kind == "volume":
+        named["Name"] = mount.source.rsplit("/", 2)[-2]
+    return {
+        **named,
         "Source": mount.source,
         "Destination": mount.target,
         "Mode": ",".join(mount.options),
         "RW": "ro" not in mount.options,
         "Propagation": propagation[0] if propagation else ("rprivate" if mount.kind == "bind" else ""),
     }
-    return record
 
 
 def write_files(directory: str, container_id: str, wish: ContainerOptions, hostname: str, gateway: str) -> None:

@@ -16,7 +16,7 @@ from .pause import freeze, group_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    import _socket
 
     from ...runtime.monitor.state import Status
     from ...store.rows.containers import ContainerRow
@@ -60,7 +60,7 @@ def stop(store: Store, name: str, timeout: float | None = None, signal: str = ""
     store.emit(events.Event("container.stop", row.id))
 
 
-def _announce_stop(store: Store, row: ContainerRow) -> Any:
+def _announce_stop(store: Store, row: ContainerRow) -> _socket.socket | None:
     """Tell the monitor that the coming end is wanted, so that it does not restart; returns the connection."""
     channel = control.connect(store.paths.container_state(row.id))
     if channel is not None:

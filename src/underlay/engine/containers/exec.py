@@ -16,11 +16,12 @@ from .session import group_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
+    from ...linux.specification import Process, State
     from ...runtime.monitor.attachment import Attachment
+    from ...runtime.monitor.records import ExecRecord
     from ...runtime.monitor.state import Status
     from ...store.rows.containers import ContainerRow
+    from ...store.rows.intent import Intent
 
 
 class ExecOptions(Record, kw_only=True):
@@ -149,7 +150,7 @@ class Execution:
 
 def execute(
     row: ContainerRow,
-    intent: dict[str, Any],
+    intent: Intent,
     status: Status,
     wish: ExecOptions,
     attachment: Attachment | None,
@@ -182,7 +183,7 @@ def execute(
 
         every = ["CAP_" + name for name in NAMES[: last_known_cached() + 1]]
         capabilities = {"bounding": every, "permitted": every, "effective": every}
-    body = {
+    body: Process = {
         **base,
         "terminal": wish.terminal,
         "args": wish.command,
@@ -193,11 +194,11 @@ def execute(
     landlock = intent["extras"].get("landlock") or []
     _unlabel(body)
     profile = spec["linux"].get("seccomp") if intent["seccomp"] == "custom" and not wish.privileged else None
-    record = {
+    record: ExecRecord = {
         "pid": status.pid,
         "when": status.when,
         "namespaces": [n["type"] for n in spec["linux"]["namespaces"]],
-        "group": [group_path(row.id, intent), intent["rootless"], status.group_base],
+        "group": (group_path(row.id, intent), intent["rootless"], status.group_base),
         "operations": {"body": body, "size": wish.size, "profile": profile},
         "extras": {"user": user, "groups": intent["extras"]["groups"], "landlock": landlock},
         "environment": environment,
@@ -233,7 +234,7 @@ def _over(status: Status) -> bool:
     return process.start_time(status.pid) != status.when
 
 
-def _unlabel(body: dict[str, Any]) -> None:
+def _unlabel(body: Process) -> None:
     """Take our own AppArmor profile away where the container has had to start without it."""
     if body.get("apparmorProfile"):
         from ...linux.security import apparmor
@@ -243,7 +244,7 @@ def _unlabel(body: dict[str, Any]) -> None:
             body["apparmorProfile"] = ""
 
 
-def _state(row: ContainerRow, intent: dict[str, Any], status: Status) -> dict[str, Any]:
+def _state(row: ContainerRow, intent: Intent, status: Status) -> State:
     """Return what is said of the container to the agent of a filter that asks."""
     from ...runtime.apply import seccomp_notify
 
@@ -251,7 +252,7 @@ def _state(row: ContainerRow, intent: dict[str, Any], status: Status) -> dict[st
     return {**state, "pid": status.pid}
 
 
-def _filter(intent: dict[str, Any], bounding: list[str], privileged: bool) -> bytes:
+def _filter(intent: Intent, bounding: list[str], privileged: bool) -> bytes:
     """Return the container's own filter; a privileged exec has none, as with docker."""
     if intent["seccomp"] == "unconfined" or privileged:
         return b""

@@ -8,10 +8,9 @@ from .. import presence
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from ...runtime.monitor.state import Status
     from ...store.rows.containers import ContainerRow
+    from ...store.rows.intent import Intent
     from ...store.store import Store
 
 
@@ -20,7 +19,7 @@ class ContainerListing:
 
     __slots__ = ("intent", "row", "status")
 
-    def __init__(self, row: ContainerRow, intent: dict[str, Any], status: Status) -> None:
+    def __init__(self, row: ContainerRow, intent: Intent, status: Status) -> None:
         self.row = row
         self.intent = intent
         self.status = status

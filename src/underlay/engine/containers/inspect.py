@@ -12,14 +12,16 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from ...linux.specification import Spec
     from ...runtime.monitor.state import Status
     from ...store.rows.containers import ContainerRow
+    from ...store.rows.intent import Intent, Options
     from ...store.store import Store
 
 _NEVER = "0001-01-01T00:00:00Z"  # how docker writes a time that has not come
 
 
-def inspect(store: Store, row: ContainerRow, intent: dict[str, Any], status: Status) -> dict[str, Any]:
+def inspect(store: Store, row: ContainerRow, intent: Intent, status: Status) -> dict[str, Any]:
     """Return all that is known of a container (Engine API 1.45, ContainerInspect)."""
     directory = store.paths.container(row.id)
     options, spec = intent["options"], intent["spec"]
@@ -87,8 +89,8 @@ def inspect(store: Store, row: ContainerRow, intent: dict[str, Any], status: Sta
 
 
 def _network_settings(
-    store: Store, row: ContainerRow, intent: dict[str, Any], options: dict[str, Any], running: bool
-) -> dict[str, Any]:
+    store: Store, row: ContainerRow, intent: Intent, options: Options, running: bool
+) -> dict[str, object]:
     mode = options.get("network") or "none"
     if "network" not in intent:
         return {"Networks": {mode: {"IPAddress": "", "Gateway": "", "MacAddress": ""}}, "Ports": {}}
@@ -96,7 +98,7 @@ def _network_settings(
     from ..networks import ports as publishing
     from ..networks.records import namespace_file, paired
 
-    found: dict[str, Any] = {}
+    found: dict[str, dict[str, object]] = {}
     for lease, network in paired(store, rows.leases(store.meta, container=row.id)):
         pool4, pool6 = network.pool(32), network.pool(128)
         found[network.name] = {
@@ -110,8 +112,8 @@ def _network_settings(
             "GlobalIPv6PrefixLen": pool6.space.prefix if running and pool6 is not None else 0,
             "MacAddress": lease.mac if running else "",
         }
-    first: dict[str, Any] = next(iter(found.values()), {})
-    ports: dict[str, Any] = {}
+    first: dict[str, object] = next(iter(found.values()), {})
+    ports: dict[str, list[dict[str, str]]] = {}
     for name, places in (publishing.published(store, row.id) if running else {}).items():
         pairs = [place.rpartition(":")[::2] for place in places]
         ports[name] = [{"HostIp": address.strip("[]"), "HostPort": port} for address, port in pairs]
@@ -125,7 +127,7 @@ def _network_settings(
     }
 
 
-def _host_config(intent: dict[str, Any], options: dict[str, Any], spec: dict[str, Any]) -> dict[str, Any]:
+def _host_config(intent: Intent, options: Options, spec: Spec) -> dict[str, object]:
     linux = spec["linux"]
     memory = linux["resources"].get("memory") or {}
     restart = intent["restart"]
@@ -184,7 +186,7 @@ def _host_config(intent: dict[str, Any], options: dict[str, Any], spec: dict[str
     }
 
 
-def _devices(options: dict[str, Any], option: str, key: str) -> list[dict[str, Any]]:
+def _devices(options: Options, option: str, key: str) -> list[dict[str, str | int]]:
     """Return the limits of devices as docker shows them: path and weight or rate, in plain numbers."""
     texts = options.get(option) or []
     if not texts:

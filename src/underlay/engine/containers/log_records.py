@@ -10,7 +10,7 @@ from ...runtime.monitor import logs
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from typing import Any, BinaryIO
+    from typing import BinaryIO
 
     Record = tuple[int, int, bytes]  # time in ns since the epoch, stream (1 or 2), bytes
 
@@ -132,10 +132,10 @@ def format_of(driver: str) -> Format:
 def _parsed(line: bytes) -> Record | None:
     """Return the record that a line is, None for what is damaged."""
     from ...human import parse_rfc3339_ns
-    from ...lean.jsontext import loads
+    from ...lean.jsontext import known
 
     try:
-        record: Any = loads(line)
+        record: dict[str, str] = known(line)
         when = parse_rfc3339_ns(record["time"])
         return when, 2 if record["stream"] == "stderr" else 1, record["log"].encode()
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):

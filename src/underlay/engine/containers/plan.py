@@ -39,9 +39,9 @@ def plan_lines(store: Store, wish: ContainerOptions) -> list[str]:
         lines.append(f"{'idmap':<14} the layers, for the overlay")
     lines.append(f"{'cgroup':<14} {version} /{record['cgroup']}")
     for kind, value in intent["spec"]["linux"]["resources"].items():
-        if kind == "devices":
+        if isinstance(value, list):
             lines.append(f"{'limit':<14} devices {len(value)} rules")
-        else:
+        elif isinstance(value, dict):
             lines.append(f"{'limit':<14} {kind} " + " ".join(f"{k}={v}" for k, v in value.items()))
     size = len(record["seccomp"]) // 16
     lines.append("# in the new process")

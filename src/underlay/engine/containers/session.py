@@ -18,12 +18,16 @@ from .specification import limits
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import _socket
     from collections.abc import Callable
-    from typing import Any
 
     from ...files import Lock
+    from ...linux.specification import Namespace, Spec
     from ...runtime.monitor.attachment import Attachment
+    from ...runtime.monitor.records import LaunchRecord, NetworkTold
+    from ...store.rows.intent import Intent
     from ...store.store import Store
+    from .specification.disk_limit import Layer
 
 GONE = (2, 19)  # ENOENT, ENODEV: what the kernel says of a group that was removed meanwhile
 # redirect_dir and metacopy would let attributes of an image's files name other files (attacks IM-07).
@@ -39,7 +43,7 @@ class Session:
 
     __slots__ = ("channel", "code", "detached", "id", "oom", "pid")
 
-    def __init__(self, container_id: str, channel: Any) -> None:
+    def __init__(self, container_id: str, channel: _socket.socket) -> None:
         self.id = container_id
         self.channel = channel
         self.pid = 0
@@ -57,7 +61,7 @@ class Session:
             raise StartFailed(failure["message"], failure["code"], failure.get("hint", ""))
         self.pid = int(message.get("started") or 0)
 
-    def connect(self, network: Callable[[], dict[str, Any]]) -> None:
+    def connect(self, network: Callable[[], NetworkTold]) -> None:
         """Have `network` made while the monitor prepares the root, and tell it.
 
         Raises what that raises; the monitor has ended then, and nothing is left.
@@ -120,7 +124,7 @@ def start(
     launcher: Launcher,
     container_id: str,
     name: str,
-    intent: dict[str, Any],
+    intent: Intent,
     attachment: Attachment | None = None,
     size: tuple[int, int] = (0, 0),
 ) -> Session:
@@ -200,23 +204,24 @@ def _lock_for_start(store: Store, container_id: str, name: str) -> Lock:
 
 
 def launch_record(
-    store: Store, container_id: str, name: str, intent: dict[str, Any], lower: list[str], make: bool = True
-) -> dict[str, Any]:
+    store: Store, container_id: str, name: str, intent: Intent, lower: list[str], make: bool = True
+) -> LaunchRecord:
     """Return the launch record (see `runtime.launch`) of a container; `make` makes the directory it is mounted at."""
     paths = store.paths
     directory = paths.container(container_id)
     state_directory = paths.container_state(container_id)
     target = state_directory + "/root"
-    layer = {"upper": directory + "/upper", "work": directory + "/work"}
-    if intent.get("disk"):
+    layer: Layer = {"upper": directory + "/upper", "work": directory + "/work"}
+    disk = intent.get("disk")
+    if disk:
         from .specification import disk_limit
 
-        layer = disk_limit.prepare(directory, state_directory, intent["disk"], make)
+        layer = disk_limit.prepare(directory, state_directory, disk, make)
     if make:
         os.makedirs(target, mode=0o700, exist_ok=True)
     options = intent["options"]
     shared = rootfs.shared_mount(paths, store.form, intent["image"]["diff_ids"], intent["image"]["chain"])
-    overlay = dict(_OVERLAY_OPTIONS)
+    overlay: dict[str, str | None] = dict(_OVERLAY_OPTIONS)
     if intent["rootless"]:
         overlay = {"userxattr": None}
     python, import_path = interpreter()
@@ -239,7 +244,7 @@ def launch_record(
         "cgroup_used": {},
         "joined": intent.get("joined") or [],
         "rootless": intent["rootless"],
-        "seccomp": system_call_filter(store, intent).hex(),
+        "seccomp": system_call_filter(store, intent["seccomp"], intent["spec"]).hex(),
         "log": {**intent["log"], "path": directory + "/log"},
         "terminal": bool(options.get("terminal")),
         "open_stdin": bool(options.get("interactive")),
@@ -247,13 +252,13 @@ def launch_record(
         "restart": intent["restart"],
         "remove": intent["remove"],
         "network": control.COMING if "network" in intent else None,
-        "shared_mount": [shared.change_lock, shared.use_lock, shared.point, shared.index, shared.files],
+        "shared_mount": (shared.change_lock, shared.use_lock, shared.point, shared.index, shared.files),
         "python": python,
         "import_path": import_path,
     }
 
 
-def joined(store: Store, intent: dict[str, Any]) -> dict[str, Any]:
+def joined(store: Store, intent: Intent) -> Intent:
     """Return the intent with the namespaces of other containers as these run now; raises Conflict when one does not.
 
     Their processes are named with their start times (`joined`): what starts the container again must not take another's.
@@ -261,19 +266,20 @@ def joined(store: Store, intent: dict[str, Any]) -> dict[str, Any]:
     owners = intent.get("joins") or {}
     if not owners:
         return intent
-    found, processes = [], []
+    found: list[Namespace] = []
+    processes: list[tuple[int, int]] = []
     for each in intent["spec"]["linux"]["namespaces"]:
         owner = owners.get(each["type"])
         if owner:
             pid, when = presence.first_process(store, owner, owner[:12])
-            processes.append([pid, when])
+            processes.append((pid, when))
             each = {**each, "path": f"/proc/{pid}/ns/{each['path'].rpartition('/')[2]}"}
         found.append(each)
-    spec = {**intent["spec"], "linux": {**intent["spec"]["linux"], "namespaces": found}}
+    spec: Spec = {**intent["spec"], "linux": {**intent["spec"]["linux"], "namespaces": found}}
     return {**intent, "spec": spec, "joined": processes}
 
 
-def confined(store: Store, spec: dict[str, Any], make: bool) -> dict[str, Any]:
+def confined(store: Store, spec: Spec, make: bool) -> Spec:
     """Return the specification with its AppArmor profile loaded (`make`), or without it where ours cannot be had.
 
     Raises StartFailed for a profile that somebody has named and that is not loaded.
@@ -297,12 +303,11 @@ def confined(store: Store, spec: dict[str, Any], make: bool) -> dict[str, Any]:
     return spec
 
 
-def system_call_filter(store: Store, intent: dict[str, Any]) -> bytes:
-    """Return the compiled filter of a container's system calls, empty for none."""
-    if intent["seccomp"] == "unconfined":
+def system_call_filter(store: Store, kind: str, spec: Spec) -> bytes:
+    """Return the compiled filter of a container's system calls, empty for none; `kind` default, unconfined or custom."""
+    if kind == "unconfined":
         return b""
-    spec = intent["spec"]
-    if intent["seccomp"] == "custom":
+    if kind == "custom":
         from ...linux.security import seccomp
 
         return seccomp.compile_filter(spec["linux"]["seccomp"])
@@ -351,13 +356,17 @@ def await_monitor(store: Store, container_id: str) -> None:
         os.close(fd)
 
 
-def group_path(container_id: str, intent: dict[str, Any]) -> str:
+def group_path(container_id: str, intent: Intent) -> str:
     """Return the path of a container's cgroup below the hierarchies."""
-    parent = limits.parent_group(intent["options"].get("cgroup_parent") or "")
-    return f"{parent or 'underlay'}/{container_id}"
+    return group_below(intent["options"].get("cgroup_parent") or "", container_id)
 
 
-def clean_remains(container_id: str, intent: dict[str, Any], group_base: str = "") -> None:
+def group_below(parent: str, container_id: str) -> str:
+    """Return the path of a cgroup in `parent`, a --cgroup-parent."""
+    return f"{limits.parent_group(parent) or 'underlay'}/{container_id}"
+
+
+def clean_remains(container_id: str, intent: Intent, group_base: str = "") -> None:
     """Take down what a killed monitor could not: processes, cgroup, the shared mount. Needs the container's lock."""
     from ...linux import cgroup
 

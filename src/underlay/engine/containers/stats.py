@@ -6,9 +6,8 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from ...linux.cgroup import Group
+    from ...linux.cgroup.stats import Figures
     from ...store.rows.containers import ContainerRow
 
 
@@ -21,7 +20,7 @@ class Stats:
 
     __slots__ = ("_memory_there", "figures", "id", "name", "received", "sent", "when")
 
-    def __init__(self, row: ContainerRow, figures: dict[str, Any], traffic: tuple[int, int], memory_there: int) -> None:
+    def __init__(self, row: ContainerRow, figures: Figures, traffic: tuple[int, int], memory_there: int) -> None:
         self.id = row.id
         self.name = row.name
         self.when = time.monotonic_ns()

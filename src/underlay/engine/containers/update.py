@@ -20,11 +20,13 @@ from .specification import compose, host_facts, limits
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from typing import Any
 
+    from ...linux.specification import BlockIO, Linux, Resources
     from ...runtime.monitor.state import Status
     from ...store.rows.containers import ContainerRow
+    from ...store.rows.intent import Intent, Options
     from ...store.store import Store
 
 UPDATABLE = frozenset(
@@ -94,8 +96,8 @@ def _apply(
     store: Store,
     row: ContainerRow,
     run: Status,
-    before: dict[str, Any],
-    after: dict[str, Any],
+    before: Intent,
+    after: Intent,
     takes_back: list[Callable[[], None]],
 ) -> None:
     """Give a run's group and monitor what has changed; how to undo that is added to `takes_back` as it is done."""
@@ -114,7 +116,7 @@ def _apply(
         _tell_monitor(store, row, after)
 
 
-def _catch_up(store: Store, row: ContainerRow, run: Status, before: dict[str, Any], after: dict[str, Any]) -> None:
+def _catch_up(store: Store, row: ContainerRow, run: Status, before: Intent, after: Intent) -> None:
     """Bring a run up to date that has begun since `run` was looked at, from the record as it was."""
     deadline = time.monotonic() + control.PATIENCE
     while True:
@@ -127,7 +129,7 @@ def _catch_up(store: Store, row: ContainerRow, run: Status, before: dict[str, An
         _apply(store, row, now, before, after, [])
 
 
-def changed_intent(intent: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+def changed_intent(intent: Intent, given: Options) -> Intent:
     """Return the intent with the options `given` changed; raises InvalidInput, Conflict in docker's words."""
     before = intent["options"]
     _check(intent, before, given)
@@ -140,14 +142,16 @@ def changed_intent(intent: dict[str, Any], given: dict[str, Any]) -> dict[str, A
     host_facts.limit_facts(ContainerOptions(**given), host)
     old = intent["spec"]["linux"]["resources"]
     found = limits.limits(wish, host)
-    block = {**old.get("blockIO", {}), **found.get("blockIO", {})}
-    changed = {**old, **found, **({"blockIO": block} if block else {})}
-    linux = {**intent["spec"]["linux"], "resources": changed}
+    block: BlockIO = {**old.get("blockIO", {}), **found.get("blockIO", {})}
+    changed: Resources = {**old, **found}
+    if block:
+        changed["blockIO"] = block
+    linux: Linux = {**intent["spec"]["linux"], "resources": changed}
     restart = parse_restart(given["restart"]) if "restart" in given else intent["restart"]
     return {**intent, "options": options, "spec": {**intent["spec"], "linux": linux}, "restart": restart}
 
 
-def _check(intent: dict[str, Any], before: dict[str, Any], given: dict[str, Any]) -> None:
+def _check(intent: Intent, before: Options, given: Options) -> None:
     """Raise for what does not go together with what was asked for before."""
     for name, word in (("cpu_period", "CPU Period"), ("cpu_quota", "CPU Quota")):
         if given.get(name) and before.get("cpus"):
@@ -163,14 +167,15 @@ def _check(intent: dict[str, Any], before: dict[str, Any], given: dict[str, Any]
         raise Conflict("Restart policy cannot be updated because AutoRemove is enabled for the container")
 
 
-def difference(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
+def difference(before: Mapping[str, object], after: Mapping[str, object]) -> Any:
     """Return the fields of `after` that are not so in `before`; limits of memory and of swap go together."""
-    found: dict[str, Any] = {}
+    found: dict[str, dict[str, object]] = {}
     for kind, fields in after.items():
         if not isinstance(fields, dict):
             continue
-        old = before.get(kind) or {}
-        changed = {name: value for name, value in fields.items() if old.get(name) != value}
+        old = before.get(kind)
+        known = old if isinstance(old, dict) else {}
+        changed = {name: value for name, value in fields.items() if known.get(name) != value}
         if kind == "memory" and not {"limit", "swap"}.isdisjoint(changed):
             changed |= {name: fields[name] for name in ("limit", "swap") if name in fields}
         if changed:
@@ -183,7 +188,7 @@ def _lives(store: Store, row: ContainerRow, run: Status) -> bool:
     return bool(now.pid) and now.when == run.when
 
 
-def _tell_monitor(store: Store, row: ContainerRow, intent: dict[str, Any]) -> None:
+def _tell_monitor(store: Store, row: ContainerRow, intent: Intent) -> None:
     """Give the monitor, if there is one, what it is to start again with.
 
     It holds the launch record of its run, or none of the specification where nothing was to be started again.

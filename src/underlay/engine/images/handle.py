@@ -10,6 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from ...oci.configuration import Configuration
     from ...store.rows.images import ImageRow
     from ...store.store import Store
     from ...transfer.registry.outgoing import Pushed
@@ -56,7 +57,7 @@ class Image:
         return [f"{references.familiar(repository)}@{digest}" for repository, digest, _ in rows]
 
     @property
-    def config(self) -> dict[str, Any]:
+    def config(self) -> Configuration:
         """Its configuration document (OCI image configuration). Raises Corrupt when it is not there any more."""
         return image_rows.config(self._store.paths, self.id)
 

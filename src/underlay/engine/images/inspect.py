@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ...store.store import Store
 
 # Members that templates may rely on although a configuration may leave them out.
-_EXECUTION: dict[str, Any] = {
+_EXECUTION: dict[str, object] = {
     "User": "",
     "Env": None,
     "Cmd": None,
@@ -37,7 +37,7 @@ def image(store: Store, found: ImageRow) -> dict[str, Any]:
     updated = image_rows.last_named(meta, found.id)
     history = config.get("history") or []
     manifest_type = _media_type(store, found.manifest)
-    answer: dict[str, Any] = {
+    answer: dict[str, object] = {
         "Id": found.id,
         "RepoTags": [references.familiar(name) for name, _, _ in names],
         "RepoDigests": [

@@ -19,9 +19,11 @@ from .records import Records, firewall_of, namespace_file, of_lease
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
-    from typing import Any
 
+    from ...linux.specification import Linux
     from ...network.firewall import Rule
+    from ...runtime.monitor.records import NetworkTold
+    from ...store.rows.intent import Intent
     from ...store.rows.meta import Transaction
     from ...store.store import Store
     from ..options import ContainerOptions
@@ -113,7 +115,7 @@ def leasing(wanted: Sequence[Place]) -> Callable[[Transaction, str], None]:
 # Starting and ending
 
 
-def up(store: Store, container_id: str, intent: dict[str, Any]) -> dict[str, Any]:
+def up(store: Store, container_id: str, intent: Intent) -> NetworkTold:
     """Make a container's network namespace with its interfaces, and publish its ports.
 
     Returns what its monitor undoes in the end (`Monitor.release_network`). Raises Unsupported, Conflict, KernelError;
@@ -159,7 +161,7 @@ def _keys(rules: Sequence[Rule]) -> dict[str, list[str]]:
     return {name: [element.key.hex() for element in found] for name, found in contents.items()}
 
 
-def _namespace(path: str, linux: dict[str, Any]) -> int:
+def _namespace(path: str, linux: Linux) -> int:
     """Return a new network namespace, pinned to `path`; that of a container with ids of its own belongs to those."""
     user = next((each["path"] for each in linux["namespaces"] if each["type"] == "user"), "")
     if not user:

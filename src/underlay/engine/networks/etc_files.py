@@ -12,16 +12,16 @@ from .records import Records
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Any
 
     from ...network.model import Network
+    from ...store.rows.intent import Intent
     from ...store.rows.networks import Lease
     from ...store.store import Store
 
 _LARGEST = 1 << 20  # bytes of a file that a container may have written
 
 
-def write(store: Store, container_id: str, intent: dict[str, Any], leases: Sequence[Lease]) -> None:
+def write(store: Store, container_id: str, intent: Intent, leases: Sequence[Lease]) -> None:
     """Write both for a container that is about to start."""
     networks = [Records(store).get(lease.network) for lease in leases]
     directory = store.paths.container(container_id)
@@ -32,7 +32,7 @@ def write(store: Store, container_id: str, intent: dict[str, Any], leases: Seque
 def change(
     store: Store,
     container_id: str,
-    intent: dict[str, Any],
+    intent: Intent,
     before: Sequence[Lease],
     after: Sequence[Lease],
     networks: dict[str, Network],
@@ -48,7 +48,7 @@ def change(
     _replace(directory + "/resolv.conf", _resolver(store, intent, now).encode())
 
 
-def _hosts(container_id: str, intent: dict[str, Any], leases: Sequence[Lease], networks: Sequence[Network]) -> str:
+def _hosts(container_id: str, intent: Intent, leases: Sequence[Lease], networks: Sequence[Network]) -> str:
     hostname = intent["spec"].get("hostname") or ""
     text = etc_texts.LOCAL_HOSTS
     for lease in leases:
@@ -63,7 +63,7 @@ def _hosts(container_id: str, intent: dict[str, Any], leases: Sequence[Lease], n
     return text + etc_texts.extra_hosts(wish, gateway)
 
 
-def _resolver(store: Store, intent: dict[str, Any], networks: Sequence[Network]) -> str:
+def _resolver(store: Store, intent: Intent, networks: Sequence[Network]) -> str:
     wish = ContainerOptions(**intent["options"])
     resolver = etc_texts.resolver(wish)
     # One server tells the names of all; that of an internal network would tell no others.

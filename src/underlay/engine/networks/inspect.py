@@ -22,7 +22,7 @@ def inspect(store: Store, name: str) -> dict[str, Any]:
     if name in ("none", "host"):
         return _predefined(name)
     network = Records(store).get(name)
-    members: dict[str, Any] = {}
+    members: dict[str, dict[str, str]] = {}
     for lease in rows.leases(store.meta, network=network.id):
         if not presence.is_running(store, lease.container):
             continue
@@ -79,7 +79,7 @@ def _with_prefix(network: Network, bits: int, address: str) -> str:
     return f"{address}/{pool.space.prefix}" if address and pool is not None else ""
 
 
-def _predefined(name: str) -> dict[str, Any]:
+def _predefined(name: str) -> dict[str, object]:
     return {
         "Name": name,
         "Id": name,

@@ -15,12 +15,11 @@ from .records import Records, namespace_file
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from typing import Any
 
+    from ...network.described import Beside, Written
     from ...network.model import Network
     from ...store.rows.networks import Lease
     from ...store.store import Store
-
 
 BUILD = "build-"  # what places of steps of builds are called by begins so, where those of containers have an id
 
@@ -96,7 +95,7 @@ def _with_names(store: Store, ids: Iterable[str]) -> list[Network]:
     return found
 
 
-def _description(store: Store, network: Network) -> dict[str, Any]:
+def _description(store: Store, network: Network) -> Written:
     from ..containers.specification import etc_texts, host_facts
 
     leases = rows.leases(store.meta, network=network.id)
@@ -144,9 +143,7 @@ def _names(
     return found
 
 
-def _others(
-    store: Store, network: Network, leases: Sequence[Lease], members: dict[str, list[str]]
-) -> list[dict[str, Any]]:
+def _others(store: Store, network: Network, leases: Sequence[Lease], members: dict[str, list[str]]) -> list[Beside]:
     """Return the names of each other network that containers of this one are in, and who they are by address here."""
     here = {lease.container: _addresses(lease) for lease in leases}
     asking: dict[str, list[str]] = {}

@@ -19,17 +19,17 @@ from .records import firewall_of, paired
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Any
 
     from ...network.model import Network
     from ...network.ports import Published
+    from ...store.rows.intent import Intent, Publication
     from ...store.store import Store
 
 _TRIES = 50  # random ports that are tried
 _PATIENCE = 10.0  # seconds for another container that has a port to have started or ended
 
 
-def wanted_ports(publish: Sequence[str], publish_all: bool, exposed: Sequence[str]) -> list[dict[str, Any]]:
+def wanted_ports(publish: Sequence[str], publish_all: bool, exposed: Sequence[str]) -> list[Publication]:
     """Return the ports that are to be published, as the intent has them. Raises InvalidInput."""
     found: list[Published] = [port for text in publish for port in port_words.parse(text)]
     if publish_all:
@@ -39,13 +39,15 @@ def wanted_ports(publish: Sequence[str], publish_all: bool, exposed: Sequence[st
             for port in port_words.parse(f"{number}/{protocol or 'tcp'}"):
                 if (port.port, port.protocol) not in named:
                     found.append(port)
-    return [{name: getattr(port, name) for name in port._fields} for port in found]
+    return [
+        {"port": e.port, "protocol": e.protocol, "address": e.address, "first": e.first, "last": e.last} for e in found
+    ]
 
 
 def publish(
     store: Store,
     container_id: str,
-    intent: dict[str, Any],
+    intent: Intent,
     leases: Sequence[rows.Lease],
     networks: dict[str, Network],
 ) -> list[Rule]:
@@ -127,7 +129,7 @@ def withdraw(store: Store, container_id: str) -> None:
         rows.let_go(store.meta, container_id)
 
 
-def _held(store: Store, container_id: str, wanted: Sequence[dict[str, Any]]) -> list[Port]:
+def _held(store: Store, container_id: str, wanted: Sequence[Publication]) -> list[Port]:
     """Take ports of the host for a container. Raises Conflict when one of them cannot be had."""
     fixed = [
         Port(each["protocol"], each["first"], each["address"], container_id, each["port"])

@@ -14,7 +14,10 @@ from ...errors import InvalidInput
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, Protocol
+    from typing import Protocol
+
+    from ..specification import Resources, Spec
+    from .stats import Figures
 
     class Group(Protocol):
         """A control group of one container, whatever the version."""
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
         path: str
         base: str
 
-        def create(self, resources: dict[str, Any]) -> None:
+        def create(self, resources: Resources) -> None:
             """Make the group and set its limits; raises KernelError, Unsupported, InvalidInput.
 
             Raises Conflict as `check_free` does: then the group is somebody else's, not to be killed or removed.
@@ -41,7 +44,7 @@ if TYPE_CHECKING:
         def admit(self, pid: int) -> None:
             """Move process `pid`, which has one thread, into the group."""
 
-        def update(self, resources: dict[str, Any]) -> Callable[[], None]:
+        def update(self, resources: Resources) -> Callable[[], None]:
             """Change limits of the living group, all or none; returns a function that takes the change back."""
 
         def processes(self) -> list[int]:
@@ -56,7 +59,7 @@ if TYPE_CHECKING:
         def kill(self) -> None:
             """Kill every process in the group and below it."""
 
-        def stats(self) -> dict[str, Any]:
+        def stats(self) -> Figures:
             """Return what the group has used, in the shape of runc's `events --stats` (see `stats`); {} for none."""
 
         def out_of_memory(self) -> bool:
@@ -122,7 +125,7 @@ _V1_CONTROLLERS = frozenset(
 )
 
 
-def visible(found: dict[str, str], spec: dict[str, Any]) -> list[str]:
+def visible(found: dict[str, str], spec: Spec) -> list[str]:
     """Return the version 1 controllers of `found` that a container has a group in: only those may it see."""
     wanted = ["cpu", "cpuacct", "memory", "devices", "freezer", "pids", "blkio"]
     cpu = ((spec.get("linux") or {}).get("resources") or {}).get("cpu") or {}

@@ -9,14 +9,14 @@ from ...errors import InvalidInput, Unsupported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from ..specification import DeviceRule
 
     Key = tuple[str, int, int]  # kind, major, minor; -1 stands for all
 
 _WHERE = "linux.resources.devices"
 
 
-def normal(rules: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def normal(rules: list[DeviceRule]) -> list[DeviceRule]:
     """Return the rules with all fields there, `type` a, b or c; raises InvalidInput with the JSON path of what is wrong.
 
     `a` is left for "everything" only: with numbers or less than all access it becomes a rule for b and one for c, since
@@ -24,7 +24,7 @@ def normal(rules: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """
     if not isinstance(rules, list):
         raise InvalidInput(f"{_WHERE} is not a list")
-    found = []
+    found: list[DeviceRule] = []
     for number, rule in enumerate(rules):
         where = f"{_WHERE}[{number}]"
         if not isinstance(rule, dict):
@@ -39,21 +39,21 @@ def normal(rules: list[dict[str, Any]]) -> list[dict[str, Any]]:
             raise InvalidInput(f"{where}.type: {kind!r} is none of a, b, c")
         if not isinstance(access, str) or set(access) - set("rwm"):
             raise InvalidInput(f"{where}.access: {access!r} holds more than r, w, m")
-        whole: dict[str, Any] = {"allow": allow, "type": kind, "access": access}
-        for name in ("major", "minor"):
-            value = rule.get(name)
-            value = -1 if value is None else value
-            if not isinstance(value, int) or isinstance(value, bool) or not -1 <= value < 1 << 32:
-                raise InvalidInput(f"{where}.{name}: {value!r} is not the number of a device")
-            whole[name] = value
-        if kind == "a" and (whole["major"] >= 0 or whole["minor"] >= 0 or len(set(access)) < 3):
-            found += [{**whole, "type": "b"}, {**whole, "type": "c"}]
-        else:
-            found.append(whole)
+        major, minor = _number(rule.get("major"), f"{where}.major"), _number(rule.get("minor"), f"{where}.minor")
+        apart = kind == "a" and (major >= 0 or minor >= 0 or len(set(access)) < 3)
+        for each in ("b", "c") if apart else (kind,):
+            found.append({"allow": allow, "type": each, "access": access, "major": major, "minor": minor})
     return found
 
 
-def exceptions(rules: list[dict[str, Any]]) -> tuple[bool, dict[Key, set[str]]]:
+def _number(value: object, where: str) -> int:
+    value = -1 if value is None else value
+    if not isinstance(value, int) or isinstance(value, bool) or not -1 <= value < 1 << 32:
+        raise InvalidInput(f"{where}: {value!r} is not the number of a device")
+    return value
+
+
+def exceptions(rules: list[DeviceRule]) -> tuple[bool, dict[Key, set[str]]]:
     """Return normal rules as one answer for all, and the accesses that are answered the other way.
 
     Before the first rule nothing is allowed. Raises Unsupported for a rule that takes a part out of what a rule before it
@@ -98,14 +98,14 @@ def _words(key: Key, access: set[str]) -> str:
     return f"{key[0]} {numbers} {''.join(letter for letter in 'rwm' if letter in access)}"
 
 
-def v1_lines(rules: list[dict[str, Any]]) -> list[tuple[str, str]]:
+def v1_lines(rules: list[DeviceRule]) -> list[tuple[str, str]]:
     """Return the (file, line) to write for OCI rules: all to one side first, then what is different."""
     default, different = exceptions(normal(rules))
     sides = ("devices.allow", "devices.deny") if default else ("devices.deny", "devices.allow")
     return [(sides[0], "a"), *((sides[1], _words(key, access)) for key, access in different.items())]
 
 
-def v2_rules(rules: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def v2_rules(rules: list[DeviceRule]) -> list[DeviceRule]:
     """Return OCI rules for the device program, two that allow parts of an access to the same numbers as one.
 
     The program can do more than version 1's list: the last rule that fits decides.
@@ -115,7 +115,8 @@ def v2_rules(rules: list[dict[str, Any]]) -> list[dict[str, Any]]:
         default, different = exceptions(checked)
     except Unsupported:
         return checked
-    return [{"allow": default, "type": "a"}] + [
-        {"allow": not default, "type": kind, "major": major, "minor": minor, "access": "".join(sorted(access))}
-        for (kind, major, minor), access in different.items()
-    ]
+    found: list[DeviceRule] = [{"allow": default, "type": "a"}]
+    for (kind, major, minor), access in different.items():
+        words = "".join(sorted(access))
+        found.append({"allow": not default, "type": kind, "major": major, "minor": minor, "access": words})
+    return found

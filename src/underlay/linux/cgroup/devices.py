@@ -11,7 +11,7 @@ from .devicerules import v2_rules
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from ..specification import DeviceRule
 
 _BPF_PROG_LOAD, _BPF_PROG_ATTACH, _BPF_PROG_DETACH, _BPF_PROG_GET_FD_BY_ID, _BPF_PROG_QUERY = 5, 8, 9, 13, 16
 _BPF_PROG_TYPE_CGROUP_DEVICE, _BPF_CGROUP_DEVICE = 15, 6
@@ -33,7 +33,7 @@ def _instruction(code: int, target: int = 0, source: int = 0, offset: int = 0, i
     )
 
 
-def program(rules: list[dict[str, Any]]) -> bytes:
+def program(rules: list[DeviceRule]) -> bytes:
     """Return the program for OCI device rules: the last rule that matches an access decides; none refuses.
 
     The context is struct bpf_cgroup_dev_ctx: access_type (type in the low, access in the high half), major, minor.
@@ -77,7 +77,7 @@ def program(rules: list[dict[str, Any]]) -> bytes:
     return b"".join(code)
 
 
-def attach_rules(directory: str, rules: list[dict[str, Any]]) -> None:
+def attach_rules(directory: str, rules: list[DeviceRule]) -> None:
     """Load the program of OCI rules and put it in the place of those that the group at `directory` has.
 
     At no moment the group is without one. Raises KernelError, InvalidInput.

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from ...errors import Unsupported
-from .settings import limits_something, read
+from .settings import limits_something
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+
+    from ..specification import Resources
+    from .stats import Figures
 
 
 class GroupNone:
@@ -21,17 +23,17 @@ class GroupNone:
     def __init__(self, path: str) -> None:
         self.path = path.strip("/")
 
-    def create(self, resources: dict[str, Any]) -> None:
+    def create(self, resources: Resources) -> None:
         """Refuse limits; device rules need no group here, since an unprivileged container can make no device."""
-        self.update({name: value for name, value in resources.items() if name != "devices"})
+        self.update(resources)
 
     def check_free(self) -> None:
         """There is no group that could be somebody's."""
 
-    def update(self, resources: dict[str, Any]) -> Callable[[], None]:
+    def update(self, resources: Resources) -> Callable[[], None]:
         """Refuse limits."""
-        for name in read(resources).names():
-            if name != "devices" and limits_something(resources[name]):
+        for name, value in resources.items():
+            if name != "devices" and limits_something(value):
                 raise Unsupported(
                     f"{name} cannot be limited: no control group can be used here",
                     "run as root, or in a delegated cgroup (version 2)",
@@ -75,7 +77,7 @@ class GroupNone:
         """Refuse: nobody tells."""
         raise Unsupported("being told of memory running out needs a control group, and none can be used here")
 
-    def stats(self) -> dict[str, Any]:
+    def stats(self) -> Figures:
         """Return nothing."""
         return {}
 

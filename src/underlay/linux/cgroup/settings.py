@@ -13,7 +13,8 @@ from . import common
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+
+    from ..specification import Resources
 
     Place = Callable[[str, str], str]  # (controller, JSON path) → directory; raises Unsupported
     Undo = list[tuple[str, str]]  # (file, value) in the order of writing
@@ -40,7 +41,7 @@ class Section:
 
     __slots__ = ("_values", "where")
 
-    def __init__(self, values: Any, where: str) -> None:
+    def __init__(self, values: object, where: str) -> None:
         if not isinstance(values, dict):
             raise InvalidInput(f"{where} is not an object")
         self._values = values
@@ -121,7 +122,7 @@ class Setting:
         self.verify = verify
 
 
-def read(resources: dict[str, Any]) -> Section:
+def read(resources: Resources) -> Section:
     """Return the resources to read from; raises Unsupported with the JSON path of a field that no specification has."""
     root = Section(resources, "linux.resources")
     for kind in root.names():

@@ -16,13 +16,81 @@ from . import common
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import NotRequired, TypedDict
+
+    Pressure = dict[str, dict[str, float]]
+
+    class Times(TypedDict):
+        """`cpu.usage`: nanoseconds; `percpu` by processor, empty with version 2."""
+
+        total: int
+        kernel: int
+        user: int
+        percpu: list[int]
+
+    class Throttling(TypedDict):
+        """`cpu.throttling`: periods, and nanoseconds."""
+
+        periods: int
+        throttledPeriods: int
+        throttledTime: int
+
+    class Cpu(TypedDict):
+        """`cpu`."""
+
+        usage: Times
+        throttling: Throttling
+        psi: NotRequired[Pressure]
+
+    class Use(TypedDict):
+        """A kind of memory: bytes, and how often the limit was met."""
+
+        limit: int
+        usage: int
+        max: int
+        failcnt: int
+
+    class Memory(TypedDict):
+        """`memory`."""
+
+        cache: int
+        usage: Use
+        swap: Use
+        kernel: Use
+        kernelTCP: Use
+        raw: dict[str, int]
+        psi: NotRequired[Pressure]
+
+    class Entry(TypedDict):
+        """What was read, written or discarded on a device."""
+
+        major: int
+        minor: int
+        op: str
+        value: int
+
+    class Block(TypedDict):
+        """`blkio`."""
+
+        ioServiceBytesRecursive: list[Entry]
+        ioServicedRecursive: list[Entry]
+        psi: NotRequired[Pressure]
+
+    class Figures(TypedDict, total=False):
+        """All of it; empty where there is no group."""
+
+        cpu: Cpu
+        memory: Memory
+        pids: dict[str, int]
+        blkio: Block
+        hugetlb: dict[str, dict[str, int]]
+
 
 _TICK = 1_000_000_000 // os.sysconf("SC_CLK_TCK")  # ns
 _NO_LIMIT = (1 << 64) - 1  # how runc says "max"
 
 
-def v1(places: dict[str, str]) -> dict[str, Any]:
+def v1(places: dict[str, str]) -> Figures:
     """Return the figures of a version 1 group, whose directories by controller are `places` (kernel: cgroup-v1)."""
     memory, cpu, account = places.get("memory", ""), places.get("cpu", ""), places.get("cpuacct", "")
     spent, throttled = common.keyed(account + "/cpuacct.stat"), common.keyed(cpu + "/cpu.stat")
@@ -55,7 +123,7 @@ def v1(places: dict[str, str]) -> dict[str, Any]:
     }
 
 
-def _v1_memory(directory: str, prefix: str) -> dict[str, int]:
+def _v1_memory(directory: str, prefix: str) -> Use:
     return {
         "limit": common.integer(f"{directory}/{prefix}.limit_in_bytes"),
         "usage": common.integer(f"{directory}/{prefix}.usage_in_bytes"),
@@ -64,34 +132,38 @@ def _v1_memory(directory: str, prefix: str) -> dict[str, int]:
     }
 
 
-def _v1_block(directory: str) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, name in (("ioServiceBytesRecursive", "io_service_bytes"), ("ioServicedRecursive", "io_serviced")):
-        entries: list[dict[str, Any]] = []
-        # BFQ counts what its own queues serve, the throttle counts everything: the first that has seen anything tells.
-        for prefix in ("bfq", "throttle"):
-            for line in common.read(f"{directory}/blkio.{prefix}.{name}_recursive").splitlines():
-                words = line.split()
-                if len(words) == 3:
-                    entries.append(_entry(words[0], words[1], words[2]))
-            if entries:
-                break
-        found[key] = entries
-    return found
+def _v1_block(directory: str) -> Block:
+    return {
+        "ioServiceBytesRecursive": _v1_entries(directory, "io_service_bytes"),
+        "ioServicedRecursive": _v1_entries(directory, "io_serviced"),
+    }
 
 
-def _entry(device: str, operation: str, value: str) -> dict[str, Any]:
+def _v1_entries(directory: str, name: str) -> list[Entry]:
+    entries: list[Entry] = []
+    # BFQ counts what its own queues serve, the throttle counts everything: the first that has seen anything tells.
+    for prefix in ("bfq", "throttle"):
+        for line in common.read(f"{directory}/blkio.{prefix}.{name}_recursive").splitlines():
+            words = line.split()
+            if len(words) == 3:
+                entries.append(_entry(words[0], words[1], words[2]))
+        if entries:
+            break
+    return entries
+
+
+def _entry(device: str, operation: str, value: str) -> Entry:
     major, _, minor = device.partition(":")
     return {"major": int(major), "minor": int(minor), "op": operation, "value": int(value)}
 
 
-def v2(directory: str) -> dict[str, Any]:
+def v2(directory: str) -> Figures:
     """Return the figures of a version 2 group (kernel: cgroup-v2)."""
     times = common.keyed(directory + "/cpu.stat")
     raw, events = common.keyed(directory + "/memory.stat"), common.keyed(directory + "/memory.events")
     usage, limit = common.integer(directory + "/memory.current"), _maximum(directory + "/memory.max")
     swap_limit = _maximum(directory + "/memory.swap.max")
-    found: dict[str, Any] = {
+    found: Figures = {
         "cpu": {
             "usage": {
                 "total": times.get("usage_usec", 0) * 1000,
@@ -130,10 +202,13 @@ def v2(directory: str) -> dict[str, Any]:
     }
     if "hugetlb" in common.read(directory + "/cgroup.controllers").split():
         found["hugetlb"] = _huge(directory, "current", "")
-    for key, name in (("cpu", "cpu"), ("memory", "memory"), ("blkio", "io")):
-        pressure = _pressure(f"{directory}/{name}.pressure")
-        if pressure:
-            found[key]["psi"] = pressure
+    cpu, memory, block = (_pressure(f"{directory}/{name}.pressure") for name in ("cpu", "memory", "io"))
+    if cpu:
+        found["cpu"]["psi"] = cpu
+    if memory:
+        found["memory"]["psi"] = memory
+    if block:
+        found["blkio"]["psi"] = block
     return found
 
 
@@ -142,29 +217,30 @@ def _maximum(path: str) -> int:
     return int(text) if text.isdigit() else _NO_LIMIT
 
 
-def _v2_block(directory: str) -> dict[str, Any]:
-    found: dict[str, list[dict[str, Any]]] = {"ioServiceBytesRecursive": [], "ioServicedRecursive": []}
+def _v2_block(directory: str) -> Block:
+    served: list[Entry] = []
+    counted: list[Entry] = []
     names = {
-        "rbytes": ("ioServiceBytesRecursive", "Read"),
-        "wbytes": ("ioServiceBytesRecursive", "Write"),
-        "dbytes": ("ioServiceBytesRecursive", "Discard"),
-        "rios": ("ioServicedRecursive", "Read"),
-        "wios": ("ioServicedRecursive", "Write"),
-        "dios": ("ioServicedRecursive", "Discard"),
+        "rbytes": (served, "Read"),
+        "wbytes": (served, "Write"),
+        "dbytes": (served, "Discard"),
+        "rios": (counted, "Read"),
+        "wios": (counted, "Write"),
+        "dios": (counted, "Discard"),
     }
     for line in common.read(directory + "/io.stat").splitlines():
         words = line.split()
         for word in words[1:]:
             name, _, value = word.partition("=")
             if name in names and value.isdigit():
-                key, operation = names[name]
-                found[key].append(_entry(words[0], operation, value))
-    return found
+                entries, operation = names[name]
+                entries.append(_entry(words[0], operation, value))
+    return {"ioServiceBytesRecursive": served, "ioServicedRecursive": counted}
 
 
-def _pressure(path: str) -> dict[str, dict[str, float]]:
+def _pressure(path: str) -> Pressure:
     """Return pressure stall information (kernel: accounting/psi); {} where it is not kept."""
-    found: dict[str, dict[str, float]] = {}
+    found: Pressure = {}
     for line in common.read(path).splitlines():
         kind, *words = line.split()
         pairs = (word.partition("=") for word in words)

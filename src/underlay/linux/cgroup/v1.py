@@ -12,7 +12,9 @@ from .v1settings import settings
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+
+    from ..specification import DeviceRule, Resources
+    from .stats import Figures
 
 # Where every container has a group, limited or not: to be counted, frozen and killed. The rest is made when asked for.
 ALWAYS = ("cpu", "cpuacct", "memory", "devices", "freezer", "pids", "blkio")
@@ -64,7 +66,7 @@ class GroupV1:
                             raise
         return directory
 
-    def create(self, resources: dict[str, Any]) -> None:
+    def create(self, resources: Resources) -> None:
         """Make the group in each needed hierarchy and set its limits."""
         root = wanted.read(resources)
         for controller in ALWAYS:
@@ -79,7 +81,7 @@ class GroupV1:
         """Raise Conflict when there is such a group that has processes or is frozen."""
         common.refuse_in_use(self._tasks(), self.frozen())
 
-    def update(self, resources: dict[str, Any]) -> Callable[[], None]:
+    def update(self, resources: Resources) -> Callable[[], None]:
         """Set the limits that `resources` names; returns what takes that back."""
         undo = wanted.put(settings(wanted.read(resources), self._join))
         try:
@@ -100,7 +102,7 @@ class GroupV1:
                     common.write(f"{here}/{name}", common.read(f"{above}/{name}").strip())
             above = here
 
-    def _write_devices(self, rules: list[dict[str, Any]]) -> None:
+    def _write_devices(self, rules: list[DeviceRule]) -> None:
         from .devicerules import v1_lines
 
         lines = v1_lines(rules)
@@ -108,7 +110,7 @@ class GroupV1:
         for name, line in lines:
             common.write(f"{directory}/{name}", line)
 
-    def _replace_devices(self, rules: list[dict[str, Any]]) -> None:
+    def _replace_devices(self, rules: list[DeviceRule]) -> None:
         """Replace the list of a living group, whose processes rest meanwhile: the list is empty for a moment."""
         from .devicerules import v1_lines
 
@@ -216,7 +218,7 @@ class GroupV1:
 
         return v1_event(self._directory("memory"))
 
-    def stats(self) -> dict[str, Any]:
+    def stats(self) -> Figures:
         """Return what the hierarchies count; see `stats`."""
         from .stats import v1
 

@@ -14,7 +14,9 @@ __all__ = ["GroupV2", "weight_of_shares"]
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+
+    from ..specification import Resources
+    from .stats import Figures
 
 # What every container is counted by, limited or not. The rest is enabled when asked for.
 ALWAYS = ("cpu", "memory", "pids", "io")
@@ -33,7 +35,7 @@ class GroupV2:
         self._enabled: set[str] = set()
         self.directory = f"{base}/{self.path}"
 
-    def create(self, resources: dict[str, Any]) -> None:
+    def create(self, resources: Resources) -> None:
         """Make the group, enable controllers on the way to it and set its limits."""
         root = wanted.read(resources)
         above = self.base
@@ -49,12 +51,12 @@ class GroupV2:
         """Raise Conflict when there is such a group that has processes or is frozen."""
         common.refuse_in_use(self.directory, self.frozen())
 
-    def update(self, resources: dict[str, Any]) -> Callable[[], None]:
+    def update(self, resources: Resources) -> Callable[[], None]:
         """Set the limits that `resources` names; returns what takes that back (all but the list of devices)."""
         undo = self._set(wanted.read(resources), resources)
         return lambda: wanted.put_back(undo)
 
-    def _set(self, root: wanted.Section, resources: dict[str, Any], new: bool = False) -> wanted.Undo:
+    def _set(self, root: wanted.Section, resources: Resources, new: bool = False) -> wanted.Undo:
         undo = wanted.put(settings(root, self._place), new)
         try:
             if resources.get("devices") and self._filter_devices:
@@ -134,7 +136,7 @@ class GroupV2:
 
         return v2_event(self.directory)
 
-    def stats(self) -> dict[str, Any]:
+    def stats(self) -> Figures:
         """Return what the group counts; see `stats`."""
         from .stats import v2
 

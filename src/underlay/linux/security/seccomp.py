@@ -59,12 +59,12 @@ Instruction = tuple[int, int, int, int]
 Test = tuple[int, str, int, int]
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from ..specification import CallRule, Seccomp
 
     Leaf = tuple[tuple[tuple[tuple[Test, ...], int], ...], int]
 
 
-def flags_of(profile: dict[str, Any] | None) -> int:
+def flags_of(profile: Seccomp | None) -> int:
     """Return the flags of seccomp(2) that an OCI `linux.seccomp` object asks for; raises InvalidInput."""
     bits = 0
     for position, name in enumerate((profile or {}).get("flags") or []):
@@ -87,7 +87,7 @@ def action_value(name: str, errno_value: int | None, where: str) -> int:
     return value
 
 
-def compile_filter(profile: dict[str, Any], machine: str = "") -> bytes:
+def compile_filter(profile: Seccomp, machine: str = "") -> bytes:
     """Return the BPF program of an OCI `linux.seccomp` object (config-linux, "Seccomp"), 8 bytes an instruction.
 
     Names without a number on an architecture are skipped there. Numbers above all that our tables know answer ENOSYS
@@ -144,7 +144,7 @@ def compile_filter(profile: dict[str, Any], machine: str = "") -> bytes:
     )
 
 
-def _leaves(rules: list[dict[str, Any]], numbers: dict[str, int], default: int) -> dict[int, Leaf]:
+def _leaves(rules: list[CallRule], numbers: dict[str, int], default: int) -> dict[int, Leaf]:
     """Return what each call number leads to: alternatives in the order of the rules, and what else happens."""
     plain: dict[int, int] = {}
     tested: dict[int, list[tuple[tuple[Test, ...], int]]] = {}

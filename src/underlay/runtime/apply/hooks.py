@@ -9,13 +9,13 @@ from ...lean.jsontext import dumps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from ...linux.specification import Hook, Hooks, State
 
 KINDS = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
 _SHOWN = 2000  # bytes of a failed hook's words that are passed on
 
 
-def run(kind: str, hooks: list[dict[str, Any]], state: dict[str, Any]) -> None:
+def run(kind: str, hooks: list[Hook], state: State) -> None:
     """Run hooks in order (config, "POSIX-platform Hooks"); raises UnderlayError at the first that fails or takes too long.
 
     `state` is what each reads from its standard input. They get the environment that they ask for, and no more.
@@ -48,7 +48,7 @@ def run(kind: str, hooks: list[dict[str, Any]], state: dict[str, Any]) -> None:
             raise UnderlayError(f"{where}: {path} failed: {how}" + (f": {said}" if said else ""))
 
 
-def check(hooks: dict[str, Any]) -> None:
+def check(hooks: Hooks) -> None:
     """Raise InvalidInput with the JSON path of a hook that can never be run."""
     for kind, items in hooks.items():
         for position, hook in enumerate(items or []):

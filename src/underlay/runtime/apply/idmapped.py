@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import os
 
-from ...errors import KernelError, UnderlayError, Unsupported
+from ...errors import UnderlayError, Unsupported
 from ...linux import process
 from ...linux.files import mounts
 from ..monitor import control
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from ...linux.userns import Maps
 
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
@@ -55,10 +53,9 @@ def overlay(
             fd = _compose(lower, upper, work, target, options, space, disk)
             control.send(theirs, {}, (fd,))
         except UnderlayError as error:
-            number = error.errno if isinstance(error, KernelError) else 0
-            control.send(theirs, {"message": error.message, "hint": error.hint, "errno": number})
+            control.send(theirs, {"failed": {"message": error.message, "hint": error.hint, "code": 125}})
         except OSError as error:
-            control.send(theirs, {"message": f"{error.strerror} {error.filename or ''}", "errno": error.errno or 5})
+            control.send(theirs, {"failed": {"message": f"{error.strerror} {error.filename or ''}", "code": 125}})
         finally:
             os._exit(0)
     theirs.close()
@@ -67,7 +64,7 @@ def overlay(
     os.waitpid(pid, 0)
     if fds:
         return fds[0]
-    told: dict[str, Any] = answer or {"message": "the helper that mounts has ended early"}
+    told = (answer or {}).get("failed") or {"message": "the helper that mounts has ended early", "code": 125}
     raise Unsupported(
         f"the image cannot be shown with the ids of a user namespace: {told['message']}",
         told.get("hint") or "file systems with idmapped mounts below the store and Linux 5.19 are needed (--userns)",

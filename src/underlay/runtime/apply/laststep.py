@@ -19,10 +19,21 @@ from .last_step_program import PROGRAMS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, NoReturn
+    from typing import NoReturn, TypedDict
 
     # (kind, value): the answer of an earlier call, or the address where it is kept.
     Argument = int | tuple[str, int]
+
+    class Failure(TypedDict, total=False):
+        """What a process tells when it cannot go on; `cases` are other (message, hint, code) by the kernel's number."""
+
+        step: str
+        message: str
+        hint: str
+        code: int
+        errno: int
+        cases: dict[str, tuple[str, str, int]]
+
 
 FAIL, REAP = -1, -2  # instead of a system call's number
 _BASE = 0x400000
@@ -63,7 +74,7 @@ class Script:
         self.inherited: list[int] = []  # descriptors that calls use; none of them reaches the program
         self.listener: Call | None = None  # whose answer is a listener, to be handed to the parent
         self._data = bytearray()
-        self._kept: list[Any] = []
+        self._kept: list[object] = []  # what calls point to, so that it stays
         self._texts: dict[str, bytes] = {}
         self._next = 0
         self._file = _sealable() if sealed and libc.MACHINE in PROGRAMS else -1
@@ -127,9 +138,9 @@ class Script:
     def _text(self, message: str, code: int, cases: dict[str, tuple[str, str, int]] | None) -> bytes:
         if cases is None and message in self._texts:
             return self._texts[message]
-        record: dict[str, Any] = {"step": self.step[:300], "message": message[:2000], "hint": "", "code": code}
+        record: Failure = {"step": self.step[:300], "message": message[:2000], "hint": "", "code": code}
         if cases:
-            record["cases"] = {number: [m[:600], h[:300], c] for number, (m, h, c) in cases.items()}
+            record["cases"] = {number: (m[:600], h[:300], c) for number, (m, h, c) in cases.items()}
         text = b"!" + dumps(record)[:-1].encode("utf-8", "replace") + b',"errno":'
         if len(text) > _LONGEST:
             text = b"!" + dumps({"message": message[:200], "hint": "", "code": code})[:-1].encode() + b',"errno":'
@@ -305,7 +316,7 @@ def address(slot: int) -> tuple[str, int]:
     return "address", slot
 
 
-def failure(message: dict[str, Any]) -> StartFailed:
+def failure(message: Failure) -> StartFailed:
     """Return the error that a process's message, the object after its `!`, stands for."""
     text, hint, code = message["message"], message.get("hint") or "", message["code"]
     number = message.get("errno")

@@ -14,9 +14,7 @@ from ...linux.files import beneath, mounts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
-    from ..plan.context import Context
+    from ..plan.context import BindSettings, Context, Node
 
 ENOENT, ENOTDIR, EINVAL = 2, 20, 22
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY
@@ -227,7 +225,7 @@ def tmpfs_copy_up(context: Context, path: str, attributes: int, options: dict[st
     os.close(fd)
 
 
-def bind(context: Context, source: str, path: str, recursive: bool, settings: dict[str, Any]) -> None:
+def bind(context: Context, source: str, path: str, recursive: bool, settings: BindSettings) -> None:
     """Bind a file or directory of the host at `path`.
 
     `settings`: `on`, `off` (attributes of the mount), `all-on`, `all-off` (of all below it, too), `propagation`, and
@@ -252,7 +250,7 @@ def bind(context: Context, source: str, path: str, recursive: bool, settings: di
     os.close(fd)
 
 
-def change(fd: int, recursive: bool, settings: dict[str, Any]) -> bool:
+def change(fd: int, recursive: bool, settings: BindSettings) -> bool:
     """Change attributes and propagation of an unattached mount; returns False where the kernel can only do it later.
 
     Raises Unsupported where it cannot do it at all.
@@ -331,7 +329,7 @@ def _make_node(directory: int, path: str, name: str, kind: str, number: int, mod
         os.chown(name, *owner, dir_fd=directory, follow_symlinks=False)
 
 
-def devices_present(context: Context, nodes: list[list[Any]]) -> None:
+def devices_present(context: Context, nodes: list[Node]) -> None:
     """Check that device nodes are there, where the host's own /dev has been bound."""
     for path, kind, major, minor, *_ in nodes:
         try:
@@ -344,7 +342,7 @@ def devices_present(context: Context, nodes: list[list[Any]]) -> None:
             raise StartFailed(f"device {path}: /dev is bound, and has another node there", 125)
 
 
-def devices(context: Context, nodes: list[list[Any]], links: dict[str, str], bind: bool) -> None:
+def devices(context: Context, nodes: list[Node], links: dict[str, str], bind: bool) -> None:
     """Make device nodes [path, type, major, minor, mode, uid, gid] and links below /dev.
 
     With `bind` (user namespaces, where nodes cannot be made) the host's nodes are bound instead.

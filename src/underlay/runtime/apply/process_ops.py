@@ -9,9 +9,11 @@ import stat
 from ...errors import KernelError, StartFailed
 from ...linux import libc, process
 from ...linux.files import beneath, mounts
+from ..monitor import control
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from ...linux.specification import State
     from ..plan.context import Context
 
 EACCES, EINVAL = 13, 22
@@ -38,8 +40,7 @@ def await_start(context: Context) -> None:
     context.channel.send(b"created")
     context.channel.close()
     while True:
-        number: int = context.listener._accept()[0]
-        connection = _socket.socket(fileno=number)
+        connection = control.accept(context.listener)
         # Others connect, too, to see whether we still wait.
         if connection.recv(64) == b"start":
             break
@@ -52,7 +53,7 @@ def hooks(context: Context, kind: str) -> None:
     """Run the hooks of the specification that belong into the container's namespaces."""
     from . import hooks as programs
 
-    told = {**context.state, "pid": os.getpid()}
+    told: State = {**context.state, "pid": os.getpid()}
     if kind == "startContainer":
         told["status"] = "created"
     programs.run(kind, context.hooks.get(kind) or [], told)

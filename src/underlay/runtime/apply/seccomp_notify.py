@@ -14,16 +14,28 @@ from ...lean.jsontext import dumps
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from typing import NotRequired, TypedDict
+
+    from ...linux.specification import Seccomp, Spec, State
 
     Announce = Callable[[int, int], None]
+
+    class ProcessState(TypedDict):
+        """What an agent is told with a listener (config-linux, "Container Process State")."""
+
+        ociVersion: str
+        fds: list[str]
+        pid: int
+        metadata: NotRequired[str]
+        state: State
+
 
 NOTIFY = "SCMP_ACT_NOTIFY"
 _PATIENCE = 10.0  # seconds that an agent may take to accept
 OCI_VERSION = "1.2.0"
 
 
-def wanted(profile: dict[str, Any] | None) -> bool:
+def wanted(profile: Seccomp | None) -> bool:
     """Return whether an OCI `linux.seccomp` object needs an agent; raises InvalidInput when it cannot work."""
     if not profile:
         return False
@@ -44,7 +56,7 @@ def wanted(profile: dict[str, Any] | None) -> bool:
     return found
 
 
-def state_of(container_id: str, status: str, bundle: str, spec: dict[str, Any]) -> dict[str, Any]:
+def state_of(container_id: str, status: str, bundle: str, spec: Spec) -> State:
     """Return the state of a container as agents are told it (runtime, "State"), without a pid."""
     return {
         "ociVersion": OCI_VERSION,
@@ -55,7 +67,7 @@ def state_of(container_id: str, status: str, bundle: str, spec: dict[str, Any]) 
     }
 
 
-def announcer(profile: dict[str, Any] | None, state: dict[str, Any]) -> Announce | None:
+def announcer(profile: Seccomp | None, state: State) -> Announce | None:
     """Return what tells the agent of a process and its listener; None when the filter asks nobody.
 
     `state` is the container's state (runtime, "State"); without a `pid` in it the process is the container's first.
@@ -73,14 +85,13 @@ def announcer(profile: dict[str, Any] | None, state: dict[str, Any]) -> Announce
     return announce
 
 
-def send(path: str, metadata: str | None, pid: int, listener: int, state: dict[str, Any]) -> None:
+def send(path: str, metadata: str | None, pid: int, listener: int, state: State) -> None:
     """Send one container process state, and the listener, to the socket at `path`; raises StartFailed."""
     import _socket
 
-    record: dict[str, Any] = {"ociVersion": OCI_VERSION, "fds": ["seccompFd"], "pid": pid}
+    record: ProcessState = {"ociVersion": OCI_VERSION, "fds": ["seccompFd"], "pid": pid, "state": state}
     if metadata:
         record["metadata"] = metadata
-    record["state"] = state
     data = dumps(record).encode("utf-8", "surrogateescape")
     connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
     try:

@@ -12,14 +12,17 @@ import _socket
 import os
 
 from ...errors import Conflict
-from ...lean.jsontext import dumps, loads
+from ...lean.jsontext import dumps, known
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Mapping
+    from typing import Any, Final
+
+    from .records import Message
 
 _LIMIT = 64 << 10
-COMING = "coming"  # in a launch record: the network is told in a message
+COMING: Final = "coming"  # in a launch record: the network is told in a message
 _DESCRIPTORS = 4
 PATIENCE = 10.0  # seconds that a monitor has to answer in: it may be starting the container again
 
@@ -72,7 +75,7 @@ def connect(directory: str, name: str = "control") -> _socket.socket | None:
     return client
 
 
-def send(channel: _socket.socket, message: dict[str, Any], descriptors: tuple[int, ...] = ()) -> bool:
+def send(channel: _socket.socket, message: Message, descriptors: tuple[int, ...] = ()) -> bool:
     """Send a message; return whether it could be (False when the other side is gone)."""
     data = dumps(message).encode()
     extra = []
@@ -86,7 +89,7 @@ def send(channel: _socket.socket, message: dict[str, Any], descriptors: tuple[in
     return True
 
 
-def ask(channel: _socket.socket, message: dict[str, Any], descriptors: tuple[int, ...] = ()) -> None:
+def ask(channel: _socket.socket, message: Message, descriptors: tuple[int, ...] = ()) -> None:
     """Tell a monitor something and wait until it has noted it; it may as well end, or the container, instead.
 
     Raises Conflict when it says nothing for PATIENCE seconds: nothing that waits for an answer has come of it then.
@@ -118,7 +121,7 @@ def ask(channel: _socket.socket, message: dict[str, Any], descriptors: tuple[int
         )
 
 
-def receive(channel: _socket.socket) -> tuple[dict[str, Any] | None, list[int]]:
+def receive(channel: _socket.socket) -> tuple[Message | None, list[int]]:
     """Return (message, descriptors); (None, []) at the end. Descriptors are close-on-exec. Never raises on content."""
     try:
         data, extra, _, _ = channel.recvmsg(_LIMIT, _socket.CMSG_SPACE(4 * _DESCRIPTORS), _socket.MSG_CMSG_CLOEXEC)
@@ -135,13 +138,13 @@ def receive(channel: _socket.socket) -> tuple[dict[str, Any] | None, list[int]]:
             os.close(fd)
         return None, []
     try:
-        message = loads(data)
+        message: Message = known(data)
     except (ValueError, RecursionError):
         message = {}
     return (message if isinstance(message, dict) else {}), fds
 
 
-def parcel(value: dict[str, Any], name: str) -> int:
+def parcel(value: Mapping[str, object], name: str) -> int:
     """Return the descriptor of a file in memory that holds a value too large for a message."""
     made = os.memfd_create(name, os.MFD_CLOEXEC)
     with open(made, "wb", buffering=0, closefd=False) as file:
@@ -149,9 +152,8 @@ def parcel(value: dict[str, Any], name: str) -> int:
     return made
 
 
-def unpack(fd: int) -> dict[str, Any]:
+def unpack(fd: int) -> Any:
     """Return the value of a parcel, which is closed."""
-    value = loads(os.pread(fd, os.fstat(fd).st_size, 0).decode("utf-8", "surrogateescape"))
+    value = known(os.pread(fd, os.fstat(fd).st_size, 0).decode("utf-8", "surrogateescape"))
     os.close(fd)
-    assert isinstance(value, dict)
     return value

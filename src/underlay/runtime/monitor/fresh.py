@@ -11,10 +11,12 @@ from .attachment import Attachment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, NoReturn
+    from typing import NoReturn
+
+    from .records import LaunchRecord
 
 
-def spawn(record: dict[str, Any], attachment: Attachment | None, lock: int, hold: int) -> _socket.socket:
+def spawn(record: LaunchRecord, attachment: Attachment | None, lock: int, hold: int) -> _socket.socket:
     """Start the monitor of a launch record and return the control socket to it; see `launch.spawn`.
 
     Raises InvalidInput and Unsupported for a specification that cannot be planned, KernelError.

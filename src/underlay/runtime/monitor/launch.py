@@ -1,6 +1,6 @@
 """Starting a monitor: prepares the plan and forks; the monitor makes the cgroup and clones the container's process.
 
-A launch record is a dict that JSON can hold:
+A launch record (`records.LaunchRecord`) is a dict that JSON can hold:
 
 id, name; directory, state (of the container); paths [root, state]; spec (OCI); root (arguments of `plan.Root`);
 extras (arguments of `plan.Extras`); cgroup (path), cgroup_used (filled in); joined ([pid, start time] of those whose
@@ -33,10 +33,12 @@ from .monitor import Monitor, slim_command
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, NoReturn
+    from typing import NoReturn
+
+    from .records import Handover, HeldChannel, LaunchRecord, NetworkTold, StepRecord
 
 
-def spawn(record: dict[str, Any], attachment: Attachment | None, lock: int, hold: int) -> _socket.socket:
+def spawn(record: LaunchRecord, attachment: Attachment | None, lock: int, hold: int) -> _socket.socket:
     """Fork the monitor of a container and return the control socket to it.
 
     Its first message is {"started": pid} or {"failed": …}. `lock` is the container's lock and `hold` the shared lock on
@@ -55,7 +57,7 @@ def spawn(record: dict[str, Any], attachment: Attachment | None, lock: int, hold
     return ours
 
 
-def prepare(record: dict[str, Any]) -> plan.Plan:
+def prepare(record: StepRecord) -> plan.Plan:
     """Return the plan of a launch record and import what applying it needs."""
     root = plan.Root(**record["root"])
     version, hierarchies = cgroup.detect()
@@ -70,7 +72,7 @@ def prepare(record: dict[str, Any]) -> plan.Plan:
 
 
 def serve(
-    record: dict[str, Any],
+    record: LaunchRecord,
     made: plan.Plan | None,
     attachment: Attachment | None,
     lock: int,
@@ -184,13 +186,14 @@ def begin(monitor: Monitor, made: plan.Plan, attachment: Attachment | None, chan
         context.stdio = (in_end, out_end, err_end)
     group = cgroup.open_group(record["cgroup"], record["rootless"])
     record["cgroup_used"] = {"version": group.version, "path": group.path, "base": group.base}
-    if record["network"] == control.COMING:
+    network = record["network"]
+    if network == control.COMING:
         assert channel is not None
-        record["network"] = _await_network(channel)
-    if record["network"] and record["network"]["ports"] and not monitor.ports:
+        network = record["network"] = _await_network(channel)
+    if network and network["ports"] and not monitor.ports:
         from ...linux.network import hostports
 
-        monitor.ports = hostports.hold(record["network"]["ports"])
+        monitor.ports = hostports.hold(network["ports"])
     resources = (record["spec"].get("linux") or {}).get("resources") or {}
     birth.prepare(made, context)
     if made.maps is not None and os.geteuid() == 0:
@@ -236,7 +239,7 @@ def begin(monitor: Monitor, made: plan.Plan, attachment: Attachment | None, chan
         control.send(channel, {"started": pid})
 
 
-def _await_network(channel: _socket.socket) -> dict[str, Any]:
+def _await_network(channel: _socket.socket) -> NetworkTold:
     """Return what is told of the network that is made meanwhile. Raises StartFailed.
 
     `namespaces` are the files that they are pinned to, `ports` those of the host that are to be held, `table` and
@@ -245,10 +248,11 @@ def _await_network(channel: _socket.socket) -> dict[str, Any]:
     message, fds = control.receive(channel)
     if message is None or "network" not in message or not fds:
         raise StartFailed("its network could not be made", 125)
-    return control.unpack(fds[0])
+    told: NetworkTold = control.unpack(fds[0])
+    return told
 
 
-def _announcer(record: dict[str, Any]) -> Callable[[int, int], None] | None:
+def _announcer(record: LaunchRecord) -> Callable[[int, int], None] | None:
     """Return what tells the agent of a filter that asks; None for all others."""
     profile = (record["spec"].get("linux") or {}).get("seccomp")
     if not profile:
@@ -302,8 +306,8 @@ def _give_up_again(monitor: Monitor) -> bool:
 def _become_slim(monitor: Monitor) -> None:
     """Execute ourselves as an interpreter that has loaded only the monitor; the container does not notice."""
     fds: list[int] = [monitor.lock, monitor.pidfd, *monitor.relay.outputs]
-    channels: list[dict[str, Any]] = []
-    record: dict[str, Any] = {
+    channels: list[HeldChannel] = []
+    record: Handover = {
         "launch": monitor.launch if monitor.launch["restart"]["name"] not in ("", "no") else _without_spec(monitor),
         "lock": monitor.lock,
         "hold": monitor.hold,
@@ -323,7 +327,7 @@ def _become_slim(monitor: Monitor) -> None:
         "channels": channels,
     }
     for fd, (_, client) in monitor.channels.items():
-        entry: dict[str, Any] = {"fd": fd, "client": None, "removes": fd in monitor.removers}
+        entry: HeldChannel = {"fd": fd, "client": None, "removes": fd in monitor.removers}
         fds.append(fd)
         if client is not None:
             entry["client"] = {
@@ -355,5 +359,8 @@ def _become_slim(monitor: Monitor) -> None:
         monitor.slim = True
 
 
-def _without_spec(monitor: Monitor) -> dict[str, Any]:
-    return {key: value for key, value in monitor.launch.items() if key not in ("spec", "seccomp")}
+def _without_spec(monitor: Monitor) -> LaunchRecord:
+    record = monitor.launch.copy()
+    record.pop("spec", None)
+    record.pop("seccomp", None)
+    return record

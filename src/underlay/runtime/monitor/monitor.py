@@ -13,14 +13,14 @@ import os
 import select
 import time
 
-from ...lean.jsontext import loads
+from ...lean.jsontext import known
 from . import control, state
 from .logs import Log
 from .streams import Client, Relay
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from .records import Last, LaunchRecord, Message
 
 SLIM_AFTER = 0.25  # seconds of running after which the monitor becomes slim
 _GRACE = 0.2  # seconds to read what is left when others still hold the container's pipes
@@ -28,7 +28,7 @@ _READABLE = select.POLLIN | select.POLLHUP | select.POLLERR
 
 
 class Monitor:
-    """One container's supervisor. `launch` is the record that `runtime.launch` describes."""
+    """One container's supervisor. `launch` is the record that `launch` describes."""
 
     __slots__ = (
         "channels",
@@ -53,7 +53,7 @@ class Monitor:
         "when",
     )
 
-    def __init__(self, launch: dict[str, Any], lock: int, hold: int) -> None:
+    def __init__(self, launch: LaunchRecord, lock: int, hold: int) -> None:
         self.launch = launch
         self.lock = lock
         self.hold = hold
@@ -91,7 +91,7 @@ class Monitor:
         if client is not None:
             self.relay.detach(client)
 
-    def tell(self, message: dict[str, Any]) -> None:
+    def tell(self, message: Message) -> None:
         """Send a message to all who are connected; who cannot take it is let go."""
         for fd in list(self.channels):
             if not control.send(self.channels[fd][0], message):
@@ -133,7 +133,7 @@ class Monitor:
 
     def record_run(self) -> None:
         """Write how this run began and, when it has, how it ended."""
-        record = {
+        record: Last = {
             "started": self.started,
             "finished": self.finished,
             "code": self.code if self.finished else None,
@@ -205,7 +205,7 @@ class Monitor:
             for extra in fds:
                 os.close(extra)
 
-    def _obey(self, fd: int, message: dict[str, Any], fds: list[int]) -> None:
+    def _obey(self, fd: int, message: Message, fds: list[int]) -> None:
         channel, client = self.channels[fd]
         wish = message.get("attach")
         if isinstance(wish, dict) and client is None and len(fds) == 3:
@@ -233,11 +233,11 @@ class Monitor:
             control.send(channel, {"noted": True})
         if message.get("relaunch") and fds:
             # What is to be started again is another (`update`); what belongs to this run stays.
-            record: Any = loads(os.pread(fds[0], os.fstat(fds[0]).st_size, 0))
+            record: LaunchRecord = known(os.pread(fds[0], os.fstat(fds[0]).st_size, 0))
             # Who has given up waiting for the answer has changed nothing else either.
             if control.send(channel, {"noted": True}):
-                kept = {"cgroup_used": self.launch["cgroup_used"], "delay": self.launch.get("delay", 0.0)}
-                self.launch = {**record, **kept}
+                record["cgroup_used"], record["delay"] = self.launch["cgroup_used"], self.launch.get("delay", 0.0)
+                self.launch = record
         number = message.get("signal")
         if isinstance(number, int) and self.pidfd >= 0:
             try:
@@ -292,7 +292,7 @@ class Monitor:
     def release_network(self) -> None:
         """Take published ports back, and let the network namespace go, with all interfaces in it."""
         told = self.launch.get("network")
-        if not told:
+        if not told or told == control.COMING:
             return
         from ...errors import UnderlayError
         from ...linux.network import netns, nft
@@ -363,7 +363,7 @@ class Monitor:
             )
 
 
-def slim_command(launch: dict[str, Any], code: str) -> list[str]:
+def slim_command(launch: LaunchRecord, code: str) -> list[str]:
     """Return the command line of an isolated interpreter that knows only our package and the standard library."""
     return [
         launch["python"],

@@ -14,9 +14,10 @@ from . import control
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
-    from typing import Any, NoReturn
+    from typing import NoReturn
 
     from .attachment import Attachment
+    from .records import LaunchRecord
 
 
 class Standby:
@@ -32,7 +33,7 @@ class Standby:
             _wait(theirs)
         theirs.close()
 
-    def spawn(self, record: dict[str, Any], attachment: Attachment | None, lock: int, hold: int) -> _socket.socket:
+    def spawn(self, record: LaunchRecord, attachment: Attachment | None, lock: int, hold: int) -> _socket.socket:
         """Hand the launch record over and return the control socket; see `launch.spawn`.
 
         A specification that cannot be planned comes back as {"failed": …}.
@@ -64,7 +65,7 @@ def _wait(channel: _socket.socket) -> NoReturn:
         attachment = None
         if message["launch"] is not None:
             stdin, stdout, stderr, removes, *keys = message["launch"]
-            attachment = Attachment(stdin, stdout, stderr, bytes(keys), removes)
+            attachment = Attachment(stdin, stdout, stderr, bytes(keys), bool(removes))
         launch.serve(record, None, attachment, fds[1], fds[2], channel)
     finally:
         os._exit(125)

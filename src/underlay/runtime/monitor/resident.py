@@ -8,19 +8,21 @@ import gc
 import os
 import sys
 
-from ...lean.jsontext import loads
+from ...lean.jsontext import known
 from .monitor import Monitor
 from .streams import Client
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, NoReturn
+    from typing import NoReturn
+
+    from .records import Handover
 
 
 def resume() -> NoReturn:
     """Take over from the process image before: the descriptor named by the last argument holds the record."""
     handover = int(sys.argv[-1])
-    record: Any = loads(os.read(handover, os.fstat(handover).st_size))
+    record: Handover = known(os.read(handover, os.fstat(handover).st_size))
     os.close(handover)
     for number in (_signal.SIGINT, _signal.SIGHUP, _signal.SIGPIPE, _signal.SIGQUIT):
         _signal.signal(number, _signal.SIG_IGN)
@@ -43,7 +45,7 @@ def _set_name() -> None:
         pass
 
 
-def _monitor(record: dict[str, Any]) -> Monitor:
+def _monitor(record: Handover) -> Monitor:
     monitor = Monitor(record["launch"], record["lock"], record["hold"])
     monitor.slim = True
     monitor.ports = record["ports"]

@@ -13,7 +13,10 @@ from ...lean.jsontext import dumps, loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
+
+    from .records import Last, Now
 
 CREATED, RUNNING, PAUSED, RESTARTING, EXITED, DEAD = (
     "created",
@@ -28,7 +31,7 @@ CREATED, RUNNING, PAUSED, RESTARTING, EXITED, DEAD = (
 _LENGTH = 512  # records are padded to this, so that a later one finds room even on a full disk
 
 
-def write(directory: str, name: str, record: dict[str, Any]) -> None:
+def write(directory: str, name: str, record: Mapping[str, object]) -> None:
     """Replace `name` in `directory` by a record, in one step; on a full disk in the place of the record before.
 
     Raises OSError when neither can be done.
@@ -46,7 +49,7 @@ def write(directory: str, name: str, record: dict[str, Any]) -> None:
             os.close(fd)
 
 
-def read(directory: str, name: str) -> dict[str, Any]:
+def read(directory: str, name: str) -> Any:
     """Return the record `name` of `directory`; {} when there is none (or a crash of the host has spoiled it)."""
     try:
         with open(f"{directory}/{name}", "rb") as file:
@@ -110,8 +113,8 @@ def monitored(state_directory: str) -> bool:
 def status(directory: str, state_directory: str) -> Status:
     """Return what is so, told from the files, the lock and the kernel; never changes anything."""
     result = Status()
-    last = read(directory, "last.json")
-    now = read(state_directory, "state.json")
+    last: Last = read(directory, "last.json")
+    now: Now = read(state_directory, "state.json")
     alive = monitored(state_directory)
     result.group_base = str((now.get("cgroup") or {}).get("base") or "")
     result.started = int(last.get("started") or 0)
@@ -144,7 +147,7 @@ def status(directory: str, state_directory: str) -> Status:
     return result
 
 
-def _same_process(record: dict[str, Any]) -> bool:
+def _same_process(record: Now) -> bool:
     from ...linux.process import start_time
 
     pid, when = record.get("pid") or 0, record.get("when") or 0

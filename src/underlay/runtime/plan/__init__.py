@@ -9,9 +9,8 @@ from . import mountplan, processplan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
-    from .context import Operation
+    from ...linux.specification import IdMaps, Linux, Process, Seccomp, Spec
+    from .context import Add, Operation
 
 
 class Root:
@@ -53,8 +52,8 @@ class Plan:
     def __init__(self) -> None:
         self.flags = 0
         self.joins: list[tuple[str, str]] = []
-        self.mappings: tuple[list[dict[str, int]], list[dict[str, int]]] | None = None
-        self.maps: tuple[list[dict[str, int]], list[dict[str, int]]] | None = None
+        self.mappings: IdMaps | None = None
+        self.maps: IdMaps | None = None
         self.operations: list[Operation] = []
 
     @property
@@ -114,7 +113,7 @@ class Extras:
         self.landlock = landlock or []
 
 
-def make(spec: dict[str, Any], root: Root, extras: Extras, cgroup: str, nodes: bool = True) -> Plan:
+def make(spec: Spec, root: Root, extras: Extras, cgroup: str, nodes: bool = True) -> Plan:
     """Return the plan for an OCI specification.
 
     `cgroup` is the version in use ("v1", "v2", "none") and, for v1, the hierarchies after a colon; `nodes` is false
@@ -180,7 +179,7 @@ def make(spec: dict[str, Any], root: Root, extras: Extras, cgroup: str, nodes: b
     return plan
 
 
-def _root(add: Any, linux: dict[str, Any], root: Root) -> None:
+def _root(add: Add, linux: Linux, root: Root) -> None:
     word = linux.get("rootfsPropagation") or "rslave"
     if word not in mountplan.PROPAGATION:
         raise InvalidInput(f"linux.rootfsPropagation: unknown value {word!r}")
@@ -200,7 +199,13 @@ def _root(add: Any, linux: dict[str, Any], root: Root) -> None:
 
 
 def _mounts(
-    add: Any, spec: dict[str, Any], namespaces: dict[str, str], extras: Extras, cgroup: str, maps: Any, nodes: bool
+    add: Add,
+    spec: Spec,
+    namespaces: dict[str, str],
+    extras: Extras,
+    cgroup: str,
+    maps: IdMaps | None,
+    nodes: bool,
 ) -> None:
     """Emit mounts and devices in the order of the specification; the cgroup is entered before its files are mounted."""
     own_cgroup = "cgroup" in namespaces
@@ -225,7 +230,7 @@ def _mounts(
         _enter(add, late_cgroup)
 
 
-def _enter(add: Any, namespace: bool) -> None:
+def _enter(add: Add, namespace: bool) -> None:
     """Enter the cgroup; its namespace is made after that, since the group of its maker becomes its root."""
     add(("gate", "grouped"))
     add(("enter-cgroup",))
@@ -233,7 +238,7 @@ def _enter(add: Any, namespace: bool) -> None:
         add(("unshare", process.CLONE_NEWCGROUP, ["cgroup"]))
 
 
-def _change_root(add: Any, spec: dict[str, Any], linux: dict[str, Any], extras: Extras) -> None:
+def _change_root(add: Add, spec: Spec, linux: Linux, extras: Extras) -> None:
     """Emit hooks of the creation, and the change of root."""
     if "prestart" in extras.hooks or "createRuntime" in extras.hooks:
         add(("announce", "hooks"))
@@ -249,7 +254,7 @@ def _change_root(add: Any, spec: dict[str, Any], linux: dict[str, Any], extras: 
         add(("root-propagation", final, word))
 
 
-def _namespaces(plan: Plan, linux: dict[str, Any]) -> dict[str, str]:
+def _namespaces(plan: Plan, linux: Linux) -> dict[str, str]:
     found: dict[str, str] = {}
     for position, item in enumerate(linux.get("namespaces") or []):
         kind, path = item.get("type"), item.get("path") or ""
@@ -277,7 +282,7 @@ def _namespaces(plan: Plan, linux: dict[str, Any]) -> dict[str, str]:
     return found
 
 
-def _time_offsets(linux: dict[str, Any]) -> dict[str, list[int]]:
+def _time_offsets(linux: Linux) -> dict[str, list[int]]:
     offsets = {}
     for clock, value in (linux.get("timeOffsets") or {}).items():
         if clock not in ("monotonic", "boottime"):
@@ -287,10 +292,10 @@ def _time_offsets(linux: dict[str, Any]) -> dict[str, list[int]]:
 
 
 def for_exec(
-    body: dict[str, Any],
+    body: Process,
     extras: Extras,
     size: tuple[int, int],
-    profile: dict[str, Any] | None = None,
+    profile: Seccomp | None = None,
     personality: int = -1,
 ) -> list[Operation]:
     """Return the operations of another program in a running container, whose namespaces have been joined.

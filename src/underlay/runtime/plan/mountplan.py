@@ -7,7 +7,8 @@ from ...linux.files import mounts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from ...linux.specification import Device, IdMaps, Mount
+    from .context import Add, IdMapping, Node
 
 # Option → attributes (MOUNT_ATTR_*) to set and to clear (config, "Linux mount options"). With an r before the word the
 # attribute goes to all mounts below, too.
@@ -53,7 +54,7 @@ _LINKS = {
     "/dev/stdout": "/proc/self/fd/1",
     "/dev/stderr": "/proc/self/fd/2",
 }
-DEFAULT_DEVICES: tuple[tuple[str, str, int, int, int, int, int], ...] = (
+DEFAULT_DEVICES: tuple[Node, ...] = (
     ("/dev/null", "c", 1, 3, 0o666, 0, 0),
     ("/dev/zero", "c", 1, 5, 0o666, 0, 0),
     ("/dev/full", "c", 1, 7, 0o666, 0, 0),
@@ -122,7 +123,7 @@ def parse_options(words: list[str], where: str) -> Options:
     return found
 
 
-def is_bind(item: dict[str, Any]) -> bool:
+def is_bind(item: Mount) -> bool:
     """Return whether an entry of `mounts` binds something that is there (config, "Mounts")."""
     kind = item.get("type") or ""
     words = item.get("options") or []
@@ -130,7 +131,14 @@ def is_bind(item: dict[str, Any]) -> bool:
 
 
 def add_mount(
-    add: Any, item: dict[str, Any], where: str, cgroup: str, own_cgroup: bool, maps: Any, copy_up: list[str], base: str
+    add: Add,
+    item: Mount,
+    where: str,
+    cgroup: str,
+    own_cgroup: bool,
+    maps: IdMaps | None,
+    copy_up: list[str],
+    base: str,
 ) -> None:
     """Emit the operations of one entry of `mounts`.
 
@@ -138,9 +146,8 @@ def add_mount(
     container's (uid, gid) maps or None; `copy_up` as in `plan.Extras`; relative sources lie below `base`.
     """
     path = item.get("destination") or ""
-    for key in ("destination", "source"):
+    for key, text in (("destination", path), ("source", item.get("source") or "")):
         # What cannot be a path is refused before it is copied about (attacks RT-13).
-        text = item.get(key) or ""
         if len(text.encode(errors="surrogateescape")) > _LONGEST or "\0" in text:
             raise InvalidInput(f"{where}.{key}: longer than a path can be ({_LONGEST} bytes), or with a NUL in it")
     if not path.startswith("/"):
@@ -179,7 +186,14 @@ def add_mount(
 
 
 def add_bind(
-    add: Any, item: dict[str, Any], where: str, options: Options, path: str, maps: Any, copy_up: list[str], base: str
+    add: Add,
+    item: Mount,
+    where: str,
+    options: Options,
+    path: str,
+    maps: IdMaps | None,
+    copy_up: list[str],
+    base: str,
 ) -> None:
     """Emit the operations of a bind mount."""
     meaningless = [word for word in options.data if word not in _SUPERBLOCK]
@@ -197,7 +211,7 @@ def add_bind(
     if path in copy_up:
         add(("copy-up", path, source))
     propagation = [word & ~mounts.MS_REC if not options.recursive else word for word in options.propagation]
-    settings: dict[str, Any] = {
+    settings: dict[str, object] = {
         "on": options.on,
         "off": options.off,
         "all-on": options.all_on,
@@ -210,7 +224,7 @@ def add_bind(
     add(("bind", source, path, options.recursive, {key: value for key, value in settings.items() if value}))
 
 
-def _mapping(item: dict[str, Any], where: str, options: Options, maps: Any) -> dict[str, Any] | None:
+def _mapping(item: Mount, where: str, options: Options, maps: IdMaps | None) -> IdMapping | None:
     """Return the id mapping of a mount (config, "POSIX-platform Mounts"); None when it asks for none."""
     uids, gids = item.get("uidMappings") or [], item.get("gidMappings") or []
     if bool(uids) != bool(gids):
@@ -224,12 +238,12 @@ def _mapping(item: dict[str, Any], where: str, options: Options, maps: Any) -> d
     return {"uids": uids, "gids": gids, "recursive": options.idmap == "ridmap"}
 
 
-def add_devices(add: Any, devices: list[dict[str, Any]], bind: bool, mounted: bool) -> None:
+def add_devices(add: Add, devices: list[Device], bind: bool, mounted: bool) -> None:
     """Emit the making of device nodes; `mounted` when /dev is a file system of its own, `bind` when nodes cannot be made.
 
     Where the host's /dev has been bound, nothing is made in it: the nodes asked for must be there.
     """
-    nodes: dict[str, list[Any]] = {node[0]: list(node) for node in DEFAULT_DEVICES} if mounted else {}
+    nodes: dict[str, Node] = {node[0]: node for node in DEFAULT_DEVICES} if mounted else {}
     for position, item in enumerate(devices):
         where = f"linux.devices[{position}]"
         path, kind = item.get("path") or "", item.get("type") or "c"
@@ -242,7 +256,7 @@ def add_devices(add: Any, devices: list[dict[str, Any]], bind: bool, mounted: bo
         if kind != "p" and (item.get("major") is None or item.get("minor") is None):
             raise InvalidInput(f"{where}: major and minor numbers are needed")
         mode = item.get("fileMode")
-        nodes[path] = [
+        nodes[path] = (
             path,
             "c" if kind == "u" else kind,
             int(item.get("major") or 0),
@@ -250,7 +264,7 @@ def add_devices(add: Any, devices: list[dict[str, Any]], bind: bool, mounted: bo
             (0o666 if mode is None else int(mode)) & 0o7777,
             int(item.get("uid") or 0),
             int(item.get("gid") or 0),
-        ]
+        )
     if not mounted:
         elsewhere = [node for node in nodes.values() if not node[0].startswith("/dev/")]
         add(("devices-present", [node for node in nodes.values() if node[0].startswith("/dev/")]))

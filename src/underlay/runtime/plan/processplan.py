@@ -8,7 +8,9 @@ from ..policy import profiles
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from ...linux.specification import Process, Seccomp
+    from . import Extras
+    from .context import Add
 
 RLIMITS = {
     "RLIMIT_CPU": 0,
@@ -31,7 +33,7 @@ RLIMITS = {
 _SETS = ("bounding", "permitted", "inheritable", "ambient", "effective")
 
 
-def add_user(add: Any, body: dict[str, Any], user: str | None, groups: list[str]) -> None:
+def add_user(add: Add, body: Process, user: str | None, groups: list[str]) -> None:
     """Emit who the process will be: `user` by name, or the numbers of `process.user` when it is None."""
     if user is not None:
         add(("user", user, list(groups)))
@@ -42,7 +44,7 @@ def add_user(add: Any, body: dict[str, Any], user: str | None, groups: list[str]
     add(("ids", int(numbers.get("uid") or 0), gid, list(dict.fromkeys((gid, *more)))))
 
 
-def capability_masks(body: dict[str, Any]) -> list[int]:
+def capability_masks(body: Process) -> list[int]:
     """Return bounding, permitted, inheritable, ambient and effective sets as masks.
 
     Raises InvalidInput for a name that nobody knows: callers that must only warn have dropped it before.
@@ -57,7 +59,7 @@ def capability_masks(body: dict[str, Any]) -> list[int]:
     return masks
 
 
-def add_scheduling(add: Any, body: dict[str, Any]) -> None:
+def add_scheduling(add: Add, body: Process) -> None:
     """Emit scheduler and I/O priority of the process (config, "Linux Process")."""
     if not body.get("scheduler") and not body.get("ioPriority"):
         return
@@ -69,7 +71,7 @@ def add_scheduling(add: Any, body: dict[str, Any]) -> None:
         add(("io-priority", scheduling.io_priority(body["ioPriority"], "process.ioPriority")))
 
 
-def add_limits(add: Any, body: dict[str, Any]) -> None:
+def add_limits(add: Add, body: Process) -> None:
     """Emit resource limits; each at most once."""
     seen = set()
     for position, item in enumerate(body.get("rlimits") or []):
@@ -83,16 +85,16 @@ def add_limits(add: Any, body: dict[str, Any]) -> None:
 
 
 def add_process(
-    add: Any,
-    body: dict[str, Any],
-    extras: Any,
+    add: Add,
+    body: Process,
+    extras: Extras,
     monitored: bool,
     personality: int = -1,
-    profile: dict[str, Any] | None = None,
+    profile: Seccomp | None = None,
 ) -> None:
     """Emit all from the new session to the program itself.
 
-    `extras` are `plan.Extras`; `monitored` lets the process die with its monitor; `personality` is personality(2)'s
+    `monitored` lets the process die with its monitor; `personality` is personality(2)'s
     word, -1 to leave it; `profile` is `linux.seccomp`.
     """
     masks = capability_masks(body)

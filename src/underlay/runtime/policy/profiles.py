@@ -6,7 +6,7 @@ import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from ...linux.specification import CallRule, Comparison, DeviceRule, Mount, Seccomp
 
 # Docker's default set (container defaults, "capabilities").
 CAPABILITIES = (
@@ -66,7 +66,7 @@ NETWORK_SYSCTLS = {
 PROFILE_VERSION = 2  # part of the name of compiled filters: raise it with every change of the profile
 
 
-def device_mounts(terminal_group: bool) -> list[dict[str, Any]]:
+def device_mounts(terminal_group: bool) -> list[Mount]:
     """Return the mounts of /dev and /dev/pts; `terminal_group` when group 5, to which terminals belong, exists inside."""
     group = ["gid=5"] if terminal_group else []
     return [
@@ -85,15 +85,15 @@ def device_mounts(terminal_group: bool) -> list[dict[str, Any]]:
     ]
 
 
-def device_rules() -> list[dict[str, Any]]:
+def device_rules() -> list[DeviceRule]:
     """Return the default device list as OCI rules."""
-    rules: list[dict[str, Any]] = [{"allow": False, "access": "rwm"}]
+    rules: list[DeviceRule] = [{"allow": False, "access": "rwm"}]
     for kind, major, minor, access in DEVICE_RULES:
         rules.append({"allow": True, "type": kind, "major": major, "minor": minor, "access": access})
     return rules
 
 
-def seccomp_profile(capabilities: list[str], machine: str, kernel: tuple[int, int]) -> dict[str, Any]:
+def seccomp_profile(capabilities: list[str], machine: str, kernel: tuple[int, int]) -> Seccomp:
     """Return the default profile as an OCI `linux.seccomp` object, for the capabilities of the bounding set."""
     from ...linux.security import seccomp
     from . import profile_data as data
@@ -112,7 +112,7 @@ def seccomp_profile(capabilities: list[str], machine: str, kernel: tuple[int, in
     for capability, more in data.ALLOW_IF_CAPABILITY.items():
         if capability in have:
             names += more.split()
-    rules: list[dict[str, Any]] = [{"names": names, "action": "SCMP_ACT_ALLOW"}]
+    rules: list[CallRule] = [{"names": names, "action": "SCMP_ACT_ALLOW"}]
     for name, index, operator, value, absent in data.ALLOW_IF_ARGUMENT:
         if absent and absent in have:
             continue
@@ -124,7 +124,7 @@ def seccomp_profile(capabilities: list[str], machine: str, kernel: tuple[int, in
             tests = [("EQ", number, 0) for number in range(value + 1, above)]
             tests.append(("MASKED_EQ", (1 << 64) - 16, above))
         for word, first, second in tests:
-            argument = {"index": index, "op": "SCMP_CMP_" + word, "value": first, "valueTwo": second}
+            argument: Comparison = {"index": index, "op": "SCMP_CMP_" + word, "value": first, "valueTwo": second}
             rules.append({"names": [name], "action": "SCMP_ACT_ALLOW", "args": [argument]})
     for more, number, absent in data.ERRNO:
         if not (absent and absent in have):

@@ -6,7 +6,7 @@ import _socket
 import os
 
 from ...errors import StartFailed
-from ...lean.jsontext import loads
+from ...lean.jsontext import known
 from ..apply import laststep
 
 TYPE_CHECKING = False
@@ -76,9 +76,7 @@ def listen(channel: _socket.socket, heard: Heard, announce: Callable[[int, int],
         if len(data) == 8:
             heard.pid = laststep.pid_of(data) if heard.pid < 0 else heard.pid
         elif data[:1] == b"!":
-            failure = loads(data[1:])
-            assert isinstance(failure, dict)
-            heard.failure = laststep.failure(failure)
+            heard.failure = laststep.failure(known(data[1:]))
         if heard.listener >= 0 and heard.pid > 0 and announce is not None:
             fd, heard.listener = heard.listener, -1
             announce(heard.pid, fd)

@@ -9,11 +9,9 @@ from ...linux import process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from ...linux.cgroup import Group
     from ..plan import Plan
-    from ..plan.context import Operation
+    from ..plan.context import IdMapping, Operation
 
     Maps = tuple[list[dict[str, int]], list[dict[str, int]]]
 
@@ -163,7 +161,7 @@ def sources(operations: list[Operation], in_user: bool, maps: Maps | None = None
             elif operation[0] == "bind" and (operation[4].get("idmap") or (in_user and privileged)):
                 source, path, recursive, settings = operation[1:5]
                 found[path] = fd = _copy_of(source, recursive)
-                mapping: dict[str, Any] | None = settings.get("idmap")
+                mapping: IdMapping | None = settings.get("idmap")
                 if mapping:
                     mounts.map_ids(fd, space(mapping["uids"], mapping["gids"]), mapping["recursive"], path)
                 mounting.change(fd, recursive, settings)

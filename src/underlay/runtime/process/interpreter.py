@@ -16,7 +16,7 @@ from ..monitor import control
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
 CHANNEL = 3  # the helper's descriptor of the socket
@@ -50,7 +50,7 @@ def reap(pid: int) -> None:
         pass
 
 
-def send(channel: _socket.socket, record: dict[str, Any], descriptors: Sequence[int] = ()) -> None:
+def send(channel: _socket.socket, record: Mapping[str, object], descriptors: Sequence[int] = ()) -> None:
     """Send a helper what it is to do; descriptors may be -1, for none."""
     parcel = control.parcel(record, "underlay-helper")
     control.send(channel, {"given": [fd >= 0 for fd in descriptors]}, (parcel,))
@@ -60,7 +60,7 @@ def send(channel: _socket.socket, record: dict[str, Any], descriptors: Sequence[
         control.send(channel, {}, tuple(there[start : start + _MANY]))
 
 
-def receive() -> tuple[_socket.socket, dict[str, Any], list[int]]:
+def receive() -> tuple[_socket.socket, Any, list[int]]:
     """In the helper: return the socket, what is to be done, and the descriptors. Ends when nobody wants anything."""
     os.set_inheritable(CHANNEL, False)
     for number in (0, 1, 2):

@@ -22,8 +22,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
     from collections.abc import Callable
-    from typing import Any, NoReturn
+    from typing import NoReturn
 
+    from ..monitor.records import ExecRecord
     from ..plan.context import Operation
 
 
@@ -168,7 +169,7 @@ def start(
     return joined
 
 
-def begin(record: dict[str, Any]) -> Joined:
+def begin(record: ExecRecord) -> Joined:
     """Start a program in a container as a child of this process: see `start`, whose arguments `record` has.
 
     `group` has the arguments of `cgroup.open_group`, `operations` and `extras` those of `plan.for_exec` and

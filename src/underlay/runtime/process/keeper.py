@@ -18,10 +18,12 @@ from . import interpreter, join
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, NoReturn
+    from typing import NoReturn
+
+    from ..monitor.records import ExecRecord, Message
 
 
-def start(python: str, import_path: list[str], record: dict[str, Any]) -> join.Joined:
+def start(python: str, import_path: list[str], record: ExecRecord) -> join.Joined:
     """Return what `join.begin(record)` returns, done by a keeper. Raises what that raises.
 
     For a program that is not detached it sends {"exited": its exit code} through the `keeper` of what is returned.
@@ -33,8 +35,8 @@ def start(python: str, import_path: list[str], record: dict[str, Any]) -> join.J
     message, fds = control.receive(channel)
     if message is None or "pid" not in message:
         channel.close()
-        if message is not None and "failed" in message:
-            raise revived(message["failed"])
+        if message is not None and "error" in message:
+            raise revived(message["error"])
         raise UnderlayError("the process that executes programs in the container was killed", "is there enough memory?")
     joined = join.Joined(message["pid"], fds.pop(0) if message["pidfd"] else -1)
     joined.keeper = channel
@@ -63,9 +65,9 @@ def main() -> NoReturn:
             code = os.waitstatus_to_exitcode(os.waitpid(joined.pid, 0)[1])
             control.send(channel, {"exited": code})
     except UnderlayError as error:
-        control.send(channel, {"failed": told(error)})
+        control.send(channel, {"error": told(error)})
     except OSError as error:
-        control.send(channel, {"failed": told(KernelError("exec", "", error.errno or 5))})
+        control.send(channel, {"error": told(KernelError("exec", "", error.errno or 5))})
     finally:
         os._exit(0)
 
@@ -73,7 +75,7 @@ def main() -> NoReturn:
 def _hand_over(joined: join.Joined, channel: _socket.socket) -> None:
     """Send what the caller needs of the program, and hold nothing of the caller's any more."""
     fds = [joined.pidfd, joined.console, *(fd for fd, _ in joined.outputs), joined.stdin]
-    message = {
+    message: Message = {
         "pid": joined.pid,
         "pidfd": joined.pidfd >= 0,
         "console": joined.console >= 0,

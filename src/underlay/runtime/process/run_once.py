@@ -19,7 +19,8 @@ from . import child_channel, spawn
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
-    from typing import Any
+
+    from ..monitor.records import StepRecord
 
 
 class Ended:
@@ -33,7 +34,7 @@ class Ended:
         self.abandoned = abandoned
 
 
-def run(record: dict[str, Any], sources: dict[str, int], stdio: tuple[int, ...], leash: _socket.socket) -> Ended:
+def run(record: StepRecord, sources: dict[str, int], stdio: tuple[int, ...], leash: _socket.socket) -> Ended:
     """Run the program of a launch record (of which `spec`, `root`, `extras`, `cgroup`, `rootless`, `seccomp` are used).
 
     `sources` are unattached mounts by destination, "/" being the root's, and `stdio` the program's three streams; both are

@@ -14,9 +14,9 @@ from . import clone as cloning
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
-    from typing import Any
 
     from ...linux.cgroup import Group
+    from ...linux.specification import Resources
     from ..plan import Plan
     from ..plan.context import Context
 
@@ -31,7 +31,7 @@ def clone(
     made: Plan,
     context: Context,
     group: Group,
-    resources: dict[str, Any],
+    resources: Resources,
     ours: _socket.socket,
     passed: tuple[int, ...] = (),
 ) -> tuple[int, bool]:
@@ -61,7 +61,7 @@ def clone(
     return pid, born
 
 
-def let_on(made: Plan, group: Group, resources: dict[str, Any], ours: _socket.socket, pid: int, born: bool) -> None:
+def let_on(made: Plan, group: Group, resources: Resources, ours: _socket.socket, pid: int, born: bool) -> None:
     """Write the id maps, make the group unless it is made, move the process in where it cannot move itself; open the gates.
 
     Raises KernelError, Unsupported, InvalidInput.

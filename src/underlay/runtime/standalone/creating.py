@@ -7,7 +7,7 @@ import os
 import time
 
 from ...errors import InvalidInput, StartFailed, UnderlayError
-from ...lean.jsontext import loads
+from ...lean.jsontext import known
 from ...linux import cgroup, process
 from ...linux.security import capabilities
 from .. import config, plan
@@ -22,7 +22,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
     from collections.abc import Callable
-    from typing import Any
+
+    from ...linux.specification import Resources, Spec
+    from .records import BundleRecord
 
 
 class Wishes:
@@ -42,7 +44,7 @@ class Wishes:
         self.warn: Callable[[str], None] = lambda text: None
 
 
-def create(root: str, container_id: str, bundle: str, wishes: Wishes) -> dict[str, Any]:
+def create(root: str, container_id: str, bundle: str, wishes: Wishes) -> BundleRecord:
     """Create a container and return its record; on failure nothing is left behind.
 
     The caller must have one thread. Raises InvalidInput, Unsupported, Conflict, KernelError, StartFailed.
@@ -87,7 +89,7 @@ def write_pid(path: str, pid: int) -> None:
         raise UnderlayError(f"cannot write the pid file {path}: {error.strerror}") from None
 
 
-def _draft(container_id: str, bundle: str, spec: dict[str, Any]) -> dict[str, Any]:
+def _draft(container_id: str, bundle: str, spec: Spec) -> BundleRecord:
     import pwd
 
     try:
@@ -114,7 +116,7 @@ def _draft(container_id: str, bundle: str, spec: dict[str, Any]) -> dict[str, An
     }
 
 
-def _plan(record: dict[str, Any], spec: dict[str, Any], wishes: Wishes) -> plan.Plan:
+def _plan(record: BundleRecord, spec: Spec, wishes: Wishes) -> plan.Plan:
     version = record["cgroup"]["version"]
     if version == "v1":
         version = "v1:" + ",".join(cgroup.visible(cgroup.detect()[1], spec))
@@ -133,7 +135,7 @@ def _plan(record: dict[str, Any], spec: dict[str, Any], wishes: Wishes) -> plan.
     return made
 
 
-def _context(root: str, record: dict[str, Any], wishes: Wishes) -> Context:
+def _context(root: str, record: BundleRecord, wishes: Wishes) -> Context:
     spec = record["config"]
     context = Context()
     context.stdio = (0, 1, 2)
@@ -147,7 +149,7 @@ def _context(root: str, record: dict[str, Any], wishes: Wishes) -> Context:
     return context
 
 
-def announcer(record: dict[str, Any], word: str, pid: int = 0) -> Callable[[int, int], None] | None:
+def announcer(record: BundleRecord, word: str, pid: int = 0) -> Callable[[int, int], None] | None:
     """Return what tells the agent of a filter that asks; None when it asks nobody. `pid` is the first process's."""
     profile = (record["config"].get("linux") or {}).get("seccomp")
     if not profile:
@@ -158,7 +160,7 @@ def announcer(record: dict[str, Any], word: str, pid: int = 0) -> Callable[[int,
     return seccomp_notify.announcer(profile, {**told, "pid": pid} if pid else told)
 
 
-def filter_of(spec: dict[str, Any]) -> bytes:
+def filter_of(spec: Spec) -> bytes:
     """Return the compiled system call filter of a specification; empty when it has none."""
     profile = (spec.get("linux") or {}).get("seccomp")
     if not profile:
@@ -168,7 +170,7 @@ def filter_of(spec: dict[str, Any]) -> bytes:
     return seccomp.compile_filter(profile)
 
 
-def _bring_up(root: str, record: dict[str, Any], made: plan.Plan, wishes: Wishes) -> None:
+def _bring_up(root: str, record: BundleRecord, made: plan.Plan, wishes: Wishes) -> None:
     spec = record["config"]
     resources = resources_of(spec)
     context = _context(root, record, wishes)
@@ -190,26 +192,24 @@ def _bring_up(root: str, record: dict[str, Any], made: plan.Plan, wishes: Wishes
         ours.close()
 
 
-def resources_of(spec: dict[str, Any]) -> dict[str, Any]:
+def resources_of(spec: Spec) -> Resources:
     """Return the limits of a specification with a complete list of devices.
 
     What it does not allow is denied, except the devices that every container has (config-linux, "Default Devices").
     """
-    resources = dict((spec.get("linux") or {}).get("resources") or {})
+    given: Resources = (spec.get("linux") or {}).get("resources") or {}
     nothing, *common = profiles.device_rules()
-    resources["devices"] = [nothing, *(resources.get("devices") or []), *common]
-    return resources
+    return {**given, "devices": [nothing, *(given.get("devices") or []), *common]}
 
 
-def _await_created(channel: _socket.socket, record: dict[str, Any], wishes: Wishes) -> None:
+def _await_created(channel: _socket.socket, record: BundleRecord, wishes: Wishes) -> None:
     """Serve the new process until it waits to be started; raises StartFailed with what it says went wrong."""
     while True:
         data, console = child_channel.message(channel)
         if not data:
             raise StartFailed("the container's process has ended before it was created", 125)
         if data[:1] == b"!":
-            message: Any = loads(data[1:])
-            raise laststep.failure(message)
+            raise laststep.failure(known(data[1:]))
         if data == b"console":
             assert wishes.console is not None
             try:
@@ -227,7 +227,7 @@ def _await_created(channel: _socket.socket, record: dict[str, Any], wishes: Wish
             return
 
 
-def take_down(root: str, record: dict[str, Any], warn: Callable[[str], None]) -> None:
+def take_down(root: str, record: BundleRecord, warn: Callable[[str], None]) -> None:
     """Remove all that `create` has made: processes, cgroup, record; then run the hooks of the end."""
     if records.alive(record):
         try:
@@ -251,7 +251,7 @@ def take_down(root: str, record: dict[str, Any], warn: Callable[[str], None]) ->
                 warn(error.message.replace("[0]", f"[{position}]", 1))
 
 
-def await_end(record: dict[str, Any], seconds: float = 10.0) -> None:
+def await_end(record: BundleRecord, seconds: float = 10.0) -> None:
     """Wait until the first process is gone, whoever its parent is; raises UnderlayError when it does not go."""
     pid = record["pid"]
     if not pid:

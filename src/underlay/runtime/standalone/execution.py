@@ -12,22 +12,21 @@ from . import creating, records
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
+    from ...linux.specification import Affinity, Process
     from .creating import Wishes
 
 
-def own_process(root: str, container_id: str) -> dict[str, Any]:
+def own_process(root: str, container_id: str) -> Process:
     """Return a copy of the container's own `process` object, to be changed for another program."""
-    body: dict[str, Any] = {**records.load(root, container_id)["config"]["process"]}
-    for name in ("consoleSize", "oomScoreAdj", "scheduler", "ioPriority"):
-        body.pop(name, None)
+    body = records.load(root, container_id)["config"]["process"].copy()
+    body.pop("consoleSize", None)
+    body.pop("oomScoreAdj", None)
+    body.pop("scheduler", None)
+    body.pop("ioPriority", None)
     return body
 
 
-def execute(
-    root: str, container_id: str, body: dict[str, Any], wishes: Wishes, ignore_paused: bool = False
-) -> join.Joined:
+def execute(root: str, container_id: str, body: Process, wishes: Wishes, ignore_paused: bool = False) -> join.Joined:
     """Start the program of an OCI `process` object in a container that is created or runs; it is our child.
 
     Raises InvalidInput, Conflict, StartFailed, KernelError.
@@ -87,7 +86,7 @@ def execute(
     return joined
 
 
-def _processors(wish: dict[str, str], alone: join.Alone) -> None:
+def _processors(wish: Affinity, alone: join.Alone) -> None:
     if wish.get("initial"):
         alone.first_processors = scheduling.processors(wish["initial"], "process.execCPUAffinity.initial")
     if wish.get("final"):

@@ -14,10 +14,11 @@ from . import creating, records
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+
+    from .records import BundleRecord
 
 
-def start(root: str, container_id: str, warn: Callable[[str], None]) -> dict[str, Any]:
+def start(root: str, container_id: str, warn: Callable[[str], None]) -> BundleRecord:
     """Start the program of a created container; returns its record. Raises Conflict, StartFailed, UnderlayError."""
     record = records.load(root, container_id)
     gate = control.connect(records.directory(root, container_id), records.GATE) if records.alive(record) else None
@@ -71,7 +72,7 @@ def kill(root: str, container_id: str, number: int, everyone: bool = False) -> N
             group.freeze(False)
 
 
-def send(record: dict[str, Any], number: int) -> bool:
+def send(record: BundleRecord, number: int) -> bool:
     """Send a signal to the first process; returns whether it lives. Raises KernelError."""
     try:
         fd = process.pidfd_open(record["pid"])

@@ -6,13 +6,31 @@ import os
 
 from ...errors import Conflict, InvalidInput, NotFound, UnderlayError
 from ...files import remove_tree, write_atomic
-from ...lean.jsontext import dumps, loads
+from ...lean.jsontext import dumps, known
 from ...linux import cgroup, process
 from ..monitor import control
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, TypedDict
+
+    from ...linux.specification import Spec, State
+    from ..monitor.records import GroupPlace
+
+    class BundleRecord(TypedDict):
+        """A container of a bundle, in its `state.json`; `when` is the start time of `pid`, both 0 before it is made."""
+
+        id: str
+        bundle: str
+        rootfs: str
+        created: str
+        owner: str
+        pid: int
+        when: int
+        rootless: bool
+        cgroup: GroupPlace
+        config: Spec
+
 
 CREATING, CREATED, RUNNING, PAUSED, STOPPED = "creating", "created", "running", "paused", "stopped"
 _ALLOWED = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+-.")
@@ -51,22 +69,21 @@ def claim(root: str, container_id: str) -> str:
     return path
 
 
-def save(root: str, record: dict[str, Any]) -> None:
+def save(root: str, record: BundleRecord) -> None:
     """Write a record in one step."""
     write_atomic(f"{directory(root, record['id'])}/state.json", dumps(record).encode(), durable=False)
 
 
-def load(root: str, container_id: str) -> dict[str, Any]:
+def load(root: str, container_id: str) -> BundleRecord:
     """Return a container's record; raises NotFound, and UnderlayError when it cannot be read."""
     path = directory(root, container_id)
     try:
         with open(path + "/state.json", "rb") as file:
-            value = loads(file.read())
+            value: BundleRecord = known(file.read())
     except FileNotFoundError:
         raise NotFound(f"container {container_id!r} does not exist".replace("'", '"')) from None
     except ValueError as error:
         raise UnderlayError(f"{path}/state.json cannot be read: {error}", "delete the container with --force") from None
-    assert isinstance(value, dict)
     return value
 
 
@@ -83,18 +100,18 @@ def names(root: str) -> list[str]:
         return []
 
 
-def alive(record: dict[str, Any]) -> bool:
+def alive(record: BundleRecord) -> bool:
     """Return whether the container's first process lives."""
     return bool(record["pid"]) and process.start_time(record["pid"]) == record["when"] != 0
 
 
-def group_of(record: dict[str, Any]) -> cgroup.Group:
+def group_of(record: BundleRecord) -> cgroup.Group:
     """Return the container's control group."""
     place = record["cgroup"]
     return cgroup.open_group(place["path"], record["rootless"], place["base"])
 
 
-def status(root: str, record: dict[str, Any]) -> str:
+def status(root: str, record: BundleRecord) -> str:
     """Return creating, created, running, paused or stopped (runtime, "State")."""
     if not record["pid"]:
         return CREATING
@@ -109,7 +126,7 @@ def status(root: str, record: dict[str, Any]) -> str:
     return CREATED
 
 
-def state(root: str, record: dict[str, Any]) -> dict[str, Any]:
+def state(root: str, record: BundleRecord) -> dict[str, Any]:
     """Return the state as the specification words it, with the fields that runc adds."""
     word = status(root, record)
     return {
@@ -125,7 +142,7 @@ def state(root: str, record: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def hook_state(record: dict[str, Any], word: str) -> dict[str, Any]:
+def hook_state(record: BundleRecord, word: str) -> State:
     """Return what a hook reads from its standard input."""
     return {
         "ociVersion": record["config"]["ociVersion"],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from ...errors import Conflict, InvalidInput, NameTaken, NotFound
-from ...lean.jsontext import dumps, loads
+from ...lean.jsontext import dumps, known
 from . import images
 from .meta import IntegrityError
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .id_ranges import Wanted
+    from .intent import Intent
     from .meta import Meta, Transaction
 
 _NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
@@ -34,10 +35,9 @@ class ContainerRow:
         self._intent: str = row[4]
 
     @property
-    def intent(self) -> dict[str, Any]:
+    def intent(self) -> Intent:
         """What was asked for, read anew at each call."""
-        value = loads(self._intent)
-        assert isinstance(value, dict)
+        value: Intent = known(self._intent)
         return value
 
 
@@ -54,7 +54,7 @@ def insert(
     container_id: str,
     name: str,
     image: str,
-    intent: dict[str, Any],
+    intent: Intent,
     volumes: list[tuple[str, bool]],
     wanted: Sequence[Wanted] = (),
     shares: str = "",
@@ -132,14 +132,13 @@ def rename(meta: Meta, container_id: str, name: str) -> None:
             raise Conflict(f'The container name "/{name}" is already in use') from None
 
 
-def change(meta: Meta, container_id: str, alter: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+def change(meta: Meta, container_id: str, alter: Callable[[Intent], Intent]) -> None:
     """Replace a container's intent by what `alter` makes of it; when it raises, all stays. Raises NotFound."""
     with meta.write() as sql:
         row = sql.execute("SELECT intent FROM containers WHERE id = ?", (container_id,)).fetchone()
         if row is None:
             raise NotFound(f"No such container: {container_id}")
-        intent = loads(row[0])
-        assert isinstance(intent, dict)
+        intent: Intent = known(row[0])
         sql.execute("UPDATE containers SET intent = ? WHERE id = ?", (dumps(alter(intent)), container_id))
 
 

@@ -10,8 +10,8 @@ from ...errors import LimitExceeded
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from typing import Any
 
+    from .intent import Intent
     from .meta import Meta, Transaction
 
 UID, GID, PROJECT = "uid", "gid", "project"
@@ -31,7 +31,7 @@ class Wanted:
         kind: str,
         size: int,
         pool: Sequence[tuple[int, int]],
-        settle: Callable[[dict[str, Any], int], None],
+        settle: Callable[[Intent, int], None],
         usable: Callable[[int], bool] | None = None,
     ) -> None:
         self.kind = kind
@@ -71,7 +71,7 @@ def look(meta: Meta, wanted: Wanted) -> int:
     return free(wanted, meta.read("SELECT first, size FROM claims WHERE kind = ?", (wanted.kind,)))
 
 
-def take(sql: Transaction, wanted: Wanted, intent: dict[str, Any]) -> tuple[str, int, int]:
+def take(sql: Transaction, wanted: Wanted, intent: Intent) -> tuple[str, int, int]:
     """Find a free range and write it into `intent`; returns the claim (kind, first, size), for `record`."""
     rows = sql.execute("SELECT first, size FROM claims WHERE kind = ?", (wanted.kind,)).fetchall()
     first = free(wanted, rows)

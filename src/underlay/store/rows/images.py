@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from typing import Any
 
+    from ...oci.configuration import Configuration
     from ...oci.platform import Platform
     from ...oci.reference import Reference
     from ...paths import Paths
@@ -199,11 +200,11 @@ def get(meta: Meta, image_id: str) -> ImageRow | None:
     return ImageRow(rows[0]) if rows else None
 
 
-def config(paths: Paths, image_id: str) -> dict[str, Any]:
+def config(paths: Paths, image_id: str) -> Configuration:
     """Return the image's configuration as it is written; any member but architecture, os and rootfs may be
     missing or null. Raises Corrupt when the blob is missing or no longer JSON."""
     try:
-        value = jsontext.loads(blobs.read(paths, image_id))
+        value: Configuration = jsontext.known(blobs.read(paths, image_id))
     except (ValueError, RecursionError) as error:
         raise Corrupt(f"configuration {image_id} is damaged: {error}", "run `underlay system check`") from None
     if not isinstance(value, dict):

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from ....engine.containers.find import ContainerListing
     from ....engine.engine import Engine
+    from ....store.rows.intent import Intent
     from ...flags import Flag, Options
 
 SUMMARY = "List containers"
@@ -105,7 +106,7 @@ def _ports(engine: Engine, container_id: str) -> str:
     return ", ".join(f"{place}->{name}" for name, places in found.items() for place in places)
 
 
-def _networks(engine: Engine, container_id: str, intent: dict[str, Any]) -> list[str]:
+def _networks(engine: Engine, container_id: str, intent: Intent) -> list[str]:
     if "network" not in intent:
         return [intent["options"].get("network") or "none"]
     return [network.name for network in engine.networks.of(container_id)]

@@ -16,7 +16,24 @@ from .limits import device_words
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import TypedDict
+
+    from ....linux.specification import Device, IdMaps, Linux, Maps, Mount, Namespace, Process, Rlimit, Spec
+    from ....oci.configuration import Execution
+    from ...options import ContainerOptions
+
+    # What --security-opt says; `given` tells whether it is the filter that was asked for.
+    Security = TypedDict(
+        "Security",
+        {
+            "seccomp": str,
+            "no-new-privileges": bool,
+            "systempaths": str,
+            "given": bool,
+            "apparmor": str,
+            "landlock": list[list[str]],
+        },
+    )
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # Kernel parameters that belong to a namespace of the container (container defaults, "sysctls").
@@ -62,12 +79,12 @@ class HostFacts:
         self.rootless = False
         self.user_namespace = False  # whether the container has another than the host's
         self.user_pid = 0  # of the process whose user namespace is joined; 0 for a new one
-        self.maps: tuple[list[dict[str, int]], list[dict[str, int]]] = ([], [])
+        self.maps: IdMaps = ([], [])
         self.kept = (0, 0)  # what the caller's own ids are inside
         self.user = ""  # whom to be, when nobody has said
         self.capabilities: list[str] = []  # all that the kernel knows
-        self.devices: list[dict[str, Any]] = []  # all nodes of the host, for --privileged
-        self.device: dict[str, list[dict[str, Any]]] = {}  # host path → nodes, for --device
+        self.devices: list[Device] = []  # all nodes of the host, for --privileged
+        self.device: dict[str, list[Device]] = {}  # host path → nodes, for --device
         self.block_devices: dict[str, tuple[int, int]] = {}  # path → numbers, for limits of I/O
         self.network_namespace = ""  # the file of one that is made beforehand, for networks other than none and host
         self.processors = 0  # how many; 0 and "" where nobody has asked
@@ -83,7 +100,7 @@ class Composed:
 
     __slots__ = ("copy_up", "groups", "init", "landlock", "seccomp", "soft_sysctls", "spec", "stop_signal", "user")
 
-    def __init__(self, spec: dict[str, Any]) -> None:
+    def __init__(self, spec: Spec) -> None:
         self.spec = spec
         self.user = ""
         self.groups: list[str] = []
@@ -97,15 +114,15 @@ class Composed:
 
 def compose(
     container_id: str,
-    wish: Any,
-    image: dict[str, Any],
+    wish: ContainerOptions,
+    image: Execution,
     mounts: list[mount_flags.Mount],
     files: dict[str, str],
     host: HostFacts,
 ) -> Composed:
     """Return the specification of a container.
 
-    `wish` has the attributes of `engine.options.ContainerOptions`, `image` is the `config` object of the image's
+    `image` is the `config` object of the image's
     configuration, `mounts` the volumes with their sources known, `files` host paths by container path for /etc/hosts and
     its kin. Raises InvalidInput and Unsupported naming the option.
     """
@@ -114,7 +131,7 @@ def compose(
     namespaces, own = _namespaces(wish, host)
     capabilities = _capabilities(wish, host)
     security = _security(wish)
-    process: dict[str, Any] = {
+    process: Process = {
         "terminal": wish.terminal,
         "args": arguments,
         "env": _environment(wish, image, hostname),
@@ -131,7 +148,7 @@ def compose(
     if wish.oom_score_adj:
         process["oomScoreAdj"] = wish.oom_score_adj
     open_paths = wish.privileged or security["systempaths"] == "unconfined"
-    linux: dict[str, Any] = {
+    linux: Linux = {
         "namespaces": namespaces,
         "resources": limits.compose(wish, host),
         "maskedPaths": [] if open_paths else list(profiles.MASKED_PATHS),
@@ -142,7 +159,7 @@ def compose(
         linux["uidMappings"], linux["gidMappings"] = host.maps
     if wish.sysctls:
         linux["sysctl"] = _sysctls(wish.sysctls, own)
-    spec: dict[str, Any] = {
+    spec: Spec = {
         "ociVersion": "1.2.0",
         "root": {"path": "rootfs", "readonly": wish.read_only},
         "process": process,
@@ -170,7 +187,7 @@ def compose(
     return composed
 
 
-def _arguments(wish: Any, image: dict[str, Any]) -> list[str]:
+def _arguments(wish: ContainerOptions, image: Execution) -> list[str]:
     entrypoint, command = image.get("Entrypoint") or [], image.get("Cmd") or []
     if wish.entrypoint is not None:
         # Another entrypoint makes the image's own command meaningless (docker run, "--entrypoint").
@@ -194,7 +211,7 @@ def _directory(path: str) -> str:
     return posixpath.normpath(path) if path != "//" else "/"
 
 
-def _environment(wish: Any, image: dict[str, Any], hostname: str) -> list[str]:
+def _environment(wish: ContainerOptions, image: Execution, hostname: str) -> list[str]:
     values = {"PATH": PATH, "HOSTNAME": hostname}
     if wish.terminal:
         values["TERM"] = "xterm"
@@ -209,9 +226,9 @@ def _environment(wish: Any, image: dict[str, Any], hostname: str) -> list[str]:
     return [f"{name}={value}" for name, value in values.items()]
 
 
-def _namespaces(wish: Any, host: HostFacts) -> tuple[list[dict[str, str]], set[str]]:
+def _namespaces(wish: ContainerOptions, host: HostFacts) -> tuple[list[Namespace], set[str]]:
     """Return the namespaces of the specification, and the kinds that are the container's own."""
-    found: list[dict[str, str]] = [{"type": "mount"}]
+    found: list[Namespace] = [{"type": "mount"}]
     own = {"mount"}
     if host.user_pid:
         found.insert(0, {"type": "user", "path": f"/proc/{host.user_pid}/ns/user"})
@@ -246,7 +263,7 @@ def _namespaces(wish: Any, host: HostFacts) -> tuple[list[dict[str, str]], set[s
     return found, own
 
 
-def _capabilities(wish: Any, host: HostFacts) -> list[str]:
+def _capabilities(wish: ContainerOptions, host: HostFacts) -> list[str]:
     if wish.privileged:
         return list(host.capabilities)
     add, drop = [_capability(c) for c in wish.cap_add], [_capability(c) for c in wish.cap_drop]
@@ -274,8 +291,8 @@ def _capability(name: str) -> str:
     return upper
 
 
-def _security(wish: Any) -> dict[str, Any]:
-    found: dict[str, Any] = {
+def _security(wish: ContainerOptions) -> Security:
+    found: Security = {
         "seccomp": "default",
         "no-new-privileges": False,
         "systempaths": "",
@@ -290,15 +307,17 @@ def _security(wish: Any) -> dict[str, Any]:
         if key == "no-new-privileges":
             if value not in ("", "true", "false"):
                 raise InvalidInput(f"invalid --security-opt: {text}")
-            found[key] = value != "false"
+            found["no-new-privileges"] = value != "false"
         elif key == "seccomp":
-            found[key], found["given"] = value, True
-        elif (key == "systempaths" and value == "unconfined") or (key == "apparmor" and value):
-            found[key] = value
+            found["seccomp"], found["given"] = value, True
+        elif key == "systempaths" and value == "unconfined":
+            found["systempaths"] = value
+        elif key == "apparmor" and value:
+            found["apparmor"] = value
         elif key == "landlock":
             from ....linux.security import landlock
 
-            found[key] += landlock.parse(value)
+            found["landlock"] += landlock.parse(value)
         elif key == "label":
             if value != "disable":
                 raise Unsupported(f"--security-opt {text} is not supported yet")
@@ -316,7 +335,7 @@ def _label(wanted: str, privileged: bool, host: HostFacts) -> str:
     return wanted or ("unconfined" if privileged else host.apparmor_default)
 
 
-def _ulimit(text: str) -> dict[str, Any]:
+def _ulimit(text: str) -> Rlimit:
     name, _, value = text.partition("=")
     soft, colon, hard = value.partition(":")
     if name not in _ULIMITS:
@@ -350,11 +369,11 @@ def _sysctls(wanted: dict[str, str], own: set[str]) -> dict[str, str]:
     return dict(wanted)
 
 
-def _device_nodes(wish: Any, host: HostFacts) -> list[dict[str, Any]]:
+def _device_nodes(wish: ContainerOptions, host: HostFacts) -> list[Device]:
     """Return the nodes asked for; raises InvalidInput when there is none."""
     if wish.privileged:
         return list(host.devices)
-    found = []
+    found: list[Device] = []
     for text in wish.devices:
         path, target, _, _ = device_words(text)
         nodes = host.device.get(path)
@@ -365,9 +384,9 @@ def _device_nodes(wish: Any, host: HostFacts) -> list[dict[str, Any]]:
     return found
 
 
-def _device_binds(wish: Any, host: HostFacts) -> list[dict[str, Any]]:
+def _device_binds(wish: ContainerOptions, host: HostFacts) -> list[Mount]:
     """Return the devices asked for as mounts: in a user namespace no node can be made, but the host's can be bound."""
-    found: list[dict[str, Any]] = []
+    found: list[Mount] = []
     usual = {path for path, *_ in mountplan.DEFAULT_DEVICES}
     for path in (node["path"] for node in host.devices):
         # Those who own them are nobody inside, so most can only be looked at.
@@ -383,8 +402,8 @@ def _device_binds(wish: Any, host: HostFacts) -> list[dict[str, Any]]:
 
 
 def _mounts(
-    wish: Any, user: list[mount_flags.Mount], files: dict[str, str], own: set[str], host: HostFacts
-) -> list[dict[str, Any]]:
+    wish: ContainerOptions, user: list[mount_flags.Mount], files: dict[str, str], own: set[str], host: HostFacts
+) -> list[Mount]:
     """Return the mounts in the order in which they are made: the kernel's, the engine's files, the user's by depth."""
     taken = {mount.target for mount in user}
     for path in taken:
@@ -392,7 +411,7 @@ def _mounts(
             raise InvalidInput(f"invalid mount {path}: nothing can be mounted at or below /proc")
     flags = ["nosuid", "noexec", "nodev"]
     loose = ["rw"] if wish.privileged else ["ro"]
-    found: list[dict[str, Any]] = [
+    found: list[Mount] = [
         {"destination": "/proc", "type": "proc", "source": "proc", "options": flags},
         *profiles.device_mounts(not host.user_namespace or _maps_gid(host, 5)),
     ]
@@ -443,7 +462,7 @@ def _mounts(
     return found
 
 
-def _highest(maps: list[dict[str, int]]) -> int:
+def _highest(maps: Maps) -> int:
     """Return the last of the ids that are mapped from 0 on without a gap."""
     following = 0
     for entry in maps:

@@ -9,11 +9,20 @@ from ....store.rows import id_ranges
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import NotRequired, TypedDict
 
     from ....paths import Paths
+    from ....store.rows.intent import Disk, Intent
     from ....store.store import Store
     from ...options import ContainerOptions
+
+    class Layer(TypedDict):
+        """Where a writable layer lies: arguments of `plan.Root`."""
+
+        upper: str
+        work: str
+        disk: NotRequired[str]
+
 
 QUOTA, IMAGE, NONE = "quota", "image", "none"
 FILE = "disk"  # in a container's directory: the file system of its writable layer
@@ -56,7 +65,7 @@ def way(paths: Paths) -> tuple[str, str]:
     return NONE, f"no quota: {without}; no file system in a file: {reason}"
 
 
-def choose(store: Store, wish: ContainerOptions) -> tuple[dict[str, Any] | None, list[id_ranges.Wanted]]:
+def choose(store: Store, wish: ContainerOptions) -> tuple[Disk | None, list[id_ranges.Wanted]]:
     """Return what is recorded of the limit (None: there is none), and the numbers to claim.
 
     Raises InvalidInput, Unsupported.
@@ -67,13 +76,13 @@ def choose(store: Store, wish: ContainerOptions) -> tuple[dict[str, Any] | None,
     kind, reason = way(store.paths)
     if kind == NONE:
         raise Unsupported(f"--storage-opt size is not supported here: {reason}")
-    disk: dict[str, Any] = {"size": size, "way": kind}
+    disk: Disk = {"size": size, "way": kind}
     if kind == IMAGE:
         return disk, []
     from ....linux.files import projectquota
 
-    def settle(intent: dict[str, Any], first: int) -> None:
-        intent["disk"]["project"] = first
+    def settle(intent: Intent, first: int) -> None:
+        intent["disk"] = {**disk, "project": first}
 
     def usable(project: int) -> bool:
         # Another installation on this file system has projects, too.
@@ -82,7 +91,7 @@ def choose(store: Store, wish: ContainerOptions) -> tuple[dict[str, Any] | None,
     return disk, [id_ranges.Wanted(id_ranges.PROJECT, 1, POOL, settle, usable)]
 
 
-def make(directory: str, disk: dict[str, Any]) -> None:
+def make(directory: str, disk: Disk) -> None:
     """Make what the limit needs in a new container's directory."""
     if disk["way"] == IMAGE:
         from ....store.rootfs import ext4
@@ -90,7 +99,7 @@ def make(directory: str, disk: dict[str, Any]) -> None:
         ext4.write(f"{directory}/{FILE}", disk["size"])
 
 
-def prepare(directory: str, state: str, disk: dict[str, Any], make: bool) -> dict[str, str]:
+def prepare(directory: str, state: str, disk: Disk, make: bool) -> Layer:
     """Return where the writable layer lies, as arguments of `plan.Root`: one in a file is mounted first.
 
     With `make` the container is about to start: what the limit needs is set, since a crash or a restored backup may have
@@ -101,7 +110,7 @@ def prepare(directory: str, state: str, disk: dict[str, Any], make: bool) -> dic
         if make:
             os.makedirs(place, mode=0o700, exist_ok=True)
         return {"upper": place + "/upper", "work": place + "/work", "disk": f"{directory}/{FILE}"}
-    layer = {"upper": directory + "/upper", "work": directory + "/work"}
+    layer: Layer = {"upper": directory + "/upper", "work": directory + "/work"}
     if make:
         from ....linux.files import projectquota
 
@@ -109,7 +118,7 @@ def prepare(directory: str, state: str, disk: dict[str, Any], make: bool) -> dic
         if reason:
             raise Unsupported(f"the limit of the container's disk cannot be kept any more: {reason}")
         projectquota.set_limit(directory, disk["project"], disk["size"])
-        for path in layer.values():
+        for path in (layer["upper"], layer["work"]):
             projectquota.assign(path, disk["project"])
     return layer
 

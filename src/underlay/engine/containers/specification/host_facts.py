@@ -13,8 +13,7 @@ from . import compose, limits
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
+    from ....linux.specification import Device
     from ....store.store import Store
     from ...options import ContainerOptions
 
@@ -80,7 +79,7 @@ def limit_facts(wish: ContainerOptions, host: compose.HostFacts) -> None:
             host.block_devices[path] = (os.major(status.st_rdev), os.minor(status.st_rdev))
 
 
-def nodes_below(path: str, shown: str = "") -> list[dict[str, Any]]:
+def nodes_below(path: str, shown: str = "") -> list[Device]:
     """Return the device nodes at or below `path` as OCI devices; /dev/pts, shm, mqueue and console are left out."""
     shown = shown or path
     try:

@@ -11,14 +11,20 @@ from ....runtime.policy import profiles
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Literal
 
+    from ....linux.specification import BlockDevice, Cpu, DeviceRule, Memory, Resources
+    from ...options import ContainerOptions
     from .compose import HostFacts
+
+    Throttle = Literal[
+        "throttleReadBpsDevice", "throttleWriteBpsDevice", "throttleReadIOPSDevice", "throttleWriteIOPSDevice"
+    ]
 
 _PERIOD = 100_000  # µs: what --cpus means by one processor
 _LEAST_MEMORY = 6 << 20  # docker's; with less not even its runtime starts
 # The options that limit I/O to a device, and their fields (config-linux, "Block IO").
-THROTTLES = (
+THROTTLES: tuple[tuple[str, Throttle], ...] = (
     ("device_read_bps", "throttleReadBpsDevice"),
     ("device_write_bps", "throttleWriteBpsDevice"),
     ("device_read_iops", "throttleReadIOPSDevice"),
@@ -26,18 +32,18 @@ THROTTLES = (
 )
 
 
-def compose(wish: Any, host: HostFacts) -> dict[str, Any]:
+def compose(wish: ContainerOptions, host: HostFacts) -> Resources:
     """Return the resources of a container; raises InvalidInput, Unsupported naming the option."""
     found = limits(wish, host)
     block = found.get("blockIO", {})
-    devices = []
+    devices: list[BlockDevice] = []
     for text in wish.blkio_weight_device:
         path, weight = weight_device(text)
         devices.append({**_block_device(path, host), "weight": weight})
     if devices:
         block["weightDevice"] = devices
     for option, field in THROTTLES:
-        entries = []
+        entries: list[BlockDevice] = []
         for text in getattr(wish, option):
             path, rate = throttle(text, option.endswith("iops"))
             entries.append({**_block_device(path, host), "rate": rate})
@@ -49,12 +55,14 @@ def compose(wish: Any, host: HostFacts) -> dict[str, Any]:
     return found
 
 
-def limits(wish: Any, host: HostFacts) -> dict[str, Any]:
+def limits(wish: ContainerOptions, host: HostFacts) -> Resources:
     """Return what `update` can change as well: memory, processors, processes and the weight of I/O."""
-    found: dict[str, Any] = {}
-    for kind, value in (("memory", _memory(wish)), ("cpu", _cpu(wish, host))):
-        if value:
-            found[kind] = value
+    found: Resources = {}
+    memory, cpu = _memory(wish), _cpu(wish, host)
+    if memory:
+        found["memory"] = memory
+    if cpu:
+        found["cpu"] = cpu
     if wish.pids_limit:
         found["pids"] = {"limit": max(-1, wish.pids_limit)}
     if wish.blkio_weight:
@@ -64,8 +72,8 @@ def limits(wish: Any, host: HostFacts) -> dict[str, Any]:
     return found
 
 
-def _memory(wish: Any) -> dict[str, Any]:
-    memory: dict[str, Any] = {}
+def _memory(wish: ContainerOptions) -> Memory:
+    memory: Memory = {}
     if wish.memory:
         if wish.memory < _LEAST_MEMORY:
             raise InvalidInput("minimum memory limit allowed is 6MB")
@@ -92,8 +100,8 @@ def _memory(wish: Any) -> dict[str, Any]:
     return memory
 
 
-def _cpu(wish: Any, host: HostFacts) -> dict[str, Any]:
-    cpu: dict[str, Any] = {}
+def _cpu(wish: ContainerOptions, host: HostFacts) -> Cpu:
+    cpu: Cpu = {}
     if wish.cpus:
         if wish.cpu_quota or wish.cpu_period:
             raise InvalidInput("conflicting options: --cpus and --cpu-period or --cpu-quota cannot both be set")
@@ -119,22 +127,24 @@ def _cpu(wish: Any, host: HostFacts) -> dict[str, Any]:
         cpu["shares"] = wish.cpu_shares
     if wish.cpu_rt_period > 0 and wish.cpu_rt_runtime > wish.cpu_rt_period:
         raise InvalidInput("cpu real-time runtime cannot be higher than cpu real-time period")
-    for option, field in (("cpu_rt_period", "realtimePeriod"), ("cpu_rt_runtime", "realtimeRuntime")):
-        value = getattr(wish, option)
+    for option, value in (("cpu-rt-period", wish.cpu_rt_period), ("cpu-rt-runtime", wish.cpu_rt_runtime)):
         if value < 0:
-            raise InvalidInput(f"--{option.replace('_', '-')}: {value} is less than 0")
-        if value:
-            cpu[field] = value
-    for option, field, there, words in (
-        ("cpuset_cpus", "cpus", host.online_cpus, "CPUs"),
-        ("cpuset_mems", "mems", host.online_mems, "memory nodes"),
+            raise InvalidInput(f"--{option}: {value} is less than 0")
+    if wish.cpu_rt_period:
+        cpu["realtimePeriod"] = wish.cpu_rt_period
+    if wish.cpu_rt_runtime:
+        cpu["realtimeRuntime"] = wish.cpu_rt_runtime
+    for option, text, there, words in (
+        ("cpuset cpus", wish.cpuset_cpus, host.online_cpus, "CPUs"),
+        ("cpuset mems", wish.cpuset_mems, host.online_mems, "memory nodes"),
     ):
-        text = getattr(wish, option)
-        if text:
-            wanted = numbers(text, option.replace("_", " "))
-            if there and not wanted <= numbers(there, ""):
-                raise InvalidInput(f"requested {words} are not available - requested {text}, available: {there}")
-            cpu[field] = text
+        wanted = numbers(text, option) if text else set()
+        if there and not wanted <= numbers(there, ""):
+            raise InvalidInput(f"requested {words} are not available - requested {text}, available: {there}")
+    if wish.cpuset_cpus:
+        cpu["cpus"] = wish.cpuset_cpus
+    if wish.cpuset_mems:
+        cpu["mems"] = wish.cpuset_mems
     return cpu
 
 
@@ -190,7 +200,7 @@ def weight_device(text: str) -> tuple[str, int]:
     return path, whole(value)
 
 
-def device_rule(text: str) -> dict[str, Any]:
+def device_rule(text: str) -> DeviceRule:
     """Return the OCI rule of a --device-cgroup-rule value such as `c 10:229 rw`; raises InvalidInput."""
     words = text.split(" ")
     major, colon, minor = words[1].partition(":") if len(words) == 3 else ("", "", "")
@@ -199,10 +209,11 @@ def device_rule(text: str) -> dict[str, Any]:
         raise InvalidInput(f"invalid device cgroup format '{text}'")
     if set(words[2]) - set("rwm"):
         raise InvalidInput(f"invalid device cgroup format '{text}'")
-    found: dict[str, Any] = {"allow": True, "type": words[0], "access": words[2]}
-    for name, number in (("major", major), ("minor", minor)):
-        if number != "*":
-            found[name] = whole(number)
+    found: DeviceRule = {"allow": True, "type": words[0], "access": words[2]}
+    if major != "*":
+        found["major"] = whole(major)
+    if minor != "*":
+        found["minor"] = whole(minor)
     return found
 
 
@@ -219,22 +230,22 @@ def parent_group(text: str) -> str:
     return "/".join(parts)
 
 
-def _block_device(path: str, host: HostFacts) -> dict[str, int]:
+def _block_device(path: str, host: HostFacts) -> BlockDevice:
     found = host.block_devices.get(path)
     if found is None:
         raise InvalidInput(f"{path} is not a block device of this host")
     return {"major": found[0], "minor": found[1]}
 
 
-def _devices(wish: Any, host: HostFacts) -> list[dict[str, Any]]:
+def _devices(wish: ContainerOptions, host: HostFacts) -> list[DeviceRule]:
     if wish.privileged:
         return [{"allow": True, "access": "rwm"}]
     rules = profiles.device_rules()
     for text in wish.devices:
         path, _, _, access = device_words(text)
         for node in host.device.get(path) or []:
-            numbers = {"major": node["major"], "minor": node["minor"]}
-            rules.append({"allow": True, "type": node["type"], **numbers, "access": access})
+            rule: DeviceRule = {"allow": True, "type": node["type"], "major": node["major"], "minor": node["minor"]}
+            rules.append({**rule, "access": access})
     return rules + [device_rule(text) for text in wish.device_cgroup_rules]
 
 

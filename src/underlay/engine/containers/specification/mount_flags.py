@@ -10,7 +10,7 @@ from ....runtime.plan import mountplan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from ....linux.specification import Mount as OciMount
 
 _NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
 _TRUE, _FALSE = ("", "1", "true"), ("0", "false")
@@ -29,7 +29,7 @@ class Mount:
         self.copy_up = False
         self.make_source = False  # -v makes a missing host directory, --mount does not
 
-    def oci(self) -> dict[str, Any]:
+    def oci(self) -> OciMount:
         """Return the mount as the runtime specification words it."""
         if self.kind == "tmpfs":
             return {"destination": self.target, "type": "tmpfs", "source": "tmpfs", "options": self.options}

@@ -12,9 +12,8 @@ from ... import presence
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from ....linux.userns import Maps
+    from ....store.rows.intent import Intent
     from ....store.store import Store
     from ...options import ContainerOptions
     from .compose import HostFacts
@@ -71,14 +70,17 @@ def _auto(store: Store, words: str, host: HostFacts, choice: Choice) -> None:
             "without it the files of an image cannot be shown with ids of one container only",
         )
     host.user_namespace = True
-    for kind, path, key in (
-        (id_ranges.UID, "/etc/subuid", "uidMappings"),
-        (id_ranges.GID, "/etc/subgid", "gidMappings"),
+
+    def settle_uids(intent: Intent, first: int) -> None:
+        intent["spec"]["linux"]["uidMappings"] = _map(first, size)
+
+    def settle_gids(intent: Intent, first: int) -> None:
+        intent["spec"]["linux"]["gidMappings"] = _map(first, size)
+
+    for kind, path, settle in (
+        (id_ranges.UID, "/etc/subuid", settle_uids),
+        (id_ranges.GID, "/etc/subgid", settle_gids),
     ):
-
-        def settle(intent: dict[str, Any], first: int, key: str = key) -> None:
-            intent["spec"]["linux"][key] = _map(first, size)
-
         choice.claims.append(id_ranges.Wanted(kind, size, userns.pool(path), settle))
     # What a plan shows; what is recorded is found once more, when nobody else can take it.
     firsts = [id_ranges.look(store.meta, wanted) for wanted in choice.claims]

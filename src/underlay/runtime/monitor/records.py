@@ -1,0 +1,220 @@
+"""What monitors and their callers tell each other, for the type checker: objects that JSON can hold."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Literal, NotRequired, Required, TypedDict
+
+    from ...errors import Told
+    from ...linux.specification import Beyond, Process, Seccomp, Spec, State
+
+    class GroupPlace(TypedDict, total=False):
+        """Where the control group of a run has been made: version ("v1", "v2", "none"), path, and the base above it."""
+
+        version: str
+        path: str
+        base: str
+
+    class RootArguments(TypedDict, total=False):
+        """Arguments of `plan.Root`."""
+
+        target: Required[str]
+        lower: list[str]
+        upper: str
+        work: str
+        options: dict[str, str | None]
+        disk: str
+
+    class LogFile(TypedDict):
+        """Where a container's output is written: `limit` in bytes (0 for none), `keep` how many files."""
+
+        path: str
+        driver: str
+        limit: int
+        keep: int
+
+    class Restart(TypedDict):
+        """A restart policy: its name, and how often at most (0 for any number)."""
+
+        name: str
+        maximum: int
+
+    class NetworkTold(TypedDict):
+        """What a monitor takes down again of a container's networks.
+
+        `namespaces` are the files that they are pinned to; `table` of the firewall, and what it and `later` hold by set,
+        as hexadecimal keys; `ports` (protocol, address, number) are those of the host that are to be held.
+        """
+
+        namespaces: list[str]
+        table: str
+        elements: dict[str, list[str]]
+        later: dict[str, list[str]]
+        ports: list[tuple[str, str, int]]
+
+    class StepRecord(TypedDict):
+        """What is needed to run one program in a container of its own, without a monitor: a step of a build.
+
+        `spec` and `seccomp` (a compiled filter in hexadecimal digits) are missing where nothing is started any more.
+        """
+
+        id: str
+        spec: NotRequired[Spec]
+        root: NotRequired[RootArguments]
+        extras: Beyond
+        cgroup: str
+        rootless: bool
+        seccomp: NotRequired[str]
+        nodes: NotRequired[bool]  # False where we live in a user namespace ourselves
+
+    class LaunchRecord(StepRecord):
+        """All that the monitor of a container has to know; see `launch`."""
+
+        name: str
+        directory: str
+        state: str
+        paths: list[str]
+        cgroup_used: GroupPlace
+        joined: list[tuple[int, int]]  # pid, start time
+        log: LogFile
+        terminal: bool
+        open_stdin: bool
+        stdin_once: bool
+        restart: Restart
+        remove: bool
+        network: NetworkTold | Literal["coming"] | None
+        shared_mount: tuple[str, str, str, str, list[str]]
+        python: str
+        import_path: list[str]
+        delay: NotRequired[float]  # seconds before the last restart
+
+    class HeldClient(TypedDict):
+        """Attached streams, handed from a monitor to its second life."""
+
+        source: int
+        targets: list[tuple[int, int]]
+        keys: list[int]
+        seen: int
+
+    class HeldChannel(TypedDict):
+        """A connection, handed from a monitor to its second life."""
+
+        fd: int
+        client: HeldClient | None
+        removes: bool
+
+    class Handover(TypedDict):
+        """What a monitor hands to its second life: descriptors, and what it has seen."""
+
+        launch: LaunchRecord
+        lock: int
+        hold: int
+        ports: list[int]
+        pid: int
+        pidfd: int
+        when: int
+        started: int
+        restarts: int
+        stopping: bool
+        outputs: list[tuple[int, int]]
+        input: int
+        unread: str
+        unfinished: dict[str, str]
+        problem: str
+        listener: int
+        channels: list[HeldChannel]
+
+    class ExecOperations(TypedDict):
+        """Arguments of `plan.for_exec`, but for its `extras`."""
+
+        body: Process
+        size: tuple[int, int]
+        profile: Seccomp | None
+
+    class ExecRecord(TypedDict):
+        """What is needed to run another program in a container: see `process.join.begin`."""
+
+        pid: int
+        when: int
+        namespaces: list[str]
+        group: tuple[str, bool, str]
+        operations: ExecOperations
+        extras: Beyond
+        environment: dict[str, str]
+        filter: str
+        terminal: bool
+        interactive: bool
+        detach: bool
+        state: State | None
+
+    # Messages: see `control`.
+
+    class Attach(TypedDict, total=False):
+        """Which of three descriptors are streams, and the bytes by which they are detached."""
+
+        stdin: bool
+        stdout: bool
+        stderr: bool
+        keys: list[int]
+        removes: bool
+
+    class Failed(TypedDict):
+        """Why a container could not start."""
+
+        message: str
+        code: int
+        hint: NotRequired[str]
+
+    class Message(TypedDict, total=False):
+        """One message, of either side: a few of these."""
+
+        attach: Attach
+        resize: list[int]
+        signal: int
+        stopping: bool
+        paused: bool
+        relaunch: bool
+        network: bool
+        abandoned: bool
+        launch: list[int] | None
+        started: int
+        failed: Failed
+        exited: int
+        oom: bool
+        detached: bool
+        lost: bool
+        noted: bool
+        attached: bool
+        # To a helper (`process.interpreter`): which of the descriptors that it is sent are there.
+        given: list[bool]
+        # Of a keeper (`process.keeper`).
+        error: Told
+        pid: int
+        pidfd: bool
+        console: bool
+        outputs: list[int]
+        stdin: bool
+
+    # Files: see `state`.
+
+    class Now(TypedDict, total=False):
+        """`state.json`: how the container runs."""
+
+        status: str
+        pid: int
+        when: int
+        monitor: int
+        started: int
+        cgroup: GroupPlace
+
+    class Last(TypedDict, total=False):
+        """`last.json`: how the last run began and ended; `failed` when it never began."""
+
+        started: int
+        finished: int
+        code: int | None
+        oom: bool
+        restarts: int
+        error: str
+        failed: bool

@@ -1,0 +1,83 @@
+"""What is recorded of a container, for the type checker: an object that JSON can hold, read by its keys."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NotRequired, TypedDict
+
+    from ...linux.specification import Beyond, Spec
+
+    Options = dict[str, Any]  # those of `engine.options.ContainerOptions` that were given, by their names
+
+    class UsedImage(TypedDict):
+        """The image that a container is made of: `name` as it was given, `chain` of its layers."""
+
+        id: str
+        name: str
+        diff_ids: list[str]
+        chain: str
+
+    class Restart(TypedDict):
+        """A restart policy: its name, and how often at most (0 for any number)."""
+
+        name: str
+        maximum: int
+
+    class Log(TypedDict):
+        """How the output is kept: `limit` of a file in bytes (0 for none), `keep` how many."""
+
+        driver: str
+        limit: int
+        keep: int
+
+    class MountPoint(TypedDict, total=False):
+        """A mount as docker's inspect shows it."""
+
+        Type: str
+        Name: str
+        Source: str
+        Destination: str
+        Driver: str
+        Mode: str
+        RW: bool
+        Propagation: str
+
+    class Disk(TypedDict):
+        """The limit of the writable layer: bytes, and how it is kept (`engine.containers.specification.disk_limit`)."""
+
+        size: int
+        way: str
+        project: NotRequired[int]
+
+    class Publication(TypedDict):
+        """A port that is to be published: fields of `network.ports.Published`."""
+
+        port: int
+        protocol: str
+        address: str
+        first: int
+        last: int
+
+    class Intent(TypedDict):
+        """All that was asked for. `joins` are the owners of namespaces that it is in, by kind; times are seconds."""
+
+        name: NotRequired[str]  # as it was when the container was made
+        options: Options
+        spec: Spec
+        extras: Beyond
+        seccomp: str  # default, unconfined or custom
+        image: UsedImage
+        labels: dict[str, str]
+        stop_signal: str
+        stop_timeout: int
+        restart: Restart
+        remove: bool
+        log: Log
+        mounts: list[MountPoint]
+        rootless: bool
+        joins: dict[str, str]
+        disk: Disk | None
+        network: NotRequired[list[str]]  # ids
+        ports: NotRequired[list[Publication]]
+        joined: NotRequired[list[tuple[int, int]]]  # pid, start time: found when it starts, and not recorded
