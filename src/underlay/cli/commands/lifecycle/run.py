@@ -54,8 +54,8 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
         )
     if not wish.network and not engine.network_setting and engine.default_network == "none":
         sys.stderr.write(
-            "underlay: no network but loopback, as there is no privilege to make interfaces (--network host shares the "
-            "host's, --network none says that none is wanted)\n"
+            "underlay: no network but loopback: making interfaces needs root; use --network host for the host's network, "
+            "or --network none to say that none is wanted\n"
         )
     engine._store.emit = Fetching(engine, options["quiet"])
     if options["detach"]:
