@@ -15,7 +15,7 @@ GLOBAL_FLAGS: tuple[Flag, ...] = (
     ("root", "", "string", "dir", "Directory of what is known of containers"),
     ("log", "", "string", "file", "File to which errors and warnings are appended"),
     ("log-format", "", "string", "text|json", "Form of the log"),
-    ("debug", "", "bool", "", "Show where an error comes from"),
+    ("debug", "", "bool", "", "Print a traceback when an error occurs"),
     ("rootless", "", "string", "auto|true|false", "Whether to do without the host's privileges"),
     ("systemd-cgroup", "", "bool", "", "Refused: control groups are made as directories"),
     ("version", "v", "bool", "", "Print version information and quit"),
