@@ -36,7 +36,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "inspect": ("system.inspect", "Return low-level information on containers, images and volumes"),
     "build": ("image.build", "Build an image from a Dockerfile"),
     "base identify": ("base.identify", "Identify the base image of an image, with evidence"),
-    "base outdated": ("base.outdated", "Check whether a newer base image is available"),
+    "base outdated": ("base.outdated", "Check whether the base of an image is outdated"),
     "base rebase": ("base.rebase", "Replace the base of an image by a newer one, without a rebuild"),
     "base vulns": ("base.vulns", "List known vulnerabilities of the packages of an image"),
     "base sbom": ("base.sbom", "Write the software bill of materials (SBOM) of an image"),

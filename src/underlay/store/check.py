@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 
 class Problem:
-    """Something that is not as it should be: `kind` (`database`, `blob`, `layer`, `index`, `image`,
-    `leftover`), `subject` (a digest or a name), `text` (what is wrong), `lost` (cannot be made anew) and
+    """A problem found by a check: `kind` (`database`, `blob`, `layer`, `index`, `image`,
+    `leftover`), `subject` (a digest or a name), `text` (what is wrong), `lost` (cannot be recreated) and
     `repaired`."""
 
     __slots__ = ("kind", "lost", "repaired", "subject", "text")
@@ -50,7 +50,7 @@ class Problem:
 
 
 class CheckReport:
-    """The outcome: `problems`, and how many `blobs`, `layers`, `indexes` and `images` were looked at."""
+    """The result of a check: `problems`, and how many `blobs`, `layers`, `indexes` and `images` were checked."""
 
     __slots__ = ("blobs", "images", "indexes", "layers", "problems")
 

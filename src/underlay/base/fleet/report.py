@@ -37,7 +37,7 @@ class Step(msgspec.Struct, frozen=True):
 
 
 class FleetReport(msgspec.Struct, frozen=True):
-    """The page: images as they were told, bases with most images first, steps in their order, broken rules."""
+    """The report: images in the given order, bases with most images first, recommended steps in order, violated rules."""
 
     images: tuple[Standing, ...]
     bases: tuple[Base, ...]

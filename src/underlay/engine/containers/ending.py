@@ -61,7 +61,7 @@ def stop(store: Store, name: str, timeout: float | None = None, signal: str = ""
 
 
 def _announce_stop(store: Store, row: ContainerRow) -> _socket.socket | None:
-    """Tell the monitor that the coming end is wanted, so that it does not restart; returns the connection."""
+    """Notify the monitor that the container is being stopped, so that it does not restart it; returns the connection."""
     channel = control.connect(store.paths.container_state(row.id))
     if channel is not None:
         try:
@@ -237,7 +237,7 @@ def _disconnect(store: Store, row: ContainerRow) -> None:
 
 
 def remove_ended(store: Store, container_id: str) -> None:
-    """Remove a container whose session has told its end: the last act of `run --rm`."""
+    """Remove a container whose session has reported its exit: the last step of `run --rm`."""
     # The files go while the monitor still takes down the shared mount; it has ended when its lock is free.
     starting.forget_files(store, container_id, True)
     starting.await_monitor(store, container_id)

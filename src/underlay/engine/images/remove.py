@@ -117,7 +117,7 @@ def _sweep(store: Store, removed: Removed) -> None:
 
 
 def prune(store: Store, all: bool, until: float | None, labels: Sequence[str]) -> Removed:
-    """Remove what `Images.prune` says, then sweep, images or not: dead work's leavings go as well."""
+    """Remove images as `Images.prune` documents, then sweep in any case, to remove leftovers of interrupted operations."""
     meta = store.meta
     removed = Removed()
     dangling = image_rows.dangling(meta)

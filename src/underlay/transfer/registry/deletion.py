@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Deleted:
-    """What went: a manifest by its `digest`, or of it the `tags` alone (`manifest` is false)."""
+    """The result of a deletion: `digest` of the manifest, removed `tags`; `manifest` is false if only tags were removed."""
 
     __slots__ = ("digest", "manifest", "tags")
 

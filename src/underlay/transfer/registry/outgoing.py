@@ -23,7 +23,7 @@ _PIECE = 1 << 20
 
 
 class Pushed:
-    """What a push or a copy left: the `digest` that the reference stands for now, and the `size` of that document."""
+    """The result of a push or a copy: the `digest` that the reference now refers to, and the `size` of that document."""
 
     __slots__ = ("digest", "size")
 

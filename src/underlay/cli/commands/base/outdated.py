@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ....engine.engine import Engine
     from ...flags import Flag, Options
 
-SUMMARY = "Check whether a newer base image is available"
+SUMMARY = "Check whether the base of an image is outdated"
 SYNOPSIS = "base outdated [OPTIONS] IMAGE [IMAGE...]"
 FLAGS: tuple[Flag, ...] = (
     ("format", "f", "string", "string", "Format output: 'json' or a Go template"),
