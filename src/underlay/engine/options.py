@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 class ContainerOptions(Record, kw_only=True):
     """Options of a container. Names and meanings follow `docker run`; sizes are bytes, times seconds.
 
-    Pass the options that differ from the defaults as keywords: `ContainerOptions(image="alpine", command=["id"], read_only=True)`.
+    Pass options that differ from the defaults as keywords:
+    `ContainerOptions(image="alpine", command=["id"], read_only=True)`.
     """
 
     image: str = ""

@@ -32,7 +32,7 @@ class Pool(Value):
 
 
 class Network(Value):
-    """A network; `interface` is its bridge, or the parent interface of a macvlan network. `options` are those of the driver."""
+    """A network; `interface` is its bridge, or the parent interface of macvlan. `options` are those of the driver."""
 
     id: str
     name: str

@@ -26,7 +26,7 @@ def path(paths: Paths, digest: str) -> str:
 
 
 def exists(paths: Paths, digest: str) -> bool:
-    """Tell whether the blob is here."""
+    """Return whether the blob is in the store."""
     return os.path.exists(path(paths, digest))
 
 
@@ -168,7 +168,7 @@ def remove(paths: Paths, digest: str) -> None:
 
 
 def check(paths: Paths, digest: str) -> str:
-    """Return "" when the blob's bytes are what its name says, else what is wrong with it."""
+    """Return "" when the blob's content matches its digest, else a description of the problem."""
     state = digests.hasher(digest)
     try:
         fd = open_blob(paths, digest)

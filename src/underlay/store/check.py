@@ -111,10 +111,9 @@ def repair_database(paths: Paths) -> CheckReport:
 
 
 def rebuild_if_empty(paths: Paths, database: Meta) -> Problem | None:
-    """Record the images that the documents tell of when the database knows none at all: it must have been
-    lost.
+    """Record the images that the stored documents describe if the database has none at all: it must have been lost.
 
-    Without this the sweep of a repair would take every layer for leavings.
+    Without this the sweep of a repair would treat every layer as unused.
     """
     if not images.is_empty(database):
         return None

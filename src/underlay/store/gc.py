@@ -63,7 +63,7 @@ def sweep_if_asked(paths: Paths, meta: Meta) -> None:
 
 
 def ask(paths: Paths) -> None:
-    """Leave a note that a sweep is wanted: it survives whoever leaves it."""
+    """Record a request for a sweep, in a file that outlives this process."""
     os.close(os.open(paths.root + _NOTE, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
 
 

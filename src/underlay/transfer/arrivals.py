@@ -54,7 +54,7 @@ class Wanted:
 
 
 class Arrivals:
-    """Takes layers in, to be used inside `leases.working`. `keep` keeps the compressed bytes too.
+    """Ingests layers, to be used inside `leases.working`. `keep` keeps the compressed bytes too.
 
     `parallel` says how many arrive at once (0: as the processors allow) and `cancel` makes those that wait for their
     source stop. Layers that have come stay for another try for `await_for` seconds, should the rest not come.
@@ -269,10 +269,10 @@ class Arrivals:
 
 
 def _await_turn(lock: Lock) -> None:
-    """Take the lock of a layer's arrival, or go on without when its holder takes long.
+    """Acquire the lock of a layer's ingestion, or continue without it when its holder takes long.
 
-    Who reads from a pipe may have to wait for its writer for ever, and must not make others wait as well:
-    then the work is done twice, which harms nobody.
+    A process that reads from a pipe may have to wait for the writer for ever, and must not block others:
+    then the work is done twice, which does no harm.
     """
     deadline = monotonic() + _PATIENCE
     while not lock.acquire(wait=False) and monotonic() < deadline:

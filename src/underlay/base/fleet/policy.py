@@ -76,7 +76,7 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="ke
 
 
 class BrokenRule(msgspec.Struct, frozen=True):
-    """A violation of a policy: the name of the rule, the image ("" for all together), and a sentence on what violates it."""
+    """A violation of a policy: the name of the rule, the image ("" for all together), and a sentence on the violation."""
 
     rule: str
     image: str

@@ -47,7 +47,7 @@ class FleetReport(msgspec.Struct, frozen=True):
 
 
 def report(images: Sequence[Standing], broken: Sequence[BrokenRule] = ()) -> FleetReport:
-    """Return the page over images."""
+    """Return the report on images."""
     groups: dict[str, list[Standing]] = {}
     for image in images:
         groups.setdefault(image.base or UNKNOWN, []).append(image)

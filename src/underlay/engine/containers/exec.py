@@ -245,7 +245,7 @@ def _unlabel(body: Process) -> None:
 
 
 def _state(row: ContainerRow, intent: Intent, status: Status) -> State:
-    """Return what is said of the container to the agent of a filter that asks."""
+    """Return the container state that is sent to the seccomp agent of a filter with notifications."""
     from ...runtime.apply import seccomp_notify
 
     state = seccomp_notify.state_of(row.id, "running", "", intent["spec"])

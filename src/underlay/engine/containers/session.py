@@ -80,7 +80,7 @@ class Session:
         os.close(parcel)
 
     def wait(self) -> int | None:
-        """Return the exit code when the container has ended; None when this client has detached from it.
+        """Wait for the container to exit and return its exit code; None when this client has detached from it.
 
         Raises UnderlayError when the monitor was killed, BrokenPipeError when the reader of the output has closed
         it (the container keeps running).
@@ -167,7 +167,7 @@ def start(
         store.emit(events.Event("container.start", container_id, pid=session.pid))
         return session
     except BaseException:
-        # Who leaves while we held the mount has left it to us.
+        # The last user of the mount may have released it while we held it; then unmounting it is ours.
         hold.release()
         if networked:
             _disconnect(store, container_id)
@@ -180,7 +180,7 @@ def start(
 
 
 def _disconnect(store: Store, container_id: str) -> None:
-    """Take down the network of a start that has failed, unless somebody starts or removes the container by now: they do."""
+    """Remove the network of a failed start, unless another process starts or removes the container: then it does that."""
     from ..networks import attach
 
     try:

@@ -156,7 +156,7 @@ def up(store: Store, container_id: str, intent: Intent) -> NetworkTold:
 
 
 def _keys(rules: Sequence[Rule]) -> dict[str, list[str]]:
-    """Return what ports have in each map of the firewall, as a monitor is told of it."""
+    """Return the elements of ports in each map of the firewall, in the form that is sent to a monitor."""
     contents = firewall.elements_by_set(rules)
     return {name: [element.key.hex() for element in found] for name, found in contents.items()}
 
@@ -222,7 +222,7 @@ def down(store: Store, container_id: str) -> None:
 
 
 def connect(store: Store, network: Network, name: str, address4: str, address6: str, aliases: Sequence[str]) -> None:
-    """Put a container into a network: see `Networks.connect`."""
+    """Connect a container to a network: see `Networks.connect`."""
     row = containers.find(store.meta, name)
     if "network" not in row.intent:
         raise Conflict(f"container {row.name} has no network namespace of its own that could be connected")
@@ -275,7 +275,7 @@ def _lead_out(
 
 
 def disconnect(store: Store, network: Network, name: str, force: bool) -> None:
-    """Take a container out of a network: see `Networks.disconnect`."""
+    """Disconnect a container from a network: see `Networks.disconnect`."""
     try:
         row = containers.find(store.meta, name)
     except NotFound:
@@ -308,9 +308,9 @@ def disconnect(store: Store, network: Network, name: str, force: bool) -> None:
 
 
 def reload(store: Store) -> int:
-    """Make the firewall as all that is in networks wants it; returns how many containers that are.
+    """Rebuild the firewall for everything that is in networks; returns the number of containers.
 
-    What is about to start counts: it may have told the firewall already that was taken away since.
+    Containers that are about to start count: they may have added elements to the firewall that is now replaced.
     """
     rules: list[Rule] = []
     wanted: list[Network] = []
@@ -330,7 +330,7 @@ def reload(store: Store) -> int:
 
 
 def _present(store: Store, name: str) -> bool:
-    """Tell whether a container runs or is about to, or a step of a build has its namespace."""
+    """Return whether a container runs or is about to, or a build step uses its namespace."""
     if name.startswith(names.BUILD):
         return os.path.exists(namespace_file(store, name))
     return presence.is_running(store, name) or presence.is_monitored(store, name)

@@ -32,7 +32,7 @@ _LENGTH = 512  # records are padded to this, so that a later one finds room even
 
 
 def write(directory: str, name: str, record: Mapping[str, object]) -> None:
-    """Replace `name` in `directory` by a record, in one step; on a full disk in the place of the record before.
+    """Replace `name` in `directory` by a record, atomically; on a full disk by overwriting the previous record in place.
 
     Raises OSError when neither can be done.
     """
@@ -96,7 +96,7 @@ class Status:
 
 
 def monitored(state_directory: str) -> bool:
-    """Return whether a living monitor holds the container's lock."""
+    """Return whether a monitor is running and holds the container's lock."""
     path = state_directory + "/lock"
     if not os.path.exists(path):
         return False

@@ -422,7 +422,7 @@ def difference(lower: Tree, upper: Tree, first: int | None = None) -> Change:
 
     `first` is the number of the layer after which the clone was taken, for one taken earlier.
 
-    All names of an inode are made anew when one of them comes or goes, since overlayfs would otherwise show
+    All names of an inode are created again when one of them is added or removed, since overlayfs would otherwise show
     two inodes, or a wrong link count.
     """
     first = upper.layers - 1 if first is None else first

@@ -95,9 +95,9 @@ def load(
     from.
 
     `form` is how layers are kept (see `store.rootfs`). `platforms` chooses from indexes (default: the
-    host's). `keep_compressed` keeps the layers' compressed bytes, so that they can be saved again as they
-    came. Raises NotFound, InvalidInput, Corrupt, DigestMismatch, LimitExceeded, each naming the part and the
-    place; what is not loaded whole leaves nothing behind.
+    host's). `keep_compressed` keeps the layers' compressed bytes, so that they can be saved unchanged.
+    Raises NotFound, InvalidInput, Corrupt, DigestMismatch, LimitExceeded, each naming the part and the
+    place; an image that fails to load leaves nothing in the store.
     """
     with leases.working(paths):
         arrivals = Arrivals(paths, meta, emit, keep_compressed)
@@ -165,7 +165,7 @@ def _documents(bag: Bag) -> Documents:
 
 
 def _is_plain(listed: bytes) -> bool:
-    """Tell whether a manifest.json is skopeo's, one manifest, and not docker's list of images."""
+    """Return whether a manifest.json is skopeo's single manifest, and not docker's list of images."""
     return listed.lstrip()[:1] == b"{"
 
 
@@ -341,7 +341,7 @@ def _tags(item: _Item) -> list[Reference]:
 
 
 def _tags_by_config(bag: Bag, listed: bytes) -> dict[str, list[Reference]]:
-    """Return the names in manifest.json by the digest of the configuration, where its place tells it."""
+    """Return the names in manifest.json by the digest of the configuration, where its path contains it."""
     found: dict[str, list[Reference]] = {}
     for item in _items(bag, listed):
         found.setdefault(_stated_digest(item.config), []).extend(_tags(item))

@@ -246,7 +246,7 @@ def header(name: str, size: int, directory: bool = False) -> bytes:
     """Return the header of a member as image archives have them here: no times, no owners, fixed modes.
 
     Names are ASCII and shorter than 100 bytes; sizes of 8 GiB and more are written in base 256 (GNU), which
-    every reader of image archives knows.
+    every reader of image archives supports.
     """
     encoded = name.encode("ascii")
     assert len(encoded) < 100

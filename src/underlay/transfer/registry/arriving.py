@@ -93,10 +93,10 @@ def _layers(paths: Paths, repository: Repository, candidate: Candidate, emit: Em
 
 
 class _Arriving(Content):
-    """A layer on its way from a registry: first what an earlier try has left, then the rest from the net.
+    """A layer that is being downloaded: first the part stored by an earlier attempt, then the rest from the registry.
 
-    What comes is remembered, and written down when it gets much: unless it comes so fast that fetching it anew would
-    take no longer than reading about it here.
+    Received data is kept in memory, and written to disk when it gets large, unless the download is so fast that
+    repeating it would take no longer.
     """
 
     __slots__ = ("_began", "_download", "_layer", "_partial", "_paths", "_recent", "_remembered", "_resumed")

@@ -64,9 +64,9 @@ class Stored:
 
 
 class Compressed:
-    """A layer's tar, compressed as it goes; the same bytes each time, for the recipe says all that matters.
+    """A layer's tar, compressed while it is read; the same bytes each time, as the recipe determines them.
 
-    `digest` and `size` are known when the pieces have been taken once from the beginning.
+    `digest` and `size` are available after the pieces have been read once from the beginning.
     """
 
     def __init__(self, paths: Paths, diff_id: str, emit: Emit) -> None:

@@ -126,7 +126,7 @@ class _Push:
         return pushed
 
     def is_index(self, target: str) -> bool:
-        """Tell whether a document is here, and an index."""
+        """Return whether a document is in the store, and an index."""
         if not blobs.exists(self._paths, target):
             return False
         return manifests.kind(document.decode(blobs.read(self._paths, target), "index")) == "index"
@@ -267,7 +267,7 @@ class _Push:
         return True
 
     def _taken(self, digest: str, diff_id: str) -> bool:
-        """Tell whether the repository has a blob, or could take it from another repository of its registry."""
+        """Return whether the repository has a blob, or could mount it from another repository of its registry."""
         if self._target.present(digest):
             self._emit(Event("blob.exists", diff_id))
             return True
