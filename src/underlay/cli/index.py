@@ -52,7 +52,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "base.advisories_update",
         "Download security advisories, for use offline",
     ),
-    "base advisories import": ("base.advisories_import", "Import security advisories from a directory, a .zip or a .jsonl file"),
+    "base advisories import": (
+        "base.advisories_import",
+        "Import security advisories from a directory, a .zip or a .jsonl file",
+    ),
     "base fit": ("base.fit", "Check whether a host can run an image"),
     "base dockerfile": ("base.dockerfile", "Reconstruct the Dockerfile that would build an image"),
     "images": ("image.images", "List images"),

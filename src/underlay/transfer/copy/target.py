@@ -39,7 +39,8 @@ if TYPE_CHECKING:
     class Destination(Protocol):
         """The destination of a copy. `place` is its name; `layers` is the form in which it stores them (`none`: plain;
         `gzip`: compressed if they were plain only because the source has no other form; `kept`); `indexes` says whether
-        it can store more than one image, `attaches` whether it can store signatures; `parallel` how many blobs it takes at once."""
+        it can store more than one image, `attaches` whether it can store signatures; `parallel`
+        how many blobs it takes at once."""
 
         place: str
         layers: str

@@ -15,8 +15,20 @@ SUMMARY = "Reconstruct the Dockerfile that would build an image"
 SYNOPSIS = "base dockerfile [OPTIONS] IMAGE"
 FLAGS: tuple[Flag, ...] = (
     ("base", "", "string", "string", "Use this image as the base instead of identifying it (scratch for none)"),
-    ("extract", "", "string", "directory", "Write the Dockerfile to this directory, with the files that COPY and ADD added, ready to build"),
-    ("frozen", "", "bool", "", "With --extract: also write the files that RUN steps created, instead of running the steps again"),
+    (
+        "extract",
+        "",
+        "string",
+        "directory",
+        "Write the Dockerfile to this directory, with the files that COPY and ADD added, ready to build",
+    ),
+    (
+        "frozen",
+        "",
+        "bool",
+        "",
+        "With --extract: also write the files that RUN steps created, instead of running the steps again",
+    ),
     ("format", "f", "string", "string", "Format output: 'json' or a Go template"),
     ("platform", "", "string", "string", "Platform of the image, if it is multi-platform"),
 )

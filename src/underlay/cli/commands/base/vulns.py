@@ -18,7 +18,13 @@ FLAGS: tuple[Flag, ...] = (
     ("exit-code", "", "bool", "", "Exit with code 1 if vulnerabilities are found"),
     ("fixable", "", "bool", "", "Show only vulnerabilities that have a fix"),
     ("format", "f", "string", "string", "Format output: 'json' or a Go template"),
-    ("from", "", "string", "string", "Show only vulnerabilities from the base image (base) or from your layers (yours)"),
+    (
+        "from",
+        "",
+        "string",
+        "string",
+        "Show only vulnerabilities from the base image (base) or from your layers (yours)",
+    ),
     ("platform", "", "string", "string", "Platform of the image, if it is multi-platform"),
     ("severity", "", "string", "string", "Lowest severity to show: low, medium, high or critical"),
 )

@@ -17,7 +17,13 @@ SUMMARY = "Download images from registries"
 SYNOPSIS = "pull [OPTIONS] NAME[:TAG|@DIGEST] [NAME...]"
 FLAGS: tuple[Flag, ...] = (
     ("all-tags", "a", "bool", "", "Download all tagged images in the repository"),
-    ("keep-compressed", "", "bool", "", "Keep the layers' original compressed bytes, so that save and push write identical layers"),
+    (
+        "keep-compressed",
+        "",
+        "bool",
+        "",
+        "Keep the layers' original compressed bytes, so that save and push write identical layers",
+    ),
     (
         "platform",
         "",
