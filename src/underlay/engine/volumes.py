@@ -28,7 +28,7 @@ class Volumes:
         self._store = store
 
     def create(self, name: str = "", labels: dict[str, str] | None = None) -> str:
-        """Make a volume and return its name; without a name it is an anonymous one.
+        """Create a volume and return its name; without `name` an anonymous one.
 
         An existing volume stays unchanged, its labels too. Raises InvalidInput for a bad name.
         """

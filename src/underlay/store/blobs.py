@@ -20,7 +20,7 @@ DOCUMENT_LIMIT = 8 << 20  # bytes; the longest document that may enter (see oci.
 
 
 def path(paths: Paths, digest: str) -> str:
-    """Return where the blob `digest` is kept; raises InvalidInput when it is no digest."""
+    """Return the path of the blob `digest`; raises InvalidInput when it is not a digest."""
     algorithm, _, digits = digests.check(digest).partition(":")
     return f"{paths.blobs}/{algorithm}/{digits}"
 
@@ -135,7 +135,7 @@ class Writer:
 
 
 def every(paths: Paths) -> Iterator[tuple[str, int]]:
-    """Yield digest and size of each blob here; what has no digest's name is passed over."""
+    """Yield digest and size of each stored blob; files not named by a digest are skipped."""
     for algorithm in digests.ALGORITHMS:
         try:
             entries = os.scandir(f"{paths.blobs}/{algorithm}")

@@ -172,7 +172,7 @@ def _check_layers(paths: Paths, database: Meta, report: CheckReport, emit: Emit,
 
 
 def _kept_form(paths: Paths, database: Meta, diff_id: str) -> str:
-    """Return the digest of kept bytes from which the layer can be made again, "" without."""
+    """Return the digest of stored compressed bytes from which the layer can be recreated, "" without."""
     for digest, _, _, kept in layer_rows.layer_blobs(database, diff_id):
         if kept and not blobs.check(paths, digest):
             return digest
@@ -180,7 +180,7 @@ def _kept_form(paths: Paths, database: Meta, diff_id: str) -> str:
 
 
 def _mend_layer(paths: Paths, database: Meta, diff_id: str, problem: Problem) -> None:
-    """Make a layer again from its own tar, or from kept compressed bytes; else take it out as lost."""
+    """Recreate a layer from its own tar, or from stored compressed bytes; otherwise remove it as lost."""
     place = layers.directory(paths, diff_id)
     sources = [place + "/tar"]
     form = _kept_form(paths, database, diff_id)
@@ -300,7 +300,7 @@ def _index_problem(paths: Paths, form: str, image: images.ImageRow) -> str:
 
 
 def _rebuild_images(paths: Paths, database: Meta) -> int:
-    """Record again each image whose manifest, configuration and layers are here and whose row is not."""
+    """Record each image whose manifest, configuration and layers are in the store but whose row is missing."""
     count = 0
     documents = []
     indexes: list[tuple[str, set[str]]] = []

@@ -42,7 +42,7 @@ class Partial:
             view = view[count:]
 
     def restart(self) -> None:
-        """Forget what was there."""
+        """Discard the stored part."""
         os.ftruncate(self._fd, 0)
         self.size = 0
 

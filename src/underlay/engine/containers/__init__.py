@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 class Containers:
-    """The containers of an engine. Names are names, ids, or beginnings of ids.
+    """The containers of an engine. A container is given by its name, its id, or a prefix of the id.
 
     Options are keywords with the names of `ContainerOptions`; values may be given as in docker's Python library: sizes as
     strings (`memory="64m"`), `environment` as a dictionary, `volumes={"data": {"bind": "/data", "mode": "ro"}}`,
@@ -70,7 +70,7 @@ class Containers:
         command: Command | None = None,
         **options: Unpack[ContainerKeywords],
     ) -> Container:
-        """Make a container without starting it.
+        """Create a container without starting it.
 
         Raises NotFound (image), InvalidInput, Conflict (name taken), Unsupported.
         """

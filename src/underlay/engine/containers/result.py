@@ -73,13 +73,13 @@ class Capture:
         return fd
 
     def attachment(self, removes: bool = False) -> Attachment:
-        """Return what is to be attached."""
+        """Return the descriptors to attach."""
         stdout = self._stdout if self._out < 0 else self._out
         stderr = self._stderr if self._err < 0 else self._err
         return Attachment(self._stdin, stdout, stderr, removes=removes)
 
     def result(self, code: int, container_id: str, oom: bool = False) -> Result:
-        """Return what has come."""
+        """Return the captured output."""
         return Result(code, _content(self._out), _content(self._err), container_id, oom)
 
     def __enter__(self) -> Capture:

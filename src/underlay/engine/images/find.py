@@ -43,7 +43,7 @@ def find_image(store: Store, name: str, platform: str = "", pull: str = HERE) ->
 
 
 def _may_be_pulled(text: str) -> bool:
-    """Tell whether a name can be looked for in a registry: ids cannot."""
+    """Return whether a name can be looked up in a registry: ids cannot."""
     if text.startswith(("sha256:", "sha512:")):
         return False
     try:

@@ -32,7 +32,7 @@ _USER = ".user"  # beside the file of a network namespace: the user namespace th
 
 
 class Place:
-    """A place that a container is to have: the network, addresses as text ("" for any), MAC, names."""
+    """An endpoint that a container requests: the network, addresses as strings ("" for any), MAC, names."""
 
     __slots__ = ("address4", "address6", "aliases", "mac", "network")
 
@@ -86,7 +86,7 @@ class Place:
 
 
 def wanted(store: Store, wish: ContainerOptions, mode: str) -> list[Place]:
-    """Return the places that a container wants, the first in the network `mode`. Raises NotFound, InvalidInput."""
+    """Return the endpoints that a container requests, the first in the network `mode`. Raises NotFound, InvalidInput."""
     networks = Records(store)
     first = networks.get(mode)
     if wish.network_aliases and not first.named:
@@ -103,7 +103,7 @@ def wanted(store: Store, wish: ContainerOptions, mode: str) -> list[Place]:
 
 
 def leasing(wanted: Sequence[Place]) -> Callable[[Transaction, str], None]:
-    """Return what leases places to a container in the transaction that records it."""
+    """Return the function that allocates a container's endpoints in the transaction that records it."""
 
     def lease(sql: Transaction, container_id: str) -> None:
         for each in wanted:
@@ -179,7 +179,7 @@ def _namespace(path: str, linux: Linux) -> int:
 
 
 def _ways(networks: Sequence[Network]) -> dict[int, str]:
-    """Return the id of the network that leads everywhere else, for each kind of address (32, 128) that has one.
+    """Return the id of the network with the default route, for each kind of address (32, 128) that has one.
 
     Bridges come first: what comes for published ports comes by them, and answers must leave as it came.
     """

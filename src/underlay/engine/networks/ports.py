@@ -96,7 +96,7 @@ def _refuse_dead_ends(addresses: set[str], places: Sequence[rows.Lease]) -> None
 
 
 def move(store: Store, container_id: str, before: Sequence[rows.Lease], after: Sequence[rows.Lease]) -> None:
-    """Lead the ports of a running container to the places that it has `after`: those of `before` may soon be others'."""
+    """Forward the ports of a running container to its endpoints `after`: those of `before` may soon be reused."""
     held = rows.ports(store.meta, container_id)
     old, new = rules_of(held, reached(store, before)), rules_of(held, reached(store, after))
     if [rule.target for rule in old] == [rule.target for rule in new]:
@@ -113,7 +113,7 @@ def move(store: Store, container_id: str, before: Sequence[rows.Lease], after: S
 
 
 def later(store: Store, container_id: str, rules: Sequence[Rule]) -> list[Rule]:
-    """Return rules as a container's ports may have besides `rules` while it runs: when it comes into other networks."""
+    """Return the rules that a container's ports may get besides `rules` while it runs: when it joins other networks."""
     anywhere = rows.Lease("", container_id, 0, "0.0.0.0", "::", "", ())
     there = {(":" in each.target, each.address, each.port, each.protocol) for each in rules}
     found = rules_of(rows.ports(store.meta, container_id), [anywhere])
@@ -219,7 +219,7 @@ def _used_by_host(protocol: str, address: str, number: int) -> str:
 
 
 def reached(store: Store, leases: Sequence[rows.Lease]) -> list[rows.Lease]:
-    """Return those places of a container that this host leads to: into internal networks nothing comes from outside."""
+    """Return the endpoints of a container that ports can be forwarded to: not those in internal networks."""
     found = paired(store, leases)
     return [lease for lease, network in found if network.driver == BRIDGE and not network.internal]
 

@@ -93,7 +93,7 @@ def _verdict(paths: Paths) -> str:
 
 
 def prepare(paths: Paths, form: str, diff_ids: Sequence[str], *, owner: Owner | None = None) -> str:
-    """Make the index or the trees of an image's layers, base first, if missing; return the chain id.
+    """Create the index or the trees of an image's layers, base first, if missing; return the chain id.
 
     The layers must be in the store. `owner` is for the tree form: see `tree.write_tree`; None means that of
     the image for root and nothing for others. Raises NotFound for a missing layer, Corrupt or LimitExceeded

@@ -94,7 +94,7 @@ def load(
     """Load all images of an archive: `source` is the path of a file or directory, or a descriptor to read
     from.
 
-    `form` is how layers are kept (see `store.rootfs`). `platforms` chooses from indexes (default: the
+    `form` is the storage format of layers (see `store.rootfs`). `platforms` selects from indexes (default: the
     host's). `keep_compressed` keeps the layers' compressed bytes, so that they can be saved unchanged.
     Raises NotFound, InvalidInput, Corrupt, DigestMismatch, LimitExceeded, each naming the part and the
     place; an image that fails to load leaves nothing in the store.
@@ -386,7 +386,7 @@ def _docker_jobs(bag: Bag, listed: bytes, platforms: Sequence[Platform]) -> list
 
 
 def _asked_for(found: tuple[str, str, str], platforms: Sequence[Platform], passed_over: list[Platform]) -> bool:
-    """Tell whether an image for `found` (operating system, architecture, variant) is wanted; if not, note that."""
+    """Return whether an image for `found` (operating system, architecture, variant) is wanted; if not, note that."""
     offered = platform.normalise(*found)
     if platforms and all(platform.rank(goal, offered) is None for goal in platforms):
         passed_over.append(offered)

@@ -192,7 +192,7 @@ def _octal(digits: bytes) -> int:
 
 
 def is_tar(head: bytes) -> bool:
-    """Tell whether `head` (512 bytes) begins a tar: a header whose sum fits, or the zeros of an empty one."""
+    """Return whether `head` (512 bytes) begins a tar: a header with a valid checksum, or the zeros of an empty tar."""
     return len(head) >= BLOCK and (_sum_fits(head[:BLOCK]) or head[:BLOCK] == bytes(BLOCK))
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     class Origin(Protocol):
         """The source of a copy. `place` names it in errors; `remote` says that it has everything it refers to; `plain`
-        that its layers are plain tars only because a place of its kind has them in no other form."""
+        that its layers are plain tars only because this kind of place supports no other form."""
 
         place: str
         remote: bool

@@ -113,7 +113,7 @@ class _Arriving(Content):
         self._resumed = False
 
     def read(self, count: int, /) -> bytes:
-        """Return up to `count` bytes of what comes next, b"" at the end.
+        """Return up to `count` of the next bytes, b"" at the end.
 
         Raises as `Download.read` does, and Unsupported for a foreign layer that the registry lacks.
         """
@@ -153,7 +153,7 @@ class _Arriving(Content):
                 self._write_down()
 
     def _write_down(self) -> None:
-        """Put what is remembered on disk."""
+        """Write the data in memory to disk."""
         recent, self._recent = self._recent, None
         if recent and self._partial is None:
             self._partial = partials.take(self._paths, self.name, self.size)
@@ -193,7 +193,7 @@ class _Arriving(Content):
         return True
 
     def close(self, keep: bool) -> None:
-        """Give the connection up; what has come stays if it is to be kept."""
+        """Close the connection; received data stays on disk if it is to be kept."""
         self._download.close()
         if keep and self._remembered >= _WORTH_KEEPING:
             self._write_down()

@@ -33,7 +33,7 @@ class Pushed:
 
 
 class Stored:
-    """A file of the store as it is: a kept blob, or the plain tar of a layer; `subject` is the layer's diff id."""
+    """A file of the store, sent unchanged: a stored blob, or the plain tar of a layer; `subject` is the layer's diff id."""
 
     def __init__(self, path: str, subject: str, digest: str, size: int, compression: str, emit: Emit) -> None:
         self.subject = subject
@@ -106,7 +106,7 @@ class Compressed:
 
 
 def as_named(paths: Paths, meta: Meta, diff_id: str, blob: str, size: int, emit: Emit) -> Stored | Compressed | None:
-    """Return a layer in exactly the form `blob`, None when that form is not here and cannot be made again."""
+    """Return a layer in exactly the form `blob`, None when that form is not stored and cannot be recreated."""
     if blob == diff_id:
         place = layers.directory(paths, diff_id) + "/tar"
         return Stored(place, diff_id, diff_id, layers.size(paths, diff_id), "none", emit)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class Pulled:
-    """What a pull brought: the image's `id`, the `digest` that the reference stands for, and whether anything is `new`."""
+    """The result of a pull: the image's `id`, the `digest` that the reference refers to, and whether anything is `new`."""
 
     __slots__ = ("digest", "id", "new")
 
