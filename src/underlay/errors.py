@@ -62,48 +62,48 @@ def told(error: UnderlayError) -> Told:
 
 
 def revived(told: Told) -> UnderlayError:
-    """Return the error that another process of this program has told, of its class and with its attributes."""
+    """Return the error that another process of this program has sent, with its class and its attributes."""
     module, name = told["kind"]
     # The other process may have imported what is not imported here.
     return remade(getattr(__import__(module, fromlist=[name]), name), tuple(told["arguments"]), told["members"])
 
 
 class InvalidInput(UnderlayError):
-    """The request makes no sense as it stands: a bad flag, name, option or document."""
+    """The request is invalid: a bad flag, name, option or document."""
 
     http_status = 400
 
 
 class UsageError(InvalidInput):
-    """A command line that cannot be understood."""
+    """The command line is invalid."""
 
     exit_code = 125
 
 
 class NotFound(UnderlayError):
-    """What was asked for does not exist here."""
+    """The requested object does not exist."""
 
     http_status = 404
 
 
 class Conflict(UnderlayError):
-    """The state of things forbids it: in use, running, name taken."""
+    """The state of an object forbids the operation: in use, running, name taken."""
 
     http_status = 409
 
 
 class Unsupported(UnderlayError):
-    """This host, or this version of underlay, cannot do it."""
+    """This host, or this version of underlay, does not support the operation."""
 
     http_status = 501
 
 
 class Corrupt(UnderlayError):
-    """Bytes are not what they claim to be: digest, size or structure."""
+    """Stored or received content is damaged: wrong digest, size or structure."""
 
 
 class DigestMismatch(Corrupt):
-    """Content does not match the digest or size under which it was asked for."""
+    """Content does not match the expected digest or size."""
 
     def __init__(self, what: str, expected: object, found: object, hint: str = "") -> None:
         super().__init__(f"{what}: expected {expected}, found {found}", hint)
@@ -112,19 +112,19 @@ class DigestMismatch(Corrupt):
 
 
 class LimitExceeded(UnderlayError):
-    """Content is larger, deeper or more numerous than a bound that protects the host."""
+    """Content exceeds a limit on size, depth or number that protects the host."""
 
     http_status = 413
 
 
 class RegistryError(UnderlayError):
-    """A registry cannot be reached, or does not do as the protocol says."""
+    """A registry cannot be reached, or violates the protocol."""
 
     http_status = 502
 
 
 class AccessDenied(RegistryError):
-    """A registry refuses: nobody is logged in, the credentials are wrong, or the right is missing."""
+    """A registry denies access: not logged in, wrong credentials, or missing permission."""
 
     http_status = 403
 
@@ -146,7 +146,7 @@ class KernelError(UnderlayError):
 
 
 class StartFailed(UnderlayError):
-    """A container's process could not be started; `exit_code` is 125, 126 or 127 as docker has them."""
+    """A container's process could not be started; `exit_code` is 125, 126 or 127, as in docker."""
 
     def __init__(self, message: str, exit_code: int, hint: str = "") -> None:
         super().__init__(message, hint)
@@ -154,7 +154,7 @@ class StartFailed(UnderlayError):
 
 
 class DockerfileError(InvalidInput):
-    """A Dockerfile, or an instruction of one, cannot be understood.
+    """A Dockerfile, or one of its instructions, is invalid.
 
     `problem` is what is wrong without the place, `line` and `column` count from 1 and are 0 when no place is known;
     `excerpt` shows the lines around it.
@@ -183,7 +183,7 @@ class NameTaken(Conflict):
 
 
 class Unsafe(Conflict):
-    """There are hazards, and nobody has said to go on in spite of them. `hazards` tells them."""
+    """The operation has `hazards`, and the caller did not force it."""
 
     def __init__(self, message: str, hint: str, hazards: Sequence[Any]) -> None:
         super().__init__(message, hint)
@@ -191,16 +191,16 @@ class Unsafe(Conflict):
 
 
 class Unreachable(RegistryError):
-    """No connection came about: another endpoint may be tried, the same one hardly.
+    """No connection could be made: another endpoint may work, a retry of this one hardly.
 
-    `speaks_tls`: it was refused by who speaks TLS, so that nobody need be asked there without.
+    `speaks_tls`: the server refused it but speaks TLS, so that plain HTTP need not be tried.
     """
 
     speaks_tls = False
 
 
 class StepFailed(UnderlayError):
-    """The program of a RUN has ended with another code than 0."""
+    """The program of a RUN instruction has exited with a code other than 0."""
 
 
 class HelperMissing(UnderlayError):
@@ -208,7 +208,7 @@ class HelperMissing(UnderlayError):
 
 
 class WorkerKilled(UnderlayError):
-    """The process that did a job is gone, without a word."""
+    """The worker process of a job ended without reporting a result."""
 
 
 def printable(text: str) -> str:

@@ -8,10 +8,10 @@ if TYPE_CHECKING:
 
 
 class Event:
-    """Something that happened or advances.
+    """Something that happened, or progress of an operation.
 
     `kind` is a dotted word such as `layer.progress` or `container.start`; `subject` the id it is about;
-    `attributes` plain values (numbers of bytes, names). Events are facts for people and programs, never control.
+    `attributes` plain values (numbers of bytes, names). Events inform people and programs; they never control anything.
     """
 
     __slots__ = ("attributes", "kind", "subject")

@@ -7,7 +7,7 @@ import sys
 
 
 class Paths:
-    """Locations of one installation: `root` holds images and containers, `state` what is true until reboot."""
+    """Locations of one installation: `root` holds images and containers, `state` runtime state until reboot."""
 
     __slots__ = ("root", "state")
 

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 
 class Output(Value):
-    """Where a result goes: `kind` image, docker, oci, tar, local or cacheonly; `destination` a path, "-" for standard
-    output, "" where none is needed; `push` to the registries of its names, too."""
+    """An output of a build: `kind` is image, docker, oci, tar, local or cacheonly; `destination` a path, "-" for standard
+    output, "" where none is needed; `push` also pushes to the registries in its names."""
 
     kind: str
     destination: str = ""
@@ -47,9 +47,9 @@ class Secret(Value):
 
 
 class CacheStore(Value):
-    """A place outside the store for results of steps: `kind` local or registry; `place` a directory or a reference.
+    """An external build cache: `kind` is local or registry; `place` is a directory or a reference.
 
-    `everything` keeps results of steps that are not in the image, too (mode=max).
+    `everything` also caches steps that do not end up in the image (mode=max).
     """
 
     kind: str
@@ -58,7 +58,7 @@ class CacheStore(Value):
 
 
 class BuildRequest(Record):
-    """How an image is to be built. Names follow `docker build`; sizes are bytes.
+    """Options of a build. Names follow `docker build`; sizes are bytes.
 
     `context` is a directory, "-" for standard input (a Dockerfile, or an archive of the context), or the address of a Git
     repository or of an archive. `dockerfile` is a path relative to the current directory for a local context, inside the

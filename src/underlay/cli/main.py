@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from .flags import Flag
 
 GLOBAL_FLAGS: tuple[Flag, ...] = (
-    ("root", "", "string", "string", "Directory of images and containers"),
-    ("state", "", "string", "string", "Directory of what is true until reboot"),
-    ("form", "", "string", "string", "How layers are kept: auto, erofs or tree"),
-    ("debug", "D", "bool", "", "Show where an error comes from"),
+    ("root", "", "string", "string", "Directory for images, containers and volumes"),
+    ("state", "", "string", "string", "Directory for runtime state, cleared at reboot"),
+    ("form", "", "string", "string", "Storage format of layers: auto, erofs or tree"),
+    ("debug", "D", "bool", "", "Print a traceback when an error occurs"),
     ("version", "v", "bool", "", "Print version information and quit"),
 )
 

@@ -36,7 +36,7 @@ EXPERIMENTAL = frozenset(("CopyIgnoredFile", "InvalidDefinitionDescription"))  #
 
 
 class Finding(Value):
-    """What a rule has found: `message` about this place, in docker's words, and its lines."""
+    """A violation found by a rule: `message` in docker's wording, and the lines concerned."""
 
     rule: str
     message: str
@@ -46,7 +46,7 @@ class Finding(Value):
 
     @property
     def description(self) -> str:
-        """What the rule says in general."""
+        """The general description of the rule."""
         return RULES[self.rule]
 
 

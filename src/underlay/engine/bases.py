@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 
 class Bases:
-    """Questions about the bases of images. Images are named as `subjects.find` says: a name or id; one that is not here is
-    looked up in its registry, `docker://NAME` always; the path of an archive."""
+    """The bases of images. An image is given as a name or id (one that is not in the store is looked up in its registry),
+    as `docker://NAME` (always looked up in the registry), or as the path of an archive; see `image_source.find`."""
 
     __slots__ = ("_store",)
 
@@ -36,7 +36,7 @@ class Bases:
         self._store = store
 
     def identify(self, image: str, platform: str = "") -> Identified:
-        """Return what an image stands on, with evidence. Raises NotFound, and what registries raise."""
+        """Return the base of an image, with evidence. Raises NotFound, and RegistryError and its kind."""
         from ..base.identify import identify as identifying
 
         return identifying.identify(self._store, image_source.find(self._store, image, platform))
@@ -44,13 +44,13 @@ class Bases:
     def dockerfile(
         self, image: str, platform: str = "", base: str = "", extract: str = "", frozen: bool = False
     ) -> Reconstruction:
-        """Return the Dockerfile that would build an image, on the base that it stands on, or on `base`.
+        """Return the Dockerfile that would build an image, on its identified base or on `base`.
 
-        With `extract`, a directory that is made, what COPY and ADD have put into the image is written there as archives,
-        and the Dockerfile beside them; so is what a RUN has made that cannot be repeated for certain, and with `frozen`
-        what any RUN has made: then nothing but the base is needed to build it again. Raises NotFound, InvalidInput
-        (`base` is not beneath it; `frozen` without `extract`), Conflict (the directory is there, and not empty),
-        Unsupported (its files are not here).
+        `extract` is a directory to create: the Dockerfile is written there, with the files that COPY and ADD added as
+        archives. The results of RUN steps that may not be reproducible are written too, with `frozen` those of all RUN
+        steps: then only the base is needed to build the image again. Raises NotFound, InvalidInput (the image is not
+        built on `base`; `frozen` without `extract`), Conflict (the directory exists and is not empty), Unsupported (the
+        image's files are not in the store).
         """
         from ..base.dockerfile import recover
         from ..base.rebase import move
@@ -70,8 +70,8 @@ class Bases:
     ) -> Fit:
         """Return whether a host can run an image, and why not.
 
-        `host` is what `System.info` said there; by default it is this one. `command` and `entrypoint` are what would be
-        run instead of the image's own. Raises NotFound, InvalidInput for a host that makes no sense.
+        `host` is the result of `System.info` on that host; the default is this host. `command` and `entrypoint` replace
+        those of the image. Raises NotFound, InvalidInput for an invalid `host`.
         """
         from ..base import fit
         from ..base.fit import needs
@@ -81,9 +81,9 @@ class Bases:
         return fit.judge(needs.of(found.view, found.platform, found.files(), command, entrypoint), there)
 
     def outdated(self, image: str, platform: str = "", offline: bool = False) -> Outdated:
-        """Return whether an image's base has moved on, what is newer, and when its support ends.
+        """Return whether an image's base is outdated, what is newer, and when its support ends.
 
-        Unless `offline`, registries are asked where the base's name points now. Raises NotFound.
+        Unless `offline`, registries are asked which image the base's name refers to now. Raises NotFound.
         """
         from ..base.fleet import outdated as aging
 
@@ -99,10 +99,10 @@ class Bases:
         dry_run: bool = False,
         force: bool = False,
     ) -> Moved:
-        """Move an image onto another base, by default onto what its base's name stands for now; nothing is recompressed.
+        """Move an image onto another base, by default the one its base's name refers to now; nothing is recompressed.
 
-        `names` are given to what comes out, by default the image's own. `base` is what it stands on, if that is known
-        better. Raises Unsafe (with its hazards) unless `force`, NotFound, InvalidInput.
+        `names` are the names of the new image, by default those of the old one. `base` is the present base, instead of
+        the identified one. Raises Unsafe (with its hazards) unless `force`, NotFound, InvalidInput.
         """
         from ..base.rebase import move
 
@@ -128,28 +128,30 @@ class Bases:
             return None
 
     def vulnerabilities(self, image: str, platform: str = "") -> Exposure:
-        """Return the known vulnerabilities of the packages of an image, each told as its base's or its own.
+        """Return the known vulnerabilities of the packages of an image, each marked as from its base or its own layers.
 
-        Raises NotFound, Unsupported (its files are not here; no advisories are here).
+        Raises NotFound, Unsupported (the image's files or the advisories are not in the store).
         """
         from ..base.advisories import exposure
 
         return exposure.look(self._store, image_source.find(self._store, image, platform))
 
     def update_advisories(self, families: Sequence[str] = (), source: str = "", whole: bool = False) -> list[Updated]:
-        """Fetch advisories (OSV exports) of families of ecosystems, by default of those that are here or of images here."""
+        """Download advisories (OSV exports) of families of ecosystems.
+
+        The default is the families whose advisories are stored already, and those of stored images."""
         from ..base.advisories import exposure
 
         return exposure.update(self._store, families, source, whole)
 
     def import_advisories(self, path: str) -> Imported:
-        """Take advisories (OSV records) from a directory, a .zip, a .jsonl or a .json file."""
+        """Import advisories (OSV records) from a directory, a .zip, a .jsonl or a .json file."""
         from ..base.advisories import exposure
 
         return exposure.take(self._store, path)
 
     def bill(self, image: str, form: str = "cyclonedx", platform: str = "") -> dict[str, Any]:
-        """Return the bill of materials of an image: `form` is cyclonedx (1.6) or spdx (2.3)."""
+        """Return the software bill of materials (SBOM) of an image: `form` is cyclonedx (1.6) or spdx (2.3)."""
         from ..packages import installed, sbom
 
         if form not in sbom.FORMS:
@@ -159,26 +161,26 @@ class Bases:
         return sbom.bill(installed.installed(files), subject.name, subject.id, form)
 
     def standing(self, image: str, platform: str = "") -> Standing:
-        """Return what one image stands on as rules and reports want it; what cannot be told is left out."""
+        """Return the facts about an image and its base that policies and reports use; unknown ones are left out."""
         from ..base.fleet import fleet
 
         return fleet.standing(self._store, image, platform)
 
     def read_policy(self, path: str) -> Policy:
-        """Return the rules for bases of a TOML file (docs/guides/bases.md tells them). Raises InvalidInput, OSError."""
+        """Read a policy for bases from a TOML file (format: docs/guides/bases.md). Raises InvalidInput, OSError."""
         from ..base.fleet import policy
 
         with open(path, "rb") as file:
             return policy.read(file.read(), path)
 
     def check(self, images: Sequence[str], policy: Policy) -> list[BrokenRule]:
-        """Return the rules that images break."""
+        """Return the rules of a policy that images violate."""
         from ..base.fleet import fleet
 
         return fleet.check(self._store, images, policy)
 
     def report(self, images: Sequence[str] = (), policy: Policy | None = None) -> FleetReport:
-        """Return one page over images, by default all that are here and have a name."""
+        """Return a report on images, by default on all that are in the store and have a name."""
         from ..base.fleet import fleet
 
         return fleet.report(self._store, images, policy)
@@ -186,25 +188,25 @@ class Bases:
     # The index of known bases
 
     def learn(self, names: Sequence[str]) -> Learned:
-        """Add what registries say of repositories or tags to the index of known bases; layers are never read."""
+        """Add repositories or tags to the index of known bases, from their registries' metadata; layers are never read."""
         from ..base.index import learn as learning
 
         return learning.add(self._store, names)
 
     def names(self) -> list[tuple[str, str, str, int]]:
-        """Return the names of the index that were added here: name, image id, the day since when, how many builds."""
+        """Return the names added to the index on this host: (name, image id, day of the addition, number of builds)."""
         from ..base.index import learn as learning
 
         return list(learning.names(self._store))
 
     def export_index(self, path: str) -> int:
-        """Write the index to one file; returns how many builds it has. Raises NotFound, Conflict."""
+        """Write the index to one file; returns the number of builds in it. Raises NotFound, Conflict."""
         from ..base.index import learn as learning
 
         return learning.write_out(self._store, path)
 
     def import_index(self, path: str) -> Learned:
-        """Add the builds of a file that `export_index` made. Raises NotFound, Corrupt, LimitExceeded."""
+        """Add the builds of a file written by `export_index`. Raises NotFound, Corrupt, LimitExceeded."""
         from ..base.index import learn as learning
 
         return learning.read_in(self._store, path)
@@ -216,7 +218,7 @@ class Bases:
         return learning.push(self._store, name)
 
     def pull_index(self, name: str) -> Learned:
-        """Add the builds of an artefact that `push_index` made."""
+        """Add the builds of an artefact pushed by `push_index`."""
         from ..base.index import learn as learning
 
         return learning.pull(self._store, name)

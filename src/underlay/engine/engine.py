@@ -33,7 +33,7 @@ class Engine:
     ...         print(image.id)
 
     `root` and `state` name the directories (see `underlay.paths`), `on_event` receives an `events.Event` for each
-    step of longer work and each change of a container, `form` chooses how layers are kept: `auto`, `erofs`, `tree`.
+    step of longer work and each change of a container, `form` is the storage format of layers: `auto`, `erofs`, `tree`.
     Several threads may work with one engine at once; `on_event` is then called from each of them.
     """
 
@@ -48,7 +48,7 @@ class Engine:
 
     @property
     def default_network(self) -> str:
-        """The network of containers for which none is named: a bridge, or none where that takes privilege."""
+        """The network of containers for which none is given: a bridge, or none without the privilege to make one."""
         return self.network_setting or ("bridge" if os.geteuid() == 0 else "none")
 
     @property
@@ -74,14 +74,14 @@ class Engine:
 
     @property
     def bases(self) -> Bases:
-        """Bases: what images stand on, whether they fit this host, whether they are current."""
+        """Bases: the base images of images, whether an image runs on this host, whether its base is current."""
         from .bases import Bases
 
         return Bases(self._store)
 
     @property
     def registries(self) -> Registries:
-        """Registries: log in and out, search, copy, look at images there, make manifest lists."""
+        """Registries: log in and out, search, copy, inspect remote images, make manifest lists."""
         from .registries import Registries
 
         return Registries(self._store)
@@ -102,7 +102,7 @@ class Engine:
 
     @property
     def system(self) -> System:
-        """The installation itself: information, disk usage, check and repair."""
+        """The installation: information, disk usage, check and repair."""
         from .system import System
 
         return System(self._store)

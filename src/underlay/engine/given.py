@@ -177,7 +177,7 @@ def _number(name: str, value: object) -> float:
 
 
 def _texts(name: str, value: Any) -> list[Any]:
-    """Return a list; a single text is a list of one, a dictionary becomes the texts that docker's flag takes."""
+    """Return a list; a single string becomes a list of one, a dictionary the strings that docker's flag takes."""
     if isinstance(value, str):
         return [value]
     if hasattr(value, "items"):

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 class Launcher:
     """Starts monitors for an engine.
 
-    `leaving` says that this process has one thread and ends with its command, so that monitors are forked and may stay its
-    children; `standby` is a monitor in waiting for the first container, None when there is none. A program that lives on
-    may have threads: nothing is forked off it.
+    `leaving` says that this process has one thread and exits after its command, so that monitors are forked and may stay
+    its children; `standby` is a pre-forked monitor for the first container, None without one. A program that keeps
+    running may have threads: nothing is forked from it.
     """
 
     __slots__ = ("leaving", "standby")

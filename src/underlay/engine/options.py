@@ -10,9 +10,10 @@ if TYPE_CHECKING:
 
 
 class ContainerOptions(Record, kw_only=True):
-    """How a container is to be. Names and meanings follow `docker run`; sizes are bytes, times seconds.
+    """Options of a container. Names and meanings follow `docker run`; sizes are bytes, times seconds.
 
-    Give what differs from the defaults as keywords: `ContainerOptions(image="alpine", command=["id"], read_only=True)`.
+    Pass options that differ from the defaults as keywords:
+    `ContainerOptions(image="alpine", command=["id"], read_only=True)`.
     """
 
     image: str = ""

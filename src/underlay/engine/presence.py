@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 
 
 def status(store: Store, container_id: str) -> Status:
-    """Return the present state of a container, from its files, its monitor's lock and the kernel."""
+    """Return the current state of a container, from its files, its monitor's lock and the kernel."""
     return state.status(store.paths.container(container_id), store.paths.container_state(container_id))
 
 
 def is_running(store: Store, container_id: str) -> bool:
-    """Return whether a container has a living process, or is about to get one again (a restart policy)."""
+    """Return whether a container is running, or is about to be restarted by its restart policy."""
     now = status(store, container_id)
     return bool(now.pid) or now.status == state.RESTARTING
 
 
 def is_monitored(store: Store, container_id: str) -> bool:
-    """Return whether a monitor, or somebody who starts or removes the container, holds its lock."""
+    """Return whether a monitor, or a process that starts or removes the container, holds its lock."""
     return state.monitored(store.paths.container_state(container_id))
 
 
@@ -52,10 +52,10 @@ def first_process(store: Store, container_id: str, name: str) -> tuple[int, int]
 
 
 def hold(store: Store, container_id: str, patience: float = 0.0) -> Lock:
-    """Return the container's lock, held.
+    """Acquire and return the container's lock.
 
-    Raises Conflict when its monitor, or another who works on it, holds it for longer than `patience` seconds, NotFound
-    when its files are gone: another process removes it, or has.
+    Raises Conflict when its monitor, or another process that works on it, holds it for longer than `patience` seconds,
+    NotFound when its files do not exist: another process has removed it, or is removing it.
     """
     directory = store.paths.container_state(container_id)
     deadline = time.monotonic() + patience

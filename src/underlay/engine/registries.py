@@ -27,7 +27,7 @@ _SEARCH_LIMIT = 100
 
 
 class FoundRepository:
-    """A repository that a search found: `name`, and as far as the registry tells `description`, `stars`, `official`."""
+    """A repository that a search found: `name`, and if the registry provides them `description`, `stars`, `official`."""
 
     __slots__ = ("description", "name", "official", "stars")
 
@@ -39,7 +39,7 @@ class FoundRepository:
 
 
 class Registries:
-    """What an engine does with registries, beyond `Images.pull` and `Images.push`."""
+    """Operations on registries, beyond `Images.pull` and `Images.push`."""
 
     __slots__ = ("_store",)
 
@@ -49,7 +49,7 @@ class Registries:
     # Credentials
 
     def login(self, server: str, username: str, secret: str) -> str:
-        """Try a credential and keep it; return the path of the file where it lies in the clear, "" with a helper.
+        """Check a credential and store it; return the path of the file that holds it in plain text, "" with a helper.
 
         `server` is a registry's name or address, "" for Docker Hub. Raises AccessDenied, RegistryError, InvalidInput.
         """
@@ -60,27 +60,27 @@ class Registries:
         return credentials.Store().put(host, kept)
 
     def credential(self, server: str) -> Credential | None:
-        """Return the credential that is kept for a registry, None without one."""
+        """Return the stored credential of a registry, None without one."""
         return credentials.Store().get(_host(server))
 
     def verify(self, server: str, credential: Credential) -> None:
-        """Try a credential without keeping it; raises AccessDenied, RegistryError."""
+        """Check a credential without storing it; raises AccessDenied, RegistryError."""
         from ..registry.login import verify
 
         verify(_host(server), credential)
 
     def logout(self, server: str) -> bool:
-        """Forget the credential of a registry; return whether there was one."""
+        """Delete the stored credential of a registry; return whether there was one."""
         return credentials.Store().erase(_host(server))
 
     def kept_elsewhere(self, server: str) -> str:
-        """Return the path of podman's file that has a login of a registry and is read here too, "" without one."""
+        """Return the path of podman's credential file if it has a login for a registry (it is also read), else ""."""
         return credentials.Store().elsewhere(_host(server))
 
     # Finding
 
     def search(self, term: str, limit: int = 25) -> list[FoundRepository]:
-        """Return repositories that a registry finds for `term`: Docker Hub, or `REGISTRY/TERM` by its catalogue.
+        """Search repositories for `term`: on Docker Hub, or for `REGISTRY/TERM` in the catalogue of that registry.
 
         Raises Unsupported when the registry does not list its repositories, InvalidInput, RegistryError.
         """
@@ -102,9 +102,9 @@ class Registries:
             return found.repository(references.parse_exact(repository)).tags()
 
     def inspect(self, name: str, platform: str = "") -> dict[str, Any]:
-        """Return what a registry tells of an image, without its layers, in the words of docker's `image inspect`.
+        """Return a registry's information on an image, without pulling layers, in the format of `docker image inspect`.
 
-        `Layers` has digest, size (bytes) and media type of each, `Manifests` the platforms that are offered.
+        `Layers` has digest, size (bytes) and media type of each, `Manifests` the platforms that are available.
         """
         reference = references.parse(name)
         wanted = [platforms.parse(platform)] if platform else []
@@ -157,13 +157,13 @@ class Registries:
         format: str = "",
         remove_signatures: bool = False,
     ) -> Pushed:
-        """Copy an image from one place to another; digests stay as they are wherever the destination can hold its form.
+        """Copy an image from one place to another; digests are kept wherever the destination supports the image's format.
 
         A place is a name in a registry (`docker://NAME` or `NAME`), `store:NAME`, `oci:PATH[:NAME]`, `dir:PATH`,
-        `oci-archive:PATH[:NAME]` or `docker-archive:PATH[:NAME]`. All platforms go along where the destination can hold
-        them, into the store with `all`; or one `platform`. `format` is `oci` or `docker` for manifests in other words.
-        Signatures and attestations beside the image go along unless `remove_signatures`. Raises NotFound, InvalidInput,
-        Conflict (signatures would not hold), AccessDenied, DigestMismatch, Corrupt, RegistryError.
+        `oci-archive:PATH[:NAME]` or `docker-archive:PATH[:NAME]`. All platforms are copied where the destination can
+        store them, into the store only with `all`; or one `platform`. `format`, `oci` or `docker`, converts manifests.
+        Signatures and attestations of the image are copied unless `remove_signatures`. Raises NotFound, InvalidInput,
+        Conflict (signatures would become invalid), AccessDenied, DigestMismatch, Corrupt, RegistryError.
         """
         from .images import copy as copying
 
@@ -180,11 +180,11 @@ class Registries:
         scoped: bool = False,
         dry_run: bool = False,
     ) -> Iterator[Synced]:
-        """Copy repositories: yield what has become of each name as it is done, failures too.
+        """Copy repositories: yield the result for each name when it is finished, failures too.
 
         A source is `REPOSITORY` (all tags), `REPOSITORY:TAG` (the tag may be a pattern such as `1.*`) or
         `REPOSITORY@DIGEST`. `destination` is `REGISTRY[/PREFIX]`, `dir:PATH` or `oci:PATH`; `scoped` puts the name of the
-        source's registry before each repository. What is there already is not copied again; `dry_run` copies nothing.
+        source's registry before each repository. Images that exist there are not copied again; `dry_run` copies nothing.
         """
         from .images import copy as copying
 
@@ -195,7 +195,7 @@ class Registries:
     def delete(self, name: str, force: bool = False) -> Deleted:
         """Remove a tag from its registry, or with a digest a manifest and all its tags.
 
-        Where a registry cannot remove a tag alone, the manifest goes if no other tag stands for it, or with `force`.
+        Where a registry cannot remove a tag alone, the manifest is removed if no other tag refers to it, or with `force`.
         Raises NotFound, Conflict, Unsupported, AccessDenied, RegistryError.
         """
         from ..transfer.registry.deletion import delete
@@ -206,7 +206,7 @@ class Registries:
     # Manifest lists
 
     def manifest(self, name: str, insecure: bool = False) -> tuple[bytes, str, str]:
-        """Return (bytes, digest, media type) of a manifest or list: a draft of this name, else what the registry has."""
+        """Return (bytes, digest, media type) of a manifest or list, from the local draft of this name or the registry."""
         from ..oci import digest
 
         reference = references.parse(name)
@@ -218,7 +218,7 @@ class Registries:
         return got.data, got.digest, got.media_type
 
     def manifest_create(self, name: str, members: Sequence[str], amend: bool = False, insecure: bool = False) -> str:
-        """Begin a manifest list of manifests in registries, or with `amend` add to it; return its full name."""
+        """Create a draft of a manifest list of manifests in registries, or with `amend` add to it; return its full name."""
         reference = references.parse(name)
         chosen = [references.parse(each) for each in members]
         with self._registries(insecure, *(each.domain for each in chosen)) as found:

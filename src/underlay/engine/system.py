@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class Usage:
-    """Space of one kind of thing: `kind`, `total` and `active` (numbers), `size` and `reclaimable` (bytes on
+    """Disk usage of one kind of object: `kind`, `total` and `active` (numbers), `size` and `reclaimable` (bytes on
     disk)."""
 
     __slots__ = ("active", "kind", "reclaimable", "size", "total")
@@ -41,7 +41,7 @@ class Usage:
 
 
 class ImageUsage:
-    """Space of one image in bytes of its layers: `size`, of these `shared` with other images and `unique`;
+    """Disk usage of one image in bytes of its layers: `size`, of these `shared` with other images and `unique`;
     and the number of `containers` made from it."""
 
     __slots__ = ("containers", "id", "shared", "size", "unique")
@@ -55,7 +55,7 @@ class ImageUsage:
 
 
 class System:
-    """Facts about an engine's installation, and its care."""
+    """Information about an engine's installation, and its maintenance."""
 
     __slots__ = ("_store",)
 
@@ -63,8 +63,7 @@ class System:
         self._store = store
 
     def info(self) -> dict[str, Any]:
-        """Return what this host is and can do and how underlay uses it, by the names that `info --format`
-        knows."""
+        """Return the host's properties and capabilities and how underlay uses them, under the names of `info --format`."""
         store = self._store
         form, reason = rootfs.form_for(store.paths, store.form_setting)
         kernel = os.uname()
@@ -111,7 +110,7 @@ class System:
         return facts
 
     def disk_usage(self) -> list[Usage]:
-        """Return the space of images, containers, volumes and the build cache; what nothing needs counts as reclaimable."""
+        """Return the disk usage of images, containers, volumes and the build cache; unused data counts as reclaimable."""
         store = self._store
         meta, paths = store.meta, store.paths
         used = container_rows.counts(meta)
@@ -173,7 +172,7 @@ class System:
         return rows
 
     def image_usage(self) -> dict[str, ImageUsage]:
-        """Return the space of each image by its id, in bytes of layer tars."""
+        """Return the disk usage of each image by its id, in bytes of layer tars."""
         meta = self._store.meta
         sizes = layer_rows.sizes(meta)
         all_images = images.every(meta)
@@ -193,10 +192,9 @@ class System:
         }
 
     def check(self, repair: bool = False) -> CheckReport:
-        """Verify all that is stored; with `repair` make anew what can be, and take out what cannot.
+        """Verify all stored data; with `repair` recreate what can be recreated, and remove what cannot.
 
-        A damaged database is replaced by what can still be read of it and by what the documents in the store
-        tell.
+        A damaged database is rebuilt from its readable rows and from the documents in the store.
         """
         from ..store import check
 

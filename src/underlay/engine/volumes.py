@@ -28,9 +28,9 @@ class Volumes:
         self._store = store
 
     def create(self, name: str = "", labels: dict[str, str] | None = None) -> str:
-        """Make a volume and return its name; without a name it is an anonymous one.
+        """Create a volume and return its name; without `name` an anonymous one.
 
-        A volume that is there already stays as it is, labels too. Raises InvalidInput for a bad name.
+        An existing volume stays unchanged, its labels too. Raises InvalidInput for a bad name.
         """
         store = self._store
         anonymous = not name
@@ -50,11 +50,11 @@ class Volumes:
         return name
 
     def get(self, name: str) -> Volume:
-        """Return the volume of this very name; raises NotFound."""
+        """Return the volume with exactly this name; raises NotFound."""
         return rows.find(self._store.meta, name)
 
     def list(self, dangling: bool | None = None) -> list[Volume]:
-        """Return the volumes by name: all, or only those that no container uses (`dangling`), or only the others."""
+        """Return the volumes sorted by name: all, or only unused ones (`dangling` true), or only used ones (false)."""
         found = rows.every(self._store.meta)
         if dangling is None:
             return found
@@ -62,11 +62,11 @@ class Volumes:
         return [volume for volume in found if (volume.name not in used) is dangling]
 
     def mountpoint(self, name: str) -> str:
-        """Return the directory on the host in which the files of a volume are."""
+        """Return the directory on the host that holds the files of a volume."""
         return f"{self._store.paths.root}/volumes/{name}/_data"
 
     def inspect(self, name: str) -> dict[str, Any]:
-        """Return what is known of a volume, in the members and names of docker's `volume inspect`."""
+        """Return detailed information on a volume, in the format of `docker volume inspect`."""
         from ..human import rfc3339
 
         volume = self.get(name)
@@ -83,7 +83,7 @@ class Volumes:
     def remove(self, name: str) -> None:
         """Remove a volume and all files in it; raises NotFound, and Conflict while a container uses it.
 
-        The row goes after the files, so that what a crash leaves is still listed and can be removed again.
+        The database row is removed last, so that after a crash the volume is still listed and can be removed again.
         """
         store = self._store
         self.get(name)
@@ -102,9 +102,9 @@ class Volumes:
         store.emit(Event("volume.destroy", name))
 
     def prune(self, all: bool = False, labels: Sequence[str] = ()) -> Pruned:
-        """Remove the anonymous volumes that no container uses, or with `all` those with a name as well.
+        """Remove the anonymous volumes that no container uses, with `all` the named ones too.
 
-        `labels` are `key`, `key=value`, `!key` or `!key=value`: one of the former must fit, and none of the latter.
+        `labels` are `key`, `key=value`, `!key` or `!key=value`: one of the first two must match, none of the others.
         """
         from ..store.gc import tree_size
 

@@ -43,12 +43,12 @@ _TRANSFERS = (dns.rdatatype.AXFR, dns.rdatatype.IXFR)
 
 
 def answer(query: bytes, known: Description, turn: int, stream: bool, source: str = "") -> bytes | None:
-    """Return the answer to a query, b"" when it deserves none, and None when it is for the host's servers.
+    """Return the answer to a query, b"" when it is to be ignored, and None when the host's servers are to be asked.
 
-    `source`, the address that asks, decides which networks' names are known. Names that are known have addresses (RFC 1035,
+    `source`, the address of the client, decides which networks' names are visible. Visible names have addresses (RFC 1035,
     RFC 3596) or, of other types, no data (RFC 2308, 2.2). The addresses of a name start at the `turn`-th. Unless it goes by
-    `stream` an answer has the size that the client takes (RFC 6891); what it cannot hold is left out, and the client is
-    told to ask by TCP (RFC 2181, 9).
+    `stream` an answer has the size that the client takes (RFC 6891); what does not fit is left out, and the client is
+    asked to retry over TCP (RFC 2181, 9).
     """
     if len(query) < _HEADER or query[2] & _RESPONSE:
         return b""  # answers to answers would go on forever

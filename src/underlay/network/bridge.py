@@ -25,9 +25,9 @@ _LINK_LOCAL = b"\xfe\x80"  # begins addresses of IPv6 that an interface has by i
 
 
 def bring_up(network: Network, firewall: Firewall) -> bool:
-    """Make a network's bridge unless it is there, and what it lacks; and its elements of the firewall.
+    """Create a network's bridge if it is missing or incomplete, and its elements of the firewall.
 
-    Returns whether the firewall had to be made anew. Raises KernelError, Unsupported.
+    Returns whether the firewall had to be rebuilt. Raises KernelError, Unsupported.
     """
     # First the firewall: it looks whether this host forwarded packets before we had it do so.
     renewed = firewall.admit(network)
@@ -67,15 +67,15 @@ def _address(network: Network) -> bytes:
 
 
 def _ours(network: Network, there: Link) -> bool:
-    """Tell whether we made the interface that has the name of a network's bridge. Older ones have names of ours alone."""
+    """Return whether underlay created the interface with the name of a network's bridge. Older ones: by name alone."""
     named = network.interface == f"ul-{network.id[:12]}"
     return there.kind == "bridge" and (named or there.address == _address(network))
 
 
 def _complete(connection: Netlink, network: Network, there: Link) -> None:
-    """Give a bridge what it lacks: who made it may have been killed at that, or somebody took it away.
+    """Complete a bridge: its creator may have been killed halfway, or another program may have changed it.
 
-    Others may do the same at this moment. What is set here before the addresses is there when they are.
+    Other processes may do the same concurrently. The addresses come last, so that a bridge with them is complete.
     """
     ours = _ours(network, there)
     missing = _missing(connection, network, there, ours)
@@ -225,7 +225,7 @@ def loopback_up(namespace: int) -> None:
 
 
 def stands(network: Network) -> bool:
-    """Tell whether a network's interface is there. Raises KernelError."""
+    """Return whether a network's interface exists. Raises KernelError."""
     with Netlink() as connection:
         return links.find(connection, network.interface) is not None
 
@@ -248,7 +248,7 @@ def taken() -> list[subnets.Subnet]:
 
 
 def _leads_out(route: Route) -> bool:
-    """Tell whether a route is a default one, or half of such: clients of VPNs add 0.0.0.0/1 and 128.0.0.0/1."""
+    """Return whether a route is a default route, or half of one: VPN clients add 0.0.0.0/1 and 128.0.0.0/1."""
     return not route.prefix or (bool(route.gateway) and route.prefix < _WIDEST)
 
 

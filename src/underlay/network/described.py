@@ -7,13 +7,13 @@ if TYPE_CHECKING:
     from typing import NotRequired, TypedDict
 
     class Beside(TypedDict):
-        """Names of another network that members are in, too, and who is told them."""
+        """Names of another network that members are also in, and the members that may look them up."""
 
         asked_by: list[str]
         names: dict[str, list[str]]
 
     class Written(TypedDict):
-        """What an engine tells a name server: see `resolver.write`."""
+        """The description that an engine writes for a name server: see `resolver.write`."""
 
         interface: str
         listen: list[str]

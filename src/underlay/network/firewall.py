@@ -219,7 +219,7 @@ class Firewall:
         self._without(elements_by_set(rules))
 
     def renew(self, networks: Sequence[Network], rules: Sequence[Rule]) -> None:
-        """Make the table anew with all that belongs in it, in one step. Raises KernelError, Unsupported."""
+        """Replace the table with its full contents, in one transaction. Raises KernelError, Unsupported."""
         contents = elements_by_set(rules)
         for network in networks:
             for name, found in elements_of(network).items():
@@ -256,7 +256,7 @@ class Firewall:
                 raise
 
     def _guards(self) -> bool:
-        """Tell whether this host forwards nothing of its own: it did not when we first looked, in this namespace."""
+        """Return whether this host had forwarding disabled when it was first checked, in this namespace."""
         here = str(os.stat("/proc/thread-self/ns/net").st_ino)
         try:
             with open(self._memory, encoding="ascii") as file:

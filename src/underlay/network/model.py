@@ -14,7 +14,7 @@ DEFAULT = "bridge"  # the network of containers that ask for none
 
 
 class Pool(Value):
-    """One subnet of a network, with addresses as text: `range` is where addresses are given from, "" for all of it."""
+    """One subnet of a network, as strings: container addresses are allocated from `range`, "" for the whole subnet."""
 
     subnet: str
     gateway: str = ""
@@ -22,17 +22,17 @@ class Pool(Value):
 
     @property
     def space(self) -> Subnet:
-        """The subnet, read."""
+        """The subnet, parsed."""
         return subnets.parse(self.subnet)
 
     @property
     def giving(self) -> Subnet:
-        """The part of it that addresses are given from, read."""
+        """The part of it that addresses are allocated from, parsed."""
         return subnets.parse(self.range or self.subnet)
 
 
 class Network(Value):
-    """A network; `interface` is its bridge, or the interface that macvlan stands on. `options` are the driver's."""
+    """A network; `interface` is its bridge, or the parent interface of macvlan. `options` are those of the driver."""
 
     id: str
     name: str
@@ -54,12 +54,12 @@ class Network(Value):
 
     @property
     def named(self) -> bool:
-        """Tell whether its containers find each other by name: on all networks but the default one."""
+        """Whether its containers can resolve each other by name: on all networks but the default one."""
         return self.name != DEFAULT
 
 
 class Endpoint(Value):
-    """A container's place in a network: its addresses as text ("" for none), and the names that it has there."""
+    """A container's endpoint in a network: its addresses as strings ("" for none), and its aliases."""
 
     network: str  # id
     container: str

@@ -67,7 +67,7 @@ class Directory:
 
 
 class Description:
-    """What a name server knows, read from its file: members as `write` says, and directories to look up in."""
+    """The description of a network, read from its file: members as in `resolver.write`, and indexes for lookups."""
 
     __slots__ = ("here", "interface", "internal", "listen", "others", "own", "servers", "subnets", "upstream")
 
@@ -97,7 +97,7 @@ class Description:
         return [each for each, data in found if data and data not in self.own][:_SERVERS]
 
     def admits(self, source: str) -> bool:
-        """Tell whether an address is that of a member: one of the subnets', and not the host's own."""
+        """Return whether an address may be a member's: in one of the subnets, and not the host's own."""
         data = address_bytes(source)
         if data is None or data in self.own:
             return False
@@ -180,7 +180,7 @@ class _Forward:
 
 
 class Server:
-    """A name server; `lock` is the descriptor that says that it lives."""
+    """A name server; `lock` is the descriptor of the lock held while it runs."""
 
     def __init__(self, directory: str, network_id: str, lock: int) -> None:
         self.place = f"{directory}/{network_id}"
@@ -217,7 +217,7 @@ class Server:
             self._read = ()
 
     def listen(self) -> None:
-        """Listen where the file says, unless that is done. Raises OSError, and _Taken with the address that is taken."""
+        """Listen at the addresses in the file, unless it does. Raises OSError, and _Taken with the address in use."""
         known = self.known
         if known is None:
             return
@@ -302,7 +302,7 @@ class Server:
         return min([now + _TICK, *deadlines]) - now
 
     def _end(self) -> bool:
-        """Give up the lock, and return True unless names have come meanwhile and nobody else serves them."""
+        """Release the lock, and return True unless names were added meanwhile and no other name server serves them."""
         self.deafen()
         if self.known is None:
             try:
@@ -525,7 +525,7 @@ def _place(address: str, index: int = 0) -> tuple[int, tuple[Any, ...]]:
 
 
 def serve() -> None:
-    """Be the name server that the command line tells: directory, network, descriptors of the lock and of the pipe."""
+    """Run the name server given by the command line: directory, network, descriptors of the lock and of the pipe."""
     import resource
 
     directory, network_id, lock, tell = sys.argv[1:5]

@@ -80,7 +80,7 @@ def _range(text: str, what: str) -> tuple[int, int]:
 
 
 def is_address(text: str) -> bool:
-    """Tell whether `text` is an IP address."""
+    """Return whether `text` is an IP address."""
     return address_bytes(text) is not None
 
 

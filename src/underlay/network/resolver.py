@@ -32,14 +32,14 @@ _INPUT, _OUTPUT = select.POLLIN, select.POLLOUT
 
 
 def write(directory: str, network_id: str, description: Written) -> None:
-    """Tell the name server of a network, in `directory` (STATE/networks, made if missing), what is so; raises OSError.
+    """Write the description of a network for its name server, in `directory` (STATE/networks, created if missing).
 
-    `description`: "interface" (of the bridge), "listen" (addresses), "subnets" (who is answered), "internal" (nothing is
-    passed on), "upstream" (servers of the host), "servers" (what some addresses want asked instead), "names" (of each its
-    addresses; the first name of an address is what its reverse lookup gives), "members" (files that are there while a
-    container runs, of each the container's addresses), "others" (of each other network that members are in, too: "names"
-    there, and addresses here, "asked_by", that alone are told them).
-    To be called before `ensure`: a name server that is about to end looks once more.
+    `description`: "interface" (of the bridge), "listen" (addresses), "subnets" (whose clients are answered), "internal"
+    (nothing is forwarded), "upstream" (servers of the host), "servers" (other upstream servers of some addresses), "names"
+    (the addresses of each name; the first name of an address is the result of its reverse lookup), "members" (files that
+    exist while a container runs, and the addresses of each container), "others" (for each other network that members are
+    also in: "names" there, and "asked_by", the only addresses here that can look them up).
+    Call it before `ensure`: a name server that is about to exit reads it once more. Raises OSError.
     """
     os.makedirs(directory, 0o700, exist_ok=True)
     files.write_atomic(f"{directory}/{network_id}.json", dumps(description).encode(), durable=False)
@@ -81,7 +81,7 @@ def ensure(directory: str, network_id: str) -> None:
 
 
 def take(path: str) -> files.Lock | None:
-    """Return the lock of a name server, None when one lives. Who removes the file holds it, and then it is another's."""
+    """Acquire the lock of a name server, None when one runs. A process removes the file only while it holds the lock."""
     while True:
         lock = files.Lock(path)
         if not lock.acquire(wait=False):
@@ -95,7 +95,7 @@ def take(path: str) -> files.Lock | None:
 
 
 def _listens(path: str) -> bool:
-    """Tell whether the holder of a lock has written there that it listens, and at the bridge that there is now."""
+    """Return whether the lock's holder has recorded in it that it listens, on the bridge that exists now."""
     try:
         pid, index, interface = files.read_bytes(path, 64).decode().split()
         os.kill(int(pid), 0)
@@ -183,7 +183,7 @@ def _execute(command: list[str]) -> NoReturn:
 
 
 def _hear(told: int, network_id: str) -> None:
-    """Wait until the new process says "1" that it listens, or what is wrong."""
+    """Wait until the new process reports that it listens ("1"), or an error."""
     poll = select.poll()
     poll.register(told, _INPUT)
     if not poll.poll(_START * 1000):

@@ -52,11 +52,11 @@ class Subnet:
         return self.start + self.size
 
     def overlaps(self, other: Subnet) -> bool:
-        """Tell whether an address is in both."""
+        """Return whether the subnets overlap."""
         return self.bits == other.bits and self.start < other.end and other.start < self.end
 
     def holds(self, address: int) -> bool:
-        """Tell whether an address is within."""
+        """Return whether an address is in the subnet."""
         return self.start <= address < self.end
 
     def wire(self, address: int) -> bytes:
@@ -71,7 +71,7 @@ class Subnet:
         return f"{self.written(self.start)}/{self.prefix}"
 
     def usable(self, address: int) -> bool:
-        """Tell whether a host can have an address: not the network's own, nor of IPv4 the last, for all."""
+        """Return whether a host can have an address: not the network address, nor the IPv4 broadcast address."""
         if not self.holds(address):
             return False
         if self.size <= 2:

@@ -29,9 +29,10 @@ _FILE_LIMIT = 4 << 20
 
 
 class Credential:
-    """What lets one in: `username` and `secret`, or an `identity_token` (OAuth2 refresh), or a `registry_token` (bearer).
+    """A login for a registry: `username` and `secret`, or an `identity_token` (OAuth2 refresh), or a `registry_token`
+    (bearer).
 
-    What there is not is "".
+    Fields that do not apply are "".
     """
 
     __slots__ = ("identity_token", "registry_token", "secret", "username")

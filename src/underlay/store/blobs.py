@@ -20,13 +20,13 @@ DOCUMENT_LIMIT = 8 << 20  # bytes; the longest document that may enter (see oci.
 
 
 def path(paths: Paths, digest: str) -> str:
-    """Return where the blob `digest` is kept; raises InvalidInput when it is no digest."""
+    """Return the path of the blob `digest`; raises InvalidInput when it is not a digest."""
     algorithm, _, digits = digests.check(digest).partition(":")
     return f"{paths.blobs}/{algorithm}/{digits}"
 
 
 def exists(paths: Paths, digest: str) -> bool:
-    """Tell whether the blob is here."""
+    """Return whether the blob is in the store."""
     return os.path.exists(path(paths, digest))
 
 
@@ -135,7 +135,7 @@ class Writer:
 
 
 def every(paths: Paths) -> Iterator[tuple[str, int]]:
-    """Yield digest and size of each blob here; what has no digest's name is passed over."""
+    """Yield digest and size of each stored blob; files not named by a digest are skipped."""
     for algorithm in digests.ALGORITHMS:
         try:
             entries = os.scandir(f"{paths.blobs}/{algorithm}")
@@ -168,7 +168,7 @@ def remove(paths: Paths, digest: str) -> None:
 
 
 def check(paths: Paths, digest: str) -> str:
-    """Return "" when the blob's bytes are what its name says, else what is wrong with it."""
+    """Return "" when the blob's content matches its digest, else a description of the problem."""
     state = digests.hasher(digest)
     try:
         fd = open_blob(paths, digest)

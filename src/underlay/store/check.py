@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 
 class Problem:
-    """Something that is not as it should be: `kind` (`database`, `blob`, `layer`, `index`, `image`,
-    `leftover`), `subject` (a digest or a name), `text` (what is wrong), `lost` (cannot be made anew) and
+    """A problem found by a check: `kind` (`database`, `blob`, `layer`, `index`, `image`,
+    `leftover`), `subject` (a digest or a name), `text` (what is wrong), `lost` (cannot be recreated) and
     `repaired`."""
 
     __slots__ = ("kind", "lost", "repaired", "subject", "text")
@@ -50,7 +50,7 @@ class Problem:
 
 
 class CheckReport:
-    """The outcome: `problems`, and how many `blobs`, `layers`, `indexes` and `images` were looked at."""
+    """The result of a check: `problems`, and how many `blobs`, `layers`, `indexes` and `images` were checked."""
 
     __slots__ = ("blobs", "images", "indexes", "layers", "problems")
 
@@ -111,10 +111,9 @@ def repair_database(paths: Paths) -> CheckReport:
 
 
 def rebuild_if_empty(paths: Paths, database: Meta) -> Problem | None:
-    """Record the images that the documents tell of when the database knows none at all: it must have been
-    lost.
+    """Record the images that the stored documents describe if the database has none at all: it must have been lost.
 
-    Without this the sweep of a repair would take every layer for leavings.
+    Without this the sweep of a repair would treat every layer as unused.
     """
     if not images.is_empty(database):
         return None
@@ -173,7 +172,7 @@ def _check_layers(paths: Paths, database: Meta, report: CheckReport, emit: Emit,
 
 
 def _kept_form(paths: Paths, database: Meta, diff_id: str) -> str:
-    """Return the digest of kept bytes from which the layer can be made again, "" without."""
+    """Return the digest of stored compressed bytes from which the layer can be recreated, "" without."""
     for digest, _, _, kept in layer_rows.layer_blobs(database, diff_id):
         if kept and not blobs.check(paths, digest):
             return digest
@@ -181,7 +180,7 @@ def _kept_form(paths: Paths, database: Meta, diff_id: str) -> str:
 
 
 def _mend_layer(paths: Paths, database: Meta, diff_id: str, problem: Problem) -> None:
-    """Make a layer again from its own tar, or from kept compressed bytes; else take it out as lost."""
+    """Recreate a layer from its own tar, or from stored compressed bytes; otherwise remove it as lost."""
     place = layers.directory(paths, diff_id)
     sources = [place + "/tar"]
     form = _kept_form(paths, database, diff_id)
@@ -301,7 +300,7 @@ def _index_problem(paths: Paths, form: str, image: images.ImageRow) -> str:
 
 
 def _rebuild_images(paths: Paths, database: Meta) -> int:
-    """Record again each image whose manifest, configuration and layers are here and whose row is not."""
+    """Record each image whose manifest, configuration and layers are in the store but whose row is missing."""
     count = 0
     documents = []
     indexes: list[tuple[str, set[str]]] = []

@@ -35,7 +35,7 @@ class Swept:
 
 
 def sweep(paths: Paths, meta: Meta, thorough: bool = False) -> Swept:
-    """Remove what no image and no container needs; harmless when there is nothing. Raises OSError.
+    """Remove data that no image and no container uses; harmless when there is none. Raises OSError.
 
     What interrupted pulls have left is kept for a day, unless the sweep is `thorough`.
     """
@@ -63,7 +63,7 @@ def sweep_if_asked(paths: Paths, meta: Meta) -> None:
 
 
 def ask(paths: Paths) -> None:
-    """Leave a note that a sweep is wanted: it survives whoever leaves it."""
+    """Record a request for a sweep, in a file that outlives this process."""
     os.close(os.open(paths.root + _NOTE, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
 
 
@@ -102,7 +102,7 @@ def _sweep(paths: Paths, meta: Meta, thorough: bool) -> Swept:
 
 
 def marked(meta: Meta) -> tuple[set[str], set[str], set[str]]:
-    """Return the layers, chains (of every prefix: trees stand on each other) and blobs that rows speak of."""
+    """Return the layers, chains (of every prefix, as trees build on each other) and blobs that rows refer to."""
     wanted_chains: set[str] = set()
     for chain, diff_ids in images.chains(meta):
         wanted_chains.add(chain)

@@ -42,7 +42,7 @@ class Partial:
             view = view[count:]
 
     def restart(self) -> None:
-        """Forget what was there."""
+        """Discard the stored part."""
         os.ftruncate(self._fd, 0)
         self.size = 0
 
@@ -60,14 +60,14 @@ def _place(paths: Paths, digest: str) -> str:
 
 
 def there(paths: Paths, digest: str) -> bool:
-    """Tell whether an earlier try has left something of a blob."""
+    """Return whether an earlier attempt has stored part of a blob."""
     return os.path.exists(_place(paths, digest))
 
 
 def take(paths: Paths, digest: str, limit: int) -> Partial | None:
-    """Return what there is of a blob of `limit` bytes, or a new file for it; None while another process has it.
+    """Open the partial file of a blob of `limit` bytes, or a new one; None while another process has it locked.
 
-    Raises InvalidInput for what is no digest, OSError.
+    Raises InvalidInput for an invalid digest, OSError.
     """
     place = _place(paths, digest)
     while True:
@@ -99,5 +99,5 @@ def drop(paths: Paths, digest: str) -> None:
 
 
 def expire(paths: Paths, everything: bool = False) -> int:
-    """Remove what is older than a day, or all that nobody has; return the bytes that this freed."""
+    """Remove partial files older than a day, or all that no process has locked; return the bytes freed."""
     return remove_files(paths, _PREFIX, 0.0 if everything else KEPT)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class Pruned:
-    """What a prune has removed: `removed` are ids (names of volumes and networks), `reclaimed` the bytes given back."""
+    """The result of a prune: `removed` are ids (names for volumes and networks), `reclaimed` the bytes freed."""
 
     __slots__ = ("reclaimed", "removed")
 

@@ -30,9 +30,9 @@ def ensure(directory: str) -> str:
 class Scratch:
     """A directory below `paths.temporary`, from `__enter__` to `__exit__`.
 
-    While it lives it is locked with flock(2), so that `remove_leftovers` leaves it alone; the kernel drops
-    the lock when the process dies, and the next one that is made removes it. The name holds kind and process number for
-    people.
+    While in use it is locked with flock(2), so that `remove_leftovers` skips it; the kernel releases the
+    lock when the process dies, and the next `Scratch` removes the directory. The name has the kind and the process id,
+    for people.
     """
 
     __slots__ = ("_kind", "_paths", "fd", "path")
@@ -109,8 +109,8 @@ def remove_leftovers(paths: Paths) -> list[str]:
 
 
 def remove_files(paths: Paths, prefix: str, older: float = 0.0) -> int:
-    """Remove the files in `paths.temporary` whose names begin with `prefix`, that nobody has locked and whose last byte
-    came more than `older` seconds ago; return the bytes that this freed.
+    """Remove the files in `paths.temporary` whose names begin with `prefix`, that no process has locked and that were last
+    written more than `older` seconds ago; return the bytes that this freed.
     """
     freed = 0
     try:

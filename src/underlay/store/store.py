@@ -42,7 +42,7 @@ class Store:
 
     @property
     def form(self) -> str:
-        """How layers are kept here: `erofs` or `tree`."""
+        """The storage format of layers: `erofs` or `tree`."""
         if not self._form:
             from . import rootfs
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     R = TypeVar("R")
 
     class Source(Protocol):
-        """Where bytes come from: at most `n` of them a call, none at the end."""
+        """Source of bytes: at most `n` of them per call, none at the end."""
 
         def read(self, n: int, /) -> bytes: ...
 
@@ -54,10 +54,10 @@ class Wanted:
 
 
 class Arrivals:
-    """Takes layers in, to be used inside `leases.working`. `keep` keeps the compressed bytes too.
+    """Ingests layers, to be used inside `leases.working`. `keep` keeps the compressed bytes too.
 
-    `parallel` says how many arrive at once (0: as the processors allow) and `cancel` makes those that wait for their
-    source stop. Layers that have come stay for another try for `await_for` seconds, should the rest not come.
+    `parallel` is how many are ingested at once (0: by the number of processors), and `cancel` stops those that wait for
+    their source. If others fail, ingested layers are kept for another attempt for `await_for` seconds.
     """
 
     def __init__(
@@ -127,7 +127,7 @@ class Arrivals:
         return self.existing(wanted.diff_id)
 
     def existing(self, diff_id: str) -> Layer:
-        """Return what is known of a layer that is in the store."""
+        """Return the recorded properties of a layer that is in the store."""
         known = layer_rows.facts(self._meta, diff_id)
         if known is not None:
             return Layer(diff_id, *known)
@@ -269,10 +269,10 @@ class Arrivals:
 
 
 def _await_turn(lock: Lock) -> None:
-    """Take the lock of a layer's arrival, or go on without when its holder takes long.
+    """Acquire the lock of a layer's ingestion, or continue without it when its holder takes long.
 
-    Who reads from a pipe may have to wait for its writer for ever, and must not make others wait as well:
-    then the work is done twice, which harms nobody.
+    A process that reads from a pipe may have to wait for the writer for ever, and must not block others:
+    then the work is done twice, which does no harm.
     """
     deadline = monotonic() + _PATIENCE
     while not lock.acquire(wait=False) and monotonic() < deadline:
@@ -280,7 +280,7 @@ def _await_turn(lock: Lock) -> None:
 
 
 class _Tee:
-    """Reads a source and writes what comes to a blob as well."""
+    """Reads a source and also writes the data to a blob."""
 
     def __init__(self, source: Source, writer: blobs.Writer) -> None:
         self._source = source

@@ -44,7 +44,7 @@ def refusal(name: str, data: bytes) -> NotFound:
 
 
 def _type(value: object) -> str:
-    """Return the type that says most: the artefact's, its configuration's, or that of its first layer."""
+    """Return the most specific type: the artefact's, its configuration's, or that of its first layer."""
     found = value if isinstance(value, dict) else {}
     config, layers = found.get("config"), found.get("layers")
     first = layers[0] if isinstance(layers, list) and layers else None

@@ -21,7 +21,7 @@ _PROVENANCE = "https://slsa.dev/provenance/"
 
 
 def attached(paths: Paths, digest: str) -> list[str] | None:
-    """Return the digests of the blobs below the manifest `digest`, None when it is no such manifest or not all are here."""
+    """Return the digests of the blobs below the manifest `digest`, None if it is another kind or some are missing."""
     if not blobs.exists(paths, digest):
         return None
     try:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .archives.bag import Bag
 
     class Documents(Protocol):
-        """Where manifests and configurations come from, verified; None for what is not there.
+        """Source of manifests and configurations, verified; None for missing ones.
 
         `place` names it in errors. A `remote` one has all that it names, and may name what is no image.
         """
@@ -51,7 +51,7 @@ class Candidate:
 
 
 def blob_name(digest: str) -> str:
-    """Return the name of a blob in a layout; raises InvalidInput for what is no digest."""
+    """Return the name of a blob in a layout; raises InvalidInput for an invalid digest."""
     algorithm, _, digits = digests.check(digest).partition(":")
     return f"blobs/{algorithm}/{digits}"
 
@@ -82,7 +82,7 @@ class InArchive:
 
 
 class _Offer:
-    """An image that may be chosen; what its descriptor says of the platform is believed until it is."""
+    """A candidate image; the platform in its descriptor is used until the image is chosen."""
 
     __slots__ = ("above", "candidate", "found", "platform")
 

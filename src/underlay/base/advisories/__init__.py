@@ -20,8 +20,8 @@ _FAMILY = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,40}")
 
 
 class Imported:
-    """What an import did: `families` (head of each file that was written), how many records were `read`, how many of
-    them `withdrawn`, of `others` (no ecosystem of ours), or `broken` (no record)."""
+    """The result of an import: `families` (head of each file that was written), how many records were `read`, how many of
+    them were `withdrawn`, of `others` (unsupported ecosystems), or `broken` (invalid)."""
 
     __slots__ = ("broken", "families", "others", "read", "withdrawn")
 

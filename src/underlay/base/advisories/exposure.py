@@ -40,8 +40,8 @@ class Exposed(msgspec.Struct, frozen=True):
 
 
 class Exposure(msgspec.Struct, frozen=True):
-    """What was found in an image: `gaps` are sentences about what could not be checked; `newer` is the base that
-    `newer_fixes` speaks of, "" for none; `as_of` when advisories were last taken, by family."""
+    """The vulnerabilities of an image: `gaps` are sentences on what could not be checked; `newer` is the base that
+    `newer_fixes` refers to, "" for none; `as_of` is the time of the last update of advisories, by family."""
 
     image: str
     base: str

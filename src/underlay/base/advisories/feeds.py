@@ -39,8 +39,8 @@ _TRIES = 5
 
 
 class Updated:
-    """What became of a family: `how` ("unchanged", "changes" or "whole"), how many `records` there are now, how many
-    `changes` were taken, how many bytes were `fetched`."""
+    """The result of an update of a family: `how` ("unchanged", "changes" or "whole"), the number of `records` now stored,
+    the number of `changes` applied, and the bytes `fetched`."""
 
     __slots__ = ("changes", "family", "fetched", "how", "records")
 

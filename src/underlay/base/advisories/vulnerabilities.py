@@ -46,12 +46,11 @@ class Notice:
 class Vulnerability:
     """A vulnerability in an installed package.
 
-    `cves` are the CVE numbers that all of its `notices` agree on; `id` is that number when it is one, else the id of the
-    first notice. `name` and `version` are those that the advisories speak of (the source package's for most
-    distributions), `packages` the installed ones. `fixed` is the version that mends it all, "" while there is none;
-    `label` is one of cvss.LABELS, `score` the highest base score, 0 for none. `origin` is FROM_BASE, YOURS, or "" as
-    long as nobody has asked; `newer_fixes` tells whether the newer base is free of it, None when there is none or it is
-    yours.
+    `cves` are the CVE numbers that all of its `notices` have in common; `id` is that number if there is exactly one, else
+    the id of the first notice. `name` and `version` are those in the advisories (the source package's for most
+    distributions), `packages` the installed ones. `fixed` is the version that fixes all of it, "" if there is none;
+    `label` is one of cvss.LABELS, `score` the highest base score, 0 for none. `origin` is FROM_BASE, YOURS, or "" while
+    undetermined; `newer_fixes` says whether the newer base is free of it, None without a newer base or for YOURS.
     """
 
     __slots__ = (

@@ -41,14 +41,14 @@ class Line(msgspec.Struct, frozen=True):
 
 
 class Reconstruction(msgspec.Struct, frozen=True):
-    """The lines, FROM first. `layers` are those whose files are named in lines, by the archive's name."""
+    """A reconstructed Dockerfile: its lines, FROM first. `layers` maps names of archives in the lines to layers."""
 
     lines: tuple[Line, ...]
     layers: dict[str, str]
 
     @property
     def text(self) -> str:
-        """The Dockerfile, with what layers hold and what is in doubt as comments."""
+        """The Dockerfile, with the contents of layers and doubts as comments."""
         written = []
         for line in self.lines:
             if line.told:

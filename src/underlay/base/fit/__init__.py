@@ -65,8 +65,8 @@ class Reason(msgspec.Struct, frozen=True):
 
 
 class Fit(msgspec.Struct, frozen=True):
-    """The verdict: runs, runs with limits, will not run; with all reasons, the gravest first. `certain` is false when there
-    were no files to look at."""
+    """The verdict: runs, runs with limits, or will not run; with all reasons, the most serious first. `certain` is false
+    when the image's files could not be examined."""
 
     verdict: str
     reasons: tuple[Reason, ...]

@@ -26,10 +26,10 @@ REGISTRY, STORE, INDEX = "registry", "store", "index"
 
 
 class Outdated(msgspec.Struct, frozen=True):
-    """How current an image's base is: `moved` tells whether its name stands for another image now (None: not known),
-    `now` which that is, and `asked` who was asked (registry, store, index). `life` is supported, near, extended, ended or
-    unknown, `ends` the day after which no fixes come ("" unknown), `release` what that is of; `newest` the newest release
-    of the same product ("" when this is it), `problem` why a registry could not be asked."""
+    """How current an image's base is: `moved` says whether its name refers to another image now (None: unknown), `now`
+    is that image, and `asked` the source of this answer (registry, store, index). `life` is supported, near, extended,
+    ended or unknown, `ends` the last day with fixes ("" unknown), `release` the release that this is about; `newest` the
+    newest release of the same product ("" if this is the newest), `problem` why a registry could not be queried."""
 
     image: str
     base: str
@@ -45,7 +45,7 @@ class Outdated(msgspec.Struct, frozen=True):
 
     @property
     def outdated(self) -> bool:
-        """Whether something is to be done."""
+        """Whether the base should be updated: its name refers to another image, or its support has ended."""
         return self.moved is True or self.life == lifecycle.ENDED
 
 

@@ -31,9 +31,10 @@ class Vulnerabilities(msgspec.Struct, frozen=True):
 
 
 class Standing(msgspec.Struct, frozen=True):
-    """What one image stands on, as rules and reports want it; "" and None where something is not known.
+    """An image and its base, as policies and reports use them; "" and None where something is unknown.
 
-    `created` is when the base was made (seconds since the epoch), `life` one of the states above, `ends` a day.
+    `created` is the creation time of the base (seconds since the epoch), `life` one of supported, near, extended, ended
+    and unknown, `ends` the last day of support.
     """
 
     image: str
@@ -53,13 +54,13 @@ class Standing(msgspec.Struct, frozen=True):
 
 
 class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="kebab"):
-    """The rules; each is off unless it is said.
+    """The rules for bases; a rule that is not set is off.
 
-    `allow` and `deny` are patterns (`debian:*-slim`) of names of the base. `known` asks for a base that is a known build,
-    or told with at least `confidence`; so does `allow`, since a name that an image only claims is no leave.
-    `max_distributions` counts over all images, `max_bases` too. `max_age` is in days. `end_of_life` false refuses a base
-    past its end of life. `fixable` is the severity from which what has a fix is refused; "low" refuses what has none told,
-    too.
+    `allow` and `deny` are patterns (`debian:*-slim`) of names of the base. `known` requires a base that is a known build,
+    or identified with at least `confidence`; so does `allow`, since a name that an image only claims is not trusted.
+    `max_distributions` and `max_bases` count over all images. `max_age` is in days. `end_of_life` false rejects a base
+    past its end of life. `fixable` is the severity from which vulnerabilities with a fix are rejected; "low" also rejects
+    those without a stated severity.
     """
 
     allow: list[str] | None = None
@@ -75,7 +76,7 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="ke
 
 
 class BrokenRule(msgspec.Struct, frozen=True):
-    """A rule that is broken: its name, the image ("" for all of them together), and what is so."""
+    """A violation of a policy: the name of the rule, the image ("" for all together), and a sentence on the violation."""
 
     rule: str
     image: str

@@ -37,7 +37,7 @@ class Step(msgspec.Struct, frozen=True):
 
 
 class FleetReport(msgspec.Struct, frozen=True):
-    """The page: images as they were told, bases with most images first, steps in their order, broken rules."""
+    """The report: images in the given order, bases with most images first, recommended steps in order, violated rules."""
 
     images: tuple[Standing, ...]
     bases: tuple[Base, ...]
@@ -47,7 +47,7 @@ class FleetReport(msgspec.Struct, frozen=True):
 
 
 def report(images: Sequence[Standing], broken: Sequence[BrokenRule] = ()) -> FleetReport:
-    """Return the page over images."""
+    """Return the report on images."""
     groups: dict[str, list[Standing]] = {}
     for image in images:
         groups.setdefault(image.base or UNKNOWN, []).append(image)

@@ -30,8 +30,8 @@ LIKELY = 0.5  # an answer with less is no answer
 
 
 class Identified(msgspec.Struct, frozen=True):
-    """What an image stands on: `candidates`, the most likely first; the `chain` from the base down; whether the base's name
-    is another build now (None when that cannot be told); what the image `claims`; `where` it was looked at."""
+    """The identified base of an image: `candidates`, the most likely first; the `chain` from the base down; whether the
+    base's name refers to another build now (None: unknown); the image's own `claims`; `where` the image was found."""
 
     image: str
     id: str
@@ -44,13 +44,13 @@ class Identified(msgspec.Struct, frozen=True):
 
     @property
     def base(self) -> Candidate | None:
-        """The likeliest base; None for an image made from nothing."""
+        """The most likely base; None for an image built from scratch."""
         first = self.candidates[0] if self.candidates else None
         return None if first is None or first.name == SCRATCH else first
 
     @property
     def certainty(self) -> float:
-        """How likely the first candidate's build is beneath the image, by whichever of its names it was meant; 0 to 1."""
+        """The probability that the image is built on the first candidate's build, under any of its names; 0 to 1."""
         first = self.candidates[0]
         if first.config_digest is None:
             return first.confidence

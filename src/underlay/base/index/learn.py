@@ -48,8 +48,8 @@ _TAGS = 20_000
 
 
 class Learned(msgspec.Struct, frozen=True):
-    """What became of the index: `tags` that were looked at, builds that were `new`, tags that `moved` to another build,
-    and how many builds and names there are now; `problems` of tags that could not be read."""
+    """The result of an addition to the index: numbers of `tags` read, of `new` builds, of tags that `moved` to another
+    build, and of all builds and names now in the index; `problems` of tags that could not be read."""
 
     tags: int
     new: int

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 
 class Moved(msgspec.Struct, frozen=True):
-    """What a move has made, or would make: the `id` and manifest `digest` of the image (also where nothing was written),
-    names of the bases, how many layers were exchanged for how many, `hazards` and mere `changes`; `done` tells whether it
-    was written."""
+    """The result of a rebase, or of its dry run: the `id` and manifest `digest` of the new image (also when it was not
+    written), the names of the bases, the numbers of replaced and new layers, `hazards` and harmless `changes`; `done`
+    says whether the image was written."""
 
     image: str
     old_base: str

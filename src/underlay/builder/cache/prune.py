@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class CacheEntry:
-    """One thing in the build cache: a `record` of a step, or the cache mount in the directory `path`."""
+    """An entry of the build cache: the `record` of a step, or the cache mount in the directory `path`."""
 
     __slots__ = ("created", "description", "id", "kind", "path", "record", "shared", "size", "used", "uses")
 

@@ -36,7 +36,7 @@ FLAGS: tuple[Flag, ...] = (
     ("device-read-iops", "", "list", "list", "Limit read rate (IO per second) from a device"),
     ("device-write-bps", "", "list", "list", "Limit write rate (bytes per second) to a device"),
     ("device-write-iops", "", "list", "list", "Limit write rate (IO per second) to a device"),
-    ("kernel-memory", "", "string", "bytes", "Kernel memory limit (deprecated, refused)"),
+    ("kernel-memory", "", "string", "bytes", "Kernel memory limit (deprecated, not supported)"),
     ("memory-swappiness", "", "int", "int", "Tune container memory swappiness (0 to 100) (default -1)"),
     ("oom-kill-disable", "", "bool", "", "Disable OOM Killer"),
 )

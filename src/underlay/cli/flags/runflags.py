@@ -41,7 +41,7 @@ COMMON: tuple[Flag, ...] = (
     ("name", "", "string", "string", "Assign a name to the container"),
     ("ip", "", "string", "string", "IPv4 address (e.g., 172.30.100.104)"),
     ("ip6", "", "string", "string", "IPv6 address (e.g., 2001:db8::33)"),
-    ("link", "", "list", "list", "Add link to another container (not supported: networks have names)"),
+    ("link", "", "list", "list", "Add link to another container (not supported: use a network and container names)"),
     ("mac-address", "", "string", "string", "Container MAC address (e.g., 92:d0:c6:0a:29:33)"),
     ("network", "", "list", "network", "Connect a container to a network: none, host, container:NAME or a name"),
     ("net", "", "list", "network", "Connect a container to a network: none, host, container:NAME or a name"),

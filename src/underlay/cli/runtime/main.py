@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from ..flags import Flag
 
 GLOBAL_FLAGS: tuple[Flag, ...] = (
-    ("root", "", "string", "dir", "Directory of what is known of containers"),
+    ("root", "", "string", "dir", "Directory for the state of containers"),
     ("log", "", "string", "file", "File to which errors and warnings are appended"),
-    ("log-format", "", "string", "text|json", "Form of the log"),
-    ("debug", "", "bool", "", "Show where an error comes from"),
-    ("rootless", "", "string", "auto|true|false", "Whether to do without the host's privileges"),
-    ("systemd-cgroup", "", "bool", "", "Refused: control groups are made as directories"),
+    ("log-format", "", "string", "text|json", "Format of the log"),
+    ("debug", "", "bool", "", "Print a traceback when an error occurs"),
+    ("rootless", "", "string", "auto|true|false", "Whether to run without root privileges on the host"),
+    ("systemd-cgroup", "", "bool", "", "Not supported: cgroups are managed with cgroupfs"),
     ("version", "v", "bool", "", "Print version information and quit"),
 )
 # Command → (module below cli.runtime, one line of help).
@@ -26,14 +26,14 @@ COMMANDS = {
     "delete": ("containers", "Delete a container"),
     "events": ("resources", "Show statistics and out-of-memory events of a container"),
     "exec": ("processes", "Run another program in a container"),
-    "features": ("documents", "Show what this runtime knows and can do"),
+    "features": ("documents", "Show the features that this runtime supports"),
     "kill": ("containers", "Send a signal to a container"),
     "list": ("containers", "List containers"),
     "pause": ("containers", "Suspend all processes of a container"),
     "ps": ("processes", "List the processes of a container"),
-    "resume": ("containers", "Let a paused container go on"),
+    "resume": ("containers", "Resume all processes of a paused container"),
     "run": ("containers", "Create and start a container"),
-    "spec": ("documents", "Write a specification to begin with"),
+    "spec": ("documents", "Create a specification file to start from"),
     "start": ("containers", "Start the program of a created container"),
     "state": ("containers", "Show the state of a container"),
     "update": ("resources", "Change the limits of a container"),

@@ -26,16 +26,16 @@ class Builds:
     """What can be done with builds of an engine."""
 
     def __init__(self, store: Store, network: str = "", forks: bool = False) -> None:
-        """`network` is that of steps for which none is named, "" for what this host and user can have.
+        """`network` is the default network of steps, "" for the best that this host and user allow.
 
-        `forks` says that this process ends with the build, so that helpers may be forked off it.
+        `forks` says that this process exits after the build, so that helpers may be forked from it.
         """
         self._store = store
         self._network = network
         self._forks = forks
 
     def build(self, context: str | BuildRequest = ".", **options: Unpack[BuildKeywords]) -> BuildResult:
-        """Build an image of a context; `options` are keywords with the names of BuildRequest, which may be given instead.
+        """Build an image from a context; `options` are keywords with the names of BuildRequest, which may be given instead.
 
         Raises InvalidInput (DockerfileError with the place in the Dockerfile), StepFailed, NotFound, Unsupported,
         and what fetching bases raises.
@@ -54,8 +54,8 @@ class Builds:
     def check(
         self, context: str | BuildRequest = ".", **options: Unpack[BuildKeywords]
     ) -> tuple[list[Finding], DockerfileError | None]:
-        """Return what docker's build checks find in the Dockerfile that `build` would use, and the error that this is
-        where it says so.
+        """Return the findings of docker's build checks in the Dockerfile that `build` would use, and the error to raise if
+        the Dockerfile itself asks for findings to be errors.
 
         Nothing is built. Raises InvalidInput for a Dockerfile that cannot be read.
         """
@@ -80,15 +80,15 @@ class Builds:
         )
 
     def cached(self) -> list[CacheEntry]:
-        """Return what the build cache holds, the longest unused first."""
+        """Return the entries of the build cache, least recently used first."""
         from ...builder.cache import prune
 
         return prune.entries(self._store.paths, self._store.meta)
 
     def prune(self, everything: bool = False, older: float = 0.0, keep: int = 0) -> Pruned:
-        """Remove from the build cache what was not used for `older` seconds, until at most `keep` bytes are left.
+        """Remove entries of the build cache not used for `older` seconds, until at most `keep` bytes are left.
 
-        Without `everything` results stay whose layers images have, too.
+        Without `everything`, results whose layers are also used by images are kept.
         """
         from ...builder.cache import prune
 

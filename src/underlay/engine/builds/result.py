@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
 
 class BuildResult:
-    """What a build has made: the `image` (None when the outputs leave none in the store), its `id`, the `names` it has,
+    """The result of a build: the `image` (None when no output stores one), its `id`, its `names`,
     `digest` (of its manifest, or of the index of several platforms) with `media_type` and `size` of that document, and the
-    `provenance` if one was asked for."""
+    `provenance` if it was requested."""
 
     __slots__ = ("digest", "id", "image", "media_type", "names", "provenance", "size")
 

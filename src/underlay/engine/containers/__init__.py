@@ -35,12 +35,12 @@ if TYPE_CHECKING:
 
 
 class Containers:
-    """The containers of an engine. Names are names, ids, or beginnings of ids.
+    """The containers of an engine. A container is given by its name, its id, or a prefix of the id.
 
-    Options are keywords with the names of `ContainerOptions`; values may be as docker's Python library has them: sizes as
-    texts (`memory="64m"`), `environment` as a dictionary, `volumes={"data": {"bind": "/data", "mode": "ro"}}`,
-    `publish={"80/tcp": 8080}`, `command` as a line that is split into words as a shell would. A keyword that does not
-    exist is a TypeError, a value that makes no sense is InvalidInput.
+    Options are keywords with the names of `ContainerOptions`; values may be given as in docker's Python library: sizes as
+    strings (`memory="64m"`), `environment` as a dictionary, `volumes={"data": {"bind": "/data", "mode": "ro"}}`,
+    `publish={"80/tcp": 8080}`, `command` as a line that is split into words as a shell would. An unknown keyword
+    raises TypeError, an invalid value InvalidInput.
     """
 
     __slots__ = ("_launcher", "_network", "_store")
@@ -70,7 +70,7 @@ class Containers:
         command: Command | None = None,
         **options: Unpack[ContainerKeywords],
     ) -> Container:
-        """Make a container without starting it.
+        """Create a container without starting it.
 
         Raises NotFound (image), InvalidInput, Conflict (name taken), Unsupported.
         """
@@ -116,10 +116,10 @@ class Containers:
         stderr: Target = None,
         **options: Unpack[ContainerKeywords],
     ) -> Result | Container:
-        """Create and start a container; return what it has written and its exit code, or it (`detach`) as it runs.
+        """Create and start a container; return its output and exit code, or with `detach` the running container.
 
-        `input` is what it reads. `stdin`, `stdout` and `stderr` are open files or descriptors to use instead. With
-        `remove=True` nothing of the container is left; an exception while it is waited for (KeyboardInterrupt) kills it.
+        `input` is its standard input. `stdin`, `stdout` and `stderr` are open files or descriptors to use instead. With
+        `remove=True` the container is removed after it exits; an exception during the wait (KeyboardInterrupt) kills it.
         Raises StartFailed with docker's codes, and what `create` raises.
         """
         settled = self._settled(image, command, {**options})
@@ -152,7 +152,7 @@ class Containers:
         """Create and start a container; returns the session with it: `session.wait()` gives the exit code.
 
         `attachment` are descriptors for its streams; `size` (rows, columns) of its terminal. Raises StartFailed with
-        docker's codes; a container that was to be removed after its end is then gone, else it stays as created.
+        docker's codes; then a container with `remove` is removed, any other stays in the state `created`.
         """
         return self._started(self._settled(options, None, {}), attachment, size)
 
@@ -205,7 +205,7 @@ class Containers:
         command: Command | None = None,
         **options: Unpack[ContainerKeywords],
     ) -> list[str]:
-        """Return, a line a step, what `run` would do to the host and the kernel; nothing is made.
+        """Return the steps that `run` would perform on the host and the kernel, a line each; nothing is executed.
 
         Raises NotFound, InvalidInput, Unsupported as `create` does.
         """
@@ -233,18 +233,18 @@ class Containers:
         return presence.status(self._store, find(self._store, name).id)
 
     def is_running(self, name: str) -> bool:
-        """Return whether a container has a living process or is about to get one again."""
+        """Return whether a container is running, or about to be restarted."""
         return presence.is_running(self._store, find(self._store, name).id)
 
     def inspect(self, name: str) -> dict[str, Any]:
-        """Return all that is known of a container, in the shape of docker's inspect."""
+        """Return detailed information on a container, in the format of `docker inspect`."""
         from .inspect import inspect
 
         row = find(self._store, name)
         return inspect(self._store, row, row.intent, presence.status(self._store, row.id))
 
     def ports(self, name: str) -> dict[str, Sequence[str]]:
-        """Return where the ports of a running container are reached: `{"80/tcp": ["0.0.0.0:8080", "[::]:8080"]}`."""
+        """Return the host addresses of a running container's ports: `{"80/tcp": ["0.0.0.0:8080", "[::]:8080"]}`."""
         row = find(self._store, name)
         if "network" not in row.intent or not presence.is_running(self._store, row.id):
             return {}
@@ -262,10 +262,10 @@ class Containers:
         stdout: bool = True,
         stderr: bool = True,
     ) -> Iterator[Record]:
-        """Yield the recorded output: (time ns, stream, bytes), from the last `tail` lines on, between two times.
+        """Yield the logged output as (time in ns, stream, bytes): the last `tail` lines, between two times.
 
-        Times are seconds since the epoch. With `follow` it goes on until the container ends. Raises Unsupported when the
-        log driver keeps nothing.
+        Times are seconds since the epoch. With `follow` new output is yielded until the container exits. Raises Unsupported
+        when the log driver stores nothing.
         """
         from .logs import read_log
 
@@ -275,9 +275,9 @@ class Containers:
     # Ending.
 
     def stop(self, name: str, timeout: float | None = None, signal: str = "") -> None:
-        """Ask a container to end (its stop signal), kill it after `timeout` seconds (-1 waits for ever).
+        """Send a container its stop signal, and kill it after `timeout` seconds (-1 waits for ever).
 
-        Harmless when it has ended already.
+        Harmless when it has exited already.
         """
         from . import ending
 
@@ -290,13 +290,13 @@ class Containers:
         ending.kill(self._store, name, signal)
 
     def wait(self, name: str) -> int:
-        """Block until a container ends and return its exit code; at once when it has ended."""
+        """Block until a container exits and return its exit code; returns at once when it has exited."""
         from . import ending
 
         return ending.wait(self._store, name)
 
     def remove(self, name: str, force: bool = False, volumes: bool = False) -> str:
-        """Remove a container, with `volumes` its anonymous volumes, too; with `force` it is killed first.
+        """Remove a container, with `volumes` its anonymous volumes too; with `force` a running one is killed first.
 
         Returns its id. Raises Conflict when it runs.
         """
@@ -305,7 +305,7 @@ class Containers:
         return ending.remove(self._store, name, force, volumes)
 
     def remove_ended(self, container_id: str) -> None:
-        """Remove a container whose session, attached with `removes`, has told its end: the last act of `run --rm`."""
+        """Remove a container whose session, attached with `removes`, has reported its exit: the last step of `run --rm`."""
         from . import ending
 
         ending.remove_ended(self._store, container_id)
@@ -319,13 +319,13 @@ class Containers:
     # Working with a running one.
 
     def pause(self, name: str) -> None:
-        """Stop all processes of a container until `unpause`."""
+        """Suspend all processes of a container until `unpause`."""
         from . import pause
 
         pause.freeze(self._store, name, True)
 
     def unpause(self, name: str) -> None:
-        """Let the processes of a paused container go on."""
+        """Resume all processes of a paused container."""
         from . import pause
 
         pause.freeze(self._store, name, False)
@@ -333,8 +333,8 @@ class Containers:
     def update(self, name: str, options: ContainerOptions | None = None, **limits: Unpack[LimitKeywords]) -> None:
         """Change limits (`memory`, `cpus`, `pids_limit`, …) or `restart` of a container, running or not.
 
-        What is 0 or empty stays. The living group, the monitor's plans for restarts and the record change together or not
-        at all. Raises InvalidInput, Conflict with what was asked for before, Unsupported, KernelError.
+        Options that are 0 or empty stay unchanged. The cgroup, the monitor's settings for restarts and the database change
+        together or not at all. Raises InvalidInput, Conflict with options given before, Unsupported, KernelError.
         """
         from .. import given
         from .update import update
@@ -342,7 +342,9 @@ class Containers:
         update(self._store, find(self._store, name).id, given.container_options(options or "", None, {**limits}))
 
     def stats(self, name: str) -> Stats:
-        """Return what a running container uses now; two samples make a rate. Raises Conflict when it does not run."""
+        """Return the current resource usage of a running container; a rate takes two samples.
+
+        Raises Conflict when it does not run."""
         from .pause import group_of
         from .stats import sample
 
@@ -355,7 +357,7 @@ class Containers:
     def top(self, name: str, options: Sequence[str] = ()) -> Processes:
         """Return the processes of a running container as ps would list them with `options`; none means `-ef`.
 
-        Their numbers are the host's. Raises Conflict when it does not run, InvalidInput for options that are not known.
+        Process ids are those of the host. Raises Conflict when it does not run, InvalidInput for unknown options.
         """
         from . import top as processes
         from .pause import group_of
@@ -421,10 +423,10 @@ class Containers:
         stderr: Target = None,
         **options: Unpack[ExecKeywords],
     ) -> Result | None:
-        """Run another program in a running container to its end; return its exit code and what it has written.
+        """Run another program in a running container until it exits; return its exit code and output.
 
-        The streams are those of `run`. With `detach` it is only started. Raises Conflict when the container is not
-        running, StartFailed with docker's codes.
+        The streams are those of `run`. With `detach` it is only started, not waited for. Raises Conflict when
+        the container is not running, StartFailed with docker's codes.
         """
         from .. import given
         from .result import Capture
@@ -446,7 +448,7 @@ class Containers:
             return capture.result(code or 0, find(self._store, name).id)
 
     def exec_attached(self, name: str, options: ExecOptions, attachment: Attachment | None = None) -> Execution:
-        """Run another program in a running container; `execution.wait()` passes its streams on, gives its exit code.
+        """Run another program in a running container; `execution.wait()` forwards its streams and returns its exit code.
 
         Raises Conflict when the container is not running, StartFailed with docker's codes.
         """

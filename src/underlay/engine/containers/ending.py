@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def stop(store: Store, name: str, timeout: float | None = None, signal: str = "") -> None:
-    """Ask a container to end (its stop signal), kill it after `timeout` seconds (-1 waits for ever).
+    """Send a container its stop signal, and kill it after `timeout` seconds (-1 waits for ever).
 
     Harmless when it has ended already.
     """
@@ -61,7 +61,7 @@ def stop(store: Store, name: str, timeout: float | None = None, signal: str = ""
 
 
 def _announce_stop(store: Store, row: ContainerRow) -> _socket.socket | None:
-    """Tell the monitor that the coming end is wanted, so that it does not restart; returns the connection."""
+    """Notify the monitor that the container is being stopped, so that it does not restart it; returns the connection."""
     channel = control.connect(store.paths.container_state(row.id))
     if channel is not None:
         try:
@@ -116,7 +116,7 @@ def _send(status: Status, number: int) -> None:
 
 
 def _kill(row: ContainerRow, status: Status) -> None:
-    """Kill the first process, and let a paused one go on to die: version 1 keeps even the killed frozen."""
+    """Kill the first process, and thaw a paused container so that it can exit: cgroup v1 keeps killed processes frozen."""
     _send(status, 9)
     if status.status == state.PAUSED:
         try:
@@ -148,7 +148,7 @@ def _await_end(store: Store, row: ContainerRow, timeout: float | None, run: int 
 
 
 def wait(store: Store, name: str) -> int:
-    """Block until a container ends and return its exit code; at once when it has ended."""
+    """Block until a container exits and return its exit code; returns at once when it has exited."""
     row = find(store, name)
     directory = store.paths.container_state(row.id)
     channel = control.connect(directory)
@@ -214,7 +214,7 @@ def _release(store: Store, row: ContainerRow) -> None:
 
 
 def tidy(store: Store, row: ContainerRow) -> None:
-    """After an end without its monitor, take down what it has left."""
+    """Clean up after a container that exited without its monitor."""
     status = presence.status(store, row.id)
     try:
         lock = presence.hold(store, row.id)
@@ -229,7 +229,7 @@ def tidy(store: Store, row: ContainerRow) -> None:
 
 
 def _disconnect(store: Store, row: ContainerRow) -> None:
-    """Take down what is left of a container's interfaces and ports."""
+    """Remove the remaining network interfaces and published ports of a container."""
     if "network" in row.intent:
         from ..networks import attach as connecting
 
@@ -237,7 +237,7 @@ def _disconnect(store: Store, row: ContainerRow) -> None:
 
 
 def remove_ended(store: Store, container_id: str) -> None:
-    """Remove a container whose session has told its end: the last act of `run --rm`."""
+    """Remove a container whose session has reported its exit: the last step of `run --rm`."""
     # The files go while the monitor still takes down the shared mount; it has ended when its lock is free.
     starting.forget_files(store, container_id, True)
     starting.await_monitor(store, container_id)

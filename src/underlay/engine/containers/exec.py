@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class ExecOptions(Record, kw_only=True):
-    """How a program is to run in a container. Names and meanings follow `docker exec`."""
+    """Options of a program to run in a container. Names and meanings follow `docker exec`."""
 
     command: list[str] = []
     environment: list[str] = []  # "NAME=value"
@@ -39,9 +39,9 @@ class ExecOptions(Record, kw_only=True):
 
 
 class Execution:
-    """A program running in a container. `wait` passes its streams on until it ends.
+    """A program running in a container. `wait` forwards its streams until it exits.
 
-    As a context manager it is closed at the end of the block: what the program still writes is then read by nobody.
+    As a context manager it is closed at the end of the block: later output of the program is then discarded.
     """
 
     __slots__ = ("_closed", "_console", "_detached", "_end", "_joined", "_poll", "_relay", "pid")
@@ -72,7 +72,7 @@ class Execution:
         self._poll.register(self._end, select.POLLIN)
 
     def resize(self, rows: int, columns: int) -> None:
-        """Tell the program's terminal its size."""
+        """Set the size of the program's terminal."""
         from ...linux import tty
 
         if self._console >= 0:
@@ -93,9 +93,9 @@ class Execution:
             pass
 
     def wait(self) -> int | None:
-        """Return the program's exit code (128 + n for a signal) once all its output is passed on; None if detached.
+        """Return the program's exit code (128 + n for a signal) once all its output is forwarded; None if detached.
 
-        Raises BrokenPipeError when nobody reads the output any more.
+        Raises BrokenPipeError when the reader of the output has closed it.
         """
         relay, code = self._relay, -1
         if self._detached:
@@ -130,7 +130,7 @@ class Execution:
         return int(message["exited"])
 
     def close(self) -> None:
-        """Leave the program alone; harmless when repeated."""
+        """Close the streams; the program keeps running. Harmless when repeated."""
         if self._closed:
             return
         self._closed = True
@@ -158,8 +158,8 @@ def execute(
 ) -> Execution:
     """Start `wish` in the container; raises StartFailed, InvalidInput, Conflict when the container ends meanwhile.
 
-    `leaving` says that this process has one thread and does nothing but wait for the program, so that it may be its
-    parent; otherwise a keeper is (see `runtime.process.keeper`).
+    `leaving` says that this process has one thread and only waits for the program, so that it may be its
+    parent; otherwise a keeper process is (see `runtime.process.keeper`).
     """
     if not wish.command or not wish.command[0]:
         raise InvalidInput("no command specified")
@@ -224,7 +224,7 @@ def execute(
 
 
 def _over(status: Status) -> bool:
-    """Tell whether a container's first process is ending or gone: it gives its namespaces up first of all."""
+    """Return whether a container's first process is exiting or gone: a process gives up its namespaces first."""
     try:
         os.readlink(f"/proc/{status.pid}/ns/mnt")
     except (FileNotFoundError, ProcessLookupError):
@@ -245,7 +245,7 @@ def _unlabel(body: Process) -> None:
 
 
 def _state(row: ContainerRow, intent: Intent, status: Status) -> State:
-    """Return what is said of the container to the agent of a filter that asks."""
+    """Return the container state that is sent to the seccomp agent of a filter with notifications."""
     from ...runtime.apply import seccomp_notify
 
     state = seccomp_notify.state_of(row.id, "running", "", intent["spec"])

@@ -27,7 +27,7 @@ class Container:
     """A container of an engine, running or not: what `engine.containers` returns.
 
     `id`, `name`, `image` (the name that it was made from), `image_id`, `labels` and `created` (ns since the epoch) are as
-    they were when it was asked for, `reload` asks again; `status`, `state` and `attrs` are always the present ones. Two
+    of the lookup, `reload` refreshes them; `status`, `state` and `attrs` are always current. Two
     objects for the same container are equal.
     """
 
@@ -54,7 +54,7 @@ class Container:
 
     @property
     def image(self) -> str:
-        """The name of the image, as it was given."""
+        """The name of the image, as the caller gave it."""
         return str(self._row.intent["image"]["name"])
 
     @property
@@ -74,7 +74,7 @@ class Container:
 
     @property
     def status(self) -> str:
-        """`created`, `running`, `paused`, `restarting`, `exited`; `removed` when it is not there any more."""
+        """`created`, `running`, `paused`, `restarting`, `exited`; `removed` when it no longer exists."""
         try:
             return self.state.status
         except NotFound:
@@ -82,7 +82,7 @@ class Container:
 
     @property
     def state(self) -> Status:
-        """The present state: first process, times, exit code. Raises NotFound."""
+        """The current state: first process, times, exit code. Raises NotFound."""
         return self._containers.state(self.id)
 
     @property
@@ -92,7 +92,7 @@ class Container:
 
     @property
     def ports(self) -> dict[str, Sequence[str]]:
-        """Where its ports are reached while it runs: `{"80/tcp": ["0.0.0.0:8080", "[::]:8080"]}`."""
+        """The host addresses of its published ports while it runs: `{"80/tcp": ["0.0.0.0:8080", "[::]:8080"]}`."""
         return self._containers.ports(self.id)
 
     def __repr__(self) -> str:
@@ -105,11 +105,11 @@ class Container:
         return hash(self.id)
 
     def reload(self) -> None:
-        """Ask the database again: another may have renamed it. Raises NotFound."""
+        """Reload it from the database: another process may have renamed it. Raises NotFound."""
         self._row = find(self._containers._store, self.id)
 
     def inspect(self) -> dict[str, Any]:
-        """Return all that is known of it, in the shape of docker's inspect. Raises NotFound."""
+        """Return detailed information on it, in the format of `docker inspect`. Raises NotFound."""
         return self._containers.inspect(self.id)
 
     def start(self) -> None:
@@ -117,7 +117,7 @@ class Container:
         self._containers.start(self.id)
 
     def stop(self, timeout: float | None = None, signal: str = "") -> None:
-        """Ask it to end (its stop signal), and kill it after `timeout` seconds (-1 waits for ever)."""
+        """Send it its stop signal, and kill it after `timeout` seconds (-1 waits for ever)."""
         self._containers.stop(self.id, timeout, signal)
 
     def restart(self, timeout: float | None = None) -> None:
@@ -129,19 +129,19 @@ class Container:
         self._containers.kill(self.id, signal)
 
     def pause(self) -> None:
-        """Stop all its processes until `unpause`."""
+        """Suspend all its processes until `unpause`."""
         self._containers.pause(self.id)
 
     def unpause(self) -> None:
-        """Let its processes go on."""
+        """Resume all its processes."""
         self._containers.unpause(self.id)
 
     def wait(self) -> int:
-        """Block until it ends and return its exit code; at once when it has ended."""
+        """Block until it exits and return its exit code; returns at once when it has exited."""
         return self._containers.wait(self.id)
 
     def remove(self, force: bool = False, volumes: bool = False) -> None:
-        """Remove it, with `volumes` its anonymous volumes, too; with `force` it is killed first.
+        """Remove it, with `volumes` its anonymous volumes too; with `force` it is killed first if it runs.
 
         Raises Conflict when it runs.
         """
@@ -157,7 +157,7 @@ class Container:
         self._containers.update(self.id, options, **limits)
 
     def stats(self) -> Stats:
-        """Return what it uses now; two samples make a rate. Raises Conflict when it does not run."""
+        """Return its current resource usage; a rate takes two samples. Raises Conflict when it does not run."""
         return self._containers.stats(self.id)
 
     def top(self, options: Sequence[str] = ()) -> Processes:
@@ -202,10 +202,10 @@ class Container:
         stdout: bool = True,
         stderr: bool = True,
     ) -> bytes | Iterator[bytes]:
-        """Return what it has written; with `follow` pieces as they come, until it ends.
+        """Return its logged output; with `follow` yield pieces as they arrive, until it exits.
 
-        `tail` is a number of lines from the end, `since` and `until` are seconds since the epoch. Times and streams of the
-        pieces are told by `engine.containers.logs`. Raises Unsupported when the log driver keeps nothing.
+        `tail` is a number of lines from the end, `since` and `until` are seconds since the epoch. `engine.containers.logs`
+        also yields the time and stream of each piece. Raises Unsupported when the log driver stores nothing.
         """
         records = self._containers.logs(self.id, follow, tail, since, until, stdout, stderr)
         pieces = (data for _, _, data in records)
@@ -228,6 +228,6 @@ class Container:
     def exec(self, command: Command, *, detach: Literal[True], **options: Unpack[ExecKeywords]) -> None: ...
 
     def exec(self, command: Command, **options: Any) -> Result | None:
-        """Run another program in it to its end; the same as `engine.containers.exec`."""
+        """Run another program in it until it exits; the same as `engine.containers.exec`."""
         result: Result | None = self._containers.exec(self.id, command, **options)
         return result

@@ -58,8 +58,8 @@ class _Log:
         self._keep = keep
 
     def records(self, tail: int, passes: Callable[[Record], bool], over: Callable[[], bool] | None) -> Iterator[Record]:
-        """Yield the records that pass, from the last `tail` lines of them on (-1: all), and with `over` those that come
-        until it says so."""
+        """Yield the selected records, from the last `tail` lines on (-1: all), and with `over` new ones until `over()` is
+        true."""
         older, newest = self._open()
         try:
             if tail >= 0:
@@ -117,7 +117,7 @@ class _Log:
             yield from self._format.backwards(file.fileno(), self._format.end(file.fileno()))
 
     def _present(self, file: BinaryIO) -> Iterator[Record]:
-        """Yield the records that are there now: who writes as fast as it is read does not keep us here."""
+        """Yield the records that exist now: a writer as fast as the reader does not prolong this."""
         end = os.fstat(file.fileno()).st_size
         for record in self._format.forwards(file):
             yield record

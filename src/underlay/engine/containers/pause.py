@@ -26,7 +26,7 @@ def group_of(row: ContainerRow, status: Status) -> Group:
 
 
 def freeze(store: Store, name: str, on: bool) -> None:
-    """Pause a container, or let it go on; raises Conflict when it does not run, or is what it shall be already."""
+    """Pause or resume a container; raises Conflict when it does not run, or is already in the requested state."""
     row = find(store, name)
     status = presence.status(store, row.id)
     if not status.pid:

@@ -22,7 +22,7 @@ _NOUNS = (
 
 
 def random_name() -> str:
-    """Return a name such as `mossy_granite`; some 7,000 differ, so who stores it must be ready for a clash."""
+    """Return a name such as `mossy_granite`; some 7,000 differ, so the caller must handle a name that is taken."""
     number = int.from_bytes(os.urandom(4), "little")
     adjective, noun = number % len(_ADJECTIVES), number // len(_ADJECTIVES) % len(_NOUNS)
     return f"{_ADJECTIVES[adjective]}_{_NOUNS[noun]}"

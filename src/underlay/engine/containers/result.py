@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 class Result:
-    """How a program has ended: exit `code` (128 + n for signal n), `stdout` and `stderr` (bytes), and the `id` of its
-    container; `oom` says that the kernel killed it for want of memory.
+    """The result of a program: exit `code` (128 + n for signal n), `stdout` and `stderr` (bytes), and the `id` of its
+    container; `oom` says that the kernel's OOM killer killed it.
 
-    What was written to files of the caller is not here; a terminal's output is all `stdout`.
+    Output that went to the caller's own files is not included; the output of a terminal is all in `stdout`.
     """
 
     __slots__ = ("code", "id", "oom", "stderr", "stdout")
@@ -34,7 +34,7 @@ class Result:
 
     @property
     def text(self) -> str:
-        """The standard output as text (UTF-8; bytes that are none are replaced)."""
+        """The standard output as text (UTF-8; invalid bytes are replaced)."""
         return self.stdout.decode(errors="replace")
 
     def __repr__(self) -> str:
@@ -42,9 +42,9 @@ class Result:
 
 
 class Capture:
-    """Streams for one program. What it writes goes to files in memory, unless the caller names files of its own.
+    """Streams for one program. Its output goes to files in memory, unless the caller passes its own files.
 
-    Files take any amount without a reader, so that nobody has to read while the program runs.
+    Unlike pipes, files never block the writer, so that the caller need not read while the program runs.
     """
 
     def __init__(self, input: bytes | None, stdin: Source, stdout: Target, stderr: Target) -> None:
@@ -73,13 +73,13 @@ class Capture:
         return fd
 
     def attachment(self, removes: bool = False) -> Attachment:
-        """Return what is to be attached."""
+        """Return the descriptors to attach."""
         stdout = self._stdout if self._out < 0 else self._out
         stderr = self._stderr if self._err < 0 else self._err
         return Attachment(self._stdin, stdout, stderr, removes=removes)
 
     def result(self, code: int, container_id: str, oom: bool = False) -> Result:
-        """Return what has come."""
+        """Return the captured output."""
         return Result(code, _content(self._out), _content(self._err), container_id, oom)
 
     def __enter__(self) -> Capture:

@@ -37,8 +37,8 @@ _OVERLAY_OPTIONS: dict[str, str | None] = {"redirect_dir": "off", "metacopy": "o
 class Session:
     """A connection to a container's monitor: `id` of the container, `pid` of its first process.
 
-    After `wait`: `code`, `oom` (the kernel killed it for want of memory), `detached`. As a context manager it is closed at
-    the end of the block; the container runs on.
+    After `wait`: `code`, `oom` (the kernel's OOM killer killed it), `detached`. As a context manager it is closed at the
+    end of the block; the container keeps running.
     """
 
     __slots__ = ("channel", "code", "detached", "id", "oom", "pid")
@@ -52,7 +52,7 @@ class Session:
         self.oom = False
 
     def await_start(self) -> None:
-        """Wait until the program runs; raises StartFailed with docker's exit code when it cannot."""
+        """Wait until the program runs; raises StartFailed with docker's exit code when it cannot be started."""
         message, _ = control.receive(self.channel)
         if message is None:
             raise StartFailed("the monitor ended before the container started", 125)
@@ -62,9 +62,9 @@ class Session:
         self.pid = int(message.get("started") or 0)
 
     def connect(self, network: Callable[[], NetworkTold]) -> None:
-        """Have `network` made while the monitor prepares the root, and tell it.
+        """Create the network with `network()` while the monitor prepares the root, and send it to the monitor.
 
-        Raises what that raises; the monitor has ended then, and nothing is left.
+        Raises what `network` raises; the monitor has then exited and cleaned up.
         """
         try:
             made = network()
@@ -80,10 +80,10 @@ class Session:
         os.close(parcel)
 
     def wait(self) -> int | None:
-        """Return the exit code when the container has ended; None when this client has detached from it.
+        """Wait for the container to exit and return its exit code; None when this client has detached from it.
 
-        Raises UnderlayError when the monitor was killed, BrokenPipeError when nobody reads the output any more (the
-        container runs on).
+        Raises UnderlayError when the monitor was killed, BrokenPipeError when the reader of the output has closed
+        it (the container keeps running).
         """
         while self.code is None and not self.detached:
             message, fds = control.receive(self.channel)
@@ -105,11 +105,11 @@ class Session:
         control.send(self.channel, {"signal": number})
 
     def resize(self, rows: int, columns: int) -> None:
-        """Tell the container's terminal its size."""
+        """Set the size of the container's terminal."""
         control.send(self.channel, {"resize": [rows, columns]})
 
     def close(self) -> None:
-        """Leave the container alone; harmless when repeated."""
+        """Close the connection; the container keeps running. Harmless when repeated."""
         self.channel.close()
 
     def __enter__(self) -> Session:
@@ -167,7 +167,7 @@ def start(
         store.emit(events.Event("container.start", container_id, pid=session.pid))
         return session
     except BaseException:
-        # Who leaves while we held the mount has left it to us.
+        # The last user of the mount may have released it while we held it; then unmounting it is ours.
         hold.release()
         if networked:
             _disconnect(store, container_id)
@@ -180,7 +180,7 @@ def start(
 
 
 def _disconnect(store: Store, container_id: str) -> None:
-    """Take down the network of a start that has failed, unless somebody starts or removes the container by now: they do."""
+    """Remove the network of a failed start, unless another process starts or removes the container: then it does that."""
     from ..networks import attach
 
     try:
@@ -324,7 +324,7 @@ def forget(store: Store, container_id: str, with_volumes: bool) -> None:
 def forget_files(store: Store, container_id: str, with_volumes: bool) -> None:
     """Remove a container's files, then its row, then its anonymous volumes.
 
-    The row goes after the files, so that what a crash leaves is still listed and can be removed again.
+    The row goes after the files, so that after a crash the container is still listed and can be removed again.
     """
     from ...store.rows import containers, id_ranges
 
@@ -345,7 +345,7 @@ def forget_state(store: Store, container_id: str) -> None:
 
 
 def await_monitor(store: Store, container_id: str) -> None:
-    """Wait until the monitor of a container that has ended has let go of it."""
+    """Wait until the monitor of an exited container has released its lock."""
     try:
         fd = os.open(store.paths.container_state(container_id) + "/lock", os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:

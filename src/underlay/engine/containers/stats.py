@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 class Stats:
-    """A sample of what a container uses. Sizes are bytes since its start, or now where it is about memory.
+    """A sample of a container's resource usage. Sizes are bytes: since the start, for memory the current ones.
 
-    `id`, `name`; `when` (monotonic ns); `figures`, all that the group counts (see `linux.cgroup.stats`; {} where there is
-    no group); `received`, `sent` over the network.
+    `id`, `name`; `when` (monotonic ns); `figures`, all counters of the cgroup (see `linux.cgroup.stats`; {} without a
+    cgroup); `received`, `sent` over the network.
     """
 
     __slots__ = ("_memory_there", "figures", "id", "name", "received", "sent", "when")

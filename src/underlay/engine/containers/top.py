@@ -17,7 +17,7 @@ _KNOWN = "known are -ef, aux, and columns by -o, -eo or axo"
 
 
 class Processes:
-    """A list of processes: `titles`, and `rows` of as many texts."""
+    """A list of processes: the column `titles`, and `rows` with one string for each column."""
 
     __slots__ = ("rows", "titles")
 
@@ -27,7 +27,7 @@ class Processes:
 
 
 class Process:
-    """What /proc says of a process (proc_pid_stat(5)); times are clock ticks, `resident` is KiB."""
+    """A process, as read from /proc (proc_pid_stat(5)); times are clock ticks, `resident` is KiB."""
 
     __slots__ = (
         "arguments",
@@ -222,7 +222,7 @@ _INNER = frozenset(("uid_name", "time_short"))  # columns of the two formats tha
 def columns(words: list[str]) -> list[tuple[str, str]]:
     """Return (column, title) for options of ps: none, `-ef`, `aux`, or `-o`; raises InvalidInput for others.
 
-    Which processes ps is told to show makes no difference: it is always those of the container.
+    Options that select processes have no effect: the processes are always those of the container.
     """
     found: list[tuple[str, str]] = []
     words = list(words) or ["-ef"]
@@ -283,7 +283,7 @@ def listed(pids: list[int], words: list[str]) -> Processes:
 
 
 def of_namespace(pid: int) -> list[int]:
-    """Return the pids of all processes in the pid namespace of `pid`, none when it has ended: where no group tells."""
+    """Return the pids of all processes in the pid namespace of `pid`, none when it has exited: for use without a cgroup."""
     try:
         wanted = os.readlink(f"/proc/{pid}/ns/pid")
     except FileNotFoundError:

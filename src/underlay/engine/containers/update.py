@@ -79,7 +79,7 @@ def update(store: Store, container_id: str, wish: ContainerOptions) -> None:
 
 
 def _lock(store: Store, container_id: str) -> Lock:
-    """Return the lock, held, by which updates of a container come one after the other; raises NotFound, Conflict."""
+    """Acquire and return the lock that serialises updates of a container; raises NotFound, Conflict."""
     lock = Lock(store.paths.container(container_id) + "/update")
     deadline = time.monotonic() + 3 * control.PATIENCE
     try:
@@ -100,7 +100,7 @@ def _apply(
     after: Intent,
     takes_back: list[Callable[[], None]],
 ) -> None:
-    """Give a run's group and monitor what has changed; how to undo that is added to `takes_back` as it is done."""
+    """Apply the changes to a run's cgroup and monitor; the undo of each is added to `takes_back` when it is applied."""
     if run.pid:
         delta = difference(before["spec"]["linux"]["resources"], after["spec"]["linux"]["resources"])
         group = cgroup.open_group(session.group_path(row.id, before), os.geteuid() != 0, run.group_base)
@@ -152,7 +152,7 @@ def changed_intent(intent: Intent, given: Options) -> Intent:
 
 
 def _check(intent: Intent, before: Options, given: Options) -> None:
-    """Raise for what does not go together with what was asked for before."""
+    """Raise for options that conflict with those given before."""
     for name, word in (("cpu_period", "CPU Period"), ("cpu_quota", "CPU Quota")):
         if given.get(name) and before.get("cpus"):
             raise Conflict(f"conflicting options: {word} cannot be updated as NanoCPUs has already been set")
@@ -168,7 +168,7 @@ def _check(intent: Intent, before: Options, given: Options) -> None:
 
 
 def difference(before: Mapping[str, object], after: Mapping[str, object]) -> Any:
-    """Return the fields of `after` that are not so in `before`; limits of memory and of swap go together."""
+    """Return the fields of `after` that differ from `before`; limits of memory and of swap go together."""
     found: dict[str, dict[str, object]] = {}
     for kind, fields in after.items():
         if not isinstance(fields, dict):
@@ -189,7 +189,7 @@ def _lives(store: Store, row: ContainerRow, run: Status) -> bool:
 
 
 def _tell_monitor(store: Store, row: ContainerRow, intent: Intent) -> None:
-    """Give the monitor, if there is one, what it is to start again with.
+    """Send the monitor, if there is one, the launch record for restarts.
 
     It holds the launch record of its run, or none of the specification where nothing was to be started again.
     """

@@ -57,10 +57,10 @@ class Images:
         all_tags: bool = False,
         keep_compressed: bool | None = None,
     ) -> Image | list[Image]:
-        """Bring an image from its registry and return it, or with `all_tags` all of a repository, in the tags' order.
+        """Pull an image from its registry and return it, or with `all_tags` all images of a repository, in the tags' order.
 
-        `platform` is one (`linux/arm64`), a list of them, or `all` that there are, instead of the host's; the name stands
-        for the one that serves this host best. `keep_compressed` is as with `load`. Raises NotFound, AccessDenied,
+        `platform` is one (`linux/arm64`), a list of them, or `all`, instead of the host's; the name then refers to the
+        image that suits this host best. `keep_compressed` is as with `load`. Raises NotFound, AccessDenied,
         Conflict (a blocked registry), Unsupported, DigestMismatch, LimitExceeded, RegistryError.
         """
         from . import transfer
@@ -76,9 +76,9 @@ class Images:
     def push(self, name: str, platform: str = "", *, all_tags: Literal[True]) -> dict[str, Pushed]: ...
 
     def push(self, name: str, platform: str = "", *, all_tags: bool = False) -> Pushed | dict[str, Pushed]:
-        """Push an image to the registry in its name, or with `all_tags` all tags of a repository: a result by each.
+        """Push an image to the registry in its name, or with `all_tags` all tags of a repository: one result for each tag.
 
-        `platform` pushes one image of a multi-platform one. Raises NotFound, AccessDenied, RegistryError.
+        `platform` pushes one platform of a multi-platform image. Raises NotFound, AccessDenied, RegistryError.
         """
         from . import transfer
 
@@ -104,7 +104,7 @@ class Images:
         format: str = "docker-archive",
         platform: str | Sequence[str] = (),
     ) -> None:
-        """Write images to `target`, a path or a descriptor, those of one `platform` or several if any is named.
+        """Write images to `target`, a path or a descriptor; only those of `platform`, one or several, if it is given.
 
         `format` is `docker-archive` (an OCI layout in a tar that docker's and podman's own readers take as
         well), `oci-archive` (without docker's part) or `oci-dir`. Raises NotFound, InvalidInput, OSError.
@@ -121,7 +121,7 @@ class Images:
         message: str = "",
         platform: str = "",
     ) -> Image:
-        """Make an image of a root file system's tar (compressed or not) and return it.
+        """Create an image from a tar of a root file system (compressed or not) and return it.
 
         `source` is a path or a descriptor; `changes` are Dockerfile instructions for the configuration.
         """
@@ -132,7 +132,7 @@ class Images:
     # Looking
 
     def get(self, name: str, platform: str = "") -> Image:
-        """Return the image that `name` means; raises NotFound, InvalidInput."""
+        """Return the image called `name`; raises NotFound, InvalidInput."""
         goal = platforms.parse(platform) if platform else None
         return Image(self._store, image_rows.resolve(self._store.meta, name, goal))
 
@@ -143,11 +143,11 @@ class Images:
         return [Image(self._store, row) for row in rows]
 
     def dangling(self) -> set[str]:
-        """Return the ids of images that no tag stands for, neither directly nor through its index."""
+        """Return the ids of images without a tag, neither directly nor through an index."""
         return image_rows.dangling(self._store.meta)
 
     def inspect(self, name: str, platform: str = "") -> dict[str, Any]:
-        """Return what is known of an image, in the members and names of docker's `image inspect`."""
+        """Return detailed information on an image, in the format of `docker image inspect`."""
         return self.get(name, platform).inspect()
 
     def history(self, name: str, platform: str = "") -> Sequence[HistoryEntry]:
@@ -157,13 +157,13 @@ class Images:
     # Changing
 
     def tag(self, name: str, new: str) -> None:
-        """Give an image another name; a name in use moves to it. Raises NotFound, InvalidInput."""
+        """Give an image another name; a name that is in use is moved to it. Raises NotFound, InvalidInput."""
         meta = self._store.meta
         image = image_rows.resolve(meta, name)
         image_rows.tag(meta, image, image_rows.target_of(meta, image, name), references.parse(new))
 
     def remove(self, name: str, force: bool = False) -> Removed:
-        """Remove a name, or with its last name the image: docker's rules of `rmi`.
+        """Remove a name, and with its last name the image, as `docker rmi` does.
 
         By id all names go, if they are of one repository or with `force`. Raises Conflict while a container
         uses the image (`force` overcomes stopped ones; their layers stay until the containers are gone),
@@ -174,11 +174,11 @@ class Images:
         return image_removal.remove(self._store, name, force)
 
     def prune(self, all: bool = False, until: float | None = None, labels: Sequence[str] = ()) -> Pruned:
-        """Remove dangling images, or with `all` every image that no container uses, and all leavings of work
-        that died.
+        """Remove dangling images, or with `all` every image that no container uses, and the leftovers of
+        interrupted operations.
 
-        `until` (seconds since the epoch) spares younger ones; `labels` are `key`, `key=value`, `!key` or
-        `!key=value`. Ids of images and digests of layers are told.
+        `until` (seconds since the epoch) keeps images created later; `labels` are `key`, `key=value`, `!key` or
+        `!key=value`. The result has ids of images and digests of layers.
         """
         from ...store.pruned import Pruned
         from . import remove as image_removal

@@ -88,8 +88,8 @@ def _with_store(store: Store, registries: Registries, source: Place, target: Pla
 
 
 class Synced:
-    """One name that was to be brought: `source` and `destination` as they are written, the `digest` there now, whether it
-    was `new` there; or the `error` that kept it from coming."""
+    """The result of a sync for one name: `source` and `destination` references, the `digest` now at the destination,
+    whether it was `new` there; or the `error` that prevented the copy."""
 
     __slots__ = ("destination", "digest", "error", "new", "source")
 

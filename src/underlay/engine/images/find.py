@@ -18,9 +18,9 @@ HERE = ""  # look here alone, and say how an image may come
 
 
 def find_image(store: Store, name: str, platform: str = "", pull: str = HERE) -> ImageRow:
-    """Return the image that is asked for, from its registry as `pull` (missing, never, always, or HERE) says.
+    """Return the requested image, pulled from its registry as `pull` (missing, never, always, or HERE) requires.
 
-    Raises NotFound with a hint, Unsupported for another system's, and what a pull raises.
+    Raises NotFound with a hint, Unsupported for an image of another operating system, and what a pull raises.
     """
     if pull not in (HERE, "missing", "never", "always"):
         raise InvalidInput(f'invalid pull option: \'{pull}\': must be one of "always", "missing" or "never"')
@@ -43,7 +43,7 @@ def find_image(store: Store, name: str, platform: str = "", pull: str = HERE) ->
 
 
 def _may_be_pulled(text: str) -> bool:
-    """Tell whether a name can be looked for in a registry: ids cannot."""
+    """Return whether a name can be looked up in a registry: ids cannot."""
     if text.startswith(("sha256:", "sha512:")):
         return False
     try:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 class Image:
     """An image of an engine: what `engine.images` returns.
 
-    `id` (digest of the configuration), `manifest` (digest of the manifest), `platform` (a text such as `linux/arm64`),
-    `os`, `architecture`, `created` (RFC 3339 text as the configuration has it, may be ""), `size` (bytes of the layers'
+    `id` (digest of the configuration), `manifest` (digest of the manifest), `platform` (a string such as `linux/arm64`),
+    `os`, `architecture`, `created` (RFC 3339, as in the configuration; may be ""), `size` (bytes of the layers'
     tars), `diff_ids` (lowest first) never change; `tags`, `digests`, `labels`, `config` and `attrs` are looked up when they
     are asked for. Two objects for the same image are equal.
     """
@@ -47,18 +47,18 @@ class Image:
 
     @property
     def tags(self) -> list[str]:
-        """The names that it has here, with their tags: `["alpine:3.20"]`."""
+        """Its names in the store, with their tags: `["alpine:3.20"]`."""
         return [references.familiar(name) for name, _, _ in image_rows.names(self._store.meta, self.id)]
 
     @property
     def digests(self) -> list[str]:
-        """The names by digest that registries know it by: `["alpine@sha256:…"]`."""
+        """Its names with digests in registries: `["alpine@sha256:…"]`."""
         rows = image_rows.repository_digests(self._store.meta, self.id)
         return [f"{references.familiar(repository)}@{digest}" for repository, digest, _ in rows]
 
     @property
     def config(self) -> Configuration:
-        """Its configuration document (OCI image configuration). Raises Corrupt when it is not there any more."""
+        """Its configuration document (OCI image configuration). Raises Corrupt when the document is missing."""
         return image_rows.config(self._store.paths, self.id)
 
     @property
@@ -81,7 +81,7 @@ class Image:
         return hash(self.id)
 
     def inspect(self) -> dict[str, Any]:
-        """Return what is known of it, in the members and names of docker's `image inspect`."""
+        """Return detailed information on it, in the format of `docker image inspect`."""
         from .inspect import image
 
         return image(self._store, self._row)
@@ -93,7 +93,7 @@ class Image:
         return history(self._store, self._row)
 
     def tag(self, name: str) -> None:
-        """Give it a name; a name in use moves to it. Raises InvalidInput."""
+        """Give it a name; a name that is in use is moved to it. Raises InvalidInput."""
         target = image_rows.target_of(self._store.meta, self._row, self.id)
         image_rows.tag(self._store.meta, self._row, target, references.parse(name))
 

@@ -52,7 +52,7 @@ def remove(store: Store, name: str, force: bool) -> Removed:
 
 
 def _is_name(store: Store, text: str) -> bool:
-    """Tell whether a word that could be a prefix of an id is a name: names come first."""
+    """Return whether a word that could be a prefix of an id is a name: names take precedence."""
     if ":" in text and text.startswith(("sha256:", "sha512:")):
         return False
     try:
@@ -63,7 +63,7 @@ def _is_name(store: Store, text: str) -> bool:
 
 
 def _is_last(store: Store, image: ImageRow, reference: references.Reference) -> bool:
-    """Tell whether nothing stands for the image once `reference` is gone (a tag takes its digest along)."""
+    """Return whether `reference` is the last name of the image (a tag and its digest count as one)."""
     names = [each for each, _, _ in image_rows.names(store.meta, image.id)]
     digests = image_rows.repository_digests(store.meta, image.id)
     if reference.digest:
@@ -117,7 +117,7 @@ def _sweep(store: Store, removed: Removed) -> None:
 
 
 def prune(store: Store, all: bool, until: float | None, labels: Sequence[str]) -> Removed:
-    """Remove what `Images.prune` says, then sweep, images or not: dead work's leavings go as well."""
+    """Remove images as `Images.prune` documents, then sweep in any case, to remove leftovers of interrupted operations."""
     meta = store.meta
     removed = Removed()
     dangling = image_rows.dangling(meta)
@@ -143,7 +143,7 @@ def _created(image: ImageRow) -> float:
 
 
 def _labelled(store: Store, image: ImageRow, wanted: Sequence[str]) -> bool:
-    """Tell whether the labels fit: one of the `key` and `key=value`, and none of the `!key` and
+    """Return whether the labels match: one of the `key` and `key=value`, and none of the `!key` and
     `!key=value`."""
     try:
         labels = (image_rows.config(store.paths, image.id).get("config") or {}).get("Labels") or {}

@@ -19,7 +19,7 @@ class HistoryEntry:
 
 
 class Removed:
-    """What a removal did: names `untagged`, ids and diff ids `deleted`, `reclaimed` bytes on disk."""
+    """The result of a removal: names `untagged`, ids and diff ids `deleted`, and `reclaimed` bytes on disk."""
 
     __slots__ = ("deleted", "reclaimed", "untagged")
 

@@ -57,25 +57,25 @@ class Networks(Records):
     def connect(
         self, network: str, container: str, address: str = "", address6: str = "", aliases: Sequence[str] = ()
     ) -> None:
-        """Put a container into a network, at once if it runs. Raises NotFound, Conflict, InvalidInput, Unsupported."""
+        """Connect a container to a network, at once if it runs. Raises NotFound, Conflict, InvalidInput, Unsupported."""
         from . import attach
 
         attach.connect(self._store, self.get(network), container, address, address6, aliases)
 
     def disconnect(self, network: str, container: str, force: bool = False) -> None:
-        """Take a container out of a network, at once if it runs. Raises NotFound, Conflict."""
+        """Disconnect a container from a network, at once if it runs. Raises NotFound, Conflict."""
         from . import attach
 
         attach.disconnect(self._store, self.get(network), container, force)
 
     def inspect(self, name: str) -> dict[str, Any]:
-        """Return what is known of a network, in the members and names of docker's `network inspect`."""
+        """Return detailed information on a network, in the format of `docker network inspect`."""
         from . import inspect as network_inspection
 
         return network_inspection.inspect(self._store, name)
 
     def reload(self) -> int:
-        """Make bridges and firewall anew as they should be for all running containers; returns how many those are."""
+        """Rebuild the bridges and the firewall for all running containers; returns the number of containers."""
         from ...network import bridge
         from . import attach
 
@@ -86,7 +86,7 @@ class Networks(Records):
         return count
 
     def rules(self) -> str:
-        """Return the firewall as `nft` would read it: the table, and what containers and networks have in its sets."""
+        """Return the firewall in `nft` syntax: the table, and the set elements of containers and networks."""
         return firewall_of(self._store).written()
 
 

@@ -32,7 +32,7 @@ _USER = ".user"  # beside the file of a network namespace: the user namespace th
 
 
 class Place:
-    """A place that a container is to have: the network, addresses as text ("" for any), MAC, names."""
+    """An endpoint that a container requests: the network, addresses as strings ("" for any), MAC, names."""
 
     __slots__ = ("address4", "address6", "aliases", "mac", "network")
 
@@ -86,7 +86,7 @@ class Place:
 
 
 def wanted(store: Store, wish: ContainerOptions, mode: str) -> list[Place]:
-    """Return the places that a container wants, the first in the network `mode`. Raises NotFound, InvalidInput."""
+    """Return the endpoints that a container requests, the first in the network `mode`. Raises NotFound, InvalidInput."""
     networks = Records(store)
     first = networks.get(mode)
     if wish.network_aliases and not first.named:
@@ -103,7 +103,7 @@ def wanted(store: Store, wish: ContainerOptions, mode: str) -> list[Place]:
 
 
 def leasing(wanted: Sequence[Place]) -> Callable[[Transaction, str], None]:
-    """Return what leases places to a container in the transaction that records it."""
+    """Return the function that allocates a container's endpoints in the transaction that records it."""
 
     def lease(sql: Transaction, container_id: str) -> None:
         for each in wanted:
@@ -156,7 +156,7 @@ def up(store: Store, container_id: str, intent: Intent) -> NetworkTold:
 
 
 def _keys(rules: Sequence[Rule]) -> dict[str, list[str]]:
-    """Return what ports have in each map of the firewall, as a monitor is told of it."""
+    """Return the elements of ports in each map of the firewall, in the form that is sent to a monitor."""
     contents = firewall.elements_by_set(rules)
     return {name: [element.key.hex() for element in found] for name, found in contents.items()}
 
@@ -179,7 +179,7 @@ def _namespace(path: str, linux: Linux) -> int:
 
 
 def _ways(networks: Sequence[Network]) -> dict[int, str]:
-    """Return the id of the network that leads everywhere else, for each kind of address (32, 128) that has one.
+    """Return the id of the network with the default route, for each kind of address (32, 128) that has one.
 
     Bridges come first: what comes for published ports comes by them, and answers must leave as it came.
     """
@@ -222,7 +222,7 @@ def down(store: Store, container_id: str) -> None:
 
 
 def connect(store: Store, network: Network, name: str, address4: str, address6: str, aliases: Sequence[str]) -> None:
-    """Put a container into a network: see `Networks.connect`."""
+    """Connect a container to a network: see `Networks.connect`."""
     row = containers.find(store.meta, name)
     if "network" not in row.intent:
         raise Conflict(f"container {row.name} has no network namespace of its own that could be connected")
@@ -275,7 +275,7 @@ def _lead_out(
 
 
 def disconnect(store: Store, network: Network, name: str, force: bool) -> None:
-    """Take a container out of a network: see `Networks.disconnect`."""
+    """Disconnect a container from a network: see `Networks.disconnect`."""
     try:
         row = containers.find(store.meta, name)
     except NotFound:
@@ -308,9 +308,9 @@ def disconnect(store: Store, network: Network, name: str, force: bool) -> None:
 
 
 def reload(store: Store) -> int:
-    """Make the firewall as all that is in networks wants it; returns how many containers that are.
+    """Rebuild the firewall for everything that is in networks; returns the number of containers.
 
-    What is about to start counts: it may have told the firewall already that was taken away since.
+    Containers that are about to start count: they may have added elements to the firewall that is now replaced.
     """
     rules: list[Rule] = []
     wanted: list[Network] = []
@@ -330,7 +330,7 @@ def reload(store: Store) -> int:
 
 
 def _present(store: Store, name: str) -> bool:
-    """Tell whether a container runs or is about to, or a step of a build has its namespace."""
+    """Return whether a container runs or is about to, or a build step uses its namespace."""
     if name.startswith(names.BUILD):
         return os.path.exists(namespace_file(store, name))
     return presence.is_running(store, name) or presence.is_monitored(store, name)

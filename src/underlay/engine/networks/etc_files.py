@@ -37,7 +37,7 @@ def change(
     after: Sequence[Lease],
     networks: dict[str, Network],
 ) -> None:
-    """Write both for a running container whose places were those of `before`; what it has added to hosts stays there."""
+    """Write both for a running container whose endpoints were those of `before`; its own additions to hosts are kept."""
     directory = store.paths.container(container_id)
     then, now = ([networks[each.network] for each in places] for places in (before, after))
     old = _hosts(container_id, intent, before, then).encode().splitlines()

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def inspect(store: Store, name: str) -> dict[str, Any]:
-    """Return what is known of a network; raises NotFound."""
+    """Return detailed information on a network; raises NotFound."""
     if name in ("none", "host"):
         return _predefined(name)
     network = Records(store).get(name)

@@ -25,19 +25,19 @@ BUILD = "build-"  # what places of steps of builds are called by begins so, wher
 
 
 def directory(store: Store) -> str:
-    """Return where name servers find what they are to know."""
+    """Return the directory with the descriptions that name servers read."""
     return store.paths.state + "/networks"
 
 
 def announce(store: Store, network: Network) -> None:
-    """Tell name servers who is in a network; its own is started unless it lives. Raises Conflict, Unsupported."""
+    """Publish the members of a network to name servers, starting its own if needed. Raises Conflict, Unsupported."""
     amend(store, network)
     if has_names(network):
         resolver.ensure(directory(store), network.id)
 
 
 def amend(store: Store, network: Network) -> None:
-    """Tell who is in a network by now to its name server, and to those of other networks that its containers are in."""
+    """Update the members of a network in its name server, and in those of other networks that its containers are in."""
     if not has_names(network):
         return
     with _lock(store):
@@ -47,7 +47,7 @@ def amend(store: Store, network: Network) -> None:
 
 
 def answers(store: Store, network: Network) -> bool:
-    """Tell whether a network has a name server; one is started unless it lives, or somebody else has its address."""
+    """Return whether a network has a name server; starts one unless it runs, or another program uses its address."""
     if not has_names(network):
         return False
     try:
@@ -58,13 +58,13 @@ def answers(store: Store, network: Network) -> bool:
 
 
 def end(store: Store, network: Network) -> None:
-    """Have the name server of a network end, which is no longer in the database."""
+    """Stop the name server of a network that is no longer in the database."""
     with _lock(store):
         resolver.remove(directory(store), network.id)
 
 
 def has_names(network: Network) -> bool:
-    """Tell whether containers of a network find each other by name."""
+    """Return whether containers of a network can resolve each other by name."""
     return network.named and network.driver == "bridge" and any(pool.gateway for pool in network.pools)
 
 
@@ -74,16 +74,17 @@ def server_of(network: Network) -> str:
 
 
 def _lock(store: Store) -> files.Lock:
-    """Return what is held from reading who is in a network to writing it, so that what is older replaces nothing newer.
+    """Return the lock to hold between reading and publishing the members of a network, so that no older list replaces a
+    newer one.
 
-    There is one for all networks, which stays: it is held for a moment only.
+    One lock file serves all networks and is never removed: it is held only briefly.
     """
     os.makedirs(directory(store), 0o700, exist_ok=True)
     return files.Lock(directory(store) + "/names.lock")
 
 
 def _with_names(store: Store, ids: Iterable[str]) -> list[Network]:
-    """Return those networks that have names, as they are now; what somebody has removed meanwhile is none."""
+    """Return the current records of those networks that have names, without networks removed meanwhile."""
     found = []
     for each in ids:
         try:
@@ -144,7 +145,7 @@ def _names(
 
 
 def _others(store: Store, network: Network, leases: Sequence[Lease], members: dict[str, list[str]]) -> list[Beside]:
-    """Return the names of each other network that containers of this one are in, and who they are by address here."""
+    """Return the names of each other network that containers of this one are in, and those containers' addresses here."""
     here = {lease.container: _addresses(lease) for lease in leases}
     asking: dict[str, list[str]] = {}
     for lease in rows.leases_beside(store.meta, network.id):

@@ -51,7 +51,7 @@ def publish(
     leases: Sequence[rows.Lease],
     networks: dict[str, Network],
 ) -> list[Rule]:
-    """Take the ports of the host that a container wants, and have what comes for them led to it.
+    """Reserve the host ports that a container publishes, and forward their traffic to it.
 
     Raises Unsupported, Conflict, KernelError.
     """
@@ -96,7 +96,7 @@ def _refuse_dead_ends(addresses: set[str], places: Sequence[rows.Lease]) -> None
 
 
 def move(store: Store, container_id: str, before: Sequence[rows.Lease], after: Sequence[rows.Lease]) -> None:
-    """Lead the ports of a running container to the places that it has `after`: those of `before` may soon be others'."""
+    """Forward the ports of a running container to its endpoints `after`: those of `before` may soon be reused."""
     held = rows.ports(store.meta, container_id)
     old, new = rules_of(held, reached(store, before)), rules_of(held, reached(store, after))
     if [rule.target for rule in old] == [rule.target for rule in new]:
@@ -113,7 +113,7 @@ def move(store: Store, container_id: str, before: Sequence[rows.Lease], after: S
 
 
 def later(store: Store, container_id: str, rules: Sequence[Rule]) -> list[Rule]:
-    """Return rules as a container's ports may have besides `rules` while it runs: when it comes into other networks."""
+    """Return the rules that a container's ports may get besides `rules` while it runs: when it joins other networks."""
     anywhere = rows.Lease("", container_id, 0, "0.0.0.0", "::", "", ())
     there = {(":" in each.target, each.address, each.port, each.protocol) for each in rules}
     found = rules_of(rows.ports(store.meta, container_id), [anywhere])
@@ -121,7 +121,7 @@ def later(store: Store, container_id: str, rules: Sequence[Rule]) -> list[Rule]:
 
 
 def withdraw(store: Store, container_id: str) -> None:
-    """Give a container's ports back. Harmless when it has none."""
+    """Release a container's ports. Harmless when it has none."""
     found = rows.ports(store.meta, container_id)
     if found:
         leases = reached(store, rows.leases(store.meta, container=container_id))
@@ -130,7 +130,7 @@ def withdraw(store: Store, container_id: str) -> None:
 
 
 def _held(store: Store, container_id: str, wanted: Sequence[Publication]) -> list[Port]:
-    """Take ports of the host for a container. Raises Conflict when one of them cannot be had."""
+    """Reserve ports of the host for a container. Raises Conflict when one of them is not available."""
     fixed = [
         Port(each["protocol"], each["first"], each["address"], container_id, each["port"])
         for each in wanted
@@ -161,7 +161,7 @@ def _refused(problem: str) -> Conflict:
 
 
 def _take(store: Store, wanted: list[Port]) -> str:
-    """Take ports, all or none; returns what is in the way of the first that cannot be had, "" when all are taken."""
+    """Reserve ports, all or none; returns what blocks the first unavailable one, "" when all are reserved."""
     other = rows.hold(store.meta, wanted)
     while other is not None and other.container != wanted[0].container and _given_back(store, other.container):
         other = rows.hold(store.meta, wanted)
@@ -176,12 +176,15 @@ def _take(store: Store, wanted: list[Port]) -> str:
 
 
 def _given_back(store: Store, container_id: str) -> bool:
-    """Give back the ports of a container that has ended, perhaps without a word; False when it runs, or keeps starting."""
+    """Release the ports of a dead container; False if it is running or starting.
+
+    The container's lock is held, so that its monitor cannot interfere.
+    """
     deadline = time.monotonic() + _PATIENCE
     while not presence.is_running(store, container_id) and time.monotonic() < deadline:
         try:
-            # What its monitor still does shall not hit us. That may be starting it, too: then nobody knows how long it
-            # stays, or whether it waits for a port of ours.
+            # The lock keeps its monitor from interfering. The monitor may also be starting the container: then it is
+            # unknown how long it holds the lock, or whether it waits for a port of ours.
             lock = presence.hold(store, container_id, patience=0.05)
         except NotFound:
             withdraw(store, container_id)
@@ -205,7 +208,7 @@ def _candidates(first: int, last: int) -> list[int]:
 
 
 def _used_by_host(protocol: str, address: str, number: int) -> str:
-    """Return what says that a program of this host has a port, "" when it is free."""
+    """Return an error text if a program on this host uses a port, "" when it is free."""
     try:
         fd = hostports.bind(protocol, address, number)
     except Conflict as error:
@@ -216,7 +219,7 @@ def _used_by_host(protocol: str, address: str, number: int) -> str:
 
 
 def reached(store: Store, leases: Sequence[rows.Lease]) -> list[rows.Lease]:
-    """Return those places of a container that this host leads to: into internal networks nothing comes from outside."""
+    """Return the endpoints of a container that ports can be forwarded to: not those in internal networks."""
     found = paired(store, leases)
     return [lease for lease, network in found if network.driver == BRIDGE and not network.internal]
 
@@ -241,7 +244,7 @@ def _any4(address: str) -> str:
 
 
 def published(store: Store, container_id: str) -> dict[str, Sequence[str]]:
-    """Return where the ports of a container are reached: see `Containers.ports`."""
+    """Return the host addresses of a container's ports: see `Containers.ports`."""
     found: dict[str, list[str]] = {}
     for rule, port in _paired(store, container_id):
         address = rule.address or ("0.0.0.0" if "." in rule.target else "::")

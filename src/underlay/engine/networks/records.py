@@ -57,8 +57,8 @@ class Records:
         labels: dict[str, str] | None = None,
         options: dict[str, str] | None = None,
     ) -> Network:
-        """Record a network; it is made when the first container comes. `gateways` and `ranges` belong to the subnets in
-        which they lie; without a subnet of IPv4 a free one is chosen. Raises InvalidInput, Conflict, Unsupported.
+        """Record a network; its bridge is created when the first container joins. `gateways` and `ranges` belong to the
+        subnets that contain them; without an IPv4 subnet a free one is chosen. Raises InvalidInput, Conflict, Unsupported.
         """
         _check_name(name)
         if driver not in (BRIDGE, MACVLAN):
@@ -98,7 +98,7 @@ class Records:
         return found
 
     def get(self, name: str) -> Network:
-        """Return a network by its name, its id or the beginning of that; raises NotFound."""
+        """Return a network by its name, its id or a prefix of the id; raises NotFound."""
         found = rows.find(self._store.meta, name)
         if found is not None:
             return _read(found)
@@ -107,7 +107,7 @@ class Records:
         raise NotFound(f"network {name} not found", "`underlay network ls` lists them")
 
     def default(self) -> Network:
-        """Return the network of containers that ask for none; it is made when it is first wanted."""
+        """Return the default network of containers; it is created on first use."""
         found = rows.find(self._store.meta, DEFAULT)
         if found is not None:
             return _read(found)
@@ -123,8 +123,8 @@ class Records:
             return _read(found)
 
     def settled(self, network: Network) -> Network:
-        """Return a network that is about to be used: as it is, or with another subnet where the host has routes by now that
-        overlap with one that was chosen. As long as there is no bridge, nobody uses the old one. Raises Conflict.
+        """Return a network that is about to be used, with another subnet if routes of the host now overlap an automatically
+        chosen one. As long as the bridge does not exist, the old subnet is not in use. Raises Conflict.
         """
         from ...network import bridge
 
@@ -153,7 +153,7 @@ class Records:
         return _read(rows.move(self._store.meta, network.id, move))
 
     def list(self) -> list[Network]:
-        """Return all networks but `none` and `host`, by name; the default one is always there."""
+        """Return all networks but `none` and `host`, sorted by name; the default network always exists."""
         self.default()
         return [_read(each) for each in rows.every(self._store.meta)]
 
@@ -303,5 +303,5 @@ def _read(record: dict[str, Any]) -> Network:
 
 
 def of_lease(lease: rows.Lease) -> model.Endpoint:
-    """Return a container's place as the kernel is to be told of it."""
+    """Return a container's endpoint in the form used to configure the kernel."""
     return model.Endpoint(lease.network, lease.container, lease.address4, lease.address6, lease.mac, lease.aliases)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 
 class Attachment:
-    """Streams of the one who starts the container (-1 for none), and the keys that detach from it.
+    """Streams of the caller, attached to the container (-1 for none), and the key sequence that detaches from it.
 
-    `removes` says that he removes a container that goes with its end (`Containers.remove_ended`) as soon as he is told
-    of it; else its monitor does.
+    `removes` says that the caller removes an auto-removed container (`Containers.remove_ended`) as soon as it is notified
+    of the exit; otherwise its monitor does.
     """
 
     __slots__ = ("keys", "removes", "stderr", "stdin", "stdout")

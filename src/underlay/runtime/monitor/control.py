@@ -61,7 +61,7 @@ def accept(server: _socket.socket) -> _socket.socket:
 
 
 def connect(directory: str, name: str = "control") -> _socket.socket | None:
-    """Return a connection to who listens at `name` in `directory`; None when there is none."""
+    """Connect to the socket `name` in `directory`; None when no process listens there."""
     client = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
     try:
         fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -76,7 +76,7 @@ def connect(directory: str, name: str = "control") -> _socket.socket | None:
 
 
 def send(channel: _socket.socket, message: Message, descriptors: tuple[int, ...] = ()) -> bool:
-    """Send a message; return whether it could be (False when the other side is gone)."""
+    """Send a message; return False when the other side has closed the connection."""
     data = dumps(message).encode()
     extra = []
     if descriptors:
@@ -90,9 +90,9 @@ def send(channel: _socket.socket, message: Message, descriptors: tuple[int, ...]
 
 
 def ask(channel: _socket.socket, message: Message, descriptors: tuple[int, ...] = ()) -> None:
-    """Tell a monitor something and wait until it has noted it; it may as well end, or the container, instead.
+    """Send a monitor a message and wait for its acknowledgement; or until the monitor or the container exits instead.
 
-    Raises Conflict when it says nothing for PATIENCE seconds: nothing that waits for an answer has come of it then.
+    Raises Conflict when it does not answer within PATIENCE seconds: nothing that waits for an answer has come of it then.
     """
     import select
     import time

@@ -35,7 +35,7 @@ def spawn(record: LaunchRecord, attachment: Attachment | None, lock: int, hold: 
 
 
 def main() -> NoReturn:
-    """Be the monitor that the parent asks for, as a child of process 1: it must not become a zombie of the parent."""
+    """Run as the monitor that the parent requests, as a child of process 1: it must not become a zombie of the parent."""
     if os.fork() != 0:
         os._exit(0)
     channel, told, (lock, hold, *streams) = interpreter.receive()

@@ -79,7 +79,7 @@ def serve(
     hold: int,
     channel: _socket.socket,
 ) -> NoReturn:
-    """Be the monitor of a container from now on; the plan is made here when `made` is None. Never returns."""
+    """Run as the monitor of a container from now on; the plan is made here when `made` is None. Never returns."""
     try:
         if os.getsid(0) != os.getpid():
             os.setsid()
@@ -133,7 +133,7 @@ def _above_streams(fd: int) -> int:
 
 
 def _detach_from_terminal() -> None:
-    """Let go of the caller's standard streams and directory: who waits for their end must not wait for us."""
+    """Close the caller's standard streams and leave its directory: a reader of its output must not wait for the monitor."""
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
     for number in (0, 1, 2):
         os.dup2(null, number)
@@ -142,7 +142,7 @@ def _detach_from_terminal() -> None:
 
 
 def give_up(monitor: Monitor, error: UnderlayError, channel: _socket.socket) -> NoReturn:
-    """Report that the container could not start, leave nothing behind, and end."""
+    """Report that the container could not start, clean up, and exit."""
     code = error.exit_code if isinstance(error, StartFailed) else 125
     try:
         monitor.clean()
@@ -164,7 +164,7 @@ def give_up(monitor: Monitor, error: UnderlayError, channel: _socket.socket) -> 
 
 
 def begin(monitor: Monitor, made: plan.Plan, attachment: Attachment | None, channel: _socket.socket | None) -> None:
-    """Bring the container to life: streams, process, cgroup; then record it and tell it. Raises UnderlayError."""
+    """Start the container: streams, process, cgroup; then record the state and notify the caller. Raises UnderlayError."""
     record = monitor.launch
     if any(process.start_time(pid) != when for pid, when in record.get("joined") or []):
         raise StartFailed("cannot join the namespace of a container that has ended or started again", 125)
@@ -240,7 +240,7 @@ def begin(monitor: Monitor, made: plan.Plan, attachment: Attachment | None, chan
 
 
 def _await_network(channel: _socket.socket) -> NetworkTold:
-    """Return what is told of the network that is made meanwhile. Raises StartFailed.
+    """Wait for the caller's description of the network that it creates meanwhile. Raises StartFailed.
 
     `namespaces` are the files that they are pinned to, `ports` those of the host that are to be held, `table` and
     `elements` what is to be taken away of the firewall.
@@ -253,7 +253,7 @@ def _await_network(channel: _socket.socket) -> NetworkTold:
 
 
 def _announcer(record: LaunchRecord) -> Callable[[int, int], None] | None:
-    """Return what tells the agent of a filter that asks; None for all others."""
+    """Return the function that notifies the seccomp agent of a filter with notifications; None for other filters."""
     profile = (record["spec"].get("linux") or {}).get("seccomp")
     if not profile:
         return None
@@ -264,7 +264,7 @@ def _announcer(record: LaunchRecord) -> Callable[[int, int], None] | None:
 
 
 def supervise(monitor: Monitor) -> NoReturn:
-    """Stay with the container to its end, through restarts; never returns."""
+    """Supervise the container until it exits for good, through restarts; never returns."""
     while True:
         if not monitor.run():
             _become_slim(monitor)
@@ -290,7 +290,7 @@ def supervise(monitor: Monitor) -> NoReturn:
 
 
 def _give_up_again(monitor: Monitor) -> bool:
-    """Take down what a restart that failed has left; returns whether the container lives all the same."""
+    """Clean up after a failed restart; returns whether the container runs nevertheless."""
     if monitor.pidfd >= 0:
         return True
     try:
@@ -300,11 +300,11 @@ def _give_up_again(monitor: Monitor) -> bool:
     return False
 
 
-# The monitor's second life.
+# The monitor after re-executing itself.
 
 
 def _become_slim(monitor: Monitor) -> None:
-    """Execute ourselves as an interpreter that has loaded only the monitor; the container does not notice."""
+    """Re-execute this process as an interpreter that loads only the monitor; the container is not affected."""
     fds: list[int] = [monitor.lock, monitor.pidfd, *monitor.relay.outputs]
     channels: list[HeldChannel] = []
     record: Handover = {

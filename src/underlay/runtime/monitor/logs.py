@@ -16,7 +16,7 @@ _PARTIAL = 16 << 10  # docker cuts longer lines into pieces of this size
 
 
 class Log:
-    """The log of one container. A write that fails (full disk) is remembered in `problem`; the container goes on."""
+    """The log of one container. A write that fails (full disk) is recorded in `problem`; the container keeps running."""
 
     __slots__ = ("_fd", "_pending", "_size", "driver", "keep", "limit", "path", "problem")
 
@@ -129,7 +129,7 @@ class Log:
         return {str(stream): data.hex() for stream, data in self._pending.items()}
 
     def resume(self, unfinished: dict[str, str], problem: str) -> None:
-        """Go on where the process image before has left off."""
+        """Continue where the previous process image stopped."""
         self._pending = {int(stream): bytes.fromhex(data) for stream, data in unfinished.items()}
         self.problem = self.problem or problem
 
@@ -144,7 +144,7 @@ class Log:
 
 
 def is_end(fd: int, position: int) -> bool:
-    """Tell whether a record of the driver `local` ends at a position, or the file begins there."""
+    """Return whether a record of the driver `local` ends at a position, or the file begins there."""
     length = int.from_bytes(os.pread(fd, TRAILER, position - TRAILER), "little") if position >= TRAILER else 0
     start = position - TRAILER - length - HEADER
     return not position or (start >= 0 and os.pread(fd, 4, start + 9) == length.to_bytes(4, "little"))

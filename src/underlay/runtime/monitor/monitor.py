@@ -78,7 +78,7 @@ class Monitor:
     # Who is connected.
 
     def add_channel(self, channel: _socket.socket, client: Client | None) -> None:
-        """Listen to someone who is connected; `client` are the streams attached through it."""
+        """Watch the connection of a client; `client` are the streams attached through it."""
         channel.setblocking(False)
         self.channels[channel.fileno()] = (channel, client)
         self.poll.register(channel.fileno(), select.POLLIN)
@@ -92,13 +92,13 @@ class Monitor:
             self.relay.detach(client)
 
     def tell(self, message: Message) -> None:
-        """Send a message to all who are connected; who cannot take it is let go."""
+        """Send a message to all connected clients; a connection that cannot take it is closed."""
         for fd in list(self.channels):
             if not control.send(self.channels[fd][0], message):
                 self._drop_channel(fd)
 
     def listen(self) -> None:
-        """Open the control socket for those who come later."""
+        """Open the control socket for later clients."""
         if self.listener is not None:
             return  # another run of the same container
         self.listener = control.listen(self.launch["state"])
@@ -116,7 +116,7 @@ class Monitor:
         self.record(state.RUNNING)
 
     def record(self, word: str) -> None:
-        """Write what is so."""
+        """Write the current state to `state.json`, and the run with `record_run`."""
         state.write(
             self.launch["state"],
             "state.json",
@@ -148,7 +148,7 @@ class Monitor:
             self.log.problem = self.log.problem or f"the run could not be recorded: {error.strerror}"
 
     def run(self) -> bool:
-        """Wait until the container has ended and its output is passed on. Returns False when it is time to be slim."""
+        """Wait until the container has exited and its output is forwarded. Returns False when it is time to re-execute."""
         deadline = 0.0 if self.slim else time.monotonic() + SLIM_AFTER
         ended_at = 0.0
         while True:
@@ -265,7 +265,7 @@ class Monitor:
     # The end.
 
     def clean(self) -> None:
-        """Take down what the run has put up on the host: processes, cgroup."""
+        """Remove what the run has created on the host: processes, cgroup."""
         from ...linux import cgroup
 
         group = cgroup.open_group(
@@ -276,7 +276,7 @@ class Monitor:
         group.remove()
 
     def release_root(self) -> None:
-        """Give up the shared mount of the image's index; unmount it when nobody else holds it."""
+        """Release the shared mount of the image's index; unmount it when no other container uses it."""
         if self.hold >= 0:
             os.close(self.hold)
             self.hold = -1
@@ -290,7 +290,7 @@ class Monitor:
                 pass  # somebody on the host looks into it: released by the next who leaves
 
     def release_network(self) -> None:
-        """Take published ports back, and let the network namespace go, with all interfaces in it."""
+        """Unpublish the ports, and release the network namespace with all interfaces in it."""
         told = self.launch.get("network")
         if not told or told == control.COMING:
             return
@@ -313,7 +313,7 @@ class Monitor:
                 pass  # it is looked into: the next start, or the removal, does it
 
     def wants_restart(self) -> bool:
-        """Return whether the restart policy wants the container again (docker run, "--restart")."""
+        """Return whether the restart policy requires a restart (docker run, "--restart")."""
         name, maximum = self.launch["restart"]["name"], self.launch["restart"]["maximum"]
         if self.stopping or name in ("", "no"):
             return False
@@ -322,7 +322,7 @@ class Monitor:
         return True  # always, unless-stopped
 
     def pause_before_restart(self) -> bool:
-        """Wait as docker does (100 ms, doubled each time, at most a minute); False when told to stop meanwhile."""
+        """Wait as docker does (100 ms, doubled each time, at most a minute); False when a stop is requested meanwhile."""
         ran = (self.finished - self.started) / 1e9
         if ran > 10:
             self.launch["delay"] = 0.0
@@ -339,7 +339,7 @@ class Monitor:
         return False
 
     def finish(self) -> None:
-        """Record the end and tell it; the lock goes last, so that who waits for it finds all done."""
+        """Record the exit and notify clients; the lock is released last, so that a waiting process finds all done."""
         directory = self.launch["state"]
         self.relay.close()
         self.log.close()
@@ -364,7 +364,7 @@ class Monitor:
 
 
 def slim_command(launch: LaunchRecord, code: str) -> list[str]:
-    """Return the command line of an isolated interpreter that knows only our package and the standard library."""
+    """Return the command line of an isolated interpreter that can import only underlay and the standard library."""
     return [
         launch["python"],
         "-I",

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Standby:
-    """The parent's end of a waiting monitor. It ends by itself when this process ends without having used it."""
+    """The parent's end of a waiting monitor. It exits by itself when this process exits without using it."""
 
     __slots__ = ("_channel",)
 

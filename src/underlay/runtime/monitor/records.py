@@ -69,7 +69,7 @@ if TYPE_CHECKING:
         nodes: NotRequired[bool]  # False where we live in a user namespace ourselves
 
     class LaunchRecord(StepRecord):
-        """All that the monitor of a container has to know; see `launch`."""
+        """The launch record: everything that the monitor of a container needs; see `launch`."""
 
         name: str
         directory: str
@@ -90,7 +90,7 @@ if TYPE_CHECKING:
         delay: NotRequired[float]  # seconds before the last restart
 
     class HeldClient(TypedDict):
-        """Attached streams, handed from a monitor to its second life."""
+        """Attached streams, handed over when a monitor re-executes itself."""
 
         source: int
         targets: list[tuple[int, int]]
@@ -98,14 +98,14 @@ if TYPE_CHECKING:
         seen: int
 
     class HeldChannel(TypedDict):
-        """A connection, handed from a monitor to its second life."""
+        """A connection, handed over when a monitor re-executes itself."""
 
         fd: int
         client: HeldClient | None
         removes: bool
 
     class Handover(TypedDict):
-        """What a monitor hands to its second life: descriptors, and what it has seen."""
+        """What a monitor hands over when it re-executes itself: descriptors, and what it has recorded so far."""
 
         launch: LaunchRecord
         lock: int

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def resume() -> NoReturn:
-    """Take over from the process image before: the descriptor named by the last argument holds the record."""
+    """Continue for the previous process image: the descriptor named by the last argument holds the record."""
     handover = int(sys.argv[-1])
     record: Handover = known(os.read(handover, os.fstat(handover).st_size))
     os.close(handover)

@@ -32,7 +32,7 @@ _LENGTH = 512  # records are padded to this, so that a later one finds room even
 
 
 def write(directory: str, name: str, record: Mapping[str, object]) -> None:
-    """Replace `name` in `directory` by a record, in one step; on a full disk in the place of the record before.
+    """Replace `name` in `directory` by a record, atomically; on a full disk by overwriting the previous record in place.
 
     Raises OSError when neither can be done.
     """
@@ -63,8 +63,8 @@ class Status:
     """A container's state as it is now. Times are ns since the epoch, 0 when there is none.
 
     `status` is a word (`created`, `running`, `paused`, `restarting`, `exited`), `pid` that of the first process (0 when
-    it has none), `monitor` that of its monitor; `code` the exit code of the last run, `oom` whether the kernel killed it
-    for want of memory, `error` what went wrong beside it; `started`, `finished`, `restarts`.
+    it has none), `monitor` that of its monitor; `code` the exit code of the last run, `oom` whether the kernel's
+    OOM killer ended it, `error` what else went wrong; `started`, `finished`, `restarts`.
     """
 
     __slots__ = (
@@ -96,7 +96,7 @@ class Status:
 
 
 def monitored(state_directory: str) -> bool:
-    """Return whether a living monitor holds the container's lock."""
+    """Return whether a monitor is running and holds the container's lock."""
     path = state_directory + "/lock"
     if not os.path.exists(path):
         return False
@@ -111,7 +111,7 @@ def monitored(state_directory: str) -> bool:
 
 
 def status(directory: str, state_directory: str) -> Status:
-    """Return what is so, told from the files, the lock and the kernel; never changes anything."""
+    """Return the current state of a container from its files, its lock and the kernel; changes nothing."""
     result = Status()
     last: Last = read(directory, "last.json")
     now: Now = read(state_directory, "state.json")

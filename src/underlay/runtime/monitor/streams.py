@@ -60,14 +60,14 @@ def input_pipe() -> tuple[int, int]:
 
 
 def give(fds: tuple[int, ...], uid: int, gid: int) -> None:
-    """Let the pipes among a container's streams be its root's, who can give them on: /dev/stdout can be opened again."""
+    """Make the container's root own the pipes among its streams: then it can reopen or chown /dev/stdout."""
     for fd in fds:
         if stat.S_ISFIFO(os.fstat(fd).st_mode):
             os.fchown(fd, uid, gid)
 
 
 class Client:
-    """Someone attached: descriptors to write to by stream, one to read from, the keys that detach."""
+    """An attached client: descriptors to write to by stream, one to read from, the detach keys."""
 
     __slots__ = ("detach_keys", "detached", "lost", "pending", "seen", "source", "targets")
 
@@ -82,7 +82,7 @@ class Client:
 
 
 class Relay:
-    """Moves bytes for one container. The owner polls; `handle` is told which descriptors are ready."""
+    """Copies the streams of one container. The owner polls, and calls `handle` with each ready descriptor."""
 
     __slots__ = (
         "_input_pending",
@@ -136,7 +136,7 @@ class Relay:
             pass
 
     def detach(self, client: Client) -> None:
-        """Forget a client; what it has not taken is dropped."""
+        """Remove a client; output that it has not read is dropped."""
         if client not in self.clients:
             return
         self.clients.remove(client)
@@ -168,7 +168,7 @@ class Relay:
 
     @property
     def blocked(self) -> bool:
-        """Whether a client has not taken what it was given."""
+        """Whether a client has not read all output sent to it."""
         return any(client.pending for client in self.clients)
 
     def _read_output(self, fd: int) -> None:
@@ -286,7 +286,7 @@ class Relay:
 
     @property
     def unread(self) -> bytes:
-        """Return what the container has not taken of its input yet."""
+        """Return the input that the container has not read yet."""
         return self._input_pending
 
     def resume_input(self, data: bytes) -> None:

@@ -17,7 +17,7 @@ _LIMIT = 64 << 10  # bytes of a message of the new process
 
 
 def open_gate(channel: _socket.socket, word: bytes) -> bool:
-    """Let the new process go on; False when it has ended meanwhile: what it has sent says why."""
+    """Let the new process continue; False when it has exited meanwhile: its messages say why."""
     try:
         channel.send(word)
     except (BrokenPipeError, ConnectionResetError):
@@ -26,7 +26,7 @@ def open_gate(channel: _socket.socket, word: bytes) -> bool:
 
 
 def message(channel: _socket.socket) -> tuple[bytes, int]:
-    """Return what the new process says next, empty at its end, and the descriptor that comes with it or -1."""
+    """Return the next message of the new process, empty when it has exited, and the descriptor sent with it or -1."""
     while True:
         try:
             data, extra, _, _ = channel.recvmsg(_LIMIT, _socket.CMSG_SPACE(4), _socket.MSG_CMSG_CLOEXEC)
@@ -48,7 +48,7 @@ def await_start(channel: _socket.socket, pid: int = -1, announce: Callable[[int,
 
 
 class Heard:
-    """What a new process has told: its console, its pid where a helper has cloned it, why it could not start."""
+    """The messages of a new process: its console, its pid if a helper has cloned it, why it could not start."""
 
     __slots__ = ("console", "failure", "listener", "pid")
 
@@ -58,7 +58,7 @@ class Heard:
 
 
 def listen(channel: _socket.socket, heard: Heard, announce: Callable[[int, int], None] | None) -> None:
-    """Hear what a new process tells until it is the program or has ended; `announce` as in `join.start`.
+    """Receive the messages of a new process until it has executed the program or exited; `announce` as in `join.start`.
 
     Raises what `announce` raises.
     """

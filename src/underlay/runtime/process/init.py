@@ -77,7 +77,7 @@ def run(operations: list[Operation], context: Context) -> NoReturn:
 
 
 def report(context: Context, operation: Operation, message: str, hint: str, code: int) -> None:
-    """Tell the parent which step failed and why; it turns this into the error that people see."""
+    """Report to the parent which step failed and why; the parent turns this into an error message."""
     record = {"step": ops.describe(operation)[:500], "message": message[:4000], "hint": hint, "code": code}
     try:
         context.channel.send(b"!" + dumps(record).encode("utf-8", "replace"))

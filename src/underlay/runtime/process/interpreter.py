@@ -51,7 +51,7 @@ def reap(pid: int) -> None:
 
 
 def send(channel: _socket.socket, record: Mapping[str, object], descriptors: Sequence[int] = ()) -> None:
-    """Send a helper what it is to do; descriptors may be -1, for none."""
+    """Send a helper its request; descriptors may be -1, for none."""
     parcel = control.parcel(record, "underlay-helper")
     control.send(channel, {"given": [fd >= 0 for fd in descriptors]}, (parcel,))
     os.close(parcel)
@@ -61,7 +61,7 @@ def send(channel: _socket.socket, record: Mapping[str, object], descriptors: Seq
 
 
 def receive() -> tuple[_socket.socket, Any, list[int]]:
-    """In the helper: return the socket, what is to be done, and the descriptors. Ends when nobody wants anything."""
+    """In the helper: return the socket, the request, and the descriptors. Exits when the parent closes the socket first."""
     os.set_inheritable(CHANNEL, False)
     for number in (0, 1, 2):
         try:

@@ -44,9 +44,9 @@ class Alone:
 
 
 class Joined:
-    """A program started in a container: its pid, and our ends of its streams.
+    """A program started in a container: its pid, and the caller's ends of its streams.
 
-    It is ours to wait for, unless there is a `keeper`: the socket of who does (see `keeper`).
+    The caller waits for it, unless there is a `keeper`: the socket to the keeper process that does (see `keeper`).
     """
 
     __slots__ = ("console", "keeper", "outputs", "pid", "pidfd", "stdin")
@@ -173,7 +173,7 @@ def begin(record: ExecRecord) -> Joined:
     """Start a program in a container as a child of this process: see `start`, whose arguments `record` has.
 
     `group` has the arguments of `cgroup.open_group`, `operations` and `extras` those of `plan.for_exec` and
-    `plan.Extras`; `filter` is in hexadecimal; `state` is what an agent of the filter is told, None without one.
+    `plan.Extras`; `filter` is in hexadecimal; `state` is the container state sent to the seccomp agent, None without one.
     """
     from .. import plan
 
@@ -217,8 +217,8 @@ def _join(
 ) -> NoReturn:
     """In the helper: become closed, enter the cgroup, join, and apply the operations.
 
-    We ourselves stay outside the pid namespace, where nobody of the container sees us; the sibling that enters it is
-    cloned by the tiny program that we become (attacks RT-03).
+    The helper stays outside the pid namespace, where the container cannot see it; the sibling that enters it is cloned
+    by the tiny program that the helper becomes (attacks RT-03).
     """
     channel = context.channel
     try:

@@ -49,7 +49,7 @@ def start(python: str, import_path: list[str], record: ExecRecord) -> join.Joine
 
 
 def main() -> NoReturn:
-    """Be the keeper that the parent asks for, as a child of process 1: it must not become a zombie of the parent."""
+    """Run as the keeper that the parent requests, as a child of process 1: it must not become a zombie of the parent."""
     channel, record, _ = interpreter.receive()
     if os.fork() != 0:
         os._exit(0)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def loop(child: int, everything: set[int]) -> NoReturn:
-    """Wait for all, with all signals blocked, and end as `child` does."""
+    """Wait for all children, with all signals blocked, and exit with the result of `child`."""
     # Faults of this process itself must not be held back for ever.
     waited = everything - {_signal.SIGSEGV, _signal.SIGBUS, _signal.SIGILL, _signal.SIGFPE, _signal.SIGABRT}
     while True:

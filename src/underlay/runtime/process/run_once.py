@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Ended:
-    """How a program has ended: its `code` as a shell says it; whether for want of memory, or abandoned."""
+    """The result of a program: its exit `code` as a shell reports it; whether it ran out of memory, or was abandoned."""
 
     __slots__ = ("abandoned", "code", "out_of_memory")
 

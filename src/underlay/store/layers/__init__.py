@@ -46,7 +46,7 @@ def directory(paths: Paths, diff_id: str) -> str:
 
 
 def exists(paths: Paths, diff_id: str) -> bool:
-    """Tell whether the layer is here, whole."""
+    """Return whether the complete layer is in the store."""
     return os.path.isdir(directory(paths, diff_id))
 
 

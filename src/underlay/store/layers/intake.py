@@ -40,7 +40,7 @@ _ZEROS = bytes(codec.CHUNK)
 
 
 class IngestedLayer(Value):
-    """What was learnt from taking in a layer. Sizes are bytes; `compression` is as `codec.detect` says."""
+    """The result of ingesting a layer. Sizes are bytes; `compression` is as `codec.detect` returns it."""
 
     diff_id: str
     size: int
@@ -59,9 +59,9 @@ def ingest(
     limits: Limits = DEFAULT,
     emit: Emit = ignore,
 ) -> IngestedLayer | None:
-    """Take a layer in from `source`, compressed in any way that `codec` knows; visible once it is whole.
+    """Ingest a layer from `source`, compressed in any way that `codec` supports; it becomes visible when complete.
 
-    `expected_diff_id` is the digest that the uncompressed tar must have; when that layer is here already,
+    `expected_diff_id` is the digest that the uncompressed tar must have; when that layer is in the store already,
     nothing is read and None is returned. Of two processes that expect the same layer one waits for the other.
     `expected_blob` is the digest and the size in bytes of the compressed bytes. Emits `layer.progress` with
     `done` and `total` in compressed bytes (total 0 when unknown).

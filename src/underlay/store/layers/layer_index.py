@@ -97,7 +97,7 @@ def _join(parent: bytes, name: bytes) -> bytes:
 
 
 def _fits(entry: Entry, before: int | None, kinds: dict[bytes, int]) -> bool:
-    """Tell whether a member can be shown: `before` is what the layer had in its place, `kinds` all that it has so far."""
+    """Return whether a member can be shown: `before` is the layer's earlier member at this path, `kinds` all so far."""
     if before is not None and (before == toc.DIRECTORY) != (entry.kind == toc.DIRECTORY):
         return False
     if entry.kind != toc.HARDLINK:

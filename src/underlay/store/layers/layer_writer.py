@@ -227,7 +227,7 @@ class _Out:
         return f"sha256:{self._hash.hexdigest()}"
 
     def abort(self) -> None:
-        """Let go of the thread and the file, whatever state they are in."""
+        """Stop the thread and close the file, whatever state they are in."""
         self._join()
         if self._fd >= 0:
             os.close(self._fd)

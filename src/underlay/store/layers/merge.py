@@ -56,10 +56,10 @@ class Node:
 
 
 def _allowed(name: bytes, kind: int) -> bool:
-    """Tell whether a layer may set extended attribute `name` on a file of this kind.
+    """Return whether a layer may set extended attribute `name` on a file of this kind.
 
     Never what directs overlayfs (`trusted.*`, `user.overlay.*`) or a security module (`security.*` but file
-    capabilities); nothing that xattr(7) does not know; nothing that Linux would not accept on that kind of
+    capabilities); nothing that is not in xattr(7); nothing that Linux would not accept on that kind of
     file.
     """
     if name.startswith(b"user."):
@@ -394,7 +394,7 @@ def _copy(node: Node, parent: Node | None) -> Node:
 
 
 class Change:
-    """What one layer's directory must hold at a place so that overlayfs shows the upper tree.
+    """What a layer's directory must contain at one path so that overlayfs shows the upper tree.
 
     `node` is the file or directory to make, None for a whiteout. In a directory, `children` are the changes
     below it and `opaque` says that nothing of the lower layers may show through.
@@ -422,7 +422,7 @@ def difference(lower: Tree, upper: Tree, first: int | None = None) -> Change:
 
     `first` is the number of the layer after which the clone was taken, for one taken earlier.
 
-    All names of an inode are made anew when one of them comes or goes, since overlayfs would otherwise show
+    All names of an inode are created again when one of them is added or removed, since overlayfs would otherwise show
     two inodes, or a wrong link count.
     """
     first = upper.layers - 1 if first is None else first

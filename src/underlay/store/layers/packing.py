@@ -33,7 +33,7 @@ def pack(
     skip: Collection[bytes] = (),
     limits: Limits = DEFAULT,
 ) -> IngestedLayer:
-    """Make a layer of what is in the directory `upper`, the upper one of an overlay that nobody uses any more.
+    """Create a layer from the directory `upper`, the upper directory of an overlay that is no longer mounted.
 
     `userxattr` says that the overlay was mounted with that option, and keeps its marks in `user.overlay.*`. `skip` are
     paths relative to `upper` that are left out, with all below them. Sockets are left out, as docker does.
@@ -108,7 +108,7 @@ class _Packer:
     def _linked(self, entry: Entry, facts: os.stat_result) -> bool:
         """Add a file as a hard link if one of its names was added before.
 
-        The link tells all attributes again: they are applied to the file when the layer is unpacked.
+        The link repeats all attributes: they are applied to the file when the layer is unpacked.
         """
         first = self._names.setdefault((facts.st_dev, facts.st_ino), entry.name)
         if first == entry.name:

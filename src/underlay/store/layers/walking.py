@@ -99,7 +99,7 @@ def listed(fd: int) -> list[tuple[bytes, int]]:
 
 
 def failed(path: bytes, error: OSError) -> KernelError:
-    """Return what says that `path` could not be read."""
+    """Return the error that says that `path` could not be read."""
     return KernelError("read", os.fsdecode(path), error.errno or 5)
 
 

@@ -93,11 +93,11 @@ def _verdict(paths: Paths) -> str:
 
 
 def prepare(paths: Paths, form: str, diff_ids: Sequence[str], *, owner: Owner | None = None) -> str:
-    """Make the index or the trees of an image's layers, base first, if missing; return the chain id.
+    """Create the index or the trees of an image's layers, base first, if missing; return the chain id.
 
     The layers must be in the store. `owner` is for the tree form: see `tree.write_tree`; None means that of
     the image for root and nothing for others. Raises NotFound for a missing layer, Corrupt or LimitExceeded
-    for layers that cannot be merged, OSError. A crash leaves nothing half-made.
+    for layers that cannot be merged, OSError. A crash leaves nothing incomplete.
     """
     chain = chain_of(diff_ids)
     digits = _digits(chain)
@@ -206,7 +206,7 @@ def release_unused(paths: Paths, chain_id: str) -> bool:
 
 
 def release_all_unused(paths: Paths) -> list[str]:
-    """Unmount all indexes that nobody holds; return the chain ids of those still in use."""
+    """Unmount all indexes that no container holds; return the chain ids of those still in use."""
     try:
         names = sorted(os.listdir(paths.mounts))
     except FileNotFoundError:
@@ -218,9 +218,8 @@ def release_all_unused(paths: Paths) -> list[str]:
 def remove(paths: Paths, chain_id: str) -> bool:
     """Remove the chain's index and its topmost tree.
 
-    Returns whether nothing is left: False, and nothing done, while somebody holds the chain, or in the tree
-    form another chain that stands on it. A chain that stood on it and is held by nobody has to be prepared
-    again.
+    Returns whether both are gone: False, and nothing removed, while a container holds the chain or,
+    in the tree form, another chain that builds on it. Chains that built on it have to be prepared again.
     """
     digits = _digits(chain_id)
     from . import make

@@ -93,7 +93,7 @@ def trees(paths: Paths, diff_ids: Sequence[str], owner: tree.Owner | None) -> No
 
 
 def _mapped(uid: int, gid: int) -> tuple[int, int]:
-    """Return ids that exist in this user namespace: what it does not map becomes nobody."""
+    """Return ids that exist in this user namespace: unmapped ids become those of nobody."""
     return (uid if _is_mapped("uid", uid) else 65534), (gid if _is_mapped("gid", gid) else 65534)
 
 
@@ -113,7 +113,7 @@ def _there(paths: Paths, digits: str) -> bool:
 
 
 def _initial_user_namespace() -> bool:
-    """Tell whether trusted.* attributes can be used: only in the first user namespace, which maps all ids."""
+    """Return whether trusted.* attributes can be used: only in the first user namespace, which maps all ids."""
     with open("/proc/self/uid_map", encoding="ascii") as file:
         return file.read().split() == ["0", "0", "4294967295"]
 

@@ -27,7 +27,7 @@ _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def unchanged(uid: int, gid: int) -> tuple[int, int]:
-    """Own files as the image says: what root does."""
+    """Keep the owners of files from the image: for root."""
     return uid, gid
 
 

@@ -36,7 +36,7 @@ class ContainerRow:
 
     @property
     def intent(self) -> Intent:
-        """What was asked for, read anew at each call."""
+        """The options that the caller requested, parsed at each access."""
         value: Intent = known(self._intent)
         return value
 

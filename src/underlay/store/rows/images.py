@@ -189,7 +189,7 @@ def _for_host(rows: Sequence[Sequence[Any]]) -> ImageRow:
 
 
 def is_id(text: str, image: ImageRow) -> bool:
-    """Tell whether `text`, which led to `image`, was its id or a prefix of it rather than a name."""
+    """Return whether `text`, which resolved to `image`, was its id or a prefix of it rather than a name."""
     plain = text.rpartition(":")[2] if text.startswith(("sha256:", "sha512:")) else text
     return bool(plain) and _HEX.issuperset(plain) and image.id.partition(":")[2].startswith(plain)
 
@@ -500,5 +500,5 @@ def any_abandoned(meta: Meta) -> bool:
 
 
 def is_empty(meta: Meta) -> bool:
-    """Return whether the database knows neither an image nor a container."""
+    """Return whether the database has neither an image nor a container."""
     return not meta.read("SELECT 1 FROM images UNION ALL SELECT 1 FROM containers LIMIT 1")

@@ -44,10 +44,9 @@ def known_layer(meta: Meta, digest: str) -> tuple[str, int, str, bool] | None:
 
 
 def record_layer(meta: Meta, layer: Layer, keep: float = 0.0) -> None:
-    """Record a layer before any image that has it, so that others who meet the same bytes need not take them
-    in.
+    """Record a layer before any image that uses it, so that other processes need not ingest the same bytes.
 
-    The sweep forgets it again when no image comes, but not before `keep` seconds have passed.
+    The sweep removes it if no image uses it, but not before `keep` seconds have passed.
     """
     now = time_ns()
     with meta.write() as sql:

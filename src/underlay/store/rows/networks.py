@@ -59,7 +59,7 @@ _HEX = frozenset("0123456789abcdef")
 
 
 def insert(meta: Meta, record: Callable[[list[dict[str, Any]]], dict[str, Any]]) -> dict[str, Any]:
-    """Record a network; `record` makes it (with `id` and `name`) when it knows all others. Raises Conflict."""
+    """Record a network; `record` builds its record (with `id` and `name`) from those of all others. Raises Conflict."""
     with meta.write() as sql:
         others = [_read(row) for row in sql.execute("SELECT record FROM networks").fetchall()]
         made = record(others)
@@ -94,8 +94,8 @@ def find(meta: Meta, text: str) -> dict[str, Any] | None:
 def move(
     meta: Meta, network: str, change: Callable[[list[dict[str, Any]]], tuple[dict[str, Any], Callable[[str], str]]]
 ) -> dict[str, Any]:
-    """Give a network another subnet of IPv4; `change` returns its new record, and what tells of an old address the new one,
-    when it knows all networks."""
+    """Give a network another IPv4 subnet; `change`, called with all networks, returns the new record and a function that
+    maps old addresses to new ones."""
     with meta.write() as sql:
         records = [_read(row) for row in sql.execute("SELECT record FROM networks").fetchall()]
         made, moved = change(records)
@@ -134,9 +134,10 @@ def delete(meta: Meta, network: str, name: str) -> None:
 def lease(
     sql: Transaction, network: str, container: str, choose: Callable[[list[Lease]], tuple[str, str, str, Sequence[str]]]
 ) -> Lease:
-    """Give a container a place in a network; `choose` returns addresses (4, 6), MAC and aliases when it knows all others.
+    """Record an endpoint of a container in a network; `choose`, called with all others, returns addresses (4, 6), MAC and
+    aliases.
 
-    Raises Conflict when an address is taken, or the container is there already.
+    Raises Conflict when an address is taken, or the container is in the network already.
     """
     others = [
         _lease(row) for row in sql.execute(f"SELECT {_LEASE} FROM endpoints WHERE network = ?", (network,)).fetchall()

@@ -18,7 +18,7 @@ _COLUMNS = "name, created, labels, anonymous"
 
 
 class Volume:
-    """A row: `name`, `created` (ns since the epoch), `labels`, `anonymous` (nobody has named it)."""
+    """A volume: `name`, `created` (ns since the epoch), `labels`, `anonymous` (created without a name)."""
 
     __slots__ = ("anonymous", "created", "labels", "name")
 

@@ -71,7 +71,7 @@ class Content:
         self.position = position
 
     def close(self, keep: bool) -> None:
-        """Be told that no more will be read; `keep` says that the same bytes may be asked for another time."""
+        """Called when no more will be read; `keep` says that the same bytes may be requested again."""
 
     def _at(self, position: int, count: int) -> bytes:
         return b""
@@ -204,10 +204,10 @@ class TarFile:
 
 
 class Stream:
-    """An archive that passes by once: documents are remembered, layers go into the store at once.
+    """An archive read once as a stream: documents are kept in memory, layers go into the store at once.
 
-    What is a layer is told by content (compressed, or a tar); what is neither and too long for a document is
-    passed over.
+    A layer is recognised by its content (compressed, or a tar); a member that is neither, and too long for a
+    document, is skipped.
     """
 
     def __init__(self, pull: Callable[[], bytes], what: str, arrivals: Arrivals) -> None:

@@ -91,7 +91,7 @@ def _step(layer: _Layer) -> dict[str, Any]:
 
 
 def chains(bag: Bag, repositories: bytes | None) -> list[Chain]:
-    """Return the images that `repositories` names, or without it those that are nobody's parent.
+    """Return the images that `repositories` names, or without that file those that are no image's parent.
 
     Raises InvalidInput for a malformed archive, NotFound when a parent is missing, Corrupt for a loop of parents,
     LimitExceeded.
@@ -125,7 +125,7 @@ class _Layers:
         self._total = 0
 
     def tops(self) -> list[str]:
-        """Return the layers that are nobody's parent."""
+        """Return the layers that are no other layer's parent."""
         bag = self._bag
         ids = [name for name in bag.directories() if _is_id(name) and bag.document(f"{name}/json") is not None]
         parents = {self._read(each).view.parent for each in ids}

@@ -94,10 +94,10 @@ def load(
     """Load all images of an archive: `source` is the path of a file or directory, or a descriptor to read
     from.
 
-    `form` is how layers are kept (see `store.rootfs`). `platforms` chooses from indexes (default: the
-    host's). `keep_compressed` keeps the layers' compressed bytes, so that they can be saved again as they
-    came. Raises NotFound, InvalidInput, Corrupt, DigestMismatch, LimitExceeded, each naming the part and the
-    place; what is not loaded whole leaves nothing behind.
+    `form` is the storage format of layers (see `store.rootfs`). `platforms` selects from indexes (default: the
+    host's). `keep_compressed` keeps the layers' compressed bytes, so that they can be saved unchanged.
+    Raises NotFound, InvalidInput, Corrupt, DigestMismatch, LimitExceeded, each naming the part and the
+    place; an image that fails to load leaves nothing in the store.
     """
     with leases.working(paths):
         arrivals = Arrivals(paths, meta, emit, keep_compressed)
@@ -165,7 +165,7 @@ def _documents(bag: Bag) -> Documents:
 
 
 def _is_plain(listed: bytes) -> bool:
-    """Tell whether a manifest.json is skopeo's, one manifest, and not docker's list of images."""
+    """Return whether a manifest.json is skopeo's single manifest, and not docker's list of images."""
     return listed.lstrip()[:1] == b"{"
 
 
@@ -341,7 +341,7 @@ def _tags(item: _Item) -> list[Reference]:
 
 
 def _tags_by_config(bag: Bag, listed: bytes) -> dict[str, list[Reference]]:
-    """Return the names in manifest.json by the digest of the configuration, where its place tells it."""
+    """Return the names in manifest.json by the digest of the configuration, where its path contains it."""
     found: dict[str, list[Reference]] = {}
     for item in _items(bag, listed):
         found.setdefault(_stated_digest(item.config), []).extend(_tags(item))
@@ -386,7 +386,7 @@ def _docker_jobs(bag: Bag, listed: bytes, platforms: Sequence[Platform]) -> list
 
 
 def _asked_for(found: tuple[str, str, str], platforms: Sequence[Platform], passed_over: list[Platform]) -> bool:
-    """Tell whether an image for `found` (operating system, architecture, variant) is wanted; if not, note that."""
+    """Return whether an image for `found` (operating system, architecture, variant) is wanted; if not, note that."""
     offered = platform.normalise(*found)
     if platforms and all(platform.rank(goal, offered) is None for goal in platforms):
         passed_over.append(offered)

@@ -192,7 +192,7 @@ def _octal(digits: bytes) -> int:
 
 
 def is_tar(head: bytes) -> bool:
-    """Tell whether `head` (512 bytes) begins a tar: a header whose sum fits, or the zeros of an empty one."""
+    """Return whether `head` (512 bytes) begins a tar: a header with a valid checksum, or the zeros of an empty tar."""
     return len(head) >= BLOCK and (_sum_fits(head[:BLOCK]) or head[:BLOCK] == bytes(BLOCK))
 
 
@@ -246,7 +246,7 @@ def header(name: str, size: int, directory: bool = False) -> bytes:
     """Return the header of a member as image archives have them here: no times, no owners, fixed modes.
 
     Names are ASCII and shorter than 100 bytes; sizes of 8 GiB and more are written in base 256 (GNU), which
-    every reader of image archives knows.
+    every reader of image archives supports.
     """
     encoded = name.encode("ascii")
     assert len(encoded) < 100

@@ -244,7 +244,7 @@ def _annotations(name: Reference, docker: bool) -> dict[str, str]:
 
 
 def save(paths: Paths, meta: Meta, chosen: Sequence[Chosen], target: str | int, format: str, emit: Emit) -> None:
-    """Write the images to `target`: a descriptor, or a path that a crash leaves as it was or whole.
+    """Write the images to `target`: a descriptor, or a path that after a crash is either unchanged or complete.
 
     Raises InvalidInput (an unknown format, a directory that is in use), NotFound, Corrupt (missing from the
     store), OSError.

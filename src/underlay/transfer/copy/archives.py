@@ -97,7 +97,7 @@ def _name(entry: Descriptor) -> str:
 
 
 def _is_named(entry: Descriptor, name: str) -> bool:
-    """Tell whether an entry of index.json is the one called `name`, as written there or as names are completed."""
+    """Return whether an entry of index.json is called `name`, literally or in its normalised form."""
     written = (entry.annotation(keys.REF_NAME), entry.annotation(keys.CONTAINERD_NAME))
     if name in written or name == entry.digest:
         return True

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from ..archives.save import Layout
 
     class Origin(Protocol):
-        """What a copy is made from. `place` names it in errors; `remote` says that it has all that it names; `plain`
-        that its layers are plain tars only because a place of its kind has them in no other form."""
+        """The source of a copy. `place` names it in errors; `remote` says that it has everything it refers to; `plain`
+        that its layers are plain tars only because this kind of place supports no other form."""
 
         place: str
         remote: bool

@@ -55,7 +55,7 @@ class Signatures:
         ], referrers
 
     def there(self, digest: str) -> bool:
-        """Tell whether anything is attached to a manifest."""
+        """Return whether anything is attached to a manifest."""
         return any(self._attached(digest))
 
     def copy(self, digest: str) -> None:

@@ -92,9 +92,9 @@ class Into:
 
 
 def already(registries: Registries, name: Reference, place: Place, request: Request) -> str:
-    """Return the digest of what is at the destination when it is what the source has, "" when it must be copied.
+    """Return the digest at the destination if it is that of the source, "" when the image must be copied.
 
-    Two questions without an answer's body; they can tell only of copies whose digest stays.
+    Takes two HEAD requests; works only for copies that keep the digest.
     """
     if request.platform is not None or request.format:
         return ""

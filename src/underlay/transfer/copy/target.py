@@ -37,9 +37,10 @@ if TYPE_CHECKING:
     from .origin import Origin
 
     class Destination(Protocol):
-        """What a copy is written to. `place` names it; `layers` is the form in which it has them (`none`: plain; `gzip`:
-        compressed if they were plain only for want of another form; `kept`); `indexes` tells whether it can hold more
-        than one image, `attaches` whether signatures beside one; `parallel` how many blobs it takes at once."""
+        """The destination of a copy. `place` is its name; `layers` is the form in which it stores them (`none`: plain;
+        `gzip`: compressed if they were plain only because the source has no other form; `kept`); `indexes` says whether
+        it can store more than one image, `attaches` whether it can store signatures; `parallel`
+        how many blobs it takes at once."""
 
         place: str
         layers: str
@@ -53,7 +54,7 @@ if TYPE_CHECKING:
         ) -> None: ...
 
         def present(self, blob: Descriptor, origin: Origin, /) -> bool:
-            """Tell whether a blob need not be sent: it is there, or could be taken from beside it."""
+            """Return whether a blob need not be sent: it exists there, or could be mounted from another repository."""
 
         def send(self, blob: Passing | Document, /) -> None:
             """Write a blob."""

@@ -93,10 +93,10 @@ def _layers(paths: Paths, repository: Repository, candidate: Candidate, emit: Em
 
 
 class _Arriving(Content):
-    """A layer on its way from a registry: first what an earlier try has left, then the rest from the net.
+    """A layer that is being downloaded: first the part stored by an earlier attempt, then the rest from the registry.
 
-    What comes is remembered, and written down when it gets much: unless it comes so fast that fetching it anew would
-    take no longer than reading about it here.
+    Received data is kept in memory, and written to disk when it gets large, unless the download is so fast that
+    repeating it would take no longer.
     """
 
     __slots__ = ("_began", "_download", "_layer", "_partial", "_paths", "_recent", "_remembered", "_resumed")
@@ -113,7 +113,7 @@ class _Arriving(Content):
         self._resumed = False
 
     def read(self, count: int, /) -> bytes:
-        """Return up to `count` bytes of what comes next, b"" at the end.
+        """Return up to `count` of the next bytes, b"" at the end.
 
         Raises as `Download.read` does, and Unsupported for a foreign layer that the registry lacks.
         """
@@ -153,7 +153,7 @@ class _Arriving(Content):
                 self._write_down()
 
     def _write_down(self) -> None:
-        """Put what is remembered on disk."""
+        """Write the data in memory to disk."""
         recent, self._recent = self._recent, None
         if recent and self._partial is None:
             self._partial = partials.take(self._paths, self.name, self.size)
@@ -193,7 +193,7 @@ class _Arriving(Content):
         return True
 
     def close(self, keep: bool) -> None:
-        """Give the connection up; what has come stays if it is to be kept."""
+        """Close the connection; received data stays on disk if it is to be kept."""
         self._download.close()
         if keep and self._remembered >= _WORTH_KEEPING:
             self._write_down()

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Deleted:
-    """What went: a manifest by its `digest`, or of it the `tags` alone (`manifest` is false)."""
+    """The result of a deletion: `digest` of the manifest, removed `tags`; `manifest` is false if only tags were removed."""
 
     __slots__ = ("digest", "manifest", "tags")
 
@@ -29,7 +29,7 @@ _TAGS = 1000
 def delete(registries: Registries, reference: Reference, force: bool = False) -> Deleted:
     """Remove a tag, or with a digest a manifest and all its tags.
 
-    Some registries cannot remove a tag alone. There the manifest is removed, if no other tag stands for it, or with
+    Some registries cannot remove a tag alone. There the manifest is removed, if no other tag refers to it, or with
     `force`. Raises NotFound, Conflict, Unsupported, AccessDenied, RegistryError.
     """
     target = Target(registries, reference.domain, reference.path)
@@ -52,7 +52,7 @@ def delete(registries: Registries, reference: Reference, force: bool = False) ->
 
 
 def _others(target: Target, reference: Reference, digest: str) -> list[str]:
-    """Return the other tags that stand for `digest`."""
+    """Return the other tags that refer to `digest`."""
     tags = [tag for tag in target.tags() if tag != reference.tag]
     if len(tags) > _TAGS:
         raise Conflict(

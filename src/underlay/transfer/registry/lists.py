@@ -127,7 +127,7 @@ def remove(meta: Meta, names: Sequence[Reference]) -> list[Reference]:
 
 
 def exists(meta: Meta, name: Reference) -> bool:
-    """Tell whether there is such a draft."""
+    """Return whether the draft exists."""
     return bool(drafts.find(meta, name))
 
 

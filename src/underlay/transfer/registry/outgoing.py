@@ -23,7 +23,7 @@ _PIECE = 1 << 20
 
 
 class Pushed:
-    """What a push or a copy left: the `digest` that the reference stands for now, and the `size` of that document."""
+    """The result of a push or a copy: the `digest` that the reference now refers to, and the `size` of that document."""
 
     __slots__ = ("digest", "size")
 
@@ -33,7 +33,7 @@ class Pushed:
 
 
 class Stored:
-    """A file of the store as it is: a kept blob, or the plain tar of a layer; `subject` is the layer's diff id."""
+    """A file of the store, sent unchanged: a stored blob, or the plain tar of a layer; `subject` is the layer's diff id."""
 
     def __init__(self, path: str, subject: str, digest: str, size: int, compression: str, emit: Emit) -> None:
         self.subject = subject
@@ -64,9 +64,9 @@ class Stored:
 
 
 class Compressed:
-    """A layer's tar, compressed as it goes; the same bytes each time, for the recipe says all that matters.
+    """A layer's tar, compressed while it is read; the same bytes each time, as the recipe determines them.
 
-    `digest` and `size` are known when the pieces have been taken once from the beginning.
+    `digest` and `size` are available after the pieces have been read once from the beginning.
     """
 
     def __init__(self, paths: Paths, diff_id: str, emit: Emit) -> None:
@@ -106,7 +106,7 @@ class Compressed:
 
 
 def as_named(paths: Paths, meta: Meta, diff_id: str, blob: str, size: int, emit: Emit) -> Stored | Compressed | None:
-    """Return a layer in exactly the form `blob`, None when that form is not here and cannot be made again."""
+    """Return a layer in exactly the form `blob`, None when that form is not stored and cannot be recreated."""
     if blob == diff_id:
         place = layers.directory(paths, diff_id) + "/tar"
         return Stored(place, diff_id, diff_id, layers.size(paths, diff_id), "none", emit)

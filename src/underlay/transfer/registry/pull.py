@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class Pulled:
-    """What a pull brought: the image's `id`, the `digest` that the reference stands for, and whether anything is `new`."""
+    """The result of a pull: the image's `id`, the `digest` that the reference refers to, and whether anything is `new`."""
 
     __slots__ = ("digest", "id", "new")
 
@@ -77,10 +77,10 @@ def pull(
 
 
 def _unmoved(meta: Meta, registries: Registries, name: Reference, wanted: Sequence[Platform]) -> Pulled | None:
-    """Return what is here when the registry says that the reference still stands for it; None to fetch it.
+    """Return the stored image if the registry confirms that the reference still refers to it; None to pull it.
 
-    One question without an answer's body, which Docker Hub does not count as a pull. A tag that has stood for the image
-    of another platform stands for the one asked for from then on.
+    Takes one HEAD request, which Docker Hub does not count as a pull. A tag that referred to the image of another
+    platform refers to the requested one from then on.
     """
     target, stood_for = (name.digest, "") if name.digest else images.named(meta, name)
     if not target:

@@ -42,7 +42,7 @@ _FORMS = 4
 
 
 class _Form:
-    """A layer as the registry has it now: its `digest`, `size`, `compression`, and `recipe` if it was made here."""
+    """A layer as it is stored in the registry: its `digest`, `size`, `compression`, and `recipe` if it was made here."""
 
     __slots__ = ("compression", "diff_id", "digest", "recipe", "size")
 
@@ -90,7 +90,7 @@ def push(
 
 
 class _Push:
-    """One push: where it goes, and how each layer lies there in the end."""
+    """One push: its destination, and the form of each layer there."""
 
     def __init__(self, paths: Paths, meta: Meta, registries: Registries, reference: Reference, emit: Emit) -> None:
         self._paths = paths
@@ -109,7 +109,7 @@ class _Push:
         return Pushed(digest, len(data))
 
     def image(self, image: ImageRow, moves: bool) -> Pushed:
-        """Push one image under its tag; the name here `moves` to what was pushed."""
+        """Push one image under its tag; the local name `moves` to the pushed image."""
         data, forms = self._manifest_and_layers(image)
         self._config(image)
         digest = digests.of(data)
@@ -126,7 +126,7 @@ class _Push:
         return pushed
 
     def is_index(self, target: str) -> bool:
-        """Tell whether a document is here, and an index."""
+        """Return whether a document is in the store, and an index."""
         if not blobs.exists(self._paths, target):
             return False
         return manifests.kind(document.decode(blobs.read(self._paths, target), "index")) == "index"
@@ -267,7 +267,7 @@ class _Push:
         return True
 
     def _taken(self, digest: str, diff_id: str) -> bool:
-        """Tell whether the repository has a blob, or could take it from another repository of its registry."""
+        """Return whether the repository has a blob, or could mount it from another repository of its registry."""
         if self._target.present(digest):
             self._emit(Event("blob.exists", diff_id))
             return True
@@ -286,7 +286,7 @@ class _Push:
         return found[:_SOURCES]
 
     def _somehow(self, diff_id: str) -> _Form:
-        """Get a layer there in any form: one the registry has, one that is kept, or one made now."""
+        """Upload a layer in any form: one that the registry has, one that is stored, or one compressed now."""
         known = [form for form in layer_rows.layer_blobs(self._meta, diff_id) if form[2] in ("gzip", "zstd")]
         for digest, size, compression, _ in known[:_SOURCES]:
             if self._taken(digest, diff_id):

@@ -84,7 +84,7 @@ def look(
     wanted: Sequence[Platform] = (),
     known: Callable[[str], bytes | None] | None = None,
 ) -> tuple[Repository, Descriptor, list[Candidate]]:
-    """Return the repository, the descriptor that `reference` stands for, and the images chosen from it.
+    """Return the repository, the descriptor that `reference` refers to, and the images chosen from it.
 
     A digest wins over a tag. Raises NotFound, AccessDenied, DigestMismatch, LimitExceeded, RegistryError, ….
     """

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from ....engine.engine import Engine
     from ...flags import Flag, Options
 
-SUMMARY = "Take advisories from a directory, a .zip or a .jsonl file"
+SUMMARY = "Import security advisories from a directory, a .zip or a .jsonl file"
 SYNOPSIS = "base advisories import PATH"
 FLAGS: tuple[Flag, ...] = ()
 

@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     from ....engine.engine import Engine
     from ...flags import Flag, Options
 
-SUMMARY = "Fetch advisories, for looking without a network"
+SUMMARY = "Download security advisories, for use offline"
 SYNOPSIS = "base advisories update [OPTIONS] [ECOSYSTEM...]"
 FLAGS: tuple[Flag, ...] = (
-    ("source", "", "string", "url", "Where exports in OSV's layout are (default: OSV's own place)"),
-    ("whole", "", "bool", "", "Take all anew, not only what has changed"),
+    ("source", "", "string", "url", "URL of exports in OSV's layout (default: OSV's own exports)"),
+    ("whole", "", "bool", "", "Download everything again, not only the changes"),
 )
 
 

@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     from ....engine.engine import Engine
     from ...flags import Flag, Options
 
-SUMMARY = "Check the bases of images against rules"
+SUMMARY = "Check the base images of images against a policy"
 SYNOPSIS = "base check [OPTIONS] --policy FILE IMAGE [IMAGE...]"
 FLAGS: tuple[Flag, ...] = (
     ("format", "f", "string", "string", "Format output: 'json' or a Go template"),
-    ("policy", "", "string", "file", "Rules, in TOML"),
+    ("policy", "", "string", "file", "Policy file (TOML)"),
 )
 
 

@@ -14,11 +14,23 @@ if TYPE_CHECKING:
 SUMMARY = "Reconstruct the Dockerfile that would build an image"
 SYNOPSIS = "base dockerfile [OPTIONS] IMAGE"
 FLAGS: tuple[Flag, ...] = (
-    ("base", "", "string", "string", "Take this image for its base (scratch for none)"),
-    ("extract", "", "string", "directory", "Write what was copied there, with the Dockerfile, so that it builds"),
-    ("frozen", "", "bool", "", "With --extract: write what RUN steps have made, too, instead of running them again"),
+    ("base", "", "string", "string", "Use this image as the base instead of identifying it (scratch for none)"),
+    (
+        "extract",
+        "",
+        "string",
+        "directory",
+        "Write the Dockerfile to this directory, with the files that COPY and ADD added, ready to build",
+    ),
+    (
+        "frozen",
+        "",
+        "bool",
+        "",
+        "With --extract: also write the files that RUN steps created, instead of running the steps again",
+    ),
     ("format", "f", "string", "string", "Format output: 'json' or a Go template"),
-    ("platform", "", "string", "string", "Choose the platform of the image"),
+    ("platform", "", "string", "string", "Platform of the image, if it is multi-platform"),
 )
 
 

@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from ....engine.engine import Engine
     from ...flags import Flag, Options
 
-SUMMARY = "Tell whether a host can run an image, before it fails"
+SUMMARY = "Check whether a host can run an image"
 SYNOPSIS = "base fit [OPTIONS] IMAGE [COMMAND] [ARG...]"
 FLAGS: tuple[Flag, ...] = (
     ("format", "f", "string", "string", "Format output: 'json' or a Go template"),
-    ("host", "", "string", "file", "Judge for another host, from its saved `underlay info --format json`"),
-    ("platform", "", "string", "string", "Choose the platform of the image"),
+    ("host", "", "string", "file", "Check for another host, given its saved `underlay info --format json`"),
+    ("platform", "", "string", "string", "Platform of the image, if it is multi-platform"),
 )
 INTERSPERSED = False
 

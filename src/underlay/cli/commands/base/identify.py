@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from ....engine.engine import Engine
     from ...flags import Flag, Options
 
-SUMMARY = "Say which base an image stands on, with evidence"
+SUMMARY = "Identify the base image of an image, with evidence"
 SYNOPSIS = "base identify [OPTIONS] IMAGE"
 FLAGS: tuple[Flag, ...] = (
     ("all", "a", "bool", "", "Show all candidates"),
     ("format", "f", "string", "string", "Format output: 'json' or a Go template"),
-    ("platform", "", "string", "string", "Choose the platform of the image"),
+    ("platform", "", "string", "string", "Platform of the image, if it is multi-platform"),
 )
 
 

@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from ....engine.engine import Engine
     from ...flags import Flag, Options
 
-SUMMARY = "Tell whether the base of an image has moved on"
+SUMMARY = "Check whether the base of an image is outdated"
 SYNOPSIS = "base outdated [OPTIONS] IMAGE [IMAGE...]"
 FLAGS: tuple[Flag, ...] = (
     ("format", "f", "string", "string", "Format output: 'json' or a Go template"),
-    ("offline", "", "bool", "", "Ask no registry"),
-    ("platform", "", "string", "string", "Choose the platform of the image"),
+    ("offline", "", "bool", "", "Do not contact registries"),
+    ("platform", "", "string", "string", "Platform of the image, if it is multi-platform"),
 )
 
 

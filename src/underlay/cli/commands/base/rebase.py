@@ -11,16 +11,16 @@ if TYPE_CHECKING:
     from ....engine.engine import Engine
     from ...flags import Flag, Options
 
-SUMMARY = "Move an image onto a newer base, without building it again"
+SUMMARY = "Replace the base of an image by a newer one, without a rebuild"
 SYNOPSIS = "base rebase [OPTIONS] IMAGE"
 FLAGS: tuple[Flag, ...] = (
-    ("base", "", "string", "string", "Take this image for its present base"),
-    ("dry-run", "", "bool", "", "Only say what would be done, and what speaks against it"),
-    ("force", "", "bool", "", "Go on in spite of what speaks against it"),
+    ("base", "", "string", "string", "Use this image as the current base instead of identifying it"),
+    ("dry-run", "", "bool", "", "Show what would be done and the hazards, and change nothing"),
+    ("force", "", "bool", "", "Rebase in spite of hazards"),
     ("format", "f", "string", "string", "Format output: 'json' or a Go template"),
-    ("onto", "", "string", "string", "The new base (default: what the name of its base stands for now)"),
-    ("platform", "", "string", "string", "Choose the platform of the image"),
-    ("tag", "t", "list", "list", "Name of the result (default: that of the image)"),
+    ("onto", "", "string", "string", "The new base (default: the image that the base's tag refers to now)"),
+    ("platform", "", "string", "string", "Platform of the image, if it is multi-platform"),
+    ("tag", "t", "list", "list", "Name of the new image (default: the name of the image)"),
 )
 
 

@@ -11,12 +11,12 @@ if TYPE_CHECKING:
     from ....engine.engine import Engine
     from ...flags import Flag, Options
 
-SUMMARY = "One page over images: their bases, and what to do first"
+SUMMARY = "Report on the base images in use, and what to fix first"
 SYNOPSIS = "base report [OPTIONS] [IMAGE...]"
 FLAGS: tuple[Flag, ...] = (
     ("format", "f", "string", "string", "text (the default), json or html"),
     ("output", "o", "string", "file", "Write to a file"),
-    ("policy", "", "string", "file", "Rules, in TOML"),
+    ("policy", "", "string", "file", "Policy file (TOML)"),
 )
 
 

@@ -11,12 +11,12 @@ if TYPE_CHECKING:
     from ....engine.engine import Engine
     from ...flags import Flag, Options
 
-SUMMARY = "Write the bill of materials of an image"
+SUMMARY = "Write the software bill of materials (SBOM) of an image"
 SYNOPSIS = "base sbom [OPTIONS] IMAGE"
 FLAGS: tuple[Flag, ...] = (
     ("format", "f", "string", "string", "cyclonedx (the default) or spdx"),
     ("output", "o", "string", "file", "Write to a file"),
-    ("platform", "", "string", "string", "Choose the platform of the image"),
+    ("platform", "", "string", "string", "Platform of the image, if it is multi-platform"),
 )
 
 

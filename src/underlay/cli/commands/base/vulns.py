@@ -15,12 +15,18 @@ if TYPE_CHECKING:
 SUMMARY = "List known vulnerabilities of the packages of an image"
 SYNOPSIS = "base vulns [OPTIONS] IMAGE"
 FLAGS: tuple[Flag, ...] = (
-    ("exit-code", "", "bool", "", "Exit with 1 when something is found"),
-    ("fixable", "", "bool", "", "Only what has a fix"),
+    ("exit-code", "", "bool", "", "Exit with code 1 if vulnerabilities are found"),
+    ("fixable", "", "bool", "", "Show only vulnerabilities that have a fix"),
     ("format", "f", "string", "string", "Format output: 'json' or a Go template"),
-    ("from", "", "string", "string", "Only those from the base, or yours: base, yours"),
-    ("platform", "", "string", "string", "Choose the platform of the image"),
-    ("severity", "", "string", "string", "Only from this on: low, medium, high, critical"),
+    (
+        "from",
+        "",
+        "string",
+        "string",
+        "Show only vulnerabilities from the base image (base) or from your layers (yours)",
+    ),
+    ("platform", "", "string", "string", "Platform of the image, if it is multi-platform"),
+    ("severity", "", "string", "string", "Lowest severity to show: low, medium, high or critical"),
 )
 
 

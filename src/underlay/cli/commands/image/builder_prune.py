@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 SUMMARY = "Remove build cache"
 SYNOPSIS = "builder prune [OPTIONS]"
 FLAGS: tuple[Flag, ...] = (
-    ("all", "a", "bool", "", "Remove all unused build cache, not just what takes space of its own"),
-    ("filter", "", "list", "filter", "Provide filter values (until=24h: what was not used since)"),
+    ("all", "a", "bool", "", "Remove all unused build cache, also entries whose layers images use"),
+    ("filter", "", "list", "filter", "Provide filter values (until=24h: not used for 24 hours)"),
     ("force", "f", "bool", "", "Do not prompt for confirmation"),
     ("keep-storage", "", "string", "bytes", "Amount of disk space to keep for cache"),
 )

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 SUMMARY = "List images"
 SYNOPSIS = "images [OPTIONS] [REPOSITORY[:TAG]]"
 FLAGS: tuple[Flag, ...] = (
-    ("all", "a", "bool", "", "Show all images (there are no intermediate ones to hide)"),
+    ("all", "a", "bool", "", "Show all images (the default: there are no intermediate images)"),
     ("digests", "", "bool", "", "Show digests"),
     ("filter", "f", "list", "filter", "Filter by reference, dangling, label, before, since, until"),
     ("format", "", "string", "string", "Format output: 'table', 'table TEMPLATE', 'json', or a Go template"),

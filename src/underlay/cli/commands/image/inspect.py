@@ -14,7 +14,7 @@ SYNOPSIS = "image inspect [OPTIONS] IMAGE [IMAGE...]"
 FLAGS: tuple[Flag, ...] = (
     ("format", "f", "string", "string", "Format output: 'json' or a Go template"),
     ("platform", "", "string", "string", "Inspect the image of this platform"),
-    ("remote", "", "bool", "", "Ask the registry instead of the store; no layer is fetched"),
+    ("remote", "", "bool", "", "Inspect the image in its registry; no layers are downloaded"),
 )
 
 

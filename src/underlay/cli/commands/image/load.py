@@ -22,7 +22,13 @@ FLAGS: tuple[Flag, ...] = (
         "stringSlice",
         "Load only the given platforms, such as linux/amd64,linux/arm64/v8",
     ),
-    ("keep-compressed", "", "bool", "", "Keep the layers' compressed bytes, to save them again as they came"),
+    (
+        "keep-compressed",
+        "",
+        "bool",
+        "",
+        "Keep the layers' original compressed bytes, so that save writes identical layers",
+    ),
     ("quiet", "q", "bool", "", "Suppress the progress"),
 )
 

@@ -15,8 +15,14 @@ SUMMARY = "Remove one or more images"
 SYNOPSIS = "rmi [OPTIONS] IMAGE [IMAGE...]"
 FLAGS: tuple[Flag, ...] = (
     ("force", "f", "bool", "", "Force removal of the image"),
-    ("no-prune", "", "bool", "", "Accepted for docker's sake: there are no untagged parents"),
-    ("remote", "", "bool", "", "Remove tags (NAME:TAG) or manifests (NAME@DIGEST) from their registry, nothing here"),
+    ("no-prune", "", "bool", "", "Accepted for compatibility with docker: there are no untagged parents"),
+    (
+        "remote",
+        "",
+        "bool",
+        "",
+        "Remove tags (NAME:TAG) or manifests (NAME@DIGEST) from their registry, not from the local store",
+    ),
 )
 
 

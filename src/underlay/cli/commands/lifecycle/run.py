@@ -25,7 +25,7 @@ FLAGS: tuple[Flag, ...] = (
     *runflags.COMMON,
     ("detach", "d", "bool", "", "Run container in background and print container ID"),
     ("detach-keys", "", "string", "string", "Override the key sequence for detaching a container"),
-    ("plan", "", "bool", "", "Print what would be done to the kernel, step by step, and do nothing"),
+    ("plan", "", "bool", "", "Print the steps that would set up the container, without executing them"),
     ("sig-proxy", "", "bool", "", "Proxy received signals to the process (default true)"),
 )
 

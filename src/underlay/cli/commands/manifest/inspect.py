@@ -18,7 +18,7 @@ SUMMARY = "Display an image manifest, or manifest list"
 SYNOPSIS = "manifest inspect [OPTIONS] [MANIFEST_LIST] MANIFEST"
 FLAGS: tuple[Flag, ...] = (
     ("insecure", "", "bool", "", "Allow communication with an insecure registry"),
-    ("raw", "", "bool", "", "Print the bytes as they are, to hash or keep them"),
+    ("raw", "", "bool", "", "Print the manifest's original bytes"),
     ("verbose", "v", "bool", "", "Output additional info including layers and platform"),
 )
 

@@ -15,7 +15,7 @@ FLAGS: tuple[Flag, ...] = (
     ("alias", "", "list", "strings", "Add network-scoped alias for the container"),
     ("ip", "", "string", "string", "IPv4 address (e.g., 172.30.100.104)"),
     ("ip6", "", "string", "string", "IPv6 address (e.g., 2001:db8::33)"),
-    ("link", "", "list", "list", "Add link to another container (not supported: networks have names)"),
+    ("link", "", "list", "list", "Add link to another container (not supported: use a network and container names)"),
 )
 
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from ....engine.engine import Engine
     from ...flags import Flag, Options
 
-SUMMARY = "Make the firewall anew as the running containers want it"
+SUMMARY = "Rebuild the firewall rules for the running containers"
 SYNOPSIS = "network reload"
 FLAGS: tuple[Flag, ...] = ()
 

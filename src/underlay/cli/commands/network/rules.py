@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from ....engine.engine import Engine
     from ...flags import Flag, Options
 
-SUMMARY = "Show the firewall as nft would read it"
+SUMMARY = "Print the firewall rules in nft syntax"
 SYNOPSIS = "network rules"
 FLAGS: tuple[Flag, ...] = ()
 

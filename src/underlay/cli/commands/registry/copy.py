@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 SUMMARY = "Copy an image between registries, archives, directories and the store"
 SYNOPSIS = "copy [OPTIONS] SOURCE DESTINATION"
 FLAGS: tuple[Flag, ...] = (
-    ("all", "a", "bool", "", "Copy all platforms, also into the store; fail where the destination cannot hold them"),
-    ("format", "f", "string", "string", 'Write manifests as "oci" or "docker" has them (default: as they are)'),
+    ("all", "a", "bool", "", "Copy all platforms, also into the store; fail if the destination cannot store them"),
+    ("format", "f", "string", "string", 'Convert manifests to "oci" or "docker" media types (default: unchanged)'),
     ("platform", "", "string", "string", "Copy the image of one platform instead of the whole index"),
     FLAG,
     ("quiet", "q", "bool", "", "Print the digest only"),
-    ("remove-signatures", "", "bool", "", "Leave signatures and attestations beside the image behind"),
+    ("remove-signatures", "", "bool", "", "Do not copy the signatures and attestations of the image"),
 )
 
 

@@ -17,13 +17,19 @@ SUMMARY = "Download images from registries"
 SYNOPSIS = "pull [OPTIONS] NAME[:TAG|@DIGEST] [NAME...]"
 FLAGS: tuple[Flag, ...] = (
     ("all-tags", "a", "bool", "", "Download all tagged images in the repository"),
-    ("keep-compressed", "", "bool", "", "Keep the layers' compressed bytes, to save or push them again as they came"),
+    (
+        "keep-compressed",
+        "",
+        "bool",
+        "",
+        "Keep the layers' original compressed bytes, so that save and push write identical layers",
+    ),
     (
         "platform",
         "",
         "list",
         "stringSlice",
-        "Pull the images of these platforms, or of all, such as linux/arm64,linux/amd64",
+        "Pull these platforms, such as linux/arm64,linux/amd64, or all",
     ),
     FLAG,
     ("quiet", "q", "bool", "", "Suppress verbose output"),

@@ -17,13 +17,13 @@ SUMMARY = "Copy whole repositories to another registry or a directory"
 SYNOPSIS = "sync [OPTIONS] SOURCE [SOURCE...] DESTINATION"
 FLAGS: tuple[Flag, ...] = (
     ("dry-run", "", "bool", "", "Show what would be copied, and copy nothing"),
-    ("format", "f", "string", "string", 'Write manifests as "oci" or "docker" has them (default: as they are)'),
+    ("format", "f", "string", "string", 'Convert manifests to "oci" or "docker" media types (default: unchanged)'),
     ("list", "", "list", "stringArray", 'Read sources from a file ("-": standard input), one a line'),
     ("platform", "", "string", "string", "Copy the images of one platform instead of whole indexes"),
     FLAG,
     ("quiet", "q", "bool", "", "Print errors only"),
-    ("remove-signatures", "", "bool", "", "Leave signatures and attestations beside the images behind"),
-    ("scoped", "", "bool", "", "Put the name of the source's registry before each repository"),
+    ("remove-signatures", "", "bool", "", "Do not copy the signatures and attestations of the images"),
+    ("scoped", "", "bool", "", "Prefix each repository with the name of the source registry"),
 )
 
 

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 SUMMARY = "List the tags of a repository in its registry"
 SYNOPSIS = "tags [OPTIONS] REPOSITORY"
 FLAGS: tuple[Flag, ...] = (
-    ("filter", "f", "string", "string", "Show the tags that match a pattern only, such as '1.*'"),
-    ("format", "", "string", "string", 'Show them in another form: "json"'),
+    ("filter", "f", "string", "string", "Show only tags that match a pattern, such as '1.*'"),
+    ("format", "", "string", "string", 'Format output: "json"'),
 )
 
 

@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     from ....engine.engine import Engine
     from ...flags import Flag, Options
 
-SUMMARY = "Verify everything that is stored, and repair it with --repair"
+SUMMARY = "Verify all stored data, and repair it with --repair"
 SYNOPSIS = "system check [OPTIONS]"
 FLAGS: tuple[Flag, ...] = (
     ("quiet", "q", "bool", "", "Only set the exit code"),
-    ("repair", "", "bool", "", "Make anew what can be, take out what is lost"),
+    ("repair", "", "bool", "", "Recreate what can be recreated, and remove what cannot be repaired"),
 )
 
 

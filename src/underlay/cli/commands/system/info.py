@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ....engine.engine import Engine
     from ...flags import Flag, Options
 
-SUMMARY = "Display what this host can do and how underlay uses it"
+SUMMARY = "Display the host's capabilities and how underlay uses them"
 SYNOPSIS = "info [OPTIONS]"
 FLAGS: tuple[Flag, ...] = (
     ("format", "f", "string", "string", "Format output: 'json' or a Go template such as '{{.Driver}}'"),

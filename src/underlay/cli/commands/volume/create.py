@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 SUMMARY = "Create a volume"
 SYNOPSIS = "volume create [OPTIONS] [VOLUME]"
 FLAGS: tuple[Flag, ...] = (
-    ("driver", "d", "string", "string", "Specify volume driver name (there is only local)"),
+    ("driver", "d", "string", "string", "Specify volume driver name (only local is supported)"),
     ("label", "", "list", "list", "Set metadata for a volume"),
     ("name", "", "string", "string", "Specify volume name"),
     ("opt", "o", "list", "map", "Set driver specific options (not supported)"),

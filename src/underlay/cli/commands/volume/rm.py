@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 SUMMARY = "Remove one or more volumes"
 SYNOPSIS = "volume rm [OPTIONS] VOLUME [VOLUME...]"
-FLAGS: tuple[Flag, ...] = (("force", "f", "bool", "", "Do not mind volumes that are not there"),)
+FLAGS: tuple[Flag, ...] = (("force", "f", "bool", "", "Do not error if a volume does not exist"),)
 
 
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:

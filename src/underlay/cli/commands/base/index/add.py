@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from .....engine.engine import Engine
     from ....flags import Flag, Options
 
-SUMMARY = "Add what registries say of repositories to the index of bases"
+SUMMARY = "Add repositories or tags to the index of base images"
 SYNOPSIS = "base index add REPOSITORY[:TAG] [REPOSITORY[:TAG]...]"
 FLAGS: tuple[Flag, ...] = ()
 

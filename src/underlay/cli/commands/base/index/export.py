@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from .....engine.engine import Engine
     from ....flags import Flag, Options
 
-SUMMARY = "Write the index of bases to one file"
+SUMMARY = "Export the index of base images to a file"
 SYNOPSIS = "base index export FILE"
 FLAGS: tuple[Flag, ...] = ()
 

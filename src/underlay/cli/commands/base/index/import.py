@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from .....engine.engine import Engine
     from ....flags import Flag, Options
 
-SUMMARY = "Add the builds of a file to the index of bases"
+SUMMARY = "Import an exported file into the index of base images"
 SYNOPSIS = "base index import FILE"
 FLAGS: tuple[Flag, ...] = ()
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from .....engine.engine import Engine
     from ....flags import Flag, Options
 
-SUMMARY = "List the names of the index of bases"
+SUMMARY = "List the names in the index of base images"
 SYNOPSIS = "base index ls [OPTIONS]"
 FLAGS: tuple[Flag, ...] = (
     ("format", "", "string", "string", "Format output: 'table', 'table TEMPLATE', 'json', or a Go template"),

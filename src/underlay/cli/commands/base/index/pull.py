@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from .....engine.engine import Engine
     from ....flags import Flag, Options
 
-SUMMARY = "Add the builds of an artefact to the index of bases"
+SUMMARY = "Pull an OCI artefact and add its builds to the index of base images"
 SYNOPSIS = "base index pull NAME"
 FLAGS: tuple[Flag, ...] = ()
 

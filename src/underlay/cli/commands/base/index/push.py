@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from .....engine.engine import Engine
     from ....flags import Flag, Options
 
-SUMMARY = "Push the index of bases as an OCI artefact"
+SUMMARY = "Push the index of base images as an OCI artefact"
 SYNOPSIS = "base index push NAME"
 FLAGS: tuple[Flag, ...] = ()
 
