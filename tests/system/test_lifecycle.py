@@ -364,3 +364,22 @@ def test_prune(ul: Installation) -> None:
     text = ul.out("container", "prune", "-f")
     assert name in text and "Total reclaimed space:" in text
     assert ul.out("ps", "-aq") == ""
+
+
+@pytest.mark.parametrize("command", ["kill", "pause", "restart", "rm", "start", "stop", "unpause"])
+def test_a_failure_does_not_keep_the_others_and_the_terminal_obeys_no_name(ul: Installation, command: str) -> None:
+    ul("run", "-d", "--name", "here", "--network", "none", "--stop-signal", "KILL", "box", "sleep", "600")
+    if command == "unpause":
+        ul("pause", "here")
+    elif command in ("rm", "start"):
+        ul("kill", "here")
+    done = ul(command, "no\x1b[2Jsuch", "here", "none", code=1)
+    assert done.stdout == b"here\n"
+    assert b"\x1b" not in done.stderr and done.stderr.count(b"No such container") == 2
+    ul("rm", "-f", "here")
+
+
+def test_what_can_be_done_is_said_after_each_failure(ul: Installation) -> None:
+    ul("run", "-d", "--name", "busy", "--network", "none", "box", "sleep", "600")
+    assert b"hint: `underlay rm -f busy` does both" in ul("rm", "busy", code=1).stderr
+    ul("rm", "-f", "busy")

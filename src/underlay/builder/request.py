@@ -22,7 +22,7 @@ if TYPE_CHECKING:
             """Return the launch record of a step, without its root (see `runtime.process.run_once`)."""
 
         def done(self, step: StepWish) -> None:
-            """Take back what was lent to a step."""
+            """Release what `compose` reserved for a step."""
 
         def close(self) -> None:
             """Take down what was made for steps."""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
             """Return the state at the end of a stage."""
 
         def origin(self, name: str, before: int, platform: Platform) -> Origin:
-            """Return what a stage before number `before`, a named context or an image offers to be copied."""
+            """Return what COPY --from copies from: a stage before number `before`, a named context or an image."""
 
 
 class StageRun:

@@ -81,7 +81,7 @@ def _host_of(key: str) -> str:
 
 
 def podmans() -> list[str]:
-    """Return the files in which podman keeps logins, in the order in which it asks them."""
+    """Return the paths of podman's login files (auth.json), in the order in which podman reads them."""
     session = os.environ.get("XDG_RUNTIME_DIR")
     running = f"{session}/containers" if session else f"/run/containers/{os.getuid()}"
     kept = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")

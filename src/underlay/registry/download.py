@@ -1,7 +1,7 @@
 """Downloading a blob over several connections: after a break it continues where it stopped.
 
-Nothing is verified here but the length; who reads hashes what comes. A server that starts over or sends other bytes after
-a break is found out by the digest; if it was a mirror, whoever reads may begin anew without it.
+Only the length is verified here; the caller hashes the content. A server that starts over or sends other bytes after a
+break is detected by the digest; if it was a mirror, the caller may start again without it.
 """
 
 from __future__ import annotations

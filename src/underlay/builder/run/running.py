@@ -1,4 +1,4 @@
-"""RUN: runs a program in a container on the files so far; what it changed becomes the next layer."""
+"""RUN: runs a command in a container on top of the previous layers; its changes become the next layer."""
 
 from __future__ import annotations
 

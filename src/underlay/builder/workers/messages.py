@@ -152,7 +152,7 @@ if TYPE_CHECKING:
         whole: bool
 
     class DigestJob(TypedDict):
-        """Sources whose digests are wanted."""
+        """Arguments of the job that computes digests of COPY and ADD sources."""
 
         paths: list[str]
         sources: list[Source]

@@ -55,7 +55,7 @@ def save(
 
 
 def import_tar(store: Store, source: str | int, name: str, changes: Sequence[str], message: str, platform: str) -> str:
-    """See `Images.import_`; returns the id."""
+    """Import a root file system as an image and return its id; see `Images.import_`."""
     from ...transfer.archives import importer
 
     reference = references.parse(name) if name else None

@@ -67,7 +67,7 @@ def give(fds: tuple[int, ...], uid: int, gid: int) -> None:
 
 
 class Client:
-    """An attached client: descriptors to write to by stream, one to read from, the detach keys."""
+    """An attached client: a descriptor for each output stream, one for its input, and its detach keys."""
 
     __slots__ = ("detach_keys", "detached", "lost", "pending", "seen", "source", "targets")
 

@@ -1,4 +1,4 @@
-"""Origins of copies: the interface, a registry and the store; archives and layouts are in `archives`."""
+"""Sources of copies: the interface, and those that read a registry or the store (archives and layouts: `archives`)."""
 
 from __future__ import annotations
 

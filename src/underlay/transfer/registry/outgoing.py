@@ -1,4 +1,4 @@
-"""Layers to be sent: the forms in which each can be given, and their bytes."""
+"""Layers to upload: the compressed or plain forms in which each can be sent, and the content of each form."""
 
 from __future__ import annotations
 
@@ -33,7 +33,10 @@ class Pushed:
 
 
 class Stored:
-    """A file of the store, sent unchanged: a stored blob, or the plain tar of a layer; `subject` is the layer's diff id."""
+    """A file of the store that is uploaded unchanged: a blob, or the uncompressed tar of a layer.
+
+    `subject` is the layer's diff id.
+    """
 
     def __init__(self, path: str, subject: str, digest: str, size: int, compression: str, emit: Emit) -> None:
         self.subject = subject

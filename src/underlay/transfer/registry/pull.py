@@ -107,7 +107,10 @@ def _unmoved(meta: Meta, registries: Registries, name: Reference, wanted: Sequen
 
 
 def _best(known: Sequence[ImageRow], goal: Platform) -> ImageRow | None:
-    """Return the image that is exactly for `goal`: a lesser one may have been the best that was there then."""
+    """Return the image for exactly the platform `goal`, None if there is none.
+
+    An image for a merely compatible platform may have been pulled when the registry had nothing better.
+    """
     return next((one for one in known if platforms.rank(goal, one.platform) == 0), None)
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-
-from ....errors import UnderlayError, UsageError
+from ....errors import UsageError
+from ...each import act_on_each
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,13 +19,4 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Send a signal to containers and print their names."""
     if not arguments:
         raise UsageError('"underlay kill" requires at least 1 argument', "see `underlay kill --help`")
-    failed = 0
-    for name in arguments:
-        try:
-            engine.containers.kill(name, options["signal"] or "KILL")
-            sys.stdout.write(name + "\n")
-        except UnderlayError as error:
-            sys.stdout.flush()
-            sys.stderr.write(f"underlay: {error.message}\n")
-            failed = 1
-    return failed
+    return act_on_each(arguments, lambda name: engine.containers.kill(name, options["signal"] or "KILL"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from ....errors import NotFound, UnderlayError, UsageError
+from ...each import print_error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +32,6 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
         except UnderlayError as error:
             if options["force"] and isinstance(error, NotFound):
                 continue  # docker, too, ends well when what was to go is not there
-            sys.stdout.flush()
-            sys.stderr.write(f"underlay: {error.message}\n")
+            print_error(error)
             failed = 1
     return failed

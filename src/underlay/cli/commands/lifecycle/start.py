@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-
-from ....errors import UnderlayError, UsageError
+from ....errors import UsageError
 from ... import foreground
+from ...each import act_on_each
 from ...flags import runflags
 
 TYPE_CHECKING = False
@@ -30,18 +29,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
         if len(arguments) > 1:
             raise UsageError("you cannot start and attach multiple containers at once")
         return _attached(engine, options, arguments[0])
-    failed = 0
-    for name in arguments:
-        try:
-            engine.containers.start(name)
-            sys.stdout.write(name + "\n")
-        except UnderlayError as error:
-            sys.stdout.flush()
-            sys.stderr.write(f"underlay: {error.message}\n")
-            if error.hint:
-                sys.stderr.write(f"hint: {error.hint}\n")
-            failed = 1
-    return failed
+    return act_on_each(arguments, engine.containers.start)
 
 
 def _attached(engine: Engine, options: Options, name: str) -> int:

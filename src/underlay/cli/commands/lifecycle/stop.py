@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-
-from ....errors import UnderlayError, UsageError
+from ....errors import UsageError
+from ...each import act_on_each
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,13 +25,4 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
 
     if not arguments:
         raise UsageError('"underlay stop" requires at least 1 argument', "see `underlay stop --help`")
-    failed = 0
-    for name in arguments:
-        try:
-            engine.containers.stop(name, timeout, options["signal"])
-            sys.stdout.write(name + "\n")
-        except UnderlayError as error:
-            sys.stdout.flush()
-            sys.stderr.write(f"underlay: {error.message}\n")
-            failed = 1
-    return failed
+    return act_on_each(arguments, lambda name: engine.containers.stop(name, timeout, options["signal"]))

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-
-from ....errors import UnderlayError, UsageError
+from ....errors import UsageError
+from ...each import act_on_each
 from ...flags import limitflags
 
 TYPE_CHECKING = False
@@ -26,14 +25,4 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     from ....engine.options import ContainerOptions
 
     wish = ContainerOptions(**limitflags.options_of(options, limitflags.PLAIN, limitflags.SIZES))
-    failed = 0
-    for name in arguments:
-        try:
-            engine.containers.update(name, wish)
-            sys.stdout.write(name + "\n")
-        except UnderlayError as error:
-            sys.stdout.flush()
-            hint = f"hint: {error.hint}\n" if error.hint else ""
-            sys.stderr.write(f"underlay: {error.message}\n{hint}")
-            failed = 1
-    return failed
+    return act_on_each(arguments, lambda name: engine.containers.update(name, wish))

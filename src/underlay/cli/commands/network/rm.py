@@ -18,6 +18,6 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Remove networks and print their names; one that cannot be removed does not keep the others."""
     if not arguments:
         raise InvalidInput('"underlay network rm" requires at least 1 argument', "see `underlay network rm --help`")
-    from ...removing import remove_each
+    from ...each import remove_each
 
     return remove_each(arguments, engine.networks.remove, options["force"])

@@ -54,10 +54,10 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
         failed = 0
         for number, (name, done) in enumerate(transfer.pull_each(engine._store, arguments, *wish), 1):
             if isinstance(done, UnderlayError):
-                from ...removing import told
+                from ...each import print_error
 
                 progress.failed(done)
-                told(done)
+                print_error(done)
                 failed = 1
             else:
                 _ended(progress, name, done, options["all-tags"])

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 
 from ....errors import InvalidInput, UsageError
+from ...each import print_error
 from ...progress.transferprogress import FLAG, TransferProgress
-from ...removing import told
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
             if each.error is not None:
                 failed = True
                 progress.failed(each.error)
-                told(each.error)
+                print_error(each.error)
             elif not each.new:
                 progress.say(f"{each.destination}: is up to date")
             elif options["dry-run"]:

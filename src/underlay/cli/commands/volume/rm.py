@@ -18,6 +18,6 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Remove volumes and print their names."""
     if not arguments:
         raise InvalidInput('"underlay volume rm" requires at least 1 argument', "see `underlay volume rm --help`")
-    from ...removing import remove_each
+    from ...each import remove_each
 
     return remove_each(arguments, engine.volumes.remove, options["force"])
