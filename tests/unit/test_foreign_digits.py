@@ -11,9 +11,7 @@ from underlay.base.identify import history
 from underlay.cli import moments
 from underlay.cli.flags import Options, limitflags
 from underlay.cli.templates import goparse
-from underlay.engine.containers import create as creating
-from underlay.engine.containers.specification import compose as spec
-from underlay.engine.options import ContainerOptions
+from underlay.engine.containers.specification import grammar
 from underlay.errors import Corrupt, InvalidInput, UnderlayError
 from underlay.linux import scheduling
 from underlay.network import nameserver
@@ -38,11 +36,11 @@ def test_variants_of_platforms() -> None:
 @pytest.mark.parametrize("text", FOREIGN)
 def test_options_of_containers(text: str) -> None:
     with pytest.raises(InvalidInput):
-        creating.parse_restart(f"on-failure:{text}")
+        grammar.restart_policy(f"on-failure:{text}")
     with pytest.raises(InvalidInput):
-        creating.log_settings(ContainerOptions(log_options={"max-file": text}))
+        grammar.log_settings("local", {"max-file": text})
     with pytest.raises(InvalidInput):
-        spec._ulimit(f"nofile={text}")
+        grammar.ulimit(f"nofile={text}")
     with pytest.raises(InvalidInput):
         moments.moment(text)
     with pytest.raises(UnderlayError):
@@ -56,11 +54,11 @@ def _given(name: str, value: str) -> Options:
 
 
 def test_ulimits() -> None:
-    assert spec._ulimit("nofile=1024:unlimited") == {"type": "RLIMIT_NOFILE", "soft": 1024, "hard": -1}
-    assert spec._ulimit("nofile=-1") == {"type": "RLIMIT_NOFILE", "soft": -1, "hard": -1}
+    assert grammar.ulimit("nofile=1024:unlimited") == {"type": "RLIMIT_NOFILE", "soft": 1024, "hard": -1}
+    assert grammar.ulimit("nofile=-1") == {"type": "RLIMIT_NOFILE", "soft": -1, "hard": -1}
     for text in ("nofile=-2", "nofile=1:", "nofile=5:-3"):
         with pytest.raises(InvalidInput):
-            spec._ulimit(text)
+            grammar.ulimit(text)
 
 
 @pytest.mark.parametrize("text", ["²", "1_0", "٣"])

@@ -77,8 +77,8 @@ class Bases:
         from ..base.fit import needs
 
         there = fit.host_of(host if host is not None else System(self._store).info())
-        found = image_source.find(self._store, image, platform)
-        return fit.judge(needs.of(found.view, found.platform, found.files(), command, entrypoint), there)
+        source = image_source.find(self._store, image, platform)
+        return fit.judge(needs.of(source.view, source.platform, source.files(), command, entrypoint), there)
 
     def outdated(self, image: str, platform: str = "", offline: bool = False) -> Outdated:
         """Return whether an image's base is outdated, what is newer, and when its support ends.

@@ -93,15 +93,15 @@ def build_request(context: str | BuildRequest, keywords: Mapping[str, object]) -
 def normal(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
     """Return values for the fields of `kind`, each in the form that the field has."""
     known: tuple[str, ...] = kind._fields  # type: ignore[attr-defined]
-    found = {}
+    options = {}
     for name, value in values.items():
         if name not in known:
             raise TypeError(f"there is no option {name!r}{_near(name, known)}")
         if kind.__annotations__[name] == "dict[str, Any]":
-            found[name] = {**value}
+            options[name] = {**value}
         else:
-            found[name] = _formed(name, value, getattr(kind, name))
-    return found
+            options[name] = _formed(name, value, getattr(kind, name))
+    return options
 
 
 def _near(name: str, known: tuple[str, ...]) -> str:
@@ -183,7 +183,7 @@ def _texts(name: str, value: Any) -> list[Any]:
     if hasattr(value, "items"):
         if name not in _LINES:
             raise TypeError(f"{name} is a list of texts, not {value!r}")
-        return [line for key, each in value.items() for line in _LINES[name](key, each)]
+        return [line for key, item in value.items() for line in _LINES[name](key, item)]
     try:
         return list(value)
     except TypeError:
@@ -200,14 +200,14 @@ def _volume(source: str, where: Any) -> list[str]:
         return [f"{source}:{where}"]
     if "bind" not in where or not where.keys() <= {"bind", "mode", "propagation"}:
         raise InvalidInput(f"volumes: {source}: {where!r}", "{'bind': '/path', 'mode': 'ro'} is needed")
-    options = ",".join(each for each in (where.get("mode"), where.get("propagation")) if each)
+    options = ",".join(word for word in (where.get("mode"), where.get("propagation")) if word)
     return [f"{source}:{where['bind']}" + (f":{options}" if options else "")]
 
 
 def _port(inside: object, outside: object) -> list[str]:
     """A port of the host, (address, port), a list of these, or None for any port."""
     if isinstance(outside, list):
-        return [line for each in outside for line in _port(inside, each)]
+        return [line for port in outside for line in _port(inside, port)]
     if isinstance(outside, tuple):
         address, *ports = outside
         address = f"[{address}]" if ":" in address else address
@@ -228,5 +228,5 @@ _LINES = {
 def _pairs(name: str, value: object) -> dict[str, Any]:
     """Return a dictionary; a list holds `name=value`, or names alone whose value is empty."""
     if hasattr(value, "items"):
-        return {key: str(each) if isinstance(each, int | float) else each for key, each in value.items()}
-    return {key: each for key, _, each in (text.partition("=") for text in _texts(name, value))}
+        return {key: str(item) if isinstance(item, int | float) else item for key, item in value.items()}
+    return {key: item for key, _, item in (text.partition("=") for text in _texts(name, value))}

@@ -96,5 +96,5 @@ class ContainerOptions(Record, kw_only=True):
 
     def given(self) -> dict[str, Any]:
         """Return the options that were given, as values that JSON can hold."""
-        # Every wish has lists and dictionaries of its own; as long as they are empty nobody has asked for anything.
+        # Each request has lists and dictionaries of its own; as long as they are empty nobody has asked for anything.
         return {name: value for name, value in vars(self).items() if value or name not in self._copied}

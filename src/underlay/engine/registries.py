@@ -88,18 +88,18 @@ class Registries:
             raise InvalidInput(f"limit {limit} is outside the range of [1, {_SEARCH_LIMIT}]")
         first, slash, rest = term.partition("/")
         named = bool(slash) and (first == "localhost" or "." in first or ":" in first)
-        with registry.Registries(self._store.emit) as found:
+        with registry.Registries(self._store.emit) as session:
             if named and first not in (references.DEFAULT_DOMAIN, "index.docker.io"):
                 from ..registry.repository import catalog
 
-                names = [name for name in catalog(found, first) if rest in name]
+                names = [name for name in catalog(session, first) if rest in name]
                 return [FoundRepository(f"{first}/{name}") for name in names[: limit or 25]]
-            return _hub(found, rest if named else term, limit or 25)
+            return _hub(session, rest if named else term, limit or 25)
 
     def tags(self, repository: str) -> list[str]:
         """Return the tags of a repository, as its registry orders them. Raises NotFound, AccessDenied, RegistryError."""
-        with registry.Registries(self._store.emit) as found:
-            return found.repository(references.parse_exact(repository)).tags()
+        with registry.Registries(self._store.emit) as session:
+            return session.repository(references.parse_exact(repository)).tags()
 
     def inspect(self, name: str, platform: str = "") -> dict[str, Any]:
         """Return a registry's information on an image, without pulling layers, in the format of `docker image inspect`.
@@ -108,8 +108,8 @@ class Registries:
         """
         reference = references.parse(name)
         wanted = [platforms.parse(platform)] if platform else []
-        with registry.Registries(self._store.emit) as found:
-            _, root, candidates = remote.look(found, reference, wanted)
+        with registry.Registries(self._store.emit) as session:
+            _, root, candidates = remote.look(session, reference, wanted)
         chosen = candidates[0]
         manifest: Manifest = chosen.manifest.view
         config: configs.Config = chosen.config.view
@@ -117,10 +117,10 @@ class Registries:
         history = value.get("history") or []
         layers = manifest.layers or []
         offered = [
-            {"Digest": each.digest, "Size": each.size, "Platform": str(each.platform.normalised())}
+            {"Digest": descriptor.digest, "Size": descriptor.size, "Platform": str(descriptor.platform.normalised())}
             for index in chosen.above
-            for each in index.view.manifests or []
-            if each.platform is not None and not each.is_attestation
+            for descriptor in index.view.manifests or []
+            if descriptor.platform is not None and not descriptor.is_attestation
         ]
         return {
             "Id": chosen.config.digest,
@@ -200,8 +200,8 @@ class Registries:
         """
         from ..transfer.registry.deletion import delete
 
-        with registry.Registries(self._store.emit) as found:
-            return delete(found, references.parse(name), force)
+        with registry.Registries(self._store.emit) as session:
+            return delete(session, references.parse(name), force)
 
     # Manifest lists
 
@@ -213,16 +213,16 @@ class Registries:
         if lists.exists(self._store.meta, reference):
             data = lists.index(self._store.meta, reference)
             return data, digest.of(data), document.decode(data, "manifest list")["mediaType"]
-        with self._registries(insecure, reference.domain) as found:
-            got = found.repository(reference).manifest(reference.digest or reference.tag)
+        with self._registries(insecure, reference.domain) as session:
+            got = session.repository(reference).manifest(reference.digest or reference.tag)
         return got.data, got.digest, got.media_type
 
     def manifest_create(self, name: str, members: Sequence[str], amend: bool = False, insecure: bool = False) -> str:
         """Create a draft of a manifest list of manifests in registries, or with `amend` add to it; return its full name."""
         reference = references.parse(name)
-        chosen = [references.parse(each) for each in members]
-        with self._registries(insecure, *(each.domain for each in chosen)) as found:
-            lists.create(self._store.meta, found, reference, chosen, amend)
+        chosen = [references.parse(member) for member in members]
+        with self._registries(insecure, *(member.domain for member in chosen)) as session:
+            lists.create(self._store.meta, session, reference, chosen, amend)
         return str(reference)
 
     def manifest_annotate(self, name: str, member: str, changes: dict[str, Any]) -> None:
@@ -232,17 +232,17 @@ class Registries:
     def manifest_push(self, name: str, purge: bool = False, insecure: bool = False) -> str:
         """Push a draft; return the digest of the list. Raises NotFound, AccessDenied, RegistryError."""
         reference = references.parse(name)
-        with self._registries(insecure, reference.domain) as found:
-            return lists.push(self._store.meta, found, reference, self._store.emit, purge)
+        with self._registries(insecure, reference.domain) as session:
+            return lists.push(self._store.meta, session, reference, self._store.emit, purge)
 
     def manifest_remove(self, names: Sequence[str]) -> list[str]:
         """Remove drafts; return those removed. Raises NotFound when one is not there."""
         references_ = [references.parse(name) for name in names]
         gone = lists.remove(self._store.meta, references_)
-        missing = [each for each in references_ if each not in gone]
+        missing = [reference for reference in references_ if reference not in gone]
         if missing:
             raise NotFound(f"No such manifest: {missing[0].familiar}")
-        return [each.familiar for each in gone]
+        return [reference.familiar for reference in gone]
 
     def _registries(self, insecure: bool, *domains: str) -> registry.Registries:
         settings = hosts.Settings.load()
@@ -258,14 +258,14 @@ def _host(server: str) -> str:
     return hosts.registry_name(plain.partition("/")[0] or references.DEFAULT_DOMAIN)
 
 
-def _hub(found: registry.Registries, term: str, limit: int) -> list[FoundRepository]:
+def _hub(session: registry.Registries, term: str, limit: int) -> list[FoundRepository]:
     """Ask Docker Hub's index, whose search is of the first version of the protocol."""
     from urllib.parse import quote
 
     from ..registry import problems
 
-    endpoint = found.settings.search_endpoint()
-    server = found.server(references.DEFAULT_DOMAIN, endpoint)
+    endpoint = session.settings.search_endpoint()
+    server = session.server(references.DEFAULT_DOMAIN, endpoint)
     answer = server.ask("GET", f"/v1/search?q={quote(term)}&n={limit}", ())
     if answer.status != 200:
         raise problems.of(answer, f"search for {term!r}")

@@ -68,7 +68,7 @@ class System:
         form, reason = rootfs.form_for(store.paths, store.form_setting)
         kernel = os.uname()
         containers = container_rows.ids(store.meta)
-        running = sum(presence.is_running(self._store, each) for each in containers)
+        running = sum(presence.is_running(self._store, container_id) for container_id in containers)
         rootless = os.geteuid() != 0
         facts: dict[str, object] = {
             "ServerVersion": __version__,
@@ -144,27 +144,27 @@ class System:
             )
         ]
         containers = container_rows.ids(meta)
-        sizes = {each: gc.tree_size(paths.container(each)) for each in containers}
-        stopped = [each for each in containers if not presence.is_running(self._store, each)]
+        sizes = {container_id: gc.tree_size(paths.container(container_id)) for container_id in containers}
+        stopped = [container_id for container_id in containers if not presence.is_running(self._store, container_id)]
         rows.append(
             Usage(
                 "Containers",
                 len(containers),
                 len(containers) - len(stopped),
                 sum(sizes.values()),
-                sum(sizes[each] for each in stopped),
+                sum(sizes[container_id] for container_id in stopped),
             )
         )
-        volumes = [each.name for each in volume_rows.every(meta)]
+        volumes = [volume.name for volume in volume_rows.every(meta)]
         in_use = volume_rows.used(meta)
-        space = {each: gc.tree_size(f"{paths.root}/volumes/{each}") for each in volumes}
+        space = {name: gc.tree_size(f"{paths.root}/volumes/{name}") for name in volumes}
         rows.append(
             Usage(
                 "Local Volumes",
                 len(volumes),
                 len(in_use),
                 sum(space.values()),
-                sum(size for each, size in space.items() if each not in in_use),
+                sum(size for name, size in space.items() if name not in in_use),
             )
         )
         own = sum(entry.size for entry in cached if not entry.shared)
@@ -213,8 +213,8 @@ class System:
         if damaged and repair:
             store.close()
             before = check.repair_database(store.paths).problems
-        elif repair and (found := check.rebuild_if_empty(store.paths, store.meta)):
-            before = [found]
+        elif repair and (restored := check.rebuild_if_empty(store.paths, store.meta)):
+            before = [restored]
         report = check.check(store.paths, store.meta, store.form, store.emit, repair)
         report.problems[:0] = before
         return report

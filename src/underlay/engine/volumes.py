@@ -36,12 +36,12 @@ class Volumes:
         anonymous = not name
         name = name or os.urandom(32).hex()
         rows.check_name(name)
-        place = self.mountpoint(name)
+        mountpoint = self.mountpoint(name)
         with store.meta.write() as sql:
             # The directory comes first: a crash between leaves one that nobody knows, and the next maker takes it.
             try:
-                os.makedirs(place, mode=0o755)
-                os.chmod(place, 0o755)
+                os.makedirs(mountpoint, mode=0o755)
+                os.chmod(mountpoint, 0o755)
             except FileExistsError:
                 pass
             made = rows.insert(sql, name, labels or {}, anonymous)
@@ -55,11 +55,11 @@ class Volumes:
 
     def list(self, dangling: bool | None = None) -> list[Volume]:
         """Return the volumes sorted by name: all, or only unused ones (`dangling` true), or only used ones (false)."""
-        found = rows.every(self._store.meta)
+        volumes = rows.every(self._store.meta)
         if dangling is None:
-            return found
+            return volumes
         used = rows.in_use(self._store.meta)
-        return [volume for volume in found if (volume.name not in used) is dangling]
+        return [volume for volume in volumes if (volume.name not in used) is dangling]
 
     def mountpoint(self, name: str) -> str:
         """Return the directory on the host that holds the files of a volume."""
@@ -127,6 +127,6 @@ def _labelled(labels: dict[str, str], wanted: Sequence[str]) -> bool:
         key, equals, value = text.partition("=")
         return key in labels and (not equals or labels[key] == value)
 
-    positive = [each for each in wanted if not each.startswith("!")]
-    negative = [each[1:] for each in wanted if each.startswith("!")]
+    positive = [label for label in wanted if not label.startswith("!")]
+    negative = [label[1:] for label in wanted if label.startswith("!")]
     return (not positive or any(map(has, positive))) and not any(map(has, negative))

@@ -40,6 +40,14 @@ def parse(text: str) -> list[Published]:
     return [Published(port, protocol, address, low + at, low + at) for at, port in enumerate(ports)]
 
 
+def parse_exposed(text: str) -> list[Published]:
+    """Return the ports of an --expose value or of an image's ExposedPorts, `port[-port][/protocol]`; InvalidInput."""
+    if ":" in text:
+        raise InvalidInput(f"invalid port format for --expose: {text}", "write port[-port][/protocol]")
+    number, _, protocol = text.partition("/")
+    return parse(f"{number}/{protocol or 'tcp'}")
+
+
 def _split(rest: str, text: str) -> tuple[str, str, str]:
     """Return address, host ports and container ports as they are written."""
     address = ""

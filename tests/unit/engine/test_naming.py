@@ -38,13 +38,13 @@ def test_what_was_read_first_does_not_replace_what_was_read_later(engine: Any, m
         """The first one is slow, and while it is at it another begins."""
         if others:
             return {"names": "new"}
-        others.append(Thread(target=names.amend, args=(engine, network())))
+        others.append(Thread(target=names.refresh, args=(engine, network())))
         others[0].start()
         others[0].join(0.2)
         return {"names": "old"}
 
     monkeypatch.setattr(names, "_description", describe)
-    names.amend(engine, network())
+    names.refresh(engine, network())
     others[0].join()
     assert json.loads(Path(names.directory(engine), f"{RECORD['id']}.json").read_text()) == {"names": "new"}
 
@@ -52,5 +52,5 @@ def test_what_was_read_first_does_not_replace_what_was_read_later(engine: Any, m
 def test_nothing_is_told_of_a_network_that_was_removed(engine: Any) -> None:
     rows.delete(engine.meta, str(RECORD["id"]), "front")
     names.end(engine, network())
-    names.amend(engine, network())
+    names.refresh(engine, network())
     assert not list(Path(names.directory(engine)).glob("*.json"))

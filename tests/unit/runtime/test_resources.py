@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from underlay.engine.containers.specification import limits
+from underlay.engine.containers.specification import grammar, limits
 from underlay.engine.containers.specification.compose import HostFacts
+from underlay.engine.containers.specification.request import Request
 from underlay.engine.options import ContainerOptions
 from underlay.errors import InvalidInput, Unsupported
 
 
 def made(host: HostFacts | None = None, **wish: object) -> dict:
-    found = limits.compose(ContainerOptions(**wish), host or HostFacts())
+    found = limits.compose(Request(ContainerOptions(**wish)), host or HostFacts())
     found.pop("devices")
     return found
 
@@ -60,7 +61,7 @@ def test_block_devices() -> None:
 
 def test_rules_about_devices() -> None:
     wish = ContainerOptions(device_cgroup_rules=["c 10:229 rw", "b *:* m", "a 1:* rwm"])
-    rules = limits.compose(wish, HostFacts())["devices"][-3:]
+    rules = limits.compose(Request(wish), HostFacts())["devices"][-3:]
     assert rules == [
         {"allow": True, "type": "c", "access": "rw", "major": 10, "minor": 229},
         {"allow": True, "type": "b", "access": "m"},
@@ -73,7 +74,7 @@ def test_rules_about_devices() -> None:
 )
 def test_what_is_no_rule(text: str) -> None:
     with pytest.raises(InvalidInput, match="invalid device cgroup format"):
-        limits.device_rule(text)
+        grammar.device_rule(text)
 
 
 @pytest.mark.parametrize(("text", "found"), [("0", {0}), ("0-3,7", {0, 1, 2, 3, 7}), ("1,1-2", {1, 2}), ("5-5", {5})])
@@ -105,12 +106,12 @@ def test_what_is_not_there() -> None:
     ("text", "path"), [("", ""), ("/", ""), ("mine", "mine"), ("/mine//deep/", "mine/deep"), ("./a", "a")]
 )
 def test_parents(text: str, path: str) -> None:
-    assert limits.parent_group(text) == path
+    assert grammar.parent_group(text) == path
 
 
 def test_parents_that_are_refused() -> None:
     for text in ("machine.slice", "/a.slice/b"):
         with pytest.raises(Unsupported, match="systemd"):
-            limits.parent_group(text)
+            grammar.parent_group(text)
     with pytest.raises(InvalidInput):
-        limits.parent_group("../a")
+        grammar.parent_group("../a")

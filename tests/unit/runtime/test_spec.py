@@ -7,7 +7,9 @@ import json
 import pytest
 
 from underlay.engine.containers.specification import compose as spec
-from underlay.engine.containers.specification import mount_flags
+from underlay.engine.containers.specification import grammar, mount_flags
+from underlay.engine.containers.specification.grammar import DeviceRequest
+from underlay.engine.containers.specification.request import Request
 from underlay.engine.options import ContainerOptions
 from underlay.errors import InvalidInput, Unsupported
 from underlay.linux.security import capabilities
@@ -29,7 +31,7 @@ def compose(
     image: dict | None = None, facts: spec.HostFacts | None = None, mounts: list | None = None, **wish: object
 ) -> spec.Composed:
     given = ContainerOptions(**({"command": ["run"]} | wish))
-    return spec.compose(ID, given, image or {}, mounts or [], {"/etc/hosts": "/c/hosts"}, facts or host())
+    return spec.compose(ID, Request(given), image or {}, mounts or [], {"/etc/hosts": "/c/hosts"}, facts or host())
 
 
 def refused(text: str, kind: type = InvalidInput, **more: object) -> str:
@@ -234,14 +236,14 @@ def test_resources() -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("/dev/fuse", ("/dev/fuse", "/dev/fuse", False, "rwm")),
-        ("/dev/fuse:/dev/x", ("/dev/fuse", "/dev/x", True, "rwm")),
-        ("/dev/fuse:/dev/x:r", ("/dev/fuse", "/dev/x", True, "r")),
-        ("/dev/fuse:rw", ("/dev/fuse", "/dev/fuse", False, "rw")),
+        ("/dev/fuse", ("/dev/fuse", "/dev/fuse", "rwm")),
+        ("/dev/fuse:/dev/x", ("/dev/fuse", "/dev/x", "rwm")),
+        ("/dev/fuse:/dev/x:r", ("/dev/fuse", "/dev/x", "r")),
+        ("/dev/fuse:rw", ("/dev/fuse", "/dev/fuse", "rw")),
     ],
 )
 def test_device_words(text: str, words: tuple) -> None:
-    assert spec.device_words(text) == words
+    assert grammar.device(text) == DeviceRequest(*words)
 
 
 @pytest.mark.parametrize(
@@ -250,7 +252,7 @@ def test_device_words(text: str, words: tuple) -> None:
 )
 def test_devices_that_are_refused(text: str) -> None:
     with pytest.raises(InvalidInput):
-        spec.device_words(text)
+        grammar.device(text)
 
 
 def test_devices() -> None:
@@ -340,3 +342,17 @@ def test_labels_of_the_image_reach_nothing() -> None:
 def test_soft_sysctls_only_in_an_own_network() -> None:
     assert "net.ipv4.ip_unprivileged_port_start" in compose().soft_sysctls
     assert compose(network="host").soft_sysctls == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "option"),
+    [
+        ("invalid capability", {"privileged": True, "cap_add": ["BOGUS"]}),
+        ("invalid containerPort: bad", {"expose": ["bad"]}),
+        ("invalid port format for --expose: 80:80", {"expose": ["80:80"]}),
+        ("invalid proto: icmp", {"expose": ["80/icmp"]}),
+        ("invalid containerPort: x", {"network": "host", "publish": ["80:x"]}),
+    ],
+)
+def test_options_without_effect_are_parsed_too(text: str, option: dict) -> None:
+    refused(text, **option)

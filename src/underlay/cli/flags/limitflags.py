@@ -102,15 +102,15 @@ def check(options: Options) -> None:
     flags = ("blkio-weight-device", "device-read-bps", "device-write-bps", "device-read-iops", "device-write-iops")
     for flag in (*flags, "device-cgroup-rule"):
         for text in options[flag]:
-            from ...engine.containers.specification import limits
+            from ...engine.containers.specification import grammar
 
             try:
                 if flag == "device-cgroup-rule":
-                    limits.device_rule(text)
+                    grammar.device_rule(text)
                 elif flag == "blkio-weight-device":
-                    limits.weight_device(text)
+                    grammar.weight_device(text)
                 else:
-                    limits.throttle(text, flag.endswith("iops"))
+                    grammar.throttle(text, flag.endswith("iops"))
             except InvalidInput as error:
                 raise UsageError(f'invalid argument "{text}" for "--{flag}" flag: {error.message}') from None
 

@@ -62,7 +62,7 @@ class StepNetworks:
         with self._lock:
             self._free.append(name)
 
-    def place(self, name: str) -> str:
+    def namespace_file(self, name: str) -> str:
         """Return a file that is the namespace for all processes of the build: in mount namespaces that are older than it
         there is none that it is pinned to."""
         return f"/proc/{os.getpid()}/fd/{self._made[name]}"
@@ -94,7 +94,7 @@ class StepNetworks:
         namespace = netns.make(path)
         try:
             bridge.loopback_up(namespace)
-            wanted = attach.Place(self._network, "", "", "", ())
+            wanted = attach.EndpointRequest(self._network, "", "", "", ())
             with self._store.meta.write() as sql:
                 lease = rows.lease(sql, self._network.id, name, wanted.choose)
             attach.enter(self._store, self._network, lease, namespace, () if self._network.internal else (32, 128))

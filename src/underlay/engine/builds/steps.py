@@ -9,6 +9,7 @@ from ...linux import cgroup, userns
 from ..containers import create, session
 from ..containers.specification import compose as spec
 from ..containers.specification import etc_texts, host_facts, mount_flags
+from ..containers.specification.request import Request
 from ..images import find
 from ..options import ContainerOptions
 from .networks import StepNetworks
@@ -36,7 +37,9 @@ class Composer:
 
     def _facts(self, insecure: bool) -> spec.HostFacts:
         if insecure not in self._host:
-            facts = host_facts.gather(self._store, ContainerOptions(privileged=insecure, **self._request.limits))
+            facts = host_facts.gather(
+                self._store, Request(ContainerOptions(privileged=insecure, **self._request.limits))
+            )
             facts.rootless = False  # its process is root where the step's process is cloned
             self._host[insecure] = facts
         return self._host[insecure]
@@ -57,8 +60,8 @@ class Composer:
         if mode not in ("none", "host"):
             self._lent[step.id] = self.networks.take()
             facts = copy(facts)
-            facts.network_namespace = self.networks.place(self._lent[step.id])
-        wish = ContainerOptions(
+            facts.network_namespace = self.networks.namespace_file(self._lent[step.id])
+        options = ContainerOptions(
             **request.limits,
             environment=["HOSTNAME", *step.environment],
             entrypoint=[],
@@ -72,7 +75,7 @@ class Composer:
             extra_hosts=request.extra_hosts,
         )
         if request.shm_size:
-            wish.shm_size = request.shm_size
+            options.shm_size = request.shm_size
         mounts = [mount_flags.Mount("bind", "/proc/self", target) for target in step.destinations]
         for target, size in step.tmpfs:
             mount = mount_flags.Mount("tmpfs", "", target)
@@ -80,12 +83,12 @@ class Composer:
             mounts.append(mount)
         # The host's own names are nobody's business, whatever the network.
         hosts = etc_texts.LOCAL_HOSTS.replace("localhost\n", f"localhost {step.hostname}\n", 1)
-        resolver = self.networks.resolver() if facts.network_namespace else etc_texts.resolver(wish)
+        resolver = self.networks.resolver() if facts.network_namespace else etc_texts.resolver(options)
         gateway = self.networks.gateway() if facts.network_namespace else etc_texts.LOOPBACK if mode == "host" else ""
-        texts = {"resolv.conf": resolver, "hosts": hosts + etc_texts.extra_hosts(wish, gateway)}
+        texts = {"resolv.conf": resolver, "hosts": hosts + etc_texts.extra_hosts(options, gateway)}
         create.write_texts(step.directory, texts)
         files = {f"/etc/{name}": f"{step.directory}/{name}" for name in ("resolv.conf", "hosts")}
-        composed = spec.compose(step.id, wish, {}, mounts, files, facts)
+        composed = spec.compose(step.id, Request(options), {}, mounts, files, facts)
         made = session.confined(self._store, composed.spec, True)
         if rootless:
             _for_user_namespace(made, mode)
@@ -102,16 +105,16 @@ class Composer:
 
 def _sweep_groups(rootless: bool) -> None:
     """Remove the control groups of steps whose build was killed with all its processes: empty, and of no living one."""
-    for place in set(cgroup.open_group("underlay", rootless).locations().values()):
+    for directory in set(cgroup.open_group("underlay", rootless).locations().values()):
         try:
-            names = os.listdir(place)
+            names = os.listdir(directory)
         except OSError:
             continue
         for name in names:
             kind, _, rest = name.partition("-")
             if kind == "build" and not os.path.exists(f"/proc/{rest.partition('-')[0]}"):
                 try:
-                    os.rmdir(f"{place}/{name}")
+                    os.rmdir(f"{directory}/{name}")
                 except OSError:
                     pass  # somebody is in it, or was faster
 

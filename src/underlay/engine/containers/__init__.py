@@ -382,7 +382,7 @@ class Containers:
             raise Conflict(f"container {row.name} has no monitor to attach to")
         null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         given = [attachment.stdin, attachment.stdout, attachment.stderr]
-        wish: Attach = {
+        options: Attach = {
             "stdin": given[0] >= 0,
             "stdout": given[1] >= 0,
             "stderr": given[2] >= 0,
@@ -390,7 +390,7 @@ class Containers:
             "removes": attachment.removes,
         }
         fds = tuple(fd if fd >= 0 else null for fd in given)
-        control.send(channel, {"attach": wish}, fds)
+        control.send(channel, {"attach": options}, fds)
         os.close(null)
         return starting.Session(row.id, channel)
 
@@ -433,13 +433,13 @@ class Containers:
 
         if detach:
             _refuse_streams(input, stdin, stdout, stderr)
-            wish = given.exec_options(command, {**options, "detach": True})
-            with self.exec_attached(name, wish):
+            chosen = given.exec_options(command, {**options, "detach": True})
+            with self.exec_attached(name, chosen):
                 return None
         with Capture(input, stdin, stdout, stderr) as capture:
-            wish = given.exec_options(command, {**options})
-            wish.interactive = wish.interactive or capture.reads
-            with self.exec_attached(name, wish, capture.attachment()) as execution:
+            chosen = given.exec_options(command, {**options})
+            chosen.interactive = chosen.interactive or capture.reads
+            with self.exec_attached(name, chosen, capture.attachment()) as execution:
                 try:
                     code = execution.wait()
                 except BaseException:
@@ -477,7 +477,7 @@ class Containers:
             from ..networks.records import Records
 
             for network in Records(self._store).of(row.id):
-                names.amend(self._store, network)
+                names.refresh(self._store, network)
 
 
 def _refuse_streams(*streams: object) -> None:

@@ -6,35 +6,31 @@ import os
 
 from ... import events
 from ...errors import Conflict, InvalidInput, NameTaken, Unsupported
-from ...human import whole
 from ...linux import signals
-from ...runtime.monitor import logs
 from ...store.rows import containers, images
 from ..images import find
 from ..options import ContainerOptions
 from .random_names import random_name
-from .specification import compose, etc_texts, host_facts, limits, mount_flags
+from .specification import compose, etc_texts, host_facts, mount_flags, seccomp_profile
+from .specification.request import Request
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ...linux.specification import Seccomp
     from ...oci.configuration import Execution
     from ...store.rows.id_ranges import Wanted
     from ...store.rows.images import ImageRow
-    from ...store.rows.intent import Intent, Log, MountPoint, Publication, Restart
+    from ...store.rows.intent import Intent, MountPoint, Publication
     from ...store.rows.meta import Transaction
     from ...store.store import Store
-    from ..networks.attach import Place
+    from ..networks.attach import EndpointRequest
 
 NAME_FILES = ("/etc/resolv.conf", "/etc/hostname", "/etc/hosts")
-RESTART_POLICIES = ("no", "always", "on-failure", "unless-stopped")
-LOG_DEFAULTS = {"local": (20 << 20, 5), "json-file": (0, 1), "none": (0, 1)}
 
 
 class Draft:
-    """A container thought out but not recorded: nothing has been made for it."""
+    """A container worked out but not recorded: nothing has been made for it."""
 
     __slots__ = (
         "claims",
@@ -45,17 +41,15 @@ class Draft:
         "intent",
         "joins",
         "leasing",
-        "mounts",
+        "request",
         "volumes",
-        "wish",
     )
 
-    def __init__(self, wish: ContainerOptions, image: ImageRow) -> None:
-        self.wish = wish
+    def __init__(self, request: Request, image: ImageRow) -> None:
+        self.request = request
         self.image = image
         self.id = os.urandom(32).hex()
         self.intent: Intent
-        self.mounts: list[mount_flags.Mount] = []
         self.leasing: Callable[[Transaction, str], None] | None = None
         self.volumes: list[tuple[str, bool]] = []  # name, anonymous
         self.hostname = ""
@@ -64,48 +58,50 @@ class Draft:
         self.joins = ""  # id of the container whose user namespace is joined
 
 
-def draft(store: Store, wish: ContainerOptions, pull: bool = False) -> Draft:
-    """Think a container out; with `pull` its image may be fetched. Raises NotFound (image), InvalidInput, Conflict, …."""
-    if wish.name:
-        containers.check_name(wish.name)
-    restart = parse_restart(wish.restart)
-    if restart["name"] != "no" and wish.remove:
+def draft(store: Store, options: ContainerOptions, pull: bool = False) -> Draft:
+    """Work out a container without making anything; with `pull` its image may be fetched.
+
+    Raises NotFound (image), InvalidInput, Conflict, ….
+    """
+    if options.name:
+        containers.check_name(options.name)
+    request = Request(options)
+    if request.restart["name"] != "no" and options.remove:
         raise InvalidInput("conflicting options: cannot specify both --restart and --rm")
-    log = log_settings(wish)
-    limits.parent_group(wish.cgroup_parent)
-    image = find.find_image(store, wish.image, wish.platform, wish.pull if pull else find.HERE)
-    find.require_processor(wish.image, image.platform)
+    image = find.find_image(store, options.image, options.platform, options.pull if pull else find.HERE)
+    find.require_processor(options.image, image.platform)
     config = images.config(store.paths, image.id).get("config") or {}
     shared: dict[str, str] = {}
-    if wish.network.startswith("container:"):
-        wish, shared = _sharing(store, wish)
-    made = Draft(wish, image)
+    if options.network.startswith("container:"):
+        request.options, shared = _sharing(store, options)
+        options = request.options
+    made = Draft(request, image)
     _mounts(store, made, config)
     directory = store.paths.container(made.id)
     files = {name: directory + name.removeprefix("/etc") for name in NAME_FILES} | shared
-    host = host_facts.gather(store, wish)
-    networks = _networks(store, wish, host.rootless)
+    host = host_facts.gather(store, request)
+    networks = _networks(store, options, host.rootless)
     if networks:
         host.network_namespace = store.paths.container_state(made.id) + "/net"
-    ports = _ports(wish, config, bool(networks))
-    if wish.userns or host.rootless:
+    ports = _ports(request, config, bool(networks))
+    if options.userns or host.rootless:
         from .specification import user_namespace
 
-        space = user_namespace.choose(store, wish, host)
+        space = user_namespace.choose(store, options, host)
         made.claims, made.joins = space.claims, space.joins
     if host.user_namespace and not host.rootless:
-        for mount in made.mounts:
+        for mount in made.request.mounts:
             if mount.kind == "volume" and "idmap" not in mount.options:
                 mount.options.append("idmap")
-    composed = compose.compose(made.id, wish, config, made.mounts, files, host)
+    composed = compose.compose(made.id, request, config, made.request.mounts, files, host)
     if composed.seccomp not in ("default", "unconfined"):
-        composed.spec["linux"]["seccomp"] = _profile(composed.seccomp)
+        composed.spec["linux"]["seccomp"] = seccomp_profile.read(composed.seccomp)
         composed.seccomp = "custom"
     signals.number(composed.stop_signal)  # for its errors
-    stop_timeout = wish.stop_timeout if wish.stop_timeout is not None else config.get("StopTimeout")
+    stop_timeout = options.stop_timeout if options.stop_timeout is not None else config.get("StopTimeout")
     made.hostname = composed.spec.get("hostname") or os.uname().nodename
     made.intent = {
-        "options": wish.given(),
+        "options": options.given(),
         "spec": composed.spec,
         "extras": {
             "user": composed.user,
@@ -116,14 +112,14 @@ def draft(store: Store, wish: ContainerOptions, pull: bool = False) -> Draft:
             "landlock": composed.landlock,
         },
         "seccomp": composed.seccomp,
-        "image": {"id": image.id, "name": wish.image, "diff_ids": list(image.diff_ids), "chain": image.chain},
-        "labels": {**(config.get("Labels") or {}), **wish.labels},
+        "image": {"id": image.id, "name": options.image, "diff_ids": list(image.diff_ids), "chain": image.chain},
+        "labels": {**(config.get("Labels") or {}), **options.labels},
         "stop_signal": composed.stop_signal,
         "stop_timeout": 10 if stop_timeout is None else stop_timeout,
-        "restart": restart,
-        "remove": wish.remove,
-        "log": log,
-        "mounts": [_recorded(mount) for mount in made.mounts],
+        "restart": request.restart,
+        "remove": options.remove,
+        "log": request.log,
+        "mounts": [_recorded(mount) for mount in made.request.mounts],
         "rootless": host.rootless,
         "joins": _joins(store, made),
         "disk": None,
@@ -131,51 +127,51 @@ def draft(store: Store, wish: ContainerOptions, pull: bool = False) -> Draft:
     if networks:
         from ..networks import attach
 
-        made.intent["network"], made.intent["ports"] = [each.network.id for each in networks], ports
+        made.intent["network"], made.intent["ports"] = [endpoint.network.id for endpoint in networks], ports
         made.leasing = attach.leasing(networks)
-        made.gateway = etc_texts.host_address([each.network for each in networks])
-    if wish.storage_options:
+        made.gateway = etc_texts.host_address([endpoint.network for endpoint in networks])
+    if options.storage_options:
         from .specification import disk_limit
 
-        made.intent["disk"], numbers = disk_limit.choose(store, wish)
+        made.intent["disk"], numbers = disk_limit.choose(store, options)
         made.claims += numbers
     return made
 
 
-def _sharing(store: Store, wish: ContainerOptions) -> tuple[ContainerOptions, dict[str, str]]:
-    """Return the wish of a container in another's network, which has its hostname, and that one's files, by their places.
+def _sharing(store: Store, options: ContainerOptions) -> tuple[ContainerOptions, dict[str, str]]:
+    """Return the options of a container in another's network with that one's hostname, and that one's files by path.
 
     Raises NotFound, InvalidInput.
     """
     for given, words in (
-        (wish.hostname, "hostname"),
-        (wish.dns or wish.dns_search or wish.dns_options, "dns"),
-        (wish.extra_hosts, "custom host-to-IP mapping"),
+        (options.hostname, "hostname"),
+        (options.dns or options.dns_search or options.dns_options, "dns"),
+        (options.extra_hosts, "custom host-to-IP mapping"),
     ):
         if given:
             raise InvalidInput(
                 f"conflicting options: {words} and the network mode", "give it to the container whose network it is"
             )
-    owner = containers.find(store.meta, wish.network.partition(":")[2]).intent
+    owner = containers.find(store.meta, options.network.partition(":")[2]).intent
     spec = owner["spec"]
     known = {"hostname": spec.get("hostname") or "", "domainname": spec.get("domainname") or ""}
-    return ContainerOptions(**{**wish.given(), **known}), name_files(owner)
+    return ContainerOptions(**{**options.given(), **known}), name_files(owner)
 
 
 def name_files(intent: Intent) -> dict[str, str]:
     """Return the files of this host that a container has as its resolv.conf, hostname and hosts."""
-    found = {each["destination"]: each["source"] for each in intent["spec"]["mounts"] if each["type"] == "bind"}
-    return {name: found[name] for name in NAME_FILES if name in found}
+    sources = {mount["destination"]: mount["source"] for mount in intent["spec"]["mounts"] if mount["type"] == "bind"}
+    return {name: sources[name] for name in NAME_FILES if name in sources}
 
 
-def _networks(store: Store, wish: ContainerOptions, rootless: bool) -> list[Place]:
-    """Return the places that a container is to have in networks. Raises NotFound, InvalidInput, Conflict, Unsupported."""
-    mode = wish.network
+def _networks(store: Store, options: ContainerOptions, rootless: bool) -> list[EndpointRequest]:
+    """Return the endpoints that a container requests. Raises NotFound, InvalidInput, Conflict, Unsupported."""
+    mode = options.network
     if mode in ("none", "host") or mode.startswith("container:"):
-        for given, flag in ((wish.ip, "--ip"), (wish.ip6, "--ip6"), (wish.network_aliases, "--network-alias")):
+        for given, flag in ((options.ip, "--ip"), (options.ip6, "--ip6"), (options.network_aliases, "--network-alias")):
             if given:
                 raise InvalidInput(f"{flag} needs a network: it means nothing with --network {mode}")
-        if wish.networks:
+        if options.networks:
             raise InvalidInput(f"conflicting options: --network {mode} stands alone")
         return []
     if rootless:
@@ -185,36 +181,36 @@ def _networks(store: Store, wish: ContainerOptions, rootless: bool) -> list[Plac
         )
     from ..networks import attach
 
-    return attach.wanted(store, wish, mode)
+    return attach.wanted(store, options, mode)
 
 
-def _ports(wish: ContainerOptions, config: Execution, networked: bool) -> list[Publication]:
-    if not wish.publish and not wish.publish_all:
+def _ports(request: Request, config: Execution, networked: bool) -> list[Publication]:
+    options = request.options
+    if not options.publish and not options.publish_all:
         return []
     if not networked:
-        if wish.network == "host":
-            return []  # said by the command: they are reachable anyway
+        if options.network == "host":
+            return []  # the command warns: they are reachable anyway
         raise InvalidInput(
-            f"conflicting options: port publishing and network {wish.network}",
+            f"conflicting options: port publishing and network {options.network}",
             "drop -p, or choose another network",
         )
     from ..networks import ports as publishing
 
-    exposed = [*(config.get("ExposedPorts") or {}), *wish.expose]
-    return publishing.wanted_ports(wish.publish, wish.publish_all, exposed)
+    return publishing.wanted_ports(request, config.get("ExposedPorts") or {})
 
 
-def create(store: Store, wish: ContainerOptions) -> tuple[str, Intent]:
+def create(store: Store, options: ContainerOptions) -> tuple[str, Intent]:
     """Record a container; returns its id and intent (with its `name`). Raises as `draft` does."""
-    made = draft(store, wish, pull=True)
-    wish = made.wish
-    for mount in made.mounts:
+    made = draft(store, options, pull=True)
+    options = made.request.options
+    for mount in made.request.mounts:
         if mount.kind == "bind" and mount.make_source and not os.path.lexists(mount.source):
             os.makedirs(mount.source, exist_ok=True)
     directory = store.paths.container(made.id)
     os.makedirs(directory, mode=0o700)
     try:
-        write_files(directory, made.id, wish, made.hostname, made.gateway)
+        write_files(directory, made.id, options, made.hostname, made.gateway)
         for name in ("upper", "work"):
             os.mkdir(f"{directory}/{name}", 0o755)
             # It shows as the container's /, which the caller's umask is nothing to.
@@ -234,7 +230,7 @@ def create(store: Store, wish: ContainerOptions) -> tuple[str, Intent]:
             if anonymous:
                 remove_tree(f"{store.paths.root}/volumes/{name}")
         raise
-    store.emit(events.Event("container.create", made.id, name=made.intent["name"], image=wish.image))
+    store.emit(events.Event("container.create", made.id, name=made.intent["name"], image=options.image))
     return made.id, made.intent
 
 
@@ -249,7 +245,7 @@ def _make_volume(directory: str) -> None:
 def _record(store: Store, made: Draft) -> str:
     """Write the row; returns the name, a random one when none was given."""
     for _ in range(20):
-        name = made.wish.name or random_name()
+        name = made.request.options.name or random_name()
         try:
             containers.insert(
                 store.meta,
@@ -264,98 +260,26 @@ def _record(store: Store, made: Draft) -> str:
             )
             return name
         except NameTaken:
-            if made.wish.name:
+            if made.request.options.name:
                 raise
     raise Conflict("no free random name found", "give one with --name")
 
 
-def parse_restart(text: str) -> Restart:
-    """Return {"name", "maximum"} of a --restart value; raises InvalidInput."""
-    name, colon, count = (text or "no").partition(":")
-    if name not in RESTART_POLICIES:
-        raise InvalidInput(f"invalid restart policy: unknown policy '{name}'; use one of {', '.join(RESTART_POLICIES)}")
-    if colon and (name != "on-failure" or whole(count) < 0):
-        raise InvalidInput(f"invalid restart policy: '{text}': a maximum count needs on-failure and a number")
-    return {"name": name, "maximum": whole(count) if colon else 0}
-
-
-def log_settings(wish: ContainerOptions) -> Log:
-    """Return {"driver", "limit", "keep"} of the log options; raises InvalidInput, Unsupported."""
-    driver = wish.log_driver or "local"
-    if driver not in logs.DRIVERS:
-        raise Unsupported(f"logging driver '{driver}' is not supported", f"use one of {', '.join(logs.DRIVERS)}")
-    limit, keep = LOG_DEFAULTS[driver]
-    for key, value in wish.log_options.items():
-        try:
-            if key == "max-size" and driver != "none":
-                from ...human import parse_size
-
-                limit = parse_size(value)
-            elif key == "max-file" and driver != "none":
-                keep = whole(value)
-                if keep < 1:
-                    raise ValueError
-            else:
-                raise InvalidInput(f"unknown log opt '{key}' for {driver} log driver")
-        except ValueError:
-            raise InvalidInput(f"invalid value for log opt '{key}': {value}") from None
-    return {"driver": driver, "limit": limit, "keep": keep}
-
-
 def _joins(store: Store, made: Draft) -> dict[str, str]:
     """Return the ids of the containers whose namespaces are joined, by kind of namespace."""
-    found = {"user": made.joins} if made.joins else {}
+    owners = {"user": made.joins} if made.joins else {}
     for kind in ("network", "pid", "uts"):
-        mode, _, name = getattr(made.wish, kind).partition(":")
+        mode, _, name = getattr(made.request.options, kind).partition(":")
         if mode == "container":
-            found[kind] = containers.find(store.meta, name).id
-    return found
-
-
-def _profile(path: str) -> Seccomp:
-    """Read a seccomp profile in OCI or docker form; raises InvalidInput."""
-    from ...lean.jsontext import known
-
-    try:
-        with open(path, "rb") as file:
-            value: Seccomp = known(file.read(4 << 20))
-    except (OSError, ValueError) as error:
-        raise InvalidInput(f"opening seccomp profile ({path}) failed: {error}") from None
-    if not isinstance(value, dict):
-        raise InvalidInput(f"seccomp profile {path} is not a JSON object")
-    if value.get("archMap"):
-        from ...linux.security.seccomp import NATIVE
-
-        value["architectures"] = list(NATIVE.get(os.uname().machine, ()))
-    rules = value.get("syscalls") or []
-    if not isinstance(rules, list) or not all(isinstance(rule, dict) for rule in rules):
-        raise InvalidInput(f"seccomp profile {path}: syscalls is not a list of objects")
-    for rule in rules:
-        if rule.get("includes") or rule.get("excludes"):
-            raise Unsupported(f"seccomp profile {path}: `includes` and `excludes` are not supported yet")
-        if "name" in rule:
-            # The oldest form has one name a rule.
-            rule["names"] = [*(rule.get("names") or []), rule.pop("name")]
-    from ...linux.security.seccomp import compile_filter, flags_of
-    from ...runtime.apply import seccomp_notify
-
-    try:
-        compile_filter(value)  # what is wrong with it is told now, not at each start
-        flags_of(value)
-        seccomp_notify.wanted(value)
-    except (TypeError, AttributeError, ValueError) as error:
-        raise InvalidInput(f"seccomp profile {path}: {error}") from None
-    return value
+            owners[kind] = containers.find(store.meta, name).id
+    return owners
 
 
 def _mounts(store: Store, made: Draft, config: Execution) -> None:
     """Find the user's and the image's mounts with their host sources, and the volumes among them."""
-    wish = made.wish
-    found = [mount_flags.parse_volume(text) for text in wish.volumes]
-    found += [mount_flags.parse_mount(text) for text in wish.mounts]
-    found += [mount_flags.parse_tmpfs(text) for text in wish.tmpfs]
+    mounts = made.request.mounts
     taken: set[str] = set()
-    for mount in found:
+    for mount in mounts:
         if mount.target in taken:
             raise InvalidInput(f"Duplicate mount point: {mount.target}")
         taken.add(mount.target)
@@ -365,15 +289,14 @@ def _mounts(store: Store, made: Draft, config: Execution) -> None:
             taken.add(target)
             mount = mount_flags.Mount("volume", "", target)
             mount.copy_up = True
-            found.append(mount)
-    for mount in found:
+            mounts.append(mount)
+    for mount in mounts:
         if mount.kind == "bind" and not os.path.exists(mount.source) and not mount.make_source:
             raise InvalidInput(f'invalid mount config for type "bind": bind source path does not exist: {mount.source}')
         if mount.kind == "volume":
             name = mount.source or os.urandom(32).hex()
             made.volumes.append((name, not mount.source))
             mount.source = f"{store.paths.root}/volumes/{name}/_data"
-    made.mounts = found
 
 
 def _recorded(mount: mount_flags.Mount) -> MountPoint:
@@ -392,20 +315,20 @@ def _recorded(mount: mount_flags.Mount) -> MountPoint:
     }
 
 
-def write_files(directory: str, container_id: str, wish: ContainerOptions, hostname: str, gateway: str) -> None:
+def write_files(directory: str, container_id: str, options: ContainerOptions, hostname: str, gateway: str) -> None:
     """Write resolv.conf, hostname and hosts of a container, readable by all inside it; for `gateway` see `extra_hosts`."""
-    host_network = wish.network == "host"
-    if host_network and not wish.extra_hosts and wish.uts in ("", "private"):
+    host_network = options.network == "host"
+    if host_network and not options.extra_hosts and options.uts in ("", "private"):
         hosts = host_facts.text_of("/etc/hosts") or etc_texts.LOCAL_HOSTS
     else:
-        hosts = etc_texts.LOCAL_HOSTS + etc_texts.extra_hosts(wish, etc_texts.LOOPBACK if host_network else gateway)
+        hosts = etc_texts.LOCAL_HOSTS + etc_texts.extra_hosts(options, etc_texts.LOOPBACK if host_network else gateway)
     if not host_network and hostname:
         hosts += (
             f"127.0.0.1\t{hostname} {container_id[:12]}\n"
             if hostname != container_id[:12]
             else (f"127.0.0.1\t{hostname}\n")
         )
-    write_texts(directory, {"resolv.conf": etc_texts.resolver(wish), "hostname": hostname + "\n", "hosts": hosts})
+    write_texts(directory, {"resolv.conf": etc_texts.resolver(options), "hostname": hostname + "\n", "hosts": hosts})
 
 
 def write_texts(directory: str, texts: dict[str, str]) -> None:

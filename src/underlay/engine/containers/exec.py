@@ -152,60 +152,62 @@ def execute(
     row: ContainerRow,
     intent: Intent,
     status: Status,
-    wish: ExecOptions,
+    options: ExecOptions,
     attachment: Attachment | None,
     leaving: bool = False,
 ) -> Execution:
-    """Start `wish` in the container; raises StartFailed, InvalidInput, Conflict when the container ends meanwhile.
+    """Start what `options` ask for in the container.
+
+    Raises StartFailed, InvalidInput, Conflict when the container ends meanwhile.
 
     `leaving` says that this process has one thread and only waits for the program, so that it may be its
     parent; otherwise a keeper process is (see `runtime.process.keeper`).
     """
-    if not wish.command or not wish.command[0]:
+    if not options.command or not options.command[0]:
         raise InvalidInput("no command specified")
     spec = intent["spec"]
     base = spec["process"]
     environment = dict(pair.split("=", 1) for pair in base["env"] if "=" in pair)
-    if wish.terminal:
+    if options.terminal:
         environment.setdefault("TERM", "xterm")
-    for text in wish.environment:
+    for text in options.environment:
         name, equals, value = text.partition("=")
         if not name:
             raise InvalidInput(f"invalid environment variable: {text}")
         if equals:
             environment[name] = value
-    directory = wish.working_directory or base["cwd"]
+    directory = options.working_directory or base["cwd"]
     if not directory.startswith("/"):
         raise InvalidInput(f"Cwd must be an absolute path: {directory}")
     capabilities = base["capabilities"]
-    if wish.privileged:
+    if options.privileged:
         from ...linux.security.capabilities import NAMES, last_known_cached
 
         every = ["CAP_" + name for name in NAMES[: last_known_cached() + 1]]
         capabilities = {"bounding": every, "permitted": every, "effective": every}
     body: Process = {
         **base,
-        "terminal": wish.terminal,
-        "args": wish.command,
+        "terminal": options.terminal,
+        "args": options.command,
         "cwd": directory,
         "capabilities": capabilities,
     }
-    user = wish.user or intent["extras"]["user"]
+    user = options.user or intent["extras"]["user"]
     landlock = intent["extras"].get("landlock") or []
     _unlabel(body)
-    profile = spec["linux"].get("seccomp") if intent["seccomp"] == "custom" and not wish.privileged else None
+    profile = spec["linux"].get("seccomp") if intent["seccomp"] == "custom" and not options.privileged else None
     record: ExecRecord = {
         "pid": status.pid,
         "when": status.when,
         "namespaces": [n["type"] for n in spec["linux"]["namespaces"]],
         "group": (group_path(row.id, intent), intent["rootless"], status.group_base),
-        "operations": {"body": body, "size": wish.size, "profile": profile},
+        "operations": {"body": body, "size": options.size, "profile": profile},
         "extras": {"user": user, "groups": intent["extras"]["groups"], "landlock": landlock},
         "environment": environment,
-        "filter": _filter(intent, capabilities["bounding"], wish.privileged).hex(),
-        "terminal": wish.terminal,
-        "interactive": wish.interactive,
-        "detach": wish.detach,
+        "filter": _filter(intent, capabilities["bounding"], options.privileged).hex(),
+        "terminal": options.terminal,
+        "interactive": options.interactive,
+        "detach": options.detach,
         "state": _state(row, intent, status) if profile else None,
     }
     try:
@@ -220,7 +222,7 @@ def execute(
         if _over(status):
             raise Conflict(f"container {row.id} is not running") from None
         raise
-    return Execution(joined, wish.terminal, attachment, wish.detach)
+    return Execution(joined, options.terminal, attachment, options.detach)
 
 
 def _over(status: Status) -> bool:

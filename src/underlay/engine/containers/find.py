@@ -32,7 +32,7 @@ def find(store: Store, name: str) -> ContainerRow:
 
 def listed(store: Store, all: bool = False) -> list[ContainerListing]:
     """Return the running containers, or all, the newest first."""
-    found = []
+    listings = []
     for row in rows.every(store.meta):
         status = presence.status(store, row.id)
         running = status.status in (state.RUNNING, state.PAUSED, state.RESTARTING)
@@ -40,5 +40,5 @@ def listed(store: Store, all: bool = False) -> list[ContainerListing]:
             continue
         if status.status == state.CREATED and presence.has_vanished(store, row.id):
             continue
-        found.append(ContainerListing(row, row.intent, status))
-    return found
+        listings.append(ContainerListing(row, row.intent, status))
+    return listings

@@ -98,10 +98,10 @@ def _network_settings(
     from ..networks import ports as publishing
     from ..networks.records import namespace_file, paired
 
-    found: dict[str, dict[str, object]] = {}
+    endpoints: dict[str, dict[str, object]] = {}
     for lease, network in paired(store, rows.leases(store.meta, container=row.id)):
         pool4, pool6 = network.pool(32), network.pool(128)
-        found[network.name] = {
+        endpoints[network.name] = {
             "Aliases": [*lease.aliases, row.id[:12]],
             "NetworkID": network.id,
             "Gateway": pool4.gateway if running and pool4 is not None else "",
@@ -112,10 +112,10 @@ def _network_settings(
             "GlobalIPv6PrefixLen": pool6.space.prefix if running and pool6 is not None else 0,
             "MacAddress": lease.mac if running else "",
         }
-    first: dict[str, object] = next(iter(found.values()), {})
+    first: dict[str, object] = next(iter(endpoints.values()), {})
     ports: dict[str, list[dict[str, str]]] = {}
     for name, places in (publishing.published(store, row.id) if running else {}).items():
-        pairs = [place.rpartition(":")[::2] for place in places]
+        pairs = [text.rpartition(":")[::2] for text in places]
         ports[name] = [{"HostIp": address.strip("[]"), "HostPort": port} for address, port in pairs]
     return {
         "SandboxKey": namespace_file(store, row.id) if running else "",
@@ -123,7 +123,7 @@ def _network_settings(
         "Gateway": first.get("Gateway", ""),
         "IPAddress": first.get("IPAddress", ""),
         "MacAddress": first.get("MacAddress", ""),
-        "Networks": found,
+        "Networks": endpoints,
     }
 
 
@@ -191,12 +191,12 @@ def _devices(options: Options, option: str, key: str) -> list[dict[str, str | in
     texts = options.get(option) or []
     if not texts:
         return []
-    from .specification import limits
+    from .specification import grammar
 
     if key == "Weight":
-        pairs = [limits.weight_device(text) for text in texts]
+        pairs = [grammar.weight_device(text) for text in texts]
     else:
-        pairs = [limits.throttle(text, option.endswith("iops")) for text in texts]
+        pairs = [grammar.throttle(text, option.endswith("iops")) for text in texts]
     return [{"Path": path, key: value} for path, value in pairs]
 
 

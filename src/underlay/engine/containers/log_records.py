@@ -92,9 +92,9 @@ class JsonFile:
         position = os.fstat(fd).st_size
         while position > 0:
             start = max(0, position - _BLOCK)
-            found = os.pread(fd, position - start, start).rfind(b"\n")
-            if found >= 0:
-                return start + found + 1
+            newline = os.pread(fd, position - start, start).rfind(b"\n")
+            if newline >= 0:
+                return start + newline + 1
             position = start
         return 0
 
@@ -145,20 +145,20 @@ def _parsed(line: bytes) -> Record | None:
 def last_lines(backwards: Iterable[Record], count: int) -> list[Record]:
     """Return the records of the last `count` lines, the first one first and cut if need be, of records that come the last
     one first; no more of these are asked for than that takes."""
-    found: list[Record] = []
+    records: list[Record] = []
     lines = 0
     if count <= 0:
-        return found
+        return records
     for when, stream, data in backwards:
         # A newline at the very end closes the last line, it does not begin another.
-        end = len(data) - (not found and data.endswith(b"\n"))
+        end = len(data) - (not records and data.endswith(b"\n"))
         while (newline := data.rfind(b"\n", 0, end)) >= 0:
             lines += 1
             if lines == count:
                 if newline + 1 < len(data):
-                    found.append((when, stream, data[newline + 1 :]))
-                return found[::-1]
+                    records.append((when, stream, data[newline + 1 :]))
+                return records[::-1]
             end = newline
         if data:
-            found.append((when, stream, data))
-    return found[::-1]
+            records.append((when, stream, data))
+    return records[::-1]

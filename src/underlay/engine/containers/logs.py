@@ -93,16 +93,16 @@ class _Log:
                     return
                 time.sleep(_POLL)
         finally:
-            for each in (*older, newest):
-                if each is not None:
-                    each.close()
+            for source in (*older, newest):
+                if source is not None:
+                    source.close()
 
     def _open(self) -> tuple[list[BinaryIO], BinaryIO | None]:
         """Return the older files, the oldest first, and the newest, none of them twice though they turn over meanwhile."""
         while True:
             newest = _opened(self._path)
-            found = [_opened(f"{self._path}.{number}") for number in range(self._keep - 1, 0, -1)]
-            older = [file for file in found if file is not None]
+            files = [_opened(f"{self._path}.{number}") for number in range(self._keep - 1, 0, -1)]
+            older = [file for file in files if file is not None]
             if not (_turned_over(newest, self._path) if newest is not None else os.path.exists(self._path)):
                 return older, newest
             for file in (*older, newest):

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from ..options import ContainerOptions
 
 
-def plan_lines(store: Store, wish: ContainerOptions) -> list[str]:
+def plan_lines(store: Store, options: ContainerOptions) -> list[str]:
     """Return the steps, a line each; see `Containers.plan`."""
-    made = create.draft(store, wish)
+    made = create.draft(store, options)
     paths, intent = store.paths, made.intent
     lower = rootfs.lower_names(paths, store.form, made.image.chain)
     shared = rootfs.shared_mount(paths, store.form, made.image.diff_ids, made.image.chain)

@@ -14,7 +14,7 @@ from ...runtime.policy import profiles
 from ...store import rootfs
 from .. import presence
 from ..launcher import Launcher
-from .specification import limits
+from .specification import grammar
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -266,16 +266,16 @@ def joined(store: Store, intent: Intent) -> Intent:
     owners = intent.get("joins") or {}
     if not owners:
         return intent
-    found: list[Namespace] = []
+    namespaces: list[Namespace] = []
     processes: list[tuple[int, int]] = []
-    for each in intent["spec"]["linux"]["namespaces"]:
-        owner = owners.get(each["type"])
+    for namespace in intent["spec"]["linux"]["namespaces"]:
+        owner = owners.get(namespace["type"])
         if owner:
             pid, when = presence.first_process(store, owner, owner[:12])
             processes.append((pid, when))
-            each = {**each, "path": f"/proc/{pid}/ns/{each['path'].rpartition('/')[2]}"}
-        found.append(each)
-    spec: Spec = {**intent["spec"], "linux": {**intent["spec"]["linux"], "namespaces": found}}
+            namespace = {**namespace, "path": f"/proc/{pid}/ns/{namespace['path'].rpartition('/')[2]}"}
+        namespaces.append(namespace)
+    spec: Spec = {**intent["spec"], "linux": {**intent["spec"]["linux"], "namespaces": namespaces}}
     return {**intent, "spec": spec, "joined": processes}
 
 
@@ -363,7 +363,7 @@ def group_path(container_id: str, intent: Intent) -> str:
 
 def group_below(parent: str, container_id: str) -> str:
     """Return the path of a cgroup in `parent`, a --cgroup-parent."""
-    return f"{limits.parent_group(parent) or 'underlay'}/{container_id}"
+    return f"{grammar.parent_group(parent) or 'underlay'}/{container_id}"
 
 
 def clean_remains(container_id: str, intent: Intent, group_base: str = "") -> None:

@@ -224,7 +224,7 @@ def columns(words: list[str]) -> list[tuple[str, str]]:
 
     Options that select processes have no effect: the processes are always those of the container.
     """
-    found: list[tuple[str, str]] = []
+    chosen: list[tuple[str, str]] = []
     words = list(words) or ["-ef"]
     full = False
     user = False
@@ -242,13 +242,13 @@ def columns(words: list[str]) -> list[tuple[str, str]]:
                 if not words:
                     raise InvalidInput(f"ps option {word!r} needs a list of columns", _KNOWN)
                 rest = words.pop(0)
-            found += _named(rest)
+            chosen += _named(rest)
         full = full or "f" in letters
         user = user or ("u" in letters and not dashed)
         if dashed and set(letters) & set("ux"):
             raise InvalidInput(f"ps option {word!r} is not supported", _KNOWN)
-    if found:
-        return found
+    if chosen:
+        return chosen
     if user:
         return [(name, _COLUMNS[_OTHER_NAMES.get(name, name)][0]) for name in _USER.split(",")]
     if full:
@@ -257,15 +257,15 @@ def columns(words: list[str]) -> list[tuple[str, str]]:
 
 
 def _named(text: str) -> list[tuple[str, str]]:
-    found = []
+    pairs = []
     for part in text.replace(" ", ",").split(","):
         name, equals, title = part.partition("=")
         known = _OTHER_NAMES.get(name.lower(), name.lower())
         if known not in _COLUMNS or known in _INNER:
             raise InvalidInput(f"unknown ps column {name!r}", "known are " + ", ".join(sorted(set(_COLUMNS) - _INNER)))
         standard = _COLUMNS[known][0]
-        found.append((name.lower(), title if equals else standard))
-    return found
+        pairs.append((name.lower(), title if equals else standard))
+    return pairs
 
 
 def listed(pids: list[int], words: list[str]) -> Processes:
@@ -288,12 +288,12 @@ def of_namespace(pid: int) -> list[int]:
         wanted = os.readlink(f"/proc/{pid}/ns/pid")
     except FileNotFoundError:
         return []
-    found = []
+    pids = []
     for entry in os.listdir("/proc"):
         if entry.isdecimal():
             try:
                 if os.readlink(f"/proc/{entry}/ns/pid") == wanted:
-                    found.append(int(entry))
+                    pids.append(int(entry))
             except OSError:
                 continue
-    return found
+    return pids

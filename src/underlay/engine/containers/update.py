@@ -15,8 +15,8 @@ from ...store.rows import containers as rows
 from .. import presence
 from ..options import ContainerOptions
 from . import session
-from .create import parse_restart
 from .specification import compose, host_facts, limits
+from .specification.request import Request
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,9 +49,9 @@ UPDATABLE = frozenset(
 )
 
 
-def update(store: Store, container_id: str, wish: ContainerOptions) -> None:
-    """Change what `wish` gives; see `Containers.update`."""
-    given = {name: value for name, value in wish.given().items() if value or name == "pids_limit"}
+def update(store: Store, container_id: str, options: ContainerOptions) -> None:
+    """Change what `options` give; see `Containers.update`."""
+    given = {name: value for name, value in options.given().items() if value or name == "pids_limit"}
     for name in given:
         if name not in UPDATABLE:
             raise InvalidInput(f"{name} of a container cannot be changed by an update")
@@ -136,18 +136,18 @@ def changed_intent(intent: Intent, given: Options) -> Intent:
     options = {**before, **given}
     if options.get("pids_limit") == 0:
         options["pids_limit"] = -1  # it may have been limited
-    wish = ContainerOptions(**options)
     host = compose.HostFacts()
     # What is as it was need not be there any more: block devices, processors taken away.
-    host_facts.limit_facts(ContainerOptions(**given), host)
+    changes = Request(ContainerOptions(**given))
+    host_facts.limit_facts(changes, host)
     old = intent["spec"]["linux"]["resources"]
-    found = limits.limits(wish, host)
-    block: BlockIO = {**old.get("blockIO", {}), **found.get("blockIO", {})}
-    changed: Resources = {**old, **found}
+    wanted = limits.limits(ContainerOptions(**options), host)
+    block: BlockIO = {**old.get("blockIO", {}), **wanted.get("blockIO", {})}
+    changed: Resources = {**old, **wanted}
     if block:
         changed["blockIO"] = block
     linux: Linux = {**intent["spec"]["linux"], "resources": changed}
-    restart = parse_restart(given["restart"]) if "restart" in given else intent["restart"]
+    restart = changes.restart if "restart" in given else intent["restart"]
     return {**intent, "options": options, "spec": {**intent["spec"], "linux": linux}, "restart": restart}
 
 
@@ -169,7 +169,7 @@ def _check(intent: Intent, before: Options, given: Options) -> None:
 
 def difference(before: Mapping[str, object], after: Mapping[str, object]) -> Any:
     """Return the fields of `after` that differ from `before`; limits of memory and of swap go together."""
-    found: dict[str, dict[str, object]] = {}
+    changes: dict[str, dict[str, object]] = {}
     for kind, fields in after.items():
         if not isinstance(fields, dict):
             continue
@@ -179,8 +179,8 @@ def difference(before: Mapping[str, object], after: Mapping[str, object]) -> Any
         if kind == "memory" and not {"limit", "swap"}.isdisjoint(changed):
             changed |= {name: fields[name] for name in ("limit", "swap") if name in fields}
         if changed:
-            found[kind] = changed
-    return found
+            changes[kind] = changed
+    return changes
 
 
 def _lives(store: Store, row: ContainerRow, run: Status) -> bool:

@@ -95,7 +95,7 @@ class Images:
         """
         from . import archives
 
-        return [self.get(each.id) for each in archives.load(self._store, source, platform, keep_compressed)]
+        return [self.get(row.id) for row in archives.load(self._store, source, platform, keep_compressed)]
 
     def save(
         self,

@@ -48,7 +48,7 @@ def save(
     wanted = platforms.several(platform)
     try:
         with leases.working(store.paths):
-            chosen = [each for name in names for each in archive.choose(store.meta, name, wanted)]
+            chosen = [chosen_image for name in names for chosen_image in archive.choose(store.meta, name, wanted)]
             archive.save(store.paths, store.meta, chosen, target, format, store.emit)
     finally:
         gc.sweep_if_asked(store.paths, store.meta)

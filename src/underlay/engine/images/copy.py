@@ -116,16 +116,16 @@ def sync(
                 yield Synced(text, destination, error=error)
                 continue
             for name in names:
-                place = into.place(name)
+                target = into.place(name)
                 try:
-                    digest = lists.already(registries, name, place, request)
+                    digest = lists.already(registries, name, target, request)
                     if digest or dry_run:
-                        yield Synced(str(name), str(place), digest, new=not digest)
+                        yield Synced(str(name), str(target), digest, new=not digest)
                         continue
-                    done = _copied(store, registries, places.Place(places.REGISTRY, name), place, request)
-                    yield Synced(str(name), str(place), done.digest, new=True)
+                    done = _copied(store, registries, places.Place(places.REGISTRY, name), target, request)
+                    yield Synced(str(name), str(target), done.digest, new=True)
                 except UnderlayError as error:
-                    yield Synced(str(name), str(place), error=error)
+                    yield Synced(str(name), str(target), error=error)
 
 
 def parse_request(platform: str = "", all: bool = False, format: str = "", remove_signatures: bool = False) -> Request:

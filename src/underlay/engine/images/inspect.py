@@ -28,21 +28,21 @@ _EXECUTION: dict[str, object] = {
 }
 
 
-def image(store: Store, found: ImageRow) -> dict[str, Any]:
-    """Return everything known of `found`; the configuration is as the image has it, with usual members filled
+def image(store: Store, row: ImageRow) -> dict[str, Any]:
+    """Return everything known of an image; the configuration is as the image has it, with usual members filled
     in."""
     meta, paths = store.meta, store.paths
-    config = image_rows.config(paths, found.id)
-    names = image_rows.names(meta, found.id)
-    updated = image_rows.last_named(meta, found.id)
+    config = image_rows.config(paths, row.id)
+    names = image_rows.names(meta, row.id)
+    updated = image_rows.last_named(meta, row.id)
     history = config.get("history") or []
-    manifest_type = _media_type(store, found.manifest)
+    manifest_type = _media_type(store, row.manifest)
     answer: dict[str, object] = {
-        "Id": found.id,
+        "Id": row.id,
         "RepoTags": [references.familiar(name) for name, _, _ in names],
         "RepoDigests": [
             f"{references.familiar(repository)}@{digest}"
-            for repository, digest, _ in image_rows.repository_digests(meta, found.id)
+            for repository, digest, _ in image_rows.repository_digests(meta, row.id)
         ],
         "Parent": "",
         "Comment": (history[-1].get("comment") or "") if history else "",
@@ -50,20 +50,20 @@ def image(store: Store, found: ImageRow) -> dict[str, Any]:
         "DockerVersion": config.get("docker_version") or "",
         "Author": config.get("author") or "",
         "Config": _EXECUTION | {k: v for k, v in (config.get("config") or {}).items() if v is not None},
-        "Architecture": found.architecture,
-        "Os": found.os,
-        "Size": found.size,
+        "Architecture": row.architecture,
+        "Os": row.os,
+        "Size": row.size,
         "GraphDriver": {"Name": store.form, "Data": None},
-        "RootFS": {"Type": "layers", "Layers": list(found.diff_ids)},
+        "RootFS": {"Type": "layers", "Layers": list(row.diff_ids)},
         "Metadata": {"LastTagTime": rfc3339(updated) if updated else "0001-01-01T00:00:00Z"},
         "Descriptor": {
             "mediaType": manifest_type,
-            "digest": found.manifest,
-            "size": blobs.size(paths, found.manifest),
+            "digest": row.manifest,
+            "size": blobs.size(paths, row.manifest),
         },
     }
-    if found.variant:
-        answer["Variant"] = found.variant
+    if row.variant:
+        answer["Variant"] = row.variant
     return answer
 
 

@@ -27,7 +27,7 @@ def remove(store: Store, name: str, force: bool) -> Removed:
     names = image_rows.names(meta, image.id)
     by_id = image_rows.is_id(name, image) and not _is_name(store, name)
     if by_id:
-        repositories = {references.parse_exact(each).repository for each, _, _ in names}
+        repositories = {references.parse_exact(text).repository for text, _, _ in names}
         repositories |= {repository for repository, _, _ in image_rows.repository_digests(meta, image.id)}
         if len(repositories) > 1 and not force:
             raise Conflict(
@@ -64,13 +64,13 @@ def _is_name(store: Store, text: str) -> bool:
 
 def _is_last(store: Store, image: ImageRow, reference: references.Reference) -> bool:
     """Return whether `reference` is the last name of the image (a tag and its digest count as one)."""
-    names = [each for each, _, _ in image_rows.names(store.meta, image.id)]
+    names = [text for text, _, _ in image_rows.names(store.meta, image.id)]
     digests = image_rows.repository_digests(store.meta, image.id)
     if reference.digest:
         others = [d for d in digests if (d[0], d[1]) != (reference.repository, reference.digest)]
         return not names and not others
-    left = [each for each in names if each != reference.name]
-    repositories = {references.parse_exact(each).repository for each in left}
+    left = [text for text in names if text != reference.name]
+    repositories = {references.parse_exact(text).repository for text in left}
     others = [d for d in digests if d[0] != reference.repository or d[0] in repositories]
     return not left and not others
 
@@ -154,7 +154,7 @@ def _labelled(store: Store, image: ImageRow, wanted: Sequence[str]) -> bool:
         key, equals, value = text.partition("=")
         return key in labels and (not equals or labels[key] == value)
 
-    positive = [each for each in wanted if not each.startswith("!")]
+    positive = [label for label in wanted if not label.startswith("!")]
     return (not positive or any(map(has, positive))) and not any(
-        has(each[1:]) for each in wanted if each.startswith("!")
+        has(label[1:]) for label in wanted if label.startswith("!")
     )

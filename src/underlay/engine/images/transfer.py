@@ -83,12 +83,12 @@ class _Pull:
             names = [references.parse(name)]
         done = []
         try:
-            for each in names:
-                found = pulling.pull(
-                    store.paths, store.meta, registries, each, store.emit, store.form, self._wanted, self._keep
+            for reference in names:
+                pulled = pulling.pull(
+                    store.paths, store.meta, registries, reference, store.emit, store.form, self._wanted, self._keep
                 )
-                store.emit(Event("image.pull", found.id, name=str(each), digest=found.digest, new=found.new))
-                done.append((each, found))
+                store.emit(Event("image.pull", pulled.id, name=str(reference), digest=pulled.digest, new=pulled.new))
+                done.append((reference, pulled))
         except BaseException as error:
             if isinstance(error, Corrupt | LimitExceeded | InvalidInput):
                 gc.sweep(store.paths, store.meta)
@@ -108,9 +108,9 @@ def push(store: Store, name: str, all_tags: bool = False, platform: str = "") ->
         if exact.tag or exact.digest:
             raise InvalidInput("tag can't be used with --all-tags/-a")
         names = [
-            each
+            reference
             for text, _, _ in image_rows.names(meta)
-            if (each := references.parse_exact(text)).repository == exact.repository
+            if (reference := references.parse_exact(text)).repository == exact.repository
         ]
         if not names:
             raise NotFound(f"An image does not exist locally with the tag: {exact.familiar_repository}")
@@ -119,6 +119,9 @@ def push(store: Store, name: str, all_tags: bool = False, platform: str = "") ->
     goal = platforms.parse(platform) if platform else None
     try:
         with Registries(store.emit) as registries:
-            return [(each, pushing.push(store.paths, meta, registries, each, store.emit, goal)) for each in names]
+            return [
+                (reference, pushing.push(store.paths, meta, registries, reference, store.emit, goal))
+                for reference in names
+            ]
     finally:
         gc.sweep_if_asked(store.paths, meta)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _USER = ".user"  # beside the file of a network namespace: the user namespace that it belongs to
 
 
-class Place:
+class EndpointRequest:
     """An endpoint that a container requests: the network, addresses as strings ("" for any), MAC, names."""
 
     __slots__ = ("address4", "address6", "aliases", "mac", "network")
@@ -65,49 +65,49 @@ class Place:
 
     def choose(self, others: list[rows.Lease]) -> tuple[str, str, str, Sequence[str]]:
         """Return addresses, MAC and names, when those of all others in the network are known. Raises Conflict."""
-        found = []
+        addresses = []
         for bits, text in ((32, self.address4), (128, self.address6)):
             pool = self.network.pool(bits)
             if pool is None or text:
-                found.append(text and subnets.text_of(subnets.parse_address(text)))
+                addresses.append(text and subnets.text_of(subnets.parse_address(text)))
                 continue
             space = pool.space
-            taken = [each.address4 if bits == 32 else each.address6 for each in others]
-            used = {subnets.number_of(each) for each in taken if each}
+            taken = [endpoint.address4 if bits == 32 else endpoint.address6 for endpoint in others]
+            used = {subnets.number_of(address) for address in taken if address}
             last = max((number for number in used), default=pool.giving.start)
             used.add(subnets.number_of(pool.gateway))
-            found.append(space.written(subnets.next_free(pool.giving, space, used, last)))
+            addresses.append(space.written(subnets.next_free(pool.giving, space, used, last)))
         mac = self.mac.lower()
         if not mac:
             # Of the address, so that neighbours which remember it are not led astray when that is leased anew.
-            tail = subnets.parse_address(found[0]) if found[0] else os.urandom(4)
+            tail = subnets.parse_address(addresses[0]) if addresses[0] else os.urandom(4)
             mac = ":".join(f"{byte:02x}" for byte in b"\x02\x42" + tail)
-        return found[0], found[1], mac, self.aliases
+        return addresses[0], addresses[1], mac, self.aliases
 
 
-def wanted(store: Store, wish: ContainerOptions, mode: str) -> list[Place]:
+def wanted(store: Store, options: ContainerOptions, mode: str) -> list[EndpointRequest]:
     """Return the endpoints that a container requests, the first in the network `mode`. Raises NotFound, InvalidInput."""
     networks = Records(store)
     first = networks.get(mode)
-    if wish.network_aliases and not first.named:
+    if options.network_aliases and not first.named:
         raise InvalidInput("network-scoped aliases are only supported for user-defined networks")
-    if (wish.ip or wish.ip6) and not first.named:
+    if (options.ip or options.ip6) and not first.named:
         raise InvalidInput("user specified IP address is supported on user defined networks only")
-    found = [Place(first, wish.ip, wish.ip6, wish.mac_address, wish.network_aliases)]
-    for name in wish.networks:
+    requests = [EndpointRequest(first, options.ip, options.ip6, options.mac_address, options.network_aliases)]
+    for name in options.networks:
         other = networks.get(name)
-        if any(each.network.id == other.id for each in found):
+        if any(request.network.id == other.id for request in requests):
             raise InvalidInput(f"network {name} is given twice")
-        found.append(Place(other, "", "", "", ()))
-    return found
+        requests.append(EndpointRequest(other, "", "", "", ()))
+    return requests
 
 
-def leasing(wanted: Sequence[Place]) -> Callable[[Transaction, str], None]:
+def leasing(wanted: Sequence[EndpointRequest]) -> Callable[[Transaction, str], None]:
     """Return the function that allocates a container's endpoints in the transaction that records it."""
 
     def lease(sql: Transaction, container_id: str) -> None:
-        for each in wanted:
-            rows.lease(sql, each.network.id, container_id, each.choose)
+        for request in wanted:
+            rows.lease(sql, request.network.id, container_id, request.choose)
 
     return lease
 
@@ -133,14 +133,14 @@ def up(store: Store, container_id: str, intent: Intent) -> NetworkTold:
     try:
         bridge.loopback_up(namespace)
         here = Records(store)
-        networks = {each.id: here.settled(each) for each in here.of(container_id)}
-        found = rows.leases(store.meta, container=container_id)
-        ways = _ways([networks[each.network] for each in found])
-        for lease in found:
+        networks = {network.id: here.settled(network) for network in here.of(container_id)}
+        leases = rows.leases(store.meta, container=container_id)
+        ways = _ways([networks[member.network] for member in leases])
+        for lease in leases:
             leading = [bits for bits, network_id in ways.items() if network_id == lease.network]
             enter(store, networks[lease.network], lease, namespace, leading)
-        etc_files.write(store, container_id, intent, found)
-        rules = ports.publish(store, container_id, intent, found, networks)
+        etc_files.write(store, container_id, intent, leases)
+        rules = ports.publish(store, container_id, intent, leases, networks)
     except BaseException:
         os.close(namespace)
         down(store, container_id)
@@ -158,12 +158,12 @@ def up(store: Store, container_id: str, intent: Intent) -> NetworkTold:
 def _keys(rules: Sequence[Rule]) -> dict[str, list[str]]:
     """Return the elements of ports in each map of the firewall, in the form that is sent to a monitor."""
     contents = firewall.elements_by_set(rules)
-    return {name: [element.key.hex() for element in found] for name, found in contents.items()}
+    return {name: [element.key.hex() for element in elements] for name, elements in contents.items()}
 
 
 def _namespace(path: str, linux: Linux) -> int:
     """Return a new network namespace, pinned to `path`; that of a container with ids of its own belongs to those."""
-    user = next((each["path"] for each in linux["namespaces"] if each["type"] == "user"), "")
+    user = next((namespace["path"] for namespace in linux["namespaces"] if namespace["type"] == "user"), "")
     if not user:
         return netns.make(path)
     if user == path + _USER:
@@ -183,13 +183,13 @@ def _ways(networks: Sequence[Network]) -> dict[int, str]:
 
     Bridges come first: what comes for published ports comes by them, and answers must leave as it came.
     """
-    found: dict[int, str] = {}
-    for network in sorted(networks, key=lambda each: each.driver != BRIDGE):
+    leading: dict[int, str] = {}
+    for network in sorted(networks, key=lambda candidate: candidate.driver != BRIDGE):
         for bits in (32, 128):
             pool = network.pool(bits)
             if not network.internal and pool is not None and pool.gateway:
-                found.setdefault(bits, network.id)
-    return found
+                leading.setdefault(bits, network.id)
+    return leading
 
 
 def enter(store: Store, network: Network, lease: rows.Lease, namespace: int, leading: Collection[int]) -> None:
@@ -227,28 +227,28 @@ def connect(store: Store, network: Network, name: str, address4: str, address6: 
     if "network" not in row.intent:
         raise Conflict(f"container {row.name} has no network namespace of its own that could be connected")
     network = Records(store).settled(network)
-    wanted = Place(network, address4, address6, "", aliases)
+    wanted = EndpointRequest(network, address4, address6, "", aliases)
     before = rows.leases(store.meta, container=row.id)
     with store.meta.write() as sql:
         lease = rows.lease(sql, network.id, row.id, wanted.choose)
     if not presence.is_running(store, row.id):
-        names.amend(store, network)
+        names.refresh(store, network)
         return
     try:
         networks = _join(store, network, before, lease)
     except BaseException:
         rows.give_back(store.meta, network.id, row.id)
-        names.amend(store, network)
+        names.refresh(store, network)
         raise
     etc_files.change(store, row.id, row.intent, before, [*before, lease], networks)
 
 
 def _join(store: Store, network: Network, before: Sequence[rows.Lease], lease: rows.Lease) -> dict[str, Network]:
-    """Give a running container, which has the places of `before`, its interface in another network, and its ports there.
+    """Give a running container, which has the endpoints `before`, its interface in another network, and its ports there.
 
     Returns all its networks, by id.
     """
-    networks = {each.network: Records(store).get(each.network) for each in (*before, lease)}
+    networks = {endpoint.network: Records(store).get(endpoint.network) for endpoint in (*before, lease)}
     namespace = os.open(namespace_file(store, lease.container), os.O_RDONLY | os.O_CLOEXEC)
     try:
         enter(store, network, lease, namespace, ())
@@ -266,11 +266,11 @@ def _join(store: Store, network: Network, before: Sequence[rows.Lease], lease: r
 def _lead_out(
     namespace: int, before: Sequence[rows.Lease], after: Sequence[rows.Lease], networks: dict[str, Network]
 ) -> None:
-    """Change a running container's ways to everywhere else, as its places were `before`, to what those `after` want."""
-    old, new = (_ways([networks[each.network] for each in places]) for places in (before, after))
+    """Change a running container's default routes from what its endpoints `before` wanted to what those `after` want."""
+    old, new = (_ways([networks[endpoint.network] for endpoint in endpoints]) for endpoints in (before, after))
     for bits, network_id in new.items():
         if old.get(bits) != network_id:
-            name = next(f"eth{each.position}" for each in after if each.network == network_id)
+            name = next(f"eth{endpoint.position}" for endpoint in after if endpoint.network == network_id)
             bridge.lead_out(networks[network_id], namespace, name, bits)
 
 
@@ -283,22 +283,22 @@ def disconnect(store: Store, network: Network, name: str, force: bool) -> None:
             return
         raise
     before = rows.leases(store.meta, container=row.id)
-    lease = next((each for each in before if each.network == network.id), None)
+    lease = next((endpoint for endpoint in before if endpoint.network == network.id), None)
     if lease is None:
         raise Conflict(f"container {row.name} is not connected to network {network.name}")
     # Looked up while it is in them: afterwards they may be removed.
-    networks = {each.network: Records(store).get(each.network) for each in before}
+    networks = {endpoint.network: Records(store).get(endpoint.network) for endpoint in before}
     if presence.is_running(store, row.id):
-        ports.move(store, row.id, before, [each for each in before if each is not lease])
+        ports.move(store, row.id, before, [endpoint for endpoint in before if endpoint is not lease])
     rows.give_back(store.meta, network.id, row.id)
     for other in networks.values():
-        names.amend(store, other)
+        names.refresh(store, other)
     if presence.is_running(store, row.id):
         try:
             namespace = os.open(namespace_file(store, row.id), os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             return
-        left = [each for each in before if each is not lease]
+        left = [endpoint for endpoint in before if endpoint is not lease]
         try:
             bridge.detach(namespace, f"eth{lease.position}")
             _lead_out(namespace, before, left, networks)
@@ -315,16 +315,16 @@ def reload(store: Store) -> int:
     rules: list[Rule] = []
     wanted: list[Network] = []
     there: set[str] = set()
-    for network in (each for each in Records(store).list() if each.driver == BRIDGE):
-        members = {each.container for each in rows.leases(store.meta, network=network.id)}
-        present = {each for each in members if each in there or _present(store, each)}
+    for network in (candidate for candidate in Records(store).list() if candidate.driver == BRIDGE):
+        members = {lease.container for lease in rows.leases(store.meta, network=network.id)}
+        present = {candidate for candidate in members if candidate in there or _present(store, candidate)}
         there |= present
         if present:
             wanted.append(network)
-    for container_id in there & {each.container for each in rows.ports(store.meta)}:
-        found = rows.ports(store.meta, container_id)
+    for container_id in there & {port.container for port in rows.ports(store.meta)}:
+        published = rows.ports(store.meta, container_id)
         leases = ports.reached(store, rows.leases(store.meta, container=container_id))
-        rules += ports.rules_of(found, leases)
+        rules += ports.rules_of(published, leases)
     firewall_of(store).renew(wanted, rules)
     return len(there)
 

@@ -39,7 +39,7 @@ def change(
 ) -> None:
     """Write both for a running container whose endpoints were those of `before`; its own additions to hosts are kept."""
     directory = store.paths.container(container_id)
-    then, now = ([networks[each.network] for each in places] for places in (before, after))
+    then, now = ([networks[endpoint.network] for endpoint in endpoints] for endpoints in (before, after))
     old = _hosts(container_id, intent, before, then).encode().splitlines()
     new = _hosts(container_id, intent, after, now).encode()
     with open(os.open(directory + "/hosts", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW), "rb") as file:
@@ -56,26 +56,28 @@ def _hosts(container_id: str, intent: Intent, leases: Sequence[Lease], networks:
             if address and hostname:
                 name = hostname if hostname == container_id[:12] else f"{hostname} {container_id[:12]}"
                 text += f"{address}\t{name}\n"
-    wish = ContainerOptions(**intent["options"])
+    options = ContainerOptions(**intent["options"])
     gateway = etc_texts.host_address(networks)
     if not gateway:  # it was taken out of the networks that it had one in
-        wish.extra_hosts = [each for each in wish.extra_hosts if not each.endswith(etc_texts.HOST_GATEWAY)]
-    return text + etc_texts.extra_hosts(wish, gateway)
+        options.extra_hosts = [line for line in options.extra_hosts if not line.endswith(etc_texts.HOST_GATEWAY)]
+    return text + etc_texts.extra_hosts(options, gateway)
 
 
 def _resolver(store: Store, intent: Intent, networks: Sequence[Network]) -> str:
-    wish = ContainerOptions(**intent["options"])
-    resolver = etc_texts.resolver(wish)
+    options = ContainerOptions(**intent["options"])
+    resolver = etc_texts.resolver(options)
     # One server tells the names of all; that of an internal network would tell no others.
-    named = sorted((each for each in networks if names.answers(store, each)), key=lambda each: each.internal)
+    named = sorted(
+        (network for network in networks if names.answers(store, network)), key=lambda network: network.internal
+    )
     host = host_facts.text_of("/etc/resolv.conf")
     if named:
         # It knows the servers to ask for others, and what of the host's names is looked up shortened.
         lines = (resolver or host).splitlines()
         kept = [line for line in lines if line.startswith("search ") or (resolver and line.startswith("options "))]
-        options = [] if any(line.startswith("options ") for line in kept) else ["options ndots:0"]
-        return "\n".join([f"nameserver {names.server_of(named[0])}", *kept, *options]) + "\n"
-    if resolver and wish.dns:
+        dots = [] if any(line.startswith("options ") for line in kept) else ["options ndots:0"]
+        return "\n".join([f"nameserver {names.server_of(named[0])}", *kept, *dots]) + "\n"
+    if resolver and options.dns:
         return resolver
     others = [line for line in etc_texts.upstream(host).splitlines() if not resolver or line.startswith("nameserver")]
     return "\n".join([*others, resolver]).rstrip("\n") + "\n"

@@ -31,19 +31,19 @@ def directory(store: Store) -> str:
 
 def announce(store: Store, network: Network) -> None:
     """Publish the members of a network to name servers, starting its own if needed. Raises Conflict, Unsupported."""
-    amend(store, network)
+    refresh(store, network)
     if has_names(network):
         resolver.ensure(directory(store), network.id)
 
 
-def amend(store: Store, network: Network) -> None:
+def refresh(store: Store, network: Network) -> None:
     """Update the members of a network in its name server, and in those of other networks that its containers are in."""
     if not has_names(network):
         return
     with _lock(store):
         beside = {lease.network for lease in rows.leases_beside(store.meta, network.id)}
-        for each in _with_names(store, (network.id, *sorted(beside))):
-            resolver.write(directory(store), each.id, _description(store, each))
+        for member in _with_names(store, (network.id, *sorted(beside))):
+            resolver.write(directory(store), member.id, _description(store, member))
 
 
 def answers(store: Store, network: Network) -> bool:
@@ -85,15 +85,15 @@ def _lock(store: Store) -> files.Lock:
 
 def _with_names(store: Store, ids: Iterable[str]) -> list[Network]:
     """Return the current records of those networks that have names, without networks removed meanwhile."""
-    found = []
-    for each in ids:
+    networks = []
+    for network_id in ids:
         try:
-            network = Records(store).get(each)
+            network = Records(store).get(network_id)
         except NotFound:
             continue
         if has_names(network):
-            found.append(network)
-    return found
+            networks.append(network)
+    return networks
 
 
 def _description(store: Store, network: Network) -> Written:
@@ -126,8 +126,8 @@ def _addresses(lease: Lease) -> list[str]:
 def _names(
     store: Store, leases: Sequence[Lease], members: dict[str, list[str]], servers: dict[str, list[str]]
 ) -> dict[str, list[str]]:
-    """Return the addresses of each name that containers have by their places in a network; add to `members`, `servers`."""
-    found: dict[str, list[str]] = {}
+    """Return the addresses of each name of a network's containers; add to `members`, `servers`."""
+    addresses_of: dict[str, list[str]] = {}
     for lease in leases:
         addresses = _addresses(lease)
         members.setdefault(namespace_file(store, lease.container), []).extend(addresses)
@@ -139,9 +139,9 @@ def _names(
             continue  # removed since
         if row.intent["options"].get("dns"):
             servers.update((address, list(row.intent["options"]["dns"])) for address in addresses)
-        for each in (row.name, *lease.aliases, lease.container[:12]):
-            found.setdefault(each, []).extend(addresses)
-    return found
+        for name in (row.name, *lease.aliases, lease.container[:12]):
+            addresses_of.setdefault(name, []).extend(addresses)
+    return addresses_of
 
 
 def _others(store: Store, network: Network, leases: Sequence[Lease], members: dict[str, list[str]]) -> list[Beside]:
@@ -151,6 +151,6 @@ def _others(store: Store, network: Network, leases: Sequence[Lease], members: di
     for lease in rows.leases_beside(store.meta, network.id):
         asking.setdefault(lease.network, []).extend(here.get(lease.container, []))
     return [
-        {"asked_by": asking[each.id], "names": _names(store, rows.leases(store.meta, network=each.id), members, {})}
-        for each in _with_names(store, asking)
+        {"asked_by": asking[other.id], "names": _names(store, rows.leases(store.meta, network=other.id), members, {})}
+        for other in _with_names(store, asking)
     ]

@@ -18,29 +18,26 @@ from .records import firewall_of, paired
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from ...network.model import Network
-    from ...network.ports import Published
     from ...store.rows.intent import Intent, Publication
     from ...store.store import Store
+    from ..containers.specification.request import Request
 
 _TRIES = 50  # random ports that are tried
 _PATIENCE = 10.0  # seconds for another container that has a port to have started or ended
 
 
-def wanted_ports(publish: Sequence[str], publish_all: bool, exposed: Sequence[str]) -> list[Publication]:
-    """Return the ports that are to be published, as the intent has them. Raises InvalidInput."""
-    found: list[Published] = [port for text in publish for port in port_words.parse(text)]
-    if publish_all:
-        named = {(port.port, port.protocol) for port in found}
-        for text in exposed:
-            number, _, protocol = text.partition("/")
-            for port in port_words.parse(f"{number}/{protocol or 'tcp'}"):
-                if (port.port, port.protocol) not in named:
-                    found.append(port)
+def wanted_ports(request: Request, exposed: Iterable[str]) -> list[Publication]:
+    """Return the ports that are to be published, as the intent has them; `exposed` are the image's. Raises InvalidInput."""
+    ports = list(request.ports)
+    if request.options.publish_all:
+        named = {(port.port, port.protocol) for port in ports}
+        of_image = [port for text in exposed for port in port_words.parse_exposed(text)]
+        ports += [port for port in (*of_image, *request.exposed) if (port.port, port.protocol) not in named]
     return [
-        {"port": e.port, "protocol": e.protocol, "address": e.address, "first": e.first, "last": e.last} for e in found
+        {"port": e.port, "protocol": e.protocol, "address": e.address, "first": e.first, "last": e.last} for e in ports
     ]
 
 
@@ -62,14 +59,14 @@ def publish(
         raise Unsupported(
             "ports cannot be published: none of the container's networks leads out", "drop -p, or add a network"
         )
-    places = reached(store, leases)
-    _refuse_dead_ends({each["address"] for each in wanted}, places)
-    rules = rules_of(_held(store, container_id, wanted), places)
+    endpoints = reached(store, leases)
+    _refuse_dead_ends({publication["address"] for publication in wanted}, endpoints)
+    rules = rules_of(_held(store, container_id, wanted), endpoints)
     firewall_of(store).publish(rules)
     loose = [
-        (subnets.parse_address(each.address) if each.address else b"", each.port)
-        for each in rules
-        if each.protocol == "udp"
+        (subnets.parse_address(rule.address) if rule.address else b"", rule.port)
+        for rule in rules
+        if rule.protocol == "udp"
     ]
     if loose:
         from ...linux.network import conntrack
@@ -78,11 +75,11 @@ def publish(
     return rules
 
 
-def _refuse_dead_ends(addresses: set[str], places: Sequence[rows.Lease]) -> None:
+def _refuse_dead_ends(addresses: set[str], endpoints: Sequence[rows.Lease]) -> None:
     """Raise Unsupported where an address of this host leads to nothing that the container has."""
     for address in sorted(addresses - {""}):
         kind = "IPv6" if ":" in address else "IPv4"
-        if not any(each.address6 if kind == "IPv6" else each.address4 for each in places):
+        if not any(lease.address6 if kind == "IPv6" else lease.address4 for lease in endpoints):
             raise Unsupported(
                 f"ports cannot be published on {address}: the container has no {kind} address",
                 f"add a network that has {kind}, or publish on another address",
@@ -115,36 +112,36 @@ def move(store: Store, container_id: str, before: Sequence[rows.Lease], after: S
 def later(store: Store, container_id: str, rules: Sequence[Rule]) -> list[Rule]:
     """Return the rules that a container's ports may get besides `rules` while it runs: when it joins other networks."""
     anywhere = rows.Lease("", container_id, 0, "0.0.0.0", "::", "", ())
-    there = {(":" in each.target, each.address, each.port, each.protocol) for each in rules}
-    found = rules_of(rows.ports(store.meta, container_id), [anywhere])
-    return [each for each in found if (":" in each.target, each.address, each.port, each.protocol) not in there]
+    there = {(":" in rule.target, rule.address, rule.port, rule.protocol) for rule in rules}
+    possible = rules_of(rows.ports(store.meta, container_id), [anywhere])
+    return [rule for rule in possible if (":" in rule.target, rule.address, rule.port, rule.protocol) not in there]
 
 
 def withdraw(store: Store, container_id: str) -> None:
     """Release a container's ports. Harmless when it has none."""
-    found = rows.ports(store.meta, container_id)
-    if found:
+    ports = rows.ports(store.meta, container_id)
+    if ports:
         leases = reached(store, rows.leases(store.meta, container=container_id))
-        firewall_of(store).withdraw(rules_of(found, leases))
+        firewall_of(store).withdraw(rules_of(ports, leases))
         rows.let_go(store.meta, container_id)
 
 
 def _held(store: Store, container_id: str, wanted: Sequence[Publication]) -> list[Port]:
     """Reserve ports of the host for a container. Raises Conflict when one of them is not available."""
     fixed = [
-        Port(each["protocol"], each["first"], each["address"], container_id, each["port"])
-        for each in wanted
-        if each["first"] and each["first"] == each["last"]
+        Port(publication["protocol"], publication["first"], publication["address"], container_id, publication["port"])
+        for publication in wanted
+        if publication["first"] and publication["first"] == publication["last"]
     ]
     problem = _take(store, fixed)
     if problem:
         raise _refused(problem)
     held = fixed
-    for each in wanted:
-        if each["first"] and each["first"] == each["last"]:
+    for publication in wanted:
+        if publication["first"] and publication["first"] == publication["last"]:
             continue
-        for number in _candidates(each["first"], each["last"]):
-            port = Port(each["protocol"], number, each["address"], container_id, each["port"])
+        for number in _candidates(publication["first"], publication["last"]):
+            port = Port(publication["protocol"], number, publication["address"], container_id, publication["port"])
             problem = _take(store, [port])
             if not problem:
                 held.append(port)
@@ -167,10 +164,10 @@ def _take(store: Store, wanted: list[Port]) -> str:
         other = rows.hold(store.meta, wanted)
     if other is not None:
         return f"Bind for {other.address or '0.0.0.0'}:{other.port} failed: port is already allocated"
-    for each in wanted:
-        problem = _used_by_host(each.protocol, each.address, each.port)
+    for port in wanted:
+        problem = _used_by_host(port.protocol, port.address, port.port)
         if problem:
-            rows.let_go(store.meta, each.container, wanted)
+            rows.let_go(store.meta, port.container, wanted)
             return problem
     return ""
 
@@ -220,23 +217,23 @@ def _used_by_host(protocol: str, address: str, number: int) -> str:
 
 def reached(store: Store, leases: Sequence[rows.Lease]) -> list[rows.Lease]:
     """Return the endpoints of a container that ports can be forwarded to: not those in internal networks."""
-    found = paired(store, leases)
-    return [lease for lease, network in found if network.driver == BRIDGE and not network.internal]
+    pairs = paired(store, leases)
+    return [lease for lease, network in pairs if network.driver == BRIDGE and not network.internal]
 
 
 def rules_of(ports: Sequence[Port], leases: Sequence[rows.Lease]) -> list[Rule]:
     """Return the rules of ports: to the first address of each kind that the container has, as the host's address allows."""
-    first4 = next((each.address4 for each in leases if each.address4), "")
-    first6 = next((each.address6 for each in leases if each.address6), "")
-    found = []
+    first4 = next((lease.address4 for lease in leases if lease.address4), "")
+    first6 = next((lease.address6 for lease in leases if lease.address6), "")
+    rules = []
     for port in ports:
         if first4 and ":" not in port.address:
-            found.append(Rule(_any4(port.address), port.port, port.protocol, first4, port.target))
+            rules.append(Rule(_any4(port.address), port.port, port.protocol, first4, port.target))
         if first6 and (":" in port.address or not port.address):
-            found.append(
+            rules.append(
                 Rule("" if port.address == "::" else port.address, port.port, port.protocol, first6, port.target)
             )
-    return found
+    return rules
 
 
 def _any4(address: str) -> str:
@@ -245,12 +242,12 @@ def _any4(address: str) -> str:
 
 def published(store: Store, container_id: str) -> dict[str, Sequence[str]]:
     """Return the host addresses of a container's ports: see `Containers.ports`."""
-    found: dict[str, list[str]] = {}
+    addresses_of: dict[str, list[str]] = {}
     for rule, port in _paired(store, container_id):
         address = rule.address or ("0.0.0.0" if "." in rule.target else "::")
         shown = f"[{address}]" if ":" in address else address
-        found.setdefault(f"{port.target}/{port.protocol}", []).append(f"{shown}:{rule.port}")
-    return {name: sorted(places) for name, places in sorted(found.items())}
+        addresses_of.setdefault(f"{port.target}/{port.protocol}", []).append(f"{shown}:{rule.port}")
+    return {name: sorted(endpoints) for name, endpoints in sorted(addresses_of.items())}
 
 
 def _paired(store: Store, container_id: str) -> list[tuple[Rule, Port]]:

@@ -72,7 +72,7 @@ class Records:
         interface = given.pop("interface", "") or f"ul-{network_id[:12]}"
 
         def make(others: Sequence[dict[str, Any]]) -> dict[str, Any]:
-            known = [_read(each) for each in others]
+            known = [_read(record) for record in others]
             if driver == BRIDGE:
                 _check_interface(name, interface, known)
             pools = _pools(subnets, gateways, ranges, ipv6, known)
@@ -93,34 +93,34 @@ class Records:
             )
             return _written(made)
 
-        found = _read(rows.insert(self._store.meta, make))
-        self._store.emit(Event("network.create", found.id, name=name))
-        return found
+        network = _read(rows.insert(self._store.meta, make))
+        self._store.emit(Event("network.create", network.id, name=name))
+        return network
 
     def get(self, name: str) -> Network:
         """Return a network by its name, its id or a prefix of the id; raises NotFound."""
-        found = rows.find(self._store.meta, name)
-        if found is not None:
-            return _read(found)
+        record = rows.find(self._store.meta, name)
+        if record is not None:
+            return _read(record)
         if name == DEFAULT:
             return self.default()
         raise NotFound(f"network {name} not found", "`underlay network ls` lists them")
 
     def default(self) -> Network:
         """Return the default network of containers; it is created on first use."""
-        found = rows.find(self._store.meta, DEFAULT)
-        if found is not None:
-            return _read(found)
+        record = rows.find(self._store.meta, DEFAULT)
+        if record is not None:
+            return _read(record)
         # Other installations beside the usual one have default networks, too.
         usual = self._store.paths.root == USUAL_ROOT
         options = {"com.docker.network.bridge.name": _DEFAULT_INTERFACE} if usual else {}
         try:
             return self.create(DEFAULT, options=options)
         except Conflict:
-            found = rows.find(self._store.meta, DEFAULT)
-            if found is None:
+            record = rows.find(self._store.meta, DEFAULT)
+            if record is None:
                 raise
-            return _read(found)
+            return _read(record)
 
     def settled(self, network: Network) -> Network:
         """Return a network that is about to be used, with another subnet if routes of the host now overlap an automatically
@@ -132,11 +132,11 @@ class Records:
         if not network.chosen or network.driver != BRIDGE or pool is None or bridge.stands(network):
             return network
         routes = bridge.taken()
-        if not any(pool.space.overlaps(each) for each in routes):
+        if not any(pool.space.overlaps(route) for route in routes):
             return network
 
         def move(records: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], Callable[[str], str]]:
-            others = [other.space for each in records for other in _read(each).pools]
+            others = [other.space for record in records for other in _read(record).pools]
             space = subnets.choose([*others, *routes])
             offset = space.start - pool.space.start
 
@@ -147,7 +147,7 @@ class Records:
                 return space.written(number)
 
             new = Pool(str(space), moved(pool.gateway))
-            pools = tuple(new if each is pool else each for each in network.pools)
+            pools = tuple(new if old is pool else old for old in network.pools)
             return _written(network.changed(pools=pools)), moved
 
         return _read(rows.move(self._store.meta, network.id, move))
@@ -155,7 +155,7 @@ class Records:
     def list(self) -> list[Network]:
         """Return all networks but `none` and `host`, sorted by name; the default network always exists."""
         self.default()
-        return [_read(each) for each in rows.every(self._store.meta)]
+        return [_read(record) for record in rows.every(self._store.meta)]
 
     def of(self, container_id: str) -> Sequence[Network]:
         """Return the networks that a container (a whole id) is in, in the order of its interfaces."""
@@ -164,13 +164,13 @@ class Records:
 
 def paired(store: Store, leases: Sequence[Lease]) -> list[tuple[Lease, Network]]:
     """Return leases with their networks, without those whose network was left and removed since they were read."""
-    found = []
+    pairs = []
     for lease in leases:
         try:
-            found.append((lease, Records(store).get(lease.network)))
+            pairs.append((lease, Records(store).get(lease.network)))
         except NotFound:
             pass
-    return found
+    return pairs
 
 
 def namespace_file(store: Store, container_id: str) -> str:
@@ -219,10 +219,10 @@ def _check_interface(name: str, interface: str, others: list[Network]) -> None:
 
 def _options(driver: str, given: dict[str, str]) -> dict[str, str]:
     """Return the options of a driver by our names. Raises InvalidInput for unknown ones."""
-    found: dict[str, str] = {}
+    options: dict[str, str] = {}
     for key, value in given.items():
         if driver == MACVLAN and key in ("parent", "macvlan_mode"):
-            found["interface" if key == "parent" else key] = value
+            options["interface" if key == "parent" else key] = value
             continue
         name = _OPTIONS.get(key)
         if name is None or (driver == MACVLAN and name != "mtu"):
@@ -231,16 +231,16 @@ def _options(driver: str, given: dict[str, str]) -> dict[str, str]:
             raise InvalidInput(f"invalid mtu {value!r}", "bytes, from 68 to 65535")
         if name == "masquerade" and value not in ("true", "false"):
             raise InvalidInput(f"invalid value {value!r} for {key}", "true or false")
-        found[name] = value
-    if driver == MACVLAN and not found.get("interface"):
+        options[name] = value
+    if driver == MACVLAN and not options.get("interface"):
         raise InvalidInput("macvlan needs the interface that it stands on", "-o parent=eth0")
-    if "macvlan_mode" in found:
-        _check_mode(found["macvlan_mode"])
-    if len(found.get("interface", "")) > 15 or "/" in found.get("interface", ""):
+    if "macvlan_mode" in options:
+        _check_mode(options["macvlan_mode"])
+    if len(options.get("interface", "")) > 15 or "/" in options.get("interface", ""):
         raise InvalidInput(
-            f"invalid interface name {found['interface']!r}", "an interface's name has at most 15 letters"
+            f"invalid interface name {options['interface']!r}", "an interface's name has at most 15 letters"
         )
-    return found
+    return options
 
 
 def _pools(
@@ -250,7 +250,7 @@ def _pools(
     spaces = [subnets.parse(text) for text in given]
     for space in spaces:
         subnets.check(space)
-    theirs = [pool.space for each in others for pool in each.pools]
+    theirs = [pool.space for network in others for pool in network.pools]
     for number, space in enumerate(spaces):
         for other in (*theirs, *spaces[:number]):
             if space.overlaps(other):
@@ -265,22 +265,24 @@ def _pools(
         # A unique local subnet (RFC 4193): nobody else has it, as likely as may be.
         start = int.from_bytes(b"\xfd" + os.urandom(7) + bytes(8), "big")
         spaces.append(subnets.Subnet(start, 64, 128))
-    found = []
+    pools = []
     left, parts = list(gateways), [subnets.parse(text, "ip range") for text in ranges]
     for space in spaces:
         gateway = next((text for text in left if space.holds(_number(text)) and len(_wire(text)) * 8 == space.bits), "")
         if gateway:
             left.remove(gateway)
             subnets.number_of(gateway, space, "gateway")
-        part = next((each for each in parts if each.bits == space.bits and space.holds(each.start)), None)
+        part = next(
+            (candidate for candidate in parts if candidate.bits == space.bits and space.holds(candidate.start)), None
+        )
         if part is not None:
             parts.remove(part)
             if part.end > space.end:
                 raise InvalidInput(f"ip range {part} is not within subnet {space}")
-        found.append(Pool(str(space), gateway or space.written(space.start + 1), "" if part is None else str(part)))
+        pools.append(Pool(str(space), gateway or space.written(space.start + 1), "" if part is None else str(part)))
     if left or parts:
         raise InvalidInput(f"{left[0] if left else parts[0]} lies in none of the subnets {', '.join(map(str, spaces))}")
-    return found
+    return pools
 
 
 def _number(text: str) -> int:
@@ -299,7 +301,7 @@ def _written(network: Network) -> dict[str, Any]:
 
 
 def _read(record: dict[str, Any]) -> Network:
-    return Network(**{**record, "pools": tuple(Pool(*each) for each in record["pools"])})
+    return Network(**{**record, "pools": tuple(Pool(*words) for words in record["pools"])})
 
 
 def of_lease(lease: rows.Lease) -> model.Endpoint:

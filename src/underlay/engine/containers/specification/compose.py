@@ -7,33 +7,16 @@ open is the default. Host facts come in as a value.
 from __future__ import annotations
 
 from ....errors import InvalidInput, Unsupported
-from ....human import whole
-from ....linux.security.capabilities import NUMBERS
-from ....runtime.plan import mountplan, processplan
+from ....runtime.plan import mountplan
 from ....runtime.policy import profiles
 from . import limits, mount_flags
-from .limits import device_words
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import TypedDict
-
-    from ....linux.specification import Device, IdMaps, Linux, Maps, Mount, Namespace, Process, Rlimit, Spec
+    from ....linux.specification import Device, IdMaps, Linux, Maps, Mount, Namespace, Process, Spec
     from ....oci.configuration import Execution
     from ...options import ContainerOptions
-
-    # What --security-opt says; `given` tells whether it is the filter that was asked for.
-    Security = TypedDict(
-        "Security",
-        {
-            "seccomp": str,
-            "no-new-privileges": bool,
-            "systempaths": str,
-            "given": bool,
-            "apparmor": str,
-            "landlock": list[list[str]],
-        },
-    )
+    from .request import Request
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # Kernel parameters that belong to a namespace of the container (container defaults, "sysctls").
@@ -49,7 +32,6 @@ _IPC_SYSCTLS = frozenset(
         "kernel.shm_rmid_forced",
     )
 )
-_ULIMITS = {name.removeprefix("RLIMIT_").lower(): name for name in processplan.RLIMITS}
 
 
 class HostFacts:
@@ -114,7 +96,7 @@ class Composed:
 
 def compose(
     container_id: str,
-    wish: ContainerOptions,
+    request: Request,
     image: Execution,
     mounts: list[mount_flags.Mount],
     files: dict[str, str],
@@ -126,74 +108,74 @@ def compose(
     configuration, `mounts` the volumes with their sources known, `files` host paths by container path for /etc/hosts and
     its kin. Raises InvalidInput and Unsupported naming the option.
     """
-    arguments = _arguments(wish, image)
-    hostname = wish.hostname or container_id[:12]
-    namespaces, own = _namespaces(wish, host)
-    capabilities = _capabilities(wish, host)
-    security = _security(wish)
+    options, security = request.options, request.security
+    arguments = _arguments(options, image)
+    hostname = options.hostname or container_id[:12]
+    namespaces, own = _namespaces(options, host)
+    capabilities = _capabilities(request, host)
     process: Process = {
-        "terminal": wish.terminal,
+        "terminal": options.terminal,
         "args": arguments,
-        "env": _environment(wish, image, hostname),
-        "cwd": _directory(wish.working_directory or image.get("WorkingDir") or "/"),
+        "env": _environment(options, image, hostname),
+        "cwd": _directory(options.working_directory or image.get("WorkingDir") or "/"),
         "user": {"uid": 0, "gid": 0},
         "capabilities": {"bounding": capabilities, "permitted": capabilities, "effective": capabilities},
-        "noNewPrivileges": security["no-new-privileges"],
+        "noNewPrivileges": security.no_new_privileges,
     }
-    if wish.ulimits:
-        process["rlimits"] = [_ulimit(text) for text in wish.ulimits]
-    label = _label(security["apparmor"], wish.privileged, host)
+    if request.ulimits:
+        process["rlimits"] = request.ulimits
+    label = _label(security.apparmor, options.privileged, host)
     if label:
         process["apparmorProfile"] = label
-    if wish.oom_score_adj:
-        process["oomScoreAdj"] = wish.oom_score_adj
-    open_paths = wish.privileged or security["systempaths"] == "unconfined"
+    if options.oom_score_adj:
+        process["oomScoreAdj"] = options.oom_score_adj
+    open_paths = options.privileged or security.open_paths
     linux: Linux = {
         "namespaces": namespaces,
-        "resources": limits.compose(wish, host),
+        "resources": limits.compose(request, host),
         "maskedPaths": [] if open_paths else list(profiles.MASKED_PATHS),
         "readonlyPaths": [] if open_paths else list(profiles.READONLY_PATHS),
-        "devices": [] if host.user_namespace else _device_nodes(wish, host),
+        "devices": [] if host.user_namespace else _device_nodes(request, host),
     }
     if host.user_namespace:
         linux["uidMappings"], linux["gidMappings"] = host.maps
-    if wish.sysctls:
-        linux["sysctl"] = _sysctls(wish.sysctls, own)
+    if options.sysctls:
+        linux["sysctl"] = _sysctls(options.sysctls, own)
     spec: Spec = {
         "ociVersion": "1.2.0",
-        "root": {"path": "rootfs", "readonly": wish.read_only},
+        "root": {"path": "rootfs", "readonly": options.read_only},
         "process": process,
-        "mounts": _mounts(wish, mounts, files, own, host),
+        "mounts": _mounts(request, mounts, files, own, host),
         "linux": linux,
-        "annotations": dict(wish.annotations),
+        "annotations": dict(options.annotations),
     }
     if "uts" in own:
         spec["hostname"] = hostname
-        if wish.domainname:
-            spec["domainname"] = wish.domainname
+        if options.domainname:
+            spec["domainname"] = options.domainname
     composed = Composed(spec)
-    composed.user = wish.user or host.user or image.get("User") or ""
-    composed.groups = list(wish.groups)
-    composed.init = wish.init
+    composed.user = options.user or host.user or image.get("User") or ""
+    composed.groups = list(options.groups)
+    composed.init = options.init
     if "network" in own:
         composed.soft_sysctls = dict(profiles.NETWORK_SYSCTLS)
         if host.user_namespace:
             # The kernel takes only groups that are mapped.
             composed.soft_sysctls["net.ipv4.ping_group_range"] = f"0 {_highest(host.maps[1])}"
     composed.copy_up = [mount.target for mount in mounts if mount.copy_up]
-    composed.seccomp = "unconfined" if wish.privileged and not security["given"] else security["seccomp"]
-    composed.landlock = security["landlock"]
-    composed.stop_signal = wish.stop_signal or image.get("StopSignal") or "SIGTERM"
+    composed.seccomp = "unconfined" if options.privileged and not security.chosen else security.seccomp
+    composed.landlock = security.landlock
+    composed.stop_signal = options.stop_signal or image.get("StopSignal") or "SIGTERM"
     return composed
 
 
-def _arguments(wish: ContainerOptions, image: Execution) -> list[str]:
+def _arguments(options: ContainerOptions, image: Execution) -> list[str]:
     entrypoint, command = image.get("Entrypoint") or [], image.get("Cmd") or []
-    if wish.entrypoint is not None:
+    if options.entrypoint is not None:
         # Another entrypoint makes the image's own command meaningless (docker run, "--entrypoint").
-        entrypoint, command = wish.entrypoint, []
-    if wish.command:
-        command = wish.command
+        entrypoint, command = options.entrypoint, []
+    if options.command:
+        command = options.command
     arguments = [*entrypoint, *command]
     if not arguments:
         raise InvalidInput("no command specified", "the image has neither ENTRYPOINT nor CMD: name a command after it")
@@ -211,11 +193,11 @@ def _directory(path: str) -> str:
     return posixpath.normpath(path) if path != "//" else "/"
 
 
-def _environment(wish: ContainerOptions, image: Execution, hostname: str) -> list[str]:
+def _environment(options: ContainerOptions, image: Execution, hostname: str) -> list[str]:
     values = {"PATH": PATH, "HOSTNAME": hostname}
-    if wish.terminal:
+    if options.terminal:
         values["TERM"] = "xterm"
-    for text in [*(image.get("Env") or []), *wish.environment]:
+    for text in [*(image.get("Env") or []), *options.environment]:
         name, equals, value = text.partition("=")
         if not name or "\0" in text:
             raise InvalidInput(f"invalid environment variable: {text!r}")
@@ -226,47 +208,47 @@ def _environment(wish: ContainerOptions, image: Execution, hostname: str) -> lis
     return [f"{name}={value}" for name, value in values.items()]
 
 
-def _namespaces(wish: ContainerOptions, host: HostFacts) -> tuple[list[Namespace], set[str]]:
+def _namespaces(options: ContainerOptions, host: HostFacts) -> tuple[list[Namespace], set[str]]:
     """Return the namespaces of the specification, and the kinds that are the container's own."""
-    found: list[Namespace] = [{"type": "mount"}]
+    namespaces: list[Namespace] = [{"type": "mount"}]
     own = {"mount"}
     if host.user_pid:
-        found.insert(0, {"type": "user", "path": f"/proc/{host.user_pid}/ns/user"})
+        namespaces.insert(0, {"type": "user", "path": f"/proc/{host.user_pid}/ns/user"})
     elif host.user_namespace and host.network_namespace:
         # Made beforehand as well: the network namespace belongs to it.
-        found.insert(0, {"type": "user", "path": host.network_namespace + ".user"})
+        namespaces.insert(0, {"type": "user", "path": host.network_namespace + ".user"})
         own.add("user")
     elif host.user_namespace:
-        found.insert(0, {"type": "user"})
+        namespaces.insert(0, {"type": "user"})
         own.add("user")
-    network = wish.network or "none"
+    network = options.network or "none"
     choices = (
         ("network", network, ("none",), "network", "net"),
-        ("pid", wish.pid or "private", ("private",), "pid", "pid"),
-        ("ipc", wish.ipc or "private", ("private", "shareable", "none"), "ipc", "ipc"),
-        ("uts", wish.uts or "private", ("private",), "uts", "uts"),
-        ("cgroup", wish.cgroupns or "private", ("private",), "cgroupns", "cgroup"),
+        ("pid", options.pid or "private", ("private",), "pid", "pid"),
+        ("ipc", options.ipc or "private", ("private", "shareable", "none"), "ipc", "ipc"),
+        ("uts", options.uts or "private", ("private",), "uts", "uts"),
+        ("cgroup", options.cgroupns or "private", ("private",), "cgroupns", "cgroup"),
     )
     for kind, value, private, option, file in choices:
         if value in private:
-            found.append({"type": kind})
+            namespaces.append({"type": kind})
             own.add(kind)
         elif value == "host":
             continue
         elif kind == "network" and host.network_namespace:
-            found.append({"type": kind, "path": host.network_namespace})
+            namespaces.append({"type": kind, "path": host.network_namespace})
             own.add(kind)
         elif value.startswith("container:") and option in ("network", "pid", "ipc", "uts"):
-            found.append({"type": kind, "path": f"/proc/{host.joined[value]}/ns/{file}"})
+            namespaces.append({"type": kind, "path": f"/proc/{host.joined[value]}/ns/{file}"})
         else:
             raise InvalidInput(f"--{option}: invalid mode: {value}")
-    return found, own
+    return namespaces, own
 
 
-def _capabilities(wish: ContainerOptions, host: HostFacts) -> list[str]:
-    if wish.privileged:
+def _capabilities(request: Request, host: HostFacts) -> list[str]:
+    if request.options.privileged:
         return list(host.capabilities)
-    add, drop = [_capability(c) for c in wish.cap_add], [_capability(c) for c in wish.cap_drop]
+    add, drop = request.cap_add, request.cap_drop
     if "ALL" in drop:
         chosen: list[str] = []
     elif "ALL" in add:
@@ -280,52 +262,6 @@ def _capabilities(wish: ContainerOptions, host: HostFacts) -> list[str]:
     return [c for c in chosen if c in host.capabilities]
 
 
-def _capability(name: str) -> str:
-    upper = name.upper()
-    if upper == "ALL":
-        return upper
-    if not upper.startswith("CAP_"):
-        upper = "CAP_" + upper
-    if upper not in NUMBERS:
-        raise InvalidInput(f'invalid capability: "{name}"', "see capabilities(7) for the names")
-    return upper
-
-
-def _security(wish: ContainerOptions) -> Security:
-    found: Security = {
-        "seccomp": "default",
-        "no-new-privileges": False,
-        "systempaths": "",
-        "given": False,
-        "apparmor": "",
-        "landlock": [],
-    }
-    for text in wish.security:
-        key, separator, value = text.partition("=")
-        if not separator and ":" in text:
-            key, _, value = text.partition(":")
-        if key == "no-new-privileges":
-            if value not in ("", "true", "false"):
-                raise InvalidInput(f"invalid --security-opt: {text}")
-            found["no-new-privileges"] = value != "false"
-        elif key == "seccomp":
-            found["seccomp"], found["given"] = value, True
-        elif key == "systempaths" and value == "unconfined":
-            found["systempaths"] = value
-        elif key == "apparmor" and value:
-            found["apparmor"] = value
-        elif key == "landlock":
-            from ....linux.security import landlock
-
-            found["landlock"] += landlock.parse(value)
-        elif key == "label":
-            if value != "disable":
-                raise Unsupported(f"--security-opt {text} is not supported yet")
-        else:
-            raise InvalidInput(f"invalid --security-opt: {text}")
-    return found
-
-
 def _label(wanted: str, privileged: bool, host: HostFacts) -> str:
     """Return the AppArmor profile of a container, "" where there is no AppArmor; raises Unsupported."""
     if not host.apparmor:
@@ -333,20 +269,6 @@ def _label(wanted: str, privileged: bool, host: HostFacts) -> str:
             raise Unsupported(f"--security-opt apparmor={wanted}: AppArmor is not enabled on this host")
         return ""
     return wanted or ("unconfined" if privileged else host.apparmor_default)
-
-
-def _ulimit(text: str) -> Rlimit:
-    name, _, value = text.partition("=")
-    soft, colon, hard = value.partition(":")
-    if name not in _ULIMITS:
-        raise InvalidInput(f"invalid ulimit type: {name}")
-    words = (soft, hard if colon else soft)
-    low, high = map(whole, words)
-    if any(number < 0 and word not in ("unlimited", "-1") for word, number in zip(words, (low, high), strict=True)):
-        raise InvalidInput(f"invalid ulimit argument: {text}")
-    if high != -1 and (low > high or low == -1):
-        raise InvalidInput(f"ulimit soft limit must be less than or equal to hard limit: {low} > {high}")
-    return {"type": _ULIMITS[name], "soft": low, "hard": high}
 
 
 def _sysctls(wanted: dict[str, str], own: set[str]) -> dict[str, str]:
@@ -369,55 +291,57 @@ def _sysctls(wanted: dict[str, str], own: set[str]) -> dict[str, str]:
     return dict(wanted)
 
 
-def _device_nodes(wish: ContainerOptions, host: HostFacts) -> list[Device]:
+def _device_nodes(request: Request, host: HostFacts) -> list[Device]:
     """Return the nodes asked for; raises InvalidInput when there is none."""
-    if wish.privileged:
+    if request.options.privileged:
         return list(host.devices)
-    found: list[Device] = []
-    for text in wish.devices:
-        path, target, _, _ = device_words(text)
-        nodes = host.device.get(path)
-        if not nodes:
-            raise InvalidInput(f"error gathering device information: no device at {path}")
-        for node in nodes:
-            found.append({**node, "path": target + node["path"][len(path) :]})
-    return found
+    devices: list[Device] = []
+    for device in request.devices:
+        for node in _nodes(device.path, host):
+            devices.append({**node, "path": device.target + node["path"][len(device.path) :]})
+    return devices
 
 
-def _device_binds(wish: ContainerOptions, host: HostFacts) -> list[Mount]:
+def _nodes(path: str, host: HostFacts) -> list[Device]:
+    nodes = host.device.get(path)
+    if not nodes:
+        raise InvalidInput(f"error gathering device information: no device at {path}")
+    return nodes
+
+
+def _device_binds(request: Request, host: HostFacts) -> list[Mount]:
     """Return the devices asked for as mounts: in a user namespace no node can be made, but the host's can be bound."""
-    found: list[Mount] = []
+    mounts: list[Mount] = []
     usual = {path for path, *_ in mountplan.DEFAULT_DEVICES}
     for path in (node["path"] for node in host.devices):
         # Those who own them are nobody inside, so most can only be looked at.
         if path not in usual:
-            found.append({"destination": path, "type": "bind", "source": path, "options": ["bind"]})
-    for text in wish.devices:
-        path, target, _, access = device_words(text)
-        if not host.device.get(path):
-            raise InvalidInput(f"error gathering device information: no device at {path}")
-        options = ["rbind"] if "w" in access else ["rbind", "ro"]
-        found.append({"destination": target, "type": "bind", "source": path, "options": options})
-    return found
+            mounts.append({"destination": path, "type": "bind", "source": path, "options": ["bind"]})
+    for device in request.devices:
+        _nodes(device.path, host)
+        flags = ["rbind"] if "w" in device.access else ["rbind", "ro"]
+        mounts.append({"destination": device.target, "type": "bind", "source": device.path, "options": flags})
+    return mounts
 
 
 def _mounts(
-    wish: ContainerOptions, user: list[mount_flags.Mount], files: dict[str, str], own: set[str], host: HostFacts
+    request: Request, user: list[mount_flags.Mount], files: dict[str, str], own: set[str], host: HostFacts
 ) -> list[Mount]:
     """Return the mounts in the order in which they are made: the kernel's, the engine's files, the user's by depth."""
+    options = request.options
     taken = {mount.target for mount in user}
     for path in taken:
         if path == "/proc" or path.startswith("/proc/"):
             raise InvalidInput(f"invalid mount {path}: nothing can be mounted at or below /proc")
     flags = ["nosuid", "noexec", "nodev"]
-    loose = ["rw"] if wish.privileged else ["ro"]
-    found: list[Mount] = [
+    loose = ["rw"] if options.privileged else ["ro"]
+    mounts: list[Mount] = [
         {"destination": "/proc", "type": "proc", "source": "proc", "options": flags},
         *profiles.device_mounts(not host.user_namespace or _maps_gid(host, 5)),
     ]
     if host.user_namespace and "network" not in own:
         # sysfs shows a network namespace: only its owner may mount it. The host's is bound instead.
-        found.append(
+        mounts.append(
             {
                 "destination": "/sys",
                 "type": "bind",
@@ -426,10 +350,10 @@ def _mounts(
             }
         )
     else:
-        found.append({"destination": "/sys", "type": "sysfs", "source": "sysfs", "options": flags + loose})
-        found.append({"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": flags + loose})
-    if wish.ipc == "host":
-        found.append(
+        mounts.append({"destination": "/sys", "type": "sysfs", "source": "sysfs", "options": flags + loose})
+        mounts.append({"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": flags + loose})
+    if options.ipc == "host":
+        mounts.append(
             {
                 "destination": "/dev/mqueue",
                 "type": "bind",
@@ -437,29 +361,29 @@ def _mounts(
                 "options": ["rbind", *flags],
             }
         )
-        found.append({"destination": "/dev/shm", "type": "bind", "source": "/dev/shm", "options": ["rbind", *flags]})
+        mounts.append({"destination": "/dev/shm", "type": "bind", "source": "/dev/shm", "options": ["rbind", *flags]})
     else:
-        found.append({"destination": "/dev/mqueue", "type": "mqueue", "source": "mqueue", "options": flags})
-        if wish.ipc != "none":
-            found.append(
+        mounts.append({"destination": "/dev/mqueue", "type": "mqueue", "source": "mqueue", "options": flags})
+        if options.ipc != "none":
+            mounts.append(
                 {
                     "destination": "/dev/shm",
                     "type": "tmpfs",
                     "source": "shm",
-                    "options": [*flags, "mode=1777", f"size={wish.shm_size}"],
+                    "options": [*flags, "mode=1777", f"size={options.shm_size}"],
                 }
             )
-    found = [mount for mount in found if mount["destination"] not in taken]
+    mounts = [mount for mount in mounts if mount["destination"] not in taken]
     if host.user_namespace:
-        found += _device_binds(wish, host)
-    access = ["ro"] if wish.read_only else []
+        mounts += _device_binds(request, host)
+    access = ["ro"] if options.read_only else []
     if host.user_namespace and not host.rootless:
         access.append("idmap")  # they are root's, the container's too
     for target, source in files.items():
         if target not in taken:
-            found.append({"destination": target, "type": "bind", "source": source, "options": ["rbind", *access]})
-    found += [mount.oci() for mount in sorted(user, key=lambda mount: mount.target.count("/"))]
-    return found
+            mounts.append({"destination": target, "type": "bind", "source": source, "options": ["rbind", *access]})
+    mounts += [mount.oci() for mount in sorted(user, key=lambda mount: mount.target.count("/"))]
+    return mounts
 
 
 def _highest(maps: Maps) -> int:

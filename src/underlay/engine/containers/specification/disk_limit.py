@@ -30,10 +30,10 @@ FILE = "disk"  # in a container's directory: the file system of its writable lay
 POOL = [(1 << 30, 1 << 20)]
 
 
-def size_of(wish: ContainerOptions) -> int:
+def size_of(options: ContainerOptions) -> int:
     """Return the bytes that the options allow, 0 for no limit; raises InvalidInput in docker's words."""
     size = 0
-    for key, value in wish.storage_options.items():
+    for key, value in options.storage_options.items():
         if key.lower() != "size":
             raise InvalidInput(f"unknown option {key}", "--storage-opt knows size")
         from ....human import parse_size
@@ -65,12 +65,12 @@ def way(paths: Paths) -> tuple[str, str]:
     return NONE, f"no quota: {without}; no file system in a file: {reason}"
 
 
-def choose(store: Store, wish: ContainerOptions) -> tuple[Disk | None, list[id_ranges.Wanted]]:
+def choose(store: Store, options: ContainerOptions) -> tuple[Disk | None, list[id_ranges.Wanted]]:
     """Return what is recorded of the limit (None: there is none), and the numbers to claim.
 
     Raises InvalidInput, Unsupported.
     """
-    size = size_of(wish)
+    size = size_of(options)
     if not size:
         return None, []
     kind, reason = way(store.paths)
@@ -106,10 +106,10 @@ def prepare(directory: str, state: str, disk: Disk, make: bool) -> Layer:
     lost it. Raises Unsupported, KernelError.
     """
     if disk["way"] == IMAGE:
-        place = f"{state}/{FILE}"
+        mounted = f"{state}/{FILE}"
         if make:
-            os.makedirs(place, mode=0o700, exist_ok=True)
-        return {"upper": place + "/upper", "work": place + "/work", "disk": f"{directory}/{FILE}"}
+            os.makedirs(mounted, mode=0o700, exist_ok=True)
+        return {"upper": mounted + "/upper", "work": mounted + "/work", "disk": f"{directory}/{FILE}"}
     layer: Layer = {"upper": directory + "/upper", "work": directory + "/work"}
     if make:
         from ....linux.files import projectquota

@@ -20,18 +20,18 @@ LOCAL_HOSTS = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n
 
 def host_address(networks: Sequence[Network]) -> str:
     """Return the address that this host has for a container in networks: where it leads out, if anywhere; "" for none."""
-    bridges = [each for each in networks if each.driver == BRIDGE]
-    pools = [each.pool(32) for each in sorted(bridges, key=lambda each: each.internal)]
+    bridges = [network for network in networks if network.driver == BRIDGE]
+    pools = [network.pool(32) for network in sorted(bridges, key=lambda network: network.internal)]
     return next((pool.gateway for pool in pools if pool is not None and pool.gateway), "")
 
 
-def extra_hosts(wish: ContainerOptions, gateway: str) -> str:
+def extra_hosts(options: ContainerOptions, gateway: str) -> str:
     """Return the lines of hosts that --add-host asks for; `gateway` is this host's address, if the container sees one.
 
     Raises InvalidInput, Unsupported.
     """
     lines = ""
-    for text in wish.extra_hosts:
+    for text in options.extra_hosts:
         name, separator, address = text.partition(":") if "=" not in text else text.partition("=")
         address = address.strip("[]")
         if not separator or not name or not address or not name.isprintable() or " " in name:
@@ -49,21 +49,21 @@ def extra_hosts(wish: ContainerOptions, gateway: str) -> str:
     return lines
 
 
-def resolver(wish: ContainerOptions) -> str:
+def resolver(options: ContainerOptions) -> str:
     """Return resolv.conf; raises InvalidInput."""
-    if not (wish.dns or wish.dns_search or wish.dns_options):
+    if not (options.dns or options.dns_search or options.dns_options):
         # Without a network of its own the container has nobody to ask.
-        return host_facts.text_of("/etc/resolv.conf") if wish.network == "host" else ""
-    lines = [f"nameserver {address}" for address in wish.dns]
-    for address in wish.dns:
+        return host_facts.text_of("/etc/resolv.conf") if options.network == "host" else ""
+    lines = [f"nameserver {address}" for address in options.dns]
+    for address in options.dns:
         if not _is_address(address):
             raise InvalidInput(f'invalid argument "{address}" for "--dns" flag: {address} is not an ip address')
-    if not wish.dns and wish.network == "host":
+    if not options.dns and options.network == "host":
         lines = [line for line in host_facts.text_of("/etc/resolv.conf").splitlines() if line.startswith("nameserver")]
-    if wish.dns_search and wish.dns_search != ["."]:
-        lines.append("search " + " ".join(wish.dns_search))
-    if wish.dns_options:
-        lines.append("options " + " ".join(wish.dns_options))
+    if options.dns_search and options.dns_search != ["."]:
+        lines.append("search " + " ".join(options.dns_search))
+    if options.dns_options:
+        lines.append("options " + " ".join(options.dns_options))
     return "\n".join(lines) + "\n"
 
 

@@ -9,17 +9,18 @@ from ....errors import Unsupported
 from ....linux.security import capabilities
 from ....store.rows import containers
 from ... import presence
-from . import compose, limits
+from . import compose
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ....linux.specification import Device
     from ....store.store import Store
-    from ...options import ContainerOptions
+    from .request import Request
 
 
-def gather(store: Store, wish: ContainerOptions) -> compose.HostFacts:
+def gather(store: Store, request: Request) -> compose.HostFacts:
     """Gather what the composition needs of this host and of the containers whose namespaces are joined."""
+    options = request.options
     host = compose.HostFacts()
     last = capabilities.last_known_cached()
     host.capabilities = ["CAP_" + name for name in capabilities.NAMES[: last + 1]]
@@ -28,48 +29,46 @@ def gather(store: Store, wish: ContainerOptions) -> compose.HostFacts:
     else:
         bounding = capabilities.bounding_cached()
         host.capabilities = [c for n, c in enumerate(host.capabilities) if bounding >> n & 1]
-    if wish.privileged and not host.rootless:
+    if options.privileged and not host.rootless:
         host.devices = nodes_below("/dev")
-    for text in wish.devices:
-        path = limits.device_words(text)[0]
-        host.device[path] = nodes_below(os.path.realpath(path), shown=path)
-    limit_facts(wish, host)
-    apparmor_facts(store, wish, host)
-    for value in (wish.network, wish.pid, wish.ipc, wish.uts):
+    for device in request.devices:
+        host.device[device.path] = nodes_below(os.path.realpath(device.path), shown=device.path)
+    limit_facts(request, host)
+    apparmor_facts(store, request, host)
+    for value in (options.network, options.pid, options.ipc, options.uts):
         if value.startswith("container:"):
             name = value.partition(":")[2]
             host.joined[value], _ = presence.first_process(store, containers.find(store.meta, name).id, name)
-    if wish.ipc.startswith("container:"):
+    if options.ipc.startswith("container:"):
         raise Unsupported("--ipc container: is not supported yet", "use --ipc private or --ipc host")
     return host
 
 
-def apparmor_facts(store: Store, wish: ContainerOptions, host: compose.HostFacts) -> None:
+def apparmor_facts(store: Store, request: Request, host: compose.HostFacts) -> None:
     """Add whether there is AppArmor, and the default profile; say once when that cannot be had."""
     from ....linux.security import apparmor
 
     host.apparmor = apparmor.enabled()
-    if not host.apparmor or host.rootless or wish.privileged:
+    if not host.apparmor or host.rootless or request.options.privileged:
         return
     from ....runtime.policy import apparmor_profile
 
     if apparmor_profile.available(store.paths.root):
         host.apparmor_default = apparmor_profile.NAME
-    elif not any(text.startswith("apparmor") for text in wish.security):
+    elif not request.security.apparmor:
         apparmor_profile.warn_once(store.paths.state, "apparmor_parser is not installed", store.emit)
 
 
-def limit_facts(wish: ContainerOptions, host: compose.HostFacts) -> None:
+def limit_facts(request: Request, host: compose.HostFacts) -> None:
     """Add what limits are checked against, as far as they are wished for: processors, memory nodes, block devices."""
-    if wish.cpus:
+    options = request.options
+    if options.cpus:
         host.processors = os.cpu_count() or 0
-    if wish.cpuset_cpus:
+    if options.cpuset_cpus:
         host.online_cpus = text_of("/sys/devices/system/cpu/online").strip()
-    if wish.cpuset_mems:
+    if options.cpuset_mems:
         host.online_mems = text_of("/sys/devices/system/node/online").strip()
-    named = [limits.weight_device(text)[0] for text in wish.blkio_weight_device]
-    for option, _ in limits.THROTTLES:
-        named += [limits.throttle(text, option.endswith("iops"))[0] for text in getattr(wish, option)]
+    named = [path for pairs in (request.weights, *request.throttles.values()) for path, _ in pairs]
     for path in named:
         try:
             status = os.stat(path)
@@ -87,13 +86,13 @@ def nodes_below(path: str, shown: str = "") -> list[Device]:
     except OSError:
         return []
     if stat.S_ISDIR(status.st_mode):
-        found = []
+        nodes = []
         if path in ("/dev/pts", "/dev/shm", "/dev/mqueue", "/dev/fd", "/dev/.udev"):
             return []
         for name in sorted(os.listdir(path)):
             if not os.path.islink(f"{path}/{name}"):
-                found += nodes_below(f"{path}/{name}", f"{shown}/{name}")
-        return found
+                nodes += nodes_below(f"{path}/{name}", f"{shown}/{name}")
+        return nodes
     if path in ("/dev/console", "/dev/ptmx", "/dev/tty") and shown == path:
         return []
     if not (stat.S_ISCHR(status.st_mode) or stat.S_ISBLK(status.st_mode)):

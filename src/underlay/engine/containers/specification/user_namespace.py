@@ -31,31 +31,31 @@ class Choice:
         self.joins = ""  # id
 
 
-def choose(store: Store, wish: ContainerOptions, host: HostFacts) -> Choice:
+def choose(store: Store, options: ContainerOptions, host: HostFacts) -> Choice:
     """Add to `host` which user namespace the container gets, and return what has to be recorded for that.
 
     Nothing is taken yet. Raises InvalidInput, Unsupported, LimitExceeded (no ids left), Conflict, NotFound.
     """
     choice = Choice()
-    mode, _, words = wish.userns.partition(":")
+    mode, _, words = options.userns.partition(":")
     if host.rootless:
         host.user_namespace = True
         host.maps = userns.default_maps()
     if mode in ("", "host"):
         if words:
-            raise InvalidInput(f"--userns: invalid USER mode: {wish.userns}")
+            raise InvalidInput(f"--userns: invalid USER mode: {options.userns}")
     elif mode == "auto":
         _auto(store, words, host, choice)
     elif mode == "keep-id":
         _keep(words, host)
-        if not wish.user:
+        if not options.user:
             host.user = f"{host.kept[0]}:{host.kept[1]}"
     elif mode == "container":
         _join(store, words, host, choice)
     else:
         raise InvalidInput("--userns: invalid USER mode", "use auto, host, keep-id or container:NAME")
     if host.user_namespace and not host.rootless:
-        _check_others(wish)
+        _check_others(options)
     return choice
 
 
@@ -82,7 +82,7 @@ def _auto(store: Store, words: str, host: HostFacts, choice: Choice) -> None:
         (id_ranges.GID, "/etc/subgid", settle_gids),
     ):
         choice.claims.append(id_ranges.Wanted(kind, size, userns.pool(path), settle))
-    # What a plan shows; what is recorded is found once more, when nobody else can take it.
+    # What a plan shows; what is recorded is found once more, when no other can take it.
     firsts = [id_ranges.look(store.meta, wanted) for wanted in choice.claims]
     host.maps = _map(firsts[0], size), _map(firsts[1], size)
 
@@ -123,19 +123,21 @@ def _join(store: Store, name: str, host: HostFacts, choice: Choice) -> None:
 
 
 def _options(words: str, known: tuple[str, ...]) -> dict[str, int]:
-    found: dict[str, int] = {}
+    values: dict[str, int] = {}
     for word in words.split(",") if words else []:
         key, _, value = word.partition("=")
         if key not in known:
             raise InvalidInput(f'--userns: unknown option specified: "{word}"', f"known: {', '.join(known)}")
         if not 0 <= whole(value) < (1 << 32) - 1:
             raise InvalidInput(f"--userns: invalid {key}: {value!r}")
-        found[key] = whole(value)
-    return found
+        values[key] = whole(value)
+    return values
 
 
-def _check_others(wish: ContainerOptions) -> None:
+def _check_others(options: ContainerOptions) -> None:
     """Refuse what the kernel would: a procfs belongs to the user namespace of the pid namespace that it shows."""
-    if wish.pid not in ("", "private") and not (wish.pid.startswith("container:") and wish.pid == wish.userns):
-        what = "the host" if wish.pid == "host" else "another"
+    if options.pid not in ("", "private") and not (
+        options.pid.startswith("container:") and options.pid == options.userns
+    ):
+        what = "the host" if options.pid == "host" else "another"
         raise Unsupported(f"cannot share {what} PID namespace when user namespaces are enabled")

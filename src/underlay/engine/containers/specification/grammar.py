@@ -1,0 +1,175 @@
+"""Docker's grammar of a container's options: each function turns the text of one option into its value, or refuses it.
+
+Mounts (-v, --mount, --tmpfs) are in `mount_flags`, published ports in `network.ports`. The command line asks here, too,
+so that it refuses what the Python interface refuses, in the same words.
+"""
+
+from __future__ import annotations
+
+from ....errors import InvalidInput, Unsupported
+from ....human import whole
+from ....lean.values import Value
+from ....linux.security.capabilities import NUMBERS
+from ....runtime.monitor import logs
+from ....runtime.plan import processplan
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ....linux.specification import DeviceRule, Rlimit
+    from ....store.rows.intent import Log, Restart
+
+RESTART_POLICIES = ("no", "always", "on-failure", "unless-stopped")
+LOG_DEFAULTS = {"local": (20 << 20, 5), "json-file": (0, 1), "none": (0, 1)}
+_ULIMITS = {name.removeprefix("RLIMIT_").lower(): name for name in processplan.RLIMITS}
+
+
+class DeviceRequest(Value):
+    """A device that a container is to have: `path` on the host, `target` in the container, `access` of `rwm`."""
+
+    path: str
+    target: str
+    access: str = "rwm"
+
+
+def device(text: str) -> DeviceRequest:
+    """Return what a --device value `host[:container][:access]` asks for; raises InvalidInput."""
+    parts = text.split(":")
+    access = "rwm"
+    if len(parts) > 1 and parts[-1] and not set(parts[-1]) - set("rwm") and "/" not in parts[-1]:
+        access = parts.pop()
+    if len(parts) > 2 or not parts[0].startswith("/"):
+        raise InvalidInput(f"invalid device specification: {text}")
+    target = parts[1] if len(parts) == 2 else parts[0]
+    if not target.startswith("/dev/") or not {"", ".", ".."}.isdisjoint(target[5:].split("/")):
+        raise InvalidInput(f"invalid device specification: {text}: the path in the container must be below /dev")
+    return DeviceRequest(parts[0], target, access)
+
+
+def device_rule(text: str) -> DeviceRule:
+    """Return the OCI rule of a --device-cgroup-rule value such as `c 10:229 rw`; raises InvalidInput."""
+    words = text.split(" ")
+    major, colon, minor = words[1].partition(":") if len(words) == 3 else ("", "", "")
+    plain = all(number == "*" or whole(number) >= 0 for number in (major, minor))
+    if not colon or words[0] not in ("a", "b", "c") or not plain or not 1 <= len(words[2]) <= 3:
+        raise InvalidInput(f"invalid device cgroup format '{text}'")
+    if set(words[2]) - set("rwm"):
+        raise InvalidInput(f"invalid device cgroup format '{text}'")
+    rule: DeviceRule = {"allow": True, "type": words[0], "access": words[2]}
+    if major != "*":
+        rule["major"] = whole(major)
+    if minor != "*":
+        rule["minor"] = whole(minor)
+    return rule
+
+
+def weight_device(text: str) -> tuple[str, int]:
+    """Return (path, weight) of a --blkio-weight-device value; raises InvalidInput in docker's words."""
+    path, colon, value = text.rpartition(":")
+    if not colon:
+        raise InvalidInput(f"bad format: {text}")
+    if not path.startswith("/dev/"):
+        raise InvalidInput(f"bad format for device path: {text}")
+    if not 10 <= whole(value) <= 1000:
+        raise InvalidInput(f"invalid weight for device: {text}")
+    return path, whole(value)
+
+
+def throttle(text: str, operations: bool) -> tuple[str, int]:
+    """Return (path, rate) of a --device-read-bps value and its kin; raises InvalidInput in docker's words.
+
+    With `operations` the rate is a plain number of them a second, else bytes, which may have a unit.
+    """
+    path, colon, value = text.rpartition(":")
+    if not colon:
+        raise InvalidInput(f"bad format: {text}")
+    if not path.startswith("/dev/"):
+        raise InvalidInput(f"bad format for device path: {text}")
+    try:
+        if operations:
+            if whole(value) < 0:
+                raise ValueError
+            return path, whole(value)
+        from ....human import parse_size
+
+        return path, parse_size(value)
+    except ValueError:
+        unit, more = ("", "") if operations else ("[<unit>]", ". Unit is optional and can be kb, mb, or gb")
+        raise InvalidInput(
+            f"invalid rate for device: {text}. The correct format is <device-path>:<number>{unit}. "
+            f"Number must be a positive integer{more}"
+        ) from None
+
+
+def parent_group(text: str) -> str:
+    """Return the path of a --cgroup-parent, "" for the engine's own; raises Unsupported, InvalidInput."""
+    parts = [part for part in text.split("/") if part not in ("", ".")]
+    if any(part.endswith(".slice") for part in parts):
+        raise Unsupported(
+            f"--cgroup-parent {text}: slices belong to systemd, and there is no driver for it yet",
+            "name a path of control groups, as /mine",
+        )
+    if ".." in parts:
+        raise InvalidInput(f"--cgroup-parent {text}: the path leads upwards")
+    return "/".join(parts)
+
+
+def ulimit(text: str) -> Rlimit:
+    """Return the limit of a --ulimit value `name=soft[:hard]`; raises InvalidInput in docker's words."""
+    name, _, value = text.partition("=")
+    soft, colon, hard = value.partition(":")
+    if name not in _ULIMITS:
+        raise InvalidInput(f"invalid ulimit type: {name}")
+    words = (soft, hard if colon else soft)
+    low, high = map(whole, words)
+    if any(number < 0 and word not in ("unlimited", "-1") for word, number in zip(words, (low, high), strict=True)):
+        raise InvalidInput(f"invalid ulimit argument: {text}")
+    if high != -1 and (low > high or low == -1):
+        raise InvalidInput(f"ulimit soft limit must be less than or equal to hard limit: {low} > {high}")
+    return {"type": _ULIMITS[name], "soft": low, "hard": high}
+
+
+def capability(name: str) -> str:
+    """Return `ALL` or a capability's full name, such as CAP_CHOWN; raises InvalidInput."""
+    upper = name.upper()
+    if upper == "ALL":
+        return upper
+    if not upper.startswith("CAP_"):
+        upper = "CAP_" + upper
+    if upper not in NUMBERS:
+        raise InvalidInput(f'invalid capability: "{name}"', "see capabilities(7) for the names")
+    return upper
+
+
+def restart_policy(text: str) -> Restart:
+    """Return {"name", "maximum"} of a --restart value; raises InvalidInput."""
+    name, colon, count = (text or "no").partition(":")
+    if name not in RESTART_POLICIES:
+        raise InvalidInput(f"invalid restart policy: unknown policy '{name}'; use one of {', '.join(RESTART_POLICIES)}")
+    if colon and (name != "on-failure" or whole(count) < 0):
+        raise InvalidInput(f"invalid restart policy: '{text}': a maximum count needs on-failure and a number")
+    return {"name": name, "maximum": whole(count) if colon else 0}
+
+
+def log_settings(driver: str, options: Mapping[str, str]) -> Log:
+    """Return {"driver", "limit", "keep"} of the log options; raises InvalidInput, Unsupported."""
+    driver = driver or "local"
+    if driver not in logs.DRIVERS:
+        raise Unsupported(f"logging driver '{driver}' is not supported", f"use one of {', '.join(logs.DRIVERS)}")
+    limit, keep = LOG_DEFAULTS[driver]
+    for key, value in options.items():
+        try:
+            if key == "max-size" and driver != "none":
+                from ....human import parse_size
+
+                limit = parse_size(value)
+            elif key == "max-file" and driver != "none":
+                keep = whole(value)
+                if keep < 1:
+                    raise ValueError
+            else:
+                raise InvalidInput(f"unknown log opt '{key}' for {driver} log driver")
+        except ValueError:
+            raise InvalidInput(f"invalid value for log opt '{key}': {value}") from None
+    return {"driver": driver, "limit": limit, "keep": keep}
