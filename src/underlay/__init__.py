@@ -27,6 +27,7 @@ __all__ = [
     "ExecOptions",
     "Execution",
     "Exposure",
+    "FetchedManifest",
     "Finding",
     "Fit",
     "FleetReport",
@@ -37,6 +38,7 @@ __all__ = [
     "ImageUsage",
     "Images",
     "Imported",
+    "KnownName",
     "Learned",
     "Moved",
     "Network",
@@ -86,7 +88,7 @@ if TYPE_CHECKING:
     from .builder.cache.prune import CacheEntry
     from .builder.request import BuildRequest, CacheStore, Output, Secret
     from .dockerfile.rules import Finding
-    from .engine.bases import Bases
+    from .engine.bases import Bases, KnownName
     from .engine.builds import Builds
     from .engine.builds.result import BuildResult
     from .engine.containers import Containers
@@ -109,6 +111,7 @@ if TYPE_CHECKING:
     from .events import Event
     from .network.model import Network, Pool
     from .registry.credentials import Credential
+    from .registry.repository import FetchedManifest
     from .runtime.monitor.attachment import Attachment
     from .runtime.monitor.state import Status
     from .store.check import CheckReport, Problem
@@ -138,6 +141,7 @@ _HOMES = {
     "ExecOptions": "engine.containers.exec",
     "Execution": "engine.containers.exec",
     "Exposure": "base.advisories.exposure",
+    "FetchedManifest": "registry.repository",
     "Finding": "dockerfile.rules",
     "Fit": "base.fit",
     "FleetReport": "base.fleet.report",
@@ -148,6 +152,7 @@ _HOMES = {
     "ImageUsage": "engine.system",
     "Images": "engine.images",
     "Imported": "base.advisories",
+    "KnownName": "engine.bases",
     "Learned": "base.index.learn",
     "Moved": "base.rebase.move",
     "Network": "network.model",

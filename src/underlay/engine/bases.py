@@ -26,6 +26,19 @@ if TYPE_CHECKING:
     from ..store.store import Store
 
 
+class KnownName:
+    """A name in the index of known bases: the image that it names, the `day` it was added (ISO 8601), how many builds it
+    has named so far."""
+
+    __slots__ = ("builds", "day", "image_id", "name")
+
+    def __init__(self, name: str, image_id: str, day: str, builds: int) -> None:
+        self.name = name
+        self.image_id = image_id
+        self.day = day
+        self.builds = builds
+
+
 class Bases:
     """The bases of images. An image is given as a name or id (one that is not in the store is looked up in its registry),
     as `docker://NAME` (always looked up in the registry), or as the path of an archive; see `image_source.find`."""
@@ -193,11 +206,11 @@ class Bases:
 
         return learning.add(self._store, names)
 
-    def names(self) -> list[tuple[str, str, str, int]]:
-        """Return the names added to the index on this host: (name, image id, day of the addition, number of builds)."""
+    def names(self) -> list[KnownName]:
+        """Return the names that were added to the index on this host."""
         from ..base.index import learn as learning
 
-        return list(learning.names(self._store))
+        return [KnownName(*words) for words in learning.names(self._store)]
 
     def export_index(self, path: str) -> int:
         """Write the index to one file; returns the number of builds in it. Raises NotFound, Conflict."""

@@ -8,12 +8,14 @@ from .options import ContainerOptions
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Any
+    from typing import Any, TypeVar
 
     from ..builder.request import BuildRequest
     from .containers.exec import ExecOptions
     from .images.handle import Image
     from .keywords import Command
+
+    T = TypeVar("T")
 
 _SIZES = frozenset(("memory", "memory_swap", "memory_reservation", "shm_size"))
 _COMMANDS = frozenset(("command", "entrypoint"))
@@ -93,7 +95,7 @@ def build_request(context: str | BuildRequest, keywords: Mapping[str, object]) -
 def normal(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
     """Return values for the fields of `kind`, each in the form that the field has."""
     known: tuple[str, ...] = kind._fields  # type: ignore[attr-defined]
-    options = {}
+    options: dict[str, Any] = {}
     for name, value in values.items():
         if name not in known:
             raise TypeError(f"there is no option {name!r}{_near(name, known)}")
@@ -113,7 +115,7 @@ def _near(name: str, known: tuple[str, ...]) -> str:
     return f": did you mean {' or '.join(map(repr, near))}?" if near else ""
 
 
-def _formed(name: str, value: object, default: object) -> Any:
+def _formed(name: str, value: object, default: object) -> object:
     if name in _COMMANDS:
         return None if value is None else _words(name, value)
     if value is None and default is not None:
@@ -135,7 +137,7 @@ def _formed(name: str, value: object, default: object) -> Any:
     return value
 
 
-def _checked(name: str, value: object, kind: type, words: str) -> Any:
+def _checked(name: str, value: object, kind: type[T], words: str) -> T:
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise TypeError(f"{name} is {words}, not {value!r}")
     return value
@@ -176,7 +178,7 @@ def _number(name: str, value: object) -> float:
     return float(_checked(name, value, int if isinstance(value, int) else float, "a number"))
 
 
-def _texts(name: str, value: Any) -> list[Any]:
+def _texts(name: str, value: Any) -> list[str]:
     """Return a list; a single string becomes a list of one, a dictionary the strings that docker's flag takes."""
     if isinstance(value, str):
         return [value]
@@ -195,7 +197,7 @@ def _variable(name: str, value: object) -> list[str]:
     return [name if value is None else f"{name}={value}"]
 
 
-def _volume(source: str, where: Any) -> list[str]:
+def _volume(source: str, where: str | Mapping[str, str]) -> list[str]:
     if isinstance(where, str):
         return [f"{source}:{where}"]
     if "bind" not in where or not where.keys() <= {"bind", "mode", "propagation"}:
@@ -225,7 +227,7 @@ _LINES = {
 }
 
 
-def _pairs(name: str, value: object) -> dict[str, Any]:
+def _pairs(name: str, value: object) -> dict[str, str]:
     """Return a dictionary; a list holds `name=value`, or names alone whose value is empty."""
     if hasattr(value, "items"):
         return {key: str(item) if isinstance(item, int | float) else item for key, item in value.items()}

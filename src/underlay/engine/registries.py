@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from ..oci import config as configs
     from ..oci.manifest import Manifest
+    from ..registry.repository import FetchedManifest
     from ..store.store import Store
     from ..transfer.registry.deletion import Deleted
     from ..transfer.registry.outgoing import Pushed
@@ -205,17 +206,17 @@ class Registries:
 
     # Manifest lists
 
-    def manifest(self, name: str, insecure: bool = False) -> tuple[bytes, str, str]:
-        """Return (bytes, digest, media type) of a manifest or list, from the local draft of this name or the registry."""
+    def manifest(self, name: str, insecure: bool = False) -> FetchedManifest:
+        """Return a manifest or list as bytes, from the local draft of this name or else from the registry."""
         from ..oci import digest
+        from ..registry.repository import FetchedManifest
 
         reference = references.parse(name)
         if lists.exists(self._store.meta, reference):
             data = lists.index(self._store.meta, reference)
-            return data, digest.of(data), document.decode(data, "manifest list")["mediaType"]
+            return FetchedManifest(data, digest.of(data), document.decode(data, "manifest list")["mediaType"])
         with self._registries(insecure, reference.domain) as session:
-            got = session.repository(reference).manifest(reference.digest or reference.tag)
-        return got.data, got.digest, got.media_type
+            return session.repository(reference).manifest(reference.digest or reference.tag)
 
     def manifest_create(self, name: str, members: Sequence[str], amend: bool = False, insecure: bool = False) -> str:
         """Create a draft of a manifest list of manifests in registries, or with `amend` add to it; return its full name."""

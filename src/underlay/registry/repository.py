@@ -46,7 +46,7 @@ _PAGE = 1000  # names to ask for a page
 _NO_HEAD = frozenset((400, 403, 405, 406, 501))
 
 
-class Fetched:
+class FetchedManifest:
     """A manifest or an index as it came: `data`, its `digest`, the `media_type` that the server stated ("" if none)."""
 
     __slots__ = ("data", "digest", "media_type")
@@ -117,14 +117,14 @@ class Repository:
 
     # Manifests
 
-    def manifest(self, name: str) -> Fetched:
+    def manifest(self, name: str) -> FetchedManifest:
         """Return the manifest or index of a tag or digest, verified as far as there is something to verify it by.
 
         Raises NotFound, AccessDenied, DigestMismatch, LimitExceeded, Unsupported (schema 1), RegistryError.
         """
         return self.asked(lambda server: self._manifest(server, name))
 
-    def _manifest(self, server: Server, name: str) -> Fetched:
+    def _manifest(self, server: Server, name: str) -> FetchedManifest:
         what = f"manifest for {self.shown(name)}"
         answer = server.ask("GET", f"/v2/{self.path}/manifests/{name}", self.scopes, {"accept": _ACCEPTED})
         if answer.status != 200:
@@ -143,7 +143,7 @@ class Repository:
                 digests.verify(data, stated, f"{what}: the registry states a digest that it does not have")
             found = digests.of(data)
         self._check_kind(data, media_type, what)
-        return Fetched(data, found, media_type)
+        return FetchedManifest(data, found, media_type)
 
     def _check_kind(self, data: bytes, media_type: str, what: str) -> None:
         """Refuse what is of another kind than the server says (specification, "Pulling manifests"), and schema 1."""

@@ -54,7 +54,7 @@ class Containers:
     # Making and starting.
 
     def _settled(
-        self, image: str | Image | ContainerOptions, command: Command | None, keywords: dict[str, Any]
+        self, image: str | Image | ContainerOptions, command: Command | None, keywords: dict[str, object]
     ) -> ContainerOptions:
         """Return the options with a network: the usual one when none is named."""
         from .. import given

@@ -9,11 +9,11 @@ from ...runtime.monitor.attachment import Attachment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import IO, Any
+    from typing import IO
 
     # An open file, its descriptor, or None: nothing to read, and output that is caught.
-    Source = IO[Any] | int | None
-    Target = IO[Any] | int | None
+    Source = IO[str] | IO[bytes] | int | None
+    Target = IO[str] | IO[bytes] | int | None
 
 
 class Result:
@@ -90,7 +90,7 @@ class Capture:
             os.close(fd)
 
 
-def _number(name: str, file: IO[Any] | int | None) -> int:
+def _number(name: str, file: IO[str] | IO[bytes] | int | None) -> int:
     if file is None:
         return -1
     try:

@@ -21,7 +21,6 @@ from .specification.request import Request
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from typing import Any
 
     from ...linux.specification import BlockIO, Linux, Resources
     from ...runtime.monitor.state import Status
@@ -108,7 +107,7 @@ def _apply(
             takes_back.append(group.update(delta))
         except KernelError as error:
             # A run that ends just now leaves nothing to change but the record.
-            if error.errno not in session.GONE or _lives(store, row, run):
+            if error.errno not in session.GONE or _is_current(store, row, run):
                 raise
     # Who never starts it again holds nothing to start it with.
     if {before["restart"]["name"], after["restart"]["name"]} != {"no"}:
@@ -167,9 +166,9 @@ def _check(intent: Intent, before: Options, given: Options) -> None:
         raise Conflict("Restart policy cannot be updated because AutoRemove is enabled for the container")
 
 
-def difference(before: Mapping[str, object], after: Mapping[str, object]) -> Any:
+def difference(before: Mapping[str, object], after: Mapping[str, object]) -> Resources:
     """Return the fields of `after` that differ from `before`; limits of memory and of swap go together."""
-    changes: dict[str, dict[str, object]] = {}
+    changes: Resources = {}
     for kind, fields in after.items():
         if not isinstance(fields, dict):
             continue
@@ -179,11 +178,11 @@ def difference(before: Mapping[str, object], after: Mapping[str, object]) -> Any
         if kind == "memory" and not {"limit", "swap"}.isdisjoint(changed):
             changed |= {name: fields[name] for name in ("limit", "swap") if name in fields}
         if changed:
-            changes[kind] = changed
+            changes[kind] = changed  # type: ignore[literal-required]
     return changes
 
 
-def _lives(store: Store, row: ContainerRow, run: Status) -> bool:
+def _is_current(store: Store, row: ContainerRow, run: Status) -> bool:
     now = presence.status(store, row.id)
     return bool(now.pid) and now.when == run.when
 

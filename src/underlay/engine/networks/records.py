@@ -16,10 +16,9 @@ from ...store.rows import networks as rows
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from typing import Any
 
     from ...network.firewall import Firewall
-    from ...store.rows.networks import Lease
+    from ...store.rows.networks import Lease, NetworkRecord
     from ...store.store import Store
 
 # Names that mean something else than a network of the database.
@@ -71,7 +70,7 @@ class Records:
         network_id = os.urandom(32).hex()
         interface = given.pop("interface", "") or f"ul-{network_id[:12]}"
 
-        def make(others: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        def make(others: Sequence[NetworkRecord]) -> NetworkRecord:
             known = [_read(record) for record in others]
             if driver == BRIDGE:
                 _check_interface(name, interface, known)
@@ -135,7 +134,7 @@ class Records:
         if not any(pool.space.overlaps(route) for route in routes):
             return network
 
-        def move(records: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], Callable[[str], str]]:
+        def move(records: Sequence[NetworkRecord]) -> tuple[NetworkRecord, Callable[[str], str]]:
             others = [other.space for record in records for other in _read(record).pools]
             space = subnets.choose([*others, *routes])
             offset = space.start - pool.space.start
@@ -293,15 +292,28 @@ def _wire(text: str) -> bytes:
     return subnets.parse_address(text)
 
 
-def _written(network: Network) -> dict[str, Any]:
+def _written(network: Network) -> NetworkRecord:
     """Return a network as the database has it."""
-    record = {name: getattr(network, name) for name in Network._fields}
-    record["pools"] = [[pool.subnet, pool.gateway, pool.range] for pool in network.pools]
-    return record
+    return {
+        "id": network.id,
+        "name": network.name,
+        "driver": network.driver,
+        "created": network.created,
+        "interface": network.interface,
+        "pools": [[pool.subnet, pool.gateway, pool.range] for pool in network.pools],
+        "internal": network.internal,
+        "attachable": network.attachable,
+        "mtu": network.mtu,
+        "masquerade": network.masquerade,
+        "labels": network.labels,
+        "options": network.options,
+        "chosen": network.chosen,
+    }
 
 
-def _read(record: dict[str, Any]) -> Network:
-    return Network(**{**record, "pools": tuple(Pool(*words) for words in record["pools"])})
+def _read(record: NetworkRecord) -> Network:
+    pools = tuple(Pool(*words) for words in record["pools"])
+    return Network(**{**record, "pools": pools})  # type: ignore[arg-type]
 
 
 def of_lease(lease: rows.Lease) -> model.Endpoint:

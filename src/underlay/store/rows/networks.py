@@ -3,15 +3,32 @@
 from __future__ import annotations
 
 from ...errors import Conflict, NotFound
-from ...lean.jsontext import dumps, loads
+from ...lean.jsontext import dumps, known
 from .meta import IntegrityError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from typing import Any
+    from typing import Any, TypedDict
 
     from .meta import Meta, Transaction
+
+    class NetworkRecord(TypedDict):
+        """A network as the database has it: the fields of `network.model.Network`, a pool as subnet, gateway, range."""
+
+        id: str
+        name: str
+        driver: str
+        created: int
+        interface: str
+        pools: list[list[str]]
+        internal: bool
+        attachable: bool
+        mtu: int
+        masquerade: bool
+        labels: dict[str, str]
+        options: dict[str, str]
+        chosen: bool
 
 
 class Lease:
@@ -58,7 +75,7 @@ _HEX = frozenset("0123456789abcdef")
 # Networks
 
 
-def insert(meta: Meta, record: Callable[[list[dict[str, Any]]], dict[str, Any]]) -> dict[str, Any]:
+def insert(meta: Meta, record: Callable[[list[NetworkRecord]], NetworkRecord]) -> NetworkRecord:
     """Record a network; `record` builds its record (with `id` and `name`) from those of all others. Raises Conflict."""
     with meta.write() as sql:
         others = [_read(row) for row in sql.execute("SELECT record FROM networks").fetchall()]
@@ -70,18 +87,17 @@ def insert(meta: Meta, record: Callable[[list[dict[str, Any]]], dict[str, Any]])
     return made
 
 
-def every(meta: Meta) -> list[dict[str, Any]]:
+def every(meta: Meta) -> list[NetworkRecord]:
     """Return all networks, by name."""
     return [_read(row) for row in meta.read("SELECT record FROM networks ORDER BY name")]
 
 
-def _read(row: Sequence[str]) -> dict[str, Any]:
-    value = loads(row[0])
-    assert isinstance(value, dict)
-    return value
+def _read(row: Sequence[str]) -> NetworkRecord:
+    record: NetworkRecord = known(row[0])
+    return record
 
 
-def find(meta: Meta, text: str) -> dict[str, Any] | None:
+def find(meta: Meta, text: str) -> NetworkRecord | None:
     """Return the network of a name, an id or the beginning of one; None for none. Raises Conflict for several."""
     rows = meta.read("SELECT record FROM networks WHERE name = ? OR id = ?", (text, text))
     if not rows and text and _HEX.issuperset(text):
@@ -92,8 +108,8 @@ def find(meta: Meta, text: str) -> dict[str, Any] | None:
 
 
 def move(
-    meta: Meta, network: str, change: Callable[[list[dict[str, Any]]], tuple[dict[str, Any], Callable[[str], str]]]
-) -> dict[str, Any]:
+    meta: Meta, network: str, change: Callable[[list[NetworkRecord]], tuple[NetworkRecord, Callable[[str], str]]]
+) -> NetworkRecord:
     """Give a network another IPv4 subnet; `change`, called with all networks, returns the new record and a function that
     maps old addresses to new ones."""
     with meta.write() as sql:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ....engine.engine import Engine
+    from ....registry.repository import FetchedManifest
     from ...flags import Flag, Options
 
 SUMMARY = "Display an image manifest, or manifest list"
@@ -33,27 +34,27 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
         )
     insecure = options["insecure"]
     name = arguments[-1]
-    data, digest, media_type = engine.registries.manifest(name, insecure)
+    manifest = engine.registries.manifest(name, insecure)
     if len(arguments) == 2:
-        entries = _decoded(engine.registries.manifest(arguments[0], insecure)[0]).get("manifests") or []
-        if digest not in [entry.get("digest") for entry in entries]:
+        entries = _decoded(engine.registries.manifest(arguments[0], insecure).data).get("manifests") or []
+        if manifest.digest not in [entry.get("digest") for entry in entries]:
             raise NotFound(f"No such manifest: {name} in {arguments[0]}")
     if options["raw"]:
-        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.write(manifest.data)
         return 0
-    value = _decoded(data)
+    value = _decoded(manifest.data)
     if not options["verbose"]:
         sys.stdout.write(pretty(value) + "\n")
         return 0
     reference = references.parse(name)
     if "manifests" not in value:
-        sys.stdout.write(pretty(_described(str(reference), value, digest, len(data), media_type, None)) + "\n")
+        sys.stdout.write(pretty(_described(str(reference), value, manifest, None)) + "\n")
         return 0
     every = []
     for entry in value["manifests"]:
         member = references.Reference(reference.domain, reference.path, "", entry["digest"])
-        below, its_digest, its_type = engine.registries.manifest(str(member), insecure)
-        every.append(_described(str(member), _decoded(below), its_digest, len(below), its_type, entry.get("platform")))
+        below = engine.registries.manifest(str(member), insecure)
+        every.append(_described(str(member), _decoded(below.data), below, entry.get("platform")))
     sys.stdout.write(pretty(every) + "\n")
     return 0
 
@@ -65,10 +66,12 @@ def _decoded(data: bytes) -> dict[str, Any]:
     return value
 
 
-def _described(
-    reference: str, value: dict[str, Any], digest: str, size: int, media_type: str, platform: object
-) -> dict[str, Any]:
-    descriptor: dict[str, Any] = {"mediaType": value.get("mediaType") or media_type, "digest": digest, "size": size}
+def _described(reference: str, value: dict[str, Any], manifest: FetchedManifest, platform: object) -> dict[str, Any]:
+    descriptor: dict[str, Any] = {
+        "mediaType": value.get("mediaType") or manifest.media_type,
+        "digest": manifest.digest,
+        "size": len(manifest.data),
+    }
     if platform:
         descriptor["platform"] = platform
     docker = "docker" in str(descriptor["mediaType"])

@@ -25,8 +25,8 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     from ....output import listing
 
     rows = [
-        {"Name": name, "ID": digest[7:19], "Since": since, "Builds": str(count)}
-        for name, digest, since, count in engine.bases.names()
+        {"Name": known.name, "ID": known.image_id[7:19], "Since": known.day, "Builds": str(known.builds)}
+        for known in engine.bases.names()
     ]
     headers = {"Name": "NAME", "ID": "IMAGE ID", "Since": "SINCE", "Builds": "BUILDS"}
     row = "{{.Name}}\t{{.ID}}\t{{.Since}}\t{{.Builds}}"
