@@ -167,7 +167,7 @@ def test_store(visitor: Visitor, registry: FakeRegistry, several: Index, tmp_pat
     assert manifest["config"]["digest"] == box and manifest["layers"][0]["mediaType"].endswith("gzip")
     copied(visitor, "store:box", f"{registry.host}/box:2", "--format", "docker")
     assert "docker" in registry.manifest("box", "2")["layers"][0]["mediaType"]
-    assert "leave --format out" in visitor("copy", "-f", "oci", name, "store:x:1", code=1).stderr.decode()
+    assert "drop --format" in visitor("copy", "-f", "oci", name, "store:x:1", code=1).stderr.decode()
     assert visitor.out("system", "check").endswith("0 lost, 0 to repair")
 
 

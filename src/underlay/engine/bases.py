@@ -123,7 +123,7 @@ class Bases:
         ground = move.ground(self._store, subject, base)
         if not ground.layers:
             hint = "" if base == "scratch" else "name its base with --base"
-            raise InvalidInput(f"{image} stands on nothing that is known and could be exchanged", hint)
+            raise InvalidInput(f"{image} has no known base image that could be replaced", hint)
         new = (onto or ground.name).removeprefix("docker://")
         if subject.where == image_source.REGISTRY:
             target = image_source.find(self._store, f"docker://{new}", str(subject.platform))

@@ -274,7 +274,7 @@ def _hub(session: registry.Registries, term: str, limit: int) -> list[FoundRepos
         value = document.decode(answer.document(document.MANIFEST_LIMIT, "search"), "search")
     rows = value.get("results") if isinstance(value, dict) else None
     if not isinstance(rows, list):
-        raise RegistryError("search: the answer is no list of repositories")
+        raise RegistryError("search: the registry's answer is not a list of repositories")
     names = []
     for row in rows[:limit]:
         if isinstance(row, dict) and isinstance(row.get("name"), str):

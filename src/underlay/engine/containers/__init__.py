@@ -379,7 +379,7 @@ class Containers:
             raise Conflict("You cannot attach to a stopped container, start it first")
         channel = control.connect(self._store.paths.container_state(row.id))
         if channel is None:
-            raise Conflict(f"container {row.name} has no monitor to attach to")
+            raise Conflict(f"container {row.name} cannot be attached to: its monitor process was killed")
         null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         given = [attachment.stdin, attachment.stdout, attachment.stderr]
         options: Attach = {
@@ -469,7 +469,7 @@ class Containers:
         from ...store.rows import containers as rows
 
         if not new:
-            raise InvalidInput("a container needs a name")
+            raise InvalidInput("a container's name cannot be empty")
         row = find(self._store, name)
         rows.rename(self._store.meta, row.id, new)
         if "network" in row.intent:
@@ -482,4 +482,6 @@ class Containers:
 
 def _refuse_streams(*streams: object) -> None:
     if any(stream is not None for stream in streams):
-        raise InvalidInput("nothing can be attached with detach=True", "`logs` has what a container writes")
+        raise InvalidInput(
+            "input, stdin, stdout and stderr cannot be given with detach=True", "`logs` returns the container's output"
+        )

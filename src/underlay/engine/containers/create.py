@@ -150,7 +150,7 @@ def _sharing(store: Store, options: ContainerOptions) -> tuple[ContainerOptions,
     ):
         if given:
             raise InvalidInput(
-                f"conflicting options: {words} and the network mode", "give it to the container whose network it is"
+                f"conflicting options: {words} and the network mode", "set it on the container whose network is shared"
             )
     owner = containers.find(store.meta, options.network.partition(":")[2]).intent
     spec = owner["spec"]
@@ -170,9 +170,11 @@ def _networks(store: Store, options: ContainerOptions, rootless: bool) -> list[E
     if mode in ("none", "host") or mode.startswith("container:"):
         for given, flag in ((options.ip, "--ip"), (options.ip6, "--ip6"), (options.network_aliases, "--network-alias")):
             if given:
-                raise InvalidInput(f"{flag} needs a network: it means nothing with --network {mode}")
+                raise InvalidInput(
+                    f"{flag} cannot be used with --network {mode}: the container has no interface of its own"
+                )
         if options.networks:
-            raise InvalidInput(f"conflicting options: --network {mode} stands alone")
+            raise InvalidInput(f"conflicting options: --network {mode} cannot be combined with other networks")
         return []
     if rootless:
         raise Unsupported(

@@ -90,7 +90,7 @@ class Session:
             for fd in fds:
                 os.close(fd)
             if message is None:
-                raise UnderlayError("the container's monitor was killed", "`underlay ps -a` tells its state")
+                raise UnderlayError("the container's monitor was killed", "`underlay ps -a` shows its state")
             if "exited" in message:
                 self.code = int(message["exited"])
                 self.oom = bool(message.get("oom"))

@@ -66,10 +66,12 @@ def _with_store(store: Store, registries: Registries, source: Place, target: Pla
         with opening.destination(target, registries, store.emit) as end:
             return walk.copy(origin, end, request, store.emit, registries.cancel)
     if request.format:
-        raise InvalidInput("an image keeps its form on its way into the store", "leave --format out")
+        raise InvalidInput(
+            "--format cannot be used when copying into the store: images are stored unchanged", "drop --format"
+        )
     assert target.reference is not None
     if target.reference.digest:
-        raise InvalidInput("a copy cannot be given a digest, it has one", "write the destination with a tag")
+        raise InvalidInput("the destination of a copy cannot have a digest", "write the destination with a tag")
     if source.transport == places.STORE:
         image = images.resolve(meta, str(source.reference), request.platform)
         digest = image.manifest if request.platform else images.target_of(meta, image, str(source.reference))

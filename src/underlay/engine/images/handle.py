@@ -119,8 +119,10 @@ class Image:
         tags = self.tags
         if not name and len(tags) != 1:
             raise InvalidInput(
-                f"which name of {self!r} is to be pushed?" if tags else f"{self!r} has no name to be pushed by",
-                "give the name to `push`" if tags else "`tag` gives it a name",
+                f"{self!r} has several names, so that one has to be given"
+                if tags
+                else f"{self!r} has no name to push it by",
+                "pass it to `push`" if tags else "`tag` gives it a name",
             )
         [(_, pushed)] = transfer.push(self._store, name or tags[0])
         return pushed

@@ -61,7 +61,7 @@ class EndpointRequest:
             if len(words) != 6 or any(len(w) != 2 or not set(w.lower()) <= set("0123456789abcdef") for w in words):
                 raise InvalidInput(f"{self.mac} is not a valid mac address")
             if int(words[0], 16) & 1:
-                raise InvalidInput(f"{self.mac} is an address of a group, and none that an interface can have")
+                raise InvalidInput(f"{self.mac} is a multicast address, which an interface cannot have")
 
     def choose(self, others: list[rows.Lease]) -> tuple[str, str, str, Sequence[str]]:
         """Return addresses, MAC and names, when those of all others in the network are known. Raises Conflict."""
@@ -225,7 +225,7 @@ def connect(store: Store, network: Network, name: str, address4: str, address6: 
     """Connect a container to a network: see `Networks.connect`."""
     row = containers.find(store.meta, name)
     if "network" not in row.intent:
-        raise Conflict(f"container {row.name} has no network namespace of its own that could be connected")
+        raise Conflict(f"container {row.name} cannot be connected: it has no network namespace of its own")
     network = Records(store).settled(network)
     wanted = EndpointRequest(network, address4, address6, "", aliases)
     before = rows.leases(store.meta, container=row.id)

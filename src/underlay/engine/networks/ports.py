@@ -57,7 +57,8 @@ def publish(
         return []
     if not any(networks[lease.network].driver == BRIDGE and not networks[lease.network].internal for lease in leases):
         raise Unsupported(
-            "ports cannot be published: none of the container's networks leads out", "drop -p, or add a network"
+            "ports cannot be published: the container is only in internal and macvlan networks",
+            "drop -p, or add a bridge network",
         )
     endpoints = reached(store, leases)
     _refuse_dead_ends({publication["address"] for publication in wanted}, endpoints)
@@ -87,7 +88,7 @@ def _refuse_dead_ends(addresses: set[str], endpoints: Sequence[rows.Lease]) -> N
         if port_words.address_bytes(address) == bytes(15) + b"\1":
             # ip6_rcv drops what comes for ::1 from another interface, answers that were translated back among it.
             raise Unsupported(
-                f"ports cannot be published on {address}: the kernel leads nothing from there to a container",
+                f"ports cannot be published on {address}: the kernel does not forward its traffic to containers",
                 "publish on 127.0.0.1",
             )
 
@@ -153,7 +154,8 @@ def _held(store: Store, container_id: str, wanted: Sequence[Publication]) -> lis
 
 def _refused(problem: str) -> Conflict:
     return Conflict(
-        f"failed to set up container networking: {problem}", "choose another port with -p, or none of the host"
+        f"failed to set up container networking: {problem}",
+        "choose another host port with -p, or leave it out for a random one",
     )
 
 

@@ -232,7 +232,7 @@ def _options(driver: str, given: dict[str, str]) -> dict[str, str]:
             raise InvalidInput(f"invalid value {value!r} for {key}", "true or false")
         options[name] = value
     if driver == MACVLAN and not options.get("interface"):
-        raise InvalidInput("macvlan needs the interface that it stands on", "-o parent=eth0")
+        raise InvalidInput("macvlan needs a parent interface", "-o parent=eth0")
     if "macvlan_mode" in options:
         _check_mode(options["macvlan_mode"])
     if len(options.get("interface", "")) > 15 or "/" in options.get("interface", ""):
@@ -255,7 +255,7 @@ def _pools(
             if space.overlaps(other):
                 raise Conflict(f"Pool overlaps with other one on this address space: {space} and {other}")
     if any(space.bits == 128 for space in spaces) and not ipv6:
-        raise InvalidInput("an IPv6 subnet is given", "say --ipv6, too")
+        raise InvalidInput("an IPv6 subnet needs --ipv6")
     if not any(space.bits == 32 for space in spaces):
         from ...network import bridge
 

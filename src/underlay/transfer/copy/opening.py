@@ -59,6 +59,8 @@ def between_registries(
 ) -> Pushed:
     """Copy from one name of a registry to another. Raises InvalidInput for a digest that is not the source's."""
     if target.digest and target.digest != source.digest:
-        raise InvalidInput("a copy cannot be given a digest, it has one", "write the destination with a tag or without")
+        raise InvalidInput(
+            "the destination of a copy cannot have a digest", "write the destination with a tag or without"
+        )
     with RegistryTarget(registries, target, emit) as end:
         return copy(RegistryOrigin(registries.repository(source), source), end, request, emit, registries.cancel)

@@ -29,7 +29,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     if len(arguments) != 1:
         raise UsageError('"underlay tags" requires exactly 1 argument', "see `underlay tags --help`")
     if options["format"] not in ("", "json"):
-        raise UsageError(f"unknown format {options['format']!r}", "leave --format out, or write --format json")
+        raise UsageError(f"unknown format {options['format']!r}", "drop --format, or write --format json")
     name = arguments[0].removeprefix("docker://")
     tags = engine.registries.tags(name)
     if options["filter"]:

@@ -116,7 +116,7 @@ def prepare(directory: str, state: str, disk: Disk, make: bool) -> Layer:
 
         reason = projectquota.why_not(directory)
         if reason:
-            raise Unsupported(f"the limit of the container's disk cannot be kept any more: {reason}")
+            raise Unsupported(f"the container's disk limit can no longer be enforced: {reason}")
         projectquota.set_limit(directory, disk["project"], disk["size"])
         for path in (layer["upper"], layer["work"]):
             projectquota.assign(path, disk["project"])

@@ -111,7 +111,7 @@ def parent_group(text: str) -> str:
             "name a path of control groups, as /mine",
         )
     if ".." in parts:
-        raise InvalidInput(f"--cgroup-parent {text}: the path leads upwards")
+        raise InvalidInput(f"--cgroup-parent {text}: the path contains ..")
     return "/".join(parts)
 
 

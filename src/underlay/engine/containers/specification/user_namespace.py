@@ -67,7 +67,7 @@ def _auto(store: Store, words: str, host: HostFacts, choice: Choice) -> None:
     if host.rootless:
         raise Unsupported(
             "--userns=auto needs root",
-            "without it the files of an image cannot be shown with ids of one container only",
+            "without root the ids of an image's files cannot be mapped for one container",
         )
     host.user_namespace = True
 
@@ -115,7 +115,7 @@ def _join(store: Store, name: str, host: HostFacts, choice: Choice) -> None:
             raise InvalidInput(f"--userns: container {name} has no user namespace of its own")
         return  # it has the host's, and so has this one
     if host.rootless:
-        raise Unsupported("--userns=container: needs root", "without it all containers have ids of the same user")
+        raise Unsupported("--userns=container: needs root", "without root all containers have the ids of the same user")
     host.user_namespace = True
     host.maps = linux["uidMappings"], linux["gidMappings"]
     host.user_pid, _ = presence.first_process(store, other.id, name)
