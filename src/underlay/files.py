@@ -91,20 +91,23 @@ def read_bytes(path: str, limit: int = 64 << 20) -> bytes:
 class Lock:
     """An flock(2) on a file, held from `__enter__` to `__exit__`; the kernel drops it when the process dies.
 
-    `shared` takes it beside other shared holders. `acquire(wait=False)` returns whether it was had. The file
+    `shared` takes it beside other shared holders. Without `create` the file must exist: for observers, which would
+    otherwise make the file again while its owner removes it. `acquire(wait=False)` returns whether it was had. The file
     is never removed while the lock is free to be taken by others, so all agree on one inode.
     """
 
-    __slots__ = ("fd", "path", "shared")
+    __slots__ = ("create", "fd", "path", "shared")
 
-    def __init__(self, path: str, shared: bool = False) -> None:
+    def __init__(self, path: str, shared: bool = False, create: bool = True) -> None:
         self.path = path
         self.shared = shared
+        self.create = create
         self.fd = -1
 
     def acquire(self, wait: bool = True) -> bool:
-        """Take the lock; without `wait` return False when another holds it."""
-        fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        """Take the lock; without `wait` return False when another holds it. Raises OSError."""
+        create = os.O_CREAT if self.create else 0
+        fd = os.open(self.path, os.O_RDWR | create | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         flags = fcntl.LOCK_SH if self.shared else fcntl.LOCK_EX
         try:
             fcntl.flock(fd, flags if wait else flags | fcntl.LOCK_NB)

@@ -6,9 +6,10 @@ import os
 
 from ..errors import Conflict, NotFound
 from ..events import Event
-from ..linux import userns
+from ..store import volumes as directories
 from ..store.pruned import Pruned
 from ..store.rows import volumes as rows
+from ..store.scratch import Scratch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,15 +37,10 @@ class Volumes:
         anonymous = not name
         name = name or os.urandom(32).hex()
         rows.check_name(name)
-        mountpoint = self.mountpoint(name)
         with store.meta.write() as sql:
-            # The directory comes first: a crash between leaves one that nobody knows, and the next maker takes it.
-            try:
-                os.makedirs(mountpoint, mode=0o755)
-                os.chmod(mountpoint, 0o755)
-            except FileExistsError:
-                pass
             made = rows.insert(sql, name, labels or {}, anonymous)
+            if made:
+                directories.make_directory(os.path.dirname(self.mountpoint(name)))
         if made:
             store.emit(Event("volume.create", name))
         return name
@@ -83,22 +79,21 @@ class Volumes:
     def remove(self, name: str) -> None:
         """Remove a volume and all files in it; raises NotFound, and Conflict while a container uses it.
 
-        The database row is removed last, so that after a crash the volume is still listed and can be removed again.
+        The database row goes first, durably: files without a row are taken by the next sweep of containers.
         """
         store = self._store
         self.get(name)
         with store.meta.write() as sql:
             rows.refuse_if_used(sql, name)
-        userns.remove_tree_alone(os.path.dirname(self.mountpoint(name)))
-        with store.meta.write() as sql:
-            try:
-                rows.refuse_if_used(sql, name)
-            except Conflict:
-                # A container was made meanwhile: it gets what it would have got a moment later, an empty volume.
-                os.makedirs(self.mountpoint(name), mode=0o755, exist_ok=True)
-                os.chmod(self.mountpoint(name), 0o755)
-            else:
-                rows.delete(sql, name)
+            rows.delete(sql, name)
+        with Scratch(store.paths, "gone") as scratch, store.meta.write(durable=False):
+            # Unless there is a new volume of this name by now.
+            if not rows.exists(store.meta, name):
+                directory = os.path.dirname(self.mountpoint(name))
+                try:
+                    os.rename(directory, f"{scratch.path}/{name}")
+                except FileNotFoundError:
+                    pass  # a sweep was faster
         store.emit(Event("volume.destroy", name))
 
     def prune(self, all: bool = False, labels: Sequence[str] = ()) -> Pruned:

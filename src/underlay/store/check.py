@@ -16,10 +16,11 @@ from ..oci import config as configs
 from ..oci import digest as digests
 from ..oci import document, mediatype, reference
 from ..oci import manifest as manifests
-from . import blobs, gc, layers, leases, rootfs
+from . import blobs, gc, layers, leases, rootfs, volumes
 from .layers import intake
-from .rows import images, meta
+from .rows import containers, images, meta
 from .rows import layers as layer_rows
+from .rows import volumes as volume_rows
 from .rows.images import NewImage
 from .rows.layers import Layer
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class Problem:
-    """A problem found by a check: `kind` (`database`, `blob`, `layer`, `index`, `image`,
+    """A problem found by a check: `kind` (`database`, `blob`, `layer`, `index`, `image`, `container`, `volume`,
     `leftover`), `subject` (a digest or a name), `text` (what is wrong), `lost` (cannot be recreated) and
     `repaired`."""
 
@@ -76,6 +77,7 @@ def check(paths: Paths, database: Meta, form: str, emit: Emit, repair: bool = Fa
         _check_layers(paths, database, report, emit, repair)
         _check_images(paths, database, report, repair)
         _check_indexes(paths, database, form, report, emit, repair)
+        _check_containers(paths, database, report, repair)
     unused = gc.unused_bytes(paths, database)
     if unused:
         problem = Problem("leftover", paths.root, f"{unused} bytes that no image needs")
@@ -255,6 +257,24 @@ def _check_indexes(paths: Paths, database: Meta, form: str, report: CheckReport,
                 report.problems.append(problem)
                 if repair:
                     _mend_index(paths, form, image, problem)
+
+
+def _check_containers(paths: Paths, database: Meta, report: CheckReport, repair: bool) -> None:
+    """Report containers and volumes without their directory; with `repair` forget those containers, and give those volumes
+    an empty one."""
+    for row in containers.every(database):
+        if not os.path.isdir(paths.container(row.id)):
+            problem = Problem("container", row.name, "its files are missing", lost=True)
+            report.problems.append(problem)
+            if repair:
+                containers.delete(database, row.id, with_volumes=False)
+    for volume in volume_rows.every(database):
+        directory = f"{paths.root}/volumes/{volume.name}"
+        if not os.path.isdir(directory + "/_data"):
+            problem = Problem("volume", volume.name, "its directory is missing", lost=True)
+            report.problems.append(problem)
+            if repair:
+                volumes.make_directory(directory)
 
 
 def _mend_index(paths: Paths, form: str, image: images.ImageRow, problem: Problem) -> None:

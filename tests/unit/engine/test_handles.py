@@ -30,7 +30,7 @@ def test_an_image(image: Image) -> None:
     assert isinstance(image.platform, str) and image.platform.startswith("linux/")
     image.tag("other:2")
     assert image.tags == ["app:1", "other:2"] and image == again and len({image, again}) == 1
-    with pytest.raises(InvalidInput, match="which name"):
+    with pytest.raises(InvalidInput, match="several names"):
         image.push()
     assert image.attrs["Id"] == image.id and image.labels == {"org.test": "1"}
     assert {"app:1", "other:2"} <= {*image.remove(force=True).untagged}

@@ -95,7 +95,7 @@ class StepNetworks:
         try:
             bridge.loopback_up(namespace)
             wanted = attach.EndpointRequest(self._network, "", "", "", ())
-            with self._store.meta.write() as sql:
+            with self._store.meta.write(durable=False) as sql:
                 lease = rows.lease(sql, self._network.id, name, wanted.choose)
             attach.enter(self._store, self._network, lease, namespace, () if self._network.internal else (32, 128))
         except BaseException:

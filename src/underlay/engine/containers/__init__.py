@@ -77,6 +77,7 @@ class Containers:
         from . import create as creating
         from .handle import Container
 
+        self.recover()
         container_id, _ = creating.create(self._store, self._settled(image, command, {**options}))
         return Container(self, find(self._store, container_id))
 
@@ -156,11 +157,21 @@ class Containers:
         """
         return self._started(self._settled(options, None, {}), attachment, size)
 
+    def recover(self) -> None:
+        """Clean up what killed processes have left of containers, and carry on their restart policies.
+
+        `run`, `create`, `list` and `prune` do that first.
+        """
+        from .sweep import sweep
+
+        sweep(self._store, self._launcher)
+
     def _started(
         self, settled: ContainerOptions, attachment: Attachment | None = None, size: tuple[int, int] = (0, 0)
     ) -> Session:
         from . import create as creating
 
+        self.recover()
         container_id, intent = creating.create(self._store, settled)
         try:
             return starting.start(self._store, self._launcher, container_id, intent["name"], intent, attachment, size)
@@ -226,6 +237,7 @@ class Containers:
         from .find import listed
         from .handle import Container
 
+        self.recover()
         return [Container(self, item.row) for item in listed(self._store, all)]
 
     def state(self, name: str) -> Status:
@@ -314,6 +326,7 @@ class Containers:
         """Remove all containers that are not running."""
         from . import ending
 
+        self.recover()
         return ending.prune(self._store)
 
     # Working with a running one.

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 
 from ... import events
 from ...errors import Conflict, InvalidInput, NameTaken, Unsupported
+from ...files import sync_directory
 from ...linux import signals
+from ...store import volumes
 from ...store.rows import containers, images
 from ..images import find
 from ..options import ContainerOptions
@@ -210,38 +213,45 @@ def create(store: Store, options: ContainerOptions) -> tuple[str, Intent]:
         if mount.kind == "bind" and mount.make_source and not os.path.lexists(mount.source):
             os.makedirs(mount.source, exist_ok=True)
     directory = store.paths.container(made.id)
-    os.makedirs(directory, mode=0o700)
+    lock = _make_locked(directory)
     try:
-        write_files(directory, made.id, options, made.hostname, made.gateway)
         for name in ("upper", "work"):
             os.mkdir(f"{directory}/{name}", 0o755)
             # It shows as the container's /, which the caller's umask is nothing to.
             os.chmod(f"{directory}/{name}", 0o755)
+        write_files(directory, made.id, options, made.hostname, made.gateway)
         if made.intent["disk"]:
             from .specification import disk_limit
 
             disk_limit.make(directory, made.intent["disk"])
-        for name, _ in made.volumes:
-            _make_volume(f"{store.paths.root}/volumes/{name}/_data")
+        if not options.remove:
+            sync_directory(directory)
+            sync_directory(os.path.dirname(directory))
         made.intent["name"] = _record(store, made)
     except BaseException:
         from ...files import remove_tree
 
         remove_tree(directory)
-        for name, anonymous in made.volumes:
-            if anonymous:
-                remove_tree(f"{store.paths.root}/volumes/{name}")
         raise
+    finally:
+        os.close(lock)
     store.emit(events.Event("container.create", made.id, name=made.intent["name"], image=options.image))
     return made.id, made.intent
 
 
-def _make_volume(directory: str) -> None:
-    try:
-        os.makedirs(directory, mode=0o755)
-        os.chmod(directory, 0o755)
-    except FileExistsError:
-        pass
+def _make_locked(directory: str) -> int:
+    """Make a container's directory and return its lock, a descriptor: without a row it is not a leftover as long as that
+    is held (`sweep`)."""
+    while True:
+        os.makedirs(directory, mode=0o700)
+        try:
+            fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except FileNotFoundError:
+            continue  # a sweep was faster
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        if os.path.exists(directory):
+            return fd
+        os.close(fd)
 
 
 def _record(store: Store, made: Draft) -> str:
@@ -259,6 +269,7 @@ def _record(store: Store, made: Draft) -> str:
                 made.claims,
                 made.joins,
                 made.leasing,
+                lambda volume: volumes.make_directory(f"{store.paths.root}/volumes/{volume}"),
             )
             return name
         except NameTaken:
@@ -330,15 +341,18 @@ def write_files(directory: str, container_id: str, options: ContainerOptions, ho
             if hostname != container_id[:12]
             else (f"127.0.0.1\t{hostname}\n")
         )
-    write_texts(directory, {"resolv.conf": etc_texts.resolver(options), "hostname": hostname + "\n", "hosts": hosts})
+    texts = {"resolv.conf": etc_texts.resolver(options), "hostname": hostname + "\n", "hosts": hosts}
+    write_texts(directory, texts, durable=not options.remove)
 
 
-def write_texts(directory: str, texts: dict[str, str]) -> None:
-    """Write files that are shown in a container, readable by all inside it."""
+def write_texts(directory: str, texts: dict[str, str], durable: bool = False) -> None:
+    """Write files that are shown in a container, readable by all inside it; `durable`, so that they outlast a power cut."""
     for name, text in texts.items():
         fd = os.open(f"{directory}/{name}", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
         try:
             os.fchmod(fd, 0o644)
             os.write(fd, text.encode())
+            if durable:
+                os.fsync(fd)
         finally:
             os.close(fd)

@@ -198,9 +198,7 @@ def remove(store: Store, name: str, force: bool = False, volumes: bool = False) 
         starting.forget(store, row.id, volumes or bool(row.intent.get("remove")))
         return row.id
     try:
-        starting.clean_remains(row.id, row.intent, status.group_base)
-        _release(store, row)
-        _disconnect(store, row)
+        clean(store, row, status)
         starting.forget(store, row.id, volumes or bool(row.intent.get("remove")))
     finally:
         lock.release()
@@ -221,11 +219,16 @@ def tidy(store: Store, row: ContainerRow) -> None:
     except (Conflict, NotFound):
         return
     try:
-        starting.clean_remains(row.id, row.intent, status.group_base)
-        _release(store, row)
-        _disconnect(store, row)
+        clean(store, row, status)
     finally:
         lock.release()
+
+
+def clean(store: Store, row: ContainerRow, status: Status) -> None:
+    """Take down what a run has left that ended without its monitor: processes, mounts, network. Needs the lock."""
+    starting.clean_remains(row.id, row.intent, status.group_base)
+    _release(store, row)
+    _disconnect(store, row)
 
 
 def _disconnect(store: Store, row: ContainerRow) -> None:
@@ -239,7 +242,7 @@ def _disconnect(store: Store, row: ContainerRow) -> None:
 def remove_ended(store: Store, container_id: str) -> None:
     """Remove a container whose session has reported its exit: the last step of `run --rm`."""
     # The files go while the monitor still takes down the shared mount; it has ended when its lock is free.
-    starting.forget_files(store, container_id, True)
+    starting.forget_files(store, container_id, True, durable=False)
     starting.await_monitor(store, container_id)
     starting.forget_state(store, container_id)
 

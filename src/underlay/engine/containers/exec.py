@@ -12,7 +12,7 @@ from ...paths import interpreter
 from ...runtime.monitor import control, streams
 from ...runtime.policy import profiles
 from ...runtime.process import join
-from .session import group_path
+from .session import group_path, output_lost
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class Execution:
     def wait(self) -> int | None:
         """Return the program's exit code (128 + n for a signal) once all its output is forwarded; None if detached.
 
-        Raises BrokenPipeError when the reader of the output has closed it.
+        Raises BrokenPipeError when the reader of the output has closed it, another OSError when it cannot be written.
         """
         relay, code = self._relay, -1
         if self._detached:
@@ -110,9 +110,10 @@ class Execution:
                     code = code if code >= 0 else 128 - code
                 else:
                     relay.handle(fd, mask)
-            if any(client.lost for client in relay.clients):
+            lost = next((client.lost for client in relay.clients if client.lost), 0)
+            if lost:
                 self.close()
-                raise BrokenPipeError
+                raise output_lost(lost)
             if any(client.detached for client in relay.clients):
                 self.close()
                 return None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import time
 
 from ... import events
 from ...errors import Conflict, NotFound, StartFailed, UnderlayError
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     from .specification.disk_limit import Layer
 
 GONE = (2, 19)  # ENOENT, ENODEV: what the kernel says of a group that was removed meanwhile
+_START_PATIENCE = 10.0  # seconds that others may hold the lock of a container in which nothing runs
+_REMOVAL_PATIENCE = 5.0
 # redirect_dir and metacopy would let attributes of an image's files name other files (attacks IM-07).
 _OVERLAY_OPTIONS: dict[str, str | None] = {"redirect_dir": "off", "metacopy": "off", "index": "off"}
 
@@ -83,7 +87,7 @@ class Session:
         """Wait for the container to exit and return its exit code; None when this client has detached from it.
 
         Raises UnderlayError when the monitor was killed, BrokenPipeError when the reader of the output has closed
-        it (the container keeps running).
+        it, another OSError when it cannot be written (the container keeps running).
         """
         while self.code is None and not self.detached:
             message, fds = control.receive(self.channel)
@@ -95,7 +99,7 @@ class Session:
                 self.code = int(message["exited"])
                 self.oom = bool(message.get("oom"))
             elif message.get("lost"):
-                raise BrokenPipeError
+                raise output_lost(int(message["lost"]))
             elif message.get("detached"):
                 self.detached = True
         return self.code
@@ -117,6 +121,11 @@ class Session:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def output_lost(number: int) -> OSError:
+    """Return the exception for output that a client's standard output did not take, by its errno."""
+    return OSError(number, os.strerror(number), "standard output")
 
 
 def start(
@@ -196,11 +205,15 @@ def _disconnect(store: Store, container_id: str) -> None:
 
 def _lock_for_start(store: Store, container_id: str, name: str) -> Lock:
     """Return the container's lock, held; raises Conflict when it is running, NotFound when it was just removed."""
-    try:
-        # A little patience: who looks at its state holds the lock for an instant.
-        return presence.hold(store, container_id, patience=0.03)
-    except Conflict:
-        raise Conflict(f"container {name} is already running") from None
+    deadline = time.monotonic() + _START_PATIENCE
+    while True:
+        try:
+            return presence.hold(store, container_id, patience=0.03)
+        except Conflict:
+            # An observer of its state holds the lock for an instant, another command may be starting it: only a process
+            # that runs, or patience without end, says that it is running.
+            if presence.is_running(store, container_id) or time.monotonic() > deadline:
+                raise Conflict(f"container {name} is already running") from None
 
 
 def launch_record(
@@ -321,26 +334,39 @@ def forget(store: Store, container_id: str, with_volumes: bool) -> None:
     forget_state(store, container_id)
 
 
-def forget_files(store: Store, container_id: str, with_volumes: bool) -> None:
-    """Remove a container's files, then its row, then its anonymous volumes.
+def forget_files(store: Store, container_id: str, with_volumes: bool, durable: bool = True) -> None:
+    """Remove a container's row, then its files, then its anonymous volumes.
 
-    The row goes after the files, so that after a crash the container is still listed and can be removed again.
+    The row goes first and durably, so that a power cut leaves no row without files; files without a row are taken by the
+    next sweep (`sweep`). A container that removes itself need not be `durable`: it goes with a power cut anyway.
     """
     from ...store.rows import containers, id_ranges
 
+    projects = id_ranges.projects(store.meta, container_id)
+    gone = containers.delete(store.meta, container_id, with_volumes, durable)
     userns.remove_tree_alone(store.paths.container(container_id))
-    for project in id_ranges.projects(store.meta, container_id):
+    for project in projects:
         from .specification import disk_limit
 
         disk_limit.lift(store, project)
-    gone = containers.delete(store.meta, container_id, with_volumes)
     for volume in gone:
         userns.remove_tree(f"{store.paths.root}/volumes/{volume}")
 
 
 def forget_state(store: Store, container_id: str) -> None:
     """Remove a container's state directory, its lock with it: the very last step."""
-    userns.remove_tree_alone(store.paths.container_state(container_id))
+    directory = store.paths.container_state(container_id)
+    deadline = time.monotonic() + _REMOVAL_PATIENCE
+    while True:
+        try:
+            userns.remove_tree_alone(directory)
+            break
+        except OSError as error:
+            # Another command that wants the lock may have made the file again; it leaves when it sees that the files of
+            # the container are gone.
+            if error.errno != errno.ENOTEMPTY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.001)
     store.emit(events.Event("container.destroy", container_id))
 
 

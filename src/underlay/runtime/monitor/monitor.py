@@ -191,7 +191,7 @@ class Monitor:
                     self.channels[channel_fd] = (channel, None)
                     self.removers.discard(channel_fd)
                     self.relay.detach(client)
-                    control.send(channel, {"lost": True} if client.lost else {"detached": True})
+                    control.send(channel, {"lost": client.lost} if client.lost else {"detached": True})
 
     def _message(self, fd: int) -> None:
         channel = self.channels[fd][0]

@@ -183,7 +183,7 @@ if TYPE_CHECKING:
         exited: int
         oom: bool
         detached: bool
-        lost: bool
+        lost: int
         noted: bool
         attached: bool
         # To a helper (`process.interpreter`): which of the descriptors that it is sent are there.

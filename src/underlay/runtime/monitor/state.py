@@ -97,10 +97,7 @@ class Status:
 
 def monitored(state_directory: str) -> bool:
     """Return whether a monitor is running and holds the container's lock."""
-    path = state_directory + "/lock"
-    if not os.path.exists(path):
-        return False
-    lock = Lock(path, shared=True)
+    lock = Lock(state_directory + "/lock", shared=True, create=False)
     try:
         if lock.acquire(wait=False):
             lock.release()

@@ -10,6 +10,7 @@ import fcntl
 import os
 import select
 import stat
+from errno import EPIPE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ class Client:
         self.detach_keys = detach_keys
         self.seen = 0  # how many of the detach keys have just been typed
         self.detached = False
-        self.lost = False  # whether nobody reads what it is given any more
+        self.lost = 0  # errno of the write to its standard output that failed, EPIPE when its reader is gone
         self.pending: dict[int, bytes] = {}  # by descriptor: bytes not taken yet
 
 
@@ -203,8 +204,8 @@ class Relay:
             written = os.write(fd, data)
         except BlockingIOError:
             written = 0
-        except OSError:
-            self._drop_target(client, fd)
+        except OSError as error:
+            self._drop_target(client, fd, error.errno or EPIPE)
             return
         if written < len(data):
             client.pending[fd] = data[written:]
@@ -213,18 +214,19 @@ class Relay:
     def _write_client(self, client: Client, fd: int, mask: int) -> None:
         data = client.pending.pop(fd, b"")
         if not data or (mask & _GONE and not mask & POLLOUT):
-            self._drop_target(client, fd)
+            self._drop_target(client, fd, EPIPE)
         else:
             self._unregister(fd)
             self._give(client, fd, data)
         if not self.blocked:
             self._resume()
 
-    def _drop_target(self, client: Client, fd: int) -> None:
+    def _drop_target(self, client: Client, fd: int, error: int) -> None:
         for stream, target in list(client.targets.items()):
             if target == fd:
                 del client.targets[stream]
-                client.lost = client.lost or stream == STDOUT
+                if stream == STDOUT:
+                    client.lost = client.lost or error
         client.pending.pop(fd, None)
         self._unregister(fd)
         os.close(fd)

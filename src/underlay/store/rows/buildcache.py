@@ -76,7 +76,8 @@ def put(meta: Meta, record: Record) -> None:
     """Keep a record and its layer's row, in place of what was there under its key."""
     layer_rows.record_layer(meta, record.layer)
     now = time_ns()
-    with meta.write() as sql:
+    # A cache is no promise.
+    with meta.write(durable=False) as sql:
         sql.execute(
             "INSERT OR REPLACE INTO build_cache VALUES (?, ?, ?, ?, ?, ?, ?, 0)",
             (
@@ -94,7 +95,7 @@ def put(meta: Meta, record: Record) -> None:
 def touch(meta: Meta, keys: Iterable[str]) -> None:
     """Note that records have been of use now."""
     now = time_ns()
-    with meta.write() as sql:
+    with meta.write(durable=False) as sql:
         for key in keys:
             sql.execute("UPDATE build_cache SET used = ?, uses = uses + 1 WHERE key = ?", (now, key))
 

@@ -59,14 +59,17 @@ def insert(
     wanted: Sequence[Wanted] = (),
     shares: str = "",
     leasing: Callable[[Transaction, str], None] | None = None,
+    make_volume: Callable[[str], None] | None = None,
 ) -> None:
     """Record a container, its volumes (name, anonymous) and the numbers that it claims in one transaction.
 
-    `shares` is the id of a container whose user and group ids are this one's, too; `leasing` gives it its addresses.
+    `shares` is the id of a container whose user and group ids are this one's, too; `leasing` gives it its addresses,
+    `make_volume` makes the directory of a new volume.
     Raises Conflict when the name or an address is taken, LimitExceeded when no number is left.
     """
     now = time.time_ns()
-    with meta.write() as sql:
+    # One that removes itself goes with a power cut anyway.
+    with meta.write(durable=not intent.get("remove")) as sql:
         images.require(sql, image)
         taken = []
         if wanted or shares:
@@ -83,20 +86,22 @@ def insert(
                 f'The container name "/{name}" is already in use by container "{other}"',
                 "remove or rename that container to be able to use its name",
             ) from None
-        for volume, anonymous in volumes:
-            # Who uses a volume by its name means to keep it: it no longer goes with a container.
-            sql.execute(
-                "INSERT INTO volumes VALUES (?, ?, '{}', ?) "
-                "ON CONFLICT (name) DO UPDATE SET anonymous = min(anonymous, excluded.anonymous)",
-                (volume, now, int(anonymous)),
-            )
-            sql.execute("INSERT OR IGNORE INTO volume_uses VALUES (?, ?)", (volume, container_id))
         if leasing is not None:
             leasing(sql, container_id)
         if taken:
             id_ranges.record(sql, container_id, taken)
         if shares:
             id_ranges.share(sql, shares, container_id)
+        for volume, anonymous in volumes:
+            new = sql.execute(
+                "INSERT OR IGNORE INTO volumes VALUES (?, ?, '{}', ?)", (volume, now, int(anonymous))
+            ).rowcount
+            if new and make_volume is not None:
+                make_volume(volume)
+            if not anonymous:
+                # A volume that is used by its name is meant to be kept: it no longer goes with a container.
+                sql.execute("UPDATE volumes SET anonymous = 0 WHERE name = ?", (volume,))
+            sql.execute("INSERT OR IGNORE INTO volume_uses VALUES (?, ?)", (volume, container_id))
 
 
 _COLUMNS = "id, name, image, created, intent"
@@ -151,10 +156,10 @@ def volumes_of(meta: Meta, container_id: str) -> list[tuple[str, bool]]:
     return [(row[0], bool(row[1])) for row in rows]
 
 
-def delete(meta: Meta, container_id: str, with_volumes: bool) -> list[str]:
+def delete(meta: Meta, container_id: str, with_volumes: bool, durable: bool = True) -> list[str]:
     """Forget a container; returns the anonymous volumes forgotten with it, whose files may go now."""
     gone = []
-    with meta.write() as sql:
+    with meta.write(durable) as sql:
         rows = sql.execute(
             "SELECT v.name FROM volume_uses u JOIN volumes v ON v.name = u.volume "
             "WHERE u.container = ? AND v.anonymous = 1",
@@ -180,6 +185,11 @@ def exists(meta: Meta, container_id: str) -> bool:
 def ids(meta: Meta) -> list[str]:
     """Return the ids of all containers."""
     return [row[0] for row in meta.read("SELECT id FROM containers")]
+
+
+def removing(meta: Meta) -> list[str]:
+    """Return the ids of containers that are to be removed at their end; some more may be among them."""
+    return [row[0] for row in meta.read("SELECT id FROM containers WHERE instr(intent, '\"remove\":true')")]
 
 
 def counts(meta: Meta) -> dict[str, int]:

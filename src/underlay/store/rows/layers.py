@@ -49,7 +49,8 @@ def record_layer(meta: Meta, layer: Layer, keep: float = 0.0) -> None:
     The sweep removes it if no image uses it, but not before `keep` seconds have passed.
     """
     now = time_ns()
-    with meta.write() as sql:
+    # Without an image that uses it, it is worth no wait; the transaction that records the image makes both durable.
+    with meta.write(durable=False) as sql:
         insert(sql, [layer], now)
         if keep:
             sql.execute(
@@ -60,7 +61,7 @@ def record_layer(meta: Meta, layer: Layer, keep: float = 0.0) -> None:
 
 def give_up(meta: Meta, diff_ids: Sequence[str]) -> None:
     """Let the sweep have layers that were kept for another try: there will be none."""
-    with meta.write() as sql:
+    with meta.write(durable=False) as sql:
         no_longer_awaited(sql, diff_ids)
 
 

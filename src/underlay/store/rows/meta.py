@@ -199,13 +199,14 @@ class Meta:
     Applications"). The thread that writes may read meanwhile and sees what it has written.
     """
 
-    __slots__ = ("_connection", "_lock", "path")
+    __slots__ = ("_connection", "_lock", "_syncs", "path")
 
     def __init__(self, path: str) -> None:
         """Open or create the database at `path`; raises Corrupt when it is none, or is newer than this
         program."""
         self.path = path
         self._lock = RLock()
+        self._syncs = False  # whether a commit waits for the disk
         try:
             self._connection = _open(path)
         except sqlite3.DatabaseError as error:
@@ -221,9 +222,19 @@ class Meta:
         except sqlite3.DatabaseError as error:
             raise _explained(error, self.path) from error
 
-    def write(self) -> Transaction:
-        """Return a transaction that takes the write lock at once; it commits when left without an error."""
-        return Transaction(self._connection, self._lock, self.path)
+    def write(self, durable: bool = True) -> Transaction:
+        """Return a transaction that takes the write lock at once; it commits when left without an error.
+
+        With `durable` it is on the disk when the block ends, and with it all transactions before. Without, a power cut
+        may undo it: for what a reboot voids anyway, or what a later transaction makes known.
+        """
+        return Transaction(self, durable)
+
+    def sync_commits(self, wanted: bool) -> None:
+        """Let commits wait for the disk, or not: for a transaction that is about to begin, with the lock held."""
+        if wanted != self._syncs:
+            self._connection.execute(f"PRAGMA synchronous = {'FULL' if wanted else 'NORMAL'}")
+            self._syncs = wanted
 
     def close(self) -> None:
         """Close the database, when no thread is in a query or a transaction."""
@@ -234,16 +245,17 @@ class Meta:
 class Transaction:
     """One write transaction of one thread; gives the `execute` of the connection."""
 
-    __slots__ = ("_connection", "_lock", "_path")
+    __slots__ = ("_connection", "_durable", "_lock", "_meta", "_path")
 
-    def __init__(self, connection: sqlite3.Connection, lock: RLock, path: str) -> None:
-        self._connection = connection
-        self._lock = lock
-        self._path = path
+    def __init__(self, meta: Meta, durable: bool) -> None:
+        self._meta = meta
+        self._durable = durable
+        self._connection, self._lock, self._path = meta._connection, meta._lock, meta.path
 
     def __enter__(self) -> Transaction:
         self._lock.acquire()
         try:
+            self._meta.sync_commits(self._durable)
             self._connection.execute("BEGIN IMMEDIATE")
         except BaseException as error:
             self._lock.release()
@@ -380,7 +392,8 @@ def _open(path: str) -> sqlite3.Connection:
     if version != len(MIGRATIONS):
         _migrate(connection, path)
     connection.execute("PRAGMA foreign_keys = ON")
-    # WAL with NORMAL: a crash loses nothing, a power cut at most the last transactions, never consistency.
+    # With the write-ahead log and NORMAL, a power cut may undo the last transactions, but leaves a consistent database;
+    # durable ones are committed with FULL, which syncs the log (SQLite, "PRAGMA synchronous").
     connection.execute("PRAGMA synchronous = NORMAL")
     # Commands end without closing (closing would write all back and wait for the disk each time), so the log is kept
     # short: it is read anew by the next command.

@@ -236,7 +236,8 @@ def hold(meta: Meta, wanted: Sequence[Port]) -> Port | None:
     A port for all addresses is one for each.
     """
     try:
-        with meta.write() as sql:
+        # Ports are those of running containers, and none runs after a power cut.
+        with meta.write(durable=False) as sql:
             for each in wanted:
                 taken = sql.execute(
                     "SELECT protocol, port, address, container, target FROM published WHERE protocol = ? AND port = ? "
@@ -263,7 +264,7 @@ def let_go(meta: Meta, container: str, some: Sequence[Port] = ()) -> None:
     """Forget the ports of the host that lead to a container: all, or some of them."""
     if not meta.read("SELECT 1 FROM published WHERE container = ? LIMIT 1", (container,)):
         return
-    with meta.write() as sql:
+    with meta.write(durable=False) as sql:
         if not some:
             sql.execute("DELETE FROM published WHERE container = ?", (container,))
         for each in some:

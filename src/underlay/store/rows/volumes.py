@@ -55,6 +55,11 @@ def find(meta: Meta, name: str) -> Volume:
     raise NotFound(f"get {name}: no such volume", "`underlay volume ls` lists what there is")
 
 
+def exists(meta: Meta, name: str) -> bool:
+    """Return whether a volume is on record."""
+    return bool(meta.read("SELECT 1 FROM volumes WHERE name = ?", (name,)))
+
+
 def every(meta: Meta) -> list[Volume]:
     """Return all volumes by name."""
     return [Volume(row) for row in meta.read(f"SELECT {_COLUMNS} FROM volumes ORDER BY name")]

@@ -58,6 +58,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     count = 1 if options["latest"] else options["last"]
     filters = [_filter(text) for text in options["filter"]]
     every = options["all"] or count is not None or any(key in ("status", "exited") for key, _ in filters)
+    engine.containers.recover()
     found = [item for item in listed(engine._store, every) if _passes(engine, item, filters)]
     if count is not None and count >= 0:
         found = found[:count]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from ....errors import InvalidInput, UsageError
+from ....errors import InvalidInput, UnderlayError, UsageError
 from ... import foreground
 from ...fetching import Fetching
 from ...flags import runflags
@@ -71,7 +71,12 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     with foreground.Foreground(wish.terminal, forward) as here:
         session = engine.containers.run_attached(wish, attachment, size)
         write_cidfile(options["cidfile"], session.id)
-        code = here.attend(session)
+        try:
+            code = here.attend(session)
+        except BrokenPipeError:
+            raise  # the container goes on, as with docker
+        except OSError as error:
+            raise _ended(engine, session.id, wish.remove, error) from None
     session.close()
     if code is None:
         return 0
@@ -82,13 +87,24 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     return code
 
 
+def _ended(engine: Engine, container_id: str, remove: bool, error: OSError) -> UnderlayError:
+    """End a container whose output cannot be written; return what to say of it."""
+    try:
+        engine.containers.remove(container_id, force=True) if remove else engine.containers.kill(container_id)
+    except UnderlayError:
+        pass  # it has ended already
+    return UnderlayError(
+        f"cannot write the container's output to {error.filename}: {error.strerror}",
+        f"the container was {'removed' if remove else 'killed'}; free some space, or write the output elsewhere",
+    )
+
+
 # Codes with which programs end that cannot run here at all: no interpreter, bad instruction, bad access, bad call.
 _TELLING = (126, 127, 132, 139, 159)
 
 
 def _tell_why(engine: Engine, wish: ContainerOptions, code: int) -> None:
     """Say in one line why the image cannot run here, if that is known."""
-    from ....errors import UnderlayError
 
     try:
         found = engine.bases.fit(wish.image, wish.platform, None, wish.command or (), wish.entrypoint)

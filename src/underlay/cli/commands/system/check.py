@@ -23,6 +23,8 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Print what is wrong. 0: nothing lost and nothing left to repair; 1: something is."""
     if arguments:
         raise InvalidInput('"underlay system check" accepts no arguments', "see `underlay system check --help`")
+    if options["repair"]:
+        engine.containers.recover()
     report = engine.system.check(options["repair"])
     lost = sum(problem.lost for problem in report.problems)
     # What no image needs is no fault: a killed load may leave it, and a sweep takes it.
