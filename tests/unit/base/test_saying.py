@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from underlay.base.dockerfile.history_parser import Knows, Said, read, run_with, word_of
+from underlay.base.dockerfile.history_parser import Knows, ParsedStep, read, run_with, word_of
 
 NOP = "/bin/sh -c #(nop) "
 DIGEST = "0123456789abcdef" * 4
@@ -153,7 +153,7 @@ def test_sources_that_are_lost(created_by: str, wanted: tuple[str, ...]) -> None
 )
 def test_what_is_no_step(created_by: str, told: str, doubt: str) -> None:
     said = read(created_by)
-    assert (said.word, said.text, said.told) == ("", "", told)
+    assert (said.word, said.text, said.history_text) == ("", "", told)
     assert doubt in said.doubt
 
 
@@ -255,6 +255,6 @@ def test_words(created_by: str, word: str) -> None:
 
 
 def test_letters_that_are_none() -> None:
-    said: Said = read("RUN echo \ud800 > /x")
+    said: ParsedStep = read("RUN echo \ud800 > /x")
     said.text.encode()
     assert said.text == "RUN echo ? > /x"

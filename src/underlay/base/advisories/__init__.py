@@ -57,12 +57,12 @@ class Advisories:
 
     def heads(self) -> dict[str, Head]:
         """Return what is here, by family; raises Corrupt."""
-        found = {}
+        heads = {}
         for family in osv.FAMILIES:
             file = self.file(family)
             if file is not None:
-                found[family] = file.head
-        return found
+                heads[family] = file.head
+        return heads
 
     def close(self) -> None:
         """Close the files."""
@@ -88,22 +88,22 @@ class Advisories:
         place of those with their id, and withdrawn ones take those away. `facts` go into the heads of the files.
         Raises Corrupt when nothing would be left by `replace`.
         """
-        told = Imported()
+        counts = Imported()
         builders: dict[str, Builder] = {}
         os.makedirs(self.directory, mode=0o700, exist_ok=True)
         with Lock(f"{self.directory}/lock"):
             if only:
                 builders[only] = self._builder(only, replace)
             for data in records:
-                told.read += 1
+                counts.read += 1
                 try:
                     advisory = osv.read(data)
                 except Corrupt:
-                    told.broken += 1
+                    counts.broken += 1
                     continue
                 families = advisory.families & {only} if only else advisory.families
-                told.withdrawn += advisory.withdrawn
-                told.others += not families
+                counts.withdrawn += advisory.withdrawn
+                counts.others += not families
                 for family in families:
                     if family not in builders:
                         builders[family] = self._builder(family, replace)
@@ -111,9 +111,9 @@ class Advisories:
             if replace and only and not len(builders[only]):
                 raise Corrupt(f"there is nothing of {only} in what came: what was there is kept")
             for family, builder in builders.items():
-                told.families[family] = builder.write(self.path(family), **(facts or {}))
+                counts.families[family] = builder.write(self.path(family), **(facts or {}))
         self.close()
-        return told
+        return counts
 
     def _builder(self, family: str, replace: bool) -> Builder:
         builder = Builder(family)
@@ -140,7 +140,7 @@ def import_path(advisories: Advisories, path: str) -> Imported:
         raise NotFound(f"there is no {path}")
     # What a feed knew of its own state stays: it may go on from there.
     facts = {"fetched": rfc3339(time_ns())[:19] + "Z"}
-    told = advisories.add(osv_sources.records(path), facts=facts)
-    if told.read == told.broken:
+    counts = advisories.add(osv_sources.records(path), facts=facts)
+    if counts.read == counts.broken:
         raise InvalidInput(f"{path} holds no advisories in OSV form", "a directory, .zip, .jsonl or .json is expected")
-    return told
+    return counts

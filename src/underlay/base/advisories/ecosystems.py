@@ -27,8 +27,8 @@ class Scope:
         """Return those of the ecosystems in a file that are meant."""
         from fnmatch import fnmatchcase
 
-        plain = [each for each in self.ecosystems if "*" not in each and each in there]
-        patterns = [each for each in self.ecosystems if "*" in each]
+        plain = [ecosystem for ecosystem in self.ecosystems if "*" not in ecosystem and ecosystem in there]
+        patterns = [ecosystem for ecosystem in self.ecosystems if "*" in ecosystem]
         return plain + [name for name in there if any(fnmatchcase(name, pattern) for pattern in patterns)]
 
     def target(self, package: Package) -> tuple[str, str]:

@@ -98,8 +98,8 @@ def _update(advisories: Advisories, family: str, feed: _Feed, whole: bool) -> Up
             facts = {"fetched": now, "followed": followed}
             # All of them first: no lock is held over the network.
             records = [feed.record(family, name) for name in changed]
-            told = advisories.add(records, only=family, facts=facts)
-            return Updated(family, "changes", told.families[family].records, len(changed), feed.fetched - before)
+            counts = advisories.add(records, only=family, facts=facts)
+            return Updated(family, "changes", counts.families[family].records, len(changed), feed.fetched - before)
     else:
         # Before the export, so that what changes meanwhile is asked for the next time.
         followed, _ = feed.changes(family, "")
@@ -112,12 +112,12 @@ def _update(advisories: Advisories, family: str, feed: _Feed, whole: bool) -> Up
         return Updated(family, "unchanged", head.records, 0, feed.fetched - before)
     facts = {"fetched": now, "whole": now, "followed": followed, "source": feed.source, "etag": etag}
     try:
-        told = advisories.add(osv_sources.archive(part), only=family, replace=True, facts=facts)
+        counts = advisories.add(osv_sources.archive(part), only=family, replace=True, facts=facts)
     finally:
         # Whole but broken: it would be broken again.
         _remove(part)
-    head = told.families[family]
-    return Updated(family, "whole", head.records, told.read, feed.fetched - before)
+    head = counts.families[family]
+    return Updated(family, "whole", head.records, counts.read, feed.fetched - before)
 
 
 def _recent(head: Head) -> bool:
@@ -180,7 +180,7 @@ class _Feed:
             if answer.status != 200:
                 raise self._refused(family, "modified_id.csv", answer)
             newest = ""
-            found: dict[str, bool] = {}
+            ids: dict[str, bool] = {}
             for line in self._lines(answer):
                 moment, comma, name = line.partition(",")
                 if not comma or not moment or not _ID.fullmatch(name):
@@ -191,10 +191,10 @@ class _Feed:
                     break
                 if moment == known and newest == known:
                     break
-                found[name] = True
-                if len(found) > _SINGLE:
+                ids[name] = True
+                if len(ids) > _SINGLE:
                     return newest, None
-            return newest, list(found)
+            return newest, list(ids)
 
     def _lines(self, answer: Answer) -> Iterator[str]:
         rest = b""

@@ -35,14 +35,14 @@ def records(path: str) -> Iterator[bytes]:
 
 def _directory(path: str) -> Iterator[bytes]:
     count = 0
-    for place, directories, names in os.walk(path):
+    for parent, directories, names in os.walk(path):
         directories[:] = sorted(name for name in directories if not name.startswith("."))
         for name in sorted(names):
             if name.endswith(_ENDINGS):
                 count += 1
                 if count > _ENTRIES_LIMIT:
                     raise LimitExceeded(f"{path} holds more than {_ENTRIES_LIMIT} files")
-                full = os.path.join(place, name)
+                full = os.path.join(parent, name)
                 if os.path.isfile(full):
                     yield from records(full)
 

@@ -148,7 +148,9 @@ def match(inventory: Inventory, advisories: Advisories) -> VulnerabilityReport:
         if skipped:
             report.gaps.append(f"{skipped} versions of {where.family} cannot be compared")
     worst = cvss.LABELS.index
-    report.findings.sort(key=lambda each: (-worst(each.label), -each.score, each.name, each.version, each.id))
+    report.findings.sort(
+        key=lambda finding: (-worst(finding.label), -finding.score, finding.name, finding.version, finding.id)
+    )
     return report
 
 
@@ -160,13 +162,13 @@ def _scope(kind: str, release: dict[str, str], report: VulnerabilityReport, coun
     if kind in ecosystems.LANGUAGES:
         family = ecosystems.LANGUAGES[kind]
         return ecosystems.Scope(family, (family,), ecosystems.BINARY)
-    found = ecosystems.scope(release)
+    scope = ecosystems.scope(release)
     # A database of another package manager may stand in any system: it is not what its advisories speak of.
-    if found is not None and _KIND[osv.FAMILIES[found.family]] == kind:
-        return found
-    said = f"{release.get('ID', '')} {release.get('VERSION_ID', '')}".strip()
-    told = said or "a system that does not say what it is"
-    report.gaps.append(f"nobody publishes advisories for {kind} packages of {told}: {count} not checked")
+    if scope is not None and _KIND[osv.FAMILIES[scope.family]] == kind:
+        return scope
+    release_name = f"{release.get('ID', '')} {release.get('VERSION_ID', '')}".strip()
+    system = release_name or "a system that does not say what it is"
+    report.gaps.append(f"nobody publishes advisories for {kind} packages of {system}: {count} not checked")
     return None
 
 
@@ -190,7 +192,7 @@ def _match(
             skipped += 1
             continue
         notices = []
-        for asked in dict.fromkeys(each for package in meant for each in where.asked(package)):
+        for asked in dict.fromkeys(asked_name for package in meant for asked_name in where.asked(package)):
             for ecosystem in chosen:
                 for entry in file.entries(ecosystem, asked):
                     fixed = vulnerable(entry.affected, order, version, installed)
@@ -261,15 +263,15 @@ def _before(left: tuple[str, str, Key | None], right: tuple[str, str, Key | None
 
 def _once(notices: list[Notice], order: str) -> list[Notice]:
     """Keep one notice of each advisory: it may list a package several times, for several branches of versions."""
-    found: dict[str, Notice] = {}
+    first_notices: dict[str, Notice] = {}
     for notice in notices:
-        old = found.setdefault(notice.id, notice)
+        old = first_notices.setdefault(notice.id, notice)
         if old is notice or not notice.fixed:
             continue
         # The nearest of its fixes is enough.
         if not old.fixed or versions.key(order, notice.fixed) < versions.key(order, old.fixed):
             old.fixed = notice.fixed
-    return list(found.values())
+    return list(first_notices.values())
 
 
 def _grouped(notices: list[Notice]) -> list[list[Notice]]:
@@ -322,8 +324,8 @@ def compare_newer(findings: Iterable[Vulnerability], newer: VulnerabilityReport)
     `newer` is the report about the newer base, of whatever release that is.
     """
     left: dict[str, set[str]] = {}
-    for each in newer.findings:
-        left.setdefault(each.name, set()).update(each.names)
+    for newer_finding in newer.findings:
+        left.setdefault(newer_finding.name, set()).update(newer_finding.names)
     for finding in findings:
         finding.newer_fixes = None
         if finding.origin == FROM_BASE and finding.kind not in newer.unchecked:

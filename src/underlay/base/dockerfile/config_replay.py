@@ -60,11 +60,11 @@ class Following:
 
     def follow(self, text: str, word: str) -> str:
         """Take an instruction for done. Returns what a builder would have against it, "" for nothing."""
-        found = instruction_writer.read_back(text)
-        if found is None or found.keyword != word.lower():
+        instruction = instruction_writer.read_back(text)
+        if instruction is None or instruction.keyword != word.lower():
             return "this cannot be written in a Dockerfile"
         try:
-            expanded = it.expand(found, self.knows.get)
+            expanded = it.expand(instruction, self.knows.get)
             self.state = metadata.apply(expanded, self.state, self._command_given)
         except DockerfileError as error:
             return error.problem

@@ -105,22 +105,22 @@ def judge(needs: Needs, host: Host) -> Fit:
     order = (FAILS, LIMITS, NOTE)
     reasons = sorted(
         (reason for rule in _RULES if (reason := rule(needs, host)) is not None),
-        key=lambda each: order.index(each.effect),
+        key=lambda item: order.index(item.effect),
     )
-    effects = {each.effect for each in reasons}
+    effects = {item.effect for item in reasons}
     verdict = WILL_NOT_RUN if FAILS in effects else RUNS_LIMITED if LIMITS in effects else RUNS
     return Fit(verdict, tuple(reasons), needs, host, needs.looked_inside)
 
 
 def numbers(text: str) -> tuple[int, ...]:
     """Return the numbers that a version begins with."""
-    found = []
+    parts = []
     for part in text.replace("-", ".").replace("+", ".").split("."):
         number = whole(part)
         if number < 0:
             break
-        found.append(number)
-    return tuple(found)
+        parts.append(number)
+    return tuple(parts)
 
 
 _facts: dict[str, Any] = {}

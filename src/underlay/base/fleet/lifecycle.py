@@ -110,9 +110,9 @@ _facts: dict[str, Any] = {}
 def _load() -> dict[str, Any]:
     if not _facts:
         path = DATA + "/lifecycles.json"
-        found = jsontext.loads(read_bytes(path))
-        assert isinstance(found, dict)
-        _facts.update(found)
+        facts = jsontext.loads(read_bytes(path))
+        assert isinstance(facts, dict)
+        _facts.update(facts)
     return _facts
 
 

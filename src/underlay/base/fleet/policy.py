@@ -96,23 +96,23 @@ def read(data: bytes, what: str) -> Policy:
         text = f"there is a table {unknown[0]!r}" if unknown else "there is no table [bases]"
         raise InvalidInput(f"{what}: {text}", "rules stand in [bases]")
     try:
-        found = msgspec.convert(value["bases"], Policy)
+        policy = msgspec.convert(value["bases"], Policy)
     except msgspec.ValidationError as error:
         raise InvalidInput(f"{what}: [bases]: {error}") from None
-    if found.fixable and found.fixable not in SEVERITIES:
-        raise InvalidInput(f"{what}: fixable = {found.fixable!r}", f"one of {', '.join(SEVERITIES)}")
-    if not 0 <= found.confidence <= 1:
-        raise InvalidInput(f"{what}: confidence = {found.confidence}", "a share between 0 and 1, such as 0.9")
+    if policy.fixable and policy.fixable not in SEVERITIES:
+        raise InvalidInput(f"{what}: fixable = {policy.fixable!r}", f"one of {', '.join(SEVERITIES)}")
+    if not 0 <= policy.confidence <= 1:
+        raise InvalidInput(f"{what}: confidence = {policy.confidence}", "a share between 0 and 1, such as 0.9")
     for name in ("max_distributions", "max_bases", "max_age"):
-        number = getattr(found, name)
+        number = getattr(policy, name)
         if number is not None and number < 0:
             raise InvalidInput(f"{what}: {name.replace('_', '-')} is negative")
-    return found
+    return policy
 
 
 def check(policy: Policy, images: Sequence[Standing], now: float) -> list[BrokenRule]:
     """Return the rules that images break, in their order; those over all of them last. `now` in seconds since the epoch."""
-    broken = [each for image in images for each in _of_one(policy, image, now)]
+    broken = [broken_rule for image in images for broken_rule in _of_one(policy, image, now)]
     for rule, limit, values in (
         ("max-distributions", policy.max_distributions, {image.distribution for image in images}),
         ("max-bases", policy.max_bases, {image.digest or image.base for image in images}),
@@ -125,10 +125,10 @@ def check(policy: Policy, images: Sequence[Standing], now: float) -> list[Broken
 
 
 def _of_one(policy: Policy, image: Standing, now: float) -> list[BrokenRule]:
-    found = []
+    broken = []
 
     def say(rule: str, text: str) -> None:
-        found.append(BrokenRule(rule, image.image, text))
+        broken.append(BrokenRule(rule, image.image, text))
 
     names = image.names or ((image.base,) if image.base else ())
     # A build all of whose layers and steps are there is known, under whichever of its names it was meant.
@@ -136,11 +136,11 @@ def _of_one(policy: Policy, image: Standing, now: float) -> list[BrokenRule]:
     if policy.known and not sure:
         text = f"its base is most like {image.base}, {image.confidence:.0%}" if image.base else "its base is not known"
         say("known", text)
-    if policy.allow is not None and not any(fnmatchcase(name, each) for name in names for each in policy.allow):
+    if policy.allow is not None and not any(fnmatchcase(name, pattern) for name in names for pattern in policy.allow):
         say("allow", f"its base {image.base or 'is not known, and'} is none of those allowed")
     elif policy.allow is not None and not sure:
         say("allow", f"its base is {image.base} with {image.confidence:.0%} only: too little to be allowed")
-    denied = next((name for name in names if any(fnmatchcase(name, each) for each in policy.deny)), "")
+    denied = next((name for name in names if any(fnmatchcase(name, pattern) for pattern in policy.deny)), "")
     if denied:
         say("deny", f"its base {denied} is denied")
     if not policy.end_of_life and image.life == PAST:
@@ -161,10 +161,10 @@ def _of_one(policy: Policy, image: Standing, now: float) -> list[BrokenRule]:
             levels = SEVERITIES[SEVERITIES.index(policy.fixable) :]
             if policy.fixable == SEVERITIES[0]:
                 levels = (*levels, UNRATED)  # as bad as that it may be
-            counted = [(image.vulnerabilities.fixable.get(each, 0), each) for each in levels]
-            told = ", ".join(f"{count} {each}" for count, each in counted if count)
-            if told:
-                say("fixable", f"it has {told} with a fix")
+            counted = [(image.vulnerabilities.fixable.get(severity, 0), severity) for severity in levels]
+            counts = ", ".join(f"{count} {severity}" for count, severity in counted if count)
+            if counts:
+                say("fixable", f"it has {counts} with a fix")
             if not image.vulnerabilities.complete:
                 say("fixable", "not all of its packages could be checked: `underlay base vulns` says which")
-    return found
+    return broken

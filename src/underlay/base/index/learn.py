@@ -125,7 +125,7 @@ class Index:
                 tag = name.rpartition(":")[2]
                 if name not in there["tags"]:
                     there["tags"].append(name)
-                days = [each for each in (there["tag_first_seen"].get(tag), record["tag_first_seen"].get(tag)) if each]
+                days = [day for day in (there["tag_first_seen"].get(tag), record["tag_first_seen"].get(tag)) if day]
                 if days:
                     there["tag_first_seen"][tag] = min(days)
             there["first_seen"] = min(there["first_seen"], record["first_seen"])
@@ -180,23 +180,23 @@ def _builds(repository: Repository, reference: Reference, index: Index) -> Itera
     """Yield a record for each platform that a tag offers; what is known by its manifest is not fetched again."""
     root = repository.manifest(reference.tag)
     value = document.decode(root.data, f"manifest {root.digest}")
-    found: list[tuple[bytes, str, str]] = []
+    fetched_manifests: list[tuple[bytes, str, str]] = []
     if manifests.kind(value, root.media_type) == "index":
         view: manifests.Index = manifests.read_index(root.data, f"index {root.digest}").view
-        for each in view.manifests or []:
-            if each.is_attestation or each.artifact_type:
+        for descriptor in view.manifests or []:
+            if descriptor.is_attestation or descriptor.artifact_type:
                 continue
-            same = index.of_manifest(each.digest)
+            same = index.of_manifest(descriptor.digest)
             if same is not None:
                 yield same
                 continue
-            fetched = repository.manifest(each.digest)
-            found.append((fetched.data, fetched.digest, root.digest))
+            fetched = repository.manifest(descriptor.digest)
+            fetched_manifests.append((fetched.data, fetched.digest, root.digest))
     elif (same := index.of_manifest(root.digest)) is not None:
         yield same
     else:
-        found.append((root.data, root.digest, ""))
-    for data, digest, above in found:
+        fetched_manifests.append((root.data, root.digest, ""))
+    for data, digest, above in fetched_manifests:
         read = manifests.read_manifest(data, f"manifest {digest}")
         manifest: manifests.Manifest = read.view
         if manifest.config.media_type and manifest.config.media_type not in mediatype.CONFIGS:
@@ -214,7 +214,7 @@ def record_of(config: configs.Config, manifest: manifests.Manifest, digest: str,
         "manifest_digest": digest,
         "index_digest": above or None,
         "config_digest": manifest.config.digest,
-        "layers": [list(each) for each in layers],
+        "layers": [list(pair) for pair in layers],
         "diff_ids": config.diff_ids,
         "history": [step.text for step in content.steps],
         "history_created": [step.created for step in config.history or []],
@@ -373,12 +373,12 @@ def _parsed(lines: Iterable[bytes], what: str) -> Iterator[dict[str, Any]]:
 def names(store: Store) -> Iterator[tuple[str, str, str, int]]:
     """Yield each name of the installation's index with the image id that it points at, since when, and how many builds it
     has pointed at."""
-    found: dict[str, list[tuple[str, str]]] = {}
+    builds_of_name: dict[str, list[tuple[str, str]]] = {}
     for record in _read(directory(store) + "/records.jsonl"):
         for name in record["tags"]:
             day = record["tag_first_seen"].get(name.rpartition(":")[2], record["first_seen"])
-            found.setdefault(name, []).append((day, record["config_digest"]))
-    for name, builds in sorted(found.items()):
+            builds_of_name.setdefault(name, []).append((day, record["config_digest"]))
+    for name, builds in sorted(builds_of_name.items()):
         day, digest = max(builds)
         yield name, digest, day, len(builds)
 

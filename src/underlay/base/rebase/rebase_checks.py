@@ -80,25 +80,25 @@ def look(
 
 
 def _without_doubles(hazards: list[Hazard]) -> list[Hazard]:
-    return list({(each.id, each.text): each for each in hazards}.values())
+    return list({(hazard.id, hazard.text): hazard for hazard in hazards}.values())
 
 
 def _removed(above: Upper, base: ImageFiles) -> list[Hazard]:
-    found = []
+    removed = []
     for path in above.removed:
         node = base.node(path)
         if node is None or path.startswith(_PASSING) or (path.endswith(b"/") and not node.children):
             continue
-        found.append("/" + path.decode("utf-8", "replace"))
-    if not found:
+        removed.append("/" + path.decode("utf-8", "replace"))
+    if not removed:
         return []
-    text = f"the layers above remove {len(found)} files or directories of the base: {some(found)}"
+    text = f"the layers above remove {len(removed)} files or directories of the base: {some(removed)}"
     return [Hazard("whiteout", text, "check that the same is to be removed from the new base")]
 
 
 def _replaced(above: Upper, old: ImageFiles, new: ImageFiles) -> list[Hazard]:
     """Find programs and libraries of the base that the layers above have again, and that differ in the new base."""
-    found = []
+    replaced = []
     for path in above.added:
         if not _PROGRAMS.search(path):
             continue
@@ -109,10 +109,11 @@ def _replaced(above: Upper, old: ImageFiles, new: ImageFiles) -> list[Hazard]:
         if same and old.read(path, 1 << 28) == new.read(path, 1 << 28):
             continue
         if old.part(path, 0, 4) == b"\x7fELF":
-            found.append("/" + path.decode("utf-8", "replace"))
-    if not found:
+            replaced.append("/" + path.decode("utf-8", "replace"))
+    if not replaced:
         return []
-    text = f"the layers above have {len(found)} programs or libraries of the old base in other versions: {some(found)}"
+    count = f"{len(replaced)} programs or libraries"
+    text = f"the layers above have {count} of the old base in other versions: {some(replaced)}"
     return [Hazard("replaced", text, "they would stand beside what belongs to the new base: build the image again")]
 
 
@@ -121,19 +122,18 @@ def _covered(above: Upper, old: ImageFiles, new: ImageFiles) -> list[Hazard]:
     directory before distributions made it a link to `usr/lib`."""
 
     def link(files: ImageFiles, path: bytes) -> bool:
-        place, _, last = path.rpartition(b"/")
-        directory = files.node(place)
+        parent, _, last = path.rpartition(b"/")
+        directory = files.node(parent)
         node = (directory.children or {}).get(last) if directory is not None else None
         return node is not None and node.entry.kind == SYMLINK
 
-    found = [
+    covered = [
         "/" + path.decode("utf-8", "replace") for path in above.directories if link(new, path) and not link(old, path)
     ]
-    if not found:
+    if not covered:
         return []
-    text = (
-        f"the layers above have directories that are links in the new base, and would hide what is there: {some(found)}"
-    )
+    text = "the layers above have directories that are symbolic links in the new base, and would hide their targets"
+    text = f"{text}: {some(covered)}"
     return [Hazard("replaced", text, "build the image again on the new base")]
 
 
@@ -154,23 +154,23 @@ def _command(execution: Execution, before: ImageFiles, after: ImageFiles) -> lis
 
 def _user(user: str, before: ImageFiles, after: ImageFiles) -> list[Hazard]:
     """Find the user or group of the configuration, when the new base does not know it, or knows it by another number."""
-    found = []
+    hazards = []
     name, _, group = user.partition(":")
-    for what, place, word in ((name, b"etc/passwd", "user"), (group, b"etc/group", "group")):
-        old, new = _number(what, place, before), _number(what, place, after)
+    for what, path, word in ((name, b"etc/passwd", "user"), (group, b"etc/group", "group")):
+        old, new = _number(what, path, before), _number(what, path, after)
         if old and new != old:
             text = f"{word} {what} has the number {old}, and " + (
                 f"{new} in the new base" if new else "the new base has none"
             )
-            found.append(Hazard("user", text, "choose a base that has the same, or make it in the image"))
-    return found
+            hazards.append(Hazard("user", text, "choose a base that has the same, or make it in the image"))
+    return hazards
 
 
-def _number(name: str, place: bytes, files: ImageFiles) -> str:
+def _number(name: str, path: bytes, files: ImageFiles) -> str:
     """Return the number of a user or group, "" when there is none; what is a number itself needs no file."""
     if not name or whole(name) >= 0:
         return ""
-    for line in files.part(place, 0, 1 << 20).split(b"\n"):
+    for line in files.part(path, 0, 1 << 20).split(b"\n"):
         parts = line.decode("utf-8", "replace").split(":")
         if len(parts) > 2 and parts[0] == name and whole(parts[2]) >= 0:
             return parts[2][:10]
@@ -206,14 +206,14 @@ def _libraries(
                 checked[key] = _lacking(library, wanted, there, here, base, read)
             for text in checked[key]:
                 missing.setdefault(text, []).append(name)
-    found = [
+    hazards = [
         Hazard("interpreter", f"{some(users)} need {loader}, which the new base does not have", "choose another base")
         for loader, users in interpreters.items()
     ]
     for text, users in missing.items():
         remedy = "choose a base that has it, or build the image again"
-        found.append(Hazard("library", f"{some(users)} need {text}, which the new base does not have", remedy))
-    return found
+        hazards.append(Hazard("library", f"{some(users)} need {text}, which the new base does not have", remedy))
+    return hazards
 
 
 def _by_run_path(library: str, user: Elf, path: bytes, before: ImageFiles, after: ImageFiles, base: ImageFiles) -> bool:
@@ -221,9 +221,9 @@ def _by_run_path(library: str, user: Elf, path: bytes, before: ImageFiles, after
     if "/" in library:
         return False
     origin = "/" + path.rpartition(b"/")[0].decode("utf-8", "surrogateescape")
-    for place in user.paths[:100]:
-        place = place.replace("$ORIGIN", origin).replace("${ORIGIN}", origin)
-        wanted = f"{place}/{library}".lstrip("/").encode("utf-8", "surrogateescape")
+    for run_path in user.paths[:100]:
+        run_path = run_path.replace("$ORIGIN", origin).replace("${ORIGIN}", origin)
+        wanted = f"{run_path}/{library}".lstrip("/").encode("utf-8", "surrogateescape")
         there = before.real(wanted)
         if there is not None:
             return base.node(there) is not None and after.real(wanted) is None
@@ -263,13 +263,13 @@ def _interpreters(above: Upper, before: ImageFiles, after: ImageFiles) -> list[H
             gone.setdefault("/" + interpreter.decode("utf-8", "replace"), []).append(
                 "/" + path.decode("utf-8", "replace")
             )
-    found = [
+    hazards = [
         Hazard("interpreter", f"{some(users)} need {program}, which the new base does not have", "choose another base")
         for program, users in gone.items()
     ]
-    for version, place in versions.items():
+    for version, path_of_version in versions.items():
         name = "python" + version.decode()
         if there.find(name) is not None and here.find(name) is None:
-            text = f"/{place.decode('utf-8', 'replace')} is for {name}, which the new base does not have"
-            found.append(Hazard("interpreter", text, f"choose a base with {name}, or build the image again"))
-    return found
+            text = f"/{path_of_version.decode('utf-8', 'replace')} is for {name}, which the new base does not have"
+            hazards.append(Hazard("interpreter", text, f"choose a base with {name}, or build the image again"))
+    return hazards

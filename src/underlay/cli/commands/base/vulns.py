@@ -45,13 +45,13 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     least = levels.index(options["severity"]) if options["severity"] else -1
     wanted = [
         each
-        for each in found.found
+        for each in found.findings
         if (not options["fixable"] or each.fixed) and (not options["from"] or each.origin == options["from"])
     ]
     rated = [each for each in wanted if each.severity in levels]
     chosen = tuple(wanted if least < 0 else (each for each in rated if levels.index(each.severity) >= least))
     unrated = len(wanted) - len(rated) if least >= 0 else 0
-    everything, found = len(found.found), msgspec.structs.replace(found, found=chosen)
+    everything, found = len(found.findings), msgspec.structs.replace(found, findings=chosen)
     code = 1 if chosen and options["exit-code"] else 0
     if options["format"]:
         import msgspec
@@ -67,7 +67,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
 def _table(found: Exposure, everything: int, unrated: int) -> str:
     rows = [("VULNERABILITY", "SEVERITY", "PACKAGE", "VERSION", "FIXED", "FROM", "NEWER BASE")]
     newer = {True: "fixes it", False: "does not", None: ""}
-    for each in found.found:
+    for each in found.findings:
         rows.append(
             (
                 each.id,
