@@ -113,7 +113,7 @@ class Store:
             directory = os.environ.get("DOCKER_CONFIG", "")
             path = (directory or os.path.expanduser("~/.docker")) + "/config.json"
             if not directory:
-                self._others = [Store(each, parts=True) for each in podmans()]
+                self._others = [Store(auth_file, parts=True) for auth_file in podmans()]
         self.path = path
 
     def get(self, host: str, repository: str = "") -> Credential | None:
@@ -124,9 +124,9 @@ class Store:
         """
         key = server_key(host)
         for store in (self, *self._others):
-            found = store._get(key, repository)
-            if found is not None:
-                return found
+            credential = store._get(key, repository)
+            if credential is not None:
+                return credential
         return None
 
     def part(self, host: str, repository: str) -> str:
@@ -157,9 +157,9 @@ class Store:
             name = f"{_host_of(key)}/{part}"
             return self._decoded(name, self._auths(document)[name])
         for name, entry in self._entries(document, key):
-            found = self._decoded(name, entry)
-            if found is not None:
-                return found
+            credential = self._decoded(name, entry)
+            if credential is not None:
+                return credential
         return None
 
     def _part(self, document: dict[str, Any], key: str, repository: str) -> str:
@@ -229,12 +229,12 @@ class Store:
     def _hosts(self) -> set[str]:
         document = self._read()
         usual, special = self._helpers(document)
-        found = {name for name, helper in special.items() if helper}
+        names_of_hosts = {name for name, helper in special.items() if helper}
         keys = [key for key, entry in self._auths(document).items() if isinstance(entry, dict) and _secret(entry)]
         listed = _listed(self._checked("credsStore", usual)) if usual else []
         for names, helper in ((keys, ""), (listed, usual)):
-            found.update(name for name in map(_host_of, names) if name and special.get(name, usual) == helper)
-        return found
+            names_of_hosts.update(name for name in map(_host_of, names) if name and special.get(name, usual) == helper)
+        return names_of_hosts
 
     # The file
 
@@ -258,14 +258,14 @@ class Store:
         except (ValueError, RecursionError) as error:
             # Of what `json` says only the place is told: there may be a secret beside it.
             line = getattr(error, "lineno", 0)
-            place = f" (line {line}, column {getattr(error, 'colno', 0)})" if line else ""
-            raise InvalidInput(f"{self.path}: not JSON{place}") from None
+            position = f" (line {line}, column {getattr(error, 'colno', 0)})" if line else ""
+            raise InvalidInput(f"{self.path}: not JSON{position}") from None
         if not isinstance(value, dict):
             raise self._wrong("", "an object")
         return value
 
-    def _wrong(self, place: str, expected: str) -> InvalidInput:
-        return InvalidInput(f"{self.path}: {place + ': ' if place else ''}expected {expected}")
+    def _wrong(self, member: str, expected: str) -> InvalidInput:
+        return InvalidInput(f"{self.path}: {member + ': ' if member else ''}expected {expected}")
 
     def _auths(self, document: dict[str, Any]) -> dict[str, Any]:
         auths = document.get("auths")
@@ -275,14 +275,14 @@ class Store:
 
     def _entries(self, document: dict[str, Any], key: str) -> list[tuple[str, dict[str, Any]]]:
         """Return the entries for one registry by their names in the file, docker's own form first."""
-        found: list[tuple[str, dict[str, Any]]] = []
+        entries: list[tuple[str, dict[str, Any]]] = []
         host = _host_of(key)
         for name, entry in self._auths(document).items():
             if _host_of(name) == host:
                 if not isinstance(entry, dict):
                     raise self._wrong(f'auths["{name}"]', "an object")
-                found.append((name, entry))
-        return sorted(found, key=lambda pair: pair[0] != key)
+                entries.append((name, entry))
+        return sorted(entries, key=lambda pair: pair[0] != key)
 
     def _decoded(self, name: str, entry: dict[str, Any]) -> Credential | None:
         """Return what an entry holds; `auth` counts before `username` and `password`, as docker has it."""
@@ -335,9 +335,9 @@ class Store:
         usual, special = self._helpers(document)
         return self._checked(f"the credential helper for {key}", special.get(_host_of(key), usual))
 
-    def _checked(self, place: str, helper: str) -> str:
+    def _checked(self, member: str, helper: str) -> str:
         if not _NAME.issuperset(helper):
-            raise self._wrong(place, "one word of letters, digits, '.', '_' and '-'")
+            raise self._wrong(member, "one word of letters, digits, '.', '_' and '-'")
         return helper
 
     def _edit(self, change: Callable[[dict[str, Any]], None]) -> None:

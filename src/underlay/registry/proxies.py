@@ -25,7 +25,7 @@ def proxy_for(endpoint: Endpoint, environ: Mapping[str, str]) -> str:
     names = [f"{endpoint.scheme}_proxy".upper(), f"{endpoint.scheme}_proxy"]
     if endpoint.scheme == "http" and environ.get("REQUEST_METHOD"):
         del names[0]  # in a CGI program, the header `Proxy:` of a visitor gets there
-    name = next((each for each in names if environ.get(each)), "")
+    name = next((variable for variable in names if environ.get(variable)), "")
     if not name or hosts.is_loopback(endpoint.host):
         return ""
     if _excepted(environ.get("NO_PROXY") or environ.get("no_proxy", ""), endpoint):
