@@ -84,14 +84,16 @@ class _Expander:
 
     def _process(self, text: str, escape: str = "", quotes: bool = True) -> tuple[str, list[str]]:
         try:
-            found = process(text, self._get, escape or self._escape, quotes=quotes)
+            expansion = process(text, self._get, escape or self._escape, quotes=quotes)
         except DockerfileError as error:
             shown = text if len(text) <= 100 else text[:97] + "..."
             raise self._instruction.problem(f'failed to process "{shown}": {error.problem}', error.hint, text) from None
-        if quotes and len(found.text) > _LONGEST:
-            raise self._instruction.problem(f"expands to {len(found.text)} letters, which no program can be given")
-        self._unset |= found.unset
-        return found.text, found.words
+        if quotes and len(expansion.text) > _LONGEST:
+            raise self._instruction.problem(
+                f"expands to {len(expansion.text)} characters, more than a program can be given"
+            )
+        self._unset |= expansion.unset
+        return expansion.text, expansion.words
 
 
 def expand(instruction: AnyInstruction, get: Get, escape: str = "\\", unset: set[str] | None = None) -> AnyInstruction:

@@ -170,16 +170,16 @@ def rank(wanted: Platform, offered: Platform) -> int | None:
     """
     if wanted.os != offered.os:
         return None
-    for place, (architecture, variant) in enumerate(_acceptable(wanted)):
+    for position, (architecture, variant) in enumerate(_acceptable(wanted)):
         if (offered.architecture, offered.variant) == (architecture, variant):
-            return place
+            return position
     return None
 
 
 def for_host(offered: Sequence[Platform]) -> int:
     """Return the place in `offered`, which is not empty, of what serves this host best: the first when nothing does."""
     here = host()
-    ranked = [(place, n) for n, each in enumerate(offered) if (place := rank(here, each)) is not None]
+    ranked = [(order, n) for n, platform in enumerate(offered) if (order := rank(here, platform)) is not None]
     return min(ranked)[1] if ranked else 0
 
 
