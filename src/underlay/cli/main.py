@@ -139,9 +139,7 @@ def _warned(event: Event) -> None:
         sys.stderr.write(f"underlay: {shown(str(attributes['message']))}\nhint: {shown(str(attributes['hint']))}\n")
     elif event.kind == "registry.anonymous":
         reason = shown(str(event.attributes["reason"]))
-        sys.stderr.write(
-            f"underlay: nobody is logged in at {event.subject}, only what is public can be had: {reason}\n"
-        )
+        sys.stderr.write(f"underlay: not logged in at {event.subject}, so only public images are available: {reason}\n")
 
 
 def _trace() -> None:

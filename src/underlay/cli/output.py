@@ -86,20 +86,20 @@ def inspected(names: Sequence[str], find: Callable[[str], dict[str, Any]], templ
     """
     import sys
 
-    found: list[dict[str, Any]] = []
+    objects: list[dict[str, Any]] = []
     problems: list[UnderlayError] = []
     for name in names:
         try:
-            found.append(find(name))
+            objects.append(find(name))
         except UnderlayError as error:
             problems.append(error)
     if template and template != "json":
         made = Template(_unescaped(template))
-        text = "".join(made.render(each) + "\n" for each in found)
+        text = "".join(made.render(item) + "\n" for item in objects)
     elif template:
-        text = "".join(to_json(each) + "\n" for each in found)
+        text = "".join(to_json(item) + "\n" for item in objects)
     else:
-        text = pretty(found) + "\n"
+        text = pretty(objects) + "\n"
     sys.stdout.write(text)
     sys.stdout.flush()
     for problem in problems:

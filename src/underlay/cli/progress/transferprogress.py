@@ -63,7 +63,7 @@ class TransferProgress:
         self.mode = mode
         self._bars: Any = None
         self._tasks: dict[str, Any] = {}
-        self._told: dict[str, str] = {}
+        self._last_status: dict[str, str] = {}
         self._totals: dict[str, int] = {}
         self._lock = threading.Lock()
 
@@ -156,8 +156,8 @@ class TransferProgress:
         total = int(str(event.attributes.get("total") or 0)) or self._totals.get(subject, 0)
         self._totals[subject] = total
         done = int(str(event.attributes.get("done") or 0))
-        changed = self._told.get(subject) != status
-        self._told[subject] = status
+        changed = self._last_status.get(subject) != status
+        self._last_status[subject] = status
         if self.mode == "json":
             if changed or event.kind.endswith(".progress"):
                 self._message(name, status, done, total, event.kind.endswith(".progress"))

@@ -37,10 +37,10 @@ def _attached(engine: Engine, options: Options, name: str) -> int:
     from ....runtime.monitor.attachment import Attachment
 
     row = find(engine._store, name)
-    wish = row.intent["options"]
-    terminal = bool(wish.get("terminal"))
+    container_options = row.intent["options"]
+    terminal = bool(container_options.get("terminal"))
     attachment = Attachment(
-        stdin=foreground.usable(0) if options["interactive"] and wish.get("interactive") else -1,
+        stdin=foreground.usable(0) if options["interactive"] and container_options.get("interactive") else -1,
         stdout=foreground.usable(1),
         stderr=foreground.usable(2),
         keys=runflags.detach_keys(options["detach-keys"], terminal),

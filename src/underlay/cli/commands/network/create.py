@@ -49,10 +49,10 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
 
 
 def _pairs(texts: list[str], flag: str, needed: bool) -> dict[str, str]:
-    found = {}
+    values = {}
     for text in texts:
         key, equals, value = text.partition("=")
         if not key or (needed and not equals):
             raise InvalidInput(f'invalid argument "{text}" for "{flag}" flag', "write name=value")
-        found[key] = value
-    return found
+        values[key] = value
+    return values
