@@ -140,15 +140,15 @@ def test_sources_that_are_lost(created_by: str, wanted: tuple[str, ...]) -> None
 @pytest.mark.parametrize(
     ("created_by", "told", "doubt"),
     [
-        ("", "", "says nothing"),
-        ("/bin/bash", "/bin/bash", "no step"),  # docker commit
-        ("bash", "bash", "no step"),
-        ("umoci raw add-layer --image x rootfs.tar", "umoci raw add-layer --image x rootfs.tar", "no step"),
-        ("bazel build ...", "bazel build ...", "no step"),
-        ("nixpacks", "nixpacks", "no step"),
-        ("# debian.sh --arch 'amd64' out/ 'trixie'", "# debian.sh --arch 'amd64' out/ 'trixie'", "no step"),
-        (NOP, NOP.strip(), "no step"),
-        (NOP + "FROM x", (NOP + "FROM x"), "no step"),
+        ("", "", "no step for this layer"),
+        ("/bin/bash", "/bin/bash", "not a step"),  # docker commit
+        ("bash", "bash", "not a step"),
+        ("umoci raw add-layer --image x rootfs.tar", "umoci raw add-layer --image x rootfs.tar", "not a step"),
+        ("bazel build ...", "bazel build ...", "not a step"),
+        ("nixpacks", "nixpacks", "not a step"),
+        ("# debian.sh --arch 'amd64' out/ 'trixie'", "# debian.sh --arch 'amd64' out/ 'trixie'", "not a step"),
+        (NOP, NOP.strip(), "not a step"),
+        (NOP + "FROM x", (NOP + "FROM x"), "not a step"),
     ],
 )
 def test_what_is_no_step(created_by: str, told: str, doubt: str) -> None:

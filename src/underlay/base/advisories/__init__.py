@@ -43,7 +43,7 @@ class Advisories:
     def path(self, family: str) -> str:
         """Return the file of a family; raises InvalidInput for a name that is none."""
         if not _FAMILY.fullmatch(family):
-            raise InvalidInput(f"{family!r} is no ecosystem")
+            raise InvalidInput(f"{family!r} is not the name of an ecosystem")
         return f"{self.directory}/{family.lower().replace(' ', '-')}{_ENDING}"
 
     def file(self, family: str) -> AdvisoryFile | None:
@@ -109,7 +109,7 @@ class Advisories:
                         builders[family] = self._builder(family, replace)
                     builders[family].add(advisory)
             if replace and only and not len(builders[only]):
-                raise Corrupt(f"there is nothing of {only} in what came: what was there is kept")
+                raise Corrupt(f"the export holds no advisories for {only}; the old ones are kept")
             for family, builder in builders.items():
                 counts.families[family] = builder.write(self.path(family), **(facts or {}))
         self.close()
@@ -137,7 +137,7 @@ def import_path(advisories: Advisories, path: str) -> Imported:
     from . import osv_sources
 
     if not os.path.exists(path):
-        raise NotFound(f"there is no {path}")
+        raise NotFound(f"{path} does not exist")
     # What a feed knew of its own state stays: it may go on from there.
     facts = {"fetched": rfc3339(time_ns())[:19] + "Z"}
     counts = advisories.add(osv_sources.records(path), facts=facts)

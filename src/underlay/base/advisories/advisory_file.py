@@ -92,7 +92,7 @@ class AdvisoryFile:
             size = facts.st_size
             self.checked = facts.st_mtime
             if size < _START:
-                raise Corrupt(f"{path} is no file of advisories", _AGAIN)
+                raise Corrupt(f"{path} is not a file of advisories", _AGAIN)
             self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         self._view = memoryview(self._map)
         try:
@@ -103,7 +103,7 @@ class AdvisoryFile:
 
     def _open(self, size: int) -> None:
         if self._map[: len(_MAGIC)] != _MAGIC:
-            raise Corrupt(f"{self.path} is no file of advisories of this version", _AGAIN)
+            raise Corrupt(f"{self.path} is a file of advisories of another version", _AGAIN)
         head, length, hashes, count, self._records_end = _HEAD_FIELDS.unpack_from(self._map, len(_MAGIC))
         if head + length > size or hashes + 16 * count > head or self._records_end > hashes or hashes % 8:
             raise Corrupt(f"{self.path} is damaged", _AGAIN)

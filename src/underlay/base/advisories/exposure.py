@@ -59,7 +59,7 @@ def look(store: Store, subject: Subject) -> Exposure:
     with Advisories(directory(store)) as advisories:
         if not advisories.heads():
             raise Unsupported(
-                "there are no advisories here", "fetch them: `underlay base advisories update`, or import them"
+                "there are no advisories in the store", "fetch them: `underlay base advisories update`, or import them"
             )
         report = vulnerabilities.match(installed(files), advisories)
         identified = identify.identify(store, subject, 1)

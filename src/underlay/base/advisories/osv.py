@@ -123,9 +123,9 @@ def read(data: bytes | memoryview) -> Advisory:
     try:
         raw = _decoder.decode(data)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        raise Corrupt(f"no record of OSV: {error}") from None
+        raise Corrupt(f"not an advisory in OSV form: {error}") from None
     if not raw.id or len(raw.id) > 200:
-        raise Corrupt("a record of OSV without an id")
+        raise Corrupt("not an advisory in OSV form: its id is missing or too long")
     affected = []
     for affected_package in raw.affected or ():
         if affected_package.package is None or not affected_package.package.name:

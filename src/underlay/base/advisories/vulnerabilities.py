@@ -136,17 +136,19 @@ def match(inventory: Inventory, advisories: Advisories) -> VulnerabilityReport:
         if where is None:
             continue
         if file is None:
-            report.gaps.append(f"no advisories of {where.family} are here: {_many(packages, kind)} not checked")
+            report.gaps.append(
+                f"there are no advisories of {where.family} in the store: {_many(packages, kind)} not checked"
+            )
             continue
         chosen = where.chosen(file.head.ecosystems)
         if not chosen:
             named = " or ".join(where.ecosystems)
-            report.gaps.append(f"the advisories here say nothing of {named}: {_many(packages, kind)} not checked")
+            report.gaps.append(f"the advisories in the store do not cover {named}: {_many(packages, kind)} not checked")
             continue
         report.checked[kind] = report.unchecked.pop(kind)
         skipped = _match(report.findings, file, where, chosen, packages)
         if skipped:
-            report.gaps.append(f"{skipped} versions of {where.family} cannot be compared")
+            report.gaps.append(f"{skipped} versions of {where.family} packages cannot be compared")
     worst = cvss.LABELS.index
     report.findings.sort(
         key=lambda finding: (-worst(finding.label), -finding.score, finding.name, finding.version, finding.id)
@@ -167,8 +169,8 @@ def _scope(kind: str, release: dict[str, str], report: VulnerabilityReport, coun
     if scope is not None and _KIND[osv.FAMILIES[scope.family]] == kind:
         return scope
     release_name = f"{release.get('ID', '')} {release.get('VERSION_ID', '')}".strip()
-    system = release_name or "a system that does not say what it is"
-    report.gaps.append(f"nobody publishes advisories for {kind} packages of {system}: {count} not checked")
+    system = release_name or "an unknown distribution"
+    report.gaps.append(f"no known source has advisories for {kind} packages of {system}: {count} not checked")
     return None
 
 

@@ -104,9 +104,9 @@ def read(created_by: str, knows: Knows | None = None) -> ParsedStep:
     text = created_by.encode("utf-8", "replace").decode().strip()
     word = word_of(text)
     if not text:
-        return ParsedStep("", "", "", "the history says nothing of this layer")
+        return ParsedStep("", "", "", "the history has no step for this layer")
     if not word:
-        return ParsedStep("", "", text, "this is no step of a Dockerfile")
+        return ParsedStep("", "", text, "this is not a step of a Dockerfile")
     if len(text) > (_LONGEST if word == "RUN" else LINE_LIMIT):
         return ParsedStep(word, "", text, "this is longer than a Dockerfile's line can be")
     nop = _NOP.match(text)
@@ -127,7 +127,7 @@ def read(created_by: str, knows: Knows | None = None) -> ParsedStep:
         step = _READERS.get(word, _simple)(word, rest, knows, buildkit)
         step.history_text = f"{word} {rest}"
     if not step.text and not step.doubt:
-        step.doubt = "this cannot be written in a Dockerfile" if rest or marked else "this says nothing"
+        step.doubt = "this cannot be written in a Dockerfile" if rest or marked else "this step is empty"
     return step
 
 
@@ -169,7 +169,7 @@ def _run(text: str, whole: bool, knows: Knows) -> ParsedStep:
             f"RUN {text}" if isinstance(instruction, it.Run) and text else instruction_writer.run(text, knows.shell)
         )
     if "/run/secrets/" in text:
-        step.doubt = step.doubt or "it may have used a secret, which the history does not tell"
+        step.doubt = step.doubt or "it may have used a secret, which the history does not record"
     return step
 
 
@@ -223,7 +223,7 @@ def _transfer(word: str, rest: str, knows: Knows, buildkit: bool) -> ParsedStep:
     if isinstance(here, it.Transfer) and not here.heredocs:
         step.text = f"{word} {rest}"
         if isinstance(here, it.Copy) and here.from_:
-            step.doubt = f"it copied from {here.from_}, which may be a stage that is not told of"
+            step.doubt = f"it copied from {here.from_}, which may be a stage that the history does not record"
     return step
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _LONGEST = 6 << 20  # characters of a Dockerfile: a builder takes no longer one than eight MiB
 _REMOVED = 20_000  # characters of the paths that one step removes
 _ROOTS = ("", "0", "root", "0:0", "root:root")
-_UNSAID = "the configuration has it, and no step says so"
+_UNSAID = "the configuration has it, but no step sets it"
 _BUILDKIT = "buildkit.dockerfile.v0"
 
 
@@ -167,14 +167,14 @@ class _Work:
             self._step(history_parser.read(created_by, knows), layer, number in squashed)
         # A tool that appends layers without history leaves those at the end unsaid.
         for layer in left[::-1]:
-            known = "the history says nothing of this layer" if any(filled) else "there is no history of this layer"
+            known = "the history has no step for this layer" if any(filled) else "there is no history of this layer"
             self._files(layer, known)
 
     def _step(self, step: ParsedStep, layer: str, squashed: bool) -> None:
         """Add what a step said. A `squashed` one has its files in a layer that stands for several steps."""
         known = layer in self._held
         if step.word == "RUN" and not self.following.knows.expanded and self.following.state.get("Volumes"):
-            step.doubt = step.doubt or "what it has written into volumes the builder of old has dropped"
+            step.doubt = step.doubt or "what it has written into volumes the classic builder has dropped"
         if step.word in history_parser.FILLING:
             if self._extract and squashed and not layer:
                 self._add(Line(instruction_writer.comment(f"{step.history_text} (its files come below)")))
@@ -233,7 +233,7 @@ class _Work:
             text = instruction_writer.argument([(name, value)])
             if text and not self.following.follow(text, "ARG"):
                 self._declared[name] = len(self.lines)
-                doubt = "" if line_number is not None else "it was given at build, and is no step of its own"
+                doubt = "" if line_number is not None else "it was given at build, and no step declares it"
                 self._add(Line(text, doubt=doubt))
 
     def _files(self, layer: str, doubt: str, history_text: str = "") -> None:
@@ -257,7 +257,7 @@ class _Work:
 
     def _remove(self, held: Contents) -> None:
         """Take away what a layer does: that no archive can."""
-        doubt = "what the layer takes away needs a program `rm` in the image"
+        doubt = "removing the files that the layer removes needs a program `rm` in the image"
         user = self.following.state.get("User") or ""
         if user not in _ROOTS:
             self._add(Line("USER root"))
@@ -284,7 +284,7 @@ class _Work:
                     text, description = "", f"{description}: {problem}"
             # BuildKit's histories never tell of triggers, so that they are there is no wonder.
             certain = text.startswith("ONBUILD ") or not doubt
-            why = ("" if certain else doubt) if text else "the base has it, or a Dockerfile cannot say it"
+            why = ("" if certain else doubt) if text else "the base has it, or no instruction can express it"
             self._add(Line(text or instruction_writer.comment(description), doubt=why))
 
 

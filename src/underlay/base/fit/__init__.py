@@ -79,7 +79,9 @@ def host_of(info: Mapping[str, Any]) -> Host:
     """Return the host that a saved `underlay info` tells of. Raises InvalidInput when it is none."""
     abi = info.get("HostABI")
     if not isinstance(abi, dict) or not isinstance(info.get("KernelVersion"), str):
-        raise InvalidInput("this is not the output of `underlay info --format json`", "save it on that host")
+        raise InvalidInput(
+            "the file is not the output of `underlay info --format json`", "save that output on the other host"
+        )
     try:
         return Host(
             kernel=info["KernelVersion"],
@@ -97,7 +99,7 @@ def host_of(info: Mapping[str, Any]) -> Host:
             sysctls={str(key): str(value) for key, value in dict(abi.get("sysctls", {})).items()},
         )
     except (TypeError, ValueError) as error:
-        raise InvalidInput(f"the saved facts of the host make no sense: {error}") from None
+        raise InvalidInput(f"the saved output of `underlay info` has a wrong value: {error}") from None
 
 
 def judge(needs: Needs, host: Host) -> Fit:

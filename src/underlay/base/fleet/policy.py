@@ -94,15 +94,17 @@ def read(data: bytes, what: str) -> Policy:
     unknown = sorted(set(value) - {"bases"})
     if unknown or not isinstance(value.get("bases"), dict):
         text = f"there is a table {unknown[0]!r}" if unknown else "there is no table [bases]"
-        raise InvalidInput(f"{what}: {text}", "rules stand in [bases]")
+        raise InvalidInput(f"{what}: {text}", "write the rules under [bases]")
     try:
         policy = msgspec.convert(value["bases"], Policy)
     except msgspec.ValidationError as error:
         raise InvalidInput(f"{what}: [bases]: {error}") from None
     if policy.fixable and policy.fixable not in SEVERITIES:
-        raise InvalidInput(f"{what}: fixable = {policy.fixable!r}", f"one of {', '.join(SEVERITIES)}")
+        raise InvalidInput(f"{what}: fixable = {policy.fixable!r} is not a severity", f"one of {', '.join(SEVERITIES)}")
     if not 0 <= policy.confidence <= 1:
-        raise InvalidInput(f"{what}: confidence = {policy.confidence}", "a share between 0 and 1, such as 0.9")
+        raise InvalidInput(
+            f"{what}: confidence = {policy.confidence} is not between 0 and 1", "write a share such as 0.9"
+        )
     for name in ("max_distributions", "max_bases", "max_age"):
         number = getattr(policy, name)
         if number is not None and number < 0:

@@ -107,7 +107,7 @@ class Subject:
         files = self.files()
         if files is None:
             hint = "`underlay pull` it first" if self.where == REGISTRY else "`underlay load` it first"
-            raise Unsupported(f"{why} needs the files of {self.name}, and only its description is here", hint)
+            raise Unsupported(f"{why} needs the files of {self.name}, but its layers are not in the store", hint)
         return files
 
 

@@ -268,7 +268,7 @@ def unpack(data: bytes) -> bytes:
     except zlib.error as error:
         raise Corrupt(f"damaged index of known bases: {error}") from None
     if len(index) != size or not inflater.eof:
-        raise Corrupt("damaged index of known bases: not as long as it says")
+        raise Corrupt("damaged index of known bases: its length is not the one that its head states")
     return index
 
 
@@ -294,7 +294,7 @@ def shipped() -> Known:
 def _sections(data: memoryview) -> dict[str, memoryview]:
     """Return the sections of a file after checking that they lie within it and fit together."""
     if bytes(data[: len(MAGIC)]) != MAGIC or len(data) < 32 + len(SECTIONS) * 16:
-        raise Corrupt("not an index of known bases of this version")
+        raise Corrupt("an index of known bases of another version")
     sections: dict[str, memoryview] = {}
     for number, (name, kind) in enumerate(SECTIONS):
         start, size = struct.unpack_from("<QQ", data, 32 + number * 16)

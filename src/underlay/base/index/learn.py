@@ -131,7 +131,7 @@ class Index:
             there["first_seen"] = min(there["first_seen"], record["first_seen"])
             there["last_seen"] = max(there["last_seen"], record["last_seen"])
         if len(self.records) > _RECORDS:
-            raise LimitExceeded(f"more than {_RECORDS} builds")
+            raise LimitExceeded(f"an index of bases holds at most {_RECORDS} builds")
         return len(self.records) - before
 
     def learned(self, tags: int, problems: Sequence[str] = ()) -> Learned:
@@ -166,7 +166,10 @@ def add(store: Store, names: Sequence[str], today: str = "") -> Learned:
 def _wanted(registries: Registries, name: str) -> list[Reference]:
     last = name.rpartition("/")[2]
     if "@" in name:
-        raise InvalidInput(f"{name}: a digest does not say what a name points at", "name a repository, or a tag")
+        raise InvalidInput(
+            f"{name}: a digest cannot be indexed, since the index records what tags point at",
+            "name a repository, or a tag",
+        )
     if ":" in last:
         return [references.parse(name)]
     repository = references.parse_exact(name)
@@ -232,12 +235,14 @@ def write_out(store: Store, path: str) -> int:
 
     records = list(_read(directory(store) + "/records.jsonl"))
     if not records:
-        raise NotFound("there is no index of one's own to export", "`underlay base index add REPOSITORY` makes one")
+        raise NotFound(
+            "there is no index of this installation to export", "`underlay base index add REPOSITORY` makes one"
+        )
     try:
         with open(path, "xb") as file:
             file.write(_packed(records))
     except FileExistsError:
-        raise Conflict(f"{path} is there already") from None
+        raise Conflict(f"{path} exists already") from None
     return len(records)
 
 
@@ -261,7 +266,9 @@ def push(store: Store, name: str) -> str:
 
     records = list(_read(directory(store) + "/records.jsonl"))
     if not records:
-        raise NotFound("there is no index of one's own to push", "`underlay base index add REPOSITORY` makes one")
+        raise NotFound(
+            "there is no index of this installation to push", "`underlay base index add REPOSITORY` makes one"
+        )
     reference = references.parse(name)
     data, empty = _packed(records), b"{}"
     manifest = document.encode(
@@ -293,7 +300,7 @@ def pull(store: Store, name: str) -> Learned:
         fetched = repository.manifest(reference.digest or reference.tag)
         value = document.decode(fetched.data, f"manifest {fetched.digest}")
         if value.get("artifactType") != ARTIFACT:
-            raise InvalidInput(f"{name} is no index of bases", "`underlay base index push` makes one")
+            raise InvalidInput(f"{name} is not an index of bases", "`underlay base index push` makes one")
         view: manifests.Manifest = manifests.read_manifest(fetched.data, f"manifest {fetched.digest}").view
         layers: list[Descriptor] = view.layers or []
         if len(layers) != 1:
@@ -332,7 +339,7 @@ def _unpacked(data: bytes, what: str) -> list[dict[str, Any]]:
         with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
             return list(_parsed(_bounded(file, what), what))
     except (OSError, EOFError, zlib.error) as error:
-        raise Corrupt(f"{what}: no index of bases: {error}") from None
+        raise Corrupt(f"{what}: not an index of bases: {error}") from None
 
 
 def _bounded(file: gzip.GzipFile, what: str) -> Iterator[bytes]:
@@ -341,7 +348,7 @@ def _bounded(file: gzip.GzipFile, what: str) -> Iterator[bytes]:
     while line := file.readline(_LINE + 1):
         total, count = total + len(line), count + 1
         if len(line) > _LINE or total > _LIMIT or count > _RECORDS:
-            raise LimitExceeded(f"{what}: line {count}: more than an index of bases has")
+            raise LimitExceeded(f"{what}: line {count}: longer than an index of bases may be")
         yield line
 
 
@@ -366,7 +373,7 @@ def _parsed(lines: Iterable[bytes], what: str) -> Iterator[dict[str, Any]]:
         except (ValueError, RecursionError, KeyError, TypeError) as error:
             raise Corrupt(f"{what}: line {number}: {error}") from None
         if not sound or not isinstance(record["first_seen"], str) or not isinstance(record["last_seen"], str):
-            raise Corrupt(f"{what}: line {number}: no record of a build")
+            raise Corrupt(f"{what}: line {number}: not a record of a build")
         yield record
 
 

@@ -64,7 +64,9 @@ def ground(store: Store, subject: Subject, base: str = "", likely: bool = False)
         named = image_source.find(store, base, str(subject.platform))
         below = named.view.diff_ids
         if diff_ids[: len(below)] != below:
-            raise InvalidInput(f"{base} is not beneath {subject.name}: its layers are others")
+            raise InvalidInput(
+                f"{base} is not the base of {subject.name}: its layers are not the lowest layers of that image"
+            )
         history = named.view.history or []
         step_texts = [step.created_by for step in history]
         alike = bool(step_texts) and [step.created_by for step in steps[: len(step_texts)]] == step_texts
@@ -81,7 +83,7 @@ def ground(store: Store, subject: Subject, base: str = "", likely: bool = False)
         if not likely or identified.certainty < identify.LIKELY or not 0 < candidate.history < len(steps):
             return Ground("scratch", 0, 0, {})
         layers = sum(not step.empty_layer for step in steps[: candidate.history])
-        doubt = f"that base is no build that is known: it is told with {identified.certainty:.0%}"
+        doubt = f"that base is not a known build: it is the right one with a probability of {identified.certainty:.0%}"
         return Ground(candidate.name, min(layers, len(diff_ids)), candidate.history, None, doubt)
     from ...store.rows import images
 
@@ -149,7 +151,7 @@ def move(
         )
     for target in targets:
         if target.digest:
-            raise InvalidInput(f"{target.familiar}: a name to give cannot hold a digest")
+            raise InvalidInput(f"{target.familiar}: a new name cannot hold a digest")
     from ...transfer.registry import restack
 
     if image.where == STORE:
@@ -175,7 +177,7 @@ def _own_names(store: Store, image: Subject) -> Sequence[str]:
     except InvalidInput:
         asked = ""  # an id
     if not names:
-        raise InvalidInput(f"{image.name} has no name that what comes out could be given", "name it with --tag")
+        raise InvalidInput(f"{image.name} has no name for the result to take", "name it with --tag")
     return [asked] if asked in names else names
 
 
@@ -184,9 +186,11 @@ def _looked(store: Store, image: Subject, ground: Ground, onto: Subject) -> tupl
     configured = rebase.configuration(image.value, old, onto.value, ground.steps)
     hazards, changes = list(configured.hazards), list(configured.changes)
     if ground.config is None:
-        changes.append("the old base's configuration is not here: what was inherited is told from its steps")
+        changes.append(
+            "the configuration of the old base is not in the store: the inherited values are read from its steps"
+        )
     if image.image is None or onto.image is None:
-        text = "without files it cannot be known whether the layers above would stand on the new base"
+        text = "without the files of both images it cannot be checked whether the layers above fit the new base"
         hazards.append(Hazard("files", text, "pull both first"))
         return configured, hazards, changes
     if all(hazard.id != "platform" for hazard in hazards):
