@@ -62,7 +62,7 @@ def _open_streams() -> None:
 
 
 def main(words: list[str]) -> int:
-    """Run one command line; return its exit code. Errors are told on standard error."""
+    """Run one command line; return its exit code. Errors are printed on standard error."""
     if words[:1] in (["--version"], ["-v"]):
         from .. import __version__
 

@@ -82,7 +82,7 @@ def inspected(names: Sequence[str], find: Callable[[str], dict[str, Any]], templ
     """Print what `find` returns for each name, as a JSON list or a line each through `template`; return the
     exit code.
 
-    What is not found is told on standard error after the rest, as docker does.
+    Errors about missing objects are printed on standard error after the rest, as docker does.
     """
     import sys
 

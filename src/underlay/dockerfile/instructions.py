@@ -66,7 +66,7 @@ class _Expander:
     def words(self, text: str) -> list[str]:
         return self._process(text)[1]
 
-    def each(self, texts: tuple[str, ...]) -> tuple[str, ...]:
+    def texts(self, texts: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(self.word(text) for text in texts)
 
     def pairs(self, pairs: Pairs) -> Pairs:
@@ -214,9 +214,9 @@ class Transfer(Instruction, kw_only=True):
         return self.changed(
             chown=expander.word(self.chown),
             chmod=expander.word(self.chmod),
-            sources=expander.each(self.sources),
+            sources=expander.texts(self.sources),
             destination=expander.word(self.destination),
-            exclude=expander.each(self.exclude),
+            exclude=expander.texts(self.exclude),
             heredocs=expander.heredocs(self.heredocs),
         )
 
@@ -255,7 +255,7 @@ class Volume(Instruction, kw_only=True):
     paths: tuple[str, ...]
 
     def _expanded(self, expander: _Expander) -> Self:
-        return self.changed(paths=expander.each(self.paths))
+        return self.changed(paths=expander.texts(self.paths))
 
 
 class User(Instruction, kw_only=True):

@@ -206,7 +206,7 @@ class Store:
     def erase(self, host: str) -> bool:
         """Forget the credential of a registry, in the file and with its helper; returns whether one was there.
 
-        A helper that does as it is told counts as having had one: few tell.
+        A helper that erases without an error counts as having had a credential: few report whether they had one.
         """
         key = server_key(host)
         document = self._read()
@@ -256,7 +256,7 @@ class Store:
         try:
             value = jsontext.loads(data)
         except (ValueError, RecursionError) as error:
-            # Of what `json` says only the place is told: there may be a secret beside it.
+            # Of the error of `json` only line and column are shown: its text may hold a secret.
             line = getattr(error, "lineno", 0)
             position = f" (line {line}, column {getattr(error, 'colno', 0)})" if line else ""
             raise InvalidInput(f"{self.path}: not JSON{position}") from None

@@ -103,7 +103,7 @@ def _converse(command: list[str], data: bytes) -> tuple[int, bytes, bytes]:
                         events.unregister(into)
                         process.stdin.close()
                 for fd in (out, err):
-                    # What it said last may have come after its pipes were looked at, and before its end was.
+                    # Its last output may have come after its pipes were read, and before its end was seen.
                     if ended in ready:
                         _drained(fd, texts[fd], True)
                     elif fd in ready and not _drained(fd, texts[fd], False):

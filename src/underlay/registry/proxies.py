@@ -20,7 +20,7 @@ def proxy_for(endpoint: Endpoint, environ: Mapping[str, str]) -> str:
 
     HTTPS_PROXY or HTTP_PROXY by the endpoint's scheme, or their names in lower case; NO_PROXY says for whom not. This
     host is never asked by a proxy. Raises Unsupported for other proxies than those of HTTP (SOCKS), InvalidInput for
-    what is none; the value is not told, it may hold a password.
+    a value that is no URL of a proxy; the value is not shown, it may hold a password.
     """
     names = [f"{endpoint.scheme}_proxy".upper(), f"{endpoint.scheme}_proxy"]
     if endpoint.scheme == "http" and environ.get("REQUEST_METHOD"):

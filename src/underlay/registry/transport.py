@@ -1,6 +1,6 @@
 """HTTP: one request, one answer, over pooled connections. The only user of urllib3.
 
-Nothing is followed, repeated or authorised here; whoever calls decides (`exchange`). Proxies come from the
+Nothing is followed, repeated or authorised here; the caller decides (`exchange`). Proxies come from the
 environment (`proxies`), certificates from `hosts`.
 """
 
@@ -267,7 +267,7 @@ class Transport:
             _shut(opened_socket)
 
     def resume(self) -> None:
-        """Allow requests again after `cancel`, when all that it ended have told so."""
+        """Allow requests again after `cancel`, when all requests that it ended have raised their error."""
         self.cancelled.clear()
 
     def close(self) -> None:
@@ -294,7 +294,7 @@ class Transport:
         }
         options: dict[str, object] = {"maxsize": _CONNECTIONS, "block": False}
         if endpoint.insecure:
-            # Whoever declared it insecure need not be told so at each request.
+            # The user has declared it insecure: no warning at each request.
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
         if endpoint.scheme == "https":
             options["ssl_context"] = hosts.ssl_context(endpoint, hosts.certificates(endpoint.authority))
@@ -332,7 +332,7 @@ class _Watched:
         return connection
 
     def connect(self) -> None:
-        """Connect; whatever goes wrong until hands are shaken means that nobody here speaks this protocol."""
+        """Connect; any error before the TLS handshake is complete means that the server does not speak this protocol."""
         try:
             super().connect()  # type: ignore[misc]
         except (ConnectionError, TimeoutError) as error:

@@ -196,7 +196,7 @@ class Target(Repository):
         try:
             answer = self.server.ask("PUT", target, self.scopes, {**_STREAM, "content-length": "0"}, b"")
         except Broken:
-            # It may have been heard all the same.
+            # The registry may have received the request all the same.
             if self.has_blob(content.digest):
                 return True
             raise
@@ -222,7 +222,7 @@ class Target(Repository):
         last = whole(end)
         if status != 204 or last < 0:
             return "", 0
-        # "0-0" is said of nothing as well as of one byte: nothing is assumed.
+        # "0-0" stands for no byte as well as for one: no byte is assumed.
         return (self._upload_url(answer, following) if following else location), (last + 1 if last else 0)
 
     def put_manifest(self, data: bytes, media_type: str, name: str) -> None:

@@ -72,7 +72,7 @@ def update(
         raise InvalidInput(f"unknown ecosystem {unknown[0]!r}", f"known: {', '.join(sorted(osv.FAMILIES))}")
     os.makedirs(advisories.directory, mode=0o700, exist_ok=True)
     feed = _Feed(address(source), emit)
-    # Held over the network, but nobody waits for it, and who reads or imports does not take it.
+    # Held over the network, but no process waits for it: reading and importing advisories do not take it.
     lock = Lock(f"{advisories.directory}/update")
     try:
         if not lock.acquire(wait=False):

@@ -279,7 +279,7 @@ def _once(notices: list[Notice], order: str) -> list[Notice]:
 def _grouped(notices: list[Notice]) -> list[list[Notice]]:
     """Put together what is the same vulnerability: by CVE number, else by each other's names.
 
-    An advisory about several CVEs is none of them: it goes to all of them if each is told by one of its own, and stands
+    An advisory about several CVEs is none of them: it goes to all of them if each has an advisory of its own, and stands
     for itself otherwise.
     """
     groups: dict[str, list[Notice]] = {}
@@ -331,6 +331,6 @@ def compare_newer(findings: Iterable[Vulnerability], newer: VulnerabilityReport)
     for finding in findings:
         finding.newer_fixes = None
         if finding.origin == FROM_BASE and finding.kind not in newer.unchecked:
-            # An advisory counts for a package: one that names several CVEs is gone when none of them is told any more.
+            # An advisory counts for a package: one that names several CVEs is gone when none of them is reported any more.
             own = set(finding.cves) or finding.names
             finding.newer_fixes = own.isdisjoint(left.get(finding.name, ()))

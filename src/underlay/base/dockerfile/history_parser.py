@@ -1,4 +1,4 @@
-"""What a history step said in a Dockerfile, from `created_by` as docker's classic builder, BuildKit, buildah and kaniko
+"""What a history step was in a Dockerfile, from `created_by` as docker's classic builder, BuildKit, buildah and kaniko
 write it: the words are lost in part, so what cannot be known for certain is marked as doubt."""
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Knows:
     """What is known beside a step, and tells how its words are to be read.
 
     `env`, `labels`, `volumes` and `commands` are the finished image's; `arguments` were declared before the step, `names`
-    are all that any step was run with, `shell` is the one in force. `expanded` says that BuildKit has told the history:
+    are all that any step was run with, `shell` is the one in force. `expanded` says that BuildKit has written the history:
     variables have their values in it.
     """
 
@@ -88,7 +88,7 @@ def word_of(created_by: str) -> str:
 
 
 def run_with(created_by: str) -> list[str]:
-    """Return the names of the build arguments that a RUN step was run with, as far as they can be told."""
+    """Return the names of the build arguments that a RUN step was run with, as far as they can be recognised."""
     text = created_by.strip().removeprefix("RUN ")
     counted = _COUNTED.match(text)
     if counted is None:
@@ -99,7 +99,7 @@ def run_with(created_by: str) -> list[str]:
 
 
 def read(created_by: str, knows: Knows | None = None) -> ParsedStep:
-    """Return what a step said."""
+    """Return a step of the history, parsed."""
     knows = knows if knows is not None else Knows()
     text = created_by.encode("utf-8", "replace").decode().strip()
     word = word_of(text)
@@ -294,7 +294,7 @@ def _volume(word: str, rest: str, knows: Knows, buildkit: bool) -> ParsedStep:
 
 
 def _known_words(text: str, known: Collection[str]) -> list[str]:
-    """Return the words of `[/a /b c]` when they can be told by those that are known; [] otherwise."""
+    """Return the words of `[/a /b c]` when they are all among the known ones; [] otherwise."""
     rest, words = text.strip().removeprefix("[").removesuffix("]"), []
     while rest:
         word = max((path for path in known if rest == path or rest.startswith(path + " ")), key=len, default="")

@@ -16,7 +16,7 @@ _MOST = 10_000
 def pairs(text: str, known: Mapping[str, str]) -> list[tuple[str, str]]:
     """Return the pairs of `text`; `known` are the names that can be meant, with the values that they may have.
 
-    What begins with no known name is told by what names look like. [] stands for what cannot be read.
+    A pair that begins with no known name is recognised by the form of names. [] stands for text that cannot be read.
     """
     if not text:
         return []

@@ -97,7 +97,7 @@ def reconstruct(
 
 
 def _above(steps: Sequence[Step], layers: int) -> Sequence[Step]:
-    """Return the steps of the last `layers` layers: a base whose history is told otherwise has those before them."""
+    """Return the steps of the last `layers` layers: a base whose history is written otherwise has those before them."""
     more = sum(not step.empty_layer for step in steps) - layers
     first = 0
     while more > 0:
@@ -147,7 +147,7 @@ class _Work:
         self._length += len(line.text) + 1
 
     def steps(self, steps: Sequence[Step], diff_ids: Sequence[str]) -> None:
-        """Add what steps said, and the layers that they made."""
+        """Add the lines of steps, and the layers that they made."""
         texts = [step.created_by or "" for step in steps]
         knows = self.following.knows
         knows.expanded = any(step.comment == _BUILDKIT for step in steps) or any(
@@ -171,7 +171,7 @@ class _Work:
             self._files(layer, known)
 
     def _step(self, step: ParsedStep, layer: str, squashed: bool) -> None:
-        """Add what a step said. A `squashed` one has its files in a layer that stands for several steps."""
+        """Add the lines of a step. A `squashed` one has its files in a layer that stands for several steps."""
         known = layer in self._held
         if step.word == "RUN" and not self.following.knows.expanded and self.following.state.get("Volumes"):
             step.doubt = step.doubt or "what it has written into volumes the classic builder has dropped"
@@ -276,7 +276,7 @@ class _Work:
         return held.text if held is not None else ""
 
     def corrections(self, wanted: Mapping[str, Any], doubt: str) -> None:
-        """Say what a configuration has and no step has said: `docker commit --change`, and tools, leave no trace."""
+        """Add what a configuration has and no step has set: `docker commit --change`, and tools, leave no trace."""
         for text, description in self.following.differences(wanted):
             if text:
                 problem = self.following.follow(text, text.partition(" ")[0])

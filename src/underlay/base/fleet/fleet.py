@@ -80,7 +80,7 @@ def _counted(exposed: exposure.Exposure) -> Vulnerabilities:
 
 
 def check(store: Store, names: Sequence[str], policy: Policy) -> list[BrokenRule]:
-    """Return the rules that images break. One that cannot be looked at is told as such, and the others are."""
+    """Return the rules that images break. One that cannot be looked at is reported as such."""
     broken, unseen = [], []
     for name in names:
         try:

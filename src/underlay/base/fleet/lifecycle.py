@@ -89,7 +89,7 @@ class Lifecycle:
 
     @property
     def final(self) -> str:
-        """The day after which nobody gets mends without paying, "" when not known."""
+        """The day after which fixes are published for paying customers only, "" when not known."""
         return self.extended_ends if self.for_all and self.extended_ends else self.ends
 
 

@@ -93,7 +93,7 @@ def read(data: bytes, what: str) -> Policy:
         raise InvalidInput(f"{what}: {error}") from None
     unknown = sorted(set(value) - {"bases"})
     if unknown or not isinstance(value.get("bases"), dict):
-        text = f"there is a table {unknown[0]!r}" if unknown else "there is no table [bases]"
+        text = f"unknown table {unknown[0]!r}" if unknown else "there is no table [bases]"
         raise InvalidInput(f"{what}: {text}", "write the rules under [bases]")
     try:
         policy = msgspec.convert(value["bases"], Policy)
@@ -139,7 +139,12 @@ def _of_one(policy: Policy, image: Standing, now: float) -> list[BrokenRule]:
         text = f"its base is most like {image.base}, {image.confidence:.0%}" if image.base else "its base is not known"
         say("known", text)
     if policy.allow is not None and not any(fnmatchcase(name, pattern) for name in names for pattern in policy.allow):
-        say("allow", f"its base {image.base or 'is not known, and'} is none of those allowed")
+        say(
+            "allow",
+            f"its base {image.base} is not among those allowed"
+            if image.base
+            else "its base is not known, so it is not allowed",
+        )
     elif policy.allow is not None and not sure:
         say("allow", f"its base is {image.base} with {image.confidence:.0%} only: too little to be allowed")
     denied = next((name for name in names if any(fnmatchcase(name, pattern) for pattern in policy.deny)), "")
@@ -155,10 +160,10 @@ def _of_one(policy: Policy, image: Standing, now: float) -> list[BrokenRule]:
         if age > policy.max_age:
             say("max-age", f"its base is {age:.0f} days old, and {policy.max_age} are allowed")
     elif policy.max_age is not None and image.created is None:
-        say("max-age", "how old its base is cannot be told")
+        say("max-age", "the age of its base is not known")
     if policy.fixable:
         if image.vulnerabilities is None:
-            say("fixable", "its vulnerabilities cannot be told")
+            say("fixable", "its vulnerabilities are not known")
         else:
             levels = SEVERITIES[SEVERITIES.index(policy.fixable) :]
             if policy.fixable == SEVERITIES[0]:

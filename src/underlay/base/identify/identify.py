@@ -131,8 +131,8 @@ def identify(
 def _beside_nothing(
     candidates: Sequence[Candidate], chain: Sequence[Link], release: Candidate, has_history: bool
 ) -> tuple[list[Candidate], Sequence[Link]]:
-    """Put the distribution that an image's files tell of behind `scratch`, for they may be all that it was made of; before
-    it where no history has `told` that."""
+    """Put the distribution that an image's files name behind `scratch`, as the image may have been made of these files
+    alone; before `scratch` where the image has no history (`has_history`) that would show it."""
     if not has_history:
         return [release, *_left(candidates, release)], (release.link(), Link(UNKNOWN))
     nothing = msgspec.structs.replace(candidates[0], evidence=(*candidates[0].evidence, *release.evidence))

@@ -239,7 +239,7 @@ def _neighbours(build: Build, sorted_builds: list[Build]) -> list[Build]:
 
 
 def _layers_of(build: Build, steps: int) -> int:
-    """Return how many layers the first `steps` steps of a build left, told by what kind of steps they are."""
+    """Return how many layers the first `steps` steps of a build left, by the kinds of these steps."""
     filled = [history.leaves_layer(shape) for shape in build.shapes]
     unsure = sum(answer is None for answer in filled)
     sure = sum(answer is True for answer in filled)

@@ -143,7 +143,7 @@ class Index:
 def add(store: Store, names: Sequence[str], today: str = "") -> Learned:
     """Take what registries say of repositories (all their tags) or single tags, for all platforms.
 
-    A tag that cannot be read is a problem that is told, not an error. Raises NotFound, AccessDenied (a repository).
+    A tag that cannot be read is reported as a problem, and is no error. Raises NotFound, AccessDenied (a repository).
     """
     from ...registry.registries import Registries
 

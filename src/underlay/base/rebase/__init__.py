@@ -1,7 +1,7 @@
 """An image moved onto another base: the new configuration, and what speaks against it.
 
 The layers above the base stay as they are, byte for byte; nothing is unpacked or compressed again. What was inherited from
-the old base's configuration is inherited from the new one's. What cannot be known to be safe is a hazard, told beforehand.
+the old base's configuration is inherited from the new one's. What may be unsafe is a hazard, reported beforehand.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def configuration(image: Mapping[str, Any], old: Mapping[str, Any], new: Mapping
 
 
 def _platform(config: Mapping[str, Any]) -> str:
-    # What goes without saying is said by some: the variant of linux/arm64 is v8.
+    # Some images state the default variant: that of linux/arm64 is v8.
     return str(platforms.normalise(*(str(config.get(key) or "") for key in ("os", "architecture", "variant"))))
 
 
@@ -135,7 +135,9 @@ def _environment(
         parts = [variable for variable, held in gone if _holds(value, held)] if before.get(name) != value else []
         if parts:
             now = after.get(parts[0], "not set")[:80]
-            text = f"{name}={value[:80]} holds what {parts[0]} was in the old base, where it is {now} now"
+            text = (
+                f"{name}={value[:80]} holds the value that {parts[0]} had in the old base; in the new base it is {now}"
+            )
             hazards.append(Hazard("configuration", text, f"set {name} in the image anew"))
     for name, value in before.items():
         if mine.get(name) != value or after.get(name) == value:

@@ -239,7 +239,7 @@ _TO_DOCKER = {oci: docker for docker, oci in _TO_OCI.items()}
 
 
 def _manifest(image: Subject, onto: Subject, config: bytes, layers: list[dict[str, Any]]) -> bytes:
-    """Return the manifest, of the kind that the image's was; its layers are told as that kind tells them."""
+    """Return the manifest, of the kind that the image's was; its layers have the media types of that kind."""
     assert image.manifest is not None
     before = image.manifest.value
     docker = before.get("mediaType") == mediatype.DOCKER_MANIFEST

@@ -93,7 +93,7 @@ def _removed(above: Upper, base: ImageFiles) -> list[Hazard]:
     if not removed:
         return []
     text = f"the layers above remove {len(removed)} files or directories of the base: {some(removed)}"
-    return [Hazard("whiteout", text, "check that the same is to be removed from the new base")]
+    return [Hazard("whiteout", text, "check that they are to be removed from the new base, too")]
 
 
 def _replaced(above: Upper, old: ImageFiles, new: ImageFiles) -> list[Hazard]:
@@ -114,7 +114,7 @@ def _replaced(above: Upper, old: ImageFiles, new: ImageFiles) -> list[Hazard]:
         return []
     count = f"{len(replaced)} programs or libraries"
     text = f"the layers above have {count} of the old base in other versions: {some(replaced)}"
-    return [Hazard("replaced", text, "they would stand beside what belongs to the new base: build the image again")]
+    return [Hazard("replaced", text, "they would be mixed with files of the new base: build the image again")]
 
 
 def _covered(above: Upper, old: ImageFiles, new: ImageFiles) -> list[Hazard]:
@@ -159,10 +159,12 @@ def _user(user: str, before: ImageFiles, after: ImageFiles) -> list[Hazard]:
     for what, path, word in ((name, b"etc/passwd", "user"), (group, b"etc/group", "group")):
         old, new = _number(what, path, before), _number(what, path, after)
         if old and new != old:
-            text = f"{word} {what} has the number {old}, and " + (
+            text = f"{word} {what} has the id {old}, and " + (
                 f"{new} in the new base" if new else "the new base has none"
             )
-            hazards.append(Hazard("user", text, "choose a base that has the same, or make it in the image"))
+            hazards.append(
+                Hazard("user", text, "choose a base that has the same id, or create the account in the image")
+            )
     return hazards
 
 

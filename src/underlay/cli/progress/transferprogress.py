@@ -99,7 +99,7 @@ class TransferProgress:
             self.failed(value)
 
     def failed(self, error: BaseException) -> None:
-        """Tell programs of an error in docker's words; people are told on standard error."""
+        """Write an error as docker's JSON message for programs; people see it on standard error."""
         if self.mode == "json":
             message = getattr(error, "message", None) or str(error) or "interrupted"
             self._write(to_json({"errorDetail": {"message": message}, "error": message}))

@@ -106,7 +106,7 @@ def creation_options_of(settings: Settings, options: Options) -> Wishes:
         try:
             os.fstat(number)
         except OSError:
-            raise InvalidInput(f"--preserve-fds: there is no descriptor {number} to pass on") from None
+            raise InvalidInput(f"--preserve-fds: file descriptor {number} is not open") from None
     return creation_options
 
 

@@ -47,10 +47,10 @@ def _lines(report: Outdated) -> list[str]:
     if not report.base:
         from ....base.identify.identify import LIKELY
 
-        base_text = "it is made from nothing" if report.confidence >= LIKELY else "no base is known of it"
+        base_text = "it is made from nothing" if report.confidence >= LIKELY else "its base is not known"
         return [f"{report.image}: {base_text}", *_life(report)]
     if report.moved is None:
-        says = f"whether {report.base} has moved cannot be told"
+        says = f"it is not known whether {report.base} has moved"
     else:
         says = f"{report.base} is another image now" if report.moved else f"it is today's {report.base}"
     lines = [f"{report.image}: {says}" + (f" (asked: the {report.asked})" if report.moved is not None else "")]
@@ -69,7 +69,7 @@ def _life(report: Outdated) -> list[str]:
         "near": f"is near its end: {report.ends}",
         "extended": f"has only extended support left, until {report.ends}",
         "ended": f"is past its end of life since {report.ends}" if report.ends else "is past its end of life",
-    }.get(report.life, "has no end that is known")
+    }.get(report.life, "has no known end of life")
     lines = [f"  {report.release} {words}"]
     if report.newest:
         lines.append(f"  the newest release is {report.newest}")
