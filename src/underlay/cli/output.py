@@ -42,10 +42,10 @@ def listing(
         # In the line of titles functions leave the words as they are.
         same = dict.fromkeys(("json", "lower", "upper", "title", "split", "join", "truncate", "pad"), _first)
         titles = Template(body, same).render(headers)
-        made = Template(body)
-        return table([line.split("\t") for line in (titles, *(made.render(row) for row in rows))])
-    made = Template(_unescaped(template))
-    return "".join(made.render(row) + "\n" for row in rows)
+        parsed = Template(body)
+        return table([line.split("\t") for line in (titles, *(parsed.render(row) for row in rows))])
+    parsed = Template(_unescaped(template))
+    return "".join(parsed.render(row) + "\n" for row in rows)
 
 
 def table(lines: Sequence[Sequence[str]], minimum: int = _MINIMUM) -> str:
@@ -94,8 +94,8 @@ def inspected(names: Sequence[str], find: Callable[[str], dict[str, Any]], templ
         except UnderlayError as error:
             problems.append(error)
     if template and template != "json":
-        made = Template(_unescaped(template))
-        text = "".join(made.render(item) + "\n" for item in objects)
+        parsed = Template(_unescaped(template))
+        text = "".join(parsed.render(item) + "\n" for item in objects)
     elif template:
         text = "".join(to_json(item) + "\n" for item in objects)
     else:

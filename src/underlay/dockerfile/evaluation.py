@@ -180,8 +180,8 @@ class _Walk:
         if not self._state.known:
             return
         for name in sorted(unset - self._state.arguments - _NOT_IN_ENVIRONMENT):
-            meant = _meant(name, set(self._state.environment), "$")
-            yield finding("UndefinedVar", item, f"Usage of undefined variable '${name}'{meant}")
+            suggested = _meant(name, set(self._state.environment), "$")
+            yield finding("UndefinedVar", item, f"Usage of undefined variable '${name}'{suggested}")
 
     def _copied(self, item: Copy | Add) -> Iterator[Finding]:
         if self._ignored is None or (isinstance(item, Copy) and item.from_):

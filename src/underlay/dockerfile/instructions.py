@@ -74,13 +74,13 @@ class _Expander:
 
     def heredocs(self, heredocs: tuple[Heredoc, ...]) -> tuple[Heredoc, ...]:
         """Content, without the tabs that `<<-` takes off; the escape is always the backslash there."""
-        done = []
+        expanded = []
         for heredoc in heredocs:
             data = heredoc.data
             if heredoc.expand:
                 data = self._process(data, escape="\\", quotes=False)[0]
-            done.append(Heredoc(heredoc.name, data, heredoc.expand, False, heredoc.fd))
-        return tuple(done)
+            expanded.append(Heredoc(heredoc.name, data, heredoc.expand, False, heredoc.fd))
+        return tuple(expanded)
 
     def _process(self, text: str, escape: str = "", quotes: bool = True) -> tuple[str, list[str]]:
         try:
@@ -236,8 +236,8 @@ class Add(Transfer, kw_only=True):
     unpack: bool | None = None
 
     def _expanded(self, expander: _Expander) -> Self:
-        done = super()._expanded(expander)
-        return done.changed(checksum=expander.word(self.checksum))
+        expanded = super()._expanded(expander)
+        return expanded.changed(checksum=expander.word(self.checksum))
 
 
 class Expose(Instruction, kw_only=True):

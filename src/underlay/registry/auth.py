@@ -184,9 +184,9 @@ class Authorizer:
             reason = problems.reason_of(answer)
             for secret in self._secrets():
                 reason = reason.replace(secret, "***")
-            who = f" for {self._credential.username or 'the identity token'}" if self._credential else ""
+            account = f" for {self._credential.username or 'the identity token'}" if self._credential else ""
             raise AccessDenied(
-                f"{where}: its token server denies access{who}" + (f": {reason}" if reason else ""),
+                f"{where}: its token server denies access{account}" + (f": {reason}" if reason else ""),
                 "check the name, and log in with `underlay login`",
             )
         if answer.status != 200:

@@ -211,7 +211,7 @@ class Store:
         key = server_key(host)
         document = self._read()
         helper = self._helper(document, key)
-        there = bool(helper) and ask(helper, "erase", key.encode(), key) is not None
+        erased = bool(helper) and ask(helper, "erase", key.encode(), key) is not None
         entries = self._entries(document, key)
         if entries:
 
@@ -220,7 +220,7 @@ class Store:
                     del document["auths"][name]
 
             self._edit(remove)
-        return there or any(_secret(entry) for _, entry in entries)
+        return erased or any(_secret(entry) for _, entry in entries)
 
     def hosts(self) -> list[str]:
         """Return the registries for which there is a credential or a helper of their own, sorted; asks `credsStore`."""

@@ -279,9 +279,9 @@ class Repository:
         return referrers
 
 
-def _without_tls(one: Endpoint, other: Endpoint) -> bool:
+def _without_tls(endpoint: Endpoint, other: Endpoint) -> bool:
     """Tell whether `other` is the same server as `one`, asked without TLS."""
-    return one.server_key == other.server_key and (one.scheme, other.scheme) == ("https", "http")
+    return endpoint.server_key == other.server_key and (endpoint.scheme, other.scheme) == ("https", "http")
 
 
 def first_reason(servers: list[Server], error: Unreachable, number: int) -> Unreachable:

@@ -23,13 +23,13 @@ class Scope:
         self.ecosystems = ecosystems
         self.names = names
 
-    def chosen(self, there: dict[str, int]) -> list[str]:
+    def chosen(self, counts: dict[str, int]) -> list[str]:
         """Return those of the ecosystems in a file that are meant."""
         from fnmatch import fnmatchcase
 
-        plain = [ecosystem for ecosystem in self.ecosystems if "*" not in ecosystem and ecosystem in there]
+        plain = [ecosystem for ecosystem in self.ecosystems if "*" not in ecosystem and ecosystem in counts]
         patterns = [ecosystem for ecosystem in self.ecosystems if "*" in ecosystem]
-        return plain + [name for name in there if any(fnmatchcase(name, pattern) for pattern in patterns)]
+        return plain + [name for name in counts if any(fnmatchcase(name, pattern) for pattern in patterns)]
 
     def target(self, package: Package) -> tuple[str, str]:
         """Return name and version of what advisories of this family speak of when they mean this package."""

@@ -187,20 +187,22 @@ def _match(
     for package in packages:
         targets.setdefault(where.target(package), []).append(package)
     skipped = 0
-    for (name, version), meant in targets.items():
+    for (name, version), packages_of_target in targets.items():
         try:
             installed = versions.key(order, version)
         except InvalidInput:
             skipped += 1
             continue
         notices = []
-        for asked in dict.fromkeys(asked_name for package in meant for asked_name in where.asked(package)):
+        for asked in dict.fromkeys(asked_name for package in packages_of_target for asked_name in where.asked(package)):
             for ecosystem in chosen:
                 for entry in file.entries(ecosystem, asked):
                     fixed = vulnerable(entry.affected, order, version, installed)
                     if fixed is not None:
                         notices.append(Notice(file.record(entry.record), ecosystem, entry.affected, fixed))
-        findings += [Vulnerability(order, name, version, meant, group) for group in _grouped(_once(notices, order))]
+        findings += [
+            Vulnerability(order, name, version, packages_of_target, group) for group in _grouped(_once(notices, order))
+        ]
     return skipped
 
 
@@ -289,12 +291,12 @@ def _grouped(notices: list[Notice]) -> list[list[Notice]]:
             several.append(notice)
             continue
         met = [groups[name] for name in (notice.id, *notice.names, *notice.cves) if name in groups]
-        mine = [notice]
+        merged = [notice]
         for other in {id(group): group for group in met}.values():
-            mine += other
-        for member in mine:
+            merged += other
+        for member in merged:
             for name in (member.id, *member.names, *member.cves):
-                groups[name] = mine
+                groups[name] = merged
     alone = []
     for notice in several:
         parts = [groups.get(number) for number in notice.cves]
@@ -313,9 +315,9 @@ def _grouped(notices: list[Notice]) -> list[list[Notice]]:
 
 def attribute(findings: Iterable[Vulnerability], base: Iterable[Package]) -> None:
     """Set `origin` of each finding: FROM_BASE when the base has one of its packages in the same version, else YOURS."""
-    there = {package.key for package in base}
+    keys_of_base = {package.key for package in base}
     for finding in findings:
-        known = any(package.key in there for package in finding.packages)
+        known = any(package.key in keys_of_base for package in finding.packages)
         finding.origin = FROM_BASE if known else YOURS
 
 

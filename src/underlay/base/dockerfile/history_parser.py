@@ -31,8 +31,8 @@ WORDS = frozenset(
 )
 
 
-class Knows:
-    """What is known beside a step, and tells how its words are to be read.
+class StepContext:
+    """What is known beside the text of a step, and decides how its words are read.
 
     `env`, `labels`, `volumes` and `commands` are the finished image's; `arguments` were declared before the step, `names`
     are all that any step was run with, `shell` is the one in force. `expanded` says that BuildKit has written the history:
@@ -98,9 +98,9 @@ def run_with(created_by: str) -> list[str]:
     return [word.partition("=")[0] for word in head.split(" ") if "=" in word][: int(counted[1]) * 2]
 
 
-def read(created_by: str, knows: Knows | None = None) -> ParsedStep:
+def read(created_by: str, context: StepContext | None = None) -> ParsedStep:
     """Return a step of the history, parsed."""
-    knows = knows if knows is not None else Knows()
+    context = context if context is not None else StepContext()
     text = created_by.encode("utf-8", "replace").decode().strip()
     word = word_of(text)
     if not text:
@@ -120,11 +120,11 @@ def read(created_by: str, knows: Knows | None = None) -> ParsedStep:
     text = text.removesuffix(_BUILDKIT).rstrip()
     rest = text if word == "RUN" and not _is_word(text, "RUN") else text.partition(" ")[2].strip()
     if word == "RUN":
-        step = _run(rest, buildkit or rest == text, knows)
+        step = _run(rest, buildkit or rest == text, context)
         if listed:
             step.given = dict(pairing.pairs(listed[1], {}))
     else:
-        step = _READERS.get(word, _simple)(word, rest, knows, buildkit)
+        step = _READERS.get(word, _simple)(word, rest, context, buildkit)
         step.history_text = f"{word} {rest}"
     if not step.text and not step.doubt:
         step.doubt = "this cannot be written in a Dockerfile" if rest or marked else "this step is empty"
@@ -138,22 +138,22 @@ def _is_word(text: str, word: str) -> bool:
 # RUN
 
 
-def _run(text: str, whole: bool, knows: Knows) -> ParsedStep:
+def _run(text: str, whole: bool, context: StepContext) -> ParsedStep:
     """`whole` says that the history has the command line as it was executed, with its shell; else as it was written."""
     step = ParsedStep("RUN", "", text)
     counted = _COUNTED.match(text)
     if counted:
         whole = True
-        text = _arguments(step, text[counted.end() :], int(counted[1]), knows)
+        text = _arguments(step, text[counted.end() :], int(counted[1]), context)
     step.history_text = f"RUN {text}"
-    prefix = " ".join(knows.shell) + " "
+    prefix = " ".join(context.shell) + " "
     known = _SHELL.match(text)
     if whole and text.startswith(prefix):
         command = text[len(prefix) :].strip()
         step.history_text = f"RUN {command}"
         if _SCRIPT.match(command):
             step.doubt = step.doubt or "it ran a script of its own, whose text is lost"
-        step.text = instruction_writer.run(command, knows.shell)
+        step.text = instruction_writer.run(command, context.shell)
     elif known:
         # Another shell than the one in force: it was named in exec form.
         command = text[known.end() :].strip()
@@ -166,20 +166,20 @@ def _run(text: str, whole: bool, knows: Knows) -> ParsedStep:
         instruction = instruction_writer.as_it_is(f"RUN {text}")
         # In exec form, with flags or with here-documents it is already as a Dockerfile has it.
         step.text = (
-            f"RUN {text}" if isinstance(instruction, it.Run) and text else instruction_writer.run(text, knows.shell)
+            f"RUN {text}" if isinstance(instruction, it.Run) and text else instruction_writer.run(text, context.shell)
         )
     if "/run/secrets/" in text:
         step.doubt = step.doubt or "it may have used a secret, which the history does not record"
     return step
 
 
-def _arguments(step: ParsedStep, text: str, count: int, knows: Knows) -> str:
+def _arguments(step: ParsedStep, text: str, count: int, context: StepContext) -> str:
     """Read the build arguments that stand before a command; return the command."""
-    declared = [(name, knows.get(name) or "") for name in knows.arguments]
+    declared = [(name, context.get(name) or "") for name in context.arguments]
     exact = " ".join(f"{name}={value}" for name, value in declared)
     if len(declared) == count and text.startswith(f"{exact} "):
         return text[len(exact) + 1 :]
-    position = text.find(" ".join(knows.shell) + " ")
+    position = text.find(" ".join(context.shell) + " ")
     if position < 0:
         shell = _SHELL.search(text)
         position = shell.start() if shell else -1
@@ -189,7 +189,7 @@ def _arguments(step: ParsedStep, text: str, count: int, knows: Knows) -> str:
         words = text.split(" ", count)
         head, text = " ".join(words[:count]), words[count] if len(words) > count else ""
         step.doubt = "where its build arguments end is guessed"
-    known = {name: knows.get(name) or "" for name in knows.arguments}
+    known = {name: context.get(name) or "" for name in context.arguments}
     step.given = dict(pairing.pairs(head, known))
     if len(step.given) != count:
         step.given = dict(pairing.pairs(head, {}))
@@ -201,7 +201,7 @@ def _arguments(step: ParsedStep, text: str, count: int, knows: Knows) -> str:
 # What makes files, but RUN
 
 
-def _transfer(word: str, rest: str, knows: Knows, buildkit: bool) -> ParsedStep:
+def _transfer(word: str, rest: str, context: StepContext, buildkit: bool) -> ParsedStep:
     step = ParsedStep(word, "", "")
     match = _SOURCE.match(rest)
     if match:
@@ -213,42 +213,42 @@ def _transfer(word: str, rest: str, knows: Knows, buildkit: bool) -> ParsedStep:
     flags = []
     while words and words[0].startswith("--"):
         flags.append(words.pop(0))
-    if buildkit or knows.expanded:
+    if buildkit or context.expanded:
         sources = [source.partition("<<")[2] if source.startswith("<<") else source for source in words[:-1]]
         if sources != words[:-1]:
             step.doubt = "the text of its here-document is in the layer alone"
         step.text = instruction_writer.transfer(word, flags, sources, words[-1]) if sources else ""
         return step
-    here = instruction_writer.as_it_is(f"{word} {rest}") if "\n" not in rest else None
-    if isinstance(here, it.Transfer) and not here.heredocs:
+    instruction = instruction_writer.as_it_is(f"{word} {rest}") if "\n" not in rest else None
+    if isinstance(instruction, it.Transfer) and not instruction.heredocs:
         step.text = f"{word} {rest}"
-        if isinstance(here, it.Copy) and here.from_:
-            step.doubt = f"it copied from {here.from_}, which may be a stage that the history does not record"
+        if isinstance(instruction, it.Copy) and instruction.from_:
+            step.doubt = f"it copied from {instruction.from_}, which may be a stage that the history does not record"
     return step
 
 
 # What makes none
 
 
-def _command(word: str, rest: str, knows: Knows, buildkit: bool) -> ParsedStep:
+def _command(word: str, rest: str, context: StepContext, buildkit: bool) -> ParsedStep:
     words = gotext.listed(rest)
     if words is None:
         return ParsedStep(word, instruction_writer.command_line(word, rest) if word != "SHELL" else "", "")
     doubt = ""
     body = rest.strip().removeprefix("&{").removesuffix("}").strip("[]").strip()
     if body and '"' not in body:
-        known = [list(command) for command in knows.commands if " ".join(command) == body]
+        known = [list(command) for command in context.commands if " ".join(command) == body]
         words = known[0] if known else words
         doubt = "" if known or len(words) == 1 else "where its words end is guessed"
     return ParsedStep(word, instruction_writer.command(word, words), "", doubt)
 
 
-def _pairs(word: str, rest: str, knows: Knows, buildkit: bool) -> ParsedStep:
-    known = knows.env if word == "ENV" else knows.labels
+def _pairs(word: str, rest: str, context: StepContext, buildkit: bool) -> ParsedStep:
+    known = context.env if word == "ENV" else context.labels
     raw = pairing.pairs(rest, known)
     written: list[tuple[str, str]] = []
-    if not knows.expanded:
-        instruction = instruction_writer.as_written(f"{word} {rest}", knows.get)
+    if not context.expanded:
+        instruction = instruction_writer.as_written(f"{word} {rest}", context.get)
         written = (
             list(getattr(instruction, "variables" if word == "ENV" else "labels", ()))
             if instruction is not None
@@ -266,24 +266,28 @@ def _fits(pairs: Sequence[tuple[str, str]], known: Mapping[str, str]) -> int:
     return sum(1 if known.get(name) == value else 0 if name in known else -1 for name, value in pairs)
 
 
-def _argument(word: str, rest: str, knows: Knows, buildkit: bool) -> ParsedStep:
-    if not knows.expanded and has_special(rest) and instruction_writer.as_written(f"ARG {rest}", knows.get) is not None:
+def _argument(word: str, rest: str, context: StepContext, buildkit: bool) -> ParsedStep:
+    if (
+        not context.expanded
+        and has_special(rest)
+        and instruction_writer.as_written(f"ARG {rest}", context.get) is not None
+    ):
         return ParsedStep(word, f"ARG {rest}", "")
-    arguments = pairing.declared(rest, knows.names)
+    arguments = pairing.declared(rest, context.names)
     spaces = any(value is not None and " " in value for _, value in arguments)
     doubt = (
         "where its values end is guessed"
-        if spaces and not {name for name, _ in arguments}.issubset(knows.names)
+        if spaces and not {name for name, _ in arguments}.issubset(context.names)
         else ""
     )
     return ParsedStep(word, instruction_writer.argument(arguments) if arguments else "", "", doubt)
 
 
-def _volume(word: str, rest: str, knows: Knows, buildkit: bool) -> ParsedStep:
-    as_it_is = _unexpanded(word, rest, knows)
+def _volume(word: str, rest: str, context: StepContext, buildkit: bool) -> ParsedStep:
+    as_it_is = _unexpanded(word, rest, context)
     if as_it_is:
         return ParsedStep(word, as_it_is, "")
-    words = _known_words(rest, knows.volumes)
+    words = _known_words(rest, context.volumes)
     doubt = ""
     if not words:
         listed_words = gotext.listed(rest)
@@ -305,45 +309,45 @@ def _known_words(text: str, known: Collection[str]) -> list[str]:
     return words
 
 
-def _expose(word: str, rest: str, knows: Knows, buildkit: bool) -> ParsedStep:
-    as_it_is = _unexpanded(word, rest, knows)
+def _expose(word: str, rest: str, context: StepContext, buildkit: bool) -> ParsedStep:
+    as_it_is = _unexpanded(word, rest, context)
     inner = rest.removeprefix("map").removeprefix("[").removesuffix("]").replace(":{}", "")
     return ParsedStep(word, as_it_is or (instruction_writer.ports(inner.split()) if inner.split() else ""), "")
 
 
-def _simple(word: str, rest: str, knows: Knows, buildkit: bool) -> ParsedStep:
+def _simple(word: str, rest: str, context: StepContext, buildkit: bool) -> ParsedStep:
     if word == "STOPSIGNAL":
         rest = rest.strip("[]")  # docker of 2016 has printed a list
-    return ParsedStep(word, _unexpanded(word, rest, knows) or instruction_writer.word(word, rest), "")
+    return ParsedStep(word, _unexpanded(word, rest, context) or instruction_writer.word(word, rest), "")
 
 
-def _unexpanded(word: str, rest: str, knows: Knows) -> str:
+def _unexpanded(word: str, rest: str, context: StepContext) -> str:
     """Return an instruction as it was written when the history has it so: with quotes, and variables that are known."""
-    if knows.expanded or not has_special(rest) or rest.startswith(("[", "map[")):
+    if context.expanded or not has_special(rest) or rest.startswith(("[", "map[")):
         return ""
-    return f"{word} {rest}" if instruction_writer.as_written(f"{word} {rest}", knows.get) is not None else ""
+    return f"{word} {rest}" if instruction_writer.as_written(f"{word} {rest}", context.get) is not None else ""
 
 
-def _health(word: str, rest: str, knows: Knows, buildkit: bool) -> ParsedStep:
+def _health(word: str, rest: str, context: StepContext, buildkit: bool) -> ParsedStep:
     healthcheck = gotext.health(rest)
     if healthcheck is not None:
         test, flags = healthcheck
         text = instruction_writer.health(test, flags)
         if not text and test[0] == "CMD-SHELL" and len(test) == 2:
             # Several lines, say: in exec form the same shell gets them.
-            text = instruction_writer.health(["CMD", *knows.shell, test[1]], flags)
+            text = instruction_writer.health(["CMD", *context.shell, test[1]], flags)
         return ParsedStep(word, text, "", "" if text else "its options cannot be read")
-    there = instruction_writer.as_it_is(f"{word} {rest}") if "\n" not in rest else None
-    if isinstance(there, it.Healthcheck) and not rest.startswith("&{"):
+    instruction = instruction_writer.as_it_is(f"{word} {rest}") if "\n" not in rest else None
+    if isinstance(instruction, it.Healthcheck) and not rest.startswith("&{"):
         return ParsedStep(word, f"{word} {rest}", "")
     return ParsedStep(word, "", "", "its options cannot be read")
 
 
-def _trigger(word: str, rest: str, knows: Knows, buildkit: bool) -> ParsedStep:
+def _trigger(word: str, rest: str, context: StepContext, buildkit: bool) -> ParsedStep:
     return ParsedStep(word, instruction_writer.trigger(rest), "")
 
 
-def _maintainer(word: str, rest: str, knows: Knows, buildkit: bool) -> ParsedStep:
+def _maintainer(word: str, rest: str, context: StepContext, buildkit: bool) -> ParsedStep:
     return ParsedStep(word, instruction_writer.author(rest), "")
 
 

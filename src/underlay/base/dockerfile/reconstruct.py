@@ -149,11 +149,11 @@ class _Work:
     def steps(self, steps: Sequence[Step], diff_ids: Sequence[str]) -> None:
         """Add the lines of steps, and the layers that they made."""
         texts = [step.created_by or "" for step in steps]
-        knows = self.following.knows
-        knows.expanded = any(step.comment == _BUILDKIT for step in steps) or any(
+        context = self.following.context
+        context.expanded = any(step.comment == _BUILDKIT for step in steps) or any(
             text.endswith(" # buildkit") for text in texts
         )
-        knows.names = {name for text in texts for name in history_parser.run_with(text)}
+        context.names = {name for text in texts for name in history_parser.run_with(text)}
         filled = [not step.empty_layer for step in steps]
         left = list(diff_ids)[::-1]
         squashed = _squashed([history_parser.word_of(text) for text in texts], filled, len(left))
@@ -164,7 +164,7 @@ class _Work:
                     Line(instruction_writer.comment(f"and {len(texts) - number} more steps"), doubt="it is too long")
                 )
                 return
-            self._step(history_parser.read(created_by, knows), layer, number in squashed)
+            self._step(history_parser.read(created_by, context), layer, number in squashed)
         # A tool that appends layers without history leaves those at the end unsaid.
         for layer in left[::-1]:
             known = "the history has no step for this layer" if any(filled) else "there is no history of this layer"
@@ -173,7 +173,7 @@ class _Work:
     def _step(self, step: ParsedStep, layer: str, squashed: bool) -> None:
         """Add the lines of a step. A `squashed` one has its files in a layer that stands for several steps."""
         known = layer in self._held
-        if step.word == "RUN" and not self.following.knows.expanded and self.following.state.get("Volumes"):
+        if step.word == "RUN" and not self.following.context.expanded and self.following.state.get("Volumes"):
             step.doubt = step.doubt or "what it has written into volumes the classic builder has dropped"
         if step.word in history_parser.FILLING:
             if self._extract and squashed and not layer:
@@ -187,7 +187,7 @@ class _Work:
             return
         if step.word == "WORKDIR" and layer and not squashed:
             # Builders of old gave new directories to the USER in force.
-            if self._extract and known and not self.following.knows.expanded:
+            if self._extract and known and not self.following.context.expanded:
                 self._files(layer, "")
             self._add_step(step, layer, "")
             return
@@ -209,15 +209,15 @@ class _Work:
             doubt = doubt or problem
             text = "" if problem else text
         if text and step.word == "ARG":
-            for name in self.following.knows.arguments:
+            for name in self.following.context.arguments:
                 self._declared.setdefault(name, len(self.lines))
         self._add(Line(text or instruction_writer.comment(step.history_text), layer, holds, doubt))
 
     def _declare(self, step: ParsedStep) -> None:
         """Have the build arguments that a step was run with declared before it, with the values that they had."""
-        knows = self.following.knows
+        context = self.following.context
         for name, value in step.given.items():
-            if name in knows.variables or (name in knows.arguments and (knows.arguments[name] or "") == value):
+            if name in context.variables or (name in context.arguments and (context.arguments[name] or "") == value):
                 continue
             line_number = self._declared.get(name)
             if line_number is not None:

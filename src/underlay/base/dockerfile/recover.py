@@ -36,16 +36,16 @@ def dockerfile(
     if subject.image is not None:
         for diff_id in subject.view.diff_ids[ground.layers :]:
             held[diff_id] = contents.contents(layers.read_toc(store.paths, diff_id))
-    made = reconstruct.reconstruct(
+    reconstruction = reconstruct.reconstruct(
         subject.view, ground.name, ground.steps, ground.layers, ground.config, held, bool(extract), frozen, ground.doubt
     )
     if extract:
         _require_empty(extract)
-        for name, diff_id in made.layers.items():
+        for name, diff_id in reconstruction.layers.items():
             _write(store, diff_id, f"{extract}/{name}")
         with open(f"{extract}/Dockerfile", "x", encoding="utf-8") as file:
-            file.write(made.text)
-    return made
+            file.write(reconstruction.text)
+    return reconstruction
 
 
 def _require_empty(path: str) -> None:

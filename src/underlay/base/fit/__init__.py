@@ -153,10 +153,10 @@ def _release(needs: Needs) -> str:
 
 
 def _architecture(needs: Needs, host: Host) -> Reason | None:
-    wanted, there = needs.architecture, host.architecture
-    if not wanted or wanted == there:
+    wanted, host_architecture = needs.architecture, host.architecture
+    if not wanted or wanted == host_architecture:
         return None
-    if _BITS32.get(wanted) == there:
+    if _BITS32.get(wanted) == host_architecture:
         if host.compat32:
             return None
         return Reason(
@@ -182,7 +182,7 @@ def _architecture(needs: Needs, host: Host) -> Reason | None:
         FAILS,
         "an image of another processor",
         f"its platform is {wanted}",
-        f"this is {there}, and binfmt_misc has no interpreter for {wanted}",
+        f"this is {host_architecture}, and binfmt_misc has no interpreter for {wanted}",
         "choose the platform (--platform), or install an emulator (package qemu-user-binfmt)",
         (126, 127, 255),
     )
@@ -322,15 +322,15 @@ def _missing(needs: Needs, host: Host) -> Reason | None:
 def _foreign_programs(needs: Needs, host: Host) -> Reason | None:
     program: Program
     for program in needs.programs:
-        there = program.architecture
-        if there and there != needs.architecture and _BITS32.get(there) != needs.architecture:
-            if there == host.architecture or there in host.emulated:
+        architecture = program.architecture
+        if architecture and architecture != needs.architecture and _BITS32.get(architecture) != needs.architecture:
+            if architecture == host.architecture or architecture in host.emulated:
                 continue
             return Reason(
                 "arch-program",
                 FAILS,
                 "a program of another processor than the image says",
-                f"{program.path} is for {there}, the image for {needs.architecture}",
+                f"{program.path} is for {architecture}, the image for {needs.architecture}",
                 f"this is {host.architecture}",
                 "build the image again with the program for its platform",
                 (126, 127, 255),

@@ -119,10 +119,10 @@ def check(policy: Policy, images: Sequence[Standing], now: float) -> list[Broken
         ("max-distributions", policy.max_distributions, {image.distribution for image in images}),
         ("max-bases", policy.max_bases, {image.digest or image.base for image in images}),
     ):
-        there = sorted(values - {""})
-        if limit is not None and len(there) > limit:
-            shown = ", ".join(there) if rule == "max-distributions" else f"{len(there)} bases"
-            broken.append(BrokenRule(rule, "", f"{len(there)}, and {limit} are allowed: {shown}"))
+        distinct = sorted(values - {""})
+        if limit is not None and len(distinct) > limit:
+            shown = ", ".join(distinct) if rule == "max-distributions" else f"{len(distinct)} bases"
+            broken.append(BrokenRule(rule, "", f"{len(distinct)}, and {limit} are allowed: {shown}"))
     return broken
 
 

@@ -130,9 +130,9 @@ class Seams:
         self, possible_bases: list[PossibleBase], exact: int, based: TwinBases
     ) -> list[tuple[int, list[float]]]:
         """Return the numbers for each number of steps that a base which is not known may have."""
-        here = {base.steps for base in possible_bases if base.partial is None}
-        partly = {base.steps for base in possible_bases if base.partial is not None}
-        deepest = max(here, default=0)
+        whole_depths = {base.steps for base in possible_bases if base.partial is None}
+        partial_depths = {base.steps for base in possible_bases if base.partial is not None}
+        deepest = max(whole_depths, default=0)
         total = len(self.words)
         rows = []
         for steps in self.spots(possible_bases, exact):
@@ -159,8 +159,8 @@ class Seams:
                 math.log(steps) / 2,
                 math.log(total - steps) / 2,
                 steps / total,
-                float(steps in here),
-                float(steps in partly),
+                float(steps in whole_depths),
+                float(steps in partial_depths),
                 float(steps < exact),
                 float(steps == exact),
                 float(steps > exact > 0),

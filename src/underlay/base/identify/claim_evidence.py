@@ -101,12 +101,12 @@ def apply_claims(
 
 def _position_of(candidates: Sequence[Candidate], name: str, digest: str) -> int:
     """Return which candidate is meant, -1 if none is: by its name, as another name of its build, by digest (names move)."""
-    for meant in (
+    for is_meant in (
         lambda candidate: candidate.name == name,
         lambda candidate: name in candidate.names,
         lambda candidate: digest and candidate.digest == digest,
     ):
-        position = next((number for number, candidate in enumerate(candidates) if meant(candidate)), -1)
+        position = next((number for number, candidate in enumerate(candidates) if is_meant(candidate)), -1)
         if position >= 0:
             return position
     return -1

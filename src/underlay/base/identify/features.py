@@ -151,8 +151,10 @@ def _beyond(asked: Asked, base: PossibleBase, below: int) -> list[float]:
     if not asked.texts or not 0 < steps < len(asked.texts):
         return [0.0] * 6
     start = asked.index.step_start[base.build]
-    theirs = asked.index.step_hash[start + below : start + steps]
-    equal = sum(mine == its for mine, its in zip(asked.hashes[below:steps], theirs, strict=False))
+    known_hashes = asked.index.step_hash[start + below : start + steps]
+    equal = sum(
+        own_hash == known_hash for own_hash, known_hash in zip(asked.hashes[below:steps], known_hashes, strict=False)
+    )
     return [
         math.log1p(steps - below) / 2,
         math.log1p(equal) / 2,

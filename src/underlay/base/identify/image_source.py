@@ -201,8 +201,8 @@ class _InStore:
         return self._read(descriptor, document.CONFIG_LIMIT)
 
     def _read(self, descriptor: Descriptor, limit: int) -> bytes | None:
-        here = blobs.exists(self._paths, descriptor.digest) and blobs.size(self._paths, descriptor.digest) <= limit
-        return blobs.read(self._paths, descriptor.digest) if here else None
+        readable = blobs.exists(self._paths, descriptor.digest) and blobs.size(self._paths, descriptor.digest) <= limit
+        return blobs.read(self._paths, descriptor.digest) if readable else None
 
 
 def _provenance_here(store: Store, image: ImageRow) -> list[dict[str, Any]]:

@@ -80,8 +80,8 @@ def by_packages(store: Store, subject: Subject, above: frozenset[str]) -> Candid
     best: Candidate | None = None
     best_rank: tuple[int, ...] = ()
     for row, names in _others(store, subject, above):
-        theirs = installed(ImageFiles(store.paths, row.diff_ids), languages=False).packages
-        comparison = similarity.packages(held, theirs)
+        other_packages = installed(ImageFiles(store.paths, row.diff_ids), languages=False).packages
+        comparison = similarity.packages(held, other_packages)
         # As many are a twin rather than a base.
         if not comparison.enough or comparison.total >= len(held):
             continue

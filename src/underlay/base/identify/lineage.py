@@ -322,9 +322,9 @@ def _parent_alike(index: Known, rung: _Rung) -> int | None:
     )
     if number is None:
         return None
-    made = index.made[rung.build]
+    moment = index.made[rung.build]
     others = [build for build in index.builds(number) if index.parent_of(build) is not None]
-    nearest = min(others, key=lambda build: abs(index.made[build] - made), default=None)
+    nearest = min(others, key=lambda build: abs(index.made[build] - moment), default=None)
     return None if nearest is None else index.parent_of(nearest)
 
 
@@ -353,7 +353,7 @@ def _outdated(asked: Asked, ranked: Ranking, first: Named) -> bool | None:
         late = bool(asked.times) and asked.times[-1] / known.DAY > index.end + 1
         return True if current != first.possible_base.build else None if late else False
     if asked.times and 0 < first.depth <= len(asked.times):
-        made = asked.times[first.depth - 1]
-        if index.made[current] > made + known.DAY:
+        moment = asked.times[first.depth - 1]
+        if index.made[current] > moment + known.DAY:
             return True
     return None

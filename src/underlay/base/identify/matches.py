@@ -107,7 +107,9 @@ class Asked:
         if index.layer_filled[build] != end - start or end - start > len(self.sizes):
             return []
         pairs = zip(self.sizes, index.layer_size[start:end], strict=False)
-        return [abs(math.log(mine / its)) if mine and its else 1.0 for mine, its in pairs]
+        return [
+            abs(math.log(own_size / known_size)) if own_size and known_size else 1.0 for own_size, known_size in pairs
+        ]
 
 
 def _times(given: Sequence[float | None]) -> list[float]:
@@ -240,8 +242,8 @@ def _nearest(asked: Asked, builds: Sequence[int], steps: int) -> list[PossibleBa
             continue
         distance = abs(moment - index.made[build]) / (20 * known.DAY) if moment else 0.0
         if asked.sizes and asked.sizes[0] and filled:
-            its = index.layer_size[index.layer_start[build]]
-            distance += 10 * abs(math.log(asked.sizes[0] / its)) if its else 5.0
+            size = index.layer_size[index.layer_start[build]]
+            distance += 10 * abs(math.log(asked.sizes[0] / size)) if size else 5.0
             if not steps:
                 differences = asked.size_differences(build)
                 distance += 10 * sum(differences) / max(len(differences), 1)

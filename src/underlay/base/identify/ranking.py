@@ -80,8 +80,8 @@ def rank(asked: Asked) -> Ranking:
         return _calibrated(asked, Ranking(kind, [nothing, *ranked], 0, unsure, False))
     depth = max(depths, key=depths.__getitem__)
     if depths[depth] > 0.5 * sum(depths.values()):
-        here = {asked.index.name(name): chance.get(depth, 0.0) for name, chance in at.items()}
-        ranked.sort(key=lambda named: -(named.probability + 2 * here[named.name]))
+        chances_of_depth = {asked.index.name(name): chance.get(depth, 0.0) for name, chance in at.items()}
+        ranked.sort(key=lambda named: -(named.probability + 2 * chances_of_depth[named.name]))
     else:
         ranked.sort(key=lambda named: -named.probability)
     ranked[0].depth = depth

@@ -153,8 +153,8 @@ def _find_parents(builds: list[Build]) -> None:
         digests = [layer.digest for layer in build.layers if not layer.empty]
         for steps in range(len(build.hashes) - 1, 0, -1):
             for other in whole.get(tuple(build.hashes[:steps]), ()):
-                theirs = [layer.digest for layer in other.layers if not layer.empty]
-                if theirs == digests[: len(theirs)]:
+                other_digests = [layer.digest for layer in other.layers if not layer.empty]
+                if other_digests == digests[: len(other_digests)]:
                     build.parent = other.config
                     break
             if build.parent:

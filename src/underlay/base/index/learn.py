@@ -95,19 +95,24 @@ class Index:
     def point(self, repository: str, tag: str, record: dict[str, Any], day: str) -> None:
         """Take a build that a tag points at on `day` (YYYY-MM-DD)."""
         key = (repository, record["config_digest"])
-        there = self.records.get(key)
-        if there is None:
+        known_record = self.records.get(key)
+        if known_record is None:
             self.new += 1
-            there = self.records[key] = {**record, "ref": f"{repository}:{tag}", "tags": [], "tag_first_seen": {}}
-            there["first_seen"] = day
-            self._manifests[record.get("manifest_digest") or ""] = there
+            known_record = self.records[key] = {
+                **record,
+                "ref": f"{repository}:{tag}",
+                "tags": [],
+                "tag_first_seen": {},
+            }
+            known_record["first_seen"] = day
+            self._manifests[record.get("manifest_digest") or ""] = known_record
         name = f"{repository}:{tag}"
-        if name not in there["tags"]:
-            there["tags"].append(name)
-            there["tag_first_seen"][tag] = day
-            self.moved += (name, there.get("platform") or "") in self._pointed
-            self._pointed.add((name, there.get("platform") or ""))
-        there["last_seen"] = day
+        if name not in known_record["tags"]:
+            known_record["tags"].append(name)
+            known_record["tag_first_seen"][tag] = day
+            self.moved += (name, known_record.get("platform") or "") in self._pointed
+            self._pointed.add((name, known_record.get("platform") or ""))
+        known_record["last_seen"] = day
 
     def of_manifest(self, digest: str) -> dict[str, Any] | None:
         """Return the build of a manifest, None when it is not known."""
@@ -118,18 +123,20 @@ class Index:
         before = len(self.records)
         for record in records:
             key = _key(record)
-            there = self.records.setdefault(key, record)
-            if there is record:
+            known_record = self.records.setdefault(key, record)
+            if known_record is record:
                 continue
             for name in record["tags"]:
                 tag = name.rpartition(":")[2]
-                if name not in there["tags"]:
-                    there["tags"].append(name)
-                days = [day for day in (there["tag_first_seen"].get(tag), record["tag_first_seen"].get(tag)) if day]
+                if name not in known_record["tags"]:
+                    known_record["tags"].append(name)
+                days = [
+                    day for day in (known_record["tag_first_seen"].get(tag), record["tag_first_seen"].get(tag)) if day
+                ]
                 if days:
-                    there["tag_first_seen"][tag] = min(days)
-            there["first_seen"] = min(there["first_seen"], record["first_seen"])
-            there["last_seen"] = max(there["last_seen"], record["last_seen"])
+                    known_record["tag_first_seen"][tag] = min(days)
+            known_record["first_seen"] = min(known_record["first_seen"], record["first_seen"])
+            known_record["last_seen"] = max(known_record["last_seen"], record["last_seen"])
         if len(self.records) > _RECORDS:
             raise LimitExceeded(f"an index of bases holds at most {_RECORDS} builds")
         return len(self.records) - before

@@ -80,29 +80,34 @@ def _execution(
     changes: list[str],
 ) -> dict[str, Any]:
     """Return what is to be run; `own` are the steps of the image above its base."""
-    made: dict[str, Any] = {}
+    merged: dict[str, Any] = {}
     for key in dict.fromkeys((*image, *new)):
         if key == "Env":
-            made[key] = _environment(image.get(key) or [], old.get(key) or [], new.get(key) or [], hazards, changes)
+            merged[key] = _environment(image.get(key) or [], old.get(key) or [], new.get(key) or [], hazards, changes)
         elif key == "Labels":
-            mine, before, after = (config.get(key) or {} for config in (image, old, new))
-            made[key] = {**after, **{name: text for name, text in mine.items() if before.get(name) != text}} or None
+            own_values, before, after = (config.get(key) or {} for config in (image, old, new))
+            merged[key] = {
+                **after,
+                **{name: text for name, text in own_values.items() if before.get(name) != text},
+            } or None
         elif key in _SETS:
-            mine, before, after = (config.get(key) or {} for config in (image, old, new))
-            kept = {name: value for name, value in mine.items() if name not in before or _says(own, _SETS[key], name)}
-            made[key] = {**after, **kept} or None
-            gone = [name for name in mine if name not in made[key]] if made[key] else list(mine)
+            own_values, before, after = (config.get(key) or {} for config in (image, old, new))
+            kept = {
+                name: value for name, value in own_values.items() if name not in before or _says(own, _SETS[key], name)
+            }
+            merged[key] = {**after, **kept} or None
+            gone = [name for name in own_values if name not in merged[key]] if merged[key] else list(own_values)
             changes += [f"{_SETS[key]} {name} came from the base, and is gone" for name in gone]
         elif key == "OnBuild":
-            made[key] = image.get(key)  # triggers are for images made from a base, never inherited
+            merged[key] = image.get(key)  # triggers are for images made from a base, never inherited
         elif (image.get(key) or None) == (old.get(key) or None):
-            made[key] = new.get(key)
+            merged[key] = new.get(key)
             if key in _MEANING and (new.get(key) or None) != (old.get(key) or None):
                 text = f"{key} comes from the base, and changes from {_shown(old.get(key))} to {_shown(new.get(key))}"
                 hazards.append(Hazard("configuration", text, "set it in the image, or check that the new value fits"))
         else:
-            made[key] = image.get(key)
-    return {key: item for key, item in made.items() if item is not None or key in image}
+            merged[key] = image.get(key)
+    return {key: item for key, item in merged.items() if item is not None or key in image}
 
 
 def _says(steps: Sequence[str], word: str, name: str) -> bool:
@@ -125,13 +130,13 @@ def _shown(value: Any) -> str:
 def _environment(
     image: list[str], old: list[str], new: list[str], hazards: list[Hazard], changes: list[str]
 ) -> list[str]:
-    mine, before, after = (dict(pair.partition("=")[::2] for pair in pairs) for pairs in (image, old, new))
-    made = dict(after)
-    for name, value in mine.items():
+    own_values, before, after = (dict(pair.partition("=")[::2] for pair in pairs) for pairs in (image, old, new))
+    merged = dict(after)
+    for name, value in own_values.items():
         if before.get(name) != value:
-            made[name] = value
+            merged[name] = value
     gone = [(name, value) for name, value in before.items() if "/" in value and after.get(name) != value]
-    for name, value in mine.items():
+    for name, value in own_values.items():
         parts = [variable for variable, held in gone if _holds(value, held)] if before.get(name) != value else []
         if parts:
             now = after.get(parts[0], "not set")[:80]
@@ -140,7 +145,7 @@ def _environment(
             )
             hazards.append(Hazard("configuration", text, f"set {name} in the image anew"))
     for name, value in before.items():
-        if mine.get(name) != value or after.get(name) == value:
+        if own_values.get(name) != value or after.get(name) == value:
             continue
         if name == "PATH":
             text = f"PATH comes from the base, and changes from {value} to {after.get(name) or 'nothing'}"
@@ -149,7 +154,7 @@ def _environment(
             changes.append(f"{name} changes from {value[:80]} to {after[name][:80]}")
         else:
             changes.append(f"{name}={value[:80]} is no longer set")
-    return [f"{name}={value}" for name, value in made.items()]
+    return [f"{name}={value}" for name, value in merged.items()]
 
 
 def _holds(value: str, part: str) -> bool:

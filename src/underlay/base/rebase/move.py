@@ -127,7 +127,7 @@ def move(
     from ...oci import digest as digests
 
     targets = [references.parse(name) for name in names or _own_names(store, image)]
-    made = Moved(
+    moved = Moved(
         image.name,
         ground.name,
         onto.name,
@@ -141,7 +141,7 @@ def move(
         tuple(target.familiar for target in targets),
     )
     if dry_run:
-        return made
+        return moved
     if hazards and not force:
         raise Unsafe(
             f"{image.name} is not moved from {ground.name} onto {onto.name}: "
@@ -162,7 +162,7 @@ def move(
         )
     else:
         _push(store, image, onto, ground, config, manifest, targets)
-    return msgspec.structs.replace(made, done=True)
+    return msgspec.structs.replace(moved, done=True)
 
 
 def _own_names(store: Store, image: Subject) -> Sequence[str]:

@@ -140,11 +140,13 @@ def _covered(above: Upper, old: ImageFiles, new: ImageFiles) -> list[Hazard]:
 def _command(execution: Execution, before: ImageFiles, after: ImageFiles) -> list[Hazard]:
     """Find what the entrypoint and the command name that would be gone."""
     environment = dict(pair.partition("=")[::2] for pair in execution.env or ())
-    places = (environment.get("PATH") or needs.PATH, execution.working_dir or "/")
-    there, here = needs.Reader(before, *places), needs.Reader(after, *places)
+    search_path = (environment.get("PATH") or needs.PATH, execution.working_dir or "/")
+    old_reader, new_reader = needs.Reader(before, *search_path), needs.Reader(after, *search_path)
     words = [*(execution.entrypoint or ()), *(execution.cmd or ())][: needs.WORDS]
     gone = [
-        word for word in words if not word.startswith("-") and there.find(word) is not None and here.find(word) is None
+        word
+        for word in words
+        if not word.startswith("-") and old_reader.find(word) is not None and new_reader.find(word) is None
     ]
     if not gone:
         return []
@@ -183,7 +185,7 @@ def _libraries(
     above: Upper, before: ImageFiles, after: ImageFiles, base: ImageFiles, platform: Platform
 ) -> list[Hazard]:
     """Find what executables above take from the old base, and the new one does not have."""
-    there, here = needs.Reader(before), needs.Reader(after)
+    old_reader, new_reader = needs.Reader(before), needs.Reader(after)
     missing: dict[str, list[str]] = {}
     interpreters: dict[str, list[str]] = {}
     checked: dict[tuple[str, tuple[str, ...]], list[str]] = {}
@@ -205,7 +207,7 @@ def _libraries(
             wanted = tuple(read.versions.get(library, ()))
             key = (library, wanted)
             if key not in checked:
-                checked[key] = _lacking(library, wanted, there, here, base, read)
+                checked[key] = _lacking(library, wanted, old_reader, new_reader, base, read)
             for text in checked[key]:
                 missing.setdefault(text, []).append(name)
     hazards = [
@@ -226,19 +228,19 @@ def _by_run_path(library: str, user: Elf, path: bytes, before: ImageFiles, after
     for run_path in user.paths[:100]:
         run_path = run_path.replace("$ORIGIN", origin).replace("${ORIGIN}", origin)
         wanted = f"{run_path}/{library}".lstrip("/").encode("utf-8", "surrogateescape")
-        there = before.real(wanted)
-        if there is not None:
-            return base.node(there) is not None and after.real(wanted) is None
+        library_path = before.real(wanted)
+        if library_path is not None:
+            return base.node(library_path) is not None and after.real(wanted) is None
     return False
 
 
 def _lacking(
-    library: str, wanted: Sequence[str], there: needs.Reader, here: needs.Reader, base: ImageFiles, user: Elf
+    library: str, wanted: Sequence[str], old_reader: needs.Reader, new_reader: needs.Reader, base: ImageFiles, user: Elf
 ) -> list[str]:
-    old = there.library(library, user.architecture)
+    old = old_reader.library(library, user.architecture)
     if old is None or base.node(old[0]) is None:
         return []  # not of the base
-    new = here.library(library, user.architecture)
+    new = new_reader.library(library, user.architecture)
     if new is None:
         return [library]
     if not new[1].defined:
@@ -251,7 +253,7 @@ def _lacking(
 def _interpreters(above: Upper, before: ImageFiles, after: ImageFiles) -> list[Hazard]:
     """Find scripts whose interpreter, and packages whose Python, would be gone."""
     gone: dict[str, list[str]] = {}
-    there, here = needs.Reader(before), needs.Reader(after)
+    old_reader, new_reader = needs.Reader(before), needs.Reader(after)
     versions: dict[bytes, bytes] = {}
     for path, mode in above.added.items():
         package = _PYTHON.match(path)
@@ -260,8 +262,8 @@ def _interpreters(above: Upper, before: ImageFiles, after: ImageFiles) -> list[H
             versions.setdefault(package[2], package[0])
         if not mode & 0o111 or before.part(path, 0, 2) != b"#!":
             continue
-        interpreter = there.interpreter(path)
-        if interpreter is not None and here.interpreter(path) is None:
+        interpreter = old_reader.interpreter(path)
+        if interpreter is not None and new_reader.interpreter(path) is None:
             gone.setdefault("/" + interpreter.decode("utf-8", "replace"), []).append(
                 "/" + path.decode("utf-8", "replace")
             )
@@ -271,7 +273,7 @@ def _interpreters(above: Upper, before: ImageFiles, after: ImageFiles) -> list[H
     ]
     for version, path_of_version in versions.items():
         name = "python" + version.decode()
-        if there.find(name) is not None and here.find(name) is None:
+        if old_reader.find(name) is not None and new_reader.find(name) is None:
             text = f"/{path_of_version.decode('utf-8', 'replace')} is for {name}, which the new base does not have"
             hazards.append(Hazard("interpreter", text, f"choose a base with {name}, or build the image again"))
     return hazards

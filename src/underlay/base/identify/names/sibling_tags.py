@@ -42,9 +42,9 @@ class Beside:
         self.usage = {base.build: max(index.usage[name] for name in index.names(base.build)) for base in possible_bases}
         self.nearest: dict[int, list[tuple[str, list[int]]]] = {}
         for depth in {depth_of(asked, base) for base in possible_bases}:
-            here = sorted((p for p in possible_bases if depth_of(asked, p) == depth), key=lambda p: p.distance)
+            of_depth = sorted((p for p in possible_bases if depth_of(asked, p) == depth), key=lambda p: p.distance)
             chosen: dict[int, None] = {}
-            for base in here:
+            for base in of_depth:
                 chosen[base.build] = None
                 if len(chosen) == 5:
                     break
@@ -207,8 +207,8 @@ class Beside:
                 for word in _WORD.findall(part)
                 if word not in _COMMON
             }
-            there = any(word in above for word in words)
-            support = self._support[key] = [float(there), float(bool(words) and not there)]
+            occurs = any(word in above for word in words)
+            support = self._support[key] = [float(occurs), float(bool(words) and not occurs)]
         return [yes, no, *support]
 
 

@@ -50,10 +50,10 @@ def _lines(report: Outdated) -> list[str]:
         base_text = "it is made from nothing" if report.confidence >= LIKELY else "its base is not known"
         return [f"{report.image}: {base_text}", *_life(report)]
     if report.moved is None:
-        says = f"it is not known whether {report.base} has moved"
+        moved_text = f"it is not known whether {report.base} has moved"
     else:
-        says = f"{report.base} is another image now" if report.moved else f"it is today's {report.base}"
-    lines = [f"{report.image}: {says}" + (f" (asked: the {report.asked})" if report.moved is not None else "")]
+        moved_text = f"{report.base} is another image now" if report.moved else f"it is today's {report.base}"
+    lines = [f"{report.image}: {moved_text}" + (f" (asked: the {report.asked})" if report.moved is not None else "")]
     if report.moved and report.now:
         lines.append(f"  {report.base} is {report.now[:19]} now: `underlay base rebase {report.image}`")
     if report.problem:

@@ -38,9 +38,9 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
         removes=row.intent["remove"],
     )
     forward = not terminal and ("sig-proxy" not in options or options["sig-proxy"])
-    with foreground.Foreground(terminal, forward) as here:
+    with foreground.Foreground(terminal, forward) as caller:
         session = engine.containers.attach(row.id, attachment)
-        code = here.attend(session)
+        code = caller.attend(session)
     session.close()
     if code is not None and row.intent["remove"]:
         engine.containers.remove_ended(row.id)

@@ -62,5 +62,5 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
         stderr=foreground.usable(2),
         keys=runflags.detach_keys(options["detach-keys"], terminal),
     )
-    with foreground.Foreground(terminal, False) as here:
-        return here.attend(engine.containers.exec_attached(arguments[0], exec_options, attachment)) or 0
+    with foreground.Foreground(terminal, False) as caller:
+        return caller.attend(engine.containers.exec_attached(arguments[0], exec_options, attachment)) or 0

@@ -68,10 +68,10 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
         return 0
     attachment, size = attachment_of(container_options, options)
     forward = not container_options.terminal and ("sig-proxy" not in options or options["sig-proxy"])
-    with foreground.Foreground(container_options.terminal, forward) as here:
+    with foreground.Foreground(container_options.terminal, forward) as caller:
         session = engine.containers.run_attached(container_options, attachment, size)
         write_cidfile(options["cidfile"], session.id)
-        code = here.attend(session)
+        code = caller.attend(session)
     session.close()
     if code is None:
         return 0

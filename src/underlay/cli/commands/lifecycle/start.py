@@ -46,11 +46,11 @@ def _attached(engine: Engine, options: Options, name: str) -> int:
         keys=runflags.detach_keys(options["detach-keys"], terminal),
         removes=row.intent["remove"],
     )
-    with foreground.Foreground(terminal, not terminal) as here:
+    with foreground.Foreground(terminal, not terminal) as caller:
         session = engine.containers.start_attached(row.id, attachment)
         if session is None:
             session = engine.containers.attach(row.id, attachment)
-        code = here.attend(session)
+        code = caller.attend(session)
     session.close()
     if code is not None and row.intent["remove"]:
         engine.containers.remove_ended(row.id)

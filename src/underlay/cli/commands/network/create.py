@@ -32,7 +32,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
         raise InvalidInput(
             '"underlay network create" requires exactly 1 argument', "see `underlay network create --help`"
         )
-    made = engine.networks.create(
+    network = engine.networks.create(
         arguments[0],
         options["driver"] or "bridge",
         options["subnet"],
@@ -44,7 +44,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
         _pairs(options["label"], "--label", False),
         _pairs(options["opt"], "--opt", True),
     )
-    sys.stdout.write(made.id + "\n")
+    sys.stdout.write(network.id + "\n")
     return 0
 
 
