@@ -193,7 +193,7 @@ def test_straight_in_a_registry(ul: Installation, tmp_path: Path) -> None:
         target = f"{registry.name}/team/app:2"
         image = f"docker://{registry.name}/team/app:1"
         refused = ul(*words, "-t", target, image, code=1).stderr.decode()
-        assert "without files it cannot be known" in refused
+        assert "cannot be checked whether the layers above fit" in refused
         before = len(registry.asked("GET", "/blobs/"))
         ul(*words, "--force", "-t", target, image)
         fetched = [path for _, path, _ in registry.asked("GET", "/blobs/")[before:]]

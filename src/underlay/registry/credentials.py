@@ -229,12 +229,12 @@ class Store:
     def _hosts(self) -> set[str]:
         document = self._read()
         usual, special = self._helpers(document)
-        names_of_hosts = {name for name, helper in special.items() if helper}
+        hosts = {name for name, helper in special.items() if helper}
         keys = [key for key, entry in self._auths(document).items() if isinstance(entry, dict) and _secret(entry)]
         listed = _listed(self._checked("credsStore", usual)) if usual else []
         for names, helper in ((keys, ""), (listed, usual)):
-            names_of_hosts.update(name for name in map(_host_of, names) if name and special.get(name, usual) == helper)
-        return names_of_hosts
+            hosts.update(name for name in map(_host_of, names) if name and special.get(name, usual) == helper)
+        return hosts
 
     # The file
 

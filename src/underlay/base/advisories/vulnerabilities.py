@@ -187,21 +187,21 @@ def _match(
     for package in packages:
         targets.setdefault(where.target(package), []).append(package)
     skipped = 0
-    for (name, version), packages_of_target in targets.items():
+    for (name, version), same_packages in targets.items():
         try:
             installed = versions.key(order, version)
         except InvalidInput:
             skipped += 1
             continue
         notices = []
-        for asked in dict.fromkeys(asked_name for package in packages_of_target for asked_name in where.asked(package)):
+        for asked in dict.fromkeys(asked_name for package in same_packages for asked_name in where.asked(package)):
             for ecosystem in chosen:
                 for entry in file.entries(ecosystem, asked):
                     fixed = vulnerable(entry.affected, order, version, installed)
                     if fixed is not None:
                         notices.append(Notice(file.record(entry.record), ecosystem, entry.affected, fixed))
         findings += [
-            Vulnerability(order, name, version, packages_of_target, group) for group in _grouped(_once(notices, order))
+            Vulnerability(order, name, version, same_packages, group) for group in _grouped(_once(notices, order))
         ]
     return skipped
 

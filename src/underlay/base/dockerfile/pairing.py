@@ -24,11 +24,11 @@ def pairs(text: str, known: Mapping[str, str]) -> list[tuple[str, str]]:
     if not starts or starts[0][1] != 0:
         name, _, value = text.partition(" ")
         return [(name, value.strip())] if value and "=" not in name else []
-    found_pairs = []
+    result = []
     for number, (name, begin) in enumerate(starts):
         end = starts[number + 1][1] - 1 if number + 1 < len(starts) else len(text)
-        found_pairs.append((name, text[begin + len(name) + 1 : end]))
-    return found_pairs
+        result.append((name, text[begin + len(name) + 1 : end]))
+    return result
 
 
 def _starts(text: str, known: Mapping[str, str]) -> list[tuple[str, int]]:

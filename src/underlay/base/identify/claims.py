@@ -48,31 +48,31 @@ def read(
 ) -> list[Claim]:
     """Return the claims of an image; `materials` are those of provenance, `noted` those of its history."""
     steps = noted[0].steps if noted else 0
-    found_claims = []
+    claims = []
     for source, where in ((ANNOTATION, annotations), (LABEL, labels)):
         name, digest = where.get(BASE_NAME, ""), where.get(BASE_DIGEST, "")
         if name or digest:
-            found_claims.append(Claim(name, digest, source))
-    found_claims += materials
-    found_claims += _of_buildpacks(labels.get(_LIFECYCLE, ""))
-    found_claims = [
+            claims.append(Claim(name, digest, source))
+    claims += materials
+    claims += _of_buildpacks(labels.get(_LIFECYCLE, ""))
+    claims = [
         msgspec.structs.replace(claim, steps=steps) if noted and claim.name == noted[0].name else claim
-        for claim in found_claims
+        for claim in claims
     ]
-    if noted and all(claim.name != noted[0].name for claim in found_claims):
-        found_claims.append(noted[0])
-    return list({(claim.name, claim.digest): claim for claim in reversed(found_claims)}.values())[::-1]
+    if noted and all(claim.name != noted[0].name for claim in claims):
+        claims.append(noted[0])
+    return list({(claim.name, claim.digest): claim for claim in reversed(claims)}.values())[::-1]
 
 
 def in_history(history: Sequence[Step]) -> list[Claim]:
     """Return the bases that comments of an image's history note, each with the steps beneath it, the topmost first."""
-    found_claims = []
+    claims = []
     for number, step in enumerate(history):
         match = _FROM.match(step.comment or "") if number else None
         if match is not None:
             name, _, digest = match[1].partition("@")
-            found_claims.append(Claim(name, digest, HISTORY, steps=number))
-    return found_claims[::-1]
+            claims.append(Claim(name, digest, HISTORY, steps=number))
+    return claims[::-1]
 
 
 def _of_buildpacks(label: str) -> list[Claim]:

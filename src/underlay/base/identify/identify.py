@@ -65,11 +65,11 @@ def directory(store: Store) -> str:
 
 def indexes(store: Store) -> list[Known]:
     """Return the indexes of known bases, an installation's own first. Raises Corrupt."""
-    opened = []
+    result = []
     own = directory(store) + "/known.bases"
     if os.path.exists(own):
-        opened.append(known.open_index(own))
-    return [*opened, known.shipped()]
+        result.append(known.open_index(own))
+    return [*result, known.shipped()]
 
 
 def identify(
