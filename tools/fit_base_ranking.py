@@ -75,14 +75,17 @@ PRIOR = {
     "code_spoken": 2.5,
     "short": -1.5,
 }
-_FIRST_OF_NAMES = features.PLACE.index("latest")
-_LAST_OF_NAMES = features.PLACE.index("versionless_lived")
+_FIRST_OF_NAMES = features.POSSIBLE_BASE.index("latest")
+_LAST_OF_NAMES = features.POSSIBLE_BASE.index("versionless_lived")
 NAMING = {
-    *(set(features.PLACE[_FIRST_OF_NAMES : _LAST_OF_NAMES + 1]) - set("not_yet gone version_yes version_no".split())),
-    *features.PLACE[features.PLACE.index("in_series") : features.PLACE.index("line_words") + 1],
+    *(
+        set(features.POSSIBLE_BASE[_FIRST_OF_NAMES : _LAST_OF_NAMES + 1])
+        - set("not_yet gone version_yes version_no".split())
+    ),
+    *features.POSSIBLE_BASE[features.POSSIBLE_BASE.index("in_series") : features.POSSIBLE_BASE.index("line_words") + 1],
 } - {"word_above", "word_above_not"}
 GROUPS = {
-    "place": features.PLACE,
+    "possible_base": features.POSSIBLE_BASE,
     "scratch": features.SCRATCH,
     "unknown": features.UNKNOWN,
     "other": features.OTHER,
@@ -99,18 +102,18 @@ class Case:
         self.withheld = withheld
         self.hidden = hidden
         asked = matches.Asked(image.from_record(base_cases.asked(record, hidden)), index)
-        places = matches.places(asked)
-        deepest = max((matches.depth_of(asked, p) for p in places if p.partial is None), default=0)
-        table = features.table(asked, places, matches.twins(asked, deepest))
+        possible_bases = matches.possible_bases(asked)
+        deepest = max((matches.depth_of(asked, p) for p in possible_bases if p.partial is None), default=0)
+        table = features.table(asked, possible_bases, matches.twins(asked, deepest))
         self.kind = ranking.kind_of(asked)
         truth = record["true_base"]
         build = record["true_base_build"]
         right = []
-        for place in places:
+        for possible_base in possible_bases:
             depth = build is None or (
-                place.steps == build["history"] if asked.texts else place.layers == build["layers"]
+                possible_base.steps == build["history"] if asked.texts else possible_base.layers == build["layers"]
             )
-            right.append(index.name(place.name) == truth and depth)
+            right.append(index.name(possible_base.name) == truth and depth)
         lengths = [len(names) for names in GROUPS.values()]
         starts = [sum(lengths[:number]) for number in range(4)]
         rows: list[tuple[int, list[float]]] = [(0, row) for row in table.rows]
@@ -122,11 +125,11 @@ class Case:
             self.rows[number, starts[group] : starts[group] + lengths[group]] = row
         self.right = numpy.zeros(len(rows), bool)
         if truth is None:
-            self.right[len(places)] = True
+            self.right[len(possible_bases)] = True
         elif any(right):
-            self.right[: len(places)] = right
+            self.right[: len(possible_bases)] = right
         elif build and any(steps == build["history"] for steps, _ in table.unknown):
-            for number, (steps, _) in enumerate(table.unknown, len(places) + 1):
+            for number, (steps, _) in enumerate(table.unknown, len(possible_bases) + 1):
                 self.right[number] = steps == build["history"]
         else:
             self.right[-1] = True
@@ -168,7 +171,7 @@ def fit(some: list[Case], start: Any = None) -> Any:
     weight /= weight.sum()
     each = numpy.repeat(weight, counts).astype(numpy.float32)
     names = [name for group in GROUPS.values() for name in group]
-    in_place = len(features.PLACE)
+    in_place = len(features.POSSIBLE_BASE)
     mean = numpy.array([PRIOR.get(name, 0.0) if spot < in_place else 0.0 for spot, name in enumerate(names)])
     pull = numpy.array([PULL_OF_NAMES if s < in_place and name in NAMING else PULL for s, name in enumerate(names)])
 
@@ -232,7 +235,7 @@ def calibration(answers: list[Answer]) -> dict[str, tuple[tuple[float, float], .
     points: dict[str, list[tuple[float, float, float]]] = {kind: [] for kind in calibrated_kinds()}
     for case, answer in answers:
         first = answer.names[0]
-        kind = "scratch" if first.place is None else f"{answer.kind} {'sure' if answer.sure else 'like'}"
+        kind = "scratch" if first.possible_base is None else f"{answer.kind} {'sure' if answer.sure else 'like'}"
         right = first.name == (case.record["true_base"] or "scratch")
         points[kind].append((first.probability, float(right), WITHHELD_WEIGHT[case.withheld]))
     return {kind: _rising(found) for kind, found in points.items()}
@@ -323,7 +326,7 @@ def main() -> None:
     scored = []
     for case, answer in answers:
         first = answer.names[0]
-        kind = "scratch" if first.place is None else f"{answer.kind} {'sure' if answer.sure else 'like'}"
+        kind = "scratch" if first.possible_base is None else f"{answer.kind} {'sure' if answer.sure else 'like'}"
         confidence = ranking.calibrated(shares[kind], first.probability)
         scored.append((case.withheld, case.hidden, case.record, prediction(answer, confidence)))
     base_accuracy.show(scored)

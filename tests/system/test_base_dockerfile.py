@@ -25,7 +25,7 @@ IN_DOUBT = {
     "strange json": 1,  # an exec form
     "forms": 1,  # an exec form
     "shell": 1,  # the words of SHELL
-    "entrypoint over a base's command": 1,  # the base has dropped the command, and no step says so
+    "entrypoint over a base's command": 1,  # the base has dropped the command, but no step sets it
     "labels": 3,  # of the command line
 }
 BY_NAME = {case.name: case for case in CASES}
@@ -108,7 +108,7 @@ def test_what_is_said(ul: Installation, forge: Forge, tmp_path: Path) -> None:
     assert b"\nWORKDIR /made\n" in told.stdout
     (tmp_path / "full").mkdir()
     (tmp_path / "full/file").touch()
-    for place, words in ((tmp_path / "full", b"is not empty"), (tmp_path / "full/file", b"is no directory")):
+    for place, words in ((tmp_path / "full", b"is not empty"), (tmp_path / "full/file", b"is not a directory")):
         refused = ul("base", "dockerfile", "--base", "box", "--extract", str(place), "first", code=1)
         assert words in refused.stderr and refused.stderr.count(b"\n") <= 2
     assert b"--extract" in ul("base", "dockerfile", "--base", "box", "--frozen", "first", code=1).stderr

@@ -126,7 +126,7 @@ def test_a_host_that_is_elsewhere(ul: Installation, tmp_path: Path) -> None:
     assert {each["id"] for each in found["reasons"]} >= {"page-size"}
     text = ul.out("base", "fit", "--host", str(other), "box", code=1)
     assert "box: will not run on" in text and "remedy:" in text and "Linux 2.6.18-5" in text
-    for wrong, said in (("{}", b"not the output of"), ("[]", b"no object"), ("{", b"no JSON")):
+    for wrong, said in (("{}", b"not the output of"), ("[]", b"not a JSON object"), ("{", b"is not JSON")):
         other.write_text(wrong)
         assert said in ul("base", "fit", "--host", str(other), "box", code=1).stderr
     assert b"No such file" in ul("base", "fit", "--host", str(tmp_path / "x"), "box", code=1).stderr

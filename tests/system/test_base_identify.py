@@ -227,7 +227,7 @@ def test_in_a_registry_without_its_layers(ul: Installation, tmp_path: Path) -> N
         # The configuration, and nothing else.
         assert len(registry.asked("GET", "/blobs/")) - before == 1
         assert identify(ul, f"docker://{name}")["id"] == found["id"]
-        assert b"only its description is here" in ul("base", "vulns", name, code=1).stderr
+        assert b"its layers are not in the store" in ul("base", "vulns", name, code=1).stderr
 
 
 def test_the_index_of_a_registry(ul: Installation, tmp_path: Path) -> None:
@@ -264,7 +264,7 @@ def test_the_index_of_a_registry(ul: Installation, tmp_path: Path) -> None:
             third = Installation(tmp_path / moved)
             if moved == "exported":
                 other("base", "index", "export", str(tmp_path / "bases"))
-                assert b"is there already" in other("base", "index", "export", str(tmp_path / "bases"), code=1).stderr
+                assert b"exists already" in other("base", "index", "export", str(tmp_path / "bases"), code=1).stderr
                 said = third.out("base", "index", "import", str(tmp_path / "bases"))
             else:
                 other("base", "index", "push", f"{registry.name}/indexes/bases:1")
@@ -274,7 +274,7 @@ def test_the_index_of_a_registry(ul: Installation, tmp_path: Path) -> None:
                 identify(third, str(tmp_path / "mine.tar"))["candidates"][0]["config_digest"] == first["config_digest"]
             )
         refused = other("base", "index", "pull", f"{base}:1", code=1).stderr.decode()
-        assert "is no index of bases" in refused
+        assert "is not an index of bases" in refused
         # What its base's name means now is asked of the registry.
         late = json.loads(ul.out("base", "outdated", "--format", "json", "mine"))
         assert (late["moved"], late["asked"]) == (False, "registry")
@@ -303,7 +303,7 @@ def test_a_broken_file_of_an_index(ul: Installation, tmp_path: Path) -> None:
         (tmp_path / "bad").write_bytes(data)
         message = ul("base", "index", "import", str(tmp_path / "bad"), code=1).stderr.decode()
         assert "Traceback" not in message and message.startswith("underlay: ")
-    assert b"no index of one's own" in ul("base", "index", "export", str(tmp_path / "x"), code=1).stderr
+    assert b"no index of this installation" in ul("base", "index", "export", str(tmp_path / "x"), code=1).stderr
 
 
 def test_rules_and_the_page(ul: Installation, tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def ul(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
         "build", "-q", "-t", "app", "-", input=f"FROM base:now\nRUN printf '{status}' > /var/lib/dpkg/status\n".encode()
     )
     refused = made("base", "vulns", "app", code=1).stderr.decode()
-    assert "no advisories here" in refused and "advisories update" in refused
+    assert "no advisories in the store" in refused and "advisories update" in refused
     (place / "osv.jsonl").write_text("".join(json.dumps(record) + "\n" for record in RECORDS))
     assert "Debian: 4 advisories" in made.out("base", "advisories", "import", str(place / "osv.jsonl"))
     yield made

@@ -391,7 +391,7 @@ def test_what_is_public_needs_no_helper(visitor: Visitor, fake: FakeRegistry, ma
         visitor.credentials({fake.host: ("alice", SECRET)}, **more)
         for words in (("pull", name), ("pull", "-q", name), ("manifest", "inspect", name)):
             [told] = visitor(*words).stderr.decode().splitlines()
-            assert told.startswith(f"underlay: nobody is logged in at {public.host}, ")
+            assert told.startswith(f"underlay: not logged in at {public.host}, ")
             assert "docker-credential-gone" in told and "no such program on PATH" in told
         assert visitor.out("inspect", "-f", "{{.Id}}", name) == made.id
         assert b"access denied" in visitor("pull", private, code=1).stderr

@@ -160,7 +160,7 @@ def test_rg01_redirect_from_tls_to_plain_text(
                 registry.rule("GET", "/manifests/" if what == "manifest" else "/blobs/", send)
             said = visitor.fails("pull", name)
             if what != "token":
-                assert "plain text" in said
+                assert "plain HTTP" in said
             assert plain.requests == []
     visitor.is_empty()
 
@@ -171,7 +171,7 @@ def test_rg01_plain_text_at_the_same_host(visitor: Visitor, certificate: Certifi
         visitor.credentials({registry.host: ("alice", PASSWORD)})
         name = registry.add(made, TEAM, "1.0")
         registry.rule("GET", "/blobs/", redirect(lambda it: f"http://{registry.host}{it.asked.target}"), times=1)
-        assert "plain text" in visitor.fails("pull", name)
+        assert "plain HTTP" in visitor.fails("pull", name)
 
 
 @pytest.mark.parametrize("kind", ["plain", "foreign", "not there"])

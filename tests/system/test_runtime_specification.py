@@ -374,7 +374,7 @@ def test_preserved_descriptors_and_no_others(bundle: Bundle, tmp_path: Path) -> 
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "three").read_text() == "three\n" and (tmp_path / "four").read_text() == "four\n"
     assert done.stdout.split() == ["6"]  # three standard ones, two preserved, one of ls
-    assert "there is no descriptor" in bundle.refused("create", "--preserve-fds", "6", "box")
+    assert "is not open" in bundle.refused("create", "--preserve-fds", "6", "box")
 
 
 def test_terminal(bundle: Bundle, tmp_path: Path) -> None:

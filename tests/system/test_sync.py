@@ -72,7 +72,7 @@ def test_by_a_list(visitor: Visitor, registry: FakeRegistry, other: FakeRegistry
         f"x/{scope}/db",
     }
     assert "requires a SOURCE" in visitor("sync", other.host, code=125).stderr.decode()
-    assert "no text" in visitor("sync", "--list", "-", other.host, input=b"\xff\xfe", code=1).stderr.decode()
+    assert "not a text file" in visitor("sync", "--list", "-", other.host, input=b"\xff\xfe", code=1).stderr.decode()
     assert "no such file" in visitor("sync", "--list", "/no/such", other.host, code=1).stderr.decode().lower()
 
 

@@ -62,7 +62,7 @@ def _open_streams() -> None:
 
 
 def main(words: list[str]) -> int:
-    """Run one command line; return its exit code. Errors are told on standard error."""
+    """Run one command line; return its exit code. Errors are printed on standard error."""
     if words[:1] in (["--version"], ["-v"]):
         from .. import __version__
 
@@ -139,9 +139,7 @@ def _warned(event: Event) -> None:
         sys.stderr.write(f"underlay: {shown(str(attributes['message']))}\nhint: {shown(str(attributes['hint']))}\n")
     elif event.kind == "registry.anonymous":
         reason = shown(str(event.attributes["reason"]))
-        sys.stderr.write(
-            f"underlay: nobody is logged in at {event.subject}, only what is public can be had: {reason}\n"
-        )
+        sys.stderr.write(f"underlay: not logged in at {event.subject}, so only public images are available: {reason}\n")
 
 
 def _trace() -> None:

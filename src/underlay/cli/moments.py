@@ -32,6 +32,6 @@ def moment(text: str) -> float:
         return parse_rfc3339(text)
     except ValueError:
         raise InvalidInput(
-            f"{text!r} is no time",
+            f"{text!r} is not a time",
             "use Unix seconds, a date such as 2006-01-02T15:04:05Z, or a duration such as 24h",
         ) from None

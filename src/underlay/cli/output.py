@@ -42,10 +42,10 @@ def listing(
         # In the line of titles functions leave the words as they are.
         same = dict.fromkeys(("json", "lower", "upper", "title", "split", "join", "truncate", "pad"), _first)
         titles = Template(body, same).render(headers)
-        made = Template(body)
-        return table([line.split("\t") for line in (titles, *(made.render(row) for row in rows))])
-    made = Template(_unescaped(template))
-    return "".join(made.render(row) + "\n" for row in rows)
+        parsed = Template(body)
+        return table([line.split("\t") for line in (titles, *(parsed.render(row) for row in rows))])
+    parsed = Template(_unescaped(template))
+    return "".join(parsed.render(row) + "\n" for row in rows)
 
 
 def table(lines: Sequence[Sequence[str]], minimum: int = _MINIMUM) -> str:
@@ -82,24 +82,24 @@ def inspected(names: Sequence[str], find: Callable[[str], dict[str, Any]], templ
     """Print what `find` returns for each name, as a JSON list or a line each through `template`; return the
     exit code.
 
-    What is not found is told on standard error after the rest, as docker does.
+    Errors about missing objects are printed on standard error after the rest, as docker does.
     """
     import sys
 
-    found: list[dict[str, Any]] = []
+    objects: list[dict[str, Any]] = []
     problems: list[UnderlayError] = []
     for name in names:
         try:
-            found.append(find(name))
+            objects.append(find(name))
         except UnderlayError as error:
             problems.append(error)
     if template and template != "json":
-        made = Template(_unescaped(template))
-        text = "".join(made.render(each) + "\n" for each in found)
+        parsed = Template(_unescaped(template))
+        text = "".join(parsed.render(item) + "\n" for item in objects)
     elif template:
-        text = "".join(to_json(each) + "\n" for each in found)
+        text = "".join(to_json(item) + "\n" for item in objects)
     else:
-        text = pretty(found) + "\n"
+        text = pretty(objects) + "\n"
     sys.stdout.write(text)
     sys.stdout.flush()
     for problem in problems:

@@ -158,13 +158,13 @@ def _pairs(keyword: str, rest: str, escape: str) -> Arguments:
         if len(parts) < 2:
             raise DockerfileError(f"{keyword} must have two arguments")
         return Arguments(tuple(parts), legacy=True)
-    found: list[str] = []
+    values: list[str] = []
     for word in words:
         name, equals, value = word.partition("=")
         if not equals:
             raise DockerfileError(f'Syntax error - can\'t find = in "{word}". Must be of the form: name=value')
-        found += (name, value)
-    return Arguments(tuple(found))
+        values += (name, value)
+    return Arguments(tuple(values))
 
 
 _READERS = {

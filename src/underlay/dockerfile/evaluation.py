@@ -148,10 +148,10 @@ class _Walk:
         unset: set[str] = set()
         try:
             if isinstance(item, Arg):
-                found = declared(item, self._given, self._scope, state.environment.get, self._escape, unset)
+                arguments = declared(item, self._given, self._scope, state.environment.get, self._escape, unset)
                 yield from self._undefined(item, unset)
-                state.arguments |= {name for name, _ in found}
-                state.environment.update((name, value) for name, value in found if value is not None)
+                state.arguments |= {name for name, _ in arguments}
+                state.environment.update((name, value) for name, value in arguments if value is not None)
                 return
             item = expand(item, state.environment.get, self._escape, unset)
         except DockerfileError:
@@ -180,8 +180,8 @@ class _Walk:
         if not self._state.known:
             return
         for name in sorted(unset - self._state.arguments - _NOT_IN_ENVIRONMENT):
-            meant = _meant(name, set(self._state.environment), "$")
-            yield finding("UndefinedVar", item, f"Usage of undefined variable '${name}'{meant}")
+            suggested = _meant(name, set(self._state.environment), "$")
+            yield finding("UndefinedVar", item, f"Usage of undefined variable '${name}'{suggested}")
 
     def _copied(self, item: Copy | Add) -> Iterator[Finding]:
         if self._ignored is None or (isinstance(item, Copy) and item.from_):

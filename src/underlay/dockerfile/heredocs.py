@@ -34,15 +34,15 @@ class Heredoc(Value):
 
 def heredoc_of(word: str) -> Heredoc | None:
     """Return the heredoc that `word` announces, None when it is another word; raises DockerfileError."""
-    found = _HEREDOC.fullmatch(word)
-    if found is None:
+    match = _HEREDOC.fullmatch(word)
+    if match is None:
         return None
-    plain = process(found[3], _unset, keep_unset=True).words
+    plain = process(match[3], _unset, keep_unset=True).words
     if len(plain) != 1:
         return None
-    quoted = process(found[3], _unset, keep_unset=True, raw_quotes=True).words
+    quoted = process(match[3], _unset, keep_unset=True, raw_quotes=True).words
     expand = _quotes(plain) == _quotes(quoted)
-    return Heredoc(plain[0], "", expand, found[2] == "-", int(found[1][:9] or 0))
+    return Heredoc(plain[0], "", expand, match[2] == "-", int(match[1][:9] or 0))
 
 
 def heredocs_of(line: str) -> list[Heredoc]:

@@ -66,7 +66,7 @@ class _Expander:
     def words(self, text: str) -> list[str]:
         return self._process(text)[1]
 
-    def each(self, texts: tuple[str, ...]) -> tuple[str, ...]:
+    def texts(self, texts: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(self.word(text) for text in texts)
 
     def pairs(self, pairs: Pairs) -> Pairs:
@@ -74,24 +74,26 @@ class _Expander:
 
     def heredocs(self, heredocs: tuple[Heredoc, ...]) -> tuple[Heredoc, ...]:
         """Content, without the tabs that `<<-` takes off; the escape is always the backslash there."""
-        done = []
+        expanded = []
         for heredoc in heredocs:
             data = heredoc.data
             if heredoc.expand:
                 data = self._process(data, escape="\\", quotes=False)[0]
-            done.append(Heredoc(heredoc.name, data, heredoc.expand, False, heredoc.fd))
-        return tuple(done)
+            expanded.append(Heredoc(heredoc.name, data, heredoc.expand, False, heredoc.fd))
+        return tuple(expanded)
 
     def _process(self, text: str, escape: str = "", quotes: bool = True) -> tuple[str, list[str]]:
         try:
-            found = process(text, self._get, escape or self._escape, quotes=quotes)
+            expansion = process(text, self._get, escape or self._escape, quotes=quotes)
         except DockerfileError as error:
             shown = text if len(text) <= 100 else text[:97] + "..."
             raise self._instruction.problem(f'failed to process "{shown}": {error.problem}', error.hint, text) from None
-        if quotes and len(found.text) > _LONGEST:
-            raise self._instruction.problem(f"expands to {len(found.text)} letters, which no program can be given")
-        self._unset |= found.unset
-        return found.text, found.words
+        if quotes and len(expansion.text) > _LONGEST:
+            raise self._instruction.problem(
+                f"expands to {len(expansion.text)} characters, more than a program can be given"
+            )
+        self._unset |= expansion.unset
+        return expansion.text, expansion.words
 
 
 def expand(instruction: AnyInstruction, get: Get, escape: str = "\\", unset: set[str] | None = None) -> AnyInstruction:
@@ -212,9 +214,9 @@ class Transfer(Instruction, kw_only=True):
         return self.changed(
             chown=expander.word(self.chown),
             chmod=expander.word(self.chmod),
-            sources=expander.each(self.sources),
+            sources=expander.texts(self.sources),
             destination=expander.word(self.destination),
-            exclude=expander.each(self.exclude),
+            exclude=expander.texts(self.exclude),
             heredocs=expander.heredocs(self.heredocs),
         )
 
@@ -234,8 +236,8 @@ class Add(Transfer, kw_only=True):
     unpack: bool | None = None
 
     def _expanded(self, expander: _Expander) -> Self:
-        done = super()._expanded(expander)
-        return done.changed(checksum=expander.word(self.checksum))
+        expanded = super()._expanded(expander)
+        return expanded.changed(checksum=expander.word(self.checksum))
 
 
 class Expose(Instruction, kw_only=True):
@@ -253,7 +255,7 @@ class Volume(Instruction, kw_only=True):
     paths: tuple[str, ...]
 
     def _expanded(self, expander: _Expander) -> Self:
-        return self.changed(paths=expander.each(self.paths))
+        return self.changed(paths=expander.texts(self.paths))
 
 
 class User(Instruction, kw_only=True):

@@ -36,7 +36,7 @@ class Options(Value):
 
 def read_options(text: str) -> Options:
     """Return what `# check=` or the build argument BUILDKIT_DOCKERFILE_CHECK says; raises DockerfileError."""
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for part in text.split(";", 2) if text.strip() else ():
         name, equals, value = (word.strip() for word in part.partition("="))
         if not equals or name not in ("skip", "experimental", "error"):
@@ -46,12 +46,12 @@ def read_options(text: str) -> Options:
         if name != "error":
             # Only alone does the word mean all rules.
             rules = [rule.strip() for rule in value.split(",")]
-            found[name] = frozenset(rule for rule in rules if rule != "all" or len(rules) == 1)
+            values[name] = frozenset(rule for rule in rules if rule != "all" or len(rules) == 1)
         elif value in _TRUE or value in _FALSE:
-            found[name] = value in _TRUE
+            values[name] = value in _TRUE
         else:
             raise DockerfileError(f'failed to parse check option "{part}"', "true or false")
-    return Options(**found)
+    return Options(**values)
 
 
 def options_of(document: Document) -> Options:
@@ -84,7 +84,7 @@ def check(
         *spelled(document, recipe),
         *evaluated(recipe, document.escape, given or {}, predefined or {}, bases or {}, ignored),
     ]
-    return sorted((finding for finding in findings if options.wants(finding.rule)), key=lambda found: found.line)
+    return sorted((finding for finding in findings if options.wants(finding.rule)), key=lambda item: item.line)
 
 
 def failure(findings: Sequence[Finding], options: Options) -> DockerfileError | None:

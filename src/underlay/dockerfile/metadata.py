@@ -40,10 +40,10 @@ def apply(instruction: Instruction, execution: Execution, cmd_set: bool = False)
     alters no member (RUN, COPY, ARG, MAINTAINER…) returns an equal one. Raises DockerfileError.
     """
     effect = _EFFECTS.get(type(instruction))
-    found = effect(instruction, execution) if effect else {}
+    changes = effect(instruction, execution) if effect else {}
     if isinstance(instruction, Entrypoint) and not cmd_set:
-        found["Cmd"] = None
-    return {key: value for key, value in {**execution, **found}.items() if value is not None}
+        changes["Cmd"] = None
+    return {key: value for key, value in {**execution, **changes}.items() if value is not None}
 
 
 def shell_of(execution: Execution) -> list[str]:

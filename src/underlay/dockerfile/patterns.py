@@ -71,15 +71,15 @@ def _compiled(pieces: list[list[str]]) -> list[re.Pattern[str]]:
 def _end(pieces: list[re.Pattern[str]], value: str, start: int, longest: bool) -> int | None:
     """Return where the shortest or longest match that begins at `start` ends."""
     first, *others = pieces
-    found = first.match(value, start)
+    match = first.match(value, start)
     for number, piece in enumerate(others, 1):
-        if found is None:
+        if match is None:
             return None
         if longest and number == len(others):
-            found = _last(piece, value, found.end())
+            match = _last(piece, value, match.end())
         else:
-            found = piece.search(value, found.end())
-    return found and found.end()
+            match = piece.search(value, match.end())
+    return match and match.end()
 
 
 def _last(piece: re.Pattern[str], value: str, start: int) -> re.Match[str] | None:
@@ -87,7 +87,7 @@ def _last(piece: re.Pattern[str], value: str, start: int) -> re.Match[str] | Non
         return piece.match(value, len(value))
     # A piece has one width, so the last of its matches is the first of the mirrored text.
     for position in range(len(value), start - 1, -1):
-        found = piece.match(value, position)
-        if found:
-            return found
+        match = piece.match(value, position)
+        if match:
+            return match
     return None

@@ -32,11 +32,11 @@ def read_ports(text: str) -> Port:
         raise DockerfileError(f"no port specified: {text}<empty>")
     if (protocol.lower() or "tcp") not in _PROTOCOLS:
         raise DockerfileError(f"invalid proto: {protocol.lower()}", "tcp, udp or sctp")
-    found = _range(ports)
-    if found is None or not found[0]:
+    container_range = _range(ports)
+    if container_range is None or not container_range[0]:
         raise DockerfileError(f"invalid containerPort: {ports}")
-    _check_host(host, ports, found)
-    return Port(found[0], found[1], protocol, host)
+    _check_host(host, ports, container_range)
+    return Port(container_range[0], container_range[1], protocol, host)
 
 
 def _check_host(text: str, ports: str, container: tuple[int, int]) -> None:
@@ -45,10 +45,10 @@ def _check_host(text: str, ports: str, container: tuple[int, int]) -> None:
         raise DockerfileError(f"invalid IP address: {address}")
     if not published:
         return
-    found = _range(published)
-    if found is None:
+    host_range = _range(published)
+    if host_range is None:
         raise DockerfileError(f"invalid hostPort: {published}")
-    if found[1] - found[0] != container[1] - container[0] != 0:
+    if host_range[1] - host_range[0] != container[1] - container[0] != 0:
         raise DockerfileError(f"invalid ranges specified for container and host Ports: {ports} and {published}")
 
 

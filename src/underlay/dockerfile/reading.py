@@ -145,9 +145,9 @@ def _command(node: Node, words: tuple[str, ...] | None = None) -> Command:
 
 def _add(node: Node) -> Add:
     known = {**_TRANSFER, "checksum": str, "keep-git-dir": bool, "unpack": bool}
-    flags, places = _transfer(node, known)
+    flags, fields = _transfer(node, known)
     return Add(
-        **places,
+        **fields,
         checksum=flags.text("checksum"),
         keep_git_dir=flags.flag("keep-git-dir"),
         unpack=flags.flag("unpack"),
@@ -155,8 +155,8 @@ def _add(node: Node) -> Add:
 
 
 def _copy(node: Node) -> Copy:
-    flags, places = _transfer(node, {**_TRANSFER, "from": str, "parents": bool})
-    return Copy(**places, from_=flags.text("from"), parents=bool(flags.flag("parents")))
+    flags, fields = _transfer(node, {**_TRANSFER, "from": str, "parents": bool})
+    return Copy(**fields, from_=flags.text("from"), parents=bool(flags.flag("parents")))
 
 
 def _transfer(node: Node, known: Mapping[str, type]) -> tuple[_Flags, dict[str, Any]]:
@@ -178,7 +178,7 @@ def _transfer(node: Node, known: Mapping[str, type]) -> tuple[_Flags, dict[str, 
             sources.append(word)
         else:
             heredocs.append(contents.get(heredoc.name, heredoc))
-    places = {
+    fields = {
         **_base(node),
         "sources": tuple(sources),
         "destination": words[-1],
@@ -188,7 +188,7 @@ def _transfer(node: Node, known: Mapping[str, type]) -> tuple[_Flags, dict[str, 
         "link": bool(flags.flag("link")),
         "exclude": flags.texts("exclude"),
     }
-    return flags, places
+    return flags, fields
 
 
 def _heredoc(word: str) -> Heredoc | None:

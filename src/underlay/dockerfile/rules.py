@@ -50,6 +50,6 @@ class Finding(Value):
         return RULES[self.rule]
 
 
-def finding(rule: str, place: Instruction, message: str) -> Finding:
+def finding(rule: str, instruction: Instruction, message: str) -> Finding:
     """Return a finding about an instruction."""
-    return Finding(rule, message, place.source, place.line, place.last_line)
+    return Finding(rule, message, instruction.source, instruction.line, instruction.last_line)

@@ -18,11 +18,11 @@ DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 def platform_arguments(build: str, target: str, stage: str = "default") -> dict[str, str]:
     """Return BUILDPLATFORM, TARGETPLATFORM and their parts; `build` and `target` are like `linux/arm/v7`."""
-    found: dict[str, str] = {}
+    arguments: dict[str, str] = {}
     for prefix, platform in (("BUILD", build), ("TARGET", target)):
         system, _, rest = platform.partition("/")
         architecture, _, variant = rest.partition("/")
-        found.update(
+        arguments.update(
             {
                 f"{prefix}PLATFORM": platform,
                 f"{prefix}OS": system,
@@ -30,7 +30,7 @@ def platform_arguments(build: str, target: str, stage: str = "default") -> dict[
                 f"{prefix}VARIANT": variant,
             }
         )
-    return {**found, "TARGETSTAGE": stage}
+    return {**arguments, "TARGETSTAGE": stage}
 
 
 def global_arguments(recipe: Recipe, given: Mapping[str, str], predefined: Mapping[str, str]) -> dict[str, str]:
@@ -66,7 +66,7 @@ def declared(
     A build argument wins over the default, which is then not looked at; without a default the value comes from
     `outer`, the global arguments. Raises DockerfileError.
     """
-    found: list[tuple[str, str | None]] = []
+    values: list[tuple[str, str | None]] = []
     known: dict[str, str] = {}
     for name, default in instruction.arguments:
         value = given.get(name)
@@ -80,5 +80,5 @@ def declared(
                 raise instruction.problem(problem, error.hint, default) from None
         if value is not None:
             known[name] = value
-        found.append((name, value))
-    return found
+        values.append((name, value))
+    return values

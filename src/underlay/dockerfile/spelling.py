@@ -63,16 +63,16 @@ def _names(recipe: Recipe) -> Iterator[Finding]:
 
 
 def _descriptions(recipe: Recipe) -> Iterator[Finding]:
-    places: list[Arg | From] = [*recipe.arguments]
+    items: list[Arg | From] = [*recipe.arguments]
     for stage in recipe.stages:
-        places += (stage.start, *(item for item in stage.instructions if isinstance(item, Arg)))
-    for place in places:
-        names = [place.name] if isinstance(place, From) else [name for name, _ in place.arguments]
-        if not place.comments or not names[0] or place.comments[-1].split(" ", 1)[0] in names:
+        items += (stage.start, *(item for item in stage.instructions if isinstance(item, Arg)))
+    for described in items:
+        names = [described.name] if isinstance(described, From) else [name for name, _ in described.arguments]
+        if not described.comments or not names[0] or described.comments[-1].split(" ", 1)[0] in names:
             continue
         example = names[0] if len(names) == 1 else "<arg_key>"
-        message = f"Comment for {place.keyword.upper()} should follow the format: `# {example} <description>`"
-        yield finding("InvalidDefinitionDescription", place, message)
+        message = f"Comment for {described.keyword.upper()} should follow the format: `# {example} <description>`"
+        yield finding("InvalidDefinitionDescription", described, message)
 
 
 def _from(start: From) -> Iterator[Finding]:

@@ -65,13 +65,13 @@ class Recipe(Value):
         """Return the stage that `--target` means, by name or number, "" the last; raises DockerfileError."""
         if not name:
             return self.stages[-1]
-        found = self.named(name)
-        if found is None and 0 <= whole(name) < len(self.stages):
-            found = self.stages[whole(name)]
-        if found is None:
+        stage = self.named(name)
+        if stage is None and 0 <= whole(name) < len(self.stages):
+            stage = self.stages[whole(name)]
+        if stage is None:
             hint = suggestion(name, self.numbers)
             raise DockerfileError(f'target stage "{name}" could not be found', hint)
-        return found
+        return stage
 
 
 def read(document: Document) -> Recipe:
@@ -103,7 +103,7 @@ def expand_from(stage: Stage, get: Get, unset: set[str] | None = None) -> tuple[
 
     BuildKit takes the backslash for the escape here, whatever the directive says.
     """
-    found = []
+    expanded = []
     for text in (stage.base, stage.platform):
         try:
             expansion = process(text, get)
@@ -111,8 +111,8 @@ def expand_from(stage: Stage, get: Get, unset: set[str] | None = None) -> tuple[
             raise stage.start.problem(f'failed to process "{text}": {error.problem}', "", text) from None
         if unset is not None:
             unset |= expansion.unset
-        found.append(expansion.text)
-    base, platform = found
+        expanded.append(expansion.text)
+    base, platform = expanded
     if not base:
         raise stage.start.problem(f"base name ({stage.base}) should not be blank", "", stage.base)
     if stage.platform and not platform:
@@ -122,7 +122,7 @@ def expand_from(stage: Stage, get: Get, unset: set[str] | None = None) -> tuple[
 
 def parse_triggers(triggers: Iterable[str], name: str = "ONBUILD") -> list[Instruction]:
     """Return the instructions that a base image's ONBUILD triggers are; raises DockerfileError."""
-    found = []
+    instructions = []
     for trigger in triggers:
         nodes = parse(trigger.encode("utf-8", "surrogateescape"), name).nodes
         if len(nodes) != 1:
@@ -130,5 +130,5 @@ def parse_triggers(triggers: Iterable[str], name: str = "ONBUILD") -> list[Instr
         instruction = read_instruction(nodes[0])
         if isinstance(instruction, From):
             raise nodes[0].problem("FROM isn't allowed as an ONBUILD trigger")
-        found.append(instruction)
-    return found
+        instructions.append(instruction)
+    return instructions

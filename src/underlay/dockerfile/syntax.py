@@ -129,15 +129,15 @@ class _Parser:
         """Tell whether the comment `line` is a directive, and keep it when it is."""
         if self.directives_done:
             return False
-        found = _DIRECTIVE.fullmatch(line)
-        name = found[1].lower() if found else ""
-        if not found or name not in _DIRECTIVES:
+        match = _DIRECTIVE.fullmatch(line)
+        name = match[1].lower() if match else ""
+        if not match or name not in _DIRECTIVES:
             # A `#!` line before the directives hides `escape` from BuildKit, but not the others.
             self.directives_done = self.index > 1 or not line.startswith("#!")
             return False
         if name in self.directives:
             raise self._error(f"only one {name} parser directive can be used")
-        value = found[2]
+        value = match[2]
         if name == "escape":
             if value not in ("\\", "`"):
                 raise self._error(f"invalid escape token '{value}' does not match ` or \\")

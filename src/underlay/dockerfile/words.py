@@ -60,18 +60,18 @@ def process(
 
 def expand(text: str, get: Get, escape: str = "\\", unset: set[str] | None = None) -> str:
     """Return `text` expanded, as one word; names without a value are added to `unset`."""
-    found = process(text, get, escape)
+    expansion = process(text, get, escape)
     if unset is not None:
-        unset |= found.unset
-    return found.text
+        unset |= expansion.unset
+    return expansion.text
 
 
 def split(text: str, get: Get, escape: str = "\\", unset: set[str] | None = None) -> list[str]:
     """Return the words of `text`, expanded; names without a value are added to `unset`."""
-    found = process(text, get, escape)
+    expansion = process(text, get, escape)
     if unset is not None:
-        unset |= found.unset
-    return found.words
+        unset |= expansion.unset
+    return expansion.words
 
 
 def has_special(text: str, escape: str = "\\") -> bool:
@@ -228,10 +228,10 @@ class _Lexer:
         raise DockerfileError("unexpected end of statement while looking for matching double-quote")
 
     def _name(self) -> str:
-        found = _DIGITS.match(self.text, self.position) or _NAME.match(self.text, self.position)
-        if found:
-            self.position = found.end()
-            return found[0]
+        match = _DIGITS.match(self.text, self.position) or _NAME.match(self.text, self.position)
+        if match:
+            self.position = match.end()
+            return match[0]
         return self._next() if self._peek() in _SPECIAL else ""
 
     def _value(self, name: str) -> str | None:

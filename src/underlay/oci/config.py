@@ -112,8 +112,8 @@ def read(data: bytes, what: str) -> document.Document:
     More history entries with a layer than layers is an error, as docker has it; fewer happen in real images
     (a tool appends a layer to an image without history) and are let be. Raises InvalidInput or LimitExceeded.
     """
-    found = document.read(data, Config, what, document.CONFIG_LIMIT)
-    view: Config = found.view
+    configuration = document.read(data, Config, what, document.CONFIG_LIMIT)
+    view: Config = configuration.view
     diff_ids = view.diff_ids
     if len(diff_ids) > LAYERS_LIMIT:
         raise LimitExceeded(f"{what}: more than {LAYERS_LIMIT} layers")
@@ -128,7 +128,7 @@ def read(data: bytes, what: str) -> document.Document:
             f"{what}: $.history: {filled} entries have a layer, but $.rootfs.diff_ids has {len(diff_ids)}"
         )
     _check_execution(view.config, what)
-    return found
+    return configuration
 
 
 def _check_execution(execution: Execution | None, what: str) -> None:
@@ -146,6 +146,6 @@ def _check_execution(execution: Execution | None, what: str) -> None:
 
 def _check_text(text: str, where: str) -> None:
     if "\0" in text:
-        raise InvalidInput(f"{where}: a zero byte")
+        raise InvalidInput(f"{where}: holds a zero byte")
     if len(text) > TEXT_LIMIT:
         raise LimitExceeded(f"{where}: longer than {TEXT_LIMIT} characters")

@@ -47,15 +47,15 @@ class Descriptor(msgspec.Struct, rename="camel"):
         return field is not None and field.os == "unknown" and field.architecture == "unknown"
 
 
-def check(found: Descriptor, what: str) -> None:
+def check(descriptor: Descriptor, what: str) -> None:
     """Raise InvalidInput unless digest and size of `found` are possible; `what` is its place in the
     document."""
-    digest.check(found.digest, f"{what}.digest")
-    if not 0 <= found.size <= MAXIMUM_SIZE:
-        raise InvalidInput(f"{what}.size: {found.size} is not a size in bytes")
+    digest.check(descriptor.digest, f"{what}.digest")
+    if not 0 <= descriptor.size <= MAXIMUM_SIZE:
+        raise InvalidInput(f"{what}.size: {descriptor.size} is not a size in bytes")
 
 
-def check_length(found: Descriptor, length: int, what: str) -> None:
+def check_length(descriptor: Descriptor, length: int, what: str) -> None:
     """Raise DigestMismatch unless content of `length` bytes is as long as its descriptor says."""
-    if length != found.size:
-        raise DigestMismatch(f"{what} {found.digest}: wrong size", f"{found.size} bytes", length)
+    if length != descriptor.size:
+        raise DigestMismatch(f"{what} {descriptor.digest}: wrong size", f"{descriptor.size} bytes", length)

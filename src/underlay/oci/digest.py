@@ -62,6 +62,6 @@ def verify(data: bytes, expected: str, what: str) -> None:
     """Raise DigestMismatch, naming both, unless `data` has the digest `expected`."""
     state = hasher(expected)
     state.update(data)
-    found = expected.partition(":")[0] + ":" + state.hexdigest()
-    if found != expected:
-        raise DigestMismatch(f"{what}: wrong digest", expected, found)
+    actual = expected.partition(":")[0] + ":" + state.hexdigest()
+    if actual != expected:
+        raise DigestMismatch(f"{what}: wrong digest", expected, actual)

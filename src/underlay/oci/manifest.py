@@ -37,34 +37,34 @@ class Index(msgspec.Struct, rename="camel"):
 
 def read_manifest(data: bytes, what: str) -> document.Document:
     """Return the checked manifest in `data`; raises InvalidInput or LimitExceeded with its place named."""
-    found = document.read(data, Manifest, what)
-    view: Manifest = found.view
-    _schema_two(view.schema_version, found, what)
+    manifest = document.read(data, Manifest, what)
+    view: Manifest = manifest.view
+    _schema_two(view.schema_version, manifest, what)
     if view.media_type and view.media_type not in mediatype.MANIFESTS:
-        raise InvalidInput(f"{what}: $.mediaType: {view.media_type!r:.80} is not a manifest's")
+        raise InvalidInput(f"{what}: $.mediaType: {view.media_type!r:.80} is not a media type of manifests")
     layers = view.layers or []
     if len(layers) > LAYERS_LIMIT:
         raise LimitExceeded(f"{what}: more than {LAYERS_LIMIT} layers")
     descriptor.check(view.config, f"{what}: $.config")
     for number, layer in enumerate(layers):
         descriptor.check(layer, f"{what}: $.layers[{number}]")
-    return found
+    return manifest
 
 
 def read_index(data: bytes, what: str) -> document.Document:
     """Return the checked index in `data`; raises InvalidInput or LimitExceeded with its place named."""
-    found = document.read(data, Index, what)
-    view: Index = found.view
-    _schema_two(view.schema_version, found, what)
+    index = document.read(data, Index, what)
+    view: Index = index.view
+    _schema_two(view.schema_version, index, what)
     if view.media_type and view.media_type not in mediatype.INDEXES:
-        raise InvalidInput(f"{what}: $.mediaType: {view.media_type!r:.80} is not an index's")
+        raise InvalidInput(f"{what}: $.mediaType: {view.media_type!r:.80} is not a media type of indexes")
     if view.manifests is None:
         raise InvalidInput(f"{what}: $.manifests is missing")
     if len(view.manifests) > MANIFESTS_LIMIT:
         raise LimitExceeded(f"{what}: more than {MANIFESTS_LIMIT} manifests")
     for number, entry in enumerate(view.manifests):
         descriptor.check(entry, f"{what}: $.manifests[{number}]")
-    return found
+    return index
 
 
 def kind(value: object, media_type: str = "") -> str:
@@ -100,10 +100,10 @@ def media_type(value: dict[str, Any], stated: str = "") -> str:
     return stated or (mediatype.OCI_INDEX if kind(value) == "index" else mediatype.OCI_MANIFEST)
 
 
-def _schema_two(version: int | None, found: document.Document, what: str) -> None:
+def _schema_two(version: int | None, parsed: document.Document, what: str) -> None:
     if version != 2:
         raise InvalidInput(f"{what}: $.schemaVersion: expected 2, found {version}")
     # One document must not be readable as two things (image specification, "unknown media type confusion"):
     # whoever checks a signature on one reading would run the other.
-    if "manifests" in found.value and ("layers" in found.value or "config" in found.value):
+    if "manifests" in parsed.value and ("layers" in parsed.value or "config" in parsed.value):
         raise InvalidInput(f"{what}: it is both an index and a manifest")

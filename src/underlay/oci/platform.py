@@ -137,11 +137,11 @@ def parse(text: str) -> Platform:
             )
     if len(words) > 3:
         raise InvalidInput(f'"{text}": cannot parse platform specifier', "write os[/arch[/variant]]")
-    here = host()
+    host_platform = host()
     if len(words) == 1:
         word = words[0].lower()
         if word in _SYSTEMS or word == "macos":
-            return normalise(word, here.architecture, here.variant)
+            return normalise(word, host_platform.architecture, host_platform.variant)
         if word in ARCHITECTURES or word in _MACHINES:
             return normalise("linux", word)
         raise InvalidInput(f'"{text}": unknown operating system or architecture')
@@ -170,16 +170,16 @@ def rank(wanted: Platform, offered: Platform) -> int | None:
     """
     if wanted.os != offered.os:
         return None
-    for place, (architecture, variant) in enumerate(_acceptable(wanted)):
+    for position, (architecture, variant) in enumerate(_acceptable(wanted)):
         if (offered.architecture, offered.variant) == (architecture, variant):
-            return place
+            return position
     return None
 
 
 def for_host(offered: Sequence[Platform]) -> int:
     """Return the place in `offered`, which is not empty, of what serves this host best: the first when nothing does."""
-    here = host()
-    ranked = [(place, n) for n, each in enumerate(offered) if (place := rank(here, each)) is not None]
+    host_platform = host()
+    ranked = [(order, n) for n, platform in enumerate(offered) if (order := rank(host_platform, platform)) is not None]
     return min(ranked)[1] if ranked else 0
 
 

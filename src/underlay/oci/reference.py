@@ -79,10 +79,10 @@ def parse(text: str) -> Reference:
 
     Raises InvalidInput in docker's words.
     """
-    found = parse_exact(text)
-    if not found.tag and not found.digest:
-        found.tag = DEFAULT_TAG
-    return found
+    reference = parse_exact(text)
+    if not reference.tag and not reference.digest:
+        reference.tag = DEFAULT_TAG
+    return reference
 
 
 def parse_exact(text: str) -> Reference:

@@ -48,17 +48,17 @@ class _Token:
     def __init__(self, answer: object) -> None:
         if not isinstance(answer, dict):
             raise ValueError("not an object")
-        found: list[str] = []
+        texts: list[str] = []
         for member in ("token", "access_token", "refresh_token"):
             text = answer.get(member) or ""
             if not isinstance(text, str):
-                raise ValueError(f"{member} is no text")
-            found.append(text)
-        self.value = found[0] or found[1]
-        self.refresh = found[2]
+                raise ValueError(f"{member} is not a string")
+            texts.append(text)
+        self.value = texts[0] or texts[1]
+        self.refresh = texts[2]
         life = answer.get("expires_in") or 0.0
         if isinstance(life, bool) or not isinstance(life, int | float):
-            raise ValueError("expires_in is no number")
+            raise ValueError("expires_in is not a number")
         self.life = float(min(life, _LONGEST_LIFE))
 
 
@@ -72,7 +72,7 @@ class Authorizer:
         self._transport = transport
         self._endpoint = endpoint
         self._find = credential
-        self._found = False
+        self._looked_up = False
         self._credential: Credential | None = None
         self._basic = False
         self._bearer: Challenge | None = None
@@ -84,9 +84,9 @@ class Authorizer:
     def credential(self) -> Credential | None:
         """The credential for the endpoint, None for an anonymous visitor."""
         with self._lock:
-            if not self._found:
+            if not self._looked_up:
                 self._credential = self._find()
-                self._found = True
+                self._looked_up = True
             return self._credential
 
     def header(self, scopes: tuple[str, ...]) -> str:
@@ -150,7 +150,7 @@ class Authorizer:
         realm = challenge.parameters["realm"]
         endpoint = self._realm(realm)
         # What the registry asked for when it was asked this very thing; its own names may be others than ours.
-        wanted = [*scopes, *(each for each in self._stated.get(scopes, ()) if each not in scopes)]
+        wanted = [*scopes, *(scope for scope in self._stated.get(scopes, ()) if scope not in scopes)]
         fields = [("service", challenge.parameters["service"])] if challenge.parameters.get("service") else []
         credential = self._credential
         from urllib.parse import urlencode
@@ -165,7 +165,7 @@ class Authorizer:
             headers = {"content-type": "application/x-www-form-urlencoded"}
             body = urlencode(fields).encode()
             return self._read(self._repeated(lambda: self._transport.send("POST", realm, endpoint, headers, body)))
-        fields += [("scope", each) for each in wanted]
+        fields += [("scope", scope) for scope in wanted]
         headers = {}
         if credential is not None:
             fields += [("account", credential.username), ("client_id", _CLIENT)]
@@ -184,9 +184,9 @@ class Authorizer:
             reason = problems.reason_of(answer)
             for secret in self._secrets():
                 reason = reason.replace(secret, "***")
-            who = f" for {self._credential.username or 'the identity token'}" if self._credential else ""
+            account = f" for {self._credential.username or 'the identity token'}" if self._credential else ""
             raise AccessDenied(
-                f"{where}: its token server denies access{who}" + (f": {reason}" if reason else ""),
+                f"{where}: its token server denies access{account}" + (f": {reason}" if reason else ""),
                 "check the name, and log in with `underlay login`",
             )
         if answer.status != 200:
@@ -202,20 +202,28 @@ class Authorizer:
 
     def _secrets(self) -> list[str]:
         """Return what no message may show, even if a server says it."""
-        found = self._credential
-        return [each for each in (found.secret, found.identity_token, found.registry_token) if each] if found else []
+        credential = self._credential
+        return (
+            [secret for secret in (credential.secret, credential.identity_token, credential.registry_token) if secret]
+            if credential
+            else []
+        )
 
     def _realm(self, realm: str) -> Endpoint:
         """Return the endpoint of a token server; refuses what would give a secret away or reach inside the host."""
         try:
             endpoint = hosts.endpoint_of(realm, self._endpoint.insecure)
         except InvalidInput:
-            raise RegistryError(f"{self._endpoint.host} names a token server that is none: {realm!r:.100}") from None
+            raise RegistryError(
+                f"{self._endpoint.host} names a token server with an invalid URL: {realm!r:.100}"
+            ) from None
         if self._endpoint.scheme == "https" and endpoint.scheme != "https":
-            raise RegistryError(f"{self._endpoint.host} names a token server without TLS: {realm!r:.100}; not asked")
+            raise RegistryError(
+                f"{self._endpoint.host} names a token server without TLS: {realm!r:.100}; it is not asked"
+            )
         if hosts.is_local_only(endpoint.host) and not hosts.is_local_only(self._endpoint.host):
             raise RegistryError(
-                f"{self._endpoint.host} names a token server inside this host: {realm!r:.100}; not asked"
+                f"{self._endpoint.host} names a token server inside this host: {realm!r:.100}; it is not asked"
             )
         return endpoint
 
@@ -231,7 +239,7 @@ def parse(header: str) -> list[Challenge]:
 
     What cannot be understood ends the list; it is a stranger's text, so that is no error.
     """
-    found: list[Challenge] = []
+    challenges: list[Challenge] = []
     position, end = 0, min(len(header), 8192)
 
     def skip(letters: str) -> None:
@@ -264,12 +272,12 @@ def parse(header: str) -> list[Challenge]:
         skip(" \t,")
         name = word()
         if not name:
-            return found
+            return challenges
         skip(" \t")
-        if found and position < end and header[position] == "=":
+        if challenges and position < end and header[position] == "=":
             position += 1
             skip(" \t")
-            found[-1].parameters.setdefault(name.lower(), value())
+            challenges[-1].parameters.setdefault(name.lower(), value())
         else:
-            found.append(Challenge(name.lower(), {}))
-    return found
+            challenges.append(Challenge(name.lower(), {}))
+    return challenges

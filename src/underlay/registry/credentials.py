@@ -113,7 +113,7 @@ class Store:
             directory = os.environ.get("DOCKER_CONFIG", "")
             path = (directory or os.path.expanduser("~/.docker")) + "/config.json"
             if not directory:
-                self._others = [Store(each, parts=True) for each in podmans()]
+                self._others = [Store(auth_file, parts=True) for auth_file in podmans()]
         self.path = path
 
     def get(self, host: str, repository: str = "") -> Credential | None:
@@ -124,9 +124,9 @@ class Store:
         """
         key = server_key(host)
         for store in (self, *self._others):
-            found = store._get(key, repository)
-            if found is not None:
-                return found
+            credential = store._get(key, repository)
+            if credential is not None:
+                return credential
         return None
 
     def part(self, host: str, repository: str) -> str:
@@ -157,9 +157,9 @@ class Store:
             name = f"{_host_of(key)}/{part}"
             return self._decoded(name, self._auths(document)[name])
         for name, entry in self._entries(document, key):
-            found = self._decoded(name, entry)
-            if found is not None:
-                return found
+            credential = self._decoded(name, entry)
+            if credential is not None:
+                return credential
         return None
 
     def _part(self, document: dict[str, Any], key: str, repository: str) -> str:
@@ -206,12 +206,12 @@ class Store:
     def erase(self, host: str) -> bool:
         """Forget the credential of a registry, in the file and with its helper; returns whether one was there.
 
-        A helper that does as it is told counts as having had one: few tell.
+        A helper that erases without an error counts as having had a credential: few report whether they had one.
         """
         key = server_key(host)
         document = self._read()
         helper = self._helper(document, key)
-        there = bool(helper) and ask(helper, "erase", key.encode(), key) is not None
+        erased = bool(helper) and ask(helper, "erase", key.encode(), key) is not None
         entries = self._entries(document, key)
         if entries:
 
@@ -220,7 +220,7 @@ class Store:
                     del document["auths"][name]
 
             self._edit(remove)
-        return there or any(_secret(entry) for _, entry in entries)
+        return erased or any(_secret(entry) for _, entry in entries)
 
     def hosts(self) -> list[str]:
         """Return the registries for which there is a credential or a helper of their own, sorted; asks `credsStore`."""
@@ -229,12 +229,12 @@ class Store:
     def _hosts(self) -> set[str]:
         document = self._read()
         usual, special = self._helpers(document)
-        found = {name for name, helper in special.items() if helper}
+        hosts = {name for name, helper in special.items() if helper}
         keys = [key for key, entry in self._auths(document).items() if isinstance(entry, dict) and _secret(entry)]
         listed = _listed(self._checked("credsStore", usual)) if usual else []
         for names, helper in ((keys, ""), (listed, usual)):
-            found.update(name for name in map(_host_of, names) if name and special.get(name, usual) == helper)
-        return found
+            hosts.update(name for name in map(_host_of, names) if name and special.get(name, usual) == helper)
+        return hosts
 
     # The file
 
@@ -256,16 +256,16 @@ class Store:
         try:
             value = jsontext.loads(data)
         except (ValueError, RecursionError) as error:
-            # Of what `json` says only the place is told: there may be a secret beside it.
+            # Of the error of `json` only line and column are shown: its text may hold a secret.
             line = getattr(error, "lineno", 0)
-            place = f" (line {line}, column {getattr(error, 'colno', 0)})" if line else ""
-            raise InvalidInput(f"{self.path}: not JSON{place}") from None
+            position = f" (line {line}, column {getattr(error, 'colno', 0)})" if line else ""
+            raise InvalidInput(f"{self.path}: not JSON{position}") from None
         if not isinstance(value, dict):
             raise self._wrong("", "an object")
         return value
 
-    def _wrong(self, place: str, expected: str) -> InvalidInput:
-        return InvalidInput(f"{self.path}: {place + ': ' if place else ''}expected {expected}")
+    def _wrong(self, member: str, expected: str) -> InvalidInput:
+        return InvalidInput(f"{self.path}: {member + ': ' if member else ''}expected {expected}")
 
     def _auths(self, document: dict[str, Any]) -> dict[str, Any]:
         auths = document.get("auths")
@@ -275,14 +275,14 @@ class Store:
 
     def _entries(self, document: dict[str, Any], key: str) -> list[tuple[str, dict[str, Any]]]:
         """Return the entries for one registry by their names in the file, docker's own form first."""
-        found: list[tuple[str, dict[str, Any]]] = []
+        entries: list[tuple[str, dict[str, Any]]] = []
         host = _host_of(key)
         for name, entry in self._auths(document).items():
             if _host_of(name) == host:
                 if not isinstance(entry, dict):
                     raise self._wrong(f'auths["{name}"]', "an object")
-                found.append((name, entry))
-        return sorted(found, key=lambda pair: pair[0] != key)
+                entries.append((name, entry))
+        return sorted(entries, key=lambda pair: pair[0] != key)
 
     def _decoded(self, name: str, entry: dict[str, Any]) -> Credential | None:
         """Return what an entry holds; `auth` counts before `username` and `password`, as docker has it."""
@@ -335,9 +335,9 @@ class Store:
         usual, special = self._helpers(document)
         return self._checked(f"the credential helper for {key}", special.get(_host_of(key), usual))
 
-    def _checked(self, place: str, helper: str) -> str:
+    def _checked(self, member: str, helper: str) -> str:
         if not _NAME.issuperset(helper):
-            raise self._wrong(place, "one word of letters, digits, '.', '_' and '-'")
+            raise self._wrong(member, "one word of letters, digits, '.', '_' and '-'")
         return helper
 
     def _edit(self, change: Callable[[dict[str, Any]], None]) -> None:

@@ -106,7 +106,8 @@ class Download:
             return
         if final or self._failures >= network.retries or self._connections > _RECONNECTIONS:
             raise Broken(
-                f"{error.message} (after {self._connections} tries)", error.hint or "try again: what came is kept"
+                f"{error.message} (after {self._connections} tries)",
+                error.hint or "try again: the part that was fetched is kept",
             )
         if self._server is not None:
             self._server.pause(min(0.2 * 2**self._failures, 10.0), error.message)
@@ -123,11 +124,15 @@ class Download:
 
     def _passed_over(self, reason: str, servers: Iterable[Server | None]) -> bool:
         """Ask no mirror of `servers` for this blob again; returns whether there is one among them."""
-        found = [each for each in servers if each is not None and each.endpoint.mirror and each not in self._without]
-        self._without.update(found)
-        for each in found:
-            self._repository.failed(each, reason)
-        return bool(found)
+        mirrors = [
+            server
+            for server in servers
+            if server is not None and server.endpoint.mirror and server not in self._without
+        ]
+        self._without.update(mirrors)
+        for server in mirrors:
+            self._repository.failed(server, reason)
+        return bool(mirrors)
 
     def _open(self) -> Answer:
         def ask(server: Server) -> Answer:

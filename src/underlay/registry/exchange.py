@@ -10,7 +10,7 @@ from __future__ import annotations
 from .. import events
 from ..errors import InvalidInput, RegistryError
 from . import hosts, patience
-from .transport import place
+from .transport import shown_url
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class Server:
         prefix = self.endpoint.prefix.strip("/")
         if not prefix:
             return scopes
-        return tuple(each.replace("repository:", f"repository:{prefix}/", 1) for each in scopes)
+        return tuple(scope.replace("repository:", f"repository:{prefix}/", 1) for scope in scopes)
 
     def pause(self, seconds: float, reason: str) -> None:
         """Wait before another try; raises Cancelled when all is cancelled."""
@@ -112,7 +112,7 @@ class Server:
             trusted = trusted and following.origin == self.endpoint.origin
             endpoint = following
         raise RegistryError(
-            f"{place(self.endpoint.url(''))}: more than {_REDIRECTS} redirects, the last to {place(url)}"
+            f"{shown_url(self.endpoint.url(''))}: more than {_REDIRECTS} redirects, the last to {shown_url(url)}"
         )
 
     def locate(self, target: str) -> tuple[str, Endpoint]:
@@ -125,14 +125,14 @@ class Server:
         from urllib.parse import urlsplit
 
         try:
-            found = hosts.endpoint_of(target, self.endpoint.insecure)
+            endpoint = hosts.endpoint_of(target, self.endpoint.insecure)
         except InvalidInput:
-            raise RegistryError(f"{self.endpoint.authority} names a place that is none: {target!r:.100}") from None
-        if found.scheme == "http" and self.endpoint.scheme == "https" and found.host == self.endpoint.host:
+            raise RegistryError(f"{self.endpoint.authority} gives an invalid URL: {target!r:.100}") from None
+        if endpoint.scheme == "http" and self.endpoint.scheme == "https" and endpoint.host == self.endpoint.host:
             parts = urlsplit(target)
             if parts.port in (None, 80, self.endpoint.port):
                 return f"{self.endpoint.root}{parts.path}" + (f"?{parts.query}" if parts.query else ""), self.endpoint
-        return self._allowed(target, self.endpoint, found)
+        return self._allowed(target, self.endpoint, endpoint)
 
     def _redirected(self, url: str, location: str, endpoint: Endpoint) -> tuple[str, Endpoint]:
         from urllib.parse import urljoin
@@ -141,16 +141,16 @@ class Server:
             target = urljoin(url, location)
             return self._allowed(target, endpoint, hosts.endpoint_of(target, self.endpoint.insecure))
         except (ValueError, InvalidInput):
-            raise RegistryError(f"{place(url)} redirects to no address: {location!r:.100}") from None
+            raise RegistryError(f"{shown_url(url)} redirects to an invalid URL: {location!r:.100}") from None
 
     def _allowed(self, url: str, origin: Endpoint, target: Endpoint) -> tuple[str, Endpoint]:
         if origin.scheme == "https" and target.scheme != "https":
             raise RegistryError(
-                f"{place(self.endpoint.url(''))} leads from TLS to plain text: {place(url)}; not followed"
+                f"{shown_url(self.endpoint.url(''))} redirects from TLS to plain HTTP: {shown_url(url)}; not followed"
             )
         if hosts.is_local_only(target.host) and not hosts.is_local_only(self.endpoint.host):
             raise RegistryError(
-                f"{place(self.endpoint.url(''))} leads to an address of this host: {place(url)}; not followed"
+                f"{shown_url(self.endpoint.url(''))} redirects to an address of this host: {shown_url(url)}; not followed"
             )
         return url, target
 

@@ -19,7 +19,7 @@ def failure(helper: str, what: str, reason: str) -> UnderlayError:
     """Return the error for a helper that fails at `what`."""
     return UnderlayError(
         f"credential helper docker-credential-{helper} failed for {what}: {reason}",
-        "nothing else is asked in its place; what it prints is not shown, as it may be secret: run it by hand to see",
+        "no other credential is tried; run it by hand to see its output, which is not shown here, as it may be secret",
     )
 
 
@@ -46,8 +46,8 @@ def ask(helper: str, action: str, data: bytes, what: str) -> bytes | None:
         return None
     if code:
         reason = f"exit status {code}" if code > 0 else f"ended by signal {-code}"
-        said = _first_line(complaint)
-        raise failure(helper, what, f"{reason}: {said}" if said else reason)
+        first_line = _first_line(complaint)
+        raise failure(helper, what, f"{reason}: {first_line}" if first_line else reason)
     return answer
 
 
@@ -103,7 +103,7 @@ def _converse(command: list[str], data: bytes) -> tuple[int, bytes, bytes]:
                         events.unregister(into)
                         process.stdin.close()
                 for fd in (out, err):
-                    # What it said last may have come after its pipes were looked at, and before its end was.
+                    # Its last output may have come after its pipes were read, and before its end was seen.
                     if ended in ready:
                         _drained(fd, texts[fd], True)
                     elif fd in ready and not _drained(fd, texts[fd], False):

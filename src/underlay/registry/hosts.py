@@ -85,7 +85,7 @@ class Endpoint:
         return "/v2" + path.removeprefix(f"/v2{self.prefix}") if path.startswith(f"/v2{self.prefix}/") else path
 
     @property
-    def place(self) -> tuple[str, str, bool]:
+    def server_key(self) -> tuple[str, str, bool]:
         """What is alike for the ways to one server, with TLS and without."""
         return self.authority, self.prefix, self.mirror
 
@@ -175,33 +175,33 @@ class Settings:
         """
         name = registry_name(domain)
         host, port = split_host(name)
-        entry = self._found(host, port)
+        entry = self._settings_of(host, port)
         address = entry.location or ("", host, port, "")
-        for said in (entry, self._found(*address[1:3])):
-            if said.blocked:
+        for candidate in (entry, self._settings_of(*address[1:3])):
+            if candidate.blocked:
                 raise Conflict(
-                    f"registry {name} is blocked by {said.file}", "remove `blocked = true` there to allow it"
+                    f"registry {name} is blocked by {candidate.file}", "remove `blocked = true` there to allow it"
                 )
         own = self._reached(address, entry.insecure)
         # Blocked means that nothing comes from there, by whichever way.
-        mirrors = [each for each in entry.mirrors if not self._found(*each[1:3]).blocked]
-        return HostPlan(name, [end for each in mirrors for end in self._reached(each, mirror=True)] + own, own)
+        mirrors = [mirror for mirror in entry.mirrors if not self._settings_of(*mirror[1:3]).blocked]
+        return HostPlan(name, [end for mirror in mirrors for end in self._reached(mirror, mirror=True)] + own, own)
 
     def allow_insecure(self, domain: str) -> None:
         """Take `domain` for insecure, whatever the files say; for `--insecure`."""
         from copy import copy  # what is found may be the table of a pattern, which holds for others too
 
-        entry = copy(self._found(*split_host(domain)))
+        entry = copy(self._settings_of(*split_host(domain)))
         entry.insecure = True
         self._entries[registry_name(domain)] = entry
 
     def search_endpoint(self) -> Endpoint:
         """Return where Docker Hub's index answers searches; its `location` in the files holds for them as well."""
-        entry = self._found(HUB, 0)
+        entry = self._settings_of(HUB, 0)
         return self._reached(entry.location or ("https", "index.docker.io", 443, ""), entry.insecure)[0]
 
-    def _found(self, host: str, port: int) -> _Entry:
-        """Return what is said of a registry: its own table, else that of the longest pattern, else nothing."""
+    def _settings_of(self, host: str, port: int) -> _Entry:
+        """Return the settings of a registry: its own table, else that of the longest pattern, else an empty one."""
         name = registry_name(_joined(host, port))
         entry = self._entries.get(name)
         host, port = split_host(name)
@@ -216,11 +216,11 @@ class Settings:
         A scheme that is stated is the only one.
         """
         scheme, host, port, prefix = address
-        insecure = insecure or is_loopback(host) or self._found(host, port).insecure
+        insecure = insecure or is_loopback(host) or self._settings_of(host, port).insecure
         if not port and host in _HUB_NAMES:
             host = _HUB_SERVER
         schemes = [scheme] if scheme else ["https", "http"] if insecure else ["https"]
-        return [Endpoint(each, host, port, prefix, insecure, mirror) for each in schemes]
+        return [Endpoint(way, host, port, prefix, insecure, mirror) for way in schemes]
 
     def _read(self, path: str) -> None:
         data = _content(path)
@@ -233,14 +233,14 @@ class Settings:
         except (ValueError, RecursionError) as error:
             raise InvalidInput(f"{path}: not TOML: {error}") from None
         _known(path, "", document, ("registry", "network"))
-        found: dict[str, _Entry] = {}
+        entries: dict[str, _Entry] = {}
         for name, table in _table(path, "registry", document.get("registry", {})).items():
             where = f'registry."{_shown(name)}"'
             key = _pattern(path, where, name)
-            if key in found:
+            if key in entries:
                 raise InvalidInput(f"{path}: [{where}]: {key} has a table already")
-            found[key] = _entry(path, where, _table(path, where, table))
-        self._entries.update(found)
+            entries[key] = _entry(path, where, _table(path, where, table))
+        self._entries.update(entries)
         self._network(path, _table(path, "network", document.get("network", {})))
 
     def _network(self, path: str, table: dict[str, Any]) -> None:
@@ -291,8 +291,8 @@ def _known(path: str, where: str, table: dict[str, Any], known: tuple[str, ...])
             hint = f"known are {', '.join(known)}"
             if where.startswith("registry.") and isinstance(value, dict):
                 hint = 'a name goes in quotes: [registry."docker.io"]; ' + hint
-            place = f"[{where}] " if where else ""
-            raise InvalidInput(f"{path}: {place}{_shown(key)}: unknown {'key' if where else 'table'}", hint)
+            prefix = f"[{where}] " if where else ""
+            raise InvalidInput(f"{path}: {prefix}{_shown(key)}: unknown {'key' if where else 'table'}", hint)
 
 
 def _pattern(path: str, where: str, name: str) -> str:
@@ -310,25 +310,25 @@ def _entry(path: str, where: str, table: dict[str, Any]) -> _Entry:
     _known(path, where, table, _REGISTRY_KEYS)
     entry = _Entry(path)
     for key, value in table.items():
-        said = f"{path}: [{where}] {key}"
+        setting = f"{path}: [{where}] {key}"
         if key == "location":
-            entry.location = _address(said, value)
+            entry.location = _address(setting, value)
         elif key == "mirrors":
             if not isinstance(value, list):
-                raise InvalidInput(f"{said}: expected a list of addresses")
-            entry.mirrors = [_address(said, each) for each in value]
+                raise InvalidInput(f"{setting}: expected a list of addresses")
+            entry.mirrors = [_address(setting, item) for item in value]
         elif isinstance(value, bool):
             setattr(entry, key, value)
         else:
-            raise InvalidInput(f"{said}: expected true or false")
+            raise InvalidInput(f"{setting}: expected true or false")
     return entry
 
 
-def _address(said: str, value: object) -> Address:
+def _address(setting: str, value: object) -> Address:
     """Return the address that settings name: a host, perhaps with scheme, port, and prefix of repositories."""
     hint = "write HOST, HOST:PORT, https:// or http:// before it if need be, and /PREFIX after it"
     if not isinstance(value, str):
-        raise InvalidInput(f"{said}: expected an address in quotes", hint)
+        raise InvalidInput(f"{setting}: expected an address in quotes", hint)
     scheme, colon, rest = value.partition("://")
     scheme = scheme.lower()
     authority, _, path = (rest if colon else value).partition("/")
@@ -339,7 +339,7 @@ def _address(said: str, value: object) -> Address:
     except InvalidInput:
         good = False
     if not good or (colon and scheme not in _PORTS):
-        raise InvalidInput(f"{said}: {_shown(value)} is not an address", hint)
+        raise InvalidInput(f"{setting}: {_shown(value)} is not an address", hint)
     return scheme if colon else "", host, port, "/" + path if path else ""
 
 
@@ -408,8 +408,8 @@ def packed_address(host: str) -> bytes | None:
     host = host.strip("[]").partition("%")[0].lower().rstrip(".")
     try:
         if ":" in host:
-            found = _socket.inet_pton(_socket.AF_INET6, host)
-            return found[12:] if found[:12] == bytes(10) + b"\xff\xff" else found
+            packed = _socket.inet_pton(_socket.AF_INET6, host)
+            return packed[12:] if packed[:12] == bytes(10) + b"\xff\xff" else packed
         return _socket.inet_aton(host) if host and _NUMBERS.issuperset(host) else None
     except OSError:
         return None
@@ -469,15 +469,15 @@ def certificates(host: str) -> Certificates:
     name, port = split_host(host)
     names = [_joined(name, 0), _joined(name, 443)] if port in (0, 443) else [_joined(name, port)]
     if names[0] in _HUB_NAMES:
-        names = [HUB, *(each for each in names if each != HUB)]
-    found = Certificates([], [])
+        names = [HUB, *(directory for directory in names if directory != HUB)]
+    collected = Certificates([], [])
     for parent in certificate_directories():
-        for each in names:
-            _collect(f"{parent}/{each}", found)
-    return found
+        for directory in names:
+            _collect(f"{parent}/{directory}", collected)
+    return collected
 
 
-def _collect(directory: str, found: Certificates) -> None:
+def _collect(directory: str, collected: Certificates) -> None:
     try:
         names = sorted(os.listdir(directory))
     except (FileNotFoundError, NotADirectoryError, PermissionError):
@@ -488,13 +488,13 @@ def _collect(directory: str, found: Certificates) -> None:
         stem, _, kind = name.rpartition(".")
         path = f"{directory}/{name}"
         if kind == "crt":
-            found.ca.append(path)
+            collected.ca.append(path)
         elif kind == "cert":
             if stem + ".key" not in names:
                 raise InvalidInput(
                     f"{path}: its key {stem}.key is missing", "certificates of authorities are called *.crt"
                 )
-            found.client.append((path, f"{directory}/{stem}.key"))
+            collected.client.append((path, f"{directory}/{stem}.key"))
         elif kind == "key" and stem + ".cert" not in names:
             raise InvalidInput(f"{path}: its certificate {stem}.cert is missing")
 

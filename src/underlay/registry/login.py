@@ -27,7 +27,7 @@ class _Only(Store):
 def verify(domain: str, credential: Credential, settings: Settings | None = None) -> Credential:
     """Try a credential at a registry; return what should be kept: itself, or an identity token in its place.
 
-    A registry that asks nobody who he is accepts any. Raises AccessDenied, Unreachable, RegistryError.
+    A registry that asks for no credential accepts any. Raises AccessDenied, Unreachable, RegistryError.
     """
     with Registries(settings=settings, credentials=_Only(credential)) as registries:
         servers = registries.servers(domain, push=True)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from .transport import Answer
 
-_LONGEST_PAUSE = 60.0  # seconds; whoever asks for more is told to come back later
+_LONGEST_PAUSE = 60.0  # seconds; a server that asks for a longer wait causes an error instead
 _FIRST_PAUSE = 0.3
 _TRANSIENT = frozenset((408, 425, 429, 500, 502, 503, 504))
 
@@ -51,7 +51,7 @@ def repeated(send: Callable[[], Answer], attempts: int, pause: Callable[[float, 
 
 
 def retry_after(answer: Answer) -> float:
-    """Return the seconds that an answer asks to wait (RFC 9110, section 10.2.3), 0 without such a wish."""
+    """Return the seconds that an answer asks to wait (RFC 9110, section 10.2.3), 0 when it asks for none."""
     text = answer.headers.get("retry-after", "").strip()
     if whole(text) >= 0 and len(text) < 10:
         return float(text)

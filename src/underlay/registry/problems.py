@@ -18,28 +18,30 @@ def of(answer: Answer, what: str) -> RegistryError | NotFound:
     """Return the error that an answer stands for, naming `what` was wanted; the answer is used up."""
     reason = reason_of(answer)
     status = answer.status
-    said = f": {reason}" if reason else f": the registry answers with status {status}"
+    detail = f": {reason}" if reason else f": the registry answers with status {status}"
     if status in (401, 403):
         return AccessDenied(
-            f"{what}: access denied{said if reason else ''}", "does it exist? a private one needs `underlay login`"
+            f"{what}: access denied{detail if reason else ''}", "does it exist? a private one needs `underlay login`"
         )
     if status == 404:
-        return NotFound(f"{what} not found{said if reason else ''}")
+        return NotFound(f"{what} not found{detail if reason else ''}")
     if status == 429:
-        return RegistryError(f"{what}: too many requests{said if reason else ''}", limits(answer) or "wait, or log in")
-    return RegistryError(f"{what}{said}")
+        return RegistryError(
+            f"{what}: too many requests{detail if reason else ''}", limits(answer) or "wait, or log in"
+        )
+    return RegistryError(f"{what}{detail}")
 
 
 def limits(answer: Answer) -> str:
     """Return what the headers tell of a rate limit (Docker Hub's form), "" when nothing."""
     limit, remaining = answer.headers.get("ratelimit-limit", ""), answer.headers.get("ratelimit-remaining", "")
     wait = answer.headers.get("retry-after", "")
-    told = []
+    sentences = []
     if limit:
-        told.append(f"the limit is {_window(limit)}, {_window(remaining) or 'none'} left")
+        sentences.append(f"the limit is {_window(limit)}, {_window(remaining) or 'none'} left")
     if wait:
-        told.append(f"the registry asks to wait {wait} seconds" if whole(wait) >= 0 else f"wait until {wait}")
-    return _clean("; ".join(told) + ("; logging in may raise it" if limit else ""))
+        sentences.append(f"the registry asks to wait {wait} seconds" if whole(wait) >= 0 else f"wait until {wait}")
+    return _clean("; ".join(sentences) + ("; logging in may raise it" if limit else ""))
 
 
 def _window(text: str) -> str:
@@ -57,31 +59,31 @@ def reason_of(answer: Answer) -> str:
     finally:
         answer.close()
     try:
-        return _clean("; ".join(_told(jsontext.loads(data))))
+        return _clean("; ".join(_messages(jsontext.loads(data))))
     except (ValueError, RecursionError):
         return ""
 
 
-def _told(value: object) -> list[str]:
+def _messages(value: object) -> list[str]:
     """Return the reasons in an error document; raises ValueError when it is of another form."""
     if not isinstance(value, dict):
         raise ValueError("not an object")
     errors = value.get("errors") or []
-    if not isinstance(errors, list) or not all(isinstance(each, dict) for each in errors):
+    if not isinstance(errors, list) or not all(isinstance(item, dict) for item in errors):
         raise ValueError("not a list of errors")
     texts = []
     for problem in errors[:3]:
-        code, told = _text(problem, "code").lower().replace("_", " "), _text(problem, "message")
-        texts.append(told if told.lower() == code else ": ".join(filter(None, (code, told))))
+        code, message = _text(problem, "code").lower().replace("_", " "), _text(problem, "message")
+        texts.append(message if message.lower() == code else ": ".join(filter(None, (code, message))))
     whole = (_text(value, "error"), _text(value, "error_description"))
     return texts or [_text(value, "details") or ": ".join(filter(None, whole))]
 
 
 def _text(value: dict[str, object], member: str) -> str:
-    found = value.get(member) or ""
-    if not isinstance(found, str):
-        raise ValueError(f"{member} is no text")
-    return found
+    text = value.get(member) or ""
+    if not isinstance(text, str):
+        raise ValueError(f"{member} is not a string")
+    return text
 
 
 def _clean(text: str) -> str:

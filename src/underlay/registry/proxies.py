@@ -20,12 +20,12 @@ def proxy_for(endpoint: Endpoint, environ: Mapping[str, str]) -> str:
 
     HTTPS_PROXY or HTTP_PROXY by the endpoint's scheme, or their names in lower case; NO_PROXY says for whom not. This
     host is never asked by a proxy. Raises Unsupported for other proxies than those of HTTP (SOCKS), InvalidInput for
-    what is none; the value is not told, it may hold a password.
+    a value that is no URL of a proxy; the value is not shown, it may hold a password.
     """
     names = [f"{endpoint.scheme}_proxy".upper(), f"{endpoint.scheme}_proxy"]
     if endpoint.scheme == "http" and environ.get("REQUEST_METHOD"):
         del names[0]  # in a CGI program, the header `Proxy:` of a visitor gets there
-    name = next((each for each in names if environ.get(each)), "")
+    name = next((variable for variable in names if environ.get(variable)), "")
     if not name or hosts.is_loopback(endpoint.host):
         return ""
     if _excepted(environ.get("NO_PROXY") or environ.get("no_proxy", ""), endpoint):

@@ -51,12 +51,12 @@ class Registries:
         `path` is the repository that is meant, which may have a credential of its own.
         """
         plan = self.settings.plan(domain)
-        found = list(plan.push if push else plan.endpoints)
+        endpoints = list(plan.push if push else plan.endpoints)
         working = self._working.get((domain, push))
-        if working is not None and working in found:
+        if working is not None and working in endpoints:
             # Nor need the other way to it be asked, with TLS or without.
-            found = [working, *(each for each in found if each.place != working.place)]
-        return [self.server(domain, each, path) for each in found]
+            endpoints = [working, *(endpoint for endpoint in endpoints if endpoint.server_key != working.server_key)]
+        return [self.server(domain, endpoint, path) for endpoint in endpoints]
 
     def server(self, domain: str, endpoint: Endpoint, path: str = "") -> Server:
         """Return the server at an endpoint of `domain`; a mirror has its own credential, not the domain's."""

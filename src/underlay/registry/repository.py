@@ -76,7 +76,9 @@ class Repository:
 
         Servers in `without` are not asked.
         """
-        servers = [each for each in self.registries.servers(self.domain, path=self.path) if each not in without]
+        servers = [
+            candidate for candidate in self.registries.servers(self.domain, path=self.path) if candidate not in without
+        ]
         for number, server in enumerate(servers):
             last = number == len(servers) - 1
             try:
@@ -137,13 +139,13 @@ class Repository:
             media_type = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
         if digests.is_digest(name):
             digests.verify(data, name, what)
-            found = name
+            digest = name
         else:
             if digests.is_digest(stated):
                 digests.verify(data, stated, f"{what}: the registry states a digest that it does not have")
-            found = digests.of(data)
+            digest = digests.of(data)
         self._check_kind(data, media_type, what)
-        return FetchedManifest(data, found, media_type)
+        return FetchedManifest(data, digest, media_type)
 
     def _check_kind(self, data: bytes, media_type: str, what: str) -> None:
         """Refuse what is of another kind than the server says (specification, "Pulling manifests"), and schema 1."""
@@ -151,13 +153,13 @@ class Repository:
         version = value.get("schemaVersion") if isinstance(value, dict) else None
         if media_type.startswith(_SCHEMA_ONE) or version == 1:
             raise Unsupported(
-                f"{what}: a manifest of schema 1, which registries gave up long ago",
+                f"{what}: a manifest of schema 1, which is obsolete and not supported",
                 "pull it with an old docker and push it again, or ask its owner for a newer image",
             )
         inner = value.get("mediaType") if isinstance(value, dict) else None
         known = mediatype.INDEXES | mediatype.MANIFESTS
         if media_type in known and isinstance(inner, str) and inner in known and inner != media_type:
-            raise InvalidInput(f"{what}: sent as {media_type}, but it says it is {inner}")
+            raise InvalidInput(f"{what}: its Content-Type is {media_type}, but its mediaType is {inner}")
 
     def shown(self, name: str) -> str:
         """Return the repository with a tag or digest, as it is written."""
@@ -186,40 +188,40 @@ class Repository:
                 if answer.status == 200:
                     return (stated if digests.is_digest(stated) else ""), max(answer.length, 0), media_type
             try:
-                found = self._manifest(server, name)
+                fetched = self._manifest(server, name)
             except NotFound:
                 return None
-            return found.digest, len(found.data), found.media_type
+            return fetched.digest, len(fetched.data), fetched.media_type
 
         return self.asked(ask)
 
     # Blobs
 
-    def blob(self, found: Descriptor) -> Download:
+    def blob(self, descriptor: Descriptor) -> Download:
         """Return the blob as something to read from; nothing is asked before the first `read`."""
-        return Download(self, found.digest, found.size)
+        return Download(self, descriptor.digest, descriptor.size)
 
-    def document(self, found: Descriptor, limit: int, what: str) -> bytes:
+    def document(self, descriptor: Descriptor, limit: int, what: str) -> bytes:
         """Return the verified bytes of a small blob. Raises LimitExceeded before anything is fetched, DigestMismatch."""
-        if found.size > limit:
-            raise LimitExceeded(f"{what} {found.digest}: {found.size} bytes, more than {limit}")
-        return self.asked(lambda server: self._document(server, found, what))
+        if descriptor.size > limit:
+            raise LimitExceeded(f"{what} {descriptor.digest}: {descriptor.size} bytes, more than {limit}")
+        return self.asked(lambda server: self._document(server, descriptor, what))
 
-    def _document(self, server: Server, found: Descriptor, what: str) -> bytes:
-        what = f"{what} {found.digest}"
-        answer = server.ask("GET", f"/v2/{self.path}/blobs/{found.digest}", self.scopes)
+    def _document(self, server: Server, descriptor: Descriptor, what: str) -> bytes:
+        what = f"{what} {descriptor.digest}"
+        answer = server.ask("GET", f"/v2/{self.path}/blobs/{descriptor.digest}", self.scopes)
         if answer.status != 200:
             raise problems.of(answer, what)
         with answer:
-            if answer.length >= 0 and answer.length != found.size:
-                raise DigestMismatch(f"{what}: wrong size", f"{found.size} bytes", answer.length)
+            if answer.length >= 0 and answer.length != descriptor.size:
+                raise DigestMismatch(f"{what}: wrong size", f"{descriptor.size} bytes", answer.length)
             try:
-                data = answer.document(found.size, what)
+                data = answer.document(descriptor.size, what)
             except LimitExceeded:
-                raise DigestMismatch(f"{what}: wrong size", f"{found.size} bytes", "more") from None
-        if len(data) != found.size:
-            raise DigestMismatch(f"{what}: wrong size", f"{found.size} bytes", len(data))
-        digests.verify(data, found.digest, what)
+                raise DigestMismatch(f"{what}: wrong size", f"{descriptor.size} bytes", "more") from None
+        if len(data) != descriptor.size:
+            raise DigestMismatch(f"{what}: wrong size", f"{descriptor.size} bytes", len(data))
+        digests.verify(data, descriptor.digest, what)
         return data
 
     def has_blob(self, digest: str) -> bool:
@@ -240,8 +242,8 @@ class Repository:
         """Return all tags, as the registry orders them; raises NotFound, AccessDenied, LimitExceeded."""
         from ..oci.reference import is_tag
 
-        found = self._listed(f"/v2/{self.path}/tags/list?n={_PAGE}", "tags", f"tags of {self}", self.scopes)
-        return [each for each in found if is_tag(each)]
+        names = self._listed(f"/v2/{self.path}/tags/list?n={_PAGE}", "tags", f"tags of {self}", self.scopes)
+        return [name for name in names if is_tag(name)]
 
     def _listed(self, target: str, member: str, what: str, scopes: tuple[str, ...]) -> list[str]:
         return self.asked(lambda server: list(pages(server, target, member, what, scopes)))
@@ -258,10 +260,10 @@ class Repository:
 
         what = f"referrers of {self.shown(digest)}"
         target = f"/v2/{self.path}/referrers/{digest}"
-        found: list[Descriptor] = []
+        referrers: list[Descriptor] = []
         seen: set[str] = set()
         while target:
-            if target in seen or len(found) > manifests.MANIFESTS_LIMIT:
+            if target in seen or len(referrers) > manifests.MANIFESTS_LIMIT:
                 raise LimitExceeded(f"{what}: the list does not end")
             seen.add(target)
             answer = server.ask("GET", target, self.scopes, {"accept": mediatype.OCI_INDEX})
@@ -273,19 +275,19 @@ class Repository:
             with answer:
                 data = answer.document(document.MANIFEST_LIMIT, what)
                 target = server.endpoint.local(_next(answer, target))
-            found += manifests.read_index(data, what).view.manifests
-        return found
+            referrers += manifests.read_index(data, what).view.manifests
+        return referrers
 
 
-def _without_tls(one: Endpoint, other: Endpoint) -> bool:
+def _without_tls(endpoint: Endpoint, other: Endpoint) -> bool:
     """Tell whether `other` is the same server as `one`, asked without TLS."""
-    return one.place == other.place and (one.scheme, other.scheme) == ("https", "http")
+    return endpoint.server_key == other.server_key and (endpoint.scheme, other.scheme) == ("https", "http")
 
 
 def first_reason(servers: list[Server], error: Unreachable, number: int) -> Unreachable:
     """Return the error to tell when TLS and plain text have both failed: the one of the last, with its hint."""
     if number and not servers[number - 1].endpoint.mirror:
-        error.hint = error.hint or "neither TLS nor plain HTTP is answered there"
+        error.hint = error.hint or "the server answers neither TLS nor plain HTTP"
     return error
 
 
@@ -343,12 +345,12 @@ def _names(answer: Answer, member: str, what: str) -> list[str]:
     try:
         value = jsontext.loads(answer.document(_PAGE_LIMIT, what))
     except (ValueError, RecursionError) as error:
-        raise RegistryError(f"{what}: the answer is no list: {error}") from None
+        raise RegistryError(f"{what}: the answer is not a list: {error}") from None
     names = value.get(member) if isinstance(value, dict) else None
     if names is None and isinstance(value, dict):
         return []
-    if not isinstance(names, list) or not all(isinstance(each, str) for each in names):
-        raise RegistryError(f"{what}: the answer is no list of names")
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise RegistryError(f"{what}: the answer is not a list of names")
     return names
 
 
@@ -361,6 +363,8 @@ def _next(answer: Answer, target: str) -> str:
             try:
                 parts = urlsplit(urljoin(f"http://host{target}", address[1:]))
             except ValueError:
-                raise RegistryError(f"the list goes on at a place that is none: {address[1:]!r:.100}") from None
+                raise RegistryError(
+                    f"the link to the next page of the list is not a URL: {address[1:]!r:.100}"
+                ) from None
             return parts.path + (f"?{parts.query}" if parts.query else "")
     return ""

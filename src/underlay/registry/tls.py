@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-# What is told of an answer that is no TLS at all: mostly it is plain HTTP.
+# The message for an answer that is not TLS: mostly it is plain HTTP.
 _NO_TLS = frozenset(("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL", "RECORD_LAYER_FAILURE"))
 # Alerts of servers that want a certificate of ours, or another one: of TLS 1.3, and of 1.2 by Go and others.
 _WANTED = frozenset(

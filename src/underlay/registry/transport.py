@@ -1,6 +1,6 @@
 """HTTP: one request, one answer, over pooled connections. The only user of urllib3.
 
-Nothing is followed, repeated or authorised here; whoever calls decides (`exchange`). Proxies come from the
+Nothing is followed, repeated or authorised here; the caller decides (`exchange`). Proxies come from the
 environment (`proxies`), certificates from `hosts`.
 """
 
@@ -87,20 +87,20 @@ class Answer:
         try:
             data = self._inner.read1(most, decode_content=False) or b""
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-            raise Broken(f"{place(self.url)}: {_plainly(error)}") from None
+            raise Broken(f"{shown_url(self.url)}: {_plainly(error)}") from None
         finally:
             in_time = self._watchman.end(self._handle)
         if not in_time:
-            raise Broken(f"{place(self.url)}: the answer comes too slowly")
+            raise Broken(f"{shown_url(self.url)}: the answer comes too slowly")
         now = monotonic()
         self._arrived += len(data)
         if self._deadline and now > self._deadline:
-            slow = Broken(f"{place(self.url)}: the answer comes too slowly")
+            slow = Broken(f"{shown_url(self.url)}: the answer comes too slowly")
             slow.final = True
             raise slow
         if now - self._since > self._patience:
             if data and self._arrived < _SLOWEST * (now - self._since):
-                raise Broken(f"{place(self.url)}: the connection has stalled")
+                raise Broken(f"{shown_url(self.url)}: the connection has stalled")
             self._since, self._arrived = now, 0
         return data
 
@@ -263,11 +263,11 @@ class Transport:
     def cancel(self) -> None:
         """End all requests under way and to come: their threads get an error at once."""
         self.cancelled.set()
-        for each in list(self._sockets):
-            _shut(each)
+        for opened_socket in list(self._sockets):
+            _shut(opened_socket)
 
     def resume(self) -> None:
-        """Allow requests again after `cancel`, when all that it ended have told so."""
+        """Allow requests again after `cancel`, when all requests that it ended have raised their error."""
         self.cancelled.clear()
 
     def close(self) -> None:
@@ -294,7 +294,7 @@ class Transport:
         }
         options: dict[str, object] = {"maxsize": _CONNECTIONS, "block": False}
         if endpoint.insecure:
-            # Whoever declared it insecure need not be told so at each request.
+            # The user has declared it insecure: no warning at each request.
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
         if endpoint.scheme == "https":
             options["ssl_context"] = hosts.ssl_context(endpoint, hosts.certificates(endpoint.authority))
@@ -325,14 +325,14 @@ class _Watched:
     _answering = False
 
     def _new_conn(self) -> socket.socket:
-        found: socket.socket = super()._new_conn()  # type: ignore[misc]
+        connection: socket.socket = super()._new_conn()  # type: ignore[misc]
         # A handle of its own on the connection: TLS takes the socket over, within TLS of a proxy even twice.
-        self._handle = found.dup()
+        self._handle = connection.dup()
         self.opened.add(self._handle)
-        return found
+        return connection
 
     def connect(self) -> None:
-        """Connect; whatever goes wrong until hands are shaken means that nobody here speaks this protocol."""
+        """Connect; any error before the TLS handshake is complete means that the server does not speak this protocol."""
         try:
             super().connect()  # type: ignore[misc]
         except (ConnectionError, TimeoutError) as error:
@@ -358,17 +358,17 @@ class _Watched:
         self.watchman.begin(handle, self.stall * _STALLS if asking else max(self.stall, STORING_SECONDS))
         self._answering = True
         try:
-            found = super().getresponse()  # type: ignore[misc]
+            response = super().getresponse()  # type: ignore[misc]
         finally:
             self._answering = False
             in_time = self.watchman.end(handle)
         if not in_time:
             raise urllib3.exceptions.ProtocolError("the answer comes too slowly")
-        found.handle = handle
-        found.last = self.sock is None  # the server closes after this answer, and so did we
-        if found.last:
+        response.handle = handle
+        response.last = self.sock is None  # the server closes after this answer, and so did we
+        if response.last:
             self._handle = None
-        return found
+        return response
 
 
 def _proxy_headers(proxy: str) -> dict[str, str] | None:
@@ -381,7 +381,7 @@ def _proxy_headers(proxy: str) -> dict[str, str] | None:
     return dict(urllib3.make_headers(proxy_basic_auth=pair))
 
 
-def place(url: str) -> str:
+def shown_url(url: str) -> str:
     """Return a URL for a message: without query and user information, which may hold secrets."""
     from urllib.parse import urlsplit
 
@@ -393,7 +393,7 @@ def place(url: str) -> str:
 def _explained(error: Exception, url: str) -> RegistryError:
     """Return the error of a request that got no answer, in one line."""
     exceptions = urllib3.exceptions
-    where = place(url)
+    where = shown_url(url)
     # Broken off behind the proxy is broken off; that there is no way through it shows as one of these (or `OSError`).
     if isinstance(error, exceptions.ProxyError) and (
         type(error.original_error) is OSError
@@ -411,7 +411,7 @@ def _explained(error: Exception, url: str) -> RegistryError:
     if isinstance(error, exceptions.NewConnectionError | exceptions.ConnectTimeoutError):
         return Unreachable(f"{where}: {_plainly(error)}", "check the name, the port and the network")
     if isinstance(error, exceptions.LocationValueError | ValueError) and not isinstance(error, UnicodeError):
-        return Unreachable(f"{where}: not an address that can be asked")
+        return Unreachable(f"{where}: not an address to connect to")
     return Broken(f"{where}: {_plainly(error)}")
 
 
@@ -420,9 +420,9 @@ def _plainly(error: BaseException) -> str:
     error = _innermost(error)
     if isinstance(error, TimeoutError | urllib3.exceptions.TimeoutError):
         return "no answer in time"
-    said = tls.plainly(error)
-    if said:
-        return said
+    reason = tls.plainly(error)
+    if reason:
+        return reason
     if isinstance(error, OSError) and error.strerror:
         return str(error.strerror).lower()
     text = str(error).rpartition(">: ")[2] or type(error).__name__
@@ -435,7 +435,7 @@ def _innermost(error: BaseException) -> BaseException:
     seen = 0
     while seen < 8:
         inner = error.__cause__ or error.__context__ or getattr(error, "reason", None)
-        arguments = [each for each in getattr(error, "args", ()) if isinstance(each, BaseException)]
+        arguments = [argument for argument in getattr(error, "args", ()) if isinstance(argument, BaseException)]
         if isinstance(error, OSError) and error.strerror and not isinstance(error, urllib3.exceptions.HTTPError):
             break
         following = inner if isinstance(inner, BaseException) else (arguments[0] if arguments else None)

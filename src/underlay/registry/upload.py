@@ -61,10 +61,10 @@ class Target(Repository):
         """The server that is written to: found by asking, TLS first where both are allowed. Raises Unreachable."""
         with self._finding:
             if self._server is None:
-                self._server = self._found()
+                self._server = self._ready_server()
             return self._server
 
-    def _found(self) -> Server:
+    def _ready_server(self) -> Server:
         servers = self.registries.servers(self.domain, push=True, path=self.path)
         for number, server in enumerate(servers):
             try:
@@ -110,7 +110,7 @@ class Target(Repository):
         answer.finish()
         if location:
             try:
-                self.server.ask("DELETE", self._place(answer, location), self.scopes, attempts=1).finish()
+                self.server.ask("DELETE", self._upload_url(answer, location), self.scopes, attempts=1).finish()
             except RegistryError:
                 pass
 
@@ -150,17 +150,17 @@ class Target(Repository):
         location = answer.headers.get("location", "")
         answer.finish()
         if not location:
-            raise RegistryError(f"cannot upload to {self}: the registry names no place to upload to")
-        return self._place(answer, location)
+            raise RegistryError(f"cannot upload to {self}: the registry gives no URL to upload to")
+        return self._upload_url(answer, location)
 
-    def _place(self, answer: Answer, location: str) -> str:
-        """Return the place of an upload as a URL; it may be another server's. Raises RegistryError when it is none."""
+    def _upload_url(self, answer: Answer, location: str) -> str:
+        """Return the URL of an upload; it may be another server's. Raises RegistryError for an invalid one."""
         from urllib.parse import urljoin
 
         try:
             return urljoin(answer.url, location)
         except ValueError:
-            raise RegistryError(f"{self} names a place to upload to that is none: {location!r:.100}") from None
+            raise RegistryError(f"{self} gives an invalid URL to upload to: {location!r:.100}") from None
 
     def _stream(self, location: str, content: Content, start: int) -> str:
         """Send all pieces from byte `start` on in one request; returns where to finish."""
@@ -187,7 +187,7 @@ class Target(Repository):
             raise problems.of(answer, f"cannot upload to {self}")
         following = answer.headers.get("location", "")
         answer.finish()
-        return self._place(answer, following) if following else location
+        return self._upload_url(answer, following) if following else location
 
     def _finished(self, location: str, content: Content) -> bool:
         """Close an upload; returns whether the registry has the blob now."""
@@ -196,7 +196,7 @@ class Target(Repository):
         try:
             answer = self.server.ask("PUT", target, self.scopes, {**_STREAM, "content-length": "0"}, b"")
         except Broken:
-            # It may have been heard all the same.
+            # The registry may have received the request all the same.
             if self.has_blob(content.digest):
                 return True
             raise
@@ -222,8 +222,8 @@ class Target(Repository):
         last = whole(end)
         if status != 204 or last < 0:
             return "", 0
-        # "0-0" is said of nothing as well as of one byte: nothing is assumed.
-        return (self._place(answer, following) if following else location), (last + 1 if last else 0)
+        # "0-0" stands for no byte as well as for one: no byte is assumed.
+        return (self._upload_url(answer, following) if following else location), (last + 1 if last else 0)
 
     def put_manifest(self, data: bytes, media_type: str, name: str) -> None:
         """Store a manifest or index under a tag or digest. Raises AccessDenied, RegistryError, NotFound."""
@@ -235,8 +235,8 @@ class Target(Repository):
             data,
         )
         if answer.status not in (200, 201, 202):
-            found = problems.of(answer, f"the registry does not take the manifest of {self.shown(name)}")
-            raise RegistryError(found.message, found.hint) if isinstance(found, NotFound) else found
+            error = problems.of(answer, f"the registry does not take the manifest of {self.shown(name)}")
+            raise RegistryError(error.message, error.hint) if isinstance(error, NotFound) else error
         answer.finish()
 
     def delete_manifest(self, name: str) -> bool:

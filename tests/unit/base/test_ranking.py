@@ -14,20 +14,20 @@ from underlay.base.index import index_builder, known
 def test_there_is_a_weight_for_each_number() -> None:
     for kind in ("all", "history", "layers"):
         groups = weights.WEIGHTS[kind]
-        assert len(groups["place"]) == len(features.PLACE)
+        assert len(groups["possible_base"]) == len(features.POSSIBLE_BASE)
         assert len(groups["scratch"]) == len(features.SCRATCH)
         assert len(groups["unknown"]) == len(features.UNKNOWN)
         assert len(groups["other"]) == len(features.OTHER)
 
 
 def test_there_is_a_number_for_each_weight() -> None:
-    from underlay.base.identify.matches import Asked, places, twins
+    from underlay.base.identify.matches import Asked, possible_bases, twins
 
     index = known.Known(index_builder.make([root(1), root(2)]))
     asked = Asked(image.from_record(app(root(1))), index)
-    found = places(asked)
+    found = possible_bases(asked)
     table = features.table(asked, found, twins(asked, 2))
-    assert table.rows and all(len(row) == len(features.PLACE) for row in table.rows)
+    assert table.rows and all(len(row) == len(features.POSSIBLE_BASE) for row in table.rows)
     assert len(table.scratch) == len(features.SCRATCH)
     assert len(table.other) == len(features.OTHER)
     assert all(len(row) == len(features.UNKNOWN) for _, row in table.unknown)

@@ -138,7 +138,7 @@ def test_arguments_are_declared_with_what_they_were() -> None:
     config = image(["ARG a=1", "ARG b", ("|3 a=2 b=3 c=4 /bin/sh -c x", "+"), ("|3 a=2 b=3 c=4 /bin/sh -c y", "+")])
     found = made(config)
     assert found.text == (
-        "FROM box\nARG a=2\nARG b=3\n# in doubt: it was given at build, and is no step of its own\nARG c=4\nRUN x\nRUN y\n"
+        "FROM box\nARG a=2\nARG b=3\n# in doubt: it was given at build, and no step declares it\nARG c=4\nRUN x\nRUN y\n"
     )
 
 
@@ -164,7 +164,7 @@ def test_what_no_step_says() -> None:
         on_build=["RUN x"],
     )
     found = made(config)
-    unsaid = "# in doubt: the configuration has it, and no step says so\n"
+    unsaid = "# in doubt: the configuration has it, but no step sets it\n"
     assert found.text == (
         "FROM box\nENV A=1\nCMD x\n"
         + "".join(
@@ -246,7 +246,7 @@ def test_what_a_builder_would_not_take() -> None:
 
 def test_the_builder_of_old_and_volumes() -> None:
     steps: list[Any] = [NOP + "VOLUME [/v]", ("/bin/sh -c echo > /v/x", "+")]
-    assert "builder of old has dropped" in made(image(steps, volumes={"/v": {}})).text
+    assert "classic builder has dropped" in made(image(steps, volumes={"/v": {}})).text
     steps = ["VOLUME [/v]", ("RUN /bin/sh -c echo > /v/x # buildkit", "+")]
     assert made(image(steps, volumes={"/v": {}})).doubts == 0
 

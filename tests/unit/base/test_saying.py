@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import pytest
 
-from underlay.base.dockerfile.history_parser import Knows, Said, read, run_with, word_of
+from underlay.base.dockerfile.history_parser import ParsedStep, StepContext, read, run_with, word_of
 
 NOP = "/bin/sh -c #(nop) "
 DIGEST = "0123456789abcdef" * 4
 
 
-def knows(**members: object) -> Knows:
-    made = Knows()
+def step_context(**members: object) -> StepContext:
+    made = StepContext()
     for name, value in members.items():
         setattr(made, name, value)
     return made
 
 
 def text(created_by: str, **members: object) -> str:
-    return read(created_by, knows(**members)).text
+    return read(created_by, step_context(**members)).text
 
 
 CLASSIC = [
@@ -140,20 +140,20 @@ def test_sources_that_are_lost(created_by: str, wanted: tuple[str, ...]) -> None
 @pytest.mark.parametrize(
     ("created_by", "told", "doubt"),
     [
-        ("", "", "says nothing"),
-        ("/bin/bash", "/bin/bash", "no step"),  # docker commit
-        ("bash", "bash", "no step"),
-        ("umoci raw add-layer --image x rootfs.tar", "umoci raw add-layer --image x rootfs.tar", "no step"),
-        ("bazel build ...", "bazel build ...", "no step"),
-        ("nixpacks", "nixpacks", "no step"),
-        ("# debian.sh --arch 'amd64' out/ 'trixie'", "# debian.sh --arch 'amd64' out/ 'trixie'", "no step"),
-        (NOP, NOP.strip(), "no step"),
-        (NOP + "FROM x", (NOP + "FROM x"), "no step"),
+        ("", "", "no step for this layer"),
+        ("/bin/bash", "/bin/bash", "not a step"),  # docker commit
+        ("bash", "bash", "not a step"),
+        ("umoci raw add-layer --image x rootfs.tar", "umoci raw add-layer --image x rootfs.tar", "not a step"),
+        ("bazel build ...", "bazel build ...", "not a step"),
+        ("nixpacks", "nixpacks", "not a step"),
+        ("# debian.sh --arch 'amd64' out/ 'trixie'", "# debian.sh --arch 'amd64' out/ 'trixie'", "not a step"),
+        (NOP, NOP.strip(), "not a step"),
+        (NOP + "FROM x", (NOP + "FROM x"), "not a step"),
     ],
 )
 def test_what_is_no_step(created_by: str, told: str, doubt: str) -> None:
     said = read(created_by)
-    assert (said.word, said.text, said.told) == ("", "", told)
+    assert (said.word, said.text, said.history_text) == ("", "", told)
     assert doubt in said.doubt
 
 
@@ -194,7 +194,9 @@ def test_names_part_pairs() -> None:
     assert text("ENV A=x c=y", env={"A": "x c=y"}, expanded=True) == 'ENV A="x c=y"'
     labels = {"c d": "e", "f": "$x"}
     assert text("LABEL c d=e f=$x", labels=labels, expanded=True) == 'LABEL "c d"=e f="\\$x"'
-    assert read("LABEL a=1 b=2", knows(labels={"z": "1"}, expanded=True)).doubt == "where its values end is guessed"
+    assert (
+        read("LABEL a=1 b=2", step_context(labels={"z": "1"}, expanded=True)).doubt == "where its values end is guessed"
+    )
 
 
 def test_values_tell_whether_variables_were_replaced() -> None:
@@ -208,7 +210,7 @@ def test_values_tell_whether_variables_were_replaced() -> None:
 
 def test_commands_are_parted_as_the_image_has_them() -> None:
     known = [["/bin/my shell", "-c"]]
-    assert read(NOP + "SHELL [/bin/my shell -c]", knows(commands=known)).doubt == ""
+    assert read(NOP + "SHELL [/bin/my shell -c]", step_context(commands=known)).doubt == ""
     assert text(NOP + "SHELL [/bin/my shell -c]", commands=known) == 'SHELL ["/bin/my shell","-c"]'
 
 
@@ -218,7 +220,7 @@ def test_volumes_with_spaces() -> None:
 
 def test_the_shell_in_force() -> None:
     shell = ["/bin/bash", "-o", "pipefail", "-c"]
-    said = read("RUN /bin/bash -o pipefail -c a | b # buildkit", knows(shell=shell))
+    said = read("RUN /bin/bash -o pipefail -c a | b # buildkit", step_context(shell=shell))
     assert (said.text, said.doubt) == ("RUN a | b", "")
     assert text("RUN |1 A=1 /bin/bash -o pipefail -c a | b # buildkit", shell=shell) == "RUN a | b"
     assert text("RUN /bin/sh -c a # buildkit", shell=shell) == 'RUN ["/bin/sh","-c","a"]'
@@ -228,7 +230,7 @@ def test_build_arguments() -> None:
     said = read("RUN |2 A=1 B=x y /bin/sh -c echo # buildkit")
     assert said.given == {"A": "1", "B": "x y"}
     known = {"a": "1", "b": "two c=3", "c": None}
-    said = read("RUN |3 a=1 b=two c=3 c= /bin/sh -c echo # buildkit", knows(arguments=known))
+    said = read("RUN |3 a=1 b=two c=3 c= /bin/sh -c echo # buildkit", step_context(arguments=known))
     assert (said.text, said.given, said.doubt) == ("RUN echo", {}, "")
     said = read("# ARGS: A=1 B=2\nRUN make")
     assert (said.text, said.given) == ("RUN make", {"A": "1", "B": "2"})
@@ -255,6 +257,6 @@ def test_words(created_by: str, word: str) -> None:
 
 
 def test_letters_that_are_none() -> None:
-    said: Said = read("RUN echo \ud800 > /x")
+    said: ParsedStep = read("RUN echo \ud800 > /x")
     said.text.encode()
     assert said.text == "RUN echo ? > /x"

@@ -110,8 +110,8 @@ def test_gaps_are_told(store: Advisories) -> None:
     assert "rpm packages of fedora 40: 1 not checked" in gap("fedora", "40", Package("rpm", "x", "1-1"))
     assert "deb packages of debian: 1 not checked" in gap("debian", "", PERL)
     assert "rpm packages of debian 8: 1 not checked" in gap("debian", "8", Package("rpm", "perl", "1-1"))
-    assert "say nothing of Debian:13" in gap("debian", "13", PERL)
-    assert "no advisories of Alpine are here" in gap("alpine", "3.20.1", Package("apk", "x", "1-r0"))
+    assert "do not cover Debian:13" in gap("debian", "13", PERL)
+    assert "no advisories of Alpine in the store" in gap("alpine", "3.20.1", Package("apk", "x", "1-r0"))
 
 
 def test_packages_of_the_system_are_left_to_it(store: Advisories) -> None:
@@ -162,7 +162,7 @@ def test_listed_versions_and_versions_that_are_none() -> None:
 def test_installed_versions_that_are_none(store: Advisories) -> None:
     store.add([record("PYSEC-1", fixed("PyPI", "six", "2"))])
     report = vulnerabilities.match(image("debian", "12", Package("pypi", "six", "unknown", path="a")), store)
-    assert report.findings == [] and report.gaps == ["1 versions of PyPI cannot be compared"]
+    assert report.findings == [] and report.gaps == ["1 versions of PyPI packages cannot be compared"]
 
 
 def test_the_same_under_several_names(store: Advisories) -> None:

@@ -17,7 +17,7 @@ from underlay.errors import UnderlayError
 
 def wish(*words: str) -> dict:
     options, arguments = flags.parse("run", run.FLAGS, list(words), False)
-    return runflags.wish_of(options, arguments, "run")
+    return runflags.container_options_of(options, arguments, "run")
 
 
 def test_what_is_not_said_is_not_set() -> None:

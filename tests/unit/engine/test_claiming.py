@@ -22,7 +22,7 @@ HISTORY = [Step(), Step(empty_layer=True), Step(comment="FROM lower:1"), Step(),
 
 def heard(candidates: list[Candidate], *told: Claim) -> tuple[list[tuple[str, float]], list[str]]:
     subject: Any = SimpleNamespace(view=SimpleNamespace(history=HISTORY))
-    found, chain = claim_evidence.heard(candidates, CHAIN, told, subject)
+    found, chain = claim_evidence.apply_claims(candidates, CHAIN, told, subject)
     return [(each.name, each.confidence) for each in found], [link.name for link in chain]
 
 

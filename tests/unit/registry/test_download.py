@@ -127,7 +127,7 @@ def test_without_progress_it_ends(registry: FakeRegistry, pauses: list[float]) -
     source = download(registry, retries=3)
     with pytest.raises(Broken, match=r"\(after 3 tries\)") as caught:
         whole(source)
-    assert "what came is kept" in caught.value.hint
+    assert "the part that was fetched is kept" in caught.value.hint
     assert source.position == 3000
     assert [begins(each) for each in ranges(registry)] == [0, 1000, 2000]
     assert len(pauses) == 2 and all(each <= 10 for each in pauses)

@@ -95,7 +95,7 @@ def test_without_types_and_digests(registry: FakeRegistry) -> None:
             "1.0",
             body(encoded({"schemaVersion": 2, "mediaType": INDEX[False]}), MANIFEST[False]),
             InvalidInput,
-            f"sent as {MANIFEST[False]}, but it says it is {INDEX[False]}",
+            f"its Content-Type is {MANIFEST[False]}, but its mediaType is {INDEX[False]}",
         ),
         ("1.0", status(204), RegistryError, "status 204"),
         ("1.0", status(304), RegistryError, "status 304"),
@@ -266,7 +266,7 @@ def test_tags_that_are_none_are_passed_over(registry: FakeRegistry) -> None:
 )
 def test_lists_that_are_none(registry: FakeRegistry, data: bytes) -> None:
     registry.rule("GET", "/tags/", body(data))
-    with pytest.raises(RegistryError, match=r"tags of .*/team/app: the answer is no list"):
+    with pytest.raises(RegistryError, match=r"tags of .*/team/app: the answer is not a list"):
         repository(registry).tags()
 
 

@@ -23,7 +23,7 @@ from remoteimages import image, noise, sha
 from underlay.errors import LimitExceeded, RegistryError, Unreachable
 from underlay.registry import transport as transports
 from underlay.registry.hosts import Endpoint
-from underlay.registry.transport import Broken, Cancelled, Transport, place
+from underlay.registry.transport import Broken, Cancelled, Transport, shown_url
 
 BLOB = noise(300_000, 1)
 PATH = f"/v2/team/app/blobs/{sha(BLOB)}"
@@ -62,16 +62,16 @@ def whole(answer: transports.Answer, piece: int = 1 << 16) -> bytes:
     ],
 )
 def test_places(url: str, wanted: str) -> None:
-    assert place(url) == wanted
+    assert shown_url(url) == wanted
 
 
 def test_places_are_short() -> None:
-    assert len(place("https://h/" + "x" * 100_000)) == 200
+    assert len(shown_url("https://h/" + "x" * 100_000)) == 200
 
 
 @given(st.text(max_size=60).map("https://h/".__add__))
 def test_any_place_can_be_told(url: str) -> None:
-    assert len(place(url)) <= 200
+    assert len(shown_url(url)) <= 200
 
 
 def test_errors_name_no_query(registry: FakeRegistry) -> None:

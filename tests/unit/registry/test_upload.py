@@ -155,7 +155,7 @@ def test_places_that_are_none(registry: FakeRegistry, pauses: list[float], locat
 
 def test_no_place(registry: FakeRegistry) -> None:
     registry.rule("POST", "/uploads/", with_headers({"Location": None}))
-    with pytest.raises(RegistryError, match="names no place to upload to"):
+    with pytest.raises(RegistryError, match="gives no URL to upload to"):
         target(registry).send(Sending())
 
 

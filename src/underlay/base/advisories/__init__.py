@@ -43,7 +43,7 @@ class Advisories:
     def path(self, family: str) -> str:
         """Return the file of a family; raises InvalidInput for a name that is none."""
         if not _FAMILY.fullmatch(family):
-            raise InvalidInput(f"{family!r} is no ecosystem")
+            raise InvalidInput(f"{family!r} is not the name of an ecosystem")
         return f"{self.directory}/{family.lower().replace(' ', '-')}{_ENDING}"
 
     def file(self, family: str) -> AdvisoryFile | None:
@@ -57,12 +57,12 @@ class Advisories:
 
     def heads(self) -> dict[str, Head]:
         """Return what is here, by family; raises Corrupt."""
-        found = {}
+        heads = {}
         for family in osv.FAMILIES:
             file = self.file(family)
             if file is not None:
-                found[family] = file.head
-        return found
+                heads[family] = file.head
+        return heads
 
     def close(self) -> None:
         """Close the files."""
@@ -88,32 +88,32 @@ class Advisories:
         place of those with their id, and withdrawn ones take those away. `facts` go into the heads of the files.
         Raises Corrupt when nothing would be left by `replace`.
         """
-        told = Imported()
+        counts = Imported()
         builders: dict[str, Builder] = {}
         os.makedirs(self.directory, mode=0o700, exist_ok=True)
         with Lock(f"{self.directory}/lock"):
             if only:
                 builders[only] = self._builder(only, replace)
             for data in records:
-                told.read += 1
+                counts.read += 1
                 try:
                     advisory = osv.read(data)
                 except Corrupt:
-                    told.broken += 1
+                    counts.broken += 1
                     continue
                 families = advisory.families & {only} if only else advisory.families
-                told.withdrawn += advisory.withdrawn
-                told.others += not families
+                counts.withdrawn += advisory.withdrawn
+                counts.others += not families
                 for family in families:
                     if family not in builders:
                         builders[family] = self._builder(family, replace)
                     builders[family].add(advisory)
             if replace and only and not len(builders[only]):
-                raise Corrupt(f"there is nothing of {only} in what came: what was there is kept")
+                raise Corrupt(f"the export holds no advisories for {only}; the old ones are kept")
             for family, builder in builders.items():
-                told.families[family] = builder.write(self.path(family), **(facts or {}))
+                counts.families[family] = builder.write(self.path(family), **(facts or {}))
         self.close()
-        return told
+        return counts
 
     def _builder(self, family: str, replace: bool) -> Builder:
         builder = Builder(family)
@@ -137,10 +137,10 @@ def import_path(advisories: Advisories, path: str) -> Imported:
     from . import osv_sources
 
     if not os.path.exists(path):
-        raise NotFound(f"there is no {path}")
+        raise NotFound(f"{path} does not exist")
     # What a feed knew of its own state stays: it may go on from there.
     facts = {"fetched": rfc3339(time_ns())[:19] + "Z"}
-    told = advisories.add(osv_sources.records(path), facts=facts)
-    if told.read == told.broken:
+    counts = advisories.add(osv_sources.records(path), facts=facts)
+    if counts.read == counts.broken:
         raise InvalidInput(f"{path} holds no advisories in OSV form", "a directory, .zip, .jsonl or .json is expected")
-    return told
+    return counts

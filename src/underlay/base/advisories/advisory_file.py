@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from .osv import Advisory
 
 _MAGIC = f"underlay advisories 1 {sys.byteorder}\n".encode().ljust(32, b"\0")
-_PLACES = Struct("=5Q")
-_START = len(_MAGIC) + _PLACES.size
+_HEAD_FIELDS = Struct("=5Q")
+_START = len(_MAGIC) + _HEAD_FIELDS.size
 _AGAIN = "fetch or import the advisories again"
 
 
@@ -92,7 +92,7 @@ class AdvisoryFile:
             size = facts.st_size
             self.checked = facts.st_mtime
             if size < _START:
-                raise Corrupt(f"{path} is no file of advisories", _AGAIN)
+                raise Corrupt(f"{path} is not a file of advisories", _AGAIN)
             self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         self._view = memoryview(self._map)
         try:
@@ -103,8 +103,8 @@ class AdvisoryFile:
 
     def _open(self, size: int) -> None:
         if self._map[: len(_MAGIC)] != _MAGIC:
-            raise Corrupt(f"{self.path} is no file of advisories of this version", _AGAIN)
-        head, length, hashes, count, self._records_end = _PLACES.unpack_from(self._map, len(_MAGIC))
+            raise Corrupt(f"{self.path} is a file of advisories of another version", _AGAIN)
+        head, length, hashes, count, self._records_end = _HEAD_FIELDS.unpack_from(self._map, len(_MAGIC))
         if head + length > size or hashes + 16 * count > head or self._records_end > hashes or hashes % 8:
             raise Corrupt(f"{self.path} is damaged", _AGAIN)
         try:
@@ -122,10 +122,10 @@ class AdvisoryFile:
         at = bisect_left(self._hashes, wanted)
         while at < len(self._hashes) and self._hashes[at] == wanted:
             try:
-                found, entries = _entries.decode(self._value(at))
+                stored_key, entries = _entries.decode(self._value(at))
             except (msgspec.MsgspecError, ValueError) as error:
                 raise Corrupt(f"{self.path} is damaged: {error}", _AGAIN) from None
-            if found == key:
+            if stored_key == key:
                 return entries
             at += 1
         return []
@@ -245,7 +245,7 @@ class Builder:
         for column in (0, 1):
             for row in table:
                 file.write(row[column].to_bytes(8, sys.byteorder))
-        place = at + 16 * len(table)
+        head_offset = at + 16 * len(table)
         plain = {
             "family": self.head.family,
             "records": len(self._records),
@@ -257,5 +257,5 @@ class Builder:
         encoded = _encode(head)
         file.write(encoded)
         file.seek(0)
-        file.write(_MAGIC + _PLACES.pack(place, len(encoded), at, len(table), records_end))
+        file.write(_MAGIC + _HEAD_FIELDS.pack(head_offset, len(encoded), at, len(table), records_end))
         return head

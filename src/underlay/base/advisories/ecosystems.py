@@ -23,13 +23,13 @@ class Scope:
         self.ecosystems = ecosystems
         self.names = names
 
-    def chosen(self, there: dict[str, int]) -> list[str]:
+    def chosen(self, counts: dict[str, int]) -> list[str]:
         """Return those of the ecosystems in a file that are meant."""
         from fnmatch import fnmatchcase
 
-        plain = [each for each in self.ecosystems if "*" not in each and each in there]
-        patterns = [each for each in self.ecosystems if "*" in each]
-        return plain + [name for name in there if any(fnmatchcase(name, pattern) for pattern in patterns)]
+        plain = [ecosystem for ecosystem in self.ecosystems if "*" not in ecosystem and ecosystem in counts]
+        patterns = [ecosystem for ecosystem in self.ecosystems if "*" in ecosystem]
+        return plain + [name for name in counts if any(fnmatchcase(name, pattern) for pattern in patterns)]
 
     def target(self, package: Package) -> tuple[str, str]:
         """Return name and version of what advisories of this family speak of when they mean this package."""
@@ -43,7 +43,7 @@ class Scope:
 
 
 def scope(release: dict[str, str]) -> Scope | None:
-    """Return where to look for the packages of a distribution; None when nobody publishes advisories for that release.
+    """Return where to look for the packages of a distribution; None when no known source has advisories for that release.
 
     `release` is what os-release says. Debian without a VERSION_ID is testing or unstable, of which OSV says nothing.
     """
@@ -71,7 +71,7 @@ def scope(release: dict[str, str]) -> Scope | None:
         words = f"{major} SP{pack}" if pack.strip("0") else major
         return Scope("SUSE", (f"SUSE:*[a-z] {words}", f"SUSE:*[a-z] {words}-LTSS"), SOURCE)
     if name in ("rhel", "centos"):
-        # CentOS was rebuilt from the same sources; nobody publishes its own.
+        # CentOS was rebuilt from the same sources; there are no advisories of its own.
         return Scope("Red Hat", (f"Red Hat:enterprise_linux:{major}", f"Red Hat:enterprise_linux:{major}:*"), BINARY)
     plain = {
         "almalinux": ("AlmaLinux", major, BINARY),

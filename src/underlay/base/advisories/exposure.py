@@ -39,14 +39,14 @@ class Exposed(msgspec.Struct, frozen=True):
     summary: str = ""
 
 
-class Exposure(msgspec.Struct, frozen=True):
+class Exposure(msgspec.Struct, frozen=True, rename={"findings": "found"}):
     """The vulnerabilities of an image: `gaps` are sentences on what could not be checked; `newer` is the base that
     `newer_fixes` refers to, "" for none; `as_of` is the time of the last update of advisories, by family."""
 
     image: str
     base: str
     newer: str
-    found: tuple[Exposed, ...]
+    findings: tuple[Exposed, ...]
     gaps: tuple[str, ...]
     checked: int
 
@@ -59,7 +59,7 @@ def look(store: Store, subject: Subject) -> Exposure:
     with Advisories(directory(store)) as advisories:
         if not advisories.heads():
             raise Unsupported(
-                "there are no advisories here", "fetch them: `underlay base advisories update`, or import them"
+                "there are no advisories in the store", "fetch them: `underlay base advisories update`, or import them"
             )
         report = vulnerabilities.match(installed(files), advisories)
         identified = identify.identify(store, subject, 1)
@@ -73,7 +73,7 @@ def look(store: Store, subject: Subject) -> Exposure:
         subject.name,
         base.name if base is not None else "",
         newer,
-        tuple(_exposed(each) for each in report.findings),
+        tuple(_exposed(finding) for finding in report.findings),
         tuple(report.gaps),
         sum(report.checked.values()),
     )
@@ -104,20 +104,20 @@ def _newer(
     return f"{name} ({row.id[7:19]})"
 
 
-def _exposed(found: Vulnerability) -> Exposed:
+def _exposed(finding: Vulnerability) -> Exposed:
     return Exposed(
-        found.id,
-        found.label,
-        found.score,
-        found.name,
-        found.version,
-        found.fixed,
-        found.origin,
-        found.newer_fixes,
-        tuple(notice.id for notice in found.notices),
-        tuple(package.name for package in found.packages),
-        found.ecosystem,
-        next((notice.summary for notice in found.notices if notice.summary), ""),
+        finding.id,
+        finding.label,
+        finding.score,
+        finding.name,
+        finding.version,
+        finding.fixed,
+        finding.origin,
+        finding.newer_fixes,
+        tuple(notice.id for notice in finding.notices),
+        tuple(package.name for package in finding.packages),
+        finding.ecosystem,
+        next((notice.summary for notice in finding.notices if notice.summary), ""),
     )
 
 
@@ -143,10 +143,10 @@ def _of_images(store: Store) -> list[str]:
     """Return the families that the images here are of; all of them when there are none."""
     from . import ecosystems
 
-    found = set()
+    families = set()
     for row in images.every(store.meta):
         inventory = installed(ImageFiles(store.paths, row.diff_ids), languages=False)
         scope = ecosystems.scope(inventory.release)
         if scope is not None:
-            found.add(scope.family)
-    return sorted(found) or sorted(osv.FAMILIES)
+            families.add(scope.family)
+    return sorted(families) or sorted(osv.FAMILIES)

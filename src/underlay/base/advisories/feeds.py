@@ -69,14 +69,14 @@ def update(
     """
     unknown = [family for family in families if family not in osv.FAMILIES]
     if unknown:
-        raise InvalidInput(f"no ecosystem {unknown[0]!r} is known", f"known: {', '.join(sorted(osv.FAMILIES))}")
+        raise InvalidInput(f"unknown ecosystem {unknown[0]!r}", f"known: {', '.join(sorted(osv.FAMILIES))}")
     os.makedirs(advisories.directory, mode=0o700, exist_ok=True)
     feed = _Feed(address(source), emit)
-    # Held over the network, but nobody waits for it, and who reads or imports does not take it.
+    # Held over the network, but no process waits for it: reading and importing advisories do not take it.
     lock = Lock(f"{advisories.directory}/update")
     try:
         if not lock.acquire(wait=False):
-            raise Conflict("another process is fetching advisories")
+            raise Conflict("another process is fetching advisories", "try again when it has ended")
         return [_update(advisories, family, feed, whole) for family in families]
     finally:
         lock.release()
@@ -98,8 +98,8 @@ def _update(advisories: Advisories, family: str, feed: _Feed, whole: bool) -> Up
             facts = {"fetched": now, "followed": followed}
             # All of them first: no lock is held over the network.
             records = [feed.record(family, name) for name in changed]
-            told = advisories.add(records, only=family, facts=facts)
-            return Updated(family, "changes", told.families[family].records, len(changed), feed.fetched - before)
+            counts = advisories.add(records, only=family, facts=facts)
+            return Updated(family, "changes", counts.families[family].records, len(changed), feed.fetched - before)
     else:
         # Before the export, so that what changes meanwhile is asked for the next time.
         followed, _ = feed.changes(family, "")
@@ -112,12 +112,12 @@ def _update(advisories: Advisories, family: str, feed: _Feed, whole: bool) -> Up
         return Updated(family, "unchanged", head.records, 0, feed.fetched - before)
     facts = {"fetched": now, "whole": now, "followed": followed, "source": feed.source, "etag": etag}
     try:
-        told = advisories.add(osv_sources.archive(part), only=family, replace=True, facts=facts)
+        counts = advisories.add(osv_sources.archive(part), only=family, replace=True, facts=facts)
     finally:
         # Whole but broken: it would be broken again.
         _remove(part)
-    head = told.families[family]
-    return Updated(family, "whole", head.records, told.read, feed.fetched - before)
+    head = counts.families[family]
+    return Updated(family, "whole", head.records, counts.read, feed.fetched - before)
 
 
 def _recent(head: Head) -> bool:
@@ -180,21 +180,23 @@ class _Feed:
             if answer.status != 200:
                 raise self._refused(family, "modified_id.csv", answer)
             newest = ""
-            found: dict[str, bool] = {}
+            ids: dict[str, bool] = {}
             for line in self._lines(answer):
                 moment, comma, name = line.partition(",")
                 if not comma or not moment or not _ID.fullmatch(name):
-                    raise Corrupt(f"{self.source}/{family}/modified_id.csv has a line without sense: {line!r:.80}")
+                    raise Corrupt(
+                        f"{self.source}/{family}/modified_id.csv has a line that is not TIME,ID: {line!r:.80}"
+                    )
                 newest = newest or moment
                 # Without the Z, since a fraction may stand before it.
                 if not known or moment.rstrip("Z") < known.rstrip("Z"):
                     break
                 if moment == known and newest == known:
                     break
-                found[name] = True
-                if len(found) > _SINGLE:
+                ids[name] = True
+                if len(ids) > _SINGLE:
                     return newest, None
-            return newest, list(found)
+            return newest, list(ids)
 
     def _lines(self, answer: Answer) -> Iterator[str]:
         rest = b""
@@ -203,7 +205,9 @@ class _Feed:
             taken += len(piece)
             self.fetched += len(piece)
             if taken > _LINES_LIMIT:
-                raise LimitExceeded(f"{self.source}: a list of changes of more than {_LINES_LIMIT} bytes")
+                raise LimitExceeded(
+                    f"{self.source}: the list of changes (modified_id.csv) is longer than {_LINES_LIMIT} bytes"
+                )
             *lines, rest = (rest + piece).split(b"\n")
             for line in lines:
                 if line.strip():
@@ -232,7 +236,7 @@ class _Feed:
                 return self._export(family, part, same)
             except Broken as error:
                 if tries == _TRIES or error.final:
-                    error.hint = error.hint or "try again: what came is kept"
+                    error.hint = error.hint or "try again: the part that was fetched is kept"
                     raise
                 self._server.pause(float(tries), error.message)
         raise AssertionError("the last try returns or raises")

@@ -123,19 +123,21 @@ def read(data: bytes | memoryview) -> Advisory:
     try:
         raw = _decoder.decode(data)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        raise Corrupt(f"no record of OSV: {error}") from None
+        raise Corrupt(f"not an advisory in OSV form: {error}") from None
     if not raw.id or len(raw.id) > 200:
-        raise Corrupt("a record of OSV without an id")
+        raise Corrupt("not an advisory in OSV form: its id is missing or too long")
     affected = []
-    for each in raw.affected or ():
-        if each.package is None or not each.package.name:
+    for affected_package in raw.affected or ():
+        if affected_package.package is None or not affected_package.package.name:
             continue
-        family = each.package.ecosystem.partition(":")[0]
+        family = affected_package.package.ecosystem.partition(":")[0]
         if family in FAMILIES:
-            part = _affected(each, family)
+            part = _affected(affected_package, family)
             if part.ranges or part.versions:
-                name = each.package.name
-                affected.append((each.package.ecosystem, _python_name(name) if family == "PyPI" else name, part))
+                name = affected_package.package.name
+                affected.append(
+                    (affected_package.package.ecosystem, _python_name(name) if family == "PyPI" else name, part)
+                )
     score, word = _severity(raw)
     names = list(dict.fromkeys([*(raw.aliases or ()), *(raw.upstream or ())]))
     if not names:
@@ -159,10 +161,10 @@ def _python_name(name: str) -> str:
 
 def _affected(raw: _Affected, family: str) -> Affected:
     ranges: list[Events] = []
-    for each in raw.ranges or ():
-        if each.type == "GIT":
+    for version_range in raw.ranges or ():
+        if version_range.type == "GIT":
             continue
-        events = [(letter, event[word]) for event in each.events for word, letter in _EVENTS if word in event]
+        events = [(letter, event[word]) for event in version_range.events for word, letter in _EVENTS if word in event]
         if events:
             ranges.append(events)
     versions = raw.versions or []
@@ -177,25 +179,25 @@ def _label(ecosystem: Any, database: Any, severities: list[_Severity] | None) ->
         if isinstance(source, dict):
             for word in ("severity", "urgency", "ubuntu_priority"):
                 value = source.get(word)
-                if isinstance(value, str) and (found := cvss.label(value)) != "unknown":
-                    return found
-    for each in severities or ():
-        if (score := cvss.base_score(each.score)) is not None:
+                if isinstance(value, str) and (label := cvss.label(value)) != "unknown":
+                    return label
+    for severity in severities or ():
+        if (score := cvss.base_score(severity.score)) is not None:
             return cvss.rating(score)
-        if (found := cvss.label(each.score)) != "unknown":
-            return found
+        if (label := cvss.label(severity.score)) != "unknown":
+            return label
     return ""
 
 
 def _severity(raw: _Osv) -> tuple[float, str]:
     """Return the highest base score, 0 without one, and its label, else that of the source's own word."""
     every = list(raw.severity or ())
-    for each in raw.affected or ():
-        every += each.severity or ()
+    for affected in raw.affected or ():
+        every += affected.severity or ()
     # The newest form counts; the second version's scale has no "critical".
     for kind in ("CVSS_V3", "CVSS_V2"):
-        scores = [cvss.base_score(each.score) for each in every if each.type == kind]
-        score = max((each for each in scores if each is not None), default=None)
+        scores = [cvss.base_score(severity.score) for severity in every if severity.type == kind]
+        score = max((candidate for candidate in scores if candidate is not None), default=None)
         if score is not None:
             return score, cvss.rating(score)
     word = _label(None, raw.database_specific, raw.severity)
@@ -208,8 +210,8 @@ def _severity(raw: _Osv) -> tuple[float, str]:
 
 def cves(record: Record) -> list[str]:
     """Return the CVE numbers that a record is about: its own id and its names may hold them in a source's prefix."""
-    found = {}
+    numbers = {}
     for name in (record.id, *record.names):
         if match := _CVE.search(name):
-            found[match[0]] = True
-    return sorted(found)
+            numbers[match[0]] = True
+    return sorted(numbers)

@@ -30,19 +30,22 @@ def records(path: str) -> Iterator[bytes]:
     elif path.endswith(".json"):
         yield _file(path)
     else:
-        raise InvalidInput(f"{path} is nothing that advisories come in", f"known: {', '.join(_ENDINGS)}, a directory")
+        raise InvalidInput(
+            f"{path}: advisories cannot be read from such a file",
+            f"name a directory, or a file that ends in {', '.join(_ENDINGS)}",
+        )
 
 
 def _directory(path: str) -> Iterator[bytes]:
     count = 0
-    for place, directories, names in os.walk(path):
+    for parent, directories, names in os.walk(path):
         directories[:] = sorted(name for name in directories if not name.startswith("."))
         for name in sorted(names):
             if name.endswith(_ENDINGS):
                 count += 1
                 if count > _ENTRIES_LIMIT:
                     raise LimitExceeded(f"{path} holds more than {_ENTRIES_LIMIT} files")
-                full = os.path.join(place, name)
+                full = os.path.join(parent, name)
                 if os.path.isfile(full):
                     yield from records(full)
 
@@ -51,7 +54,7 @@ def _file(path: str) -> bytes:
     with open(path, "rb") as file:
         data = file.read(RECORD_LIMIT + 1)
     if len(data) > RECORD_LIMIT:
-        raise LimitExceeded(f"{path}: a record of more than {RECORD_LIMIT} bytes")
+        raise LimitExceeded(f"{path}: an advisory is longer than {RECORD_LIMIT} bytes")
     return data
 
 
@@ -59,7 +62,7 @@ def _lines(path: str) -> Iterator[bytes]:
     with open(path, "rb") as file:
         while line := file.readline(RECORD_LIMIT + 1):
             if len(line) > RECORD_LIMIT:
-                raise LimitExceeded(f"{path}: a record of more than {RECORD_LIMIT} bytes")
+                raise LimitExceeded(f"{path}: an advisory is longer than {RECORD_LIMIT} bytes")
             if line.strip():
                 yield line
 
@@ -74,19 +77,21 @@ def archive(path: str) -> Iterator[bytes]:
             # What the directory of the archive says is checked by the reader, which gives no more than that.
             total = sum(entry.file_size for entry in entries)
             if total > _ARCHIVE_LIMIT or total > _RATIO * max(os.path.getsize(path), 1 << 20):
-                raise LimitExceeded(f"{path} would hold {total} bytes of records")
+                raise LimitExceeded(f"{path} holds {total} bytes of advisories when unpacked")
             for entry in entries:
                 if entry.is_dir() or not entry.filename.endswith(".json"):
                     continue
                 if entry.file_size > RECORD_LIMIT:
-                    raise LimitExceeded(f"{path}: a record of {entry.file_size} bytes")
+                    raise LimitExceeded(
+                        f"{path}: {entry.filename} has {entry.file_size} bytes, more than {RECORD_LIMIT}"
+                    )
                 with zipped.open(entry) as file:
                     data = file.read(RECORD_LIMIT + 1)
                 if len(data) > entry.file_size:
-                    raise LimitExceeded(f"{path}: {entry.filename} is longer than it says")
+                    raise LimitExceeded(f"{path}: {entry.filename} is longer than the directory of the archive says")
                 yield data
     except RuntimeError:  # what zipfile raises, or a kind of it, for encryption and for methods of compression
         hint = "pack it again without a password, by deflate"
-        raise Unsupported(f"{path} is encrypted, or compressed in a way that is not read here", hint) from None
+        raise Unsupported(f"{path} is encrypted, or compressed by a method that is not supported", hint) from None
     except (zipfile.BadZipFile, zlib.error, EOFError, ValueError) as error:
-        raise Corrupt(f"{path} is no whole zip archive: {error}") from None
+        raise Corrupt(f"{path} is not a complete zip archive: {error}") from None

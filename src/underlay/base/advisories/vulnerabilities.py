@@ -136,19 +136,23 @@ def match(inventory: Inventory, advisories: Advisories) -> VulnerabilityReport:
         if where is None:
             continue
         if file is None:
-            report.gaps.append(f"no advisories of {where.family} are here: {_many(packages, kind)} not checked")
+            report.gaps.append(
+                f"there are no advisories of {where.family} in the store: {_many(packages, kind)} not checked"
+            )
             continue
         chosen = where.chosen(file.head.ecosystems)
         if not chosen:
             named = " or ".join(where.ecosystems)
-            report.gaps.append(f"the advisories here say nothing of {named}: {_many(packages, kind)} not checked")
+            report.gaps.append(f"the advisories in the store do not cover {named}: {_many(packages, kind)} not checked")
             continue
         report.checked[kind] = report.unchecked.pop(kind)
         skipped = _match(report.findings, file, where, chosen, packages)
         if skipped:
-            report.gaps.append(f"{skipped} versions of {where.family} cannot be compared")
+            report.gaps.append(f"{skipped} versions of {where.family} packages cannot be compared")
     worst = cvss.LABELS.index
-    report.findings.sort(key=lambda each: (-worst(each.label), -each.score, each.name, each.version, each.id))
+    report.findings.sort(
+        key=lambda finding: (-worst(finding.label), -finding.score, finding.name, finding.version, finding.id)
+    )
     return report
 
 
@@ -160,13 +164,13 @@ def _scope(kind: str, release: dict[str, str], report: VulnerabilityReport, coun
     if kind in ecosystems.LANGUAGES:
         family = ecosystems.LANGUAGES[kind]
         return ecosystems.Scope(family, (family,), ecosystems.BINARY)
-    found = ecosystems.scope(release)
+    scope = ecosystems.scope(release)
     # A database of another package manager may stand in any system: it is not what its advisories speak of.
-    if found is not None and _KIND[osv.FAMILIES[found.family]] == kind:
-        return found
-    said = f"{release.get('ID', '')} {release.get('VERSION_ID', '')}".strip()
-    told = said or "a system that does not say what it is"
-    report.gaps.append(f"nobody publishes advisories for {kind} packages of {told}: {count} not checked")
+    if scope is not None and _KIND[osv.FAMILIES[scope.family]] == kind:
+        return scope
+    release_name = f"{release.get('ID', '')} {release.get('VERSION_ID', '')}".strip()
+    system = release_name or "an unknown distribution"
+    report.gaps.append(f"no known source has advisories for {kind} packages of {system}: {count} not checked")
     return None
 
 
@@ -183,20 +187,22 @@ def _match(
     for package in packages:
         targets.setdefault(where.target(package), []).append(package)
     skipped = 0
-    for (name, version), meant in targets.items():
+    for (name, version), same_packages in targets.items():
         try:
             installed = versions.key(order, version)
         except InvalidInput:
             skipped += 1
             continue
         notices = []
-        for asked in dict.fromkeys(each for package in meant for each in where.asked(package)):
+        for asked in dict.fromkeys(asked_name for package in same_packages for asked_name in where.asked(package)):
             for ecosystem in chosen:
                 for entry in file.entries(ecosystem, asked):
                     fixed = vulnerable(entry.affected, order, version, installed)
                     if fixed is not None:
                         notices.append(Notice(file.record(entry.record), ecosystem, entry.affected, fixed))
-        findings += [Vulnerability(order, name, version, meant, group) for group in _grouped(_once(notices, order))]
+        findings += [
+            Vulnerability(order, name, version, same_packages, group) for group in _grouped(_once(notices, order))
+        ]
     return skipped
 
 
@@ -261,21 +267,21 @@ def _before(left: tuple[str, str, Key | None], right: tuple[str, str, Key | None
 
 def _once(notices: list[Notice], order: str) -> list[Notice]:
     """Keep one notice of each advisory: it may list a package several times, for several branches of versions."""
-    found: dict[str, Notice] = {}
+    first_notices: dict[str, Notice] = {}
     for notice in notices:
-        old = found.setdefault(notice.id, notice)
+        old = first_notices.setdefault(notice.id, notice)
         if old is notice or not notice.fixed:
             continue
         # The nearest of its fixes is enough.
         if not old.fixed or versions.key(order, notice.fixed) < versions.key(order, old.fixed):
             old.fixed = notice.fixed
-    return list(found.values())
+    return list(first_notices.values())
 
 
 def _grouped(notices: list[Notice]) -> list[list[Notice]]:
     """Put together what is the same vulnerability: by CVE number, else by each other's names.
 
-    An advisory about several CVEs is none of them: it goes to all of them if each is told by one of its own, and stands
+    An advisory about several CVEs is none of them: it goes to all of them if each has an advisory of its own, and stands
     for itself otherwise.
     """
     groups: dict[str, list[Notice]] = {}
@@ -285,12 +291,12 @@ def _grouped(notices: list[Notice]) -> list[list[Notice]]:
             several.append(notice)
             continue
         met = [groups[name] for name in (notice.id, *notice.names, *notice.cves) if name in groups]
-        mine = [notice]
+        merged = [notice]
         for other in {id(group): group for group in met}.values():
-            mine += other
-        for member in mine:
+            merged += other
+        for member in merged:
             for name in (member.id, *member.names, *member.cves):
-                groups[name] = mine
+                groups[name] = merged
     alone = []
     for notice in several:
         parts = [groups.get(number) for number in notice.cves]
@@ -309,9 +315,9 @@ def _grouped(notices: list[Notice]) -> list[list[Notice]]:
 
 def attribute(findings: Iterable[Vulnerability], base: Iterable[Package]) -> None:
     """Set `origin` of each finding: FROM_BASE when the base has one of its packages in the same version, else YOURS."""
-    there = {package.key for package in base}
+    keys_of_base = {package.key for package in base}
     for finding in findings:
-        known = any(package.key in there for package in finding.packages)
+        known = any(package.key in keys_of_base for package in finding.packages)
         finding.origin = FROM_BASE if known else YOURS
 
 
@@ -322,11 +328,11 @@ def compare_newer(findings: Iterable[Vulnerability], newer: VulnerabilityReport)
     `newer` is the report about the newer base, of whatever release that is.
     """
     left: dict[str, set[str]] = {}
-    for each in newer.findings:
-        left.setdefault(each.name, set()).update(each.names)
+    for newer_finding in newer.findings:
+        left.setdefault(newer_finding.name, set()).update(newer_finding.names)
     for finding in findings:
         finding.newer_fixes = None
         if finding.origin == FROM_BASE and finding.kind not in newer.unchecked:
-            # An advisory counts for a package: one that names several CVEs is gone when none of them is told any more.
+            # An advisory counts for a package: one that names several CVEs is gone when none of them is reported any more.
             own = set(finding.cves) or finding.names
             finding.newer_fixes = own.isdisjoint(left.get(finding.name, ()))

@@ -8,7 +8,7 @@ from ...dockerfile import instructions as it
 from ...dockerfile import metadata
 from ...dockerfile.problems import DockerfileError
 from . import instruction_writer
-from .history_parser import Knows
+from .history_parser import StepContext
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ _TIMES = {
 
 class Following:
     """The configuration as the steps so far lead to it: `state` is the `config` member, `wanted` that of the image, and
-    `knows` what is known for reading the next step."""
+    `context` what is known for reading the next step."""
 
     def __init__(self, config: Config) -> None:
         execution = msgspec.to_builtins(config.config) if config.config is not None else {}
@@ -39,11 +39,11 @@ class Following:
         if "Healthcheck" in self.wanted:
             self.wanted["Healthcheck"] = {key: value for key, value in self.wanted["Healthcheck"].items() if value}
         self.state: dict[str, Any] = {}
-        self.knows = Knows()
-        self.knows.env = metadata.environment_of(self.wanted)
-        self.knows.labels = self.wanted.get("Labels") or {}
-        self.knows.volumes = list(self.wanted.get("Volumes") or ())
-        self.knows.commands = [self.wanted[key] for key, _ in _COMMANDS if self.wanted.get(key)]
+        self.context = StepContext()
+        self.context.env = metadata.environment_of(self.wanted)
+        self.context.labels = self.wanted.get("Labels") or {}
+        self.context.volumes = list(self.wanted.get("Volumes") or ())
+        self.context.commands = [self.wanted[key] for key, _ in _COMMANDS if self.wanted.get(key)]
         self._command_given = False
         self._configured = config.config is not None
 
@@ -55,21 +55,21 @@ class Following:
         self._know()
 
     def _know(self) -> None:
-        self.knows.variables = metadata.environment_of(self.state)
-        self.knows.shell = metadata.shell_of(self.state)
+        self.context.variables = metadata.environment_of(self.state)
+        self.context.shell = metadata.shell_of(self.state)
 
     def follow(self, text: str, word: str) -> str:
         """Take an instruction for done. Returns what a builder would have against it, "" for nothing."""
-        found = instruction_writer.read_back(text)
-        if found is None or found.keyword != word.lower():
+        instruction = instruction_writer.read_back(text)
+        if instruction is None or instruction.keyword != word.lower():
             return "this cannot be written in a Dockerfile"
         try:
-            expanded = it.expand(found, self.knows.get)
+            expanded = it.expand(instruction, self.context.get)
             self.state = metadata.apply(expanded, self.state, self._command_given)
         except DockerfileError as error:
             return error.problem
         if isinstance(expanded, it.Arg):
-            self.knows.arguments.update(expanded.arguments)
+            self.context.arguments.update(expanded.arguments)
         self._command_given = self._command_given or isinstance(expanded, it.Cmd)
         self._know()
         return ""
@@ -83,7 +83,7 @@ class Following:
 
         Each must be followed before the next is asked for: ENTRYPOINT drops the CMD of a base.
         """
-        yield from self._pairs("ENV", self.knows.variables, metadata.environment_of(dict(wanted)))
+        yield from self._pairs("ENV", self.context.variables, metadata.environment_of(dict(wanted)))
         yield from self._pairs("LABEL", self.state.get("Labels") or {}, wanted.get("Labels") or {})
         for key, word, nothing in _WORDS:
             before, after = self.state.get(key) or "", wanted.get(key) or ""

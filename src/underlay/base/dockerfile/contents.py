@@ -34,11 +34,11 @@ class Contents(msgspec.Struct, frozen=True):
         if not self.files:
             count = "1 directory or link" if self.members == 1 else f"{self.members} directories or links"
             return f"{count if self.members else 'an empty layer'}{gone}"
-        files = sorted(self.files, key=lambda each: -each[1])
+        files = sorted(self.files, key=lambda file: -file[1])
         names = ", ".join(f"{path} ({size(count)})" for path, count in files[:_SHOWN])
         more = f", and {len(files) - _SHOWN} more" if len(files) > _SHOWN else ""
         count = "1 file" if len(files) == 1 else f"{len(files)} files"
-        return f"{size(sum(each[1] for each in files))} in {count}: {names}{more}{gone}"
+        return f"{size(sum(file[1] for file in files))} in {count}: {names}{more}{gone}"
 
 
 def contents(entries: Iterable[Entry]) -> Contents:

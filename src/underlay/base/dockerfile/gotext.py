@@ -19,12 +19,12 @@ def unquoted(text: str) -> str:
     return _ESCAPE.sub(_letter, text) if "\\" in text else text
 
 
-def _letter(found: re.Match[str]) -> str:
-    number = found[1] or found[2] or found[3]
-    if number or found[4]:
-        value = int(number, 16) if number else int(found[4], 8)
+def _letter(match: re.Match[str]) -> str:
+    number = match[1] or match[2] or match[3]
+    if number or match[4]:
+        value = int(number, 16) if number else int(match[4], 8)
         return chr(value) if value <= _LAST_LETTER and not 0xD800 <= value < 0xE000 else "\ufffd"
-    return _LETTERS.get(found[5], found[5])
+    return _LETTERS.get(match[5], match[5])
 
 
 def listed(text: str) -> list[str] | None:
@@ -52,15 +52,15 @@ def health(text: str) -> tuple[list[str], list[str]] | None:
     cannot be read."""
     if not text.startswith("&{["):
         return None
-    place = 3
+    position = 3
     words: list[str] = []
-    while found := _QUOTED.match(text, place):
-        words.append(unquoted(found[1]))
-        place = found.end()
-        place += text.startswith(" ", place)
-    if not words or not text.startswith("]", place):
+    while match := _QUOTED.match(text, position):
+        words.append(unquoted(match[1]))
+        position = match.end()
+        position += text.startswith(" ", position)
+    if not words or not text.startswith("]", position):
         return None
-    rest = text[place + 1 :]
+    rest = text[position + 1 :]
     times = _QUOTED.findall(rest)
     flags = [f"--{name}={value}" for name, value in zip(_TIMES, times, strict=False) if value not in ("0s", "")]
     rune = _RUNE.search(rest[rest.rfind('"') + 1 :])

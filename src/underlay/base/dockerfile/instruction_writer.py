@@ -32,7 +32,9 @@ def comment(text: str) -> str:
     """Return one line of a comment: what could end it, or is not seen, is written as an escape; long text is cut."""
     shown = text if len(text) <= _COMMENT else f"{text[:_COMMENT]}… ({len(text)} characters)"
     if not shown.isprintable():
-        shown = "".join(each if each.isprintable() else " " if each == "\t" else _escape(each) for each in shown)
+        shown = "".join(
+            letter if letter.isprintable() else " " if letter == "\t" else _escape(letter) for letter in shown
+        )
     return f"# {shown}".rstrip()
 
 
@@ -63,12 +65,12 @@ def quoted(text: str) -> str:
 
 def as_written(text: str, get: Callable[[str], str | None]) -> it.Instruction | None:
     """Return the instruction that a line of a Dockerfile is, expanded; None when it is none, or has unknown variables."""
-    found = read_back(text) if "\n" not in text and not _UNSEEN.search(text) else None
-    if found is None:
+    instruction = read_back(text) if "\n" not in text and not _UNSEEN.search(text) else None
+    if instruction is None:
         return None
     unset: set[str] = set()
     try:
-        expanded = it.expand(found, get, unset=unset)
+        expanded = it.expand(instruction, get, unset=unset)
     except DockerfileError:
         return None
     return None if unset else expanded
@@ -82,22 +84,23 @@ def _checked(text: str, means: Callable[[Any], bool]) -> str:
     """Return `text` when it is one instruction that means what it should."""
     if "\n" in text or len(text) > LINE_LIMIT or _UNSEEN.search(text):
         return ""
-    found = as_written(text, _unset)
-    return text if found is not None and means(found) else ""
+    instruction = as_written(text, _unset)
+    return text if instruction is not None and means(instruction) else ""
 
 
 def pairs(word: str, given: Sequence[tuple[str, str]]) -> str:
     """Return ENV or LABEL with these names and values, "" when that cannot be written."""
     text = f"{word} " + " ".join(f"{quoted(name)}={quoted(value)}" for name, value in given)
     member = "variables" if word == "ENV" else "labels"
-    return _checked(text, lambda found: getattr(found, member, None) == tuple(given))
+    return _checked(text, lambda instruction: getattr(instruction, member, None) == tuple(given))
 
 
 def argument(given: Sequence[tuple[str, str | None]]) -> str:
     """Return ARG with these names and defaults, "" when that cannot be written."""
     words = [name if value is None else f"{name}={quoted(value)}" for name, value in given]
     return _checked(
-        f"ARG {' '.join(words)}", lambda found: isinstance(found, it.Arg) and found.arguments == tuple(given)
+        f"ARG {' '.join(words)}",
+        lambda instruction: isinstance(instruction, it.Arg) and instruction.arguments == tuple(given),
     )
 
 
@@ -105,13 +108,14 @@ def word(keyword: str, text: str) -> str:
     """Return USER, WORKDIR or STOPSIGNAL with this word, "" when that cannot be written."""
     member = {"USER": "user", "WORKDIR": "path", "STOPSIGNAL": "signal"}[keyword]
     written = text if text and not has_special(text) else quoted(text)
-    return _checked(f"{keyword} {written}", lambda found: getattr(found, member, None) == text)
+    return _checked(f"{keyword} {written}", lambda instruction: getattr(instruction, member, None) == text)
 
 
 def ports(given: Sequence[str]) -> str:
     """Return EXPOSE, "" when that cannot be written."""
     return _checked(
-        f"EXPOSE {' '.join(given)}", lambda found: isinstance(found, it.Expose) and set(found.ports) == set(given)
+        f"EXPOSE {' '.join(given)}",
+        lambda instruction: isinstance(instruction, it.Expose) and set(instruction.ports) == set(given),
     )
 
 
@@ -120,43 +124,48 @@ def volumes(paths: Sequence[str]) -> str:
     # Words of the JSON form are expanded all the same.
     words = [re.sub(r"([\\$'\"])", r"\\\1", path) for path in paths]
     return _checked(
-        f"VOLUME {dumps(words)}", lambda found: isinstance(found, it.Volume) and found.paths == tuple(paths)
+        f"VOLUME {dumps(words)}",
+        lambda instruction: isinstance(instruction, it.Volume) and instruction.paths == tuple(paths),
     )
 
 
 def author(name: str) -> str:
     """Return MAINTAINER, "" when that cannot be written."""
-    return _checked(f"MAINTAINER {name}", lambda found: isinstance(found, it.Maintainer) and found.author == name)
+    return _checked(
+        f"MAINTAINER {name}", lambda instruction: isinstance(instruction, it.Maintainer) and instruction.author == name
+    )
 
 
 def trigger(text: str) -> str:
     """Return ONBUILD with this instruction, "" when that cannot be written."""
-    found = as_it_is(f"ONBUILD {text}")
-    return f"ONBUILD {text}" if isinstance(found, it.Onbuild) and found.trigger == text else ""
+    instruction = as_it_is(f"ONBUILD {text}")
+    return f"ONBUILD {text}" if isinstance(instruction, it.Onbuild) and instruction.trigger == text else ""
 
 
 def command(keyword: str, words: Sequence[str]) -> str:
     """Return CMD, ENTRYPOINT, SHELL or RUN in exec form, "" when that cannot be written."""
 
-    def means(found: Any) -> bool:
+    def means(instruction: Any) -> bool:
         if keyword == "SHELL":
-            return bool(found.words == tuple(words))
-        return not found.command.shell and found.command.words == tuple(words)
+            return bool(instruction.words == tuple(words))
+        return not instruction.command.shell and instruction.command.words == tuple(words)
 
     return _checked(f"{keyword} {dumps(list(words))}", means)
 
 
 def command_line(keyword: str, text: str) -> str:
     """Return CMD or ENTRYPOINT in shell form, "" when that cannot be written."""
-    return _checked(f"{keyword} {text}", lambda found: found.command.shell and found.command.words == (text,))
+    return _checked(
+        f"{keyword} {text}", lambda instruction: instruction.command.shell and instruction.command.words == (text,)
+    )
 
 
 def run(text: str, shell: Sequence[str]) -> str:
     """Return RUN of a command for the shell: as a line, as a here-document, or, when neither can say it, in exec form."""
-    line = _checked(f"RUN {text}", lambda found: _runs(found, text, (text,)))
+    line = _checked(f"RUN {text}", lambda instruction: _runs(instruction, text, (text,)))
     if line or len(text) > _HEREDOC_LIMIT:
         return line
-    lines = {each.rstrip("\r") for each in text.split("\n")}
+    lines = {line_text.rstrip("\r") for line_text in text.split("\n")}
     end = next(name for name in ("EOF", *(f"EOF{number}" for number in range(len(lines) + 1))) if name not in lines)
     written = f"RUN <<'{end}'\n{text}\n{end}"
     if _runs(as_it_is(written), text, (f"{text}\n",)):
@@ -164,15 +173,15 @@ def run(text: str, shell: Sequence[str]) -> str:
     return command("RUN", [*shell, text])
 
 
-def _runs(found: it.Instruction | None, text: str, words: tuple[str, ...]) -> bool:
+def _runs(instruction: it.Instruction | None, text: str, words: tuple[str, ...]) -> bool:
     return (
-        isinstance(found, it.Run)
-        and found.command.shell
-        and found.command.words == words
-        and found.script is None
-        and not found.mount_texts
-        and not found.device_texts
-        and (found.network, found.security) == ("default", "sandbox")
+        isinstance(instruction, it.Run)
+        and instruction.command.shell
+        and instruction.command.words == words
+        and instruction.script is None
+        and not instruction.mount_texts
+        and not instruction.device_texts
+        and (instruction.network, instruction.security) == ("default", "sandbox")
     )
 
 
@@ -180,13 +189,15 @@ def transfer(keyword: str, flags: Sequence[str], sources: Sequence[str], target:
     """Return COPY or ADD; sources and target are what they shall be after expansion. "" when that cannot be written."""
     words = [*sources, target]
 
-    def means(found: Any) -> bool:
-        return bool(found.sources == tuple(sources) and found.destination == target and not found.heredocs)
+    def means(instruction: Any) -> bool:
+        return bool(
+            instruction.sources == tuple(sources) and instruction.destination == target and not instruction.heredocs
+        )
 
     head = " ".join((keyword, *flags))
-    if all(_PLAIN.fullmatch(each) and not each.startswith(("-", "[")) for each in words):
+    if all(_PLAIN.fullmatch(argument_text) and not argument_text.startswith(("-", "[")) for argument_text in words):
         return _checked(f"{head} {' '.join(words)}", means)
-    escaped = [re.sub(r"([\\$'\"])", r"\\\1", each) for each in words]
+    escaped = [re.sub(r"([\\$'\"])", r"\\\1", argument_text) for argument_text in words]
     return _checked(f"{head} {dumps(escaped)}", means)
 
 
@@ -198,5 +209,5 @@ def health(test: Sequence[str], flags: Sequence[str]) -> str:
     text = rest[0] if kind == "CMD-SHELL" and len(rest) == 1 else dumps(rest)
     return _checked(
         " ".join(("HEALTHCHECK", *flags, "CMD", text)),
-        lambda found: isinstance(found, it.Healthcheck) and found.test == tuple(test),
+        lambda instruction: isinstance(instruction, it.Healthcheck) and instruction.test == tuple(test),
     )

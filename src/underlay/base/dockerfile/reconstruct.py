@@ -15,19 +15,19 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from ...oci.config import Config, Step
-    from .history_parser import Said
+    from .history_parser import ParsedStep
 
 _LONGEST = 6 << 20  # characters of a Dockerfile: a builder takes no longer one than eight MiB
 _REMOVED = 20_000  # characters of the paths that one step removes
 _ROOTS = ("", "0", "root", "0:0", "root:root")
-_UNSAID = "the configuration has it, and no step says so"
+_UNSAID = "the configuration has it, but no step sets it"
 _BUILDKIT = "buildkit.dockerfile.v0"
 
 
-class Line(msgspec.Struct, frozen=True):
+class Line(msgspec.Struct, frozen=True, rename={"history_text": "told"}):
     """One instruction: its `text`, the layer (diff id, "" for none) that it made, `holds` what that layer has in words,
-    `doubt` what is not certain of it, and `extracted` the archive of its files that it names ("" for none); then `told` is
-    what the history has said.
+    `doubt` what is not certain of it, and `extracted` the archive of its files that it names ("" for none);
+    `history_text` is then the step as the history has it.
 
     A step that a Dockerfile cannot say has a comment for its text.
     """
@@ -37,7 +37,7 @@ class Line(msgspec.Struct, frozen=True):
     holds: str = ""
     doubt: str = ""
     extracted: str = ""
-    told: str = ""
+    history_text: str = ""
 
 
 class Reconstruction(msgspec.Struct, frozen=True):
@@ -51,8 +51,8 @@ class Reconstruction(msgspec.Struct, frozen=True):
         """The Dockerfile, with the contents of layers and doubts as comments."""
         written = []
         for line in self.lines:
-            if line.told:
-                written.append(instruction_writer.comment(f"in place of {line.told}"))
+            if line.history_text:
+                written.append(instruction_writer.comment(f"in place of {line.history_text}"))
             if line.holds:
                 written.append(instruction_writer.comment(line.holds))
             if line.doubt:
@@ -97,7 +97,7 @@ def reconstruct(
 
 
 def _above(steps: Sequence[Step], layers: int) -> Sequence[Step]:
-    """Return the steps of the last `layers` layers: a base whose history is told otherwise has those before them."""
+    """Return the steps of the last `layers` layers: a base whose history is written otherwise has those before them."""
     more = sum(not step.empty_layer for step in steps) - layers
     first = 0
     while more > 0:
@@ -147,113 +147,117 @@ class _Work:
         self._length += len(line.text) + 1
 
     def steps(self, steps: Sequence[Step], diff_ids: Sequence[str]) -> None:
-        """Add what steps said, and the layers that they made."""
-        told = [step.created_by or "" for step in steps]
-        knows = self.following.knows
-        knows.expanded = any(step.comment == _BUILDKIT for step in steps) or any(
-            each.endswith(" # buildkit") for each in told
+        """Add the lines of steps, and the layers that they made."""
+        texts = [step.created_by or "" for step in steps]
+        context = self.following.context
+        context.expanded = any(step.comment == _BUILDKIT for step in steps) or any(
+            text.endswith(" # buildkit") for text in texts
         )
-        knows.names = {name for each in told for name in history_parser.run_with(each)}
+        context.names = {name for text in texts for name in history_parser.run_with(text)}
         filled = [not step.empty_layer for step in steps]
         left = list(diff_ids)[::-1]
-        squashed = _squashed([history_parser.word_of(each) for each in told], filled, len(left))
-        for number, created_by in enumerate(told):
+        squashed = _squashed([history_parser.word_of(text) for text in texts], filled, len(left))
+        for number, created_by in enumerate(texts):
             layer = left.pop() if filled[number] and left else ""
             if self._length > _LONGEST:
                 self._add(
-                    Line(instruction_writer.comment(f"and {len(told) - number} more steps"), doubt="it is too long")
+                    Line(instruction_writer.comment(f"and {len(texts) - number} more steps"), doubt="it is too long")
                 )
                 return
-            self._step(history_parser.read(created_by, knows), layer, number in squashed)
+            self._step(history_parser.read(created_by, context), layer, number in squashed)
         # A tool that appends layers without history leaves those at the end unsaid.
         for layer in left[::-1]:
-            known = "the history says nothing of this layer" if any(filled) else "there is no history of this layer"
+            known = "the history has no step for this layer" if any(filled) else "there is no history of this layer"
             self._files(layer, known)
 
-    def _step(self, said: Said, layer: str, squashed: bool) -> None:
-        """Add what a step said. A `squashed` one has its files in a layer that stands for several steps."""
+    def _step(self, step: ParsedStep, layer: str, squashed: bool) -> None:
+        """Add the lines of a step. A `squashed` one has its files in a layer that stands for several steps."""
         known = layer in self._held
-        if said.word == "RUN" and not self.following.knows.expanded and self.following.state.get("Volumes"):
-            said.doubt = said.doubt or "what it has written into volumes the builder of old has dropped"
-        if said.word in history_parser.FILLING:
+        if step.word == "RUN" and not self.following.context.expanded and self.following.state.get("Volumes"):
+            step.doubt = step.doubt or "what it has written into volumes the classic builder has dropped"
+        if step.word in history_parser.FILLING:
             if self._extract and squashed and not layer:
-                self._add(Line(instruction_writer.comment(f"{said.told} (its files come below)")))
-            elif self._extract and known and (squashed or self._frozen or said.word != "RUN" or said.doubt):
-                doubt = f"{said.doubt}: so its files are put there" if said.word == "RUN" and said.doubt else ""
-                self._files(layer, doubt, said.told)
+                self._add(Line(instruction_writer.comment(f"{step.history_text} (its files come below)")))
+            elif self._extract and known and (squashed or self._frozen or step.word != "RUN" or step.doubt):
+                doubt = f"{step.doubt}: so its files are put there" if step.word == "RUN" and step.doubt else ""
+                self._files(layer, doubt, step.history_text)
             else:
-                self._declare(said)
-                self._said(said, layer, self._holds(layer))
+                self._declare(step)
+                self._add_step(step, layer, self._holds(layer))
             return
-        if said.word == "WORKDIR" and layer and not squashed:
+        if step.word == "WORKDIR" and layer and not squashed:
             # Builders of old gave new directories to the USER in force.
-            if self._extract and known and not self.following.knows.expanded:
+            if self._extract and known and not self.following.context.expanded:
                 self._files(layer, "")
-            self._said(said, layer, "")
+            self._add_step(step, layer, "")
             return
-        if said.word == "ONBUILD" and self.following.is_spent(said.text):
-            self._add(Line(instruction_writer.comment(f"{said.told} (a stage above has run it)")))
-        elif said.word:
-            self._said(said, layer, "")
+        if step.word == "ONBUILD" and self.following.is_spent(step.text):
+            self._add(Line(instruction_writer.comment(f"{step.history_text} (a stage above has run it)")))
+        elif step.word:
+            self._add_step(step, layer, "")
         elif not layer:
-            self._add(Line(instruction_writer.comment(said.told), doubt=said.doubt))
+            self._add(Line(instruction_writer.comment(step.history_text), doubt=step.doubt))
         if layer and (self._extract or not squashed):
-            certain = bool(said.word) or squashed
-            self._files(layer, "" if certain else said.doubt, "" if said.word else said.told)
+            certain = bool(step.word) or squashed
+            self._files(layer, "" if certain else step.doubt, "" if step.word else step.history_text)
 
-    def _said(self, said: Said, layer: str, holds: str) -> None:
-        doubt = said.doubt
-        text = said.text
+    def _add_step(self, step: ParsedStep, layer: str, holds: str) -> None:
+        doubt = step.doubt
+        text = step.text
         if text:
-            problem = self.following.follow(text, said.word)
+            problem = self.following.follow(text, step.word)
             doubt = doubt or problem
             text = "" if problem else text
-        if text and said.word == "ARG":
-            for name in self.following.knows.arguments:
+        if text and step.word == "ARG":
+            for name in self.following.context.arguments:
                 self._declared.setdefault(name, len(self.lines))
-        self._add(Line(text or instruction_writer.comment(said.told), layer, holds, doubt))
+        self._add(Line(text or instruction_writer.comment(step.history_text), layer, holds, doubt))
 
-    def _declare(self, said: Said) -> None:
+    def _declare(self, step: ParsedStep) -> None:
         """Have the build arguments that a step was run with declared before it, with the values that they had."""
-        knows = self.following.knows
-        for name, value in said.given.items():
-            if name in knows.variables or (name in knows.arguments and (knows.arguments[name] or "") == value):
+        context = self.following.context
+        for name, value in step.given.items():
+            if name in context.variables or (name in context.arguments and (context.arguments[name] or "") == value):
                 continue
-            place = self._declared.get(name)
-            if place is not None:
+            line_number = self._declared.get(name)
+            if line_number is not None:
                 # The command line of the build has given another value than the step of ARG says.
-                found = instruction_writer.read_back(self.lines[place].text)
-                before = getattr(found, "arguments", ())
-                text = instruction_writer.argument([(each, value if each == name else old) for each, old in before])
+                instruction = instruction_writer.read_back(self.lines[line_number].text)
+                before = getattr(instruction, "arguments", ())
+                text = instruction_writer.argument(
+                    [(argument, value if argument == name else old) for argument, old in before]
+                )
                 if text and not self.following.follow(text, "ARG"):
-                    self.lines[place] = msgspec.structs.replace(self.lines[place], text=text)
+                    self.lines[line_number] = msgspec.structs.replace(self.lines[line_number], text=text)
                     continue
             text = instruction_writer.argument([(name, value)])
             if text and not self.following.follow(text, "ARG"):
                 self._declared[name] = len(self.lines)
-                doubt = "" if place is not None else "it was given at build, and is no step of its own"
+                doubt = "" if line_number is not None else "it was given at build, and no step declares it"
                 self._add(Line(text, doubt=doubt))
 
-    def _files(self, layer: str, doubt: str, told: str = "") -> None:
+    def _files(self, layer: str, doubt: str, history_text: str = "") -> None:
         """Add the files of a layer as an archive."""
         held = self._held.get(layer)
         if held is not None and not held.members and not held.removed:
-            if told:
-                self._add(Line(instruction_writer.comment(f"{told} (an empty layer)")))
+            if history_text:
+                self._add(Line(instruction_writer.comment(f"{history_text} (an empty layer)")))
             return
         if held is not None and held.removed:
             self._remove(held)
         holds = self._holds(layer)
         if not self._extract or held is None:
-            self._add(Line(f"ADD layer-{layer.rpartition(':')[2][:12]}.tar /", layer, holds, doubt, told=told))
+            self._add(
+                Line(f"ADD layer-{layer.rpartition(':')[2][:12]}.tar /", layer, holds, doubt, history_text=history_text)
+            )
         elif held.members:
             name = f"layer-{len(self.archives) + 1}.tar"
             self.archives[name] = layer
-            self._add(Line(f"ADD {name} /", layer, holds, doubt, name, told))
+            self._add(Line(f"ADD {name} /", layer, holds, doubt, name, history_text))
 
     def _remove(self, held: Contents) -> None:
         """Take away what a layer does: that no archive can."""
-        doubt = "what the layer takes away needs a program `rm` in the image"
+        doubt = "removing the files that the layer removes needs a program `rm` in the image"
         user = self.following.state.get("User") or ""
         if user not in _ROOTS:
             self._add(Line("USER root"))
@@ -272,21 +276,21 @@ class _Work:
         return held.text if held is not None else ""
 
     def corrections(self, wanted: Mapping[str, Any], doubt: str) -> None:
-        """Say what a configuration has and no step has said: `docker commit --change`, and tools, leave no trace."""
-        for text, told in self.following.differences(wanted):
+        """Add what a configuration has and no step has set: `docker commit --change`, and tools, leave no trace."""
+        for text, description in self.following.differences(wanted):
             if text:
                 problem = self.following.follow(text, text.partition(" ")[0])
                 if problem:
-                    text, told = "", f"{told}: {problem}"
+                    text, description = "", f"{description}: {problem}"
             # BuildKit's histories never tell of triggers, so that they are there is no wonder.
             certain = text.startswith("ONBUILD ") or not doubt
-            why = ("" if certain else doubt) if text else "the base has it, or a Dockerfile cannot say it"
-            self._add(Line(text or instruction_writer.comment(told), doubt=why))
+            why = ("" if certain else doubt) if text else "the base has it, or no instruction can express it"
+            self._add(Line(text or instruction_writer.comment(description), doubt=why))
 
 
 def _squashed(words: Sequence[str], filled: Sequence[bool], layers: int) -> set[int]:
     """Return the steps whose files are in a layer that stands for several: of a build that makes one layer of all."""
-    found: set[int] = set()
+    squashed: set[int] = set()
     group: list[int] = []
     for number, word in enumerate(words):
         if not filled[number]:
@@ -294,10 +298,10 @@ def _squashed(words: Sequence[str], filled: Sequence[bool], layers: int) -> set[
                 group.append(number)
             continue
         layers -= 1
-        copies = any(words[each] != "RUN" for each in group)
+        copies = any(words[step] != "RUN" for step in group)
         if group and (copies or word not in (*history_parser.FILLING, "WORKDIR")):
-            found.update(group, (number,))
+            squashed.update(group, (number,))
         group = []
     if layers > 0:
-        found.update(group)
-    return found
+        squashed.update(group)
+    return squashed

@@ -28,24 +28,24 @@ def dockerfile(
     """Return the Dockerfile of an image that stands on `ground`; see `Bases.dockerfile`."""
     if frozen and not extract:
         raise InvalidInput(
-            "what RUN steps have made is only taken to where it is written", "name a directory: --extract"
+            "--frozen needs a directory for the files that RUN steps have made", "name it with --extract"
         )
     held = {}
     if extract:
-        subject.require_files("what an image's steps have copied")
+        subject.require_files("extracting the files that the steps of an image have copied")
     if subject.image is not None:
         for diff_id in subject.view.diff_ids[ground.layers :]:
             held[diff_id] = contents.contents(layers.read_toc(store.paths, diff_id))
-    made = reconstruct.reconstruct(
+    reconstruction = reconstruct.reconstruct(
         subject.view, ground.name, ground.steps, ground.layers, ground.config, held, bool(extract), frozen, ground.doubt
     )
     if extract:
         _require_empty(extract)
-        for name, diff_id in made.layers.items():
+        for name, diff_id in reconstruction.layers.items():
             _write(store, diff_id, f"{extract}/{name}")
         with open(f"{extract}/Dockerfile", "x", encoding="utf-8") as file:
-            file.write(made.text)
-    return made
+            file.write(reconstruction.text)
+    return reconstruction
 
 
 def _require_empty(path: str) -> None:
@@ -53,9 +53,9 @@ def _require_empty(path: str) -> None:
     try:
         os.makedirs(path, exist_ok=True)
         if os.listdir(path):
-            raise Conflict(f"{path} is not empty", "name a directory that is to be made")
+            raise Conflict(f"{path} is not empty", "name a new directory")
     except (NotADirectoryError, FileExistsError):
-        raise NotFound(f"{path} is no directory") from None
+        raise NotFound(f"{path} is not a directory") from None
 
 
 def _write(store: Store, diff_id: str, path: str) -> None:

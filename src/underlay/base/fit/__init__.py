@@ -79,7 +79,9 @@ def host_of(info: Mapping[str, Any]) -> Host:
     """Return the host that a saved `underlay info` tells of. Raises InvalidInput when it is none."""
     abi = info.get("HostABI")
     if not isinstance(abi, dict) or not isinstance(info.get("KernelVersion"), str):
-        raise InvalidInput("this is not the output of `underlay info --format json`", "save it on that host")
+        raise InvalidInput(
+            "the file is not the output of `underlay info --format json`", "save that output on the other host"
+        )
     try:
         return Host(
             kernel=info["KernelVersion"],
@@ -97,7 +99,7 @@ def host_of(info: Mapping[str, Any]) -> Host:
             sysctls={str(key): str(value) for key, value in dict(abi.get("sysctls", {})).items()},
         )
     except (TypeError, ValueError) as error:
-        raise InvalidInput(f"the saved facts of the host make no sense: {error}") from None
+        raise InvalidInput(f"the saved output of `underlay info` has a wrong value: {error}") from None
 
 
 def judge(needs: Needs, host: Host) -> Fit:
@@ -105,22 +107,22 @@ def judge(needs: Needs, host: Host) -> Fit:
     order = (FAILS, LIMITS, NOTE)
     reasons = sorted(
         (reason for rule in _RULES if (reason := rule(needs, host)) is not None),
-        key=lambda each: order.index(each.effect),
+        key=lambda item: order.index(item.effect),
     )
-    effects = {each.effect for each in reasons}
+    effects = {item.effect for item in reasons}
     verdict = WILL_NOT_RUN if FAILS in effects else RUNS_LIMITED if LIMITS in effects else RUNS
     return Fit(verdict, tuple(reasons), needs, host, needs.looked_inside)
 
 
 def numbers(text: str) -> tuple[int, ...]:
     """Return the numbers that a version begins with."""
-    found = []
+    parts = []
     for part in text.replace("-", ".").replace("+", ".").split("."):
         number = whole(part)
         if number < 0:
             break
-        found.append(number)
-    return tuple(found)
+        parts.append(number)
+    return tuple(parts)
 
 
 _facts: dict[str, Any] = {}
@@ -151,10 +153,10 @@ def _release(needs: Needs) -> str:
 
 
 def _architecture(needs: Needs, host: Host) -> Reason | None:
-    wanted, there = needs.architecture, host.architecture
-    if not wanted or wanted == there:
+    wanted, host_architecture = needs.architecture, host.architecture
+    if not wanted or wanted == host_architecture:
         return None
-    if _BITS32.get(wanted) == there:
+    if _BITS32.get(wanted) == host_architecture:
         if host.compat32:
             return None
         return Reason(
@@ -180,7 +182,7 @@ def _architecture(needs: Needs, host: Host) -> Reason | None:
         FAILS,
         "an image of another processor",
         f"its platform is {wanted}",
-        f"this is {there}, and binfmt_misc has no interpreter for {wanted}",
+        f"this is {host_architecture}, and binfmt_misc has no interpreter for {wanted}",
         "choose the platform (--platform), or install an emulator (package qemu-user-binfmt)",
         (126, 127, 255),
     )
@@ -320,15 +322,15 @@ def _missing(needs: Needs, host: Host) -> Reason | None:
 def _foreign_programs(needs: Needs, host: Host) -> Reason | None:
     program: Program
     for program in needs.programs:
-        there = program.architecture
-        if there and there != needs.architecture and _BITS32.get(there) != needs.architecture:
-            if there == host.architecture or there in host.emulated:
+        architecture = program.architecture
+        if architecture and architecture != needs.architecture and _BITS32.get(architecture) != needs.architecture:
+            if architecture == host.architecture or architecture in host.emulated:
                 continue
             return Reason(
                 "arch-program",
                 FAILS,
                 "a program of another processor than the image says",
-                f"{program.path} is for {there}, the image for {needs.architecture}",
+                f"{program.path} is for {architecture}, the image for {needs.architecture}",
                 f"this is {host.architecture}",
                 "build the image again with the program for its platform",
                 (126, 127, 255),

@@ -117,21 +117,21 @@ class _Reader:
             return None
         self._order = "little" if head[5] == 1 else "big"
         self._word = 4 if head[4] == 1 else 8
-        found = Elf()
-        found.bits = self._word * 8
+        elf_file = Elf()
+        elf_file.bits = self._word * 8
         machine = self._number(head, 18, 2)
-        found.architecture = _MACHINES.get((machine, found.bits, self._order), "")
+        elf_file.architecture = _MACHINES.get((machine, elf_file.bits, self._order), "")
         segments = list(self._segments(head))
-        loads = [each.alignment for each in segments if each.kind == _LOAD]
-        found.alignment = min(loads, default=0)
-        for each in segments:
-            if each.kind == _INTERP:
-                found.interpreter = _named(self._part(each.offset, min(each.size, _TEXT)))
-            elif each.kind == _NOTE:
-                self._notes(found, self._part(each.offset, min(each.size, 1 << 16)), each.alignment)
-            elif each.kind == _DYNAMIC:
-                self._dynamic(found, self._part(each.offset, min(each.size, 1 << 16)), segments)
-        return found
+        loads = [segment.alignment for segment in segments if segment.kind == _LOAD]
+        elf_file.alignment = min(loads, default=0)
+        for segment in segments:
+            if segment.kind == _INTERP:
+                elf_file.interpreter = _named(self._part(segment.offset, min(segment.size, _TEXT)))
+            elif segment.kind == _NOTE:
+                self._notes(elf_file, self._part(segment.offset, min(segment.size, 1 << 16)), segment.alignment)
+            elif segment.kind == _DYNAMIC:
+                self._dynamic(elf_file, self._part(segment.offset, min(segment.size, 1 << 16)), segments)
+        return elf_file
 
     def _number(self, data: bytes, offset: int, size: int) -> int:
         piece = data[offset : offset + size]
@@ -154,11 +154,11 @@ class _Reader:
             else:
                 places = (0, 4, 8, 16, 28)
             sizes = (4, *([self._word] * 4))
-            yield _Segment(*(self._number(entry, place, width) for place, width in zip(places, sizes, strict=True)))
+            yield _Segment(*(self._number(entry, offset, width) for offset, width in zip(places, sizes, strict=True)))
 
     # Notes
 
-    def _notes(self, found: Elf, data: bytes, alignment: int) -> None:
+    def _notes(self, elf_file: Elf, data: bytes, alignment: int) -> None:
         step = 8 if alignment == 8 else 4
         at = 0
         while at + 12 <= len(data):
@@ -168,23 +168,23 @@ class _Reader:
             body = data[begin : begin + size]
             if name == b"GNU\0" and kind == _ABI_TAG and len(body) >= 16 and self._number(body, 0, 4) == 0:
                 major, minor, patch = (self._number(body, n, 4) for n in (4, 8, 12))
-                found.kernel = (major, minor, patch)
+                elf_file.kernel = (major, minor, patch)
             elif name == b"GNU\0" and kind == _PROPERTY:
-                self._properties(found, body)
+                self._properties(elf_file, body)
             at = begin + _up(size, step)
 
-    def _properties(self, found: Elf, data: bytes) -> None:
+    def _properties(self, elf_file: Elf, data: bytes) -> None:
         at = 0
         while at + 8 <= len(data):
             kind, size = self._number(data, at, 4), self._number(data, at + 4, 4)
             if kind == _X86_NEEDED and size >= 4:
                 # Bit 0 is the baseline, 1 is x86-64-v2, and so on (x86-64 psABI, "Program Property").
-                found.x86_level = max(found.x86_level, self._number(data, at + 8, 4).bit_length())
+                elf_file.x86_level = max(elf_file.x86_level, self._number(data, at + 8, 4).bit_length())
             at += 8 + _up(size, self._word)
 
     # Dynamic section
 
-    def _dynamic(self, found: Elf, data: bytes, segments: list[_Segment]) -> None:
+    def _dynamic(self, elf_file: Elf, data: bytes, segments: list[_Segment]) -> None:
         entries: dict[int, int] = {}
         needed = []
         for at in range(0, len(data) - 2 * self._word + 1, 2 * self._word):
@@ -202,32 +202,32 @@ class _Reader:
             data = self._at(table + offset, min(size - offset, _TEXT), segments) if offset < size else b""
             return _named(data)
 
-        found.needed = [text(each) for each in needed[:1000]]
+        elf_file.needed = [text(name_offset) for name_offset in needed[:1000]]
         if _SONAME in entries:
-            found.soname = text(entries[_SONAME])
+            elf_file.soname = text(entries[_SONAME])
         run_path = entries.get(_RUNPATH, entries.get(_RPATH))
         if run_path is not None:
-            found.paths = [each for each in text(run_path).split(":") if each]
+            elf_file.paths = [directory for directory in text(run_path).split(":") if directory]
         if _VERNEED in entries:
-            found.versions = self._wanted(entries[_VERNEED], entries.get(_VERNEEDNUM, 0), segments, text)
+            elf_file.versions = self._wanted(entries[_VERNEED], entries.get(_VERNEEDNUM, 0), segments, text)
         if _VERDEF in entries:
-            found.defined = self._given(entries[_VERDEF], entries.get(_VERDEFNUM, 0), segments, text)
+            elf_file.defined = self._given(entries[_VERDEF], entries.get(_VERDEFNUM, 0), segments, text)
 
     def _at(self, address: int, size: int, segments: list[_Segment]) -> bytes:
-        for each in segments:
-            if each.kind == _LOAD and each.address <= address < each.address + each.size:
-                inside = address - each.address
-                return self._part(each.offset + inside, min(size, each.size - inside))
+        for segment in segments:
+            if segment.kind == _LOAD and segment.address <= address < segment.address + segment.size:
+                inside = address - segment.address
+                return self._part(segment.offset + inside, min(size, segment.size - inside))
         return b""
 
     def _wanted(self, address: int, count: int, segments: list[_Segment], text: Text) -> dict[str, list[str]]:
         data = self._at(address, 1 << 18, segments)
-        found: dict[str, list[str]] = {}
+        versions: dict[str, list[str]] = {}
         at = 0
         left = _ENTRIES
         for _ in range(min(count, _ENTRIES)):
             many, file, first, following = (self._number(data, at + n, w) for n, w in ((2, 2), (4, 4), (8, 4), (12, 4)))
-            names = found.setdefault(text(file), [])
+            names = versions.setdefault(text(file), [])
             inner = at + first
             for _ in range(many):
                 left -= 1
@@ -239,20 +239,20 @@ class _Reader:
             if not following or left <= 0:
                 break
             at += following
-        return found
+        return versions
 
     def _given(self, address: int, count: int, segments: list[_Segment], text: Text) -> list[str]:
         data = self._at(address, 1 << 18, segments)
-        found = []
+        versions = []
         at = 0
         for _ in range(min(count, _ENTRIES)):
             flags, first, following = (self._number(data, at + n, w) for n, w in ((2, 2), (12, 4), (16, 4)))
             if not flags & 1:  # the base definition names the file itself
-                found.append(text(self._number(data, at + first, 4)))
+                versions.append(text(self._number(data, at + first, 4)))
             if not following:
                 break
             at += following
-        return found
+        return versions
 
 
 def _up(value: int, step: int) -> int:

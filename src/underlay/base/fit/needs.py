@@ -120,10 +120,10 @@ class Reader:
 
     def __init__(self, files: Files, path: str = PATH, directory: str = "/") -> None:
         self._files = files
-        self._path = [each.strip("/").encode() for each in path.split(":") if each]
+        self._path = [part.strip("/").encode() for part in path.split(":") if part]
         self._directory = directory.strip("/").encode()
         self._read: dict[bytes, Elf | None] = {}
-        self._places: list[bytes] | None = None
+        self._configured_directories: list[bytes] | None = None
 
     def elf(self, path: bytes) -> Elf | None:
         """Return what a file says, None when it is no executable or library."""
@@ -138,17 +138,17 @@ class Reader:
         """Return the path of the program that a word of a command names."""
         name = word.encode("utf-8", "surrogateescape")
         if b"/" in name:
-            place = name.lstrip(b"/") if name.startswith(b"/") else self._directory + b"/" + name
-            return self._files.real(place)
+            path = name.lstrip(b"/") if name.startswith(b"/") else self._directory + b"/" + name
+            return self._files.real(path)
         for directory in self._path:
-            found = self._files.real(directory + b"/" + name)
-            if found is not None and self._files.part(found, 0, 2) in (b"\x7fE", b"#!"):
-                return found
+            program = self._files.real(directory + b"/" + name)
+            if program is not None and self._files.part(program, 0, 2) in (b"\x7fE", b"#!"):
+                return program
         return None
 
     def programs(self, words: Sequence[str]) -> list[Program]:
         """Return the programs that a command begins or hands on to, and the interpreters and libraries they need."""
-        waiting = [found for word in words[:WORDS] if not word.startswith("-") and (found := self.find(word))]
+        waiting = [program for word in words[:WORDS] if not word.startswith("-") and (program := self.find(word))]
         seen: dict[bytes, None] = {}
         for path in waiting:
             for _ in range(_SCRIPTS):
@@ -186,7 +186,7 @@ class Reader:
     def _closure(self, program: Elf) -> tuple[list[bytes], list[str]]:
         """Return the files of the libraries that a program needs, with its interpreter; and what is missing."""
         missing: list[str] = []
-        found: dict[bytes, Elf] = {}
+        libraries: dict[bytes, Elf] = {}
         if program.interpreter:
             path = program.interpreter.lstrip("/").encode()
             real = self._files.real(path)
@@ -194,12 +194,12 @@ class Reader:
                 return [], [program.interpreter]
             loader = self.elf(path)
             if loader is not None:
-                found[real] = loader
+                libraries[real] = loader
         given: dict[str, Elf] = {}
         waiting = [program]
         while waiting and len(given) < _CLOSURE:
-            each = waiting.pop()
-            for name in each.needed:
+            binary = waiting.pop()
+            for name in binary.needed:
                 if name in given:
                     continue
                 library = self.library(name, program.architecture)
@@ -210,17 +210,17 @@ class Reader:
                     continue
                 path, read = library
                 given[name] = read
-                found[path] = read
+                libraries[path] = read
                 waiting.append(read)
-        for each in (program, *given.values()):
-            for name, versions in each.versions.items():
+        for binary in (program, *given.values()):
+            for name, versions in binary.versions.items():
                 defined = given[name].defined if name in given and name.startswith(_LIBC) else []
                 if defined:
                     missing += [f"{version} of {name}" for version in versions if version not in defined]
-        return list(found), sorted(set(missing))
+        return list(libraries), sorted(set(missing))
 
     def library(self, name: str, architecture: str) -> tuple[bytes, Elf] | None:
-        """Return where the library of a name lies in the usual places, and what it says; None without one.
+        """Return where the library of a name lies in the usual directories, and what it says; None without one.
 
         Usual are those that the image's ld.so.conf names, too.
         """
@@ -230,11 +230,11 @@ class Reader:
             return (path, read) if path is not None and read is not None else None
         wire = name.encode("utf-8", "surrogateescape")
         tuple_ = _TUPLES.get(architecture, b"")
-        places = [place + b"/" + tuple_ for place in (b"lib", b"usr/lib") if tuple_] + list(_LIBRARIES)
-        if self._places is None:
-            self._places = self._configured()
-        for place in (*places, *self._places):
-            path = self._files.real(place + b"/" + wire)
+        directories = [directory + b"/" + tuple_ for directory in (b"lib", b"usr/lib") if tuple_] + list(_LIBRARIES)
+        if self._configured_directories is None:
+            self._configured_directories = self._configured()
+        for directory in (*directories, *self._configured_directories):
+            path = self._files.real(directory + b"/" + wire)
             if path is not None:
                 read = self.elf(path)
                 if read is not None and read.architecture == architecture:
@@ -251,15 +251,19 @@ class Reader:
     def libc(self) -> tuple[str, str]:
         """Return the C library of the image and its version; ("", "") when there is none."""
         for architecture in ("amd64", "386", "arm64", "arm", "ppc64le", "s390x", "riscv64", "loong64"):
-            found = self.library("libc.so.6", architecture)
-            if found is not None:
-                names = [each.removeprefix("GLIBC_") for each in found[1].defined if each.startswith("GLIBC_2")]
-                versions = [_numbers(each) for each in names]
+            library = self.library("libc.so.6", architecture)
+            if library is not None:
+                names = [
+                    symbol_version.removeprefix("GLIBC_")
+                    for symbol_version in library[1].defined
+                    if symbol_version.startswith("GLIBC_2")
+                ]
+                versions = [_numbers(version_text) for version_text in names]
                 return "glibc", ".".join(map(str, max(versions)[:2])) if versions else ""
-        for place in (b"lib", b"usr/lib"):
-            for name in self._files.names(place):
+        for directory in (b"lib", b"usr/lib"):
+            for name in self._files.names(directory):
                 if name.startswith(b"ld-musl-"):
-                    return "musl", self._musl(place + b"/" + name)
+                    return "musl", self._musl(directory + b"/" + name)
         return "", ""
 
     def _musl(self, path: bytes) -> str:
@@ -267,8 +271,8 @@ class Reader:
 
         real = self._files.real(path)
         data = self._files.part(real, 0, 2 << 20) if real is not None else b""
-        found = re.search(rb"\0(1\.[0-2]\.\d{1,2})\0", data)
-        return found[1].decode() if found else ""
+        match = re.search(rb"\0(1\.[0-2]\.\d{1,2})\0", data)
+        return match[1].decode() if match else ""
 
 
 def _program(path: bytes, read: Elf, missing: list[str]) -> Program:
@@ -291,16 +295,16 @@ def _systemd(files: Files, words: Sequence[str]) -> int:
     """Return the version of systemd when it is what the command starts, 0 otherwise."""
     if not words:
         return 0
-    place = files.real(words[0].lstrip("/").encode())
-    if place is None or not place.endswith(b"systemd/systemd"):
+    program = files.real(words[0].lstrip("/").encode())
+    if program is None or not program.endswith(b"systemd/systemd"):
         return 0
     import re
 
     for directory in (b"usr/lib/systemd", b"lib/systemd", b"usr/lib64/systemd"):
         for name in files.names(directory):
-            found = re.fullmatch(rb"libsystemd-shared-(\d+)[.\w-]*\.so", name)
-            if found:
-                return max(whole(found[1]), 0)
+            match = re.fullmatch(rb"libsystemd-shared-(\d+)[.\w-]*\.so", name)
+            if match:
+                return max(whole(match[1]), 0)
     from ...packages import installed
 
     for package in installed.installed(files, languages=False).packages:
@@ -310,16 +314,18 @@ def _systemd(files: Files, words: Sequence[str]) -> int:
 
 
 def _marks(files: Files) -> list[str]:
-    found = []
-    for place in (b"lib", b"usr/lib", b"usr/lib64", *(b"usr/lib/" + each for each in _TUPLES.values())):
-        if any(name.startswith(b"liburing.so") for name in files.names(place)):
-            found.append("io_uring")
+    marks = []
+    for directory in (b"lib", b"usr/lib", b"usr/lib64", *(b"usr/lib/" + tuple_ for tuple_ in _TUPLES.values())):
+        if any(name.startswith(b"liburing.so") for name in files.names(directory)):
+            marks.append("io_uring")
             break
     for path in (b"usr/sbin/iptables", b"sbin/iptables"):
         real = files.real(path)
         if real is not None and b"nft" in real.rpartition(b"/")[2]:
-            found.append("iptables-nft")
+            marks.append("iptables-nft")
             break
-    if any(files.names(place) for place in (b"usr/share/elasticsearch", b"usr/share/opensearch", b"opt/sonarqube")):
-        found.append("max_map_count")
-    return found
+    if any(
+        files.names(directory) for directory in (b"usr/share/elasticsearch", b"usr/share/opensearch", b"opt/sonarqube")
+    ):
+        marks.append("max_map_count")
+    return marks

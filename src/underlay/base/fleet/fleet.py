@@ -28,9 +28,9 @@ _LIVES = {"supported": rules.SUPPORTED, "near": rules.NEAR, "extended": rules.NE
 def standing(store: Store, name: str, platform: str = "", advisories: bool = True) -> Standing:
     """Return what one image stands on. Raises NotFound, and what registries raise."""
     subject = image_source.find(store, name, platform)
-    found = identify.identify(store, subject)
+    identified = identify.identify(store, subject)
     age = outdated.outdated(store, subject, offline=True)
-    base = found.base
+    base = identified.base
     files = subject.files()
     release = osrelease.read(files) if files is not None else {}
     problems: list[str] = []
@@ -50,11 +50,11 @@ def standing(store: Store, name: str, platform: str = "", advisories: bool = Tru
         created = history.seconds(steps[min(base.history, len(steps)) - 1].created)
     return Standing(
         name,
-        base.name if base is not None else ("scratch" if found.candidates else ""),
+        base.name if base is not None else ("scratch" if identified.candidates else ""),
         base.names if base is not None else (),
         (base.config_digest or "") if base is not None else "",
-        found.certainty,
-        tuple(link.name for link in found.chain),
+        identified.certainty,
+        tuple(link.name for link in identified.chain),
         f"{release.get('ID', '')} {release.get('VERSION_ID', '')}".strip() or age.release,
         created,
         _LIVES.get(age.life, rules.UNKNOWN),
@@ -66,38 +66,38 @@ def standing(store: Store, name: str, platform: str = "", advisories: bool = Tru
     )
 
 
-def _counted(found: exposure.Exposure) -> Vulnerabilities:
+def _counted(exposed: exposure.Exposure) -> Vulnerabilities:
     all_: dict[str, int] = {}
     fixable: dict[str, int] = {}
     base: dict[str, int] = {}
-    for each in found.found:
-        all_[each.severity] = all_.get(each.severity, 0) + 1
-        if each.fixed:
-            fixable[each.severity] = fixable.get(each.severity, 0) + 1
-            if each.origin == "base":
-                base[each.severity] = base.get(each.severity, 0) + 1
-    return Vulnerabilities(all_, fixable, base, not found.gaps)
+    for finding in exposed.findings:
+        all_[finding.severity] = all_.get(finding.severity, 0) + 1
+        if finding.fixed:
+            fixable[finding.severity] = fixable.get(finding.severity, 0) + 1
+            if finding.origin == "base":
+                base[finding.severity] = base.get(finding.severity, 0) + 1
+    return Vulnerabilities(all_, fixable, base, not exposed.gaps)
 
 
 def check(store: Store, names: Sequence[str], policy: Policy) -> list[BrokenRule]:
-    """Return the rules that images break. One that cannot be looked at is told as such, and the others are."""
-    found, unseen = [], []
+    """Return the rules that images break. One that cannot be looked at is reported as such."""
+    broken, unseen = [], []
     for name in names:
         try:
-            found.append(standing(store, name, advisories=bool(policy.fixable)))
+            broken.append(standing(store, name, advisories=bool(policy.fixable)))
         except UnderlayError as error:
             unseen.append(BrokenRule("unseen", name, error.message))
-    return [*unseen, *rules.check(policy, found, time.time())]
+    return [*unseen, *rules.check(policy, broken, time.time())]
 
 
 def report(store: Store, names: Sequence[str], policy: Policy | None) -> FleetReport:
     """Return one page over images, by default those here that have a name."""
     wanted = list(names) or [references.familiar(name) for name, _, _ in images.names(store.meta)]
-    found = []
+    standings = []
     for name in wanted:
         try:
-            found.append(standing(store, name))
+            standings.append(standing(store, name))
         except UnderlayError as error:
-            found.append(Standing(name, problems=(error.message,)))
-    broken = rules.check(policy, found, time.time()) if policy is not None else []
-    return pages.report(found, broken)
+            standings.append(Standing(name, problems=(error.message,)))
+    broken = rules.check(policy, standings, time.time()) if policy is not None else []
+    return pages.report(standings, broken)

@@ -89,7 +89,7 @@ class Lifecycle:
 
     @property
     def final(self) -> str:
-        """The day after which nobody gets mends without paying, "" when not known."""
+        """The day after which fixes are published for paying customers only, "" when not known."""
         return self.extended_ends if self.for_all and self.extended_ends else self.ends
 
 
@@ -110,9 +110,9 @@ _facts: dict[str, Any] = {}
 def _load() -> dict[str, Any]:
     if not _facts:
         path = DATA + "/lifecycles.json"
-        found = jsontext.loads(read_bytes(path))
-        assert isinstance(found, dict)
-        _facts.update(found)
+        facts = jsontext.loads(read_bytes(path))
+        assert isinstance(facts, dict)
+        _facts.update(facts)
     return _facts
 
 

@@ -53,30 +53,30 @@ def outdated(store: Store, subject: Subject, offline: bool, today: str = "") -> 
     """Return how current an image's base is. Raises Corrupt when an index is damaged."""
     from ..identify import identify
 
-    found = identify.identify(store, subject)
+    identified = identify.identify(store, subject)
     day = today or time.strftime("%Y-%m-%d", time.gmtime())
-    life = _life(subject, found)
+    life = _life(subject, identified)
     state: dict[str, Any] = {
         "life": life.state(day) if life is not None else "unknown",
         "ends": life.final if life is not None else "",
         "release": f"{life.title} {life.cycle}" if life is not None else "",
         "newest": _newest(life, day),
     }
-    base = found.base
+    base = identified.base
     if base is None:
-        return Outdated(subject.name, "", found.certainty, **state)
-    moved, now, asked, problem = _moved(store, subject, base, found, offline)
-    return Outdated(subject.name, base.name, found.certainty, moved, now, asked, problem=problem, **state)
+        return Outdated(subject.name, "", identified.certainty, **state)
+    moved, now, asked, problem = _moved(store, subject, base, identified, offline)
+    return Outdated(subject.name, base.name, identified.certainty, moved, now, asked, problem=problem, **state)
 
 
-def _life(subject: Subject, found: Identified) -> lifecycle.Lifecycle | None:
+def _life(subject: Subject, identified: Identified) -> lifecycle.Lifecycle | None:
     """Return the life of the distribution that the image says it is, or that its chain's names say."""
     files = subject.files()
     if files is not None:
         life = lifecycle.of_release(osrelease.read(files))
         if life is not None:
             return life
-    for link in reversed(found.chain):
+    for link in reversed(identified.chain):
         for name in link.names or (link.name,):
             repository, _, tag = name.rpartition(":")
             life = lifecycle.of_name(repository, tag)
@@ -93,11 +93,11 @@ def _newest(life: lifecycle.Lifecycle | None, day: str) -> str:
 
 
 def _moved(
-    store: Store, subject: Subject, base: Candidate, found: Identified, offline: bool
+    store: Store, subject: Subject, base: Candidate, identified: Identified, offline: bool
 ) -> tuple[bool | None, str, str, str]:
     from ..identify import identify
 
-    if found.certainty < identify.LIKELY:
+    if identified.certainty < identify.LIKELY:
         return None, "", "", ""  # what a guess stands for now says nothing of the image
     problem = ""
     if not offline:
@@ -110,7 +110,7 @@ def _moved(
         row = images.resolve(store.meta, references.parse(base.name).name)
         return _another(subject, base, row.id, list(row.diff_ids)), row.id, STORE, problem
     except UnderlayError:
-        return found.outdated, "", INDEX, problem
+        return identified.outdated, "", INDEX, problem
 
 
 def _another(subject: Subject, base: Candidate, current: str, diff_ids: list[str]) -> bool:

@@ -93,42 +93,44 @@ def read(data: bytes, what: str) -> Policy:
         raise InvalidInput(f"{what}: {error}") from None
     unknown = sorted(set(value) - {"bases"})
     if unknown or not isinstance(value.get("bases"), dict):
-        text = f"there is a table {unknown[0]!r}" if unknown else "there is no table [bases]"
-        raise InvalidInput(f"{what}: {text}", "rules stand in [bases]")
+        text = f"unknown table {unknown[0]!r}" if unknown else "there is no table [bases]"
+        raise InvalidInput(f"{what}: {text}", "write the rules under [bases]")
     try:
-        found = msgspec.convert(value["bases"], Policy)
+        policy = msgspec.convert(value["bases"], Policy)
     except msgspec.ValidationError as error:
         raise InvalidInput(f"{what}: [bases]: {error}") from None
-    if found.fixable and found.fixable not in SEVERITIES:
-        raise InvalidInput(f"{what}: fixable = {found.fixable!r}", f"one of {', '.join(SEVERITIES)}")
-    if not 0 <= found.confidence <= 1:
-        raise InvalidInput(f"{what}: confidence = {found.confidence}", "a share between 0 and 1, such as 0.9")
+    if policy.fixable and policy.fixable not in SEVERITIES:
+        raise InvalidInput(f"{what}: fixable = {policy.fixable!r} is not a severity", f"one of {', '.join(SEVERITIES)}")
+    if not 0 <= policy.confidence <= 1:
+        raise InvalidInput(
+            f"{what}: confidence = {policy.confidence} is not between 0 and 1", "write a share such as 0.9"
+        )
     for name in ("max_distributions", "max_bases", "max_age"):
-        number = getattr(found, name)
+        number = getattr(policy, name)
         if number is not None and number < 0:
             raise InvalidInput(f"{what}: {name.replace('_', '-')} is negative")
-    return found
+    return policy
 
 
 def check(policy: Policy, images: Sequence[Standing], now: float) -> list[BrokenRule]:
     """Return the rules that images break, in their order; those over all of them last. `now` in seconds since the epoch."""
-    broken = [each for image in images for each in _of_one(policy, image, now)]
+    broken = [broken_rule for image in images for broken_rule in _of_one(policy, image, now)]
     for rule, limit, values in (
         ("max-distributions", policy.max_distributions, {image.distribution for image in images}),
         ("max-bases", policy.max_bases, {image.digest or image.base for image in images}),
     ):
-        there = sorted(values - {""})
-        if limit is not None and len(there) > limit:
-            shown = ", ".join(there) if rule == "max-distributions" else f"{len(there)} bases"
-            broken.append(BrokenRule(rule, "", f"{len(there)}, and {limit} are allowed: {shown}"))
+        distinct = sorted(values - {""})
+        if limit is not None and len(distinct) > limit:
+            shown = ", ".join(distinct) if rule == "max-distributions" else f"{len(distinct)} bases"
+            broken.append(BrokenRule(rule, "", f"{len(distinct)}, and {limit} are allowed: {shown}"))
     return broken
 
 
 def _of_one(policy: Policy, image: Standing, now: float) -> list[BrokenRule]:
-    found = []
+    broken = []
 
     def say(rule: str, text: str) -> None:
-        found.append(BrokenRule(rule, image.image, text))
+        broken.append(BrokenRule(rule, image.image, text))
 
     names = image.names or ((image.base,) if image.base else ())
     # A build all of whose layers and steps are there is known, under whichever of its names it was meant.
@@ -136,11 +138,16 @@ def _of_one(policy: Policy, image: Standing, now: float) -> list[BrokenRule]:
     if policy.known and not sure:
         text = f"its base is most like {image.base}, {image.confidence:.0%}" if image.base else "its base is not known"
         say("known", text)
-    if policy.allow is not None and not any(fnmatchcase(name, each) for name in names for each in policy.allow):
-        say("allow", f"its base {image.base or 'is not known, and'} is none of those allowed")
+    if policy.allow is not None and not any(fnmatchcase(name, pattern) for name in names for pattern in policy.allow):
+        say(
+            "allow",
+            f"its base {image.base} is not among those allowed"
+            if image.base
+            else "its base is not known, so it is not allowed",
+        )
     elif policy.allow is not None and not sure:
         say("allow", f"its base is {image.base} with {image.confidence:.0%} only: too little to be allowed")
-    denied = next((name for name in names if any(fnmatchcase(name, each) for each in policy.deny)), "")
+    denied = next((name for name in names if any(fnmatchcase(name, pattern) for pattern in policy.deny)), "")
     if denied:
         say("deny", f"its base {denied} is denied")
     if not policy.end_of_life and image.life == PAST:
@@ -153,18 +160,18 @@ def _of_one(policy: Policy, image: Standing, now: float) -> list[BrokenRule]:
         if age > policy.max_age:
             say("max-age", f"its base is {age:.0f} days old, and {policy.max_age} are allowed")
     elif policy.max_age is not None and image.created is None:
-        say("max-age", "how old its base is cannot be told")
+        say("max-age", "the age of its base is not known")
     if policy.fixable:
         if image.vulnerabilities is None:
-            say("fixable", "its vulnerabilities cannot be told")
+            say("fixable", "its vulnerabilities are not known")
         else:
             levels = SEVERITIES[SEVERITIES.index(policy.fixable) :]
             if policy.fixable == SEVERITIES[0]:
                 levels = (*levels, UNRATED)  # as bad as that it may be
-            counted = [(image.vulnerabilities.fixable.get(each, 0), each) for each in levels]
-            told = ", ".join(f"{count} {each}" for count, each in counted if count)
-            if told:
-                say("fixable", f"it has {told} with a fix")
+            counted = [(image.vulnerabilities.fixable.get(severity, 0), severity) for severity in levels]
+            counts = ", ".join(f"{count} {severity}" for count, severity in counted if count)
+            if counts:
+                say("fixable", f"it has {counts} with a fix")
             if not image.vulnerabilities.complete:
                 say("fixable", "not all of its packages could be checked: `underlay base vulns` says which")
-    return found
+    return broken

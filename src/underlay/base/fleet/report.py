@@ -52,22 +52,22 @@ def report(images: Sequence[Standing], broken: Sequence[BrokenRule] = ()) -> Fle
     for image in images:
         groups.setdefault(image.base or UNKNOWN, []).append(image)
     bases = [_base(name, group) for name, group in groups.items()]
-    bases.sort(key=lambda each: (-len(each.images), each.name))
+    bases.sort(key=lambda base: (-len(base.images), base.name))
     distributions = tuple(sorted({image.distribution for image in images} - {""}))
-    steps = sorted(_steps(groups), key=lambda each: (-each.weight, each.text))
+    steps = sorted(_steps(groups), key=lambda step: (-step.weight, step.text))
     return FleetReport(tuple(images), tuple(bases), distributions, tuple(steps), tuple(broken))
 
 
 def _base(name: str, group: Sequence[Standing]) -> Base:
     return Base(
         name,
-        next((each.distribution for each in group if each.distribution), "") if name != NOTHING else "",
-        tuple(each.image for each in group),
-        len({each.digest for each in group if each.digest}) or 1,
+        next((image.distribution for image in group if image.distribution), "") if name != NOTHING else "",
+        tuple(image.image for image in group),
+        len({image.digest for image in group if image.digest}) or 1,
         group[0].life if name != NOTHING else "",
         group[0].ends if name != NOTHING else "",
-        sum(each.outdated is True for each in group),
-        sum(sum(each.vulnerabilities.fixable_from_base.values()) for each in group if each.vulnerabilities),
+        sum(image.outdated is True for image in group),
+        sum(sum(image.vulnerabilities.fixable_from_base.values()) for image in group if image.vulnerabilities),
     )
 
 
@@ -75,67 +75,69 @@ _WEIGHTS = {"critical": 20.0, "high": 5.0, "medium": 1.0, "low": 0.2}
 
 
 def _steps(groups: dict[str, list[Standing]]) -> list[Step]:
-    found = []
+    steps = []
     for name, group in groups.items():
-        images = tuple(each.image for each in group)
+        images = tuple(image.image for image in group)
         if name == NOTHING:
-            found += [
+            steps += [
                 Step(
-                    f"replace {each.image}: {each.distribution} is past its end of life since {each.ends}",
-                    (each.image,),
+                    f"replace {image.image}: {image.distribution} is past its end of life since {image.ends}",
+                    (image.image,),
                     30,
                 )
-                for each in group
-                if each.life == PAST
+                for image in group
+                if image.life == PAST
             ]
             continue
         if name == UNKNOWN:
-            found.append(Step("find out what these stand on, and write it down", images, 3.0 * len(images)))
+            steps.append(Step("find out what these stand on, and write it down", images, 3.0 * len(images)))
             continue
         if group[0].life == PAST:
             text = f"leave {name}: no more fixes come for it since {group[0].ends}"
-            found.append(Step(text, images, 30.0 * len(images)))
+            steps.append(Step(text, images, 30.0 * len(images)))
         elif group[0].life == NEAR:
-            found.append(Step(f"plan to leave {name}: its support ends on {group[0].ends}", images, 2.0 * len(images)))
-        old = [each for each in group if each.outdated]
+            steps.append(Step(f"plan to leave {name}: its support ends on {group[0].ends}", images, 2.0 * len(images)))
+        old = [image for image in group if image.outdated]
         if old:
             fixed = _weight(old)
             text = f"rebuild or rebase on today's {name}" + (" (it brings fixes)" if fixed else "")
-            found.append(Step(text, tuple(each.image for each in old), 4.0 * len(old) + fixed))
+            steps.append(Step(text, tuple(image.image for image in old), 4.0 * len(old) + fixed))
         elif _weight(group):
             text = f"ask for a newer {name}, or update its packages: fixes are out that it does not have"
-            found.append(Step(text, images, _weight(group)))
-    return found
+            steps.append(Step(text, images, _weight(group)))
+    return steps
 
 
 def _weight(group: Sequence[Standing]) -> float:
     return sum(
         _WEIGHTS.get(severity, 0.0) * count
-        for each in group
-        if each.vulnerabilities
-        for severity, count in each.vulnerabilities.fixable_from_base.items()
+        for image in group
+        if image.vulnerabilities
+        for severity, count in image.vulnerabilities.fixable_from_base.items()
     )
 
 
-def text(found: FleetReport) -> str:
+def text(fleet_report: FleetReport) -> str:
     """Return the page for a terminal."""
     lines = [
-        f"{_many(len(found.images), 'image')} on {_many(len(found.bases), 'base')}, "
-        f"{_many(len(found.distributions), 'distribution')}",
+        f"{_many(len(fleet_report.images), 'image')} on {_many(len(fleet_report.bases), 'base')}, "
+        f"{_many(len(fleet_report.distributions), 'distribution')}",
         "",
     ]
-    for base in found.bases:
+    for base in fleet_report.bases:
         life = f", {base.life}" + (f" ({base.ends})" if base.ends else "") if base.life not in ("", "unknown") else ""
         old = f", {base.outdated} outdated" if base.outdated else ""
         fixes = f", {base.fixable} with a fix" if base.fixable else ""
         lines.append(f"{base.name}: {_many(len(base.images), 'image')}{life}{old}{fixes}")
         lines += [f"  {name}" for name in base.images]
-    if found.steps:
+    if fleet_report.steps:
         lines += ["", "What to do first"]
-        lines += [f"{number}. {step.text}: {', '.join(step.images)}" for number, step in enumerate(found.steps, 1)]
-    if found.broken:
+        lines += [
+            f"{number}. {step.text}: {', '.join(step.images)}" for number, step in enumerate(fleet_report.steps, 1)
+        ]
+    if fleet_report.broken:
         lines += ["", "Rules that are broken"]
-        lines += [f"{each.image or 'all images'}: {each.text} ({each.rule})" for each in found.broken]
+        lines += [f"{rule.image or 'all images'}: {rule.text} ({rule.rule})" for rule in fleet_report.broken]
     return "\n".join(lines) + "\n"
 
 
@@ -152,13 +154,13 @@ _STYLE = (
 )
 
 
-def html(found: FleetReport, title: str = "What these images stand on") -> str:
+def html(fleet_report: FleetReport, title: str = "What these images stand on") -> str:
     """Return the page as HTML that needs nothing else; all names in it are escaped."""
     from html import escape
 
-    most = max((len(base.images) for base in found.bases), default=1)
+    most = max((len(base.images) for base in fleet_report.bases), default=1)
     rows = []
-    for base in found.bases:
+    for base in fleet_report.bases:
         colour = {PAST: "bad", NEAR: "warn"}.get(base.life, "")
         rows.append(
             f"<tr><td>{escape(base.name)}<br><small>{escape(base.distribution)}</small></td>"
@@ -168,20 +170,21 @@ def html(found: FleetReport, title: str = "What these images stand on") -> str:
             f"<td>{base.outdated or ''}</td><td>{base.fixable or ''}</td></tr>"
         )
     steps = "".join(
-        f"<li>{escape(step.text)}<br><small>{escape(', '.join(step.images))}</small></li>" for step in found.steps
+        f"<li>{escape(step.text)}<br><small>{escape(', '.join(step.images))}</small></li>"
+        for step in fleet_report.steps
     )
     rules = "".join(
-        f"<li class=bad>{escape(each.image or 'all images')}: {escape(each.text)} <small>({escape(each.rule)})</small></li>"
-        for each in found.broken
+        f"<li class=bad>{escape(rule.image or 'all images')}: {escape(rule.text)} <small>({escape(rule.rule)})</small></li>"
+        for rule in fleet_report.broken
     )
     details = "".join(
-        f"<tr><td>{escape(each.image)}</td><td>{escape(' → '.join(each.chain) or each.base or 'unknown')}</td>"
-        f"<td>{each.confidence:.0%}</td><td>{escape(_counted(each))}</td></tr>"
-        for each in found.images
+        f"<tr><td>{escape(image.image)}</td><td>{escape(' → '.join(image.chain) or image.base or 'unknown')}</td>"
+        f"<td>{image.confidence:.0%}</td><td>{escape(_counted(image))}</td></tr>"
+        for image in fleet_report.images
     )
     counts = (
-        f"{_many(len(found.images), 'image')} on {_many(len(found.bases), 'base')}, "
-        f"{_many(len(found.distributions), 'distribution')}"
+        f"{_many(len(fleet_report.images), 'image')} on {_many(len(fleet_report.bases), 'base')}, "
+        f"{_many(len(fleet_report.distributions), 'distribution')}"
     )
     return (
         f"<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
@@ -200,4 +203,4 @@ def _counted(image: Standing) -> str:
     if image.vulnerabilities is None:
         return ""
     fixable = image.vulnerabilities.fixable
-    return ", ".join(f"{fixable[each]} {each}" for each in reversed(SEVERITIES) if fixable.get(each))
+    return ", ".join(f"{fixable[severity]} {severity}" for severity in reversed(SEVERITIES) if fixable.get(severity))

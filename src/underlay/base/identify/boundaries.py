@@ -10,7 +10,7 @@ from .matches import depth_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .matches import Asked, Place, Twins
+    from .matches import Asked, PossibleBase, Twins
 
 _SEAMS = 6  # of each sort are looked at
 
@@ -64,12 +64,12 @@ class TwinBases:
             for name in index.names(base):
                 self.names[name] = self.names.get(name, 0) + 1
 
-    def numbers(self, place: Place) -> list[float]:
+    def numbers(self, base: PossibleBase) -> list[float]:
         """Return which share of the twins stands on a base of this depth, and of this name."""
         if not self.count:
             return [0.0] * 6
-        depth = self.depths.get(depth_of(self.asked, place), 0) / self.count
-        name = self.names.get(place.name, 0) / self.count
+        depth = self.depths.get(depth_of(self.asked, base), 0) / self.count
+        name = self.names.get(base.name, 0) / self.count
         return [
             depth,
             float(depth == 0),
@@ -114,21 +114,28 @@ class Seams:
             min(max(later, 0), 3) / 2,
         ]
 
-    def spots(self, places: list[Place], least: int) -> list[int]:
+    def spots(self, possible_bases: list[PossibleBase], least: int) -> list[int]:
         """Return after how many steps an unknown base may end; more than `least`."""
         total = len(self.words)
         by_gap = sorted(range(1, min(total, len(self.gaps))), key=lambda spot: -self.gaps[spot])[:_SEAMS]
-        found = {*by_gap, *self.after_cmd[:_SEAMS], *self.maintainers[:_SEAMS], *(place.steps for place in places)}
-        return sorted(spot for spot in found if least < spot < total)
+        spots = {
+            *by_gap,
+            *self.after_cmd[:_SEAMS],
+            *self.maintainers[:_SEAMS],
+            *(base.steps for base in possible_bases),
+        }
+        return sorted(spot for spot in spots if least < spot < total)
 
-    def unknown(self, places: list[Place], exact: int, based: TwinBases) -> list[tuple[int, list[float]]]:
+    def unknown(
+        self, possible_bases: list[PossibleBase], exact: int, based: TwinBases
+    ) -> list[tuple[int, list[float]]]:
         """Return the numbers for each number of steps that a base which is not known may have."""
-        here = {place.steps for place in places if place.partial is None}
-        partly = {place.steps for place in places if place.partial is not None}
-        deepest = max(here, default=0)
+        whole_depths = {base.steps for base in possible_bases if base.partial is None}
+        partial_depths = {base.steps for base in possible_bases if base.partial is not None}
+        deepest = max(whole_depths, default=0)
         total = len(self.words)
-        found = []
-        for steps in self.spots(places, exact):
+        rows = []
+        for steps in self.spots(possible_bases, exact):
             kind = self.kinds[steps]
             greatest, after_cmd, maintainer, maintainer_later, later = self.numbers(steps)
             gap = self.gap(steps)
@@ -152,8 +159,8 @@ class Seams:
                 math.log(steps) / 2,
                 math.log(total - steps) / 2,
                 steps / total,
-                float(steps in here),
-                float(steps in partly),
+                float(steps in whole_depths),
+                float(steps in partial_depths),
                 float(steps < exact),
                 float(steps == exact),
                 float(steps > exact > 0),
@@ -163,8 +170,8 @@ class Seams:
                 self.asked.rarity[steps] / 5,
                 self.asked.rarity[steps - 1] / 5,
             ]
-            found.append((steps, row))
-        return found
+            rows.append((steps, row))
+        return rows
 
 
 def _kind(word: str, text: str) -> str:

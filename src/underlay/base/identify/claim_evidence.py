@@ -45,15 +45,15 @@ def judged(store: Store, claim: Claim, asked: ImageContent, subject: Subject, in
         digests = {row.manifest, *(digest for _, digest, _ in images.repository_digests(store.meta, row.id))}
         if (claim.digest and claim.digest in digests) or (not claim.digest and name in names_of(store, row)):
             chains.append((f"{name or claim.digest[:19]}, which is here", row.diff_ids))
-    found = claims.judged(claim, chains, subject.view.diff_ids)
-    if found.verdict != claims.UNCHECKED:
-        return found
+    compared = claims.judged(claim, chains, subject.view.diff_ids)
+    if compared.verdict != claims.UNCHECKED:
+        return compared
     for index in indexes:
         vouched = lineage.vouch(asked, index, name, claim.digest)
         if vouched is not None:
             verdict = claims.CONFIRMED if vouched[0] else claims.REFUTED
             return msgspec.structs.replace(claim, verdict=verdict, because=vouched[1])
-    return found
+    return compared
 
 
 def familiar(name: str) -> str:
@@ -64,13 +64,13 @@ def familiar(name: str) -> str:
         return ""
 
 
-def heard(
-    candidates: Sequence[Candidate], chain: Sequence[Link], told: Sequence[Claim], subject: Subject
+def apply_claims(
+    candidates: Sequence[Candidate], chain: Sequence[Link], claimed: Sequence[Claim], subject: Subject
 ) -> tuple[list[Candidate], Sequence[Link]]:
     """Return candidates and chain with what is claimed: a confirmed claim says under which of its names a base was asked
     for, an unchecked one is a candidate or speaks for one, a refuted one says nothing."""
     ordered = list(candidates)
-    for claim in told:
+    for claim in claimed:
         name = familiar(claim.name)
         if not name or claim.verdict == claims.REFUTED:
             continue
@@ -78,37 +78,37 @@ def heard(
         if claim.vague and not confirmed:
             continue
         sure = bool(ordered) and ordered[0].config_digest is not None
-        place = _place(ordered, name, claim.digest)
+        position = _position_of(ordered, name, claim.digest)
         alone = _ALONE.get(claim.source, _ALONE_ELSE)
-        first = place >= 0 and _build(ordered[place]) == _build(ordered[0])
-        if place >= 0 and (confirmed or first or (not sure and alone > ordered[0].confidence)):
-            found = _named(ordered.pop(place), claim, name, _CONFIRMED if confirmed or (sure and first) else alone)
+        first = position >= 0 and _build(ordered[position]) == _build(ordered[0])
+        if position >= 0 and (confirmed or first or (not sure and alone > ordered[0].confidence)):
+            base = _named(ordered.pop(position), claim, name, _CONFIRMED if confirmed or (sure and first) else alone)
             if not first:
-                chain = (found.link(), Link(UNKNOWN))
+                chain = (base.link(), Link(UNKNOWN))
             elif chain:
-                chain = (msgspec.structs.replace(chain[0], name=name, names=found.names), *chain[1:])
-            ordered = [found, *lineage.less_likely(ordered, found.confidence)]
-        elif place < 0 and not sure:
-            found = _new(claim, name, alone, subject)
+                chain = (msgspec.structs.replace(chain[0], name=name, names=base.names), *chain[1:])
+            ordered = [base, *lineage.less_likely(ordered, base.confidence)]
+        elif position < 0 and not sure:
+            base = _new(claim, name, alone, subject)
             # That nothing known is beneath its layers says little, when it says itself what is.
-            if not ordered or ordered[0].name == SCRATCH or found.confidence > ordered[0].confidence:
-                ordered = [found, *lineage.less_likely(ordered, found.confidence)]
-                chain = _beneath(found, chain, subject)
+            if not ordered or ordered[0].name == SCRATCH or base.confidence > ordered[0].confidence:
+                ordered = [base, *lineage.less_likely(ordered, base.confidence)]
+                chain = _beneath(base, chain, subject)
             else:
-                ordered.append(msgspec.structs.replace(found, confidence=round(1 - ordered[0].confidence, 4)))
+                ordered.append(msgspec.structs.replace(base, confidence=round(1 - ordered[0].confidence, 4)))
     return ordered, chain
 
 
-def _place(candidates: Sequence[Candidate], name: str, digest: str) -> int:
+def _position_of(candidates: Sequence[Candidate], name: str, digest: str) -> int:
     """Return which candidate is meant, -1 if none is: by its name, as another name of its build, by digest (names move)."""
-    for meant in (
-        lambda each: each.name == name,
-        lambda each: name in each.names,
-        lambda each: digest and each.digest == digest,
+    for is_meant in (
+        lambda candidate: candidate.name == name,
+        lambda candidate: name in candidate.names,
+        lambda candidate: digest and candidate.digest == digest,
     ):
-        place = next((number for number, each in enumerate(candidates) if meant(each)), -1)
-        if place >= 0:
-            return place
+        position = next((number for number, candidate in enumerate(candidates) if is_meant(candidate)), -1)
+        if position >= 0:
+            return position
     return -1
 
 
@@ -117,14 +117,14 @@ def _build(candidate: Candidate) -> str:
     return candidate.config_digest or candidate.like or candidate.name
 
 
-def _named(found: Candidate, claim: Claim, name: str, confidence: float) -> Candidate:
+def _named(base: Candidate, claim: Claim, name: str, confidence: float) -> Candidate:
     and_why = f", and {claim.because}" if claim.verdict == claims.CONFIRMED else ""
     return msgspec.structs.replace(
-        found,
+        base,
         name=name,
-        names=(name, *(each for each in found.names if each != name)),
-        confidence=max(found.confidence, confidence),
-        evidence=(*found.evidence, f"the image says so itself ({claim.source}){and_why}"),
+        names=(name, *(other for other in base.names if other != name)),
+        confidence=max(base.confidence, confidence),
+        evidence=(*base.evidence, f"the image says so itself ({claim.source}){and_why}"),
     )
 
 
@@ -136,13 +136,13 @@ def _new(claim: Claim, name: str, confidence: float, subject: Subject) -> Candid
     return Candidate(name, (name,), confidence, layers, steps, None, claim.digest or None, None, (text,))
 
 
-def _beneath(found: Candidate, chain: Sequence[Link], subject: Subject) -> tuple[Link, ...]:
+def _beneath(claimed_base: Candidate, chain: Sequence[Link], subject: Subject) -> tuple[Link, ...]:
     """Put a base that is only claimed on what the history notes beneath it, and that on what is known to be there."""
-    if not found.history:
-        return found.link(), Link(UNKNOWN)
-    noted = [each for each in claims.in_history(subject.view.history or []) if each.steps < found.history]
-    named = [(each, name) for each in noted if (name := familiar(each.name))]
-    bases = [found, *(_new(each, name, found.confidence, subject) for each, name in named)]
+    if not claimed_base.history:
+        return claimed_base.link(), Link(UNKNOWN)
+    noted = [claim for claim in claims.in_history(subject.view.history or []) if claim.steps < claimed_base.history]
+    named = [(claim, name) for claim in noted if (name := familiar(claim.name))]
+    bases = [claimed_base, *(_new(claim, name, claimed_base.confidence, subject) for claim, name in named)]
     fits = sum(link.history for link in chain) < bases[-1].history
     rest = tuple(chain) if chain and fits else (Link(UNKNOWN),)
     links = []

@@ -48,30 +48,31 @@ def read(
 ) -> list[Claim]:
     """Return the claims of an image; `materials` are those of provenance, `noted` those of its history."""
     steps = noted[0].steps if noted else 0
-    found = []
+    claims = []
     for source, where in ((ANNOTATION, annotations), (LABEL, labels)):
         name, digest = where.get(BASE_NAME, ""), where.get(BASE_DIGEST, "")
         if name or digest:
-            found.append(Claim(name, digest, source))
-    found += materials
-    found += _of_buildpacks(labels.get(_LIFECYCLE, ""))
-    found = [
-        msgspec.structs.replace(each, steps=steps) if noted and each.name == noted[0].name else each for each in found
+            claims.append(Claim(name, digest, source))
+    claims += materials
+    claims += _of_buildpacks(labels.get(_LIFECYCLE, ""))
+    claims = [
+        msgspec.structs.replace(claim, steps=steps) if noted and claim.name == noted[0].name else claim
+        for claim in claims
     ]
-    if noted and all(each.name != noted[0].name for each in found):
-        found.append(noted[0])
-    return list({(each.name, each.digest): each for each in reversed(found)}.values())[::-1]
+    if noted and all(claim.name != noted[0].name for claim in claims):
+        claims.append(noted[0])
+    return list({(claim.name, claim.digest): claim for claim in reversed(claims)}.values())[::-1]
 
 
 def in_history(history: Sequence[Step]) -> list[Claim]:
     """Return the bases that comments of an image's history note, each with the steps beneath it, the topmost first."""
-    found = []
+    claims = []
     for number, step in enumerate(history):
-        said = _FROM.match(step.comment or "") if number else None
-        if said is not None:
-            name, _, digest = said[1].partition("@")
-            found.append(Claim(name, digest, HISTORY, steps=number))
-    return found[::-1]
+        match = _FROM.match(step.comment or "") if number else None
+        if match is not None:
+            name, _, digest = match[1].partition("@")
+            claims.append(Claim(name, digest, HISTORY, steps=number))
+    return claims[::-1]
 
 
 def _of_buildpacks(label: str) -> list[Claim]:
@@ -111,16 +112,16 @@ def in_provenance(statement: Mapping[str, Any]) -> list[Claim]:
         return []
     definition = predicate.get("buildDefinition")
     listed = definition.get("resolvedDependencies") if isinstance(definition, dict) else predicate.get("materials")
-    found = []
-    for each in listed if isinstance(listed, list) else []:
-        if not isinstance(each, dict) or not str(each.get("uri", "")).startswith(_IMAGE):
+    named_images = []
+    for material in listed if isinstance(listed, list) else []:
+        if not isinstance(material, dict) or not str(material.get("uri", "")).startswith(_IMAGE):
             continue
-        named = unquote(str(each["uri"]).removeprefix(_IMAGE).partition("?")[0])
+        named = unquote(str(material["uri"]).removeprefix(_IMAGE).partition("?")[0])
         name, _, tag = named.rpartition("@")
-        digests = each.get("digest")
+        digests = material.get("digest")
         digest = f"sha256:{digests['sha256']}" if isinstance(digests, dict) and digests.get("sha256") else ""
-        noted = each.get("annotations")
+        noted = material.get("annotations")
         marked = isinstance(noted, dict) and noted.get("org.opencontainers.image.base") is True
-        found.append((f"{name}:{tag}" if name else named, digest, marked))
-    chosen = [each for each in found if each[2]] or (found if len(found) == 1 else [])
+        named_images.append((f"{name}:{tag}" if name else named, digest, marked))
+    chosen = [image for image in named_images if image[2]] or (named_images if len(named_images) == 1 else [])
     return [Claim(name, digest, PROVENANCE, vague=not marked) for name, digest, marked in chosen]

@@ -74,9 +74,9 @@ def normal(created_by: str) -> str:
 def _arguments(text: str, count: int) -> tuple[str, str]:
     """Split `A=1 B=2 /bin/sh -c …` behind `|2 `; values may hold spaces, so the shell is what ends them."""
     for shell in _SHELLS:
-        place = text.find(shell)
-        if place >= 0:
-            return text[:place].strip(), text[place:]
+        position = text.find(shell)
+        if position >= 0:
+            return text[:position].strip(), text[position:]
     words = text.split(" ", count)
     return " ".join(words[:count]), words[count] if len(words) > count else ""
 
@@ -128,7 +128,7 @@ def short_hash(text: str) -> int:
 
 def versions(steps: Sequence[str]) -> list[str]:
     """Return the values of environment variables and arguments in `steps` that look like versions, without a `v`."""
-    return [found for step in steps if "=" in step[:TEXT_KEPT] for found in _VERSION.findall(step[:TEXT_KEPT])]
+    return [version for step in steps if "=" in step[:TEXT_KEPT] for version in _VERSION.findall(step[:TEXT_KEPT])]
 
 
 def seconds(created: str | None) -> float | None:

@@ -54,7 +54,7 @@ class Identified(msgspec.Struct, frozen=True):
         first = self.candidates[0]
         if first.config_digest is None:
             return first.confidence
-        same = (each.confidence for each in self.candidates if each.config_digest == first.config_digest)
+        same = (candidate.confidence for candidate in self.candidates if candidate.config_digest == first.config_digest)
         return min(round(sum(same), 4), 1.0)
 
 
@@ -65,11 +65,11 @@ def directory(store: Store) -> str:
 
 def indexes(store: Store) -> list[Known]:
     """Return the indexes of known bases, an installation's own first. Raises Corrupt."""
-    found = []
+    result = []
     own = directory(store) + "/known.bases"
     if os.path.exists(own):
-        found.append(known.open_index(own))
-    return [*found, known.shipped()]
+        result.append(known.open_index(own))
+    return [*result, known.shipped()]
 
 
 def identify(
@@ -88,18 +88,18 @@ def identify(
     asked_of = among or indexes(store)
     reports = [lineage.identify(asked, index, limit) for index in asked_of]
     # That an index knows nothing beneath an image says little when another does.
-    best = max(reports, key=lambda each: (_exact(each), _named(each), each.candidates[0].confidence))
+    best = max(reports, key=lambda report: (_exact(report), _named(report), report.candidates[0].confidence))
     candidates = list(best.candidates)
     chain: Sequence[Link] = best.chain
     for other in reports:
-        names = {SCRATCH, *(each.name for each in candidates)}
-        new = [each for each in other.candidates if each.name not in names]
-        candidates += lineage.less_likely(new, min(1.0, sum(each.confidence for each in candidates)))
+        names = {SCRATCH, *(candidate.name for candidate in candidates)}
+        new = [candidate for candidate in other.candidates if candidate.name not in names]
+        candidates += lineage.less_likely(new, min(1.0, sum(candidate.confidence for candidate in candidates)))
     local = _local(store, subject)
     if local is not None and local.layers >= candidates[0].layers:
         candidates = [local, *_left(candidates, local)]
         chain = _chain_onto(local, _chain_of(store, local.config_digest, local.name, above, asked_of))
-    elif not any(each.config_digest for each in candidates[:1]):
+    elif not any(candidate.config_digest for candidate in candidates[:1]):
         # That nothing known is beneath its layers says little, when nearly all files of something known are in them.
         nothing = candidates[0].name == SCRATCH
         like = likeness.by_files(store, subject, above)
@@ -112,9 +112,9 @@ def identify(
         elif nothing and (release := likeness.by_release(subject)) is not None:
             candidates, chain = _beside_nothing(candidates, chain, release, bool(asked.steps))
     judged = [claim_evidence.judged(store, claim, asked, subject, asked_of) for claim in claim_evidence.of(subject)]
-    told = [claim for claim in judged if not (claim.vague and claim.verdict == REFUTED)]
-    candidates, chain = claim_evidence.heard(candidates, chain, told, subject)
-    ordered = candidates[:1] + sorted(candidates[1:], key=lambda each: -each.confidence)
+    credible_claims = [claim for claim in judged if not (claim.vague and claim.verdict == REFUTED)]
+    candidates, chain = claim_evidence.apply_claims(candidates, chain, credible_claims, subject)
+    ordered = candidates[:1] + sorted(candidates[1:], key=lambda candidate: -candidate.confidence)
     outdated = best.outdated if ordered[0] is best.candidates[0] else _moved(store, ordered[0])
     return Identified(
         subject.name,
@@ -124,16 +124,16 @@ def identify(
         tuple(chain),
         outdated,
         best.unknown,
-        tuple(told),
+        tuple(credible_claims),
     )
 
 
 def _beside_nothing(
-    candidates: Sequence[Candidate], chain: Sequence[Link], release: Candidate, told: bool
+    candidates: Sequence[Candidate], chain: Sequence[Link], release: Candidate, has_history: bool
 ) -> tuple[list[Candidate], Sequence[Link]]:
-    """Put the distribution that an image's files tell of behind `scratch`, for they may be all that it was made of; before
-    it where no history has `told` that."""
-    if not told:
+    """Put the distribution that an image's files name behind `scratch`, as the image may have been made of these files
+    alone; before `scratch` where the image has no history (`has_history`) that would show it."""
+    if not has_history:
         return [release, *_left(candidates, release)], (release.link(), Link(UNKNOWN))
     nothing = msgspec.structs.replace(candidates[0], evidence=(*candidates[0].evidence, *release.evidence))
     rest = round(1 - nothing.confidence, 4)
@@ -142,7 +142,7 @@ def _beside_nothing(
 
 def _left(candidates: Sequence[Candidate], better: Candidate) -> list[Candidate]:
     """Return what else a base may be than what is found better."""
-    others = [each for each in candidates if each.name not in better.names]
+    others = [candidate for candidate in candidates if candidate.name not in better.names]
     return lineage.less_likely(others, better.confidence)
 
 
@@ -174,9 +174,11 @@ def _local(store: Store, subject: Subject) -> Candidate | None:
         names = names_of(store, row) or _former_names(store, row, subject)
         if not names:
             continue
-        said = ", and its steps are this image's first ones" if alike else ""
-        evidence = f"all {count} layers of {names[0]} ({row.id[7:19]}), which is here, are in the image, in order{said}"
-        found = Candidate(
+        steps_text = ", and its steps are this image's first ones" if alike else ""
+        evidence = (
+            f"all {count} layers of {names[0]} ({row.id[7:19]}), which is here, are in the image, in order{steps_text}"
+        )
+        candidate = Candidate(
             names[0],
             tuple(names),
             _HERE if alike else _TWIN,
@@ -187,12 +189,12 @@ def _local(store: Store, subject: Subject) -> Candidate | None:
             None,
             (evidence,),
         )
-        if best is None or (found.layers, found.history, found.confidence) > (
+        if best is None or (candidate.layers, candidate.history, candidate.confidence) > (
             best.layers,
             best.history,
             best.confidence,
         ):
-            best = found
+            best = candidate
     return best
 
 
@@ -200,8 +202,10 @@ def _former_names(store: Store, row: ImageRow, subject: Subject) -> list[str]:
     """Return what an image was called that has lost its names: as the asked image says, or by its digest."""
     known = images.repository_digests(store.meta, row.id)
     digests = {row.manifest, *(digest for _, digest, _ in known)}
-    said = claim_evidence.of(subject)
-    claimed = [name for claim in said if claim.digest in digests and (name := claim_evidence.familiar(claim.name))]
+    own_claims = claim_evidence.of(subject)
+    claimed = [
+        name for claim in own_claims if claim.digest in digests and (name := claim_evidence.familiar(claim.name))
+    ]
     return claimed + [f"{references.familiar(repository)}@{digest}" for repository, digest, _ in known]
 
 
@@ -222,12 +226,12 @@ def _chain_of(
     return identify(store, of_image(store, row, name), 1, above, among).chain if row is not None else (Link(UNKNOWN),)
 
 
-def _moved(store: Store, found: Candidate) -> bool | None:
+def _moved(store: Store, base: Candidate) -> bool | None:
     """Tell whether the name of a base that is here stands for another image by now."""
-    if found.config_digest is None:
+    if base.config_digest is None:
         return None
     try:
-        return images.resolve(store.meta, found.name).id != found.config_digest
+        return images.resolve(store.meta, base.name).id != base.config_digest
     except Exception as error:
         from ...errors import UnderlayError
 

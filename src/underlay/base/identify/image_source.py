@@ -98,17 +98,17 @@ class Subject:
             self._provenance = _provenance_here(self._store, self.image) if self.image is not None else []
         return self._provenance
 
-    def keep_provenance(self, found: list[dict[str, Any]]) -> None:
+    def keep_provenance(self, statements: list[dict[str, Any]]) -> None:
         """Take statements that were found where the image lies, when that is not the store."""
-        self._provenance = found
+        self._provenance = statements
 
     def require_files(self, why: str) -> ImageFiles:
         """Return its files. Raises Unsupported when its layers are not in the store; `why` says what they are for."""
-        found = self.files()
-        if found is None:
+        files = self.files()
+        if files is None:
             hint = "`underlay pull` it first" if self.where == REGISTRY else "`underlay load` it first"
-            raise Unsupported(f"{why} needs the files of {self.name}, and only its description is here", hint)
-        return found
+            raise Unsupported(f"{why} needs the files of {self.name}, but its layers are not in the store", hint)
+        return files
 
 
 def find(store: Store, text: str, platform: str = "") -> Subject:
@@ -142,14 +142,14 @@ def of_image(store: Store, image: ImageRow, name: str) -> Subject:
     config.digest = image.id
     manifest = manifests.read_manifest(blobs.read(paths, image.manifest), f"manifest {image.manifest}")
     manifest.digest = image.manifest
-    found = Subject(store, name, STORE, config, manifest)
-    found.image = image
+    subject = Subject(store, name, STORE, config, manifest)
+    subject.image = image
     # A manifest that was made here names layers as they lie here; registries know them compressed.
     for number, diff_id in enumerate(image.diff_ids):
-        if found.layers[number][0] == diff_id:
-            known = [each for each in layer_rows.layer_blobs(meta, diff_id) if each[2] != "none"]
-            found.layers[number] = (known[0][0], known[0][1]) if known else ("", 0)
-    return found
+        if subject.layers[number][0] == diff_id:
+            known = [blob for blob in layer_rows.layer_blobs(meta, diff_id) if blob[2] != "none"]
+            subject.layers[number] = (known[0][0], known[0][1]) if known else ("", 0)
+    return subject
 
 
 def names_of(store: Store, image: ImageRow) -> list[str]:
@@ -168,18 +168,18 @@ def _in_registry(store: Store, name: str, wanted: list[Platform]) -> Subject:
         chosen = candidates[0]
         source = remote.InRegistry(repository, reference.familiar)
         statements = attached.provenance(source, chosen.above, chosen.manifest.digest)
-    found = Subject(store, reference.familiar, REGISTRY, chosen.config, chosen.manifest)
-    found.keep_provenance(statements)
-    return found
+    subject = Subject(store, reference.familiar, REGISTRY, chosen.config, chosen.manifest)
+    subject.keep_provenance(statements)
+    return subject
 
 
 def _in_archive(store: Store, path: str, wanted: list[Platform]) -> Subject:
     from ...transfer.archives import load
 
     chosen, statements = load.look(path, wanted)
-    found = Subject(store, path, ARCHIVE, chosen.config, chosen.manifest if chosen.manifest.data else None)
-    found.keep_provenance(statements)
-    return found
+    subject = Subject(store, path, ARCHIVE, chosen.config, chosen.manifest if chosen.manifest.data else None)
+    subject.keep_provenance(statements)
+    return subject
 
 
 # Provenance of images of the store
@@ -194,15 +194,15 @@ class _InStore:
     def __init__(self, paths: Paths) -> None:
         self._paths = paths
 
-    def manifest(self, found: Descriptor) -> bytes | None:
-        return self._read(found, document.MANIFEST_LIMIT)
+    def manifest(self, descriptor: Descriptor) -> bytes | None:
+        return self._read(descriptor, document.MANIFEST_LIMIT)
 
-    def config(self, found: Descriptor) -> bytes | None:
-        return self._read(found, document.CONFIG_LIMIT)
+    def config(self, descriptor: Descriptor) -> bytes | None:
+        return self._read(descriptor, document.CONFIG_LIMIT)
 
-    def _read(self, found: Descriptor, limit: int) -> bytes | None:
-        here = blobs.exists(self._paths, found.digest) and blobs.size(self._paths, found.digest) <= limit
-        return blobs.read(self._paths, found.digest) if here else None
+    def _read(self, descriptor: Descriptor, limit: int) -> bytes | None:
+        readable = blobs.exists(self._paths, descriptor.digest) and blobs.size(self._paths, descriptor.digest) <= limit
+        return blobs.read(self._paths, descriptor.digest) if readable else None
 
 
 def _provenance_here(store: Store, image: ImageRow) -> list[dict[str, Any]]:

@@ -42,25 +42,26 @@ def by_files(store: Store, subject: Subject, above: frozenset[str]) -> Candidate
         if row.size > subject.image.size * _LARGER:
             continue
         other = ImageFiles(store.paths, row.diff_ids)
-        found = similarity.compare(files, held, other, similarity.sizes(other))
+        comparison = similarity.compare(files, held, other, similarity.sizes(other))
         # What has more files than this one stands on the same base rather than beneath it; what has as many is a twin,
         # unless this one says that something was done to it.
-        least = found.same + (len(subject.view.history or []) < 2)
-        if not found.enough or least > len(held):
+        least = comparison.same + (len(subject.view.history or []) < 2)
+        if not comparison.enough or least > len(held):
             continue
         # Either may have been made of the other then.
-        if found.total > len(held) and _made(row) > _made(subject.image):
+        if comparison.total > len(held) and _made(row) > _made(subject.image):
             continue
         rank = (
-            found.same,
-            round(100 * found.share),
+            comparison.same,
+            round(100 * comparison.share),
             -len(row.diff_ids),
             -len(images.config(store.paths, row.id).get("history") or []),
         )
         if best is None or rank > best_rank:
             best_rank = rank
-            text = f"{found.same} of {found.total} files of {names[0]} are in the image, though its layers are not"
-            best = _like(row, names, _FILES * found.share, text)
+            count = f"{comparison.same} of {comparison.total} files of {names[0]}"
+            text = f"{count} are in the image, though its layers are not"
+            best = _like(row, names, _FILES * comparison.share, text)
     return best
 
 
@@ -79,17 +80,17 @@ def by_packages(store: Store, subject: Subject, above: frozenset[str]) -> Candid
     best: Candidate | None = None
     best_rank: tuple[int, ...] = ()
     for row, names in _others(store, subject, above):
-        theirs = installed(ImageFiles(store.paths, row.diff_ids), languages=False).packages
-        found = similarity.packages(held, theirs)
+        other_packages = installed(ImageFiles(store.paths, row.diff_ids), languages=False).packages
+        comparison = similarity.packages(held, other_packages)
         # As many are a twin rather than a base.
-        if not found.enough or found.total >= len(held):
+        if not comparison.enough or comparison.total >= len(held):
             continue
-        rank = (found.same, -(found.total - found.same))
+        rank = (comparison.same, -(comparison.total - comparison.same))
         if best is None or rank > best_rank:
             best_rank = rank
-            count = f"{found.there} of {found.total} packages of {names[0]}"
-            text = f"{count} are in the image, {found.same} in the same version"
-            best = _like(row, names, PACKAGES * found.same / found.total, text)
+            count = f"{comparison.there} of {comparison.total} packages of {names[0]}"
+            text = f"{count} are in the image, {comparison.same} in the same version"
+            best = _like(row, names, PACKAGES * comparison.same / comparison.total, text)
     return best
 
 
@@ -105,8 +106,8 @@ def by_release(subject: Subject) -> Candidate | None:
     names = distribution.names(release)
     if not names:
         return None
-    said = release.get("PRETTY_NAME", "")[:80] or f"{release['ID']} {release.get('VERSION_ID', '')}".strip()
-    return Candidate(names[0], tuple(names), _RELEASE, 0, 0, evidence=(f"its files say that they are {said!r}",))
+    title = release.get("PRETTY_NAME", "")[:80] or f"{release['ID']} {release.get('VERSION_ID', '')}".strip()
+    return Candidate(names[0], tuple(names), _RELEASE, 0, 0, evidence=(f"its files say that they are {title!r}",))
 
 
 def _others(store: Store, subject: Subject, above: frozenset[str]) -> Iterator[tuple[ImageRow, list[str]]]:

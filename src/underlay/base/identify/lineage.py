@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from ..index.known import Known
     from .image import ImageContent
-    from .matches import Place
+    from .matches import PossibleBase
 
 UNKNOWN = "?"
 _SHOWN = 10
@@ -67,7 +67,7 @@ class LineageReport(msgspec.Struct, frozen=True):
 
     `candidates`: the most likely first, `scratch` for made from nothing. `chain`: from the base downwards; ends in
     `scratch`, or in `?` where it cannot be followed. `outdated`: whether the base's name points at another build
-    now; None when that cannot be told. `unknown`: how likely the base is none that the index knows, 0 to 1.
+    now; None when that is not known. `unknown`: how likely the base is none that the index knows, 0 to 1.
     """
 
     candidates: tuple[Candidate, ...]
@@ -92,10 +92,12 @@ def identify(image: ImageContent, index: Known, limit: int = _SHOWN) -> LineageR
         doubted = candidates[0].name == SCRATCH and candidates[0].confidence > most
         if doubted:
             candidates[0] = _doubted(candidates[0], most, bool(asked.texts))
-        said = _said(asked, ranked, root, candidates)
-        if said is not None:
-            others = [each for each in less_likely(candidates, said.confidence) if each.name != said.name]
-            return LineageReport((said, *others)[:limit], _chain_said(said), None, ranked.unknown)
+        stated = _self_named_root(asked, ranked, root, candidates)
+        if stated is not None:
+            others = [
+                candidate for candidate in less_likely(candidates, stated.confidence) if candidate.name != stated.name
+            ]
+            return LineageReport((stated, *others)[:limit], _chain_of_root(stated), None, ranked.unknown)
         first = ranked.names[0]
         if doubted:
             return LineageReport(tuple(candidates), (Link(UNKNOWN),), None, round(1 - most, 4))
@@ -130,7 +132,7 @@ def _vouch(asked: Asked, name: str, digest: str) -> tuple[bool, str] | None:
     # another repository has made from nothing.
     roots = [build for build in whole if index.traits[build] & known.ROOT and not index.traits[build] & known.GHOST]
     own = name.rpartition(":")[0]
-    others = [index.name(each) for build in roots for each in index.names(build)]
+    others = [index.name(name_number) for build in roots for name_number in index.names(build)]
     if (
         others
         and all(other.rpartition(":")[0] != own for other in others)
@@ -142,25 +144,28 @@ def _vouch(asked: Asked, name: str, digest: str) -> tuple[bool, str] | None:
 
 def less_likely(candidates: Sequence[Candidate], better: float) -> list[Candidate]:
     """Return candidates behind one found by other means, which is right with the chance `better`: they have the rest."""
-    left, sum_of_all = 1 - better, sum(each.confidence for each in candidates)
+    left, sum_of_all = 1 - better, sum(candidate.confidence for candidate in candidates)
     share = left / sum_of_all if sum_of_all > left else 1.0
-    return [msgspec.structs.replace(each, confidence=round(each.confidence * share, 4)) for each in candidates]
+    return [
+        msgspec.structs.replace(candidate, confidence=round(candidate.confidence * share, 4))
+        for candidate in candidates
+    ]
 
 
 def _candidate(asked: Asked, ranked: Ranking, named: Named) -> Candidate:
-    index, place = asked.index, named.place
-    if place is None:
+    index, base = asked.index, named.possible_base
+    if base is None:
         return Candidate(SCRATCH, (SCRATCH,), round(named.confidence, 4), 0, 0, evidence=_scratch_evidence(asked))
-    build = place.build
+    build = base.build
     others = sorted(
-        (index.name(name) for name in index.names(build) if name != place.name),
-        key=lambda name: next((-each.probability for each in ranked.names if each.name == name), 0.0),
+        (index.name(name) for name in index.names(build) if name != base.name),
+        key=lambda name: next((-other.probability for other in ranked.names if other.name == name), 0.0),
     )
-    wholly = matches.exact(asked, place) and depth_of(asked, place) == named.depth
+    wholly = matches.exact(asked, base) and depth_of(asked, base) == named.depth
     steps = named.depth if asked.texts else index.step_count(build)
     layers = index.layer_count(build)
     if asked.layer_total:
-        layers = _with_empty(asked, place.layers) if wholly else min(layers, len(asked.image.layers))
+        layers = _with_empty(asked, base.layers) if wholly else min(layers, len(asked.image.layers))
     identity = index.config_digest(build)
     return Candidate(
         named.name,
@@ -171,7 +176,7 @@ def _candidate(asked: Asked, ranked: Ranking, named: Named) -> Candidate:
         identity if wholly else None,
         index.manifest_digest(build) if wholly else None,
         None if wholly else identity,
-        tuple(_evidence(asked, place, named)),
+        tuple(_evidence(asked, base, named)),
     )
 
 
@@ -186,24 +191,24 @@ def _with_empty(asked: Asked, filled: int) -> int:
     return len(asked.image.layers)
 
 
-def _evidence(asked: Asked, place: Place, named: Named) -> list[str]:
+def _evidence(asked: Asked, base: PossibleBase, named: Named) -> list[str]:
     """Return what speaks for a candidate, the strongest first, in words for people."""
-    index, build, name = asked.index, place.build, named.name
+    index, build, name = asked.index, base.build, named.name
     lines: list[str] = []
     identity = short_id(index.config_digest(build) or "")
     layers = asked.layers_alike(build) if asked.layers else 0
     if layers:
-        whole = "all " if layers >= place.layers else ""
-        lines.append(f"{whole}{layers} of {place.layers} layers of {name} ({identity}) are in the image, in order")
+        whole = "all " if layers >= base.layers else ""
+        lines.append(f"{whole}{layers} of {base.layers} layers of {name} ({identity}) are in the image, in order")
     if asked.texts:
         alike = asked.steps_alike(build)
-        if alike >= place.steps:
-            lines.append(f"steps 1-{place.steps} are those of {name} to the letter")
-        elif place.partial is not None:
-            lines.append(f"{place.partial[1]:.0%} of the steps of {name} have the shape of steps up to {named.depth}")
+        if alike >= base.steps:
+            lines.append(f"steps 1-{base.steps} are those of {name} to the letter")
+        elif base.partial is not None:
+            lines.append(f"{base.partial[1]:.0%} of the steps of {name} have the shape of steps up to {named.depth}")
         else:
             equal = asked.steps_equal(build)
-            lines.append(f"steps 1-{place.steps} have the shape of {name}; {equal} of them are the same to the letter")
+            lines.append(f"steps 1-{base.steps} have the shape of {name}; {equal} of them are the same to the letter")
         if asked.times and 0 < named.depth < len(asked.times):
             pause = asked.times[named.depth] - asked.times[named.depth - 1]
             if pause > 3600:
@@ -217,10 +222,14 @@ def _evidence(asked: Asked, place: Place, named: Named) -> list[str]:
     return lines
 
 
-def _doubted(nothing: Candidate, most: float, told: bool) -> Candidate:
+def _doubted(nothing: Candidate, most: float, has_history: bool) -> Candidate:
     """Return `scratch` as an answer that is hardly true."""
-    said = "its steps are not those of something made from nothing" if told else "it says nothing of how it was made"
-    return msgspec.structs.replace(nothing, confidence=most, evidence=(f"{said}, and no base with such is known",))
+    reason = (
+        "its steps are not those of something made from nothing"
+        if has_history
+        else "it says nothing of how it was made"
+    )
+    return msgspec.structs.replace(nothing, confidence=most, evidence=(f"{reason}, and no base with such is known",))
 
 
 def _scratch_evidence(asked: Asked) -> tuple[str, ...]:
@@ -229,26 +238,28 @@ def _scratch_evidence(asked: Asked) -> tuple[str, ...]:
     return ("none of its layers is known as another image's",)
 
 
-def _said(asked: Asked, ranked: Ranking, root: roots.Root | None, candidates: list[Candidate]) -> Candidate | None:
+def _self_named_root(
+    asked: Asked, ranked: Ranking, root: roots.Root | None, candidates: list[Candidate]
+) -> Candidate | None:
     """Return the root that names itself, unless the index knows better or something unknown lies on it."""
     if root is None or root.steps >= len(asked.texts) or ranked.sure:
         return None
     if ranked.depth > root.steps and candidates[0].confidence > 1 - _SAID:
         return None
-    for each in candidates:
-        if each.name == root.name and each.config_digest and each.history == root.steps:
+    for candidate in candidates:
+        if candidate.name == root.name and candidate.config_digest and candidate.history == root.steps:
             return msgspec.structs.replace(
-                each, confidence=max(each.confidence, round(_SAID * (1 - ranked.unknown / 2), 4))
+                candidate, confidence=max(candidate.confidence, round(_SAID * (1 - ranked.unknown / 2), 4))
             )
     layers = sum(1 for text in asked.texts[: root.steps] if text.startswith(("ADD", "COPY", "RUN")))
     chance = _SAID * (1 - ranked.unknown / 2)
     return Candidate(
-        root.name, (root.name,), round(chance, 4), layers, root.steps, evidence=(f"its root says so: {root.said}",)
+        root.name, (root.name,), round(chance, 4), layers, root.steps, evidence=(f"its root says so: {root.step}",)
     )
 
 
-def _chain_said(said: Candidate) -> tuple[Link, ...]:
-    return said.link(), Link(SCRATCH)
+def _chain_of_root(root: Candidate) -> tuple[Link, ...]:
+    return root.link(), Link(SCRATCH)
 
 
 class _Rung(msgspec.Struct):
@@ -264,9 +275,11 @@ class _Rung(msgspec.Struct):
 def _chain(asked: Asked, first: Named, candidate: Candidate, root: roots.Root | None) -> list[Link]:
     """Follow the bases from the first candidate down."""
     index = asked.index
-    if first.place is None:
+    if first.possible_base is None:
         return [Link(SCRATCH)]
-    top = _Rung(first.name, first.place.build, candidate.layers, candidate.history, candidate.config_digest is not None)
+    top = _Rung(
+        first.name, first.possible_base.build, candidate.layers, candidate.history, candidate.config_digest is not None
+    )
     rungs = [top]
     beneath = None if top.surely else _exact_beneath(asked, candidate.history)
     while len(rungs) < _LONGEST_CHAIN:
@@ -290,10 +303,10 @@ def _chain(asked: Asked, first: Named, candidate: Candidate, root: roots.Root | 
 
 
 def _link(index: Known, rung: _Rung, below: _Rung | None, evidence: tuple[str, ...]) -> Link:
-    names = [index.name(each) for each in index.names(rung.build)]
+    names = [index.name(number) for number in index.names(rung.build)]
     return Link(
         rung.name,
-        (rung.name, *(each for each in names if each != rung.name)),
+        (rung.name, *(number for number in names if number != rung.name)),
         index.config_digest(rung.build) if rung.surely else None,
         index.manifest_digest(rung.build) if rung.surely else None,
         max(rung.layers - (below.layers if below else 0), 0),
@@ -304,12 +317,14 @@ def _link(index: Known, rung: _Rung, below: _Rung | None, evidence: tuple[str, .
 
 def _parent_alike(index: Known, rung: _Rung) -> int | None:
     """Return what other builds of the same name stand on, the nearest in time, where that of this one is not known."""
-    number = next((each for each in index.names(rung.build) if index.name(each) == rung.name), None)
+    number = next(
+        (name_number for name_number in index.names(rung.build) if index.name(name_number) == rung.name), None
+    )
     if number is None:
         return None
-    made = index.made[rung.build]
-    others = [each for each in index.builds(number) if index.parent_of(each) is not None]
-    nearest = min(others, key=lambda each: abs(index.made[each] - made), default=None)
+    moment = index.made[rung.build]
+    others = [build for build in index.builds(number) if index.parent_of(build) is not None]
+    nearest = min(others, key=lambda build: abs(index.made[build] - moment), default=None)
     return None if nearest is None else index.parent_of(nearest)
 
 
@@ -328,17 +343,17 @@ def _exact_beneath(asked: Asked, steps: int) -> int | None:
 
 def _outdated(asked: Asked, ranked: Ranking, first: Named) -> bool | None:
     """Tell whether the base's name points at another build by now, as far as the index knows."""
-    if first.place is None:
+    if first.possible_base is None:
         return None
     index = asked.index
-    builds = index.builds(first.place.name)
+    builds = index.builds(first.possible_base.name)
     current = max(builds, key=lambda build: (index.last[build], index.first[build], index.made[build]))
     if ranked.sure:
         # An index that ends before the image was made knows nothing of what came after.
         late = bool(asked.times) and asked.times[-1] / known.DAY > index.end + 1
-        return True if current != first.place.build else None if late else False
+        return True if current != first.possible_base.build else None if late else False
     if asked.times and 0 < first.depth <= len(asked.times):
-        made = asked.times[first.depth - 1]
-        if index.made[current] > made + known.DAY:
+        moment = asked.times[first.depth - 1]
+        if index.made[current] > moment + known.DAY:
             return True
     return None

@@ -33,7 +33,7 @@ _JUMP = 12
 _LAYERS = 160
 
 
-class Place(msgspec.Struct, gc=False):
+class PossibleBase(msgspec.Struct, gc=False):
     """A known build under its name `name` as the possible base of an image: its first `steps` steps, `layers` layers.
 
     `layers` counts those that are not empty. `distance` is a rough measure by which only the nearest are kept.
@@ -49,9 +49,9 @@ class Place(msgspec.Struct, gc=False):
     partial: tuple[float, float, float] | None = None
 
 
-def depth_of(asked: Asked, place: Place) -> int:
-    """Return how deep a place is: in steps, or in layers when steps are hidden."""
-    return place.steps if asked.texts else place.layers
+def depth_of(asked: Asked, base: PossibleBase) -> int:
+    """Return how deep a possible base is: in steps, or in layers when steps are hidden."""
+    return base.steps if asked.texts else base.layers
 
 
 class Asked:
@@ -88,14 +88,14 @@ class Asked:
 
     def layers_alike(self, build: int) -> int:
         """Return how many layers of a build, from the lowest on, are those of the image."""
-        return _common(self.layers, self.layers_by.place[build])
+        return _common(self.layers, self.layers_by.position[build])
 
     def steps_alike(self, build: int) -> int:
         """Return how many steps of a build, from the first on, are those of the image to the letter."""
-        return _common(self.steps, self.index.by_steps.place[build])
+        return _common(self.steps, self.index.by_steps.position[build])
 
     def steps_equal(self, build: int) -> int:
-        """Return how many steps of a build are the same as the image's in the same place."""
+        """Return how many steps of a build are the same as the image's at the same position."""
         start = self.index.step_start[build]
         other = self.index.step_hash[start : self.index.step_start[build + 1]]
         return sum(a == b for a, b in zip(self.hashes, other, strict=False))
@@ -107,7 +107,9 @@ class Asked:
         if index.layer_filled[build] != end - start or end - start > len(self.sizes):
             return []
         pairs = zip(self.sizes, index.layer_size[start:end], strict=False)
-        return [abs(math.log(mine / its)) if mine and its else 1.0 for mine, its in pairs]
+        return [
+            abs(math.log(own_size / known_size)) if own_size and known_size else 1.0 for own_size, known_size in pairs
+        ]
 
 
 def _times(given: Sequence[float | None]) -> list[float]:
@@ -120,58 +122,58 @@ def _times(given: Sequence[float | None]) -> list[float]:
     return times
 
 
-def _common(matches: Sequence[Match], place: int) -> int:
+def _common(matches: Sequence[Match], position: int) -> int:
     for match in reversed(matches):
-        if match.low <= place < match.high:
+        if match.low <= position < match.high:
             return match.depth
     return 0
 
 
-def places(asked: Asked) -> list[Place]:
-    """Return the places where the image may stand on something known, for each beginning the nearest first."""
-    found: list[Place] = []
+def possible_bases(asked: Asked) -> list[PossibleBase]:
+    """Return the known builds that may be the base, for each beginning of the image's steps or layers the nearest first."""
+    bases: list[PossibleBase] = []
     if asked.texts:
         for match in asked.shapes:
             if match.full > match.low and match.depth < len(asked.texts):
                 builds = asked.index.by_shapes.order[match.low : match.full]
-                found += _nearest(asked, builds, match.depth)
-        return _above_exact(asked, found + _partial(asked))
+                bases += _nearest(asked, builds, match.depth)
+        return _above_exact(asked, bases + _partial(asked))
     builds_seen: set[int] = set()
     for match in asked.layers:
         if match.full > match.low:
             builds = asked.layers_by.order[match.low : match.full]
             builds_seen.update(builds)
-            found += _nearest(asked, builds, 0)
+            bases += _nearest(asked, builds, 0)
     like = [build for build in _alike_in_size(asked) if build not in builds_seen]
     by_depth: dict[int, list[int]] = {}
     for build in like:
         by_depth.setdefault(asked.index.layer_filled[build], []).append(build)
     for depth in sorted(by_depth):
-        found += _nearest(asked, by_depth[depth], 0)
-    return _above_exact(asked, found)
+        bases += _nearest(asked, by_depth[depth], 0)
+    return _above_exact(asked, bases)
 
 
-def exact(asked: Asked, place: Place) -> bool:
+def exact(asked: Asked, base: PossibleBase) -> bool:
     """Tell whether all of a build, as far as it can be compared, is in the image."""
-    if place.partial:
+    if base.partial:
         return False
-    layers = not asked.layer_total or (place.layers > 0 and asked.layers_alike(place.build) >= place.layers)
+    layers = not asked.layer_total or (base.layers > 0 and asked.layers_alike(base.build) >= base.layers)
     if not asked.texts:
-        return layers and 0 < place.layers < asked.layer_total
-    return layers and asked.steps_alike(place.build) >= place.steps
+        return layers and 0 < base.layers < asked.layer_total
+    return layers and asked.steps_alike(base.build) >= base.steps
 
 
-def _above_exact(asked: Asked, found: list[Place]) -> list[Place]:
+def _above_exact(asked: Asked, bases: list[PossibleBase]) -> list[PossibleBase]:
     """Leave out what a build that is wholly in the image rules out: everything beneath it."""
-    sure = [place for place in found if exact(asked, place)]
+    sure = [base for base in bases if exact(asked, base)]
     if not sure:
-        return found
-    deepest = max(depth_of(asked, place) for place in sure)
-    return [place for place in found if depth_of(asked, place) >= deepest]
+        return bases
+    deepest = max(depth_of(asked, base) for base in sure)
+    return [base for base in bases if depth_of(asked, base) >= deepest]
 
 
-def _partial(asked: Asked) -> list[Place]:
-    """Return places for known builds of which not all steps, but many that are rare, have the shape of the image's."""
+def _partial(asked: Asked) -> list[PossibleBase]:
+    """Return the known builds of which not all steps, but many that are rare, have the shape of the image's."""
     index = asked.index
     hashes = asked.shape_hashes
     spots: dict[int, list[int]] = {}
@@ -216,23 +218,23 @@ def _partial(asked: Asked) -> list[Place]:
         score -= between
         rated.append((score, outline, steps, (min(tail, 4) / 2, matched / len(shapes), between / steps)))
     rated.sort(key=lambda item: -item[0])
-    found: list[Place] = []
+    bases: list[PossibleBase] = []
     for score, outline, steps, partial in rated[:_OUTLINES_KEPT]:
         if score <= 0:
             break
         builds = index.by_shapes.order[index.outline_low[outline] : index.outline_full[outline]]
-        for place in _nearest(asked, builds, steps)[:_PARTIAL_NAMES]:
-            place.partial = partial
-            found.append(place)
-    return found
+        for base in _nearest(asked, builds, steps)[:_PARTIAL_NAMES]:
+            base.partial = partial
+            bases.append(base)
+    return bases
 
 
-def _nearest(asked: Asked, builds: Sequence[int], steps: int) -> list[Place]:
-    """Return one place for each name of these builds, the nearest first."""
+def _nearest(asked: Asked, builds: Sequence[int], steps: int) -> list[PossibleBase]:
+    """Return one possible base for each name of these builds, the nearest first."""
     index = asked.index
     if len(builds) > _BUILDS_WEIGHED:
         builds = _around(asked, builds, steps)
-    best: dict[int, Place] = {}
+    best: dict[int, PossibleBase] = {}
     moment = asked.times[steps - 1] if asked.times and steps else 0.0
     for build in builds:
         filled = index.layer_filled[build]
@@ -240,8 +242,8 @@ def _nearest(asked: Asked, builds: Sequence[int], steps: int) -> list[Place]:
             continue
         distance = abs(moment - index.made[build]) / (20 * known.DAY) if moment else 0.0
         if asked.sizes and asked.sizes[0] and filled:
-            its = index.layer_size[index.layer_start[build]]
-            distance += 10 * abs(math.log(asked.sizes[0] / its)) if its else 5.0
+            size = index.layer_size[index.layer_start[build]]
+            distance += 10 * abs(math.log(asked.sizes[0] / size)) if size else 5.0
             if not steps:
                 differences = asked.size_differences(build)
                 distance += 10 * sum(differences) / max(len(differences), 1)
@@ -252,10 +254,10 @@ def _nearest(asked: Asked, builds: Sequence[int], steps: int) -> list[Place]:
         if index.traits[build] & known.GHOST:
             distance += 0.01
         for name in index.names(build):
-            place = best.get(name)
-            if place is None or distance < place.distance:
-                best[name] = Place(steps or index.step_count(build), filled, build, name, distance)
-    nearest = sorted(best.values(), key=lambda place: place.distance)
+            base = best.get(name)
+            if base is None or distance < base.distance:
+                best[name] = PossibleBase(steps or index.step_count(build), filled, build, name, distance)
+    nearest = sorted(best.values(), key=lambda base: base.distance)
     return nearest[:_NAMES_WEIGHED]
 
 
@@ -273,7 +275,7 @@ def _alike_in_size(asked: Asked) -> list[int]:
     if not asked.sizes or not all(asked.sizes):
         return []
     sequences = asked.index.by_sizes
-    found: list[int] = []
+    builds: list[int] = []
     front: list[bytes] = [b""]
     for size in asked.sizes:
         bucket = size_bucket(size)
@@ -285,10 +287,10 @@ def _alike_in_size(asked: Asked) -> list[int]:
                 if match is not None:
                     following.append((key, match))
         for _, match in following:
-            found.extend(sequences.order[match.low : match.full])
+            builds.extend(sequences.order[match.low : match.full])
         following.sort(key=lambda pair: pair[1].low - pair[1].high)
         front = [key for key, _ in following[:_SPREAD]]
-    return found[: 2 * _BUILDS_WEIGHED]
+    return builds[: 2 * _BUILDS_WEIGHED]
 
 
 class Twins(msgspec.Struct, gc=False):

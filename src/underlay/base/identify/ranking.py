@@ -14,7 +14,7 @@ from .weights import CALIBRATION, WEIGHTS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .matches import Asked, Place
+    from .matches import Asked, PossibleBase
 
 SCRATCH = "scratch"
 # What is unknown altogether is more often something that stands on a base than something made from nothing.
@@ -22,12 +22,12 @@ _OTHER_BASED = {"all": 0.7, "history": 0.7, "layers": 0.3}
 
 
 class Named(msgspec.Struct):
-    """A name the base may have: the best place for it, the steps (layers, when steps are hidden) it would have."""
+    """A name the base may have: its best possible base, the steps (layers, when steps are hidden) it would have."""
 
     name: str
     probability: float
     depth: int
-    place: Place | None
+    possible_base: PossibleBase | None
     confidence: float = 0.0
 
 
@@ -50,45 +50,45 @@ def kind_of(asked: Asked) -> str:
 
 def rank(asked: Asked) -> Ranking:
     """Return the names that the base of an image may have, the most likely first."""
-    places = matches.places(asked)
-    deepest = max((depth_of(asked, place) for place in places if place.partial is None), default=0)
-    table = features.table(asked, places, matches.twins(asked, deepest))
+    possible_bases = matches.possible_bases(asked)
+    deepest = max((depth_of(asked, base) for base in possible_bases if base.partial is None), default=0)
+    table = features.table(asked, possible_bases, matches.twins(asked, deepest))
     kind = kind_of(asked)
     chances, scratch, unknown, other = _chances(table, WEIGHTS[kind])
     names: dict[int, float] = {}
     depths: dict[int, float] = {}
     at: dict[int, dict[int, float]] = {}
-    best: dict[int, tuple[float, Place]] = {}
-    for place, chance in zip(places, chances, strict=True):
-        depth = depth_of(asked, place)
-        names[place.name] = names.get(place.name, 0.0) + chance
+    best: dict[int, tuple[float, PossibleBase]] = {}
+    for base, chance in zip(possible_bases, chances, strict=True):
+        depth = depth_of(asked, base)
+        names[base.name] = names.get(base.name, 0.0) + chance
         depths[depth] = depths.get(depth, 0.0) + chance
-        by_depth = at.setdefault(place.name, {})
+        by_depth = at.setdefault(base.name, {})
         by_depth[depth] = by_depth.get(depth, 0.0) + chance
-        if place.name not in best or best[place.name][0] < chance:
-            best[place.name] = (chance, place)
+        if base.name not in best or best[base.name][0] < chance:
+            best[base.name] = (chance, base)
     for (depth, _), chance in zip(table.unknown, unknown, strict=True):
         depths[depth] = depths.get(depth, 0.0) + chance
     unsure = sum(unknown) + other
-    found = [
+    ranked = [
         Named(asked.index.name(name), chance, max(at[name], key=at[name].__getitem__), best[name][1])
         for name, chance in names.items()
     ]
     nothing = Named(SCRATCH, scratch, 0, None)
-    if scratch > sum(chances) + sum(unknown) + _OTHER_BASED[kind] * other or not places:
-        found.sort(key=lambda named: -named.probability)
-        return _calibrated(asked, Ranking(kind, [nothing, *found], 0, unsure, False))
+    if scratch > sum(chances) + sum(unknown) + _OTHER_BASED[kind] * other or not possible_bases:
+        ranked.sort(key=lambda named: -named.probability)
+        return _calibrated(asked, Ranking(kind, [nothing, *ranked], 0, unsure, False))
     depth = max(depths, key=depths.__getitem__)
     if depths[depth] > 0.5 * sum(depths.values()):
-        here = {asked.index.name(name): chance.get(depth, 0.0) for name, chance in at.items()}
-        found.sort(key=lambda named: -(named.probability + 2 * here[named.name]))
+        chances_of_depth = {asked.index.name(name): chance.get(depth, 0.0) for name, chance in at.items()}
+        ranked.sort(key=lambda named: -(named.probability + 2 * chances_of_depth[named.name]))
     else:
-        found.sort(key=lambda named: -named.probability)
-    found[0].depth = depth
-    found = [found[0], *sorted([*found[1:], nothing], key=lambda named: -named.probability)]
-    first = found[0].place
+        ranked.sort(key=lambda named: -named.probability)
+    ranked[0].depth = depth
+    ranked = [ranked[0], *sorted([*ranked[1:], nothing], key=lambda named: -named.probability)]
+    first = ranked[0].possible_base
     sure = first is not None and matches.exact(asked, first) and depth_of(asked, first) == depth
-    return _calibrated(asked, Ranking(kind, found, depth, unsure, sure))
+    return _calibrated(asked, Ranking(kind, ranked, depth, unsure, sure))
 
 
 def best_name(asked: Asked, build: int) -> int:
@@ -98,15 +98,15 @@ def best_name(asked: Asked, build: int) -> int:
     steps = index.step_count(build)
     if len(names) < 2 or (asked.texts and steps >= len(asked.texts)):
         return names[0] if names else -1
-    places = [matches.Place(steps, index.layer_filled[build], build, name, 0.0) for name in names]
-    chances = _chances(features.table(asked, places, None), WEIGHTS[kind_of(asked)])[0]
+    possible_bases = [matches.PossibleBase(steps, index.layer_filled[build], build, name, 0.0) for name in names]
+    chances = _chances(features.table(asked, possible_bases, None), WEIGHTS[kind_of(asked)])[0]
     return max(zip(chances, names, strict=True))[1]
 
 
 def _chances(
     table: features.Table, weights: dict[str, tuple[float, ...]]
 ) -> tuple[list[float], float, list[float], float]:
-    scores = [sum(map(mul, weights["place"], row)) for row in table.rows]
+    scores = [sum(map(mul, weights["possible_base"], row)) for row in table.rows]
     scratch = sum(map(mul, weights["scratch"], table.scratch))
     unknown = [sum(map(mul, weights["unknown"], row)) for _, row in table.unknown]
     other = sum(map(mul, weights["other"], table.other))
@@ -126,7 +126,7 @@ def _chances(
 def _calibrated(asked: Asked, ranking: Ranking) -> Ranking:
     """Give each name the share of right answers that answers like it had when that was measured."""
     first = ranking.names[0]
-    if first.place is None:
+    if first.possible_base is None:
         kind = "scratch"
     else:
         kind = f"{ranking.kind} {'sure' if ranking.sure else 'like'}"

@@ -84,7 +84,7 @@ class Shared(msgspec.Struct, frozen=True):
 
 def packages(held: Iterable[Package], of_base: Iterable[Package]) -> Shared:
     """Return how many packages of a base an image has, as their databases tell."""
-    versions = {(each.kind, each.name, each.architecture): each.version for each in held}
-    base = {(each.kind, each.name, each.architecture): each.version for each in of_base}
-    there = [key for key in base if key in versions]
-    return Shared(sum(versions[key] == base[key] for key in there), len(there), len(base))
+    versions = {(package.kind, package.name, package.architecture): package.version for package in held}
+    base = {(package.kind, package.name, package.architecture): package.version for package in of_base}
+    common = [key for key in base if key in versions]
+    return Shared(sum(versions[key] == base[key] for key in common), len(common), len(base))

@@ -25,7 +25,7 @@ class Build:
         self.config = ""
         self.manifest = ""
         self.parent = ""
-        self.told = False  # whether the record says what it stands on, or that this is nothing known
+        self.base_stated = False  # whether the record states its base, be it that there is none
         self.layers: list[image.Layer] = []
         self.hashes: list[int] = []
         self.shapes: list[str] = []
@@ -44,11 +44,11 @@ class Build:
 
     def start(self, steps: int) -> Build:
         """Return what the first `steps` steps made, as a build of its own without a name."""
-        found = Build()
-        found.hashes = self.hashes[:steps]
-        found.shapes = self.shapes[:steps]
-        found.times = self.times[:steps]
-        return found
+        beginning = Build()
+        beginning.hashes = self.hashes[:steps]
+        beginning.shapes = self.shapes[:steps]
+        beginning.times = self.times[:steps]
+        return beginning
 
 
 def size_bucket(size: int) -> int:
@@ -110,7 +110,7 @@ def _read(record: Mapping[str, Any]) -> Build:
     build.config = image.member(record, "config_digest")
     build.manifest = image.member(record, "index_digest") or image.member(record, "manifest_digest")
     build.parent = image.member(record, "parent")
-    build.told = "parent" in record
+    build.base_stated = "parent" in record
     build.layers = list(content.layers)
     texts = [step.text for step in content.steps[:_STEPS_KEPT]]
     given: Any = record.get("history_hash")
@@ -132,8 +132,8 @@ def _name(build: Build, record: Mapping[str, Any]) -> None:
     since, tags = record.get("tag_first_seen"), record.get("tags")
     for name in tags if isinstance(tags, list) and tags else [record.get("ref")]:
         if isinstance(name, str) and name:
-            told = since.get(name.rpartition(":")[2]) if isinstance(since, dict) else None
-            build.names[image.sound(name)] = day(told) or first
+            since_day = since.get(name.rpartition(":")[2]) if isinstance(since, dict) else None
+            build.names[image.sound(name)] = day(since_day) or first
 
 
 def _is_hash(text: Any) -> bool:
@@ -143,18 +143,18 @@ def _is_hash(text: Any) -> bool:
 def _find_parents(builds: list[Build]) -> None:
     """Find what builds stand on whose records do not tell: the longest other build that is wholly in one."""
     whole: dict[tuple[int, ...], list[Build]] = defaultdict(list)
-    if not all(build.told for build in builds):
+    if not all(build.base_stated for build in builds):
         for build in builds:
             if build.hashes and build.config:
                 whole[tuple(build.hashes)].append(build)
     for build in builds:
-        if build.told:
+        if build.base_stated:
             continue
         digests = [layer.digest for layer in build.layers if not layer.empty]
         for steps in range(len(build.hashes) - 1, 0, -1):
             for other in whole.get(tuple(build.hashes[:steps]), ()):
-                theirs = [layer.digest for layer in other.layers if not layer.empty]
-                if theirs == digests[: len(theirs)]:
+                other_digests = [layer.digest for layer in other.layers if not layer.empty]
+                if other_digests == digests[: len(other_digests)]:
                     build.parent = other.config
                     break
             if build.parent:
@@ -204,9 +204,9 @@ def _ghost(above: list[Build], by_name: dict[str, list[Build]], by_config: dict[
     votes: Counter[str] = Counter()
     for child in above:
         for name in child.names:
-            bases = _neighbours(child, [each for each in by_name[name] if each.parent in by_config])
-            found = [by_config[each.parent] for each in bases]
-            for base in found:
+            bases = _neighbours(child, [sibling for sibling in by_name[name] if sibling.parent in by_config])
+            bases_of_neighbours = [by_config[build.parent] for build in bases]
+            for base in bases_of_neighbours:
                 steps = len(base.hashes)
                 if steps < len(child.hashes) and base.shapes == child.shapes[:steps]:
                     lengths[steps] += 1
@@ -220,7 +220,7 @@ def _ghost(above: list[Build], by_name: dict[str, list[Build]], by_config: dict[
     steps = lengths.most_common(1)[0][0]
     most = max(votes.values())
     ghost = above[0].start(steps)
-    filled = sum(1 for each in above[0].layers if not each.empty)
+    filled = sum(1 for layer in above[0].layers if not layer.empty)
     left = _layers_of(above[0], steps)
     ghost.layers = above[0].layers[:left] if left <= filled else []
     ghost.ghost = True
@@ -234,12 +234,12 @@ def _ghost(above: list[Build], by_name: dict[str, list[Build]], by_config: dict[
 
 def _neighbours(build: Build, sorted_builds: list[Build]) -> list[Build]:
     """Return the builds made just before and just after `build`."""
-    before = [each for each in sorted_builds if each.made <= build.made and each is not build][-1:]
-    return before + [each for each in sorted_builds if each.made > build.made][:1]
+    before = [other for other in sorted_builds if other.made <= build.made and other is not build][-1:]
+    return before + [other for other in sorted_builds if other.made > build.made][:1]
 
 
 def _layers_of(build: Build, steps: int) -> int:
-    """Return how many layers the first `steps` steps of a build left, told by what kind of steps they are."""
+    """Return how many layers the first `steps` steps of a build left, by the kinds of these steps."""
     filled = [history.leaves_layer(shape) for shape in build.shapes]
     unsure = sum(answer is None for answer in filled)
     sure = sum(answer is True for answer in filled)
@@ -250,8 +250,8 @@ def _layers_of(build: Build, steps: int) -> int:
 def _outlines(builds: list[Build], order: Sequence[int]) -> dict[str, Iterable[int]]:
     """Return the sections that lead from the shape of a step to the whole sequences of shapes that have it."""
     ranges: dict[tuple[str, ...], list[int]] = {}
-    for spot, place in enumerate(order):
-        shapes = tuple(builds[place].shapes)
+    for spot, build_number in enumerate(order):
+        shapes = tuple(builds[build_number].shapes)
         if shapes:
             ranges.setdefault(shapes, [spot, spot])[1] = spot + 1
     hashes = {shape: history.short_hash(shape) for shapes in ranges for shape in shapes}
@@ -273,7 +273,7 @@ def _outlines(builds: list[Build], order: Sequence[int]) -> dict[str, Iterable[i
 
 def _written(builds: list[Build]) -> bytes:
     builds.sort(key=lambda build: build.made)
-    number = {build.config: place for place, build in enumerate(builds) if build.config}
+    number = {build.config: position for position, build in enumerate(builds) if build.config}
     sections: dict[str, bytes] = {}
     sequences: tuple[list[list[bytes]], ...] = (
         [[digest_item(x.digest) for x in build.layers if not x.empty and x.digest] for build in builds],
@@ -285,12 +285,12 @@ def _written(builds: list[Build]) -> bytes:
     for which, items in enumerate(sequences):
         sections.update(_sorted_section(which, items))
     names = sorted({name for build in builds for name in build.names})
-    index = {name: place for place, name in enumerate(names)}
+    index = {name: position for position, name in enumerate(names)}
     usage, spoken = name_statistics.usage(builds)
     tag_builds: list[list[int]] = [[] for _ in names]
-    for place, build in enumerate(builds):
+    for position, build in enumerate(builds):
         for name in build.names:
-            tag_builds[index[name]].append(place)
+            tag_builds[index[name]].append(position)
     texts = [name.encode() for name in names]
     plain: dict[str, Iterable[int]] = {
         "parent": [number.get(build.parent, known.NO_BUILD) for build in builds],
@@ -308,7 +308,7 @@ def _written(builds: list[Build]) -> bytes:
         "name_of": [index[name] for build in builds for name in build.names],
         "name_day": [since for build in builds for since in build.names.values()],
         "tag_start": _starts(tag_builds),
-        "tag_build": [place for found in tag_builds for place in found],
+        "tag_build": [position for numbers in tag_builds for position in numbers],
         "usage": [usage[name] for name in names],
         "steady": name_statistics.steady(builds, names),
         "parallel": name_statistics.parallel(builds, names),
@@ -337,26 +337,26 @@ def _digest(text: str) -> bytes:
 
 def _starts(lists: Sequence[Sequence[Any]]) -> list[int]:
     starts = [0]
-    for each in lists:
-        starts.append(starts[-1] + len(each))
+    for items in lists:
+        starts.append(starts[-1] + len(items))
     return starts
 
 
 def _sorted_section(which: int, items: list[list[bytes]]) -> dict[str, bytes]:
     """Return the sections of one of the five sequences; builds are given in order of time."""
     order = sorted(range(len(items)), key=lambda build: items[build])
-    place = [0] * len(order)
+    position_of = [0] * len(order)
     ranges: dict[int, list[int]] = {}
     for spot, build in enumerate(order):
-        place[build] = spot
+        position_of[build] = spot
         hashes = known.chain(items[build])
         for depth, key in enumerate(hashes, 1):
-            found = ranges.get(key)
-            if found is None:
-                found = ranges[key] = [spot, spot, spot]
-            found[1] = spot + 1
+            range_of_key = ranges.get(key)
+            if range_of_key is None:
+                range_of_key = ranges[key] = [spot, spot, spot]
+            range_of_key[1] = spot + 1
             if depth == len(hashes):
-                found[2] = spot + 1
+                range_of_key[2] = spot + 1
     # A beginning that only one build has, and that is not all of it, tells no more than a shorter one.
     kept = sorted(key for key, (low, high, full) in ranges.items() if full > low or high - low > 1)
     return {
@@ -365,5 +365,5 @@ def _sorted_section(which: int, items: list[list[bytes]]) -> dict[str, bytes]:
         f"high{which}": array("I", [ranges[key][1] for key in kept]).tobytes(),
         f"full{which}": array("I", [ranges[key][2] for key in kept]).tobytes(),
         f"order{which}": array("I", order).tobytes(),
-        f"place{which}": array("I", place).tobytes(),
+        f"place{which}": array("I", position_of).tobytes(),
     }

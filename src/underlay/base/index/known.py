@@ -96,7 +96,7 @@ class Match(msgspec.Struct, frozen=True, gc=False):
 class Sequences:
     """One of the five sorted sequences."""
 
-    __slots__ = ("_full", "_high", "_keys", "_low", "order", "place")
+    __slots__ = ("_full", "_high", "_keys", "_low", "order", "position")
 
     def __init__(self, sections: dict[str, memoryview], which: int) -> None:
         self._keys = sections[f"keys{which}"]
@@ -104,7 +104,7 @@ class Sequences:
         self._high = sections[f"high{which}"]
         self._full = sections[f"full{which}"]
         self.order = sections[f"order{which}"]
-        self.place = sections[f"place{which}"]
+        self.position = sections[f"place{which}"]
 
     def find(self, key: int, depth: int) -> Match | None:
         """Return the builds that begin with the sequence of this hash."""
@@ -116,8 +116,8 @@ class Sequences:
 
     def beginnings(self, hashes: Sequence[int]) -> list[Match]:
         """Return what is known of each beginning, the shortest first; beginnings nobody has are left out."""
-        found = (self.find(key, depth) for depth, key in enumerate(hashes, 1))
-        return [match for match in found if match is not None]
+        matches = (self.find(key, depth) for depth, key in enumerate(hashes, 1))
+        return [match for match in matches if match is not None]
 
 
 class Known:
@@ -176,12 +176,12 @@ class Known:
 
     def name(self, number: int) -> str:
         """Return a name as text: `debian:stretch-slim`."""
-        found = self._names.get(number)
-        if found is None:
+        text = self._names.get(number)
+        if text is None:
             start = self._sections["text_start"]
-            found = bytes(self._sections["text"][start[number] : start[number + 1]]).decode("utf-8", "replace")
-            self._names[number] = found
-        return found
+            text = bytes(self._sections["text"][start[number] : start[number + 1]]).decode("utf-8", "replace")
+            self._names[number] = text
+        return text
 
     def number(self, name: str) -> int | None:
         """Return the number of a name, None when it is not known."""
@@ -215,8 +215,8 @@ class Known:
 
     def parent_of(self, build: int) -> int | None:
         """Return the build that `build` stands on."""
-        found = self.parent[build]
-        return None if found == NO_BUILD else found
+        parent = self.parent[build]
+        return None if parent == NO_BUILD else parent
 
 
 _PLAIN = (
@@ -234,16 +234,16 @@ def _digest(section: memoryview, build: int) -> str | None:
 def write(sections: dict[str, bytes]) -> bytes:
     """Return the file made of sections; every section of SECTIONS must be there."""
     parts = [MAGIC.ljust(32, b"\0")]
-    place = 32 + len(SECTIONS) * 16
-    place += -place % 8
+    offset = 32 + len(SECTIONS) * 16
+    offset += -offset % 8
     table = []
     body = []
     for name, _ in SECTIONS:
         data = sections[name]
         padded = data + bytes(-len(data) % 8)
-        table.append(struct.pack("<QQ", place, len(data)))
+        table.append(struct.pack("<QQ", offset, len(data)))
         body.append(padded)
-        place += len(padded)
+        offset += len(padded)
     parts += table
     head = b"".join(parts)
     return b"".join([head, bytes(-len(head) % 8), *body])
@@ -264,12 +264,12 @@ def unpack(data: bytes) -> bytes:
     (size,) = struct.unpack("<Q", data[len(PACKED) : start].ljust(8, b"\0"))
     inflater = zlib.decompressobj()
     try:
-        found = inflater.decompress(data[start:], min(size, 1 << 31) + 1)
+        index = inflater.decompress(data[start:], min(size, 1 << 31) + 1)
     except zlib.error as error:
         raise Corrupt(f"damaged index of known bases: {error}") from None
-    if len(found) != size or not inflater.eof:
-        raise Corrupt("damaged index of known bases: not as long as it says")
-    return found
+    if len(index) != size or not inflater.eof:
+        raise Corrupt("damaged index of known bases: its length is not the one that its head states")
+    return index
 
 
 def open_index(path: str) -> Known:
@@ -294,7 +294,7 @@ def shipped() -> Known:
 def _sections(data: memoryview) -> dict[str, memoryview]:
     """Return the sections of a file after checking that they lie within it and fit together."""
     if bytes(data[: len(MAGIC)]) != MAGIC or len(data) < 32 + len(SECTIONS) * 16:
-        raise Corrupt("not an index of known bases of this version")
+        raise Corrupt("an index of known bases of another version")
     sections: dict[str, memoryview] = {}
     for number, (name, kind) in enumerate(SECTIONS):
         start, size = struct.unpack_from("<QQ", data, 32 + number * 16)

@@ -95,19 +95,24 @@ class Index:
     def point(self, repository: str, tag: str, record: dict[str, Any], day: str) -> None:
         """Take a build that a tag points at on `day` (YYYY-MM-DD)."""
         key = (repository, record["config_digest"])
-        there = self.records.get(key)
-        if there is None:
+        known_record = self.records.get(key)
+        if known_record is None:
             self.new += 1
-            there = self.records[key] = {**record, "ref": f"{repository}:{tag}", "tags": [], "tag_first_seen": {}}
-            there["first_seen"] = day
-            self._manifests[record.get("manifest_digest") or ""] = there
+            known_record = self.records[key] = {
+                **record,
+                "ref": f"{repository}:{tag}",
+                "tags": [],
+                "tag_first_seen": {},
+            }
+            known_record["first_seen"] = day
+            self._manifests[record.get("manifest_digest") or ""] = known_record
         name = f"{repository}:{tag}"
-        if name not in there["tags"]:
-            there["tags"].append(name)
-            there["tag_first_seen"][tag] = day
-            self.moved += (name, there.get("platform") or "") in self._pointed
-            self._pointed.add((name, there.get("platform") or ""))
-        there["last_seen"] = day
+        if name not in known_record["tags"]:
+            known_record["tags"].append(name)
+            known_record["tag_first_seen"][tag] = day
+            self.moved += (name, known_record.get("platform") or "") in self._pointed
+            self._pointed.add((name, known_record.get("platform") or ""))
+        known_record["last_seen"] = day
 
     def of_manifest(self, digest: str) -> dict[str, Any] | None:
         """Return the build of a manifest, None when it is not known."""
@@ -118,20 +123,22 @@ class Index:
         before = len(self.records)
         for record in records:
             key = _key(record)
-            there = self.records.setdefault(key, record)
-            if there is record:
+            known_record = self.records.setdefault(key, record)
+            if known_record is record:
                 continue
             for name in record["tags"]:
                 tag = name.rpartition(":")[2]
-                if name not in there["tags"]:
-                    there["tags"].append(name)
-                days = [each for each in (there["tag_first_seen"].get(tag), record["tag_first_seen"].get(tag)) if each]
+                if name not in known_record["tags"]:
+                    known_record["tags"].append(name)
+                days = [
+                    day for day in (known_record["tag_first_seen"].get(tag), record["tag_first_seen"].get(tag)) if day
+                ]
                 if days:
-                    there["tag_first_seen"][tag] = min(days)
-            there["first_seen"] = min(there["first_seen"], record["first_seen"])
-            there["last_seen"] = max(there["last_seen"], record["last_seen"])
+                    known_record["tag_first_seen"][tag] = min(days)
+            known_record["first_seen"] = min(known_record["first_seen"], record["first_seen"])
+            known_record["last_seen"] = max(known_record["last_seen"], record["last_seen"])
         if len(self.records) > _RECORDS:
-            raise LimitExceeded(f"more than {_RECORDS} builds")
+            raise LimitExceeded(f"an index of bases holds at most {_RECORDS} builds")
         return len(self.records) - before
 
     def learned(self, tags: int, problems: Sequence[str] = ()) -> Learned:
@@ -143,7 +150,7 @@ class Index:
 def add(store: Store, names: Sequence[str], today: str = "") -> Learned:
     """Take what registries say of repositories (all their tags) or single tags, for all platforms.
 
-    A tag that cannot be read is a problem that is told, not an error. Raises NotFound, AccessDenied (a repository).
+    A tag that cannot be read is reported as a problem, and is no error. Raises NotFound, AccessDenied (a repository).
     """
     from ...registry.registries import Registries
 
@@ -166,7 +173,10 @@ def add(store: Store, names: Sequence[str], today: str = "") -> Learned:
 def _wanted(registries: Registries, name: str) -> list[Reference]:
     last = name.rpartition("/")[2]
     if "@" in name:
-        raise InvalidInput(f"{name}: a digest does not say what a name points at", "name a repository, or a tag")
+        raise InvalidInput(
+            f"{name}: a digest cannot be indexed, since the index records what tags point at",
+            "name a repository, or a tag",
+        )
     if ":" in last:
         return [references.parse(name)]
     repository = references.parse_exact(name)
@@ -180,23 +190,23 @@ def _builds(repository: Repository, reference: Reference, index: Index) -> Itera
     """Yield a record for each platform that a tag offers; what is known by its manifest is not fetched again."""
     root = repository.manifest(reference.tag)
     value = document.decode(root.data, f"manifest {root.digest}")
-    found: list[tuple[bytes, str, str]] = []
+    fetched_manifests: list[tuple[bytes, str, str]] = []
     if manifests.kind(value, root.media_type) == "index":
         view: manifests.Index = manifests.read_index(root.data, f"index {root.digest}").view
-        for each in view.manifests or []:
-            if each.is_attestation or each.artifact_type:
+        for descriptor in view.manifests or []:
+            if descriptor.is_attestation or descriptor.artifact_type:
                 continue
-            same = index.of_manifest(each.digest)
+            same = index.of_manifest(descriptor.digest)
             if same is not None:
                 yield same
                 continue
-            fetched = repository.manifest(each.digest)
-            found.append((fetched.data, fetched.digest, root.digest))
+            fetched = repository.manifest(descriptor.digest)
+            fetched_manifests.append((fetched.data, fetched.digest, root.digest))
     elif (same := index.of_manifest(root.digest)) is not None:
         yield same
     else:
-        found.append((root.data, root.digest, ""))
-    for data, digest, above in found:
+        fetched_manifests.append((root.data, root.digest, ""))
+    for data, digest, above in fetched_manifests:
         read = manifests.read_manifest(data, f"manifest {digest}")
         manifest: manifests.Manifest = read.view
         if manifest.config.media_type and manifest.config.media_type not in mediatype.CONFIGS:
@@ -214,7 +224,7 @@ def record_of(config: configs.Config, manifest: manifests.Manifest, digest: str,
         "manifest_digest": digest,
         "index_digest": above or None,
         "config_digest": manifest.config.digest,
-        "layers": [list(each) for each in layers],
+        "layers": [list(pair) for pair in layers],
         "diff_ids": config.diff_ids,
         "history": [step.text for step in content.steps],
         "history_created": [step.created for step in config.history or []],
@@ -232,12 +242,14 @@ def write_out(store: Store, path: str) -> int:
 
     records = list(_read(directory(store) + "/records.jsonl"))
     if not records:
-        raise NotFound("there is no index of one's own to export", "`underlay base index add REPOSITORY` makes one")
+        raise NotFound(
+            "there is no index of this installation to export", "`underlay base index add REPOSITORY` makes one"
+        )
     try:
         with open(path, "xb") as file:
             file.write(_packed(records))
     except FileExistsError:
-        raise Conflict(f"{path} is there already") from None
+        raise Conflict(f"{path} exists already") from None
     return len(records)
 
 
@@ -261,7 +273,9 @@ def push(store: Store, name: str) -> str:
 
     records = list(_read(directory(store) + "/records.jsonl"))
     if not records:
-        raise NotFound("there is no index of one's own to push", "`underlay base index add REPOSITORY` makes one")
+        raise NotFound(
+            "there is no index of this installation to push", "`underlay base index add REPOSITORY` makes one"
+        )
     reference = references.parse(name)
     data, empty = _packed(records), b"{}"
     manifest = document.encode(
@@ -293,7 +307,7 @@ def pull(store: Store, name: str) -> Learned:
         fetched = repository.manifest(reference.digest or reference.tag)
         value = document.decode(fetched.data, f"manifest {fetched.digest}")
         if value.get("artifactType") != ARTIFACT:
-            raise InvalidInput(f"{name} is no index of bases", "`underlay base index push` makes one")
+            raise InvalidInput(f"{name} is not an index of bases", "`underlay base index push` makes one")
         view: manifests.Manifest = manifests.read_manifest(fetched.data, f"manifest {fetched.digest}").view
         layers: list[Descriptor] = view.layers or []
         if len(layers) != 1:
@@ -332,7 +346,7 @@ def _unpacked(data: bytes, what: str) -> list[dict[str, Any]]:
         with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
             return list(_parsed(_bounded(file, what), what))
     except (OSError, EOFError, zlib.error) as error:
-        raise Corrupt(f"{what}: no index of bases: {error}") from None
+        raise Corrupt(f"{what}: not an index of bases: {error}") from None
 
 
 def _bounded(file: gzip.GzipFile, what: str) -> Iterator[bytes]:
@@ -341,7 +355,7 @@ def _bounded(file: gzip.GzipFile, what: str) -> Iterator[bytes]:
     while line := file.readline(_LINE + 1):
         total, count = total + len(line), count + 1
         if len(line) > _LINE or total > _LIMIT or count > _RECORDS:
-            raise LimitExceeded(f"{what}: line {count}: more than an index of bases has")
+            raise LimitExceeded(f"{what}: line {count}: longer than an index of bases may be")
         yield line
 
 
@@ -366,19 +380,19 @@ def _parsed(lines: Iterable[bytes], what: str) -> Iterator[dict[str, Any]]:
         except (ValueError, RecursionError, KeyError, TypeError) as error:
             raise Corrupt(f"{what}: line {number}: {error}") from None
         if not sound or not isinstance(record["first_seen"], str) or not isinstance(record["last_seen"], str):
-            raise Corrupt(f"{what}: line {number}: no record of a build")
+            raise Corrupt(f"{what}: line {number}: not a record of a build")
         yield record
 
 
 def names(store: Store) -> Iterator[tuple[str, str, str, int]]:
     """Yield each name of the installation's index with the image id that it points at, since when, and how many builds it
     has pointed at."""
-    found: dict[str, list[tuple[str, str]]] = {}
+    builds_of_name: dict[str, list[tuple[str, str]]] = {}
     for record in _read(directory(store) + "/records.jsonl"):
         for name in record["tags"]:
             day = record["tag_first_seen"].get(name.rpartition(":")[2], record["first_seen"])
-            found.setdefault(name, []).append((day, record["config_digest"]))
-    for name, builds in sorted(found.items()):
+            builds_of_name.setdefault(name, []).append((day, record["config_digest"]))
+    for name, builds in sorted(builds_of_name.items()):
         day, digest = max(builds)
         yield name, digest, day, len(builds)
 

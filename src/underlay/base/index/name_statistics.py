@@ -87,13 +87,13 @@ def parallel(builds: list[Build], names: Sequence[str]) -> list[int]:
         if form.depth and not form.dated:
             keys[name] = form.repository, form.version[: -len(form.last)], form.depth, form.words
             beside[keys[name]].append(name)
-    found: list[int] = []
+    shares: list[int] = []
     for name in names:
         others = [other for other in beside[keys[name]] if other != name] if name in keys else []
         if not others:
-            found.append(known.ALONE)
+            shares.append(known.ALONE)
             continue
         start, end = spans[name]
         overlap = max(min(end, spans[other][1]) - max(start, spans[other][0]) for other in others)
-        found.append(max(0, min(100, 100 * overlap // max(end - start, 14))))
-    return found
+        shares.append(max(0, min(100, 100 * overlap // max(end - start, 14))))
+    return shares

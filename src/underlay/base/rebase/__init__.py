@@ -1,7 +1,7 @@
 """An image moved onto another base: the new configuration, and what speaks against it.
 
 The layers above the base stay as they are, byte for byte; nothing is unpacked or compressed again. What was inherited from
-the old base's configuration is inherited from the new one's. What cannot be known to be safe is a hazard, told beforehand.
+the old base's configuration is inherited from the new one's. What may be unsafe is a hazard, reported beforehand.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def configuration(image: Mapping[str, Any], old: Mapping[str, Any], new: Mapping
 
 
 def _platform(config: Mapping[str, Any]) -> str:
-    # What goes without saying is said by some: the variant of linux/arm64 is v8.
+    # Some images state the default variant: that of linux/arm64 is v8.
     return str(platforms.normalise(*(str(config.get(key) or "") for key in ("os", "architecture", "variant"))))
 
 
@@ -80,43 +80,48 @@ def _execution(
     changes: list[str],
 ) -> dict[str, Any]:
     """Return what is to be run; `own` are the steps of the image above its base."""
-    made: dict[str, Any] = {}
+    merged: dict[str, Any] = {}
     for key in dict.fromkeys((*image, *new)):
         if key == "Env":
-            made[key] = _environment(image.get(key) or [], old.get(key) or [], new.get(key) or [], hazards, changes)
+            merged[key] = _environment(image.get(key) or [], old.get(key) or [], new.get(key) or [], hazards, changes)
         elif key == "Labels":
-            mine, before, after = (each.get(key) or {} for each in (image, old, new))
-            made[key] = {**after, **{name: text for name, text in mine.items() if before.get(name) != text}} or None
+            own_values, before, after = (config.get(key) or {} for config in (image, old, new))
+            merged[key] = {
+                **after,
+                **{name: text for name, text in own_values.items() if before.get(name) != text},
+            } or None
         elif key in _SETS:
-            mine, before, after = (each.get(key) or {} for each in (image, old, new))
-            kept = {name: each for name, each in mine.items() if name not in before or _says(own, _SETS[key], name)}
-            made[key] = {**after, **kept} or None
-            gone = [name for name in mine if name not in made[key]] if made[key] else list(mine)
+            own_values, before, after = (config.get(key) or {} for config in (image, old, new))
+            kept = {
+                name: value for name, value in own_values.items() if name not in before or _says(own, _SETS[key], name)
+            }
+            merged[key] = {**after, **kept} or None
+            gone = [name for name in own_values if name not in merged[key]] if merged[key] else list(own_values)
             changes += [f"{_SETS[key]} {name} came from the base, and is gone" for name in gone]
         elif key == "OnBuild":
-            made[key] = image.get(key)  # triggers are for images made from a base, never inherited
+            merged[key] = image.get(key)  # triggers are for images made from a base, never inherited
         elif (image.get(key) or None) == (old.get(key) or None):
-            made[key] = new.get(key)
+            merged[key] = new.get(key)
             if key in _MEANING and (new.get(key) or None) != (old.get(key) or None):
-                text = f"{key} comes from the base, and changes from {_said(old.get(key))} to {_said(new.get(key))}"
+                text = f"{key} comes from the base, and changes from {_shown(old.get(key))} to {_shown(new.get(key))}"
                 hazards.append(Hazard("configuration", text, "set it in the image, or check that the new value fits"))
         else:
-            made[key] = image.get(key)
-    return {key: item for key, item in made.items() if item is not None or key in image}
+            merged[key] = image.get(key)
+    return {key: item for key, item in merged.items() if item is not None or key in image}
 
 
 def _says(steps: Sequence[str], word: str, name: str) -> bool:
     """Tell whether one of these steps, as builders write them down, is `word` with a name."""
     plain = name.removesuffix("/tcp")
     for step in steps:
-        _, found, rest = step.partition(word)
-        names = rest.translate(_MARKS).split() if found else []
+        _, keyword, rest = step.partition(word)
+        names = rest.translate(_MARKS).split() if keyword else []
         if name in names or plain in names:
             return True
     return False
 
 
-def _said(value: Any) -> str:
+def _shown(value: Any) -> str:
     if isinstance(value, list):
         return " ".join(map(str, value))[:80] or "nothing"
     return str(value)[:80] if value else "nothing"
@@ -125,20 +130,22 @@ def _said(value: Any) -> str:
 def _environment(
     image: list[str], old: list[str], new: list[str], hazards: list[Hazard], changes: list[str]
 ) -> list[str]:
-    mine, before, after = (dict(pair.partition("=")[::2] for pair in each) for each in (image, old, new))
-    made = dict(after)
-    for name, value in mine.items():
+    own_values, before, after = (dict(pair.partition("=")[::2] for pair in pairs) for pairs in (image, old, new))
+    merged = dict(after)
+    for name, value in own_values.items():
         if before.get(name) != value:
-            made[name] = value
+            merged[name] = value
     gone = [(name, value) for name, value in before.items() if "/" in value and after.get(name) != value]
-    for name, value in mine.items():
-        parts = [each for each, held in gone if _holds(value, held)] if before.get(name) != value else []
+    for name, value in own_values.items():
+        parts = [variable for variable, held in gone if _holds(value, held)] if before.get(name) != value else []
         if parts:
             now = after.get(parts[0], "not set")[:80]
-            text = f"{name}={value[:80]} holds what {parts[0]} was in the old base, where it is {now} now"
+            text = (
+                f"{name}={value[:80]} holds the value that {parts[0]} had in the old base; in the new base it is {now}"
+            )
             hazards.append(Hazard("configuration", text, f"set {name} in the image anew"))
     for name, value in before.items():
-        if mine.get(name) != value or after.get(name) == value:
+        if own_values.get(name) != value or after.get(name) == value:
             continue
         if name == "PATH":
             text = f"PATH comes from the base, and changes from {value} to {after.get(name) or 'nothing'}"
@@ -147,7 +154,7 @@ def _environment(
             changes.append(f"{name} changes from {value[:80]} to {after[name][:80]}")
         else:
             changes.append(f"{name}={value[:80]} is no longer set")
-    return [f"{name}={value}" for name, value in made.items()]
+    return [f"{name}={value}" for name, value in merged.items()]
 
 
 def _holds(value: str, part: str) -> bool:
@@ -156,12 +163,12 @@ def _holds(value: str, part: str) -> bool:
 
 def packages(old: Sequence[Package], new: Sequence[Package]) -> tuple[list[Hazard], list[str]]:
     """Return what speaks against a base with other packages, that some are gone, and what merely changes, versions."""
-    names = {(each.kind, each.name): each.version for each in new}
-    gone = sorted({each.name for each in old if (each.kind, each.name) not in names})
+    names = {(package.kind, package.name): package.version for package in new}
+    gone = sorted({package.name for package in old if (package.kind, package.name) not in names})
     changed = sorted(
-        f"{each.name} {each.version} → {names[each.kind, each.name]}"
-        for each in old
-        if names.get((each.kind, each.name), each.version) != each.version
+        f"{package.name} {package.version} → {names[package.kind, package.name]}"
+        for package in old
+        if names.get((package.kind, package.name), package.version) != package.version
     )
     hazards = []
     if gone:

@@ -64,30 +64,32 @@ def ground(store: Store, subject: Subject, base: str = "", likely: bool = False)
         named = image_source.find(store, base, str(subject.platform))
         below = named.view.diff_ids
         if diff_ids[: len(below)] != below:
-            raise InvalidInput(f"{base} is not beneath {subject.name}: its layers are others")
+            raise InvalidInput(
+                f"{base} is not the base of {subject.name}: its layers are not the lowest layers of that image"
+            )
         history = named.view.history or []
-        told = [step.created_by for step in history]
-        alike = bool(told) and [step.created_by for step in steps[: len(told)]] == told
-        count = len(told) if alike else steps_of(steps, len(below))
+        step_texts = [step.created_by for step in history]
+        alike = bool(step_texts) and [step.created_by for step in steps[: len(step_texts)]] == step_texts
+        count = len(step_texts) if alike else steps_of(steps, len(below))
         return Ground(base, len(below), count, named.value.get("config") or {})
     from ..identify import claim_evidence, identify
 
     identified = identify.identify(store, subject, 1)
-    found = identified.base
+    candidate = identified.base
     # A name may be a stranger's words.
-    if found is None or not claim_evidence.familiar(found.name):
+    if candidate is None or not claim_evidence.familiar(candidate.name):
         return Ground("scratch", 0, 0, {})
-    if found.config_digest is None:
-        if not likely or identified.certainty < identify.LIKELY or not 0 < found.history < len(steps):
+    if candidate.config_digest is None:
+        if not likely or identified.certainty < identify.LIKELY or not 0 < candidate.history < len(steps):
             return Ground("scratch", 0, 0, {})
-        layers = sum(not step.empty_layer for step in steps[: found.history])
-        doubt = f"that base is no build that is known: it is told with {identified.certainty:.0%}"
-        return Ground(found.name, min(layers, len(diff_ids)), found.history, None, doubt)
+        layers = sum(not step.empty_layer for step in steps[: candidate.history])
+        doubt = f"that base is not a known build: it is the right one with a probability of {identified.certainty:.0%}"
+        return Ground(candidate.name, min(layers, len(diff_ids)), candidate.history, None, doubt)
     from ...store.rows import images
 
-    row = images.get(store.meta, found.config_digest)
+    row = images.get(store.meta, candidate.config_digest)
     config = {**(images.config(store.paths, row.id).get("config") or {})} if row is not None else None
-    return Ground(found.name, found.layers, found.history or steps_of(steps, found.layers), config)
+    return Ground(candidate.name, candidate.layers, candidate.history or steps_of(steps, candidate.layers), config)
 
 
 def steps_of(steps: Sequence[Step], layers: int) -> int:
@@ -125,7 +127,7 @@ def move(
     from ...oci import digest as digests
 
     targets = [references.parse(name) for name in names or _own_names(store, image)]
-    made = Moved(
+    moved = Moved(
         image.name,
         ground.name,
         onto.name,
@@ -139,7 +141,7 @@ def move(
         tuple(target.familiar for target in targets),
     )
     if dry_run:
-        return made
+        return moved
     if hazards and not force:
         raise Unsafe(
             f"{image.name} is not moved from {ground.name} onto {onto.name}: "
@@ -149,7 +151,7 @@ def move(
         )
     for target in targets:
         if target.digest:
-            raise InvalidInput(f"{target.familiar}: a name to give cannot hold a digest")
+            raise InvalidInput(f"{target.familiar}: a new name cannot hold a digest")
     from ...transfer.registry import restack
 
     if image.where == STORE:
@@ -160,7 +162,7 @@ def move(
         )
     else:
         _push(store, image, onto, ground, config, manifest, targets)
-    return msgspec.structs.replace(made, done=True)
+    return msgspec.structs.replace(moved, done=True)
 
 
 def _own_names(store: Store, image: Subject) -> Sequence[str]:
@@ -169,14 +171,14 @@ def _own_names(store: Store, image: Subject) -> Sequence[str]:
         return [image.name]
     from ...store.rows import images
 
-    found = [name for name, _, _ in images.names(store.meta, image.id)]
+    names = [name for name, _, _ in images.names(store.meta, image.id)]
     try:
         asked = references.parse(image.name).name
     except InvalidInput:
         asked = ""  # an id
-    if not found:
-        raise InvalidInput(f"{image.name} has no name that what comes out could be given", "name it with --tag")
-    return [asked] if asked in found else found
+    if not names:
+        raise InvalidInput(f"{image.name} has no name for the result to take", "name it with --tag")
+    return [asked] if asked in names else names
 
 
 def _looked(store: Store, image: Subject, ground: Ground, onto: Subject) -> tuple[Configured, list[Hazard], list[str]]:
@@ -184,20 +186,24 @@ def _looked(store: Store, image: Subject, ground: Ground, onto: Subject) -> tupl
     configured = rebase.configuration(image.value, old, onto.value, ground.steps)
     hazards, changes = list(configured.hazards), list(configured.changes)
     if ground.config is None:
-        changes.append("the old base's configuration is not here: what was inherited is told from its steps")
+        changes.append(
+            "the configuration of the old base is not in the store: the inherited values are read from its steps"
+        )
     if image.image is None or onto.image is None:
-        text = "without files it cannot be known whether the layers above would stand on the new base"
+        text = "without the files of both images it cannot be checked whether the layers above fit the new base"
         hazards.append(Hazard("files", text, "pull both first"))
         return configured, hazards, changes
-    if all(each.id != "platform" for each in hazards):
+    if all(hazard.id != "platform" for hazard in hazards):
         from ...packages.installed import installed
         from ...store.rootfs.imagefiles import ImageFiles
         from . import rebase_checks
 
         diff_ids = image.view.diff_ids
         below, above = diff_ids[: ground.layers], diff_ids[ground.layers :]
-        found, more = rebase_checks.look(store.paths, image.view, image.platform, below, onto.view.diff_ids, above)
-        hazards += found
+        file_hazards, more = rebase_checks.look(
+            store.paths, image.view, image.platform, below, onto.view.diff_ids, above
+        )
+        hazards += file_hazards
         changes += more
         before = installed(ImageFiles(store.paths, below), languages=False).packages
         after = installed(ImageFiles(store.paths, onto.view.diff_ids), languages=False).packages
@@ -219,10 +225,10 @@ def _old_configuration(image: Subject, ground: Ground) -> dict[str, Any]:
     return {**image.value, "config": config, "rootfs": {"type": "layers", "diff_ids": diff_ids}}
 
 
-def _layers(found: Subject) -> list[dict[str, Any]]:
+def _layers(image: Subject) -> list[dict[str, Any]]:
     """Return the descriptors of an image's layers, the lowest first."""
-    assert found.manifest is not None
-    return list(found.manifest.value.get("layers") or [])
+    assert image.manifest is not None
+    return list(image.manifest.value.get("layers") or [])
 
 
 _TO_OCI = {
@@ -233,7 +239,7 @@ _TO_DOCKER = {oci: docker for docker, oci in _TO_OCI.items()}
 
 
 def _manifest(image: Subject, onto: Subject, config: bytes, layers: list[dict[str, Any]]) -> bytes:
-    """Return the manifest, of the kind that the image's was; its layers are told as that kind tells them."""
+    """Return the manifest, of the kind that the image's was; its layers have the media types of that kind."""
     assert image.manifest is not None
     before = image.manifest.value
     docker = before.get("mediaType") == mediatype.DOCKER_MANIFEST
@@ -253,7 +259,7 @@ def _manifest(image: Subject, onto: Subject, config: bytes, layers: list[dict[st
                 "digest": digests.of(config),
                 "size": len(config),
             },
-            "layers": [{**each, "mediaType": types.get(each["mediaType"], each["mediaType"])} for each in layers],
+            "layers": [{**layer, "mediaType": types.get(layer["mediaType"], layer["mediaType"])} for layer in layers],
             **({"annotations": annotations} if annotations else {}),
         }
     )

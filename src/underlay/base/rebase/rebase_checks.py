@@ -80,25 +80,25 @@ def look(
 
 
 def _without_doubles(hazards: list[Hazard]) -> list[Hazard]:
-    return list({(each.id, each.text): each for each in hazards}.values())
+    return list({(hazard.id, hazard.text): hazard for hazard in hazards}.values())
 
 
 def _removed(above: Upper, base: ImageFiles) -> list[Hazard]:
-    found = []
+    removed = []
     for path in above.removed:
         node = base.node(path)
         if node is None or path.startswith(_PASSING) or (path.endswith(b"/") and not node.children):
             continue
-        found.append("/" + path.decode("utf-8", "replace"))
-    if not found:
+        removed.append("/" + path.decode("utf-8", "replace"))
+    if not removed:
         return []
-    text = f"the layers above remove {len(found)} files or directories of the base: {some(found)}"
-    return [Hazard("whiteout", text, "check that the same is to be removed from the new base")]
+    text = f"the layers above remove {len(removed)} files or directories of the base: {some(removed)}"
+    return [Hazard("whiteout", text, "check that they are to be removed from the new base, too")]
 
 
 def _replaced(above: Upper, old: ImageFiles, new: ImageFiles) -> list[Hazard]:
     """Find programs and libraries of the base that the layers above have again, and that differ in the new base."""
-    found = []
+    replaced = []
     for path in above.added:
         if not _PROGRAMS.search(path):
             continue
@@ -109,11 +109,12 @@ def _replaced(above: Upper, old: ImageFiles, new: ImageFiles) -> list[Hazard]:
         if same and old.read(path, 1 << 28) == new.read(path, 1 << 28):
             continue
         if old.part(path, 0, 4) == b"\x7fELF":
-            found.append("/" + path.decode("utf-8", "replace"))
-    if not found:
+            replaced.append("/" + path.decode("utf-8", "replace"))
+    if not replaced:
         return []
-    text = f"the layers above have {len(found)} programs or libraries of the old base in other versions: {some(found)}"
-    return [Hazard("replaced", text, "they would stand beside what belongs to the new base: build the image again")]
+    count = f"{len(replaced)} programs or libraries"
+    text = f"the layers above have {count} of the old base in other versions: {some(replaced)}"
+    return [Hazard("replaced", text, "they would be mixed with files of the new base: build the image again")]
 
 
 def _covered(above: Upper, old: ImageFiles, new: ImageFiles) -> list[Hazard]:
@@ -121,30 +122,31 @@ def _covered(above: Upper, old: ImageFiles, new: ImageFiles) -> list[Hazard]:
     directory before distributions made it a link to `usr/lib`."""
 
     def link(files: ImageFiles, path: bytes) -> bool:
-        place, _, last = path.rpartition(b"/")
-        directory = files.node(place)
+        parent, _, last = path.rpartition(b"/")
+        directory = files.node(parent)
         node = (directory.children or {}).get(last) if directory is not None else None
         return node is not None and node.entry.kind == SYMLINK
 
-    found = [
+    covered = [
         "/" + path.decode("utf-8", "replace") for path in above.directories if link(new, path) and not link(old, path)
     ]
-    if not found:
+    if not covered:
         return []
-    text = (
-        f"the layers above have directories that are links in the new base, and would hide what is there: {some(found)}"
-    )
+    text = "the layers above have directories that are symbolic links in the new base, and would hide their targets"
+    text = f"{text}: {some(covered)}"
     return [Hazard("replaced", text, "build the image again on the new base")]
 
 
 def _command(execution: Execution, before: ImageFiles, after: ImageFiles) -> list[Hazard]:
     """Find what the entrypoint and the command name that would be gone."""
     environment = dict(pair.partition("=")[::2] for pair in execution.env or ())
-    places = (environment.get("PATH") or needs.PATH, execution.working_dir or "/")
-    there, here = needs.Reader(before, *places), needs.Reader(after, *places)
+    search_path = (environment.get("PATH") or needs.PATH, execution.working_dir or "/")
+    old_reader, new_reader = needs.Reader(before, *search_path), needs.Reader(after, *search_path)
     words = [*(execution.entrypoint or ()), *(execution.cmd or ())][: needs.WORDS]
     gone = [
-        word for word in words if not word.startswith("-") and there.find(word) is not None and here.find(word) is None
+        word
+        for word in words
+        if not word.startswith("-") and old_reader.find(word) is not None and new_reader.find(word) is None
     ]
     if not gone:
         return []
@@ -154,23 +156,25 @@ def _command(execution: Execution, before: ImageFiles, after: ImageFiles) -> lis
 
 def _user(user: str, before: ImageFiles, after: ImageFiles) -> list[Hazard]:
     """Find the user or group of the configuration, when the new base does not know it, or knows it by another number."""
-    found = []
+    hazards = []
     name, _, group = user.partition(":")
-    for what, place, word in ((name, b"etc/passwd", "user"), (group, b"etc/group", "group")):
-        old, new = _number(what, place, before), _number(what, place, after)
+    for what, path, word in ((name, b"etc/passwd", "user"), (group, b"etc/group", "group")):
+        old, new = _number(what, path, before), _number(what, path, after)
         if old and new != old:
-            text = f"{word} {what} has the number {old}, and " + (
+            text = f"{word} {what} has the id {old}, and " + (
                 f"{new} in the new base" if new else "the new base has none"
             )
-            found.append(Hazard("user", text, "choose a base that has the same, or make it in the image"))
-    return found
+            hazards.append(
+                Hazard("user", text, "choose a base that has the same id, or create the account in the image")
+            )
+    return hazards
 
 
-def _number(name: str, place: bytes, files: ImageFiles) -> str:
+def _number(name: str, path: bytes, files: ImageFiles) -> str:
     """Return the number of a user or group, "" when there is none; what is a number itself needs no file."""
     if not name or whole(name) >= 0:
         return ""
-    for line in files.part(place, 0, 1 << 20).split(b"\n"):
+    for line in files.part(path, 0, 1 << 20).split(b"\n"):
         parts = line.decode("utf-8", "replace").split(":")
         if len(parts) > 2 and parts[0] == name and whole(parts[2]) >= 0:
             return parts[2][:10]
@@ -181,7 +185,7 @@ def _libraries(
     above: Upper, before: ImageFiles, after: ImageFiles, base: ImageFiles, platform: Platform
 ) -> list[Hazard]:
     """Find what executables above take from the old base, and the new one does not have."""
-    there, here = needs.Reader(before), needs.Reader(after)
+    old_reader, new_reader = needs.Reader(before), needs.Reader(after)
     missing: dict[str, list[str]] = {}
     interpreters: dict[str, list[str]] = {}
     checked: dict[tuple[str, tuple[str, ...]], list[str]] = {}
@@ -203,17 +207,17 @@ def _libraries(
             wanted = tuple(read.versions.get(library, ()))
             key = (library, wanted)
             if key not in checked:
-                checked[key] = _lacking(library, wanted, there, here, base, read)
+                checked[key] = _lacking(library, wanted, old_reader, new_reader, base, read)
             for text in checked[key]:
                 missing.setdefault(text, []).append(name)
-    found = [
+    hazards = [
         Hazard("interpreter", f"{some(users)} need {loader}, which the new base does not have", "choose another base")
         for loader, users in interpreters.items()
     ]
     for text, users in missing.items():
         remedy = "choose a base that has it, or build the image again"
-        found.append(Hazard("library", f"{some(users)} need {text}, which the new base does not have", remedy))
-    return found
+        hazards.append(Hazard("library", f"{some(users)} need {text}, which the new base does not have", remedy))
+    return hazards
 
 
 def _by_run_path(library: str, user: Elf, path: bytes, before: ImageFiles, after: ImageFiles, base: ImageFiles) -> bool:
@@ -221,22 +225,22 @@ def _by_run_path(library: str, user: Elf, path: bytes, before: ImageFiles, after
     if "/" in library:
         return False
     origin = "/" + path.rpartition(b"/")[0].decode("utf-8", "surrogateescape")
-    for place in user.paths[:100]:
-        place = place.replace("$ORIGIN", origin).replace("${ORIGIN}", origin)
-        wanted = f"{place}/{library}".lstrip("/").encode("utf-8", "surrogateescape")
-        there = before.real(wanted)
-        if there is not None:
-            return base.node(there) is not None and after.real(wanted) is None
+    for run_path in user.paths[:100]:
+        run_path = run_path.replace("$ORIGIN", origin).replace("${ORIGIN}", origin)
+        wanted = f"{run_path}/{library}".lstrip("/").encode("utf-8", "surrogateescape")
+        library_path = before.real(wanted)
+        if library_path is not None:
+            return base.node(library_path) is not None and after.real(wanted) is None
     return False
 
 
 def _lacking(
-    library: str, wanted: Sequence[str], there: needs.Reader, here: needs.Reader, base: ImageFiles, user: Elf
+    library: str, wanted: Sequence[str], old_reader: needs.Reader, new_reader: needs.Reader, base: ImageFiles, user: Elf
 ) -> list[str]:
-    old = there.library(library, user.architecture)
+    old = old_reader.library(library, user.architecture)
     if old is None or base.node(old[0]) is None:
         return []  # not of the base
-    new = here.library(library, user.architecture)
+    new = new_reader.library(library, user.architecture)
     if new is None:
         return [library]
     if not new[1].defined:
@@ -249,7 +253,7 @@ def _lacking(
 def _interpreters(above: Upper, before: ImageFiles, after: ImageFiles) -> list[Hazard]:
     """Find scripts whose interpreter, and packages whose Python, would be gone."""
     gone: dict[str, list[str]] = {}
-    there, here = needs.Reader(before), needs.Reader(after)
+    old_reader, new_reader = needs.Reader(before), needs.Reader(after)
     versions: dict[bytes, bytes] = {}
     for path, mode in above.added.items():
         package = _PYTHON.match(path)
@@ -258,18 +262,18 @@ def _interpreters(above: Upper, before: ImageFiles, after: ImageFiles) -> list[H
             versions.setdefault(package[2], package[0])
         if not mode & 0o111 or before.part(path, 0, 2) != b"#!":
             continue
-        interpreter = there.interpreter(path)
-        if interpreter is not None and here.interpreter(path) is None:
+        interpreter = old_reader.interpreter(path)
+        if interpreter is not None and new_reader.interpreter(path) is None:
             gone.setdefault("/" + interpreter.decode("utf-8", "replace"), []).append(
                 "/" + path.decode("utf-8", "replace")
             )
-    found = [
+    hazards = [
         Hazard("interpreter", f"{some(users)} need {program}, which the new base does not have", "choose another base")
         for program, users in gone.items()
     ]
-    for version, place in versions.items():
+    for version, path_of_version in versions.items():
         name = "python" + version.decode()
-        if there.find(name) is not None and here.find(name) is None:
-            text = f"/{place.decode('utf-8', 'replace')} is for {name}, which the new base does not have"
-            found.append(Hazard("interpreter", text, f"choose a base with {name}, or build the image again"))
-    return found
+        if old_reader.find(name) is not None and new_reader.find(name) is None:
+            text = f"/{path_of_version.decode('utf-8', 'replace')} is for {name}, which the new base does not have"
+            hazards.append(Hazard("interpreter", text, f"choose a base with {name}, or build the image again"))
+    return hazards

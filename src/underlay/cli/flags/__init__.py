@@ -74,24 +74,24 @@ def parse(
             continue
         if word[:2] == "--":
             name, equals, value = word[2:].partition("=")
-            found = long.get(name)
-            if found is None:
+            flag_entry = long.get(name)
+            if flag_entry is None:
                 raise UsageError(f"unknown flag: --{name}", f"see `underlay {command} --help`")
-            position = _take(command, options, found, bool(equals), value, words, position, word)
+            position = _take(command, options, flag_entry, bool(equals), value, words, position, word)
             continue
         letters = word[1:]
         while letters:
             letter, letters = letters[0], letters[1:]
-            found = short.get(letter)
-            if found is None:
+            flag_entry = short.get(letter)
+            if flag_entry is None:
                 raise UsageError(f"unknown shorthand flag: '{letter}' in {word}", f"see `underlay {command} --help`")
             if letters[:1] == "=":
-                position = _take(command, options, found, True, letters[1:], words, position, word)
+                position = _take(command, options, flag_entry, True, letters[1:], words, position, word)
                 break
-            if found[2] in ("bool", "optional"):
-                position = _take(command, options, found, False, "", words, position, word)
+            if flag_entry[2] in ("bool", "optional"):
+                position = _take(command, options, flag_entry, False, "", words, position, word)
                 continue
-            position = _take(command, options, found, bool(letters), letters, words, position, word)
+            position = _take(command, options, flag_entry, bool(letters), letters, words, position, word)
             break
     return options, arguments
 

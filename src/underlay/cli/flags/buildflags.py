@@ -82,7 +82,9 @@ def request_of(options: Options, arguments: list[str]) -> BuildRequest:
     if len(arguments) != 1:
         raise UsageError('"underlay build" requires exactly 1 argument', "see `underlay build --help`")
     if options["security-opt"]:
-        raise UsageError("build --security-opt is not supported", "RUN --security=insecure with --allow is")
+        raise UsageError(
+            "build --security-opt is not supported", "use RUN --security=insecure with --allow security.insecure"
+        )
     request = BuildRequest(
         context=arguments[0],
         dockerfile=options["file"],
@@ -95,7 +97,7 @@ def request_of(options: Options, arguments: list[str]) -> BuildRequest:
         contexts=dict(_pair(text, "--build-context", True) for text in options["build-context"]),
         pull=options["pull"],
         no_cache=options["no-cache"],
-        no_cache_filter=[each for text in options["no-cache-filter"] for each in text.split(",")],
+        no_cache_filter=[stage for text in options["no-cache-filter"] for stage in text.split(",")],
         cache_from=[_cache(text, "src", "--cache-from") for text in options["cache-from"]],
         cache_to=[_cache(text, "dest", "--cache-to") for text in options["cache-to"]],
         outputs=[_output(text) for text in options["output"]],
@@ -103,7 +105,7 @@ def request_of(options: Options, arguments: list[str]) -> BuildRequest:
         secrets=dict(_secret(text) for text in options["secret"]),
         ssh=dict(_agent(text) for text in options["ssh"]),
         network=options["network"],
-        allow=[each for text in options["allow"] for each in text.split(",")],
+        allow=[entitlement for text in options["allow"] for entitlement in text.split(",")],
         extra_hosts=options["add-host"],
         shm_size=_size(options["shm-size"], "--shm-size"),
         ulimits=options["ulimit"],
@@ -119,16 +121,16 @@ def request_of(options: Options, arguments: list[str]) -> BuildRequest:
 
 
 def _arguments(texts: list[str]) -> dict[str, str]:
-    found: dict[str, str] = {}
+    values: dict[str, str] = {}
     for text in texts:
         name, equals, value = text.partition("=")
         if not name:
             raise UsageError(f'invalid argument "{text}" for "--build-arg" flag: it has no name')
         if equals:
-            found[name] = value
+            values[name] = value
         elif name in os.environ:
-            found[name] = os.environ[name]
-    return found
+            values[name] = os.environ[name]
+    return values
 
 
 def _pair(text: str, flag: str, needed: bool = False) -> tuple[str, str]:
@@ -153,15 +155,15 @@ def _fields(text: str, flag: str, known: tuple[str, ...]) -> dict[str, str]:
         (words,) = csv.reader([text], strict=True)
     except (ValueError, csv.Error):
         raise UsageError(f'invalid argument "{text}" for "{flag}" flag') from None
-    found = {}
+    fields = {}
     for word in words:
         key, equals, value = word.partition("=")
         if not equals or key.lower() not in known:
             raise UsageError(
                 f'invalid argument "{text}" for "{flag}" flag: unexpected {word!r}', f"known: {', '.join(known)}"
             )
-        found[key.lower()] = value
-    return found
+        fields[key.lower()] = value
+    return fields
 
 
 def _output(text: str) -> Output:
@@ -170,35 +172,35 @@ def _output(text: str) -> Output:
     if "=" not in text:
         # A bare word is a directory, or "-" for an archive on standard output (docker build, "--output").
         return Output("tar" if text == "-" else "local", text)
-    found = _fields(text, "--output", ("type", "dest", "name", "push", "tar"))
-    kind, place = found.get("type", ""), found.get("dest", "")
+    fields = _fields(text, "--output", ("type", "dest", "name", "push", "tar"))
+    kind, destination = fields.get("type", ""), fields.get("dest", "")
     if kind not in ("image", "registry", "docker", "oci", "tar", "local", "cacheonly"):
         raise UsageError(f'invalid argument "{text}" for "--output" flag: unknown type {kind!r}')
-    if kind == "local" and not place:
+    if kind == "local" and not destination:
         raise UsageError("--output type=local needs dest=DIRECTORY")
-    if kind in ("tar", "oci") and not place:
-        place = "-"
-    push = kind == "registry" or found.get("push", "") in _TRUE
-    if found.get("push", "false") not in (*_TRUE, *_FALSE):
-        raise UsageError(f"--output: invalid value for push: {found['push']}")
+    if kind in ("tar", "oci") and not destination:
+        destination = "-"
+    push = kind == "registry" or fields.get("push", "") in _TRUE
+    if fields.get("push", "false") not in (*_TRUE, *_FALSE):
+        raise UsageError(f"--output: invalid value for push: {fields['push']}")
     return Output(
         "image" if kind == "registry" else kind,
-        place,
+        destination,
         push,
-        found.get("name", ""),
-        found.get("tar", "true") not in _FALSE,
+        fields.get("name", ""),
+        fields.get("tar", "true") not in _FALSE,
     )
 
 
 def _secret(text: str) -> tuple[str, Secret]:
     from ...builder.request import Secret
 
-    found = _fields(text, "--secret", ("id", "src", "source", "env", "type"))
-    name = found.get("id", "")
-    source, variable = found.get("src", found.get("source", "")), found.get("env", "")
+    fields = _fields(text, "--secret", ("id", "src", "source", "env", "type"))
+    name = fields.get("id", "")
+    source, variable = fields.get("src", fields.get("source", "")), fields.get("env", "")
     if not name:
         raise UsageError(f"--secret {text}: it has no id")
-    kind = found.get("type", "")
+    kind = fields.get("type", "")
     if kind not in ("", "file", "env"):
         raise UsageError(f"--secret {text}: unsupported secret type {kind!r}", "file or env")
     if kind == "env" and not variable:
@@ -222,52 +224,52 @@ def _agent(text: str) -> tuple[str, str]:
     return name or "default", path
 
 
-def _cache(text: str, place: str, flag: str) -> CacheStore:
+def _cache(text: str, path_field: str, flag: str) -> CacheStore:
     from ...builder.request import CacheStore
 
     if "=" not in text:
         return CacheStore("registry", text)
-    found = _fields(text, flag, ("type", place, "ref", "mode", "tag", "digest"))
-    kind = found.get("type", "registry")
-    where = found.get(place if kind == "local" else "ref", "")
+    fields = _fields(text, flag, ("type", path_field, "ref", "mode", "tag", "digest"))
+    kind = fields.get("type", "registry")
+    where = fields.get(path_field if kind == "local" else "ref", "")
     if kind not in ("local", "registry"):
         raise UsageError(f"{flag} {text}: unsupported type {kind!r}", "local or registry")
     if not where:
-        raise UsageError(f"{flag} {text}: {place if kind == 'local' else 'ref'} is missing")
-    if found.get("mode", "min") not in ("min", "max"):
-        raise UsageError(f"{flag} {text}: unknown mode {found['mode']!r}", "min or max")
-    return CacheStore(kind, where, found.get("mode") == "max")
+        raise UsageError(f"{flag} {text}: {path_field if kind == 'local' else 'ref'} is missing")
+    if fields.get("mode", "min") not in ("min", "max"):
+        raise UsageError(f"{flag} {text}: unknown mode {fields['mode']!r}", "min or max")
+    return CacheStore(kind, where, fields.get("mode") == "max")
 
 
 def _attestations(request: BuildRequest, options: Options) -> None:
-    wishes: list[dict[str, str]] = []
+    attestations: list[dict[str, str]] = []
     for text in options["attest"]:
-        wishes.append(_fields(text, "--attest", ("type", "mode", "generator", "format", "disabled")))
+        attestations.append(_fields(text, "--attest", ("type", "mode", "generator", "format", "disabled")))
     for name in ("provenance", "sbom"):
         if name in options:
             text = options[name]
             if text in ("", *_TRUE):
-                wishes.append({"type": name})
+                attestations.append({"type": name})
             elif text in _FALSE:
-                wishes.append({"type": name, "disabled": "true"})
+                attestations.append({"type": name, "disabled": "true"})
             elif text in ("min", "max", "spdx", "cyclonedx"):
-                wishes.append({"type": name, "format" if name == "sbom" else "mode": text})
+                attestations.append({"type": name, "format" if name == "sbom" else "mode": text})
             else:
                 known = ("mode", "generator", "format", "disabled")
-                wishes.append({"type": name, **_fields(text, f"--{name}", known)})
-    for wish in wishes:
-        disabled = wish.get("disabled", "false") in _TRUE
-        if wish.get("type") == "provenance":
-            mode = wish.get("mode", "min")
+                attestations.append({"type": name, **_fields(text, f"--{name}", known)})
+    for attestation in attestations:
+        disabled = attestation.get("disabled", "false") in _TRUE
+        if attestation.get("type") == "provenance":
+            mode = attestation.get("mode", "min")
             if mode not in ("min", "max"):
                 raise UsageError(f"invalid mode {mode!r} for provenance", "min or max")
             request.provenance = "" if disabled else mode
-        elif wish.get("type") == "sbom":
-            if wish.get("generator"):
+        elif attestation.get("type") == "sbom":
+            if attestation.get("generator"):
                 raise UsageError("--sbom generator=IMAGE is not supported", "underlay reads the packages itself")
-            form = wish.get("format", "spdx")
+            form = attestation.get("format", "spdx")
             if form not in ("spdx", "cyclonedx"):
                 raise UsageError(f"unknown format {form!r} for sbom", "spdx or cyclonedx")
             request.sbom = "" if disabled else form
         else:
-            raise UsageError(f"unknown attestation type {wish.get('type', '')!r}", "provenance or sbom")
+            raise UsageError(f"unknown attestation type {attestation.get('type', '')!r}", "provenance or sbom")

@@ -71,28 +71,28 @@ SIZES = {
 
 def options_of(options: Options, plain: dict[str, str], sizes: dict[str, str]) -> dict[str, Any]:
     """Return the given flags among `plain` and `sizes`, and the number of processors, as options; raises UsageError."""
-    found: dict[str, Any] = {}
+    given_limits: dict[str, Any] = {}
     for flag in options.given:
         if flag in plain:
-            found[plain[flag]] = options[flag]
+            given_limits[plain[flag]] = options[flag]
         elif flag in sizes:
-            found[sizes[flag]] = _size(flag, options[flag])
+            given_limits[sizes[flag]] = _size(flag, options[flag])
     if "cpus" in options:
         try:
-            found["cpus"] = decimal(options["cpus"])
-            if found["cpus"] >= 1e6:
+            given_limits["cpus"] = decimal(options["cpus"])
+            if given_limits["cpus"] >= 1e6:
                 raise ValueError
         except ValueError:
             raise UsageError(
                 f'invalid argument "{options["cpus"]}" for "--cpus" flag: failed to parse as a rational number'
             ) from None
-    weight = found.get("blkio_weight", 0)
+    weight = given_limits.get("blkio_weight", 0)
     if not 0 <= weight < 1 << 16:
         what = "invalid syntax" if weight < 0 else "value out of range"
         raise UsageError(
             f'invalid argument "{weight}" for "--blkio-weight" flag: strconv.ParseUint: parsing "{weight}": {what}'
         )
-    return found
+    return given_limits
 
 
 def check(options: Options) -> None:

@@ -122,43 +122,43 @@ _PLAIN = {
 _SIZES = {**limitflags.SIZES, "shm-size": "shm_size"}
 
 
-def wish_of(options: Options, arguments: list[str], command: str) -> dict[str, Any]:
+def container_options_of(options: Options, arguments: list[str], command: str) -> dict[str, Any]:
     """Return the options of a container as keywords for ContainerOptions; raises UsageError, InvalidInput."""
     if not arguments:
         raise UsageError(f'"underlay {command}" requires at least 1 argument', f"see `underlay {command} --help`")
-    wish: dict[str, Any] = {"image": arguments[0]}
+    container_options: dict[str, Any] = {"image": arguments[0]}
     if arguments[1:]:
-        wish["command"] = arguments[1:]
+        container_options["command"] = arguments[1:]
     limitflags.check(options)
-    wish |= limitflags.options_of(options, _PLAIN, _SIZES)
+    container_options |= limitflags.options_of(options, _PLAIN, _SIZES)
     networks = options["network"] + options["net"]
     if networks:
-        wish["network"] = networks[0]
+        container_options["network"] = networks[0]
     if networks[1:]:
-        wish["networks"] = networks[1:]
+        container_options["networks"] = networks[1:]
     if options["link"]:
         raise Unsupported("--link is not supported", "containers of a network find each other by name")
     if "entrypoint" in options:
         # A string, not a shell line; the empty one takes the image's entrypoint away.
-        wish["entrypoint"] = [options["entrypoint"]] if options["entrypoint"] else []
+        container_options["entrypoint"] = [options["entrypoint"]] if options["entrypoint"] else []
     environment = environment_of(options)
     if environment:
-        wish["environment"] = environment
+        container_options["environment"] = environment
     labels = [line for path in options["label-file"] for line in _environment_file(path)] + options["label"]
     for name, words in (("labels", labels), ("annotations", options["annotation"])):
         if words:
-            wish[name] = pairs(words)
+            container_options[name] = pairs(words)
     if options["storage-opt"]:
         if not all("=" in text for text in options["storage-opt"]):
             raise InvalidInput("invalid storage option")
-        wish["storage_options"] = pairs(options["storage-opt"])
+        container_options["storage_options"] = pairs(options["storage-opt"])
     for name, flag in (("sysctls", "sysctl"), ("log_options", "log-opt")):
         if options[flag]:
             for text in options[flag]:
                 if "=" not in text:
                     raise InvalidInput(f'invalid argument "{text}" for "--{flag}" flag: name=value is needed')
-            wish[name] = pairs(options[flag])
-    return wish
+            container_options[name] = pairs(options[flag])
+    return container_options
 
 
 def environment_of(options: Options) -> list[str]:
@@ -169,13 +169,13 @@ def environment_of(options: Options) -> list[str]:
 
 def pairs(words: list[str]) -> dict[str, str]:
     """Return `name=value` words as a dict; a word without `=` has the empty value."""
-    found = {}
+    values = {}
     for word in words:
         name, _, value = word.partition("=")
         if not name:
             raise InvalidInput(f"invalid name=value pair: {word!r}")
-        found[name] = value
-    return found
+        values[name] = value
+    return values
 
 
 def _with_host_value(text: str) -> str:
@@ -194,7 +194,7 @@ def _environment_file(path: str) -> list[str]:
             lines = file.read(16 << 20).splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidInput(f"open {path}: {getattr(error, 'strerror', None) or error}") from None
-    found = []
+    variables = []
     for number, line in enumerate(lines, 1):
         text = line.lstrip()
         if not text or text.startswith("#"):
@@ -204,8 +204,8 @@ def _environment_file(path: str) -> list[str]:
             raise InvalidInput(f"{path}:{number}: variable '{name}' contains whitespaces or is empty")
         filled = _with_host_value(text)
         if "=" in filled:
-            found.append(filled)
-    return found
+            variables.append(filled)
+    return variables
 
 
 def detach_keys(text: str, terminal: bool) -> bytes:

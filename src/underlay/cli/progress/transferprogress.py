@@ -63,7 +63,7 @@ class TransferProgress:
         self.mode = mode
         self._bars: Any = None
         self._tasks: dict[str, Any] = {}
-        self._told: dict[str, str] = {}
+        self._last_status: dict[str, str] = {}
         self._totals: dict[str, int] = {}
         self._lock = threading.Lock()
 
@@ -99,7 +99,7 @@ class TransferProgress:
             self.failed(value)
 
     def failed(self, error: BaseException) -> None:
-        """Tell programs of an error in docker's words; people are told on standard error."""
+        """Write an error as docker's JSON message for programs; people see it on standard error."""
         if self.mode == "json":
             message = getattr(error, "message", None) or str(error) or "interrupted"
             self._write(to_json({"errorDetail": {"message": message}, "error": message}))
@@ -156,8 +156,8 @@ class TransferProgress:
         total = int(str(event.attributes.get("total") or 0)) or self._totals.get(subject, 0)
         self._totals[subject] = total
         done = int(str(event.attributes.get("done") or 0))
-        changed = self._told.get(subject) != status
-        self._told[subject] = status
+        changed = self._last_status.get(subject) != status
+        self._last_status[subject] = status
         if self.mode == "json":
             if changed or event.kind.endswith(".progress"):
                 self._message(name, status, done, total, event.kind.endswith(".progress"))

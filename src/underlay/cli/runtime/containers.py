@@ -88,37 +88,37 @@ def run(name: str, settings: Settings, options: Options, arguments: list[str]) -
     return 0
 
 
-def wishes_of(settings: Settings, options: Options) -> Wishes:
+def creation_options_of(settings: Settings, options: Options) -> Wishes:
     """Return what create, run and exec have been asked for beside the bundle."""
     from ...runtime.standalone import creating
 
-    wishes = creating.Wishes()
-    wishes.warn = settings.warn
-    wishes.pid_file = options["pid-file"]
-    wishes.preserve = options["preserve-fds"] or 0
+    creation_options = creating.Wishes()
+    creation_options.warn = settings.warn
+    creation_options.pid_file = options["pid-file"]
+    creation_options.preserve = options["preserve-fds"] or 0
     if options["console-socket"]:
         from ...runtime.standalone import consoles
 
-        wishes.console = consoles.to_socket(options["console-socket"])
-    if not 0 <= wishes.preserve < 1 << 16:
-        raise InvalidInput(f"--preserve-fds: {wishes.preserve} is not a number of descriptors")
-    for number in range(3, 3 + wishes.preserve):
+        creation_options.console = consoles.to_socket(options["console-socket"])
+    if not 0 <= creation_options.preserve < 1 << 16:
+        raise InvalidInput(f"--preserve-fds: {creation_options.preserve} is not a number of descriptors")
+    for number in range(3, 3 + creation_options.preserve):
         try:
             os.fstat(number)
         except OSError:
-            raise InvalidInput(f"--preserve-fds: there is no descriptor {number} to pass on") from None
-    return wishes
+            raise InvalidInput(f"--preserve-fds: file descriptor {number} is not open") from None
+    return creation_options
 
 
 def _create(name: str, settings: Settings, options: Options, container_id: str) -> int:
     from ...runtime.standalone import creating, lifecycle
 
-    wishes = wishes_of(settings, options)
-    wishes.pivot = not options["no-pivot"]
-    wishes.keyring = not options["no-new-keyring"]
+    creation_options = creation_options_of(settings, options)
+    creation_options.pivot = not options["no-pivot"]
+    creation_options.keyring = not options["no-new-keyring"]
     bundle = options["bundle"] or os.getcwd()
     if name == "create" or options["detach"]:
-        creating.create(settings.root, container_id, bundle, wishes)
+        creating.create(settings.root, container_id, bundle, creation_options)
         if name == "run":
             try:
                 lifecycle.start(settings.root, container_id, settings.warn)
@@ -129,9 +129,9 @@ def _create(name: str, settings: Settings, options: Options, container_id: str) 
     from ...runtime.standalone.foreground import Foreground
 
     front = Foreground()
-    if wishes.console is None and creating.has_terminal(bundle):
-        wishes.console = front.take_terminal
-    record = creating.create(settings.root, container_id, bundle, wishes)
+    if creation_options.console is None and creating.has_terminal(bundle):
+        creation_options.console = front.take_terminal
+    record = creating.create(settings.root, container_id, bundle, creation_options)
     try:
         from ...linux import process
 

@@ -85,7 +85,7 @@ def entry() -> NoReturn:
 
 
 def main(words: list[str]) -> int:
-    """Run one command line; return its exit code. Errors are told on standard error and in the log."""
+    """Run one command line; return its exit code. Errors are written to standard error and to the log."""
     from ...errors import UnderlayError, Unsupported, UsageError
     from .. import flags
 

@@ -47,18 +47,18 @@ def run(name: str, settings: Settings, options: Options, arguments: list[str]) -
 def _exec(settings: Settings, options: Options, arguments: list[str]) -> int:
     from ...runtime.standalone import execution
     from ...runtime.standalone.foreground import Foreground
-    from .containers import wishes_of
+    from .containers import creation_options_of
 
     container_id, *command = arguments
     body = _body(settings, options, container_id, command)
-    wishes = wishes_of(settings, options)
+    creation_options = creation_options_of(settings, options)
     if options["detach"]:
-        execution.execute(settings.root, container_id, body, wishes, options["ignore-paused"])
+        execution.execute(settings.root, container_id, body, creation_options, options["ignore-paused"])
         return 0
     front = Foreground()
-    if body.get("terminal") and wishes.console is None:
-        wishes.console = front.take_terminal
-    joined = execution.execute(settings.root, container_id, body, wishes, options["ignore-paused"])
+    if body.get("terminal") and creation_options.console is None:
+        creation_options.console = front.take_terminal
+    joined = execution.execute(settings.root, container_id, body, creation_options, options["ignore-paused"])
     return front.wait(joined.pid, joined.pidfd)
 
 
@@ -102,7 +102,7 @@ def _body(settings: Settings, options: Options, container_id: str, command: list
 def _number(flag: str, text: str) -> int:
     number = whole(text)
     if not 0 <= number < 1 << 32:
-        raise InvalidInput(f"{flag}: {text!r} is not an id; names are not known to a runtime")
+        raise InvalidInput(f"{flag}: {text!r} is not a numeric id; a runtime does not look names up")
     return number
 
 
@@ -133,9 +133,9 @@ def _ps(settings: Settings, options: Options, arguments: list[str]) -> int:
         raise UsageError(f"invalid --format: {options['format']}, not table or json")
     from ...engine.containers import top
 
-    found = top.listed(pids, arguments[1:] or ["-ef"])
-    rows = [found.titles, *found.rows]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(found.titles))]
+    listed = top.listed(pids, arguments[1:] or ["-ef"])
+    rows = [listed.titles, *listed.rows]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(listed.titles))]
     for row in rows:
         sys.stdout.write("   ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() + "\n")
     return 0

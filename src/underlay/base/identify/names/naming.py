@@ -37,12 +37,12 @@ _forms: dict[str, Form] = {}
 
 def form(name: str) -> Form:
     """Return the form of a name such as `openjdk:8-jre-alpine`."""
-    found = _forms.get(name)
-    if found is None:
+    known_form = _forms.get(name)
+    if known_form is None:
         if len(_forms) > 20_000:
             _forms.clear()
-        found = _forms[name] = _form(name)
-    return found
+        known_form = _forms[name] = _form(name)
+    return known_form
 
 
 def _form(name: str) -> Form:
@@ -80,7 +80,7 @@ def _form(name: str) -> Form:
     )
 
 
-def agrees(version: str, found: list[str]) -> bool:
+def agrees(version: str, full_versions: list[str]) -> bool:
     """Tell whether one of the full versions `found` is what a tag's `version` promises: 2.7 and 2.7.13."""
     length = len(version)
-    return any(full.startswith(version) and not full[length : length + 1].isdigit() for full in found)
+    return any(full.startswith(version) and not full[length : length + 1].isdigit() for full in full_versions)

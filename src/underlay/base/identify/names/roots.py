@@ -27,7 +27,7 @@ class Root(msgspec.Struct, frozen=True):
 
     name: str
     steps: int
-    said: str
+    step: str
 
 
 def read(steps: Sequence[str], size: int = 0) -> Root | None:

@@ -12,7 +12,7 @@ from . import naming
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ..matches import Asked, Place
+    from ..matches import Asked, PossibleBase
 
 _IN_SERIES = 30  # of a hundred days that another version was in use too: fewer, and they follow each other
 _IN_PARALLEL = 50
@@ -25,27 +25,27 @@ _COMMON = frozenset("slim alpine onbuild latest apache curl perl base core serve
 class Beside:
     """Names beside each other: those of one build are compared, and those of one repository."""
 
-    def __init__(self, asked: Asked, places: list[Place]) -> None:
+    def __init__(self, asked: Asked, possible_bases: list[PossibleBase]) -> None:
         self.asked = asked
         index = asked.index
         self.by_build: dict[int, list[naming.Form]] = {}
         self.counts: dict[int, float] = {}
         self.lived: dict[int, tuple[int, int]] = {}
         self.lines: dict[int, int] = {}
-        for place in places:
-            if place.build not in self.by_build:
-                names = index.names(place.build)
-                self.by_build[place.build] = [naming.form(index.name(name)) for name in names]
-                self.counts[place.build] = max(_count(asked, name) for name in names)
-                self.lines[place.build] = self._line(names, self.by_build[place.build], self.counts[place.build])
-                self.lived[place.build] = self._lived(names, self.by_build[place.build], self.counts[place.build])
-        self.usage = {place.build: max(index.usage[name] for name in index.names(place.build)) for place in places}
+        for base in possible_bases:
+            if base.build not in self.by_build:
+                names = index.names(base.build)
+                self.by_build[base.build] = [naming.form(index.name(name)) for name in names]
+                self.counts[base.build] = max(_count(asked, name) for name in names)
+                self.lines[base.build] = self._line(names, self.by_build[base.build], self.counts[base.build])
+                self.lived[base.build] = self._lived(names, self.by_build[base.build], self.counts[base.build])
+        self.usage = {base.build: max(index.usage[name] for name in index.names(base.build)) for base in possible_bases}
         self.nearest: dict[int, list[tuple[str, list[int]]]] = {}
-        for depth in {depth_of(asked, place) for place in places}:
-            here = sorted((p for p in places if depth_of(asked, p) == depth), key=lambda p: p.distance)
+        for depth in {depth_of(asked, base) for base in possible_bases}:
+            of_depth = sorted((p for p in possible_bases if depth_of(asked, p) == depth), key=lambda p: p.distance)
             chosen: dict[int, None] = {}
-            for place in here:
-                chosen[place.build] = None
+            for base in of_depth:
+                chosen[base.build] = None
                 if len(chosen) == 5:
                     break
             self.nearest[depth] = [(self.by_build[build][0].repository, index.names(build)) for build in chosen]
@@ -65,25 +65,25 @@ class Beside:
             max((len(form.words) - form.numbered for form in kept), default=0),
         )
 
-    def numbers(self, place: Place) -> list[float]:
+    def numbers(self, base: PossibleBase) -> list[float]:
         """Return how many of the nearest builds have the repository, and the name."""
-        near = self.nearest[depth_of(self.asked, place)]
-        repository = naming.form(self.asked.index.name(place.name)).repository
+        near = self.nearest[depth_of(self.asked, base)]
+        repository = naming.form(self.asked.index.name(base.name)).repository
         return [
-            sum(found == repository for found, _ in near) / len(near),
-            sum(place.name in names for _, names in near) / len(near),
+            sum(other == repository for other, _ in near) / len(near),
+            sum(base.name in names for _, names in near) / len(near),
         ]
 
-    def name_numbers(self, place: Place) -> list[float]:
+    def name_numbers(self, base: PossibleBase) -> list[float]:
         """Return what the form of a name says, its use over time, and what versions and words agree with it."""
         asked, index = self.asked, self.asked.index
-        form = naming.form(index.name(place.name))
-        beside = self.by_build[place.build]
+        form = naming.form(index.name(base.name))
+        beside = self.by_build[base.build]
         least_words = min(len(other.words) for other in beside)
         least_numbered = min(other.numbered for other in beside)
-        builds = _count(asked, place.name)
-        usage = index.usage[place.name]
-        most_usage = self.usage[place.build]
+        builds = _count(asked, base.name)
+        usage = index.usage[base.name]
+        most_usage = self.usage[base.build]
         versioned = any(other.version for other in beside)
         shortest = min((other.depth for other in beside if other.depth), default=0)
         code = _is_code(form, beside)
@@ -101,13 +101,13 @@ class Beside:
             float(form.numbered - least_numbered),
             float(code),
             float(code and versioned),
-            math.log(builds / self.counts[place.build]),
+            math.log(builds / self.counts[base.build]),
             math.log(builds) / 3,
             usage / most_usage if most_usage else 0.0,
             float(most_usage > 0 and usage == 0),
         ]
-        row += self._time_numbers(place)
-        row += self._text_numbers(place, form)
+        row += self._time_numbers(base)
+        row += self._text_numbers(base, form)
         row += [
             float(code and least_words == len(form.words)),
             float(form.depth == 1 and any(other.latest for other in beside)),
@@ -115,14 +115,14 @@ class Beside:
             math.log(len(beside)) * float(form.depth == 2),
             float(form.depth > shortest),
         ]
-        return row + self._lived_numbers(place, form, builds / self.counts[place.build])
+        return row + self._lived_numbers(base, form, builds / self.counts[base.build])
 
-    def _lived_numbers(self, place: Place, form: naming.Form, share: float) -> list[float]:
+    def _lived_numbers(self, base: PossibleBase, form: naming.Form, share: float) -> list[float]:
         """Compare with the most exact of the names that stay in use: authors write 2.7 rather than 2 or 2.7.13."""
-        depth, words = self.lived[place.build]
-        steady = self.asked.index.steady[place.name] / 100
+        depth, words = self.lived[base.build]
+        steady = self.asked.index.steady[base.name] / 100
         # A code name stands for a version of any depth.
-        behind = 0 if _is_code(form, self.by_build[place.build]) else depth - form.depth
+        behind = 0 if _is_code(form, self.by_build[base.build]) else depth - form.depth
         fewer = words - (len(form.words) - form.numbered)
         return [
             float(form.channel),
@@ -140,21 +140,21 @@ class Beside:
             float(form.depth == 0 and depth > 0),
         ]
 
-    def line_numbers(self, place: Place) -> list[float]:
+    def line_numbers(self, base: PossibleBase) -> list[float]:
         """Compare with the most exact version that is one of several lines going on in parallel."""
-        form = naming.form(self.asked.index.name(place.name))
-        beside = self.asked.index.parallel[place.name]
-        line = self.lines[place.build]
-        code = _is_code(form, self.by_build[place.build])
-        words = self.lived[place.build][1]
+        form = naming.form(self.asked.index.name(base.name))
+        beside = self.asked.index.parallel[base.name]
+        line = self.lines[base.build]
+        code = _is_code(form, self.by_build[base.build])
+        words = self.lived[base.build][1]
         return [
             float(beside < _IN_SERIES),
             float(_IN_PARALLEL <= beside != known.ALONE),
             float(0 < form.depth == line),
             float(form.depth > line > 0),
             float(form.depth < line and not code),
-            float(code and line > 0 and self.asked.index.spoken[place.name] > 0),
-            float(_is_short(form, self.by_build[place.build])),
+            float(code and line > 0 and self.asked.index.spoken[base.name] > 0),
+            float(_is_short(form, self.by_build[base.build])),
             float(form.depth == line and len(form.words) - form.numbered == words and not form.numbered),
         ]
 
@@ -167,13 +167,13 @@ class Beside:
                 depth = max(depth, form.depth)
         return depth
 
-    def _time_numbers(self, place: Place) -> list[float]:
+    def _time_numbers(self, base: PossibleBase) -> list[float]:
         """Tell whether the name was in use when the image was built."""
         asked, index = self.asked, self.asked.index
         if not asked.times or not asked.texts:
             return [0.0, 0.0]
-        moment = asked.times[min(place.steps, len(asked.times) - 1)] / known.DAY
-        start, end = index.tag_start[place.name], index.tag_start[place.name + 1]
+        moment = asked.times[min(base.steps, len(asked.times) - 1)] / known.DAY
+        start, end = index.tag_start[base.name], index.tag_start[base.name + 1]
         oldest, newest = index.tag_build[start], index.tag_build[end - 1]
         early = index.first[oldest] - moment
         late = min(moment, index.end) - index.last[newest]
@@ -182,33 +182,33 @@ class Beside:
             min(math.log1p(max(0.0, late - 2)), 5.0) / 2,
         ]
 
-    def _text_numbers(self, place: Place, form: naming.Form) -> list[float]:
-        """Tell whether versions below and words above the place agree with the name."""
+    def _text_numbers(self, base: PossibleBase, form: naming.Form) -> list[float]:
+        """Tell whether versions below and words above the possible base agree with the name."""
         asked = self.asked
         if not asked.texts:
             return [0.0] * 4
-        versions = self._versions.get(place.steps)
+        versions = self._versions.get(base.steps)
         if versions is None:
-            versions = self._versions[place.steps] = history.versions(asked.texts[: place.steps])
-            self._above[place.steps] = "\n".join(asked.texts[place.steps :]).lower()[:20_000]
+            versions = self._versions[base.steps] = history.versions(asked.texts[: base.steps])
+            self._above[base.steps] = "\n".join(asked.texts[base.steps :]).lower()[:20_000]
         yes = no = 0.0
         if form.version and versions:
             yes = float(naming.agrees(form.version, versions))
             no = 1 - yes
-        above = self._above[place.steps]
-        key = (place.steps, place.build)
+        above = self._above[base.steps]
+        key = (base.steps, base.build)
         support = self._support.get(key)
         if support is None:
             # Names of one build are as good as each other in this: which of them speaks of `jessie` says nothing.
             words = {
                 word
-                for other in self.by_build[place.build]
+                for other in self.by_build[base.build]
                 for part in other.words
                 for word in _WORD.findall(part)
                 if word not in _COMMON
             }
-            there = any(word in above for word in words)
-            support = self._support[key] = [float(there), float(bool(words) and not there)]
+            occurs = any(word in above for word in words)
+            support = self._support[key] = [float(occurs), float(bool(words) and not occurs)]
         return [yes, no, *support]
 
 

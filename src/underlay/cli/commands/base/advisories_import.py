@@ -23,10 +23,10 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
             '"underlay base advisories import" requires exactly 1 argument',
             "see `underlay base advisories import --help`",
         )
-    found = engine.bases.import_advisories(arguments[0])
-    for family, head in sorted(found.families.items()):
+    counts = engine.bases.import_advisories(arguments[0])
+    for family, head in sorted(counts.families.items()):
         sys.stdout.write(f"{family}: {head.records} advisories\n")
     sys.stdout.write(
-        f"{found.read} records read: {found.withdrawn} withdrawn, {found.others} of others, {found.broken} broken\n"
+        f"{counts.read} records read: {counts.withdrawn} withdrawn, {counts.others} of others, {counts.broken} broken\n"
     )
     return 0

@@ -21,11 +21,13 @@ FLAGS: tuple[Flag, ...] = (
 
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Fetch the advisories of ecosystems, by default those of the images that are here."""
-    if any(not each for each in arguments):
+    if any(not name for name in arguments):
         raise InvalidInput(
             '"underlay base advisories update" takes names of ecosystems',
             "see `underlay base advisories update --help`",
         )
-    for found in engine.bases.update_advisories(arguments, options["source"], options["whole"]):
-        sys.stdout.write(f"{found.family}: {found.records} advisories ({found.how}, {found.fetched} bytes fetched)\n")
+    for updated in engine.bases.update_advisories(arguments, options["source"], options["whole"]):
+        sys.stdout.write(
+            f"{updated.family}: {updated.records} advisories ({updated.how}, {updated.fetched} bytes fetched)\n"
+        )
     return 0

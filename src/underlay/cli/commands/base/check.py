@@ -34,11 +34,13 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
 
         from ...output import render
 
-        for each in broken:
-            sys.stdout.write(render(options["format"], msgspec.to_builtins(each)) + "\n")
+        for broken_rule in broken:
+            sys.stdout.write(render(options["format"], msgspec.to_builtins(broken_rule)) + "\n")
     else:
         from ...output import plain
 
-        for each in broken:
-            sys.stdout.write(plain(f"{each.image or 'all images'}: {each.text} ({each.rule})") + "\n")
+        for broken_rule in broken:
+            sys.stdout.write(
+                plain(f"{broken_rule.image or 'all images'}: {broken_rule.text} ({broken_rule.rule})") + "\n"
+            )
     return 1 if broken else 0

@@ -38,7 +38,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Print the Dockerfile; what is in doubt stands in comments."""
     if len(arguments) != 1:
         raise InvalidInput('"underlay base dockerfile" requires exactly 1 argument', "see its --help")
-    found = engine.bases.dockerfile(
+    reconstruction = engine.bases.dockerfile(
         arguments[0], options["platform"], options["base"], options["extract"], options["frozen"]
     )
     if options["format"]:
@@ -46,17 +46,17 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
 
         from ...output import render
 
-        value = {**msgspec.to_builtins(found), "text": found.text}
+        value = {**msgspec.to_builtins(reconstruction), "text": reconstruction.text}
         sys.stdout.write(render(options["format"], value) + "\n")
         return 0
-    text = found.text
+    text = reconstruction.text
     if sys.stdout.isatty():
         # In a file it stays as the image has it.
         from ...output import plain
 
         text = "\n".join(map(plain, text.split("\n")))
     sys.stdout.write(text)
-    if found.doubts:
-        count = "1 line is" if found.doubts == 1 else f"{found.doubts} lines are"
+    if reconstruction.doubts:
+        count = "1 line is" if reconstruction.doubts == 1 else f"{reconstruction.doubts} lines are"
         sys.stderr.write(f"underlay: {count} in doubt: see the comments\n")
     return 0

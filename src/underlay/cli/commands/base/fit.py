@@ -29,17 +29,17 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     if not arguments:
         raise InvalidInput('"underlay base fit" requires at least 1 argument', "see `underlay base fit --help`")
     host = _saved(options["host"]) if options["host"] else None
-    found = engine.bases.fit(arguments[0], options["platform"], host, arguments[1:])
+    fit = engine.bases.fit(arguments[0], options["platform"], host, arguments[1:])
     if options["format"]:
         import msgspec
 
         from ...output import render
 
-        value = msgspec.to_builtins(found, order="sorted")
+        value = msgspec.to_builtins(fit, order="sorted")
         sys.stdout.write(render(options["format"], value) + "\n")
     else:
-        sys.stdout.write(_shown(arguments[0], found))
-    return 1 if found.verdict == "will not run" else 0
+        sys.stdout.write(_shown(arguments[0], fit))
+    return 1 if fit.verdict == "will not run" else 0
 
 
 def _saved(path: str) -> dict[str, Any]:
@@ -51,23 +51,23 @@ def _saved(path: str) -> dict[str, Any]:
     except OSError as error:
         raise InvalidInput(f"--host: {path}: {error.strerror}") from None
     except ValueError:
-        raise InvalidInput(f"--host: {path} is no JSON", "save `underlay info --format json` there") from None
+        raise InvalidInput(f"--host: {path} is not JSON", "save `underlay info --format json` there") from None
     if not isinstance(value, dict):
-        raise InvalidInput(f"--host: {path} holds no object", "save `underlay info --format json` there")
+        raise InvalidInput(f"--host: {path} is not a JSON object", "save `underlay info --format json` there")
     return value
 
 
-def _shown(name: str, found: Fit) -> str:
-    host = found.host
-    lines = [f"{name}: {found.verdict} on {host.name or 'this host'} (Linux {host.kernel}, {host.architecture})"]
-    needs = found.needs
+def _shown(name: str, fit: Fit) -> str:
+    host = fit.host
+    lines = [f"{name}: {fit.verdict} on {host.name or 'this host'} (Linux {host.kernel}, {host.architecture})"]
+    needs = fit.needs
     stands = ", ".join(
         filter(
             None, (needs.name or needs.distribution, f"{needs.libc} {needs.libc_version}".strip(), needs.architecture)
         )
     )
     lines.append(f"  it is {stands or 'an image of static programs'}")
-    for reason in found.reasons:
+    for reason in fit.reasons:
         lines += [
             "",
             f"  {reason.effect}: {reason.title} ({reason.id})",
@@ -75,7 +75,7 @@ def _shown(name: str, found: Fit) -> str:
             f"    host:   {reason.host}",
             f"    remedy: {reason.remedy}",
         ]
-    if not found.certain:
+    if not fit.certain:
         lines += ["", "  only its description was looked at: its files are not in the store"]
     from ...output import plain
 

@@ -27,34 +27,34 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
         raise InvalidInput(
             '"underlay base identify" requires exactly 1 argument', "see `underlay base identify --help`"
         )
-    found = engine.bases.identify(arguments[0], options["platform"])
+    identified = engine.bases.identify(arguments[0], options["platform"])
     from ...output import plain, render
 
     if options["format"]:
         import msgspec
 
-        value = {**msgspec.to_builtins(found), "certainty": found.certainty}
+        value = {**msgspec.to_builtins(identified), "certainty": identified.certainty}
         sys.stdout.write(render(options["format"], value) + "\n")
         return 0
-    sys.stdout.write("\n".join(map(plain, _lines(found, options["all"]))) + "\n")
+    sys.stdout.write("\n".join(map(plain, _lines(identified, options["all"]))) + "\n")
     return 0
 
 
-def _lines(found: Identified, everything: bool) -> list[str]:
+def _lines(identified: Identified, everything: bool) -> list[str]:
     from ....base.identify.claim_evidence import familiar
     from ....base.identify.identify import LIKELY
 
-    first = found.candidates[0]
-    base = found.base
-    if base is None and found.certainty < LIKELY:
-        head = f"{found.image} stands on something unknown: made from nothing"
+    first = identified.candidates[0]
+    base = identified.base
+    if base is None and identified.certainty < LIKELY:
+        head = f"{identified.image} stands on something unknown: made from nothing"
     elif base is None:
-        head = f"{found.image} is made from nothing"
-    elif base.config_digest or found.certainty >= LIKELY:
-        head = f"{found.image} stands on {base.name}"
+        head = f"{identified.image} is made from nothing"
+    elif base.config_digest or identified.certainty >= LIKELY:
+        head = f"{identified.image} stands on {base.name}"
     else:
-        head = f"{found.image} stands on something unknown, most like {base.name}"
-    lines = [f"{head} ({found.certainty:.0%})"]
+        head = f"{identified.image} stands on something unknown, most like {base.name}"
+    lines = [f"{head} ({identified.certainty:.0%})"]
     lines += [f"  {text}" for text in first.evidence]
     if base is not None and len(base.names) > 1:
         others = base.names[1:] if everything else base.names[1:_NAMES]
@@ -63,19 +63,22 @@ def _lines(found: Identified, everything: bool) -> list[str]:
         lines.append(
             f"  that build is also called {', '.join(others)}{left}; {base.name} was meant with {base.confidence:.0%}"
         )
-    if found.outdated:
+    if identified.outdated:
         lines.append(f"  {base.name if base else 'its base'} is another build by now")
-    for claim in found.claims:
+    for claim in identified.claims:
         if claim.verdict != "refuted" and base is not None and familiar(claim.name) in first.names:
             continue  # it is among the evidence
-        told = " ".join(filter(None, (claim.name, claim.digest)))
+        claimed = " ".join(filter(None, (claim.name, claim.digest)))
         loud = "!! " if claim.verdict == "refuted" else ""
-        lines.append(f"  {loud}its {claim.source} says {told}: {claim.verdict}, {claim.because}")
-    for link in found.chain if base is not None else ():
+        lines.append(f"  {loud}its {claim.source} says {claimed}: {claim.verdict}, {claim.because}")
+    for link in identified.chain if base is not None else ():
         brings = [f"{link.layers} layer{_s(link.layers)}, {link.history} step{_s(link.history)}"] if link.layers else []
         brings += [link.config_digest[7:19]] if link.config_digest else []
         lines.append(f"  on {link.name}" + (f": {', '.join(brings)}" if brings else ""))
-    lines += [f"  or {each.name} ({each.confidence:.0%})" for each in (found.candidates[1:] if everything else ())]
+    lines += [
+        f"  or {candidate.name} ({candidate.confidence:.0%})"
+        for candidate in (identified.candidates[1:] if everything else ())
+    ]
     return lines
 
 

@@ -33,44 +33,44 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
 
     late = False
     for name in arguments:
-        found = engine.bases.outdated(name, options["platform"], options["offline"])
-        late |= found.outdated
+        report = engine.bases.outdated(name, options["platform"], options["offline"])
+        late |= report.outdated
         if options["format"]:
-            value = {**msgspec.to_builtins(found), "outdated": found.outdated}
+            value = {**msgspec.to_builtins(report), "outdated": report.outdated}
             sys.stdout.write(render(options["format"], value) + "\n")
         else:
-            sys.stdout.write("\n".join(map(plain, _lines(found))) + "\n")
+            sys.stdout.write("\n".join(map(plain, _lines(report))) + "\n")
     return 1 if late else 0
 
 
-def _lines(found: Outdated) -> list[str]:
-    if not found.base:
+def _lines(report: Outdated) -> list[str]:
+    if not report.base:
         from ....base.identify.identify import LIKELY
 
-        said = "it is made from nothing" if found.confidence >= LIKELY else "no base is known of it"
-        return [f"{found.image}: {said}", *_life(found)]
-    if found.moved is None:
-        says = f"whether {found.base} has moved cannot be told"
+        base_text = "it is made from nothing" if report.confidence >= LIKELY else "its base is not known"
+        return [f"{report.image}: {base_text}", *_life(report)]
+    if report.moved is None:
+        moved_text = f"it is not known whether {report.base} has moved"
     else:
-        says = f"{found.base} is another image now" if found.moved else f"it is today's {found.base}"
-    lines = [f"{found.image}: {says}" + (f" (asked: the {found.asked})" if found.moved is not None else "")]
-    if found.moved and found.now:
-        lines.append(f"  {found.base} is {found.now[:19]} now: `underlay base rebase {found.image}`")
-    if found.problem:
-        lines.append(f"  its registry was not asked: {found.problem}")
-    return lines + _life(found)
+        moved_text = f"{report.base} is another image now" if report.moved else f"it is today's {report.base}"
+    lines = [f"{report.image}: {moved_text}" + (f" (asked: the {report.asked})" if report.moved is not None else "")]
+    if report.moved and report.now:
+        lines.append(f"  {report.base} is {report.now[:19]} now: `underlay base rebase {report.image}`")
+    if report.problem:
+        lines.append(f"  its registry was not asked: {report.problem}")
+    return lines + _life(report)
 
 
-def _life(found: Outdated) -> list[str]:
-    if not found.release:
+def _life(report: Outdated) -> list[str]:
+    if not report.release:
         return []
     words = {
-        "supported": f"is supported until {found.ends}" if found.ends else "is supported",
-        "near": f"is near its end: {found.ends}",
-        "extended": f"has only extended support left, until {found.ends}",
-        "ended": f"is past its end of life since {found.ends}" if found.ends else "is past its end of life",
-    }.get(found.life, "has no end that is known")
-    lines = [f"  {found.release} {words}"]
-    if found.newest:
-        lines.append(f"  the newest release is {found.newest}")
+        "supported": f"is supported until {report.ends}" if report.ends else "is supported",
+        "near": f"is near its end: {report.ends}",
+        "extended": f"has only extended support left, until {report.ends}",
+        "ended": f"is past its end of life since {report.ends}" if report.ends else "is past its end of life",
+    }.get(report.life, "has no known end of life")
+    lines = [f"  {report.release} {words}"]
+    if report.newest:
+        lines.append(f"  the newest release is {report.newest}")
     return lines

@@ -28,7 +28,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Move the image; what speaks against it stops the move, unless it is forced."""
     if len(arguments) != 1:
         raise InvalidInput('"underlay base rebase" requires exactly 1 argument', "see `underlay base rebase --help`")
-    found = engine.bases.rebase(
+    rebased = engine.bases.rebase(
         arguments[0],
         options["onto"],
         options["tag"],
@@ -42,20 +42,20 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     if options["format"]:
         import msgspec
 
-        sys.stdout.write(render(options["format"], msgspec.to_builtins(found)) + "\n")
-        return 1 if found.hazards and options["dry-run"] else 0
-    verb = "was moved" if found.done else "would be moved"
+        sys.stdout.write(render(options["format"], msgspec.to_builtins(rebased)) + "\n")
+        return 1 if rebased.hazards and options["dry-run"] else 0
+    verb = "was moved" if rebased.done else "would be moved"
     sys.stdout.write(
-        f"{found.image} {verb} from {found.old_base} ({_layers(found.old_layers)}) onto {found.new_base} "
-        f"({_layers(found.new_layers)}), with its {_layers(found.kept_layers)} above\n"
+        f"{rebased.image} {verb} from {rebased.old_base} ({_layers(rebased.old_layers)}) onto {rebased.new_base} "
+        f"({_layers(rebased.new_layers)}), with its {_layers(rebased.kept_layers)} above\n"
     )
-    for hazard in found.hazards:
+    for hazard in rebased.hazards:
         sys.stdout.write(f"  unsafe: {plain(hazard.text)}\n" + (f"    {hazard.remedy}\n" if hazard.remedy else ""))
-    for change in found.changes:
+    for change in rebased.changes:
         sys.stdout.write(f"  changes: {plain(change)}\n")
-    if found.done:
-        sys.stdout.write(f"  {', '.join(found.names)} is {found.id}\n")
-    return 1 if found.hazards and not found.done else 0
+    if rebased.done:
+        sys.stdout.write(f"  {', '.join(rebased.names)} is {rebased.id}\n")
+    return 1 if rebased.hazards and not rebased.done else 0
 
 
 def _layers(count: int) -> str:

@@ -30,14 +30,14 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     from ...policies import read_policy
 
     rules = read_policy(options["policy"]) if options["policy"] else None
-    found = engine.bases.report(arguments, rules)
-    code = 1 if arguments and not all(each.chain for each in found.images) else 0
+    fleet_report = engine.bases.report(arguments, rules)
+    code = 1 if arguments and not all(image.chain for image in fleet_report.images) else 0
     if options["format"] == "json":
         import msgspec
 
-        text = msgspec.json.encode(found).decode() + "\n"
+        text = msgspec.json.encode(fleet_report).decode() + "\n"
     else:
-        text = pages.html(found) if options["format"] == "html" else pages.text(found)
+        text = pages.html(fleet_report) if options["format"] == "html" else pages.text(fleet_report)
     if options["output"]:
         try:
             with open(options["output"], "w", encoding="utf-8") as file:

@@ -36,56 +36,56 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
         raise InvalidInput('"underlay base vulns" requires exactly 1 argument', "see `underlay base vulns --help`")
     levels = ("low", "medium", "high", "critical")
     if options["severity"] and options["severity"] not in levels:
-        raise InvalidInput(f"--severity: {options['severity']!r}", f"one of {', '.join(levels)}")
+        raise InvalidInput(f"invalid value for --severity: {options['severity']!r}", f"one of {', '.join(levels)}")
     if options["from"] not in ("", "base", "yours"):
-        raise InvalidInput(f"--from: {options['from']!r}", "base or yours")
+        raise InvalidInput(f"invalid value for --from: {options['from']!r}", "base or yours")
     import msgspec
 
-    found = engine.bases.vulnerabilities(arguments[0], options["platform"])
+    exposure = engine.bases.vulnerabilities(arguments[0], options["platform"])
     least = levels.index(options["severity"]) if options["severity"] else -1
     wanted = [
-        each
-        for each in found.found
-        if (not options["fixable"] or each.fixed) and (not options["from"] or each.origin == options["from"])
+        finding
+        for finding in exposure.findings
+        if (not options["fixable"] or finding.fixed) and (not options["from"] or finding.origin == options["from"])
     ]
-    rated = [each for each in wanted if each.severity in levels]
-    chosen = tuple(wanted if least < 0 else (each for each in rated if levels.index(each.severity) >= least))
+    rated = [finding for finding in wanted if finding.severity in levels]
+    chosen = tuple(wanted if least < 0 else (finding for finding in rated if levels.index(finding.severity) >= least))
     unrated = len(wanted) - len(rated) if least >= 0 else 0
-    everything, found = len(found.found), msgspec.structs.replace(found, found=chosen)
+    everything, exposure = len(exposure.findings), msgspec.structs.replace(exposure, findings=chosen)
     code = 1 if chosen and options["exit-code"] else 0
     if options["format"]:
         import msgspec
 
         from ...output import render
 
-        sys.stdout.write(render(options["format"], msgspec.to_builtins(found)) + "\n")
+        sys.stdout.write(render(options["format"], msgspec.to_builtins(exposure)) + "\n")
         return code
-    sys.stdout.write(_table(found, everything, unrated))
+    sys.stdout.write(_table(exposure, everything, unrated))
     return code
 
 
-def _table(found: Exposure, everything: int, unrated: int) -> str:
+def _table(exposure: Exposure, everything: int, unrated: int) -> str:
     rows = [("VULNERABILITY", "SEVERITY", "PACKAGE", "VERSION", "FIXED", "FROM", "NEWER BASE")]
     newer = {True: "fixes it", False: "does not", None: ""}
-    for each in found.found:
+    for finding in exposure.findings:
         rows.append(
             (
-                each.id,
-                each.severity,
-                each.package,
-                each.version,
-                each.fixed or "-",
-                {"base": found.base, "yours": "yours"}.get(each.origin, "-"),
-                newer[each.newer_fixes],
+                finding.id,
+                finding.severity,
+                finding.package,
+                finding.version,
+                finding.fixed or "-",
+                {"base": exposure.base, "yours": "yours"}.get(finding.origin, "-"),
+                newer[finding.newer_fixes],
             )
         )
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ["   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     if len(rows) == 1:
         which = "of this kind is known" if everything else "is known"
-        lines = [f"{found.image}: nothing {which} against its {found.checked} packages"]
+        lines = [f"{exposure.image}: nothing {which} against its {exposure.checked} packages"]
     if unrated:
         lines.append(f"not shown: {unrated} of unknown severity")
     from ...output import plain
 
-    return "\n".join(map(plain, [*lines, *(f"not checked: {gap}" for gap in found.gaps)])) + "\n"
+    return "\n".join(map(plain, [*lines, *(f"not checked: {gap}" for gap in exposure.gaps)])) + "\n"

@@ -28,19 +28,19 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     if len(arguments) != 1:
         raise UsageError('"underlay attach" requires exactly 1 argument', "see `underlay attach --help`")
     row = find(engine._store, arguments[0])
-    wish = row.intent["options"]
-    terminal = bool(wish.get("terminal"))
+    container_options = row.intent["options"]
+    terminal = bool(container_options.get("terminal"))
     attachment = Attachment(
-        stdin=foreground.usable(0) if wish.get("interactive") and not options["no-stdin"] else -1,
+        stdin=foreground.usable(0) if container_options.get("interactive") and not options["no-stdin"] else -1,
         stdout=foreground.usable(1),
         stderr=foreground.usable(2),
         keys=runflags.detach_keys(options["detach-keys"], terminal),
         removes=row.intent["remove"],
     )
     forward = not terminal and ("sig-proxy" not in options or options["sig-proxy"])
-    with foreground.Foreground(terminal, forward) as here:
+    with foreground.Foreground(terminal, forward) as caller:
         session = engine.containers.attach(row.id, attachment)
-        code = here.attend(session)
+        code = caller.attend(session)
     session.close()
     if code is not None and row.intent["remove"]:
         engine.containers.remove_ended(row.id)

@@ -42,7 +42,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
         from ....linux import tty
 
         size = tty.window_size(0) if foreground.is_terminal(0) else tty.window_size(1)
-    wish = ExecOptions(
+    exec_options = ExecOptions(
         command=arguments[1:],
         environment=runflags.environment_of(options),
         working_directory=options["workdir"],
@@ -54,7 +54,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
         size=size,
     )
     if options["detach"]:
-        engine.containers.exec_attached(arguments[0], wish)
+        engine.containers.exec_attached(arguments[0], exec_options)
         return 0
     attachment = Attachment(
         stdin=foreground.usable(0) if options["interactive"] else -1,
@@ -62,5 +62,5 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
         stderr=foreground.usable(2),
         keys=runflags.detach_keys(options["detach-keys"], terminal),
     )
-    with foreground.Foreground(terminal, False) as here:
-        return here.attend(engine.containers.exec_attached(arguments[0], wish, attachment)) or 0
+    with foreground.Foreground(terminal, False) as caller:
+        return caller.attend(engine.containers.exec_attached(arguments[0], exec_options, attachment)) or 0

@@ -20,14 +20,14 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Print where the container's ports are reached."""
     if len(arguments) not in (1, 2):
         raise InvalidInput('"underlay port" requires 1 or 2 arguments', "see `underlay port --help`")
-    found = engine.containers.ports(arguments[0])
+    ports = engine.containers.ports(arguments[0])
     if len(arguments) == 1:
-        for name, each in found.items():
-            sys.stdout.write("".join(f"{name} -> {place}\n" for place in each))
+        for name, addresses in ports.items():
+            sys.stdout.write("".join(f"{name} -> {address}\n" for address in addresses))
         return 0
     number, _, protocol = arguments[1].partition("/")
-    places = found.get(f"{number}/{protocol or 'tcp'}") or ()
-    if not places:
+    published = ports.get(f"{number}/{protocol or 'tcp'}") or ()
+    if not published:
         raise NotFound(f"no public port '{arguments[1]}' published for {arguments[0]}")
-    sys.stdout.write("".join(f"{place}\n" for place in places))
+    sys.stdout.write("".join(f"{address}\n" for address in published))
     return 0

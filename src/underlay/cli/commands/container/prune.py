@@ -28,6 +28,6 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
         return 0
     pruned = engine.containers.prune()
     if pruned.removed:
-        sys.stdout.write("Deleted Containers:\n" + "".join(f"{one}\n" for one in pruned.removed) + "\n")
+        sys.stdout.write("Deleted Containers:\n" + "".join(f"{name}\n" for name in pruned.removed) + "\n")
     sys.stdout.write(f"Total reclaimed space: {size(pruned.reclaimed)}\n")
     return 0

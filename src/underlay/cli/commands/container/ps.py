@@ -59,10 +59,10 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     filters = [_filter(text) for text in options["filter"]]
     every = options["all"] or count is not None or any(key in ("status", "exited") for key, _ in filters)
     engine.containers.recover()
-    found = [item for item in listed(engine._store, every) if _passes(engine, item, filters)]
+    listings = [item for item in listed(engine._store, every) if _passes(engine, item, filters)]
     if count is not None and count >= 0:
-        found = found[:count]
-    rows = [_row(engine, item, options) for item in found]
+        listings = listings[:count]
+    rows = [_row(engine, item, options) for item in listings]
     template = _TEMPLATE + ("\t{{.Size}}" if options["size"] else "")
     quiet = "{{.ID}}" if options["quiet"] else ""
     sys.stdout.write(listing(rows, _HEADERS, template, options["format"], quiet))
@@ -103,8 +103,8 @@ def _row(engine: Engine, item: ContainerListing, options: Options) -> dict[str, 
 
 def _ports(engine: Engine, container_id: str) -> str:
     """Return where published ports are reached: `0.0.0.0:8080->80/tcp`."""
-    found = engine.containers.ports(container_id)
-    return ", ".join(f"{place}->{name}" for name, places in found.items() for place in places)
+    ports = engine.containers.ports(container_id)
+    return ", ".join(f"{address}->{name}" for name, addresses in ports.items() for address in addresses)
 
 
 def _networks(engine: Engine, container_id: str, intent: Intent) -> list[str]:
@@ -184,7 +184,7 @@ def _holds(engine: Engine, item: ContainerListing, key: str, value: str) -> bool
         return any(value in (m.get("Name"), m["Destination"]) for m in intent["mounts"])
     if "network" not in intent:
         return bool((intent["options"].get("network") or "none") == value)
-    return any(value == each.name or each.id.startswith(value) for each in engine.networks.of(row.id))
+    return any(value == network.name or network.id.startswith(value) for network in engine.networks.of(row.id))
 
 
 def _descends(engine: Engine, item: ContainerListing, name: str) -> bool:

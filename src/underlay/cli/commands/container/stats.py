@@ -77,27 +77,27 @@ def _rows(engine: Engine, options: Options, names: list[str], before: dict[str, 
         except NotFound:
             continue  # it has been removed
         try:
-            found = engine.containers.stats(row.id)
+            stats = engine.containers.stats(row.id)
         except Conflict:
-            found = None
+            stats = None
         except UnderlayError:
             continue
-        values = _values(found, before.get(row.id)) if found is not None else _nothing()
+        values = _values(stats, before.get(row.id)) if stats is not None else _nothing()
         short = row.id if options["no-trunc"] else row.id[:12]
         rows.append({"Container": shown if names else short, "ID": short, "Name": row.name, **values})
-        if found is not None:
-            before[row.id] = found
+        if stats is not None:
+            before[row.id] = stats
     return rows
 
 
-def _values(found: Stats, before: Stats | None) -> dict[str, str]:
+def _values(stats: Stats, before: Stats | None) -> dict[str, str]:
     return {
-        "CPUPerc": f"{found.cpu_percent(before) if before is not None else 0:.2f}%",
-        "MemUsage": f"{binary_size(found.memory)} / {binary_size(found.memory_limit)}",
-        "MemPerc": f"{found.memory_percent:.2f}%",
-        "NetIO": f"{size(found.received)} / {size(found.sent)}",
-        "BlockIO": f"{size(found.read)} / {size(found.written)}",
-        "PIDs": str(found.pids),
+        "CPUPerc": f"{stats.cpu_percent(before) if before is not None else 0:.2f}%",
+        "MemUsage": f"{binary_size(stats.memory)} / {binary_size(stats.memory_limit)}",
+        "MemPerc": f"{stats.memory_percent:.2f}%",
+        "NetIO": f"{size(stats.received)} / {size(stats.sent)}",
+        "BlockIO": f"{size(stats.read)} / {size(stats.written)}",
+        "PIDs": str(stats.pids),
     }
 
 

@@ -23,6 +23,6 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
         raise UsageError('"underlay top" requires at least 1 argument', "see `underlay top --help`")
     from ...output import table
 
-    found = engine.containers.top(arguments[0], arguments[1:])
-    sys.stdout.write(table([found.titles, *found.rows], minimum=20))
+    processes = engine.containers.top(arguments[0], arguments[1:])
+    sys.stdout.write(table([processes.titles, *processes.rows], minimum=20))
     return 0

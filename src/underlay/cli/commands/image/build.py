@@ -45,9 +45,9 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     if quiet:
         sys.stdout.write(built.id + "\n")
     elif progress.mode in ("plain", "tty") and progress.warnings():
-        found = progress.warnings()
-        sys.stderr.write(f"\n {len(found)} warning{'s' * (len(found) > 1)} found:\n")
-        sys.stderr.write("".join(f" - {each}\n" for each in found))
+        warnings = progress.warnings()
+        sys.stderr.write(f"\n {len(warnings)} warning{'s' * (len(warnings) > 1)} found:\n")
+        sys.stderr.write("".join(f" - {warning}\n" for warning in warnings))
     return 0
 
 

@@ -49,6 +49,8 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
         return 0
     pruned = engine.builds.prune(options["all"], older, keep)
     if pruned.removed:
-        sys.stdout.write("Deleted build cache objects:\n" + "".join(f"{each}\n" for each in pruned.removed) + "\n")
+        sys.stdout.write(
+            "Deleted build cache objects:\n" + "".join(f"{cache_id}\n" for cache_id in pruned.removed) + "\n"
+        )
     sys.stdout.write(f"Total reclaimed space: {size(pruned.reclaimed)}\n")
     return 0

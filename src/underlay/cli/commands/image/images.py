@@ -48,7 +48,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     from ....engine.images.listing import listed
     from ...output import listing
 
-    filters = [each.partition("=") for each in options["filter"]]
+    filters = [filter_text.partition("=") for filter_text in options["filter"]]
     if any(not equals for _, equals, _ in filters):
         raise InvalidInput("invalid filter", "filters are key=value")
     pairs = [(key, value) for key, _, value in filters]

@@ -19,7 +19,7 @@ FLAGS: tuple[Flag, ...] = (
 
 
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
-    """Print each image's facts; what is not there is told at the end."""
+    """Print each image's facts; errors about missing ones are printed at the end."""
     if not arguments:
         raise InvalidInput(
             '"underlay image inspect" requires at least 1 argument', "see `underlay image inspect --help`"

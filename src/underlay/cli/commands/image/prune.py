@@ -56,8 +56,8 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
 
     if removed.untagged or removed.deleted:
         sys.stdout.write("Deleted Images:\n")
-        sys.stdout.write("".join(f"untagged: {each}\n" for each in removed.untagged))
-        sys.stdout.write("".join(f"deleted: {each}\n" for each in removed.deleted))
+        sys.stdout.write("".join(f"untagged: {name}\n" for name in removed.untagged))
+        sys.stdout.write("".join(f"deleted: {digest}\n" for digest in removed.deleted))
         sys.stdout.write("\n")
     sys.stdout.write(f"Total reclaimed space: {size(removed.reclaimed)}\n")
     return 0

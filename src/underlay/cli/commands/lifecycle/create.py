@@ -25,11 +25,11 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     from ....engine.options import ContainerOptions
     from .run import write_cidfile
 
-    wish = ContainerOptions(**runflags.wish_of(options, arguments, "create"))
+    container_options = ContainerOptions(**runflags.container_options_of(options, arguments, "create"))
     if options["cidfile"] and os.path.exists(options["cidfile"]):
         raise UsageError(f"container ID file found: delete {options['cidfile']} or name another")
     engine._store.emit = Fetching(engine, options["quiet"])
-    container_id = engine.containers.create(wish).id
+    container_id = engine.containers.create(container_options).id
     write_cidfile(options["cidfile"], container_id)
     sys.stdout.write(container_id + "\n")
     return 0

@@ -43,16 +43,16 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Run a container; the exit code is the container's, or 125, 126, 127 as docker has them."""
     from ....engine.options import ContainerOptions
 
-    wish = ContainerOptions(**runflags.wish_of(options, arguments, "run"))
+    container_options = ContainerOptions(**runflags.container_options_of(options, arguments, "run"))
     if options["plan"]:
-        for line in engine.containers.plan(wish):
+        for line in engine.containers.plan(container_options):
             sys.stdout.write(line + "\n")
         return 0
     if options["cidfile"] and os.path.exists(options["cidfile"]):
         raise InvalidInput(
             f"container ID file found, make sure the other container isn't running or delete {options['cidfile']}"
         )
-    if not wish.network and not engine.network_setting and engine.default_network == "none":
+    if not container_options.network and not engine.network_setting and engine.default_network == "none":
         sys.stderr.write(
             "underlay: no network but loopback: making interfaces needs root; use --network host for the host's network, "
             "or --network none to say that none is wanted\n"
@@ -61,29 +61,29 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     if options["detach"]:
         if options["attach"]:
             raise UsageError("conflicting options: cannot specify both --attach and --detach")
-        session = engine.containers.run_attached(wish)
+        session = engine.containers.run_attached(container_options)
         write_cidfile(options["cidfile"], session.id)
         sys.stdout.write(session.id + "\n")
         session.close()
         return 0
-    attachment, size = attachment_of(wish, options)
-    forward = not wish.terminal and ("sig-proxy" not in options or options["sig-proxy"])
-    with foreground.Foreground(wish.terminal, forward) as here:
-        session = engine.containers.run_attached(wish, attachment, size)
+    attachment, size = attachment_of(container_options, options)
+    forward = not container_options.terminal and ("sig-proxy" not in options or options["sig-proxy"])
+    with foreground.Foreground(container_options.terminal, forward) as caller:
+        session = engine.containers.run_attached(container_options, attachment, size)
         write_cidfile(options["cidfile"], session.id)
         try:
-            code = here.attend(session)
+            code = caller.attend(session)
         except BrokenPipeError:
             raise  # the container goes on, as with docker
         except OSError as error:
-            raise _ended(engine, session.id, wish.remove, error) from None
+            raise _ended(engine, session.id, container_options.remove, error) from None
     session.close()
     if code is None:
         return 0
-    if wish.remove:
+    if container_options.remove:
         engine.containers.remove_ended(session.id)
     if code in _TELLING and not session.oom:
-        _tell_why(engine, wish, code)
+        _tell_why(engine, container_options, code)
     return code
 
 
@@ -103,23 +103,29 @@ def _ended(engine: Engine, container_id: str, remove: bool, error: OSError) -> U
 _TELLING = (126, 127, 132, 139, 159)
 
 
-def _tell_why(engine: Engine, wish: ContainerOptions, code: int) -> None:
+def _tell_why(engine: Engine, container_options: ContainerOptions, code: int) -> None:
     """Say in one line why the image cannot run here, if that is known."""
 
     try:
-        found = engine.bases.fit(wish.image, wish.platform, None, wish.command or (), wish.entrypoint)
+        fit = engine.bases.fit(
+            container_options.image,
+            container_options.platform,
+            None,
+            container_options.command or (),
+            container_options.entrypoint,
+        )
     except UnderlayError:
         return
-    for reason in found.reasons:
+    for reason in fit.reasons:
         if reason.effect == "fails" and code in reason.codes:
             sys.stderr.write(
-                f"underlay: {wish.image} cannot run here: {reason.title}: {reason.image}, and {reason.host}\n"
+                f"underlay: {container_options.image} cannot run here: {reason.title}: {reason.image}, and {reason.host}\n"
                 f"hint: {reason.remedy}\n"
             )
             return
 
 
-def attachment_of(wish: ContainerOptions, options: Options) -> tuple[Attachment, tuple[int, int]]:
+def attachment_of(container_options: ContainerOptions, options: Options) -> tuple[Attachment, tuple[int, int]]:
     """Return the streams to attach, and the terminal's size (0, 0 without one); raises UsageError."""
     from ....runtime.monitor.attachment import Attachment
 
@@ -129,19 +135,19 @@ def attachment_of(wish: ContainerOptions, options: Options) -> tuple[Attachment,
             raise UsageError(
                 f'invalid argument "{name}" for "-a, --attach" flag: valid streams are STDIN, STDOUT and STDERR'
             )
-    if wish.terminal and wish.interactive and not foreground.is_terminal(0):
+    if container_options.terminal and container_options.interactive and not foreground.is_terminal(0):
         raise UsageError(
             "cannot attach stdin to a TTY-enabled container because stdin is not a terminal", "leave out -t"
         )
     attachment = Attachment(
-        stdin=foreground.usable(0) if (wish.interactive and (not chosen or "stdin" in chosen)) else -1,
+        stdin=foreground.usable(0) if (container_options.interactive and (not chosen or "stdin" in chosen)) else -1,
         stdout=foreground.usable(1) if not chosen or "stdout" in chosen else -1,
         stderr=foreground.usable(2) if not chosen or "stderr" in chosen else -1,
-        keys=runflags.detach_keys(options["detach-keys"], wish.terminal),
-        removes=wish.remove,
+        keys=runflags.detach_keys(options["detach-keys"], container_options.terminal),
+        removes=container_options.remove,
     )
     size = (0, 0)
-    if wish.terminal:
+    if container_options.terminal:
         from ....linux import tty
 
         size = tty.window_size(0) if foreground.is_terminal(0) else tty.window_size(1)

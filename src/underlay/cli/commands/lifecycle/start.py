@@ -37,20 +37,20 @@ def _attached(engine: Engine, options: Options, name: str) -> int:
     from ....runtime.monitor.attachment import Attachment
 
     row = find(engine._store, name)
-    wish = row.intent["options"]
-    terminal = bool(wish.get("terminal"))
+    container_options = row.intent["options"]
+    terminal = bool(container_options.get("terminal"))
     attachment = Attachment(
-        stdin=foreground.usable(0) if options["interactive"] and wish.get("interactive") else -1,
+        stdin=foreground.usable(0) if options["interactive"] and container_options.get("interactive") else -1,
         stdout=foreground.usable(1),
         stderr=foreground.usable(2),
         keys=runflags.detach_keys(options["detach-keys"], terminal),
         removes=row.intent["remove"],
     )
-    with foreground.Foreground(terminal, not terminal) as here:
+    with foreground.Foreground(terminal, not terminal) as caller:
         session = engine.containers.start_attached(row.id, attachment)
         if session is None:
             session = engine.containers.attach(row.id, attachment)
-        code = here.attend(session)
+        code = caller.attend(session)
     session.close()
     if code is not None and row.intent["remove"]:
         engine.containers.remove_ended(row.id)

@@ -24,5 +24,5 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
         raise UsageError("you must provide one or more flags when using this command", "see `underlay update --help`")
     from ....engine.options import ContainerOptions
 
-    wish = ContainerOptions(**limitflags.options_of(options, limitflags.PLAIN, limitflags.SIZES))
-    return act_on_each(arguments, lambda name: engine.containers.update(name, wish))
+    container_options = ContainerOptions(**limitflags.options_of(options, limitflags.PLAIN, limitflags.SIZES))
+    return act_on_each(arguments, lambda name: engine.containers.update(name, container_options))

@@ -32,7 +32,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
         raise InvalidInput(
             '"underlay network create" requires exactly 1 argument', "see `underlay network create --help`"
         )
-    made = engine.networks.create(
+    network = engine.networks.create(
         arguments[0],
         options["driver"] or "bridge",
         options["subnet"],
@@ -44,15 +44,15 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
         _pairs(options["label"], "--label", False),
         _pairs(options["opt"], "--opt", True),
     )
-    sys.stdout.write(made.id + "\n")
+    sys.stdout.write(network.id + "\n")
     return 0
 
 
 def _pairs(texts: list[str], flag: str, needed: bool) -> dict[str, str]:
-    found = {}
+    values = {}
     for text in texts:
         key, equals, value = text.partition("=")
         if not key or (needed and not equals):
             raise InvalidInput(f'invalid argument "{text}" for "{flag}" flag', "write name=value")
-        found[key] = value
-    return found
+        values[key] = value
+    return values

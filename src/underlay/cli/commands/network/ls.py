@@ -47,7 +47,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
         if not equals or key not in _TESTS:
             raise InvalidInput(f"invalid filter '{text}'", f"known are {', '.join(_TESTS)}, each with =")
         filters.setdefault(key, []).append(value)
-    found: list[tuple[str, str, str, dict[str, str], dict[str, Any]]] = [
+    networks: list[tuple[str, str, str, dict[str, str], dict[str, Any]]] = [
         (name, name, driver, {}, {}) for name, driver in (("host", "host"), ("none", "null"))
     ]
     for network in engine.networks.list():
@@ -56,7 +56,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
             "IPv6": str(network.pool(128) is not None).lower(),
             "Internal": str(network.internal).lower(),
         }
-        found.append((network.name, network.id, network.driver, network.labels, more))
+        networks.append((network.name, network.id, network.driver, network.labels, more))
     rows = [
         {
             "CreatedAt": "",
@@ -69,7 +69,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
             "Name": name,
             "Scope": "local",
         }
-        for name, network_id, driver, labels, more in sorted(found, key=lambda each: each[0])
+        for name, network_id, driver, labels, more in sorted(networks, key=lambda network_fields: network_fields[0])
         if _fits(filters, name, network_id, driver, labels)
     ]
     quiet = "{{.ID}}" if options["quiet"] and not options["format"] else ""
@@ -86,6 +86,6 @@ def _fits(filters: dict[str, list[str]], name: str, network_id: str, driver: str
             return False
     return (
         ("driver" not in filters or driver in filters["driver"])
-        and ("id" not in filters or any(network_id.startswith(each) for each in filters["id"]))
-        and ("name" not in filters or any(each in name for each in filters["name"]))
+        and ("id" not in filters or any(network_id.startswith(prefix) for prefix in filters["id"]))
+        and ("name" not in filters or any(part in name for part in filters["name"]))
     )

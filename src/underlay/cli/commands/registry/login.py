@@ -44,10 +44,10 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
         return 0
     if not username or not password:
         username, password = _asked(username, password, server)
-    place = engine.registries.login(server, username, password)
-    if place:
+    path = engine.registries.login(server, username, password)
+    if path:
         sys.stderr.write(
-            f"\nWARNING! Your credentials are stored unencrypted in '{place}'.\n"
+            f"\nWARNING! Your credentials are stored unencrypted in '{path}'.\n"
             "Configure a credential helper to remove this warning: set credsStore there.\n\n"
         )
     sys.stdout.write("Login Succeeded\n")

@@ -26,9 +26,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
         sys.stdout.write(f"Removing login credentials for {shown}\n")
     else:
         sys.stdout.write(f"Not logged in to {shown}\n")
-    place = engine.registries.kept_elsewhere(server)
-    if place:
-        sys.stderr.write(
-            f"WARNING! podman keeps a login of {shown} in '{place}', which is used: see `podman logout`.\n"
-        )
+    path = engine.registries.kept_elsewhere(server)
+    if path:
+        sys.stderr.write(f"WARNING! podman keeps a login of {shown} in '{path}', which is used: see `podman logout`.\n")
     return 0

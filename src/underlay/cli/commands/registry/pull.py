@@ -45,22 +45,24 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     keep = None  # the environment decides
     if "keep-compressed" in options:
         keep = options["keep-compressed"]
-    wish = (options["platform"], options["all-tags"], keep)
+    pull_options = (options["platform"], options["all-tags"], keep)
     with TransferProgress(engine, "quiet" if options["quiet"] else options["progress"] or "auto") as progress:
         _begins(progress, arguments[0], options["all-tags"])
         if len(arguments) == 1:
-            _ended(progress, arguments[0], transfer.pull(engine._store, arguments[0], *wish), options["all-tags"])
+            _ended(
+                progress, arguments[0], transfer.pull(engine._store, arguments[0], *pull_options), options["all-tags"]
+            )
             return 0
         failed = 0
-        for number, (name, done) in enumerate(transfer.pull_each(engine._store, arguments, *wish), 1):
-            if isinstance(done, UnderlayError):
+        for number, (name, outcome) in enumerate(transfer.pull_each(engine._store, arguments, *pull_options), 1):
+            if isinstance(outcome, UnderlayError):
                 from ...each import print_error
 
-                progress.failed(done)
-                print_error(done)
+                progress.failed(outcome)
+                print_error(outcome)
                 failed = 1
             else:
-                _ended(progress, name, done, options["all-tags"])
+                _ended(progress, name, outcome, options["all-tags"])
             if number < len(arguments):
                 _begins(progress, arguments[number], options["all-tags"])
     return failed
@@ -75,7 +77,9 @@ def _begins(progress: TransferProgress, name: str, all_tags: bool) -> None:
         progress.say(f"Using default tag: {references.DEFAULT_TAG}")
 
 
-def _ended(progress: TransferProgress, name: str, done: list[tuple[Reference, Pulled]], all_tags: bool) -> None:
-    said = references.parse_exact(name) if all_tags else done[0][0]
-    progress.say(status(said, any(pulled.new for _, pulled in done)))
-    progress.say(str(said), quiet=True)
+def _ended(
+    progress: TransferProgress, name: str, pulled_images: list[tuple[Reference, Pulled]], all_tags: bool
+) -> None:
+    reference = references.parse_exact(name) if all_tags else pulled_images[0][0]
+    progress.say(status(reference, any(pulled.new for _, pulled in pulled_images)))
+    progress.say(str(reference), quiet=True)

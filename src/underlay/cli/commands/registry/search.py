@@ -45,23 +45,25 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
         sys.stdout.write(listing(table, _HEADERS, "{{.Name}}\t{{.Tag}}", options["format"]))
         return 0
     keep = _filters(options["filter"])
-    found = [each for each in engine.registries.search(arguments[0], options["limit"] or 25) if keep(each)]
-    found.sort(key=lambda each: -each.stars)
-    table = [_row(each, options["no-trunc"]) for each in found]
+    repositories = [
+        repository for repository in engine.registries.search(arguments[0], options["limit"] or 25) if keep(repository)
+    ]
+    repositories.sort(key=lambda repository: -repository.stars)
+    table = [_row(repository, options["no-trunc"]) for repository in repositories]
     default = "{{.Name}}\t{{.Description}}\t{{.StarCount}}\t{{.IsOfficial}}"
     sys.stdout.write(listing(table, _HEADERS, default, options["format"]))
     return 0
 
 
-def _row(found: FoundRepository, whole: bool) -> dict[str, object]:
-    text = " ".join(found.description.split())
+def _row(repository: FoundRepository, whole: bool) -> dict[str, object]:
+    text = " ".join(repository.description.split())
     if not whole and len(text) > _DESCRIPTION:
         text = text[: _DESCRIPTION - 1] + "…"
     return {
-        "Name": found.name,
+        "Name": repository.name,
         "Description": text,
-        "StarCount": found.stars,
-        "IsOfficial": "[OK]" if found.official else "",
+        "StarCount": repository.stars,
+        "IsOfficial": "[OK]" if repository.official else "",
     }
 
 
@@ -80,5 +82,5 @@ class _filters:
             else:
                 raise InvalidInput(f"invalid filter '{word}'", "is-official=true|false and stars=N are known")
 
-    def __call__(self, found: FoundRepository) -> bool:
-        return found.stars >= self._stars and self._official in (None, found.official)
+    def __call__(self, repository: FoundRepository) -> bool:
+        return repository.stars >= self._stars and self._official in (None, repository.official)

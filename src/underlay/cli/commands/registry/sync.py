@@ -36,7 +36,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
         sources += _listed(path)
     failed = False
     with TransferProgress(engine, "quiet" if options["quiet"] else options["progress"] or "auto") as progress:
-        for each in engine.registries.sync(
+        for copied in engine.registries.sync(
             sources,
             arguments[-1],
             options["platform"],
@@ -45,16 +45,16 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
             options["scoped"],
             options["dry-run"],
         ):
-            if each.error is not None:
+            if copied.error is not None:
                 failed = True
-                progress.failed(each.error)
-                print_error(each.error)
-            elif not each.new:
-                progress.say(f"{each.destination}: is up to date")
+                progress.failed(copied.error)
+                print_error(copied.error)
+            elif not copied.new:
+                progress.say(f"{copied.destination}: is up to date")
             elif options["dry-run"]:
-                progress.say(f"{each.source} -> {each.destination}")
+                progress.say(f"{copied.source} -> {copied.destination}")
             else:
-                progress.say(f"{each.destination}: digest: {each.digest}")
+                progress.say(f"{copied.destination}: digest: {copied.digest}")
     return int(failed)
 
 
@@ -66,6 +66,4 @@ def _listed(path: str) -> list[str]:
     try:
         return read_list(data.decode())
     except UnicodeDecodeError:
-        raise InvalidInput(
-            f"{path}: no list of sources, but something that is no text", "write one source a line"
-        ) from None
+        raise InvalidInput(f"{path}: not a text file with a list of sources", "write one source a line") from None

@@ -37,7 +37,9 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
         sys.stdout.write(_verbose(engine))
         return 0
     default = "{{.Type}}\t{{.TotalCount}}\t{{.Active}}\t{{.Size}}\t{{.Reclaimable}}"
-    sys.stdout.write(listing([_row(each) for each in engine.system.disk_usage()], _HEADERS, default, options["format"]))
+    sys.stdout.write(
+        listing([_row(usage) for usage in engine.system.disk_usage()], _HEADERS, default, options["format"])
+    )
     return 0
 
 
@@ -86,6 +88,6 @@ def _verbose(engine: Engine) -> str:
     }
     text = "Images space usage:\n\n"
     text += listing(rows, headers, "\t".join(f"{{{{.{name}}}}}" for name in headers))
-    others = [_row(each) for each in engine.system.disk_usage()[1:]]
+    others = [_row(kind_usage) for kind_usage in engine.system.disk_usage()[1:]]
     text += "\n" + listing(others, _HEADERS, "{{.Type}}\t{{.TotalCount}}\t{{.Active}}\t{{.Size}}\t{{.Reclaimable}}")
     return text

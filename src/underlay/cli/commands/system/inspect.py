@@ -21,7 +21,7 @@ FLAGS: tuple[Flag, ...] = (
 
 
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
-    """Print the facts of each object; what is not there is told at the end."""
+    """Print the facts of each object; errors about missing ones are printed at the end."""
     if not arguments:
         raise InvalidInput('"underlay inspect" requires at least 1 argument', "see `underlay inspect --help`")
     kind = options["type"]

@@ -15,7 +15,7 @@ FLAGS: tuple[Flag, ...] = (("format", "f", "string", "string", "Format output: '
 
 
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
-    """Print each volume's facts; what is not there is told at the end."""
+    """Print each volume's facts; errors about missing ones are printed at the end."""
     if not arguments:
         raise InvalidInput(
             '"underlay volume inspect" requires at least 1 argument', "see `underlay volume inspect --help`"

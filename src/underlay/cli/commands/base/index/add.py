@@ -22,11 +22,11 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
         raise InvalidInput(
             '"underlay base index add" requires at least 1 argument', "see `underlay base index add --help`"
         )
-    found = engine.bases.learn(arguments)
-    for problem in found.problems:
+    learned = engine.bases.learn(arguments)
+    for problem in learned.problems:
         sys.stderr.write(f"underlay: {problem}\n")
     sys.stdout.write(
-        f"{found.tags} tags: {found.new} new builds, {found.moved} tags have moved; "
-        f"{found.builds} builds under {found.names} names\n"
+        f"{learned.tags} tags: {learned.new} new builds, {learned.moved} tags have moved; "
+        f"{learned.builds} builds under {learned.names} names\n"
     )
-    return 1 if found.problems else 0
+    return 1 if learned.problems else 0

@@ -22,6 +22,6 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
         raise InvalidInput(
             '"underlay base index import" requires exactly 1 argument', "see `underlay base index import --help`"
         )
-    found = engine.bases.import_index(arguments[0])
-    sys.stdout.write(f"{found.builds} builds under {found.names} names: {found.new} new\n")
+    imported = engine.bases.import_index(arguments[0])
+    sys.stdout.write(f"{imported.builds} builds under {imported.names} names: {imported.new} new\n")
     return 0

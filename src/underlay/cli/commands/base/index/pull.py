@@ -22,6 +22,6 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
         raise InvalidInput(
             '"underlay base index pull" requires exactly 1 argument', "see `underlay base index pull --help`"
         )
-    found = engine.bases.pull_index(arguments[0])
-    sys.stdout.write(f"{found.builds} builds under {found.names} names: {found.new} new\n")
+    pulled = engine.bases.pull_index(arguments[0])
+    sys.stdout.write(f"{pulled.builds} builds under {pulled.names} names: {pulled.new} new\n")
     return 0
