@@ -1,7 +1,7 @@
 """A disk whose power can be cut: its content at any moment can be copied, mounted and looked at.
 
-The disk is a file, shown as a block device by loop(4), on a file system of its own. While that lower file system is frozen
 The disk is a file, shown as a device by loop(4), on a file system of its own. While that lower file system is frozen
+(FIFREEZE, fsfreeze(8)) nothing reaches the file. So a copy is what a disk would hold if its power were cut then:
 what the upper file system has written, and nothing of what is still in memory.
 """
 
