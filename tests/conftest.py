@@ -1,4 +1,5 @@
-"""For all tests: hypothesis draws the same examples each time, and no test leaves a network on this host.
+"""For all tests: hypothesis draws the same examples each time, no test leaves a network on this host, and the run as a
+whole leaves nothing on it.
 
 A run tells of the change and not of luck; HYPOTHESIS_PROFILE=default draws anew, for those who hunt. What several tests
 share is in tests/support.
@@ -7,10 +8,46 @@ share is in tests/support.
 from __future__ import annotations
 
 import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 
+import pytest
 from hypothesis import settings
+
+import hoststate
 
 # Only tests that make a host of their own have networks: none is left on this one.
 os.environ.setdefault("UNDERLAY_NETWORK", "none")
 settings.register_profile("steady", derandomize=True, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
+
+_leftovers = pytest.StashKey[hoststate.Leftovers]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Look at the host before the run; UNDERLAY_SHARED_HOST=1 says that others work on it meanwhile."""
+    if not hasattr(config, "workerinput") and not os.environ.get("UNDERLAY_SHARED_HOST"):
+        trace = Path(tempfile.mkdtemp(prefix="pytest-of-hoststate-")) / "trace"
+        config.stash[_leftovers] = hoststate.Leftovers(trace)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Note what comes to the host during a test."""
+    before = hoststate.cheap()
+    result = yield
+    hoststate.note(item.nodeid, before)
+    return result
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail the run when the host is not as it was before."""
+    leftovers = session.config.stash.get(_leftovers, None)
+    if leftovers is None:
+        return
+    lines = leftovers.lines()
+    if lines:
+        print("\n" + "\n".join(lines))
+        session.exitstatus = max(int(session.exitstatus), 1)

@@ -352,7 +352,7 @@ def test_bytes_that_are_not_those_named(visitor: Visitor, registry: FakeRegistry
         ("HOST/app:1", "dir:/etc/passwd", "no directory"),
         ("HOST/app:1", "oci-archive:/etc", "no regular file"),
         ("HOST/app:1", "docker-archive:PLACE/a.tar:Bad Name", "invalid reference format"),
-        ("HOST/app:1", "store:x@sha256:" + "0" * 64, "cannot be given a digest"),
+        ("HOST/app:1", "store:x@sha256:" + "0" * 64, "cannot have a digest"),
         ("containers-storage:x", "HOST/x:1", "podman save"),
         ("HOST/app:1", "docker-daemon:x:1", "docker save"),
     ],

@@ -122,7 +122,7 @@ def test_ipv6(world: World) -> None:
     assert world.ask("neighbour", HOST4, 8084) in NOTHING
     assert world.ask("s1", NEIGHBOUR6, 7003) == HOST6
     done = world.underlay("run", "--rm", "--network", "six", "-p", "[::1]:8085:80", "box", "true", code=125)
-    assert b"published on ::1: the kernel leads nothing" in done.stderr
+    assert b"published on ::1: the kernel does not forward its traffic" in done.stderr
     world.underlay("rm", "-f", "s1", "s2")
     world.underlay("network", "rm", "six")
 
@@ -500,7 +500,7 @@ def _network(world: World, name: str, network: str) -> str:
         (("--network", "nowhere"), b"network nowhere not found"),
         (("--network", "front", "--network", "front"), b"given twice"),
         (("--network", "none", "-p", "80"), b"port publishing"),
-        (("--network", "none", "--network", "front"), b"stands alone"),
+        (("--network", "none", "--network", "front"), b"cannot be combined with other networks"),
         (("--network", "bridge", "--ip", "172.17.0.9"), b"user defined networks only"),
         (("--network", "bridge", "--network-alias", "x"), b"user-defined"),
         (("--network", "front", "-p", "x"), b"invalid containerPort: x"),

@@ -83,7 +83,7 @@ class Volumes:
         """
         store = self._store
         self.get(name)
-        with store.meta.write() as sql:
+        with store.meta.write(frees=True) as sql:
             rows.refuse_if_used(sql, name)
             rows.delete(sql, name)
         with Scratch(store.paths, "gone") as scratch, store.meta.write(durable=False):

@@ -95,6 +95,7 @@ def _sweep(paths: Paths, meta: Meta, thorough: bool) -> Swept:
         if digest not in wanted_blobs:
             blobs.remove(paths, digest)
             swept.bytes += size
+    meta.keep_reserve()
     swept.bytes += _leftovers(paths) + partials.expire(paths, everything=thorough)
     # Nobody brings anything in now, so nobody holds or awaits these.
     _forget_locks(paths, ("layer-", "content-", "build-"), "")

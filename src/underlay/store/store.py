@@ -70,5 +70,7 @@ def _opened(paths: Paths) -> Meta:
         # The environments of containers are in it. SQLite gives its other files the mode of this one.
         os.close(os.open(paths.database, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     except FileExistsError:
-        pass
-    return Meta(paths.database)
+        return Meta(paths.database)
+    meta = Meta(paths.database)
+    meta.keep_reserve()
+    return meta

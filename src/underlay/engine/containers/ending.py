@@ -228,10 +228,10 @@ def clean(store: Store, row: ContainerRow, status: Status) -> None:
     """Take down what a run has left that ended without its monitor: processes, mounts, network. Needs the lock."""
     starting.clean_remains(row.id, row.intent, status.group_base)
     _release(store, row)
-    _disconnect(store, row)
+    disconnect(store, row)
 
 
-def _disconnect(store: Store, row: ContainerRow) -> None:
+def disconnect(store: Store, row: ContainerRow) -> None:
     """Remove the remaining network interfaces and published ports of a container."""
     if "network" in row.intent:
         from ..networks import attach as connecting

@@ -10,6 +10,7 @@ import time
 from ... import events
 from ...errors import Conflict, NotFound, StartFailed, UnderlayError
 from ...linux import userns
+from ...linux.cgroup import common
 from ...paths import interpreter
 from ...runtime.monitor import control
 from ...runtime.policy import profiles
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from ...store.store import Store
     from .specification.disk_limit import Layer
 
-GONE = (2, 19)  # ENOENT, ENODEV: what the kernel says of a group that was removed meanwhile
+GONE = common.GONE
 _START_PATIENCE = 10.0  # seconds that others may hold the lock of a container in which nothing runs
 _REMOVAL_PATIENCE = 5.0
 # redirect_dir and metacopy would let attributes of an image's files name other files (attacks IM-07).

@@ -41,8 +41,12 @@ def sweep(store: Store, launcher: Launcher) -> None:
     # that have a state.
     first = not os.path.exists(mark)
     for container_id in recorded if first else {*_with_state(store, recorded), *containers.removing(store.meta)}:
-        if _is_over(store, container_id):
+        if not _is_over(store, container_id):
+            continue
+        try:
             _settle(store, launcher, container_id)
+        except (UnderlayError, OSError) as error:
+            _warn(store, container_id, f"what container {container_id[:12]} has left cannot be cleaned up: {error}")
     if first:
         os.close(os.open(mark, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
 
@@ -146,8 +150,11 @@ def _settle(store: Store, launcher: Launcher, container_id: str) -> None:
     again = False
     try:
         interrupted = _was_interrupted(store, container_id)
-        if interrupted:
+        if os.path.exists(store.paths.container_state(container_id) + "/state.json"):
             ending.clean(store, row, status)
+        elif interrupted:
+            # The host has booted since: no process is left, and what has its control group's name is another's.
+            ending.disconnect(store, row)
         if row.intent["remove"] and status.status == state.EXITED:
             session.forget(store, container_id, True)
         elif interrupted:
@@ -158,8 +165,13 @@ def _settle(store: Store, launcher: Launcher, container_id: str) -> None:
         try:
             session.start(store, launcher, row.id, row.name, row.intent).close()
         except (UnderlayError, OSError) as error:
-            message = f"container {row.name} cannot be started again as its restart policy says: {error}"
-            store.emit(events.Event("host.warning", row.id, message=message, hint=""))
+            _warn(store, row.id, f"container {row.name} cannot be started again as its restart policy says: {error}")
+
+
+def _warn(store: Store, container_id: str, message: str) -> None:
+    store.emit(
+        events.Event("host.warning", container_id, message=message, hint="`underlay system check` looks further")
+    )
 
 
 def _was_interrupted(store: Store, container_id: str) -> bool:

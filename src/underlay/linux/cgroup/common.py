@@ -8,6 +8,7 @@ import time
 from ...errors import Conflict, KernelError
 
 SIGKILL = 9
+GONE = (2, 19)  # ENOENT, ENODEV: what the kernel says of a group that was removed meanwhile
 OWN = "underlay"  # the group, at the root of each hierarchy, below which the engine puts its own
 
 

@@ -199,7 +199,11 @@ class GroupV1:
                     os.kill(pid, common.SIGKILL)
                 except ProcessLookupError:
                     pass
-            self.freeze(False)
+            try:
+                self.freeze(False)
+            except KernelError as error:
+                if error.errno not in common.GONE:
+                    raise
         common.kill_all(self._tasks())
 
     def out_of_memory(self) -> bool:

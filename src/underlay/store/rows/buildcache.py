@@ -113,6 +113,6 @@ def shared(meta: Meta) -> set[str]:
 
 def remove(meta: Meta, keys: Iterable[str]) -> None:
     """Forget records; their layers are left to the sweep."""
-    with meta.write() as sql:
+    with meta.write(frees=True) as sql:
         for key in keys:
             sql.execute("DELETE FROM build_cache WHERE key = ?", (key,))

@@ -159,7 +159,7 @@ def volumes_of(meta: Meta, container_id: str) -> list[tuple[str, bool]]:
 def delete(meta: Meta, container_id: str, with_volumes: bool, durable: bool = True) -> list[str]:
     """Forget a container; returns the anonymous volumes forgotten with it, whose files may go now."""
     gone = []
-    with meta.write(durable) as sql:
+    with meta.write(durable, frees=True) as sql:
         rows = sql.execute(
             "SELECT v.name FROM volume_uses u JOIN volumes v ON v.name = u.volume "
             "WHERE u.container = ? AND v.anonymous = 1",

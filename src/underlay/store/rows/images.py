@@ -400,7 +400,7 @@ def untag(meta: Meta, reference: Reference) -> list[str]:
 
     The digest goes with the last tag of its repository that stood for it.
     """
-    with meta.write() as sql:
+    with meta.write(frees=True) as sql:
         if reference.digest:
             sql.execute(
                 "DELETE FROM digests WHERE repository = ? AND digest = ?",
@@ -422,7 +422,7 @@ def forget(meta: Meta, image_id: str) -> list[str]:
 
     While containers stand on its layers the row stays, hidden from everyone but the sweep.
     """
-    with meta.write() as sql:
+    with meta.write(frees=True) as sql:
         gone = [references.familiar(r[0]) for r in sql.execute("SELECT name FROM names WHERE image = ?", (image_id,))]
         for repository, digest in sql.execute("SELECT repository, digest FROM digests WHERE image = ?", (image_id,)):
             gone.append(f"{references.familiar(repository)}@{digest}")

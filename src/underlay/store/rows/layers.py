@@ -145,7 +145,7 @@ def forget_unwanted(meta: Meta, thorough: bool) -> None:
 
     Layers of downloads that broke off stay until their time is over, or with `thorough` no longer.
     """
-    with meta.write() as sql:
+    with meta.write(frees=True) as sql:
         sql.execute("DELETE FROM images WHERE hidden AND id NOT IN (SELECT image FROM containers)")
         sql.execute("DELETE FROM awaited WHERE ? OR until < ?", (thorough, time_ns()))
         sql.execute(

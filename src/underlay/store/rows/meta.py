@@ -25,6 +25,7 @@ else:
     except ImportError:
         import sqlite3
 
+_RESERVE, _RESERVE_NAME = 1 << 20, ".reserve"  # bytes kept for removals, and the end of their file's name
 _PATIENCE = 60.0  # seconds to wait for another process's transaction
 
 # One entry a version: applied in order, each in one transaction; entries are never edited once released.
@@ -222,13 +223,36 @@ class Meta:
         except sqlite3.DatabaseError as error:
             raise _explained(error, self.path) from error
 
-    def write(self, durable: bool = True) -> Transaction:
+    def write(self, durable: bool = True, frees: bool = False) -> Transaction:
         """Return a transaction that takes the write lock at once; it commits when left without an error.
 
         With `durable` it is on the disk when the block ends, and with it all transactions before. Without, a power cut
-        may undo it: for what a reboot voids anyway, or what a later transaction makes known.
+        may undo it: for what a reboot voids anyway, or what a later transaction makes known. One that `frees` space, by
+        removing objects whose files go next, works on a full disk as well: it may use the reserve.
         """
+        if frees:
+            self._release_reserve()
         return Transaction(self, durable)
+
+    def keep_reserve(self) -> None:
+        """Occupy a little space, if there is enough, so that a removal can be recorded when the disk is full."""
+        try:
+            if _free(self.path) < 64 * _RESERVE or os.path.exists(self.path + _RESERVE_NAME):
+                return
+            fd = os.open(self.path + _RESERVE_NAME, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            try:
+                os.posix_fallocate(fd, 0, _RESERVE)
+            finally:
+                os.close(fd)
+        except OSError:
+            pass  # a reserve that cannot be had is none
+
+    def _release_reserve(self) -> None:
+        try:
+            if _free(self.path) < _RESERVE:
+                os.unlink(self.path + _RESERVE_NAME)
+        except OSError:
+            pass  # there is none
 
     def sync_commits(self, wanted: bool) -> None:
         """Let commits wait for the disk, or not: for a transaction that is about to begin, with the lock held."""
@@ -296,6 +320,12 @@ class Transaction:
 
 
 IntegrityError = sqlite3.IntegrityError
+
+
+def _free(path: str) -> int:
+    """Return the bytes that this user can still write where `path` is."""
+    facts = os.statvfs(os.path.dirname(path))
+    return facts.f_bavail * facts.f_frsize
 
 
 def integrity(meta: Meta) -> list[str]:

@@ -128,7 +128,7 @@ def move(
 
 def delete(meta: Meta, network: str, name: str) -> None:
     """Remove a network. Raises Conflict while containers are in it, NotFound."""
-    with meta.write() as sql:
+    with meta.write(frees=True) as sql:
         rows = sql.execute(
             "SELECT coalesce(c.name, 'a step of a build') AS name FROM endpoints e LEFT JOIN containers c "
             "ON c.id = e.container WHERE e.network = ? ORDER BY name",
