@@ -77,7 +77,7 @@ class Solver:
         try:
             self.stage(number)
         except Exception:
-            pass  # told to whoever waits for the stage, and noted as the build's problem
+            pass  # the stages that wait for this one raise it, and the build notes it as its problem
 
     def origin(self, name: str, before: int, platform: Platform) -> Origin:
         """Return what `--from=name` means in the stage with the number `before`: a context, a stage, or an image."""

@@ -98,7 +98,7 @@ def _place(
         link = _under(destination.resolve("/".join(target[:-1]), base), target[-1]) if target else b""
         kind = destination.kind(link) if link else None
         if kind is None or kind == toc.DIRECTORY:
-            raise InvalidInput(f"hard link {toc.shown(entry.name)} to {toc.shown(entry.link)}, which is no file")
+            raise InvalidInput(f"hard link {toc.shown(entry.name)} to {toc.shown(entry.link)}, which is not a file")
         if link == path:
             return
     uid, gid = owner or (entry.uid, entry.gid)

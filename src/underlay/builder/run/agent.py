@@ -53,10 +53,10 @@ def _relay(listener: _socket.socket, agent: str) -> NoReturn:
                             continue
                     except OSError:
                         pass
-                    for each in (source, target):
-                        poll.unregister(each.fileno())
-                        del pairs[each.fileno()]
-                        each.close()
+                    for connection in (source, target):
+                        poll.unregister(connection.fileno())
+                        del pairs[connection.fileno()]
+                        connection.close()
     finally:
         os._exit(0)
 

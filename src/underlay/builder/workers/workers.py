@@ -136,9 +136,9 @@ class Foreman:
         """Have no more jobs done and end those at work, but lasting ones; harmless when repeated."""
         with self._lock:
             self._abandoned = True
-            for each in self._open:
+            for connection in self._open:
                 try:
-                    each.shutdown(_socket.SHUT_RDWR)
+                    connection.shutdown(_socket.SHUT_RDWR)
                 except OSError:
                     pass
 
@@ -217,7 +217,9 @@ def _start_apart(
         channel.close()
     if ready != b"1":
         interpreter.reap(pid)
-        raise KernelError("start the process of a build's jobs", "", 1, "user namespaces may be off" if maps else "")
+        raise KernelError(
+            "start the process of a build's jobs", "", 1, "user namespaces may be disabled" if maps else ""
+        )
     return pid
 
 
@@ -226,16 +228,16 @@ def _start_apart(
 
 def main() -> NoReturn:
     """Be the foreman that the planner asks for, in an interpreter of its own."""
-    channel, told, (control, wait, *keep) = interpreter.receive()
+    channel, setup, (control, wait, *keep) = interpreter.receive()
     from . import jobs
 
     jobs.preload()
-    if told["maps"] is not None:
+    if setup["maps"] is not None:
         process.unshare(process.CLONE_NEWUSER | process.CLONE_NEWNS)
     channel.send(b"1")
     channel.close()
     here = _socket.socket(fileno=control)
-    _foreman(jobs.JOBS, jobs.INLINE, told["scratch"], here, wait, told["maps"], tuple(keep))
+    _foreman(jobs.JOBS, jobs.INLINE, setup["scratch"], here, wait, setup["maps"], tuple(keep))
 
 
 def _foreman(
@@ -338,8 +340,8 @@ def _serve(jobs: Jobs, inline: Jobs, control: _socket.socket) -> None:
             name = word.decode()
             if name in inline:
                 _done(inline[name], fds)
-                for each in fds:
-                    os.close(each)
+                for job_fd in fds:
+                    os.close(job_fd)
                 continue
             pid = os.fork()
             if pid == 0:
@@ -348,15 +350,15 @@ def _serve(jobs: Jobs, inline: Jobs, control: _socket.socket) -> None:
                     _done(jobs[name], fds)
                 finally:
                     os._exit(0)
-            for each in fds:
-                os.close(each)
+            for job_fd in fds:
+                os.close(job_fd)
             pidfd = process.pidfd_open(pid)
             workers[pidfd] = pid
             poll.register(pidfd, select.POLLIN)
 
 
 def _done(job: Job, fds: list[int]) -> None:
-    """Do a job and tell its result."""
+    """Do a job and send its result."""
     channel = _socket.socket(fileno=os.dup(fds[0]))
     word = b"done"
     try:
@@ -379,6 +381,6 @@ def _done(job: Job, fds: list[int]) -> None:
     try:
         _send(channel, word, [memory])
     except OSError:
-        pass  # nobody wants it any more
+        pass  # the planner has closed its end: the result is not needed any more
     os.close(memory)
     channel.close()
