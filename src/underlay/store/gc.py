@@ -112,7 +112,7 @@ def marked(meta: Meta) -> tuple[set[str], set[str], set[str]]:
 
 def chains_here(paths: Paths) -> list[str]:
     """Return the chain ids that have an index or a tree."""
-    found = set()
+    chain_ids = set()
     for directory in (paths.indexes, paths.trees):
         try:
             names = os.listdir(directory)
@@ -121,8 +121,8 @@ def chains_here(paths: Paths) -> list[str]:
         for name in names:
             digits = name.removesuffix(".erofs")
             if len(digits) == 64 and not digits.strip("0123456789abcdef"):
-                found.add("sha256:" + digits)
-    return sorted(found)
+                chain_ids.add("sha256:" + digits)
+    return sorted(chain_ids)
 
 
 def unused_bytes(paths: Paths, meta: Meta) -> int:

@@ -120,16 +120,16 @@ def remove_files(paths: Paths, prefix: str, older: float = 0.0) -> int:
     for name in names:
         if not name.startswith(prefix):
             continue
-        place = f"{paths.temporary}/{name}"
+        path = f"{paths.temporary}/{name}"
         try:
-            fd = os.open(place, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
         except OSError:
             continue
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             facts = os.fstat(fd)
             if not older or facts.st_mtime < time() - older:
-                os.unlink(place)
+                os.unlink(path)
                 freed += facts.st_size
         except (BlockingIOError, FileNotFoundError):
             pass

@@ -125,13 +125,13 @@ _V1_CONTROLLERS = frozenset(
 )
 
 
-def visible(found: dict[str, str], spec: Spec) -> list[str]:
+def visible(controllers: dict[str, str], spec: Spec) -> list[str]:
     """Return the version 1 controllers of `found` that a container has a group in: only those may it see."""
     wanted = ["cpu", "cpuacct", "memory", "devices", "freezer", "pids", "blkio"]
     cpu = ((spec.get("linux") or {}).get("resources") or {}).get("cpu") or {}
     if cpu.get("cpus") or cpu.get("mems"):
         wanted.append("cpuset")
-    return [name for name in wanted if name in found]
+    return [name for name in wanted if name in controllers]
 
 
 def open_group(path: str, rootless: bool = False, base: str = "") -> Group:
@@ -169,20 +169,20 @@ def _clean(path: str) -> str:
         elif part not in ("", "."):
             parts.append(part)
     if not parts or "\0" in path or "\n" in path:
-        raise InvalidInput(f"the control group {path!r} is none that a container can have")
+        raise InvalidInput(f"the control group {path!r} is not allowed for a container")
     return "/".join(parts)
 
 
 def _delegated(mount: str) -> str:
     """Return the directory of the highest group from ours upwards that we may write; "" when ours is not ours."""
-    found, current = "", mount + _own_group()
+    highest, current = "", mount + _own_group()
     while current.startswith(mount):
         if not os.access(current + "/cgroup.procs", os.W_OK) or not os.access(
             current + "/cgroup.subtree_control", os.W_OK
         ):
             break
-        found, current = current, os.path.dirname(current)
-    return found
+        highest, current = current, os.path.dirname(current)
+    return highest
 
 
 def _own_group() -> str:

@@ -75,7 +75,7 @@ class GroupNone:
 
     def oom_event(self) -> int:
         """Refuse: nobody tells."""
-        raise Unsupported("being told of memory running out needs a control group, and none can be used here")
+        raise Unsupported("out-of-memory events need a control group, and none can be used here")
 
     def stats(self) -> Figures:
         """Return nothing."""

@@ -232,5 +232,5 @@ class GroupV1:
 
     def locations(self) -> dict[str, str]:
         """Return the group's directory by controller, where it exists."""
-        found = {c: f"{m}/{self.path}" for c, m in self._mounts.items()}
-        return {c: d for c, d in found.items() if os.path.isdir(d)}
+        directories = {c: f"{m}/{self.path}" for c, m in self._mounts.items()}
+        return {c: d for c, d in directories.items() if os.path.isdir(d)}

@@ -36,7 +36,7 @@ def mount(path: str, fstype: str, options: tuple[tuple[str, str | None], ...] = 
     """
     reason = why_not()
     if reason:
-        raise Unsupported(f"no loop device can be had: {reason}")
+        raise Unsupported(f"no loop device is available: {reason}")
     fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
         _lock(fd, path)
@@ -60,7 +60,7 @@ def _lock(fd: int, path: str) -> None:
             return
         except BlockingIOError:
             if time.monotonic() > deadline:
-                raise Conflict(f"{path} is still mounted by another run") from None
+                raise Conflict(f"{path} is still mounted by an earlier run of the container") from None
             time.sleep(0.005)
 
 

@@ -169,7 +169,7 @@ def _leaves(rules: list[CallRule], numbers: dict[str, int], default: int) -> dic
             if number is None:
                 continue
             if tests:
-                tested.setdefault(number, []).extend((each, value) for each in alternatives)
+                tested.setdefault(number, []).extend((alternative, value) for alternative in alternatives)
             elif value != default or number not in plain:
                 plain[number] = value
     leaves: dict[int, Leaf] = {}

@@ -102,12 +102,12 @@ def prepare(paths: Paths, form: str, diff_ids: Sequence[str], *, owner: Owner | 
     chain = chain_of(diff_ids)
     digits = _digits(chain)
     if form == EROFS:
-        place = f"{paths.indexes}/{digits}.erofs"
-        if not os.path.exists(place):
+        index_path = f"{paths.indexes}/{digits}.erofs"
+        if not os.path.exists(index_path):
             from . import make
 
             _ensure(paths.locks)
-            make.index(paths, diff_ids, place, f"{paths.locks}/chain-{digits}")
+            make.index(paths, diff_ids, index_path, f"{paths.locks}/chain-{digits}")
     elif not _tree_roots(paths, digits):
         from . import make
 
@@ -186,14 +186,14 @@ def _missing(digits: str) -> Exception:
 
 def devices(paths: Paths, diff_ids: Sequence[str]) -> list[tuple[int, int, str]]:
     """Return (layer number, part, path) of the files with the layers' data, as the device table has them."""
-    found = []
+    files = []
     for number, diff_id in enumerate(diff_ids):
         directory = f"{paths.layers}/{_digits(diff_id)}"
-        found.append((number, 0, directory + "/tar"))
+        files.append((number, 0, directory + "/tar"))
         sparse = directory + "/sparse"
         if os.path.exists(sparse):
-            found.append((number, 1, sparse))
-    return found
+            files.append((number, 1, sparse))
+    return files
 
 
 # Giving back

@@ -20,8 +20,8 @@ UID, GID, PROJECT = "uid", "gid", "project"
 class Wanted:
     """A range of `size` numbers of a `kind`, out of `pool` (first, count), that no other container has.
 
-    `settle(intent, first)` writes what was found into what is recorded; `usable(first)` may refuse a range that somebody
-    else on the host has.
+    `settle(intent, first)` writes the range taken into the recorded intent; `usable(first)` may refuse a range that is used
+    otherwise on the host.
     """
 
     __slots__ = ("kind", "pool", "settle", "size", "usable")
