@@ -137,7 +137,7 @@ def test_what_is_not_as_promised_leaves_nothing(source, keywords, error, paths):
     assert set(threading.enumerate()) <= before  # threads of earlier tests may end meanwhile
     if error is DigestMismatch:
         assert str(caught.value.expected) in caught.value.message
-        assert str(caught.value.found) in caught.value.message
+        assert str(caught.value.actual) in caught.value.message
 
 
 def test_a_source_that_fails_is_passed_on(paths):

@@ -14,7 +14,7 @@ import os
 import select
 import sys
 
-from ...errors import KernelError, UnderlayError, WorkerKilled, revived, told
+from ...errors import KernelError, UnderlayError, WorkerKilled, from_message, to_message
 from ...linux import process, userns
 from ...linux.files import mounts
 from ...runtime.process import interpreter
@@ -129,7 +129,7 @@ class Foreman:
             ours.close()
             theirs.close()
         if answer == b"failed":
-            raise revived(result)
+            raise from_message(result)
         return result
 
     def abandon(self) -> None:
@@ -365,18 +365,18 @@ def _done(job: Job, fds: list[int]) -> None:
         result: Mapping[str, object] = job(_content(fds[1]), fds[2:], channel)
     except UnderlayError as error:
         word = b"failed"
-        result = told(error)
+        result = to_message(error)
     except OSError as error:
         word = b"failed"
         path = error.filename if isinstance(error.filename, str) else ""
-        result = told(KernelError("build", path, error.errno or 5))
+        result = to_message(KernelError("build", path, error.errno or 5))
     except BaseException as error:
         if os.environ.get("UNDERLAY_DEBUG"):
             import traceback
 
             traceback.print_exc()
         word = b"failed"
-        result = told(UnderlayError(f"{type(error).__name__}: {error}"))
+        result = to_message(UnderlayError(f"{type(error).__name__}: {error}"))
     memory = _memory(result)
     try:
         _send(channel, word, [memory])

@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ...runtime.standalone.creating import Wishes
+    from ...runtime.standalone.creating import StartOptions
     from ..flags import Flag, Options
     from .main import Settings
 
@@ -88,11 +88,11 @@ def run(name: str, settings: Settings, options: Options, arguments: list[str]) -
     return 0
 
 
-def wishes_of(settings: Settings, options: Options) -> Wishes:
+def wishes_of(settings: Settings, options: Options) -> StartOptions:
     """Return what create, run and exec have been asked for beside the bundle."""
     from ...runtime.standalone import creating
 
-    wishes = creating.Wishes()
+    wishes = creating.StartOptions()
     wishes.warn = settings.warn
     wishes.pid_file = options["pid-file"]
     wishes.preserve = options["preserve-fds"] or 0

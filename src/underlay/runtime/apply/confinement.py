@@ -28,7 +28,7 @@ def apparmor(context: Context, name: str, early: bool) -> None:
     if procfs < 0:
         procfs = mounts.new_filesystem("proc", ())
     if mounts.magic(procfs) != mounts.PROC_SUPER_MAGIC:
-        raise StartFailed("AppArmor: what should be procfs is something else", 125)
+        raise StartFailed("cannot apply the AppArmor profile: /proc of the container is not a procfs", 125)
     script = context.script
     script.inherit(procfs)
     own = 0 if _exists(procfs, apparmor.EXEC_FILES[0]) else 1

@@ -64,10 +64,13 @@ def overlay(
     os.waitpid(pid, 0)
     if fds:
         return fds[0]
-    told = (answer or {}).get("failed") or {"message": "the helper that mounts has ended early", "code": 125}
+    failure = (answer or {}).get("failed") or {
+        "message": "the helper process that mounts it has ended early",
+        "code": 125,
+    }
     raise Unsupported(
-        f"the image cannot be shown with the ids of a user namespace: {told['message']}",
-        told.get("hint") or "file systems with idmapped mounts below the store and Linux 5.19 are needed (--userns)",
+        f"cannot map the files of the image to the ids of a user namespace: {failure['message']}",
+        failure.get("hint") or "--userns needs Linux 5.19, and a file system with idmapped mounts below the store",
     )
 
 
@@ -79,10 +82,10 @@ def _compose(
     layers = [_shown(path, space) for path in lower]
     top = disk if disk >= 0 else _clone(os.path.dirname(upper))
     mounts.map_ids(top, space, False, upper)
-    place = os.open(target, _DIRECTORY | os.O_NOFOLLOW)
-    bench = mounts.new_filesystem("tmpfs", (("mode", "0700"), ("size", "1m")), 0, "tmpfs")
-    mounts.attach(bench, place, target)
-    os.chdir(f"/proc/self/fd/{bench}")
+    target_fd = os.open(target, _DIRECTORY | os.O_NOFOLLOW)
+    workspace = mounts.new_filesystem("tmpfs", (("mode", "0700"), ("size", "1m")), 0, "tmpfs")
+    mounts.attach(workspace, target_fd, target)
+    os.chdir(f"/proc/self/fd/{workspace}")
     # Short names, so that 127 layers fit in the page that mount(2) takes.
     names = [str(number) for number in range(len(layers))]
     for name, fd in [*zip(names, layers, strict=True), ("top", top)]:

@@ -86,5 +86,5 @@ class Context:
         self.volatile: list[int] = []  # descriptors to close before the program starts
         self.sources: dict[str, int] = {}  # unattached mounts that the parent has made, by destination
         self.hooks: Hooks = {}  # by kind, those that run in here
-        self.state: State  # what hooks are told, where there are any
+        self.state: State  # the state that hooks get, where there are any
         self.listener: _socket.socket  # the socket on which a created container waits to be started

@@ -125,7 +125,7 @@ def add_process(
     label = body.get("apparmorProfile")
     if label and label != "unconfined":
         if not label.isprintable() or label != label.strip():
-            raise InvalidInput(f"process.apparmorProfile: {label!r} is no name of a profile")
+            raise InvalidInput(f"process.apparmorProfile: {label!r} is not the name of a profile")
         # A change of profile by exec lets the kernel forget with whom the process dies. Ours allows every exec, so it can
         # be changed to before; others may not.
         add(("apparmor", label, monitored and label == profiles.APPARMOR))

@@ -11,7 +11,7 @@ import _signal
 import _socket
 import os
 
-from ...errors import KernelError, UnderlayError, revived, told
+from ...errors import KernelError, UnderlayError, from_message, to_message
 from ...linux import process
 from ..monitor import control
 from . import interpreter, join
@@ -36,7 +36,7 @@ def start(python: str, import_path: list[str], record: ExecRecord) -> join.Joine
     if message is None or "pid" not in message:
         channel.close()
         if message is not None and "error" in message:
-            raise revived(message["error"])
+            raise from_message(message["error"])
         raise UnderlayError("the process that executes programs in the container was killed", "is there enough memory?")
     joined = join.Joined(message["pid"], fds.pop(0) if message["pidfd"] else -1)
     joined.keeper = channel
@@ -65,9 +65,9 @@ def main() -> NoReturn:
             code = os.waitstatus_to_exitcode(os.waitpid(joined.pid, 0)[1])
             control.send(channel, {"exited": code})
     except UnderlayError as error:
-        control.send(channel, {"error": told(error)})
+        control.send(channel, {"error": to_message(error)})
     except OSError as error:
-        control.send(channel, {"error": told(KernelError("exec", "", error.errno or 5))})
+        control.send(channel, {"error": to_message(KernelError("exec", "", error.errno or 5))})
     finally:
         os._exit(0)
 

@@ -1,7 +1,7 @@
 """Runs one program to its end in a container without a monitor: a build step.
 
 The caller is a process of its own with one thread, and the container's parent: it waits, and takes down what it has put
-up. It is held on a lifeline: when the other end of that socket is closed, the container is killed.
+up. It has a lifeline: a socket; when its other end is closed, the container is killed.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def _watched(pid: int, pidfd: int, group: cgroup.Group, lifeline: _socket.socket
         ready = {fd for fd, _ in poll.poll()}
         if pidfd in ready:
             break
-        # Whatever comes from there, nothing is ever said: it has been closed.
+        # Nothing is ever sent over the lifeline: it has been closed.
         abandoned = True
         poll.unregister(lifeline.fileno())
         try:
