@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Solver:
-    """Makes stages, each once, whoever asks first."""
+    """Makes stages, each once, for the first that asks."""
 
     def __init__(self, work: Work) -> None:
         self.work = work
@@ -67,7 +67,7 @@ class Solver:
         return task.state
 
     def _failed(self, error: BaseException) -> None:
-        """Note the first real failure, and have all other work ended: nobody will want it."""
+        """Note the first real failure, and end all other work: its results are not needed any more."""
         with self._lock:
             if self._problem is None and not isinstance(error, Abandoned):
                 self._problem = error

@@ -83,7 +83,7 @@ class Stage(StageRun):
             return
         instruction = it.expand(written, self.state.variables.get, self.work.escape)
         for name in graph.origins(instruction):
-            # Waited for here: a step that is told to have begun shall have begun.
+            # Waited for here, so that a step that is reported as begun has begun.
             self.solver.origin(name, self.planned.stage.index, self.state.platform)
         if isinstance(instruction, it.Run):
             running.run(self, instruction)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .work import Work
 
     class Stages(Protocol):
-        """The other stages of the build, each made once, whoever asks first."""
+        """The other stages of the build, each made once, for the first that asks."""
 
         def stage(self, number: int) -> State:
             """Return the state at the end of a stage."""

@@ -83,7 +83,7 @@ def clone(flags: int, group: int = -1) -> int:
 
 
 def threaded() -> bool:
-    """Return whether this process has other Python threads: a raw clone could then meet a lock that nobody releases."""
+    """Return whether this process has other Python threads: a raw clone could then meet a lock that is never released."""
     # Not `threading`, which knows only of those that it has started.
     return len(sys._current_frames()) > 1
 

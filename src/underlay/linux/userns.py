@@ -51,7 +51,7 @@ def default_maps() -> tuple[Maps, Maps]:
     return maps[0], maps[1]
 
 
-# Where containers of root get ids from when nobody has set any aside: the upper half, which neither users nor their
+# Where containers of root get ids from when none are set aside: the upper half, which neither users nor their
 # subordinate ids (login.defs(5), SUB_UID_MAX), nor systemd's containers reach; without the very last 65536.
 POOL = (1 << 31, (1 << 31) - (1 << 16))
 

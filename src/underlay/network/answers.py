@@ -1,7 +1,7 @@
 """DNS messages: questions to a network's name server and its answers (RFC 1035). Only its process loads it.
 
-The library that reads and writes them takes 60 ms and 13 MB to load, hence nobody on the way to a container imports this
-module, and the name server itself does so when it is first asked.
+The library that reads and writes them takes 60 ms and 13 MB to load, hence no process on the way to a container imports
+this module, and the name server itself does so at the first question.
 """
 
 from __future__ import annotations

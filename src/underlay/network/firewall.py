@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..linux.network.netlink import Request
     from .model import Network
 
-PREFIXES = ("ul-", "underlay")  # of the names of bridges, unless somebody chooses others
+PREFIXES = ("ul-", "underlay")  # of the names of bridges, unless the user chooses others
 _LOOPBACK = bytes((127, 0, 0, 0))
 _RAW, _DESTINATION, _FILTER, _SOURCE = -300, -100, 0, 100  # priorities of hooks (netfilter_ipv4.h)
 
@@ -68,7 +68,7 @@ def table(name: str, guard: bool) -> Table:
             Chain(
                 "raw",
                 # What is published for 127.0.0.1 is this host's alone: else it would be redirected before the kernel
-                # finds that nobody may send there. Bridges may even hold its addresses (route_localnet).
+                # finds that sending there is forbidden. Bridges may even hold its addresses (route_localnet).
                 [[nft.other_interface("iifname", "lo"), nft.within(4, "daddr", _LOOPBACK, 8, "127.0.0.0/8"), drop]],
                 "filter",
                 nft.PREROUTING,
@@ -182,7 +182,7 @@ _ABSENT = (_EPERM, _EPROTONOSUPPORT, _EOPNOTSUPP)  # no privilege, or a kernel w
 
 
 class Firewall:
-    """The firewall of an installation: its table, made when it is first needed, and again when somebody took it away.
+    """The firewall of an installation: its table, made when it is first needed, and again when another program removed it.
 
     `directory` (of what is true until reboot) keeps whether forwarding was off before us: the kernel forgets that.
     """
@@ -212,7 +212,7 @@ class Firewall:
         except KernelError as error:
             if error.errno != _EEXIST:
                 raise
-            # A container that was killed has left something there: who holds a port is decided elsewhere.
+            # A container that was killed has left elements there: which container holds a port is decided elsewhere.
             self._without(contents)
             self._changed(nft.add(self.name, contents))
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 PORT = 53
 IDLE = 10.0  # seconds without names after which it ends
-_TICK = 1.0  # seconds after which the file is looked at though nobody asks
+_TICK = 1.0  # seconds after which the file is looked at without a question
 _STREAMS, _STREAMS_EACH = 64, 16  # connections: of all clients, of one
 _FORWARDS, _FORWARDS_EACH = 256, 64  # questions that wait for the host's servers: of all clients, of one
 _STREAM_TIME = 10.0  # seconds that a connection may be idle
@@ -173,7 +173,7 @@ class _Forward:
         self.source = source
         self.by_stream = by_stream
         self.reply = reply
-        self.number = b""  # the id that it has there: nobody else shall know it and answer first (RFC 5452)
+        self.number = b""  # the id that it has there: a forged answer must not guess it (RFC 5452)
         self.socket: _socket.socket | None = None
         self.stream: _Stream | None = None
         self.deadline = 0.0

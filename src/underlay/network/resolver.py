@@ -1,7 +1,7 @@
 """Names of containers, the engine's side: what a network's name server is to know, and that there is one.
 
-It is a process of its own (`nameserver`), started by who needs it (`ensure`), which knows what the file says that `write`
-wrote, and ends by itself.
+It is a process of its own (`nameserver`), started by the process that needs it (`ensure`). It reads the file that `write`
+writes, and ends by itself.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def remove(directory: str, network_id: str) -> None:
     except FileNotFoundError:
         pass
     lock = take(f"{directory}/{network_id}.lock") if os.path.isdir(directory) else None
-    if lock is not None:  # nobody is there who would do it
+    if lock is not None:  # no name server runs
         os.unlink(lock.path)
         lock.release()
 

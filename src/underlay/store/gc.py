@@ -1,7 +1,7 @@
 """Garbage collection: removes layers, blobs and indexes that no row refers to, and leftovers of dead processes.
 
 The sweep holds the store's lock alone, so nothing is being brought in while it looks (`store.leases`). Rows
-go before bytes. When somebody is at work it leaves a note, and the last worker sweeps.
+go before bytes. When another process uses the store it leaves a note, and the last worker sweeps.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ _NOTE = "/sweep-wanted"
 
 
 class Swept:
-    """What a sweep did: `layers` (diff ids removed), `bytes` freed on disk, `deferred` when somebody was at
-    work."""
+    """What a sweep did: `layers` (diff ids removed), `bytes` freed on disk, `deferred` when another process
+    used the store."""
 
     __slots__ = ("bytes", "deferred", "layers")
 
@@ -96,7 +96,7 @@ def _sweep(paths: Paths, meta: Meta, thorough: bool) -> Swept:
             blobs.remove(paths, digest)
             swept.bytes += size
     swept.bytes += _leftovers(paths) + partials.expire(paths, everything=thorough)
-    # Nobody brings anything in now, so nobody holds or awaits these.
+    # No process adds content now, so none holds or awaits these.
     _forget_locks(paths, ("layer-", "content-", "build-"), "")
     return swept
 

@@ -49,7 +49,7 @@ class Scratch:
         try:
             remove_leftovers(self._paths)
         except (OSError, UnderlayError):
-            pass  # it is in nobody's way; a sweep that is asked for tells
+            pass  # leftovers do no harm; an explicit sweep reports them
         while True:
             path = f"{self._paths.temporary}/{self._kind}-{os.getpid()}-{os.urandom(6).hex()}"
             os.mkdir(path, 0o700)
@@ -72,7 +72,7 @@ class Scratch:
         try:
             remove_tree(self.path)
         except KeyboardInterrupt:
-            remove_tree(self.path)  # the second signal of someone who is in a hurry
+            remove_tree(self.path)  # the second signal of an impatient user
             raise
         finally:
             os.close(self.fd)

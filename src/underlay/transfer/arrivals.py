@@ -243,7 +243,7 @@ class Arrivals:
         if not is_blob:
             return self.taken(source, None)
         layer = self.taken(source, (hint, size))
-        # Whoever waits for the lock knows only the blob's digest.
+        # A process that waits for the lock knows only the blob's digest.
         layer_rows.record_layer(self._meta, layer)
         return layer
 
@@ -349,6 +349,6 @@ def in_threads(
             # Ctrl-C reaches the main thread only.
             failed(error)
     if errors:
-        # Those that come after the first are of those who were told to stop.
+        # Errors after the first come from threads that were told to stop.
         raise errors[0]
     return [results[number] for number in range(len(items))]

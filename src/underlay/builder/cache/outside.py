@@ -1,7 +1,7 @@
-"""Results of steps outside the store: brought from, and given to, a directory (an OCI layout) or a registry.
+"""External caches of the results of steps: imported from, and exported to, a directory (an OCI layout) or a registry.
 
-What is there is an image manifest whose configuration lists the records and whose layers are theirs, compressed. Whoever
-may write there decides about the results of builds that read from there, as with docker's --cache-from.
+An external cache is an image manifest: its configuration lists the records, its layers are their compressed layers. A
+user who may write to it decides about the results of builds that read from there, as with docker's --cache-from.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ _NAMES = ("Dockerfile", "dockerfile", "Containerfile")
 class Origin:
     """Files that steps may read: a host directory, or a file system of the build's own.
 
-    `plain` says that owners mean nothing there: what is copied belongs to root. `ignored` decides what nobody may see.
+    `plain` says that owners mean nothing there: what is copied belongs to root. `ignored` decides which files are hidden.
     """
 
     __slots__ = ("directory", "filesystem", "ignored", "name", "plain")

@@ -130,7 +130,7 @@ class _Git:
 
         settings = ("core.hooksPath=/dev/null", "core.fsmonitor=false", "fetch.fsckObjects=true", "core.autocrlf=false")
         command = [self._program, *(part for setting in settings for part in ("-c", setting)), *words]
-        # A mask of our own: the files of a checkout are for all to read, whoever builds.
+        # A mask of our own: all users may read the files of a checkout, whatever the caller's umask is.
         done = subprocess.run(
             command, env=self._environment, capture_output=True, check=False, umask=0o022, stdin=subprocess.DEVNULL
         )

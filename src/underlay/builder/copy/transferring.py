@@ -169,7 +169,7 @@ def _content(stage: StageRun, sources: list[_Source]) -> list[object]:
 
 
 def _digests(stage: StageRun, sources: list[Source]) -> list[str]:
-    """Return the digest of what each source names; what is in a host directory is read here, by whoever builds."""
+    """Return the digest of what each source names; host directories are read by this process, as the caller."""
     from ..workers import jobs
 
     views = stage.work.views
@@ -229,7 +229,7 @@ def _exactly(path: str) -> str:
 def shown(stage: StageRun, origin: Origin, path: str) -> list[str]:
     """Return the directories that show an origin to a step, of a host directory only what is at `path`.
 
-    That is a copy: so what the ignore file hides is not there, nobody changes it meanwhile, and it belongs to root.
+    That is a copy: so the files that the ignore file hides are missing, it cannot change meanwhile, and it belongs to root.
     """
     if origin.filesystem is not None and origin.ignored is None:
         return stage.work.views.lower(origin.filesystem)

@@ -78,7 +78,7 @@ def provenance(work: Work, state: State, times: tuple[int, int]) -> dict[str, ob
     if work.context.uri:
         source |= {"uri": work.context.uri, "digest": {"sha1": work.context.commit} if work.context.commit else {}}
     metadata: dict[str, object] = {
-        # One build is told from another by it; two that are to have the same digest have none.
+        # It identifies a build; builds that are to have the same digest have none.
         **({"invocationID": work.invocation} if request.epoch is None else {}),
         "startedOn": rfc3339(times[0]),
         "finishedOn": rfc3339(times[1]),

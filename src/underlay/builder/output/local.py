@@ -71,7 +71,7 @@ def _copy_one(here: int, there: int, name: str, status: os.stat_result, path: st
         try:
             while os.sendfile(copy, original, None, _CHUNK):
                 pass
-            # Set-id bits would give the caller's rights to whoever runs the file.
+            # Set-id bits would give the caller's rights to all users who run the file.
             os.fchmod(copy, stat.S_IMODE(mode) & 0o1777)
         finally:
             os.close(original)

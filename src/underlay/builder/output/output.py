@@ -84,7 +84,7 @@ def deliver(works: list[Work], states: list[State], around: Surroundings, begun:
                     if output.kind == "oci" or (output.kind == "docker" and output.destination):
                         _archive(output, made, names, around, built)
             finally:
-                # Who wants an archive alone gets no image; its layers are in the build cache.
+                # A request for an archive only records no image; its layers are in the build cache.
                 for image_id in new if not keep else []:
                     images.forget(around.meta, image_id)
     for output in outputs:

@@ -17,7 +17,7 @@ _CONNECTIONS = 64
 
 
 def serve(path: str, agent: str, mode: int, uid: int, gid: int) -> int:
-    """Make the socket `path` and a process that joins whoever connects with the socket `agent`; return its pid.
+    """Make the socket `path` and a process that connects its clients with the socket `agent`; return its pid.
 
     It ends with its parent. Raises OSError.
     """

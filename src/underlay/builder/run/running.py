@@ -195,7 +195,7 @@ class _Step:
             ended: StepEnded = self._work.foreman.call("step", job, [write for _, write in ends])
             return ended
         except WorkerKilled:
-            # Its container has died with it; its control group has nobody else to remove it.
+            # Its container has died with it; its control group must be removed here.
             group = cgroup.open_group(job["record"]["cgroup"], job["record"]["rootless"])
             group.kill()
             group.remove()

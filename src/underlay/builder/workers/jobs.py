@@ -226,7 +226,7 @@ def pack(arguments: messages.PackJob, fds: list[int], lifeline: _socket.socket) 
 
 
 def remove(arguments: messages.PathJob, fds: list[int], lifeline: _socket.socket) -> Mapping[str, object]:
-    """Remove a directory tree of the build, whoever owns its files."""
+    """Remove a directory tree of the build, whatever ids own its files."""
     remove_tree(arguments["path"])
     return {}
 

@@ -2,7 +2,7 @@
 
 Workers run beside each other and beside the planning threads, without the interpreter's lock between them, and each has
 one thread, as cloning needs. The foreman has a mount namespace of its own (unprivileged: a user namespace, too, in which
-it is root), so what is mounted for a build is seen by nobody else and ends with its last process. When the planner dies
+it is root), so mounts of a build are seen by no other process and end with its last process. When the planner dies
 the foreman sees its socket close: it ends the workers, and removes the build's scratch directory.
 """
 
@@ -156,7 +156,7 @@ class Foreman:
 
 
 class Abandoned(UnderlayError):
-    """The build is over: nobody wants the job's result."""
+    """The build is over: the job's result is not needed any more."""
 
     def __init__(self) -> None:
         super().__init__("the build was cancelled")
@@ -331,7 +331,7 @@ def _serve(jobs: Jobs, inline: Jobs, control: _socket.socket) -> None:
                 continue
             word, fds = _receive(control)
             if not word:
-                # Nobody wants results any more. A worker with a container takes that down as its own socket closes, too.
+                # Results are not needed any more. A worker with a container takes that down as its own socket closes, too.
                 open_ended = False
                 poll.unregister(control.fileno())
                 for pid in workers.values():

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
         def create(self, resources: Resources) -> None:
             """Make the group and set its limits; raises KernelError, Unsupported, InvalidInput.
 
-            Raises Conflict as `check_free` does: then the group is somebody else's, not to be killed or removed.
+            Raises Conflict as `check_free` does: then the group is another container's, not to be killed or removed.
             """
 
         def check_free(self) -> None:
@@ -126,7 +126,7 @@ _V1_CONTROLLERS = frozenset(
 
 
 def visible(controllers: dict[str, str], spec: Spec) -> list[str]:
-    """Return the version 1 controllers of `found` that a container has a group in: only those may it see."""
+    """Return the version 1 controllers among `controllers` that a container has a group in: only those may it see."""
     wanted = ["cpu", "cpuacct", "memory", "devices", "freezer", "pids", "blkio"]
     cpu = ((spec.get("linux") or {}).get("resources") or {}).get("cpu") or {}
     if cpu.get("cpus") or cpu.get("mems"):
@@ -138,8 +138,8 @@ def open_group(path: str, rootless: bool = False, base: str = "") -> Group:
     """Return the group at `path` (relative to the hierarchies), not created yet.
 
     An unprivileged caller's groups lie below the highest group that it may change; `base` names the directory that was
-    found when the container was started, for those who come later from another group. Without usable control groups the
-    answer is a group that refuses limits and does the rest by signals. Raises InvalidInput for a path that names no group
+    found when the container was started, for processes that join later from another group. Without usable control groups
+    the answer is a group that refuses limits and does the rest by signals. Raises InvalidInput for a path that is not
     below the hierarchies.
     """
     path = _clean(path)

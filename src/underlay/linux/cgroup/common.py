@@ -124,7 +124,7 @@ def remove(directory: str) -> None:
 def remove_own_parent(directory: str, path: str) -> None:
     """Remove the engine's own group above a removed one if nothing is left in it.
 
-    A group above that a caller has named (`--cgroup-parent`, `cgroupsPath`) belongs to somebody else and stays, as with
+    A group above that a caller has named (`--cgroup-parent`, `cgroupsPath`) belongs to the caller and stays, as with
     runc, even when it was made on the way.
     """
     if path.startswith(OWN + "/") and path.count("/") == 1:

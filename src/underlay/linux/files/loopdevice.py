@@ -1,4 +1,4 @@
-"""Loop devices (loop(4)): a file becomes a block device, and a mount of it, that go by themselves when nobody is left."""
+"""Loop devices (loop(4)): a file becomes a block device, and a mount of it; both disappear after the last use."""
 
 from __future__ import annotations
 

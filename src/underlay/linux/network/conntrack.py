@@ -31,7 +31,7 @@ def forget(ports: Collection[tuple[bytes, int]]) -> None:
                 flows = connection.dump((_SUBSYSTEM << 8) | _GET, head, "list flows")
             except KernelError as error:
                 if error.errno in (_EINVAL, _EPROTONOSUPPORT, _EOPNOTSUPP):
-                    return  # nothing is tracked, or nobody can ask
+                    return  # nothing is tracked, or the kernel has no such interface
                 raise
             for _, data in flows:
                 flow = attributes(data[4:])

@@ -111,7 +111,7 @@ class _Answer:
 
 
 class Netlink:
-    """A netlink socket in the network namespace of the thread that opens it; it stays there, whoever uses it.
+    """A netlink socket in the network namespace of the thread that opens it; it stays there, whichever thread uses it.
 
     One thread may use it at a time. Requests that fail raise KernelError.
     """

@@ -71,7 +71,7 @@ def flags_of(profile: Seccomp | None) -> int:
         if name not in FLAGS or FLAGS[name] == NEW_LISTENER:
             raise InvalidInput(f"linux.seccomp.flags[{position}]: unknown flag {name!r}")
         bits |= FLAGS[name]
-    # Who takes the filter has one thread: nobody to bring into line, which a listener would forbid.
+    # The process that installs the filter has one thread, so that TSYNC, which a listener forbids, is not needed.
     return bits & ~FLAGS["SECCOMP_FILTER_FLAG_TSYNC"]
 
 

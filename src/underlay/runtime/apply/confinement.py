@@ -20,7 +20,7 @@ def apparmor(context: Context, name: str, early: bool) -> None:
     """Let the program run under AppArmor profile `name`, from its exec on, or (`early`) from just before it.
 
     The request is written by the process that executes, to a file of a procfs that no image can have touched: the
-    container's own, a new one, or for who joins the host's, whose pid namespace it has not left yet (attacks RT-09).
+    container's own, a new one, or, when it joins, the host's, whose pid namespace it has not left yet (attacks RT-09).
     """
     from ...linux.security import apparmor
 

@@ -23,8 +23,8 @@ _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 def with_host_root(maps: Maps) -> Maps:
     """Return the map for the layers' mounts: the container's, and an id beyond its own for the host's root.
 
-    Overlayfs makes its work directory and whiteouts as the one who mounts it: there they must have an owner on disk, or it
-    can only be read from (EOVERFLOW). Inside such a file is nobody's.
+    Overlayfs makes its work directory and whiteouts as the user who mounts it: there they must have an owner on disk, or it
+    can only be read from (EOVERFLOW). Inside the container such a file belongs to the overflow uid.
     """
     beyond = max(entry["containerID"] + entry["size"] for entry in maps)
     return [*maps, {"containerID": beyond, "hostID": 0, "size": 1}]
@@ -97,7 +97,7 @@ def _compose(
     words = ["lowerdir=" + ":".join(names)]
     words += [f"{key}dir=top/{os.path.basename(path)}" for key, path in (("upper", upper), ("work", work))]
     words += [key if value is None else f"{key}={value}" for key, value in options.items()]
-    # Nodes of an image are those of whoever is root inside, so none of them may open a device of the host.
+    # The container's root owns the device nodes of the image, so none of them may open a device of the host.
     mounts.mount("overlay", "root", "overlay", mounts.MS_NODEV, ",".join(words))
     made = os.open("root", _DIRECTORY)
     return mounts.clone_tree(made, "", False)

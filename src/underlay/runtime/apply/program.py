@@ -152,7 +152,7 @@ _MACHINES = {
 def arrange(context: Context, init: bool) -> list[laststep.Call]:
     """Return the calls in the order in which they are made; adds the fork where one is needed.
 
-    A process that joins enters the pid namespace only by that fork. Before it nobody inside can see the process; so it
+    A process that joins enters the pid namespace only by that fork. Before it no process inside can see this one; so it
     takes its filter and gives up its rights before, and what appears inside has no more than the program will have
     (attacks RT-03). Only where the filter forbids what comes after the fork must it come first.
     """

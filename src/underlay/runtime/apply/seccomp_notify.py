@@ -70,7 +70,7 @@ def state_of(container_id: str, status: str, bundle: str, spec: Spec) -> State:
 
 
 def announcer(profile: Seccomp | None, state: State) -> Announce | None:
-    """Return what tells the agent of a process and its listener; None when the filter asks nobody.
+    """Return the function that sends a process and its listener to the agent; None for a filter without one.
 
     `state` is the container's state (runtime, "State"); without a `pid` in it the process is the container's first.
     """

@@ -75,7 +75,7 @@ class Monitor:
         self.stopping = False
         self.slim = False
 
-    # Who is connected.
+    # The connected clients.
 
     def add_channel(self, channel: _socket.socket, client: Client | None) -> None:
         """Watch the connection of a client; `client` are the streams attached through it."""
@@ -289,7 +289,7 @@ class Monitor:
             try:
                 sharedmount.SharedMount(*self.launch["shared_mount"]).release()
             except KernelError:
-                pass  # somebody on the host looks into it: released by the next who leaves
+                pass  # a process of the host uses the mount: the next container that ends releases it
 
     def release_network(self) -> None:
         """Unpublish the ports, and release the network namespace with all interfaces in it."""
@@ -312,7 +312,7 @@ class Monitor:
             try:
                 netns.release(path)
             except UnderlayError:
-                pass  # it is looked into: the next start, or the removal, does it
+                pass  # a process uses it: the next start, or the removal, releases it
 
     def wants_restart(self) -> bool:
         """Return whether the restart policy requires a restart (docker run, "--restart")."""

@@ -77,7 +77,7 @@ class Client:
         self.detach_keys = detach_keys
         self.seen = 0  # how many of the detach keys have just been typed
         self.detached = False
-        self.lost = False  # whether nobody reads what it is given any more
+        self.lost = False  # whether its other end is closed
         self.pending: dict[int, bytes] = {}  # by descriptor: bytes not taken yet
 
 
@@ -309,7 +309,7 @@ class Relay:
         except BlockingIOError:
             written = 0
         except OSError:
-            self._close_input()  # nobody reads any more
+            self._close_input()  # the program has closed its end
             for client in self.clients:
                 self._end_source(client, False)
             return

@@ -139,7 +139,7 @@ def make(spec: Spec, root: Root, extras: Extras, cgroup: str, nodes: bool = True
         raise Unsupported("linux.namespaces: a new mount namespace is needed")
     _root(add, linux, root)
     if "user" in namespaces:
-        # Not before: whoever root is inside may not reach where the root is put.
+        # Not before: the container's root may not be able to reach the directory of the root.
         add(("become-root",))
     processplan.add_user(add, body, extras.user, extras.groups)
     if "time" in fresh:

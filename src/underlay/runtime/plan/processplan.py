@@ -47,7 +47,7 @@ def add_user(add: Add, body: Process, user: str | None, groups: list[str]) -> No
 def capability_masks(body: Process) -> list[int]:
     """Return bounding, permitted, inheritable, ambient and effective sets as masks.
 
-    Raises InvalidInput for a name that nobody knows: callers that must only warn have dropped it before.
+    Raises InvalidInput for an unknown name: callers that must only warn have dropped it before.
     """
     sets = body.get("capabilities") or {}
     masks = []

@@ -245,11 +245,11 @@ def _join(
         process.setns(target, flags, "namespaces of the container")
         os.close(target)
         if flags & process.CLONE_NEWUSER:
-            # Nobody is known in there by the ids that we have outside. The change makes us open to look at again.
+            # The ids that we have outside do not exist inside. The change of ids makes this process dumpable again.
             os.setresgid(0, 0, 0)
             os.setresuid(0, 0, 0)
             process.undumpable()
-        # A detached program is nobody's to wait for: it becomes a child of the host's process 1, not a zombie of ours.
+        # No process waits for a detached program: it becomes a child of the host's process 1, not a zombie of ours.
         context.sibling = 0 if detach else process.CLONE_PARENT
         context.root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         init.run(operations, context)

@@ -1,8 +1,8 @@
-"""A process between a program that uses us as a library and what it executes in containers: it waits for it at once.
+"""A process between a program that uses the library and its execs in containers: it waits for these at once.
 
 A container ends when its processes are gone, and a process is gone when its parent has waited for it
-(pid_namespaces(7)). Whoever executes something from Python may do so late, or never; until then neither the container nor
-who removes it could end. The keeper is an interpreter of its own: its caller may have threads, and is not forked.
+(pid_namespaces(7)). A Python program may wait for its exec late, or never; until then neither the container
+nor its removal could end. The keeper is an interpreter of its own: its caller may have threads, and is not forked.
 """
 
 from __future__ import annotations

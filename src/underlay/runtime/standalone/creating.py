@@ -63,7 +63,7 @@ def create(root: str, container_id: str, bundle: str, options: StartOptions) -> 
     made = _plan(record, spec, options)
     records.claim(root, container_id)
     try:
-        # A group in use is somebody else's: it must not be taken down as ours.
+        # A group in use belongs to another container: it must not be removed with this one.
         records.group_of(record).check_free()
     except BaseException:
         records.forget(root, container_id)
@@ -252,7 +252,7 @@ def take_down(root: str, record: BundleRecord, warn: Callable[[str], None]) -> N
 
 
 def await_end(record: BundleRecord, seconds: float = 10.0) -> None:
-    """Wait until the first process is gone, whoever its parent is; raises UnderlayError when it does not go."""
+    """Wait until the first process is gone, whichever process is its parent; raises UnderlayError when it does not go."""
     pid = record["pid"]
     if not pid:
         return

@@ -103,7 +103,7 @@ class Tree:
             if WHITEOUT in entry.name and any(part.startswith(WHITEOUT) for part in parts):
                 if parts[0] == LEFTOVER_LINKS and len(parts) == 2 and entry.kind != DIRECTORY:
                     rest.append((entry, parts))
-                # What else is below such a name is for nobody to see.
+                # Other files below such a name are not shown.
                 elif not any(part.startswith(WHITEOUT) for part in parts[:-1]):
                     whiteouts.append((entry, parts))
             else:

@@ -54,7 +54,7 @@ class Sparse(msgspec.Struct, frozen=True):
 class Reader:
     """Push reader: `feed` the tar piece by piece, then `finish`; the members are in `entries` and `sparse`.
 
-    Member data is skipped, never copied. A sparse member's entry has offset 0 and part SPARSE: whoever keeps
+    Member data is skipped, never copied. A sparse member's entry has offset 0 and part SPARSE: the code that keeps
     the tar expands it and fills in the place. Both methods raise Corrupt for what is no tar and LimitExceeded
     for what is beyond `limits`; the message names the member and the byte at which its header starts.
     """

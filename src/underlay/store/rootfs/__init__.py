@@ -119,7 +119,7 @@ def prepare(paths: Paths, form: str, diff_ids: Sequence[str], *, owner: Owner | 
 def _tree_roots(paths: Paths, digits: str) -> list[str]:
     """Return the trees of a chain, topmost first; none unless all are there."""
     try:
-        # Written with the tree: the chains of all prefixes, topmost first, so that nobody hashes on this
+        # Written with the tree: the chains of all prefixes, topmost first, so that nothing is hashed on this
         # path.
         with open(f"{paths.trees}/{digits}/chain", encoding="ascii") as file:
             roots = [f"{paths.trees}/{line}/root" for line in file.read().split()]
@@ -200,7 +200,7 @@ def devices(paths: Paths, diff_ids: Sequence[str]) -> list[tuple[int, int, str]]
 
 
 def release_unused(paths: Paths, chain_id: str) -> bool:
-    """Unmount the chain's index unless somebody holds it; return whether nothing is mounted afterwards."""
+    """Unmount the chain's index unless it is in use; return whether nothing is mounted afterwards."""
     _ensure(paths.locks)
     return shared_mount(paths, EROFS, (), chain_id).release()
 

@@ -1,7 +1,7 @@
 """Writing an empty ext4 file system into a sparse file, without a program of the host (kernel, filesystems/ext4).
 
 Blocks of 4096 bytes, groups of 32768; a journal, so that a host that went down leaves it whole; checksums of group
-descriptors (gdt_csum), so that bitmaps and inode tables of groups that nobody has used need not be written. What is
+descriptors (gdt_csum), so that bitmaps and inode tables of unused groups need not be written. What is
 written is the superblock and its copies, the descriptors, the first and the last group's bitmaps, the journal's head, and
 the directories / and /lost+found: some hundred kilobytes.
 """

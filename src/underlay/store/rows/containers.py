@@ -84,7 +84,7 @@ def insert(
                 "remove or rename that container to be able to use its name",
             ) from None
         for volume, anonymous in volumes:
-            # Who uses a volume by its name means to keep it: it no longer goes with a container.
+            # A volume that is used by its name is kept: it is no longer removed with a container.
             sql.execute(
                 "INSERT INTO volumes VALUES (?, ?, '{}', ?) "
                 "ON CONFLICT (name) DO UPDATE SET anonymous = min(anonymous, excluded.anonymous)",

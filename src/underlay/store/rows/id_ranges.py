@@ -1,6 +1,6 @@
 """Ids that belong to one container alone: ranges of user and group ids, project ids of disk quotas.
 
-A claim is a row that goes with its container's, so that it is given back when the last file has gone, whoever dies when.
+A claim is a row that goes with its container's, so that it is given back when the last file has gone, whatever dies when.
 """
 
 from __future__ import annotations

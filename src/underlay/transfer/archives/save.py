@@ -1,6 +1,6 @@
 """Saving images: an OCI layout in a tar or a directory, by default with docker's manifest.json in it as well.
 
-What docker has written since version 25 is read by docker of any age, podman, skopeo and whoever reads OCI
+What docker has written since version 25 is read by docker of any age, podman, skopeo and all readers of OCI
 layouts. The same images give the same bytes. An image leaves with the manifest it came with when all its
 layers can be given in the form that manifest names; else with one over the plain tars, whose configuration
 and diff ids are the same.

@@ -159,7 +159,7 @@ class _Copy:
             below = self._document(entry)
             if below is None:
                 continue
-            # Nobody signs attestations of an index: that has its own signature, which covers them.
+            # Attestations of an index are not signed: its own signature covers them.
             done = self.manifest(below, entry.media_type or "", depth + 1, signed=not entry.is_attestation)
             self._target.put(done.data, done.media_type, done.digest)
             if done.digest != entry.digest:
