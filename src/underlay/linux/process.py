@@ -77,7 +77,7 @@ def clone(flags: int, group: int = -1) -> int:
     if pid < 0:
         hint = ""
         if flags & CLONE_NEWUSER:
-            hint = "user namespaces may be off: see /proc/sys/user/max_user_namespaces"
+            hint = "user namespaces may be disabled: see /proc/sys/user/max_user_namespaces"
         raise KernelError("clone", "", number, hint)
     return pid
 

@@ -155,7 +155,7 @@ _REFUSED = {
     ("linux", "mountLabel"): "linux.mountLabel: SELinux labels are not supported",
     ("process", "selinuxLabel"): "process.selinuxLabel: SELinux labels are not supported",
     ("process", "commandLine"): "process.commandLine: it is for Windows, use process.args",
-    ("vm",): "vm: virtual machines are not what this runtime makes",
+    ("vm",): "vm: virtual machines are not supported",
 }
 _NAMES: dict[type, str] = {bool: "a boolean", int: "an integer", str: "a string"}
 

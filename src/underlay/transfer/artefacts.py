@@ -33,7 +33,7 @@ def refusal(name: str, data: bytes) -> NotFound:
     value = document.decode(data, f"manifest for {name}")
     if manifests.kind(value) == "index":
         count = len(value.get("manifests") or [])
-        what = f"none of the {count} manifests in its index is of one" if count else "its index is empty"
+        what = f"none of the {count} manifests in its index is an image's" if count else "its index is empty"
         return NotFound(f"{name} is not a container image: {what}", "see `underlay manifest inspect`")
     media_type = _type(value)
     kind, program = _known(media_type)

@@ -21,7 +21,7 @@ _PATIENCE = 10.0  # seconds to wait for the device of a run that has just been k
 def why_not() -> str:
     """Return why no file can be mounted through a loop device here; "" when it can, as far as that can be seen."""
     if os.geteuid() != 0:
-        return "loop devices are root's"
+        return "only root may use loop devices"
     if not os.path.exists(_CONTROL):
         return f"there is no {_CONTROL} (kernel module loop)"
     return ""
