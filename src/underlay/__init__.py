@@ -120,7 +120,7 @@ if TYPE_CHECKING:
     from .transfer.registry.deletion import Deleted
     from .transfer.registry.outgoing import Pushed
 
-# Where each name is: loaded when it is asked for, so that a program pays for what it uses.
+# The module of each name; it is imported when the name is used first.
 _HOMES = {
     "Attachment": "runtime.monitor.attachment",
     "Bases": "engine.bases",

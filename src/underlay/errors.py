@@ -13,9 +13,9 @@ if TYPE_CHECKING:
         name: str
 
         def excerpt(self, line: int, last_line: int = 0, column: int = 0) -> str:
-            """Return the lines around a place."""
+            """Return the lines around a position."""
 
-    class Told(TypedDict):
+    class ErrorMessage(TypedDict):
         """An error in a message: module and name of its class, its `args` and its attributes."""
 
         kind: list[str]
@@ -36,7 +36,7 @@ class UnderlayError(Exception):
 
     exit_code = 1
     http_status = 500
-    excerpt = ""  # lines of the user's own text around the place that is meant, for people
+    excerpt = ""  # the lines of the user's text around the error, to be shown
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
@@ -44,7 +44,7 @@ class UnderlayError(Exception):
         self.hint = hint
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Make errors cross processes whole, whatever the constructors of their classes take."""
+        """Let errors be sent to other processes, whatever arguments the constructors of their classes take."""
         return remade, (type(self), self.args, self.__dict__)
 
 
@@ -55,17 +55,17 @@ def remade(kind: type[UnderlayError], arguments: tuple[Any, ...], members: dict[
     return error
 
 
-def told(error: UnderlayError) -> Told:
-    """Return an error as a value that a message can hold."""
+def to_message(error: UnderlayError) -> ErrorMessage:
+    """Return an error as a message to another process: see `from_message`."""
     kind = type(error)
     return {"kind": [kind.__module__, kind.__qualname__], "arguments": list(error.args), "members": vars(error)}
 
 
-def revived(told: Told) -> UnderlayError:
+def from_message(message: ErrorMessage) -> UnderlayError:
     """Return the error that another process of this program has sent, with its class and its attributes."""
-    module, name = told["kind"]
+    module, name = message["kind"]
     # The other process may have imported what is not imported here.
-    return remade(getattr(__import__(module, fromlist=[name]), name), tuple(told["arguments"]), told["members"])
+    return remade(getattr(__import__(module, fromlist=[name]), name), tuple(message["arguments"]), message["members"])
 
 
 class InvalidInput(UnderlayError):
@@ -105,10 +105,10 @@ class Corrupt(UnderlayError):
 class DigestMismatch(Corrupt):
     """Content does not match the expected digest or size."""
 
-    def __init__(self, what: str, expected: object, found: object, hint: str = "") -> None:
-        super().__init__(f"{what}: expected {expected}, found {found}", hint)
+    def __init__(self, what: str, expected: object, actual: object, hint: str = "") -> None:
+        super().__init__(f"{what}: expected {expected}, found {actual}", hint)
         self.expected = expected
-        self.found = found
+        self.actual = actual
 
 
 class LimitExceeded(UnderlayError):
@@ -156,7 +156,7 @@ class StartFailed(UnderlayError):
 class DockerfileError(InvalidInput):
     """A Dockerfile, or one of its instructions, is invalid.
 
-    `problem` is what is wrong without the place, `line` and `column` count from 1 and are 0 when no place is known;
+    `problem` is the message without its position; `line` and `column` count from 1 and are 0 when they are not known;
     `excerpt` shows the lines around it.
     """
 

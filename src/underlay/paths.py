@@ -90,6 +90,6 @@ def interpreter() -> tuple[str, list[str]]:
     """
     python = sys.executable
     if not os.path.basename(python).startswith("python"):
-        found = f"{sys.exec_prefix}/bin/python{sys.version_info[0]}.{sys.version_info[1]}"
-        python = found if os.access(found, os.X_OK) else "/usr/bin/python3"
+        candidate = f"{sys.exec_prefix}/bin/python{sys.version_info[0]}.{sys.version_info[1]}"
+        python = candidate if os.access(candidate, os.X_OK) else "/usr/bin/python3"
     return python, [os.path.dirname(os.path.dirname(os.path.abspath(__file__)))]

@@ -390,7 +390,7 @@ def test_trees_without_any_privilege():
         os.close(inlet)
         os.waitpid(child, 0)
         with open(outcome) as file:
-            assert file.read() == "('tree', 'mounting EROFS takes root')"
+            assert file.read() == "('tree', 'only root may mount EROFS')"
         upper, lower = rootfs.lower_directories(made, "tree", diff_ids)
         assert sorted(os.listdir(lower)) == ["cap", "d", "gone", "h", "none"]
         assert os.stat(f"{lower}/d/f").st_uid == 65534

@@ -118,22 +118,22 @@ def test_hostile_old_archives(engine, tmp_path, by):
     good = old_archive([*two_layer_image()], {"app": {"1": old(2)}})
     without = {n: [part for part in good if part[0] != f"{old(1)}/{n}"] for n in ("json", "layer.tar")}
     cases = {
-        "in a circle": changed(1, parent=old(2)),
-        "circle": changed(2, parent=old(2)),
+        "form a cycle": changed(1, parent=old(2)),
+        "a cycle": changed(2, parent=old(2)),
         f"lacks {old(7)}/json": changed(1, parent=old(7)),
         f"lacks {old(1)}/json": without["json"],
         f"lacks {old(1)}/layer.tar": without["layer.tar"],
-        "no layer's id": changed(1, parent="../../etc"),
+        "not a layer id": changed(1, parent="../../etc"),
         "64 hexadecimal digits": [*good[:-1], ("repositories", b'{"app":{"1":"x"}}')],
-        "link out of": [*without["layer.tar"], (f"{old(1)}/layer.tar", "../../../etc/passwd")],
-        "leaves it": [*without["layer.tar"], (f"{old(1)}/layer.tar", "=../../etc/passwd")],
+        "leads out of": [*without["layer.tar"], (f"{old(1)}/layer.tar", "../../../etc/passwd")],
+        "lies outside": [*without["layer.tar"], (f"{old(1)}/layer.tar", "=../../etc/passwd")],
         "too many links": [*without["layer.tar"], (f"{old(1)}/layer.tar", "layer.tar")],
         "repositories: Expected": [*good[:-1], ("repositories", b'{"app":5}')],
         "reference": [*good[:-1], ("repositories", b'{"APP":{"1":"%s"}}' % old(2).encode())],
         "two members": [*good, good[-1]],
         "Expected `str": changed(1, parent=5),
         "Expected `object": [(n, b"[]" if n == f"{old(1)}/json" else d) for n, d in good],
-        "holds no image": [("repositories", b"{}"), *good[:-1]],
+        "contains no image": [("repositories", b"{}"), *good[:-1]],
     }
     for words, parts in cases.items():
         with pytest.raises(UnderlayError) as caught:
@@ -217,7 +217,7 @@ def test_hostile_directories_of_skopeo(engine, tmp_path):
     (place / digest).unlink()
     (place / digest).symlink_to("/etc/passwd")
     (place / "manifest.json").write_bytes(parts["manifest.json"])
-    with pytest.raises(InvalidInput, match="not links"):
+    with pytest.raises(InvalidInput, match="must not contain symbolic links"):
         engine.images.load(str(place))
     nothing_stays(engine)
 
@@ -448,7 +448,7 @@ def test_a_layout_of_links_and_fifos_is_refused(engine, tmp_path):
     place = layout.write(tmp_path / "in")
     (place / "index.json").rename(place / "index")
     (place / "index.json").symlink_to("index")
-    with pytest.raises(InvalidInput, match="not links"):
+    with pytest.raises(InvalidInput, match="must not contain symbolic links"):
         engine.images.load(str(place))
     (place / "index.json").unlink()
     os.mkfifo(place / "index.json")

@@ -207,7 +207,7 @@ def test_addresses_are_leased_once_and_can_be_chosen(world: World) -> None:
     for address, words in (
         ("10.77.0.2", b"already in use"),
         ("10.77.0.1", b"gateway"),
-        ("10.78.0.2", b"no address of"),
+        ("10.78.0.2", b"not a host address of"),
     ):
         assert words in world.underlay(*refused, address, "box", "true", code=125).stderr
     world.run("--name", "m9", "--network", "small", "--ip", "10.77.0.4", "--mac-address", "02:00:00:00:00:09")

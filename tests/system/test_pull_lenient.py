@@ -76,7 +76,7 @@ def test_foreign_layers(visitor: Visitor, registry: FakeRegistry, docker: bool) 
         name = registry.add(odd, TEAM, "1.0")
         del registry.repositories[TEAM].blobs[odd.layers[0]]
         said = visitor.fails("pull", name)
-        assert f"layer {odd.layers[0]} is foreign: it lies outside its registry" in said
+        assert f"layer {odd.layers[0]} is a foreign layer, which its registry does not hold" in said
         assert visitor.out("images", "-q") == ""
         assert registry.asked("GET", odd.layers[0])
         registry.add(odd, TEAM, "1.0")

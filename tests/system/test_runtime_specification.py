@@ -218,7 +218,7 @@ def test_devices(bundle: Bundle) -> None:
 def test_a_file_where_a_device_shall_be(bundle: Bundle) -> None:
     (bundle.root / "data/node").write_text("a file")
     bundle.spec["linux"]["devices"] = [{"path": "/data/node", "type": "c", "major": 1, "minor": 3}]
-    assert "/data/node is there already" in bundle.create_refused()
+    assert "the device /data/node: another file exists there" in bundle.create_refused()
     assert (bundle.root / "data/node").read_text() == "a file"
 
 

@@ -71,7 +71,7 @@ def test_documents_of_the_runtime(text: str) -> None:
 
 def test_addresses_of_name_servers() -> None:
     with pytest.raises(OSError):
-        nameserver._place("fe80::1%²")
+        nameserver._socket_address("fe80::1%²")
 
 
 @pytest.mark.parametrize("field", [b"1_0", b"+7", b"0o7", b" 1 1"])

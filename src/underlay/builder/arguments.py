@@ -12,9 +12,9 @@ _NAMES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
 
 def proxies(given: Mapping[str, str]) -> dict[str, str]:
     """Return the proxies among the arguments given, each in both spellings; of two that were given the lower one counts."""
-    found: dict[str, str] = {}
+    proxy_arguments: dict[str, str] = {}
     for name in _NAMES:
         value = given.get(name, given.get(name.upper()))
         if value is not None:
-            found |= {name.upper(): value, name: value}
-    return found
+            proxy_arguments |= {name.upper(): value, name: value}
+    return proxy_arguments

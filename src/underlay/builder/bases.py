@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ..oci.platform import Platform
     from ..paths import Paths
     from ..store.rows.images import ImageRow
-    from .filesystem import Grounds
+    from .filesystem import Views
 
     Find = Callable[[str, str], ImageRow]  # name, platform → image
 
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 class Bases:
     """Finds bases, each once a build; several threads may ask. `find` returns an image by name, fetched if need be."""
 
-    def __init__(self, paths: Paths, find: Find, contexts: dict[str, str], grounds: Grounds) -> None:
+    def __init__(self, paths: Paths, find: Find, contexts: dict[str, str], views: Views) -> None:
         self._paths = paths
         self._find = find
-        self._contexts = {name.lower(): place for name, place in contexts.items()}
-        self._grounds = grounds
+        self._contexts = {name.lower(): context for name, context in contexts.items()}
+        self._views = views
         self._lock = threading.Lock()
         self._images: dict[tuple[str, str], ImageRow] = {}
         self._origins: dict[str, Origin] = {}
@@ -44,48 +44,48 @@ class Bases:
 
         Raises NotFound, Unsupported, as pulls do.
         """
-        place = self._contexts.get(name.lower(), "")
+        context = self._contexts.get(name.lower(), "")
         wanted = name
-        if place.startswith("docker-image://"):
-            wanted = place.removeprefix("docker-image://")
+        if context.startswith("docker-image://"):
+            wanted = context.removeprefix("docker-image://")
         with self._lock:
-            found = self._images.get((wanted, str(platform)))
-            if found is None:
-                found = self._images[wanted, str(platform)] = self._find(wanted, str(platform))
-        state = State(platform, Filesystem(keys.key("base", found.chain), known(found.diff_ids, self._paths)))
-        image.taken_over(state, images.config(self._paths, found.id))
-        state.base = Base(_written(wanted), found)
-        materials[f"pkg:docker/{_written(wanted)}"] = found.manifest
+            base_image = self._images.get((wanted, str(platform)))
+            if base_image is None:
+                base_image = self._images[wanted, str(platform)] = self._find(wanted, str(platform))
+        state = State(platform, Filesystem(keys.key("base", base_image.chain), known(base_image.diff_ids, self._paths)))
+        image.taken_over(state, images.config(self._paths, base_image.id))
+        state.base = Base(_written(wanted), base_image)
+        materials[f"pkg:docker/{_written(wanted)}"] = base_image.manifest
         return state
 
     def context(self, name: str) -> Origin | None:
         """Return the files of a named context that is not an image; None when there is none of this name."""
-        place = self._contexts.get(name.lower())
-        if place is None or place.startswith("docker-image://"):
+        context = self._contexts.get(name.lower())
+        if context is None or context.startswith("docker-image://"):
             return None
         with self._lock:
-            found = self._origins.get(name.lower())
-            if found is None:
-                found = self._origins[name.lower()] = self._opened(name, place)
-            return found
+            origin = self._origins.get(name.lower())
+            if origin is None:
+                origin = self._origins[name.lower()] = self._opened(name, context)
+            return origin
 
     def is_image(self, name: str) -> bool:
         """Tell whether a named context is an image."""
         return self._contexts.get(name.lower(), "").startswith("docker-image://")
 
-    def _opened(self, name: str, place: str) -> Origin:
+    def _opened(self, name: str, context: str) -> Origin:
         from .context.ignore import read
 
-        if git.is_git(place):
-            directory, _ = git.checkout(place, self._grounds.place("git"))
+        if git.is_git(context):
+            directory, _ = git.checkout(context, self._views.make_directory("git"))
             return Origin(name, directory, plain=True)
-        if "://" in place:
+        if "://" in context:
             raise InvalidInput(
-                f"unsupported context {place!r} for {name}", "use a directory, a Git address or docker-image://NAME"
+                f"unsupported context {context!r} for {name}", "use a directory, a Git address or docker-image://NAME"
             )
-        directory = os.path.abspath(place)
+        directory = os.path.abspath(context)
         if not os.path.isdir(directory):
-            raise NotFound(f"failed to get build context {name}: {place} is no directory")
+            raise NotFound(f"failed to get build context {name}: {context} is not a directory")
         root = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             return Origin(name, directory, ignored=read(root, ""), plain=True)

@@ -17,7 +17,7 @@ from . import graph
 from .bases import Bases
 from .cache.cache import Cache
 from .context import contexts
-from .filesystem import Grounds
+from .filesystem import Views
 from .output import output
 from .solver import Solver
 from .vertices import Vertices
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 
 class Surroundings:
-    """What a build needs of the engine: where things are, who is told, how bases are found and steps are composed.
+    """What a build needs of the engine: its paths, `emit` for events, `find` for base images, `steps` to compose RUN steps.
 
     `helper` is the interpreter, with its import path, for the process of the build's jobs; None forks it.
     """
@@ -80,14 +80,14 @@ def build(request: BuildRequest, around: Surroundings) -> Built:
     _check(request)
     begun = time_ns()
     paths = around.paths
-    wanted = [platforms.parse(each) for each in request.platforms] or [platforms.host()]
+    wanted = [platforms.parse(platform) for platform in request.platforms] or [platforms.host()]
     lease = leases.working(paths)
     registries = None
     with lease, Scratch(paths, "build") as scratch:
         foreman = Foreman(_jobs, scratch.path, (lease.fd, scratch.fd), around.helper)
         try:
             vertices = Vertices(around.emit)
-            grounds = Grounds(paths, around.form, foreman, scratch.path)
+            views = Views(paths, around.form, foreman, scratch.path)
             if _asks_registries(request):
                 from ..registry.registries import Registries
 
@@ -98,24 +98,24 @@ def build(request: BuildRequest, around: Surroundings) -> Built:
 
                 with vertices("[internal] importing cache manifests") as vertex:
                     imports = outside.Imports(paths, request.cache_from, registries)
-                    for place in imports.missing:
-                        vertex.status(f"no cache in {place}")
+                    for location in imports.missing:
+                        vertex.status(f"no cache in {location}")
             cache = Cache(paths, around.meta, request.epoch, imports.find if imports is not None else None)
             with vertices("[internal] load build definition"):
-                context = contexts.open_context(request, paths, grounds, foreman)
+                context = contexts.open_context(request, paths, views, foreman)
                 document = syntax.parse(context.data, context.name)
                 recipe = stages.read(document)
                 target = recipe.target(request.target)
             _lint(request, around, context, document, recipe, vertices)
             try:
-                bases = Bases(paths, around.find, request.contexts, grounds)
+                bases = Bases(paths, around.find, request.contexts, views)
                 works = [
                     Work(
                         request,
                         context,
                         recipe,
                         (platforms.host(), platform),
-                        grounds,
+                        views,
                         foreman,
                         cache,
                         vertices,
@@ -133,7 +133,7 @@ def build(request: BuildRequest, around: Surroundings) -> Built:
             for store in request.cache_to:
                 from .cache import outside
 
-                with vertices(f"exporting cache to {store.kind} {store.place}"):
+                with vertices(f"exporting cache to {store.kind} {store.location}"):
                     outside.export(paths, store, _chosen(cache, store, states), registries, around.emit)
             return built
         except BaseException:
@@ -154,18 +154,18 @@ def check(request: BuildRequest, around: Surroundings) -> tuple[list[Finding], D
     with leases.working(around.paths) as lease, Scratch(around.paths, "build") as scratch:
         foreman = Foreman(_jobs, scratch.path, (lease.fd, scratch.fd), around.helper)
         try:
-            grounds = Grounds(around.paths, around.form, foreman, scratch.path)
-            context = contexts.open_context(request, around.paths, grounds, foreman)
+            views = Views(around.paths, around.form, foreman, scratch.path)
+            context = contexts.open_context(request, around.paths, views, foreman)
             document = syntax.parse(context.data, context.name)
             recipe = stages.read(document)
             recipe.target(request.target)
-            findings, options = _found(request, around, context, document, recipe)
+            findings, options = _lint_findings(request, around, context, document, recipe)
             return findings, lint.failure(findings, options)
         finally:
             foreman.close()
 
 
-def _found(
+def _lint_findings(
     request: BuildRequest, around: Surroundings, context: Context, document: Document, recipe: Recipe
 ) -> tuple[list[Finding], lint.Options]:
     text = request.arguments.get("BUILDKIT_DOCKERFILE_CHECK")
@@ -188,21 +188,21 @@ def _configurations(
     request: BuildRequest, around: Surroundings, recipe: Recipe, predefined: dict[str, str]
 ) -> dict[int, Execution]:
     """Return the `config` of those bases that are here already, by the number of the stage: nothing is fetched."""
-    found: dict[int, Execution] = {}
+    executions: dict[int, Execution] = {}
     try:
         given = scope.global_arguments(recipe, request.arguments, predefined)
         planned = graph.plan(recipe, given.get, request.contexts)
     except InvalidInput:
         return {}  # the build will complain
     contexts = {name.lower() for name in request.contexts}
-    for each in planned:
-        if each.below is None and each.base != graph.SCRATCH and each.base.lower() not in contexts:
+    for stage_plan in planned:
+        if stage_plan.below is None and stage_plan.base != graph.SCRATCH and stage_plan.base.lower() not in contexts:
             try:
-                image = images.resolve(around.meta, each.base)
+                image = images.resolve(around.meta, stage_plan.base)
             except (NotFound, InvalidInput):
                 continue
-            found[each.stage.index] = {**(images.config(around.paths, image.id).get("config") or {})}
-    return found
+            executions[stage_plan.stage.index] = {**(images.config(around.paths, image.id).get("config") or {})}
+    return executions
 
 
 def _lint(
@@ -214,7 +214,7 @@ def _lint(
     vertices: Vertices,
 ) -> None:
     """Tell what the build checks find; raises DockerfileError where the Dockerfile wants that."""
-    findings, options = _found(request, around, context, document, recipe)
+    findings, options = _lint_findings(request, around, context, document, recipe)
     for finding in findings:
         vertices.warn(f"{finding.rule}: {finding.message} (line {finding.line})")
     failure = lint.failure(findings, options)
@@ -245,7 +245,7 @@ def _asks_registries(request: BuildRequest) -> bool:
 
 
 def _chosen(cache: Cache, store: CacheStore, states: list[State]) -> list[Record]:
-    """Return the results to be given to a place: all of this build, or those that are layers of the image (mode=min)."""
+    """Return the results to write to an external cache: all of this build, or only the layers of the image (mode=min)."""
     if store.everything:
         return list(cache.records.values())
     wanted = {made.layer().diff_id for state in states for made in state.filesystem.layers}
@@ -256,7 +256,7 @@ def _check(request: BuildRequest) -> None:
     """Refuse what makes no sense before anything is done."""
     for text in request.tags:
         if references.parse(text).digest:
-            raise InvalidInput(f"invalid tag {text!r}: a name to give cannot hold a digest")
+            raise InvalidInput(f"invalid tag {text!r}: a tag cannot contain a digest")
     if request.epoch is None and (epoch := request.arguments.get("SOURCE_DATE_EPOCH")):
         if whole(epoch) < 0 or len(epoch) > 12:
             raise InvalidInput(f"invalid SOURCE_DATE_EPOCH: {epoch!r}", "it is a number of seconds since 1970")

@@ -82,8 +82,8 @@ class Filesystem:
         return Filesystem(key, (*self.layers, made))
 
 
-class Grounds:
-    """Shows file systems as directories, for the workers of one build to stand on."""
+class Views:
+    """Shows file systems as directories (the lower ones of an overlay) to the workers of one build."""
 
     def __init__(self, paths: Paths, form: str, foreman: Foreman, scratch: str) -> None:
         self.paths = paths
@@ -97,7 +97,7 @@ class Grounds:
         self._single: dict[str, str] = {}
         self._count = 0
 
-    def place(self, kind: str) -> str:
+    def make_directory(self, kind: str) -> str:
         """Return a new directory of the build's own."""
         with self._lock:
             self._count += 1
@@ -116,7 +116,7 @@ class Grounds:
             while rest and len(stack) - rest < _DEEPEST and self._by_itself(stack, rest):
                 rest -= 1
             while True:
-                shown = self._chain([each.layer().diff_id for each in stack[:rest]]) if rest else []
+                shown = self._chain([made_layer.layer().diff_id for made_layer in stack[:rest]]) if rest else []
                 failed = self._above(stack, rest, shown)
                 if not failed:
                     break
@@ -137,10 +137,10 @@ class Grounds:
             if made.upper:
                 shown.insert(0, made.upper)
             elif made.layer().entries:
-                place = self._alone(made, shown[0] if shown else "")
-                if not place:
+                directory = self._alone(made, shown[0] if shown else "")
+                if not directory:
                     return number + 1
-                shown.insert(0, place)
+                shown.insert(0, directory)
         return 0
 
     def _empty(self) -> list[str]:
@@ -152,9 +152,9 @@ class Grounds:
 
     def _indexed(self, made: Sequence[Made]) -> bool:
         """Tell whether there is an index of these layers, and they are all here."""
-        if self.form != rootfs.EROFS or not all(each.here for each in made):
+        if self.form != rootfs.EROFS or not all(made_layer.here for made_layer in made):
             return False
-        digits = rootfs.chain_of([each.layer().diff_id for each in made]).partition(":")[2]
+        digits = rootfs.chain_of([made_layer.layer().diff_id for made_layer in made]).partition(":")[2]
         return os.path.exists(f"{self.paths.indexes}/{digits}.erofs")
 
     def _chain(self, diff_ids: list[str]) -> list[str]:
@@ -183,8 +183,8 @@ class Grounds:
         """Return the attributes of a directory that shows layers: the root above it is to have the same."""
         from ..store.layers.toc import Entry
 
-        told: Status = self._foreman.call("status", {"path": directory})
-        return Entry(b"./", kinds.DIRECTORY, told["mode"], told["uid"], told["gid"], 0, told["mtime"], 0)
+        status: Status = self._foreman.call("status", {"path": directory})
+        return Entry(b"./", kinds.DIRECTORY, status["mode"], status["uid"], status["gid"], 0, status["mtime"], 0)
 
     def _mount(self, name: str, index: str, files: list[str]) -> str:
         point = self._mounted.get(name)

@@ -34,7 +34,7 @@ class Planned:
     def steps(self) -> int:
         """How many vertices of the stage there are for people: its base and what makes layers."""
         kinds = (it.Run, it.Transfer, it.Workdir)
-        return (self.base != SCRATCH) + sum(isinstance(each, kinds) for each in self.stage.instructions)
+        return (self.base != SCRATCH) + sum(isinstance(instruction, kinds) for instruction in self.stage.instructions)
 
 
 def plan(recipe: Recipe, get: Callable[[str], str | None], contexts: Iterable[str]) -> list[Planned]:
@@ -43,7 +43,7 @@ def plan(recipe: Recipe, get: Callable[[str], str | None], contexts: Iterable[st
     Raises DockerfileError.
     """
     named = {name.lower() for name in contexts}
-    found: list[Planned] = []
+    planned: list[Planned] = []
     for stage in recipe.stages:
         base, platform = expand_from(stage, get)
         below = None
@@ -53,10 +53,10 @@ def plan(recipe: Recipe, get: Callable[[str], str | None], contexts: Iterable[st
         needs = {below} if below is not None else set()
         for instruction in stage.instructions:
             needs |= {
-                n for each in origins(instruction) if (n := number_of(recipe, each, stage.index, named)) is not None
+                n for origin in origins(instruction) if (n := number_of(recipe, origin, stage.index, named)) is not None
             }
-        found.append(Planned(stage, base, platform, below, needs))
-    return found
+        planned.append(Planned(stage, base, platform, below, needs))
+    return planned
 
 
 def origins(instruction: it.Instruction) -> list[str]:
@@ -64,7 +64,7 @@ def origins(instruction: it.Instruction) -> list[str]:
     if isinstance(instruction, it.Copy):
         return [instruction.from_] if instruction.from_ else []
     if isinstance(instruction, it.Run):
-        return [each.from_ for each in instruction.mounts if each.from_]
+        return [mount.from_ for mount in instruction.mounts if mount.from_]
     return []
 
 
@@ -82,11 +82,11 @@ def number_of(recipe: Recipe, name: str, before: int, contexts: set[str] | None 
 
 def needed(planned: list[Planned], target: int) -> list[int]:
     """Return the numbers of the stages that `target` needs, itself the last."""
-    found: set[int] = set()
+    numbers: set[int] = set()
     waiting = [target]
     while waiting:
         number = waiting.pop()
-        if number not in found:
-            found.add(number)
+        if number not in numbers:
+            numbers.add(number)
             waiting += planned[number].needs
-    return sorted(found - {target}) + [target]
+    return sorted(numbers - {target}) + [target]

@@ -24,19 +24,19 @@ _ESCAPES = {
 
 def quoted(text: str) -> str:
     """Return `text` as Go's %q has it."""
-    found = []
+    letters = []
     for letter in text:
         if letter in _ESCAPES:
-            found.append(_ESCAPES[letter])
+            letters.append(_ESCAPES[letter])
         elif letter.isprintable():
-            found.append(letter)
+            letters.append(letter)
         elif ord(letter) < 0x80:
-            found.append(f"\\x{ord(letter):02x}")
+            letters.append(f"\\x{ord(letter):02x}")
         elif 0xDC80 <= ord(letter) <= 0xDCFF:
-            found.append(f"\\x{ord(letter) - 0xDC00:02x}")
+            letters.append(f"\\x{ord(letter) - 0xDC00:02x}")
         else:
-            found.append(f"\\u{ord(letter):04x}" if ord(letter) < 0x10000 else f"\\U{ord(letter):08x}")
-    return '"' + "".join(found) + '"'
+            letters.append(f"\\u{ord(letter):04x}" if ord(letter) < 0x10000 else f"\\U{ord(letter):08x}")
+    return '"' + "".join(letters) + '"'
 
 
 def _list(words: list[str] | tuple[str, ...]) -> str:
@@ -80,7 +80,7 @@ def exposed(instruction: it.Expose) -> list[str]:
 
 def _health(check: Health) -> str:
     given = (check.get("Interval"), check.get("Timeout"), check.get("StartPeriod"), check.get("StartInterval"))
-    times = " ".join(quoted(_go_duration(each or 0)) for each in given)
+    times = " ".join(quoted(_go_duration(duration or 0)) for duration in given)
     return f"&{{{_list(check.get('Test') or [])} {times} '\\x{check.get('Retries', 0):02x}'}}"
 
 
@@ -102,7 +102,7 @@ def _go_duration(nanoseconds: int) -> str:
 
 
 def run(arguments: list[str], state: State) -> str:
-    """Return the entry of a RUN: its arguments are told, worth what ENV or ARG say."""
+    """Return the entry of a RUN, with the build arguments that it used and their values (set by ENV or ARG)."""
     values = [f"{name}={state.variables.get(name, '')}" for name in state.arguments]
     words = [f"|{len(values)}", *values] if values else []
     return f"RUN {' '.join((*words, *arguments))} # buildkit"
@@ -118,5 +118,5 @@ def transfer(instruction: it.Transfer) -> str:
     if isinstance(instruction, it.Copy) and instruction.parents:
         words.append("--parents")
     words += instruction.sources
-    words += [f"<<{each.name}" for each in instruction.heredocs]
+    words += [f"<<{heredoc.name}" for heredoc in instruction.heredocs]
     return f"{' '.join((*words, instruction.destination))} # buildkit"

@@ -52,10 +52,10 @@ class Base:
 class Step:
     """An entry of a history. `created` is ns since the epoch, None for what changes no file; or the base's own text."""
 
-    __slots__ = ("created", "empty", "told", "written")
+    __slots__ = ("base_entry", "created", "empty", "written")
 
-    def __init__(self, told: Entry | None, written: str, created: int | None, empty: bool) -> None:
-        self.told = told  # an entry of the base's, taken over as it is
+    def __init__(self, base_entry: Entry | None, written: str, created: int | None, empty: bool) -> None:
+        self.base_entry = base_entry  # an entry of the base's, taken over as it is
         self.written = written
         self.created = created
         self.empty = empty
@@ -127,7 +127,9 @@ def taken_over(state: State, config: Configuration) -> None:
     state.variables = state.environment()
     state.author = config.get("author") or ""
     state.history = [
-        Step(each.copy(), "", None, bool(each.get("empty_layer"))) for each in config.get("history") or [] if each
+        Step(history_entry.copy(), "", None, bool(history_entry.get("empty_layer")))
+        for history_entry in config.get("history") or []
+        if history_entry
     ]
     state.other = {}
     if config.get("os.version"):
@@ -167,7 +169,7 @@ def configuration(state: State, diff_ids: list[str], labels: dict[str, str], epo
 
 
 def _timed(steps: list[Step], epoch: int | None) -> list[Entry]:
-    times = [each.told.get("created") if each.told else _moment(each.created, epoch) for each in steps]
+    times = [step.base_entry.get("created") if step.base_entry else _moment(step.created, epoch) for step in steps]
     current = None
     missing = False
     for time in times:
@@ -177,7 +179,7 @@ def _timed(steps: list[Step], epoch: int | None) -> list[Entry]:
                 break
         else:
             missing = True
-    found: list[Entry] = []
+    entries: list[Entry] = []
     missing = False
     for step, time in zip(steps, times, strict=True):
         if time:
@@ -186,18 +188,18 @@ def _timed(steps: list[Step], epoch: int | None) -> list[Entry]:
         else:
             missing = True
             time = current
-        if step.told is not None:
-            told = step.told.copy()
+        if step.base_entry is not None:
+            base_entry = step.base_entry.copy()
             if time:
-                told["created"] = time
-            found.append(told)
+                base_entry["created"] = time
+            entries.append(base_entry)
             continue
         entry: Entry = {"created": time} if time else {}
         entry["created_by"], entry["comment"] = step.written, COMMENT
         if step.empty:
             entry["empty_layer"] = True
-        found.append(entry)
-    return found
+        entries.append(entry)
+    return entries
 
 
 def _moment(created: int | None, epoch: int | None) -> str | None:

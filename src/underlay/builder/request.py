@@ -18,10 +18,10 @@ if TYPE_CHECKING:
         def network(self) -> str:
             """What network steps have that ask for the default one: none, host, or a network's name."""
 
-        def compose(self, step: StepWish) -> StepRecord:
+        def compose(self, step: StepRequest) -> StepRecord:
             """Return the launch record of a step, without its root (see `runtime.process.run_once`)."""
 
-        def done(self, step: StepWish) -> None:
+        def done(self, step: StepRequest) -> None:
             """Release what `compose` reserved for a step."""
 
         def close(self) -> None:
@@ -47,13 +47,13 @@ class Secret(Value):
 
 
 class CacheStore(Value):
-    """An external build cache: `kind` is local or registry; `place` is a directory or a reference.
+    """An external build cache: `kind` is local or registry; `location` is a directory or a reference.
 
     `everything` also caches steps that do not end up in the image (mode=max).
     """
 
     kind: str
-    place: str
+    location: str
     everything: bool = False
 
 
@@ -94,7 +94,7 @@ class BuildRequest(Record):
     epoch: int | None = None  # SOURCE_DATE_EPOCH: seconds
 
 
-class StepWish(Value):
+class StepRequest(Value):
     """One program of a RUN: what it is and which mounts it wants, at `destinations` in the order in which they are made."""
 
     id: str

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Solver:
-    """Makes stages, each once, whoever asks first."""
+    """Makes stages, each once, for the first that asks."""
 
     def __init__(self, work: Work) -> None:
         self.work = work
@@ -67,7 +67,7 @@ class Solver:
         return task.state
 
     def _failed(self, error: BaseException) -> None:
-        """Note the first real failure, and have all other work ended: nobody will want it."""
+        """Note the first real failure, and end all other work: its results are not needed any more."""
         with self._lock:
             if self._problem is None and not isinstance(error, Abandoned):
                 self._problem = error
@@ -77,7 +77,7 @@ class Solver:
         try:
             self.stage(number)
         except Exception:
-            pass  # told to whoever waits for the stage, and noted as the build's problem
+            pass  # the stages that wait for this one raise it, and the build notes it as its problem
 
     def origin(self, name: str, before: int, platform: Platform) -> Origin:
         """Return what `--from=name` means in the stage with the number `before`: a context, a stage, or an image."""

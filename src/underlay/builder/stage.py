@@ -47,7 +47,7 @@ class Stage(StageRun):
         origin = bases.context(planned.base)
         if origin is not None:
             raise InvalidInput(
-                f"FROM {planned.base}: the context of this name is no image",
+                f"FROM {planned.base}: the build context of this name is not an image",
                 "COPY --from reads files; FROM needs an image",
             )
         try:
@@ -73,9 +73,9 @@ class Stage(StageRun):
     def _triggers(self) -> list[it.Instruction]:
         """Return the instructions that the base asks for (ONBUILD); they count as steps, and are not passed on."""
         texts = self.state.execution.pop("OnBuild", None) or []
-        found = parse_triggers(texts)
-        self._steps += sum(isinstance(each, (it.Run, it.Transfer, it.Workdir)) for each in found)
-        return found
+        instructions = parse_triggers(texts)
+        self._steps += sum(isinstance(instruction, (it.Run, it.Transfer, it.Workdir)) for instruction in instructions)
+        return instructions
 
     def _do(self, written: it.Instruction) -> None:
         if isinstance(written, it.Arg):
@@ -83,7 +83,7 @@ class Stage(StageRun):
             return
         instruction = it.expand(written, self.state.variables.get, self.work.escape)
         for name in graph.origins(instruction):
-            # Waited for here: a step that is told to have begun shall have begun.
+            # Waited for here, so that a step that is reported as begun has begun.
             self.solver.origin(name, self.planned.stage.index, self.state.platform)
         if isinstance(instruction, it.Run):
             running.run(self, instruction)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .work import Work
 
     class Stages(Protocol):
-        """The other stages of the build, each made once, whoever asks first."""
+        """The other stages of the build, each made once, for the first that asks."""
 
         def stage(self, number: int) -> State:
             """Return the state at the end of a stage."""
@@ -47,15 +47,15 @@ class StageRun:
         """Whether results of earlier builds may be taken."""
         request = self.work.request
         return not request.no_cache and self.planned.stage.name not in {
-            each.lower() for each in request.no_cache_filter
+            name.lower() for name in request.no_cache_filter
         }
 
     def vertex(self, text: str) -> Vertex:
         """Return the vertex of the next step."""
         self._step += 1
         total = str(self._steps)
-        place = f"{self._step:>{len(total)}}/{total}"
-        words = [place]
+        position = f"{self._step:>{len(total)}}/{total}"
+        words = [position]
         if len(self.work.planned) > 1:
             words.insert(0, self.planned.stage.label)
         if len(self.work.request.platforms) > 1:

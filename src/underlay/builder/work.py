@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from .bases import Bases
     from .cache.cache import Cache
     from .context.contexts import Context
-    from .filesystem import Grounds
+    from .filesystem import Views
     from .graph import Planned
     from .request import BuildRequest, Steps
     from .vertices import Vertices
@@ -27,7 +27,7 @@ class Work:
         context: Context,
         recipe: Recipe,
         platforms: tuple[Platform, Platform],
-        grounds: Grounds,
+        views: Views,
         foreman: Foreman,
         cache: Cache,
         vertices: Vertices,
@@ -39,7 +39,7 @@ class Work:
         self.context = context
         self.recipe = recipe
         self.build_platform, self.target_platform = platforms
-        self.grounds = grounds
+        self.views = views
         self.foreman = foreman
         self.cache = cache
         self.vertices = vertices

@@ -1,4 +1,4 @@
-"""Records without a library: named fields with defaults, given by place or by name, and copies with some of them changed.
+"""Records without a library: fields with defaults, given by position or by name, and copies with some of them changed.
 
 msgspec's Struct does this and more; importing it takes longer than all that a build from the cache does besides
 (docs/decisions/0003-imports.md). What is decoded or held by the hundred thousand stays with it.
@@ -13,7 +13,7 @@ else:
 
     def dataclass_transform(**_: object) -> object:
         """Mean nothing but for type checkers."""
-        return lambda found: found
+        return lambda decorated: decorated
 
 
 class _Fields:

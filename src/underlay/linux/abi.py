@@ -21,12 +21,12 @@ _SYSCTLS = ("kernel.io_uring_disabled", "vm.max_map_count", "kernel.apparmor_res
 def level(flags: Iterable[str]) -> int:
     """Return the level of x86-64 that a processor with these flags has: 1 to 4."""
     there = set(flags)
-    found = 1
+    reached = 1
     for number, wanted in sorted(LEVELS.items()):
         if not wanted <= there:
             break
-        found = number
-    return found
+        reached = number
+    return reached
 
 
 def gather() -> dict[str, Any]:
@@ -83,7 +83,7 @@ def _compat32() -> bool:
 
 
 def _emulated() -> list[str]:
-    found = []
+    architectures = []
     try:
         names = os.listdir("/proc/sys/fs/binfmt_misc")
     except OSError:
@@ -92,8 +92,8 @@ def _emulated() -> list[str]:
     for name in names:
         machine = name.removeprefix("qemu-")
         if machine != name and "enabled" in _text(f"/proc/sys/fs/binfmt_misc/{name}"):
-            found.append(known.get(machine, machine))
-    return sorted(found)
+            architectures.append(known.get(machine, machine))
+    return sorted(architectures)
 
 
 def _text(path: str) -> str:

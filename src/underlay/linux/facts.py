@@ -41,17 +41,17 @@ def gather() -> dict[str, Any]:
 
 
 def _security(version: str) -> list[str]:
-    found = []
+    features = []
     if "SECCOMP" in _read("/proc/self/status").upper():
-        found.append("seccomp")
+        features.append("seccomp")
     if apparmor.enabled():
-        found.append("apparmor")
-    found.append("capabilities")
+        features.append("apparmor")
+    features.append("capabilities")
     if version != "none":
-        found.append("devices")
+        features.append("devices")
     if os.path.exists("/proc/self/ns/cgroup"):
-        found.append("cgroupns")
-    return found
+        features.append("cgroupns")
+    return features
 
 
 def _swap_accounting(version: str, mounts: dict[str, str]) -> bool:

@@ -56,7 +56,7 @@ def clone(flags: int, group: int = -1) -> int:
     """
     if threaded():
         if group >= 0 or flags & ~(CLONE_NEWUSER | CLONE_NEWNS):
-            raise KernelError("clone beside other threads, not one thread", "", EINVAL)
+            raise KernelError("clone in a process with several threads", "", EINVAL)
         return _fork_and_unshare(flags)
     arguments = None
     if group >= 0:
@@ -77,35 +77,35 @@ def clone(flags: int, group: int = -1) -> int:
     if pid < 0:
         hint = ""
         if flags & CLONE_NEWUSER:
-            hint = "user namespaces may be off: see /proc/sys/user/max_user_namespaces"
+            hint = "user namespaces may be disabled: see /proc/sys/user/max_user_namespaces"
         raise KernelError("clone", "", number, hint)
     return pid
 
 
 def threaded() -> bool:
-    """Return whether this process has other Python threads: a raw clone could then meet a lock that nobody releases."""
+    """Return whether this process has other Python threads: a raw clone could then meet a lock that is never released."""
     # Not `threading`, which knows only of those that it has started.
     return len(sys._current_frames()) > 1
 
 
 def _fork_and_unshare(flags: int) -> int:
     """Fork; the parent returns when the child has made the namespaces of `flags`, as after a clone."""
-    told, tell = os.pipe()
+    done, report = os.pipe()
     pid = os.fork()
     if pid == 0:
-        os.close(told)
+        os.close(done)
         try:
             if flags:
                 unshare(flags)
         except KernelError as error:
-            os.write(tell, bytes((error.errno & 0xFF,)))
+            os.write(report, bytes((error.errno & 0xFF,)))
             os._exit(1)
-        os.write(tell, b"\0")
-        os.close(tell)
+        os.write(report, b"\0")
+        os.close(report)
         return 0
-    os.close(tell)
-    answer = os.read(told, 1)
-    os.close(told)
+    os.close(report)
+    answer = os.read(done, 1)
+    os.close(done)
     if answer != b"\0":
         os.waitpid(pid, 0)
         raise KernelError("clone", "", answer[0] if answer else EINVAL)

@@ -35,20 +35,26 @@ DOMAINS = {"LINUX": 0x0000, "LINUX32": 0x0008}  # personality(2), PER_LINUX and 
 _SELF, _WHO_PROCESS, _CLASS_SHIFT = 0, 1, 13
 
 
-def attributes(wish: Scheduler, where: str) -> list[int]:
+def attributes(scheduler: Scheduler, where: str) -> list[int]:
     """Return [policy, flags, nice, priority, runtime, deadline, period] of an OCI `process.scheduler`.
 
     Raises InvalidInput naming the field below `where`.
     """
-    policy = wish.get("policy")
+    policy = scheduler.get("policy")
     if policy not in POLICIES:
         raise InvalidInput(f"{where}.policy: unknown policy {policy!r}")
     flags = 0
-    for position, name in enumerate(wish.get("flags") or []):
+    for position, name in enumerate(scheduler.get("flags") or []):
         if name not in FLAGS:
             raise InvalidInput(f"{where}.flags[{position}]: unknown flag {name!r}")
         flags |= FLAGS[name]
-    given = (wish.get("nice"), wish.get("priority"), wish.get("runtime"), wish.get("deadline"), wish.get("period"))
+    given = (
+        scheduler.get("nice"),
+        scheduler.get("priority"),
+        scheduler.get("runtime"),
+        scheduler.get("deadline"),
+        scheduler.get("period"),
+    )
     values = [int(value or 0) for value in given]
     if not -20 <= values[0] <= 19:
         raise InvalidInput(f"{where}.nice: {values[0]} is not between -20 and 19")
@@ -68,9 +74,9 @@ def set_attributes(values: list[int]) -> None:
     libc.check("set scheduling policy", "", "sched_setattr", _SELF, data, 0)
 
 
-def io_priority(wish: IoPriority, where: str) -> int:
+def io_priority(setting: IoPriority, where: str) -> int:
     """Return ioprio_set(2)'s word for an OCI `process.ioPriority`; raises InvalidInput naming the field."""
-    kind, priority = wish.get("class"), int(wish.get("priority") or 0)
+    kind, priority = setting.get("class"), int(setting.get("priority") or 0)
     if kind not in IO_CLASSES:
         raise InvalidInput(f"{where}.class: unknown class {kind!r}")
     if not 0 <= priority <= 7:
@@ -83,12 +89,12 @@ def set_io_priority(word: int) -> None:
     libc.check("set I/O priority", "", "ioprio_set", _WHO_PROCESS, _SELF, word)
 
 
-def personality_word(wish: Personality, where: str) -> int:
+def personality_word(personality: Personality, where: str) -> int:
     """Return personality(2)'s word for an OCI `linux.personality`; raises InvalidInput naming the field."""
-    domain = wish.get("domain")
+    domain = personality.get("domain")
     if domain not in DOMAINS:
         raise InvalidInput(f"{where}.domain: unknown domain {domain!r}")
-    if wish.get("flags"):
+    if personality.get("flags"):
         raise InvalidInput(f"{where}.flags: the specification defines no flag")
     return DOMAINS[domain]
 
@@ -100,16 +106,16 @@ def set_personality(word: int) -> None:
 
 def processors(text: str, where: str) -> list[int]:
     """Return the processors of a list like `0-3,7`; raises InvalidInput naming `where`."""
-    found: set[int] = set()
+    numbers: set[int] = set()
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
         low, high = whole(first), whole(last if dash else first)
         if low < 0 or not 0 <= high <= 1 << 16:
             raise InvalidInput(f"{where}: {text!r} is not a list of processors like 0-3,7")
-        found.update(range(low, high + 1))
-    if not found:
+        numbers.update(range(low, high + 1))
+    if not numbers:
         raise InvalidInput(f"{where}: {text!r} names no processor")
-    return sorted(found)
+    return sorted(numbers)
 
 
 def set_processors(numbers: list[int]) -> None:

@@ -19,8 +19,8 @@ def number(name: str) -> int:
     if word.startswith("RTMAX-") and 0 <= offset <= _LAST - _FIRST:
         return _LAST - offset
     # Names of letters and digits only: SIG_IGN is no signal.
-    found = int(getattr(_signal, "SIG" + word, 0)) if word.isalnum() else 0
-    found = found or whole(word)
-    if not 0 < found <= _LAST:
+    value = int(getattr(_signal, "SIG" + word, 0)) if word.isalnum() else 0
+    value = value or whole(word)
+    if not 0 < value <= _LAST:
         raise InvalidInput(f"Invalid signal: {name}", "give a number from 1 to 64 or a name such as TERM")
-    return found
+    return value

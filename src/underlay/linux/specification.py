@@ -283,7 +283,7 @@ if TYPE_CHECKING:
         landlock: list[list[str]]
 
     class State(TypedDict, total=False):
-        """A container's state as hooks and agents are told it (runtime, "State")."""
+        """A container's state as hooks and agents get it (runtime, "State")."""
 
         ociVersion: Required[str]
         id: Required[str]

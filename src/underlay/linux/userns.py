@@ -51,7 +51,7 @@ def default_maps() -> tuple[Maps, Maps]:
     return maps[0], maps[1]
 
 
-# Where containers of root get ids from when nobody has set any aside: the upper half, which neither users nor their
+# Where containers of root get ids from when none are set aside: the upper half, which neither users nor their
 # subordinate ids (login.defs(5), SUB_UID_MAX), nor systemd's containers reach; without the very last 65536.
 POOL = (1 << 31, (1 << 31) - (1 << 16))
 
@@ -93,12 +93,12 @@ def outside(number: int, maps: Maps) -> int:
 
 def maps_of(pid: int) -> tuple[Maps, Maps]:
     """Return the maps of the user namespace of process `pid`, as seen from here (user_namespaces(7))."""
-    found: list[Maps] = []
+    maps: list[Maps] = []
     for name in ("uid_map", "gid_map"):
         with open(f"/proc/{pid}/{name}", encoding="ascii") as file:
             lines = [list(map(int, line.split())) for line in file]
-        found.append([{"containerID": inside, "hostID": host, "size": size} for inside, host, size in lines])
-    return found[0], found[1]
+        maps.append([{"containerID": inside, "hostID": host, "size": size} for inside, host, size in lines])
+    return maps[0], maps[1]
 
 
 def helper(name: str) -> str:
@@ -149,7 +149,7 @@ def _run_helper(name: str, pid: int, maps: Maps) -> None:
     if status != 0:
         raise Unsupported(
             f"{name} refused the id map",
-            "see /etc/subuid and /etc/subgid, and that the program is set-uid root",
+            "check /etc/subuid and /etc/subgid, and that the program is set-uid root",
         )
 
 

@@ -1,7 +1,7 @@
 """DNS messages: questions to a network's name server and its answers (RFC 1035). Only its process loads it.
 
-The library that reads and writes them takes 60 ms and 13 MB to load, hence nobody on the way to a container imports this
-module, and the name server itself does so when it is first asked.
+The library that reads and writes them takes 60 ms and 13 MB to load, hence no process on the way to a container imports
+this module, and the name server itself does so at the first question.
 """
 
 from __future__ import annotations
@@ -63,11 +63,16 @@ def answer(query: bytes, known: Description, turn: int, stream: bool, source: st
     question = message.question[0]
     if question.rdclass != dns.rdataclass.IN or question.rdtype in _TRANSFERS:
         return _written(_reply(message, dns.rcode.REFUSED), _SMALLEST)
-    places = known.seen_by(source)
-    found = next(
-        (data for each in places if (data := _look_up(question.name, question.rdtype, each, turn)) is not None), None
+    directories = known.seen_by(source)
+    answer_data = next(
+        (
+            data
+            for directory in directories
+            if (data := _look_up(question.name, question.rdtype, directory, turn)) is not None
+        ),
+        None,
     )
-    if found is None:
+    if answer_data is None:
         return None
     try:
         message = dns.message.from_wire(query, keyring=False)
@@ -76,8 +81,8 @@ def answer(query: bytes, known: Description, turn: int, stream: bool, source: st
     if message.edns > 0:
         return _written(_reply(message, dns.rcode.BADVERS), _SMALLEST)
     reply = _reply(message, dns.rcode.NOERROR)
-    if found:
-        records = dns.rrset.from_text_list(question.name, TTL, dns.rdataclass.IN, question.rdtype, found)
+    if answer_data:
+        records = dns.rrset.from_text_list(question.name, TTL, dns.rdataclass.IN, question.rdtype, answer_data)
         reply.answer.append(records)
     if stream:
         return _written(reply, 65535)
@@ -102,9 +107,9 @@ def _look_up(name: Name, kind: RdataType, known: Directory, turn: int) -> Sequen
     if addresses is None:
         return None
     if kind == dns.rdatatype.A:
-        chosen = [each for each in addresses if ":" not in each]
+        chosen = [address for address in addresses if ":" not in address]
     elif kind == dns.rdatatype.AAAA:
-        chosen = [each for each in addresses if ":" in each]
+        chosen = [address for address in addresses if ":" in address]
     else:
         chosen = []
     start = turn % len(chosen) if chosen else 0
@@ -113,13 +118,13 @@ def _look_up(name: Name, kind: RdataType, known: Directory, turn: int) -> Sequen
 
 def _look_up_address(name: Name, kind: RdataType, known: Directory) -> Sequence[str] | None:
     try:
-        found = known.addresses.get(address_bytes(dns.reversename.to_address(name)) or b"")
+        host_name = known.addresses.get(address_bytes(dns.reversename.to_address(name)) or b"")
     except (dns.exception.DNSException, ValueError):
         return None
-    if found is None:
+    if host_name is None:
         return None
     # In the form of zone files, where what is no letter is escaped.
-    text = dns.name.Name((*found.encode("utf-8", "surrogateescape").split(b"."), b"")).to_text()
+    text = dns.name.Name((*host_name.encode("utf-8", "surrogateescape").split(b"."), b"")).to_text()
     return [text] if kind == dns.rdatatype.PTR else []
 
 
@@ -138,8 +143,8 @@ def _written(reply: Message, size: int) -> bytes:
     records = list(whole)
     some = dns.rrset.RRset(whole.name, whole.rdclass, whole.rdtype)
     empty = len(_wire(reply))
-    each = -((empty - len(wire)) // len(records))
-    for record in records[: (size - empty) // each]:
+    record_size = -((empty - len(wire)) // len(records))
+    for record in records[: (size - empty) // record_size]:
         some.add(record, whole.ttl)
     reply.answer.append(some)
     reply.flags |= dns.flags.TC

@@ -36,7 +36,7 @@ def bring_up(network: Network, firewall: Firewall) -> bool:
         if there is None:
             there = _make(connection, network)
         elif there.kind != "bridge":
-            raise Conflict(f"the interface {network.interface} of network {network.name} is there and is no bridge")
+            raise Conflict(f"the interface {network.interface} of network {network.name} exists and is not a bridge")
         _complete(connection, network, there)
     return renewed
 
@@ -57,7 +57,7 @@ def _make(connection: Netlink, network: Network) -> Link:
             raise
     made = links.find(connection, network.interface)
     if made is None:
-        raise Conflict(f"the interface {network.interface} of network {network.name} was removed at once")
+        raise Conflict(f"the interface {network.interface} of network {network.name} was removed by another program")
     return made
 
 
@@ -102,7 +102,7 @@ def _missing(connection: Netlink, network: Network, there: Link, ours: bool) -> 
 
     Where a bridge that others made has addresses of a kind, those are right: the gateway may be another host's.
     """
-    found = []
+    missing = []
     for pool in network.pools:
         if not pool.gateway:
             continue
@@ -110,13 +110,13 @@ def _missing(connection: Netlink, network: Network, there: Link, ours: bool) -> 
         wanted = (space.wire(subnets.number_of(pool.gateway)), space.prefix)
         family = links.INET if space.bits == 32 else links.INET6
         has = [
-            (each.address, each.prefix)
-            for each in links.addresses(connection, family)
-            if each.index == there.index and not each.address.startswith(_LINK_LOCAL)
+            (address.address, address.prefix)
+            for address in links.addresses(connection, family)
+            if address.index == there.index and not address.address.startswith(_LINK_LOCAL)
         ]
         if wanted not in has and (ours or not has):
-            found.append(wanted)
-    return found
+            missing.append(wanted)
+    return missing
 
 
 def _forward(network: Network) -> None:
@@ -220,7 +220,7 @@ def loopback_up(namespace: int) -> None:
             if error.errno != _EPERM:
                 raise
             raise Unsupported(
-                "networks need CAP_NET_ADMIN, which root does not have here", "use --network none or --network host"
+                "networks need CAP_NET_ADMIN, which this root user lacks", "use --network none or --network host"
             ) from None
 
 
@@ -233,14 +233,14 @@ def stands(network: Network) -> bool:
 def taken() -> list[subnets.Subnet]:
     """Return the ranges that this host's routes and addresses use; routes to everywhere else are left out."""
     with Netlink() as connection:
-        found = [
+        ranges = [
             (route.destination, route.prefix)
             for route in links.routes(connection)
             if route.destination and not _leads_out(route)
         ]
-        found += [(each.address, each.prefix) for each in links.addresses(connection) if each.address]
+        ranges += [(address.address, address.prefix) for address in links.addresses(connection) if address.address]
     result = []
-    for address, prefix in found:
+    for address, prefix in ranges:
         bits = len(address) * 8
         start = int.from_bytes(address, "big") >> (bits - prefix) << (bits - prefix)
         result.append(subnets.Subnet(start, prefix, bits))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..linux.network.netlink import Request
     from .model import Network
 
-PREFIXES = ("ul-", "underlay")  # of the names of bridges, unless somebody chooses others
+PREFIXES = ("ul-", "underlay")  # of the names of bridges, unless the user chooses others
 _LOOPBACK = bytes((127, 0, 0, 0))
 _RAW, _DESTINATION, _FILTER, _SOURCE = -300, -100, 0, 100  # priorities of hooks (netfilter_ipv4.h)
 
@@ -41,7 +41,9 @@ def table(name: str, guard: bool) -> Table:
     if guard:
         # Bridges of other installations are the business of their tables.
         directions = ("iifname", "oifname")
-        forward.append([nft.other_interface(each, f"{begin}*") for each in directions for begin in PREFIXES] + [drop])
+        forward.append(
+            [nft.other_interface(direction, f"{begin}*") for direction in directions for begin in PREFIXES] + [drop]
+        )
     publish = [[nft.translate(version, f"published{version}", False)] for version in (4, 6)] + [
         [nft.local_destination(), nft.translate(version, f"published_any{version}", True)] for version in (4, 6)
     ]
@@ -66,7 +68,7 @@ def table(name: str, guard: bool) -> Table:
             Chain(
                 "raw",
                 # What is published for 127.0.0.1 is this host's alone: else it would be redirected before the kernel
-                # finds that nobody may send there. Bridges may even hold its addresses (route_localnet).
+                # finds that sending there is forbidden. Bridges may even hold its addresses (route_localnet).
                 [[nft.other_interface("iifname", "lo"), nft.within(4, "daddr", _LOOPBACK, 8, "127.0.0.0/8"), drop]],
                 "filter",
                 nft.PREROUTING,
@@ -128,19 +130,19 @@ def table(name: str, guard: bool) -> Table:
 def elements_of(network: Network) -> dict[str, list[Element]]:
     """Return what a network has in each set."""
     bridge = nft.interface(network.interface)
-    found = {"bridges": [Element(bridge)], "same": [Element(bridge + bridge)]}
+    contents = {"bridges": [Element(bridge)], "same": [Element(bridge + bridge)]}
     if network.internal:
-        found["internal"] = [Element(bridge)]
+        contents["internal"] = [Element(bridge)]
     for pool in network.pools:
         space = pool.space
         version = 4 if space.bits == 32 else 6
         if pool.gateway:
             gateway = space.wire(subnets.number_of(pool.gateway))
-            found[f"gateways{version}"] = [Element(bridge + gateway)]
+            contents[f"gateways{version}"] = [Element(bridge + gateway)]
         if network.masquerade and not network.internal:
             last = Element(space.wire(space.end), end=True) if space.end < 1 << space.bits else None
-            found[f"subnets{version}"] = [Element(space.wire(space.start)), *([last] if last else [])]
-    return found
+            contents[f"subnets{version}"] = [Element(space.wire(space.start)), *([last] if last else [])]
+    return contents
 
 
 class Rule:
@@ -168,11 +170,11 @@ class Rule:
 
 def elements_by_set(rules: Sequence[Rule]) -> dict[str, list[Element]]:
     """Return what published ports have in each map."""
-    found: dict[str, list[Element]] = {}
+    contents: dict[str, list[Element]] = {}
     for rule in rules:
         name, element = rule.element()
-        found.setdefault(name, []).append(element)
-    return found
+        contents.setdefault(name, []).append(element)
+    return contents
 
 
 _ENOENT, _EEXIST, _EPERM, _EPROTONOSUPPORT, _EOPNOTSUPP = 2, 17, 1, 93, 95
@@ -180,7 +182,7 @@ _ABSENT = (_EPERM, _EPROTONOSUPPORT, _EOPNOTSUPP)  # no privilege, or a kernel w
 
 
 class Firewall:
-    """The firewall of an installation: its table, made when it is first needed, and again when somebody took it away.
+    """The firewall of an installation: its table, made when it is first needed, and again when another program removed it.
 
     `directory` (of what is true until reboot) keeps whether forwarding was off before us: the kernel forgets that.
     """
@@ -204,15 +206,15 @@ class Firewall:
 
     def publish(self, rules: Sequence[Rule]) -> None:
         """Publish ports, all or none. Raises KernelError, Unsupported."""
-        found = elements_by_set(rules)
+        contents = elements_by_set(rules)
         try:
-            self._changed(nft.add(self.name, found))
+            self._changed(nft.add(self.name, contents))
         except KernelError as error:
             if error.errno != _EEXIST:
                 raise
-            # A container that was killed has left something there: who holds a port is decided elsewhere.
-            self._without(found)
-            self._changed(nft.add(self.name, found))
+            # A container that was killed has left elements there: which container holds a port is decided elsewhere.
+            self._without(contents)
+            self._changed(nft.add(self.name, contents))
 
     def withdraw(self, rules: Sequence[Rule]) -> None:
         """Take published ports back; harmless for those that are not there."""
@@ -222,19 +224,21 @@ class Firewall:
         """Replace the table with its full contents, in one transaction. Raises KernelError, Unsupported."""
         contents = elements_by_set(rules)
         for network in networks:
-            for name, found in elements_of(network).items():
-                contents.setdefault(name, []).extend(found)
+            for name, elements in elements_of(network).items():
+                contents.setdefault(name, []).extend(elements)
         _transact([*nft.make(table(self.name, self._guards())), *nft.add(self.name, contents)])
 
     def written(self) -> str:
         """Return the table as `nft` would read it. Raises NotFound when there is none."""
         made = table(self.name, self._guards())
         contents = {}
-        for each in made.sets:
-            found = nft.elements(self.name, each.name)
-            if found is None:
-                raise NotFound("there is no firewall yet", "it is made with the first container of a network")
-            contents[each.name] = nft.write_elements(each, found)
+        for declared in made.sets:
+            elements = nft.elements(self.name, declared.name)
+            if elements is None:
+                raise NotFound(
+                    "the firewall table does not exist yet", "it is created with the first container in a network"
+                )
+            contents[declared.name] = nft.write_elements(declared, elements)
         return nft.write(made, contents)
 
     def _changed(self, requests: list[Request]) -> bool:
@@ -260,9 +264,9 @@ class Firewall:
         here = str(os.stat("/proc/thread-self/ns/net").st_ino)
         try:
             with open(self._memory, encoding="ascii") as file:
-                where, _, found = file.read().partition(" ")
+                where, _, state = file.read().partition(" ")
             if where == here:
-                return found == "guarded"
+                return state == "guarded"
         except FileNotFoundError:
             os.makedirs(os.path.dirname(self._memory), mode=0o700, exist_ok=True)
         with open("/proc/sys/net/ipv4/ip_forward", encoding="ascii") as file:

@@ -50,7 +50,7 @@ class Network(Value):
 
     def pool(self, bits: int) -> Pool | None:
         """Return its pool of IPv4 (32) or IPv6 (128) addresses, None without one."""
-        return next((each for each in self.pools if each.space.bits == bits), None)
+        return next((pool for pool in self.pools if pool.space.bits == bits), None)
 
     @property
     def named(self) -> bool:

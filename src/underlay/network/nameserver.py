@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 PORT = 53
 IDLE = 10.0  # seconds without names after which it ends
-_TICK = 1.0  # seconds after which the file is looked at though nobody asks
+_TICK = 1.0  # seconds after which the file is looked at without a question
 _STREAMS, _STREAMS_EACH = 64, 16  # connections: of all clients, of one
 _FORWARDS, _FORWARDS_EACH = 256, 64  # questions that wait for the host's servers: of all clients, of one
 _STREAM_TIME = 10.0  # seconds that a connection may be idle
@@ -77,15 +77,15 @@ class Description:
         self.listen = record["listen"]
         self.subnets = [subnets.parse(text) for text in record["subnets"]]
         self.internal = record["internal"]
-        self.own = {address_bytes(each) for each in self.listen}
+        self.own = {address_bytes(address) for address in self.listen}
         self.upstream = self._others(record["upstream"])
-        self.servers = {address: self._others(found) for address, found in record["servers"].items()}
+        self.servers = {address: self._others(servers) for address, servers in record["servers"].items()}
         self.here = Directory(record["names"], gone)
         self.others: dict[bytes, list[Directory]] = {}
-        for each in record.get("others") or []:
-            found = Directory(each["names"], gone)
-            for address in each["asked_by"]:
-                self.others.setdefault(address_bytes(address) or b"", []).append(found)
+        for other in record.get("others") or []:
+            directory = Directory(other["names"], gone)
+            for address in other["asked_by"]:
+                self.others.setdefault(address_bytes(address) or b"", []).append(directory)
 
     def seen_by(self, source: str) -> list[Directory]:
         """Return where the names are that an address may ask for: those of this network come first."""
@@ -93,8 +93,8 @@ class Description:
 
     def _others(self, servers: list[str]) -> list[str]:
         """Return servers that can be asked: to ask oneself would never end."""
-        found = [(each, address_bytes(each.partition("%")[0])) for each in servers]
-        return [each for each, data in found if data and data not in self.own][:_SERVERS]
+        candidates = [(server, address_bytes(server.partition("%")[0])) for server in servers]
+        return [server for server, data in candidates if data and data not in self.own][:_SERVERS]
 
     def admits(self, source: str) -> bool:
         """Return whether an address may be a member's: in one of the subnets, and not the host's own."""
@@ -102,7 +102,7 @@ class Description:
         if data is None or data in self.own:
             return False
         number = int.from_bytes(data, "big")
-        return any(each.bits == len(data) * 8 and each.holds(number) for each in self.subnets)
+        return any(subnet.bits == len(data) * 8 and subnet.holds(number) for subnet in self.subnets)
 
 
 class _Taken(Exception):
@@ -173,7 +173,7 @@ class _Forward:
         self.source = source
         self.by_stream = by_stream
         self.reply = reply
-        self.number = b""  # the id that it has there: nobody else shall know it and answer first (RFC 5452)
+        self.number = b""  # the id that it has there: a forged answer must not guess it (RFC 5452)
         self.socket: _socket.socket | None = None
         self.stream: _Stream | None = None
         self.deadline = 0.0
@@ -183,7 +183,7 @@ class Server:
     """A name server; `lock` is the descriptor of the lock held while it runs."""
 
     def __init__(self, directory: str, network_id: str, lock: int) -> None:
-        self.place = f"{directory}/{network_id}"
+        self.base_path = f"{directory}/{network_id}"
         self.lock = lock
         self.known: Description | None = None
         self.poll = select.poll()
@@ -201,14 +201,14 @@ class Server:
     def look(self) -> None:
         """Read the file if it is another than before."""
         try:
-            found = os.stat(self.place + ".json")
-            now = (found.st_ino, found.st_mtime_ns, found.st_size, *map(os.path.exists, self._members))
+            status = os.stat(self.base_path + ".json")
+            now = (status.st_ino, status.st_mtime_ns, status.st_size, *map(os.path.exists, self._members))
             if now == self._read:
                 return
-            record: Written = known(files.read_bytes(self.place + ".json"))
+            record: Written = known(files.read_bytes(self.base_path + ".json"))
             # Containers that end write nothing here: what they had is gone, and so are they.
             members = record.get("members") or {}
-            gone = {each for path, addresses in members.items() if not os.path.exists(path) for each in addresses}
+            gone = {address for path, addresses in members.items() if not os.path.exists(path) for address in addresses}
             self.known = Description(record, frozenset(gone))
             self._members = tuple(members)
             self._read = (*now[:3], *map(os.path.exists, self._members))
@@ -240,7 +240,7 @@ class Server:
     def _open(
         self, address: str, interface: str, index: int, kind: int, ready: Callable[[_socket.socket], None]
     ) -> None:
-        family, place = _place(address, index)
+        family, socket_address = _socket_address(address, index)
         socket = _socket.socket(family, kind | _socket.SOCK_CLOEXEC | _socket.SOCK_NONBLOCK)
         self.listeners.append(socket)
         socket.setsockopt(_socket.SOL_SOCKET, _socket.SO_BINDTODEVICE, interface.encode() + b"\0")
@@ -249,7 +249,7 @@ class Server:
         try:
             if kind == _socket.SOCK_STREAM:
                 socket.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR, 1)  # connections of one that died
-            socket.bind(place)
+            socket.bind(socket_address)
             if kind == _socket.SOCK_STREAM:
                 socket.listen(_STREAMS)
         except OSError as error:
@@ -298,7 +298,7 @@ class Server:
 
     def _pause(self) -> float:
         now = time.monotonic()
-        deadlines = [each.deadline for each in self.streams] + [each.deadline for each in self.forwards]
+        deadlines = [waiting.deadline for waiting in self.streams] + [waiting.deadline for waiting in self.forwards]
         return min([now + _TICK, *deadlines]) - now
 
     def _end(self) -> bool:
@@ -306,15 +306,15 @@ class Server:
         self.deafen()
         if self.known is None:
             try:
-                os.unlink(self.place + ".lock")
+                os.unlink(self.base_path + ".lock")
             except OSError:
                 pass
         os.close(self.lock)
-        # Who has written names since found the lock held, or will find it free, or is found here.
+        # A process that has written names since found the lock held, or will find it free, or is seen here.
         self.look()
         if self.known is None or not self.known.here.names:
             return True
-        taken = take(self.place + ".lock")
+        taken = take(self.base_path + ".lock")
         if taken is None:
             return True
         self.lock = taken.fd
@@ -332,9 +332,9 @@ class Server:
         socket.close()
 
     def _expire(self, now: float) -> None:
-        for stream in [each for each in self.streams if each.deadline <= now]:
+        for stream in [stream for stream in self.streams if stream.deadline <= now]:
             self._hang_up(stream)
-        for forward in [each for each in self.forwards if each.deadline <= now]:
+        for forward in [forward for forward in self.forwards if forward.deadline <= now]:
             try:
                 self._ask(forward)
             except Exception:
@@ -363,7 +363,7 @@ class Server:
         number, source = socket._accept()  # type: ignore[attr-defined]  # the plain class has only this spelling
         client = _socket.socket(fileno=number)
         client.setblocking(False)
-        same = sum(each.source == source[0] for each in self.streams)
+        same = sum(other.source == source[0] for other in self.streams)
         if len(self.streams) >= _STREAMS or same >= _STREAMS_EACH or not self._admits(source[0]):
             client.close()
             return
@@ -432,7 +432,7 @@ class Server:
         self._turn += 1
         answer = answers.answer(query, known, self._turn, by_stream, source)
         if answer is None:
-            same = sum(each.source == source for each in self.forwards)
+            same = sum(other.source == source for other in self.forwards)
             # What asks from an internal network must not reach anybody by way of this host (CVE-2024-29018).
             if known.internal or len(self.forwards) >= _FORWARDS or same >= _FORWARDS_EACH:
                 answer = answers.failure(query)
@@ -461,7 +461,7 @@ class Server:
         self._finish(forward, answers.failure(forward.query))
 
     def _ask_server(self, forward: _Forward, server: str) -> None:
-        family, place = _place(server)
+        family, socket_address = _socket_address(server)
         kind = _socket.SOCK_STREAM if forward.by_stream else _socket.SOCK_DGRAM
         socket = _socket.socket(family, kind | _socket.SOCK_CLOEXEC | _socket.SOCK_NONBLOCK)
         forward.socket = socket
@@ -469,7 +469,7 @@ class Server:
         forward.deadline = time.monotonic() + _SERVER_TIME
         message = forward.number + forward.query[2:]
         try:
-            socket.connect(place)
+            socket.connect(socket_address)
         except BlockingIOError:
             pass  # under way
         if forward.by_stream:
@@ -514,7 +514,7 @@ class Server:
         forward.reply(answer)
 
 
-def _place(address: str, index: int = 0) -> tuple[int, tuple[Any, ...]]:
+def _socket_address(address: str, index: int = 0) -> tuple[int, tuple[Any, ...]]:
     """Return family and socket address of a DNS server; `index` is the interface of an address that is of one only."""
     text, _, scope = address.partition("%")
     if ":" not in text:
@@ -540,7 +540,7 @@ def serve() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 1024) if hard >= 0 else 1024, hard))
         server.look()
         if server.known is None:
-            raise FileNotFoundError("nothing is written about it")
+            raise FileNotFoundError("the file with the names of the network is missing")
         server.listen()
     except _Taken as error:
         words = f"in use {error}"

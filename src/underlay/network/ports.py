@@ -77,14 +77,14 @@ def _split(rest: str, text: str) -> tuple[str, str, str]:
 
 def _range(text: str, what: str) -> tuple[int, int]:
     low, dash, high = text.partition("-")
-    found = []
+    numbers = []
     for word in (low, high if dash else low):
         if not 1 <= whole(word) <= 65535:
             raise InvalidInput(f"invalid {what}: {text}", "a port is a number from 1 to 65535")
-        found.append(whole(word))
-    if found[0] > found[1]:
+        numbers.append(whole(word))
+    if numbers[0] > numbers[1]:
         raise InvalidInput(f"invalid {what}: {text}: the range ends before it begins")
-    return found[0], found[1]
+    return numbers[0], numbers[1]
 
 
 def is_address(text: str) -> bool:

@@ -1,7 +1,7 @@
 """Names of containers, the engine's side: what a network's name server is to know, and that there is one.
 
-It is a process of its own (`nameserver`), started by who needs it (`ensure`), which knows what the file says that `write`
-wrote, and ends by itself.
+It is a process of its own (`nameserver`), started by the process that needs it (`ensure`). It reads the file that `write`
+writes, and ends by itself.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def remove(directory: str, network_id: str) -> None:
     except FileNotFoundError:
         pass
     lock = take(f"{directory}/{network_id}.lock") if os.path.isdir(directory) else None
-    if lock is not None:  # nobody is there who would do it
+    if lock is not None:  # no name server runs
         os.unlink(lock.path)
         lock.release()
 
@@ -71,7 +71,10 @@ def ensure(directory: str, network_id: str) -> None:
         if _listens(path):
             return
         if time.monotonic() > deadline:
-            raise Conflict(f"the name server of network {network_id[:12]} does not come up", f"see who has {path}")
+            raise Conflict(
+                f"the name server of network {network_id[:12]} does not start",
+                f"another process holds {path}: see `fuser {path}`",
+            )
         time.sleep(0.002)
     try:
         os.ftruncate(lock.fd, 0)
@@ -121,16 +124,16 @@ def _start(directory: str, network_id: str, lock: int) -> None:
     serve = code + "; from underlay.network.nameserver import serve; serve()"
     command = [python, "-I", "-S", "-c", serve, os.path.abspath(directory), network_id]
     code += "; from underlay.network.resolver import become; become()"
-    told, tell = os.pipe()
+    report, report_end = os.pipe()
     # Not forked off this process, which may have threads. Duplicates, as a descriptor keeps being closed by the exec where
     # it has the wanted number already.
-    given = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _TELL + 1) for fd in (lock, tell)]
-    os.close(tell)
+    given = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _TELL + 1) for fd in (lock, report_end)]
+    os.close(report_end)
     actions = [(os.POSIX_SPAWN_DUP2, fd, number) for fd, number in zip(given, (_LOCK, _TELL), strict=True)]
     try:
         child = os.posix_spawn(python, [python, "-I", "-S", "-c", code, *command], os.environ, file_actions=actions)
     except OSError as error:
-        os.close(told)
+        os.close(report)
         raise Unsupported(f"{python} cannot be started for the name server: {error.strerror}") from None
     finally:
         for fd in given:
@@ -140,9 +143,9 @@ def _start(directory: str, network_id: str, lock: int) -> None:
             os.waitpid(child, 0)
         except ChildProcessError:
             pass  # the caller lets the kernel wait for its children
-        _hear(told, network_id)
+        _await_report(report, network_id)
     finally:
-        os.close(told)
+        os.close(report)
 
 
 def become() -> NoReturn:
@@ -182,13 +185,13 @@ def _execute(command: list[str]) -> NoReturn:
     os.execve(command[0], [*command, str(_LOCK), str(_TELL)], {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
 
 
-def _hear(told: int, network_id: str) -> None:
+def _await_report(report: int, network_id: str) -> None:
     """Wait until the new process reports that it listens ("1"), or an error."""
     poll = select.poll()
-    poll.register(told, _INPUT)
+    poll.register(report, _INPUT)
     if not poll.poll(_START * 1000):
         raise Unsupported(f"the name server of network {network_id[:12]} does not answer after {_START:.0f} seconds")
-    words = os.read(told, 4096).decode("utf-8", "replace")
+    words = os.read(report, 4096).decode("utf-8", "replace")
     if words == "1":
         return
     what = f"the name server of network {network_id[:12]}"
@@ -196,6 +199,6 @@ def _hear(told: int, network_id: str) -> None:
         address = words.removeprefix("in use ")
         raise Conflict(
             f"{what} cannot listen on {address} port {PORT}: another DNS server does",
-            f"`ss -lnup sport = :{PORT}` tells which; have it leave out that address (dnsmasq: bind-interfaces)",
+            f"`ss -lnup sport = :{PORT}` shows which; exclude that address there (dnsmasq: bind-interfaces)",
         )
-    raise Unsupported(f"{what} does not start: {words or 'it died'}")
+    raise Unsupported(f"{what} does not start: {words or 'its process ended'}")

@@ -99,7 +99,7 @@ def number_of(text: str, subnet: Subnet | None = None, what: str = "address") ->
         raise InvalidInput(f"invalid {what}: {text!r} is not an IP address")
     number = int.from_bytes(data, "big")
     if subnet is not None and (len(data) * 8 != subnet.bits or not subnet.usable(number)):
-        raise InvalidInput(f"invalid {what}: {text} is no address of a host in subnet {subnet}")
+        raise InvalidInput(f"invalid {what}: {text} is not a host address of subnet {subnet}")
     return number
 
 
@@ -113,10 +113,10 @@ def parse(text: str, what: str = "subnet") -> Subnet:
     size = 1 << (bits - int(prefix))
     number = int.from_bytes(data, "big")
     start = number & ~(size - 1)
-    found = Subnet(start, int(prefix), bits)
+    subnet = Subnet(start, int(prefix), bits)
     if start != number:
-        raise InvalidInput(f"invalid {what} {text}: it should be {found}")
-    return found
+        raise InvalidInput(f"invalid {what} {text}: it should be {subnet}")
+    return subnet
 
 
 def check(space: Subnet) -> None:
@@ -133,27 +133,27 @@ def check(space: Subnet) -> None:
 
 def choose(taken: Iterable[Subnet]) -> Subnet:
     """Return the first subnet of the pools that overlaps with none that is taken. Raises Conflict."""
-    occupied = [each for each in taken if each.bits == 32]
+    occupied = [subnet for subnet in taken if subnet.bits == 32]
     for start, prefix, size in _POOLS:
         step = 1 << (32 - size)
-        for place in range(start, start + (1 << (32 - prefix)), step):
-            found = Subnet(place, size)
-            if not any(found.overlaps(each) for each in occupied):
-                return found
+        for address in range(start, start + (1 << (32 - prefix)), step):
+            candidate = Subnet(address, size)
+            if not any(candidate.overlaps(other) for other in occupied):
+                return candidate
     raise Conflict("all predefined address pools have been fully subnetted", "give the network a --subnet")
 
 
 def next_free(within: Subnet, subnet: Subnet, used: Collection[int], last: int) -> int:
     """Return the first usable address of `within` (a part of `subnet`) after `last` that is not used; raises Conflict.
 
-    Addresses are gone through in turn, so that one that was just given back is not soon somebody else's.
+    Addresses are gone through in turn, so that an address that was just given back is not soon given to another container.
     """
     begin = last + 1 if within.holds(last + 1) else within.start
     # As many steps as addresses are used, and those that cannot be used, find a free one if there is any.
     steps = min(within.size, len(used) + 4)
-    place = begin
+    candidate = begin
     for _ in range(steps):
-        if subnet.usable(place) and place not in used:
-            return place
-        place = place + 1 if place + 1 < within.end else within.start
+        if subnet.usable(candidate) and candidate not in used:
+            return candidate
+        candidate = candidate + 1 if candidate + 1 < within.end else within.start
     raise Conflict(f"no available IPv{4 if subnet.bits == 32 else 6} addresses in {within}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .model import TEXT_LIMIT, Found, Package
+from .model import TEXT_LIMIT, DatabaseContents, Package
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -11,33 +11,33 @@ if TYPE_CHECKING:
 DATABASES = (b"lib/apk/db/installed", b"usr/lib/apk/db/installed")
 
 
-def read(files: Files) -> Found | None:
+def read(files: Files) -> DatabaseContents | None:
     """Return the packages, None when there is no database; raises LimitExceeded, Corrupt."""
     data = _database(files)
     if data is None:
         return None
-    found = Found()
-    parse(data.decode("utf-8", "replace"), found)
-    return found
+    contents = DatabaseContents()
+    parse(data.decode("utf-8", "replace"), contents)
+    return contents
 
 
 def _database(files: Files) -> bytes | None:
-    for place in DATABASES:
-        data = files.read(place, TEXT_LIMIT)
+    for path in DATABASES:
+        data = files.read(path, TEXT_LIMIT)
         if data is not None:
             return data
     return None
 
 
-def parse(text: str, found: Found) -> None:
-    """Add the packages of a database to `found`: P name, V version, A architecture, o origin, L licence."""
+def parse(text: str, contents: DatabaseContents) -> None:
+    """Add the packages of a database to `contents`: P name, V version, A architecture, o origin, L licence."""
     for paragraph in text.split("\n\n"):
         fields: dict[str, str] = {}
         for line in paragraph.split("\n"):
             if line[1:2] == ":":
                 fields.setdefault(line[0], line[2:].strip())
         if fields.get("P") and fields.get("V"):
-            found.add(
+            contents.add(
                 Package(
                     "apk",
                     fields["P"],
@@ -48,12 +48,12 @@ def parse(text: str, found: Found) -> None:
                 )
             )
         elif fields:
-            found.skipped += 1
+            contents.skipped += 1
 
 
 def owners(files: Files, wanted: set[bytes]) -> dict[bytes, str]:
     """Return which packages brought the files `wanted`: `apk:name` by path (F: a directory, R: a file in it)."""
-    found: dict[bytes, str] = {}
+    package_by_path: dict[bytes, str] = {}
     name = directory = b""
     for line in (_database(files) or b"").split(b"\n"):
         if line.startswith(b"P:"):
@@ -63,5 +63,5 @@ def owners(files: Files, wanted: set[bytes]) -> dict[bytes, str]:
         elif line.startswith(b"R:"):
             path = directory + b"/" + line[2:]
             if path in wanted:
-                found[path] = "apk:" + name.decode("utf-8", "replace")
-    return found
+                package_by_path[path] = "apk:" + name.decode("utf-8", "replace")
+    return package_by_path

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .model import TEXT_LIMIT, Found, Package
+from .model import TEXT_LIMIT, DatabaseContents, Package
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,23 +14,23 @@ LISTS = b"var/lib/dpkg/info"
 _PARTS_LIMIT = 20_000
 
 
-def read(files: Files) -> Found | None:
+def read(files: Files) -> DatabaseContents | None:
     """Return the packages, None when there is no database; raises LimitExceeded, Corrupt."""
-    found = Found()
+    contents = DatabaseContents()
     data = files.read(STATUS, TEXT_LIMIT)
     if data is not None:
-        parse(data.decode("utf-8", "replace"), found)
+        parse(data.decode("utf-8", "replace"), contents)
     parts = [name for name in files.names(PARTS) if not name.endswith(b".md5sums")]
     for name in parts[:_PARTS_LIMIT]:
         part = files.read(PARTS + b"/" + name)
         if part is not None:
-            parse(part.decode("utf-8", "replace"), found)
-    found.skipped += len(parts[_PARTS_LIMIT:])
-    return found if data is not None or parts else None
+            parse(part.decode("utf-8", "replace"), contents)
+    contents.skipped += len(parts[_PARTS_LIMIT:])
+    return contents if data is not None or parts else None
 
 
-def parse(text: str, found: Found) -> None:
-    """Add the packages of a status file to `found` (deb-control(5), dpkg-query(1): only what is installed counts)."""
+def parse(text: str, contents: DatabaseContents) -> None:
+    """Add the packages of a status file to `contents` (deb-control(5), dpkg-query(1): only what is installed counts)."""
     for paragraph in text.split("\n\n"):
         fields: dict[str, str] = {}
         for line in paragraph.split("\n"):
@@ -40,16 +40,16 @@ def parse(text: str, found: Found) -> None:
         if not fields:
             continue
         if not fields.get("package"):
-            found.skipped += 1
+            contents.skipped += 1
             continue
         if not fields.get("status", "install ok installed").endswith(" installed"):
             continue
         if not fields.get("version"):
-            found.skipped += 1
+            contents.skipped += 1
             continue
         # Source: name (version), the version only where it is another than the package's own
         origin, _, rest = fields.get("source", "").partition(" ")
-        found.add(
+        contents.add(
             Package(
                 "deb",
                 fields["package"],
@@ -63,12 +63,12 @@ def parse(text: str, found: Found) -> None:
 
 def owners(files: Files, wanted: set[bytes]) -> dict[bytes, str]:
     """Return which packages brought the files `wanted` (paths without a slash in front): `deb:name` by path."""
-    found: dict[bytes, str] = {}
+    package_by_path: dict[bytes, str] = {}
     lists = [name for name in files.names(LISTS) if name.endswith(b".list")]
     for name in lists[:_PARTS_LIMIT]:
         data = files.read(LISTS + b"/" + name)
         if data is None:
             continue
         for path in wanted.intersection(line.lstrip(b"/") for line in data.split(b"\n")):
-            found[path] = "deb:" + name.removesuffix(b".list").partition(b":")[0].decode("utf-8", "replace")
-    return found
+            package_by_path[path] = "deb:" + name.removesuffix(b".list").partition(b":")[0].decode("utf-8", "replace")
+    return package_by_path

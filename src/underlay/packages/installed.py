@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..errors import Corrupt, LimitExceeded, UnderlayError
 from . import apk, dpkg, npm, osrelease, python
-from .model import Found
+from .model import DatabaseContents
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ _READ_LIMIT = 2 << 30
 
 class Inventory:
     """What is installed: `packages` sorted by kind and name, `release` as os-release says it, and `problems`: a
-    sentence for each database that could not be read or had entries without sense."""
+    sentence for each database that could not be read or had invalid entries."""
 
     __slots__ = ("packages", "problems", "release")
 
@@ -48,28 +48,28 @@ class _Bounded:
 
 
 def installed(files: Files, languages: bool = True) -> Inventory:
-    """Return the packages of an image; with `languages` those of Python and npm too. A broken database is a problem
-    told, not an error."""
+    """Return the packages of an image; with `languages` those of Python and npm too. A broken database is
+    reported among the problems, and is not an error."""
     from . import rpm
 
     files = _Bounded(files)
     problems: list[str] = []
     packages: list[Package] = []
-    sources: tuple[tuple[str, Callable[[Files], Found | None]], ...] = (
+    sources: tuple[tuple[str, Callable[[Files], DatabaseContents | None]], ...] = (
         ("dpkg", dpkg.read),
         ("apk", apk.read),
         ("rpm", rpm.read),
     )
     for name, read in sources:
         try:
-            found = read(files)
+            contents = read(files)
         except (Corrupt, LimitExceeded) as error:
             problems.append(f"the database of {name} cannot be read: {error.message}")
             continue
-        if found is not None:
-            packages += found.packages
-            if found.skipped:
-                problems.append(f"the database of {name} has {found.skipped} entries without sense")
+        if contents is not None:
+            packages += contents.packages
+            if contents.skipped:
+                problems.append(f"the database of {name} has {contents.skipped} invalid entries")
     try:
         release = osrelease.read(files)
     except (Corrupt, LimitExceeded) as error:
@@ -79,8 +79,13 @@ def installed(files: Files, languages: bool = True) -> Inventory:
         packages += _languages(files, problems)
     # A package is there once, and the last entry counts; rpm keeps several versions of one beside each other.
     kept = {}
-    for each in packages:
-        kept[each.kind, each.name, each.architecture, each.path or (each.version if each.kind == "rpm" else "")] = each
+    for package in packages:
+        kept[
+            package.kind,
+            package.name,
+            package.architecture,
+            package.path or (package.version if package.kind == "rpm" else ""),
+        ] = package
     return Inventory([kept[key] for key in sorted(kept)], release, problems)
 
 
@@ -96,26 +101,28 @@ def _languages(files: Files, problems: list[str]) -> list[Package]:
         if len(by_python) + len(by_npm) >= _METADATA_LIMIT:
             problems.append(f"more than {_METADATA_LIMIT} Python and npm packages: the rest is left out")
             break
-    found: list[Package] = []
+    packages: list[Package] = []
     for name, read, paths in (("Python", python.read, by_python), ("npm", npm.read, by_npm)):
-        here = Found()
+        contents = DatabaseContents()
         try:
-            read(files, paths, here)
+            read(files, paths, contents)
         except UnderlayError as error:
             problems.append(f"packages of {name} cannot be read: {error.message}")
-        if here.skipped:
-            problems.append(f"{here.skipped} packages of {name} have metadata that is too long or without sense")
-        found += here.packages
-    _own(files, found, problems)
-    return found
+        if contents.skipped:
+            problems.append(f"{contents.skipped} packages of {name} have metadata that is too long or invalid")
+        packages += contents.packages
+    _own(files, packages, problems)
+    return packages
 
 
-def _own(files: Files, found: list[Package], problems: list[str]) -> None:
+def _own(files: Files, packages: list[Package], problems: list[str]) -> None:
     """Note which packages of the system brought those of a language: their mends come with the system's."""
     from . import rpm
 
     wanted = {
-        each.path.encode("utf-8", "replace") for each in found if not each.path.startswith(("usr/local/", "opt/"))
+        package.path.encode("utf-8", "replace")
+        for package in packages
+        if not package.path.startswith(("usr/local/", "opt/"))
     }
     # Databases name files by the path before /lib became a link to /usr/lib.
     wanted |= {path.removeprefix(b"usr/") for path in wanted if path.startswith(b"usr/lib")}
@@ -126,7 +133,7 @@ def _own(files: Files, found: list[Package], problems: list[str]) -> None:
         try:
             owners |= owned(files, wanted)
         except (Corrupt, LimitExceeded):
-            pass  # told already, when its packages were read
-    for each in found:
-        path = each.path.encode("utf-8", "replace")
-        each.owner = owners.get(path) or owners.get(path.removeprefix(b"usr/"), "")
+            pass  # reported already, when its packages were read
+    for package in packages:
+        path = package.path.encode("utf-8", "replace")
+        package.owner = owners.get(path) or owners.get(path.removeprefix(b"usr/"), "")

@@ -87,15 +87,15 @@ class Package:
                 version = rest
                 words.insert(1 if self.architecture else 0, f"epoch={epoch}")
         rest = f"?{'&'.join(words)}" if words else ""
-        place = f"{quote(_VENDORS.get(distribution, distribution))}/" if distribution else ""
-        return f"pkg:{self.kind}/{place}{quote(self.name)}@{quote(version, safe='')}{rest}"
+        vendor = f"{quote(_VENDORS.get(distribution, distribution))}/" if distribution else ""
+        return f"pkg:{self.kind}/{vendor}{quote(self.name)}@{quote(version, safe='')}{rest}"
 
     def __repr__(self) -> str:
         return f"<{self.kind} {self.name} {self.version}>"
 
 
-class Found:
-    """What a reader of a database has found: `packages`, and how many entries made no sense and were `skipped`."""
+class DatabaseContents:
+    """What was read from a database: `packages`, and how many invalid entries were `skipped`."""
 
     __slots__ = ("packages", "skipped")
 
@@ -104,7 +104,7 @@ class Found:
         self.skipped = 0
 
     def add(self, package: Package) -> None:
-        """Take a package; raises LimitExceeded when there are more than any system has."""
+        """Take a package; raises LimitExceeded above PACKAGES_LIMIT."""
         from ..errors import LimitExceeded
 
         if len(self.packages) >= PACKAGES_LIMIT:

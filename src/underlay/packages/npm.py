@@ -6,7 +6,7 @@ import re
 
 from ..errors import LimitExceeded
 from ..lean import jsontext
-from .model import Found, Package
+from .model import DatabaseContents, Package
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,14 +23,14 @@ def is_package(path: bytes) -> bool:
     return _PLACE.search(path) is not None
 
 
-def read(files: Files, paths: list[bytes], found: Found) -> None:
-    """Add the packages described at `paths` to `found`; what has no name or version is part of another, not skipped."""
+def read(files: Files, paths: list[bytes], contents: DatabaseContents) -> None:
+    """Add the packages described at `paths` to `contents`; what has no name or version is part of another, not skipped."""
     for path in paths:
         try:
             data = files.read(path, _LIMIT)
             value = jsontext.loads((data or b"").removeprefix(b"\xef\xbb\xbf"))
         except (LimitExceeded, ValueError, RecursionError):
-            found.skipped += 1
+            contents.skipped += 1
             continue
         if not isinstance(value, dict) or not value.get("name") or not value.get("version"):
             continue
@@ -38,7 +38,7 @@ def read(files: Files, paths: list[bytes], found: Found) -> None:
         if isinstance(licence, dict):
             licence = licence.get("type", "")
         if not isinstance(name, str) or not isinstance(version, str) or not _NAME.fullmatch(name) or len(version) > 200:
-            found.skipped += 1
+            contents.skipped += 1
             continue
         licence = licence if isinstance(licence, str) and len(licence) <= 100 else ""
-        found.add(Package("npm", name, version, licence=licence, path=path.decode("utf-8", "replace")))
+        contents.add(Package("npm", name, version, licence=licence, path=path.decode("utf-8", "replace")))

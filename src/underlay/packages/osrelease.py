@@ -15,8 +15,8 @@ _DEBIAN = b"etc/debian_version"
 
 def read(files: Files) -> dict[str, str]:
     """Return what os-release says (ID, VERSION_ID, VERSION_CODENAME, …); {} when the image says nothing."""
-    for place in PLACES:
-        data = files.read(place, _LIMIT)
+    for path in PLACES:
+        data = files.read(path, _LIMIT)
         if data is not None:
             return parse(data.decode("utf-8", "replace"))
     return _older(files)
@@ -24,7 +24,7 @@ def read(files: Files) -> dict[str, str]:
 
 def parse(text: str) -> dict[str, str]:
     """Return the assignments of an os-release file; quotes are taken off, a backslash before `"$\\`` too."""
-    found = {}
+    assignments = {}
     for line in text.split("\n"):
         name, equals, value = line.strip().partition("=")
         if equals and not name.startswith("#"):
@@ -37,8 +37,8 @@ def parse(text: str) -> dict[str, str]:
             if quote == '"' and "\\" in value:
                 for letter in '"$`\\':
                     value = value.replace("\\" + letter, letter)
-            found[name] = value
-    return found
+            assignments[name] = value
+    return assignments
 
 
 def _older(files: Files) -> dict[str, str]:

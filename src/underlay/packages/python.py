@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from ..errors import LimitExceeded
-from .model import Found, Package
+from .model import DatabaseContents, Package
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ def normalised(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def read(files: Files, paths: list[bytes], found: Found) -> None:
-    """Add the packages whose metadata lie at `paths` (found by ENDINGS) to `found`; broken ones are skipped."""
+def read(files: Files, paths: list[bytes], contents: DatabaseContents) -> None:
+    """Add the packages whose metadata lie at `paths` (see ENDINGS) to `contents`; broken ones are skipped."""
     for path in paths:
         try:
             data = files.read(path, _LIMIT)
@@ -32,23 +32,23 @@ def read(files: Files, paths: list[bytes], found: Found) -> None:
         fields = _headers((data or b"")[:_HEAD].decode("utf-8", "replace"))
         name, version = fields.get("name", ""), fields.get("version", "")
         if not name or not version or len(name) > 200 or len(version) > 200:
-            found.skipped += 1
+            contents.skipped += 1
             continue
         licence = fields.get("license-expression") or fields.get("license", "")
-        place = path.decode("utf-8", "replace")
-        found.add(Package("pypi", normalised(name), version, licence=_short(licence), path=place))
+        metadata_path = path.decode("utf-8", "replace")
+        contents.add(Package("pypi", normalised(name), version, licence=_short(licence), path=metadata_path))
 
 
 def _headers(text: str) -> dict[str, str]:
     """Return the header fields, by names in lower case; the first of a name counts, folded lines are left out."""
-    found: dict[str, str] = {}
+    fields: dict[str, str] = {}
     for line in text.split("\n"):
         if not line.strip():
             break
         name, colon, value = line.partition(":")
         if colon and not line[0].isspace():
-            found.setdefault(name.strip().lower(), value.strip())
-    return found
+            fields.setdefault(name.strip().lower(), value.strip())
+    return fields
 
 
 def _short(licence: str) -> str:

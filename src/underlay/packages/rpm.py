@@ -9,7 +9,7 @@ from __future__ import annotations
 from struct import unpack_from
 
 from ..errors import Corrupt, LimitExceeded
-from .model import DATABASE_LIMIT, PACKAGES_LIMIT, Found, Package
+from .model import DATABASE_LIMIT, PACKAGES_LIMIT, DatabaseContents, Package
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,24 +46,24 @@ def headers(files: Files) -> Iterator[bytes] | None:
     return None
 
 
-def read(files: Files) -> Found | None:
+def read(files: Files) -> DatabaseContents | None:
     """Return the packages, None when there is no database; raises Corrupt, LimitExceeded."""
     blobs = headers(files)
     if blobs is None:
         return None
-    found = Found()
+    contents = DatabaseContents()
     for number, blob in enumerate(blobs):
         if number > PACKAGES_LIMIT:
             raise LimitExceeded(f"more than {PACKAGES_LIMIT} packages")
         try:
             package = _package(Header(blob))
         except Corrupt:
-            found.skipped += 1
+            contents.skipped += 1
             continue
         # Keys that signatures are checked with stand in the database as packages.
         if package.name != "gpg-pubkey":
-            found.add(package)
-    return found
+            contents.add(package)
+    return contents
 
 
 class Header:
@@ -73,11 +73,11 @@ class Header:
 
     def __init__(self, data: bytes) -> None:
         if len(data) < 8:
-            raise Corrupt("a header of rpm is too short")
+            raise Corrupt("an rpm header is too short")
         count, length = unpack_from(">II", data)
         self._start = 8 + 16 * count
         if not 0 < count <= _TAGS_LIMIT or length > _DATA_LIMIT or self._start + length > len(data):
-            raise Corrupt("a header of rpm is longer than what there is of it")
+            raise Corrupt("an rpm header is truncated")
         self._data = data
         self._tags: dict[int, tuple[int, int, int]] = {}
         for number in range(count):
@@ -97,15 +97,15 @@ class Header:
         kind, offset, values = self._tags.get(tag, (0, 0, 0))
         if kind not in (_STRING, _STRINGS, _TRANSLATED):
             return []
-        found = []
+        texts = []
         at = self._start + offset
         for _ in range(min(1 if kind == _STRING else values, most)):
             end = self._data.find(b"\0", at)
             if end < 0:
-                raise Corrupt("a text in a header of rpm does not end")
-            found.append(self._data[at:end])
+                raise Corrupt("a string in an rpm header is not terminated")
+            texts.append(self._data[at:end])
             at = end + 1
-        return found
+        return texts
 
     def numbers(self, tag: int) -> list[int]:
         """Return the 32-bit numbers of a tag; raises Corrupt."""
@@ -113,14 +113,14 @@ class Header:
         if kind != _INT32:
             return []
         if self._start + offset + 4 * values > len(self._data):
-            raise Corrupt("numbers in a header of rpm reach beyond its end")
+            raise Corrupt("numbers in an rpm header reach beyond its end")
         return list(unpack_from(f">{values}I", self._data, self._start + offset))
 
 
 def _package(header: Header) -> Package:
     name, version, release = header.text(_NAME), header.text(_VERSION), header.text(_RELEASE)
     if not name or not version:
-        raise Corrupt("a header of rpm without name or version")
+        raise Corrupt("an rpm header lacks the name or version")
     epochs = header.numbers(_EPOCH)
     epoch = f"{epochs[0]}:" if epochs and epochs[0] else ""
     # name-version-release.src.rpm; without one (a package built otherwise) the package stands for itself.
@@ -135,7 +135,7 @@ def _package(header: Header) -> Package:
 
 def owners(files: Files, wanted: set[bytes]) -> dict[bytes, str]:
     """Return which packages brought the files `wanted`: `rpm:name` by path; raises Corrupt, LimitExceeded."""
-    found: dict[bytes, str] = {}
+    package_by_path: dict[bytes, str] = {}
     ends = {path.rpartition(b"/")[2] for path in wanted}
     for blob in headers(files) or ():
         try:
@@ -143,13 +143,13 @@ def owners(files: Files, wanted: set[bytes]) -> dict[bytes, str]:
             bases = header.strings(_BASE_NAMES)
             if ends.isdisjoint(bases):
                 continue
-            places, directories = header.numbers(_DIRECTORY_INDEXES), header.strings(_DIRECTORY_NAMES)
+            indexes, directories = header.numbers(_DIRECTORY_INDEXES), header.strings(_DIRECTORY_NAMES)
             name = "rpm:" + header.text(_NAME)
         except Corrupt:
             continue
-        for base, place in zip(bases, places, strict=False):
-            if base in ends and place < len(directories):
-                path = directories[place].lstrip(b"/") + base
+        for base, number in zip(bases, indexes, strict=False):
+            if base in ends and number < len(directories):
+                path = directories[number].lstrip(b"/") + base
                 if path in wanted:
-                    found[path] = name
-    return found
+                    package_by_path[path] = name
+    return package_by_path

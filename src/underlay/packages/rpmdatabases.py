@@ -23,7 +23,7 @@ _HASH_MAGIC = 0x061561
 _META, _UNSORTED, _SORTED, _OVERFLOW = 8, 2, 13, 7
 _KEY_DATA, _OFF_PAGE = 1, 3
 _PAGE_HEAD = 26
-_TIMES = 4  # all headers together are no longer than the file, unless places in it are used several times
+_TIMES = 4  # all headers together are no longer than the file, unless parts of it are used several times
 _SHORTEST = 24  # a header with one tag; the counter that rpm keeps under key 0 has 4 bytes
 
 
@@ -31,7 +31,7 @@ def _bounded(blobs: Iterator[bytes], most: int) -> Iterator[bytes]:
     for blob in blobs:
         most -= len(blob)
         if most < 0:
-            raise LimitExceeded("a database of rpm with more in it than it can hold")
+            raise LimitExceeded("the headers of an rpm database are larger than its file allows")
         yield blob
 
 
@@ -42,26 +42,26 @@ def ndb(data: bytes) -> Iterator[bytes]:
 
 def _ndb(data: bytes) -> Iterator[bytes]:
     if data[:4] != b"RpmP":
-        raise Corrupt("Packages.db is no database of rpm")
+        raise Corrupt("Packages.db is not an rpm database")
     try:
         _, _, pages = unpack_from("<III", data, 4)
     except StructError:
-        raise Corrupt("Packages.db is cut off") from None
+        raise Corrupt("Packages.db is truncated") from None
     if not 0 < pages <= len(data) // _NDB_PAGE:
-        raise Corrupt("Packages.db says that it has more pages than there are")
+        raise Corrupt("Packages.db has fewer pages than its header says")
     # Slots begin after the head, which takes the room of two.
     for at in range(2 * _NDB_SLOT, pages * _NDB_PAGE, _NDB_SLOT):
         magic, number, block, _ = unpack_from("<4sIII", data, at)
         if magic != b"Slot":
-            raise Corrupt("Packages.db has a slot that is none")
+            raise Corrupt("Packages.db has a slot without its magic number")
         if not number or not block:
             continue
         start = block * _NDB_BLOCK
         if start + 16 > len(data):
-            raise Corrupt("Packages.db has a slot that leads beyond its end")
+            raise Corrupt("Packages.db has a slot that points beyond its end")
         mark, same, _, length = unpack_from("<4sIII", data, start)
         if mark != b"BlbS" or same != number or start + 16 + length > len(data):
-            raise Corrupt("Packages.db has a slot that leads to no package")
+            raise Corrupt("Packages.db has a slot that points to no package")
         yield data[start + 16 : start + 16 + length]
 
 
@@ -70,13 +70,13 @@ def berkeley(data: bytes) -> Iterator[bytes]:
     try:
         yield from _bounded(_berkeley(data), _TIMES * len(data))
     except (StructError, IndexError):
-        raise Corrupt("the database Packages is cut off") from None
+        raise Corrupt("the database Packages is truncated") from None
 
 
 def _berkeley(data: bytes) -> Iterator[bytes]:
-    order = next((each for each in "<>" if unpack_from(f"{each}I", data, 12)[0] == _HASH_MAGIC), "")
+    order = next((byte_order for byte_order in "<>" if unpack_from(f"{byte_order}I", data, 12)[0] == _HASH_MAGIC), "")
     if not order:
-        raise Corrupt("the database Packages is no hash of Berkeley DB")
+        raise Corrupt("the database Packages is not a Berkeley DB hash")
     (size,) = unpack_from(f"{order}I", data, 20)
     if data[24] or size < 512 or size > 65536 or size & (size - 1):
         raise Corrupt("the database Packages is encrypted, or damaged")
@@ -86,10 +86,10 @@ def _berkeley(data: bytes) -> Iterator[bytes]:
         entries, _ = unpack_from(f"{order}HH", data, page + 20)
         if _PAGE_HEAD + 2 * entries > size:
             raise Corrupt("the database Packages has a page with more entries than fit")
-        places = unpack_from(f"{order}{entries}H", data, page + _PAGE_HEAD)
+        offsets = unpack_from(f"{order}{entries}H", data, page + _PAGE_HEAD)
         # Key and value in turn; items are put from the page's end downwards.
         for number in range(1, entries, 2):
-            start, end = places[number], places[number - 1]
+            start, end = offsets[number], offsets[number - 1]
             if not _PAGE_HEAD <= start < end <= size:
                 raise Corrupt("the database Packages has an entry outside its page")
             item = data[page + start : page + end]
@@ -103,15 +103,15 @@ def _berkeley(data: bytes) -> Iterator[bytes]:
 def _overflow(data: bytes, order: str, size: int, page: int, length: int) -> bytes:
     """Return a value that fills pages of its own, each naming the next."""
     if length > len(data):
-        raise Corrupt("the database Packages has a value longer than itself")
-    found = bytearray()
-    while len(found) < length:
+        raise Corrupt("the database Packages has a value longer than the file")
+    content = bytearray()
+    while len(content) < length:
         at = page * size
         if not page or at + size > len(data) or data[at + 25] != _OVERFLOW:
-            raise Corrupt("the database Packages has a value that does not go on")
+            raise Corrupt("the database Packages has a truncated value")
         (page,) = unpack_from(f"{order}I", data, at + 16)
         (count,) = unpack_from(f"{order}H", data, at + 22)
         if not 0 < count <= size - _PAGE_HEAD:
-            raise Corrupt("the database Packages has a page of a length that cannot be")
-        found += data[at + _PAGE_HEAD : at + _PAGE_HEAD + count]
-    return bytes(found[:length])
+            raise Corrupt("the database Packages has a page with an invalid length")
+        content += data[at + _PAGE_HEAD : at + _PAGE_HEAD + count]
+    return bytes(content[:length])

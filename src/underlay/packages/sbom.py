@@ -31,13 +31,13 @@ def bill(inventory: Inventory, name: str, image_id: str, form: str, epoch: int |
 
 
 def _identity(package: Package, purl: str) -> str:
-    """Return what tells this package from others: one Python or npm package may lie at several places."""
+    """Return what distinguishes this package from others: a Python or npm package may be installed in several paths."""
     return f"{purl}#{package.path}" if package.path else purl
 
 
-def _spdx(found: list[Package], release: dict[str, str], name: str, image_id: str, created: str) -> dict[str, Any]:
+def _spdx(packages: list[Package], release: dict[str, str], name: str, image_id: str, created: str) -> dict[str, Any]:
     entries: list[dict[str, Any]] = []
-    for package in found:
+    for package in packages:
         purl = package.purl(release)
         entry: dict[str, Any] = {
             "SPDXID": f"SPDXRef-Package-{hashlib.sha256(_identity(package, purl).encode()).hexdigest()[:16]}",
@@ -79,11 +79,13 @@ def _spdx(found: list[Package], release: dict[str, str], name: str, image_id: st
     }
 
 
-def _cyclonedx(found: list[Package], release: dict[str, str], name: str, image_id: str, created: str) -> dict[str, Any]:
+def _cyclonedx(
+    packages: list[Package], release: dict[str, str], name: str, image_id: str, created: str
+) -> dict[str, Any]:
     components: list[dict[str, Any]] = []
     if release.get("ID"):
         components.append({"type": "operating-system", "name": release["ID"], "version": release.get("VERSION_ID", "")})
-    for package in found:
+    for package in packages:
         purl = package.purl(release)
         scope, slash, short = package.name.rpartition("/")
         component: dict[str, Any] = {
@@ -96,10 +98,10 @@ def _cyclonedx(found: list[Package], release: dict[str, str], name: str, image_i
         }
         if package.licence:
             component["licenses"] = [{"license": {"name": package.licence}}]
-        told = [("path", f"/{package.path}" if package.path else ""), ("owner", package.owner)]
+        facts = [("path", f"/{package.path}" if package.path else ""), ("owner", package.owner)]
         if package.kind in _BUILT_FROM:
-            told.append(("source", f"{package.origin}@{package.origin_version}"))
-        properties = [{"name": f"underlay:{word}", "value": value} for word, value in told if value]
+            facts.append(("source", f"{package.origin}@{package.origin_version}"))
+        properties = [{"name": f"underlay:{word}", "value": value} for word, value in facts if value]
         if properties:
             component["properties"] = properties
         components.append(component)

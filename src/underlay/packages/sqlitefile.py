@@ -31,12 +31,12 @@ class SqliteFile:
 
     def __init__(self, data: bytes, log: bytes = b"") -> None:
         if len(data) < 512 or data[:16] != _MAGIC:
-            raise Corrupt("no database of SQLite")
+            raise Corrupt("not an SQLite database")
         size = unpack_from(">H", data, 16)[0]
         self._size = 65536 if size == 1 else size
         self._usable = self._size - data[20]
         if self._size < 512 or self._size & (self._size - 1) or self._usable < 480:
-            raise Corrupt("a database of SQLite with pages of a size that cannot be")
+            raise Corrupt("an SQLite database with an invalid page size")
         self._data = data
         self._log = log
         self._newer = _committed(log, self._size)
@@ -49,11 +49,11 @@ class SqliteFile:
             for row in self._walk(1):
                 if len(row) >= 5 and row[0] == "table" and row[1] == table:
                     if not isinstance(row[3], int):
-                        raise Corrupt(f"table {table} has no place")
+                        raise Corrupt(f"table {table} has no root page")
                     yield from self._walk(row[3])
                     return
         except (StructError, IndexError):
-            raise Corrupt("a database of SQLite is cut off") from None
+            raise Corrupt("an SQLite database is truncated") from None
 
     def _page(self, number: int) -> memoryview:
         at = self._newer.get(number)
@@ -61,7 +61,7 @@ class SqliteFile:
             return memoryview(self._log)[at : at + self._size]
         page = memoryview(self._data)[(number - 1) * self._size : number * self._size]
         if number < 1 or len(page) < self._size:
-            raise Corrupt(f"a database of SQLite has no page {number}")
+            raise Corrupt(f"an SQLite database has no page {number}")
         return page
 
     def _walk(self, root: int) -> Iterator[list[Value]]:
@@ -70,7 +70,7 @@ class SqliteFile:
         while waiting:
             number = waiting.pop()
             if number in seen:
-                raise Corrupt("a tree of a database of SQLite meets itself")
+                raise Corrupt("a b-tree of an SQLite database has a cycle")
             seen.add(number)
             page = self._page(number)
             start = 100 if number == 1 else 0
@@ -78,21 +78,21 @@ class SqliteFile:
             (cells,) = unpack_from(">H", page, start + 3)
             head = start + (12 if kind == _INTERIOR else 8)
             if kind not in (_LEAF, _INTERIOR) or head + 2 * cells > self._size:
-                raise Corrupt("a page of a database of SQLite is no part of a table")
-            places = unpack_from(f">{cells}H", page, head)
+                raise Corrupt("a page of an SQLite database is not part of a table")
+            offsets = unpack_from(f">{cells}H", page, head)
             if kind == _LEAF:
-                for place in places:
-                    yield self._row(page, place)
+                for offset in offsets:
+                    yield self._row(page, offset)
             else:
                 waiting.append(unpack_from(">I", page, start + 8)[0])
-                waiting += [unpack_from(">I", page, place)[0] for place in reversed(places)]
+                waiting += [unpack_from(">I", page, offset)[0] for offset in reversed(offsets)]
 
     def _row(self, page: memoryview, at: int) -> list[Value]:
         length, at = _varint(page, at)
         _, at = _varint(page, at)  # the row's number
         self._left -= length
         if self._left < 0:
-            raise LimitExceeded("a database of SQLite with more in it than it can hold")
+            raise LimitExceeded("the rows of an SQLite database are larger than its file allows")
         most = self._usable - 35
         if length <= most:
             payload = bytes(page[at : at + length])
@@ -102,16 +102,16 @@ class SqliteFile:
             here = here if here <= most else least
             payload = self._overflow(bytes(page[at : at + here]), length, unpack_from(">I", page, at + here)[0])
         if len(payload) < length:
-            raise Corrupt("a row of a database of SQLite is cut off")
+            raise Corrupt("a row of an SQLite database is truncated")
         return _record(payload)
 
     def _overflow(self, first: bytes, length: int, number: int) -> bytes:
-        found = bytearray(first)
-        while len(found) < length:
+        content = bytearray(first)
+        while len(content) < length:
             page = self._page(number)
             (number,) = unpack_from(">I", page, 0)
-            found += page[4 : min(self._usable, 4 + length - len(found))]
-        return bytes(found)
+            content += page[4 : min(self._usable, 4 + length - len(content))]
+        return bytes(content)
 
 
 def _varint(data: bytes | memoryview, at: int) -> tuple[int, int]:
@@ -127,24 +127,24 @@ def _varint(data: bytes | memoryview, at: int) -> tuple[int, int]:
 
 def _record(payload: bytes) -> list[Value]:
     end, at = _varint(payload, 0)
-    place = end
+    offset = end
     row: list[Value] = []
     while at < end and len(row) < _COLUMNS_LIMIT:
         kind, at = _varint(payload, at)
         if kind in _INTEGERS:
             size = _INTEGERS[kind]
-            row.append(int.from_bytes(payload[place : place + size], "big", signed=True))
+            row.append(int.from_bytes(payload[offset : offset + size], "big", signed=True))
         elif kind == 7:
             size = 8
-            row.append(unpack_from(">d", payload, place)[0])
+            row.append(unpack_from(">d", payload, offset)[0])
         elif kind >= 12:
             size = (kind - 12) // 2
-            data = payload[place : place + size]
+            data = payload[offset : offset + size]
             row.append(data.decode("utf-8", "replace") if kind & 1 else data)
         else:
             size = 0
             row.append({8: 0, 9: 1}.get(kind))
-        place += size
+        offset += size
     return row
 
 
@@ -157,7 +157,7 @@ def _committed(log: bytes, size: int) -> dict[int, int]:
     sums = _sums(log[:24], order, (0, 0))
     if sums != unpack_from(">II", log, 24):
         return {}
-    found: dict[int, int] = {}
+    newest: dict[int, int] = {}
     pending: dict[int, int] = {}
     for at in range(32, len(log) - size - _FRAME_HEAD + 1, size + _FRAME_HEAD):
         if log[at + 8 : at + 16] != salt:
@@ -169,9 +169,9 @@ def _committed(log: bytes, size: int) -> dict[int, int]:
         number, pages = unpack_from(">II", log, at)
         pending[number] = at + _FRAME_HEAD
         if pages:
-            found |= pending
+            newest |= pending
             pending.clear()
-    return found
+    return newest
 
 
 def _sums(data: bytes, order: str, sums: tuple[int, int]) -> tuple[int, int]:

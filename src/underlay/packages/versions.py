@@ -61,14 +61,14 @@ def _dpkg(version: str) -> Key:
 
 def _dpkg_part(text: str) -> Key:
     """Alternating texts and numbers. A text ends with 0: `~` is less than that, letters are more, the others most."""
-    found: list[Any] = []
+    parts: list[Any] = []
     at = 0
-    while at < len(text) or not found:
+    while at < len(text) or not parts:
         match = _PAIR.match(text, at)
         assert match is not None
-        found += (_dpkg_text(match[1]), int(match[2] or "0"))
+        parts += (_dpkg_text(match[1]), int(match[2] or "0"))
         at = match.end()
-    return (*found, (0,))
+    return (*parts, (0,))
 
 
 def _dpkg_text(text: str) -> Key:
@@ -88,10 +88,10 @@ def _rpm(version: str) -> Key:
 
 def _rpm_part(text: str) -> Key:
     """Segments: `~` is less than the end, `^` more, words are more than that, numbers most. All else only separates."""
-    found: list[Key] = []
+    segments: list[Key] = []
     for digits, letters, mark in _SEGMENT.findall(text):
-        found.append((4, int(digits)) if digits else (3, letters) if letters else (0,) if mark == "~" else (2,))
-    return (*found, (1,))
+        segments.append((4, int(digits)) if digits else (3, letters) if letters else (0,) if mark == "~" else (2,))
+    return (*segments, (1,))
 
 
 # apk
@@ -109,36 +109,36 @@ def _apk(version: str) -> Key:
     first = re.match(r"[0-9]+", version)
     if first is None:
         raise InvalidInput(f"not a version of apk: {version!r:.80}")
-    found: list[Key] = [(7, int(first[0]))]
+    tokens: list[Key] = [(7, int(first[0]))]
     at = first.end()
     while at < len(version):
         match = _APK_TOKEN.match(version, at)
         if match is None:
-            found.append((1, version[at:]))  # apk stops reading: less than an end there
-            return tuple(found)
+            tokens.append((1, version[at:]))  # apk stops reading: less than an end there
+            return tuple(tokens)
         at = match.end()
         if match["number"]:
             digits = match["number"][1:]
             # As apk 2 has it: zeros in front are a token of their own, the less the more they are.
             rest = digits.lstrip("0")
             if rest == digits:
-                found.append((7, int(digits)))
+                tokens.append((7, int(digits)))
             else:
-                found.append((7, len(rest) - len(digits)))
+                tokens.append((7, len(rest) - len(digits)))
                 if rest:
-                    found.append((8, int(rest)))
+                    tokens.append((8, int(rest)))
         elif match["letter"]:
-            found.append((6, match["letter"]))
+            tokens.append((6, match["letter"]))
         elif match["suffix"]:
             rank = _APK_SUFFIXES.index(match["suffix"])
-            found.append((0, rank) if rank < _APK_FINAL else (5, rank))
+            tokens.append((0, rank) if rank < _APK_FINAL else (5, rank))
             if match["count"]:
-                found.append((4.5, int(match["count"])))
+                tokens.append((4.5, int(match["count"])))
         elif match["hash"]:
-            found.append((4, match["hash"]))
+            tokens.append((4, match["hash"]))
         else:
-            found.append((3, int(match["revision"])))
-    return (*found, (2,))
+            tokens.append((3, int(match["revision"])))
+    return (*tokens, (2,))
 
 
 # Python

@@ -155,7 +155,7 @@ _REFUSED = {
     ("linux", "mountLabel"): "linux.mountLabel: SELinux labels are not supported",
     ("process", "selinuxLabel"): "process.selinuxLabel: SELinux labels are not supported",
     ("process", "commandLine"): "process.commandLine: it is for Windows, use process.args",
-    ("vm",): "vm: virtual machines are not what this runtime makes",
+    ("vm",): "vm: virtual machines are not supported",
 }
 _NAMES: dict[type, str] = {bool: "a boolean", int: "an integer", str: "a string"}
 
@@ -185,14 +185,14 @@ def check(spec: Spec) -> list[str]:
     _walk(spec, _SCHEMA, "", warnings)
     _check_version(spec.get("ociVersion"))
     for path, words in _REFUSED.items():
-        place: object = spec
+        value: object = spec
         for key in path:
-            place = place.get(key) if isinstance(place, dict) else None
-        if place:
+            value = value.get(key) if isinstance(value, dict) else None
+        if value:
             raise Unsupported(words)
     for name in ("windows", "solaris", "zos"):
         if spec.get(name):
-            warnings.append(f"{name}: it is for another platform and means nothing here")
+            warnings.append(f"{name}: it is for another platform and is ignored")
     if not (spec.get("root") or {}).get("path"):
         raise InvalidInput("root.path: a root file system is needed")
     if not spec.get("process"):
@@ -218,15 +218,15 @@ def check_process(body: Process, where: str, alone: bool = False) -> list[str]:
     for name, texts in (("args", body.get("args")), ("env", body.get("env"))):
         for position, text in enumerate(texts or []):
             if "\0" in text:
-                raise InvalidInput(f"{where}.{name}[{position}]: it holds a NUL character")
+                raise InvalidInput(f"{where}.{name}[{position}]: it contains a NUL character")
     from ..linux.security.capabilities import NUMBERS
 
     for name, names in (body.get("capabilities") or {}).items():
-        unknown = [each for each in names or [] if each not in NUMBERS]
+        unknown = [capability for capability in names or [] if capability not in NUMBERS]
         if unknown:
             # What cannot be granted is to be warned of, not refused (config, "Linux Process").
             warnings.append(f"{where}.capabilities.{name}: unknown, and left out: {', '.join(unknown)}")
-            body["capabilities"][name] = [each for each in names if each in NUMBERS]
+            body["capabilities"][name] = [capability for capability in names if capability in NUMBERS]
     return warnings
 
 

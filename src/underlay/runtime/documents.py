@@ -31,7 +31,9 @@ def specification(ids: tuple[int, int] | None = None) -> Spec:
     if ids is not None:
         del linux["resources"]
         linux["namespaces"].append({"type": "user"})
-        linux["uidMappings"], linux["gidMappings"] = ([{"containerID": 0, "hostID": each, "size": 1}] for each in ids)
+        linux["uidMappings"], linux["gidMappings"] = (
+            [{"containerID": 0, "hostID": host_id, "size": 1}] for host_id in ids
+        )
     return {
         "ociVersion": config.SPECIFICATION,
         "process": {

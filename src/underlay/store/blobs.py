@@ -112,14 +112,14 @@ class Writer:
         """Verify size and digest, make the bytes durable and the blob visible; raises DigestMismatch."""
         if self.length is not None and self.written != self.length:
             raise DigestMismatch(f"{self.what} {self.expected}: wrong size", f"{self.length} bytes", f"{self.written}")
-        found = self.expected.partition(":")[0] + ":" + self._hash.hexdigest()
-        if found != self.expected:
-            raise DigestMismatch(f"{self.what}: wrong digest", self.expected, found)
+        actual_digest = self.expected.partition(":")[0] + ":" + self._hash.hexdigest()
+        if actual_digest != self.expected:
+            raise DigestMismatch(f"{self.what}: wrong digest", self.expected, actual_digest)
         os.fsync(self._fd)
-        place = path(self._paths, self.expected)
-        directory = os.path.dirname(place)
+        target = path(self._paths, self.expected)
+        directory = os.path.dirname(target)
         os.makedirs(directory, mode=0o711, exist_ok=True)
-        os.rename(self._temporary, place)
+        os.rename(self._temporary, target)
         self._temporary = ""
         sync_directory(directory)
 
@@ -180,5 +180,5 @@ def check(paths: Paths, digest: str) -> str:
             state.update(buffer[:count])
     finally:
         os.close(fd)
-    found = digest.partition(":")[0] + ":" + state.hexdigest()
-    return "" if found == digest else f"expected {digest}, found {found}"
+    actual_digest = digest.partition(":")[0] + ":" + state.hexdigest()
+    return "" if actual_digest == digest else f"expected {digest}, found {actual_digest}"

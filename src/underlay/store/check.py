@@ -64,10 +64,10 @@ class CheckReport:
 
 
 def check(paths: Paths, database: Meta, form: str, emit: Emit, repair: bool = False) -> CheckReport:
-    """Verify the whole store; with `repair` mend it as far as possible. Others may work on the store
-    meanwhile.
+    """Verify the whole store; with `repair` mend it as far as possible. Other processes may use
+    the store meanwhile.
 
-    Raises OSError, and Conflict when a repair needs the store for itself and somebody else works on it.
+    Raises OSError, and Conflict when a repair needs the store for itself and another process uses it.
     """
     report = CheckReport()
     with leases.working(paths):
@@ -92,12 +92,12 @@ def repair_database(paths: Paths) -> CheckReport:
     report = CheckReport()
     lock = leases.sweeping(paths)
     if not lock.acquire(wait=False):
-        raise Conflict("somebody else works on the store", "try again when they are done")
+        raise Conflict("another underlay process uses the store", "try again when it has ended")
     try:
         aside = meta.salvage(paths.database)
         database = meta.Meta(paths.database)
         try:
-            found = _rebuild_images(paths, database)
+            image_count = _rebuild_images(paths, database)
         finally:
             database.close()
     finally:
@@ -105,7 +105,7 @@ def repair_database(paths: Paths) -> CheckReport:
     problem = Problem(
         "database",
         paths.database,
-        f"damaged; readable rows kept, {found} images found again, old file: {aside}",
+        f"damaged; readable rows kept, {image_count} images recovered, old file: {aside}",
     )
     problem.repaired = True
     report.problems.append(problem)
@@ -120,10 +120,10 @@ def rebuild_if_empty(paths: Paths, database: Meta) -> Problem | None:
     if not images.is_empty(database):
         return None
     with leases.working(paths):
-        found = _rebuild_images(paths, database)
-    if not found:
+        image_count = _rebuild_images(paths, database)
+    if not image_count:
         return None
-    problem = Problem("database", paths.database, f"knew no image; {found} found again, without their names")
+    problem = Problem("database", paths.database, f"contained no image; {image_count} recovered, without their names")
     problem.repaired = True
     return problem
 
@@ -144,7 +144,7 @@ def _check_blobs(paths: Paths, database: Meta, report: CheckReport, emit: Emit, 
             problem.repaired = not problem.lost
     for digest in kept:
         if not blobs.exists(paths, digest):
-            problem = Problem("blob", digest, "the compressed form of a layer is no longer kept")
+            problem = Problem("blob", digest, "the compressed form of a layer, which should be kept, is missing")
             report.problems.append(problem)
             if repair:
                 layer_rows.no_longer_kept(database, digest)
@@ -183,8 +183,8 @@ def _kept_form(paths: Paths, database: Meta, diff_id: str) -> str:
 
 def _mend_layer(paths: Paths, database: Meta, diff_id: str, problem: Problem) -> None:
     """Recreate a layer from its own tar, or from stored compressed bytes; otherwise remove it as lost."""
-    place = layers.directory(paths, diff_id)
-    sources = [place + "/tar"]
+    layer_directory = layers.directory(paths, diff_id)
+    sources = [layer_directory + "/tar"]
     form = _kept_form(paths, database, diff_id)
     if form:
         sources.append(blobs.path(paths, form))
@@ -225,7 +225,7 @@ def _check_images(paths: Paths, database: Meta, report: CheckReport, repair: boo
             continue
         names = ", ".join(reference.familiar(name) for name, _, _ in images.names(database, image.id)) or image.id
         lost = essential or any(not blobs.exists(paths, d) and d in image.diff_ids for d in missing)
-        problem = Problem("image", names, f"lacks {', '.join(missing)}; load it again", lost=lost)
+        problem = Problem("image", names, f"lacks {', '.join(missing)}; load or pull it again", lost=lost)
         report.problems.append(problem)
         if repair and lost:
             images.forget(database, image.id)
@@ -244,7 +244,7 @@ def _check_indexes(paths: Paths, database: Meta, form: str, report: CheckReport,
         if not all(layers.exists(paths, diff_id) for diff_id in image.diff_ids):
             continue
         for kind in (rootfs.EROFS, rootfs.TREE):
-            if not os.path.exists(_index_place(paths, kind, image)):
+            if not os.path.exists(_index_path(paths, kind, image)):
                 continue
             report.indexes += 1
             emit(Event("check.index", image.chain))
@@ -280,13 +280,13 @@ def _check_containers(paths: Paths, database: Meta, report: CheckReport, repair:
 def _mend_index(paths: Paths, form: str, image: images.ImageRow, problem: Problem) -> None:
     """Remove both forms of a chain, and make the one in use again; the other is made when it is asked for."""
     if not rootfs.remove(paths, image.chain):
-        problem.text += "; a container uses it, so it stays until that is gone"
+        problem.text += "; it is not replaced while a container uses it"
         return
     rootfs.prepare(paths, form, image.diff_ids)
     problem.repaired = True
 
 
-def _index_place(paths: Paths, form: str, image: images.ImageRow) -> str:
+def _index_path(paths: Paths, form: str, image: images.ImageRow) -> str:
     digits = digests.digits(image.chain)
     return f"{paths.trees}/{digits}" if form == rootfs.TREE else f"{paths.indexes}/{digits}.erofs"
 
@@ -301,12 +301,12 @@ def _index_problem(paths: Paths, form: str, image: images.ImageRow) -> str:
     from .rootfs import make
 
     digits = digests.digits(image.chain)
-    place = _index_place(paths, form, image)
+    index_path = _index_path(paths, form, image)
     again = f"{paths.temporary}/blob-check-{os.getpid()}-{digits[:12]}"
     lock = again + ".lock"
     try:
         make.index(paths, image.diff_ids, again, lock)
-        with open(place, "rb") as one, open(again, "rb") as other:
+        with open(index_path, "rb") as one, open(again, "rb") as other:
             while True:
                 left, right = one.read(1 << 20), other.read(1 << 20)
                 if left != right:
@@ -334,11 +334,11 @@ def _rebuild_images(paths: Paths, database: Meta) -> int:
                 documents.append((digest, manifests.read_manifest(data, digest)))
             elif kind == "index":
                 view: manifests.Index = manifests.read_index(data, digest).view
-                indexes.append((digest, {each.digest for each in view.manifests or []}))
+                indexes.append((digest, {descriptor.digest for descriptor in view.manifests or []}))
         except UnderlayError:
             continue
-    for digest, found in documents:
-        manifest: manifests.Manifest = found.view
+    for digest, manifest_document in documents:
+        manifest: manifests.Manifest = manifest_document.view
         config_digest = manifest.config.digest
         if images.get(database, config_digest) is not None or not blobs.exists(paths, config_digest):
             continue

@@ -1,7 +1,7 @@
 """Garbage collection: removes layers, blobs and indexes that no row refers to, and leftovers of dead processes.
 
 The sweep holds the store's lock alone, so nothing is being brought in while it looks (`store.leases`). Rows
-go before bytes. When somebody is at work it leaves a note, and the last worker sweeps.
+go before bytes. When another process uses the store it leaves a note, and the last worker sweeps.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ _NOTE = "/sweep-wanted"
 
 
 class Swept:
-    """What a sweep did: `layers` (diff ids removed), `bytes` freed on disk, `deferred` when somebody was at
-    work."""
+    """What a sweep did: `layers` (diff ids removed), `bytes` freed on disk, `deferred` when another process
+    used the store."""
 
     __slots__ = ("bytes", "deferred", "layers")
 
@@ -97,7 +97,7 @@ def _sweep(paths: Paths, meta: Meta, thorough: bool) -> Swept:
             swept.bytes += size
     meta.keep_reserve()
     swept.bytes += _leftovers(paths) + partials.expire(paths, everything=thorough)
-    # Nobody brings anything in now, so nobody holds or awaits these.
+    # No process adds content now, so none holds or awaits these.
     _forget_locks(paths, ("layer-", "content-", "build-"), "")
     return swept
 
@@ -113,7 +113,7 @@ def marked(meta: Meta) -> tuple[set[str], set[str], set[str]]:
 
 def chains_here(paths: Paths) -> list[str]:
     """Return the chain ids that have an index or a tree."""
-    found = set()
+    chain_ids = set()
     for directory in (paths.indexes, paths.trees):
         try:
             names = os.listdir(directory)
@@ -122,8 +122,8 @@ def chains_here(paths: Paths) -> list[str]:
         for name in names:
             digits = name.removesuffix(".erofs")
             if len(digits) == 64 and not digits.strip("0123456789abcdef"):
-                found.add("sha256:" + digits)
-    return sorted(found)
+                chain_ids.add("sha256:" + digits)
+    return sorted(chain_ids)
 
 
 def unused_bytes(paths: Paths, meta: Meta) -> int:

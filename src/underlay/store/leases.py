@@ -1,7 +1,7 @@
 """Leases: they protect content that no row refers to yet from being swept away.
 
-Whoever brings content into the store holds the store's lock shared; the sweep (`store.gc`) takes it alone,
-and lets be when it cannot. The kernel frees the lock of a holder that died, so no lease outlives its work,
+A process that adds content to the store holds the store's lock shared; the sweep (`store.gc`) takes it alone,
+and does nothing when it cannot. The kernel frees the lock of a holder that died, so no lease outlives its work,
 and the last one to leave sweeps for all.
 """
 

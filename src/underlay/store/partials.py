@@ -55,13 +55,13 @@ class Partial:
             self._fd = -1
 
 
-def _place(paths: Paths, digest: str) -> str:
+def _path(paths: Paths, digest: str) -> str:
     return f"{paths.temporary}/{_PREFIX}{digests.check(digest).replace(':', '-')}"
 
 
 def there(paths: Paths, digest: str) -> bool:
     """Return whether an earlier attempt has stored part of a blob."""
-    return os.path.exists(_place(paths, digest))
+    return os.path.exists(_path(paths, digest))
 
 
 def take(paths: Paths, digest: str, limit: int) -> Partial | None:
@@ -69,33 +69,33 @@ def take(paths: Paths, digest: str, limit: int) -> Partial | None:
 
     Raises InvalidInput for an invalid digest, OSError.
     """
-    place = _place(paths, digest)
+    path = _path(paths, digest)
     while True:
-        fd = os.open(place, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             size = os.fstat(fd).st_size
-            if os.stat(place).st_ino != os.fstat(fd).st_ino:
+            if os.stat(path).st_ino != os.fstat(fd).st_ino:
                 raise FileNotFoundError
         except BlockingIOError:
             os.close(fd)
             return None
         except FileNotFoundError:
-            # It went between the two calls: whoever had it was done with it.
+            # It was removed between the two calls: another process had finished with it.
             os.close(fd)
             continue
         if size > limit:
             os.ftruncate(fd, 0)
             size = 0
-        return Partial(fd, place, size)
+        return Partial(fd, path, size)
 
 
 def drop(paths: Paths, digest: str) -> None:
     """Remove what an earlier try has left of a blob, unless another process has it."""
     if there(paths, digest):
-        found = take(paths, digest, 0)
-        if found is not None:
-            found.close(keep=False)
+        partial = take(paths, digest, 0)
+        if partial is not None:
+            partial.close(keep=False)
 
 
 def expire(paths: Paths, everything: bool = False) -> int:

@@ -49,7 +49,7 @@ class Scratch:
         try:
             remove_leftovers(self._paths)
         except (OSError, UnderlayError):
-            pass  # it is in nobody's way; a sweep that is asked for tells
+            pass  # leftovers do no harm; an explicit sweep reports them
         while True:
             path = f"{self._paths.temporary}/{self._kind}-{os.getpid()}-{os.urandom(6).hex()}"
             os.mkdir(path, 0o700)
@@ -72,7 +72,7 @@ class Scratch:
         try:
             remove_tree(self.path)
         except KeyboardInterrupt:
-            remove_tree(self.path)  # the second signal of someone who is in a hurry
+            remove_tree(self.path)  # the second signal of an impatient user
             raise
         finally:
             os.close(self.fd)
@@ -120,16 +120,16 @@ def remove_files(paths: Paths, prefix: str, older: float = 0.0) -> int:
     for name in names:
         if not name.startswith(prefix):
             continue
-        place = f"{paths.temporary}/{name}"
+        path = f"{paths.temporary}/{name}"
         try:
-            fd = os.open(place, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
         except OSError:
             continue
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             facts = os.fstat(fd)
             if not older or facts.st_mtime < time() - older:
-                os.unlink(place)
+                os.unlink(path)
                 freed += facts.st_size
         except (BlockingIOError, FileNotFoundError):
             pass

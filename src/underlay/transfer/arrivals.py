@@ -87,23 +87,23 @@ class Arrivals:
         done: dict[str, Layer] = {}
         todo: list[Wanted] = []
         seen: set[str] = set()
-        for each in wanted:
-            if each.diff_id not in seen:
-                seen.add(each.diff_id)
-                here = self._here(each)
+        for item in wanted:
+            if item.diff_id not in seen:
+                seen.add(item.diff_id)
+                here = self._here(item)
                 if here is None:
-                    todo.append(each)
+                    todo.append(item)
                 else:
-                    done[each.diff_id] = here
+                    done[item.diff_id] = here
         try:
             for layer in in_threads(self._one, todo, self._parallel, self._cancel):
                 done[layer.diff_id] = layer
         except (Corrupt, LimitExceeded):
-            # Whoever sends bad bytes gets nothing kept for him.
+            # Nothing is kept of a source that sends wrong bytes.
             if self._await_for:
-                layer_rows.give_up(self._meta, [each.diff_id for each in todo])
+                layer_rows.give_up(self._meta, [item.diff_id for item in todo])
             raise
-        return [done[each.diff_id] for each in wanted]
+        return [done[item.diff_id] for item in wanted]
 
     def _here(self, wanted: Wanted) -> Layer | None:
         """Return the layer when nothing has to be read for it."""
@@ -185,16 +185,16 @@ class Arrivals:
             if lock is not None and not lock.acquire(wait=False):
                 self._emit(Event("layer.await", expected[0] if expected else diff_id or ""))
                 _await_turn(lock)
-            found = intake.ingest(
+            ingested = intake.ingest(
                 self._paths, source, expected_diff_id=diff_id, expected_blob=expected, emit=self._emit
             )
         finally:
             if lock is not None:
                 lock.release()
-        if found is None:
+        if ingested is None:
             return None
-        layer = Layer(found.diff_id, found.size, found.entries)
-        layer.blob, layer.blob_size, layer.compression = found.blob_digest, found.blob_size, found.compression
+        layer = Layer(ingested.diff_id, ingested.size, ingested.entries)
+        layer.blob, layer.blob_size, layer.compression = ingested.blob_digest, ingested.blob_size, ingested.compression
         return layer
 
     def _keep_only(self, wanted: Wanted, size: int) -> Layer:
@@ -243,7 +243,7 @@ class Arrivals:
         if not is_blob:
             return self.taken(source, None)
         layer = self.taken(source, (hint, size))
-        # Whoever waits for the lock knows only the blob's digest.
+        # A process that waits for the lock knows only the blob's digest.
         layer_rows.record_layer(self._meta, layer)
         return layer
 
@@ -349,6 +349,6 @@ def in_threads(
             # Ctrl-C reaches the main thread only.
             failed(error)
     if errors:
-        # Those that come after the first are of those who were told to stop.
+        # Errors after the first come from threads that were told to stop.
         raise errors[0]
     return [results[number] for number in range(len(items))]

@@ -33,7 +33,7 @@ def refusal(name: str, data: bytes) -> NotFound:
     value = document.decode(data, f"manifest for {name}")
     if manifests.kind(value) == "index":
         count = len(value.get("manifests") or [])
-        what = f"none of the {count} manifests in its index is of one" if count else "its index is empty"
+        what = f"none of the {count} manifests in its index is an image's" if count else "its index is empty"
         return NotFound(f"{name} is not a container image: {what}", "see `underlay manifest inspect`")
     media_type = _type(value)
     kind, program = _known(media_type)
@@ -45,15 +45,20 @@ def refusal(name: str, data: bytes) -> NotFound:
 
 def _type(value: object) -> str:
     """Return the most specific type: the artefact's, its configuration's, or that of its first layer."""
-    found = value if isinstance(value, dict) else {}
-    config, layers = found.get("config"), found.get("layers")
+    manifest = value if isinstance(value, dict) else {}
+    config, layers = manifest.get("config"), manifest.get("layers")
     first = layers[0] if isinstance(layers, list) and layers else None
-    types = [found.get("artifactType"), *(each.get("mediaType") for each in (config, first) if isinstance(each, dict))]
-    stated = [each for each in types if isinstance(each, str) and each]
-    telling = [each for each in stated if each not in mediatype.CONFIGS and each != mediatype.OCI_EMPTY]
+    types = [
+        manifest.get("artifactType"),
+        *(part.get("mediaType") for part in (config, first) if isinstance(part, dict)),
+    ]
+    stated = [media_type for media_type in types if isinstance(media_type, str) and media_type]
+    telling = [
+        media_type for media_type in stated if media_type not in mediatype.CONFIGS and media_type != mediatype.OCI_EMPTY
+    ]
     return "".join(c for c in (*telling, *stated, "")[0][:100] if c.isprintable())
 
 
 def _known(media_type: str) -> tuple[str, str]:
-    found = [(kind, program) for start, kind, program in _KINDS if media_type.startswith(start)]
-    return found[0] if found else ("an artefact", _USUAL)
+    matches = [(kind, program) for start, kind, program in _KINDS if media_type.startswith(start)]
+    return matches[0] if matches else ("an artefact", _USUAL)

@@ -31,9 +31,9 @@ def attached(paths: Paths, digest: str) -> list[str] | None:
         view: manifests.Manifest = manifests.read_manifest(data, "manifest").view
     except UnderlayError:
         return None
-    found = [view.config.digest] if view.config is not None else []
-    found += [layer.digest for layer in view.layers or []]
-    return found if all(blobs.exists(paths, each) for each in found) else None
+    blob_digests = [view.config.digest] if view.config is not None else []
+    blob_digests += [layer.digest for layer in view.layers or []]
+    return blob_digests if all(blobs.exists(paths, blob_digest) for blob_digest in blob_digests) else None
 
 
 def provenance(source: Documents, indexes: Iterable[Document], digest: str) -> list[dict[str, Any]]:
@@ -41,19 +41,19 @@ def provenance(source: Documents, indexes: Iterable[Document], digest: str) -> l
 
     What is missing, damaged or too large counts as not being there.
     """
-    found: list[dict[str, Any]] = []
+    statements: list[dict[str, Any]] = []
     for index in indexes:
-        for each in index.view.manifests or []:
-            if not each.is_attestation or each.annotation("vnd.docker.reference.digest") != digest:
+        for descriptor in index.view.manifests or []:
+            if not descriptor.is_attestation or descriptor.annotation("vnd.docker.reference.digest") != digest:
                 continue
             try:
-                data = source.manifest(each)
-                view: manifests.Manifest = manifests.read_manifest(data or b"", f"manifest {each.digest}").view
+                data = source.manifest(descriptor)
+                view: manifests.Manifest = manifests.read_manifest(data or b"", f"manifest {descriptor.digest}").view
                 for layer in view.layers or []:
                     if not layer.annotation(_PREDICATE).startswith(_PROVENANCE):
                         continue
                     statement = document.decode(source.config(layer) or b"", "attestation", document.CONFIG_LIMIT)
-                    found += [statement] if isinstance(statement, dict) else []
+                    statements += [statement] if isinstance(statement, dict) else []
             except UnderlayError:
                 continue
-    return found
+    return statements

@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     class Documents(Protocol):
         """Source of manifests and configurations, verified; None for missing ones.
 
-        `place` names it in errors. A `remote` one has all that it names, and may name what is no image.
+        `location` names it in errors. A `remote` one has all that it names, and may name what is not an image.
         """
 
-        place: str
+        location: str
         remote: bool
 
-        def manifest(self, found: Descriptor, /) -> bytes | None: ...
-        def config(self, found: Descriptor, /) -> bytes | None: ...
+        def manifest(self, descriptor: Descriptor, /) -> bytes | None: ...
+        def config(self, descriptor: Descriptor, /) -> bytes | None: ...
 
 
 _NESTING_LIMIT = 4
@@ -60,36 +60,36 @@ class InArchive:
     """The documents of an archive, as `choose` asks for them."""
 
     def __init__(self, bag: Bag) -> None:
-        self.place = bag.path
+        self.location = bag.path
         self.remote = False
         self._bag = bag
 
-    def manifest(self, found: Descriptor) -> bytes | None:
+    def manifest(self, descriptor: Descriptor) -> bytes | None:
         """Return a manifest or an index, None when the archive lacks it."""
-        return self._blob(found, "manifest")
+        return self._blob(descriptor, "manifest")
 
-    def config(self, found: Descriptor) -> bytes | None:
+    def config(self, descriptor: Descriptor) -> bytes | None:
         """Return a configuration, None when the archive lacks it."""
-        return self._blob(found, "configuration")
+        return self._blob(descriptor, "configuration")
 
-    def _blob(self, found: Descriptor, what: str) -> bytes | None:
-        data = self._bag.document(blob_name(found.digest))
+    def _blob(self, descriptor: Descriptor, what: str) -> bytes | None:
+        data = self._bag.document(blob_name(descriptor.digest))
         if data is None:
             return None
-        check_length(found, len(data), what)
-        digests.verify(data, found.digest, what)
+        check_length(descriptor, len(data), what)
+        digests.verify(data, descriptor.digest, what)
         return data
 
 
 class _Offer:
     """A candidate image; the platform in its descriptor is used until the image is chosen."""
 
-    __slots__ = ("above", "candidate", "found", "platform")
+    __slots__ = ("above", "candidate", "descriptor", "platform")
 
     def __init__(
-        self, found: Descriptor, platform: Platform, above: tuple[Document, ...], candidate: Candidate | None
+        self, descriptor: Descriptor, platform: Platform, above: tuple[Document, ...], candidate: Candidate | None
     ) -> None:
-        self.found = found
+        self.descriptor = descriptor
         self.platform = platform
         self.above = above
         self.candidate = candidate
@@ -107,7 +107,7 @@ def choose(source: Documents, descriptors: Sequence[Descriptor], wanted: Sequenc
         there = [one for one in offers if _opened(source, one) is not None]
         if not there:
             raise _no_image(source, descriptors)
-        return list({one.found.digest: one.candidate for one in there if one.candidate is not None}.values())
+        return list({one.descriptor.digest: one.candidate for one in there if one.candidate is not None}.values())
     for goal in wanted or [platform.host()]:
         candidate = _best(source, offers, goal)
         if candidate is None:
@@ -118,7 +118,7 @@ def choose(source: Documents, descriptors: Sequence[Descriptor], wanted: Sequenc
             if not there:
                 raise _no_image(source, descriptors)
             raise NotFound(
-                f"requested platform ({goal}) not found in {source.place}",
+                f"requested platform ({goal}) not found in {source.location}",
                 f"it has {', '.join(sorted({str(one.platform) for one in there}))}; choose with --platform",
             )
         if all(candidate.manifest.digest != other.manifest.digest for other in candidates):
@@ -131,14 +131,14 @@ def _no_image(source: Documents, descriptors: Sequence[Descriptor]) -> NotFound:
     if data is not None:
         from . import artefacts
 
-        return artefacts.refusal(source.place, data)
-    names = ", ".join(found.digest for found in descriptors[:3])
-    return NotFound(f"{source.place} lacks the manifest {names}, or it is of no image")
+        return artefacts.refusal(source.location, data)
+    names = ", ".join(descriptor.digest for descriptor in descriptors[:3])
+    return NotFound(f"{source.location} lacks the manifest {names}, or it is not an image's")
 
 
 def _best(source: Documents, offers: list[_Offer], goal: Platform) -> Candidate | None:
     """Return the image that serves `goal` best among those that are there."""
-    ranked = [(place, n) for n, one in enumerate(offers) if (place := platform.rank(goal, one.platform)) is not None]
+    ranked = [(rank, n) for n, one in enumerate(offers) if (rank := platform.rank(goal, one.platform)) is not None]
     for _, number in sorted(ranked):
         candidate = _opened(source, offers[number])
         if candidate is not None:
@@ -149,9 +149,9 @@ def _best(source: Documents, offers: list[_Offer], goal: Platform) -> Candidate 
 def _opened(source: Documents, offer: _Offer) -> Candidate | None:
     """Return the image of an offer, None when it is not there or none."""
     if offer.candidate is None:
-        data = source.manifest(offer.found)
+        data = source.manifest(offer.descriptor)
         if data is not None:
-            offer.candidate = _candidate(source, data, offer.found, offer.above)
+            offer.candidate = _candidate(source, data, offer.descriptor, offer.above)
     return offer.candidate
 
 
@@ -167,39 +167,41 @@ def _offers(
     `opened` holds the indexes that have been looked into: once is enough, however often they are named.
     """
     if depth > _NESTING_LIMIT:
-        raise InvalidInput(f"{source.place}: indexes are nested deeper than {_NESTING_LIMIT}")
-    for found in descriptors:
-        if found.is_attestation or found.artifact_type or found.digest in opened:
+        raise InvalidInput(f"{source.location}: indexes are nested deeper than {_NESTING_LIMIT}")
+    for descriptor in descriptors:
+        if descriptor.is_attestation or descriptor.artifact_type or descriptor.digest in opened:
             continue
-        known = not found.media_type or found.media_type in mediatype.MANIFESTS | mediatype.INDEXES
+        known = not descriptor.media_type or descriptor.media_type in mediatype.MANIFESTS | mediatype.INDEXES
         if source.remote and above and not known:
             continue
-        stated = found.platform.normalised() if found.platform else None
-        if found.media_type in mediatype.MANIFESTS and stated is not None and stated.architecture:
-            yield _Offer(found, stated, above, None)
+        stated = descriptor.platform.normalised() if descriptor.platform else None
+        if descriptor.media_type in mediatype.MANIFESTS and stated is not None and stated.architecture:
+            yield _Offer(descriptor, stated, above, None)
             continue
-        data = source.manifest(found)
+        data = source.manifest(descriptor)
         if data is None:
             continue
-        what = f"manifest {found.digest}"
-        kind = manifests.kind(decode(data, what), found.media_type or "")
+        what = f"manifest {descriptor.digest}"
+        kind = manifests.kind(decode(data, what), descriptor.media_type or "")
         if kind == "index":
-            index = manifests.read_index(data, f"index {found.digest}")
-            opened.add(found.digest)
+            index = manifests.read_index(data, f"index {descriptor.digest}")
+            opened.add(descriptor.digest)
             yield from _offers(source, index.view.manifests, (*above, index), depth + 1, opened)
         elif kind == "manifest":
-            candidate = _candidate(source, data, found, above)
+            candidate = _candidate(source, data, descriptor, above)
             if candidate is not None:
-                yield _Offer(found, stated if stated and stated.architecture else candidate.platform, above, candidate)
+                yield _Offer(
+                    descriptor, stated if stated and stated.architecture else candidate.platform, above, candidate
+                )
         elif not source.remote:
             raise InvalidInput(f"{what}: neither an image manifest nor an index")
 
 
-def _candidate(source: Documents, data: bytes, found: Descriptor, above: tuple[Document, ...]) -> Candidate | None:
+def _candidate(source: Documents, data: bytes, descriptor: Descriptor, above: tuple[Document, ...]) -> Candidate | None:
     """Return the image of a manifest, None when it is something else than an image (a chart, a signature)."""
-    what = f"manifest {found.digest}"
+    what = f"manifest {descriptor.digest}"
     manifest = manifests.read_manifest(data, what)
-    manifest.digest = found.digest
+    manifest.digest = descriptor.digest
     view: manifests.Manifest = manifest.view
     if view.config.media_type and view.config.media_type not in mediatype.CONFIGS:
         return None
@@ -208,10 +210,12 @@ def _candidate(source: Documents, data: bytes, found: Descriptor, above: tuple[D
         if not mediatype.is_layer(layer.media_type or mediatype.OCI_LAYER):
             if source.remote:
                 return None  # signatures and older artefacts have an image's configuration
-            raise InvalidInput(f"{what}: $.layers[{number}].mediaType: {layer.media_type!r:.80} is not a layer's")
+            raise InvalidInput(
+                f"{what}: $.layers[{number}].mediaType: {layer.media_type!r:.80} is not the media type of a layer"
+            )
     config_data = source.config(view.config)
     if config_data is None:
-        raise NotFound(f"{source.place} lacks the configuration {view.config.digest}")
+        raise NotFound(f"{source.location} lacks the configuration {view.config.digest}")
     config = configs.read(config_data, f"configuration {view.config.digest}")
     if len(layers) != len(config.view.diff_ids):
         raise Corrupt(
@@ -220,4 +224,4 @@ def _candidate(source: Documents, data: bytes, found: Descriptor, above: tuple[D
         )
     # sha512 configurations keep the name they came under.
     config.digest = view.config.digest
-    return Candidate(manifest, config, above, found.platform.normalised() if found.platform else None)
+    return Candidate(manifest, config, above, descriptor.platform.normalised() if descriptor.platform else None)

@@ -253,7 +253,7 @@ def test_directories(world, path, user, expected):
 
 def test_a_directory_in_place_of_a_file(world):
     for path in ("/ex/file", "/lnf"):
-        with pytest.raises(InvalidInput, match="no directory"):
+        with pytest.raises(InvalidInput, match="not a directory"):
             directory(world.paths, path, world.root, "")
 
 
@@ -266,15 +266,15 @@ ERRORS = [
     ("e2/sub /ln/", {}, InvalidInput, "^cannot replace to directory /ex/sub with file$"),
     ("e3 /ex", {}, InvalidInput, "^cannot copy to non-directory: /ex/lsub$"),
     ("nofile /", {}, NotFound, '^COPY failed: "/nofile": not found$'),
-    ("f /loop/x", {}, InvalidInput, "too many links"),
+    ("f /loop/x", {}, InvalidInput, "too many symbolic links"),
     ("f /q/", {"chown": "nosuch"}, InvalidInput, "unable to find user nosuch"),
     ("f /q/", {"chown": "1:nosuch"}, InvalidInput, "unable to find group nosuch"),
     ("f /q/", {"chown": "bob", "link": True}, InvalidInput, "bob"),
     ("f /q/", {"chown": "4294967295"}, InvalidInput, "4294967294"),
     ("f /q/", {"chmod": "9"}, InvalidInput, "invalid chmod parameter: '9'. it should be octal"),
     ("f /q/", {"chmod": "u+q"}, InvalidInput, "invalid chmod parameter: 'u\\+q'"),
-    ("wh /q/", {}, InvalidInput, r"/q/\.wh\.x: no layer can hold"),
-    ("f /.wh.q/", {}, InvalidInput, r"/\.wh\.q: no layer can hold"),
+    ("wh /q/", {}, InvalidInput, r"/q/\.wh\.x: cannot store a file"),
+    ("f /.wh.q/", {}, InvalidInput, r"/\.wh\.q: cannot store a file"),
     ("f /" + "n" * 300, {}, InvalidInput, "file name too long"),
     ("*[ /q/", {}, InvalidInput, "syntax error in pattern"),
 ]
@@ -415,5 +415,5 @@ def test_hard_links_of_archives(world):
     world.copy("arch.tar /ex", unpack=True)
     assert world.shown()["ex/mine"][7] == "ex/file"
     (world.context / "arch.tar").write_bytes(make(("mine", "hard", b"", {"link": "../../etc/passwd"})))
-    with pytest.raises(InvalidInput, match=r"hard link 'mine' to .*, which is no file"):
+    with pytest.raises(InvalidInput, match=r"hard link 'mine' to .*, which is not a file"):
         world.copy("arch.tar /ex", unpack=True)

@@ -95,8 +95,8 @@ def test_the_content_is_that_of_what_a_link_leads_to(root):
     selected = select(root, "labs/lfile")
     walk = selected.walk(selected.items[0])
     one = next(walk)
-    fd, _ = walking.open_file(one.parent, one.name, one.place)
-    assert (os.read(fd, 9), one.place) == (b"D", b"dir/sub/d.txt")
+    fd, _ = walking.open_file(one.parent, one.name, one.source_path)
+    assert (os.read(fd, 9), one.source_path) == (b"D", b"dir/sub/d.txt")
     os.close(fd)
 
 
@@ -112,7 +112,7 @@ def test_what_is_not_there(root, source):
 def test_the_words(root):
     with pytest.raises(NotFound, match=r'^ADD failed: "/nofile": not found$'):
         found(root, "x/../nofile/", instruction="ADD")
-    with pytest.raises(InvalidInput, match="too many links"):
+    with pytest.raises(InvalidInput, match="too many symbolic links"):
         found(root, "loop")
     with pytest.raises(InvalidInput, match="syntax error in pattern"):
         found(root, "*[")

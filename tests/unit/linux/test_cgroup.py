@@ -260,7 +260,9 @@ def test_contract_processes_move_into_a_controller_that_comes_late(group: cgroup
 def test_contract_check_before_update(group: cgroup.Group) -> None:
     group.create({"memory": {"limit": 64 << 20, "checkBeforeUpdate": True}})
     pid = sleeper(group)
-    with pytest.raises(Conflict, match=r"linux.resources.memory.limit: 4096 bytes are not more than the \d+ in use"):
+    with pytest.raises(
+        Conflict, match=r"linux.resources.memory.limit: 4096 bytes are not more than the \d+ bytes in use"
+    ):
         group.update({"memory": {"limit": 4096, "checkBeforeUpdate": True}})
     assert group.stats()["memory"]["usage"]["limit"] == 64 << 20
     group.kill()

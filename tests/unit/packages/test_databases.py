@@ -13,7 +13,7 @@ from packagedatabases import MemoryFiles, berkeley_database, ndb_database, rpm_h
 from underlay.errors import Corrupt, LimitExceeded, UnderlayError
 from underlay.packages import apk, dpkg, osrelease, rpm, rpmdatabases, sqlitefile
 from underlay.packages.installed import Inventory, installed
-from underlay.packages.model import Found, Package
+from underlay.packages.model import DatabaseContents, Package
 
 STATUS = """Package: libssl1.0.0
 Status: install ok installed
@@ -73,7 +73,7 @@ def test_dpkg() -> None:
         ("deb", "bash", "4.3-11", "bash", "4.3-11"),
         ("deb", "libssl1.0.0", "1.0.1t-1+deb8u8+b1", "openssl", "1.0.1t-1+deb8u8"),
     ]
-    assert found.problems == ["the database of dpkg has 1 entries without sense"]
+    assert found.problems == ["the database of dpkg has 1 invalid entries"]
 
 
 def test_dpkg_in_parts() -> None:
@@ -344,7 +344,7 @@ def test_values_of_a_header_stay_inside_it() -> None:
 
 
 def test_texts_that_are_none() -> None:
-    found = Found()
+    found = DatabaseContents()
     dpkg.parse("\0\xff: \n\n\n:::\n\n", found)
     apk.parse("P\n\nPP:x\n:\n", found)
     assert found.packages == []

@@ -79,7 +79,7 @@ def test_null_means_absent_and_unknown_fields_are_told() -> None:
     warnings = config.check(spec)
     assert warnings == [
         "process.colour: unknown, and ignored",
-        "windows: it is for another platform and means nothing here",
+        "windows: it is for another platform and is ignored",
     ]
     assert "seccomp" not in spec["linux"] and "rlimits" not in spec["process"]
 

@@ -189,7 +189,7 @@ def test_paths_beyond_what_a_layer_holds_are_refused(tmp_path, upper):
         os.close(fd)
         fd = below
     os.close(fd)
-    with pytest.raises(LimitExceeded, match="path longer than"):
+    with pytest.raises(LimitExceeded, match="path is longer than"):
         packed(tmp_path, upper)
 
 

@@ -188,7 +188,7 @@ def _in_archive(store: Store, path: str, wanted: list[Platform]) -> Subject:
 class _InStore:
     """The documents of the store, as provenance is asked for."""
 
-    place = "the store"
+    location = "the store"
     remote = False
 
     def __init__(self, paths: Paths) -> None:

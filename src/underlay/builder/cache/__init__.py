@@ -1,1 +1,1 @@
-"""Results of build steps: their keys, found again, brought from and given to places outside."""
+"""Results of build steps: their keys, looked up again, imported from and exported to external caches."""

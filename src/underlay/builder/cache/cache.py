@@ -42,7 +42,7 @@ class Cache:
         self._epoch = epoch
         self._imported = imported
         self._used: list[str] = []
-        self.records: dict[str, Record] = {}  # all that were found or made, for a place outside
+        self.records: dict[str, Record] = {}  # all that were found or made, for the external caches
         self._threads: list[Thread] = []
         os.makedirs(paths.locks, 0o700, exist_ok=True)
 
@@ -53,9 +53,9 @@ class Cache:
             self._used.append(key)
             self.records[key] = record
             return record
-        if self._imported is None or (found := self._imported(key)) is None:
+        if self._imported is None or (imported_layer := self._imported(key)) is None:
             return None
-        record = buildcache.Record(key, "", found[0], buildcache.REGULAR, "imported", found[1])
+        record = buildcache.Record(key, "", imported_layer[0], buildcache.REGULAR, "imported", imported_layer[1])
         self.keep(record)
         return record
 

@@ -1,7 +1,7 @@
-"""Results of steps outside the store: brought from, and given to, a directory (an OCI layout) or a registry.
+"""External caches of the results of steps: imported from, and exported to, a directory (an OCI layout) or a registry.
 
-What is there is an image manifest whose configuration lists the records and whose layers are theirs, compressed. Whoever
-may write there decides about the results of builds that read from there, as with docker's --cache-from.
+An external cache is an image manifest: its configuration lists the records, its layers are their compressed layers. A
+user who may write to it decides about the results of builds that read from there, as with docker's --cache-from.
 """
 
 from __future__ import annotations
@@ -44,16 +44,16 @@ if TYPE_CHECKING:
 
         def close(self) -> None: ...
 
-    class Place(Protocol):
-        """Where results can be kept."""
+    class ExternalCache(Protocol):
+        """An external cache: where results of builds can be kept."""
 
         def manifest(self) -> bytes | None:
             """Return the manifest, None when there is none yet."""
 
-        def document(self, found: Descriptor, limit: int) -> bytes:
+        def document(self, descriptor: Descriptor, limit: int) -> bytes:
             """Return the verified bytes of a small blob."""
 
-        def open(self, found: Descriptor) -> Blob:
+        def open(self, descriptor: Descriptor) -> Blob:
             """Return a blob."""
 
         def put(self, content: Content) -> None:
@@ -84,34 +84,34 @@ class _Config(msgspec.Struct):
 
 
 class Imports:
-    """The results that builds may take from outside; what one place does not have the next is asked for."""
+    """The results in the external caches of --cache-from; what one cache lacks is looked for in the next."""
 
     def __init__(self, paths: Paths, stores: Sequence[CacheStore], registries: Registries | None) -> None:
         self._paths = paths
         self._registries = registries
         self._lock = threading.Lock()
-        self._known: dict[str, tuple[Place, _Entry]] = {}
+        self._known: dict[str, tuple[ExternalCache, _Entry]] = {}
         self.missing: list[str] = []
         for store in stores:
-            place = opened(store, registries, False)
-            data = place.manifest()
+            external_cache = opened(store, registries, False)
+            data = external_cache.manifest()
             if data is None:
-                self.missing.append(store.place)
+                self.missing.append(store.location)
                 continue
-            for entry in _entries(place, data, store.place):
-                self._known.setdefault(entry.key, (place, entry))
+            for entry in _entries(external_cache, data, store.location):
+                self._known.setdefault(entry.key, (external_cache, entry))
 
     def find(self, key: str) -> tuple[Layer, int] | None:
-        """Return the layer under a key, brought into the store, and when it was made; None when nobody has it.
+        """Return the layer under a key, brought into the store, and when it was made; None when no cache has it.
 
         Raises DigestMismatch, Corrupt for a layer that is not what its record says, RegistryError.
         """
         known = self._known.get(key)
         if known is None:
             return None
-        place, entry = known
-        found = _descriptor(mediatype.OCI_LAYER_GZIP, entry.blob, entry.size)
-        source = place.open(found)
+        external_cache, entry = known
+        descriptor = _descriptor(mediatype.OCI_LAYER_GZIP, entry.blob, entry.size)
+        source = external_cache.open(descriptor)
         try:
             intake.ingest(self._paths, source, expected_diff_id=entry.diff_id, expected_blob=(entry.blob, entry.size))
         finally:
@@ -128,12 +128,12 @@ def _descriptor(media_type: str, digest: str, size: int) -> Descriptor:
     return Descriptor(media_type=media_type, digest=digest, size=size)
 
 
-def _entries(place: Place, data: bytes, where: str) -> list[_Entry]:
+def _entries(external_cache: ExternalCache, data: bytes, where: str) -> list[_Entry]:
     view: manifests.Manifest = manifests.read_manifest(data, f"build cache {where}").view
     if view.config is None or view.config.media_type != CONFIG:
-        raise InvalidInput(f"{where} holds no build cache of underlay", "write one with --cache-to")
+        raise InvalidInput(f"{where} is not a build cache of underlay", "write one with --cache-to")
     try:
-        config = msgspec.json.decode(place.document(view.config, _CONFIG_LIMIT), type=_Config)
+        config = msgspec.json.decode(external_cache.document(view.config, _CONFIG_LIMIT), type=_Config)
     except msgspec.MsgspecError as error:
         raise Corrupt(f"build cache {where}: {error}") from None
     if len(config.records) > _MOST:
@@ -147,8 +147,8 @@ def _entries(place: Place, data: bytes, where: str) -> list[_Entry]:
 def export(
     paths: Paths, store: CacheStore, records: Sequence[Record], registries: Registries | None, emit: Emit
 ) -> None:
-    """Give results to a place; what it held under that name before is replaced. Raises OSError, RegistryError, …."""
-    place = opened(store, registries, True)
+    """Write results to an external cache, in place of those under its name. Raises OSError, RegistryError, …."""
+    external_cache = opened(store, registries, True)
     entries: list[dict[str, object]] = []
     blobs: dict[str, dict[str, object]] = {}
     for record in records:
@@ -157,7 +157,7 @@ def export(
             source = Compressed(paths, diff_id, emit)
             for _ in source.pieces(0):
                 pass
-            place.put(source)
+            external_cache.put(source)
             blobs[diff_id] = {
                 "mediaType": mediatype.OCI_LAYER_GZIP,
                 "digest": source.digest,
@@ -177,8 +177,8 @@ def export(
         )
     config = document.encode({"records": entries})
     config_digest = digests.of(config)
-    place.put(Document(config, config_digest))
-    place.finish(
+    external_cache.put(Document(config, config_digest))
+    external_cache.finish(
         document.encode(
             {
                 "schemaVersion": 2,
@@ -190,12 +190,12 @@ def export(
     )
 
 
-def opened(store: CacheStore, registries: Registries | None, write: bool) -> Place:
-    """Return the place that a --cache-from or --cache-to means."""
+def opened(store: CacheStore, registries: Registries | None, write: bool) -> ExternalCache:
+    """Return the external cache that a --cache-from or --cache-to names."""
     if store.kind == "local":
-        return _Directory(store.place)
+        return _Directory(store.location)
     assert registries is not None
-    return _Registry(store.place, registries, write)
+    return _Registry(store.location, registries, write)
 
 
 class _Directory:
@@ -217,17 +217,17 @@ class _Directory:
             return None
         return self.document(index.manifests[0], document.MANIFEST_LIMIT)
 
-    def document(self, found: Descriptor, limit: int) -> bytes:
-        with self.open(found) as file:
+    def document(self, descriptor: Descriptor, limit: int) -> bytes:
+        with self.open(descriptor) as file:
             data = file.read(limit + 1)
-        digests.verify(data, found.digest, f"blob of {self._path}")
+        digests.verify(data, descriptor.digest, f"blob of {self._path}")
         return data
 
-    def open(self, found: Descriptor) -> BinaryIO:
+    def open(self, descriptor: Descriptor) -> BinaryIO:
         try:
-            return open(self._blob(found.digest), "rb")
+            return open(self._blob(descriptor.digest), "rb")
         except FileNotFoundError:
-            raise NotFound(f"build cache {self._path}: blob {found.digest} is missing") from None
+            raise NotFound(f"build cache {self._path}: blob {descriptor.digest} is missing") from None
 
     def put(self, content: Content) -> None:
         path = self._blob(content.digest)
@@ -268,11 +268,11 @@ class _Registry:
         except NotFound:
             return None
 
-    def document(self, found: Descriptor, limit: int) -> bytes:
-        return self._repository.document(found, limit, "build cache")
+    def document(self, descriptor: Descriptor, limit: int) -> bytes:
+        return self._repository.document(descriptor, limit, "build cache")
 
-    def open(self, found: Descriptor) -> Download:
-        return self._repository.blob(found)
+    def open(self, descriptor: Descriptor) -> Download:
+        return self._repository.blob(descriptor)
 
     def put(self, content: Content) -> None:
         if not self._target.present(content.digest):

@@ -41,7 +41,7 @@ class CacheEntry:
 def entries(paths: Paths, meta: Meta) -> list[CacheEntry]:
     """Return all that is in the build cache, the longest unused first."""
     shared = buildcache.shared(meta)
-    found = []
+    cache_entries = []
     for record in buildcache.every(meta):
         try:
             size = layers.size_on_disk(paths, record.layer.diff_id)
@@ -51,8 +51,8 @@ def entries(paths: Paths, meta: Meta) -> list[CacheEntry]:
             record.key.partition(":")[2][:25], record.kind, record.description, size, record.created, record.used
         )
         entry.uses, entry.record, entry.shared = record.uses, record, record.layer.diff_id in shared
-        found.append(entry)
-    base = cachemounts.place(paths)
+        cache_entries.append(entry)
+    base = cachemounts.root_directory(paths)
     for name in sorted(os.listdir(base)) if os.path.isdir(base) else []:
         if not name.endswith(".d"):
             continue
@@ -65,8 +65,8 @@ def entries(paths: Paths, meta: Meta) -> list[CacheEntry]:
         size, short = gc.tree_size(path), name.removesuffix(".d")[:25]
         entry = CacheEntry(short, buildcache.MOUNT, described, size, facts.st_ctime_ns, facts.st_mtime_ns)
         entry.path = path
-        found.append(entry)
-    return sorted(found, key=lambda entry: entry.used)
+        cache_entries.append(entry)
+    return sorted(cache_entries, key=lambda entry: entry.used)
 
 
 def _mount_id(path: str) -> str:
@@ -85,10 +85,10 @@ def prune(paths: Paths, meta: Meta, everything: bool = False, older: float = 0.0
     stay. Builds in progress lose nothing that they stand on.
     """
     pruned = Pruned([])
-    found = entries(paths, meta)
-    total = sum(entry.size for entry in found if not entry.shared)
+    cache_entries = entries(paths, meta)
+    total = sum(entry.size for entry in cache_entries if not entry.shared)
     limit = time_ns() - int(older * 1e9)
-    for entry in found:
+    for entry in cache_entries:
         if keep and total <= keep:
             break
         if entry.used > limit or (entry.shared and not everything):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from ...paths import Paths
-    from ..filesystem import Grounds
+    from ..filesystem import Views
     from ..request import BuildRequest
     from ..workers.messages import DockerfileRead, Opening
     from ..workers.workers import Foreman
@@ -30,7 +30,7 @@ _NAMES = ("Dockerfile", "dockerfile", "Containerfile")
 class Origin:
     """Files that steps may read: a host directory, or a file system of the build's own.
 
-    `plain` says that owners mean nothing there: what is copied belongs to root. `ignored` decides what nobody may see.
+    `plain` says that owners mean nothing there: what is copied belongs to root. `ignored` decides which files are hidden.
     """
 
     __slots__ = ("directory", "filesystem", "ignored", "name", "plain")
@@ -49,10 +49,10 @@ class Origin:
         self.ignored = ignored
         self.plain = plain
 
-    def opening(self, grounds: Grounds) -> Opening:
+    def opening(self, views: Views) -> Opening:
         """Return what a worker needs to open it (`jobs.opened`)."""
         if self.filesystem is not None:
-            return {"lower": grounds.lower(self.filesystem)}
+            return {"lower": views.lower(self.filesystem)}
         return {"directory": self.directory}
 
 
@@ -83,21 +83,21 @@ class _Begun:
         return self._stream.read(count)
 
 
-def open_context(request: BuildRequest, paths: Paths, grounds: Grounds, foreman: Foreman) -> Context:
+def open_context(request: BuildRequest, paths: Paths, views: Views, foreman: Foreman) -> Context:
     """Find the context and the Dockerfile that are asked for. Raises NotFound, InvalidInput, Corrupt, RegistryError."""
     where = request.context
     if where == "-":
-        return _from_input(request, sys.stdin.buffer, paths, grounds, foreman)
+        return _from_input(request, sys.stdin.buffer, paths, views, foreman)
     if git.is_git(where):
-        directory, commit = git.checkout(where, grounds.place("git"))
+        directory, commit = git.checkout(where, views.make_directory("git"))
         context = _in_directory(request, directory, inside=True)
         context.uri, context.commit = where, commit
         return context
     if where.startswith(("http://", "https://")):
         from .fetching import fetch
 
-        with open(fetch(where, grounds.place("download")).path, "rb") as stream:
-            context = _from_input(request, stream, paths, grounds, foreman)
+        with open(fetch(where, views.make_directory("download")).path, "rb") as stream:
+            context = _from_input(request, stream, paths, views, foreman)
         context.uri = where
         return context
     return _in_directory(request, os.path.abspath(where), inside=False)
@@ -125,9 +125,9 @@ def _in_directory(request: BuildRequest, directory: str, inside: bool) -> Contex
         else:
             name = ""
             for candidate in (wanted,) if wanted else _NAMES:
-                found = beneath.read_regular(root, candidate, _DOCKERFILE_LIMIT + 1)
-                if found is not None:
-                    data, name, beside = found, candidate, candidate
+                content = beneath.read_regular(root, candidate, _DOCKERFILE_LIMIT + 1)
+                if content is not None:
+                    data, name, beside = content, candidate, candidate
                     break
             if not name:
                 raise _no_dockerfile(wanted or "Dockerfile", request.context)
@@ -174,7 +174,7 @@ def _no_dockerfile(name: str, context: str) -> NotFound:
 
 def _check_size(data: bytes, name: str) -> None:
     if len(data) > _DOCKERFILE_LIMIT:
-        raise InvalidInput(f"{name}: a Dockerfile has at most {_DOCKERFILE_LIMIT >> 20} MiB")
+        raise InvalidInput(f"Dockerfile {name} is larger than {_DOCKERFILE_LIMIT >> 20} MiB")
     if not data.strip():
         raise InvalidInput(f"the Dockerfile ({name}) cannot be empty")
 
@@ -187,7 +187,7 @@ def _is_archive(begun: bytes) -> bool:
     )
 
 
-def _from_input(request: BuildRequest, stream: BinaryIO, paths: Paths, grounds: Grounds, foreman: Foreman) -> Context:
+def _from_input(request: BuildRequest, stream: BinaryIO, paths: Paths, views: Views, foreman: Foreman) -> Context:
     begun = b""
     while len(begun) < 512 and (piece := stream.read(512 - len(begun))):
         begun += piece
@@ -205,8 +205,8 @@ def _from_input(request: BuildRequest, stream: BinaryIO, paths: Paths, grounds: 
         answer: DockerfileRead = foreman.call(
             "read",
             {
-                "origin": origin.opening(grounds),
-                "userxattr": grounds.userxattr,
+                "origin": origin.opening(views),
+                "userxattr": views.userxattr,
                 "name": name,
                 "limit": _DOCKERFILE_LIMIT + 1,
             },

@@ -65,16 +65,16 @@ def fetch(url: str, directory: str, checksum: str = "", headers: Mapping[str, st
                 while piece := answer.read(_PIECE):
                     size += len(piece)
                     if size > _LARGEST:
-                        raise RegistryError(f"failed to load {url}: more than {_LARGEST >> 30} GiB")
+                        raise RegistryError(f"failed to load {url}: the file is larger than {_LARGEST >> 30} GiB")
                     digest.update(piece)
                     file.write(piece)
     finally:
         transport.close()
-    found = f"{algorithm}:{digest.hexdigest()}"
-    if checksum and checksum != found:
-        raise DigestMismatch(f"{url}", checksum, found)
+    actual_digest = f"{algorithm}:{digest.hexdigest()}"
+    if checksum and checksum != actual_digest:
+        raise DigestMismatch(f"{url}", checksum, actual_digest)
     try:
         mtime = int(parsedate_to_datetime(modified).timestamp()) if modified else None
     except (ValueError, OverflowError):
         mtime = None
-    return Fetched(path, file_name(url), found, mtime)
+    return Fetched(path, file_name(url), actual_digest, mtime)

@@ -59,8 +59,10 @@ def parse_git(text: str) -> GitAddress:
     return GitAddress(url, reference, directory)
 
 
-def checkout(text: str, place: str, keep_git: bool = False, socket: str = "", checksum: str = "") -> tuple[str, str]:
-    """Check a Git repository out below `place`; return the directory and the commit.
+def checkout(
+    text: str, directory: str, keep_git: bool = False, socket: str = "", checksum: str = ""
+) -> tuple[str, str]:
+    """Check a Git repository out below `directory`; return the directory and the commit.
 
     Nothing of the caller's Git settings, of hooks or of other protocols takes part; submodules come along by the same
     protocols. Raises Unsupported without `git`, NotFound, InvalidInput for a directory that leaves the checkout.
@@ -71,9 +73,9 @@ def checkout(text: str, place: str, keep_git: bool = False, socket: str = "", ch
     git = shutil.which("git")
     if git is None:
         raise Unsupported("building from a Git repository needs the program git", "install the package git")
-    tree = f"{place}/tree"
+    tree = f"{directory}/tree"
     os.mkdir(tree, 0o755)
-    run = _Git(git, place, socket)
+    run = _Git(git, directory, socket)
     run("init", "-q", tree)
     wanted = address.reference or "HEAD"
     try:
@@ -127,15 +129,15 @@ class _Git:
         import subprocess
 
         settings = ("core.hooksPath=/dev/null", "core.fsmonitor=false", "fetch.fsckObjects=true", "core.autocrlf=false")
-        command = [self._program, *(part for each in settings for part in ("-c", each)), *words]
-        # A mask of our own: the files of a checkout are for all to read, whoever builds.
+        command = [self._program, *(part for setting in settings for part in ("-c", setting)), *words]
+        # A mask of our own: all users may read the files of a checkout, whatever the caller's umask is.
         done = subprocess.run(
             command, env=self._environment, capture_output=True, check=False, umask=0o022, stdin=subprocess.DEVNULL
         )
         if done.returncode:
             lines = done.stderr.decode(errors="replace").strip().splitlines()
-            said = next((line for line in lines if line.startswith("fatal:")), lines[-1] if lines else "git failed")
-            raise NotFound(f"failed to fetch the Git repository: {said.removeprefix('fatal: ')}")
+            message = next((line for line in lines if line.startswith("fatal:")), lines[-1] if lines else "git failed")
+            raise NotFound(f"failed to fetch the Git repository: {message.removeprefix('fatal: ')}")
         return done.stdout.decode(errors="replace")
 
 
@@ -158,11 +160,11 @@ def _inside(tree: str, directory: str, text: str) -> str:
     root = os.open(tree, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         if ".." in parts:
-            raise InvalidInput(f"the directory {directory!r} of {text} leaves the repository")
+            raise InvalidInput(f"the directory {directory!r} of {text} lies outside of the repository")
         try:
             fd = beneath.open_in_root(root, "/".join(parts), os.O_PATH, resolve=beneath.RESOLVE_NO_SYMLINKS)
         except KernelError:
-            raise NotFound(f"no directory {directory!r} in {text}, or links on the way to it") from None
+            raise NotFound(f"no directory {directory!r} in {text} (symbolic links are not followed)") from None
         mode = os.fstat(fd).st_mode
         os.close(fd)
         if not stat.S_ISDIR(mode):

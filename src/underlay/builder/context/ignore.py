@@ -40,7 +40,7 @@ def read(context: int, dockerfile_name: str, *, beside: int | None = None) -> Ma
 
 def parse(data: bytes) -> list[str]:
     """Return the patterns in the text of an ignore file: no comments, paths relative and clean."""
-    found = []
+    patterns = []
     text = data.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")
     for line in text.split("\n"):
         # Only at the very start of a line # begins a comment.
@@ -54,8 +54,8 @@ def parse(data: bytes) -> list[str]:
             if pattern != "/":
                 pattern = pattern.removeprefix("/")
         if exception or pattern:
-            found.append("!" * exception + pattern)
-    return found
+            patterns.append("!" * exception + pattern)
+    return patterns
 
 
 def _content(root: int, name: str) -> bytes | None:
@@ -66,8 +66,8 @@ def _content(root: int, name: str) -> bytes | None:
         look = beneath.open_beneath(root, name, os.O_PATH)
     except KernelError as error:
         if error.errno in (_EXDEV, _ELOOP, _ENOENT, _ENOTDIR):
-            where = "out of the context" if error.errno == _EXDEV else "nowhere"
-            raise InvalidInput(f"{name} is a link that leads {where}", "put the file itself there") from None
+            why = "leads out of the context" if error.errno == _EXDEV else "has no target"
+            raise InvalidInput(f"{name} is a symbolic link that {why}", "replace the link by the file itself") from None
         raise
     try:
         facts = os.fstat(look)
@@ -76,7 +76,7 @@ def _content(root: int, name: str) -> bytes | None:
     if not stat.S_ISREG(facts.st_mode):
         raise InvalidInput(f"{name} is not a file")
     if facts.st_size > _LARGEST:
-        raise InvalidInput(f"{name} has {facts.st_size} bytes, an ignore file may have {_LARGEST}")
+        raise InvalidInput(f"{name} has {facts.st_size} bytes; an ignore file has at most {_LARGEST}")
     fd = beneath.open_beneath(root, name, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
     with open(fd, "rb") as file:
         again = os.fstat(fd)

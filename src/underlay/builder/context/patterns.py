@@ -33,8 +33,10 @@ def _bad(pattern: str) -> InvalidInput:
 def _tokens(pattern: str, *, double: bool) -> list[str]:
     """Return regular expressions for single characters, `*`, and with `double` `**/` and `**` at the end."""
     if len(pattern) > _LONGEST:
-        raise InvalidInput(f"a pattern of {len(pattern)} characters: {pattern!r:.60}", f"the longest has {_LONGEST}")
-    found: list[str] = []
+        raise InvalidInput(
+            f"a pattern of {len(pattern)} characters: {pattern!r:.60}", f"a pattern has at most {_LONGEST}"
+        )
+    tokens: list[str] = []
     position = 0
     size = len(pattern)
     while position < size:
@@ -45,24 +47,24 @@ def _tokens(pattern: str, *, double: bool) -> list[str]:
             while position < size and pattern[position] == "*":
                 position += 1
             if not double or position == start:
-                found.append("*")
+                tokens.append("*")
                 continue
             if pattern.startswith("/", position):
                 position += 1
-            found.append("**/" if position < size else "**")
+            tokens.append("**/" if position < size else "**")
         elif character == "?":
-            found.append("[^/]")
+            tokens.append("[^/]")
         elif character == "[":
             expression, position = _class(pattern, position)
-            found.append(expression)
+            tokens.append(expression)
         elif character == "\\":
             if position == size:
                 raise _bad(pattern)
-            found.append(re.escape(pattern[position]))
+            tokens.append(re.escape(pattern[position]))
             position += 1
         else:
-            found.append(re.escape(character))
-    return found
+            tokens.append(re.escape(character))
+    return tokens
 
 
 def _class(pattern: str, position: int) -> tuple[str, int]:
@@ -189,7 +191,7 @@ class Matcher:
         self.lines = tuple(line for line in lines if line.strip())
         self._patterns = [_Pattern(line) for line in self.lines]
         if len(self._patterns) > _MOST:
-            raise InvalidInput(f"{len(self._patterns)} patterns; at most {_MOST} are taken")
+            raise InvalidInput(f"too many patterns: {len(self._patterns)}, at most {_MOST} are allowed")
         # Names without wildcards are looked up; the others are tried together first, since most paths match none.
         self._literals: dict[str, int] = {}
         self._wild: list[tuple[int, re.Pattern[str]]] = []
@@ -205,12 +207,12 @@ class Matcher:
 
     def ignored(self, path: str, is_dir: bool = False) -> bool:
         """Tell whether `path`, relative and clean, is left out. Whether it is a directory makes no difference to moby."""
-        found = self._matches(path)
-        if not found:
+        matching = self._matches(path)
+        if not matching:
             return False
         ignored = False
         for number, pattern in enumerate(self._patterns):
-            if found >> number & 1 and pattern.exception == ignored:
+            if matching >> number & 1 and pattern.exception == ignored:
                 ignored = not ignored
         return ignored
 
@@ -238,9 +240,9 @@ class Matcher:
         return self._above | self._own(path)
 
     def _own(self, path: str) -> int:
-        found = self._literals.get(path, 0)
+        matching = self._literals.get(path, 0)
         if self._any.fullmatch(path):
             for bit, pattern in self._wild:
                 if pattern.fullmatch(path):
-                    found |= bit
-        return found
+                    matching |= bit
+        return matching

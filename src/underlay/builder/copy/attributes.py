@@ -47,7 +47,8 @@ def _named(name: str, root: int | None) -> tuple[int, int]:
         return users.resolve(root, name, [])[:2]
     except StartFailed as error:
         raise InvalidInput(
-            error.message, error.hint or "the stage has no such name; a number works without it"
+            error.message,
+            error.hint or "the stage's /etc/passwd or /etc/group lacks the name; a numeric id needs no entry",
         ) from None
 
 
@@ -84,25 +85,25 @@ def _clause(clause: str, text: str) -> list[tuple[str, str, str]]:
     size = len(clause) - len(clause.lstrip("ugoa"))
     who, rest = clause[:size], clause[size:]
     who = "ugo" if not who or "a" in who else who
-    found = []
+    changes = []
     while rest:
         operator, rest = rest[0], rest[1:]
         size = len(rest) - len(rest.lstrip("rwxXst" if rest[:1] not in tuple("ugo") else rest[0]))
         what, rest = rest[:size], rest[size:]
         if operator not in "+-=" or (what[:1] in tuple("ugo") and size > 1):
             break
-        found.append((who, operator, what))
+        changes.append((who, operator, what))
     else:
-        if found:
-            return found
+        if changes:
+            return changes
     raise InvalidInput(f"invalid chmod parameter: '{text:.60}'", "such as 755, +x, g=u or u=rwX,go=rX")
 
 
 def _change(mode: int, is_dir: bool, who: str, operator: str, what: str) -> int:
     bits = 0
     every = 0
-    for each in who:
-        shift = _SHIFTS[each]
+    for who_letter in who:
+        shift = _SHIFTS[who_letter]
         every |= 7 << shift
         if what and what in _SHIFTS:
             bits |= (mode >> _SHIFTS[what] & 7) << shift
@@ -111,7 +112,7 @@ def _change(mode: int, is_dir: bool, who: str, operator: str, what: str) -> int:
             if letter == "X":
                 bits |= (1 if is_dir or mode & 0o111 else 0) << shift
             elif letter == "s":
-                bits |= {"u": 0o4000, "g": 0o2000, "o": 0}[each]
+                bits |= {"u": 0o4000, "g": 0o2000, "o": 0}[who_letter]
             elif letter == "t":
                 bits |= 0o1000
             else:

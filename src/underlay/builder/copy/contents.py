@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from ...paths import Paths
-    from .selecting import Found, Selected
+    from .selecting import Selected, SelectedFile
 
 _MAGIC = b"underlay files 2\n"
 _ROW = Struct("<QQQqq32s")
@@ -98,25 +98,25 @@ def digest(selections: Iterable[Selected], *, owners: bool, index: FileIndex | N
         total.update(_written(len(selected.items)))
         for item in selected.items:
             total.update(_written((os.fsencode(item.name), item.is_dir, item.inside is not None)))
-            for found in selected.walk(item):
-                total.update(_record(found, owners, index))
+            for file in selected.walk(item):
+                total.update(_record(file, owners, index))
             total.update(b".")
     return "sha256:" + total.hexdigest()
 
 
-def _record(found: Found, owners: bool, index: FileIndex | None) -> bytes:
-    facts = found.facts
+def _record(file: SelectedFile, owners: bool, index: FileIndex | None) -> bytes:
+    facts = file.facts
     if facts is None:
-        facts = walking.look(found.parent, found.name, found.place)
+        facts = walking.look(file.parent, file.name, file.source_path)
         value = index.find(facts) if index is not None else None
         if value is None:
-            facts, value = _read(found, index)
+            facts, value = _read(file, index)
         uid, gid = (facts.st_uid, facts.st_gid) if owners else (0, 0)
-        return _written((found.path, kinds.REGULAR, facts.st_mode & 0o7777, uid, gid, facts.st_size, value))
+        return _written((file.path, kinds.REGULAR, facts.st_mode & 0o7777, uid, gid, facts.st_size, value))
     uid, gid = (facts.st_uid, facts.st_gid) if owners else (0, 0)
-    device = facts.st_rdev if found.kind in (kinds.CHARACTER, kinds.BLOCK) else 0
+    device = facts.st_rdev if file.kind in (kinds.CHARACTER, kinds.BLOCK) else 0
     return _written(
-        (found.path, found.kind, facts.st_mode & 0o7777, uid, gid, found.link, device, found.xattrs, found.above)
+        (file.path, file.kind, facts.st_mode & 0o7777, uid, gid, file.link, device, file.xattrs, file.above)
     )
 
 
@@ -125,22 +125,22 @@ def _written(value: object) -> bytes:
     return ascii(value).encode()
 
 
-def _read(found: Found, index: FileIndex | None) -> tuple[os.stat_result, bytes]:
+def _read(file: SelectedFile, index: FileIndex | None) -> tuple[os.stat_result, bytes]:
     """Return what is known of a file, and the digest of its content and extended attributes."""
     import hashlib
 
     now = time_ns()
-    fd, facts = walking.open_file(found.parent, found.name, found.place)
+    fd, facts = walking.open_file(file.parent, file.name, file.source_path)
     try:
         one = hashlib.sha256()
         left = facts.st_size
         while left:
             piece = os.read(fd, min(left, _CHUNK))
             if not piece:
-                raise Conflict(f"{shown(found.place)} became shorter while it was read")
+                raise Conflict(f"{shown(file.source_path)} became shorter while it was read")
             one.update(piece)
             left -= len(piece)
-        xattrs = walking.file_attributes(fd, found.place)
+        xattrs = walking.file_attributes(fd, file.source_path)
         if xattrs:
             one.update(_written(xattrs))
     finally:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ...paths import Paths
     from ...store.layers.intake import IngestedLayer
     from ...store.limits import Limits
-    from .selecting import Found, Item
+    from .selecting import Item, SelectedFile
 
 _ROOT = (0, 0)
 
@@ -105,11 +105,11 @@ def directory(
         moment = clamp if clamp is not None else int(time()) if now is None else now
         destination = Destination(root, writer, owner or _ROOT, moment)
         try:
-            place = destination.resolve(clean("/" + path))
-            if destination.kind(place) is None:
-                destination.make(place)
-            elif destination.kind(place) != toc.DIRECTORY:
-                raise InvalidInput(f"{path} is there already and is no directory")
+            target = destination.resolve(clean("/" + path))
+            if destination.kind(target) is None:
+                destination.make(target)
+            elif destination.kind(target) != toc.DIRECTORY:
+                raise InvalidInput(f"mkdir {path}: it exists and is not a directory")
             return writer.finish()
         finally:
             destination.close()
@@ -167,8 +167,8 @@ class _Copier:
             if item.is_dir or item.inside is not None:
                 self._tree(source, selected, item)
             else:
-                for found in selected.walk(item):
-                    self._one(source, found)
+                for file in selected.walk(item):
+                    self._one(source, file)
 
     def _tree(self, source: CopySource, selected: Selected, item: Item) -> None:
         base = self._begin(directory=False)
@@ -178,18 +178,18 @@ class _Copier:
             self._destination.put(Entry(base, toc.DIRECTORY, 0o755, 0, 0, 0, 0, 0))
         self._destination.make(base, _member(selected.top(item), b"") if item.inside is None else None)
         prefix = base + b"/" if base else b""
-        for found in selected.walk(item):
-            path = prefix + found.path
-            if found.above and self._destination.kind(path) == toc.DIRECTORY:
+        for file in selected.walk(item):
+            path = prefix + file.path
+            if file.above and self._destination.kind(path) == toc.DIRECTORY:
                 self._destination.make(path)
             else:
-                self._place(source, found, path)
+                self._place(source, file, path)
 
-    def _one(self, source: CopySource, found: Found) -> None:
-        if found.kind == toc.SOCKET:
+    def _one(self, source: CopySource, file: SelectedFile) -> None:
+        if file.kind == toc.SOCKET:
             return
-        if self._request.unpack and not source.whole and found.kind == toc.REGULAR:
-            fd, _ = walking.open_file(found.parent, found.name, found.place)
+        if self._request.unpack and not source.whole and file.kind == toc.REGULAR:
+            fd, _ = walking.open_file(file.parent, file.name, file.source_path)
             try:
                 if unpacking.is_archive(fd, self._limits):
                     base = self._begin(directory=True)
@@ -198,7 +198,7 @@ class _Copier:
                     return
             finally:
                 os.close(fd)
-        self._place(source, found, self._file_place(found.path))
+        self._place(source, file, self._file_place(file.path))
 
     def _begin(self, *, directory: bool) -> bytes:
         """Make the directories that the destination's words promise; return where it is, links followed."""
@@ -221,13 +221,13 @@ class _Copier:
         self._destination.make(path.rpartition(b"/")[0])
         return path
 
-    def _place(self, source: CopySource, found: Found, path: bytes) -> None:
-        if found.facts is not None:
-            self._destination.put(self._changed(_member(found, path), source))
+    def _place(self, source: CopySource, file: SelectedFile, path: bytes) -> None:
+        if file.facts is not None:
+            self._destination.put(self._changed(_member(file, path), source))
             return
-        fd, facts = walking.open_file(found.parent, found.name, found.place)
+        fd, facts = walking.open_file(file.parent, file.name, file.source_path)
         try:
-            entry = toc.entry_of(path, facts, walking.file_attributes(fd, found.place))
+            entry = toc.entry_of(path, facts, walking.file_attributes(fd, file.source_path))
             entry = self._changed(entry, source)
             if facts.st_nlink > 1:
                 first = self._links.setdefault((facts.st_dev, facts.st_ino), path)
@@ -253,7 +253,7 @@ class _Copier:
         return msgspec.structs.replace(entry, uid=uid, gid=gid, mode=mode, xattrs=xattrs)
 
 
-def _member(found: Found, path: bytes) -> Entry:
+def _member(file: SelectedFile, path: bytes) -> Entry:
     """Return what is no regular file as the member `path` of a layer."""
-    assert found.facts is not None
-    return toc.entry_of(path, found.facts, found.xattrs, found.link)
+    assert file.facts is not None
+    return toc.entry_of(path, file.facts, file.xattrs, file.link)

@@ -1,4 +1,4 @@
-"""File names as Dockerfiles write them: cleaned, told apart from patterns, unquoted."""
+"""File names as Dockerfiles write them: cleaned, distinguished from patterns, unquoted."""
 
 from __future__ import annotations
 

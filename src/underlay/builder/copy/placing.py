@@ -53,9 +53,9 @@ class Destination:
 
     def kind(self, path: bytes) -> int | None:
         """Return the kind of what is at `path`, None for nothing; a link is not followed."""
-        found = self._placed.get(path)
-        if found is not None:
-            return found[0]
+        placed = self._placed.get(path)
+        if placed is not None:
+            return placed[0]
         facts = self._facts(path)
         return None if facts is None else walking.kind_of(facts.st_mode)
 
@@ -121,7 +121,7 @@ class Destination:
                 continue
             hops += 1
             if hops > _HOPS:
-                raise InvalidInput(f"too many links in {path!r:.200}")
+                raise InvalidInput(f"too many symbolic links in {path!r:.200}")
             target = os.fsdecode(link)
             if target.startswith("/"):
                 here = base
@@ -129,9 +129,9 @@ class Destination:
         return here
 
     def _link(self, path: bytes) -> bytes | None:
-        found = self._placed.get(path)
-        if found is not None:
-            return found[1] if found[0] == toc.SYMLINK else None
+        placed = self._placed.get(path)
+        if placed is not None:
+            return placed[1] if placed[0] == toc.SYMLINK else None
         facts = self._facts(path)
         if facts is None or walking.kind_of(facts.st_mode) != toc.SYMLINK:
             return None
@@ -154,9 +154,9 @@ class Destination:
                 return
 
     def _make_one(self, path: bytes, like: Entry | None) -> None:
-        found = self._placed.get(path)
-        if found is not None:
-            if found[0] != toc.DIRECTORY:
+        placed = self._placed.get(path)
+        if placed is not None:
+            if placed[0] != toc.DIRECTORY:
                 raise InvalidInput(f"mkdir /{_text(path)}: not a directory")
             return
         facts = self._facts(path)
@@ -187,7 +187,10 @@ class Destination:
         elif there is None and entry.kind == toc.DIRECTORY:
             self._fresh.add(path)
         if entry.kind == toc.CHARACTER and not entry.major and not entry.minor:
-            raise InvalidInput(f"/{_text(path)}: a device 0:0 means in layers that a file is gone")
+            raise InvalidInput(
+                f"/{_text(path)}: cannot store a character device 0:0",
+                "in a layer it marks a removed file (whiteout)",
+            )
         self._write(entry, data)
 
     def _clear(self, path: bytes) -> None:
@@ -203,8 +206,8 @@ class Destination:
         path = entry.name
         if path.rpartition(b"/")[2].startswith(WHITEOUT):
             raise InvalidInput(
-                f"/{_text(path)}: no layer can hold a file whose name begins with .wh.",
-                "such names mean in layers that a file is gone",
+                f"/{_text(path)}: cannot store a file whose name begins with .wh.",
+                "in a layer such names mark removed files (whiteouts)",
             )
         if entry.xattrs:
             entry = msgspec.structs.replace(entry, xattrs=tuple(Node(entry, 0).xattrs))

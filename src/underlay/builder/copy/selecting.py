@@ -23,19 +23,19 @@ _GONE = (2, 20)  # ENOENT, ENOTDIR
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 
 
-class Found:
+class SelectedFile:
     """One file of a selection.
 
-    `path` is where it goes, relative to the destination; `place` is its path in the root, for messages. `facts`, `xattrs`
-    and `link` say what it is; `facts` is None for a regular file: that is `name` in the directory `parent`, a descriptor
-    which is valid until the next step. `above` says that it is only a directory on the way to what was named.
+    `path` is where it goes, relative to the destination; `source_path` is its path in the root, for messages. `facts`,
+    `xattrs` and `link` say what it is; `facts` is None for a regular file: that is `name` in the directory `parent`, a
+    descriptor which is valid until the next step. `above` says that it is only a directory on the way to what was named.
     """
 
-    __slots__ = ("above", "facts", "kind", "link", "name", "parent", "path", "place", "xattrs")
+    __slots__ = ("above", "facts", "kind", "link", "name", "parent", "path", "source_path", "xattrs")
 
-    def __init__(self, path: bytes, place: bytes, kind: int, parent: int = -1, name: bytes = b"") -> None:
+    def __init__(self, path: bytes, source_path: bytes, kind: int, parent: int = -1, name: bytes = b"") -> None:
         self.path = path
-        self.place = place
+        self.source_path = source_path
         self.kind = kind
         self.parent = parent
         self.name = name
@@ -46,16 +46,16 @@ class Found:
 
 
 class Item:
-    """One thing that a source names: the file or directory `place` (components, no links), called `name` by its source.
+    """One thing that a source names: a file or directory, called `name` there. The `components` of its path are no links.
 
     Of a directory the contents are meant; with `inside`, its path below the pivot of --parents, it goes there itself.
     """
 
-    __slots__ = ("inside", "is_dir", "name", "place")
+    __slots__ = ("components", "inside", "is_dir", "name")
 
-    def __init__(self, name: str, place: list[str], is_dir: bool, inside: list[str] | None = None) -> None:
+    def __init__(self, name: str, components: list[str], is_dir: bool, inside: list[str] | None = None) -> None:
         self.name = name
-        self.place = place
+        self.components = components
         self.is_dir = is_dir
         self.inside = inside
 
@@ -75,11 +75,11 @@ class Selected:
         """The descriptor of the root that it was selected from."""
         return self._view.root
 
-    def top(self, item: Item) -> Found:
+    def top(self, item: Item) -> SelectedFile:
         """Return the directory that an item is. Raises KernelError."""
-        return self._view.directory(item.place, "")
+        return self._view.directory(item.components, "")
 
-    def walk(self, item: Item) -> Iterator[Found]:
+    def walk(self, item: Item) -> Iterator[SelectedFile]:
         """Yield the files of an item, sorted, directories before what is in them. Raises KernelError, Conflict."""
         return self._view.walk(item, self._exclude)
 
@@ -133,19 +133,19 @@ def _plain(view: View, source: str) -> tuple[list[Item], bool]:
     first = next((number for number, part in enumerate(parts) if is_pattern(part)), len(parts))
     if first == len(parts):
         names = _components(source)
-        found = view.resolve(names)
-        if found is None:
+        resolved = view.resolve(names)
+        if resolved is None:
             return [], False
-        return [Item(names[-1] if names else "", found[0], found[1] == kinds.DIRECTORY)], False
+        return [Item(names[-1] if names else "", resolved[0], resolved[1] == kinds.DIRECTORY)], False
     base = view.resolve([unescape(part) for part in parts[:first]])
     items: list[Item] = []
     if base is None or base[1] != kinds.DIRECTORY:
         return items, False
-    for place in view.expand(base[0], parts[first:], double=False):
+    for components in view.expand(base[0], parts[first:], double=False):
         # What a pattern has matched is followed, if it is a link; a link to nothing is left out.
-        resolved = view.resolve(place)
+        resolved = view.resolve(components)
         if resolved is not None:
-            items.append(Item(place[-1], resolved[0], resolved[1] == kinds.DIRECTORY))
+            items.append(Item(components[-1], resolved[0], resolved[1] == kinds.DIRECTORY))
     return items, True
 
 
@@ -165,12 +165,12 @@ def _with_parents(view: View, source: str, excluded: Matcher | None) -> list[Ite
         return []
     parts = [part for part in clean("/" + after).split("/") if part]
     items = []
-    for place in view.expand(base[0], parts, double=True):
-        inside = place[len(base[0]) :]
-        kind = view.kind(place)
+    for components in view.expand(base[0], parts, double=True):
+        inside = components[len(base[0]) :]
+        kind = view.kind(components)
         if kind is None or (excluded is not None and inside and excluded.ignored("/".join(inside))):
             continue
-        items.append(Item(inside[-1] if inside else "", place, kind == kinds.DIRECTORY, inside))
+        items.append(Item(inside[-1] if inside else "", components, kind == kinds.DIRECTORY, inside))
     return items
 
 
@@ -189,9 +189,9 @@ class View:
             return False
         return not is_dir or not self._ignore.may_hold_exceptions(path)
 
-    def kind(self, place: list[str]) -> int | None:
-        """Return the kind of the file at `place`, where no component may be a link but the last; None without one."""
-        fd = self._open(place)
+    def kind(self, components: list[str]) -> int | None:
+        """Return the kind of the file at `components`, where no component may be a link but the last; None without one."""
+        fd = self._open(components)
         if fd < 0:
             return None
         try:
@@ -200,7 +200,7 @@ class View:
             os.close(fd)
 
     def resolve(self, path: list[str]) -> tuple[list[str], int] | None:
-        """Follow `path` and all links, as in a chroot; return the place without links and its kind, None without one."""
+        """Follow `path` and all links, as in a chroot; return the path without links and its kind, None without one."""
         todo = path[::-1]
         here: list[str] = []
         hops = 0
@@ -223,7 +223,7 @@ class View:
                 if stat.S_ISLNK(mode):
                     hops += 1
                     if hops > _HOPS:
-                        raise InvalidInput(f"{'/'.join(path)!r:.200} leads through too many links")
+                        raise InvalidInput(f"too many symbolic links in {'/'.join(path)!r:.200}")
                     target = os.readlink("", dir_fd=fd)
                     if target.startswith("/"):
                         here = []
@@ -235,10 +235,10 @@ class View:
             kind = walking.kind_of(mode)
         return here, kind
 
-    def _open(self, place: list[str]) -> int:
+    def _open(self, components: list[str]) -> int:
         try:
             return beneath.open_in_root(
-                self.root, "/".join(place) or ".", os.O_PATH | os.O_NOFOLLOW, resolve=beneath.RESOLVE_NO_SYMLINKS
+                self.root, "/".join(components) or ".", os.O_PATH | os.O_NOFOLLOW, resolve=beneath.RESOLVE_NO_SYMLINKS
             )
         except KernelError as error:
             # A link before the last component is none of ours; a name longer than any can be is nothing.
@@ -247,42 +247,48 @@ class View:
             raise
 
     def expand(self, base: list[str], parts: list[str], *, double: bool) -> Iterator[list[str]]:
-        """Yield the places below the directory `base` that patterns, one a component, match; links are not followed.
+        """Yield the paths below the directory `base` that patterns, one a component, match; links are not followed.
 
         With `double`, `**` matches any number of directories. Nothing below a match is yielded.
         """
         stack: list[tuple[list[str], int]] = [(base, 0)]
         seen: set[tuple[str, ...]] = set()
         while stack:
-            place, depth = stack.pop()
+            components, depth = stack.pop()
             if depth == len(parts):
-                if tuple(place) not in seen:
-                    seen.add(tuple(place))
-                    yield place
+                if tuple(components) not in seen:
+                    seen.add(tuple(components))
+                    yield components
                 continue
             part = parts[depth]
             if double and part == "**" and depth < len(parts) - 1:
-                below = [([*place, name], depth) for name, kind in self._listed(place) if kind == kinds.DIRECTORY]
-                stack += [*below[::-1], (place, depth + 1)]
+                below = [
+                    ([*components, name], depth) for name, kind in self._listed(components) if kind == kinds.DIRECTORY
+                ]
+                stack += [*below[::-1], (components, depth + 1)]
                 continue
             last = depth == len(parts) - 1
             if is_pattern(part):
                 from ..context.patterns import compile_name
 
                 match = compile_name("*" if double and part == "**" else part).fullmatch
-                found = [(name, kind) for name, kind in self._listed(place) if match(name)]
+                entries = [(name, kind) for name, kind in self._listed(components) if match(name)]
             else:
                 name = unescape(part)
-                kind = self.kind([*place, name])
-                found = [(name, kind)] if kind is not None else []
-                found = [each for each in found if not self.hidden("/".join([*place, name]), kind == kinds.DIRECTORY)]
-            stack += [([*place, n], depth + 1) for n, k in reversed(found) if last or k == kinds.DIRECTORY]
+                kind = self.kind([*components, name])
+                entries = [(name, kind)] if kind is not None else []
+                entries = [
+                    entry
+                    for entry in entries
+                    if not self.hidden("/".join([*components, name]), kind == kinds.DIRECTORY)
+                ]
+            stack += [([*components, n], depth + 1) for n, k in reversed(entries) if last or k == kinds.DIRECTORY]
 
-    def _listed(self, place: list[str]) -> list[tuple[str, int]]:
+    def _listed(self, components: list[str]) -> list[tuple[str, int]]:
         """Return names and kinds in a directory, sorted, that are not hidden; none when it is no directory."""
         try:
             fd = beneath.open_in_root(
-                self.root, "/".join(place) or ".", _DIRECTORY, resolve=beneath.RESOLVE_NO_SYMLINKS
+                self.root, "/".join(components) or ".", _DIRECTORY, resolve=beneath.RESOLVE_NO_SYMLINKS
             )
         except KernelError as error:
             if error.errno in (*_GONE, 40):
@@ -292,68 +298,72 @@ class View:
             names = [(os.fsdecode(name), kind) for name, kind in reversed(walking.listed(fd))]
         finally:
             os.close(fd)
-        prefix = "".join(part + "/" for part in place)
+        prefix = "".join(part + "/" for part in components)
         return [(name, kind) for name, kind in names if not self.hidden(prefix + name, kind == kinds.DIRECTORY)]
 
     def holds(self, item: Item) -> bool:
         """Tell whether there is something to be seen of an item: not so for an ignored directory with nothing let in."""
-        path = "/".join(item.place)
+        path = "/".join(item.components)
         if self._ignore is None or not path or not self._ignore.ignored(path, item.is_dir):
             return True
         return item.is_dir and next(self.walk(item, None), None) is not None
 
     # Walking
 
-    def walk(self, item: Item, exclude: Matcher | None) -> Iterator[Found]:
+    def walk(self, item: Item, exclude: Matcher | None) -> Iterator[SelectedFile]:
         """Yield the files of an item: see `Selected.walk`."""
-        place = "/".join(item.place)
+        source_path = "/".join(item.components)
         if item.inside:
             for depth in range(1, len(item.inside)):
-                above = item.place[: len(item.place) - len(item.inside) + depth]
-                found = self.directory(above, "/".join(item.inside[:depth]))
-                found.above = True
-                yield found
+                above = item.components[: len(item.components) - len(item.inside) + depth]
+                parent_directory = self.directory(above, "/".join(item.inside[:depth]))
+                parent_directory.above = True
+                yield parent_directory
         target = "/".join(item.inside) if item.inside is not None else ""
         if not item.is_dir:
-            parent = self._directory(item.place[:-1])
+            parent = self._directory(item.components[:-1])
             try:
-                yield self._file(parent, item, os.fsencode(target or item.name), os.fsencode(place))
+                yield self._file(parent, item, os.fsencode(target or item.name), os.fsencode(source_path))
             finally:
                 os.close(parent)
             return
         if item.inside:
-            yield self.directory(item.place, target)
-        fd = self._directory(item.place)
+            yield self.directory(item.components, target)
+        fd = self._directory(item.components)
         try:
-            yield from self._below(fd, os.fsencode(place), os.fsencode(target), exclude)
+            yield from self._below(fd, os.fsencode(source_path), os.fsencode(target), exclude)
         finally:
             os.close(fd)
 
-    def _directory(self, place: list[str]) -> int:
-        return beneath.open_in_root(self.root, "/".join(place) or ".", _DIRECTORY, resolve=beneath.RESOLVE_NO_SYMLINKS)
+    def _directory(self, components: list[str]) -> int:
+        return beneath.open_in_root(
+            self.root, "/".join(components) or ".", _DIRECTORY, resolve=beneath.RESOLVE_NO_SYMLINKS
+        )
 
-    def directory(self, place: list[str], path: str) -> Found:
+    def directory(self, components: list[str], path: str) -> SelectedFile:
         """Return a directory by itself, which goes to `path`."""
-        found = Found(os.fsencode(path), os.fsencode("/".join(place)), kinds.DIRECTORY)
-        fd = self._directory(place)
+        selected = SelectedFile(os.fsencode(path), os.fsencode("/".join(components)), kinds.DIRECTORY)
+        fd = self._directory(components)
         try:
-            found.facts = os.fstat(fd)
-            found.xattrs = walking.file_attributes(fd, found.place)
+            selected.facts = os.fstat(fd)
+            selected.xattrs = walking.file_attributes(fd, selected.source_path)
         finally:
             os.close(fd)
-        return found
+        return selected
 
-    def _file(self, parent: int, item: Item, path: bytes, place: bytes) -> Found:
-        name = os.fsencode(item.place[-1])
-        facts = walking.look(parent, name, place)
-        return _found(parent, name, path, place, walking.kind_of(facts.st_mode))
+    def _file(self, parent: int, item: Item, path: bytes, source_path: bytes) -> SelectedFile:
+        name = os.fsencode(item.components[-1])
+        facts = walking.look(parent, name, source_path)
+        return _found(parent, name, path, source_path, walking.kind_of(facts.st_mode))
 
-    def _below(self, root: int, place: bytes, target: bytes, exclude: Matcher | None) -> Iterator[Found]:
-        inside = place + b"/" if place else b""
+    def _below(
+        self, root: int, source_directory: bytes, target: bytes, exclude: Matcher | None
+    ) -> Iterator[SelectedFile]:
+        inside = source_directory + b"/" if source_directory else b""
         prefix = target + b"/" if target else b""
         ignore = self._ignore
         # Hidden directories on the way to something that may be let in again: shown when that is found.
-        waiting: list[Found] = []
+        waiting: list[SelectedFile] = []
         closed: set[bytes] = set()
         for fd, path, name, kind in walking.walk(root, lambda path: path not in closed):
             enter = True
@@ -370,29 +380,29 @@ class View:
             if hidden and not enter:
                 closed.add(path)
                 continue
-            found = _found(fd, name, aim, here, kind)
+            selected = _found(fd, name, aim, here, kind)
             if hidden:
-                waiting.append(found)
+                waiting.append(selected)
                 continue
-            if found.kind != kinds.SOCKET:
+            if selected.kind != kinds.SOCKET:
                 if waiting:
                     yield from waiting
                     waiting.clear()
-                yield found
+                yield selected
 
 
-def _found(parent: int, name: bytes, path: bytes, place: bytes, kind: int) -> Found:
+def _found(parent: int, name: bytes, path: bytes, source_path: bytes, kind: int) -> SelectedFile:
     """Return a file with what is known of it; regular ones are not looked at."""
-    found = Found(path, place, kind, parent, name)
+    selected = SelectedFile(path, source_path, kind, parent, name)
     if kind == kinds.REGULAR:
-        return found
-    facts = walking.look(parent, name, place)
-    found.kind = walking.kind_of(facts.st_mode)
-    if found.kind == kinds.REGULAR:
-        return found
-    found.facts = facts
-    if found.kind == kinds.SYMLINK:
-        found.link = walking.read_link(parent, name, place)
+        return selected
+    facts = walking.look(parent, name, source_path)
+    selected.kind = walking.kind_of(facts.st_mode)
+    if selected.kind == kinds.REGULAR:
+        return selected
+    selected.facts = facts
+    if selected.kind == kinds.SYMLINK:
+        selected.link = walking.read_link(parent, name, source_path)
     else:
-        found.xattrs = walking.attributes(parent, name, place)
-    return found
+        selected.xattrs = walking.attributes(parent, name, source_path)
+    return selected

@@ -38,13 +38,13 @@ class _Source:
         self.content: bytes | None = None
         self.fetch: Callable[[], object] | None = None  # what is still to be done before the origin can be read
 
-    def told(self, stage: StageRun) -> Source:
+    def as_job(self, stage: StageRun) -> Source:
         """Return it as a worker wants it."""
         if self.origin is None:
             return {"name": self.name, "content": self.content}
         ignored = self.origin.ignored
         return {
-            "origin": self.origin.opening(stage.work.grounds),
+            "origin": self.origin.opening(stage.work.views),
             "source": self.expression,
             "patterns": None if ignored is None else list(ignored.lines),
             "plain": self.origin.plain,
@@ -112,7 +112,7 @@ def _source(stage: StageRun, instruction: it.Transfer, text: str, vertex: Vertex
 def _from_git(stage: StageRun, instruction: it.Add, text: str) -> _Source:
     directory, commit = git.checkout(
         text,
-        stage.work.grounds.place("git"),
+        stage.work.views.make_directory("git"),
         bool(instruction.keep_git_dir),
         stage.work.request.ssh.get("default", ""),
         instruction.checksum,
@@ -126,7 +126,7 @@ def _from_address(stage: StageRun, instruction: it.Add, text: str, vertex: Verte
     """Fetch a file; not so when its digest is given and what would be made of it is known."""
     from ..context import fetching
 
-    place = stage.work.grounds.place("download")
+    directory = stage.work.views.make_directory("download")
     name = fetching.file_name(text)
     if not name:
         if instruction.destination.endswith("/"):
@@ -137,14 +137,14 @@ def _from_address(stage: StageRun, instruction: it.Add, text: str, vertex: Verte
 
     def fetch() -> str:
         vertex.status(f"fetching {text}")
-        fetched = fetching.fetch(text, place, instruction.checksum)
-        os.rename(fetched.path, f"{place}/{name}")
-        os.chmod(f"{place}/{name}", 0o600)
+        fetched = fetching.fetch(text, directory, instruction.checksum)
+        os.rename(fetched.path, f"{directory}/{name}")
+        os.chmod(f"{directory}/{name}", 0o600)
         if fetched.mtime is not None:
-            os.utime(f"{place}/{name}", (fetched.mtime, fetched.mtime))
+            os.utime(f"{directory}/{name}", (fetched.mtime, fetched.mtime))
         return fetched.digest
 
-    source = _Source(Origin(text, place, plain=True), _exactly(name), whole=not instruction.unpack)
+    source = _Source(Origin(text, directory, plain=True), _exactly(name), whole=not instruction.unpack)
     digest = instruction.checksum
     if digest:
         digests.check(digest, "--checksum")
@@ -161,27 +161,27 @@ def _content(stage: StageRun, sources: list[_Source]) -> list[object]:
     asked = [source for source in sources if source.key is None]
     digests: list[object] = []
     if asked:
-        digests = list(_digests(stage, [source.told(stage) for source in asked]))
-    found: list[object] = []
+        digests = list(_digests(stage, [source.as_job(stage) for source in asked]))
+    key_parts: list[object] = []
     for source in sources:
-        found.append([source.key, source.whole] if source.key is not None else digests.pop(0))
-    return found
+        key_parts.append([source.key, source.whole] if source.key is not None else digests.pop(0))
+    return key_parts
 
 
 def _digests(stage: StageRun, sources: list[Source]) -> list[str]:
-    """Return the digest of what each source names; what is in a host directory is read here, by whoever builds."""
+    """Return the digest of what each source names; host directories are read by this process, as the caller."""
     from ..workers import jobs
 
-    grounds = stage.work.grounds
-    wish: DigestJob = {
-        "paths": [grounds.paths.root, grounds.paths.state],
+    views = stage.work.views
+    job: DigestJob = {
+        "paths": [views.paths.root, views.paths.state],
         "sources": sources,
-        "userxattr": grounds.userxattr,
+        "userxattr": views.userxattr,
     }
     if all("directory" in source["origin"] for source in sources):
-        return jobs.digest(wish, [], None)["digests"]
-    found: Digests = stage.work.foreman.call("digest", wish)
-    return found["digests"]
+        return jobs.digest(job, [], None)["digests"]
+    answer: Digests = stage.work.foreman.call("digest", job)
+    return answer["digests"]
 
 
 def _copied(stage: StageRun, sources: list[_Source], asked: Copying | NewDirectory, above: bool) -> Layer:
@@ -192,12 +192,12 @@ def _copied(stage: StageRun, sources: list[_Source], asked: Copying | NewDirecto
     answer: LayerMade = work.foreman.call(
         "copy",
         {
-            "paths": [work.grounds.paths.root, work.grounds.paths.state],
-            "sources": [source.told(stage) for source in sources],
-            "lower": work.grounds.lower(stage.state.filesystem) if above else None,
+            "paths": [work.views.paths.root, work.views.paths.state],
+            "sources": [source.as_job(stage) for source in sources],
+            "lower": work.views.lower(stage.state.filesystem) if above else None,
             "request": asked,
             "clamp": work.request.epoch,
-            "userxattr": work.grounds.userxattr,
+            "userxattr": work.views.userxattr,
         },
     )
     return layer_rows.Layer(answer["diff_id"], answer["size"], answer["entries"])
@@ -217,8 +217,8 @@ def make_directory(stage: StageRun, vertex: Vertex, path: str) -> None:
 
 def content_key(stage: StageRun, origin: Origin, path: str) -> str:
     """Return the digest of what is at `path` in an origin, for the key of a step that is shown it."""
-    (found,) = _digests(stage, [_Source(origin, _exactly(path)).told(stage)])
-    return found
+    (digest,) = _digests(stage, [_Source(origin, _exactly(path)).as_job(stage)])
+    return digest
 
 
 def _exactly(path: str) -> str:
@@ -229,10 +229,10 @@ def _exactly(path: str) -> str:
 def shown(stage: StageRun, origin: Origin, path: str) -> list[str]:
     """Return the directories that show an origin to a step, of a host directory only what is at `path`.
 
-    That is a copy: so what the ignore file hides is not there, nobody changes it meanwhile, and it belongs to root.
+    That is a copy: so the files that the ignore file hides are missing, it cannot change meanwhile, and it belongs to root.
     """
     if origin.filesystem is not None and origin.ignored is None:
-        return stage.work.grounds.lower(origin.filesystem)
+        return stage.work.views.lower(origin.filesystem)
     source = _Source(origin, _exactly(path))
     key = keys.key("bind", content_key(stage, origin, path), path, stage.work.request.epoch)
     asked: Copying = {
@@ -251,4 +251,4 @@ def shown(stage: StageRun, origin: Origin, path: str) -> list[str]:
         made, _ = stage.work.cache.made(
             key, "", vertex, lambda: Result(lambda: _copied(stage, [source], asked, False)), kind="source.local"
         )
-    return stage.work.grounds.lower(Filesystem(key, (made,)))
+    return stage.work.views.lower(Filesystem(key, (made,)))

@@ -1,4 +1,4 @@
-"""ADD of archives: a tar, compressed or not, is told by its content, and its members are placed below the destination."""
+"""ADD of archives: a tar, compressed or not, is recognized by its content; its members go below the destination."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def is_archive(fd: int, limits: Limits) -> bool:
 def unpack(
     paths: Paths, fd: int, destination: Destination, base: bytes, owner: tuple[int, int] | None, limits: Limits
 ) -> None:
-    """Place the members of an archive below `base`; they belong to `owner`, or to whom the archive says.
+    """Place the members of an archive below `base`; they belong to `owner`, or to the owners in the archive.
 
     Links are followed below the destination's root as a chroot would, `..` and absolute names stay below `base`. What is
     in the way is replaced, but directories are merged. Raises Corrupt, LimitExceeded, InvalidInput.
@@ -98,7 +98,7 @@ def _place(
         link = _under(destination.resolve("/".join(target[:-1]), base), target[-1]) if target else b""
         kind = destination.kind(link) if link else None
         if kind is None or kind == toc.DIRECTORY:
-            raise InvalidInput(f"hard link {toc.shown(entry.name)} to {toc.shown(entry.link)}, which is no file")
+            raise InvalidInput(f"hard link {toc.shown(entry.name)} to {toc.shown(entry.link)}, which is not a file")
         if link == path:
             return
     uid, gid = owner or (entry.uid, entry.gid)

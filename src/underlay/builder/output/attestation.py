@@ -59,7 +59,7 @@ def _purl(name: str, platform: Platform) -> str:
 def provenance(work: Work, state: State, times: tuple[int, int]) -> dict[str, object]:
     """Return the SLSA provenance of a result; `times` are when the build began and ended, in ns since the epoch.
 
-    With mode min neither the values of build arguments nor secrets' names are told (BuildKit's "mode").
+    With mode min the values of build arguments and the names of secrets are left out (BuildKit's "mode").
     """
     request = work.request
     full = request.provenance == "max"
@@ -68,17 +68,17 @@ def provenance(work: Work, state: State, times: tuple[int, int]) -> dict[str, ob
         arguments["target"] = request.target
     if full:
         arguments |= {f"build-arg:{name}": value for name, value in request.arguments.items()}
-    told: dict[str, object] = {"frontend": "dockerfile.v0", "args": arguments}
+    request_facts: dict[str, object] = {"frontend": "dockerfile.v0", "args": arguments}
     if not work.context.uri:
-        told["locals"] = [{"name": "context"}, {"name": "dockerfile"}]
+        request_facts["locals"] = [{"name": "context"}, {"name": "dockerfile"}]
     if full:
-        told["secrets"] = [{"id": name, "optional": True} for name in request.secrets]
-        told["ssh"] = [{"id": name, "optional": True} for name in request.ssh]
+        request_facts["secrets"] = [{"id": name, "optional": True} for name in request.secrets]
+        request_facts["ssh"] = [{"id": name, "optional": True} for name in request.ssh]
     source: dict[str, object] = {"path": work.context.name}
     if work.context.uri:
         source |= {"uri": work.context.uri, "digest": {"sha1": work.context.commit} if work.context.commit else {}}
     metadata: dict[str, object] = {
-        # One build is told from another by it; two that are to have the same digest have none.
+        # It identifies a build; builds that are to have the same digest have none.
         **({"invocationID": work.invocation} if request.epoch is None else {}),
         "startedOn": rfc3339(times[0]),
         "finishedOn": rfc3339(times[1]),
@@ -91,7 +91,7 @@ def provenance(work: Work, state: State, times: tuple[int, int]) -> dict[str, ob
     internal: dict[str, object] = {"builderPlatform": str(work.build_platform.brief)}
     definition: dict[str, object] = {
         "buildType": _BUILD_TYPE,
-        "externalParameters": {"configSource": source, "request": told},
+        "externalParameters": {"configSource": source, "request": request_facts},
         "internalParameters": internal,
         "resolvedDependencies": _dependencies(work, state, base),
     }
@@ -110,7 +110,7 @@ def provenance(work: Work, state: State, times: tuple[int, int]) -> dict[str, ob
 
 def _dependencies(work: Work, state: State, base: dict[str, object] | None) -> list[dict[str, object]]:
     """Return what the build has read, by address and digest; the base of the result is marked."""
-    found = []
+    dependencies = []
     for address, digest in sorted(work.materials.items()):
         uri = address
         if address.startswith("pkg:docker/"):
@@ -118,8 +118,8 @@ def _dependencies(work: Work, state: State, base: dict[str, object] | None) -> l
         entry: dict[str, object] = {"uri": uri, "digest": _digest_set(digest)}
         if base is not None and entry["uri"] == base["uri"]:
             entry["annotations"] = {"org.opencontainers.image.base": True}
-        found.append(entry)
-    return found
+        dependencies.append(entry)
+    return dependencies
 
 
 def _digest_set(digest: str) -> dict[str, str]:
@@ -130,12 +130,14 @@ def _digest_set(digest: str) -> dict[str, str]:
 def _steps(state: State) -> list[dict[str, object]]:
     """Return the instructions of the result's own stage with the layers that they made."""
     layers = iter(state.filesystem.layers)
-    found: list[dict[str, object]] = []
+    step_entries: list[dict[str, object]] = []
     for step in state.history:
         layer = None if step.empty else next(layers, None)
-        if step.told is None:
-            found.append({"command": step.written, **({"layer": layer.layer().diff_id} if layer is not None else {})})
-    return found
+        if step.base_entry is None:
+            step_entries.append(
+                {"command": step.written, **({"layer": layer.layer().diff_id} if layer is not None else {})}
+            )
+    return step_entries
 
 
 def attach(paths: Paths, manifest: str, statements: list[tuple[str, bytes]]) -> tuple[dict[str, object], list[str]]:

@@ -22,5 +22,5 @@ def packages(paths: Paths, diff_ids: list[str]) -> Inventory:
 def bill(paths: Paths, image: NewImage, names: list[str], form: str, epoch: int | None) -> dict[str, Any]:
     """Return the bill of materials of an image as SPDX or CycloneDX (`sbom.FORMS`); the same image gives the same
     document."""
-    found = packages(paths, [layer.diff_id for layer in image.layers])
-    return sbom.bill(found, names[0] if names else image.id, image.id, form, epoch)
+    package_list = packages(paths, [layer.diff_id for layer in image.layers])
+    return sbom.bill(package_list, names[0] if names else image.id, image.id, form, epoch)

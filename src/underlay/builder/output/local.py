@@ -24,13 +24,13 @@ def copy_out(source: int, target: int) -> int:
         try:
             for name in sorted(os.listdir(here)):
                 status = os.lstat(name, dir_fd=here)
-                place = f"{path}/{name}"
+                file_path = f"{path}/{name}"
                 if stat.S_ISDIR(status.st_mode):
                     stack.append(
-                        (os.open(name, _DIRECTORY, dir_fd=here), _directory(there, name, status, place), place)
+                        (os.open(name, _DIRECTORY, dir_fd=here), _directory(there, name, status, file_path), file_path)
                     )
                     continue
-                _copy_one(here, there, name, status, place)
+                _copy_one(here, there, name, status, file_path)
                 count += 1
         finally:
             os.close(here)
@@ -38,7 +38,7 @@ def copy_out(source: int, target: int) -> int:
     return count
 
 
-def _directory(parent: int, name: str, status: os.stat_result, place: str) -> int:
+def _directory(parent: int, name: str, status: os.stat_result, path: str) -> int:
     try:
         os.mkdir(name, stat.S_IMODE(status.st_mode) | 0o700, dir_fd=parent)
     except FileExistsError:
@@ -46,12 +46,12 @@ def _directory(parent: int, name: str, status: os.stat_result, place: str) -> in
     try:
         fd = os.open(name, _DIRECTORY, dir_fd=parent)
     except OSError:
-        raise Conflict(f"{place} is there already and is no directory") from None
+        raise Conflict(f"cannot create the directory {path}: a file of this name exists") from None
     os.fchmod(fd, stat.S_IMODE(status.st_mode) | 0o700)
     return fd
 
 
-def _copy_one(here: int, there: int, name: str, status: os.stat_result, place: str) -> None:
+def _copy_one(here: int, there: int, name: str, status: os.stat_result, path: str) -> None:
     mode = status.st_mode
     if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode) or stat.S_ISFIFO(mode)):
         return
@@ -60,7 +60,7 @@ def _copy_one(here: int, there: int, name: str, status: os.stat_result, place: s
     except FileNotFoundError:
         pass
     except IsADirectoryError:
-        raise Conflict(f"{place} is there already and is a directory") from None
+        raise Conflict(f"cannot write the file {path}: a directory of this name exists") from None
     if stat.S_ISLNK(mode):
         os.symlink(os.readlink(name, dir_fd=here), name, dir_fd=there)
     elif stat.S_ISFIFO(mode):
@@ -71,7 +71,7 @@ def _copy_one(here: int, there: int, name: str, status: os.stat_result, place: s
         try:
             while os.sendfile(copy, original, None, _CHUNK):
                 pass
-            # Set-id bits would give the caller's rights to whoever runs the file.
+            # Set-id bits would give the caller's rights to all users who run the file.
             os.fchmod(copy, stat.S_IMODE(mode) & 0o1777)
         finally:
             os.close(original)

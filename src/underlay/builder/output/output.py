@@ -64,36 +64,40 @@ def deliver(works: list[Work], states: list[State], around: Surroundings, begun:
     request = works[0].request
     outputs = request.outputs or [_stored()]
     built = Built()
-    if any(each.kind in ("image", "docker", "oci") for each in outputs):
+    if any(output.kind in ("image", "docker", "oci") for output in outputs):
         with works[0].vertices("exporting to image") as vertex:
             vertex.status("exporting layers")
             made = [_made(work, state, around, begun, built) for work, state in zip(works, states, strict=True)]
             _join(made, around, built)
             names = [references.parse(text) for text in request.tags]
-            names += [references.parse(text) for each in outputs if each.name for text in each.name.split(",")]
-            keep = any(each.kind == "image" or (each.kind == "docker" and not each.destination) for each in outputs)
+            names += [references.parse(text) for output in outputs if output.name for text in output.name.split(",")]
+            keep = any(
+                output.kind == "image" or (output.kind == "docker" and not output.destination) for output in outputs
+            )
             vertex.status(f"writing image {built.id}")
-            new = [each.new.id for each in made if images.get(around.meta, each.new.id) is None]
+            new = [built_image.new.id for built_image in made if images.get(around.meta, built_image.new.id) is None]
             _record(made, names if keep else [], around, built)
             try:
                 for name in names if keep else []:
                     vertex.status(f"naming to {name}")
-                for each in outputs:
-                    if each.kind == "oci" or (each.kind == "docker" and each.destination):
-                        _archive(each, made, names, around, built)
+                for output in outputs:
+                    if output.kind == "oci" or (output.kind == "docker" and output.destination):
+                        _archive(output, made, names, around, built)
             finally:
-                # Who wants an archive alone gets no image; its layers are in the build cache.
+                # A request for an archive only records no image; its layers are in the build cache.
                 for image_id in new if not keep else []:
                     images.forget(around.meta, image_id)
-    for each in outputs:
-        if each.kind == "local":
+    for output in outputs:
+        if output.kind == "local":
             with works[0].vertices("exporting to client directory"):
-                _local(each, works, states, around, begun)
-        elif each.kind == "tar":
+                _local(output, works, states, around, begun)
+        elif output.kind == "tar":
             if len(states) > 1:
-                raise Unsupported("--output type=tar takes one platform", "type=local writes a directory for each")
+                raise Unsupported(
+                    "--output type=tar supports one platform only", "type=local writes a directory for each"
+                )
             with works[0].vertices("exporting to client tarball"):
-                _tar(each, states[0], around, request.epoch)
+                _tar(output, states[0], around, request.epoch)
     return built
 
 
@@ -109,11 +113,11 @@ def _stored() -> Output:
 def _made(work: Work, state: State, around: Surroundings, begun: int, built: Built) -> _Image:
     request = work.request
     made = _Image(work, state)
-    found = [each.layer() for each in state.filesystem.layers]
+    image_layers = [made_layer.layer() for made_layer in state.filesystem.layers]
     history = state.history
     if request.squash:
-        found = _squashed(work, state, found, around)
-    diff_ids = [layer.diff_id for layer in found]
+        image_layers = _squashed(work, state, image_layers, around)
+    diff_ids = [layer.diff_id for layer in image_layers]
     configuration = image.configuration(state, diff_ids, request.labels, request.epoch)
     config = document.encode(configuration)
     state.history = history
@@ -122,11 +126,11 @@ def _made(work: Work, state: State, around: Surroundings, begun: int, built: Bui
     if state.base is not None:
         annotations = {BASE_NAME: state.base.name, BASE_DIGEST: state.base.image.manifest}
     annotations |= _annotations(request.annotations, "manifest")
-    forms = [(each.diff_id, each.size, "none") for each in found]
+    forms = [(layer.diff_id, layer.size, "none") for layer in image_layers]
     several = bool(request.provenance or request.sbom or len(request.platforms) > 1)
     if several:
         # What is part of an index goes out as it is, or not at all: so in the form that registries like.
-        forms = [_kept(around.paths, around.meta, layer, around) for layer in found]
+        forms = [_kept(around.paths, around.meta, layer, around) for layer in image_layers]
     data = made_manifest(image_id, len(config), forms, annotations)
     manifest = blobs.put(around.paths, data)
     made.new = images.NewImage(
@@ -134,7 +138,7 @@ def _made(work: Work, state: State, around: Surroundings, begun: int, built: Bui
         manifest,
         state.platform,
         configuration.get("created") or "",
-        found,
+        image_layers,
         [image_id, manifest],
         rootfs.chain_of(diff_ids),
     )
@@ -159,7 +163,7 @@ def _made(work: Work, state: State, around: Surroundings, begun: int, built: Bui
 
 def _annotations(texts: list[str], level: str) -> dict[str, str]:
     """Return those of `[level[,level]:]key=value` that are meant for `level`; without one the manifest is meant."""
-    found = {}
+    selected = {}
     for text in texts:
         name, equals, value = text.partition("=")
         levels, colon, key = name.rpartition(":")
@@ -172,22 +176,24 @@ def _annotations(texts: list[str], level: str) -> dict[str, str]:
                     f"invalid annotation {text!r}: unknown level {word!r}", f"known: {', '.join(_LEVELS)}"
                 )
             if word.partition("[")[0] == level:
-                found[key] = value
-    return found
+                selected[key] = value
+    return selected
 
 
-def _squashed(work: Work, state: State, found: list[Layer], around: Surroundings) -> list[Layer]:
-    """Return the layers with all that are new as one; in the history the new entries are told as empty."""
+def _squashed(work: Work, state: State, image_layers: list[Layer], around: Surroundings) -> list[Layer]:
+    """Return the layers with all new ones squashed into one; their entries in the history become empty layers."""
     from ...store.layers import flatten
 
     below = len(state.base.image.diff_ids) if state.base is not None else 0
-    if len(found) == below:
-        return found
-    one = flatten.flatten(around.paths, [layer.diff_id for layer in found], below, work.request.epoch)
+    if len(image_layers) == below:
+        return image_layers
+    one = flatten.flatten(around.paths, [layer.diff_id for layer in image_layers], below, work.request.epoch)
     times = [step.created for step in state.history if step.created is not None]
-    state.history = [step if step.told is not None else Step(None, step.written, None, True) for step in state.history]
-    state.history.append(Step(None, f"SQUASH {len(found) - below} layers", max(times), False))
-    return [*found[:below], layer_rows.Layer(one.diff_id, one.size, one.entries)]
+    state.history = [
+        step if step.base_entry is not None else Step(None, step.written, None, True) for step in state.history
+    ]
+    state.history.append(Step(None, f"SQUASH {len(image_layers) - below} layers", max(times), False))
+    return [*image_layers[:below], layer_rows.Layer(one.diff_id, one.size, one.entries)]
 
 
 def _kept(paths: Paths, meta: Meta, layer: Layer, around: Surroundings) -> tuple[str, int, str]:
@@ -247,20 +253,23 @@ def _join(made: list[_Image], around: Surroundings, built: Built) -> None:
         {
             "schemaVersion": 2,
             "mediaType": mediatype.OCI_INDEX,
-            "manifests": [*(each.descriptor for each in made), *(one for each in made for one in each.beside)],
+            "manifests": [
+                *(built_image.descriptor for built_image in made),
+                *(one for built_image in made for one in built_image.beside),
+            ],
             **({"annotations": noted} if noted else {}),
         }
     )
     built.target, built.size, built.media_type = blobs.put(around.paths, data), len(data), mediatype.OCI_INDEX
-    for each in made:
-        each.new.documents.append(built.target)
+    for built_image in made:
+        built_image.new.documents.append(built.target)
 
 
 def _record(made: list[_Image], names: list[Reference], around: Surroundings, built: Built) -> None:
     given = [(name, built.target, made[0].new.id) for name in names]
     for other in made[1:]:
         given += [(references.Reference(name.domain, name.path), built.target, other.new.id) for name in names]
-    images.record(around.meta, [each.new for each in made], given)
+    images.record(around.meta, [built_image.new for built_image in made], given)
     built.names = [name.familiar for name in names]
 
 
@@ -282,7 +291,7 @@ def _archive(output: Output, made: list[_Image], names: list[Reference], around:
 def _tar(output: Output, state: State, around: Surroundings, epoch: int | None) -> None:
     from ...store.layers import flatten
 
-    diff_ids = [each.layer().diff_id for each in state.filesystem.layers]
+    diff_ids = [made_layer.layer().diff_id for made_layer in state.filesystem.layers]
     layer = flatten.flatten(around.paths, diff_ids, 0, epoch)
     source = layers.open_part(around.paths, layer.diff_id)
     try:
@@ -310,22 +319,22 @@ def _pour(source: int, target: int) -> None:
 
 def _local(output: Output, works: list[Work], states: list[State], around: Surroundings, begun: int) -> None:
     for work, state in zip(works, states, strict=True):
-        place = output.destination
+        directory = output.destination
         if len(states) > 1:
-            place = f"{place}/{str(state.platform.brief).replace('/', '_')}"
-        os.makedirs(place, exist_ok=True)
-        grounds = work.grounds
+            directory = f"{directory}/{str(state.platform.brief).replace('/', '_')}"
+        os.makedirs(directory, exist_ok=True)
+        views = work.views
         work.foreman.call(
             "copy_out",
             {
-                "lower": grounds.lower(state.filesystem),
-                "userxattr": grounds.userxattr,
-                "target": os.path.abspath(place),
+                "lower": views.lower(state.filesystem),
+                "userxattr": views.userxattr,
+                "target": os.path.abspath(directory),
             },
         )
         if work.request.provenance:
             from . import attestation
 
             data = document.encode(attestation.provenance(work, state, (begun, time_ns())))
-            with open(f"{place}/provenance.json", "wb") as file:
+            with open(f"{directory}/provenance.json", "wb") as file:
                 file.write(data)

@@ -17,7 +17,7 @@ _CONNECTIONS = 64
 
 
 def serve(path: str, agent: str, mode: int, uid: int, gid: int) -> int:
-    """Make the socket `path` and a process that joins whoever connects with the socket `agent`; return its pid.
+    """Make the socket `path` and a process that connects its clients with the socket `agent`; return its pid.
 
     It ends with its parent. Raises OSError.
     """
@@ -53,10 +53,10 @@ def _relay(listener: _socket.socket, agent: str) -> NoReturn:
                             continue
                     except OSError:
                         pass
-                    for each in (source, target):
-                        poll.unregister(each.fileno())
-                        del pairs[each.fileno()]
-                        each.close()
+                    for connection in (source, target):
+                        poll.unregister(connection.fileno())
+                        del pairs[connection.fileno()]
+                        connection.close()
     finally:
         os._exit(0)
 

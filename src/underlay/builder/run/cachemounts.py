@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _PRIVATE = 1000  # directories that builds beside each other may have of one private cache
 
 
-def place(paths: Paths) -> str:
+def root_directory(paths: Paths) -> str:
     """Return the directory that holds all cache mounts."""
     return f"{paths.root}/cache/mounts"
 
@@ -31,9 +31,9 @@ class Held:
 
     def directory(self, work: Work, mount: Mount, seed: list[str]) -> str:
         """Return the directory of a cache mount, made when it is new: from the file system of `seed`, if there is one."""
-        paths = work.grounds.paths
+        paths = work.views.paths
         digits = sha256(mount.id.encode("utf-8", "surrogateescape")).hexdigest()
-        base = ensure(place(paths))
+        base = ensure(root_directory(paths))
         name = f"{base}/{digits}"
         if mount.sharing == "private":
             for number in range(_PRIVATE):
@@ -58,7 +58,7 @@ class Held:
                     "mode": 0o755 if mount.mode is None else mount.mode,
                     "uid": mount.uid or 0,
                     "gid": mount.gid or 0,
-                    "userxattr": work.grounds.userxattr,
+                    "userxattr": work.views.userxattr,
                 },
             )
             with open(f"{name}.id", "wb") as file:

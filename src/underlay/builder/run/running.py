@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ...dockerfile.mounts import Mount
     from ...store.rows.layers import Layer
     from ..context.contexts import Origin
-    from ..request import StepWish
+    from ..request import StepRequest
     from ..stage_run import StageRun
     from ..vertices import Vertex
     from ..workers.messages import AgentMount, LayerMade, SecretMount, StepEnded, StepJob, StepMount
@@ -85,7 +85,7 @@ class _Step:
             self._user,
             self._network,
             self._insecure,
-            [self._mount_key(each) for each in self._instruction.mounts],
+            [self._mount_key(mount) for mount in self._instruction.mounts],
             self._work.request.extra_hosts,
             self._work.request.epoch,
         )
@@ -106,20 +106,20 @@ class _Step:
 
     def run(self, vertex: Vertex) -> Result:
         """Run the program; its files are packed afterwards."""
-        from ..request import StepWish
+        from ..request import StepRequest
 
-        work, grounds = self._work, self._work.grounds
-        place = grounds.place("step")
+        work, views = self._work, self._work.views
+        directory = views.make_directory("step")
         for name in ("upper", "work", "files", "mounts"):
-            os.mkdir(f"{place}/{name}", 0o700)
+            os.mkdir(f"{directory}/{name}", 0o700)
         secrets = self._secret_variables()
         held = cachemounts.Held()
         try:
-            mounts = self._mounts(held, place)
+            mounts = self._mounts(held, directory)
             name = arguments_hostname(work.request.arguments)
-            wish = StepWish(
+            request = StepRequest(
                 id=f"build-{os.getpid()}-{os.urandom(8).hex()}",
-                directory=f"{place}/files",
+                directory=f"{directory}/files",
                 arguments=self.words,
                 environment=[*self._proxies(), *self._environment, *secrets],
                 working_directory=self._directory,
@@ -127,38 +127,40 @@ class _Step:
                 user=self._user,
                 network=self._network,
                 insecure=self._insecure,
-                destinations=[each["destination"] for each in mounts],
-                tmpfs=[(self._target(each), each.size) for each in self._instruction.mounts if each.kind == "tmpfs"],
+                destinations=[step_mount["destination"] for step_mount in mounts],
+                tmpfs=[
+                    (self._target(mount), mount.size) for mount in self._instruction.mounts if mount.kind == "tmpfs"
+                ],
                 hostname=name or "buildkitsandbox",
             )
             try:
-                answer = self._carried_out(vertex, wish, place, mounts)
+                answer = self._carried_out(vertex, request, directory, mounts)
             finally:
-                work.steps.done(wish)
+                work.steps.done(request)
         finally:
             held.release()
         if answer["code"]:
             self._fail(answer["code"], answer["memory"])
-        return Result(lambda: self._pack(f"{place}/upper"), f"{place}/upper")
+        return Result(lambda: self._pack(f"{directory}/upper"), f"{directory}/upper")
 
-    def _carried_out(self, vertex: Vertex, wish: StepWish, place: str, mounts: list[StepMount]) -> StepEnded:
-        work, grounds = self._work, self._work.grounds
-        record = work.steps.compose(wish)
+    def _carried_out(self, vertex: Vertex, request: StepRequest, directory: str, mounts: list[StepMount]) -> StepEnded:
+        work, views = self._work, self._work.views
+        record = work.steps.compose(request)
         record["root"] = {
-            "target": f"{place}/mounts",
+            "target": f"{directory}/mounts",
             "lower": ["/"],
-            "upper": f"{place}/upper",
-            "work": f"{place}/work",
+            "upper": f"{directory}/upper",
+            "work": f"{directory}/work",
         }
         return self._watched(
             vertex,
             {
                 "record": record,
-                "scratch": place,
-                "lower": grounds.lower(self._stage.state.filesystem),
-                "upper": f"{place}/upper",
-                "work": f"{place}/work",
-                "userxattr": grounds.userxattr,
+                "scratch": directory,
+                "lower": views.lower(self._stage.state.filesystem),
+                "upper": f"{directory}/upper",
+                "work": f"{directory}/work",
+                "userxattr": views.userxattr,
                 "mounts": mounts,
             },
         )
@@ -167,20 +169,20 @@ class _Step:
         return [f"{name}={value}" for name, value in arguments.proxies(self._work.request.arguments).items()]
 
     def _pack(self, upper: str) -> Layer:
-        paths = self._work.grounds.paths
+        paths = self._work.views.paths
         made: LayerMade = self._work.foreman.call(
             "pack",
             {
                 "paths": [paths.root, paths.state],
                 "upper": upper,
-                "userxattr": self._work.grounds.userxattr,
+                "userxattr": self._work.views.userxattr,
                 "clamp": self._work.request.epoch,
             },
             lasting=True,
         )
         return layer_rows.Layer(made["diff_id"], made["size"], made["entries"])
 
-    def _watched(self, vertex: Vertex, wish: StepJob) -> StepEnded:
+    def _watched(self, vertex: Vertex, job: StepJob) -> StepEnded:
         """Have a worker run the step, and pass on what it writes meanwhile."""
         ends = [os.pipe2(os.O_CLOEXEC) for _ in range(2)]
         readers = [
@@ -190,11 +192,11 @@ class _Step:
         for reader in readers:
             reader.start()
         try:
-            ended: StepEnded = self._work.foreman.call("step", wish, [write for _, write in ends])
+            ended: StepEnded = self._work.foreman.call("step", job, [write for _, write in ends])
             return ended
         except WorkerKilled:
-            # Its container has died with it; its control group has nobody else to remove it.
-            group = cgroup.open_group(wish["record"]["cgroup"], wish["record"]["rootless"])
+            # Its container has died with it; its control group must be removed here.
+            group = cgroup.open_group(job["record"]["cgroup"], job["record"]["rootless"])
             group.kill()
             group.remove()
             raise
@@ -213,7 +215,7 @@ class _Step:
             words = words[:_SHOWN] + "…"
         raise StepFailed(
             f'process "{words}" did not complete successfully: exit code: {code}',
-            "the kernel has killed it: its memory limit was used up" if memory else "",
+            "the kernel killed it: it reached its memory limit" if memory else "",
         )
 
     # Mounts
@@ -221,19 +223,19 @@ class _Step:
     def _target(self, mount: Mount) -> str:
         return posixpath.normpath(posixpath.join(self._directory, mount.target))
 
-    def _mounts(self, held: cachemounts.Held, place: str) -> list[StepMount]:
-        found: list[StepMount] = []
+    def _mounts(self, held: cachemounts.Held, directory: str) -> list[StepMount]:
+        step_mounts: list[StepMount] = []
         for mount in self._instruction.mounts:
             if mount.kind == "tmpfs" or (mount.kind == "secret" and not mount.target):
                 continue
             made = self._mount(mount, held)
             if made is not None:
-                found.append(made)
+                step_mounts.append(made)
         script = self._instruction.script
         if script is not None:
             data = script.data.encode("utf-8", "surrogateescape")
-            found.append(_file(f"/dev/pipes/{script.name}", data, 0o755, 0, 0))
-        return found
+            step_mounts.append(_file(f"/dev/pipes/{script.name}", data, 0o755, 0, 0))
+        return step_mounts
 
     def _mount(self, mount: Mount, held: cachemounts.Held) -> StepMount | None:
         target = self._target(mount)
@@ -282,18 +284,20 @@ class _Step:
         except OSError as error:
             raise NotFound(f"failed to stat secret {mount.id}: {secret.source}: {error.strerror}") from None
         if len(data) > _SECRET_LIMIT:
-            raise InvalidInput(f"invalid secret size {len(data)}: secret {mount.id} may have {_SECRET_LIMIT} bytes")
+            raise InvalidInput(
+                f"invalid secret size {len(data)}: secret {mount.id} has more than {_SECRET_LIMIT} bytes"
+            )
         return data
 
     def _secret_variables(self) -> list[str]:
-        found = []
+        variables = []
         for mount in self._instruction.mounts:
             if mount.kind == "secret" and mount.env is not None:
                 data = self._secret(mount)
                 if data is not None:
                     name = mount.env if mount.env not in ("", "true") else mount.id
-                    found.append(f"{name}={data.decode('utf-8', 'surrogateescape')}")
-        return found
+                    variables.append(f"{name}={data.decode('utf-8', 'surrogateescape')}")
+        return variables
 
     def _agent(self, mount: Mount) -> AgentMount | None:
         path = self._work.request.ssh.get(mount.id)
@@ -301,9 +305,9 @@ class _Step:
             if mount.required:
                 raise NotFound(f"unset ssh forward key {mount.id}", f"give it with --ssh {mount.id}")
             return None
-        number = [each for each in self._instruction.mounts if each.kind == "ssh"].index(mount)
+        number = [other for other in self._instruction.mounts if other.kind == "ssh"].index(mount)
         target = self._target(mount) if mount.target else f"/run/buildkit/ssh_agent.{number}"
-        if number == 0 and "SSH_AUTH_SOCK" not in {each.partition("=")[0] for each in self._environment}:
+        if number == 0 and "SSH_AUTH_SOCK" not in {variable.partition("=")[0] for variable in self._environment}:
             self._environment.append(f"SSH_AUTH_SOCK={target}")
         return {
             "kind": "agent",

@@ -28,12 +28,12 @@ class Stub:
 
 def find(root: int, destinations: Iterable[str]) -> list[Stub]:
     """Return what is missing of `destinations` below the directory `root`, whose links are followed as in a chroot."""
-    found = []
+    stubs = []
     for path in destinations:
         existing, missing = _walk(root, path)
         if missing:
-            found.append(Stub(existing, missing))
-    return found
+            stubs.append(Stub(existing, missing))
+    return stubs
 
 
 def _walk(root: int, path: str) -> tuple[list[str], list[str]]:
@@ -50,7 +50,7 @@ def _walk(root: int, path: str) -> tuple[list[str], list[str]]:
                 root, "/".join((*here, part)), os.O_PATH | os.O_NOFOLLOW, resolve=beneath.RESOLVE_NO_SYMLINKS
             )
         except KernelError:
-            return here, [part, *(each for each in reversed(todo) if each != "..")]
+            return here, [part, *(component for component in reversed(todo) if component != "..")]
         try:
             if stat.S_ISLNK(os.fstat(fd).st_mode):
                 hops += 1
@@ -59,7 +59,7 @@ def _walk(root: int, path: str) -> tuple[list[str], list[str]]:
                 target = os.readlink("", dir_fd=fd)
                 if target.startswith("/"):
                     here = []
-                todo += [each for each in reversed(target.split("/")) if each not in ("", ".")]
+                todo += [component for component in reversed(target.split("/")) if component not in ("", ".")]
                 continue
         finally:
             os.close(fd)

@@ -62,7 +62,7 @@ def opened_root(lower: Sequence[str], userxattr: bool) -> int:
         os.close(fd)
 
 
-def mount(arguments: messages.MountJob, fds: list[int], leash: _socket.socket) -> Mapping[str, object]:
+def mount(arguments: messages.MountJob, fds: list[int], lifeline: _socket.socket) -> Mapping[str, object]:
     """Mount an EROFS index at a new directory, for all workers to see (`index`, `files`, `point`)."""
     from ...linux.files.sharedmount import mount_index
 
@@ -71,14 +71,14 @@ def mount(arguments: messages.MountJob, fds: list[int], leash: _socket.socket) -
     return {}
 
 
-def status(arguments: messages.PathJob, fds: list[int], leash: _socket.socket) -> messages.Status:
+def status(arguments: messages.PathJob, fds: list[int], lifeline: _socket.socket) -> messages.Status:
     """Return owner, mode and time of a directory that is mounted for the workers."""
-    found = os.stat(arguments["path"])
-    mode = stat.S_IMODE(found.st_mode)
-    return {"mode": mode, "uid": found.st_uid, "gid": found.st_gid, "mtime": int(found.st_mtime)}
+    facts = os.stat(arguments["path"])
+    mode = stat.S_IMODE(facts.st_mode)
+    return {"mode": mode, "uid": facts.st_uid, "gid": facts.st_gid, "mtime": int(facts.st_mtime)}
 
 
-def step(arguments: messages.StepJob, fds: list[int], leash: _socket.socket) -> messages.StepEnded:
+def step(arguments: messages.StepJob, fds: list[int], lifeline: _socket.socket) -> messages.StepEnded:
     """Run a step's program (`record`, see `runtime.stepping`); `fds` are its output streams.
 
     Its root is made of `lower` and `upper`, with `mounts` in it (see `_source`). Returns its exit code and whether the
@@ -86,7 +86,7 @@ def step(arguments: messages.StepJob, fds: list[int], leash: _socket.socket) -> 
     """
     from ...runtime.process import run_once
 
-    # Its leash ends it, in order.
+    # The closing of its lifeline ends it, in order.
     _signal.signal(_signal.SIGTERM, _signal.SIG_IGN)
     process.unshare(process.CLONE_NEWNS)
     mounts.propagate("/", mounts.MS_PRIVATE | mounts.MS_REC)
@@ -95,18 +95,22 @@ def step(arguments: messages.StepJob, fds: list[int], leash: _socket.socket) -> 
     before = opened_root(arguments["lower"], userxattr)
     _like(upper, before)
     record = arguments["record"]
-    missing = stubs.find(before, [each["destination"] for each in record["spec"]["mounts"]])
+    missing = stubs.find(before, [entry["destination"] for entry in record["spec"]["mounts"]])
     agents = []
-    for number, each in enumerate(arguments["mounts"]):
-        if each["kind"] == "agent":
-            each["socket"] = f"{scratch}/agent-{number}"
-            agents.append(agent.serve(each["socket"], each["path"], each["mode"], each["uid"], each["gid"]))
+    for number, step_mount in enumerate(arguments["mounts"]):
+        if step_mount["kind"] == "agent":
+            step_mount["socket"] = f"{scratch}/agent-{number}"
+            agents.append(
+                agent.serve(
+                    step_mount["socket"], step_mount["path"], step_mount["mode"], step_mount["uid"], step_mount["gid"]
+                )
+            )
     sources = {"/": overlay(arguments["lower"], upper, arguments["work"], userxattr)}
-    for number, each in enumerate(arguments["mounts"]):
-        sources[each["destination"]] = _source(each, f"{scratch}/mount-{number}", userxattr)
+    for number, step_mount in enumerate(arguments["mounts"]):
+        sources[step_mount["destination"]] = _source(step_mount, f"{scratch}/mount-{number}", userxattr)
     null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
     try:
-        ended = run_once.run(record, sources, (null, *fds), leash)
+        ended = run_once.run(record, sources, (null, *fds), lifeline)
     finally:
         for pid in agents:
             os.kill(pid, 9)
@@ -132,55 +136,55 @@ def _touched(upper: int, before: int) -> bool:
     return (one.st_mode, one.st_uid, one.st_gid) != (other.st_mode, other.st_uid, other.st_gid)
 
 
-def _source(wish: messages.StepMount, place: str, userxattr: bool) -> int:
+def _source(step_mount: messages.StepMount, directory: str, userxattr: bool) -> int:
     """Return the unattached mount for one --mount.
 
     `kind` tree: `path` in the root of `lower` directories, with `writable` above a layer that is thrown away; directory:
     the directory `path` of ours, or `inside` it; secret: `data` as a file with `mode`, `uid`, `gid`; agent: a `socket` of
     ours.
     """
-    os.mkdir(place, 0o700)
-    if wish["kind"] == "directory":
-        fd = os.open(wish["path"], _DIRECTORY)
-        if wish.get("inside"):
-            inner = beneath.open_in_root(fd, wish["inside"], os.O_PATH)
+    os.mkdir(directory, 0o700)
+    if step_mount["kind"] == "directory":
+        fd = os.open(step_mount["path"], _DIRECTORY)
+        if step_mount.get("inside"):
+            inner = beneath.open_in_root(fd, step_mount["inside"], os.O_PATH)
             os.close(fd)
             fd = inner
-        return _clone(fd, "" if wish["writable"] else place)
-    if wish["kind"] == "secret":
-        return _secret(wish, place)
-    if wish["kind"] == "agent":
-        return _clone(os.open(wish["socket"], os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC))
+        return _clone(fd, "" if step_mount["writable"] else directory)
+    if step_mount["kind"] == "secret":
+        return _secret(step_mount, directory)
+    if step_mount["kind"] == "agent":
+        return _clone(os.open(step_mount["socket"], os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC))
     upper = work = ""
-    if wish["writable"]:
-        upper, work = f"{place}/upper", f"{place}/work"
+    if step_mount["writable"]:
+        upper, work = f"{directory}/upper", f"{directory}/work"
         os.mkdir(upper, 0o755)
         os.mkdir(work, 0o755)
-    root = overlay(wish["lower"], upper, work, userxattr)
-    point = f"{place}/root"
+    root = overlay(step_mount["lower"], upper, work, userxattr)
+    point = f"{directory}/root"
     os.mkdir(point, 0o700)
     where = os.open(point, _DIRECTORY)
     mounts.attach(root, where, point)
     os.close(where)
     try:
-        return _clone(beneath.open_in_root(root, wish["path"], os.O_PATH))
+        return _clone(beneath.open_in_root(root, step_mount["path"], os.O_PATH))
     except KernelError as error:
         if error.errno in (2, 20):
             raise NotFound(
-                f'"{wish["path"]}": not found', f"it is the source of the mount at {wish['destination']}"
+                f'"{step_mount["path"]}": not found', f"it is the source of the mount at {step_mount['destination']}"
             ) from None
         raise
     finally:
         os.close(root)
 
 
-def _clone(fd: int, place: str = "") -> int:
-    """Return an unattached copy of the mount at `fd`, read-only if a `place` is given where that can be seen to."""
+def _clone(fd: int, mount_point: str = "") -> int:
+    """Return an unattached copy of the mount at `fd`, read-only if a `mount_point` to do so is given."""
     try:
         tree = mounts.clone_tree(fd, "", False)
     finally:
         os.close(fd)
-    if not place:
+    if not mount_point:
         return tree
     try:
         mounts.set_attributes(tree, mounts.MOUNT_ATTR_RDONLY)
@@ -188,8 +192,8 @@ def _clone(fd: int, place: str = "") -> int:
         if error.errno != mounts.ENOSYS:
             raise
         # Before Linux 5.12 only an attached mount can be changed; a copy of it stays as it is.
-        where = os.open(place, _DIRECTORY)
-        mounts.attach(tree, where, place)
+        where = os.open(mount_point, _DIRECTORY)
+        mounts.attach(tree, where, mount_point)
         os.close(where)
         mounts.remount_bind(tree, mounts.MOUNT_ATTR_RDONLY)
         copy = mounts.clone_tree(tree, "", False)
@@ -198,20 +202,20 @@ def _clone(fd: int, place: str = "") -> int:
     return tree
 
 
-def _secret(wish: messages.SecretMount, place: str) -> int:
-    fd = mounts.new_filesystem("tmpfs", (("mode", "0700"), ("size", str(len(wish["data"]) + 8192))), 0, "tmpfs")
-    where = os.open(place, _DIRECTORY)
-    mounts.attach(fd, where, place)
+def _secret(secret: messages.SecretMount, mount_point: str) -> int:
+    fd = mounts.new_filesystem("tmpfs", (("mode", "0700"), ("size", str(len(secret["data"]) + 8192))), 0, "tmpfs")
+    where = os.open(mount_point, _DIRECTORY)
+    mounts.attach(fd, where, mount_point)
     os.close(where)
     os.close(fd)
-    file = os.open(f"{place}/secret", os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    os.write(file, wish["data"])
-    os.fchmod(file, wish["mode"])
-    os.fchown(file, wish["uid"], wish["gid"])
+    file = os.open(f"{mount_point}/secret", os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    os.write(file, secret["data"])
+    os.fchmod(file, secret["mode"])
+    os.fchown(file, secret["uid"], secret["gid"])
     return _clone(file)
 
 
-def pack(arguments: messages.PackJob, fds: list[int], leash: _socket.socket) -> messages.LayerMade:
+def pack(arguments: messages.PackJob, fds: list[int], lifeline: _socket.socket) -> messages.LayerMade:
     """Turn the directory `upper` that a step has written into a layer of the store."""
     from ...paths import Paths
     from ...store.layers import packing
@@ -221,14 +225,14 @@ def pack(arguments: messages.PackJob, fds: list[int], leash: _socket.socket) -> 
     return {"diff_id": layer.diff_id, "size": layer.size, "entries": layer.entries}
 
 
-def remove(arguments: messages.PathJob, fds: list[int], leash: _socket.socket) -> Mapping[str, object]:
-    """Remove a directory tree of the build, whoever owns its files."""
+def remove(arguments: messages.PathJob, fds: list[int], lifeline: _socket.socket) -> Mapping[str, object]:
+    """Remove a directory tree of the build, whatever ids own its files."""
     remove_tree(arguments["path"])
     return {}
 
 
 def cache_directory(
-    arguments: messages.CacheDirectoryJob, fds: list[int], leash: _socket.socket
+    arguments: messages.CacheDirectoryJob, fds: list[int], lifeline: _socket.socket
 ) -> Mapping[str, object]:
     """Make the directory `path` of a cache mount unless it is there, filled from `source` in the root of `seed`."""
     from ...runtime.apply.copyup import copy_tree
@@ -259,7 +263,7 @@ def opened(origin: messages.Opening, userxattr: bool) -> int:
     return opened_root(origin["lower"], userxattr)
 
 
-def read(arguments: messages.ReadJob, fds: list[int], leash: _socket.socket) -> messages.DockerfileRead:
+def read(arguments: messages.ReadJob, fds: list[int], lifeline: _socket.socket) -> messages.DockerfileRead:
     """Read a Dockerfile `name` from a context, and the lines of its ignore file; None for what is not there."""
     from ..context import ignore
 
@@ -269,7 +273,7 @@ def read(arguments: messages.ReadJob, fds: list[int], leash: _socket.socket) -> 
     return {"data": data, "patterns": None if matcher is None else list(matcher.lines)}
 
 
-def copy_out(arguments: messages.CopyOutJob, fds: list[int], leash: _socket.socket) -> Mapping[str, object]:
+def copy_out(arguments: messages.CopyOutJob, fds: list[int], lifeline: _socket.socket) -> Mapping[str, object]:
     """Copy the files of a root (`lower`) to the host directory `target`."""
     from ..output import local
 
@@ -287,47 +291,47 @@ def _matcher(patterns: list[str] | None) -> Matcher | None:
 def _sources(arguments: messages.CopyJob) -> list[CopySource]:
     from ..copy.copying import CopySource
 
-    found = []
-    for each in arguments["sources"]:
-        if "content" in each:
-            found.append(CopySource(name=each["name"], content=each["content"]))
+    sources = []
+    for source in arguments["sources"]:
+        if "content" in source:
+            sources.append(CopySource(name=source["name"], content=source["content"]))
             continue
-        found.append(
+        sources.append(
             CopySource(
-                root=opened(each["origin"], arguments["userxattr"]),
-                source=each["source"],
-                ignore=_matcher(each["patterns"]),
-                context=each["plain"],
-                whole=each["whole"],
+                root=opened(source["origin"], arguments["userxattr"]),
+                source=source["source"],
+                ignore=_matcher(source["patterns"]),
+                context=source["plain"],
+                whole=source["whole"],
             )
         )
-    return found
+    return sources
 
 
-def digest(arguments: messages.DigestJob, fds: list[int], leash: _socket.socket | None) -> messages.Digests:
+def digest(arguments: messages.DigestJob, fds: list[int], lifeline: _socket.socket | None) -> messages.Digests:
     """Return the digest of what each of `sources` names."""
     from ...paths import Paths
     from ..copy import contents
     from ..copy.selecting import select
 
     paths = Paths(*arguments["paths"])
-    found = []
-    for told in arguments["sources"]:
+    digests = []
+    for source in arguments["sources"]:
         index = None
-        if "directory" in told["origin"]:
-            index = contents.FileIndex(paths, told["origin"]["directory"]).load()
-        root = opened(told["origin"], arguments["userxattr"])
+        if "directory" in source["origin"]:
+            index = contents.FileIndex(paths, source["origin"]["directory"]).load()
+        root = opened(source["origin"], arguments["userxattr"])
         try:
-            selected = select(root, told["source"], ignore=_matcher(told["patterns"]))
-            found.append(contents.digest([selected], owners=not told["plain"], index=index))
+            selected = select(root, source["source"], ignore=_matcher(source["patterns"]))
+            digests.append(contents.digest([selected], owners=not source["plain"], index=index))
         finally:
             os.close(root)
         if index is not None:
             index.save()
-    return {"digests": found}
+    return {"digests": digests}
 
 
-def copy(arguments: messages.CopyJob, fds: list[int], leash: _socket.socket) -> messages.LayerMade:
+def copy(arguments: messages.CopyJob, fds: list[int], lifeline: _socket.socket) -> messages.LayerMade:
     """Make the layer that a COPY or ADD adds to the root of `lower` (None: to an empty one), or WORKDIR's directory."""
     from ...paths import Paths
     from ..copy import copying
@@ -338,7 +342,7 @@ def copy(arguments: messages.CopyJob, fds: list[int], leash: _socket.socket) -> 
     if "directory" in request:
         layer = copying.directory(paths, request["directory"], root, request["chown"], clamp=arguments["clamp"])
     else:
-        wish = copying.CopyRequest(
+        copy_request = copying.CopyRequest(
             destination=request["destination"],
             workdir=request["workdir"],
             chown=request["chown"],
@@ -349,7 +353,7 @@ def copy(arguments: messages.CopyJob, fds: list[int], leash: _socket.socket) -> 
             instruction=request["instruction"],
             several=request["several"],
         )
-        layer = copying.copy(paths, _sources(arguments), root, wish, clamp=arguments["clamp"])
+        layer = copying.copy(paths, _sources(arguments), root, copy_request, clamp=arguments["clamp"])
     return {"diff_id": layer.diff_id, "size": layer.size, "entries": layer.entries}
 
 

@@ -1,4 +1,4 @@
-"""What a build's workers are told and what they tell, for the type checker: values that MessagePack can hold."""
+"""The jobs that a build's workers are given and their answers, for the type checker: values that MessagePack can hold."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 Workers run beside each other and beside the planning threads, without the interpreter's lock between them, and each has
 one thread, as cloning needs. The foreman has a mount namespace of its own (unprivileged: a user namespace, too, in which
-it is root), so what is mounted for a build is seen by nobody else and ends with its last process. When the planner dies
+it is root), so mounts of a build are seen by no other process and end with its last process. When the planner dies
 the foreman sees its socket close: it ends the workers, and removes the build's scratch directory.
 """
 
@@ -14,7 +14,7 @@ import os
 import select
 import sys
 
-from ...errors import KernelError, UnderlayError, WorkerKilled, revived, told
+from ...errors import KernelError, UnderlayError, WorkerKilled, from_message, to_message
 from ...linux import process, userns
 from ...linux.files import mounts
 from ...runtime.process import interpreter
@@ -129,16 +129,16 @@ class Foreman:
             ours.close()
             theirs.close()
         if answer == b"failed":
-            raise revived(result)
+            raise from_message(result)
         return result
 
     def abandon(self) -> None:
         """Have no more jobs done and end those at work, but lasting ones; harmless when repeated."""
         with self._lock:
             self._abandoned = True
-            for each in self._open:
+            for connection in self._open:
                 try:
-                    each.shutdown(_socket.SHUT_RDWR)
+                    connection.shutdown(_socket.SHUT_RDWR)
                 except OSError:
                     pass
 
@@ -156,7 +156,7 @@ class Foreman:
 
 
 class Abandoned(UnderlayError):
-    """The build is over: nobody wants the job's result."""
+    """The build is over: the job's result is not needed any more."""
 
     def __init__(self) -> None:
         super().__init__("the build was cancelled")
@@ -217,7 +217,9 @@ def _start_apart(
         channel.close()
     if ready != b"1":
         interpreter.reap(pid)
-        raise KernelError("start the process of a build's jobs", "", 1, "user namespaces may be off" if maps else "")
+        raise KernelError(
+            "start the process of a build's jobs", "", 1, "user namespaces may be disabled" if maps else ""
+        )
     return pid
 
 
@@ -226,16 +228,16 @@ def _start_apart(
 
 def main() -> NoReturn:
     """Be the foreman that the planner asks for, in an interpreter of its own."""
-    channel, told, (control, wait, *keep) = interpreter.receive()
+    channel, setup, (control, wait, *keep) = interpreter.receive()
     from . import jobs
 
     jobs.preload()
-    if told["maps"] is not None:
+    if setup["maps"] is not None:
         process.unshare(process.CLONE_NEWUSER | process.CLONE_NEWNS)
     channel.send(b"1")
     channel.close()
     here = _socket.socket(fileno=control)
-    _foreman(jobs.JOBS, jobs.INLINE, told["scratch"], here, wait, told["maps"], tuple(keep))
+    _foreman(jobs.JOBS, jobs.INLINE, setup["scratch"], here, wait, setup["maps"], tuple(keep))
 
 
 def _foreman(
@@ -329,7 +331,7 @@ def _serve(jobs: Jobs, inline: Jobs, control: _socket.socket) -> None:
                 continue
             word, fds = _receive(control)
             if not word:
-                # Nobody wants results any more. A worker with a container takes that down as its own socket closes, too.
+                # Results are not needed any more. A worker with a container takes that down as its own socket closes, too.
                 open_ended = False
                 poll.unregister(control.fileno())
                 for pid in workers.values():
@@ -338,8 +340,8 @@ def _serve(jobs: Jobs, inline: Jobs, control: _socket.socket) -> None:
             name = word.decode()
             if name in inline:
                 _done(inline[name], fds)
-                for each in fds:
-                    os.close(each)
+                for job_fd in fds:
+                    os.close(job_fd)
                 continue
             pid = os.fork()
             if pid == 0:
@@ -348,37 +350,37 @@ def _serve(jobs: Jobs, inline: Jobs, control: _socket.socket) -> None:
                     _done(jobs[name], fds)
                 finally:
                     os._exit(0)
-            for each in fds:
-                os.close(each)
+            for job_fd in fds:
+                os.close(job_fd)
             pidfd = process.pidfd_open(pid)
             workers[pidfd] = pid
             poll.register(pidfd, select.POLLIN)
 
 
 def _done(job: Job, fds: list[int]) -> None:
-    """Do a job and tell its result."""
+    """Do a job and send its result."""
     channel = _socket.socket(fileno=os.dup(fds[0]))
     word = b"done"
     try:
         result: Mapping[str, object] = job(_content(fds[1]), fds[2:], channel)
     except UnderlayError as error:
         word = b"failed"
-        result = told(error)
+        result = to_message(error)
     except OSError as error:
         word = b"failed"
         path = error.filename if isinstance(error.filename, str) else ""
-        result = told(KernelError("build", path, error.errno or 5))
+        result = to_message(KernelError("build", path, error.errno or 5))
     except BaseException as error:
         if os.environ.get("UNDERLAY_DEBUG"):
             import traceback
 
             traceback.print_exc()
         word = b"failed"
-        result = told(UnderlayError(f"{type(error).__name__}: {error}"))
+        result = to_message(UnderlayError(f"{type(error).__name__}: {error}"))
     memory = _memory(result)
     try:
         _send(channel, word, [memory])
     except OSError:
-        pass  # nobody wants it any more
+        pass  # the planner has closed its end: the result is not needed any more
     os.close(memory)
     channel.close()

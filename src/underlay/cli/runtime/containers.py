@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ...runtime.standalone.creating import Wishes
+    from ...runtime.standalone.creating import StartOptions
     from ..flags import Flag, Options
     from .main import Settings
 
@@ -88,11 +88,11 @@ def run(name: str, settings: Settings, options: Options, arguments: list[str]) -
     return 0
 
 
-def creation_options_of(settings: Settings, options: Options) -> Wishes:
+def creation_options_of(settings: Settings, options: Options) -> StartOptions:
     """Return what create, run and exec have been asked for beside the bundle."""
     from ...runtime.standalone import creating
 
-    creation_options = creating.Wishes()
+    creation_options = creating.StartOptions()
     creation_options.warn = settings.warn
     creation_options.pid_file = options["pid-file"]
     creation_options.preserve = options["preserve-fds"] or 0

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from ...builder.builder import Surroundings
     from ...builder.cache.prune import CacheEntry
-    from ...builder.request import BuildRequest, StepWish
+    from ...builder.request import BuildRequest, StepRequest
     from ...dockerfile.problems import DockerfileError
     from ...dockerfile.rules import Finding
     from ...runtime.monitor.records import StepRecord
@@ -127,11 +127,11 @@ class _Steps:
         """What network steps have that ask for the default one."""
         return self._begun().networks.mode
 
-    def compose(self, step: StepWish) -> StepRecord:
+    def compose(self, step: StepRequest) -> StepRecord:
         """Return the launch record of a step."""
         return self._begun().compose(step)
 
-    def done(self, step: StepWish) -> None:
+    def done(self, step: StepRequest) -> None:
         """Let what was lent to a step go to another."""
         self._begun().done(step)
 

@@ -16,7 +16,7 @@ from .networks import StepNetworks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ...builder.request import BuildRequest, StepWish
+    from ...builder.request import BuildRequest, StepRequest
     from ...linux.specification import Spec
     from ...runtime.monitor.records import StepRecord
     from ...store.store import Store
@@ -44,13 +44,13 @@ class Composer:
             self._host[insecure] = facts
         return self._host[insecure]
 
-    def done(self, step: StepWish) -> None:
+    def done(self, step: StepRequest) -> None:
         """Let a step's network go to another."""
         lent = self._lent.pop(step.id, "")
         if lent:
             self.networks.give_back(lent)
 
-    def compose(self, step: StepWish) -> StepRecord:
+    def compose(self, step: StepRequest) -> StepRecord:
         """Return the record of a step, without its root; writes the files that are bound into it to `step.directory`."""
         find.require_processor("of this step", step.platform)
         request = self._request

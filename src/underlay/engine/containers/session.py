@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ...files import Lock
     from ...linux.specification import Namespace, Spec
     from ...runtime.monitor.attachment import Attachment
-    from ...runtime.monitor.records import LaunchRecord, NetworkTold
+    from ...runtime.monitor.records import LaunchRecord, NetworkResources
     from ...store.rows.intent import Intent
     from ...store.store import Store
     from .specification.disk_limit import Layer
@@ -66,7 +66,7 @@ class Session:
             raise StartFailed(failure["message"], failure["code"], failure.get("hint", ""))
         self.pid = int(message.get("started") or 0)
 
-    def connect(self, network: Callable[[], NetworkTold]) -> None:
+    def connect(self, network: Callable[[], NetworkResources]) -> None:
         """Create the network with `network()` while the monitor prepares the root, and send it to the monitor.
 
         Raises what `network` raises; the monitor has then exited and cleaned up.

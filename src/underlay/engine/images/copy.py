@@ -7,7 +7,7 @@ from ...oci import platform as platforms
 from ...registry.registries import Registries
 from ...store import blobs, gc, leases
 from ...store.rows import images
-from ...transfer.copy import opening, places, walk
+from ...transfer.copy import locations, opening, walk
 from ...transfer.copy import synced as lists
 from ...transfer.copy.store import into_store
 from ...transfer.registry import push as pushing
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from ...store.store import Store
-    from ...transfer.copy.places import Place
+    from ...transfer.copy.locations import Location
     from ...transfer.copy.walk import Request
 
 
 def copy(store: Store, source: str, destination: str, request: Request) -> Pushed:
     """See `Registries.copy`."""
-    origin, target = places.parse(source), places.parse(destination)
+    origin, target = locations.parse(source), locations.parse(destination)
     with Registries(store.emit) as registries:
         return _copied(store, registries, origin, target, request)
 
 
-def _copied(store: Store, registries: Registries, source: Place, target: Place, request: Request) -> Pushed:
-    if places.STORE not in (source.transport, target.transport):
+def _copied(store: Store, registries: Registries, source: Location, target: Location, request: Request) -> Pushed:
+    if locations.STORE not in (source.transport, target.transport):
         return _between(store, registries, source, target, request)
     paths, meta = store.paths, store.meta  # the database first: its directories are made then
     try:
@@ -44,7 +44,7 @@ def _copied(store: Store, registries: Registries, source: Place, target: Place, 
     return done
 
 
-def _between(store: Store, registries: Registries, source: Place, target: Place, request: Request) -> Pushed:
+def _between(store: Store, registries: Registries, source: Location, target: Location, request: Request) -> Pushed:
     if source.reference is not None and target.reference is not None:
         return opening.between_registries(registries, source.reference, target.reference, request, store.emit)
     origin = opening.origin(source, registries)
@@ -55,9 +55,9 @@ def _between(store: Store, registries: Registries, source: Place, target: Place,
         origin.close()
 
 
-def _with_store(store: Store, registries: Registries, source: Place, target: Place, request: Request) -> Pushed:
+def _with_store(store: Store, registries: Registries, source: Location, target: Location, request: Request) -> Pushed:
     paths, meta = store.paths, store.meta
-    if target.transport != places.STORE:
+    if target.transport != locations.STORE:
         assert source.reference is not None
         if target.reference is not None and not request.format and not request.all:
             goal = request.platform
@@ -71,8 +71,8 @@ def _with_store(store: Store, registries: Registries, source: Place, target: Pla
         )
     assert target.reference is not None
     if target.reference.digest:
-        raise InvalidInput("the destination of a copy cannot have a digest", "write the destination with a tag")
-    if source.transport == places.STORE:
+        raise InvalidInput("the destination of a copy cannot have a digest", "name it with a tag, or without")
+    if source.transport == locations.STORE:
         image = images.resolve(meta, str(source.reference), request.platform)
         digest = image.manifest if request.platform else images.target_of(meta, image, str(source.reference))
         images.tag(meta, image, digest, target.reference)
@@ -118,13 +118,13 @@ def sync(
                 yield Synced(text, destination, error=error)
                 continue
             for name in names:
-                target = into.place(name)
+                target = into.location(name)
                 try:
                     digest = lists.already(registries, name, target, request)
                     if digest or dry_run:
                         yield Synced(str(name), str(target), digest, new=not digest)
                         continue
-                    done = _copied(store, registries, places.Place(places.REGISTRY, name), target, request)
+                    done = _copied(store, registries, locations.Location(locations.REGISTRY, name), target, request)
                     yield Synced(str(name), str(target), done.digest, new=True)
                 except UnderlayError as error:
                     yield Synced(str(name), str(target), error=error)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from ...linux.specification import Linux
     from ...network.firewall import Rule
-    from ...runtime.monitor.records import NetworkTold
+    from ...runtime.monitor.records import NetworkResources
     from ...store.rows.intent import Intent
     from ...store.rows.meta import Transaction
     from ...store.store import Store
@@ -115,7 +115,7 @@ def leasing(wanted: Sequence[EndpointRequest]) -> Callable[[Transaction, str], N
 # Starting and ending
 
 
-def up(store: Store, container_id: str, intent: Intent) -> NetworkTold:
+def up(store: Store, container_id: str, intent: Intent) -> NetworkResources:
     """Make a container's network namespace with its interfaces, and publish its ports.
 
     Returns what its monitor undoes in the end (`Monitor.release_network`). Raises Unsupported, Conflict, KernelError;

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
         def create(self, resources: Resources) -> None:
             """Make the group and set its limits; raises KernelError, Unsupported, InvalidInput.
 
-            Raises Conflict as `check_free` does: then the group is somebody else's, not to be killed or removed.
+            Raises Conflict as `check_free` does: then the group is another container's, not to be killed or removed.
             """
 
         def check_free(self) -> None:
@@ -125,21 +125,21 @@ _V1_CONTROLLERS = frozenset(
 )
 
 
-def visible(found: dict[str, str], spec: Spec) -> list[str]:
-    """Return the version 1 controllers of `found` that a container has a group in: only those may it see."""
+def visible(controllers: dict[str, str], spec: Spec) -> list[str]:
+    """Return the version 1 controllers among `controllers` that a container has a group in: only those may it see."""
     wanted = ["cpu", "cpuacct", "memory", "devices", "freezer", "pids", "blkio"]
     cpu = ((spec.get("linux") or {}).get("resources") or {}).get("cpu") or {}
     if cpu.get("cpus") or cpu.get("mems"):
         wanted.append("cpuset")
-    return [name for name in wanted if name in found]
+    return [name for name in wanted if name in controllers]
 
 
 def open_group(path: str, rootless: bool = False, base: str = "") -> Group:
     """Return the group at `path` (relative to the hierarchies), not created yet.
 
     An unprivileged caller's groups lie below the highest group that it may change; `base` names the directory that was
-    found when the container was started, for those who come later from another group. Without usable control groups the
-    answer is a group that refuses limits and does the rest by signals. Raises InvalidInput for a path that names no group
+    found when the container was started, for processes that join later from another group. Without usable control groups
+    the answer is a group that refuses limits and does the rest by signals. Raises InvalidInput for a path that is not
     below the hierarchies.
     """
     path = _clean(path)
@@ -169,20 +169,20 @@ def _clean(path: str) -> str:
         elif part not in ("", "."):
             parts.append(part)
     if not parts or "\0" in path or "\n" in path:
-        raise InvalidInput(f"the control group {path!r} is none that a container can have")
+        raise InvalidInput(f"the control group {path!r} is not allowed for a container")
     return "/".join(parts)
 
 
 def _delegated(mount: str) -> str:
     """Return the directory of the highest group from ours upwards that we may write; "" when ours is not ours."""
-    found, current = "", mount + _own_group()
+    highest, current = "", mount + _own_group()
     while current.startswith(mount):
         if not os.access(current + "/cgroup.procs", os.W_OK) or not os.access(
             current + "/cgroup.subtree_control", os.W_OK
         ):
             break
-        found, current = current, os.path.dirname(current)
-    return found
+        highest, current = current, os.path.dirname(current)
+    return highest
 
 
 def _own_group() -> str:

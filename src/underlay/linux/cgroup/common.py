@@ -73,10 +73,10 @@ def make(directory: str, parents: int) -> None:
 
 def pids(directory: str) -> list[int]:
     """Return the processes in a group and the groups below it."""
-    found = [int(word) for word in read(directory + "/cgroup.procs").split()]
+    processes = [int(word) for word in read(directory + "/cgroup.procs").split()]
     for child in children(directory):
-        found += pids(child)
-    return found
+        processes += pids(child)
+    return processes
 
 
 def children(directory: str) -> list[str]:
@@ -91,10 +91,10 @@ def children(directory: str) -> list[str]:
 def kill_all(directory: str, tries: int = 200) -> None:
     """Send SIGKILL to all processes of a group until none is left, for at most about two seconds."""
     for attempt in range(tries):
-        found = pids(directory)
-        if not found:
+        processes = pids(directory)
+        if not processes:
             return
-        for pid in found:
+        for pid in processes:
             try:
                 os.kill(pid, SIGKILL)
             except ProcessLookupError:
@@ -125,7 +125,7 @@ def remove(directory: str) -> None:
 def remove_own_parent(directory: str, path: str) -> None:
     """Remove the engine's own group above a removed one if nothing is left in it.
 
-    A group above that a caller has named (`--cgroup-parent`, `cgroupsPath`) belongs to somebody else and stays, as with
+    A group above that a caller has named (`--cgroup-parent`, `cgroupsPath`) belongs to the caller and stays, as with
     runc, even when it was made on the way.
     """
     if path.startswith(OWN + "/") and path.count("/") == 1:
@@ -140,8 +140,8 @@ def refuse_in_use(directory: str, frozen: bool) -> None:
 
     Two containers in a group would share limits, and be paused and killed together (runc pull request 3223).
     """
-    found = pids(directory)
-    if found:
-        raise Conflict(f"the control group {directory} is not empty: {len(found)} process(es) found")
+    processes = pids(directory)
+    if processes:
+        raise Conflict(f"the control group {directory} is not empty: {len(processes)} process(es) found")
     if frozen:
         raise Conflict(f"the control group {directory} is frozen")

@@ -24,7 +24,7 @@ def normal(rules: list[DeviceRule]) -> list[DeviceRule]:
     """
     if not isinstance(rules, list):
         raise InvalidInput(f"{_WHERE} is not a list")
-    found: list[DeviceRule] = []
+    complete: list[DeviceRule] = []
     for number, rule in enumerate(rules):
         where = f"{_WHERE}[{number}]"
         if not isinstance(rule, dict):
@@ -36,14 +36,14 @@ def normal(rules: list[DeviceRule]) -> list[DeviceRule]:
         if not isinstance(allow, bool):
             raise InvalidInput(f"{where}.allow is neither true nor false")
         if kind not in ("a", "b", "c"):
-            raise InvalidInput(f"{where}.type: {kind!r} is none of a, b, c")
+            raise InvalidInput(f"{where}.type: {kind!r} is not a, b or c")
         if not isinstance(access, str) or set(access) - set("rwm"):
-            raise InvalidInput(f"{where}.access: {access!r} holds more than r, w, m")
+            raise InvalidInput(f"{where}.access: {access!r} has letters other than r, w, m")
         major, minor = _number(rule.get("major"), f"{where}.major"), _number(rule.get("minor"), f"{where}.minor")
         apart = kind == "a" and (major >= 0 or minor >= 0 or len(set(access)) < 3)
-        for each in ("b", "c") if apart else (kind,):
-            found.append({"allow": allow, "type": each, "access": access, "major": major, "minor": minor})
-    return found
+        for rule_type in ("b", "c") if apart else (kind,):
+            complete.append({"allow": allow, "type": rule_type, "access": access, "major": major, "minor": minor})
+    return complete
 
 
 def _number(value: object, where: str) -> int:
@@ -60,17 +60,17 @@ def exceptions(rules: list[DeviceRule]) -> tuple[bool, dict[Key, set[str]]]:
     has given for a range of numbers: version 1 cannot hold that, and would do nothing.
     """
     default = False
-    found: dict[Key, set[str]] = {}
+    different: dict[Key, set[str]] = {}
     for rule in rules:
         if rule["type"] == "a":
             default = rule["allow"]
-            found.clear()
+            different.clear()
             continue
         key, access = (rule["type"], rule["major"], rule["minor"]), set(rule["access"])
         if rule["allow"] != default:
-            found.setdefault(key, set()).update(access)
+            different.setdefault(key, set()).update(access)
             continue
-        for other, held in list(found.items()):
+        for other, held in list(different.items()):
             shared = held & access
             if not shared or not _overlap(key, other):
                 continue
@@ -81,8 +81,8 @@ def exceptions(rules: list[DeviceRule]) -> tuple[bool, dict[Key, set[str]]]:
                 )
             held -= shared
             if not held:
-                del found[other]
-    return default, found
+                del different[other]
+    return default, different
 
 
 def _overlap(one: Key, other: Key) -> bool:
@@ -115,8 +115,8 @@ def v2_rules(rules: list[DeviceRule]) -> list[DeviceRule]:
         default, different = exceptions(checked)
     except Unsupported:
         return checked
-    found: list[DeviceRule] = [{"allow": default, "type": "a"}]
+    merged: list[DeviceRule] = [{"allow": default, "type": "a"}]
     for (kind, major, minor), access in different.items():
         words = "".join(sorted(access))
-        found.append({"allow": not default, "type": kind, "major": major, "minor": minor, "access": words})
-    return found
+        merged.append({"allow": not default, "type": kind, "major": major, "minor": minor, "access": words})
+    return merged

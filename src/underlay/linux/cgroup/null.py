@@ -28,7 +28,7 @@ class GroupNone:
         self.update(resources)
 
     def check_free(self) -> None:
-        """There is no group that could be somebody's."""
+        """There is no group that could be in use."""
 
     def update(self, resources: Resources) -> Callable[[], None]:
         """Refuse limits."""
@@ -51,7 +51,7 @@ class GroupNone:
         """There is nothing to join."""
 
     def processes(self) -> list[int]:
-        """Return nothing: nobody counts."""
+        """Return nothing: without a group processes are not counted."""
         return []
 
     def frozen(self) -> bool:
@@ -66,16 +66,16 @@ class GroupNone:
         """Leave it to the pid namespace, which dies with its first process."""
 
     def out_of_memory(self) -> bool:
-        """Return False: nobody counts."""
+        """Return False: without a group this is not known."""
         return False
 
     def oom_kills(self) -> int:
-        """Return 0: nobody counts."""
+        """Return 0: without a group they are not counted."""
         return 0
 
     def oom_event(self) -> int:
-        """Refuse: nobody tells."""
-        raise Unsupported("being told of memory running out needs a control group, and none can be used here")
+        """Refuse: events need a group."""
+        raise Unsupported("out-of-memory events need a control group, and none can be used here")
 
     def stats(self) -> Figures:
         """Return nothing."""

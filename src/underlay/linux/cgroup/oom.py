@@ -17,7 +17,7 @@ def v1_event(directory: str) -> int:
     Kernel: admin-guide/cgroup-v1/memory, "OOM Control": both descriptors go to cgroup.event_control.
     """
     if not common.exists(directory + "/cgroup.event_control"):
-        raise Unsupported("this kernel does not tell of groups that run out of memory")
+        raise Unsupported("this kernel reports no out-of-memory events of control groups")
     fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
     control = -1
     try:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from ..specification import Resources
 
-    Place = Callable[[str, str], str]  # (controller, JSON path) → directory; raises Unsupported
+    DirectoryOf = Callable[[str, str], str]  # (controller, JSON path) → directory; raises Unsupported
     Undo = list[tuple[str, str]]  # (file, value) in the order of writing
 
 _EINVAL = 22
@@ -218,7 +218,7 @@ def check_usage(memory: Section, usage_file: str) -> None:
     for name in ("limit", "swap"):
         limit = memory.number(name) or 0
         if 0 < limit <= usage:
-            raise Conflict(f"{memory.path(name)}: {limit} bytes are not more than the {usage} in use")
+            raise Conflict(f"{memory.path(name)}: {limit} bytes are not more than the {usage} bytes in use")
 
 
 def devices_of(block: Section, name: str) -> list[tuple[str, Section]]:
@@ -226,9 +226,9 @@ def devices_of(block: Section, name: str) -> list[tuple[str, Section]]:
     return [(f"{entry.required('major')}:{entry.required('minor')}", entry) for entry in block.items(name)]
 
 
-def rdma_settings(root: Section, place: Place) -> list[Setting]:
+def rdma_settings(root: Section, directory_of: DirectoryOf) -> list[Setting]:
     """Return the settings of `rdma`, which is the same file in both versions (kernel: admin-guide, "rdma")."""
-    found = []
+    settings = []
     rdma = root.section("rdma")
     for name in rdma.names():
         device = rdma.section(name)
@@ -241,32 +241,32 @@ def rdma_settings(root: Section, place: Place) -> list[Setting]:
             raise InvalidInput(f"{device.where} has neither hcaHandles nor hcaObjects")
         if set(device.names()) - {"hcaHandles", "hcaObjects"}:
             raise Unsupported(f"{device.where} has fields that are not known")
-        path = file(place("rdma", device.where), "rdma.max", device.where)
+        path = file(directory_of("rdma", device.where), "rdma.max", device.where)
         value = f"{name} {' '.join(words)}"
-        found.append(Setting(path, value, device.where, line_of(name, f"{name} hca_handle=max hca_object=max")))
-    return found
+        settings.append(Setting(path, value, device.where, line_of(name, f"{name} hca_handle=max hca_object=max")))
+    return settings
 
 
-def pids_settings(pids: Section, place: Place) -> list[Setting]:
+def pids_settings(pids: Section, directory_of: DirectoryOf) -> list[Setting]:
     """Return the setting of `pids.limit`, the same file in both versions."""
     limit = pids.number("limit")
     if limit is None:
         return []
     # 0 is "no limit" in the specification until 1.2, and what podman means by it (runc issue 4014); -1 always was.
     value = limit if limit > 0 else "max"
-    return [Setting(place("pids", pids.path("limit")) + "/pids.max", value, pids.path("limit"))]
+    return [Setting(directory_of("pids", pids.path("limit")) + "/pids.max", value, pids.path("limit"))]
 
 
-def hugepage_settings(root: Section, place: Place, suffix: str, reserved: str) -> list[Setting]:
+def hugepage_settings(root: Section, directory_of: DirectoryOf, suffix: str, reserved: str) -> list[Setting]:
     """Return the settings of `hugepageLimits`: usage (`suffix`), and reservations (`reserved`) where they are counted."""
-    found = []
+    settings = []
     for entry in root.items("hugepageLimits"):
         size, limit = entry.text("pageSize"), entry.required("limit")
         where = entry.path("pageSize")
         if not size or not size.isalnum():
-            raise InvalidInput(f"{where} is not a size of pages")
-        directory = place("hugetlb", where)
-        found.append(Setting(file(directory, f"hugetlb.{size}.{suffix}", where), limit, entry.path("limit")))
+            raise InvalidInput(f"{where} is not a page size")
+        directory = directory_of("hugetlb", where)
+        settings.append(Setting(file(directory, f"hugetlb.{size}.{suffix}", where), limit, entry.path("limit")))
         if common.exists(f"{directory}/hugetlb.{size}.{reserved}"):
-            found.append(Setting(f"{directory}/hugetlb.{size}.{reserved}", limit, entry.path("limit")))
-    return found
+            settings.append(Setting(f"{directory}/hugetlb.{size}.{reserved}", limit, entry.path("limit")))
+    return settings

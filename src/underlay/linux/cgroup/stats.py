@@ -90,9 +90,9 @@ _TICK = 1_000_000_000 // os.sysconf("SC_CLK_TCK")  # ns
 _NO_LIMIT = (1 << 64) - 1  # how runc says "max"
 
 
-def v1(places: dict[str, str]) -> Figures:
+def v1(directories: dict[str, str]) -> Figures:
     """Return the figures of a version 1 group, whose directories by controller are `places` (kernel: cgroup-v1)."""
-    memory, cpu, account = places.get("memory", ""), places.get("cpu", ""), places.get("cpuacct", "")
+    memory, cpu, account = directories.get("memory", ""), directories.get("cpu", ""), directories.get("cpuacct", "")
     spent, throttled = common.keyed(account + "/cpuacct.stat"), common.keyed(cpu + "/cpu.stat")
     raw = common.keyed(memory + "/memory.stat")
     return {
@@ -117,9 +117,9 @@ def v1(places: dict[str, str]) -> Figures:
             "kernelTCP": _v1_memory(memory, "memory.kmem.tcp"),
             "raw": raw,
         },
-        "pids": _pids(places.get("pids", "")),
-        "blkio": _v1_block(places.get("blkio", "")),
-        "hugetlb": _huge(places.get("hugetlb", ""), "usage_in_bytes", "max_usage_in_bytes"),
+        "pids": _pids(directories.get("pids", "")),
+        "blkio": _v1_block(directories.get("blkio", "")),
+        "hugetlb": _huge(directories.get("hugetlb", ""), "usage_in_bytes", "max_usage_in_bytes"),
     }
 
 
@@ -163,7 +163,7 @@ def v2(directory: str) -> Figures:
     raw, events = common.keyed(directory + "/memory.stat"), common.keyed(directory + "/memory.events")
     usage, limit = common.integer(directory + "/memory.current"), _maximum(directory + "/memory.max")
     swap_limit = _maximum(directory + "/memory.swap.max")
-    found: Figures = {
+    figures: Figures = {
         "cpu": {
             "usage": {
                 "total": times.get("usage_usec", 0) * 1000,
@@ -201,15 +201,15 @@ def v2(directory: str) -> Figures:
         "hugetlb": {},
     }
     if "hugetlb" in common.read(directory + "/cgroup.controllers").split():
-        found["hugetlb"] = _huge(directory, "current", "")
+        figures["hugetlb"] = _huge(directory, "current", "")
     cpu, memory, block = (_pressure(f"{directory}/{name}.pressure") for name in ("cpu", "memory", "io"))
     if cpu:
-        found["cpu"]["psi"] = cpu
+        figures["cpu"]["psi"] = cpu
     if memory:
-        found["memory"]["psi"] = memory
+        figures["memory"]["psi"] = memory
     if block:
-        found["blkio"]["psi"] = block
-    return found
+        figures["blkio"]["psi"] = block
+    return figures
 
 
 def _maximum(path: str) -> int:
@@ -240,12 +240,12 @@ def _v2_block(directory: str) -> Block:
 
 def _pressure(path: str) -> Pressure:
     """Return pressure stall information (kernel: accounting/psi); {} where it is not kept."""
-    found: Pressure = {}
+    pressure: Pressure = {}
     for line in common.read(path).splitlines():
         kind, *words = line.split()
         pairs = (word.partition("=") for word in words)
-        found[kind] = {name: int(value) if name == "total" else float(value) for name, _, value in pairs}
-    return found
+        pressure[kind] = {name: int(value) if name == "total" else float(value) for name, _, value in pairs}
+    return pressure
 
 
 def _pids(directory: str) -> dict[str, int]:
@@ -253,7 +253,7 @@ def _pids(directory: str) -> dict[str, int]:
 
 
 def _huge(directory: str, usage: str, peak: str) -> dict[str, dict[str, int]]:
-    found = {}
+    figures = {}
     try:
         names = os.listdir(directory) if directory else []
     except FileNotFoundError:
@@ -264,9 +264,9 @@ def _huge(directory: str, usage: str, peak: str) -> dict[str, dict[str, int]]:
         if kind == "hugetlb" and what == usage:
             prefix = f"{directory}/hugetlb.{size}"
             events = common.keyed(prefix + ".events")
-            found[size] = {
+            figures[size] = {
                 "usage": common.integer(f"{prefix}.{usage}"),
                 "max": common.integer(f"{prefix}.{peak}") if peak else 0,
                 "failcnt": events.get("max", common.integer(prefix + ".failcnt")),
             }
-    return found
+    return figures

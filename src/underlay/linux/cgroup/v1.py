@@ -114,7 +114,7 @@ class GroupV1:
         """Replace the list of a living group, whose processes rest meanwhile: the list is empty for a moment."""
         from .devicerules import v1_lines
 
-        v1_lines(rules)  # what is wrong with them is told before anything is done
+        v1_lines(rules)  # invalid rules are refused before anything is done
         before = common.read(self._directory("devices", "linux.resources.devices") + "/devices.list").splitlines()
         rest = bool(self.processes()) and not self.frozen()
         if rest:
@@ -236,5 +236,5 @@ class GroupV1:
 
     def locations(self) -> dict[str, str]:
         """Return the group's directory by controller, where it exists."""
-        found = {c: f"{m}/{self.path}" for c, m in self._mounts.items()}
-        return {c: d for c, d in found.items() if os.path.isdir(d)}
+        directories = {c: f"{m}/{self.path}" for c, m in self._mounts.items()}
+        return {c: d for c, d in directories.items() if os.path.isdir(d)}

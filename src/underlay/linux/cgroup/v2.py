@@ -57,7 +57,7 @@ class GroupV2:
         return lambda: wanted.put_back(undo)
 
     def _set(self, root: wanted.Section, resources: Resources, new: bool = False) -> wanted.Undo:
-        undo = wanted.put(settings(root, self._place), new)
+        undo = wanted.put(settings(root, self._directory_of), new)
         try:
             if resources.get("devices") and self._filter_devices:
                 from .devices import attach_rules
@@ -68,7 +68,7 @@ class GroupV2:
             raise
         return undo
 
-    def _place(self, controller: str, where: str) -> str:
+    def _directory_of(self, controller: str, where: str) -> str:
         """Return the directory once `controller` ("" for none) works in it; raises Unsupported when it cannot."""
         if controller and controller not in self._enabled:
             above = self.base

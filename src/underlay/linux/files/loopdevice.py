@@ -1,4 +1,4 @@
-"""Loop devices (loop(4)): a file becomes a block device, and a mount of it, that go by themselves when nobody is left."""
+"""Loop devices (loop(4)): a file becomes a block device, and a mount of it; both disappear after the last use."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PATIENCE = 10.0  # seconds to wait for the device of a run that has just been k
 def why_not() -> str:
     """Return why no file can be mounted through a loop device here; "" when it can, as far as that can be seen."""
     if os.geteuid() != 0:
-        return "loop devices are root's"
+        return "only root may use loop devices"
     if not os.path.exists(_CONTROL):
         return f"there is no {_CONTROL} (kernel module loop)"
     return ""
@@ -36,7 +36,7 @@ def mount(path: str, fstype: str, options: tuple[tuple[str, str | None], ...] = 
     """
     reason = why_not()
     if reason:
-        raise Unsupported(f"no loop device can be had: {reason}")
+        raise Unsupported(f"no loop device is available: {reason}")
     fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
         _lock(fd, path)
@@ -60,7 +60,7 @@ def _lock(fd: int, path: str) -> None:
             return
         except BlockingIOError:
             if time.monotonic() > deadline:
-                raise Conflict(f"{path} is still mounted by another run") from None
+                raise Conflict(f"{path} is still mounted by an earlier run of the container") from None
             time.sleep(0.005)
 
 

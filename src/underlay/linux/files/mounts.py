@@ -207,17 +207,17 @@ def propagate(path: str, flags: int) -> None:
 
 def all_points() -> list[tuple[str, str]]:
     """Return (mount point, file system type) of all mounts of this namespace, in the order in which they were made."""
-    found = []
+    points = []
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
         for line in file:
             left, _, right = line.partition(" - ")
-            found.append((_unescape(left.split(" ", 5)[4]), right.split(" ", 1)[0]))
-    return found
+            points.append((_unescape(left.split(" ", 5)[4]), right.split(" ", 1)[0]))
+    return points
 
 
 def mounted_below(directory: str) -> list[str]:
     """Return the mount points at and below `directory`, deepest last, from /proc/self/mountinfo."""
-    found = []
+    points = []
     prefix = directory.rstrip("/") + "/"
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
         for line in file:
@@ -225,8 +225,8 @@ def mounted_below(directory: str) -> list[str]:
             if "\\" in point:
                 point = _unescape(point)
             if point == directory or point.startswith(prefix):
-                found.append(point)
-    return found
+                points.append(point)
+    return points
 
 
 def _unescape(text: str) -> str:

@@ -104,6 +104,6 @@ def assign(path: str, project: int) -> None:
         known[12:16] = project.to_bytes(4, sys.byteorder)
         fcntl.ioctl(fd, _SETXATTR, bytes(known))
     except OSError as error:
-        raise KernelError(f"give to project {project}", path, error.errno or 5) from None
+        raise KernelError(f"assign project id {project} to", path, error.errno or 5) from None
     finally:
         os.close(fd)

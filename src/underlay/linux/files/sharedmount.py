@@ -52,7 +52,7 @@ class SharedMount:
             mount_index(self.index, self.files, self.point)
 
     def release(self) -> bool:
-        """Unmount unless somebody holds the lock; return whether nothing is mounted afterwards. Raises KernelError."""
+        """Unmount unless a process holds the lock; return whether nothing is mounted afterwards. Raises KernelError."""
         if not self.point or not os.path.isdir(self.point):
             return True
         with Lock(self.change_lock):

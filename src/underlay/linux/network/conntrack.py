@@ -31,14 +31,14 @@ def forget(ports: Collection[tuple[bytes, int]]) -> None:
                 flows = connection.dump((_SUBSYSTEM << 8) | _GET, head, "list flows")
             except KernelError as error:
                 if error.errno in (_EINVAL, _EPROTONOSUPPORT, _EOPNOTSUPP):
-                    return  # nothing is tracked, or nobody can ask
+                    return  # nothing is tracked, or the kernel has no such interface
                 raise
             for _, data in flows:
-                found = attributes(data[4:])
-                target = _target(found.get(_ORIGINAL, b""))
+                flow = attributes(data[4:])
+                target = _target(flow.get(_ORIGINAL, b""))
                 if target and (target in wanted or (b"", target[1]) in wanted):
-                    names = [attribute(kind, found[kind]) for kind in (_ZONE, _ID) if kind in found]
-                    payload = head + nested(_ORIGINAL, found[_ORIGINAL]) + b"".join(names)
+                    names = [attribute(kind, flow[kind]) for kind in (_ZONE, _ID) if kind in flow]
+                    payload = head + nested(_ORIGINAL, flow[_ORIGINAL]) + b"".join(names)
                     try:
                         connection.call(Request((_SUBSYSTEM << 8) | _DELETE, payload, 0, "forget flow"))
                     except KernelError as error:

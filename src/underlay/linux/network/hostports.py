@@ -63,12 +63,13 @@ def hold(wanted: Iterable[tuple[str, str, int]]) -> list[int]:
             resource.setrlimit(resource.RLIMIT_NOFILE, (needed, max(needed, hard)))
         except ValueError:
             raise Conflict(
-                f"{len(wanted)} ports cannot be held: a process may have {hard} open files", f"ulimit -n {needed}"
+                f"cannot bind {len(wanted)} ports: a process may have {hard} open files",
+                f"raise the limit: ulimit -n {needed}",
             ) from None
     held: list[int] = []
     try:
-        for each in wanted:
-            fd = bind(*each)
+        for port in wanted:
+            fd = bind(*port)
             if fd >= 0 and crowded:
                 # The limit is one of numbers: those below it stay free.
                 low, fd = fd, fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, soft)

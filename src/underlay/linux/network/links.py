@@ -40,14 +40,14 @@ class Link:
     __slots__ = ("address", "index", "kind", "master", "mtu", "name", "up")
 
     def __init__(self, payload: bytes) -> None:
-        found = attributes(payload[16:])
+        fields = attributes(payload[16:])
         self.index = int.from_bytes(payload[4:8], sys.byteorder)
         self.up = bool(payload[8] & _UP if sys.byteorder == "little" else payload[11] & _UP)
-        self.name = found.get(_NAME, b"").rstrip(b"\0").decode("utf-8", "surrogateescape")
-        self.kind = attributes(found.get(_LINKINFO, b"")).get(_KIND, b"").rstrip(b"\0").decode("ascii", "replace")
-        self.mtu = int.from_bytes(found.get(_MTU, b""), sys.byteorder)
-        self.address = found.get(_ADDRESS, b"")
-        self.master = int.from_bytes(found.get(_MASTER, b""), sys.byteorder)
+        self.name = fields.get(_NAME, b"").rstrip(b"\0").decode("utf-8", "surrogateescape")
+        self.kind = attributes(fields.get(_LINKINFO, b"")).get(_KIND, b"").rstrip(b"\0").decode("ascii", "replace")
+        self.mtu = int.from_bytes(fields.get(_MTU, b""), sys.byteorder)
+        self.address = fields.get(_ADDRESS, b"")
+        self.master = int.from_bytes(fields.get(_MASTER, b""), sys.byteorder)
 
 
 class Address:
@@ -56,11 +56,11 @@ class Address:
     __slots__ = ("address", "family", "index", "prefix")
 
     def __init__(self, payload: bytes) -> None:
-        found = attributes(payload[8:])
+        fields = attributes(payload[8:])
         self.family = payload[0]
         self.prefix = payload[1]
         self.index = int.from_bytes(payload[4:8], sys.byteorder)
-        self.address = found.get(_IFA_LOCAL) or found.get(_IFA_ADDRESS, b"")
+        self.address = fields.get(_IFA_LOCAL) or fields.get(_IFA_ADDRESS, b"")
 
 
 class Route:
@@ -69,14 +69,14 @@ class Route:
     __slots__ = ("destination", "family", "gateway", "index", "prefix", "table", "type")
 
     def __init__(self, payload: bytes) -> None:
-        found = attributes(payload[12:])
+        fields = attributes(payload[12:])
         self.family = payload[0]
         self.prefix = payload[1]
         self.type = payload[7]
-        self.table = int.from_bytes(found.get(_RTA_TABLE, payload[4:5]), sys.byteorder)
-        self.destination = found.get(_RTA_DESTINATION, b"")
-        self.gateway = found.get(_RTA_GATEWAY, b"")
-        self.index = int.from_bytes(found.get(_RTA_INTERFACE, b""), sys.byteorder)
+        self.table = int.from_bytes(fields.get(_RTA_TABLE, payload[4:5]), sys.byteorder)
+        self.destination = fields.get(_RTA_DESTINATION, b"")
+        self.gateway = fields.get(_RTA_GATEWAY, b"")
+        self.index = int.from_bytes(fields.get(_RTA_INTERFACE, b""), sys.byteorder)
 
 
 def _head(index: int = 0, up: bool | None = None) -> bytes:
@@ -228,5 +228,5 @@ def addresses(netlink: Netlink, family: int = 0) -> list[Address]:
 
 def routes(netlink: Netlink) -> list[Route]:
     """Return the routes of all tables but those to the host's own addresses and broadcasts."""
-    found = [Route(data) for kind, data in netlink.dump(_GETROUTE, bytes(12), "list routes") if kind == _NEWROUTE]
-    return [route for route in found if route.type == _UNICAST]
+    listed = [Route(data) for kind, data in netlink.dump(_GETROUTE, bytes(12), "list routes") if kind == _NEWROUTE]
+    return [route for route in listed if route.type == _UNICAST]

@@ -111,7 +111,7 @@ class _Answer:
 
 
 class Netlink:
-    """A netlink socket in the network namespace of the thread that opens it; it stays there, whoever uses it.
+    """A netlink socket in the network namespace of the thread that opens it; it stays there, whichever thread uses it.
 
     One thread may use it at a time. Requests that fail raise KernelError.
     """
@@ -152,7 +152,7 @@ class Netlink:
         """Have requests done, all or none: those between `begin` and `end` (nfnetlink's batches)."""
         data = [self._message(begin, 0)]
         first = self._sequence + 1
-        data += [self._message(each, ACK) for each in requests]
+        data += [self._message(request, ACK) for request in requests]
         data.append(self._message(end, 0))
         self._transmit(b"".join(data))
         self._acknowledged(first, requests)
@@ -160,29 +160,29 @@ class Netlink:
     def dump(self, kind: int, payload: bytes, what: str = "") -> list[tuple[int, bytes]]:
         """Return (kind, payload) of all objects that the kernel lists; they are listed anew if they change meanwhile."""
         request = Request(kind, payload, DUMP, what)
-        found: list[tuple[int, bytes]] = []
+        objects: list[tuple[int, bytes]] = []
         for _ in range(_TRIES):
             first = self._send((request,), 0)
-            found = []
+            objects = []
             interrupted = False
             for answer in self._answers(first, what):
                 interrupted |= bool(answer.flags & _DUMP_INTERRUPTED)
                 if answer.kind != _DONE:
-                    found.append((answer.kind, answer.payload))
+                    objects.append((answer.kind, answer.payload))
             if not interrupted:
                 break
-        return found
+        return objects
 
     def ask(self, kind: int, payload: bytes, what: str = "") -> tuple[int, bytes]:
         """Return (kind, payload) of the one object that is asked for."""
         first = self._send((Request(kind, payload),), ACK)
-        found = [answer for answer in self._answers(first, what) if answer.kind != _ERROR]
-        return found[0].kind, found[0].payload
+        answers = [answer for answer in self._answers(first, what) if answer.kind != _ERROR]
+        return answers[0].kind, answers[0].payload
 
     def _send(self, requests: Sequence[Request], flags: int) -> int:
         """Send requests; returns the sequence number of the first."""
         first = self._sequence + 1
-        self._transmit(b"".join(self._message(each, flags) for each in requests))
+        self._transmit(b"".join(self._message(request, flags) for request in requests))
         return first
 
     def _transmit(self, data: bytes) -> None:
@@ -204,10 +204,10 @@ class Netlink:
             for answer in self._received():
                 if answer.kind != _ERROR:
                     continue
-                place = answer.sequence - first
-                inside = 0 <= place < len(requests)
+                position = answer.sequence - first
+                inside = 0 <= position < len(requests)
                 if answer.code and problem is None:
-                    problem = answer.error(requests[place].what if inside else "transaction")
+                    problem = answer.error(requests[position].what if inside else "transaction")
                 # What begins or ends a transaction is answered only if that fails, and then it is the only answer.
                 left = left - 1 if inside else 0 if answer.code else left
         if problem is not None:
@@ -230,7 +230,7 @@ class Netlink:
             data = self._socket.recv(_SIZE)
         except OSError as error:
             raise KernelError("netlink", "", error.errno or 5) from None
-        found = []
+        answers = []
         at = 0
         while at + 16 <= len(data):
             size = int.from_bytes(data[at : at + 4], sys.byteorder)
@@ -238,6 +238,6 @@ class Netlink:
                 break
             kind, flags = (int.from_bytes(data[at + n : at + n + 2], sys.byteorder) for n in (4, 6))
             sequence = int.from_bytes(data[at + 8 : at + 12], sys.byteorder)
-            found.append(_Answer(flags, kind, sequence, data[at + 16 : at + size]))
+            answers.append(_Answer(flags, kind, sequence, data[at + 16 : at + size]))
             at += (size + 3) & -4
-        return found
+        return answers

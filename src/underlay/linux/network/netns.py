@@ -62,8 +62,8 @@ def _make() -> int:
 
 
 def _make_within(owner: int) -> int:
-    """Who enters a user namespace cannot come back: a process does it for us."""
-    ready, told = os.pipe2(os.O_CLOEXEC)
+    """A process that enters a user namespace cannot return: a child does it."""
+    ready, made = os.pipe2(os.O_CLOEXEC)
     wait, go = os.pipe2(os.O_CLOEXEC)
     pid = process.clone(0)
     if pid == 0:
@@ -71,11 +71,11 @@ def _make_within(owner: int) -> int:
             os.close(go)
             process.setns(owner, process.CLONE_NEWUSER, "user namespace")
             process.unshare(process.CLONE_NEWNET)
-            os.write(told, b".")
+            os.write(made, b".")
             os.read(wait, 1)
         finally:
             os._exit(0)
-    os.close(told)
+    os.close(made)
     os.close(wait)
     try:
         if not os.read(ready, 1):

@@ -261,9 +261,9 @@ class Set:
 
     def words(self) -> str:
         """Return its declaration."""
-        kind = " . ".join(_NAMES[each] for each in self.key)
+        kind = " . ".join(_NAMES[type_number] for type_number in self.key)
         if self.data:
-            kind += f" : {' . '.join(_NAMES[each] for each in self.data)}"
+            kind += f" : {' . '.join(_NAMES[type_number] for type_number in self.data)}"
         flags = "; flags interval" if self.interval else ""
         return f"type {kind}{flags}"
 
@@ -331,20 +331,22 @@ def transact(requests: Sequence[Request]) -> None:
 def make(table: Table) -> list[Request]:
     """Return what makes a table anew: one of the same name and all in it goes first."""
     name = text(1, table.name)
-    found = [
+    requests = [
         # Making it is no error if it is there; so removing it is none.
         _request(_NEWTABLE, CREATE, f"make table {table.name}", name),
         _request(_DELTABLE, 0, f"remove table {table.name}", name),
         _request(_NEWTABLE, CREATE, f"make table {table.name}", name),
     ]
-    found += [_make_set(name, each, number) for number, each in enumerate(table.sets, 1)]
-    found += [_make_chain(name, each) for each in table.chains]
+    requests += [_make_set(name, declared, number) for number, declared in enumerate(table.sets, 1)]
+    requests += [_make_chain(name, chain) for chain in table.chains]
     for chain in table.chains:
         for rule in chain.rules:
             expressions = b"".join(expression for piece in rule for expression in piece.expressions)
             what = f"add rule {' '.join(piece.words for piece in rule)}"
-            found.append(_request(_NEWRULE, CREATE | APPEND, what, name, text(2, chain.name), nested(4, expressions)))
-    return found
+            requests.append(
+                _request(_NEWRULE, CREATE | APPEND, what, name, text(2, chain.name), nested(4, expressions))
+            )
+    return requests
 
 
 def remove(name: str) -> list[Request]:
@@ -367,15 +369,15 @@ def _make_set(table: bytes, made: Set, number: int) -> Request:
 
 def _type(types: tuple[int, ...]) -> int:
     number = 0
-    for each in types:
-        number = number << 6 | each
+    for type_number in types:
+        number = number << 6 | type_number
     return number
 
 
 def _size(types: tuple[int, ...]) -> int:
     if len(types) == 1:
         return _SIZES[types[0]]
-    return sum((_SIZES[each] + 3) & -4 for each in types)
+    return sum((_SIZES[type_number] + 3) & -4 for type_number in types)
 
 
 def _make_chain(table: bytes, chain: Chain) -> Request:
@@ -405,28 +407,28 @@ def take_away(table: str, contents: Mapping[str, Sequence[Element]]) -> None:
         if error.errno != ENOENT:
             raise
         for name, wanted in contents.items():
-            there = {(each.key, each.end) for each in elements(table, name) or ()}
-            left = [each for each in wanted if (each.key, each.end) in there]
+            there = {(element.key, element.end) for element in elements(table, name) or ()}
+            left = [element for element in wanted if (element.key, element.end) in there]
             if left:
                 transact(drop(table, {name: left}))
 
 
 def _each(message: int, flags: int, words: str, table: str, contents: Mapping[str, Sequence[Element]]) -> list[Request]:
-    found = []
+    requests = []
     for name, elements in contents.items():
         # The length of an attribute has 16 bits.
         for start in range(0, len(elements), _AT_ONCE):
-            part = [_element(each) for each in elements[start : start + _AT_ONCE]]
+            part = [_element(element) for element in elements[start : start + _AT_ONCE]]
             parts = (text(1, table), text(2, name), nested(3, *part))
-            found.append(_request(message, flags, f"{words} set {name}", *parts))
-    return found
+            requests.append(_request(message, flags, f"{words} set {name}", *parts))
+    return requests
 
 
-def _element(each: Element) -> bytes:
-    parts = [nested(1, attribute(1, each.key))]
-    if each.data:
-        parts.append(nested(2, attribute(1, each.data)))
-    if each.end:
+def _element(element: Element) -> bytes:
+    parts = [nested(1, attribute(1, element.key))]
+    if element.data:
+        parts.append(nested(2, attribute(1, element.data)))
+    if element.end:
         parts.append(attribute(3, _big(1)))
     return nested(1, *parts)
 
@@ -434,7 +436,7 @@ def _element(each: Element) -> bytes:
 def elements(table: str, name: str) -> list[Element] | None:
     """Return what is in a set, None when there is no such set. Raises KernelError."""
     payload = bytes((INET, 0, 0, 0)) + text(1, table) + text(2, name)
-    found = []
+    result = []
     with Netlink(NETFILTER) as connection:
         try:
             answers = connection.dump((_SUBSYSTEM << 8) | _GETELEMENT, payload, f"list set {name}")
@@ -447,8 +449,8 @@ def elements(table: str, name: str) -> list[Element] | None:
             parts = attributes(item)
             key = attributes(parts[1]).get(1, b"")
             value = attributes(parts.get(2, b"")).get(1, b"")
-            found.append(Element(key, value, bool(parts.get(3, b"")[-1:] == b"\1")))
-    return found
+            result.append(Element(key, value, bool(parts.get(3, b"")[-1:] == b"\1")))
+    return result
 
 
 def exists(table: str) -> bool:
@@ -466,17 +468,17 @@ def exists(table: str) -> bool:
 # Words
 
 
-def write_elements(declared: Set, found: Sequence[Element]) -> list[str]:
+def write_elements(declared: Set, contents: Sequence[Element]) -> list[str]:
     """Return the elements of a set in words, sorted; those of intervals as first and last address."""
     if not declared.interval:
         written = []
-        for each in found:
-            words = _write_key(declared.key, each.key)
-            written.append(f"{words} : {_write_key(declared.data, each.data)}" if declared.data else words)
+        for element in contents:
+            words = _write_key(declared.key, element.key)
+            written.append(f"{words} : {_write_key(declared.data, element.data)}" if declared.data else words)
         return sorted(written)
     kind = declared.key
-    starts = sorted(each.key for each in found if not each.end)
-    ends = sorted(each.key for each in found if each.end)
+    starts = sorted(element.key for element in contents if not element.end)
+    ends = sorted(element.key for element in contents if element.end)
     written = []
     for start in starts:
         after = next((end for end in ends if end > start), b"")
@@ -488,14 +490,14 @@ def write_elements(declared: Set, found: Sequence[Element]) -> list[str]:
 
 def _write_key(types: tuple[int, ...], data: bytes) -> str:
     words = []
-    for each in types:
-        size = _SIZES[each]
+    for type_number in types:
+        size = _SIZES[type_number]
         part, data = data[:size], data[(size + 3) & -4 :]
-        if each in (ADDRESS4, ADDRESS6):
-            words.append(_socket.inet_ntop(_socket.AF_INET if each == ADDRESS4 else _socket.AF_INET6, part))
-        elif each == INTERFACE:
+        if type_number in (ADDRESS4, ADDRESS6):
+            words.append(_socket.inet_ntop(_socket.AF_INET if type_number == ADDRESS4 else _socket.AF_INET6, part))
+        elif type_number == INTERFACE:
             words.append('"' + part.rstrip(b"\0").decode("utf-8", "replace") + '"')
-        elif each == PROTOCOL:
+        elif type_number == PROTOCOL:
             words.append(next((name for name, number in PROTOCOLS.items() if number == part[0]), str(part[0])))
         else:
             words.append(str(int.from_bytes(part, "big")))
@@ -505,10 +507,10 @@ def _write_key(types: tuple[int, ...], data: bytes) -> str:
 def write(table: Table, contents: dict[str, list[str]]) -> str:
     """Return a table as `nft` would read it; `contents` are the elements of its sets, in words."""
     lines = [f"table inet {table.name} {{"]
-    for each in table.sets:
-        lines += [f"\t{'map' if each.data else 'set'} {each.name} {{", f"\t\t{each.words()}"]
-        if contents.get(each.name):
-            lines.append(f"\t\telements = {{ {', '.join(contents[each.name])} }}")
+    for declared in table.sets:
+        lines += [f"\t{'map' if declared.data else 'set'} {declared.name} {{", f"\t\t{declared.words()}"]
+        if contents.get(declared.name):
+            lines.append(f"\t\telements = {{ {', '.join(contents[declared.name])} }}")
         lines += ["\t}", ""]
     for chain in table.chains:
         lines.append(f"\tchain {chain.name} {{")

@@ -38,7 +38,7 @@ def current() -> dict[str, int]:
 
 
 def mask(names: list[str]) -> int:
-    """Return the bit mask of capability names; raises KeyError on one that nobody knows."""
+    """Return the bit mask of capability names; raises KeyError on an unknown one."""
     bits = 0
     for name in names:
         bits |= 1 << NUMBERS[name]

@@ -70,7 +70,8 @@ def handled(rules: list[Rule], abi: int) -> tuple[int, int]:
     """Return the rights to files and to the network that `rules` govern with interface `abi`; raises Unsupported."""
     if abi < 1:
         raise Unsupported(
-            "the kernel has no Landlock, or it is off", "it came with Linux 5.13; see `lsm=` of the kernel"
+            "this kernel has no Landlock, or it is disabled",
+            "it needs Linux 5.13, and `landlock` in the boot parameter `lsm=`",
         )
     files = network = 0
     if any(word in PATHS for word, _ in rules):
@@ -80,7 +81,7 @@ def handled(rules: list[Rule], abi: int) -> tuple[int, int]:
     if any(word in PORTS for word, _ in rules):
         if abi < _NETWORK_SINCE:
             raise Unsupported(
-                f"the kernel's Landlock (version {abi}) has no rules for ports", "they came with version 4, Linux 6.7"
+                f"the kernel's Landlock (version {abi}) has no rules for ports", "they need version 4, Linux 6.7"
             )
         network = BIND_TCP | CONNECT_TCP
     return files, network

@@ -71,7 +71,7 @@ def flags_of(profile: Seccomp | None) -> int:
         if name not in FLAGS or FLAGS[name] == NEW_LISTENER:
             raise InvalidInput(f"linux.seccomp.flags[{position}]: unknown flag {name!r}")
         bits |= FLAGS[name]
-    # Who takes the filter has one thread: nobody to bring into line, which a listener would forbid.
+    # The process that installs the filter has one thread, so that TSYNC, which a listener forbids, is not needed.
     return bits & ~FLAGS["SECCOMP_FILTER_FLAG_TSYNC"]
 
 
@@ -169,7 +169,7 @@ def _leaves(rules: list[CallRule], numbers: dict[str, int], default: int) -> dic
             if number is None:
                 continue
             if tests:
-                tested.setdefault(number, []).extend((each, value) for each in alternatives)
+                tested.setdefault(number, []).extend((alternative, value) for alternative in alternatives)
             elif value != default or number not in plain:
                 plain[number] = value
     leaves: dict[int, Leaf] = {}

@@ -20,7 +20,7 @@ def apparmor(context: Context, name: str, early: bool) -> None:
     """Let the program run under AppArmor profile `name`, from its exec on, or (`early`) from just before it.
 
     The request is written by the process that executes, to a file of a procfs that no image can have touched: the
-    container's own, a new one, or for who joins the host's, whose pid namespace it has not left yet (attacks RT-09).
+    container's own, a new one, or, when it joins, the host's, whose pid namespace it has not left yet (attacks RT-09).
     """
     from ...linux.security import apparmor
 
@@ -28,7 +28,7 @@ def apparmor(context: Context, name: str, early: bool) -> None:
     if procfs < 0:
         procfs = mounts.new_filesystem("proc", ())
     if mounts.magic(procfs) != mounts.PROC_SUPER_MAGIC:
-        raise StartFailed("AppArmor: what should be procfs is something else", 125)
+        raise StartFailed("cannot apply the AppArmor profile: /proc of the container is not a procfs", 125)
     script = context.script
     script.inherit(procfs)
     own = 0 if _exists(procfs, apparmor.EXEC_FILES[0]) else 1

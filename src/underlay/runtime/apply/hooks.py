@@ -43,9 +43,9 @@ def run(kind: str, hooks: list[Hook], state: State) -> None:
         except subprocess.TimeoutExpired:
             raise UnderlayError(f"{where}: {path} took longer than its timeout of {seconds} s and was killed") from None
         if done.returncode:
-            said = done.stdout[-_SHOWN:].decode(errors="replace").strip()
+            output = done.stdout[-_SHOWN:].decode(errors="replace").strip()
             how = f"exit status {done.returncode}" if done.returncode > 0 else f"signal {-done.returncode}"
-            raise UnderlayError(f"{where}: {path} failed: {how}" + (f": {said}" if said else ""))
+            raise UnderlayError(f"{where}: {path} failed: {how}" + (f": {output}" if output else ""))
 
 
 def check(hooks: Hooks) -> None:

@@ -41,8 +41,8 @@ def user(context: Context, user: str, groups: list[str]) -> None:
     """Find uid, gid, groups and home of `user` in the root's own /etc/passwd and /etc/group."""
     from . import users
 
-    found = users.resolve(context.root, user, groups)
-    context.uid, context.gid, context.groups, context.home = found
+    resolved = users.resolve(context.root, user, groups)
+    context.uid, context.gid, context.groups, context.home = resolved
 
 
 def ids(context: Context, uid: int, gid: int, groups: list[int]) -> None:

@@ -23,8 +23,8 @@ _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 def with_host_root(maps: Maps) -> Maps:
     """Return the map for the layers' mounts: the container's, and an id beyond its own for the host's root.
 
-    Overlayfs makes its work directory and whiteouts as the one who mounts it: there they must have an owner on disk, or it
-    can only be read from (EOVERFLOW). Inside such a file is nobody's.
+    Overlayfs makes its work directory and whiteouts as the user who mounts it: there they must have an owner on disk, or it
+    can only be read from (EOVERFLOW). Inside the container such a file belongs to the overflow uid.
     """
     beyond = max(entry["containerID"] + entry["size"] for entry in maps)
     return [*maps, {"containerID": beyond, "hostID": 0, "size": 1}]
@@ -64,10 +64,13 @@ def overlay(
     os.waitpid(pid, 0)
     if fds:
         return fds[0]
-    told = (answer or {}).get("failed") or {"message": "the helper that mounts has ended early", "code": 125}
+    failure = (answer or {}).get("failed") or {
+        "message": "the helper process that mounts it has ended early",
+        "code": 125,
+    }
     raise Unsupported(
-        f"the image cannot be shown with the ids of a user namespace: {told['message']}",
-        told.get("hint") or "file systems with idmapped mounts below the store and Linux 5.19 are needed (--userns)",
+        f"cannot map the files of the image to the ids of a user namespace: {failure['message']}",
+        failure.get("hint") or "--userns needs Linux 5.19, and a file system with idmapped mounts below the store",
     )
 
 
@@ -79,10 +82,10 @@ def _compose(
     layers = [_shown(path, space) for path in lower]
     top = disk if disk >= 0 else _clone(os.path.dirname(upper))
     mounts.map_ids(top, space, False, upper)
-    place = os.open(target, _DIRECTORY | os.O_NOFOLLOW)
-    bench = mounts.new_filesystem("tmpfs", (("mode", "0700"), ("size", "1m")), 0, "tmpfs")
-    mounts.attach(bench, place, target)
-    os.chdir(f"/proc/self/fd/{bench}")
+    target_fd = os.open(target, _DIRECTORY | os.O_NOFOLLOW)
+    workspace = mounts.new_filesystem("tmpfs", (("mode", "0700"), ("size", "1m")), 0, "tmpfs")
+    mounts.attach(workspace, target_fd, target)
+    os.chdir(f"/proc/self/fd/{workspace}")
     # Short names, so that 127 layers fit in the page that mount(2) takes.
     names = [str(number) for number in range(len(layers))]
     for name, fd in [*zip(names, layers, strict=True), ("top", top)]:
@@ -94,7 +97,7 @@ def _compose(
     words = ["lowerdir=" + ":".join(names)]
     words += [f"{key}dir=top/{os.path.basename(path)}" for key, path in (("upper", upper), ("work", work))]
     words += [key if value is None else f"{key}={value}" for key, value in options.items()]
-    # Nodes of an image are those of whoever is root inside, so none of them may open a device of the host.
+    # The container's root owns the device nodes of the image, so none of them may open a device of the host.
     mounts.mount("overlay", "root", "overlay", mounts.MS_NODEV, ",".join(words))
     made = os.open("root", _DIRECTORY)
     return mounts.clone_tree(made, "", False)

@@ -117,7 +117,7 @@ class Script:
     ) -> int:
         """Add a call; returns the slot of its answer when `keep` is wanted, else -1.
 
-        `failure` is what is told when the kernel refuses (its reason is added); `cases` gives other words, hint and exit
+        `failure` is the message when the kernel refuses (its reason is added); `cases` gives other words, hint and exit
         code for some errors; `errnos` are no failures; a zero answer ends the process when `ends_on_zero`. `parent`: made
         by the parent of a fork only. The name "fail" always fails with the errno given, "reap" waits as process 1.
         """
@@ -149,7 +149,7 @@ class Script:
         return text
 
     def become(self, calls: list[Call], channel: int) -> NoReturn:
-        """Make the calls, in this order, as the tiny program; failures are told to `channel`.
+        """Make the calls, in this order, as the tiny program; failures are sent to `channel`.
 
         Raises StartFailed when the program cannot be executed. Where the kernel takes no executable memory, or for a
         processor that there is no such program for, this process makes the calls itself.
@@ -330,5 +330,5 @@ def failure(message: Failure) -> StartFailed:
 
 
 def pid_of(message: bytes) -> int:
-    """Return the pid that the parent of a fork has told: eight bytes, as `write` of an answer sends them."""
+    """Return the pid that the parent of a fork has sent: eight bytes, as `write` of an answer sends them."""
     return int.from_bytes(message, sys.byteorder)

@@ -27,14 +27,14 @@ def propagation(context: Context, flags: int, word: str) -> None:
 
 def propagation_around(context: Context, target: str) -> None:
     """Keep the tie to the host's mounts, except for the one that the root will lie on: nothing we mount may reach it."""
-    place = target
+    mount_point = target
     points = {point for point, _ in mounts.all_points()}
-    while place not in points and place != "/":
-        place = os.path.dirname(place)
-    mounts.propagate(place, mounts.MS_PRIVATE)
+    while mount_point not in points and mount_point != "/":
+        mount_point = os.path.dirname(mount_point)
+    mounts.propagate(mount_point, mounts.MS_PRIVATE)
 
 
-def disk(context: Context, file: str, place: str) -> None:
+def disk(context: Context, file: str, mount_point: str) -> None:
     """Put the file system of the writable layer, which the parent has mounted, where only this mount namespace sees it.
 
     With the root's change it is out of sight, with the last process it ends. Where the parent has made the overlay, that
@@ -43,8 +43,8 @@ def disk(context: Context, file: str, place: str) -> None:
     fd = context.sources.pop("disk", -1)
     if fd < 0:
         return
-    where = os.open(place, _DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    mounts.attach(fd, where, place)
+    where = os.open(mount_point, _DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    mounts.attach(fd, where, mount_point)
     os.close(where)
     os.close(fd)
 
@@ -320,9 +320,9 @@ def _make_node(directory: int, path: str, name: str, kind: str, number: int, mod
     try:
         os.mknod(name, kind_bits | mode, number, dir_fd=directory)
     except FileExistsError:
-        found = os.lstat(name, dir_fd=directory)
-        if stat.S_IFMT(found.st_mode) != kind_bits or (kind != "p" and found.st_rdev != number):
-            raise StartFailed(f"{path} is there already and is another file than the device wanted", 125) from None
+        status = os.lstat(name, dir_fd=directory)
+        if stat.S_IFMT(status.st_mode) != kind_bits or (kind != "p" and status.st_rdev != number):
+            raise StartFailed(f"cannot create the device {path}: another file exists there", 125) from None
         return
     # mknod's mode passes through the umask, which is 0 here; owners are root's unless asked for.
     if any(owner):
@@ -335,11 +335,11 @@ def devices_present(context: Context, nodes: list[Node]) -> None:
         try:
             fd = beneath.open_in_root(context.root, path, os.O_PATH)
         except KernelError as error:
-            raise StartFailed(f"device {path}: /dev is bound, and has no such node", 125) from error
-        found = os.fstat(fd)
+            raise StartFailed(f"device {path}: the /dev that is mounted from the host lacks it", 125) from error
+        status = os.fstat(fd)
         os.close(fd)
-        if kind != "p" and found.st_rdev != os.makedev(major, minor):
-            raise StartFailed(f"device {path}: /dev is bound, and has another node there", 125)
+        if kind != "p" and status.st_rdev != os.makedev(major, minor):
+            raise StartFailed(f"device {path}: the /dev that is mounted from the host has another file there", 125)
 
 
 def devices(context: Context, nodes: list[Node], links: dict[str, str], bind: bool) -> None:
@@ -420,11 +420,11 @@ def mask(context: Context, paths: list[str]) -> None:
 
 def _expand(context: Context, paths: list[str]) -> list[str]:
     """Return `paths` with `*` in one component expanded inside the root (cpu*/thermal_throttle)."""
-    found = []
+    expanded = []
     for path in paths:
         before, star, after = path.partition("*")
         if not star:
-            found.append(path)
+            expanded.append(path)
             continue
         parent, _, prefix = before.rpartition("/")
         try:
@@ -433,8 +433,8 @@ def _expand(context: Context, paths: list[str]) -> list[str]:
             continue
         names = [n for n in os.listdir(fd) if n.startswith(prefix) and n[len(prefix) :].isdigit()]
         os.close(fd)
-        found += [f"{parent}/{name}{after}" for name in names]
-    return found
+        expanded += [f"{parent}/{name}{after}" for name in names]
+    return expanded
 
 
 def readonly(context: Context, paths: list[str]) -> None:

@@ -32,7 +32,7 @@ def announce(context: Context, what: str) -> None:
 
 
 def await_start(context: Context) -> None:
-    """Tell the parent that all is made, then wait for `start` to connect; what fails from now on is told to it.
+    """Tell the parent that all is made, then wait for `start` to connect; what fails from now on is reported to it.
 
     The parent ends then: this process lives without it from here on.
     """
@@ -53,14 +53,14 @@ def hooks(context: Context, kind: str) -> None:
     """Run the hooks of the specification that belong into the container's namespaces."""
     from . import hooks as programs
 
-    told: State = {**context.state, "pid": os.getpid()}
+    state: State = {**context.state, "pid": os.getpid()}
     if kind == "startContainer":
-        told["status"] = "created"
-    programs.run(kind, context.hooks.get(kind) or [], told)
+        state["status"] = "created"
+    programs.run(kind, context.hooks.get(kind) or [], state)
 
 
 def locate(context: Context, name: str, directory: str) -> None:
-    """Fail now, not at the start, when no file can be the program: callers tell their users by what `create` says."""
+    """Fail now, not at the start, when no file can be the program: callers show their users the error of `create`."""
     from . import program
 
     for candidate in program.locate(name, context.environment, directory):
@@ -71,8 +71,8 @@ def locate(context: Context, name: str, directory: str) -> None:
             return  # it may be there for the program's user, when it is time
         if stat.S_ISREG(mode) and mode & 0o111:
             return
-        found = "is a directory" if stat.S_ISDIR(mode) else "permission denied"
-    raise StartFailed(f'exec: "{name}": {found}' + (": permission denied" if found[0] == "i" else ""), 126)
+        problem = "is a directory" if stat.S_ISDIR(mode) else "permission denied"
+    raise StartFailed(f'exec: "{name}": {problem}' + (": permission denied" if problem[0] == "i" else ""), 126)
 
 
 def time_offsets(context: Context, offsets: dict[str, list[int]]) -> None:

@@ -26,18 +26,18 @@ def execute(context: Context, arguments: list[str], init: bool) -> NoReturn:
     """Make the calls that have been put off, then execve(2) of what `arguments[0]` names along the container's PATH.
 
     With `init` process 1 stays ours: the program is its child, signals are passed on, orphans reaped. What the kernel
-    refuses is told to the parent: 127 when the program is not found, 126 when it cannot be executed. Raises StartFailed
+    refuses is sent to the parent: 127 when the program is not found, 126 when it cannot be executed. Raises StartFailed
     for what can be seen beforehand.
     """
     environment = context.environment
     environment.setdefault("HOME", context.home)
     name = arguments[0]
     script: laststep.Script = context.script
-    found = locate(name, environment, context.directory)
+    candidates = locate(name, environment, context.directory)
     try:
         words = script.strings(arguments)
         variables = script.strings([f"{key}={value}" for key, value in environment.items()])
-        for candidate in found:
+        for candidate in candidates:
             shown = candidate if candidate.startswith("/") else f"{context.directory}/{candidate}"
             hint = examine(shown, name)
             missing = _NO_INTERPRETER if os.path.exists(shown) else ""
@@ -55,7 +55,7 @@ def execute(context: Context, arguments: list[str], init: bool) -> NoReturn:
                     str(ENOTDIR): (f'exec: "{name}": not a directory', "", 127),
                 },
                 # Along PATH the next one may do.
-                errnos=(EACCES,) if candidate != found[-1] else (),
+                errnos=(EACCES,) if candidate != candidates[-1] else (),
             )
     except ValueError as error:
         raise StartFailed(f"cannot execute {name!r}: {error}", 126) from None
@@ -81,13 +81,13 @@ def locate(name: str, environment: dict[str, str], directory: str = "") -> list[
     if "/" in name:
         candidates = [name]
     else:
-        candidates = [f"{place or '.'}/{name}" for place in (environment.get("PATH") or _PATH).split(":")]
-    found = []
+        candidates = [f"{directory or '.'}/{name}" for directory in (environment.get("PATH") or _PATH).split(":")]
+    existing = []
     for candidate in candidates:
         path = candidate
         if not candidate.startswith("/"):
             if not directory:
-                found.append(candidate)
+                existing.append(candidate)
                 continue
             path = f"{directory}/{candidate}"
         try:
@@ -95,13 +95,13 @@ def locate(name: str, environment: dict[str, str], directory: str = "") -> list[
         except ValueError as error:
             raise StartFailed(f"cannot execute {name!r}: {error}", 126) from None
         except OSError as error:
-            # What cannot be told the kernel shall tell, with the rights of the program's user. A link that leads nowhere
-            # may lead somewhere for it: who joins has no /proc/self.
+            # Other errors the kernel shall report, with the rights of the program's user. A dangling link may have a
+            # target for that user: a process that joins has no /proc/self.
             if error.errno in (ENOENT, ENOTDIR) and not os.path.islink(path):
                 continue
-        found.append(candidate)
-    if found:
-        return found
+        existing.append(candidate)
+    if existing:
+        return existing
     if "/" in name:
         raise StartFailed(f'exec: "{name}": stat {name}: no such file or directory', 127)
     raise StartFailed(f'exec: "{name}": executable file not found in $PATH', 127)
@@ -117,7 +117,9 @@ def examine(path: str, name: str, depth: int = 5) -> str:
         fd = beneath.open_own(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
     except KernelError as error:
         if error.errno == ELOOP:
-            raise StartFailed(f'exec: "{name}": it leads through a link of procfs or too many links', 126) from None
+            raise StartFailed(
+                f'exec: "{name}": it leads through a link of procfs or too many symbolic links', 126
+            ) from None
         return ""
     try:
         head = os.read(fd, 256) if stat.S_ISREG(os.fstat(fd).st_mode) else b""
@@ -150,7 +152,7 @@ _MACHINES = {
 def arrange(context: Context, init: bool) -> list[laststep.Call]:
     """Return the calls in the order in which they are made; adds the fork where one is needed.
 
-    A process that joins enters the pid namespace only by that fork. Before it nobody inside can see the process; so it
+    A process that joins enters the pid namespace only by that fork. Before it no process inside can see this one; so it
     takes its filter and gives up its rights before, and what appears inside has no more than the program will have
     (attacks RT-03). Only where the filter forbids what comes after the fork must it come first.
     """
@@ -194,7 +196,7 @@ def _filter_allows_fork(context: Context, clone: laststep.Call) -> bool:
     from ...linux.security import seccomp
 
     if context.notifies:
-        return False  # who is asked must be told the pid first
+        return False  # the seccomp agent must get the pid first
     machine = libc.MACHINE
     if machine not in seccomp.NATIVE:
         return False

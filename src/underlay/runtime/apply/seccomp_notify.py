@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     Announce = Callable[[int, int], None]
 
     class ProcessState(TypedDict):
-        """What an agent is told with a listener (config-linux, "Container Process State")."""
+        """What an agent is sent with a listener (config-linux, "Container Process State")."""
 
         ociVersion: str
         fds: list[str]
@@ -40,24 +40,26 @@ def wanted(profile: Seccomp | None) -> bool:
     if not profile:
         return False
     if profile.get("listenerMetadata") and not profile.get("listenerPath"):
-        raise InvalidInput("linux.seccomp.listenerMetadata: means nothing without listenerPath")
+        raise InvalidInput("linux.seccomp.listenerMetadata: it needs listenerPath")
     if profile.get("defaultAction") == NOTIFY:
-        raise InvalidInput(f"linux.seccomp.defaultAction: {NOTIFY} would ask for the call that hands the listener over")
-    found = False
+        raise InvalidInput(
+            f"linux.seccomp.defaultAction: {NOTIFY} would block the call that passes the listener to the agent"
+        )
+    notifies = False
     for position, rule in enumerate(profile.get("syscalls") or []):
         if rule.get("action") == NOTIFY:
-            found = True
+            notifies = True
             if "sendmsg" in (rule.get("names") or []):
                 raise InvalidInput(
-                    f"linux.seccomp.syscalls[{position}]: {NOTIFY} for sendmsg, by which the listener is handed over"
+                    f"linux.seccomp.syscalls[{position}]: {NOTIFY} blocks sendmsg, which passes the listener to the agent"
                 )
-    if found and not profile.get("listenerPath"):
+    if notifies and not profile.get("listenerPath"):
         raise InvalidInput(f"linux.seccomp.listenerPath: {NOTIFY} needs the socket of an agent")
-    return found
+    return notifies
 
 
 def state_of(container_id: str, status: str, bundle: str, spec: Spec) -> State:
-    """Return the state of a container as agents are told it (runtime, "State"), without a pid."""
+    """Return the state of a container as agents get it (runtime, "State"), without a pid."""
     return {
         "ociVersion": OCI_VERSION,
         "id": container_id,
@@ -68,7 +70,7 @@ def state_of(container_id: str, status: str, bundle: str, spec: Spec) -> State:
 
 
 def announcer(profile: Seccomp | None, state: State) -> Announce | None:
-    """Return what tells the agent of a process and its listener; None when the filter asks nobody.
+    """Return the function that sends a process and its listener to the agent; None for a filter without one.
 
     `state` is the container's state (runtime, "State"); without a `pid` in it the process is the container's first.
     """

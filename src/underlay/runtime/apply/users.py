@@ -53,7 +53,7 @@ def resolve(root: int, user: str, extra: list[str]) -> tuple[int, int, list[int]
             raise StartFailed(
                 f"unable to find user {name}: no matching entries in passwd file",
                 125,
-                "the image's own /etc/passwd has no such name; a number works without it",
+                "the image's /etc/passwd lacks the name; a numeric id needs no entry",
             )
         uid = max(wanted, 0)
     groups_file: list[list[str]] = []
@@ -84,7 +84,7 @@ def _group(records: list[list[str]], group: str) -> int:
 
 
 def home_of(root: int, uid: int) -> str:
-    """Return the home of a numeric user, `/` when none is told."""
+    """Return the home of a numeric user, `/` without an entry."""
     for record in _records(root, "/etc/passwd", 6):
         if _number(record[2]) == uid and record[5]:
             return record[5]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .records import Message
 
 _LIMIT = 64 << 10
-COMING: Final = "coming"  # in a launch record: the network is told in a message
+COMING: Final = "coming"  # in a launch record: the network follows in a message
 _DESCRIPTORS = 4
 PATIENCE = 10.0  # seconds that a monitor has to answer in: it may be starting the container again
 
@@ -117,7 +117,7 @@ def ask(channel: _socket.socket, message: Message, descriptors: tuple[int, ...] 
     if late:
         raise Conflict(
             f"the container's monitor has not answered for {PATIENCE:.0f} seconds",
-            "`ps -eo pid,stat,comm` tells whether underlay-monito is stopped (T); `kill -CONT PID` lets it go on",
+            "`ps -eo pid,stat,comm` shows whether underlay-monito is stopped (T); `kill -CONT PID` resumes it",
         )
 
 

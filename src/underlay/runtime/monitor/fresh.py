@@ -38,9 +38,11 @@ def main() -> NoReturn:
     """Run as the monitor that the parent requests, as a child of process 1: it must not become a zombie of the parent."""
     if os.fork() != 0:
         os._exit(0)
-    channel, told, (lock, hold, *streams) = interpreter.receive()
+    channel, handover, (lock, hold, *streams) = interpreter.receive()
     attachment = None
-    if told["attachment"] is not None:
+    if handover["attachment"] is not None:
         stdin, stdout, stderr = streams
-        attachment = Attachment(stdin, stdout, stderr, bytes(told["attachment"]["keys"]), told["attachment"]["removes"])
-    launch.serve(told["launch"], None, attachment, lock, hold, channel)
+        attachment = Attachment(
+            stdin, stdout, stderr, bytes(handover["attachment"]["keys"]), handover["attachment"]["removes"]
+        )
+    launch.serve(handover["launch"], None, attachment, lock, hold, channel)

@@ -5,7 +5,7 @@ A launch record (`records.LaunchRecord`) is a dict that JSON can hold:
 id, name; directory, state (of the container); paths [root, state]; spec (OCI); root (arguments of `plan.Root`);
 extras (arguments of `plan.Extras`); cgroup (path), cgroup_used (filled in); joined ([pid, start time] of those whose
 namespaces are joined); rootless; seccomp (the compiled filter in hexadecimal digits); log {path, driver, limit, keep};
-terminal; open_stdin, stdin_once; network (`control.COMING` until it is told, see `_await_network`; None for none);
+terminal; open_stdin, stdin_once; network (`control.COMING` until it arrives, see `_await_network`; None for none);
 restart {name, maximum}; remove; shared_mount (arguments of
 `linux.sharedmount.SharedMount`); python, import_path; nodes (false where we live in a user namespace ourselves).
 """
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import NoReturn
 
-    from .records import Handover, HeldChannel, LaunchRecord, NetworkTold, StepRecord
+    from .records import Handover, HeldChannel, LaunchRecord, NetworkResources, StepRecord
 
 
 def spawn(record: LaunchRecord, attachment: Attachment | None, lock: int, hold: int) -> _socket.socket:
@@ -199,7 +199,7 @@ def begin(monitor: Monitor, made: plan.Plan, attachment: Attachment | None, chan
     if made.maps is not None and os.geteuid() == 0:
         from ...linux import userns
 
-        streams.give(context.stdio, *(userns.outside(0, each) for each in made.maps))
+        streams.give(context.stdio, *(userns.outside(0, id_map) for id_map in made.maps))
     pid, born = birth.clone(made, context, group, resources, ours)
     for fd in context.stdio:
         os.close(fd)
@@ -239,7 +239,7 @@ def begin(monitor: Monitor, made: plan.Plan, attachment: Attachment | None, chan
         control.send(channel, {"started": pid})
 
 
-def _await_network(channel: _socket.socket) -> NetworkTold:
+def _await_network(channel: _socket.socket) -> NetworkResources:
     """Wait for the caller's description of the network that it creates meanwhile. Raises StartFailed.
 
     `namespaces` are the files that they are pinned to, `ports` those of the host that are to be held, `table` and
@@ -247,9 +247,9 @@ def _await_network(channel: _socket.socket) -> NetworkTold:
     """
     message, fds = control.receive(channel)
     if message is None or "network" not in message or not fds:
-        raise StartFailed("its network could not be made", 125)
-    told: NetworkTold = control.unpack(fds[0])
-    return told
+        raise StartFailed("the container's network could not be created", 125)
+    network: NetworkResources = control.unpack(fds[0])
+    return network
 
 
 def _announcer(record: LaunchRecord) -> Callable[[int, int], None] | None:
@@ -259,8 +259,8 @@ def _announcer(record: LaunchRecord) -> Callable[[int, int], None] | None:
         return None
     from ..apply import seccomp_notify
 
-    told = seccomp_notify.state_of(record["id"], "creating", record["directory"], record["spec"])
-    return seccomp_notify.announcer(profile, told)
+    container_state = seccomp_notify.state_of(record["id"], "creating", record["directory"], record["spec"])
+    return seccomp_notify.announcer(profile, container_state)
 
 
 def supervise(monitor: Monitor) -> NoReturn:

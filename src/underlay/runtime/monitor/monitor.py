@@ -64,7 +64,7 @@ class Monitor:
         self.relay = Relay(self.poll, self.log, launch["terminal"])
         self.relay.close_input_at_end = launch["stdin_once"]
         self.channels: dict[int, tuple[_socket.socket, Client | None]] = {}
-        self.removers: set[int] = set()  # channels of those who remove the container themselves when told its end
+        self.removers: set[int] = set()  # channels of clients that remove the container themselves when it has ended
         self.listener: _socket.socket | None = None
         self.pid = self.pidfd = -1
         self.when = 0
@@ -75,7 +75,7 @@ class Monitor:
         self.stopping = False
         self.slim = False
 
-    # Who is connected.
+    # The connected clients.
 
     def add_channel(self, channel: _socket.socket, client: Client | None) -> None:
         """Watch the connection of a client; `client` are the streams attached through it."""
@@ -144,7 +144,7 @@ class Monitor:
         try:
             state.write(self.launch["directory"], "last.json", record)
         except OSError as error:
-            # The container's life must not depend on it; what can still be told, the log's problem tells.
+            # The container must not depend on it; what can still be reported, the log's problem reports.
             self.log.problem = self.log.problem or f"the run could not be recorded: {error.strerror}"
 
     def run(self) -> bool:
@@ -207,17 +207,19 @@ class Monitor:
 
     def _obey(self, fd: int, message: Message, fds: list[int]) -> None:
         channel, client = self.channels[fd]
-        wish = message.get("attach")
-        if isinstance(wish, dict) and client is None and len(fds) == 3:
-            wanted = [fds[i] if wish.get(name) else -1 for i, name in enumerate(("stdin", "stdout", "stderr"))]
-            keys = wish.get("keys")
+        attach_request = message.get("attach")
+        if isinstance(attach_request, dict) and client is None and len(fds) == 3:
+            wanted = [
+                fds[i] if attach_request.get(name) else -1 for i, name in enumerate(("stdin", "stdout", "stderr"))
+            ]
+            keys = attach_request.get("keys")
             typed = bytes(k & 0xFF for k in keys if isinstance(k, int)) if isinstance(keys, list) else b""
             try:
                 self.channels[fd] = (channel, self.relay.attach(wanted[0], wanted[1], wanted[2], typed))
             except OSError:
                 self._drop_channel(fd)  # descriptors that cannot be used
                 return
-            if wish.get("removes"):
+            if attach_request.get("removes"):
                 self.removers.add(fd)
             control.send(channel, {"attached": True, "pid": self.pid})
         size = message.get("resize")
@@ -234,7 +236,7 @@ class Monitor:
         if message.get("relaunch") and fds:
             # What is to be started again is another (`update`); what belongs to this run stays.
             record: LaunchRecord = known(os.pread(fds[0], os.fstat(fds[0]).st_size, 0))
-            # Who has given up waiting for the answer has changed nothing else either.
+            # A caller that has given up waiting for the answer has changed nothing else either.
             if control.send(channel, {"noted": True}):
                 record["cgroup_used"], record["delay"] = self.launch["cgroup_used"], self.launch.get("delay", 0.0)
                 self.launch = record
@@ -287,30 +289,30 @@ class Monitor:
             try:
                 sharedmount.SharedMount(*self.launch["shared_mount"]).release()
             except KernelError:
-                pass  # somebody on the host looks into it: released by the next who leaves
+                pass  # a process of the host uses the mount: the next container that ends releases it
 
     def release_network(self) -> None:
         """Unpublish the ports, and release the network namespace with all interfaces in it."""
-        told = self.launch.get("network")
-        if not told or told == control.COMING:
+        network = self.launch.get("network")
+        if not network or network == control.COMING:
             return
         from ...errors import UnderlayError
         from ...linux.network import netns, nft
 
         # Apart, because what may have come later is seldom there: the others go without a look at what there is.
-        for part in (told["elements"], told.get("later") or {}):
+        for part in (network["elements"], network.get("later") or {}):
             contents = {name: [nft.Element(bytes.fromhex(key)) for key in keys] for name, keys in part.items()}
             try:
-                nft.take_away(told["table"], contents)
+                nft.take_away(network["table"], contents)
             except UnderlayError:
-                pass  # somebody has taken the firewall away
+                pass  # another program has removed the firewall table
         while self.ports:
             os.close(self.ports.pop())
-        for path in told["namespaces"]:
+        for path in network["namespaces"]:
             try:
                 netns.release(path)
             except UnderlayError:
-                pass  # it is looked into: the next start, or the removal, does it
+                pass  # a process uses it: the next start, or the removal, releases it
 
     def wants_restart(self) -> bool:
         """Return whether the restart policy requires a restart (docker run, "--restart")."""

@@ -6,10 +6,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Literal, NotRequired, Required, TypedDict
 
-    from ...errors import Told
+    from ...errors import ErrorMessage
     from ...linux.specification import Beyond, Process, Seccomp, Spec, State
 
-    class GroupPlace(TypedDict, total=False):
+    class GroupLocation(TypedDict, total=False):
         """Where the control group of a run has been made: version ("v1", "v2", "none"), path, and the base above it."""
 
         version: str
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
         name: str
         maximum: int
 
-    class NetworkTold(TypedDict):
+    class NetworkResources(TypedDict):
         """What a monitor takes down again of a container's networks.
 
         `namespaces` are the files that they are pinned to; `table` of the firewall, and what it and `later` hold by set,
@@ -75,7 +75,7 @@ if TYPE_CHECKING:
         directory: str
         state: str
         paths: list[str]
-        cgroup_used: GroupPlace
+        cgroup_used: GroupLocation
         joined: list[tuple[int, int]]  # pid, start time
         log: LogFile
         terminal: bool
@@ -83,7 +83,7 @@ if TYPE_CHECKING:
         stdin_once: bool
         restart: Restart
         remove: bool
-        network: NetworkTold | Literal["coming"] | None
+        network: NetworkResources | Literal["coming"] | None
         shared_mount: tuple[str, str, str, str, list[str]]
         python: str
         import_path: list[str]
@@ -189,7 +189,7 @@ if TYPE_CHECKING:
         # To a helper (`process.interpreter`): which of the descriptors that it is sent are there.
         given: list[bool]
         # Of a keeper (`process.keeper`).
-        error: Told
+        error: ErrorMessage
         pid: int
         pidfd: bool
         console: bool
@@ -206,7 +206,7 @@ if TYPE_CHECKING:
         when: int
         monitor: int
         started: int
-        cgroup: GroupPlace
+        cgroup: GroupLocation
 
     class Last(TypedDict, total=False):
         """`last.json`: how the last run began and ended; `failed` when it never began."""

@@ -137,7 +137,7 @@ def status(directory: str, state_directory: str) -> Status:
         return result
     result.status = EXITED
     if not result.finished:
-        # The run began and nobody has recorded its end: the monitor was killed, or the host went down.
+        # The run began and its end has not been recorded: the monitor was killed, or the host went down.
         result.code = 137
         result.finished = _changed(state_directory + "/state.json") or result.started
         result.error = result.error or "the monitor was killed or the host went down"

@@ -311,7 +311,7 @@ class Relay:
         except BlockingIOError:
             written = 0
         except OSError:
-            self._close_input()  # nobody reads any more
+            self._close_input()  # the program has closed its end
             for client in self.clients:
                 self._end_source(client, False)
             return

@@ -139,7 +139,7 @@ def make(spec: Spec, root: Root, extras: Extras, cgroup: str, nodes: bool = True
         raise Unsupported("linux.namespaces: a new mount namespace is needed")
     _root(add, linux, root)
     if "user" in namespaces:
-        # Not before: whoever root is inside may not reach where the root is put.
+        # Not before: the container's root may not be able to reach the directory of the root.
         add(("become-root",))
     processplan.add_user(add, body, extras.user, extras.groups)
     if "time" in fresh:
@@ -255,20 +255,20 @@ def _change_root(add: Add, spec: Spec, linux: Linux, extras: Extras) -> None:
 
 
 def _namespaces(plan: Plan, linux: Linux) -> dict[str, str]:
-    found: dict[str, str] = {}
+    paths_by_kind: dict[str, str] = {}
     for position, item in enumerate(linux.get("namespaces") or []):
         kind, path = item.get("type"), item.get("path") or ""
         if kind not in process.NAMESPACES:
             raise InvalidInput(f"linux.namespaces[{position}].type: unknown namespace {kind!r}")
-        if kind in found:
+        if kind in paths_by_kind:
             raise InvalidInput(f"linux.namespaces[{position}]: {kind} is named twice")
         if path and not path.startswith("/"):
             raise InvalidInput(f"linux.namespaces[{position}].path: {path!r} is not an absolute path")
-        found[kind] = path
+        paths_by_kind[kind] = path
     # With a user namespace of its own the process could no longer join what belongs to the host: joined before it is
     # cloned. A pid namespace can only be joined by a parent for its children.
-    early = "user" in found or bool(found.get("pid"))
-    for kind, path in found.items():
+    early = "user" in paths_by_kind or bool(paths_by_kind.get("pid"))
+    for kind, path in paths_by_kind.items():
         if path and (early or kind == "pid"):
             plan.joins.append((kind, path))
         elif path:
@@ -277,9 +277,9 @@ def _namespaces(plan: Plan, linux: Linux) -> dict[str, str]:
             # The root of a cgroup namespace is the group of its maker: made later, after the group has been joined. A
             # time namespace gets its offsets between making and joining.
             plan.flags |= process.NAMESPACES[kind][1]
-    if linux.get("timeOffsets") and found.get("time") != "":
+    if linux.get("timeOffsets") and paths_by_kind.get("time") != "":
         raise InvalidInput("linux.timeOffsets: offsets need a new time namespace in linux.namespaces")
-    return found
+    return paths_by_kind
 
 
 def _time_offsets(linux: Linux) -> dict[str, list[int]]:

@@ -67,7 +67,7 @@ class Context:
         self.proc = -1  # the container's own procfs, for all writes
         self.null = -1  # the container's own /dev/null
         self.console = -1
-        self.channel: _socket.socket  # to the monitor; set by whoever clones the process
+        self.channel: _socket.socket  # to the monitor; set by the code that clones the process
         self.stdio: tuple[int, ...] = ()
         self.uid = 0
         self.gid = 0
@@ -80,11 +80,11 @@ class Context:
         self.environment: dict[str, str] = {}
         self.seccomp = b""
         self.script: Script  # the calls that are made at the very end; begun with the first operation
-        self.notifies = False  # whether the filter asks somebody: its listener is handed to the parent
+        self.notifies = False  # whether the filter has an agent: its listener is sent to the parent
         self.sibling = -1  # flags of the clone that enters the pid namespace at the end; -1 when we are in it already
         self.host_proc = -1  # the host's procfs, for a process that is still in the host's pid namespace
         self.volatile: list[int] = []  # descriptors to close before the program starts
         self.sources: dict[str, int] = {}  # unattached mounts that the parent has made, by destination
         self.hooks: Hooks = {}  # by kind, those that run in here
-        self.state: State  # what hooks are told, where there are any
+        self.state: State  # the state that hooks get, where there are any
         self.listener: _socket.socket  # the socket on which a created container waits to be started

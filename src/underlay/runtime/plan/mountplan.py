@@ -95,32 +95,32 @@ class Options:
 
 def parse_options(words: list[str], where: str) -> Options:
     """Return what OCI mount options mean; raises Unsupported naming `where`."""
-    found = Options()
+    options = Options()
     for word in words:
         if word in ("bind", "rbind"):
-            found.bind, found.recursive = True, word == "rbind"
+            options.bind, options.recursive = True, word == "rbind"
         elif word in ATTRIBUTES:
             on, off = ATTRIBUTES[word]
-            found.on, found.off = (found.on | on) & ~off, (found.off | off) & ~on
+            options.on, options.off = (options.on | on) & ~off, (options.off | off) & ~on
         elif word[:1] == "r" and word[1:] in ATTRIBUTES:
             on, off = ATTRIBUTES[word[1:]]
-            found.all_on, found.all_off = (found.all_on | on) & ~off, (found.all_off | off) & ~on
+            options.all_on, options.all_off = (options.all_on | on) & ~off, (options.all_off | off) & ~on
         elif word in PROPAGATION:
-            found.propagation.append(PROPAGATION[word])
+            options.propagation.append(PROPAGATION[word])
         elif word in ("idmap", "ridmap"):
-            found.idmap = word
+            options.idmap = word
         elif word == "tmpcopyup":
-            found.copy_up = True
+            options.copy_up = True
         elif word == "remount":
-            found.remount = True
+            options.remount = True
         elif word == "iversion":
-            raise Unsupported(f"{where}: 'iversion' is not an option that this kernel's mount interface takes")
+            raise Unsupported(f"{where}: 'iversion' is not supported by the kernel's mount interface")
         elif word in _SUPERBLOCK:
-            found.data[word] = None
+            options.data[word] = None
         elif word not in _NOTHING:
             key, equals, value = word.partition("=")
-            found.data[key] = value if equals else None
-    return found
+            options.data[key] = value if equals else None
+    return options
 
 
 def is_bind(item: Mount) -> bool:
@@ -198,7 +198,7 @@ def add_bind(
     """Emit the operations of a bind mount."""
     meaningless = [word for word in options.data if word not in _SUPERBLOCK]
     if meaningless or options.copy_up:
-        raise InvalidInput(f"{where}.options: {(meaningless or ['tmpcopyup'])[0]!r} means nothing for a bind mount")
+        raise InvalidInput(f"{where}.options: {(meaningless or ['tmpcopyup'])[0]!r} has no effect on a bind mount")
     if options.data:
         raise Unsupported(
             f"{where}.options: {next(iter(options.data))!r} belongs to the whole file system, not to a bind"
@@ -250,7 +250,7 @@ def add_devices(add: Add, devices: list[Device], bind: bool, mounted: bool) -> N
         if not path.startswith("/") or not {"", ".", ".."}.isdisjoint(path[1:].split("/")):
             raise InvalidInput(f"{where}.path: {path!r} is not an absolute path without dots")
         if path in ("/dev", "/proc", "/sys") or path.startswith(("/proc/", "/sys/")):
-            raise InvalidInput(f"{where}.path: no device can be made at {path!r}")
+            raise InvalidInput(f"{where}.path: a device cannot be created at {path!r}")
         if kind not in ("c", "b", "u", "p"):
             raise InvalidInput(f"{where}.type: unknown type {kind!r}, not c, b, u or p")
         if kind != "p" and (item.get("major") is None or item.get("minor") is None):

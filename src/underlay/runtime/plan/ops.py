@@ -137,7 +137,7 @@ OPERATIONS: dict[str, Any] = {
 
 
 def check_known(operations: list[Operation]) -> None:
-    """Raise InvalidInput when a plan holds something that nobody can apply: a bug, or a plan of another version."""
+    """Raise InvalidInput when a plan contains an unknown operation: a bug, or a plan of another version."""
     for operation in operations:
         if operation[0] not in OPERATIONS:
             raise InvalidInput(f"unknown operation {operation[0]!r} in the plan")

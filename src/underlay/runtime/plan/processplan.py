@@ -47,7 +47,7 @@ def add_user(add: Add, body: Process, user: str | None, groups: list[str]) -> No
 def capability_masks(body: Process) -> list[int]:
     """Return bounding, permitted, inheritable, ambient and effective sets as masks.
 
-    Raises InvalidInput for a name that nobody knows: callers that must only warn have dropped it before.
+    Raises InvalidInput for an unknown name: callers that must only warn have dropped it before.
     """
     sets = body.get("capabilities") or {}
     masks = []
@@ -125,7 +125,7 @@ def add_process(
     label = body.get("apparmorProfile")
     if label and label != "unconfined":
         if not label.isprintable() or label != label.strip():
-            raise InvalidInput(f"process.apparmorProfile: {label!r} is no name of a profile")
+            raise InvalidInput(f"process.apparmorProfile: {label!r} is not the name of a profile")
         # A change of profile by exec lets the kernel forget with whom the process dies. Ours allows every exec, so it can
         # be changed to before; others may not.
         add(("apparmor", label, monitored and label == profiles.APPARMOR))

@@ -187,24 +187,24 @@ def _identity(parser: str) -> str:
 
 
 def compile_policy(parser: str, source: str) -> bytes:
-    """Return the binary policy that apparmor_parser(8) makes of `source`; raises UnderlayError with its words."""
-    given, made, said = (os.memfd_create(name, os.MFD_CLOEXEC) for name in ("profile", "policy", "messages"))
+    """Return the binary policy that apparmor_parser(8) makes of `source`; raises UnderlayError with its messages."""
+    given, made, messages = (os.memfd_create(name, os.MFD_CLOEXEC) for name in ("profile", "policy", "messages"))
     try:
         os.write(given, source.encode())
         os.lseek(given, 0, os.SEEK_SET)
-        actions = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate((given, made, said))]
+        actions = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate((given, made, messages))]
         words = ["apparmor_parser", "--skip-kernel-load", "--skip-cache", "--stdout"]
         child = os.posix_spawn(parser, words, {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}, file_actions=actions)
         _, status = os.waitpid(child, 0)
         if status:
-            words_said = os.pread(said, 2000, 0).decode(errors="replace").strip()
-            raise UnderlayError(f"apparmor_parser cannot compile the default profile: {words_said}")
+            problem = os.pread(messages, 2000, 0).decode(errors="replace").strip()
+            raise UnderlayError(f"apparmor_parser cannot compile the default profile: {problem}")
         policy = os.pread(made, os.fstat(made).st_size, 0)
     except OSError as error:
         raise KernelError("run", parser, error.errno or 5) from None
     finally:
-        for fd in (given, made, said):
+        for fd in (given, made, messages):
             os.close(fd)
     if not policy:
-        raise UnderlayError("apparmor_parser has made nothing of the default profile")
+        raise UnderlayError("apparmor_parser has returned no policy for the default profile")
     return policy

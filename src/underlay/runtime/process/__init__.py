@@ -1,1 +1,1 @@
-"""Processes of a container made: cloned, told what they are to do, joined, reaped."""
+"""Processes of a container: cloned, given their operations, joined, reaped."""

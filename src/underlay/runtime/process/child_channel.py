@@ -31,23 +31,23 @@ def message(channel: _socket.socket) -> tuple[bytes, int]:
         try:
             data, extra, _, _ = channel.recvmsg(_LIMIT, _socket.CMSG_SPACE(4), _socket.MSG_CMSG_CLOEXEC)
         except ConnectionResetError:
-            continue  # it has ended without reading all; what it has said can be read all the same (unix(7))
+            continue  # it has ended without reading all; what it has sent can be read all the same (unix(7))
         return data, int.from_bytes(extra[0][2][:4], "little") if extra else -1
 
 
 def await_start(channel: _socket.socket, pid: int = -1, announce: Callable[[int, int], None] | None = None) -> int:
     """Wait until the new process `pid` has become the program; return its console or -1. Raises StartFailed."""
-    heard = Heard()
-    heard.pid = pid
-    listen(channel, heard, announce)
-    if heard.failure is not None:
-        if heard.console >= 0:
-            os.close(heard.console)
-        raise heard.failure
-    return heard.console
+    report = StartReport()
+    report.pid = pid
+    listen(channel, report, announce)
+    if report.failure is not None:
+        if report.console >= 0:
+            os.close(report.console)
+        raise report.failure
+    return report.console
 
 
-class Heard:
+class StartReport:
     """The messages of a new process: its console, its pid if a helper has cloned it, why it could not start."""
 
     __slots__ = ("console", "failure", "listener", "pid")
@@ -57,7 +57,7 @@ class Heard:
         self.failure: StartFailed | None = None
 
 
-def listen(channel: _socket.socket, heard: Heard, announce: Callable[[int, int], None] | None) -> None:
+def listen(channel: _socket.socket, report: StartReport, announce: Callable[[int, int], None] | None) -> None:
     """Receive the messages of a new process until it has executed the program or exited; `announce` as in `join.start`.
 
     Raises what `announce` raises.
@@ -66,17 +66,17 @@ def listen(channel: _socket.socket, heard: Heard, announce: Callable[[int, int],
         data, fd = message(channel)
         if fd >= 0:
             if data == laststep.LISTENER and announce is not None:
-                heard.listener = fd
-            elif data == b"console" and heard.console < 0:
-                heard.console = fd
+                report.listener = fd
+            elif data == b"console" and report.console < 0:
+                report.console = fd
             else:
                 os.close(fd)
         if not data:
             return
         if len(data) == 8:
-            heard.pid = laststep.pid_of(data) if heard.pid < 0 else heard.pid
+            report.pid = laststep.pid_of(data) if report.pid < 0 else report.pid
         elif data[:1] == b"!":
-            heard.failure = laststep.failure(known(data[1:]))
-        if heard.listener >= 0 and heard.pid > 0 and announce is not None:
-            fd, heard.listener = heard.listener, -1
-            announce(heard.pid, fd)
+            report.failure = laststep.failure(known(data[1:]))
+        if report.listener >= 0 and report.pid > 0 and announce is not None:
+            fd, report.listener = report.listener, -1
+            announce(report.pid, fd)

@@ -25,36 +25,36 @@ def birth(made: Plan, group: Group) -> tuple[int, bool]:
 
     The caller must have one thread. Raises KernelError.
     """
-    place = group.birthplace()
-    if place < 0:
+    group_fd = group.birthplace()
+    if group_fd < 0:
         return clone(made), False
     try:
-        return clone(made, place), True
+        return clone(made, group_fd), True
     except KernelError as error:
         if error.errno not in _NOT_INTO_GROUPS:
             raise
         return clone(made), False
     finally:
-        os.close(place)
+        os.close(group_fd)
 
 
-def clone(made: Plan, place: int = -1) -> int:
-    """Clone the process of a plan after joining the namespaces it names; `place` as in `linux.process.clone`."""
+def clone(made: Plan, group_fd: int = -1) -> int:
+    """Clone the process of a plan after joining the namespaces it names; `group_fd` as in `linux.process.clone`."""
     if not made.joins:
-        return process.clone(made.flags, place)
+        return process.clone(made.flags, group_fd)
     if [kind for kind, _ in made.joins] == ["pid"]:
-        return _clone_in_pid_namespace(made, place)
-    return _clone_by_helper(made, place)
+        return _clone_in_pid_namespace(made, group_fd)
+    return _clone_by_helper(made, group_fd)
 
 
-def _clone_in_pid_namespace(made: Plan, place: int) -> int:
+def _clone_in_pid_namespace(made: Plan, group_fd: int) -> int:
     """Only our children enter the pid namespace, so that we can go back."""
     path = made.joins[0][1]
     own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
     other = open_namespace(path)
     try:
         process.setns(other, process.CLONE_NEWPID, path)
-        pid = process.clone(made.flags, place)
+        pid = process.clone(made.flags, group_fd)
         if pid:
             process.setns(own, process.CLONE_NEWPID)
         return pid
@@ -63,29 +63,29 @@ def _clone_in_pid_namespace(made: Plan, place: int) -> int:
         os.close(other)
 
 
-def _clone_by_helper(made: Plan, place: int) -> int:
+def _clone_by_helper(made: Plan, group_fd: int) -> int:
     """A helper joins, which cannot be undone, and clones a sibling of itself: the process is our child all the same."""
-    told, tell = os.pipe2(os.O_CLOEXEC)
+    report, report_end = os.pipe2(os.O_CLOEXEC)
     helper = process.clone(0)
     if helper == 0:
         try:
             _join_all(made.joins)
-            pid = process.clone(made.flags | process.CLONE_PARENT, place)
+            pid = process.clone(made.flags | process.CLONE_PARENT, group_fd)
         except KernelError as error:
-            os.write(tell, f"!{error.errno} {error.operation}\n{error.path}".encode())
+            os.write(report_end, f"!{error.errno} {error.operation}\n{error.path}".encode())
             os._exit(1)
         if pid == 0:
-            os.close(told)
-            os.close(tell)
+            os.close(report)
+            os.close(report_end)
             return 0
-        os.write(tell, str(pid).encode())
+        os.write(report_end, str(pid).encode())
         os._exit(0)
-    os.close(tell)
+    os.close(report_end)
     try:
-        answer = os.read(told, 8192).decode(errors="replace")
+        answer = os.read(report, 8192).decode(errors="replace")
         os.waitpid(helper, 0)
     finally:
-        os.close(told)
+        os.close(report)
     if not answer:
         raise KernelError("join namespaces", "", EPERM, "the helper that joins has ended early")
     if answer[0] != "!":
@@ -134,7 +134,7 @@ def sources(operations: list[Operation], in_user: bool, maps: Maps | None = None
     from ...linux.files import mounts
     from ..apply import mounts as mounting
 
-    found: dict[str, int] = {}
+    mounts_by_path: dict[str, int] = {}
     spaces: dict[str, int] = {}
     privileged = os.geteuid() == 0
 
@@ -147,32 +147,32 @@ def sources(operations: list[Operation], in_user: bool, maps: Maps | None = None
     try:
         for operation in operations:
             if operation[0] == "bind-root" and in_user and privileged:
-                found["/"] = _copy_of(operation[1], True)
+                mounts_by_path["/"] = _copy_of(operation[1], True)
             elif operation[0] == "disk":
-                found["disk"] = _disk(operation[1])
+                mounts_by_path["disk"] = _disk(operation[1])
             elif operation[0] == "overlay" and maps and privileged:
                 from ..apply import idmapped
 
-                uids, gids = (idmapped.with_host_root(each) for each in maps)
-                top = found.get("disk", -1)
-                found["/"] = idmapped.overlay(*operation[1:6], space=space(uids, gids), disk=top)
+                uids, gids = (idmapped.with_host_root(id_map) for id_map in maps)
+                top = mounts_by_path.get("disk", -1)
+                mounts_by_path["/"] = idmapped.overlay(*operation[1:6], space=space(uids, gids), disk=top)
                 if top >= 0:
-                    os.close(found.pop("disk"))
+                    os.close(mounts_by_path.pop("disk"))
             elif operation[0] == "bind" and (operation[4].get("idmap") or (in_user and privileged)):
                 source, path, recursive, settings = operation[1:5]
-                found[path] = fd = _copy_of(source, recursive)
+                mounts_by_path[path] = fd = _copy_of(source, recursive)
                 mapping: IdMapping | None = settings.get("idmap")
                 if mapping:
                     mounts.map_ids(fd, space(mapping["uids"], mapping["gids"]), mapping["recursive"], path)
                 mounting.change(fd, recursive, settings)
     except BaseException:
-        for fd in found.values():
+        for fd in mounts_by_path.values():
             os.close(fd)
         raise
     finally:
         for fd in spaces.values():
             os.close(fd)
-    return found
+    return mounts_by_path
 
 
 def _disk(file: str) -> int:

@@ -1,8 +1,8 @@
 """Helper processes that are interpreters of their own from the start, for callers that may have threads.
 
-A fork of a process with threads has the locks that other threads held at that moment, and nobody to release them. So the
+A fork of a process with threads has the locks that other threads held at that moment, and no thread to release them. So the
 helper is started by posix_spawn(3), which runs none of our code between fork and execve, as an isolated interpreter that
-knows only what it is told: one socket, its descriptor 3, over which all else comes.
+inherits one socket only, its descriptor 3, over which all else comes.
 """
 
 from __future__ import annotations

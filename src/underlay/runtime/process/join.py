@@ -134,23 +134,23 @@ def start(
     os.close(target)
     for fd in dict.fromkeys(context.stdio if alone is None else ()):
         os.close(fd)
-    heard = child_channel.Heard()
+    report = child_channel.StartReport()
     try:
-        # What its end says is that both have become what they shall be, or are gone.
-        child_channel.listen(ours, heard, announce)
+        # The channel's end means that both have executed their programs, or are gone.
+        child_channel.listen(ours, report, announce)
         os.waitpid(helper, 0)
         helper = -1
-        if heard.failure is not None:
-            raise heard.failure
-        if heard.pid < 0:
+        if report.failure is not None:
+            raise report.failure
+        if report.pid < 0:
             raise StartFailed("the process that joins the container has ended early", 125)
     except BaseException:
         if helper > 0:
             os.waitpid(helper, 0)
-        if heard.pid > 0 and not detach:
-            os.waitpid(heard.pid, 0)
-        if heard.console >= 0:
-            os.close(heard.console)
+        if report.pid > 0 and not detach:
+            os.waitpid(report.pid, 0)
+        if report.console >= 0:
+            os.close(report.console)
         for fd, _ in outputs:
             os.close(fd)
         if given >= 0:
@@ -159,13 +159,13 @@ def start(
     finally:
         ours.close()
     try:
-        pidfd = process.pidfd_open(heard.pid)
+        pidfd = process.pidfd_open(report.pid)
     except KernelError as error:
         if error.errno != ESRCH or not detach or alone is not None:
             raise
         pidfd = -1  # what is detached is not ours, and may be gone
-    joined = Joined(heard.pid, pidfd)
-    joined.outputs, joined.stdin, joined.console = outputs, given, heard.console
+    joined = Joined(report.pid, pidfd)
+    joined.outputs, joined.stdin, joined.console = outputs, given, report.console
     return joined
 
 
@@ -202,14 +202,14 @@ def _fork_into(group: cgroup.Group) -> tuple[int, bool]:
     """Fork, into the group where the kernel can; returns the pid and whether the child was born there."""
     if process.threaded():
         return process.clone(0), False
-    place = group.birthplace()
+    group_fd = group.birthplace()
     try:
-        return process.clone(0, place), place >= 0
+        return process.clone(0, group_fd), group_fd >= 0
     except KernelError:
         return process.clone(0), False
     finally:
-        if place >= 0:
-            os.close(place)
+        if group_fd >= 0:
+            os.close(group_fd)
 
 
 def _join(
@@ -245,11 +245,11 @@ def _join(
         process.setns(target, flags, "namespaces of the container")
         os.close(target)
         if flags & process.CLONE_NEWUSER:
-            # Nobody is known in there by the ids that we have outside. The change makes us open to look at again.
+            # The ids that we have outside do not exist inside. The change of ids makes this process dumpable again.
             os.setresgid(0, 0, 0)
             os.setresuid(0, 0, 0)
             process.undumpable()
-        # A detached program is nobody's to wait for: it becomes a child of the host's process 1, not a zombie of ours.
+        # No process waits for a detached program: it becomes a child of the host's process 1, not a zombie of ours.
         context.sibling = 0 if detach else process.CLONE_PARENT
         context.root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         init.run(operations, context)

@@ -1,8 +1,8 @@
-"""A process between a program that uses us as a library and what it executes in containers: it waits for it at once.
+"""A process between a program that uses the library and its execs in containers: it waits for these at once.
 
 A container ends when its processes are gone, and a process is gone when its parent has waited for it
-(pid_namespaces(7)). Whoever executes something from Python may do so late, or never; until then neither the container nor
-who removes it could end. The keeper is an interpreter of its own: its caller may have threads, and is not forked.
+(pid_namespaces(7)). A Python program may wait for its exec late, or never; until then neither the container
+nor its removal could end. The keeper is an interpreter of its own: its caller may have threads, and is not forked.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import _signal
 import _socket
 import os
 
-from ...errors import KernelError, UnderlayError, revived, told
+from ...errors import KernelError, UnderlayError, from_message, to_message
 from ...linux import process
 from ..monitor import control
 from . import interpreter, join
@@ -36,7 +36,7 @@ def start(python: str, import_path: list[str], record: ExecRecord) -> join.Joine
     if message is None or "pid" not in message:
         channel.close()
         if message is not None and "error" in message:
-            raise revived(message["error"])
+            raise from_message(message["error"])
         raise UnderlayError("the process that executes programs in the container was killed", "is there enough memory?")
     joined = join.Joined(message["pid"], fds.pop(0) if message["pidfd"] else -1)
     joined.keeper = channel
@@ -65,9 +65,9 @@ def main() -> NoReturn:
             code = os.waitstatus_to_exitcode(os.waitpid(joined.pid, 0)[1])
             control.send(channel, {"exited": code})
     except UnderlayError as error:
-        control.send(channel, {"error": told(error)})
+        control.send(channel, {"error": to_message(error)})
     except OSError as error:
-        control.send(channel, {"error": told(KernelError("exec", "", error.errno or 5))})
+        control.send(channel, {"error": to_message(KernelError("exec", "", error.errno or 5))})
     finally:
         os._exit(0)
 

@@ -1,7 +1,7 @@
 """Runs one program to its end in a container without a monitor: a build step.
 
 The caller is a process of its own with one thread, and the container's parent: it waits, and takes down what it has put
-up. It is held on a leash: when the other end of that socket is closed, the container is killed.
+up. It has a lifeline: a socket; when its other end is closed, the container is killed.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Ended:
         self.abandoned = abandoned
 
 
-def run(record: StepRecord, sources: dict[str, int], stdio: tuple[int, ...], leash: _socket.socket) -> Ended:
+def run(record: StepRecord, sources: dict[str, int], stdio: tuple[int, ...], lifeline: _socket.socket) -> Ended:
     """Run the program of a launch record (of which `spec`, `root`, `extras`, `cgroup`, `rootless`, `seccomp` are used).
 
     `sources` are unattached mounts by destination, "/" being the root's, and `stdio` the program's three streams; both are
@@ -61,7 +61,7 @@ def run(record: StepRecord, sources: dict[str, int], stdio: tuple[int, ...], lea
         spawn.let_on(made, group, resources, ours, pid, born)
         child_channel.await_start(ours, pid)
         pidfd = process.pidfd_open(pid)
-        return _watched(pid, pidfd, group, leash)
+        return _watched(pid, pidfd, group, lifeline)
     finally:
         ours.close()
         if pidfd >= 0:
@@ -75,18 +75,18 @@ def run(record: StepRecord, sources: dict[str, int], stdio: tuple[int, ...], lea
             group.remove()
 
 
-def _watched(pid: int, pidfd: int, group: cgroup.Group, leash: _socket.socket) -> Ended:
+def _watched(pid: int, pidfd: int, group: cgroup.Group, lifeline: _socket.socket) -> Ended:
     poll = select.poll()
     poll.register(pidfd, select.POLLIN)
-    poll.register(leash.fileno(), select.POLLIN | select.POLLHUP)
+    poll.register(lifeline.fileno(), select.POLLIN | select.POLLHUP)
     abandoned = False
     while True:
         ready = {fd for fd, _ in poll.poll()}
         if pidfd in ready:
             break
-        # Whatever comes from there, nothing is ever said: it has been closed.
+        # Nothing is ever sent over the lifeline: it has been closed.
         abandoned = True
-        poll.unregister(leash.fileno())
+        poll.unregister(lifeline.fileno())
         try:
             os.kill(pid, 9)
         except ProcessLookupError as error:

@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from .records import BundleRecord
 
 
-class Wishes:
-    """What the command line of `create` and `run` asks for beside the bundle.
+class StartOptions:
+    """Options of `create` and `run`, beside the bundle.
 
-    `console` gets the terminal's descriptor when the process has one; `warn` is told what is odd but no error.
+    `console` gets the terminal's descriptor when the process has one; `warn` gets warnings.
     """
 
     __slots__ = ("console", "keyring", "pid_file", "pivot", "preserve", "warn")
@@ -44,7 +44,7 @@ class Wishes:
         self.warn: Callable[[str], None] = lambda text: None
 
 
-def create(root: str, container_id: str, bundle: str, wishes: Wishes) -> BundleRecord:
+def create(root: str, container_id: str, bundle: str, options: StartOptions) -> BundleRecord:
     """Create a container and return its record; on failure nothing is left behind.
 
     The caller must have one thread. Raises InvalidInput, Unsupported, Conflict, KernelError, StartFailed.
@@ -53,28 +53,28 @@ def create(root: str, container_id: str, bundle: str, wishes: Wishes) -> BundleR
     bundle = os.path.realpath(bundle)
     spec, warnings = config.read(bundle)
     for text in warnings:
-        wishes.warn(text)
+        options.warn(text)
     terminal = bool(spec["process"].get("terminal"))
-    if terminal and wishes.console is None:
+    if terminal and options.console is None:
         raise InvalidInput("process.terminal: a terminal needs --console-socket, or `run` without --detach")
-    if wishes.console is not None and not terminal:
+    if options.console is not None and not terminal:
         raise InvalidInput("--console-socket: the process has no terminal (process.terminal)")
     record = _draft(container_id, bundle, spec)
-    made = _plan(record, spec, wishes)
+    made = _plan(record, spec, options)
     records.claim(root, container_id)
     try:
-        # A group in use is somebody else's: it must not be taken down as ours.
+        # A group in use belongs to another container: it must not be removed with this one.
         records.group_of(record).check_free()
     except BaseException:
         records.forget(root, container_id)
         raise
     try:
         records.save(root, record)
-        _bring_up(root, record, made, wishes)
-        if wishes.pid_file:
-            write_pid(wishes.pid_file, record["pid"])
+        _bring_up(root, record, made, options)
+        if options.pid_file:
+            write_pid(options.pid_file, record["pid"])
     except BaseException:
-        take_down(root, record, wishes.warn)
+        take_down(root, record, options.warn)
         raise
     return record
 
@@ -99,7 +99,7 @@ def _draft(container_id: str, bundle: str, spec: Spec) -> BundleRecord:
     rootless = os.geteuid() != 0 or records.in_user_namespace()
     path = str((spec.get("linux") or {}).get("cgroupsPath") or f"/underlay/{container_id}")
     if ".." in path.split("/"):
-        raise InvalidInput(f"linux.cgroupsPath: {path!r} leads upwards")
+        raise InvalidInput(f"linux.cgroupsPath: {path!r} must not contain ..")
     group = cgroup.open_group(path, rootless)
     now = time.time()
     return {
@@ -116,15 +116,15 @@ def _draft(container_id: str, bundle: str, spec: Spec) -> BundleRecord:
     }
 
 
-def _plan(record: BundleRecord, spec: Spec, wishes: Wishes) -> plan.Plan:
+def _plan(record: BundleRecord, spec: Spec, options: StartOptions) -> plan.Plan:
     version = record["cgroup"]["version"]
     if version == "v1":
         version = "v1:" + ",".join(cgroup.visible(cgroup.detect()[1], spec))
     extras = plan.Extras(
         waits=True,
         hooks=[kind for kind, items in (spec.get("hooks") or {}).items() if items],
-        pivot=wishes.pivot,
-        keyring=wishes.keyring,
+        pivot=options.pivot,
+        keyring=options.keyring,
         base=record["bundle"],
     )
     # Attached over the old root, in the container's own mount namespace: no directory has to be reached for that.
@@ -135,7 +135,7 @@ def _plan(record: BundleRecord, spec: Spec, wishes: Wishes) -> plan.Plan:
     return made
 
 
-def _context(root: str, record: BundleRecord, wishes: Wishes) -> Context:
+def _context(root: str, record: BundleRecord, options: StartOptions) -> Context:
     spec = record["config"]
     context = Context()
     context.stdio = (0, 1, 2)
@@ -143,21 +143,21 @@ def _context(root: str, record: BundleRecord, wishes: Wishes) -> Context:
     context.hooks = {kind: items for kind, items in (spec.get("hooks") or {}).items() if items}
     context.state = records.hook_state(record, records.CREATING)
     context.listener = control.listen(records.directory(root, record["id"]), records.GATE)
-    if wishes.preserve and os.environ.get("LISTEN_FDS"):
+    if options.preserve and os.environ.get("LISTEN_FDS"):
         context.environment.update(LISTEN_FDS=os.environ["LISTEN_FDS"], LISTEN_PID="1")
     context.seccomp = filter_of(spec)
     return context
 
 
 def announcer(record: BundleRecord, word: str, pid: int = 0) -> Callable[[int, int], None] | None:
-    """Return what tells the agent of a filter that asks; None when it asks nobody. `pid` is the first process's."""
+    """Return the function that notifies the seccomp agent; None for filters without one. `pid` is the first process's."""
     profile = (record["config"].get("linux") or {}).get("seccomp")
     if not profile:
         return None
     from ..apply import seccomp_notify
 
-    told = seccomp_notify.state_of(record["id"], word, record["bundle"], record["config"])
-    return seccomp_notify.announcer(profile, {**told, "pid": pid} if pid else told)
+    container_state = seccomp_notify.state_of(record["id"], word, record["bundle"], record["config"])
+    return seccomp_notify.announcer(profile, {**container_state, "pid": pid} if pid else container_state)
 
 
 def filter_of(spec: Spec) -> bytes:
@@ -170,15 +170,15 @@ def filter_of(spec: Spec) -> bytes:
     return seccomp.compile_filter(profile)
 
 
-def _bring_up(root: str, record: BundleRecord, made: plan.Plan, wishes: Wishes) -> None:
+def _bring_up(root: str, record: BundleRecord, made: plan.Plan, options: StartOptions) -> None:
     spec = record["config"]
     resources = resources_of(spec)
-    context = _context(root, record, wishes)
+    context = _context(root, record, options)
     ours, theirs = control.pair()
     context.channel = theirs
     spawn.prepare(made, context)
     group = records.group_of(record)
-    preserved = tuple(range(3, 3 + wishes.preserve))
+    preserved = tuple(range(3, 3 + options.preserve))
     for fd in preserved:
         os.set_inheritable(fd, True)
     pid, born = spawn.clone(made, context, group, resources, ours, (context.listener.fileno(), *preserved))
@@ -187,7 +187,7 @@ def _bring_up(root: str, record: BundleRecord, made: plan.Plan, wishes: Wishes) 
     try:
         records.save(root, record)
         spawn.let_on(made, group, resources, ours, pid, born)
-        _await_created(ours, record, wishes)
+        _await_created(ours, record, options)
     finally:
         ours.close()
 
@@ -202,7 +202,7 @@ def resources_of(spec: Spec) -> Resources:
     return {**given, "devices": [nothing, *(given.get("devices") or []), *common]}
 
 
-def _await_created(channel: _socket.socket, record: BundleRecord, wishes: Wishes) -> None:
+def _await_created(channel: _socket.socket, record: BundleRecord, options: StartOptions) -> None:
     """Serve the new process until it waits to be started; raises StartFailed with what it says went wrong."""
     while True:
         data, console = child_channel.message(channel)
@@ -211,17 +211,17 @@ def _await_created(channel: _socket.socket, record: BundleRecord, wishes: Wishes
         if data[:1] == b"!":
             raise laststep.failure(known(data[1:]))
         if data == b"console":
-            assert wishes.console is not None
+            assert options.console is not None
             try:
-                wishes.console(console)
+                options.console(console)
             finally:
                 os.close(console)
         elif data == b"hooks":
             from ..apply import hooks
 
-            told = records.hook_state(record, records.CREATING)
+            hook_state = records.hook_state(record, records.CREATING)
             for kind in ("prestart", "createRuntime"):
-                hooks.run(kind, (record["config"].get("hooks") or {}).get(kind) or [], told)
+                hooks.run(kind, (record["config"].get("hooks") or {}).get(kind) or [], hook_state)
             child_channel.open_gate(channel, b"hooked")
         elif data == b"created":
             return
@@ -252,7 +252,7 @@ def take_down(root: str, record: BundleRecord, warn: Callable[[str], None]) -> N
 
 
 def await_end(record: BundleRecord, seconds: float = 10.0) -> None:
-    """Wait until the first process is gone, whoever its parent is; raises UnderlayError when it does not go."""
+    """Wait until the first process is gone, whichever process is its parent; raises UnderlayError when it does not go."""
     pid = record["pid"]
     if not pid:
         return
@@ -264,7 +264,10 @@ def await_end(record: BundleRecord, seconds: float = 10.0) -> None:
         pass  # not ours: its new parent reaps it
     while records.alive(record):
         if time.monotonic() > deadline:
-            raise UnderlayError(f"process {pid} does not end", "a killed process that sleeps in the kernel does not go")
+            raise UnderlayError(
+                f"process {pid} does not end",
+                "a killed process in an uninterruptible system call (state D) ends when that returns",
+            )
         time.sleep(0.002)
 
 

@@ -13,7 +13,7 @@ from . import creating, records
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ...linux.specification import Affinity, Process
-    from .creating import Wishes
+    from .creating import StartOptions
 
 
 def own_process(root: str, container_id: str) -> Process:
@@ -26,15 +26,17 @@ def own_process(root: str, container_id: str) -> Process:
     return body
 
 
-def execute(root: str, container_id: str, body: Process, wishes: Wishes, ignore_paused: bool = False) -> join.Joined:
+def execute(
+    root: str, container_id: str, body: Process, options: StartOptions, ignore_paused: bool = False
+) -> join.Joined:
     """Start the program of an OCI `process` object in a container that is created or runs; it is our child.
 
     Raises InvalidInput, Conflict, StartFailed, KernelError.
     """
     for text in config.check_process(body, "process", alone=True):
-        wishes.warn(text)
+        options.warn(text)
     terminal = bool(body.get("terminal"))
-    if terminal != (wishes.console is not None):
+    if terminal != (options.console is not None):
         raise InvalidInput(
             "process.terminal: a terminal needs --console-socket, or the foreground"
             if terminal
@@ -50,13 +52,13 @@ def execute(root: str, container_id: str, body: Process, wishes: Wishes, ignore_
     linux = record["config"].get("linux") or {}
     operations = plan.for_exec(
         body,
-        plan.Extras(keyring=wishes.keyring),
+        plan.Extras(keyring=options.keyring),
         (int(size.get("height") or 0), int(size.get("width") or 0)),
         linux.get("seccomp"),
         scheduling.personality_word(linux["personality"], "linux.personality") if linux.get("personality") else -1,
     )
     alone = join.Alone()
-    alone.preserved = tuple(range(3, 3 + wishes.preserve))
+    alone.preserved = tuple(range(3, 3 + options.preserve))
     if body.get("oomScoreAdj") is not None:
         alone.oom_score = str(body["oomScoreAdj"])
     _processors(body.get("execCPUAffinity") or {}, alone)
@@ -76,21 +78,21 @@ def execute(root: str, container_id: str, body: Process, wishes: Wishes, ignore_
         alone,
     )
     if joined.console >= 0:
-        assert wishes.console is not None
+        assert options.console is not None
         try:
-            wishes.console(joined.console)
+            options.console(joined.console)
         finally:
             os.close(joined.console)
-    if wishes.pid_file:
-        creating.write_pid(wishes.pid_file, joined.pid)
+    if options.pid_file:
+        creating.write_pid(options.pid_file, joined.pid)
     return joined
 
 
-def _processors(wish: Affinity, alone: join.Alone) -> None:
-    if wish.get("initial"):
-        alone.first_processors = scheduling.processors(wish["initial"], "process.execCPUAffinity.initial")
-    if wish.get("final"):
-        alone.processors = scheduling.processors(wish["final"], "process.execCPUAffinity.final")
+def _processors(affinity: Affinity, alone: join.Alone) -> None:
+    if affinity.get("initial"):
+        alone.first_processors = scheduling.processors(affinity["initial"], "process.execCPUAffinity.initial")
+    if affinity.get("final"):
+        alone.processors = scheduling.processors(affinity["final"], "process.execCPUAffinity.final")
 
 
 def _foreign_namespaces(pid: int) -> list[str]:

@@ -25,17 +25,17 @@ def start(root: str, container_id: str, warn: Callable[[str], None]) -> BundleRe
     if gate is None or not child_channel.open_gate(gate, b"start"):
         word = records.status(root, record)
         raise Conflict(f"cannot start a container that is {word}: it can be started once, when it is created")
-    heard = child_channel.Heard()
-    heard.pid = record["pid"]
+    report = child_channel.StartReport()
+    report.pid = record["pid"]
     try:
-        child_channel.listen(gate, heard, creating.announcer(record, records.CREATED))
+        child_channel.listen(gate, report, creating.announcer(record, records.CREATED))
     except BaseException:
         send(record, _signal.SIGKILL)
         raise
     finally:
         gate.close()
-    if heard.failure is not None:
-        raise heard.failure
+    if report.failure is not None:
+        raise report.failure
     try:
         os.unlink(f"{records.directory(root, container_id)}/{records.GATE}")
     except FileNotFoundError:

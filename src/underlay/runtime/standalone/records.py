@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from typing import Any, TypedDict
 
     from ...linux.specification import Spec, State
-    from ..monitor.records import GroupPlace
+    from ..monitor.records import GroupLocation
 
     class BundleRecord(TypedDict):
         """A container of a bundle, in its `state.json`; `when` is the start time of `pid`, both 0 before it is made."""
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
         pid: int
         when: int
         rootless: bool
-        cgroup: GroupPlace
+        cgroup: GroupLocation
         config: Spec
 
 
@@ -107,8 +107,8 @@ def alive(record: BundleRecord) -> bool:
 
 def group_of(record: BundleRecord) -> cgroup.Group:
     """Return the container's control group."""
-    place = record["cgroup"]
-    return cgroup.open_group(place["path"], record["rootless"], place["base"])
+    group = record["cgroup"]
+    return cgroup.open_group(group["path"], record["rootless"], group["base"])
 
 
 def status(root: str, record: BundleRecord) -> str:

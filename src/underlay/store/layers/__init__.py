@@ -78,7 +78,7 @@ def read_toc(paths: Paths, diff_id: str) -> list[Entry]:
 def read_member(paths: Paths, diff_id: str, entry: Entry, limit: int = 64 << 20) -> bytes:
     """Return the content of a layer's regular file, at most `limit` bytes; raises NotFound, InvalidInput."""
     if entry.kind != kinds.REGULAR or entry.size > limit:
-        raise InvalidInput(f"{shown(entry.name)} is no regular file of at most {limit} bytes")
+        raise InvalidInput(f"{shown(entry.name)} is not a regular file of at most {limit} bytes")
     fd = open_part(paths, diff_id, entry.part)
     try:
         data = bytearray()
@@ -113,8 +113,8 @@ def list_all(paths: Paths) -> list[str]:
 def size_on_disk(paths: Paths, diff_id: str) -> int:
     """Return the bytes that a layer occupies, holes not counted; raises NotFound."""
     try:
-        with os.scandir(directory(paths, diff_id)) as found:
-            return sum(item.stat(follow_symlinks=False).st_blocks * 512 for item in found)
+        with os.scandir(directory(paths, diff_id)) as entries:
+            return sum(item.stat(follow_symlinks=False).st_blocks * 512 for item in entries)
     except FileNotFoundError:
         raise NotFound(f"layer {diff_id} is not in the store") from None
 
@@ -129,10 +129,10 @@ def size(paths: Paths, diff_id: str) -> int:
 
 def remove(paths: Paths, diff_id: str) -> bool:
     """Remove a layer, in one step for others; return whether it was there. Mounted indexes keep its tar."""
-    place = directory(paths, diff_id)
+    layer_directory = directory(paths, diff_id)
     with Scratch(paths, "gone") as scratch:
         try:
-            os.rename(place, f"{scratch.path}/layer")
+            os.rename(layer_directory, f"{scratch.path}/layer")
         except FileNotFoundError:
             return False
         sync_directory(paths.layers)
@@ -152,14 +152,14 @@ def check(paths: Paths, diff_id: str, full: bool = False) -> None:
         except FileNotFoundError:
             sizes[part] = -1
     if sizes[TAR] < 0:
-        raise Corrupt(f"layer {diff_id} has lost its tar")
+        raise Corrupt(f"layer {diff_id}: its tar is missing")
     for entry in entries:
         if entry.size and (entry.offset % 512 or entry.offset + entry.size > sizes.get(entry.part, -1)):
-            raise Corrupt(f"layer {diff_id}: {shown(entry.name)} is not within its files")
+            raise Corrupt(f"layer {diff_id}: {shown(entry.name)} lies outside of the layer's files")
     if full:
         import hashlib
 
         with open(open_part(paths, diff_id), "rb") as file:
-            found = "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
-        if found != diff_id:
-            raise DigestMismatch("layer's tar", diff_id, found)
+            actual_diff_id = "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
+        if actual_diff_id != diff_id:
+            raise DigestMismatch("layer's tar", diff_id, actual_diff_id)

@@ -98,7 +98,7 @@ def _zstd() -> object:
             from backports import zstd
         except ImportError:
             raise Unsupported(
-                "zstd compression needs the package backports.zstd", "install it beside underlay"
+                "zstd compression needs the package backports.zstd", "install it in underlay's Python environment"
             ) from None
     return zstd
 
@@ -257,7 +257,7 @@ def _gzip_header(source: _Input) -> int:
             if end <= len(data):
                 return end
         if len(data) < size or size > CHUNK:
-            raise Corrupt("the gzip stream ends in the middle of its header, or that is endless")
+            raise Corrupt("the gzip header is truncated or too long")
         size *= 2
 
 
@@ -293,7 +293,7 @@ def recipe(kind: str) -> str:
 
             return f"gzip zlib {zlib.ZLIB_RUNTIME_VERSION} 6"
         return f"gzip isal {isal.ISAL_VERSION} 2"
-    raise Unsupported(f"cannot compress as {kind} in the same way twice", "gzip is known")
+    raise Unsupported(f"compression with {kind} is not reproducible", "use gzip")
 
 
 def compressor(kind: str, level: int | None = None) -> Compressor:
@@ -316,4 +316,4 @@ def compressor(kind: str, level: int | None = None) -> Compressor:
         zstd: object = _zstd()
         made = zstd.ZstdCompressor(level=3 if level is None else level)  # type: ignore[attr-defined]
         return made
-    raise Unsupported(f"cannot compress as {kind}", "gzip and zstd are known")
+    raise Unsupported(f"unknown compression {kind}", "choose gzip or zstd")

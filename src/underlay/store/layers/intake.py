@@ -73,12 +73,12 @@ def ingest(
         digests.check(expected_blob[0], "layer digest")
     if expected_diff_id is None:
         return _ingest(paths, source, None, expected_blob, limits, emit)
-    place = directory(paths, expected_diff_id)
-    if os.path.isdir(place):
+    layer_directory = directory(paths, expected_diff_id)
+    if os.path.isdir(layer_directory):
         return None
     ensure(paths.locks)
-    with Lock(f"{paths.locks}/layer-{os.path.basename(place)}"):
-        if os.path.isdir(place):
+    with Lock(f"{paths.locks}/layer-{os.path.basename(layer_directory)}"):
+        if os.path.isdir(layer_directory):
             return None
         return _ingest(paths, source, expected_diff_id, expected_blob, limits, emit)
 
@@ -113,10 +113,10 @@ def _ingest(
         for name in os.listdir(made):
             sync_file(f"{made}/{name}")
         sync_directory(made)
-        place = directory(paths, sink.diff_id)
+        layer_directory = directory(paths, sink.diff_id)
         ensure(paths.layers)
         try:
-            os.rename(made, place)
+            os.rename(made, layer_directory)
         except OSError as error:
             # Another process was faster with the same bytes: theirs is as good.
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
@@ -254,7 +254,7 @@ class _Sink:
 
 
 def _expand(made: str, reader: tar.Reader) -> list[toc.Entry]:
-    """Give each sparse member its place in the layer's sparse file, and return the entries with these places.
+    """Expand each sparse member into the layer's sparse file, and return the entries with their offsets there.
 
     There a member has its logical size, holes stay holes, and it starts at a multiple of 4096.
     """
@@ -265,16 +265,16 @@ def _expand(made: str, reader: tar.Reader) -> list[toc.Entry]:
     try:
         target = os.open(f"{made}/sparse", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
-            place = 0
+            position = 0
             for member in reader.sparse:
                 entry = entries[member.index]
-                entries[member.index] = msgspec.structs.replace(entry, offset=place)
+                entries[member.index] = msgspec.structs.replace(entry, offset=position)
                 start = member.start
                 for offset, length in member.pieces:
-                    copy_range(source, start, target, place + offset, length)
+                    copy_range(source, start, target, position + offset, length)
                     start += length
-                place += (entry.size + 4095) & -4096
-            os.ftruncate(target, place)
+                position += (entry.size + 4095) & -4096
+            os.ftruncate(target, position)
         finally:
             os.close(target)
     finally:
@@ -282,22 +282,22 @@ def _expand(made: str, reader: tar.Reader) -> list[toc.Entry]:
     return entries
 
 
-def copy_range(source: int, start: int, target: int, place: int, length: int) -> None:
+def copy_range(source: int, start: int, target: int, position: int, length: int) -> None:
     """Copy `length` bytes between files inside the kernel where it can (copy_file_range(2)).
 
     Raises Corrupt when `source` ends before, OSError otherwise.
     """
     while length:
         try:
-            count = os.copy_file_range(source, target, min(length, 1 << 30), start, place)
+            count = os.copy_file_range(source, target, min(length, 1 << 30), start, position)
         except OSError as error:
             if error.errno not in (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
                 raise
-            count = os.pwrite(target, os.pread(source, min(length, codec.CHUNK), start), place)
+            count = os.pwrite(target, os.pread(source, min(length, codec.CHUNK), start), position)
         if not count:
             raise Corrupt("a layer's tar is shorter than its table of contents says")
         start += count
-        place += count
+        position += count
         length -= count
 
 

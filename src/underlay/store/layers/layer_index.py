@@ -31,8 +31,8 @@ class _Node(Node):
 
     @property
     def xattrs(self) -> list[tuple[bytes, bytes]]:
-        found = super().xattrs
-        return [*found, _MARK] if _MARK in self.entry.xattrs else found
+        attributes = super().xattrs
+        return [*attributes, _MARK] if _MARK in self.entry.xattrs else attributes
 
 
 class _Tree(Tree):
@@ -124,8 +124,8 @@ def _white_out(tree: Tree, name: bytes) -> None:
     node.children[last] = Node(Entry(last, toc.CHARACTER, 0, 0, 0, 0, 0, 0), 0, node)
 
 
-def single_index(paths: Paths, diff_id: str, place: str, root: Entry | None = None) -> bool:
-    """Write the index of one layer to the new file `place`; returns whether the layer can be shown so.
+def single_index(paths: Paths, diff_id: str, index_path: str, root: Entry | None = None) -> bool:
+    """Write the index of one layer to the new file `index_path`; returns whether the layer can be shown so.
 
     The devices are those of `rootfs.devices(paths, [diff_id])`. Raises NotFound, Corrupt, LimitExceeded, OSError.
     """
@@ -135,5 +135,5 @@ def single_index(paths: Paths, diff_id: str, place: str, root: Entry | None = No
     devices = []
     for number, part, path in rootfs.devices(paths, [diff_id]):
         devices.append(erofs.Device(number, part, os.stat(path).st_size, diff_id.partition(":")[2][:57].encode()))
-    erofs.write_index(place, tree, devices)
+    erofs.write_index(index_path, tree, devices)
     return True

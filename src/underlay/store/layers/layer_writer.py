@@ -117,14 +117,14 @@ class LayerWriter:
         size = self._out.size
         with open(f"{self._made}/toc", "xb") as file:
             file.write(toc.encode(self.entries))
-        place = layers.directory(self._paths, diff_id)
-        if not os.path.isdir(place):
+        layer_directory = layers.directory(self._paths, diff_id)
+        if not os.path.isdir(layer_directory):
             intake.sync_file(f"{self._made}/tar")
             intake.sync_file(f"{self._made}/toc")
             sync_directory(self._made)
             ensure(self._paths.layers)
             try:
-                os.rename(self._made, place)
+                os.rename(self._made, layer_directory)
             except OSError as error:
                 if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                     raise
@@ -153,7 +153,7 @@ class LayerWriter:
         elif data is not None and len(data) == size:
             self._buffer += data
         else:
-            raise InvalidInput(f"{shown(entry.name)} is said to have {size} bytes, and has others")
+            raise InvalidInput(f"{shown(entry.name)}: its content does not have {size} bytes, as its entry says")
         self._buffer += padding
 
     def _flush(self) -> None:
@@ -172,7 +172,7 @@ class LayerWriter:
         if not name or b"\0" in name or b"\0" in link:
             raise InvalidInput(f"a layer cannot hold a file called {shown(name)}")
         if len(name) > limits.path or len(link) > limits.link:
-            raise LimitExceeded(f"{shown(name)}: a path longer than the {limits.path} bytes that a layer may have")
+            raise LimitExceeded(f"{shown(name)}: the path is longer than {limits.path} bytes, the limit for layers")
         if self._offset > limits.total:
             raise LimitExceeded(
                 f"{shown(name)}: the layer is larger than {limits.total} bytes", "is there a sparse file?"
@@ -181,9 +181,9 @@ class LayerWriter:
         if entry.xattrs:
             self._metadata += sum(len(key) + len(value) for key, value in entry.xattrs)
             if len(entry.xattrs) > limits.xattrs or any(len(v) > limits.xattr_value for _, v in entry.xattrs):
-                raise LimitExceeded(f"{shown(name)} has more extended attributes than a layer may have")
+                raise LimitExceeded(f"{shown(name)} has more extended attributes than the limit for layers")
         if len(self.entries) >= limits.members or self._metadata > limits.metadata:
-            raise LimitExceeded(f"more than {limits.members} files, or too long names: more than a layer may have")
+            raise LimitExceeded(f"more than {limits.members} files, or too long names: above the limit for layers")
 
 
 class _Out:

@@ -51,8 +51,8 @@ class Node:
     @property
     def xattrs(self) -> list[tuple[bytes, bytes]]:
         """The extended attributes that a file of this node has: see `_allowed`."""
-        found = self.entry.xattrs
-        return [pair for pair in found if _allowed(pair[0], self.entry.kind)] if found else []
+        attributes = self.entry.xattrs
+        return [pair for pair in attributes if _allowed(pair[0], self.entry.kind)] if attributes else []
 
 
 def _allowed(name: bytes, kind: int) -> bool:
@@ -103,7 +103,7 @@ class Tree:
             if WHITEOUT in entry.name and any(part.startswith(WHITEOUT) for part in parts):
                 if parts[0] == LEFTOVER_LINKS and len(parts) == 2 and entry.kind != DIRECTORY:
                     rest.append((entry, parts))
-                # What else is below such a name is for nobody to see.
+                # Other files below such a name are not shown.
                 elif not any(part.startswith(WHITEOUT) for part in parts[:-1]):
                     whiteouts.append((entry, parts))
             else:
@@ -175,7 +175,7 @@ class Tree:
         base = parts[-1]
         hidden = base[len(WHITEOUT) :]
         if base != OPAQUE and hidden in (b"", b".", b".."):
-            raise Corrupt(f"whiteout {shown(entry.name)} names nothing")
+            raise Corrupt(f"whiteout {shown(entry.name)} names no file")
         node = self.root
         for index, part in enumerate(parts[:-1]):
             self._count(1)
@@ -201,7 +201,7 @@ class Tree:
     def _add(self, entry: Entry, parts: list[bytes]) -> None:
         if not parts:
             if entry.kind != DIRECTORY:
-                raise Corrupt(f"member {shown(entry.name)} would replace the root, but is no directory")
+                raise Corrupt(f"member {shown(entry.name)} would replace the root, but is not a directory")
             self.root.entry = entry
             self.root.layer = self._layer
             return
@@ -225,21 +225,21 @@ class Tree:
     def _target(self, entry: Entry) -> Node:
         """Return the node that a hard link means, changed by the link's header; the last component is not followed."""
         parts = _parts(entry.link)
-        found: Node | None = None
+        node: Node | None = None
         if parts and parts[0] == LEFTOVER_LINKS:
-            found = self._apart.get(b"/".join(parts[1:]))
+            node = self._apart.get(b"/".join(parts[1:]))
         elif parts:
             parent, missing = self._walk(parts[:-1], entry)
             if not missing and parent.children is not None:
-                found = parent.children.get(parts[-1])
-        if found is None and parts:
+                node = parent.children.get(parts[-1])
+        if node is None and parts:
             raise Corrupt(f"hard link {shown(entry.name)} to {shown(entry.link)}, which does not exist")
-        if found is None or found.children is not None:
+        if node is None or node.children is not None:
             raise Corrupt(f"hard link {shown(entry.name)} to {shown(entry.link)}, which is a directory")
-        found.entry = _relinked(found.entry, entry)
-        if len(found.entry.xattrs) > self._limits.xattrs:
+        node.entry = _relinked(node.entry, entry)
+        if len(node.entry.xattrs) > self._limits.xattrs:
             raise LimitExceeded(f"{shown(entry.name)} has more than {self._limits.xattrs} extended attributes")
-        return found
+        return node
 
     def _new(self, entry: Entry, parent: Node) -> Node:
         self._nodes += 1
@@ -266,7 +266,7 @@ class Tree:
                 for name in missing if child.children is not None else ():
                     child = self._implied(child, name)
             if child.children is None:
-                raise Corrupt(f"member {shown(entry.name)} is below something that is no directory")
+                raise Corrupt(f"member {shown(entry.name)} is below a file that is not a directory")
             node = child
         return node
 
@@ -317,16 +317,16 @@ class Tree:
             if child is None:
                 # Names out of a link's target were not checked as those of members are.
                 if len(part) > self._limits.component:
-                    raise LimitExceeded(f"{shown(entry.name)} leads to a component of {len(part)} bytes")
+                    raise LimitExceeded(f"{shown(entry.name)} leads to a path with a name of {len(part)} bytes")
                 if part.startswith(WHITEOUT):
-                    raise Corrupt(f"{shown(entry.name)} leads through the name of a whiteout")
+                    raise Corrupt(f"{shown(entry.name)} leads to a path with the name of a whiteout")
                 missing.append(part)
             elif child.children is not None:
                 node = child
             elif child.entry.kind == SYMLINK:
                 hops += 1
                 if hops > self._limits.hops:
-                    raise Corrupt(f"member {shown(entry.name)} leads through a loop of links")
+                    raise Corrupt(f"member {shown(entry.name)} leads through a loop of symbolic links")
                 target = child.entry.link.split(b"/")
                 self._count(len(target))
                 if not target[0]:

@@ -60,8 +60,8 @@ class _Packer:
                 continue
             if name.startswith(WHITEOUT):
                 raise InvalidInput(
-                    f"{shown(path)}: no layer can hold a file whose name begins with .wh.",
-                    "such names mean in layers that a file is gone; remove it in the same step",
+                    f"{shown(path)}: cannot store a file whose name begins with .wh.",
+                    "in a layer such names mark removed files (whiteouts); remove it in the same step",
                 )
             if kind == toc.REGULAR:
                 self._regular(fd, path, name)

@@ -54,7 +54,7 @@ class Sparse(msgspec.Struct, frozen=True):
 class Reader:
     """Push reader: `feed` the tar piece by piece, then `finish`; the members are in `entries` and `sparse`.
 
-    Member data is skipped, never copied. A sparse member's entry has offset 0 and part SPARSE: whoever keeps
+    Member data is skipped, never copied. A sparse member's entry has offset 0 and part SPARSE: the code that keeps
     the tar expands it and fills in the place. Both methods raise Corrupt for what is no tar and LimitExceeded
     for what is beyond `limits`; the message names the member and the byte at which its header starts.
     """
@@ -184,11 +184,11 @@ class Reader:
         """Compare the checksum; a sum over signed bytes, as some old writers made it, is accepted too."""
         # adler32's low half is 1 + the sum modulo 65521, and no half of a header can sum up to that: exact,
         # and thirty times as fast as a loop.
-        found = (adler32(block[:256]) & 0xFFFF) + (adler32(block[256:]) & 0xFFFF) - 2 - sum(field) + 256
+        checksum = (adler32(block[:256]) & 0xFFFF) + (adler32(block[256:]) & 0xFFFF) - 2 - sum(field) + 256
         expected = number(field, "checksum")
-        if found != expected:
+        if checksum != expected:
             high = sum(1 for byte in block[:148] + block[156:] if byte >= 128)
-            if found - 256 * high != expected:
+            if checksum - 256 * high != expected:
                 raise self._bad("a wrong header checksum")
 
     def _member(self, block: bytes, fields: tuple[bytes, ...], flag: bytes, size: int) -> None:
@@ -337,10 +337,10 @@ class Reader:
             elif flag == b"K":
                 self._long_link = text(data)
             elif flag == b"g":
-                found, _ = records(data)
+                global_records, _ = records(data)
                 for key in _GLOBAL:
-                    if key in found:
-                        self._global[key] = found[key]
+                    if key in global_records:
+                        self._global[key] = global_records[key]
                 self._extensions -= 1  # a global header stands for itself
                 self._global_seen()
             else:
@@ -355,13 +355,13 @@ class Reader:
             raise LimitExceeded(f"extension headers of the tar are larger than {self._limits.metadata} bytes")
 
     def _attributes(self, pax: dict[bytes, bytes]) -> tuple[tuple[bytes, bytes], ...]:
-        found = xattrs(pax)
-        if len(found) > self._limits.xattrs:
-            raise self._beyond(f"{len(found)} extended attributes")
-        for value in found.values():
+        attributes = xattrs(pax)
+        if len(attributes) > self._limits.xattrs:
+            raise self._beyond(f"{len(attributes)} extended attributes")
+        for value in attributes.values():
             if len(value) > self._limits.xattr_value:
                 raise self._beyond(f"an extended attribute of {len(value)} bytes")
-        return tuple(sorted(found.items()))
+        return tuple(sorted(attributes.items()))
 
     # Sparse members
 
@@ -486,7 +486,7 @@ class Reader:
         end = total = 0
         for offset, length in pieces:
             if offset < end or length < 0 or offset + length > entry.size:
-                raise self._bad("a sparse map that overlaps or leaves the file")
+                raise self._bad("a sparse map that overlaps or exceeds the file")
             end = offset + length
             total += length
         if total != self._data_size:
@@ -509,7 +509,7 @@ class Reader:
         return Corrupt(f"{self._where()}: {what}")
 
     def _beyond(self, what: str) -> LimitExceeded:
-        return LimitExceeded(f"{self._where()}: {what}, which is more than a layer may have")
+        return LimitExceeded(f"{self._where()}: {what}, above the limit for layers")
 
 
 def _pax_number(pax: dict[bytes, bytes], key: str, field: bytes) -> int:

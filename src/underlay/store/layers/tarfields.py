@@ -59,7 +59,7 @@ def time(value: bytes) -> tuple[int, int]:
 
 def records(data: bytes) -> tuple[dict[bytes, bytes], list[tuple[int, int]] | None]:
     """Return the records of a pax header, and the map of a sparse 0.0 member, whose keys repeat."""
-    found: dict[bytes, bytes] = {}
+    records_by_key: dict[bytes, bytes] = {}
     pieces: list[tuple[int, int]] | None = None
     offset: int | None = None
     position = 0
@@ -82,13 +82,13 @@ def records(data: bytes) -> tuple[dict[bytes, bytes], list[tuple[int, int]] | No
             pieces.append((offset, decimal(value, "sparse length")))
             offset = None
         else:
-            found[key] = value
-    return found, pieces
+            records_by_key[key] = value
+    return records_by_key, pieces
 
 
 def xattrs(pax: dict[bytes, bytes]) -> dict[bytes, bytes]:
     """Return the extended attributes among pax records, as star (SCHILY) and libarchive write them."""
-    found: dict[bytes, bytes] = {}
+    attributes: dict[bytes, bytes] = {}
     for key, value in pax.items():
         if key.startswith(b"SCHILY.xattr."):
             name = key[13:]
@@ -105,5 +105,5 @@ def xattrs(pax: dict[bytes, bytes]) -> dict[bytes, bytes]:
             continue
         if not name or len(name) > 255 or b"\0" in name:
             raise ValueError("an extended attribute with an impossible name")
-        found[name] = value
-    return found
+        attributes[name] = value
+    return attributes

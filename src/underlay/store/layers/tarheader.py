@@ -58,7 +58,7 @@ def header(entry: Entry) -> bytes:
         mtime = max(mtime, 0) if mtime < _OCTAL_11 else 0
     for key, value in entry.xattrs:
         if b"=" in key:
-            raise InvalidInput(f"{shown(entry.name)}: no tar can hold an extended attribute called {shown(key)}")
+            raise InvalidInput(f"{shown(entry.name)}: a tar cannot hold an extended attribute called {shown(key)}")
         records += _record(b"SCHILY.xattr." + key, value)
     device = b"%07o\0%07o\0" % (entry.major, entry.minor) if entry.major or entry.minor else _NO_DEVICE
     block = _block(_FLAGS[entry.kind], name, (entry.mode, uid, gid, size, mtime), link, device, prefix)

@@ -84,7 +84,7 @@ def _identity(fd: int) -> tuple[int, int]:
 
 def listed(fd: int) -> list[tuple[bytes, int]]:
     """Return names and kinds, in reverse order; the kind comes with the name, without a stat(2) for each."""
-    found = []
+    children = []
     with os.scandir(fd) as entries:
         for entry in entries:
             if entry.is_file(follow_symlinks=False):
@@ -93,9 +93,9 @@ def listed(fd: int) -> list[tuple[bytes, int]]:
                 kind = kinds.DIRECTORY
             else:
                 kind = kinds.SYMLINK if entry.is_symlink() else 0
-            found.append((os.fsencode(entry.name), kind))
-    found.sort(reverse=True)
-    return found
+            children.append((os.fsencode(entry.name), kind))
+    children.sort(reverse=True)
+    return children
 
 
 def failed(path: bytes, error: OSError) -> KernelError:

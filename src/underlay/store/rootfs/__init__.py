@@ -102,12 +102,12 @@ def prepare(paths: Paths, form: str, diff_ids: Sequence[str], *, owner: Owner | 
     chain = chain_of(diff_ids)
     digits = _digits(chain)
     if form == EROFS:
-        place = f"{paths.indexes}/{digits}.erofs"
-        if not os.path.exists(place):
+        index_path = f"{paths.indexes}/{digits}.erofs"
+        if not os.path.exists(index_path):
             from . import make
 
             _ensure(paths.locks)
-            make.index(paths, diff_ids, place, f"{paths.locks}/chain-{digits}")
+            make.index(paths, diff_ids, index_path, f"{paths.locks}/chain-{digits}")
     elif not _tree_roots(paths, digits):
         from . import make
 
@@ -119,7 +119,7 @@ def prepare(paths: Paths, form: str, diff_ids: Sequence[str], *, owner: Owner | 
 def _tree_roots(paths: Paths, digits: str) -> list[str]:
     """Return the trees of a chain, topmost first; none unless all are there."""
     try:
-        # Written with the tree: the chains of all prefixes, topmost first, so that nobody hashes on this
+        # Written with the tree: the chains of all prefixes, topmost first, so that nothing is hashed on this
         # path.
         with open(f"{paths.trees}/{digits}/chain", encoding="ascii") as file:
             roots = [f"{paths.trees}/{line}/root" for line in file.read().split()]
@@ -186,21 +186,21 @@ def _missing(digits: str) -> Exception:
 
 def devices(paths: Paths, diff_ids: Sequence[str]) -> list[tuple[int, int, str]]:
     """Return (layer number, part, path) of the files with the layers' data, as the device table has them."""
-    found = []
+    files = []
     for number, diff_id in enumerate(diff_ids):
         directory = f"{paths.layers}/{_digits(diff_id)}"
-        found.append((number, 0, directory + "/tar"))
+        files.append((number, 0, directory + "/tar"))
         sparse = directory + "/sparse"
         if os.path.exists(sparse):
-            found.append((number, 1, sparse))
-    return found
+            files.append((number, 1, sparse))
+    return files
 
 
 # Giving back
 
 
 def release_unused(paths: Paths, chain_id: str) -> bool:
-    """Unmount the chain's index unless somebody holds it; return whether nothing is mounted afterwards."""
+    """Unmount the chain's index unless it is in use; return whether nothing is mounted afterwards."""
     _ensure(paths.locks)
     return shared_mount(paths, EROFS, (), chain_id).release()
 

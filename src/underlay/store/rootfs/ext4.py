@@ -1,7 +1,7 @@
 """Writing an empty ext4 file system into a sparse file, without a program of the host (kernel, filesystems/ext4).
 
 Blocks of 4096 bytes, groups of 32768; a journal, so that a host that went down leaves it whole; checksums of group
-descriptors (gdt_csum), so that bitmaps and inode tables of groups that nobody has used need not be written. What is
+descriptors (gdt_csum), so that bitmaps and inode tables of unused groups need not be written. What is
 written is the superblock and its copies, the descriptors, the first and the last group's bitmaps, the journal's head, and
 the directories / and /lost+found: some hundred kilobytes.
 """
@@ -94,7 +94,7 @@ def write(path: str, size: int) -> None:
     Raises InvalidInput for sizes out of reach, FileExistsError, OSError.
     """
     if not MINIMUM <= size <= MAXIMUM:
-        raise InvalidInput(f"a file system of {size} bytes cannot be made: from {MINIMUM} to {MAXIMUM}")
+        raise InvalidInput(f"cannot create a file system of {size} bytes: allowed are {MINIMUM} to {MAXIMUM} bytes")
     layout = _Layout(size)
     uuid, now = os.urandom(16), int(time.time())
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -110,8 +110,8 @@ def write(path: str, size: int) -> None:
         _put(fd, layout.head(0) + 1, _bitmap(range(_FIRST), layout.inodes))
         last = layout.groups - 1
         if last:
-            place = last * _GROUP + layout.head(last)
-            _put(fd, place, _bitmap(range(layout.metadata(last)), layout.length(last)))
+            block = last * _GROUP + layout.head(last)
+            _put(fd, block, _bitmap(range(layout.metadata(last)), layout.length(last)))
         journal, root, lost = layout.data, layout.data + layout.journal, layout.data + layout.journal + 1
         for number, inode in (
             (_ROOT, _inode(0o40755, 3, root, 1, now)),
@@ -141,7 +141,7 @@ def _descriptors(layout: _Layout, uuid: bytes) -> tuple[bytes, int]:
     """Return all group descriptors, and the number of free blocks."""
     table = _crc16_table()
     seed = _crc16(uuid, 0xFFFF, table)
-    found, total = [], 0
+    group_descriptors, total = [], 0
     for group in range(layout.groups):
         start = group * _GROUP + layout.head(group)
         first, last = group == 0, group == layout.groups - 1
@@ -150,9 +150,9 @@ def _descriptors(layout: _Layout, uuid: bytes) -> tuple[bytes, int]:
         # The last group's bitmap is padded, so it must be there.
         flags = _INODES_ZERO | (0 if first else _INODES_UNUSED) | (0 if first or last else _BLOCKS_UNUSED)
         body = struct.pack("<IIIHHHHIHHH", start, start + 1, start + 2, free, unused, 2 * first, flags, 0, 0, 0, unused)
-        found.append(body + struct.pack("<H", _crc16(struct.pack("<I", group) + body, seed, table)))
+        group_descriptors.append(body + struct.pack("<H", _crc16(struct.pack("<I", group) + body, seed, table)))
         total += free
-    return b"".join(found), total
+    return b"".join(group_descriptors), total
 
 
 def _superblock(layout: _Layout, uuid: bytes, now: int, free: int, group: int) -> bytes:
@@ -193,11 +193,11 @@ def _inode(mode: int, links: int, start: int, length: int, now: int) -> bytes:
 
 def _directory(own: int, parent: int, children: list[tuple[bytes, int]]) -> bytes:
     entries = [(b".", own), (b"..", parent), *children]
-    found = b""
+    content = b""
     for position, (name, number) in enumerate(entries):
-        length = (8 + len(name) + 3) // 4 * 4 if position < len(entries) - 1 else BLOCK - len(found)
-        found += struct.pack("<IHBB", number, length, len(name), 2).ljust(8, b"\0") + name.ljust(length - 8, b"\0")
-    return found
+        length = (8 + len(name) + 3) // 4 * 4 if position < len(entries) - 1 else BLOCK - len(content)
+        content += struct.pack("<IHBB", number, length, len(name), 2).ljust(8, b"\0") + name.ljust(length - 8, b"\0")
+    return content
 
 
 def _journal(length: int) -> bytes:

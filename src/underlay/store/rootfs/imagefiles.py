@@ -90,23 +90,23 @@ class ImageFiles:
         """Yield the path and node of all that is there but directories; links are not followed."""
         waiting = [(b"", self._root)]
         while waiting:
-            place, directory = waiting.pop()
+            prefix, directory = waiting.pop()
             for name, node in (directory.children or {}).items():
                 if node.children is not None:
-                    waiting.append((place + name + b"/", node))
+                    waiting.append((prefix + name + b"/", node))
                 else:
-                    yield place + name, node
+                    yield prefix + name, node
 
     def find(self, endings: tuple[bytes, ...]) -> Iterator[bytes]:
         """Yield the paths of all regular files that end with one of `endings`, in a fixed order; links are not
         followed."""
         waiting = [(b"", self._root)]
         while waiting:
-            place, directory = waiting.pop()
+            prefix, directory = waiting.pop()
             below = []
             for name, node in sorted((directory.children or {}).items()):
                 if node.children is not None:
-                    below.append((place + name + b"/", node))
-                elif node.entry.kind == REGULAR and (place + name).endswith(endings):
-                    yield place + name
+                    below.append((prefix + name + b"/", node))
+                elif node.entry.kind == REGULAR and (prefix + name).endswith(endings):
+                    yield prefix + name
             waiting += reversed(below)

@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from ..layers.merge import Change
 
 
-def index(paths: Paths, diff_ids: Sequence[str], place: str, lock: str) -> None:
-    """Write the merged index of the layers to `place`, under the lock file `lock`, unless it is there."""
+def index(paths: Paths, diff_ids: Sequence[str], index_path: str, lock: str) -> None:
+    """Write the merged index of the layers to `index_path`, under the lock file `lock`, unless it is there."""
     with Lock(lock):
-        if os.path.exists(place):
+        if os.path.exists(index_path):
             return
         merged = merge(layers.read_toc(paths, diff_id) for diff_id in diff_ids)
         devices = []
@@ -39,7 +39,7 @@ def index(paths: Paths, diff_ids: Sequence[str], place: str, lock: str) -> None:
             erofs.write_index(made, merged, devices)
             intake.sync_file(made)
             ensure(paths.indexes)
-            os.rename(made, place)
+            os.rename(made, index_path)
         sync_directory(paths.indexes)
 
 
@@ -53,7 +53,7 @@ def trees(paths: Paths, diff_ids: Sequence[str], owner: tree.Owner | None) -> No
     chains = [chain.partition(":")[2] for chain in ids]
     first = next((n for n, digits in enumerate(chains) if not _there(paths, digits)), len(chains))
     merged = merge(layers.read_toc(paths, diff_id) for diff_id in diff_ids[:first])
-    # In another user namespace root cannot own files as the image says, unless told how ids are mapped.
+    # In another user namespace root cannot own files as the image says, unless `owner` maps the ids.
     privileged = os.geteuid() == 0 and _initial_user_namespace()
     with ExitStack() as stack:
         made = []
@@ -64,13 +64,15 @@ def trees(paths: Paths, diff_ids: Sequence[str], owner: tree.Owner | None) -> No
             stack.enter_context(Lock(f"{paths.locks}/chain-{digits}"))
             if _there(paths, digits):
                 continue
-            place = f"{stack.enter_context(Scratch(paths, 'tree')).path}/made"
-            os.mkdir(place, 0o700)
+            tree_directory = f"{stack.enter_context(Scratch(paths, 'tree')).path}/made"
+            os.mkdir(tree_directory, 0o700)
             change = difference(below, merged)
 
-            def write(place: str = place, change: Change = change, owner: tree.Owner | None = owner) -> None:
+            def write(
+                directory: str = tree_directory, change: Change = change, owner: tree.Owner | None = owner
+            ) -> None:
                 tree.write_tree(
-                    f"{place}/root",
+                    f"{directory}/root",
                     change,
                     lambda layer, part: layers.open_part(paths, diff_ids[layer], part),
                     userxattr=not privileged,
@@ -82,13 +84,13 @@ def trees(paths: Paths, diff_ids: Sequence[str], owner: tree.Owner | None) -> No
                 userns.as_root(functools.partial(write, owner=_mapped))
             else:
                 write()
-            with open(f"{place}/chain", "x", encoding="ascii") as file:
+            with open(f"{tree_directory}/chain", "x", encoding="ascii") as file:
                 file.write("\n".join(reversed(chains[: number + 1])))
-            made.append((place, digits))
+            made.append((tree_directory, digits))
         os.sync()
         ensure(paths.trees)
-        for place, digits in made:
-            os.rename(place, f"{paths.trees}/{digits}")
+        for tree_directory, digits in made:
+            os.rename(tree_directory, f"{paths.trees}/{digits}")
         sync_directory(paths.trees)
 
 
@@ -120,19 +122,19 @@ def _initial_user_namespace() -> bool:
 
 def standing_on(paths: Paths, digits: str) -> list[str]:
     """Return the digits of the other chains whose trees have this chain's tree below them."""
-    found: list[str] = []
+    upper_chains: list[str] = []
     try:
         names = os.listdir(paths.trees)
     except FileNotFoundError:
-        return found
+        return upper_chains
     for name in sorted(names):
         try:
             with open(f"{paths.trees}/{name}/chain", encoding="ascii") as file:
                 if name != digits and digits in file.read().split():
-                    found.append(name)
+                    upper_chains.append(name)
         except (FileNotFoundError, NotADirectoryError):
             continue
-    return found
+    return upper_chains
 
 
 def discard(paths: Paths, digits: str) -> None:

@@ -26,7 +26,7 @@ def why_not_erofs(paths: Paths) -> str:
     for one more, shows. Nothing stays mounted.
     """
     if os.geteuid() != 0:
-        return "mounting EROFS takes root"
+        return "only root may mount EROFS"
     with Scratch(paths, "index") as scratch:
         base = scratch.path
         entry = toc.Entry(b"file", toc.REGULAR, 0o644, 0, 0, len(_CONTENT), 0, 0)
@@ -42,7 +42,7 @@ def why_not_erofs(paths: Paths) -> str:
         try:
             with open(f"{base}/lower/file", "rb") as file:
                 if file.read() != _CONTENT:
-                    return "an index mounts, but its files read wrong"
+                    return "the files of a mounted index have wrong content"
             options = f"lowerdir={base}/lower,upperdir={base}/upper,workdir={base}/work"
             try:
                 mounts.mount("overlay", f"{base}/merged", "overlay", 0, options)

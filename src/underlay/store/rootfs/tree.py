@@ -96,7 +96,7 @@ class _Writer:
                 if not stack:
                     self._finish_directory(fd, change)
                     return
-                # Nobody else works in here, so `..` is where we came from. It is opened first, because
+                # No other process works in here, so `..` is where we came from. It is opened first, because
                 # afterwards the mode may forbid it.
                 next_fd = os.open("..", _DIRECTORY, dir_fd=fd)
                 try:

@@ -1,4 +1,4 @@
-"""Rows of containers: what was asked for, found by name, id or the beginning of an id."""
+"""Rows of containers: their options, looked up by name, id or a prefix of the id."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def insert(
         if wanted or shares:
             from . import id_ranges
 
-            taken = [id_ranges.take(sql, each, intent) for each in wanted]
+            taken = [id_ranges.take(sql, claim, intent) for claim in wanted]
         try:
             sql.execute(
                 "INSERT INTO containers VALUES (?, ?, ?, ?, ?)", (container_id, name, image, now, dumps(intent))
@@ -117,7 +117,7 @@ def find(meta: Meta, text: str) -> ContainerRow:
         if len(rows) > 1:
             raise Conflict(f"multiple IDs found with provided prefix: {text}", "give more digits")
     if not rows:
-        raise NotFound(f"No such container: {text}", "`underlay ps -a` lists what there is")
+        raise NotFound(f"No such container: {text}", "list the containers with `underlay ps -a`")
     exact = [row for row in rows if row[0] == name]
     return ContainerRow((exact or rows)[0])
 

@@ -1,6 +1,6 @@
 """Ids that belong to one container alone: ranges of user and group ids, project ids of disk quotas.
 
-A claim is a row that goes with its container's, so that it is given back when the last file has gone, whoever dies when.
+A claim is a row that goes with its container's, so that it is given back when the last file has gone, whatever dies when.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ UID, GID, PROJECT = "uid", "gid", "project"
 class Wanted:
     """A range of `size` numbers of a `kind`, out of `pool` (first, count), that no other container has.
 
-    `settle(intent, first)` writes what was found into what is recorded; `usable(first)` may refuse a range that somebody
-    else on the host has.
+    `settle(intent, first)` writes the range taken into the recorded intent; `usable(first)` may refuse a range that is used
+    otherwise on the host.
     """
 
     __slots__ = ("kind", "pool", "settle", "size", "usable")

@@ -110,20 +110,20 @@ def resolve(meta: Meta, text: str, platform: Platform | None = None) -> ImageRow
     image, repository, target = _find(meta, text)
     if platform is None:
         return image
-    place = platforms.rank(platform, image.platform)
-    if place == 0 or (place is not None and not target):
+    rank = platforms.rank(platform, image.platform)
+    if rank == 0 or (rank is not None and not target):
         return image
     if target:
-        best = None if place is None else (place, image)
+        best = None if rank is None else (rank, image)
         for row in meta.read(
             f"SELECT {_COLUMNS} FROM digests d JOIN images i ON i.id = d.image "
             "WHERE d.repository = ? AND d.digest = ? AND NOT i.hidden",
             (repository, target),
         ):
             other = ImageRow(row)
-            place = platforms.rank(platform, other.platform)
-            if place is not None and (best is None or place < best[0]):
-                best = (place, other)
+            rank = platforms.rank(platform, other.platform)
+            if rank is not None and (best is None or rank < best[0]):
+                best = (rank, other)
         if best is not None:
             return best[1]
     raise NotFound(
@@ -184,8 +184,12 @@ def _find(meta: Meta, text: str) -> tuple[ImageRow, str, str]:
 
 
 def _for_host(rows: Sequence[Sequence[Any]]) -> ImageRow:
-    found = [ImageRow(row) for row in rows]
-    return found[platforms.for_host([each.platform for each in found])] if len(found) > 1 else found[0]
+    candidates = [ImageRow(row) for row in rows]
+    return (
+        candidates[platforms.for_host([candidate.platform for candidate in candidates])]
+        if len(candidates) > 1
+        else candidates[0]
+    )
 
 
 def is_id(text: str, image: ImageRow) -> bool:
@@ -450,8 +454,8 @@ def named(meta: Meta, name: Reference) -> tuple[str, str]:
 
 def last_named(meta: Meta, image_id: str) -> int | None:
     """Return when an image was last given a name (ns since the epoch), None when it has none."""
-    found: int | None = meta.read("SELECT max(updated) FROM names WHERE image = ?", (image_id,))[0][0]
-    return found
+    updated: int | None = meta.read("SELECT max(updated) FROM names WHERE image = ?", (image_id,))[0][0]
+    return updated
 
 
 def with_manifest(meta: Meta, digest: str) -> ImageRow | None:

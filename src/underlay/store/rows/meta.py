@@ -332,13 +332,14 @@ def integrity(meta: Meta) -> list[str]:
     """Return what SQLite finds wrong with the database's structure or its references; empty when all is
     well."""
     try:
-        found = [row[0] for row in meta.read("PRAGMA integrity_check(20)") if row[0] != "ok"]
-        found += [
-            f"a row of {row[0]} speaks of a missing {row[2]}" for row in meta.read("PRAGMA foreign_key_check")[:20]
+        problems = [row[0] for row in meta.read("PRAGMA integrity_check(20)") if row[0] != "ok"]
+        problems += [
+            f"a row of {row[0]} refers to a missing row of {row[2]}"
+            for row in meta.read("PRAGMA foreign_key_check")[:20]
         ]
     except UnderlayError as error:
         return [error.message]
-    return found
+    return problems
 
 
 def salvage(path: str) -> str:
@@ -454,7 +455,7 @@ def _migrate(connection: sqlite3.Connection, path: str) -> None:
     if version > len(MIGRATIONS):
         connection.execute("ROLLBACK")
         raise Corrupt(
-            f"the database {path} has format {version}, this underlay knows {len(MIGRATIONS)}",
+            f"the database {path} has format {version}, this underlay supports {len(MIGRATIONS)}",
             "use the newer underlay that wrote it",
         )
     try:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class Lease:
-    """A container's place in a network: addresses as text, "" for none; `position` is the number of its interface."""
+    """A container's endpoint in a network: addresses as text, "" for none; `position` is the number of its interface."""
 
     __slots__ = ("address4", "address6", "aliases", "container", "mac", "network", "position")
 
@@ -103,7 +103,7 @@ def find(meta: Meta, text: str) -> NetworkRecord | None:
     if not rows and text and _HEX.issuperset(text):
         rows = meta.read("SELECT record FROM networks WHERE id >= ? AND id < ? LIMIT 2", (text, text + "g"))
         if len(rows) > 1:
-            raise Conflict(f"network {text} is ambiguous (several ids begin so)")
+            raise Conflict(f"network {text} is ambiguous (several ids have this prefix)")
     return _read(rows[0]) if rows else None
 
 
@@ -169,7 +169,7 @@ def lease(
             (network, container, position, address4 or None, address6 or None, mac, " ".join(aliases)),
         )
     except IntegrityError:
-        if any(each.container == container for each in others):
+        if any(other.container == container for other in others):
             raise Conflict("the container is in this network already") from None
         raise Conflict(f"Address already in use: {address4 or address6}") from None
     return made
@@ -181,7 +181,7 @@ def _lease(row: Sequence[Any]) -> Lease:
 
 
 def leases(meta: Meta, container: str = "", network: str = "") -> list[Lease]:
-    """Return the places of a container, in the order of its interfaces, or all in a network."""
+    """Return the endpoints of a container, in the order of its interfaces, or all in a network."""
     column, value = ("container", container) if container else ("network", network)
     return [
         _lease(row)
@@ -192,7 +192,7 @@ def leases(meta: Meta, container: str = "", network: str = "") -> list[Lease]:
 
 
 def leases_beside(meta: Meta, network: str) -> list[Lease]:
-    """Return the places that those in a network have in other networks."""
+    """Return the endpoints in other networks of the containers of a network."""
     rows = meta.read(
         f"SELECT {_LEASE} FROM endpoints WHERE network != ? AND container IN "
         "(SELECT container FROM endpoints WHERE network = ?) ORDER BY position, container",
@@ -202,13 +202,13 @@ def leases_beside(meta: Meta, network: str) -> list[Lease]:
 
 
 def leases_beginning(meta: Meta, prefix: str) -> list[Lease]:
-    """Return the places of all whose id begins with `prefix`."""
+    """Return the endpoints of all containers whose id begins with `prefix`."""
     rows = meta.read(f"SELECT {_LEASE} FROM endpoints WHERE container >= ? AND container < ?", (prefix, prefix + "~"))
     return [_lease(row) for row in rows]
 
 
 def give_back(meta: Meta, network: str, container: str) -> Lease | None:
-    """Take a container's place in a network away; returns what it was, None when there was none."""
+    """Remove a container's endpoint in a network and return it, None when there was none."""
     with meta.write() as sql:
         rows = sql.execute(
             f"SELECT {_LEASE} FROM endpoints WHERE network = ? AND container = ?", (network, container)
@@ -231,24 +231,24 @@ def ports(meta: Meta, container: str = "") -> list[Port]:
 
 
 def hold(meta: Meta, wanted: Sequence[Port]) -> Port | None:
-    """Record ports of the host as in use, all or none; returns the first that somebody has.
+    """Record ports of the host as in use, all or none; returns the first that is taken.
 
     A port for all addresses is one for each.
     """
     try:
         # Ports are those of running containers, and none runs after a power cut.
         with meta.write(durable=False) as sql:
-            for each in wanted:
+            for port in wanted:
                 taken = sql.execute(
                     "SELECT protocol, port, address, container, target FROM published WHERE protocol = ? AND port = ? "
                     "AND (address = '' OR ? = '' OR address = ?) LIMIT 1",
-                    (each.protocol, each.port, each.address, each.address),
+                    (port.protocol, port.port, port.address, port.address),
                 ).fetchone()
                 if taken:
                     raise _Taken(Port(*taken))
                 sql.execute(
                     "INSERT INTO published VALUES (?, ?, ?, ?, ?)",
-                    (each.protocol, each.port, each.address, each.container, each.target),
+                    (port.protocol, port.port, port.address, port.container, port.target),
                 )
     except _Taken as error:
         return error.port
@@ -267,8 +267,8 @@ def let_go(meta: Meta, container: str, some: Sequence[Port] = ()) -> None:
     with meta.write(durable=False) as sql:
         if not some:
             sql.execute("DELETE FROM published WHERE container = ?", (container,))
-        for each in some:
+        for port in some:
             sql.execute(
                 "DELETE FROM published WHERE container = ? AND protocol = ? AND port = ? AND address = ?",
-                (container, each.protocol, each.port, each.address),
+                (container, port.protocol, port.port, port.address),
             )

@@ -52,7 +52,7 @@ def find(meta: Meta, name: str) -> Volume:
     """Return the volume of this very name; raises NotFound."""
     for row in meta.read(f"SELECT {_COLUMNS} FROM volumes WHERE name = ?", (name,)):
         return Volume(row)
-    raise NotFound(f"get {name}: no such volume", "`underlay volume ls` lists what there is")
+    raise NotFound(f"get {name}: no such volume", "list the volumes with `underlay volume ls`")
 
 
 def exists(meta: Meta, name: str) -> bool:
@@ -81,7 +81,7 @@ def refuse_if_used(sql: Transaction, name: str) -> None:
         names = " ".join(row[1] for row in users)
         raise Conflict(
             f"remove {name}: volume is in use - [{', '.join(row[0] for row in users)}]",
-            f"`underlay rm {names}` lets it go",
+            f"remove its containers first: `underlay rm {names}`",
         )
 
 

@@ -54,7 +54,7 @@ class Content:
             return b""
         data = self._at(self.position, count)
         if not data:
-            raise Corrupt(f"{shown(self.name)}: the archive ends in the middle of it")
+            raise Corrupt(f"{shown(self.name)}: the archive is truncated in the middle of this member")
         self.position += len(data)
         return data
 
@@ -155,12 +155,12 @@ class Directory:
             if error.errno not in (errno.ELOOP, errno.ENOTDIR):
                 raise
             raise InvalidInput(
-                f"{self.path}/{shown(name)}: the parts of a layout must be files, not links",
-                "copy it with `cp -rL` first",
+                f"{self.path}/{shown(name)}: an image directory must not contain symbolic links",
+                "copy the directory with `cp -rL` first",
             ) from None
         finally:
-            for each in passed:
-                os.close(each)
+            for parent_fd in passed:
+                os.close(parent_fd)
 
     def document(self, name: str, limit: int = DOCUMENT_LIMIT) -> bytes | None:
         """Return the bytes of a document, None when it is not there; raises LimitExceeded."""
@@ -168,8 +168,8 @@ class Directory:
 
     def directories(self) -> list[str]:
         """Return the names of the directories at the top, sorted."""
-        with os.scandir(self._fd) as found:
-            return sorted(each.name for each in found if each.is_dir(follow_symlinks=False))
+        with os.scandir(self._fd) as entries:
+            return sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
 
 
 class TarFile:
@@ -236,7 +236,7 @@ class Stream:
             elif member.size <= DOCUMENT_LIMIT:
                 total += member.size
                 if total > _STREAM_DOCUMENTS_LIMIT:
-                    raise LimitExceeded(f"{what}: documents of more than {_STREAM_DOCUMENTS_LIMIT} bytes")
+                    raise LimitExceeded(f"{what}: its JSON documents have more than {_STREAM_DOCUMENTS_LIMIT} bytes")
                 self._documents[member.name] = head + _up_to(source, member.size - len(head))
         # The writer at the other end of a pipe must not be broken off, and checks of what carries us happen
         # at the end.
@@ -347,11 +347,11 @@ def _target(member: Member, what: str) -> str:
         return member.link
     parts = member.name.split("/")[:-1]
     if member.link.startswith("/"):
-        raise Corrupt(f"{what}: member {shown(member.name)} is a link out of the archive")
+        raise Corrupt(f"{what}: member {shown(member.name)} is a link that leads out of the archive")
     for part in member.link.split("/"):
         if part == "..":
             if not parts:
-                raise Corrupt(f"{what}: member {shown(member.name)} is a link out of the archive")
+                raise Corrupt(f"{what}: member {shown(member.name)} is a link that leads out of the archive")
             parts.pop()
         elif part not in ("", "."):
             parts.append(part)

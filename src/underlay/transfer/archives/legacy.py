@@ -61,8 +61,8 @@ class Chain:
     def platform(self) -> tuple[str, str, str]:
         """Operating system, architecture and variant; the oldest images have none of them and run on amd64."""
         top = self._documents[-1].value
-        found = [str(top.get(member) or "") for member in ("os", "architecture", "variant")]
-        return found[0] or "linux", found[1] or "amd64", found[2]
+        values = [str(top.get(member) or "") for member in ("os", "architecture", "variant")]
+        return values[0] or "linux", values[1] or "amd64", values[2]
 
     def config(self, diff_ids: Sequence[str]) -> bytes:
         """Return the configuration that docker makes of it: the uppermost JSON, and the history out of all."""
@@ -71,7 +71,7 @@ class Chain:
             top.pop(member, None)
         top["os"], top["architecture"], _ = self.platform
         top["rootfs"] = {"type": "layers", "diff_ids": list(diff_ids)}
-        top["history"] = [_step(each.view) for each in self._documents]
+        top["history"] = [_step(layer_document.view) for layer_document in self._documents]
         text = document.encode({member: top[member] for member in sorted(top)}).decode()
         # Go writes these letters so in JSON (encoding/json, HTMLEscape); they stand in texts only.
         for letter in "<>&\u2028\u2029":
@@ -109,11 +109,11 @@ def _named(bag: Bag, repositories: bytes) -> dict[str, list[Reference]]:
         raise InvalidInput(f"{what}: {error}") from None
     if sum(map(len, table.values())) > _NAMES_LIMIT:
         raise LimitExceeded(f"{what}: more than {_NAMES_LIMIT} names")
-    found: dict[str, list[Reference]] = {}
+    names_by_layer: dict[str, list[Reference]] = {}
     for name, tags in table.items():
         for tag, top in tags.items():
-            found.setdefault(top, []).append(reference.parse(f"{name}:{tag}"))
-    return found
+            names_by_layer.setdefault(top, []).append(reference.parse(f"{name}:{tag}"))
+    return names_by_layer
 
 
 class _Layers:
@@ -128,26 +128,26 @@ class _Layers:
         """Return the layers that are no other layer's parent."""
         bag = self._bag
         ids = [name for name in bag.directories() if _is_id(name) and bag.document(f"{name}/json") is not None]
-        parents = {self._read(each).view.parent for each in ids}
-        return [each for each in ids if each not in parents]
+        parents = {self._read(layer_id).view.parent for layer_id in ids}
+        return [layer_id for layer_id in ids if layer_id not in parents]
 
     def chain(self, top: str) -> tuple[list[Document], list[str]]:
         """Return the JSON and the ids of a layer and all below it, lowest first."""
-        found: dict[str, Document] = {}
+        documents: dict[str, Document] = {}
         here: str | None = top
         while here:
-            if here in found:
-                raise Corrupt(f"{self._bag.path}: the parents of layer {top} lead in a circle")
-            if len(found) == LAYERS_LIMIT:
+            if here in documents:
+                raise Corrupt(f"{self._bag.path}: the parents of layer {top} form a cycle")
+            if len(documents) == LAYERS_LIMIT:
                 raise LimitExceeded(f"{self._bag.path}: layer {top} has more than {LAYERS_LIMIT} parents")
-            found[here] = self._read(here)
-            here = found[here].view.parent
-        return list(found.values())[::-1], list(found)[::-1]
+            documents[here] = self._read(here)
+            here = documents[here].view.parent
+        return list(documents.values())[::-1], list(documents)[::-1]
 
     def _read(self, layer: str) -> Document:
         bag = self._bag
         if not _is_id(layer):
-            raise InvalidInput(f"{bag.path}: {shown(layer)} is no layer's id: those have 64 hexadecimal digits")
+            raise InvalidInput(f"{bag.path}: {shown(layer)} is not a layer id, which has 64 hexadecimal digits")
         if layer not in self._documents:
             data = require(bag, f"{layer}/json")
             self._total += len(data)
@@ -167,15 +167,15 @@ def arrived(bag: Bag, chain: Chain, arrivals: Arrivals, known: dict[str, Content
     Raises NotFound for a layer that is missing, and what `Arrivals.taken` and `config.read` raise.
     """
     wanted = []
-    for each in chain.ids:
-        if each not in known:
-            name = f"{each}/layer.tar"
+    for layer_id in chain.ids:
+        if layer_id not in known:
+            name = f"{layer_id}/layer.tar"
             content = bag.content(name)
             if content is None:
                 raise NotFound(f"{bag.path}: the archive lacks {shown(name)}")
-            known[each] = Content(name, content.size, content.layer or arrivals.taken(content))
-        layer = known[each].layer
+            known[layer_id] = Content(name, content.size, content.layer or arrivals.taken(content))
+        layer = known[layer_id].layer
         assert layer is not None
-        wanted.append(Wanted(known[each], layer.diff_id))
-    data = chain.config([each.diff_id for each in wanted])
+        wanted.append(Wanted(known[layer_id], layer.diff_id))
+    data = chain.config([layer.diff_id for layer in wanted])
     return configs.read(data, f"{bag.path}: the configuration of {chain.ids[-1]}"), wanted

@@ -140,11 +140,11 @@ def look(path: str, platforms: Sequence[Platform] = ()) -> tuple[Candidate, list
             if stat.S_ISDIR(os.fstat(fd).st_mode):
                 bag = Directory(path)
             elif codec.detect(os.pread(fd, 512, 0)) != "none":
-                raise Unsupported(f"{path} is compressed as a whole", "uncompress it, or `underlay load` it")
+                raise Unsupported(f"{path} is compressed as a whole", "uncompress it, or use `underlay load`")
             else:
                 bag = TarFile(fd, path)
-            found = _jobs(bag, platforms)[0].images[0][0]
-            return found, provenance(_documents(bag), found.above, found.manifest.digest)
+            candidate = _jobs(bag, platforms)[0].images[0][0]
+            return candidate, provenance(_documents(bag), candidate.above, candidate.manifest.digest)
         except (InvalidInput, Corrupt) as error:
             if path not in error.message:
                 error.message = f"{path}: {error.message}"
@@ -207,29 +207,31 @@ def _jobs(bag: Bag, platforms: Sequence[Platform], arrivals: Arrivals | None = N
         layout = document.read(require(bag, "oci-layout", 64 << 10), _Layout, f"{bag.path}: oci-layout")
         version: _Layout = layout.view
         if not version.image_layout_version.startswith("1."):
-            raise InvalidInput(f"{bag.path}: image layout of version {version.image_layout_version!r:.40}, known is 1")
+            raise InvalidInput(
+                f"{bag.path}: unsupported image layout version {version.image_layout_version!r:.40}, expected 1.x"
+            )
         return _oci_jobs(bag, index, listed, platforms)
     if listed is not None:
         if _is_plain(listed):
             return _dir_jobs(bag, listed, platforms)
         return _docker_jobs(bag, listed, platforms)
     repositories = bag.document("repositories", document.MANIFEST_LIMIT)
-    found = legacy.chains(bag, repositories)
-    if not found and repositories is None:
+    chains = legacy.chains(bag, repositories)
+    if not chains and repositories is None:
         raise InvalidInput(
-            f"{bag.path}: no image archive: it has neither index.json nor manifest.json",
-            "a root file system is brought in with `underlay import`",
+            f"{bag.path}: not an image archive: it has neither index.json nor manifest.json",
+            "import a root file system with `underlay import`",
         )
     if arrivals is None:
         raise Unsupported(
-            f"{bag.path}: an archive of docker before version 1.10, which has no digests", "`underlay load` it"
+            f"{bag.path}: an archive of docker before version 1.10, which has no digests", "use `underlay load`"
         )
-    return _legacy_jobs(bag, found, platforms, arrivals)
+    return _legacy_jobs(bag, chains, platforms, arrivals)
 
 
 def _oci_jobs(bag: Bag, index: bytes, listed: bytes | None, platforms: Sequence[Platform]) -> list[_Job]:
-    found: manifests.Index = manifests.read_index(index, f"{bag.path}: index.json").view
-    descriptors = found.manifests or []
+    view: manifests.Index = manifests.read_index(index, f"{bag.path}: index.json").view
+    descriptors = view.manifests or []
     if len(descriptors) > _IMAGES_LIMIT:
         raise LimitExceeded(f"{bag.path}: more than {_IMAGES_LIMIT} images")
     tags = _tags_by_config(bag, listed) if listed is not None else {}
@@ -242,11 +244,11 @@ def _oci_jobs(bag: Bag, index: bytes, listed: bytes | None, platforms: Sequence[
         for candidate in candidates:
             names += [tag for tag in tags.get(candidate.config.digest, ()) if tag not in names]
         if target in jobs:
-            jobs[target].names += [each for each in names if each not in jobs[target].names]
+            jobs[target].names += [name for name in names if name not in jobs[target].names]
         else:
             jobs[target] = _Job(target, [(one, _wanted_by_manifest(bag, one, blob_name)) for one in candidates], names)
     if not jobs:
-        raise NotFound(f"{bag.path}: the archive holds no image")
+        raise NotFound(f"{bag.path}: the archive contains no image")
     return list(jobs.values())
 
 
@@ -255,33 +257,33 @@ def _groups(descriptors: Sequence[Descriptor]) -> list[tuple[list[Descriptor], R
     together."""
     by_name: dict[str, list[Descriptor]] = {}
     names: dict[str, Reference | None] = {}
-    for found in descriptors:
-        if found.is_attestation:
+    for descriptor in descriptors:
+        if descriptor.is_attestation:
             continue
-        name = _name_of(found)
+        name = _name_of(descriptor)
         key = str(name) if name else ""
-        by_name.setdefault(key, []).append(found)
+        by_name.setdefault(key, []).append(descriptor)
         names[key] = name
     groups: list[tuple[list[Descriptor], Reference | None]] = []
     for key, group in by_name.items():
-        stated = [str(found.platform.normalised()) for found in group if found.platform is not None]
+        stated = [str(descriptor.platform.normalised()) for descriptor in group if descriptor.platform is not None]
         if len(group) > 1 and len(stated) == len(group) == len(set(stated)):
             groups.append((group, names[key]))
         else:
-            groups += [([found], names[key]) for found in group]
+            groups += [([descriptor], names[key]) for descriptor in group]
     return groups
 
 
-def _name_of(found: Descriptor) -> Reference | None:
+def _name_of(descriptor: Descriptor) -> Reference | None:
     """Return the name that an entry of index.json carries, None when it has none that is whole.
 
     docker and containerd write the whole name under their own key, and only the tag under the OCI's; podman,
     skopeo and umoci write what they were given under the OCI's. A lone word there is a tag without a
     repository.
     """
-    text = found.annotation(keys.CONTAINERD_NAME)
+    text = descriptor.annotation(keys.CONTAINERD_NAME)
     if not text:
-        text = found.annotation(keys.REF_NAME)
+        text = descriptor.annotation(keys.REF_NAME)
         if "/" not in text and ":" not in text:
             return None
     try:
@@ -312,10 +314,10 @@ def _wanted_by_manifest(bag: Bag, candidate: Candidate, name_of: Callable[[str],
 
 def _dir_jobs(bag: Bag, top: bytes, platforms: Sequence[Platform]) -> list[_Job]:
     """Return the one target of a directory that `skopeo copy … dir:` wrote: manifest.json is the manifest, or the index."""
-    place = InPlain(bag, top)
-    candidates = choose(place, [place.top], platforms)
+    source = InPlain(bag, top)
+    candidates = choose(source, [source.top], platforms)
     images_ = [(one, _wanted_by_manifest(bag, one, plain_name)) for one in candidates]
-    return [_Job(place.top.digest, images_, [])]
+    return [_Job(source.top.digest, images_, [])]
 
 
 # docker's manifest.json
@@ -336,16 +338,16 @@ def _items(bag: Bag, listed: bytes) -> list[_Item]:
 def _tags(item: _Item) -> list[Reference]:
     names = item.repo_tags or []
     if len(names) > _NAMES_LIMIT:
-        raise LimitExceeded(f"manifest.json: more than {_NAMES_LIMIT} names of one image")
+        raise LimitExceeded(f"manifest.json: an image has more than {_NAMES_LIMIT} names")
     return [reference.parse(name) for name in names]
 
 
 def _tags_by_config(bag: Bag, listed: bytes) -> dict[str, list[Reference]]:
     """Return the names in manifest.json by the digest of the configuration, where its path contains it."""
-    found: dict[str, list[Reference]] = {}
+    names_by_config: dict[str, list[Reference]] = {}
     for item in _items(bag, listed):
-        found.setdefault(_stated_digest(item.config), []).extend(_tags(item))
-    return found
+        names_by_config.setdefault(_stated_digest(item.config), []).extend(_tags(item))
+    return names_by_config
 
 
 def _stated_digest(name: str) -> str:
@@ -385,9 +387,9 @@ def _docker_jobs(bag: Bag, listed: bytes, platforms: Sequence[Platform]) -> list
     return _some(bag, jobs, platforms, passed_over)
 
 
-def _asked_for(found: tuple[str, str, str], platforms: Sequence[Platform], passed_over: list[Platform]) -> bool:
-    """Return whether an image for `found` (operating system, architecture, variant) is wanted; if not, note that."""
-    offered = platform.normalise(*found)
+def _asked_for(stated: tuple[str, str, str], platforms: Sequence[Platform], passed_over: list[Platform]) -> bool:
+    """Return whether an image for `stated` (operating system, architecture, variant) is wanted; if not, note that."""
+    offered = platform.normalise(*stated)
     if platforms and all(platform.rank(goal, offered) is None for goal in platforms):
         passed_over.append(offered)
         return False
@@ -399,15 +401,15 @@ def _some(bag: Bag, jobs: list[_Job], platforms: Sequence[Platform], passed_over
     if not jobs:
         goal = ", ".join(map(str, platforms))
         raise NotFound(
-            f"requested platform ({goal}) not found in {bag.path}" if passed_over else f"{bag.path} holds no image",
+            f"requested platform ({goal}) not found in {bag.path}" if passed_over else f"{bag.path} contains no image",
             f"it has {', '.join(sorted(set(map(str, passed_over))))}" if passed_over else "",
         )
     return jobs
 
 
-def _legacy_jobs(bag: Bag, found: list[legacy.Chain], platforms: Sequence[Platform], arrivals: Arrivals) -> list[_Job]:
+def _legacy_jobs(bag: Bag, chains: list[legacy.Chain], platforms: Sequence[Platform], arrivals: Arrivals) -> list[_Job]:
     passed_over: list[Platform] = []
-    chosen = [chain for chain in found if _asked_for(chain.platform, platforms, passed_over)]
+    chosen = [chain for chain in chains if _asked_for(chain.platform, platforms, passed_over)]
     known: dict[str, Content] = {}
     jobs = []
     for chain in chosen:

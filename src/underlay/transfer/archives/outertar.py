@@ -115,7 +115,7 @@ def members(source: FileSource | StreamSource) -> Iterator[Member]:
         if flag in b"LKxg" and flag:
             extensions += 1
             if size > _EXTENSION_LIMIT or extensions > _EXTENSIONS_LIMIT:
-                raise LimitExceeded(f"extension header of {size} bytes at byte {source.position - BLOCK}")
+                raise LimitExceeded(f"extension header of {size} bytes is too long (at byte {source.position - BLOCK})")
             data = _exactly(source, -(-size // BLOCK) * BLOCK)[:size]
             if flag == b"L":
                 name_override = _text(data)
@@ -130,7 +130,7 @@ def members(source: FileSource | StreamSource) -> Iterator[Member]:
         if pax.get("size"):
             size = _decimal(pax["size"])
         if any(key.startswith("GNU.sparse") for key in pax) or flag == b"S":
-            raise Corrupt("a sparse member in an image archive")
+            raise Corrupt("an image archive must not contain sparse members")
         name = pax.get("path") or name_override or _header_name(block)
         link = pax.get("linkpath") or link_override or _text(block[157:257])
         name_override = link_override = ""
@@ -158,7 +158,7 @@ def clean(name: str) -> str:
     out."""
     parts = [part for part in name.split("/") if part not in ("", ".")]
     if ".." in parts or "\0" in name:
-        raise Corrupt(f"member {shown(name)} of the archive leaves it")
+        raise Corrupt(f"member {shown(name)} lies outside of the archive")
     return "/".join(parts)
 
 
@@ -201,14 +201,14 @@ def _number(field: bytes) -> int:
         return int.from_bytes(bytes((field[0] & 0x7F,)) + field[1:], "big")
     number = _octal(field.strip(b" \0"))
     if number < 0:
-        raise Corrupt("a size in the archive is not a number")
+        raise Corrupt("a size in a tar header of the archive is not a number")
     return number
 
 
 def _decimal(text: str) -> int:
     number = whole(text)
     if number < 0:
-        raise Corrupt("a size in the archive is not a number")
+        raise Corrupt("a size in a tar header of the archive is not a number")
     return number
 
 

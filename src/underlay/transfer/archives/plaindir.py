@@ -23,27 +23,27 @@ class InPlain:
     """The documents of such a directory, as `choose` asks for them; `top` is what `data`, its manifest.json, is."""
 
     def __init__(self, bag: Bag, data: bytes) -> None:
-        self.place = bag.path
+        self.location = bag.path
         self.remote = False
         self._bag = bag
         self._data = data
         value = document.decode(data, f"{bag.path}: manifest.json")
         self.top = Descriptor(digests.of(data), len(data), manifest.media_type(value))
 
-    def manifest(self, found: Descriptor) -> bytes | None:
+    def manifest(self, descriptor: Descriptor) -> bytes | None:
         """Return a manifest or an index, None when it is not there."""
-        if found.digest == self.top.digest:
+        if descriptor.digest == self.top.digest:
             return self._data
-        return self._verified(found, plain_name(found.digest) + ".manifest.json", "manifest")
+        return self._verified(descriptor, plain_name(descriptor.digest) + ".manifest.json", "manifest")
 
-    def config(self, found: Descriptor) -> bytes | None:
+    def config(self, descriptor: Descriptor) -> bytes | None:
         """Return a configuration, None when it is not there."""
-        return self._verified(found, plain_name(found.digest), "configuration")
+        return self._verified(descriptor, plain_name(descriptor.digest), "configuration")
 
-    def _verified(self, found: Descriptor, name: str, what: str) -> bytes | None:
+    def _verified(self, descriptor: Descriptor, name: str, what: str) -> bytes | None:
         data = self._bag.document(name)
         if data is None:
             return None
-        check_length(found, len(data), what)
-        digests.verify(data, found.digest, what)
+        check_length(descriptor, len(data), what)
+        digests.verify(data, descriptor.digest, what)
         return data

@@ -1,6 +1,6 @@
 """Saving images: an OCI layout in a tar or a directory, by default with docker's manifest.json in it as well.
 
-What docker has written since version 25 is read by docker of any age, podman, skopeo and whoever reads OCI
+What docker has written since version 25 is read by docker of any age, podman, skopeo and all readers of OCI
 layouts. The same images give the same bytes. An image leaves with the manifest it came with when all its
 layers can be given in the form that manifest names; else with one over the plain tars, whose configuration
 and diff ids are the same.
@@ -58,13 +58,13 @@ def choose(meta: Meta, text: str, wanted: Sequence[Platform]) -> list[Chosen]:
 
     With `wanted` platforms each gives an image, saved by its own manifest. Raises NotFound, InvalidInput.
     """
-    found: list[Chosen] = []
+    selected: list[Chosen] = []
     for goal in wanted or (None,):
         for exact, names in _names(meta, text):
             image = images.resolve(meta, exact, goal)
             target = image.manifest if goal else images.target_of(meta, image, exact)
-            found.append(Chosen(image, names, target))
-    return found
+            selected.append(Chosen(image, names, target))
+    return selected
 
 
 def _names(meta: Meta, text: str) -> list[tuple[str, list[Reference]]]:
@@ -78,11 +78,9 @@ def _names(meta: Meta, text: str) -> list[tuple[str, list[Reference]]]:
         return [(text, [asked] if images.named(meta, asked)[0] else [])]
     # docker: a repository without a tag is all its tags.
     tags = [
-        each
-        for name, _, _ in images.names(meta)
-        if (each := reference.parse_exact(name)).repository == asked.repository
+        tag for name, _, _ in images.names(meta) if (tag := reference.parse_exact(name)).repository == asked.repository
     ]
-    return [(str(each), [each]) for each in tags] or [(text, [])]
+    return [(str(tag), [tag]) for tag in tags] or [(text, [])]
 
 
 class Part:
@@ -127,8 +125,8 @@ class Layout:
             self.parts.setdefault(part.digest, part)
         entry = {"mediaType": media_type, "digest": digests.of(target), "size": len(target)}
         noted = [{"annotations": _annotations(name, docker)} for name in chosen.names]
-        for each in noted or [{}]:
-            full = {**entry, **each, **about}
+        for naming in noted or [{}]:
+            full = {**entry, **naming, **about}
             if full not in self.entries:
                 self.entries.append(full)
         item = self.items.setdefault(
@@ -162,14 +160,14 @@ class Layout:
         """Return the layers in the very form that a manifest names, None when they cannot be had so."""
         view: manifests.Manifest = manifests.read_manifest(manifest, "manifest").view
         parts: list[Part] = []
-        for found, diff_id in zip(view.layers or [], diff_ids, strict=True):
-            if found.digest == diff_id:
+        for layer, diff_id in zip(view.layers or [], diff_ids, strict=True):
+            if layer.digest == diff_id:
                 parts.append(self._tar(diff_id))
                 continue
-            known = layer_rows.known_layer(self.meta, found.digest)
-            if known is None or not known[3] or not blobs.exists(self.paths, found.digest):
+            known = layer_rows.known_layer(self.meta, layer.digest)
+            if known is None or not known[3] or not blobs.exists(self.paths, layer.digest):
                 return None
-            parts.append(Part(found.digest, path=blobs.path(self.paths, found.digest), size=found.size))
+            parts.append(Part(layer.digest, path=blobs.path(self.paths, layer.digest), size=layer.size))
         return parts
 
     def _tar(self, diff_id: str) -> Part:
@@ -190,29 +188,29 @@ class Layout:
         if manifests.kind(document.decode(data, "index")) != "index":
             return None
         parts = [Part(target, data)]
-        for found in manifests.read_index(data, "index").view.manifests:
-            image = images.with_manifest(self.meta, found.digest)
+        for descriptor in manifests.read_index(data, "index").view.manifests:
+            image = images.with_manifest(self.meta, descriptor.digest)
             if image is None:
-                nested = self._index(found.digest)
+                nested = self._index(descriptor.digest)
                 if nested is not None:
                     parts += nested[1]
                     continue
-                hanging = attached(self.paths, found.digest)
+                hanging = attached(self.paths, descriptor.digest)
                 if hanging is None:
                     return None
-                parts += [Part(each, blobs.read(self.paths, each)) for each in (*hanging, found.digest)]
+                parts += [Part(digest, blobs.read(self.paths, digest)) for digest in (*hanging, descriptor.digest)]
                 continue
-            manifest = blobs.read(self.paths, found.digest)
+            manifest = blobs.read(self.paths, descriptor.digest)
             below = self._layers_as(manifest, image.diff_ids)
             if below is None:
                 return None
             config = blobs.read(self.paths, image.id)
-            parts += [*below, Part(image.id, config), Part(found.digest, manifest)]
+            parts += [*below, Part(image.id, config), Part(descriptor.digest, manifest)]
         return data, parts
 
     def files(self, docker: bool) -> list[tuple[str, bytes]]:
         """Return the named documents, in the order they are written."""
-        found = [
+        documents = [
             ("oci-layout", document.encode({"imageLayoutVersion": "1.0.0"})),
             (
                 "index.json",
@@ -220,10 +218,10 @@ class Layout:
             ),
         ]
         if docker:
-            found.append(("manifest.json", document.encode(list(self.items.values()))))
+            documents.append(("manifest.json", document.encode(list(self.items.values()))))
             if self.repositories:
-                found.append(("repositories", document.encode(self.repositories)))
-        return found
+                documents.append(("repositories", document.encode(self.repositories)))
+        return documents
 
     def ordered(self) -> list[Part]:
         """Return the blobs in the order they are written: documents first, each kind by digest."""
@@ -253,8 +251,8 @@ def save(paths: Paths, meta: Meta, chosen: Sequence[Chosen], target: str | int, 
         raise InvalidInput(f"unknown format {format!r}", f"choose one of {', '.join(FORMATS)}")
     docker = format == "docker-archive"
     layout = Layout(paths, meta)
-    for each in chosen:
-        layout.add(each, docker)
+    for item in chosen:
+        layout.add(item, docker)
     if format == "oci-dir":
         if isinstance(target, int):
             raise InvalidInput("oci-dir needs a directory to write to", "name it with --output")
@@ -266,9 +264,9 @@ def save(paths: Paths, meta: Meta, chosen: Sequence[Chosen], target: str | int, 
     existing = os.path.exists(target) and not stat.S_ISREG(os.stat(target).st_mode)
     if os.path.isdir(target):
         raise InvalidInput(f"{target} is a directory", "use --format oci-dir to write a directory")
-    place = target if existing else f"{target}.{os.getpid()}.tmp"
+    output_path = target if existing else f"{target}.{os.getpid()}.tmp"
     try:
-        fd = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fd = os.open(output_path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except FileNotFoundError:
         raise NotFound(f"cannot write {target}: no such directory") from None
     try:
@@ -279,11 +277,11 @@ def save(paths: Paths, meta: Meta, chosen: Sequence[Chosen], target: str | int, 
         finally:
             os.close(fd)
         if not existing:
-            os.rename(place, target)
+            os.rename(output_path, target)
             sync_directory(os.path.dirname(target) or ".")
     except BaseException:
         if not existing:
-            os.unlink(place)
+            os.unlink(output_path)
         raise
 
 
@@ -306,9 +304,9 @@ def _write_directory(layout: Layout, target: str, emit: Emit) -> None:
     if os.listdir(target):
         raise InvalidInput(f"{target} is not empty", "choose a new directory")
     for part in layout.ordered():
-        place = f"{target}/{blob_name(part.digest)}"
-        os.makedirs(os.path.dirname(place), exist_ok=True)
-        fd = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        path = f"{target}/{blob_name(part.digest)}"
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
         try:
             _copy(fd, part, emit)
         finally:
@@ -325,13 +323,15 @@ def _copy(fd: int, part: Part, emit: Emit) -> None:
     source = os.open(part.path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         if os.fstat(source).st_size != part.size:
-            raise NotFound(f"{part.digest} has another size in the store than recorded", "run `underlay system check`")
+            raise NotFound(
+                f"the size of {part.digest} in the store differs from the recorded size", "run `underlay system check`"
+            )
         position = 0
         while position < part.size:
             # Inside the kernel, from the page cache: the bytes never visit this process (sendfile(2)).
             count = os.sendfile(fd, source, position, min(part.size - position, 1 << 24))
             if not count:
-                raise NotFound(f"{part.digest} ends early in the store", "run `underlay system check`")
+                raise NotFound(f"{part.digest} is truncated in the store", "run `underlay system check`")
             position += count
             emit(Event("layer.progress", part.digest, done=position, total=part.size))
     finally:

@@ -57,7 +57,7 @@ class LayoutOrigin(InArchive):
             raise NotFound(f"{self._bag.path} has no image {self._name}", self._others())
         images = [entry for entry in self._entries if not entry.is_attestation and not self._subject(entry)]
         if len(images) != 1:
-            raise InvalidInput(f"{self._bag.path} has {len(images)} images, one must be chosen", self._others())
+            raise InvalidInput(f"{self._bag.path} has {len(images)} images, choose one", self._others())
         return images[0]
 
     def _others(self) -> str:
@@ -75,9 +75,9 @@ class LayoutOrigin(InArchive):
                 self._subjects[entry.digest] = view.subject.digest if view.subject else ""
         return self._subjects[entry.digest]
 
-    def content(self, found: Descriptor) -> Content:
+    def content(self, descriptor: Descriptor) -> Content:
         """See Origin."""
-        return _part(self._bag, blob_name(found.digest), found)
+        return _part(self._bag, blob_name(descriptor.digest), descriptor)
 
     def referrers(self, digest: str) -> list[Descriptor]:
         """See Origin: those that index.json names beside the images."""
@@ -107,11 +107,11 @@ def _is_named(entry: Descriptor, name: str) -> bool:
         return False
 
 
-def _part(bag: Bag, name: str, found: Descriptor) -> Content:
+def _part(bag: Bag, name: str, descriptor: Descriptor) -> Content:
     content = bag.content(name)
     if content is None:
-        raise NotFound(f"{bag.path} lacks the blob {found.digest}")
-    descriptors.check_length(found, content.size, "blob")
+        raise NotFound(f"{bag.path} lacks the blob {descriptor.digest}")
+    descriptors.check_length(descriptor, content.size, "blob")
     return content
 
 
@@ -124,9 +124,9 @@ class DirectoryOrigin(InPlain):
         """See Origin."""
         return self.top
 
-    def content(self, found: Descriptor) -> Content:
+    def content(self, descriptor: Descriptor) -> Content:
         """See Origin."""
-        return _part(self._bag, plain_name(found.digest), found)
+        return _part(self._bag, plain_name(descriptor.digest), descriptor)
 
     def referrers(self, digest: str) -> list[Descriptor]:
         """See Origin: there is no place for them."""
@@ -156,7 +156,7 @@ class DockerArchiveOrigin:
     plain = True
 
     def __init__(self, bag: Bag, name: str) -> None:
-        self.place = bag.path
+        self.location = bag.path
         self._bag = bag
         item = self._chosen(name)
         self._config = require(bag, clean(item.config), document.CONFIG_LIMIT)
@@ -193,7 +193,7 @@ class DockerArchiveOrigin:
         hint = f"it has {', '.join(sorted(tags)[:20])}" if tags else "its images have no names"
         if not name:
             if len(items) != 1:
-                raise InvalidInput(f"{self._bag.path} has {len(items)} images, one must be chosen", hint)
+                raise InvalidInput(f"{self._bag.path} has {len(items)} images, choose one", hint)
             return items[0]
         wanted = references.parse(name)
         for item in items:
@@ -207,26 +207,26 @@ class DockerArchiveOrigin:
         size = len(self._manifest)
         return Descriptor(digest=digests.of(self._manifest), size=size, media_type=mediatype.OCI_MANIFEST)
 
-    def manifest(self, found: Descriptor) -> bytes | None:
+    def manifest(self, descriptor: Descriptor) -> bytes | None:
         """See Origin."""
-        return self._manifest if found.digest == digests.of(self._manifest) else None
+        return self._manifest if descriptor.digest == digests.of(self._manifest) else None
 
-    def config(self, found: Descriptor) -> bytes | None:
+    def config(self, descriptor: Descriptor) -> bytes | None:
         """See Origin."""
         return self._config
 
-    def content(self, found: Descriptor) -> Content:
+    def content(self, descriptor: Descriptor) -> Content:
         """See Origin."""
-        if found.digest in self._names:
-            return _part(self._bag, self._names[found.digest], found)
-        return InMemory(found.digest, self._config)
+        if descriptor.digest in self._names:
+            return _part(self._bag, self._names[descriptor.digest], descriptor)
+        return InMemory(descriptor.digest, self._config)
 
     def referrers(self, digest: str) -> list[Descriptor]:
         """See Origin: there is no place for them."""
         return []
 
     def tagged(self, tag: str) -> Descriptor | None:
-        """See Origin: there is no place for it."""
+        """See Origin: the format cannot hold one."""
         return None
 
     def close(self) -> None:
@@ -267,10 +267,10 @@ def open_archive(path: str, name: str, docker: bool) -> LayoutOrigin | DockerArc
     try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise Unsupported(
-                f"{path} is no regular file", "copy what it gives into a file first, or `underlay load` it"
+                f"{path} is not a regular file", "write its content to a file first, or use `underlay load`"
             )
         if codec.detect(os.pread(fd, 512, 0)) != "none":
-            raise Unsupported(f"{path} is compressed as a whole", "uncompress it, or `underlay load` it")
+            raise Unsupported(f"{path} is compressed as a whole", "uncompress it, or use `underlay load`")
         bag = _OwnedTar(fd, path)
     except BaseException:
         os.close(fd)
@@ -286,7 +286,7 @@ def _directory(path: str, hint: str) -> Directory:
     except FileNotFoundError:
         raise NotFound(f"{path}: no such directory") from None
     except NotADirectoryError:
-        raise NotFound(f"{path} is no directory", hint) from None
+        raise NotFound(f"{path} is not a directory", hint) from None
 
 
 def _closed_on_error(bag: Bag, make: Callable[[], T]) -> T:

@@ -45,9 +45,9 @@ def converted(media_type: str, format: str) -> str:
 
 def compression_of(media_type: str) -> str:
     """Return how a layer of this media type is compressed: none, gzip, zstd. Raises InvalidInput for other types."""
-    for suffix, found in (("gzip", "gzip"), ("zstd", "zstd")):
+    for suffix, compression in (("gzip", "gzip"), ("zstd", "zstd")):
         if media_type.endswith(("+" + suffix, "." + suffix)):
-            return found
+            return compression
     if mediatype.is_layer(media_type) and media_type.endswith("tar"):
         return "none"
     raise InvalidInput(f"{media_type!r:.80} is not the media type of a layer that can be converted")
@@ -100,13 +100,15 @@ class Passing:
             state.update(data)
             position += len(data)
             if position == self._blob.size and not start:
-                found = f"{algorithm}:{state.hexdigest()}"
-                if found != self._blob.digest:
-                    raise DigestMismatch(f"blob {self._blob.digest} of {self._origin.place}", self._blob.digest, found)
+                actual_digest = f"{algorithm}:{state.hexdigest()}"
+                if actual_digest != self._blob.digest:
+                    raise DigestMismatch(
+                        f"blob {self._blob.digest} of {self._origin.location}", self._blob.digest, actual_digest
+                    )
             yield data
             self._emit(Event("blob.progress", self.subject, done=position, total=self._blob.size))
         if position != self._blob.size:
-            raise Corrupt(f"blob {self._blob.digest} of {self._origin.place} ends early")
+            raise Corrupt(f"blob {self._blob.digest} of {self._origin.location} ends early")
 
     def _made(self, content: Content) -> Iterator[bytes]:
         """Yield the bytes of another form, and note its digest and size."""
@@ -129,10 +131,10 @@ class Passing:
             yield made
         for _ in source:
             pass  # what stands behind the end of the compressed data is verified, too
-        found = "sha256:" + plain.hexdigest()
-        if self._diff_id and found != self._diff_id:
+        actual_diff_id = "sha256:" + plain.hexdigest()
+        if self._diff_id and actual_diff_id != self._diff_id:
             raise DigestMismatch(
-                f"layer {self._blob.digest} of {self._origin.place}: wrong diff id", self._diff_id, found
+                f"layer {self._blob.digest} of {self._origin.location}: wrong diff id", self._diff_id, actual_diff_id
             )
         self.digest, self.size = "sha256:" + packed.hexdigest(), size
 

@@ -1,10 +1,10 @@
-"""Opens the origin and the destination of a copy from the places that a user wrote."""
+"""Opens the origin and the destination of a copy from the locations that a user wrote."""
 
 from __future__ import annotations
 
 from ...errors import InvalidInput
 from ..archives.save import Layout, choose
-from . import places
+from . import locations
 from .archives import open_archive, open_directory, open_layout
 from .origin import RegistryOrigin, StoreOrigin
 from .target import ArchiveTarget, DirectoryTarget, LayoutTarget, RegistryTarget
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
     from ...registry.registries import Registries
     from ...store.rows.meta import Meta
     from ..registry.outgoing import Pushed
+    from .locations import Location
     from .origin import Origin
-    from .places import Place
     from .target import Destination
 
 
-def origin(place: Place, registries: Registries) -> Origin:
-    """Open a place to copy from that is not the store. Raises NotFound, InvalidInput, Unsupported, Conflict (blocked)."""
-    if place.reference is not None:
-        return RegistryOrigin(registries.repository(place.reference), place.reference)
-    if place.transport == places.LAYOUT:
-        return open_layout(place.path, place.name)
-    if place.transport == places.DIRECTORY:
-        return open_directory(place.path)
-    return open_archive(place.path, place.name, docker=place.transport == places.DOCKER_ARCHIVE)
+def origin(location: Location, registries: Registries) -> Origin:
+    """Open a location (not the store) to copy from. Raises NotFound, InvalidInput, Unsupported, Conflict (blocked)."""
+    if location.reference is not None:
+        return RegistryOrigin(registries.repository(location.reference), location.reference)
+    if location.transport == locations.LAYOUT:
+        return open_layout(location.path, location.name)
+    if location.transport == locations.DIRECTORY:
+        return open_directory(location.path)
+    return open_archive(location.path, location.name, docker=location.transport == locations.DOCKER_ARCHIVE)
 
 
 def store_origin(paths: Paths, meta: Meta, reference: Reference, platform: Platform | None) -> StoreOrigin:
@@ -43,15 +43,15 @@ def store_origin(paths: Paths, meta: Meta, reference: Reference, platform: Platf
     return StoreOrigin(layout, reference.familiar)
 
 
-def destination(place: Place, registries: Registries, emit: Emit) -> Destination:
-    """Return a place to copy to that is not the store; nothing is written yet. Raises Conflict (blocked)."""
-    if place.reference is not None:
-        return RegistryTarget(registries, place.reference, emit)
-    if place.transport == places.LAYOUT:
-        return LayoutTarget(place.path, place.name)
-    if place.transport == places.DIRECTORY:
-        return DirectoryTarget(place.path)
-    return ArchiveTarget(place.path, place.name, docker=place.transport == places.DOCKER_ARCHIVE)
+def destination(location: Location, registries: Registries, emit: Emit) -> Destination:
+    """Return a location (not the store) to copy to; nothing is written yet. Raises Conflict (blocked)."""
+    if location.reference is not None:
+        return RegistryTarget(registries, location.reference, emit)
+    if location.transport == locations.LAYOUT:
+        return LayoutTarget(location.path, location.name)
+    if location.transport == locations.DIRECTORY:
+        return DirectoryTarget(location.path)
+    return ArchiveTarget(location.path, location.name, docker=location.transport == locations.DOCKER_ARCHIVE)
 
 
 def between_registries(
@@ -60,7 +60,8 @@ def between_registries(
     """Copy from one name of a registry to another. Raises InvalidInput for a digest that is not the source's."""
     if target.digest and target.digest != source.digest:
         raise InvalidInput(
-            "the destination of a copy cannot have a digest", "write the destination with a tag or without"
+            "the destination of a copy cannot have a digest",
+            "name it with a tag, or without: the digest follows from the content",
         )
     with RegistryTarget(registries, target, emit) as end:
         return copy(RegistryOrigin(registries.repository(source), source), end, request, emit, registries.cancel)

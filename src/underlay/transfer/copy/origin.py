@@ -21,23 +21,23 @@ if TYPE_CHECKING:
     from ..archives.save import Layout
 
     class Origin(Protocol):
-        """The source of a copy. `place` names it in errors; `remote` says that it has everything it refers to; `plain`
-        that its layers are plain tars only because this kind of place supports no other form."""
+        """The source of a copy. `location` names it in errors; `remote` says that it has everything it refers to; `plain`
+        that its layers are plain tars only because this transport supports no other form."""
 
-        place: str
+        location: str
         remote: bool
         plain: bool
 
         def root(self) -> Descriptor:
             """Return the descriptor of the manifest or index that is meant; raises NotFound, InvalidInput."""
 
-        def manifest(self, found: Descriptor, /) -> bytes | None:
+        def manifest(self, descriptor: Descriptor, /) -> bytes | None:
             """Return the verified bytes of a manifest or an index, None when it is not there."""
 
-        def config(self, found: Descriptor, /) -> bytes | None:
+        def config(self, descriptor: Descriptor, /) -> bytes | None:
             """Return the verified bytes of a configuration, None when it is not there."""
 
-        def content(self, found: Descriptor, /) -> Content:
+        def content(self, descriptor: Descriptor, /) -> Content:
             """Return a blob to read; its bytes are not verified. Raises NotFound."""
 
         def referrers(self, digest: str, /) -> list[Descriptor]:
@@ -57,41 +57,41 @@ class RegistryOrigin:
     plain = False
 
     def __init__(self, repository: Repository, reference: Reference) -> None:
-        self.place = reference.familiar
+        self.location = reference.familiar
         self.repository = repository
         self._reference = reference
         self._root: tuple[str, bytes] = ("", b"")
 
     def root(self) -> Descriptor:
         """See Origin."""
-        found = self.repository.manifest(self._reference.digest or self._reference.tag)
-        self._root = (found.digest, found.data)
-        return Descriptor(digest=found.digest, size=len(found.data), media_type=found.media_type or None)
+        manifest = self.repository.manifest(self._reference.digest or self._reference.tag)
+        self._root = (manifest.digest, manifest.data)
+        return Descriptor(digest=manifest.digest, size=len(manifest.data), media_type=manifest.media_type or None)
 
-    def manifest(self, found: Descriptor) -> bytes | None:
+    def manifest(self, descriptor: Descriptor) -> bytes | None:
         """See Origin."""
-        if found.digest == self._root[0]:
+        if descriptor.digest == self._root[0]:
             return self._root[1]
         try:
-            data = self.repository.manifest(found.digest).data
+            data = self.repository.manifest(descriptor.digest).data
         except NotFound:
             return None
-        descriptors.check_length(found, len(data), "manifest")
+        descriptors.check_length(descriptor, len(data), "manifest")
         return data
 
-    def config(self, found: Descriptor) -> bytes | None:
+    def config(self, descriptor: Descriptor) -> bytes | None:
         """See Origin."""
-        return self.repository.document(found, document.CONFIG_LIMIT, "configuration")
+        return self.repository.document(descriptor, document.CONFIG_LIMIT, "configuration")
 
-    def content(self, found: Descriptor) -> Content:
+    def content(self, descriptor: Descriptor) -> Content:
         """See Origin."""
-        return _Downloaded(self.repository.blob(found))
+        return _Downloaded(self.repository.blob(descriptor))
 
     def referrers(self, digest: str) -> list[Descriptor]:
         """See Origin. A registry without the API keeps a list under a tag (specification, "Referrers Tag Schema")."""
-        found = self.repository.referrers(digest)
-        if found is not None:
-            return found
+        listed_by_registry = self.repository.referrers(digest)
+        if listed_by_registry is not None:
+            return listed_by_registry
         tagged = self.tagged(digest.replace(":", "-", 1))
         data = self.manifest(tagged) if tagged is not None else None
         if data is None or manifests.kind(document.decode(data, f"referrers of {digest}")) != "index":
@@ -101,12 +101,12 @@ class RegistryOrigin:
 
     def tagged(self, tag: str) -> Descriptor | None:
         """See Origin."""
-        found = self.repository.head(tag)
-        if found is None:
+        head = self.repository.head(tag)
+        if head is None:
             return None
-        got = self.repository.manifest(tag)
-        self._root = (got.digest, got.data)
-        return Descriptor(digest=got.digest, size=len(got.data), media_type=got.media_type or None)
+        manifest = self.repository.manifest(tag)
+        self._root = (manifest.digest, manifest.data)
+        return Descriptor(digest=manifest.digest, size=len(manifest.data), media_type=manifest.media_type or None)
 
     def close(self) -> None:
         """See Origin."""
@@ -145,8 +145,8 @@ class StoreOrigin:
     remote = False
     plain = True
 
-    def __init__(self, layout: Layout, place: str) -> None:
-        self.place = place
+    def __init__(self, layout: Layout, location: str) -> None:
+        self.location = location
         self._layout = layout
 
     def root(self) -> Descriptor:
@@ -155,21 +155,21 @@ class StoreOrigin:
 
         return msgspec.convert(self._layout.entries[0], Descriptor)
 
-    def manifest(self, found: Descriptor) -> bytes | None:
+    def manifest(self, descriptor: Descriptor) -> bytes | None:
         """See Origin."""
-        part = self._layout.parts.get(found.digest)
+        part = self._layout.parts.get(descriptor.digest)
         return part.data if part is not None and not part.path else None
 
-    def config(self, found: Descriptor) -> bytes | None:
+    def config(self, descriptor: Descriptor) -> bytes | None:
         """See Origin."""
-        return self.manifest(found)
+        return self.manifest(descriptor)
 
-    def content(self, found: Descriptor) -> Content:
+    def content(self, descriptor: Descriptor) -> Content:
         """See Origin."""
-        part = self._layout.parts.get(found.digest)
+        part = self._layout.parts.get(descriptor.digest)
         if part is None:
-            raise NotFound(f"{found.digest} is missing from the store", "run `underlay system check`")
-        return _InFile(found.digest, part.size, part.path) if part.path else InMemory(found.digest, part.data)
+            raise NotFound(f"{descriptor.digest} is missing from the store", "run `underlay system check`")
+        return _InFile(descriptor.digest, part.size, part.path) if part.path else InMemory(descriptor.digest, part.data)
 
     def referrers(self, digest: str) -> list[Descriptor]:
         """See Origin: the store keeps none."""

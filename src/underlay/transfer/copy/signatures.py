@@ -45,13 +45,15 @@ class Signatures:
         stem = digest.replace(":", "-", 1)
 
         def under_tag(suffix: str) -> list[Descriptor]:
-            found = self._origin.tagged(stem + suffix)
-            return [found] if found is not None else []
+            descriptor = self._origin.tagged(stem + suffix)
+            return [descriptor] if descriptor is not None else []
 
         questions = [*(partial(under_tag, suffix) for suffix in _SUFFIXES), partial(self._origin.referrers, digest)]
         *tagged, referrers = in_threads(lambda ask: ask(), questions, len(questions), self._cancel)
         return [
-            (stem + suffix, each) for suffix, found in zip(_SUFFIXES, tagged, strict=True) for each in found
+            (stem + suffix, descriptor)
+            for suffix, descriptors in zip(_SUFFIXES, tagged, strict=True)
+            for descriptor in descriptors
         ], referrers
 
     def there(self, digest: str) -> bool:
@@ -61,10 +63,10 @@ class Signatures:
     def copy(self, digest: str) -> None:
         """Copy what is attached to a manifest."""
         tagged, referrers = self._attached(digest)
-        for tag, found in tagged:
-            self._copy_one(found, tag)
-        for found in referrers:
-            self._copy_one(found, "")
+        for tag, descriptor in tagged:
+            self._copy_one(descriptor, tag)
+        for descriptor in referrers:
+            self._copy_one(descriptor, "")
         if referrers and isinstance(self._target, RegistryTarget):
             _list(self._target, digest, referrers)
 
@@ -81,14 +83,14 @@ def _list(target: RegistryTarget, digest: str, referrers: list[Descriptor]) -> N
     if target.target.head(tag) is not None:
         data = target.target.manifest(tag).data
         there = {
-            each["digest"]: each for each in manifests.read_index(data, f"referrers of {digest}").value["manifests"]
+            entry["digest"]: entry for entry in manifests.read_index(data, f"referrers of {digest}").value["manifests"]
         }
-    for found in referrers:
-        entry: dict[str, Any] = {"mediaType": found.media_type, "digest": found.digest, "size": found.size}
-        if found.artifact_type:
-            entry["artifactType"] = found.artifact_type
-        if found.annotations:
-            entry["annotations"] = found.annotations
-        there.setdefault(found.digest, entry)
+    for referrer in referrers:
+        entry: dict[str, Any] = {"mediaType": referrer.media_type, "digest": referrer.digest, "size": referrer.size}
+        if referrer.artifact_type:
+            entry["artifactType"] = referrer.artifact_type
+        if referrer.annotations:
+            entry["annotations"] = referrer.annotations
+        there.setdefault(referrer.digest, entry)
     value = {"schemaVersion": 2, "mediaType": mediatype.OCI_INDEX, "manifests": list(there.values())}
     target.put(document.encode(value), mediatype.OCI_INDEX, "", tag)

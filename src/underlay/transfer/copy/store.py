@@ -37,7 +37,7 @@ def into_store(
     root = origin.root()
     data = origin.manifest(root)
     if data is None:
-        raise NotFound(f"{origin.place} lacks the manifest {root.digest}")
+        raise NotFound(f"{origin.location} lacks the manifest {root.digest}")
     wanted = [platforms.ALL] if request.all else [request.platform] if request.platform else []
     arrivals = Arrivals(paths, meta, emit)
     chosen = []

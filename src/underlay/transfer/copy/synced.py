@@ -9,9 +9,9 @@ from ...oci import digest as digests
 from ...oci import reference as references
 from ...oci.reference import Reference
 from ...registry.upload import Target
-from . import places
+from . import locations
 from .archives import DirectoryOrigin, LayoutOrigin, open_directory, open_layout
-from .places import Place
+from .locations import Location
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,10 +39,10 @@ def names(registries: Registries, entry: str) -> list[Reference]:
         return [exact]
     tags = registries.repository(exact).tags()
     # Signatures lie under tags of this form; they come with what they are of.
-    found = [tag for tag in tags if fnmatchcase(tag, pattern or "*") and (pattern or not _is_attached(tag))]
-    if not found:
+    matching = [tag for tag in tags if fnmatchcase(tag, pattern or "*") and (pattern or not _is_attached(tag))]
+    if not matching:
         raise NotFound(f"{exact.familiar_repository} has no tag {pattern}" if pattern else f"{entry} has no tags")
-    return [Reference(exact.domain, exact.path, tag) for tag in found]
+    return [Reference(exact.domain, exact.path, tag) for tag in matching]
 
 
 def _is_attached(tag: str) -> bool:
@@ -64,57 +64,64 @@ class Into:
     def parse(cls, text: str, scoped: bool) -> Into:
         """Return what `docker://REGISTRY[/PREFIX]` (or without docker://), `dir:PATH` and `oci:PATH` mean."""
         transport, colon, rest = text.partition(":")
-        if colon and transport in (places.DIRECTORY, places.LAYOUT):
+        if colon and transport in (locations.DIRECTORY, locations.LAYOUT):
             if not rest:
                 raise InvalidInput(f"{text}: no path", f"write {transport}:PATH")
             return cls(transport, rest, scoped)
-        if colon and transport in (places.STORE, places.LAYOUT_ARCHIVE, places.DOCKER_ARCHIVE):
-            raise InvalidInput(f"{text}: whole repositories cannot go there", "use a registry, dir:PATH or oci:PATH")
+        if colon and transport in (locations.STORE, locations.LAYOUT_ARCHIVE, locations.DOCKER_ARCHIVE):
+            raise InvalidInput(
+                f"{text}: sync cannot write whole repositories to this transport",
+                "use a registry, dir:PATH or oci:PATH",
+            )
         prefix = text.removeprefix("docker://").rstrip("/")
         first, slash, _ = prefix.partition("/")
         if not slash and (first == "localhost" or "." in first or ":" in first):
             references.parse_exact(f"{first}/name")
         else:
-            found = references.parse_exact(prefix)
-            if found.tag or found.digest:
-                raise InvalidInput(f"{text}: a prefix has neither tag nor digest", "write REGISTRY[/PREFIX]")
-        return cls(places.REGISTRY, prefix, scoped)
+            reference = references.parse_exact(prefix)
+            if reference.tag or reference.digest:
+                raise InvalidInput(
+                    f"{text}: the prefix of a destination cannot have a tag or a digest", "write REGISTRY[/PREFIX]"
+                )
+        return cls(locations.REGISTRY, prefix, scoped)
 
-    def place(self, name: Reference) -> Place:
-        """Return the place of one name."""
+    def location(self, name: Reference) -> Location:
+        """Return the destination of one name."""
         path = f"{name.domain.replace(':', '_')}/{name.path}" if self._scoped else name.path
-        if self._transport == places.REGISTRY:
+        if self._transport == locations.REGISTRY:
             goal = references.parse_exact(f"{self._prefix}/{path}")
-            return Place(places.REGISTRY, Reference(goal.domain, goal.path, name.tag, name.digest))
-        if self._transport == places.DIRECTORY:
-            return Place(places.DIRECTORY, path=f"{self._prefix}/{path}/{name.tag or name.digest.replace(':', '-')}")
-        return Place(places.LAYOUT, path=f"{self._prefix}/{path}", name=name.tag)
+            return Location(locations.REGISTRY, Reference(goal.domain, goal.path, name.tag, name.digest))
+        if self._transport == locations.DIRECTORY:
+            return Location(
+                locations.DIRECTORY, path=f"{self._prefix}/{path}/{name.tag or name.digest.replace(':', '-')}"
+            )
+        return Location(locations.LAYOUT, path=f"{self._prefix}/{path}", name=name.tag)
 
 
-def already(registries: Registries, name: Reference, place: Place, request: Request) -> str:
+def already(registries: Registries, name: Reference, location: Location, request: Request) -> str:
     """Return the digest at the destination if it is that of the source, "" when the image must be copied.
 
     Takes two HEAD requests; works only for copies that keep the digest.
     """
     if request.platform is not None or request.format:
         return ""
-    found = registries.repository(name).head(name.digest or name.tag)
-    if found is None or not found[0]:
+    head = registries.repository(name).head(name.digest or name.tag)
+    if head is None or not head[0]:
         return ""
-    return found[0] if found[0] == _there(registries, place, found[0]) else ""
+    return head[0] if head[0] == _there(registries, location, head[0]) else ""
 
 
-def _there(registries: Registries, place: Place, digest: str) -> str:
-    """Return the digest of what is at a place, "" when there is nothing; without a name there, whether it is `digest`."""
-    if place.reference is not None:
-        target = Target(registries, place.reference.domain, place.reference.path)
-        found = target.head(place.reference.tag or place.reference.digest)
-        return found[0] if found is not None else ""
+def _there(registries: Registries, location: Location, digest: str) -> str:
+    """Return the digest of the image at `location`, "" without one; where images have no name, that is `digest` or ""."""
+    if location.reference is not None:
+        target = Target(registries, location.reference.domain, location.reference.path)
+        head = target.head(location.reference.tag or location.reference.digest)
+        return head[0] if head is not None else ""
     try:
-        if place.transport == places.DIRECTORY:
-            origin: DirectoryOrigin | LayoutOrigin = open_directory(place.path)
+        if location.transport == locations.DIRECTORY:
+            origin: DirectoryOrigin | LayoutOrigin = open_directory(location.path)
         else:
-            origin = open_layout(place.path, place.name or digest)
+            origin = open_layout(location.path, location.name or digest)
     except NotFound:
         return ""
     try:

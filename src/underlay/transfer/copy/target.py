@@ -37,12 +37,12 @@ if TYPE_CHECKING:
     from .origin import Origin
 
     class Destination(Protocol):
-        """The destination of a copy. `place` is its name; `layers` is the form in which it stores them (`none`: plain;
+        """The destination of a copy. `location` is its name; `layers` is the form in which it stores them (`none`: plain;
         `gzip`: compressed if they were plain only because the source has no other form; `kept`); `indexes` says whether
         it can store more than one image, `attaches` whether it can store signatures; `parallel`
         how many blobs it takes at once."""
 
-        place: str
+        location: str
         layers: str
         indexes: bool
         attaches: bool
@@ -74,7 +74,7 @@ class RegistryTarget:
     attaches = True
 
     def __init__(self, registries: Registries, reference: Reference, emit: Emit) -> None:
-        self.place = reference.familiar
+        self.location = reference.familiar
         self.parallel = registries.settings.network.parallel_layers
         self.target = Target(registries, reference.domain, reference.path)
         self._reference = reference
@@ -82,7 +82,7 @@ class RegistryTarget:
 
     def __enter__(self) -> Self:
         reference = self._reference
-        self._emit(Event("push.start", self.place, repository=reference.repository, tag=reference.tag))
+        self._emit(Event("push.start", self.location, repository=reference.repository, tag=reference.tag))
         return self
 
     def __exit__(
@@ -113,7 +113,7 @@ class RegistryTarget:
     def finish(self, data: bytes, media_type: str, digest: str) -> None:
         """See Destination."""
         self.target.put_manifest(data, media_type, self._reference.tag or digest)
-        self._emit(Event("image.push", self.place, digest=digest, size=len(data)))
+        self._emit(Event("image.push", self.location, digest=digest, size=len(data)))
 
 
 class _Entries:
@@ -127,9 +127,9 @@ class _Entries:
         """Add a manifest under a name, in place of what had it, or without a name if it is not there yet."""
         entry: dict[str, Any] = {"mediaType": media_type, "digest": digest, "size": len(data)}
         if tag:
-            self._entries[:] = [each for each in self._entries if _named(each) != tag]
+            self._entries[:] = [other for other in self._entries if _named(other) != tag]
             entry["annotations"] = {keys.REF_NAME: tag}
-        if not any(each.get("digest") == digest and _named(each) == tag for each in self._entries):
+        if not any(other.get("digest") == digest and _named(other) == tag for other in self._entries):
             self._entries.append(entry)
 
     def root(self, data: bytes, media_type: str, digest: str) -> None:
@@ -162,7 +162,7 @@ class LayoutTarget:
     parallel = 4
 
     def __init__(self, path: str, name: str) -> None:
-        self.place = path
+        self.location = path
         self._path = path
         self._name = name
         self._made = False
@@ -178,7 +178,7 @@ class LayoutTarget:
         try:
             self._fd = os.open(self._path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except NotADirectoryError:
-            raise InvalidInput(f"{self._path} is no directory", "an archive is written oci-archive:PATH") from None
+            raise InvalidInput(f"{self._path} is not a directory", "write oci-archive:PATH for an archive") from None
         try:
             # Of two copies into one layout the second waits: what the first has written may be all that it needs.
             fcntl.flock(self._fd, fcntl.LOCK_EX)
@@ -198,8 +198,8 @@ class LayoutTarget:
                     f"{self._path} is neither empty nor an OCI layout", "choose another directory"
                 ) from None
             return []
-        found = manifests.read_index(data, f"{self._path}/index.json")
-        entries: list[dict[str, Any]] = found.value["manifests"]
+        index = manifests.read_index(data, f"{self._path}/index.json")
+        entries: list[dict[str, Any]] = index.value["manifests"]
         return entries
 
     def __exit__(
@@ -216,9 +216,9 @@ class LayoutTarget:
             os.close(self._fd)
 
     def _place(self, digest: str) -> str:
-        place = f"{self._path}/{blob_name(digest)}"
-        os.makedirs(os.path.dirname(place), exist_ok=True)
-        return place
+        path = f"{self._path}/{blob_name(digest)}"
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        return path
 
     def present(self, blob: Descriptor, origin: Origin) -> bool:
         """See Destination."""
@@ -232,9 +232,9 @@ class LayoutTarget:
         """See Destination."""
         with _Unnamed(self._path) as file:
             file.write(blob)
-            place = self._place(blob.digest)
-            file.name(place)
-        self._written.append(place)
+            path = self._place(blob.digest)
+            file.name(path)
+        self._written.append(path)
 
     def put(self, data: bytes, media_type: str, digest: str, tag: str = "") -> None:
         """See Destination."""
@@ -257,7 +257,7 @@ class ArchiveTarget:
     parallel = 1
 
     def __init__(self, path: str, name: str, docker: bool) -> None:
-        self.place = path
+        self.location = path
         self.indexes = self.attaches = not docker
         self.layers = PLAIN if docker else KEPT
         self._docker = docker
@@ -267,8 +267,8 @@ class ArchiveTarget:
         self._replacement = Replacement(path, 0o644)
 
     def __enter__(self) -> Self:
-        if os.path.exists(self.place) and not os.path.isfile(self.place):
-            raise InvalidInput(f"{self.place} is no regular file", "choose a file to write to")
+        if os.path.exists(self.location) and not os.path.isfile(self.location):
+            raise InvalidInput(f"{self.location} is not a regular file", "choose a file to write to")
         self._fd = self._replacement.__enter__()
         return self
 
@@ -327,7 +327,7 @@ class DirectoryTarget:
     parallel = 4
 
     def __init__(self, path: str) -> None:
-        self.place = path
+        self.location = path
         self._path = path.rstrip("/") or "/"
         self._work = f"{self._path}.{os.getpid()}.{os.urandom(4).hex()}.tmp"
 
@@ -336,7 +336,7 @@ class DirectoryTarget:
             try:
                 names = os.listdir(self._path)
             except NotADirectoryError:
-                raise InvalidInput(f"{self._path} is no directory", "choose another path") from None
+                raise InvalidInput(f"{self._path} is not a directory", "choose another path") from None
             if names and "version" not in names:
                 raise InvalidInput(f"{self._path} is neither empty nor a copy of an image", "choose another directory")
         self._parents = _make_parents(self._path)
@@ -391,15 +391,15 @@ def _make_parents(path: str) -> list[str]:
     while not os.path.isdir(parent) and parent != "/":
         made.append(parent)
         parent = os.path.dirname(parent)
-    for each in reversed(made):
-        os.makedirs(each, exist_ok=True)
+    for directory in reversed(made):
+        os.makedirs(directory, exist_ok=True)
     return made
 
 
 def _remove_empty(directories: list[str]) -> None:
-    for each in directories:
+    for directory in directories:
         try:
-            os.rmdir(each)
+            os.rmdir(directory)
         except OSError:
             return
 

@@ -42,7 +42,9 @@ class Request:
         if format not in ("", *forms.FORMATS):
             raise InvalidInput(f"unknown format {format!r:.40}", f"choose one of {', '.join(forms.FORMATS)}")
         if platform is not None and all:
-            raise InvalidInput("one platform and all of them cannot be asked for at once", "leave one of them out")
+            raise InvalidInput(
+                "one platform and all platforms cannot be requested together", "leave --platform or --all out"
+            )
         self.platform = platform
         self.all = all
         self.format = format
@@ -65,7 +67,7 @@ def copy(origin: Origin, target: Destination, request: Request, emit: Emit, canc
 
     Emits for each blob `blob.wait`, `blob.progress` and one of `blob.exists`, `blob.mounted`, `blob.done`. `cancel` is
     called to wake up threads that wait. Raises NotFound, DigestMismatch, Corrupt, Conflict (signatures that would no longer
-    hold), InvalidInput, LimitExceeded, what the two places raise.
+    hold), InvalidInput, LimitExceeded, what origin and target raise.
     """
     work = _Copy(origin, target, request, emit, cancel)
     root = origin.root()
@@ -74,10 +76,10 @@ def copy(origin: Origin, target: Destination, request: Request, emit: Emit, canc
         root = _one(origin, target, root, request)
     data = origin.manifest(root)
     if data is None:
-        raise NotFound(f"{origin.place} lacks the manifest {root.digest}")
-    found = work.manifest(data, root.media_type or "", 0)
-    target.finish(found.data, found.media_type, found.digest)
-    return Pushed(found.digest, len(found.data))
+        raise NotFound(f"{origin.location} lacks the manifest {root.digest}")
+    done = work.manifest(data, root.media_type or "", 0)
+    target.finish(done.data, done.media_type, done.digest)
+    return Pushed(done.digest, len(done.data))
 
 
 def _one(origin: Origin, target: Destination, root: Descriptor, request: Request) -> Descriptor:
@@ -86,7 +88,7 @@ def _one(origin: Origin, target: Destination, root: Descriptor, request: Request
     chosen = candidates[0].manifest
     if request.all and chosen.digest != root.digest:
         raise InvalidInput(
-            f"{target.place} can hold one image, not all platforms of one", "leave --all out, or write oci-archive:PATH"
+            f"{target.location} can hold the image of one platform only", "leave --all out, or write oci-archive:PATH"
         )
     return Descriptor(digest=chosen.digest, size=len(chosen.data), media_type=manifests.media_type(chosen.value))
 
@@ -114,37 +116,39 @@ class _Copy:
         """
         self._count += 1
         if depth > _NESTING or self._count > _MANIFESTS:
-            raise LimitExceeded(f"{self._origin.place}: more than {_NESTING} levels or {_MANIFESTS} manifests")
+            raise LimitExceeded(
+                f"{self._origin.location}: it refers to more than {_NESTING} levels or {_MANIFESTS} manifests"
+            )
         value = document.decode(data, "manifest")
         kind = manifests.kind(value, stated)
-        found = self._index(data, stated, depth) if kind == "index" else self._image(data, stated)
+        done = self._index(data, stated, depth) if kind == "index" else self._image(data, stated)
         if self._signatures is not None and signed:
             before = digests.of(data)
-            if before == found.digest:
+            if before == done.digest:
                 self._signatures.copy(before)
             elif self._signatures.there(before):
                 raise Conflict(
-                    f"{self._origin.place} is signed, and its signatures do not hold for the manifest in another form",
+                    f"{self._origin.location} is signed, and the conversion would invalidate the signatures",
                     "copy it as it is, or leave them behind with --remove-signatures",
                 )
-        return found
+        return done
 
-    def _attached(self, found: Descriptor, tag: str) -> None:
+    def _attached(self, descriptor: Descriptor, tag: str) -> None:
         """Copy a manifest that stands beside the image, its signature for one, with what is attached to that."""
-        data = self._document(found)
+        data = self._document(descriptor)
         if data is None:
             return
-        done = self.manifest(data, found.media_type or "", 1)
+        done = self.manifest(data, descriptor.media_type or "", 1)
         self._target.put(done.data, done.media_type, done.digest, tag)
 
-    def _document(self, found: Descriptor) -> bytes | None:
-        if found.digest in self._seen:
+    def _document(self, descriptor: Descriptor) -> bytes | None:
+        if descriptor.digest in self._seen:
             return None
-        self._seen.add(found.digest)
-        data = self._origin.manifest(found)
+        self._seen.add(descriptor.digest)
+        data = self._origin.manifest(descriptor)
         if data is None:
-            raise NotFound(f"{self._origin.place} lacks the manifest {found.digest}")
-        descriptors.check_length(found, len(data), "manifest")
+            raise NotFound(f"{self._origin.location} lacks the manifest {descriptor.digest}")
+        descriptors.check_length(descriptor, len(data), "manifest")
         return data
 
     def _index(self, data: bytes, stated: str, depth: int) -> Done:
@@ -155,7 +159,7 @@ class _Copy:
             below = self._document(entry)
             if below is None:
                 continue
-            # Nobody signs attestations of an index: that has its own signature, which covers them.
+            # Attestations of an index are not signed: its own signature covers them.
             done = self.manifest(below, entry.media_type or "", depth + 1, signed=not entry.is_attestation)
             self._target.put(done.data, done.media_type, done.digest)
             if done.digest != entry.digest:
@@ -173,24 +177,24 @@ class _Copy:
         layers = view.layers or []
         # What is no image (a signature, a chart) has no other form.
         is_image = (view.config.media_type or mediatype.OCI_CONFIG) in mediatype.CONFIGS and all(
-            mediatype.is_layer(each.media_type or mediatype.OCI_LAYER) for each in layers
+            mediatype.is_layer(layer.media_type or mediatype.OCI_LAYER) for layer in layers
         )
-        wanted = [self._form(each) if is_image else KEPT for each in layers]
-        blobs = [(view.config, KEPT, ""), *((each, form, "") for each, form in zip(layers, wanted, strict=True))]
+        wanted = [self._form(layer) if is_image else KEPT for layer in layers]
+        blobs = [(view.config, KEPT, ""), *((layer, form, "") for layer, form in zip(layers, wanted, strict=True))]
         if any(form != KEPT for form in wanted):
             config = self._origin.config(view.config)
             if config is None:
-                raise NotFound(f"{self._origin.place} lacks the configuration {view.config.digest}")
+                raise NotFound(f"{self._origin.location} lacks the configuration {view.config.digest}")
             diff_ids = configs.read(config, f"configuration {view.config.digest}").view.diff_ids
             blobs[1:] = zip(layers, wanted, diff_ids, strict=True)
         self._blobs(blobs)
         if not is_image or (media_type == forms.converted(media_type, self._format) and set(wanted) <= {KEPT}):
             return Done(data, media_type)
         entries = []
-        for entry, each, form in zip(read.value["layers"], layers, wanted, strict=True):
-            kind = each.media_type or mediatype.OCI_LAYER
+        for entry, layer, form in zip(read.value["layers"], layers, wanted, strict=True):
+            kind = layer.media_type or mediatype.OCI_LAYER
             if form != KEPT:
-                blob = self._sent[each.digest]
+                blob = self._sent[layer.digest]
                 entry = {**entry, "digest": blob.digest, "size": blob.size}
                 kind = forms.layer_type(kind, form)
             entries.append({**entry, "mediaType": forms.converted(kind, self._format)})

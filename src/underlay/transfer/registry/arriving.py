@@ -76,8 +76,8 @@ def bring(
             paths, meta, arrivals, chosen, [Reference(here.domain, here.path, here.tag)], form, root.digest
         )
     except (Corrupt, LimitExceeded):
-        # Whoever sends bad bytes gets nothing kept for him.
-        for layer in (each for _, layers in chosen for each in layers):
+        # Nothing is kept of a source that sends wrong bytes.
+        for layer in (layer for _, layers in chosen for layer in layers):
             partials.drop(paths, layer.blob)
         raise
     return image_id, target, [one.config.digest for one in candidates]
@@ -85,11 +85,11 @@ def bring(
 
 def _layers(paths: Paths, repository: Repository, candidate: Candidate, emit: Emit) -> list[Wanted]:
     view: Manifest = candidate.manifest.view
-    found = []
+    wanted = []
     for layer, diff_id in zip(view.layers or [], candidate.config.view.diff_ids, strict=True):
         emit(Event("layer.wait", layer.digest, total=layer.size))
-        found.append(Wanted(_Arriving(paths, repository, layer), diff_id, layer.digest, layer.size))
-    return found
+        wanted.append(Wanted(_Arriving(paths, repository, layer), diff_id, layer.digest, layer.size))
+    return wanted
 
 
 class _Arriving(Content):

@@ -33,21 +33,21 @@ def delete(registries: Registries, reference: Reference, force: bool = False) ->
     `force`. Raises NotFound, Conflict, Unsupported, AccessDenied, RegistryError.
     """
     target = Target(registries, reference.domain, reference.path)
-    found = target.head(reference.digest or reference.tag)
-    if found is None:
-        raise NotFound(f"{reference.familiar} is not in its registry")
-    digest = reference.digest or found[0] or target.manifest(reference.tag).digest
+    head = target.head(reference.digest or reference.tag)
+    if head is None:
+        raise NotFound(f"{reference.familiar} does not exist in its registry")
+    digest = reference.digest or head[0] or target.manifest(reference.tag).digest
     if not reference.digest:
         if target.delete_manifest(reference.tag):
             return Deleted(digest, [reference.tag], manifest=False)
         others = _others(target, reference, digest)
         if others and not force:
             raise Conflict(
-                f"{reference.domain} cannot remove a tag alone, and the image is {', '.join(others[:5])} as well",
+                f"{reference.domain} cannot remove a tag alone, and the image has other tags: {', '.join(others[:5])}",
                 "remove the manifest with all its tags with --force",
             )
     if not target.delete_manifest(digest):
-        raise Unsupported(f"{reference.domain} does not let manifests be removed", "ask who runs it to allow it")
+        raise Unsupported(f"{reference.domain} does not allow to remove manifests", "its administrator can enable that")
     return Deleted(digest, [reference.tag] if not reference.digest else [], manifest=True)
 
 
@@ -59,4 +59,4 @@ def _others(target: Target, reference: Reference, digest: str) -> list[str]:
             f"{reference.familiar_repository} has {len(tags)} more tags, too many to ask whether they are the same image",
             "remove the manifest with all its tags with --force",
         )
-    return [tag for tag in tags if (found := target.head(tag)) is not None and found[0] == digest]
+    return [tag for tag in tags if (head := target.head(tag)) is not None and head[0] == digest]

@@ -49,7 +49,7 @@ def create(
         raise Conflict(f"refusing to amend an existing manifest list {name.familiar} with no --amend flag")
     for member in members:
         entry = _described(registries, member)
-        entries = [each for each in entries if each.digest != entry.digest] + [entry]
+        entries = [other for other in entries if other.digest != entry.digest] + [entry]
     _write(meta, name, entries)
     return entries
 
@@ -80,7 +80,9 @@ def annotate(meta: Meta, name: Reference, member: Reference, changes: dict[str, 
     """Change members of the platform of one entry: `architecture`, `os`, `os.features`, `os.version`, `variant`."""
     entries = _existing(meta, name)
     chosen = [
-        each for each in entries if each.reference == str(member) or (member.digest and each.digest == member.digest)
+        entry
+        for entry in entries
+        if entry.reference == str(member) or (member.digest and entry.digest == member.digest)
     ]
     if not chosen:
         raise NotFound(f"manifest for image {member.familiar} does not exist in {name.familiar}")
@@ -98,8 +100,8 @@ def index(meta: Meta, name: Reference) -> bytes:
             "schemaVersion": 2,
             "mediaType": mediatype.OCI_INDEX if oci else mediatype.DOCKER_INDEX,
             "manifests": [
-                {"mediaType": each.media_type, "digest": each.digest, "size": each.size, "platform": each.platform}
-                for each in entries
+                {"mediaType": entry.media_type, "digest": entry.digest, "size": entry.size, "platform": entry.platform}
+                for entry in entries
             ],
         }
     )
@@ -134,7 +136,7 @@ def exists(meta: Meta, name: Reference) -> bool:
 def _existing(meta: Meta, name: Reference) -> list[Entry]:
     entries = _entries(meta, name)
     if not entries:
-        raise NotFound(f"No such manifest: {name.familiar}", "begin one with `underlay manifest create`")
+        raise NotFound(f"No such manifest: {name.familiar}", "create it with `underlay manifest create`")
     return entries
 
 

@@ -58,7 +58,7 @@ class Stored:
             while position < self.size:
                 data = os.pread(fd, min(_PIECE, self.size - position), position)
                 if not data:
-                    raise Corrupt(f"{self.digest} ends early in the store", "run `underlay system check`")
+                    raise Corrupt(f"{self.digest} is truncated in the store", "run `underlay system check`")
                 position += len(data)
                 yield data
                 self._emit(Event("blob.progress", self.subject, done=position, total=self.size))
@@ -111,8 +111,8 @@ class Compressed:
 def as_named(paths: Paths, meta: Meta, diff_id: str, blob: str, size: int, emit: Emit) -> Stored | Compressed | None:
     """Return a layer in exactly the form `blob`, None when that form is not stored and cannot be recreated."""
     if blob == diff_id:
-        place = layers.directory(paths, diff_id) + "/tar"
-        return Stored(place, diff_id, diff_id, layers.size(paths, diff_id), "none", emit)
+        path = layers.directory(paths, diff_id) + "/tar"
+        return Stored(path, diff_id, diff_id, layers.size(paths, diff_id), "none", emit)
     known = layer_rows.known_layer(meta, blob)
     if known is not None and known[3] and blobs.exists(paths, blob):
         return Stored(blobs.path(paths, blob), diff_id, blob, size, known[2], emit)

@@ -72,7 +72,7 @@ def pull(
         from . import arriving
 
         image_id, target, brought = arriving.bring(paths, meta, registries, name, emit, form, wanted, keep_compressed)
-    new = any((target, each) not in before for each in brought)
+    new = any((target, image_id) not in before for image_id in brought)
     return Pulled(image_id, target, new or (bool(name.tag) and stood_for != (target, image_id)))
 
 
@@ -96,8 +96,8 @@ def _unmoved(meta: Meta, registries: Registries, name: Reference, wanted: Sequen
             return None
         fitting.append(best)
     if not name.digest:
-        found = registries.repository(name).head(name.tag)
-        if found is None or found[0] != target:
+        head = registries.repository(name).head(name.tag)
+        if head is None or head[0] != target:
             return None
     main = fitting[platforms.for_host([one.platform for one in fitting])]
     moves = bool(name.tag) and main.id != stood_for
@@ -118,8 +118,8 @@ def refuse_foreign(layer: Descriptor) -> None:
     """Raise Unsupported for a foreign layer, which may lie outside its registry: no other address is ever asked."""
     if mediatype.is_foreign(layer.media_type or ""):
         raise Unsupported(
-            f"layer {layer.digest} is foreign: it lies outside its registry",
-            "addresses that an image names are not asked; load the image from an archive that has the layer",
+            f"layer {layer.digest} is a foreign layer, which its registry does not hold",
+            "underlay does not fetch layers from other URLs; load the image from an archive that contains the layer",
         )
 
 

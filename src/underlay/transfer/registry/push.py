@@ -136,11 +136,11 @@ class _Push:
 
         What is not here may be there already, or in another repository of the registry that has the index.
         """
-        found: manifests.Index = manifests.read_index(blobs.read(self._paths, target), "index").view
+        index_view: manifests.Index = manifests.read_index(blobs.read(self._paths, target), "index").view
         local: list[ImageRow] = []
         beside: list[tuple[str, list[str]]] = []
         absent: list[str] = []
-        for entry in found.manifests or []:
+        for entry in index_view.manifests or []:
             image = images.with_manifest(self._meta, entry.digest)
             if image is not None:
                 local.append(image)
@@ -161,9 +161,9 @@ class _Push:
             media_type = view.media_type or mediatype.OCI_MANIFEST
             self._target.put_manifest(original, media_type, image.manifest)
         for digest, hanging in beside:
-            for each in hanging:
-                if not self._target.present(each):
-                    self._target.send(outgoing.Document(blobs.read(self._paths, each), each))
+            for blob_digest in hanging:
+                if not self._target.present(blob_digest):
+                    self._target.send(outgoing.Document(blobs.read(self._paths, blob_digest), blob_digest))
             data = blobs.read(self._paths, digest)
             self._target.put_manifest(data, manifests.media_type(document.decode(data, "manifest")), digest)
         return True
@@ -175,14 +175,17 @@ class _Push:
             if other.domain != self._reference.domain or other.path == self._reference.path:
                 continue
             try:
-                found = self._registries.repository(other).manifest(digest)
-                view: manifests.Manifest = manifests.read_manifest(found.data, f"manifest {digest}").view
+                manifest = self._registries.repository(other).manifest(digest)
+                view: manifests.Manifest = manifests.read_manifest(manifest.data, f"manifest {digest}").view
             except UnderlayError:
                 continue  # whatever keeps it from being read there: then one image goes out
-            blobs_of = dict.fromkeys(each.digest for each in (view.config, *(view.layers or [])))
-            if all(self._target.present(each) or self._target.mount(each, other.path) for each in blobs_of):
-                media_type = manifests.media_type(document.decode(found.data, "manifest"), found.media_type)
-                self._target.put_manifest(found.data, media_type, digest)
+            blobs_of = dict.fromkeys(layer.digest for layer in (view.config, *(view.layers or [])))
+            if all(
+                self._target.present(blob_digest) or self._target.mount(blob_digest, other.path)
+                for blob_digest in blobs_of
+            ):
+                media_type = manifests.media_type(document.decode(manifest.data, "manifest"), manifest.media_type)
+                self._target.put_manifest(manifest.data, media_type, digest)
                 return True
         return False
 
@@ -228,15 +231,15 @@ class _Push:
         first = [target] if stands_for == image.id else []
         rest = images.targets(self._meta, image.id)
         order = [*first, *rest, image.manifest] if plain else [*first, image.manifest, *rest]
-        found = []
+        candidates = []
         for digest in dict.fromkeys(order):
             if digest == image.manifest:
-                found.append(original)
+                candidates.append(original)
             elif blobs.exists(self._paths, digest):
                 data = blobs.read(self._paths, digest)
                 if manifests.kind(document.decode(data, "manifest")) == "manifest":
-                    found.append(data)
-        return found[:_FORMS]
+                    candidates.append(data)
+        return candidates[:_FORMS]
 
     def _as_they_came(self, named: Sequence[Descriptor], diff_ids: Sequence[str], tars: bool = True) -> bool:
         """Get the layers there in the very forms named; False when one cannot be had so. `tars` may be sent plain."""
@@ -261,7 +264,7 @@ class _Push:
             assert source is not None
             self._send(source)
             if source.digest != pair[0]:
-                raise Conflict(f"layer {pair[2]} was compressed to other bytes than before", "push again")
+                raise Conflict(f"compressing layer {pair[2]} again gave different bytes", "push again")
 
         in_threads(send, missing, self._parallel, self._registries.cancel)
         return True
@@ -278,12 +281,12 @@ class _Push:
         return False
 
     def _elsewhere(self, diff_id: str) -> list[str]:
-        found = []
+        paths = []
         for text in layer_rows.repositories_with(self._meta, diff_id):
             other = parse_exact(text)
             if other.domain == self._reference.domain and other.path != self._reference.path:
-                found.append(other.path)
-        return found[:_SOURCES]
+                paths.append(other.path)
+        return paths[:_SOURCES]
 
     def _somehow(self, diff_id: str) -> _Form:
         """Upload a layer in any form: one that the registry has, one that is stored, or one compressed now."""

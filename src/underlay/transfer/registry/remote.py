@@ -29,8 +29,10 @@ class InRegistry:
     `known` returns the verified bytes of a document that need not be fetched at all.
     """
 
-    def __init__(self, repository: Repository, place: str, known: Callable[[str], bytes | None] | None = None) -> None:
-        self.place = place
+    def __init__(
+        self, repository: Repository, location: str, known: Callable[[str], bytes | None] | None = None
+    ) -> None:
+        self.location = location
         self._known = known
         self.remote = True
         self.documents: dict[str, bytes] = {}
@@ -40,41 +42,45 @@ class InRegistry:
 
     def root(self, name: str) -> Descriptor:
         """Fetch the manifest or index of a tag or digest; return its descriptor."""
-        found = self._repository.manifest(name)
-        self._keep(found.digest, found.data)
-        return Descriptor(digest=found.digest, size=len(found.data), media_type=found.media_type or None)
+        manifest = self._repository.manifest(name)
+        self._keep(manifest.digest, manifest.data)
+        return Descriptor(digest=manifest.digest, size=len(manifest.data), media_type=manifest.media_type or None)
 
-    def manifest(self, found: Descriptor) -> bytes | None:
+    def manifest(self, descriptor: Descriptor) -> bytes | None:
         """Return a manifest or an index, None when the registry lacks it."""
-        if found.digest not in self.documents:
+        if descriptor.digest not in self.documents:
             self._asked += 1
             if self._asked > _DOCUMENTS_LIMIT:
-                raise LimitExceeded(f"{self.place}: more than {_DOCUMENTS_LIMIT} manifests lead to it")
-            if found.size > document.MANIFEST_LIMIT:
-                raise LimitExceeded(f"manifest {found.digest}: {found.size} bytes, more than {document.MANIFEST_LIMIT}")
-            data = self._known(found.digest) if self._known is not None else None
+                raise LimitExceeded(f"{self.location}: it refers to more than {_DOCUMENTS_LIMIT} manifests")
+            if descriptor.size > document.MANIFEST_LIMIT:
+                raise LimitExceeded(
+                    f"manifest {descriptor.digest}: {descriptor.size} bytes, more than {document.MANIFEST_LIMIT}"
+                )
+            data = self._known(descriptor.digest) if self._known is not None else None
             try:
-                if data is None or len(data) != found.size:
-                    data = self._repository.manifest(found.digest).data
+                if data is None or len(data) != descriptor.size:
+                    data = self._repository.manifest(descriptor.digest).data
             except NotFound:
                 return None
-            descriptors.check_length(found, len(data), "manifest")
-            self._keep(found.digest, data)
-        return self.documents[found.digest]
+            descriptors.check_length(descriptor, len(data), "manifest")
+            self._keep(descriptor.digest, data)
+        return self.documents[descriptor.digest]
 
-    def config(self, found: Descriptor) -> bytes | None:
+    def config(self, descriptor: Descriptor) -> bytes | None:
         """Return a configuration; raises NotFound when the registry lacks it."""
-        if found.digest not in self.documents:
-            here = self._known(found.digest) if self._known is not None else None
-            if here is not None and len(here) == found.size:
+        if descriptor.digest not in self.documents:
+            here = self._known(descriptor.digest) if self._known is not None else None
+            if here is not None and len(here) == descriptor.size:
                 return here
-            self._keep(found.digest, self._repository.document(found, document.CONFIG_LIMIT, "configuration"))
-        return self.documents[found.digest]
+            self._keep(descriptor.digest, self._repository.document(descriptor, document.CONFIG_LIMIT, "configuration"))
+        return self.documents[descriptor.digest]
 
     def _keep(self, digest: str, data: bytes) -> None:
         self._bytes += len(data)
         if self._bytes > _BYTES_LIMIT:
-            raise LimitExceeded(f"{self.place}: documents of more than {_BYTES_LIMIT} bytes lead to it")
+            raise LimitExceeded(
+                f"{self.location}: its manifests and configurations have more than {_BYTES_LIMIT} bytes"
+            )
         self.documents[digest] = data
 
 

@@ -41,14 +41,14 @@ def record(
     names: Sequence[Reference],
 ) -> str:
     """Record an image whose layers are in the store under `names`; returns its id. Raises NotFound when a layer is not."""
-    found = []
+    stored_layers = []
     for diff_id in diff_ids:
         known = layer_rows.facts(meta, diff_id)
         size, entries = known or (layers.size(paths, diff_id), len(layers.read_toc(paths, diff_id)))
-        found.append(layer_rows.Layer(diff_id, size, entries))
+        stored_layers.append(layer_rows.Layer(diff_id, size, entries))
     chain = rootfs.prepare(paths, form, list(diff_ids))
     image_id, digest = blobs.put(paths, config), blobs.put(paths, manifest)
-    made = images.NewImage(image_id, digest, platform, created, found, [image_id, digest], chain)
+    made = images.NewImage(image_id, digest, platform, created, stored_layers, [image_id, digest], chain)
     images.record(meta, [made], [(name, digest, image_id) for name in names])
     return image_id
 
@@ -78,8 +78,8 @@ def push(
                 todo.append((origin, blob))
                 emit(Event("blob.wait", blob.digest, total=blob.size))
 
-    def bring(each: tuple[Repository, Descriptor]) -> None:
-        origin, blob = each
+    def bring(item: tuple[Repository, Descriptor]) -> None:
+        origin, blob = item
         if target.present(blob.digest):
             emit(Event("blob.exists", blob.digest))
         elif origin.domain == target.domain and target.mount(blob.digest, origin.path):

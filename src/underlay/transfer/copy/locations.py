@@ -1,4 +1,4 @@
-"""Places of images as `copy` writes them: a transport, then a path or a name (skopeo's words)."""
+"""Locations of images as `copy` writes them: a transport, then a path or a name (skopeo's words)."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _PATHS = (LAYOUT, LAYOUT_ARCHIVE, DOCKER_ARCHIVE, DIRECTORY)
 _FOREIGN = {
     "containers-storage": "podman's images: `podman save --format oci-archive -o FILE IMAGE`, then oci-archive:FILE",
     "docker-daemon": "docker's images: `docker save -o FILE IMAGE`, then docker-archive:FILE",
-    "ostree": "no image of this kind is read or written here",
-    "sif": "no image of this kind is read or written here",
-    "tarball": "a root file system is brought in with `underlay import`",
+    "ostree": "underlay neither reads nor writes such images",
+    "sif": "underlay neither reads nor writes such images",
+    "tarball": "import a root file system with `underlay import`",
     "containerd": "containerd's images: `ctr image export FILE IMAGE`, then oci-archive:FILE",
 }
 
 
-class Place:
+class Location:
     """Where an image is, or goes: `transport`, and `reference` (of a registry or the store), or `path` and the `name` of
     the image in it ("" for none)."""
 
@@ -47,8 +47,8 @@ class Place:
         return f"{self.transport}:{self.path}" + (f":{self.name}" if self.name else "")
 
 
-def parse(text: str) -> Place:
-    """Return the place that `text` means: `docker://NAME`, `store:NAME`, `oci:PATH[:NAME]`, `dir:PATH`,
+def parse(text: str) -> Location:
+    """Return the location that `text` means: `docker://NAME`, `store:NAME`, `oci:PATH[:NAME]`, `dir:PATH`,
     `oci-archive:PATH[:NAME]`, `docker-archive:PATH[:NAME]`; a name alone is one of a registry.
 
     A path cannot hold a colon, as with skopeo. Raises InvalidInput, Unsupported for transports of others.
@@ -57,11 +57,11 @@ def parse(text: str) -> Place:
     if colon and transport in _FOREIGN:
         raise Unsupported(f"{text}: the transport {transport} is not supported", _FOREIGN[transport])
     if transport == REGISTRY and rest.startswith("//"):
-        return Place(REGISTRY, references.parse(rest[2:]))
+        return Location(REGISTRY, references.parse(rest[2:]))
     if transport == STORE and colon:
-        return Place(STORE, references.parse(rest))
+        return Location(STORE, references.parse(rest))
     if transport not in _PATHS or not colon:
-        return Place(REGISTRY, references.parse(text))
+        return Location(REGISTRY, references.parse(text))
     if transport == DIRECTORY:
         path, name = rest, ""
     else:
@@ -70,4 +70,4 @@ def parse(text: str) -> Place:
         raise InvalidInput(
             f"{text}: no path", f"write {transport}:PATH" + ("" if transport == DIRECTORY else "[:NAME]")
         )
-    return Place(transport, path=path, name=name)
+    return Location(transport, path=path, name=name)
