@@ -9,7 +9,6 @@ from ..events import Event
 from ..store import volumes as directories
 from ..store.pruned import Pruned
 from ..store.rows import volumes as rows
-from ..store.scratch import Scratch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -86,14 +85,7 @@ class Volumes:
         with store.meta.write(frees=True) as sql:
             rows.refuse_if_used(sql, name)
             rows.delete(sql, name)
-        with Scratch(store.paths, "gone") as scratch, store.meta.write(durable=False):
-            # Unless there is a new volume of this name by now.
-            if not rows.exists(store.meta, name):
-                directory = os.path.dirname(self.mountpoint(name))
-                try:
-                    os.rename(directory, f"{scratch.path}/{name}")
-                except FileNotFoundError:
-                    pass  # a sweep was faster
+        directories.remove_directories(store.paths, store.meta, [name])
         store.emit(Event("volume.destroy", name))
 
     def prune(self, all: bool = False, labels: Sequence[str] = ()) -> Pruned:

@@ -1,4 +1,4 @@
-"""Directories of volumes."""
+"""Directories of volumes: each is there exactly as long as its row, but for a crash between."""
 
 from __future__ import annotations
 
@@ -6,6 +6,15 @@ import os
 
 from ..files import sync_directory
 from ..linux import userns
+from .rows import volumes as rows
+from .scratch import Scratch
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ..paths import Paths
+    from .rows.meta import Meta
 
 
 def make_directory(path: str) -> None:
@@ -19,3 +28,19 @@ def make_directory(path: str) -> None:
     os.chmod(path + "/_data", 0o755)
     sync_directory(path)
     sync_directory(os.path.dirname(path))
+
+
+def remove_directories(paths: Paths, meta: Meta, names: Iterable[str]) -> None:
+    """Remove the directories of volumes that have no row, if they are still there. Raises OSError.
+
+    They are moved away in one transaction first: a volume that is made with the same name meanwhile keeps its own, and of
+    several processes only one removes a directory.
+    """
+    with Scratch(paths, "gone") as scratch, meta.write(durable=False):
+        for name in names:
+            if rows.exists(meta, name):
+                continue
+            try:
+                os.rename(f"{paths.root}/volumes/{name}", f"{scratch.path}/{name}")
+            except FileNotFoundError:
+                pass  # another process was faster

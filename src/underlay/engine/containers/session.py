@@ -341,6 +341,7 @@ def forget_files(store: Store, container_id: str, with_volumes: bool, durable: b
     The row goes first and durably, so that a power cut leaves no row without files; files without a row are taken by the
     next sweep (`sweep`). A container that removes itself need not be `durable`: it goes with a power cut anyway.
     """
+    from ...store import volumes
     from ...store.rows import containers, id_ranges
 
     projects = id_ranges.projects(store.meta, container_id)
@@ -350,8 +351,8 @@ def forget_files(store: Store, container_id: str, with_volumes: bool, durable: b
         from .specification import disk_limit
 
         disk_limit.lift(store, project)
-    for volume in gone:
-        userns.remove_tree(f"{store.paths.root}/volumes/{volume}")
+    if gone:
+        volumes.remove_directories(store.paths, store.meta, gone)
 
 
 def forget_state(store: Store, container_id: str) -> None:

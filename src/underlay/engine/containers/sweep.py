@@ -13,8 +13,9 @@ from ... import events
 from ...errors import Conflict, NotFound, UnderlayError
 from ...linux import userns
 from ...runtime.monitor import state
-from ...store.rows import containers, volumes
-from ...store.scratch import Scratch
+from ...store import volumes
+from ...store.rows import containers
+from ...store.rows import volumes as rows
 from .. import presence
 
 TYPE_CHECKING = False
@@ -117,13 +118,9 @@ def _remove_volumes(store: Store) -> None:
     """Remove directories of volumes without a row: volumes are made and recorded in one transaction."""
     directory = store.paths.root + "/volumes"
     names = _names(directory)
-    if not names or set(names) <= {volume.name for volume in volumes.every(store.meta)}:
-        return
-    with Scratch(store.paths, "gone") as scratch, store.meta.write(durable=False):
-        recorded = {volume.name for volume in volumes.every(store.meta)}
-        for name in _names(directory):
-            if name not in recorded:
-                os.rename(f"{directory}/{name}", f"{scratch.path}/{name}")
+    unknown = set(names).difference(volume.name for volume in rows.every(store.meta)) if names else None
+    if unknown:
+        volumes.remove_directories(store.paths, store.meta, unknown)
 
 
 def _with_state(store: Store, recorded: set[str]) -> Iterable[str]:
