@@ -100,7 +100,7 @@ def work(ul: Installed, promised: Acknowledged, seed: int, over: threading.Event
     }
     try:
         while not over.is_set():
-            if made and chance.random() < 0.4:
+            if made and (chance.random() < 0.4 or len(made) > 12):
                 kind, name = made.pop(chance.randrange(len(made)))
                 change((kind, name), False, *removers[kind], name)
                 continue

@@ -14,7 +14,7 @@ from ...store.rows import containers, images
 from ..images import find
 from ..options import ContainerOptions
 from .random_names import random_name
-from .specification import compose, etc_texts, host_facts, mount_flags, seccomp_profile
+from .specification import compose, etc_texts, host_facts, mount_flags
 from .specification.request import Request
 
 TYPE_CHECKING = False
@@ -98,6 +98,8 @@ def draft(store: Store, options: ContainerOptions, pull: bool = False) -> Draft:
                 mount.options.append("idmap")
     composed = compose.compose(made.id, request, config, made.request.mounts, files, host)
     if composed.seccomp not in ("default", "unconfined"):
+        from .specification import seccomp_profile
+
         composed.spec["linux"]["seccomp"] = seccomp_profile.read(composed.seccomp)
         composed.seccomp = "custom"
     signals.number(composed.stop_signal)  # for its errors

@@ -7,6 +7,7 @@ import time
 
 from ... import events
 from ...errors import Conflict, KernelError, NotFound, UnderlayError
+from ...linux.cgroup.common import GONE
 from ...runtime.monitor import control, state
 from ...store.pruned import Pruned
 from .. import presence
@@ -122,7 +123,7 @@ def _kill(row: ContainerRow, status: Status) -> None:
         try:
             group_of(row, status).freeze(False)
         except KernelError as error:
-            if error.errno not in starting.GONE:
+            if error.errno not in GONE:
                 raise
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 
 from ...errors import Conflict, KernelError
+from ...linux.cgroup.common import GONE
 from ...runtime.monitor import control, state
 from .. import presence
 from .find import find
-from .session import GONE, group_path
+from .session import group_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

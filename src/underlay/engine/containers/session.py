@@ -10,14 +10,12 @@ import time
 from ... import events
 from ...errors import Conflict, NotFound, StartFailed, UnderlayError
 from ...linux import userns
-from ...linux.cgroup import common
 from ...paths import interpreter
 from ...runtime.monitor import control
 from ...runtime.policy import profiles
 from ...store import rootfs
 from .. import presence
 from ..launcher import Launcher
-from .specification import grammar
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,7 +30,6 @@ if TYPE_CHECKING:
     from ...store.store import Store
     from .specification.disk_limit import Layer
 
-GONE = common.GONE
 _START_PATIENCE = 10.0  # seconds that others may hold the lock of a container in which nothing runs
 _REMOVAL_PATIENCE = 5.0
 # redirect_dir and metacopy would let attributes of an image's files name other files (attacks IM-07).
@@ -391,6 +388,8 @@ def group_path(container_id: str, intent: Intent) -> str:
 
 def group_below(parent: str, container_id: str) -> str:
     """Return the path of a cgroup in `parent`, a --cgroup-parent."""
+    from .specification import grammar
+
     return f"{grammar.parent_group(parent) or 'underlay'}/{container_id}"
 
 

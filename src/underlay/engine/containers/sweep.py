@@ -13,9 +13,7 @@ from ... import events
 from ...errors import Conflict, NotFound, UnderlayError
 from ...linux import userns
 from ...runtime.monitor import state
-from ...store import volumes
 from ...store.rows import containers
-from ...store.rows import volumes as rows
 from .. import presence
 
 TYPE_CHECKING = False
@@ -118,7 +116,12 @@ def _remove_volumes(store: Store) -> None:
     """Remove directories of volumes without a row: volumes are made and recorded in one transaction."""
     directory = store.paths.root + "/volumes"
     names = _names(directory)
-    unknown = set(names).difference(volume.name for volume in rows.every(store.meta)) if names else None
+    if not names:
+        return
+    from ...store import volumes
+    from ...store.rows import volumes as rows
+
+    unknown = set(names).difference(volume.name for volume in rows.every(store.meta))
     if unknown:
         volumes.remove_directories(store.paths, store.meta, unknown)
 

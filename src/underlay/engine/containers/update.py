@@ -9,6 +9,7 @@ from ... import events
 from ...errors import Conflict, InvalidInput, KernelError, NotFound, UnderlayError
 from ...files import Lock
 from ...linux import cgroup
+from ...linux.cgroup.common import GONE
 from ...runtime.monitor import control, state
 from ...store import rootfs
 from ...store.rows import containers as rows
@@ -107,7 +108,7 @@ def _apply(
             takes_back.append(group.update(delta))
         except KernelError as error:
             # A run that ends just now leaves nothing to change but the record.
-            if error.errno not in session.GONE or _is_current(store, row, run):
+            if error.errno not in GONE or _is_current(store, row, run):
                 raise
     # Who never starts it again holds nothing to start it with.
     if {before["restart"]["name"], after["restart"]["name"]} != {"no"}:

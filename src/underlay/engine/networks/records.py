@@ -153,7 +153,10 @@ class Records:
 
     def list(self) -> list[Network]:
         """Return all networks but `none` and `host`, sorted by name; the default network always exists."""
-        self.default()
+        try:
+            self.default()
+        except Conflict:
+            pass  # no address pool is left for it; the others are listed all the same
         return [_read(record) for record in rows.every(self._store.meta)]
 
     def of(self, container_id: str) -> Sequence[Network]:
