@@ -218,3 +218,22 @@ def test_output_that_cannot_be_written_ends_the_container(ul: Installation) -> N
         assert b"cannot write the container's output to standard output: No space left on device" in done.stderr
         assert ul.out("ps", "-a", "--format", "{{.Names}} {{.State}}") == remains
     ul("rm", "full")
+
+
+def test_a_run_that_is_killed_before_the_start_leaves_nothing(ul: Installation) -> None:
+    """What `create --rm` has made stays, as with docker."""
+    script = (
+        "import os, sys\n"
+        "from underlay import Engine\n"
+        "from underlay.engine.containers import session\n"
+        "session.start = lambda *_: os.kill(os.getpid(), 9)\n"
+        "with Engine(*sys.argv[1:]) as engine:\n"
+        "    engine.containers.run('box', 'true', remove=True, volumes=['named:/v', '/data'], network='none')\n"
+    )
+    kept = ul.out("create", "--rm", "--network", "none", "box", "true")
+    words = [ul.command[0], "-c", script, str(ul.root), str(ul.state)]
+    assert subprocess.run(words, env=ul.environment, timeout=30).returncode == -signal.SIGKILL
+    assert ul.out("ps", "-aq", "--no-trunc") == kept
+    assert os.listdir(ul.root / "containers") == [kept] and os.listdir(ul.root / "volumes") == ["named"]
+    ul("rm", kept)
+    ul("volume", "rm", "named")

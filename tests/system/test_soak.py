@@ -131,11 +131,19 @@ class Worker(threading.Thread):
 
     def volume(self) -> None:
         name = f"{self.name}-{self.chance.randrange(3)}"
-        if self.command(0, "volume", "create", name):
-            self.command(0, "run", "--rm", "-v", f"{name}:/v", "box", "touch", "/v/file")
+        made = self.command(0, "volume", "create", name)
+        if made and not self.command(0, "run", "--rm", "-v", f"{name}:/v", "box", "touch", "/v/file"):
+            # The command was killed: its container ends by itself, or with the next command.
+            while self.names("ps", "-aq", "--filter", f"volume={name}") and not self.over.is_set():
+                time.sleep(0.05)
         while not self.command(0, "volume", "rm", "-f", name):
             if self.over.is_set():
                 break
+
+    def names(self, *words: str) -> bytes:
+        return subprocess.run(
+            [*self.ul.command, *words], env=self.ul.environment, capture_output=True, check=True
+        ).stdout
 
     def network(self) -> None:
         name = f"{self.name}-{self.chance.randrange(3)}"

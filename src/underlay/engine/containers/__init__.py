@@ -172,7 +172,7 @@ class Containers:
         from . import create as creating
 
         self.recover()
-        container_id, intent = creating.create(self._store, settled)
+        container_id, intent = creating.create(self._store, settled, starts=True)
         try:
             return starting.start(self._store, self._launcher, container_id, intent["name"], intent, attachment, size)
         except (UnderlayError, OSError):

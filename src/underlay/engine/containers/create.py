@@ -8,7 +8,7 @@ import os
 from ... import events
 from ...errors import Conflict, InvalidInput, NameTaken, Unsupported
 from ...files import sync_directory
-from ...linux import signals
+from ...linux import process, signals
 from ...store import volumes
 from ...store.rows import containers, images
 from ..images import find
@@ -207,9 +207,14 @@ def _ports(request: Request, config: Execution, networked: bool) -> list[Publica
     return publishing.wanted_ports(request, config.get("ExposedPorts") or {})
 
 
-def create(store: Store, options: ContainerOptions) -> tuple[str, Intent]:
-    """Record a container; returns its id and intent (with its `name`). Raises as `draft` does."""
+def create(store: Store, options: ContainerOptions, starts: bool = False) -> tuple[str, Intent]:
+    """Record a container; returns its id and intent (with its `name`). Raises as `draft` does.
+
+    With `starts` this process starts it at once: should it be killed before, a container that is to remove itself goes.
+    """
     made = draft(store, options, pull=True)
+    if starts and options.remove:
+        made.intent["runner"] = os.getpid(), process.start_time(os.getpid())
     options = made.request.options
     for mount in made.request.mounts:
         if mount.kind == "bind" and mount.make_source and not os.path.lexists(mount.source):

@@ -155,7 +155,7 @@ def _settle(store: Store, launcher: Launcher, container_id: str) -> None:
         elif interrupted:
             # The host has booted since: no process is left, and what has its control group's name is another's.
             ending.disconnect(store, row)
-        if row.intent["remove"] and status.status == state.EXITED:
+        if row.intent["remove"] and (status.status == state.EXITED or _was_abandoned(row)):
             session.forget(store, container_id, True)
         elif interrupted:
             again = _record_end(store, row)
@@ -172,6 +172,14 @@ def _warn(store: Store, container_id: str, message: str) -> None:
     store.emit(
         events.Event("host.warning", container_id, message=message, hint="`underlay system check` looks further")
     )
+
+
+def _was_abandoned(row: ContainerRow) -> bool:
+    """Return whether the process that was about to start a container is gone."""
+    from ...linux import process
+
+    pid, when = row.intent.get("runner") or (0, 0)
+    return bool(pid) and process.start_time(pid) != when
 
 
 def _was_interrupted(store: Store, container_id: str) -> bool:

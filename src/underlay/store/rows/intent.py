@@ -80,4 +80,5 @@ if TYPE_CHECKING:
         disk: Disk | None
         network: NotRequired[list[str]]  # ids
         ports: NotRequired[list[Publication]]
+        runner: NotRequired[tuple[int, int]]  # pid and start time of the process that makes it and starts it at once
         joined: NotRequired[list[tuple[int, int]]]  # pid, start time: found when it starts, and not recorded
