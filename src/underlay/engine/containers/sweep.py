@@ -11,6 +11,7 @@ import time
 
 from ... import events
 from ...errors import Conflict, NotFound, UnderlayError
+from ...human import whole
 from ...linux import userns
 from ...runtime.monitor import state
 from ...store.rows import containers
@@ -89,8 +90,8 @@ def _remove_states(store: Store, recorded: set[str]) -> None:
         if name.startswith("build-"):
             from ...linux import process
 
-            _, pid, when, _ = name.split("-")
-            if process.start_time(int(pid)) != int(when):
+            _, pid, when, *_ = [*map(whole, name.split("-")), -1, -1]
+            if pid > 0 and process.start_time(pid) != when:
                 _remove_state(path)
         elif _is_id(name) and name not in recorded and not state.monitored(path):
             if containers.exists(store.meta, name):
