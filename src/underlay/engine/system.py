@@ -17,6 +17,7 @@ from ..store.rows import volumes as volume_rows
 from ..version import __version__
 from . import presence
 from .containers.specification import disk_limit
+from .networks import Networks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -107,6 +108,7 @@ class System:
         facts["UserNamespaces"] = host["user_namespaces"]
         facts["Filesystems"] = host["filesystems"]
         facts["HostABI"] = abi.gather()
+        facts["Warnings"] = [] if rootless else Networks(store).obstacles()
         return facts
 
     def disk_usage(self) -> list[Usage]:

@@ -24,29 +24,55 @@ _WIDEST = 8  # bits of prefix: no private range is wider (RFC 1918; RFC 4193 and
 _LINK_LOCAL = b"\xfe\x80"  # begins addresses of IPv6 that an interface has by itself
 
 
-def bring_up(network: Network, firewall: Firewall) -> bool:
+class Raised:
+    """What was missing of a network that was brought up: the whole firewall `table`, its `bridge`, or the host's
+    `forwarding`, though the bridge was there: another program had switched it off."""
+
+    __slots__ = ("bridge", "forwarding", "table")
+
+    def __init__(self) -> None:
+        self.table = False
+        self.bridge = False
+        self.forwarding = False
+
+
+def bring_up(network: Network, firewall: Firewall) -> Raised:
     """Create a network's bridge if it is missing or incomplete, and its elements of the firewall.
 
-    Returns whether the firewall had to be rebuilt. Raises KernelError, Unsupported.
+    Returns what was missing. Raises KernelError, Unsupported.
     """
+    raised = Raised()
     # First the firewall: it looks whether this host forwarded packets before we had it do so.
-    renewed = firewall.admit(network)
+    raised.table = firewall.admit(network)
     with Netlink() as connection:
         there = links.find(connection, network.interface)
         if there is None:
             there = _make(connection, network)
+            raised.bridge = True
         elif there.kind != "bridge":
             raise Conflict(f"the interface {network.interface} of network {network.name} exists and is not a bridge")
+        raised.forwarding = not _forwards(network) and not raised.bridge
         _complete(connection, network, there)
-    return renewed
+    return raised
 
 
-def mend(network: Network) -> None:
-    """Give a network's bridge what it lacks, if we made it and it is there. Raises KernelError."""
+def mend(network: Network) -> bool:
+    """Give a network's bridge what it lacks, if we made it and it is there.
+
+    Returns whether the host had stopped forwarding. Raises KernelError.
+    """
     with Netlink() as connection:
         there = links.find(connection, network.interface)
-        if there is not None and _ours(network, there):
-            _complete(connection, network, there)
+        if there is None or not _ours(network, there):
+            return False
+        stopped = not _forwards(network)
+        _complete(connection, network, there)
+    return stopped
+
+
+def _forwards(network: Network) -> bool:
+    """Return whether the kernel passes on packets of a network."""
+    return _get("ipv4/ip_forward") == "1" and (network.pool(128) is None or _get("ipv6/conf/all/forwarding") == "1")
 
 
 def _make(connection: Netlink, network: Network) -> Link:
@@ -79,7 +105,7 @@ def _complete(connection: Netlink, network: Network, there: Link) -> None:
     """
     ours = _ours(network, there)
     missing = _missing(connection, network, there, ours)
-    if ours and there.up and not missing:
+    if ours and there.up and not missing and _forwards(network):
         return
     if ours and network.pool(128) is not None:
         # Its addresses are ours to give: a search for others that have them would delay the first answers by seconds.

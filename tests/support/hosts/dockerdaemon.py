@@ -17,17 +17,19 @@ from engines import needs_root
 
 
 @contextmanager
-def running(place: Path, *options: str) -> Iterator[str]:
+def running(place: Path, *options: str, inside: Path | None = None) -> Iterator[str]:
     """Run a daemon that leaves the host's network alone; yields its address.
 
     `place` has a short name, as paths of sockets are short. Its containers' control groups are below one that is
-    called like `place`.
+    called like `place`. With `inside`, the file of a network namespace, it works on that one's network as it likes.
     """
     needs_root()
     if shutil.which("dockerd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin") is None:
         pytest.skip("dockerd is not installed")
     words = ["dockerd", f"--host=unix://{place}/d.sock", f"--data-root={place}/data", f"--exec-root={place}/exec"]
     words += [f"--pidfile={place}/pid", "--iptables=false", "--ip6tables=false", "--ip-forward=false", "--bridge=none"]
+    if inside is not None:
+        words = ["nsenter", f"--net={inside}", *words[:5]]
     words += ["--exec-opt=native.cgroupdriver=cgroupfs", f"--cgroup-parent=/{cgroup_of(place)}"]
     with open(place / "log", "wb") as log:
         process = subprocess.Popen([*words, *options], stdout=log, stderr=log)

@@ -101,6 +101,12 @@ class World:
         found: str = self.inspect(name)["Networks"][network]["GlobalIPv6Address" if six else "IPAddress"]
         return found
 
+    def bridge(self, network: str) -> str:
+        """Return the interface of a network on the host."""
+        options = json.loads(self.underlay.out("network", "inspect", "-f", "{{json .Options}}", network))
+        found: str = options["com.docker.network.bridge.name"]
+        return found
+
     def inside(self, name: str, work: Callable[[], Result]) -> Result:
         """Do `work` in the network namespace of a container."""
         namespace = os.open(f"/proc/{self.underlay.pid(name)}/ns/net", os.O_RDONLY)

@@ -25,6 +25,41 @@ class Networks(Records):
 
     __slots__ = ()
 
+    def create(
+        self,
+        name: str,
+        driver: str = BRIDGE,
+        subnets: Sequence[str] = (),
+        gateways: Sequence[str] = (),
+        ranges: Sequence[str] = (),
+        ipv6: bool = False,
+        internal: bool = False,
+        attachable: bool = False,
+        labels: dict[str, str] | None = None,
+        options: dict[str, str] | None = None,
+    ) -> Network:
+        """Record a network; its bridge is created when the first container joins.
+
+        `gateways` and `ranges` belong to the subnets that contain them; without an IPv4 subnet a free one is chosen.
+        Chains of other programs that drop what the network needs are reported as `host.warning` events. Raises
+        InvalidInput, Conflict, Unsupported.
+        """
+        from . import other_firewalls
+
+        network = super().create(name, driver, subnets, gateways, ranges, ipv6, internal, attachable, labels, options)
+        other_firewalls.warn(self._store, network)
+        return network
+
+    def obstacles(self) -> list[str]:
+        """Return a line for each chain of other programs that drops what a network needs."""
+        from . import other_firewalls
+
+        return [
+            item.text(network.interface)
+            for network in self.recorded()
+            for item in other_firewalls.obstacles(self._store, network)
+        ]
+
     def remove(self, name: str) -> str:
         """Remove a network; returns its name. Raises NotFound, Conflict while containers are in it."""
         if name in MODES:
@@ -75,14 +110,22 @@ class Networks(Records):
         return network_inspection.inspect(self._store, name)
 
     def reload(self) -> int:
-        """Rebuild the bridges and the firewall for all running containers; returns the number of containers."""
+        """Rebuild the bridges and the firewall for all running containers; returns the number of containers.
+
+        What Docker's firewall needs for them is set up again, and chains of other programs that drop their traffic are
+        reported as `host.warning` events.
+        """
         from ...network import bridge
-        from . import attach
+        from . import attach, other_firewalls
 
         count = attach.reload(self._store)
         for network in self.list():
-            if network.driver == BRIDGE:
-                bridge.mend(network)
+            if network.driver == BRIDGE and bridge.stands(network):
+                stopped = bridge.mend(network)
+                if stopped:
+                    other_firewalls.warn_of_forwarding(self._store, network)
+                other_firewalls.admit(network)
+                other_firewalls.warn(self._store, network)
         return count
 
     def rules(self) -> str:
@@ -93,9 +136,10 @@ class Networks(Records):
 def _take_down(store: Store, network: Network) -> None:
     if network.driver == BRIDGE and os.geteuid() == 0:
         from ...network import bridge
-        from . import names
+        from . import names, other_firewalls
 
         names.end(store, network)
+        other_firewalls.dismiss(network)
         bridge.take_down(network, firewall_of(store))
 
 

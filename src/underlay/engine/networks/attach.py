@@ -13,7 +13,7 @@ from ...network.model import BRIDGE, Network
 from ...store.rows import containers
 from ...store.rows import networks as rows
 from .. import presence
-from . import etc_files, names, ports
+from . import etc_files, names, other_firewalls, ports
 from .records import Records, firewall_of, namespace_file, of_lease
 
 TYPE_CHECKING = False
@@ -198,17 +198,29 @@ def enter(store: Store, network: Network, lease: rows.Lease, namespace: int, lea
 
     Raises Conflict, Unsupported, KernelError.
     """
-    wall = firewall_of(store)
-    if network.driver == BRIDGE and bridge.bring_up(network, wall):
-        # The table was not there: others have lost what they had in it. What is about to start does not count there yet.
-        reload(store)
-        wall.admit(network)
+    if network.driver == BRIDGE:
+        _bring_up(store, network)
     bridge.attach(network, of_lease(lease), namespace, f"eth{lease.position}", leading)
     try:
         names.announce(store, network)
     except (Conflict, Unsupported) as error:
         message = f"containers of network {network.name} do not find each other by name: {error.message}"
         store.emit(Event("host.warning", network.name, message=message, hint=error.hint))
+
+
+def _bring_up(store: Store, network: Network) -> None:
+    """Bring a bridge up, and what it needs of this host's firewalls; warn of what stands in its way."""
+    wall = firewall_of(store)
+    raised = bridge.bring_up(network, wall)
+    if raised.table:
+        # The table was not there: others have lost what they had in it. What is about to start does not count there yet.
+        reload(store)
+        wall.admit(network)
+    other_firewalls.admit(network)
+    if raised.forwarding:
+        other_firewalls.warn_of_forwarding(store, network)
+    if raised.bridge:
+        other_firewalls.warn(store, network)
 
 
 def down(store: Store, container_id: str) -> None:

@@ -151,13 +151,17 @@ class Records:
 
         return _read(rows.move(self._store.meta, network.id, move))
 
+    def recorded(self) -> list[Network]:
+        """Return the networks on record, sorted by name; the default network only if it was ever used."""
+        return [_read(record) for record in rows.every(self._store.meta)]
+
     def list(self) -> list[Network]:
         """Return all networks but `none` and `host`, sorted by name; the default network always exists."""
         try:
             self.default()
         except Conflict:
             pass  # no address pool is left for it; the others are listed all the same
-        return [_read(record) for record in rows.every(self._store.meta)]
+        return self.recorded()
 
     def of(self, container_id: str) -> Sequence[Network]:
         """Return the networks that a container (a whole id) is in, in the order of its interfaces."""

@@ -50,9 +50,12 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     if options["format"]:
         sys.stdout.write(render(options["format"], facts) + "\n")
         return 0
+    warnings = facts.pop("Warnings")
     for name, value in facts.items():
         title = " " + _NESTED[name] if name in _NESTED else _TITLES.get(name, name)
         sys.stdout.write(f"{title}: {_shown(name, value)}\n")
+    for text in warnings:
+        sys.stdout.write(f"WARNING: {text}\n")
     return 0
 
 

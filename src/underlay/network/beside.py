@@ -1,0 +1,157 @@
+"""Firewalls of other programs on this host: Docker's chain for others gets rules for our bridges, and chains that drop what
+our bridges need are found.
+
+A packet passes the tables of all programs, and what one drops is dropped. Docker drops what is not in its FORWARD chain;
+the chain DOCKER-USER is where it wants the rules of others (docs.docker.com, "Packet filtering and firewalls").
+"""
+
+from __future__ import annotations
+
+from ..errors import KernelError
+from ..linux.network import nft, rulesets
+from ..linux.network.nft import FORWARD, INPUT
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..linux.network.netlink import Netlink
+    from ..linux.network.rulesets import Chain, Rule
+
+_TABLE, _CHAIN = "filter", "DOCKER-USER"
+# Docker's bridges: whether our containers reach them is for its rules to say.
+_DOCKERS = ("docker+", "br-+")
+_ABSENT = (1, 2, 93, 95)  # EPERM, ENOENT, EPROTONOSUPPORT, EOPNOTSUPP: no privilege, no such chain, no nf_tables
+_DEPTH = 8  # of jumps that are followed
+
+
+def admit(bridge: str) -> bool:
+    """Let Docker's firewall pass what a bridge forwards; returns whether rules had to be added. Raises KernelError."""
+    added = False
+    for family in (rulesets.IPV4, rulesets.IPV6):
+        try:
+            with rulesets.opened() as connection:
+                rules = rulesets.rules(connection, family, _TABLE, _CHAIN)
+        except KernelError as error:
+            if error.errno in _ABSENT:
+                continue
+            raise
+        if not _of_bridge(rules, bridge) and _exists(family):
+            # Each is put at the head, so the last one comes first.
+            wanted = [("", bridge, True), (bridge, "", True), *((bridge, name, False) for name in _DOCKERS)]
+            nft.transact([rulesets.insertion(family, _TABLE, _CHAIN, *words) for words in wanted])
+            added = True
+    return added
+
+
+def dismiss(bridge: str) -> None:
+    """Take the rules for a bridge out of Docker's chain; harmless without any. Raises KernelError."""
+    for family in (rulesets.IPV4, rulesets.IPV6):
+        try:
+            with rulesets.opened() as connection:
+                rules = _of_bridge(rulesets.rules(connection, family, _TABLE, _CHAIN), bridge)
+            if rules:
+                nft.transact([rulesets.deletion(family, _TABLE, _CHAIN, rule) for rule in rules])
+        except KernelError as error:
+            if error.errno not in _ABSENT:
+                raise
+
+
+def _exists(family: int) -> bool:
+    """Return whether Docker's chain is there: listing the rules of a missing one may give none and no error."""
+    with rulesets.opened() as connection:
+        return any(
+            (chain.family, chain.table, chain.name) == (family, _TABLE, _CHAIN) for chain in rulesets.chains(connection)
+        )
+
+
+def _of_bridge(rules: Sequence[Rule], bridge: str) -> list[Rule]:
+    return [rule for rule in rules if bridge.encode() + b"\0" in rule.interfaces()]
+
+
+class Obstacle:
+    """A chain of another program that drops what a bridge needs: `forward` for traffic, else for questions of names."""
+
+    __slots__ = ("chain", "forward")
+
+    def __init__(self, chain: Chain) -> None:
+        self.chain = chain
+        self.forward = chain.hook == FORWARD
+
+    def text(self, bridge: str) -> str:
+        """Return in one line what is dropped, and by what."""
+        where = f"chain {self.chain.name} of table {rulesets.FAMILIES[self.chain.family]} {self.chain.table}"
+        what = "traffic of containers" if self.forward else "questions for names that containers ask this host"
+        return f"{where} drops {what} of {bridge}"
+
+    def remedy(self, bridge: str) -> str:
+        """Return the command that lets it pass, in the language of the program whose chain it is."""
+        family, table = rulesets.FAMILIES[self.chain.family], self.chain.table
+        if table == "firewalld":
+            return f"firewall-cmd --permanent --zone=trusted --add-interface={bridge} && firewall-cmd --reload"
+        if self.chain.name in ("FORWARD", "INPUT") and table == "filter":
+            command = "ip6tables" if self.chain.family == rulesets.IPV6 else "iptables"
+            if self.forward:
+                both = (f"{command} -I FORWARD {way} {bridge} -j ACCEPT" for way in ("-i", "-o"))
+                return f"{' && '.join(both)} (with ufw: ufw route allow in on {bridge})"
+            rule = f"{command} -I INPUT -i {bridge} -p udp --dport 53 -j ACCEPT"
+            return f"{rule} (with ufw: ufw allow in on {bridge} to any port 53)"
+        begin = f"nft insert rule {family} {table} {self.chain.name}"
+        if self.forward:
+            return " && ".join(f"{begin} {way} {bridge} accept" for way in ("iifname", "oifname"))
+        return f"{begin} iifname {bridge} udp dport 53 accept"
+
+
+def obstacles(bridge: str, asks: bool = True) -> list[Obstacle]:
+    """Return the chains of other programs that drop what a bridge needs; `asks`: its containers ask this host for names.
+
+    A chain counts that drops or rejects what none of its rules decides, unless a rule of its table names the bridge. What
+    rules with other conditions do is not looked into. Raises KernelError.
+    """
+    result = []
+    hooks = (FORWARD, INPUT) if asks else (FORWARD,)
+    try:
+        with rulesets.opened() as connection:
+            chains = rulesets.chains(connection)
+            for chain in chains:
+                if chain.hook not in hooks or chain.table.startswith("underlay"):
+                    continue
+                if _drops(connection, chain, chains) and not _names(connection, chain, chains, bridge):
+                    result.append(Obstacle(chain))
+    except KernelError as error:
+        if error.errno not in _ABSENT:
+            raise
+    return result
+
+
+def _drops(connection: Netlink, chain: Chain, chains: Sequence[Chain], depth: int = 0) -> bool:
+    """Return whether a chain drops what none of its rules decides: by its policy, or by a rule for all packets."""
+    if chain.drops and chain.hook >= 0:
+        return True
+    for rule in rulesets.rules(connection, chain.family, chain.table, chain.name):
+        if rule.rejects_all:
+            return True
+        target = next((other for other in chains if _is(other, chain, rule.goes_to)), None)
+        if target is not None and depth < _DEPTH and _drops(connection, target, chains, depth + 1):
+            return True
+    return False
+
+
+def _is(chain: Chain, beside: Chain, name: str) -> bool:
+    return bool(name) and (chain.family, chain.table, chain.name) == (beside.family, beside.table, name)
+
+
+def _names(connection: Netlink, chain: Chain, chains: Sequence[Chain], bridge: str) -> bool:
+    """Return whether a rule of a chain's table has to do with a bridge."""
+    name = bridge.encode() + b"\0"
+    for other in chains:
+        if (other.family, other.table) != (chain.family, chain.table):
+            continue
+        for rule in rulesets.rules(connection, other.family, other.table, other.name):
+            if any(name.startswith(part) for part in rule.interfaces() if part):
+                return True
+            for declared in rule.sets():
+                keys = rulesets.set_keys(connection, other.family, other.table, declared)
+                if any(key.rstrip(b"\0") == bridge.encode() for key in keys):
+                    return True
+    return False

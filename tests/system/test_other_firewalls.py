@@ -1,0 +1,171 @@
+"""Networks beside the firewalls of other programs: a real docker daemon, tables that drop; on a host of the test's own."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+import dockerdaemon
+from networks import HOST4, NEIGHBOUR4, NOTHING, World, lookup, nothing_left, world
+
+__all__ = ["nothing_left", "world"]  # fixtures
+
+
+@contextmanager
+def docker(world: World) -> Iterator[None]:
+    """A docker daemon on the host: it drops what is forwarded and not its own."""
+    if not shutil.which("iptables-nft"):
+        pytest.skip("no iptables")
+    place = Path(tempfile.mkdtemp(prefix="dk"))
+    try:
+        world.on_host("sh", "-c", "echo 0 > /proc/sys/net/ipv4/ip_forward")
+        with dockerdaemon.running(place, inside=world.place / "host"):
+            assert "-P FORWARD DROP" in world.on_host("iptables-nft", "-S", "FORWARD")
+            yield
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+        world.on_host("nft", "delete", "table", "ip", "filter")
+        world.on_host("nft", "delete", "table", "ip", "nat")
+        world.on_host("ip", "link", "delete", "docker0")
+
+
+def rules(world: World) -> str:
+    return world.on_host("iptables-nft", "-S", "DOCKER-USER")
+
+
+def check_all_ways(world: World) -> None:
+    """Two containers reach each other and the neighbour, and the neighbour reaches a published port."""
+    assert world.ask("d1", NEIGHBOUR4, 7001) == HOST4
+    assert world.ask("d2", world.address("d1", "front"), 80) == world.address("d2", "front")
+    assert world.ask("neighbour", HOST4, 8090) == NEIGHBOUR4
+
+
+def test_docker_came_first_or_later_or_again(world: World) -> None:
+    with docker(world):
+        done = world.underlay("run", "-d", "--name", "d1", "--network", "front", "-p", "8090:80", "box", "sleep", "600")
+        assert done.stderr == b""
+        world.run("--name", "d2", "--network", "front")
+        world.serve("neighbour", 7001)
+        world.serve("d1", 80)
+        check_all_ways(world)
+        # Its own tools can still read the chain, and its containers are still its affair.
+        bridge = world.bridge("front")
+        assert f"-A DOCKER-USER -i {bridge} -j ACCEPT" in rules(world)
+        assert rules(world).index(f"-i {bridge} -o docker+ -j RETURN") < rules(world).index(f"-i {bridge} -j ACCEPT")
+    with docker(world):
+        # It has come to containers that run already.
+        assert world.ask("d1", NEIGHBOUR4, 7001) in NOTHING
+        world.underlay("network", "reload")
+        check_all_ways(world)
+        world.on_host("iptables-nft", "-F", "DOCKER-USER")
+        assert world.ask("d1", NEIGHBOUR4, 7001) in NOTHING
+        world.underlay("run", "--rm", "--network", "front", "box", "true")
+        check_all_ways(world)
+        assert len(rules(world).splitlines()) == 5
+        world.underlay("network", "create", "passing")
+        world.underlay("run", "--rm", "--network", "passing", "box", "true")
+        assert world.bridge("passing") in rules(world)
+        bridge = world.bridge("passing")
+        world.underlay("network", "rm", "passing")
+        assert bridge not in rules(world)
+        world.underlay("rm", "-f", "d1", "d2")
+
+
+DROPPING = {
+    "policy": ["add chain inet wall passing {{ type filter hook forward priority 0; policy drop; }}"],
+    "last rule": [
+        "add chain inet wall passing {{ type filter hook forward priority 0; }}",
+        "add rule inet wall passing ct state established accept",
+        "add rule inet wall passing counter reject with icmpx admin-prohibited",
+    ],
+    "another chain": [
+        "add chain inet wall zones",
+        "add rule inet wall zones counter drop",
+        "add chain inet wall passing {{ type filter hook forward priority 0; }}",
+        "add rule inet wall passing jump zones",
+    ],
+}
+
+
+@pytest.mark.parametrize("kind", DROPPING)
+def test_a_table_that_drops_what_is_forwarded(world: World, kind: str) -> None:
+    """It is told of, with a remedy that works."""
+    name, port = kind.replace(" ", ""), 7010 + list(DROPPING).index(kind)
+    world.on_host("nft", "add", "table", "inet", "wall")
+    try:
+        for line in DROPPING[kind]:
+            world.on_host("nft", line.format())
+        created = world.underlay("network", "create", name)
+        started = world.underlay("run", "-d", "--name", "w1", "--network", name, "box", "sleep", "600")
+        expected = f"chain passing of table inet wall drops traffic of containers of {world.bridge(name)}"
+        world.serve("neighbour", port)
+        assert world.ask("w1", NEIGHBOUR4, port) in NOTHING
+        for done in (created, started, world.underlay("network", "reload"), world.underlay("info")):
+            assert expected in (done.stderr + done.stdout).decode(), done.args
+        remedy = started.stderr.decode().partition("hint: ")[2].strip()
+        world.on_host("sh", "-c", remedy)
+        assert world.ask("w1", NEIGHBOUR4, port) == HOST4
+        assert world.bridge(name).encode() not in world.underlay("network", "reload").stderr
+    finally:
+        world.on_host("nft", "delete", "table", "inet", "wall")
+        world.underlay("rm", "-f", "w1")
+        world.underlay("network", "rm", name)
+
+
+def test_a_table_that_drops_questions_for_names(world: World) -> None:
+    world.on_host("nft", "add", "table", "inet", "wall")
+    try:
+        world.on_host("nft", "add chain inet wall in { type filter hook input priority 0; policy drop; }")
+        world.underlay("network", "create", "asking")
+        done = world.underlay("run", "-d", "--name", "n1", "--network", "asking", "box", "sleep", "600")
+        assert b"drops questions for names that containers ask this host" in done.stderr
+        server = world.underlay.out("exec", "n1", "cat", "/etc/resolv.conf").split()[1]
+        assert world.inside("n1", lambda: lookup("n1", server, patience=1)) == {"nothing"}
+        world.on_host("sh", "-c", done.stderr.decode().partition("hint: ")[2].strip())
+        assert world.inside("n1", lambda: lookup("n1", server)) == {world.address("n1", "asking")}
+        assert world.bridge("asking").encode() not in world.underlay("network", "reload").stderr
+    finally:
+        world.on_host("nft", "delete", "table", "inet", "wall")
+        world.underlay("rm", "-f", "n1")
+        world.underlay("network", "rm", "asking")
+
+
+def test_tables_that_let_the_bridges_pass_are_no_obstacles(world: World) -> None:
+    world.on_host("nft", "add", "table", "inet", "wall")
+    try:
+        for line in (
+            "add set inet wall trusted { type ifname; elements = { eth7 }; }",
+            "add chain inet wall passing { type filter hook forward priority 0; policy drop; }",
+            "add rule inet wall passing iifname @trusted accept",
+            "add rule inet wall passing oifname @trusted accept",
+            "add chain inet wall out { type filter hook output priority 0; policy drop; }",
+        ):
+            world.on_host("nft", line)
+        assert b"chain passing" in world.underlay("network", "create", "trusting").stderr
+        world.on_host("nft", f"add element inet wall trusted {{ {world.bridge('trusting')} }}")
+        world.serve("neighbour", 7004)
+        done = world.underlay("run", "-d", "--name", "t1", "--network", "trusting", "box", "sleep", "600")
+        assert done.stderr == b"" and world.ask("t1", NEIGHBOUR4, 7004) == HOST4
+    finally:
+        world.on_host("nft", "delete", "table", "inet", "wall")
+        world.underlay("rm", "-f", "t1")
+        world.underlay("network", "rm", "trusting")
+
+
+@pytest.mark.parametrize("by", ["start", "reload"])
+def test_forwarding_that_was_switched_off(world: World, by: str) -> None:
+    world.run("--name", "f1", "--network", "front")
+    port = 7005 if by == "start" else 7006
+    world.serve("neighbour", port)
+    world.on_host("sh", "-c", "echo 0 > /proc/sys/net/ipv4/ip_forward")
+    assert world.ask("f1", NEIGHBOUR4, port) in NOTHING
+    words = ("run", "--rm", "--network", "front", "box", "true") if by == "start" else ("network", "reload")
+    done = world.underlay(*words)
+    assert b"the host had stopped forwarding packets" in done.stderr
+    assert world.ask("f1", NEIGHBOUR4, port) == HOST4
+    assert world.underlay(*words).stderr == b""
