@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 import dockerdaemon
+from engines import until
 from networks import HOST4, NEIGHBOUR4, NOTHING, World, lookup, nothing_left, world
 
 __all__ = ["nothing_left", "world"]  # fixtures
@@ -155,6 +158,100 @@ def test_tables_that_let_the_bridges_pass_are_no_obstacles(world: World) -> None
         world.on_host("nft", "delete", "table", "inet", "wall")
         world.underlay("rm", "-f", "t1")
         world.underlay("network", "rm", "trusting")
+
+
+def test_ufw(world: World, tmp_path: Path) -> None:
+    """The real one, with a configuration of its own: what it needs to be told is in the hints."""
+    if not shutil.which("ufw", path="/usr/sbin:/usr/bin"):
+        pytest.skip("no ufw")
+    binds = ""
+    for directory in ("/etc/ufw", "/etc/default"):
+        shutil.copytree(directory, tmp_path / directory[1:], dirs_exist_ok=True)
+        binds += f"mount --bind {tmp_path}{directory} {directory}; "
+
+    def ufw(words: str) -> str:
+        return world.on_host("unshare", "-m", "sh", "-c", f"{binds} exec sh -c '{words}'")
+
+    try:
+        ufw("ufw --force enable")
+        world.underlay("network", "create", "walled")
+        done = world.underlay("run", "-d", "--name", "u1", "--network", "walled", "box", "sleep", "600")
+        server = world.underlay.out("exec", "u1", "cat", "/etc/resolv.conf").split()[1]
+        world.serve("neighbour", 7020)
+        assert world.ask("u1", NEIGHBOUR4, 7020) in NOTHING
+        assert world.inside("u1", lambda: lookup("u1", server, patience=1)) == {"nothing"}
+        hints = [line.partition(": ")[2] for line in done.stderr.decode().splitlines() if line.startswith("hint: ")]
+        assert len(hints) == 2 and all(hint.startswith("ufw ") for hint in hints)
+        for hint in hints:
+            ufw(hint)
+        assert world.ask("u1", NEIGHBOUR4, 7020) == HOST4
+        assert world.inside("u1", lambda: lookup("u1", server)) == {world.address("u1", "walled")}
+        ufw("ufw reload")
+        assert world.bridge("walled").encode() not in world.underlay("network", "reload").stderr
+        assert world.ask("u1", NEIGHBOUR4, 7020) == HOST4
+    finally:
+        ufw("ufw --force disable")
+        for family in ("ip", "ip6"):
+            world.on_host("nft", "delete", "table", family, "filter")
+        world.underlay("rm", "-f", "u1")
+        world.underlay("network", "rm", "walled")
+
+
+@contextmanager
+def firewalld(world: World, place: Path) -> Iterator[Callable[[str], None]]:
+    """The real firewalld, with a configuration and a message bus of its own; yields what runs a command of its client."""
+    if not shutil.which("firewalld") or not shutil.which("dbus-daemon"):
+        pytest.skip("no firewalld or no dbus-daemon")
+    shutil.copytree("/etc/firewalld", place / "etc")
+    allowed = '<allow send_destination="*"/><allow receive_sender="*"/><allow own="*"/><allow user="*"/>'
+    (place / "bus.conf").write_text(
+        f"<busconfig><type>system</type><listen>unix:path={place}/bus</listen><auth>EXTERNAL</auth>"
+        f'<policy context="default">{allowed}</policy></busconfig>'
+    )
+    environment = {**os.environ, "DBUS_SYSTEM_BUS_ADDRESS": f"unix:path={place}/bus"}
+    inside = ["nsenter", f"--net={world.place / 'host'}"]
+    daemon = [*inside, "firewalld", "--nofork", "--nopid", "--system-config", str(place / "etc")]
+    with open(place / "log", "wb") as log:
+        bus = subprocess.Popen(["dbus-daemon", f"--config-file={place}/bus.conf", "--nofork"], stdout=log, stderr=log)
+        assert until(lambda: (place / "bus").exists())
+        wall = subprocess.Popen(
+            [*daemon, "--log-file", str(place / "fwd.log")], env=environment, stdout=log, stderr=log
+        )
+
+    def client(words: str) -> None:
+        subprocess.run(["sh", "-c", words], env=environment, check=True, capture_output=True)
+
+    def runs() -> bool:
+        return not subprocess.run(["firewall-cmd", "--state"], env=environment, capture_output=True).returncode
+
+    try:
+        if not until(runs):
+            pytest.skip(f"firewalld does not start here: {(place / 'log').read_text(errors='replace')[-300:]}")
+        yield client
+    finally:
+        for process in (wall, bus):
+            process.terminate()
+            process.wait(30)
+        world.on_host("sh", "-c", "nft delete table inet firewalld; true")
+
+
+def test_firewalld_after_the_network(world: World, tmp_path: Path) -> None:
+    world.underlay("network", "create", "zoned")
+    assert world.underlay("run", "--rm", "--network", "zoned", "box", "true").stderr == b""
+    with firewalld(world, tmp_path) as client:
+        done = world.underlay("run", "-d", "--name", "z1", "--network", "zoned", "box", "sleep", "600")
+        world.serve("neighbour", 7021)
+        assert world.ask("z1", NEIGHBOUR4, 7021) in NOTHING
+        (hint,) = {line.partition(": ")[2] for line in done.stderr.decode().splitlines() if line.startswith("hint: ")}
+        # Said once, for each time that it sets up its chains.
+        assert world.underlay("run", "--rm", "--network", "zoned", "box", "true").stderr == b""
+        client(hint)
+        assert world.ask("z1", NEIGHBOUR4, 7021) == HOST4
+        server = world.underlay.out("exec", "z1", "cat", "/etc/resolv.conf").split()[1]
+        assert world.inside("z1", lambda: lookup("z1", server)) == {world.address("z1", "zoned")}
+        assert world.bridge("zoned").encode() not in world.underlay("network", "reload").stderr
+    world.underlay("rm", "-f", "z1")
+    world.underlay("network", "rm", "zoned")
 
 
 @pytest.mark.parametrize("by", ["start", "reload"])

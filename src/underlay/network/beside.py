@@ -72,11 +72,12 @@ def _of_bridge(rules: Sequence[Rule], bridge: str) -> list[Rule]:
 class Obstacle:
     """A chain of another program that drops what a bridge needs: `forward` for traffic, else for questions of names."""
 
-    __slots__ = ("chain", "forward")
+    __slots__ = ("chain", "forward", "is_ufw")
 
-    def __init__(self, chain: Chain) -> None:
+    def __init__(self, chain: Chain, is_ufw: bool = False) -> None:
         self.chain = chain
         self.forward = chain.hook == FORWARD
+        self.is_ufw = is_ufw
 
     def text(self, bridge: str) -> str:
         """Return in one line what is dropped, and by what."""
@@ -89,20 +90,22 @@ class Obstacle:
         family, table = rulesets.FAMILIES[self.chain.family], self.chain.table
         if table == "firewalld":
             return f"firewall-cmd --permanent --zone=trusted --add-interface={bridge} && firewall-cmd --reload"
+        if self.is_ufw and self.forward:
+            return f"ufw route allow in on {bridge} && ufw route allow out on {bridge}"
+        if self.is_ufw:
+            return f"ufw allow in on {bridge} to any port 53"
         if self.chain.name in ("FORWARD", "INPUT") and table == "filter":
             command = "ip6tables" if self.chain.family == rulesets.IPV6 else "iptables"
             if self.forward:
-                both = (f"{command} -I FORWARD {way} {bridge} -j ACCEPT" for way in ("-i", "-o"))
-                return f"{' && '.join(both)} (with ufw: ufw route allow in on {bridge})"
-            rule = f"{command} -I INPUT -i {bridge} -p udp --dport 53 -j ACCEPT"
-            return f"{rule} (with ufw: ufw allow in on {bridge} to any port 53)"
+                return " && ".join(f"{command} -I FORWARD {way} {bridge} -j ACCEPT" for way in ("-i", "-o"))
+            return f"{command} -I INPUT -i {bridge} -p udp --dport 53 -j ACCEPT"
         begin = f"nft insert rule {family} {table} {self.chain.name}"
         if self.forward:
             return " && ".join(f"{begin} {way} {bridge} accept" for way in ("iifname", "oifname"))
         return f"{begin} iifname {bridge} udp dport 53 accept"
 
 
-def obstacles(bridge: str, asks: bool = True) -> list[Obstacle]:
+def obstacles(bridge: str, asks: bool = True, ipv6: bool = True) -> list[Obstacle]:
     """Return the chains of other programs that drop what a bridge needs; `asks`: its containers ask this host for names.
 
     A chain counts that drops or rejects what none of its rules decides, unless a rule of its table names the bridge. What
@@ -116,12 +119,33 @@ def obstacles(bridge: str, asks: bool = True) -> list[Obstacle]:
             for chain in chains:
                 if chain.hook not in hooks or chain.table.startswith("underlay"):
                     continue
+                if chain.family == rulesets.IPV6 and not ipv6:
+                    continue
                 if _drops(connection, chain, chains) and not _names(connection, chain, chains, bridge):
-                    result.append(Obstacle(chain))
+                    beside = (other for other in chains if (other.family, other.table) == (chain.family, chain.table))
+                    result.append(Obstacle(chain, any(other.name.startswith(("ufw-", "ufw6-")) for other in beside)))
     except KernelError as error:
         if error.errno not in _ABSENT:
             raise
     return result
+
+
+def fingerprint() -> str:
+    """Return what changes when other programs set up their chains: listing these is quick, unlike their rules.
+
+    Raises KernelError.
+    """
+    import zlib
+
+    try:
+        with rulesets.opened() as connection:
+            chains = [chain for chain in rulesets.chains(connection) if not chain.table.startswith("underlay")]
+    except KernelError as error:
+        if error.errno not in _ABSENT:
+            raise
+        chains = []
+    lines = sorted(f"{chain.family} {chain.table} {chain.name} {chain.hook} {chain.drops}" for chain in chains)
+    return f"{zlib.crc32('/'.join(lines).encode()):08x}"
 
 
 def _drops(connection: Netlink, chain: Chain, chains: Sequence[Chain], depth: int = 0) -> bool:

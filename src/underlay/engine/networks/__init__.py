@@ -139,7 +139,7 @@ def _take_down(store: Store, network: Network) -> None:
         from . import names, other_firewalls
 
         names.end(store, network)
-        other_firewalls.dismiss(network)
+        other_firewalls.dismiss(store, network)
         bridge.take_down(network, firewall_of(store))
 
 

@@ -219,8 +219,7 @@ def _bring_up(store: Store, network: Network) -> None:
     other_firewalls.admit(network)
     if raised.forwarding:
         other_firewalls.warn_of_forwarding(store, network)
-    if raised.bridge:
-        other_firewalls.warn(store, network)
+    other_firewalls.warn_of_news(store, network)
 
 
 def down(store: Store, container_id: str) -> None:

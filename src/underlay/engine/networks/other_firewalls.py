@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+
 from ...events import Event
+from ...files import write_atomic
 from ...network import beside
 from ...network.model import BRIDGE
 from . import names
@@ -19,9 +22,13 @@ def admit(network: Network) -> None:
     beside.admit(network.interface)
 
 
-def dismiss(network: Network) -> None:
+def dismiss(store: Store, network: Network) -> None:
     """Take back what `admit` did. Raises KernelError."""
     beside.dismiss(network.interface)
+    try:
+        os.unlink(_memory(store, network))
+    except FileNotFoundError:
+        pass
 
 
 def obstacles(store: Store, network: Network) -> list[Obstacle]:
@@ -29,7 +36,8 @@ def obstacles(store: Store, network: Network) -> list[Obstacle]:
     if network.driver != BRIDGE:
         return []
     asks = names.has_names(network)
-    return [item for item in beside.obstacles(network.interface, asks) if not (network.internal and item.forward)]
+    ipv6 = network.pool(128) is not None
+    return [item for item in beside.obstacles(network.interface, asks, ipv6) if not (network.internal and item.forward)]
 
 
 def warn(store: Store, network: Network) -> None:
@@ -37,6 +45,25 @@ def warn(store: Store, network: Network) -> None:
     for obstacle in obstacles(store, network):
         message, hint = obstacle.text(network.interface), obstacle.remedy(network.interface)
         store.emit(Event("host.warning", network.name, message=message, hint=hint))
+
+
+def warn_of_news(store: Store, network: Network) -> None:
+    """Do what `warn` does if other programs have set up chains since this was last done for a network."""
+    now = beside.fingerprint()
+    path = _memory(store, network)
+    try:
+        with open(path, encoding="ascii") as file:
+            if file.read() == now:
+                return
+    except FileNotFoundError:
+        pass
+    warn(store, network)
+    write_atomic(path, now.encode(), durable=False)
+
+
+def _memory(store: Store, network: Network) -> str:
+    """Return the file that keeps which chains there were when the network was looked at."""
+    return f"{store.paths.state}/networks/{network.interface}.chains"
 
 
 def warn_of_forwarding(store: Store, network: Network) -> None:
