@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -238,3 +239,40 @@ def test_nothing_of_the_host_is_open(bundle: Bundle) -> None:
         # The streams that the caller gave are the container's.
         assert [line for line in foreign if "/tmp/" not in line] == []
         assert str(bundle.state) not in out
+
+
+def test_hooks_from_the_image_have_the_rights_of_the_process(bundle: Bundle) -> None:
+    """As with runc: the program of a startContainer hook comes from the container's root."""
+    names = "Uid|Gid|Groups|CapInh|CapPrm|CapEff|CapBnd|CapAmb|NoNewPrivs|Seccomp"
+    script = f"umask; pwd; ulimit -n; ls /proc/self/fd | wc -l; grep -E '^({names}):' /proc/self/status"
+    bundle.spec["process"].update(
+        cwd="/tmp",
+        noNewPrivileges=True,
+        rlimits=[{"type": "RLIMIT_NOFILE", "soft": 123, "hard": 456}],
+        user={"uid": 1000, "gid": 1001, "additionalGids": [1001, 1002], "umask": 0o027},
+    )
+    bundle.spec["linux"]["seccomp"] = {
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [{"names": ["chroot"], "action": "SCMP_ACT_ERRNO"}],
+    }
+    (bundle.root / "tmp").chmod(0o1777)
+    hook = {"path": "/bin/sh", "args": ["sh", "-c", f"{{ {script}; }} >/tmp/hook"], "env": ["PATH=/bin"]}
+    bundle.spec["hooks"] = {"startContainer": [hook]}
+    bundle.write("sh", "-c", f"{{ {script}; }} >/tmp/process")
+    bundle("run", "box")
+    seen = (bundle.root / "tmp/hook").read_text()
+    assert seen == (bundle.root / "tmp/process").read_text()
+    assert "Uid:\t1000" in seen and "Seccomp:\t2" in seen and "NoNewPrivs:\t1" in seen
+    if shutil.which("runc"):
+        (bundle.root / "tmp/hook").unlink()
+        subprocess.run(["runc", "--root", str(bundle.place / "runc"), "run", "box"], cwd=bundle.place, check=True)
+        assert (bundle.root / "tmp/hook").read_text() == seen
+
+
+def test_a_hook_from_the_image_reaches_no_program_of_the_host(bundle: Bundle) -> None:
+    for path, reason in (("/proc/self/exe", "it leads through a link of procfs"), ("/no/such", "no such file")):
+        bundle.spec["hooks"] = {"startContainer": [{"path": path}]}
+        bundle.write("true")
+        bundle("create", "box")
+        assert "hooks.startContainer[0]: " in (message := bundle.refused("start", "box")) and reason in message
+        bundle("delete", "-f", "box")
