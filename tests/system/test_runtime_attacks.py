@@ -276,3 +276,16 @@ def test_a_hook_from_the_image_reaches_no_program_of_the_host(bundle: Bundle) ->
         bundle("create", "box")
         assert "hooks.startContainer[0]: " in (message := bundle.refused("start", "box")) and reason in message
         bundle("delete", "-f", "box")
+
+
+def test_records_that_others_can_have_written_are_not_believed(bundle: Bundle) -> None:
+    """Hooks of the end are run as they say, on the host."""
+    bundle.state.mkdir()
+    bundle.state.chmod(0o777)
+    for words in (("create", "box"), ("state", "box"), ("list",), ("delete", "box")):
+        assert f"root directory {bundle.state}: other users may write to it (mode 0777)" in bundle.refused(*words)
+    bundle.state.chmod(0o700)
+    os.chown(bundle.state, 4711, -1)
+    assert "it belongs to another user (uid 4711, not 0)" in bundle.refused("list")
+    os.chown(bundle.state, 0, -1)
+    bundle("list")

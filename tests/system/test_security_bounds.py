@@ -106,6 +106,23 @@ def test_rt29_everything_is_its_owners(ul: Installation, probe: Path, tmp_path: 
         wide.clean()
 
 
+@pytest.mark.parametrize("which", ["root", "state"])
+def test_rt29_directories_that_others_can_change_are_refused(tmp_path: Path, which: str) -> None:
+    other = Installation(tmp_path)
+    directory = other.root if which == "root" else other.state
+    directory.mkdir()
+    directory.chmod(0o777)
+    said = other("ps", code=None).stderr.decode()
+    assert f"{which} directory {directory}: other users may write to it (mode 0777)" in said
+    assert f"chmod 700 {directory}" in said
+    directory.chmod(0o700)
+    os.chown(directory, 4711, -1)
+    said = other("ps", code=None).stderr.decode()
+    assert "it belongs to another user (uid 4711, not 0)" in said
+    os.chown(directory, 0, -1)
+    other("ps")
+
+
 # RT-31: system calls.
 
 EXPECTED = {
