@@ -251,6 +251,29 @@ def test_bd11_files_of_the_context_that_are_none(builder: Builder, canary: Path,
         assert "canary" not in said.replace(str(canary.parent), "")
 
 
+@pytest.mark.parametrize("how", ["the same", "through a link", "by its link"])
+def test_bd11_a_dockerfile_of_the_context_that_is_named(builder: Builder, canary: Path, how: str) -> None:
+    """A link is followed inside the context only, however context and file are named."""
+    context = builder.context("", {"sub/f": "f", "real": "FROM box\nRUN echo inside\n"})
+    for name, target in (("link", canary / "secret"), ("inside", "real"), ("away", canary)):
+        (context / name).symlink_to(target)
+    (context / "sub/Dockerfile").symlink_to(canary / "secret")
+    alias = context.parent / f"{context.name}-alias"
+    alias.symlink_to(context)
+    named, given = {
+        "the same": (context, context),
+        "through a link": (alias, context),
+        "by its link": (context, alias),
+    }[how]
+    for name in ("link", "sub/Dockerfile", "away/secret", "sub/../link"):
+        said = builder.refused(given, "-f", f"{named}/{name}")
+        assert "failed to read dockerfile" in said and TOKEN not in said
+    assert outputs(builder.at(given, "--no-cache", "-f", f"{named}/inside")) == ["inside"]
+    elsewhere = context.parent / f"{context.name}.dockerfile"
+    elsewhere.write_text("FROM box\nRUN echo elsewhere\n")
+    assert outputs(builder.at(given, "--no-cache", "-f", str(elsewhere))) == ["elsewhere"]
+
+
 def test_bd11_in_an_archive(builder: Builder, canary: Path) -> None:
     for name in ("Dockerfile", ".dockerignore"):
         buffer = io.BytesIO()
