@@ -485,3 +485,20 @@ def test_names_that_images_do_not_get(cli, tmp_path):
     assert "refusing to create an ambiguous tag using digest algorithm as name" in cli.errors
     cli("build", "-t", f"x:1@{digest}", "-", code=1, input=b"FROM scratch\nLABEL a=b\n")
     assert "refusing to create a tag with a digest reference" in cli.errors
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_manifest_of_another_type_than_its_descriptor_says(engine, tmp_path, nested):
+    """A scanner that goes by the descriptor would look at something else than we run."""
+    layout = Layout()
+    entry = layout.image([layer()], top=False)
+    entry["mediaType"] = "application/vnd.docker.distribution.manifest.v2+json"
+    if nested:
+        entry["platform"] = {"os": "linux", "architecture": "amd64"}
+        index = {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": [entry]}
+        layout.descriptor(index, "app:1")
+    else:
+        layout.entries.append(entry)
+    with pytest.raises(InvalidInput, match="its descriptor says that it is application"):
+        load_by(engine, tmp_path, layout.tar(), "path")
+    nothing_stays(engine)

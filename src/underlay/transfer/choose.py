@@ -182,7 +182,9 @@ def _offers(
         if data is None:
             continue
         what = f"manifest {found.digest}"
-        kind = manifests.kind(decode(data, what), found.media_type or "")
+        value = decode(data, what)
+        manifests.check_stated(value, found.media_type or "", what)
+        kind = manifests.kind(value, found.media_type or "")
         if kind == "index":
             index = manifests.read_index(data, f"index {found.digest}")
             opened.add(found.digest)
@@ -199,6 +201,7 @@ def _candidate(source: Documents, data: bytes, found: Descriptor, above: tuple[D
     """Return the image of a manifest, None when it is something else than an image (a chart, a signature)."""
     what = f"manifest {found.digest}"
     manifest = manifests.read_manifest(data, what)
+    manifests.check_stated(manifest.value, found.media_type or "", what)
     manifest.digest = found.digest
     view: manifests.Manifest = manifest.view
     if view.config.media_type and view.config.media_type not in mediatype.CONFIGS:

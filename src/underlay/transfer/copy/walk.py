@@ -116,6 +116,7 @@ class _Copy:
         if depth > _NESTING or self._count > _MANIFESTS:
             raise LimitExceeded(f"{self._origin.place}: more than {_NESTING} levels or {_MANIFESTS} manifests")
         value = document.decode(data, "manifest")
+        manifests.check_stated(value, stated, f"manifest {digests.of(data)}")
         kind = manifests.kind(value, stated)
         found = self._index(data, stated, depth) if kind == "index" else self._image(data, stated)
         if self._signatures is not None and signed:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ...errors import LimitExceeded, NotFound
 from ...oci import descriptor as descriptors
 from ...oci import document
+from ...oci import manifest as manifests
 from ...oci.descriptor import Descriptor
 from ..choose import Candidate, choose
 
@@ -55,7 +56,10 @@ class InRegistry:
             data = self._known(found.digest) if self._known is not None else None
             try:
                 if data is None or len(data) != found.size:
-                    data = self._repository.manifest(found.digest).data
+                    fetched = self._repository.manifest(found.digest)
+                    what = f"manifest {found.digest}"
+                    manifests.check_same(fetched.media_type, found.media_type or "", what, "Content-Type")
+                    data = fetched.data
             except NotFound:
                 return None
             descriptors.check_length(found, len(data), "manifest")
