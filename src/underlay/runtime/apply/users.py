@@ -28,7 +28,8 @@ def _asked(text: str) -> int:
     a user so."""
     number = _number(text)
     if number < 0 and text.isascii() and text.lstrip("+-").isdigit():
-        raise StartFailed(f"invalid id {text:.60}: uids and gids must be in range 0-{_LAST_ID}", 125)
+        hint = "a number is always an id, whatever an image calls its users"
+        raise StartFailed(f"invalid id {text:.60}: uids and gids must be in range 0-{_LAST_ID}", 125, hint)
     return number
 
 
