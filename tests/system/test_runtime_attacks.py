@@ -241,16 +241,23 @@ def test_nothing_of_the_host_is_open(bundle: Bundle) -> None:
         assert str(bundle.state) not in out
 
 
-def test_hooks_from_the_image_have_the_rights_of_the_process(bundle: Bundle) -> None:
+@pytest.mark.parametrize("kind", ["hardened", "root", "user namespace"])
+def test_hooks_from_the_image_have_the_rights_of_the_process(bundle: Bundle, kind: str) -> None:
     """As with runc: the program of a startContainer hook comes from the container's root."""
     names = "Uid|Gid|Groups|CapInh|CapPrm|CapEff|CapBnd|CapAmb|NoNewPrivs|Seccomp"
     script = f"umask; pwd; ulimit -n; ls /proc/self/fd | wc -l; grep -E '^({names}):' /proc/self/status"
     bundle.spec["process"].update(
         cwd="/tmp",
-        noNewPrivileges=True,
+        noNewPrivileges=kind == "hardened",
         rlimits=[{"type": "RLIMIT_NOFILE", "soft": 123, "hard": 456}],
         user={"uid": 1000, "gid": 1001, "additionalGids": [1001, 1002], "umask": 0o027},
     )
+    if kind == "root":
+        bundle.spec["process"]["user"] = {"uid": 0, "gid": 0, "additionalGids": [0]}
+    if kind == "user namespace":
+        maps = [{"containerID": 0, "hostID": 70000, "size": 5000}]
+        bundle.spec["linux"].update(uidMappings=maps, gidMappings=maps)
+        bundle.spec["linux"]["namespaces"].append({"type": "user"})
     bundle.spec["linux"]["seccomp"] = {
         "defaultAction": "SCMP_ACT_ALLOW",
         "syscalls": [{"names": ["chroot"], "action": "SCMP_ACT_ERRNO"}],
@@ -262,8 +269,9 @@ def test_hooks_from_the_image_have_the_rights_of_the_process(bundle: Bundle) -> 
     bundle("run", "box")
     seen = (bundle.root / "tmp/hook").read_text()
     assert seen == (bundle.root / "tmp/process").read_text()
-    assert "Uid:\t1000" in seen and "Seccomp:\t2" in seen and "NoNewPrivs:\t1" in seen
-    if shutil.which("runc"):
+    assert "Seccomp:\t2" in seen and f"NoNewPrivs:\t{int(kind == 'hardened')}" in seen
+    assert ("Uid:\t0" if kind == "root" else "Uid:\t1000") in seen
+    if shutil.which("runc") and kind != "user namespace":  # runc wants a bundle that the mapped root can reach
         (bundle.root / "tmp/hook").unlink()
         subprocess.run(["runc", "--root", str(bundle.place / "runc"), "run", "box"], cwd=bundle.place, check=True)
         assert (bundle.root / "tmp/hook").read_text() == seen

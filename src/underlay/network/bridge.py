@@ -113,14 +113,15 @@ def _ignore_announcements(network: Network, there: Link) -> None:
     if not os.path.isdir(f"/proc/sys/net/{settings}"):
         return  # no IPv6 in this kernel, or on links of so few bytes
     believed = _get(f"{settings}/accept_ra") != "0"
-    if believed:
-        _set(f"{settings}/accept_ra", "0")
-        _set(f"{settings}/accept_redirects", "0")
-    if network.pool(128) is None:
-        _set(f"{settings}/disable_ipv6", "1")  # whatever addresses it has, go
-    elif believed and there.up:
-        # Of an earlier version: what it has learnt would stay for as long as the container said. Ours is added again.
+    six = network.pool(128) is not None
+    # Of an earlier version: what it has learnt would stay for as long as a container said. Ours is added again.
+    off = not six or (believed and there.up)
+    if off and _get(f"{settings}/disable_ipv6") != "1":
         _set(f"{settings}/disable_ipv6", "1")
+    if believed:
+        _set(f"{settings}/accept_redirects", "0")
+        _set(f"{settings}/accept_ra", "0")
+    if six and _get(f"{settings}/disable_ipv6") != "0":
         _set(f"{settings}/disable_ipv6", "0")
 
 
@@ -165,7 +166,7 @@ def _uplinks(connection: Netlink) -> list[str]:
     """
     there = links.every(connection)
     leading = {route.index for route in links.routes(connection) if len(route.gateway) == 16 and not route.prefix}
-    wired = {link.master for link in there if link.kind not in _GUESTS}
+    wired = {link.master for link in there if link.master and link.kind not in _GUESTS}
     return [
         link.name
         for link in there

@@ -73,7 +73,9 @@ class Settings:
         """Tell what is odd: in the log, or on standard error where there is none."""
         self.write("warning", message)
         if not self.log:
-            sys.stderr.write(f"warning: {message}\n")
+            from ..main import shown
+
+            sys.stderr.write(f"warning: {shown(message)}\n")
 
 
 def entry() -> NoReturn:
