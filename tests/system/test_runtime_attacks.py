@@ -12,6 +12,8 @@ import pytest
 
 from bundles import Bundle, bundle
 from engines import needs_root
+from underlay.linux.security import capabilities
+from underlay.runtime.policy import profiles
 
 __all__ = ["bundle"]
 pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
@@ -275,6 +277,30 @@ def test_hooks_from_the_image_have_the_rights_of_the_process(bundle: Bundle, kin
         (bundle.root / "tmp/hook").unlink()
         subprocess.run(["runc", "--root", str(bundle.place / "runc"), "run", "box"], cwd=bundle.place, check=True)
         assert (bundle.root / "tmp/hook").read_text() == seen
+
+
+@pytest.mark.parametrize("hardened", [False, True])
+def test_a_hook_from_the_image_cannot_take_over_who_waits_for_it(bundle: Bundle, hardened: bool) -> None:
+    """That process has all rights until it becomes the container's."""
+    given = [*profiles.CAPABILITIES, "CAP_SYS_PTRACE"]
+    bundle.spec["process"].update(noNewPrivileges=hardened)
+    bundle.spec["process"]["capabilities"] = dict.fromkeys(
+        ("bounding", "permitted", "effective", "inheritable", "ambient"), given
+    )
+    script = "grep ^Cap /proc/self/status; ls -l /proc/1/exe /proc/1/fd; cat /proc/1/environ /proc/1/maps; true"
+    hook = {"path": "/bin/sh", "args": ["sh", "-c", f"{{ {script}; }} >/tmp/hook 2>/tmp/refused"], "env": ["PATH=/bin"]}
+    bundle.spec["hooks"] = {"startContainer": [hook]}
+    bundle.write("sh", "-c", "grep ^Cap /proc/self/status >/tmp/process")
+    bundle("run", "box")
+    tracing = 1 << capabilities.NUMBERS["CAP_SYS_PTRACE"]
+    for name, has in (("hook", False), ("process", True)):
+        lines = [line for line in (bundle.root / "tmp" / name).read_text().splitlines() if line.startswith("Cap")]
+        assert len(lines) == 5, lines
+        assert all(bool(int(line.split()[1], 16) & tracing) is has for line in lines), lines
+    lines = (bundle.root / "tmp/refused").read_text().splitlines()
+    for path in ("exe", "fd/3", "environ", "maps"):
+        assert any(f"/proc/1/{path}" in line and line.endswith("Permission denied") for line in lines), lines
+    assert " -> " not in (bundle.root / "tmp/hook").read_text()
 
 
 def test_a_hook_from_the_image_reaches_no_program_of_the_host(bundle: Bundle) -> None:

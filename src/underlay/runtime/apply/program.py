@@ -70,16 +70,18 @@ def execute(context: Context, arguments: list[str], init: bool) -> NoReturn:
 
 
 def become_hook(context: Context, hook: Hook, channel: int) -> NoReturn:
-    """Become a hook that comes from the container's root: in a child, with all that the process itself will get.
+    """Become a hook that comes from the container's root: in a child, with what the process itself will get, less
+    CAP_SYS_PTRACE (`identity.untraced`).
 
     What the kernel refuses is written to `channel`. No listener is made for a filter that asks: who is asked waits for the
     process. What such a filter asks about fails then (seccomp_unotify(2)).
     """
     from ...linux.security import seccomp
-    from . import laststep
+    from . import identity, laststep
 
     script = context.script
     script.renew()
+    identity.untraced(context)
     path = str(hook["path"])
     try:
         examine(path, path)
