@@ -18,6 +18,11 @@ def whole(text: str | bytes) -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else -1
 
 
+def plain(text: str) -> bool:
+    """Return whether a text has printable characters alone and no white space: it is one word in a file of lines."""
+    return text.isprintable() and " " not in text
+
+
 def decimal(text: str) -> float:
     """Return the number of ASCII digits with or without a point, such as `1.5`; raises ValueError for any other text."""
     before, _, after = text.partition(".")

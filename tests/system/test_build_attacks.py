@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from buildcases import Builder, GitServer, git, outputs, repository, tar, write
+from buildcases import Builder, GitServer, git, harmless, outputs, repository, tar
 from engines import Installation
 from fakeserver import Server
 from faults import body, redirect
@@ -21,17 +21,6 @@ pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="ne
 @pytest.fixture(autouse=True)
 def no_containers_left() -> None:
     """Builds leave no containers that would have to be removed after each test; the end of the module looks for them."""
-
-
-TOKEN = "canary-token-7341"  # what the fixture `canary` has put into a file
-
-
-def harmless(said: str, builder: Builder) -> None:
-    """Fail when what stands for the host has been seen, in what is said or in the store."""
-    assert TOKEN not in said
-    for path in builder.ul.root.rglob("*"):
-        if path.is_file() and not path.is_symlink() and path.stat().st_size < 1 << 20:
-            assert TOKEN.encode() not in path.read_bytes(), path
 
 
 # BD-01: sources of bind mounts
@@ -219,135 +208,6 @@ def test_bd09_addresses_that_are_options(builder: Builder, tmp_path: Path, addre
     marked = address.replace("touch", f"touch${{IFS}}{tmp_path}/ran")
     builder.refused(marked)
     assert not (tmp_path / "ran").exists()
-
-
-# BD-11: links and odd files in the place of Dockerfile and .dockerignore
-
-
-@pytest.mark.parametrize("name", ["Dockerfile", ".dockerignore", "Dockerfile.dockerignore"])
-@pytest.mark.parametrize("kind", ["absolute", "relative", "fifo", "huge", "directory", "device"])
-def test_bd11_files_of_the_context_that_are_none(builder: Builder, canary: Path, name: str, kind: str) -> None:
-    context = builder.context("FROM box\nCOPY . /c\n", {"f": "f"})
-    path = context / name
-    path.unlink(missing_ok=True)
-    if kind == "absolute":
-        path.symlink_to(canary / "secret")
-    elif kind == "relative":
-        path.symlink_to("../" * 20 + str(canary / "secret").lstrip("/"))
-    elif kind == "fifo":
-        os.mkfifo(path)
-    elif kind == "huge":
-        path.touch()
-        os.truncate(path, 1 << 30)
-    elif kind == "directory":
-        path.mkdir()
-    else:
-        os.mknod(path, 0o20600, os.makedev(1, 5))
-    done = builder.ul("build", "--progress", "plain", str(context), code=1, timeout=20)
-    said = done.stderr.decode()
-    assert "underlay: " in said and "Traceback" not in said
-    harmless(said, builder)
-    if not kind.endswith("directory"):
-        assert "canary" not in said.replace(str(canary.parent), "")
-
-
-def test_bd11_in_an_archive(builder: Builder, canary: Path) -> None:
-    for name in ("Dockerfile", ".dockerignore"):
-        buffer = io.BytesIO()
-        with tarfile.open(fileobj=buffer, mode="w") as archive:
-            for member, data in (("Dockerfile", b"FROM box\nCOPY . /c\n"), ("f", b"")):
-                if member != name:
-                    entry = tarfile.TarInfo(member)
-                    entry.size = len(data)
-                    archive.addfile(entry, io.BytesIO(data))
-            link = tarfile.TarInfo(name)
-            link.type, link.linkname = tarfile.SYMTYPE, str(canary / "secret")
-            archive.addfile(link)
-        done = builder.ul("build", "--progress", "plain", "-", code=None, input=buffer.getvalue())
-        assert b"Traceback" not in done.stderr and (done.returncode or name != "Dockerfile")
-        harmless(done.stderr.decode(), builder)
-
-
-def test_bd11_members_that_leave_the_archive(builder: Builder, canary: Path) -> None:
-    dockerfile = "FROM box\nCOPY . /c\nRUN find /c -type f | wc -l\n"
-    buffer = io.BytesIO(tar({"Dockerfile": dockerfile}))
-    with tarfile.open(fileobj=buffer, mode="a") as archive:
-        for name in (f"../../../../../../../..{canary}/new", f"{canary}/new2", "d/link/new3"):
-            if name.startswith("d/"):
-                link = tarfile.TarInfo("d/link")
-                link.type, link.linkname = tarfile.SYMTYPE, str(canary)
-                archive.addfile(link)
-            archive.addfile(tarfile.TarInfo(name))
-        hard = tarfile.TarInfo("hard")
-        hard.type, hard.linkname = tarfile.LNKTYPE, f"../../../../../../../..{canary}/secret"
-        archive.addfile(hard)
-    done = builder.ul("build", "--progress", "plain", "-", code=None, input=buffer.getvalue())
-    assert b"Traceback" not in done.stderr
-    harmless(done.stderr.decode(), builder)
-    assert [path.name for path in canary.iterdir()] == ["secret"]
-
-
-# BD-13: what is excluded
-
-
-@pytest.mark.parametrize(
-    "ignore",
-    [
-        "secret.env",
-        "**/secret.env",
-        "*.env",
-        "./secret.env",
-        "/secret.env",
-        "s?cret.env",
-        "*\n!visible\n!Dockerfile\n!link",
-        "!secret.env\nsecret.env",
-        "secret.env/",
-        "  secret.env  ",
-        "d/../secret.env",
-        "[a-t]ecret.env",
-    ],
-)
-def test_bd13_what_is_ignored_is_not_seen(builder: Builder, ignore: str) -> None:
-    name = "Dockerfile.dockerignore" if len(ignore) % 2 else ".dockerignore"
-    files = {"secret.env": "hidden content\n", "visible": "v\n", name: f"{ignore}\n"}
-    if name != ".dockerignore":
-        files[".dockerignore"] = "!**\n"
-    dockerfile = (
-        "FROM box\nCOPY . /c\n"
-        "RUN --mount=target=/m cat /m/visible /c/visible; grep -r hidden /c /m; cat /m/link /c/link 2>&1; true\n"
-    )
-    context = builder.context(dockerfile, files)
-    (context / "link").symlink_to("secret.env")
-    said = builder.at(context, "--no-cache")
-    assert "hidden content" not in said and outputs(said).count("v") == 2
-    for line in ("COPY secret.env /", "ADD link /x"):
-        write(context, {"Dockerfile": f"FROM box\n{line}\n"})
-        builder.refused(context)
-
-
-def test_bd13_directories_that_are_ignored(builder: Builder) -> None:
-    files = {
-        "d/secret": "hidden\n",
-        "d/sub/secret": "hidden\n",
-        "d/keep": "kept\n",
-        "e/secret": "hidden\n",
-        ".dockerignore": "d/**\n!d/keep\n**/secret\n",
-    }
-    dockerfile = (
-        "FROM box\nCOPY . /c\nCOPY d /d\n"
-        "RUN --mount=target=/m find /c /m /d -type f | sort; grep -r 'hidde[n]' /c /m /d; true\n"
-    )
-    said = outputs(builder(dockerfile, "--no-cache", files=files))
-    places = [
-        "/c/.dockerignore",
-        "/c/Dockerfile",
-        "/c/d/keep",
-        "/d/keep",
-        "/m/.dockerignore",
-        "/m/Dockerfile",
-        "/m/d/keep",
-    ]
-    assert said == places
 
 
 # BD-15: input that could make a builder fall over

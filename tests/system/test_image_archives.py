@@ -8,13 +8,13 @@ import pytest
 
 import remoteimages
 from archives import Layout, config, docker_archive, layer, old_archive, sha, tar_of
-from imagestores import compressed, engine, index_of_platforms, load_by, nothing_stays, two_layer_image
+from imagestores import cli, compressed, engine, index_of_platforms, load_by, nothing_stays, two_layer_image
 from underlay.engine.images import archives
 from underlay.errors import DigestMismatch, InvalidInput, NotFound, UnderlayError, Unsupported
 from underlay.store import leases
 from underlay.transfer.archives import load
 
-__all__ = ["engine"]  # fixtures
+__all__ = ["cli", "engine"]  # fixtures
 
 # Loading every kind
 # ---------------------------------------------------------------------------------------------
@@ -454,3 +454,51 @@ def test_a_layout_of_links_and_fifos_is_refused(engine, tmp_path):
     os.mkfifo(place / "index.json")
     with pytest.raises(InvalidInput, match="not a regular file"):
         engine.images.load(str(place))
+
+
+def test_names_of_an_archive_that_would_stand_for_other_images(engine, tmp_path, cli):
+    """A short id, an id, a tag that a digest vouches for: docker refuses the latter two."""
+    (right,) = load_by(engine, tmp_path, tar_of(docker_archive([layer({"right": b""})], ["right:1"])), "path")
+    short, digest = right.id[7:19], "sha256:" + "0" * 64
+    names = [short, f"{short}:latest", digest, f"right:1@{digest}", "own:1"]
+    archive = tmp_path / "hostile"
+    archive.write_bytes(tar_of(docker_archive([layer({"wrong": b""})], names)))
+    said = cli("load", "-i", archive)
+    assert said.splitlines() == ["Loaded image: own:1"]
+    for name in (f"{short}:latest", digest, f"right:1@{digest}"):
+        assert f"the archive's name {name} is left out" in cli.errors
+    assert engine.images.get(short).id == engine.images.get("right:1").id == right.id
+    layout = Layout()
+    layout.image([layer({"wrong": b""})], name=f"docker.io/library/{short}:latest")
+    (loaded,) = load_by(engine, tmp_path, layout.tar(), "path")
+    assert loaded.names == [] and engine.images.get(short).id == right.id
+
+
+def test_names_that_images_do_not_get(cli, tmp_path):
+    (tmp_path / "layer").write_bytes(layer({"a": b""}))
+    cli("import", tmp_path / "layer", "app")
+    digest = "sha256:" + "0" * 64
+    for words in (("tag", "app"), ("import", tmp_path / "layer")):
+        cli(*words, digest, code=1)
+        assert "refusing to create an ambiguous tag using digest algorithm as name" in cli.errors
+    cli("build", "-t", digest, "-", code=1, input=b"FROM scratch\nLABEL a=b\n")
+    assert "refusing to create an ambiguous tag using digest algorithm as name" in cli.errors
+    cli("build", "-t", f"x:1@{digest}", "-", code=1, input=b"FROM scratch\nLABEL a=b\n")
+    assert "refusing to create a tag with a digest reference" in cli.errors
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_manifest_of_another_type_than_its_descriptor_says(engine, tmp_path, nested):
+    """A scanner that goes by the descriptor would look at something else than we run."""
+    layout = Layout()
+    entry = layout.image([layer()], top=False)
+    entry["mediaType"] = "application/vnd.docker.distribution.manifest.v2+json"
+    if nested:
+        entry["platform"] = {"os": "linux", "architecture": "amd64"}
+        index = {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": [entry]}
+        layout.descriptor(index, "app:1")
+    else:
+        layout.entries.append(entry)
+    with pytest.raises(InvalidInput, match="its descriptor says that it is application"):
+        load_by(engine, tmp_path, layout.tar(), "path")
+    nothing_stays(engine)

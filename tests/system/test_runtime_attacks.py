@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,8 @@ import pytest
 
 from bundles import Bundle, bundle
 from engines import needs_root
+from underlay.linux.security import capabilities
+from underlay.runtime.policy import profiles
 
 __all__ = ["bundle"]
 pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
@@ -238,3 +241,85 @@ def test_nothing_of_the_host_is_open(bundle: Bundle) -> None:
         # The streams that the caller gave are the container's.
         assert [line for line in foreign if "/tmp/" not in line] == []
         assert str(bundle.state) not in out
+
+
+@pytest.mark.parametrize("kind", ["hardened", "root", "user namespace"])
+def test_hooks_from_the_image_have_the_rights_of_the_process(bundle: Bundle, kind: str) -> None:
+    """As with runc: the program of a startContainer hook comes from the container's root."""
+    names = "Uid|Gid|Groups|CapInh|CapPrm|CapEff|CapBnd|CapAmb|NoNewPrivs|Seccomp"
+    script = f"umask; pwd; ulimit -n; ls /proc/self/fd | wc -l; grep -E '^({names}):' /proc/self/status"
+    bundle.spec["process"].update(
+        cwd="/tmp",
+        noNewPrivileges=kind == "hardened",
+        rlimits=[{"type": "RLIMIT_NOFILE", "soft": 123, "hard": 456}],
+        user={"uid": 1000, "gid": 1001, "additionalGids": [1001, 1002], "umask": 0o027},
+    )
+    if kind == "root":
+        bundle.spec["process"]["user"] = {"uid": 0, "gid": 0, "additionalGids": [0]}
+    if kind == "user namespace":
+        maps = [{"containerID": 0, "hostID": 70000, "size": 5000}]
+        bundle.spec["linux"].update(uidMappings=maps, gidMappings=maps)
+        bundle.spec["linux"]["namespaces"].append({"type": "user"})
+    bundle.spec["linux"]["seccomp"] = {
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [{"names": ["chroot"], "action": "SCMP_ACT_ERRNO"}],
+    }
+    (bundle.root / "tmp").chmod(0o1777)
+    hook = {"path": "/bin/sh", "args": ["sh", "-c", f"{{ {script}; }} >/tmp/hook"], "env": ["PATH=/bin"]}
+    bundle.spec["hooks"] = {"startContainer": [hook]}
+    bundle.write("sh", "-c", f"{{ {script}; }} >/tmp/process")
+    bundle("run", "box")
+    seen = (bundle.root / "tmp/hook").read_text()
+    assert seen == (bundle.root / "tmp/process").read_text()
+    assert "Seccomp:\t2" in seen and f"NoNewPrivs:\t{int(kind == 'hardened')}" in seen
+    assert ("Uid:\t0" if kind == "root" else "Uid:\t1000") in seen
+    if shutil.which("runc") and kind != "user namespace":  # runc wants a bundle that the mapped root can reach
+        (bundle.root / "tmp/hook").unlink()
+        subprocess.run(["runc", "--root", str(bundle.place / "runc"), "run", "box"], cwd=bundle.place, check=True)
+        assert (bundle.root / "tmp/hook").read_text() == seen
+
+
+@pytest.mark.parametrize("hardened", [False, True])
+def test_a_hook_from_the_image_cannot_take_over_who_waits_for_it(bundle: Bundle, hardened: bool) -> None:
+    """That process has all rights until it becomes the container's."""
+    given = [*profiles.CAPABILITIES, "CAP_SYS_PTRACE"]
+    bundle.spec["process"].update(noNewPrivileges=hardened)
+    bundle.spec["process"]["capabilities"] = dict.fromkeys(
+        ("bounding", "permitted", "effective", "inheritable", "ambient"), given
+    )
+    script = "grep ^Cap /proc/self/status; ls -l /proc/1/exe /proc/1/fd; cat /proc/1/environ /proc/1/maps; true"
+    hook = {"path": "/bin/sh", "args": ["sh", "-c", f"{{ {script}; }} >/tmp/hook 2>/tmp/refused"], "env": ["PATH=/bin"]}
+    bundle.spec["hooks"] = {"startContainer": [hook]}
+    bundle.write("sh", "-c", "grep ^Cap /proc/self/status >/tmp/process")
+    bundle("run", "box")
+    tracing = 1 << capabilities.NUMBERS["CAP_SYS_PTRACE"]
+    for name, has in (("hook", False), ("process", True)):
+        lines = [line for line in (bundle.root / "tmp" / name).read_text().splitlines() if line.startswith("Cap")]
+        assert len(lines) == 5, lines
+        assert all(bool(int(line.split()[1], 16) & tracing) is has for line in lines), lines
+    lines = (bundle.root / "tmp/refused").read_text().splitlines()
+    for path in ("exe", "fd/3", "environ", "maps"):
+        assert any(f"/proc/1/{path}" in line and line.endswith("Permission denied") for line in lines), lines
+    assert " -> " not in (bundle.root / "tmp/hook").read_text()
+
+
+def test_a_hook_from_the_image_reaches_no_program_of_the_host(bundle: Bundle) -> None:
+    for path, reason in (("/proc/self/exe", "it leads through a link of procfs"), ("/no/such", "no such file")):
+        bundle.spec["hooks"] = {"startContainer": [{"path": path}]}
+        bundle.write("true")
+        bundle("create", "box")
+        assert "hooks.startContainer[0]: " in (message := bundle.refused("start", "box")) and reason in message
+        bundle("delete", "-f", "box")
+
+
+def test_records_that_others_can_have_written_are_not_believed(bundle: Bundle) -> None:
+    """Hooks of the end are run as they say, on the host."""
+    bundle.state.mkdir()
+    bundle.state.chmod(0o777)
+    for words in (("create", "box"), ("state", "box"), ("list",), ("delete", "box")):
+        assert f"root directory {bundle.state}: other users may write to it (mode 0777)" in bundle.refused(*words)
+    bundle.state.chmod(0o700)
+    os.chown(bundle.state, 4711, -1)
+    assert "it belongs to another user (uid 4711, not 0)" in bundle.refused("list")
+    os.chown(bundle.state, 0, -1)
+    bundle("list")

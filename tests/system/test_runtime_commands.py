@@ -296,6 +296,16 @@ def test_an_agent_of_the_filter(bundle: Bundle, tmp_path: Path) -> None:
         assert first["metadata"] == "as told" and first["pid"] == pid and first["state"]["status"] == "created"
         assert second["pid"] != pid and second["state"]["pid"] == pid and second["state"]["status"] == "running"
         assert until(lambda: len(agent.asked) == 2)
+        # Nobody is asked by a hook, which runs before the process that the agent is told of.
+        script = "mkdir /tmp/three; echo $? >/tmp/code"
+        bundle.spec["hooks"] = {"startContainer": [{"path": "/bin/sh", "args": ["sh", "-c", script]}]}
+        bundle.spec["linux"]["cgroupsPath"] += "-third"
+        bundle.write("true")
+        bundle("create", "third")
+        bundle("start", "third")
+        assert until(lambda: bundle.told("third")["status"] == "stopped")
+        assert (bundle.root / "tmp/code").read_text() == "1\n" and not (bundle.root / "tmp/three").exists()
+        del bundle.spec["hooks"]
         bundle.spec["linux"]["seccomp"]["listenerPath"] = "/no/such/agent"
         bundle.spec["linux"]["cgroupsPath"] += "-second"
         bundle.write("true")

@@ -106,6 +106,23 @@ def test_rt29_everything_is_its_owners(ul: Installation, probe: Path, tmp_path: 
         wide.clean()
 
 
+@pytest.mark.parametrize("which", ["root", "state"])
+def test_rt29_directories_that_others_can_change_are_refused(tmp_path: Path, which: str) -> None:
+    other = Installation(tmp_path)
+    directory = other.root if which == "root" else other.state
+    directory.mkdir()
+    directory.chmod(0o777)
+    said = other("ps", code=None).stderr.decode()
+    assert f"{which} directory {directory}: other users may write to it (mode 0777)" in said
+    assert f"chmod 700 {directory}" in said
+    directory.chmod(0o700)
+    os.chown(directory, 4711, -1)
+    said = other("ps", code=None).stderr.decode()
+    assert "it belongs to another user (uid 4711, not 0)" in said
+    os.chown(directory, 0, -1)
+    other("ps")
+
+
 # RT-31: system calls.
 
 EXPECTED = {
@@ -320,3 +337,38 @@ def test_working_directory_is_no_way_out(ul: Installation) -> None:
 
 def test_removing_leaves_nothing(ul: Installation) -> None:
     assert until(lambda: ul.remains([]) == [] or len(ul.remains([])) <= 1)
+
+
+# Options that would say something else than they seem to.
+
+
+def test_names_cannot_add_lines_to_the_files_of_a_container(ul: Installation) -> None:
+    words = ("--hostname", "--domainname", "--dns-search", "--dns-option", "--add-host", "--network-alias")
+    for flag in words:
+        for name in ("x\n10.0.0.1 evil", "x\x1b]0;evil\x07"):
+            value = f"{name}:10.0.0.1" if flag == "--add-host" else name
+            network = ("--network", "front") if flag == "--network-alias" else ("--network", "none")
+            if flag == "--network-alias":
+                ul("network", "create", "front")
+            done = ul("create", *network, flag, value, "box", "true", code=1)
+            assert b"\x1b" not in done.stderr and b"invalid" in done.stderr, done.stderr
+            if flag == "--network-alias":
+                ul("network", "rm", "front")
+    assert ul.out("ps", "-aq") == ""
+
+
+def test_published_ports_of_the_hosts_network_are_told_to_be_discarded(ul: Installation) -> None:
+    done = ul("run", "--rm", "--network", "host", "-p", "80:80", "box", "true")
+    assert b"WARNING: Published ports are discarded when using host network mode" in done.stderr
+    assert b"WARNING" not in ul("run", "--rm", "--network", "host", "box", "true").stderr
+
+
+def test_an_entitlement_that_there_is_not(ul: Installation, tmp_path: Path) -> None:
+    done = ul("build", "--allow", "everything", "-", input=b"FROM box\n", code=1)
+    assert b"unknown entitlement everything" in done.stderr and b"network.host and security.insecure" in done.stderr
+
+
+@pytest.mark.parametrize("words", [("-u", "4294967296"), ("-u", "0:4294967296"), ("--group-add", "4294967296")])
+def test_an_id_that_is_none_is_not_a_name(ul: Installation, words: tuple[str, str]) -> None:
+    said = ul("run", "--rm", *words, "box", "id", code=125).stderr.decode()
+    assert "uids and gids must be in range 0-4294967294" in said

@@ -151,3 +151,24 @@ def test_exec_with_terminal(ul: Installation) -> None:
 def test_terminal_needs_a_terminal(ul: Installation) -> None:
     done = ul("run", "--rm", "-it", "--network", "none", "box", "true", code=125)
     assert b"stdin is not a terminal" in done.stderr
+
+
+def test_data_of_images_cannot_steer_a_terminal(ul: Installation) -> None:
+    """What goes elsewhere is as it is: programs want it so."""
+    evil = "\x1b]0;evil\x07 \x9b2J \u202e\r"
+    ul("import", "-m", evil, "-", "hostile", input=ul("image", "save", "box").stdout)
+    for words in (
+        ("history", "--no-trunc", "--format", "{{.Comment}}", "hostile"),
+        ("history", "--no-trunc", "--format", "json", "hostile"),
+        ("history", "--no-trunc", "--format", "table {{.Comment}}", "hostile"),
+        ("image", "inspect", "-f", "{{.Comment}}", "hostile"),
+        ("image", "inspect", "-f", "{{json .}}", "hostile"),
+        ("image", "inspect", "hostile"),
+    ):
+        person = Person(ul, *words)
+        person.wait_for(b"evil")
+        assert person.end() == 0
+        text = person.seen.decode().replace("\r\n", "\n")
+        assert all(letter.isprintable() or letter in "\n\t" for letter in text), (words, text)
+    assert ul.out("image", "inspect", "-f", "{{.Comment}}", "hostile") == evil
+    ul("rmi", "hostile")

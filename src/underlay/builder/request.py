@@ -57,6 +57,9 @@ class CacheStore(Value):
     everything: bool = False
 
 
+ENTITLEMENTS = ("network.host", "security.insecure")
+
+
 class BuildRequest(Record):
     """Options of a build. Names follow `docker build`; sizes are bytes.
 
@@ -84,7 +87,7 @@ class BuildRequest(Record):
     secrets: dict[str, Secret] = {}
     ssh: dict[str, str] = {}  # id → path of an agent's socket
     network: str = ""  # none, host, a network's name; "" is the default: a bridge for root, for others the host's
-    allow: list[str] = []  # entitlements: network.host, security.insecure
+    allow: list[str] = []  # of ENTITLEMENTS
     extra_hosts: list[str] = []
     shm_size: int = 0
     ulimits: list[str] = []

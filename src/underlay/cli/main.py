@@ -121,7 +121,7 @@ def main(words: list[str]) -> int:
         if debug:
             _trace()
         where = f" {error.filename}" if error.filename else ""
-        sys.stderr.write(f"underlay: {error.strerror or error}{where}\n")
+        sys.stderr.write(f"underlay: {shown(f'{error.strerror or error}{where}')}\n")
         return 125 if starts_container else 1
 
 

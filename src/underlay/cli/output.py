@@ -1,6 +1,8 @@
-"""What commands print: tables in docker's form, `--format` templates and JSON."""
+"""What commands print: tables in docker's form, `--format` templates and JSON; on a terminal without control characters."""
 
 from __future__ import annotations
+
+import sys
 
 from ..errors import UnderlayError
 from .templates.gotemplate import Template, to_json
@@ -18,8 +20,34 @@ def render(template: str, value: object) -> str:
     """Return `value` through `--format`: `json`, or a Go template. Raises InvalidInput for a template that is
     none."""
     if template == "json":
-        return to_json(value)
-    return Template(_unescaped(template)).render(value)
+        return _json(value)
+    return _parsed(_unescaped(template)).render(value)
+
+
+def _parsed(template: str) -> Template:
+    """Return a template whose values, on a terminal, cannot steer that: they come from images and registries, too."""
+    return Template(template, shown=harmless if _on_terminal() else None)
+
+
+def _json(value: object) -> str:
+    text = to_json(value)
+    return harmless(text) if _on_terminal() else text
+
+
+def _on_terminal() -> bool:
+    return sys.stdout.isatty()
+
+
+def harmless(text: str) -> str:
+    """Return a text with its control characters, but line breaks and tabs, as JSON escapes them."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in "\n\t" else _escaped(c) for c in text)
+
+
+def _escaped(character: str) -> str:
+    units = character.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2))
 
 
 def listing(
@@ -32,9 +60,9 @@ def listing(
     empty.
     """
     if quiet:
-        return "".join(Template(quiet).render(row) + "\n" for row in rows)
+        return "".join(_parsed(quiet).render(row) + "\n" for row in rows)
     if template == "json":
-        return "".join(to_json(dict(sorted(row.items()))) + "\n" for row in rows)
+        return "".join(_json(dict(sorted(row.items()))) + "\n" for row in rows)
     if template in ("", "table"):
         template = "table " + default
     if template.startswith("table ") or template.startswith("table\t"):
@@ -44,7 +72,7 @@ def listing(
         titles = Template(body, same).render(headers)
         parsed = Template(body)
         return table([line.split("\t") for line in (titles, *(parsed.render(row) for row in rows))])
-    parsed = Template(_unescaped(template))
+    parsed = _parsed(_unescaped(template))
     return "".join(parsed.render(row) + "\n" for row in rows)
 
 
@@ -84,8 +112,6 @@ def inspected(names: Sequence[str], find: Callable[[str], dict[str, Any]], templ
 
     Errors about missing objects are printed on standard error after the rest, as docker does.
     """
-    import sys
-
     objects: list[dict[str, Any]] = []
     problems: list[UnderlayError] = []
     for name in names:
@@ -94,25 +120,31 @@ def inspected(names: Sequence[str], find: Callable[[str], dict[str, Any]], templ
         except UnderlayError as error:
             problems.append(error)
     if template and template != "json":
-        parsed = Template(_unescaped(template))
+        parsed = _parsed(_unescaped(template))
         text = "".join(parsed.render(item) + "\n" for item in objects)
     elif template:
-        text = "".join(to_json(item) + "\n" for item in objects)
+        text = "".join(_json(item) + "\n" for item in objects)
     else:
         text = pretty(objects) + "\n"
     sys.stdout.write(text)
     sys.stdout.flush()
     for problem in problems:
-        sys.stderr.write(f"underlay: {problem.message}\n" + (f"hint: {problem.hint}\n" if problem.hint else ""))
+        sys.stderr.write(f"underlay: {harmless(problem.message)}\n")
+        sys.stderr.write(f"hint: {harmless(problem.hint)}\n" if problem.hint else "")
     return int(bool(problems))
 
 
-def pretty(value: Any, indent: str = "") -> str:
+def pretty(value: Any) -> str:
     """Return JSON over several lines, indented by four spaces as docker prints it."""
+    text = _indented(value, "")
+    return harmless(text) if _on_terminal() else text
+
+
+def _indented(value: Any, indent: str) -> str:
     inner = indent + "    "
     if isinstance(value, dict) and value:
-        rows = [f"{inner}{to_json(str(key))}: {pretty(item, inner)}" for key, item in value.items()]
+        rows = [f"{inner}{to_json(str(key))}: {_indented(item, inner)}" for key, item in value.items()]
         return "{\n" + ",\n".join(rows) + f"\n{indent}}}"
     if isinstance(value, list | tuple) and value:
-        return "[\n" + ",\n".join(inner + pretty(item, inner) for item in value) + f"\n{indent}]"
+        return "[\n" + ",\n".join(inner + _indented(item, inner) for item in value) + f"\n{indent}]"
     return to_json(value)

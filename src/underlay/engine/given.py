@@ -86,10 +86,17 @@ def exec_options(command: Command, keywords: Mapping[str, object]) -> ExecOption
 
 def build_request(context: str | BuildRequest, keywords: Mapping[str, object]) -> BuildRequest:
     """Return the request of a build; raises what `container_options` raises."""
-    from ..builder.request import BuildRequest
+    from ..builder.request import ENTITLEMENTS, BuildRequest
+    from ..oci import reference as references
 
     values = {"context": context} if isinstance(context, str) else dict(vars(context))
-    return BuildRequest(**normal(BuildRequest, {**values, **keywords}))
+    request = BuildRequest(**normal(BuildRequest, {**values, **keywords}))
+    for entitlement in request.allow:
+        if entitlement not in ENTITLEMENTS:
+            raise InvalidInput(f"unknown entitlement {entitlement}", f"--allow takes {' and '.join(ENTITLEMENTS)}")
+    for name in request.tags:
+        references.check_new(references.parse(name))
+    return request
 
 
 def normal(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:

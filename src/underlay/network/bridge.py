@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _EPERM, _EEXIST = 1, 17
 _WIDEST = 8  # bits of prefix: no private range is wider (RFC 1918; RFC 4193 and 4291 for IPv6)
+_OUTWARD = ("", "bond", "team", "vlan")  # kinds of interfaces by which a host is on its network: "" is hardware
+_GUESTS = ("veth", "tun")  # kinds of interfaces by which containers and virtual machines are in bridges
 _LINK_LOCAL = b"\xfe\x80"  # begins addresses of IPv6 that an interface has by itself
 
 
@@ -104,6 +106,8 @@ def _complete(connection: Netlink, network: Network, there: Link) -> None:
     Other processes may do the same concurrently. The addresses come last, so that a bridge with them is complete.
     """
     ours = _ours(network, there)
+    if ours:
+        _ignore_announcements(network, there)
     missing = _missing(connection, network, there, ours)
     if ours and there.up and not missing and _forwards(network):
         return
@@ -112,7 +116,9 @@ def _complete(connection: Netlink, network: Network, there: Link) -> None:
         _set(f"ipv6/conf/{network.interface}/accept_dad", "0")
     # So that 127.0.0.1 of this host reaches published ports; what comes from elsewhere is dropped (firewall, "raw").
     _set(f"ipv4/conf/{network.interface}/route_localnet", "1")
-    _forward(network)
+    if ours:
+        _set(f"ipv4/conf/{network.interface}/accept_redirects", "0")
+    _forward(connection, network)
     if not there.up:
         connection.call(links.change(there.index, up=True))
     for address, prefix in missing:
@@ -121,6 +127,28 @@ def _complete(connection: Netlink, network: Network, there: Link) -> None:
         except KernelError as error:
             if error.errno != _EEXIST:
                 raise
+
+
+def _ignore_announcements(network: Network, there: Link) -> None:
+    """Have the host learn no address, route or router from what containers send on a bridge that we made.
+
+    Any container may send router advertisements (RFC 4861, section 4.2), and an interface believes them unless told
+    otherwise: they would give the host addresses and a default route through the container (class CVE-2020-13401).
+    """
+    settings = f"ipv6/conf/{network.interface}"
+    if not os.path.isdir(f"/proc/sys/net/{settings}"):
+        return  # no IPv6 in this kernel, or on links of so few bytes
+    believed = _get(f"{settings}/accept_ra") != "0"
+    six = network.pool(128) is not None
+    # Of an earlier version: what it has learnt would stay for as long as a container said. Ours is added again.
+    off = not six or (believed and there.up)
+    if off and _get(f"{settings}/disable_ipv6") != "1":
+        _set(f"{settings}/disable_ipv6", "1")
+    if believed:
+        _set(f"{settings}/accept_redirects", "0")
+        _set(f"{settings}/accept_ra", "0")
+    if six and _get(f"{settings}/disable_ipv6") != "0":
+        _set(f"{settings}/disable_ipv6", "0")
 
 
 def _missing(connection: Netlink, network: Network, there: Link, ours: bool) -> list[tuple[bytes, int]]:
@@ -145,15 +173,33 @@ def _missing(connection: Netlink, network: Network, there: Link, ours: bool) -> 
     return missing
 
 
-def _forward(network: Network) -> None:
+def _forward(connection: Netlink, network: Network) -> None:
     """Have the kernel pass on packets."""
     _set("ipv4/ip_forward", "1")
     if network.pool(128) is not None:
         # Forwarding stops the host from taking routes from announcements, unless it is told otherwise.
-        for name in os.listdir("/proc/sys/net/ipv6/conf"):
+        for name in _uplinks(connection):
             if _get(f"ipv6/conf/{name}/accept_ra") == "1":
                 _set(f"ipv6/conf/{name}/accept_ra", "2")
         _set("ipv6/conf/all/forwarding", "1")
+
+
+def _uplinks(connection: Netlink) -> list[str]:
+    """Return the interfaces by which this host may learn its way to everywhere else.
+
+    They are hardware, what is made of it, and what has a default route of IPv6; no port of a bridge, and a bridge only if
+    there is more in it than containers and virtual machines.
+    """
+    there = links.every(connection)
+    leading = {route.index for route in links.routes(connection) if len(route.gateway) == 16 and not route.prefix}
+    wired = {link.master for link in there if link.master and link.kind not in _GUESTS}
+    return [
+        link.name
+        for link in there
+        if not link.master
+        and (link.index in leading or link.kind in _OUTWARD)
+        and (link.kind != "bridge" or link.index in wired)
+    ]
 
 
 def take_down(network: Network, firewall: Firewall) -> None:
@@ -182,6 +228,8 @@ def attach(network: Network, endpoint: Endpoint, namespace: int, name: str, lead
             port = links.find(connection, outside)
             assert port is not None
             connection.call(links.reflect(port.index))
+            if os.path.isdir(f"/proc/sys/net/ipv6/conf/{outside}"):
+                _set(f"ipv6/conf/{outside}/disable_ipv6", "1")  # it is a port: the host has no address on it
         else:
             mode = network.options.get("macvlan_mode", "bridge")
             connection.call(links.create_macvlan(name, parent.index, mode, namespace, network.mtu, mac))
@@ -197,7 +245,7 @@ def attach(network: Network, endpoint: Endpoint, namespace: int, name: str, lead
 
 def _configure(network: Network, endpoint: Endpoint, name: str, leading: Collection[int]) -> None:
     """Set up the interface `name` of the network namespace that this thread is in."""
-    if os.path.isdir("/proc/sys/net/ipv6"):
+    if os.path.isdir(f"/proc/sys/net/ipv6/conf/{name}"):
         # Its neighbours' announcements are nothing to it; and what a port sends back would look like a duplicate.
         _set(f"ipv6/conf/{name}/accept_ra", "0")
         _set(f"ipv6/conf/{name}/accept_dad", "0")

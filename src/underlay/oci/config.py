@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from ..errors import InvalidInput, LimitExceeded
-from . import digest, document
+from . import digest, document, mediatype
 from . import platform as platforms
 from .manifest import LAYERS_LIMIT
 
@@ -113,6 +113,9 @@ def read(data: bytes, what: str) -> document.Document:
     (a tool appends a layer to an image without history) and are let be. Raises InvalidInput or LimitExceeded.
     """
     configuration = document.read(data, Config, what, document.CONFIG_LIMIT)
+    own = configuration.value.get("mediaType")
+    if isinstance(own, str) and own in mediatype.INDEXES | mediatype.MANIFESTS:
+        raise InvalidInput(f"{what}: $.mediaType: {own} is not a media type of configurations")
     view: Config = configuration.view
     diff_ids = view.diff_ids
     if len(diff_ids) > LAYERS_LIMIT:

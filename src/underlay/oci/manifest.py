@@ -92,6 +92,23 @@ def kind(value: object, media_type: str = "") -> str:
     return ""
 
 
+def check_stated(value: object, stated: str, what: str) -> None:
+    """Refuse a document whose own media type is another than the descriptor that leads to it has `stated`.
+
+    Whoever judges by the one, a scanner or a signer, would have looked at something else. Raises InvalidInput.
+    """
+    own = value.get("mediaType") if isinstance(value, dict) else None
+    if isinstance(own, str):
+        check_same(own, stated, what, "mediaType")
+
+
+def check_same(own: str, stated: str, what: str, member: str) -> None:
+    """Refuse two media types of manifests or indexes that differ; `member` is where the first is from."""
+    known = mediatype.INDEXES | mediatype.MANIFESTS
+    if own in known and stated in known and own != stated:
+        raise InvalidInput(f"{what}: its descriptor says that it is {stated}, but its {member} is {own}")
+
+
 def media_type(value: dict[str, Any], stated: str = "") -> str:
     """Return the media type of a decoded manifest or index: its own word, else what was `stated`, else by its kind."""
     own = value.get("mediaType")

@@ -15,6 +15,8 @@ _LEGACY_DOMAIN = "index.docker.io"
 _OFFICIAL = "library/"
 _NAME_LIMIT = 255
 _TAG_LIMIT = 128
+_SHORT_ID = 12  # hex digits, as lists show them
+_ALGORITHMS = ("sha256", "sha384", "sha512")
 
 _DIGITS = frozenset("0123456789")
 _LOWER = frozenset("abcdefghijklmnopqrstuvwxyz0123456789")
@@ -106,6 +108,22 @@ def parse_exact(text: str) -> Reference:
     if len(path) > _NAME_LIMIT:
         raise InvalidInput(f"invalid reference format: repository name must not be more than {_NAME_LIMIT} characters")
     return Reference(domain, path, tag, digest)
+
+
+def check_new(reference: Reference) -> Reference:
+    """Return a reference that an image is to get as a name. Raises InvalidInput, in docker's words, for one that would
+    be read as something else."""
+    if reference.digest:
+        raise InvalidInput("refusing to create a tag with a digest reference")
+    if reference.familiar_repository in _ALGORITHMS:
+        raise InvalidInput("refusing to create an ambiguous tag using digest algorithm as name")
+    return reference
+
+
+def reads_as_id(reference: Reference) -> bool:
+    """Return whether a name is what a short id looks like, so that it would stand before the image with that id."""
+    word = reference.familiar_repository
+    return reference.tag == DEFAULT_TAG and len(word) >= _SHORT_ID and _HEX.issuperset(word)
 
 
 def familiar(name: str) -> str:

@@ -274,10 +274,12 @@ _IPC = ("kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem", "kernel
 
 def _check_sysctls(linux: Linux) -> None:
     own = {item.get("type") for item in linux.get("namespaces") or []}
-    for name in linux.get("sysctl") or {}:
+    for name, value in (linux.get("sysctl") or {}).items():
         dotted = name.replace("/", ".") if "/" in name and "." not in name else name
-        if ".." in name or name.startswith(("/", ".")):
+        if ".." in name or name.startswith(("/", ".")) or not name.isprintable():
             raise InvalidInput(f"linux.sysctl: {name!r} is not the name of a kernel parameter")
+        if "\n" in value.rstrip("\n") or "\0" in value:
+            raise InvalidInput(f"linux.sysctl: {name!r}: the value {value!r} is not one line")
         if dotted.startswith("net."):
             needed = "network"
         elif dotted.startswith(_IPC):

@@ -58,8 +58,7 @@ class Store:
 
 def _opened(paths: Paths) -> Meta:
     # Set-id files of images and volumes must be out of reach of the host's users (attacks IM-07).
-    os.makedirs(paths.root, mode=0o700, exist_ok=True)
-    os.makedirs(paths.state, mode=0o700, exist_ok=True)
+    paths.make()
     # Each by itself: the mode holds for the last part of a path only, and the caller's umask may be 0.
     for directory in (paths.temporary, paths.layers, paths.indexes, paths.blobs, paths.blobs + "/sha256"):
         os.makedirs(directory, mode=0o700, exist_ok=True)

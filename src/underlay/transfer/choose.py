@@ -182,7 +182,9 @@ def _offers(
         if data is None:
             continue
         what = f"manifest {descriptor.digest}"
-        kind = manifests.kind(decode(data, what), descriptor.media_type or "")
+        value = decode(data, what)
+        manifests.check_stated(value, descriptor.media_type or "", what)
+        kind = manifests.kind(value, descriptor.media_type or "")
         if kind == "index":
             index = manifests.read_index(data, f"index {descriptor.digest}")
             opened.add(descriptor.digest)
@@ -201,6 +203,7 @@ def _candidate(source: Documents, data: bytes, descriptor: Descriptor, above: tu
     """Return the image of a manifest, None when it is something else than an image (a chart, a signature)."""
     what = f"manifest {descriptor.digest}"
     manifest = manifests.read_manifest(data, what)
+    manifests.check_stated(manifest.value, descriptor.media_type or "", what)
     manifest.digest = descriptor.digest
     view: manifests.Manifest = manifest.view
     if view.config.media_type and view.config.media_type not in mediatype.CONFIGS:

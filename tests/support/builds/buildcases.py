@@ -225,3 +225,14 @@ class GitServer:
     def __exit__(self, *_: object) -> None:
         self._server.shutdown()
         self._server.server_close()
+
+
+TOKEN = "canary-token-7341"  # what the fixture `canary` has put into a file
+
+
+def harmless(said: str, builder: Builder) -> None:
+    """Fail when what stands for the host has been seen, in what is said or in the store."""
+    assert TOKEN not in said
+    for path in builder.ul.root.rglob("*"):
+        if path.is_file() and not path.is_symlink() and path.stat().st_size < 1 << 20:
+            assert TOKEN.encode() not in path.read_bytes(), path

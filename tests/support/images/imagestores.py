@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from archives import Layout, layer
+from engines import REPOSITORY
 from underlay import Engine
 from underlay.engine.images import archives
 
@@ -38,7 +39,7 @@ class Cli:
             [*self.words, *map(str, words)],
             input=input,
             capture_output=True,
-            env={**os.environ, **(environment or {})},
+            env={**os.environ, "PYTHONPATH": str(REPOSITORY / "src"), **(environment or {})},
             timeout=60,
         )
         assert done.returncode == code, done.stderr.decode()

@@ -1,8 +1,10 @@
 """Go templates as `--format` takes them."""
 
+import json
+
 import pytest
 
-from underlay.cli.output import listing, render
+from underlay.cli.output import listing, pretty, render
 from underlay.cli.templates.gotemplate import Template
 from underlay.errors import InvalidInput
 
@@ -114,3 +116,17 @@ def test_tables_do_not_steer_the_terminal():
 def test_one_value():
     assert render("json", {"A": [1, None]}) == '{"A":[1,null]}'
     assert render(r"{{.A}}\n", {"A": 1}) == "1\n"
+
+
+def test_on_a_terminal_values_cannot_steer_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    value = {"Name": "a\x1b[2Jb\x9bc\u202ed\r\U000e0001", "Lines": "x\ty\n"}
+    monkeypatch.setattr("underlay.cli.output._on_terminal", lambda: True)
+    safe = "a\\u001b[2Jb\\u009bc\\u202ed\\u000d\\udb40\\udc01"
+    assert render("{{.Name}}\x1b[0m", value) == safe + "\x1b[0m"  # what the user wrote is the user's
+    assert render("{{.Lines}}", value) == "x\ty\n"
+    assert listing([value], {}, "", "{{upper .Lines}}") == "X\tY\n\n"
+    assert listing([value], {}, "", quiet="{{.Name}}") == safe + "\n"
+    for text in (render("json", value), pretty([value]), render("{{json .}}", value)):
+        assert text.replace("\n", "").isprintable() and json.loads(text) in (value, [value])
+    monkeypatch.setattr("underlay.cli.output._on_terminal", lambda: False)
+    assert render("{{.Name}}", value) == value["Name"]

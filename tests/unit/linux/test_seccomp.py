@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import tempfile
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -382,3 +383,26 @@ def test_cached_filter_is_the_compiled_one(tmp_path) -> None:
     other = profiles.default_filter([], cache)
     assert other != first and len(os.listdir(cache)) == 2
     assert os.stat(cache).st_mode & 0o77 == 0
+
+
+def test_a_cached_filter_that_another_can_have_written_is_not_believed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = tmp_path / "seccomp"
+    names = list(profiles.CAPABILITIES)
+    right = profiles.default_filter(names, str(cache))
+    [file] = cache.iterdir()
+    file.write_bytes(b"permits all")
+    assert profiles.default_filter(names, str(cache)) == b"permits all"  # what only we can have written
+    file.chmod(0o666)
+    assert profiles.default_filter(names, str(cache)) == right
+    (tmp_path / "elsewhere").write_bytes(b"permits all")
+    file.unlink()
+    file.symlink_to(tmp_path / "elsewhere")
+    assert profiles.default_filter(names, str(cache)) == right and not file.is_symlink()
+    file.write_bytes(b"permits all")
+    cache.chmod(0o777)
+    assert profiles.default_filter(names, str(cache)) == right
+    cache.chmod(0o700)
+    monkeypatch.setattr(os, "geteuid", lambda: 12345)
+    assert profiles.default_filter(names, str(cache)) == right

@@ -1,6 +1,7 @@
 """Documents from outside: bounds, shapes, and the place of what is wrong."""
 
 import json
+import re
 
 import pytest
 
@@ -137,3 +138,26 @@ def test_chain_ids_follow_the_specification():
     assert chain.chain_ids([]) == []
     assert chain.chain_id([one]) == one
     assert chain.chain_id([one, two]) == sha(f"{one} {two}".encode())
+
+
+def test_a_document_of_another_type_than_its_descriptor_says():
+    oci, docker = "application/vnd.oci.image.manifest.v1+json", "application/vnd.docker.distribution.manifest.v2+json"
+    index = "application/vnd.oci.image.index.v1+json"
+    for stated in (docker, index):
+        with pytest.raises(
+            InvalidInput, match=f"its descriptor says that it is {re.escape(stated)}, but its mediaType is"
+        ):
+            manifest.check_stated(good_manifest(), stated, "manifest x")
+    for stated in (oci, "", "application/json"):
+        manifest.check_stated(good_manifest(), stated, "manifest x")
+    manifest.check_stated({}, index, "manifest x")
+
+
+def test_a_manifest_is_no_configuration():
+    for kind in ("manifest", "index"):
+        value = {**config([layer()]), "mediaType": f"application/vnd.oci.image.{kind}.v1+json"}
+        with pytest.raises(InvalidInput, match="is not a media type of configurations"):
+            configs.read(text(value), "configuration x")
+    configs.read(
+        text({**config([layer()]), "mediaType": "application/vnd.oci.image.config.v1+json"}), "configuration x"
+    )

@@ -68,3 +68,26 @@ def test_an_id_is_no_name():
 def test_the_exact_form_adds_no_tag():
     assert reference.parse_exact("alpine").tag == ""
     assert reference.familiar("docker.io/library/alpine") == "alpine"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("sha256:" + "0" * 64, "ambiguous tag using digest algorithm as name"),
+        ("sha512", "ambiguous tag using digest algorithm as name"),
+        ("docker.io/library/sha256:1", "ambiguous tag using digest algorithm as name"),
+        ("app:1@sha256:" + "0" * 64, "a tag with a digest reference"),
+        ("app@sha256:" + "0" * 64, "a tag with a digest reference"),
+    ],
+)
+def test_names_that_no_image_gets(text: str, words: str) -> None:
+    with pytest.raises(InvalidInput, match=words):
+        reference.check_new(reference.parse(text))
+
+
+def test_names_that_read_as_ids() -> None:
+    for text in ("0123456789ab", "abcdefabcdef:latest", "a" * 63, "docker.io/library/0123456789ab"):
+        assert reference.reads_as_id(reference.parse(text)), text
+    for text in ("beef", "0123456789ab:1", "x/0123456789ab", "example.com/0123456789ab", "0123456789ag"):
+        assert not reference.reads_as_id(reference.parse(text)), text
+        reference.check_new(reference.parse(text))

@@ -321,6 +321,7 @@ def test_a_container_that_waits() -> None:
         ("hooks", "startContainer"),
     ]
     assert order.index("await-start") < order.index("seccomp")  # it needs calls that a filter may refuse
+    assert order[-2:] == ["hooks", "execute"]  # with all that confines the process
 
 
 def test_the_word_bind_means_nothing_to_a_tmpfs() -> None:

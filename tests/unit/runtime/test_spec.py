@@ -185,6 +185,10 @@ def test_sysctls() -> None:
     for name in ("kernel.panic", "vm.swappiness", "fs.file-max", "kernel.hostname", "net", "netx.y"):
         refused("is not allowed", sysctls={name: "1"})
     refused("is not a dotted name", sysctls={"net/../kernel/panic": "1"})
+    refused("is not a dotted name", sysctls={"net.ipv4.ip_forward\n": "1"})
+    refused("the value '1\n' holds control characters", sysctls={"net.ipv4.ip_forward": "1\n"})
+    refused("holds control characters", sysctls={"net.ipv4.ip_forward": "\x1b[2J1"})
+    assert compose(sysctls={"net.ipv4.tcp_rmem": "1\t2 3"})
     refused("namespace is not the container's own", sysctls={"net.ipv4.ip_forward": "1"}, network="host")
     refused("namespace is not the container's own", sysctls={"kernel.shmmax": "1"}, ipc="host")
 
@@ -208,7 +212,17 @@ def test_namespaces() -> None:
 def test_hostname_only_where_it_is_the_containers() -> None:
     assert compose(hostname="abc", domainname="d").spec["hostname"] == "abc"
     assert compose().spec["hostname"] == ID[:12]
-    assert "hostname" not in compose(hostname="abc", uts="host").spec
+    assert "hostname" not in compose(uts="host").spec
+    refused("conflicting options: hostname and the UTS mode", hostname="abc", uts="host")
+    refused("conflicting options: domainname and the UTS mode", domainname="abc", uts="host")
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a\x1b[2Jb", "a b", "a\tb", "a\u2028b", "a\u202eb", "a\r"])
+def test_names_that_would_be_more_than_one_word_of_a_file(name: str) -> None:
+    refused("invalid hostname format", hostname=name)
+    refused("invalid domainname format", domainname=name)
+    refused("is not a valid domain", dns_search=["x", name])
+    refused('for "--dns-option" flag', dns_options=[name])
 
 
 def test_resources() -> None:

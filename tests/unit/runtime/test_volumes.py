@@ -71,6 +71,8 @@ def test_volumes_refused(text: str, words: str) -> None:
         ("type=bind,src=/h,destination=/d,ro=false", ("bind", "/h", "/d", [], False, False)),
         ('type=bind,"src=/a,b",target=/d', ("bind", "/a,b", "/d", [], False, False)),
         ("type=bind,src=/h,target=/d,bind-propagation=rshared", ("bind", "/h", "/d", ["rshared"], False, False)),
+        ("type=bind,src=./h,target=/d", ("bind", os.path.abspath("h"), "/d", [], False, False)),
+        ("type=bind,src=.,target=/d", ("bind", os.getcwd(), "/d", [], False, False)),
         ("type=bind,src=/h,target=/d,bind-recursive=disabled", ("bind", "/h", "/d", ["bind"], False, False)),
         ("target=/d", ("volume", "", "/d", [], True, False)),
         ("type=volume,source=vol,target=/d,volume-nocopy", ("volume", "vol", "/d", [], False, False)),
@@ -141,3 +143,11 @@ def test_anything_is_a_mount_or_an_error(text: str) -> None:
         assert not {"..", ".", ""} & set(mount.target[1:].split("/"))
         if mount.kind == "volume":
             assert "/" not in mount.source and not mount.source.startswith(".")
+
+
+@pytest.mark.parametrize("source", ["relative", "a/b", "../x", "~/x", ".x"])
+def test_a_bind_mount_of_a_relative_path(source: str) -> None:
+    words = f"invalid mount config for type \"bind\": invalid mount path: '{source}' mount path must be absolute"
+    with pytest.raises(InvalidInput) as caught:
+        mount_flags.parse_mount(f"type=bind,src={source},target=/d")
+    assert caught.value.message == words

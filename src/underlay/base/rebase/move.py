@@ -126,7 +126,7 @@ def move(
     manifest = _manifest(image, onto, config, layers)
     from ...oci import digest as digests
 
-    targets = [references.parse(name) for name in names or _own_names(store, image)]
+    targets = [references.check_new(references.parse(name)) for name in names or _own_names(store, image)]
     moved = Moved(
         image.name,
         ground.name,

@@ -114,36 +114,50 @@ def _in_directory(request: BuildRequest, directory: str, inside: bool) -> Contex
     try:
         wanted = request.dockerfile
         beside = ""  # where <Dockerfile>.dockerignore would be, inside the context
+        within = wanted if inside else _within(directory, wanted) if wanted not in ("", "-") else ""
         if wanted == "-":
             data, name = sys.stdin.buffer.read(_DOCKERFILE_LIMIT + 1), "Dockerfile"
-        elif wanted and not inside:
+        elif wanted and not within:
             data, name = _outside(wanted), os.path.basename(wanted)
-            relative = os.path.relpath(
-                os.path.realpath(os.path.dirname(os.path.abspath(wanted))), os.path.realpath(directory)
-            )
-            beside = "" if relative.startswith("..") else os.path.normpath(os.path.join(relative, name))
         else:
             name = ""
-            for candidate in (wanted,) if wanted else _NAMES:
+            for candidate in (within,) if wanted else _NAMES:
                 content = beneath.read_regular(root, candidate, _DOCKERFILE_LIMIT + 1)
                 if content is not None:
-                    data, name, beside = content, candidate, candidate
+                    data, name, beside = content, candidate if inside else os.path.basename(candidate), candidate
                     break
             if not name:
                 raise _no_dockerfile(wanted or "Dockerfile", request.context)
         _check_size(data, name)
         ignored = read_ignore(root, beside)
-        if wanted and not inside and wanted != "-":
+        if wanted and not within and wanted != "-":
             ignored = _beside(wanted) or ignored
         return Context(Origin("context", directory, ignored=ignored, plain=True), name, data)
     finally:
         os.close(root)
 
 
+def _within(directory: str, path: str) -> str:
+    """Return the path of a Dockerfile inside the context at `directory`, "" for one that lies elsewhere.
+
+    What a context holds may be hostile, its links too: they are followed inside it only (attacks BD-11).
+    """
+    head, rest, base = os.path.abspath(path), "", os.path.realpath(directory)
+    real = os.path.realpath(os.path.dirname(head)) + "/" + os.path.basename(head)
+    within = os.path.relpath(real, base) if real.startswith(base.rstrip("/") + "/") else ""
+    while head != "/":
+        head, _, last = head.rpartition("/")
+        head, rest = head or "/", f"{last}/{rest}" if rest else last
+        if os.path.realpath(head) == base:
+            within = rest  # and on: from the outermost on what is below is the context's
+    return within
+
+
 def _outside(path: str) -> bytes:
     """Read a Dockerfile that the caller has named: it need not be in the context."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        # By its shortest name: `..` after a link of the context would lead wherever that leads.
+        fd = os.open(os.path.abspath(path), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         raise _no_dockerfile(path, "") from None
     except OSError as error:

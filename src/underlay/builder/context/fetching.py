@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from ...errors import DigestMismatch, NotFound, RegistryError
+import os
+
+from ...errors import DigestMismatch, InvalidInput, LimitExceeded, NotFound
+from ...human import parse_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_LARGEST = 16 << 30
+_LARGEST = "2g"
+_LIMIT = "UNDERLAY_ADD_LIMIT"
 _PIECE = 1 << 20
 
 
@@ -32,11 +36,21 @@ def file_name(url: str) -> str:
     return "" if name in (".", "..") or "/" in name or "\0" in name else name
 
 
+def largest() -> tuple[int, str]:
+    """Return how many bytes a file may have that is fetched, and the same in words. Raises InvalidInput for a setting
+    that is no size."""
+    text = os.environ.get(_LIMIT) or _LARGEST
+    try:
+        return parse_size(text), text
+    except ValueError:
+        raise InvalidInput(f"{_LIMIT}: invalid size: {text!r}", "a number of bytes, or a text such as 8g") from None
+
+
 def fetch(url: str, directory: str, checksum: str = "", headers: Mapping[str, str] | None = None) -> Fetched:
     """Fetch a file by HTTP into `directory`. Redirects follow the rules of registries (`registry.exchange`).
 
     The digest found is of the kind of `checksum`, else SHA-256. Raises NotFound (any refusal), DigestMismatch when
-    `checksum` ("sha256:…") is not met, RegistryError, InvalidInput.
+    `checksum` ("sha256:…") is not met, LimitExceeded (a server may send for ever), RegistryError, InvalidInput.
     """
     from email.utils import parsedate_to_datetime
     from urllib.parse import urlsplit
@@ -47,6 +61,8 @@ def fetch(url: str, directory: str, checksum: str = "", headers: Mapping[str, st
     from ...registry.exchange import Server
     from ...registry.transport import Transport
 
+    most, words = largest()
+    too_large = LimitExceeded(f"failed to load {url}: more than {words} bytes", f"{_LIMIT} sets another limit, as 8g")
     parts = urlsplit(url)
     endpoint = hosts.endpoint_of(url)
     transport = Transport(hosts.Settings.load())
@@ -59,13 +75,15 @@ def fetch(url: str, directory: str, checksum: str = "", headers: Mapping[str, st
         with server.ask("GET", target, (), dict(headers or {})) as answer:
             if answer.status != 200:
                 raise NotFound(f"failed to load {url}: invalid response status {answer.status}")
+            if answer.length > most:
+                raise too_large
             modified = answer.headers.get("last-modified", "")
             size = 0
             with open(path, "xb") as file:
                 while piece := answer.read(_PIECE):
                     size += len(piece)
-                    if size > _LARGEST:
-                        raise RegistryError(f"failed to load {url}: the file is larger than {_LARGEST >> 30} GiB")
+                    if size > most:
+                        raise too_large
                     digest.update(piece)
                     file.write(piece)
     finally:

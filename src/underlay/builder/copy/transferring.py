@@ -98,6 +98,12 @@ def _literal(name: str, data: str) -> _Source:
 def _source(stage: StageRun, instruction: it.Transfer, text: str, vertex: Vertex) -> _Source:
     number = stage.planned.stage.index
     if isinstance(instruction, it.Add):
+        if stage.work.request.network == "none" and (git.is_git(text) or text.startswith(("http://", "https://"))):
+            raise instruction.problem(
+                f"{text} is not fetched: the build has --network none",
+                "build without it, or fetch the file beforehand and ADD it from the context",
+                text,
+            )
         if git.is_git(text):
             return _from_git(stage, instruction, text)
         if text.startswith(("http://", "https://")):

@@ -73,7 +73,9 @@ class Settings:
         """Tell what is odd: in the log, or on standard error where there is none."""
         self.write("warning", message)
         if not self.log:
-            sys.stderr.write(f"warning: {message}\n")
+            from ..main import shown
+
+            sys.stderr.write(f"warning: {shown(message)}\n")
 
 
 def entry() -> NoReturn:
@@ -118,9 +120,11 @@ def main(words: list[str]) -> int:
             synopsis = f"runtime {name} {module.SYNOPSIS[name]}"
             sys.stdout.write(flags.usage(name, synopsis, COMMANDS[name][1], module.FLAGS[name]) + "\n")
             return 0
+        from ...paths import check_private
         from ...runtime.standalone import records
 
         settings.root = os.path.abspath(given["root"]) if given["root"] else records.default_root()
+        check_private(settings.root, "root directory", records.ROOT_HINT)  # hooks are run as its records say
         return int(module.run(name, settings, options, arguments) or 0)
     except UnderlayError as error:
         return _failed(settings, error.message, error.hint)

@@ -22,16 +22,25 @@ __all__ = ["Template", "to_json"]
 
 
 class Template:
-    """A parsed template; raises InvalidInput when `source` is none that is understood here."""
+    """A parsed template; raises InvalidInput when `source` is none that is understood here.
 
-    def __init__(self, source: str, functions: dict[str, Callable[..., Any]] | None = None) -> None:
+    `shown` changes the text of each value before it is put into the result.
+    """
+
+    def __init__(
+        self,
+        source: str,
+        functions: dict[str, Callable[..., Any]] | None = None,
+        shown: Callable[[str], str] | None = None,
+    ) -> None:
+        self._shown = shown
         self._functions = {**FUNCTIONS, **(functions or {})}
         self._nodes = parse(source, self._functions)
 
     def render(self, value: object) -> str:
         """Return the text for `value`; raises InvalidInput when a field or a function does not fit it."""
         out: list[str] = []
-        _Run(self._functions, value).nodes(self._nodes, value, out)
+        _Run(self._functions, value, self._shown).nodes(self._nodes, value, out)
         return "".join(out)
 
 
@@ -39,8 +48,9 @@ class Template:
 
 
 class _Run:
-    def __init__(self, functions: dict[str, Any], root: object) -> None:
+    def __init__(self, functions: dict[str, Any], root: object, shown: Callable[[str], str] | None) -> None:
         self.functions = functions
+        self.shown = shown
         self.variables: dict[str, object] = {"$": root}
 
     def nodes(self, nodes: list[Node], dot: object, out: list[str]) -> None:
@@ -49,7 +59,8 @@ class _Run:
             if kind == "text":
                 out.append(node[1])
             elif kind == "print":
-                out.append(text_of(self.value(node[1], dot)))
+                text = text_of(self.value(node[1], dot))
+                out.append(self.shown(text) if self.shown is not None else text)
             elif kind == "assign":
                 self.variables[node[1][0]] = self.value(node[2], dot)
             elif kind == "range":

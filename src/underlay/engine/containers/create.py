@@ -197,7 +197,7 @@ def _ports(request: Request, config: Execution, networked: bool) -> list[Publica
         return []
     if not networked:
         if options.network == "host":
-            return []  # the command warns: they are reachable anyway
+            return []  # `create` warns: what listens is reachable anyway
         raise InvalidInput(
             f"conflicting options: port publishing and network {options.network}",
             "drop -p, or choose another network",
@@ -216,6 +216,10 @@ def create(store: Store, options: ContainerOptions, starts: bool = False) -> tup
     if starts and options.remove:
         made.intent["runner"] = os.getpid(), process.start_time(os.getpid())
     options = made.request.options
+    if options.network == "host" and (options.publish or options.publish_all):
+        message = "WARNING: Published ports are discarded when using host network mode"
+        hint = "the container has the host's ports as they are: drop -p, or choose another network"
+        store.emit(events.Event("host.warning", made.id, message=message, hint=hint))
     for mount in made.request.mounts:
         if mount.kind == "bind" and mount.make_source and not os.path.lexists(mount.source):
             os.makedirs(mount.source, exist_ok=True)

@@ -61,6 +61,8 @@ def import_tar(store: Store, source: str | int, name: str, changes: Sequence[str
     reference = references.parse(name) if name else None
     if reference is not None and reference.digest:
         raise InvalidInput("cannot import digest reference")
+    if reference is not None:
+        references.check_new(reference)
     goal = platforms.parse(platform) if platform else None
     try:
         image_id = importer.import_tar(

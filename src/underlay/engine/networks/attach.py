@@ -6,6 +6,7 @@ import os
 
 from ...errors import Conflict, InvalidInput, NotFound, Unsupported
 from ...events import Event
+from ...human import plain
 from ...linux import userns
 from ...linux.network import netns
 from ...network import bridge, firewall, subnets
@@ -54,7 +55,7 @@ class EndpointRequest:
                 if number == subnets.number_of(pool.gateway):
                     raise Conflict(f"Address already in use: {text} is the gateway of network {self.network.name}")
         for alias in self.aliases:
-            if not alias or not alias.isprintable() or " " in alias or len(alias) > 253:
+            if not alias or not plain(alias) or len(alias) > 253:
                 raise InvalidInput(f"invalid network alias {alias!r}")
         if self.mac:
             words = self.mac.split(":")

@@ -157,6 +157,7 @@ def credentials(
     context: Context, bounding: int, permitted: int, inheritable: int, ambient: int, effective: int
 ) -> None:
     """Drop to the container's user and capabilities; groups are always set (attacks RT-19)."""
+    context.capabilities = (bounding, permitted, inheritable, ambient, effective)
     script = context.script
     last = capabilities.last_known_cached()
     known = (1 << (last + 1)) - 1
@@ -192,6 +193,18 @@ def credentials(
             script.add("credentials", "prctl", *raising, 0, 0, failure="set ambient capabilities")
     # A change of ids sets this anew, to fs.suid_dumpable of the host (attacks RT-03).
     script.add("credentials", "prctl", process.PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
+def untraced(context: Context) -> None:
+    """Change the calls of `credentials`, in a process that is not the container's own, to leave out CAP_SYS_PTRACE.
+
+    With it a hook could take over the process that waits for it, which has all rights until it becomes the program.
+    """
+    calls = context.script.calls
+    places = [number for number, call in enumerate(calls) if call.tag == "credentials"]
+    end = len(calls)
+    credentials(context, *(mask & ~capabilities.mask(["CAP_SYS_PTRACE"]) for mask in context.capabilities))
+    calls[places[0] : places[-1] + 1], calls[end:] = calls[end:], []
 
 
 def die_with_monitor(context: Context) -> None:

@@ -79,6 +79,11 @@ class Script:
         self._next = 0
         self._file = _sealable() if sealed and libc.MACHINE in PROGRAMS else -1
 
+    def renew(self) -> None:
+        """Let the calls be made by a process that was forked from the one that added them: the memory is not shared."""
+        if self._file >= 0:
+            self._file = _sealable()
+
     def place(self, data: bytes) -> int:
         """Put bytes where calls can point to them; returns their address."""
         if self._file < 0:
@@ -327,6 +332,12 @@ def failure(message: Failure) -> StartFailed:
         else:
             text = f"{text}: {os.strerror(number).lower()}"
     return StartFailed(text, code, hint)
+
+
+def told(message: str) -> bytes:
+    """Return the message of a process that has failed before the last step, as `failure` reads it."""
+    record: Failure = {"message": message[:2000], "hint": "", "code": 125}
+    return b"!" + dumps(record).encode("utf-8", "replace")
 
 
 def pid_of(message: bytes) -> int:

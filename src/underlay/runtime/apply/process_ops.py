@@ -50,13 +50,21 @@ def await_start(context: Context) -> None:
 
 
 def hooks(context: Context, kind: str) -> None:
-    """Run the hooks of the specification that belong into the container's namespaces."""
+    """Run the hooks of the specification that belong into the container's namespaces.
+
+    Those of the start come from the container's root: they get the rights of its process and no more, as with runc.
+    """
     from . import hooks as programs
 
     state: State = {**context.state, "pid": os.getpid()}
-    if kind == "startContainer":
-        state["status"] = "created"
-    programs.run(kind, context.hooks.get(kind) or [], state)
+    if kind != "startContainer":
+        programs.run(kind, context.hooks.get(kind) or [], state)
+        return
+    from . import program
+
+    state["status"] = "created"
+    items = context.hooks.get(kind) or []
+    programs.run(kind, items, state, lambda hook, channel: program.become_hook(context, hook, channel))
 
 
 def locate(context: Context, name: str, directory: str) -> None:

@@ -14,6 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
+    from ...linux.specification import Hook
     from ..plan.context import Context
 
 ENOENT, EACCES, ENOEXEC, ENOTDIR, ELOOP, EBADF = 2, 13, 8, 20, 40, 9
@@ -66,6 +67,38 @@ def execute(context: Context, arguments: list[str], init: bool) -> NoReturn:
         # What arrives before process 1 waits must not be lost.
         _signal.pthread_sigmask(_signal.SIG_BLOCK, _signal.valid_signals())
     script.become(calls, context.channel.fileno())
+
+
+def become_hook(context: Context, hook: Hook, channel: int) -> NoReturn:
+    """Become a hook that comes from the container's root: in a child, with what the process itself will get, less
+    CAP_SYS_PTRACE (`identity.untraced`).
+
+    What the kernel refuses is written to `channel`. No listener is made for a filter that asks: who is asked waits for the
+    process. What such a filter asks about fails then (seccomp_unotify(2)).
+    """
+    from ...linux.security import seccomp
+    from . import identity, laststep
+
+    script = context.script
+    script.renew()
+    identity.untraced(context)
+    path = str(hook["path"])
+    try:
+        examine(path, path)
+        if script.listener is not None:
+            mode, flags, *more = script.listener.arguments
+            assert isinstance(flags, int)
+            script.listener.arguments = (mode, flags & ~seccomp.OF_LISTENERS, *more)
+            script.listener = None
+        words, variables = script.strings(list(hook.get("args") or [path])), script.strings(list(hook.get("env") or []))
+        failure = f"cannot execute {path}"
+        script.add("execute", "execve", script.string(path), words, variables, failure=failure, code=126)
+        # What the caller lets the process have is not for hooks.
+        process.hide_from(3)
+        script.become(arrange(context, False), channel)
+    except (StartFailed, ValueError, OSError) as error:
+        os.write(channel, laststep.told(str(error)))
+    os._exit(125)
 
 
 _NO_INTERPRETER = "the file exists but its interpreter (the #! line or the dynamic loader) does not"

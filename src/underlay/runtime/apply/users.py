@@ -23,6 +23,16 @@ def _records(root: int, path: str, fields: int) -> list[list[str]]:
     return records
 
 
+def _asked(text: str) -> int:
+    """Return the id that is asked for, -1 for a name. Raises StartFailed for a number that is no id: an image could call
+    a user so."""
+    number = _number(text)
+    if number < 0 and text.isascii() and text.lstrip("+-").isdigit():
+        hint = "a number is always an id, whatever an image calls its users"
+        raise StartFailed(f"invalid id {text:.60}: uids and gids must be in range 0-{_LAST_ID}", 125, hint)
+    return number
+
+
 def _number(text: str) -> int:
     # The length first: Python refuses to convert thousands of digits.
     number = whole(text)
@@ -39,7 +49,7 @@ def resolve(root: int, user: str, extra: list[str]) -> tuple[int, int, list[int]
     name, colon, group = user.partition(":")
     passwd = _records(root, "/etc/passwd", 4)
     uid, gid, home, known = 0, 0, "/", ""
-    wanted = _number(name)
+    wanted = _asked(name)
     for record in passwd:
         number, primary = _number(record[2]), _number(record[3])
         if number < 0 or primary < 0:
@@ -72,15 +82,13 @@ def resolve(root: int, user: str, extra: list[str]) -> tuple[int, int, list[int]
 
 
 def _group(records: list[list[str]], group: str) -> int:
-    number = _number(group)
+    number = _asked(group)
     if number >= 0:
         return number
     for record in records:
         if record[0] == group and _number(record[2]) >= 0:
             return _number(record[2])
-    if number < 0:
-        raise StartFailed(f"unable to find group {group}: no matching entries in group file", 125)
-    return number
+    raise StartFailed(f"unable to find group {group}: no matching entries in group file", 125)
 
 
 def home_of(root: int, uid: int) -> str:

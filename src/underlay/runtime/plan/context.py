@@ -36,6 +36,7 @@ class Context:
 
     __slots__ = (
         "admitted",
+        "capabilities",
         "channel",
         "console",
         "directory",
@@ -72,6 +73,7 @@ class Context:
         self.uid = 0
         self.gid = 0
         self.groups: list[int] = []
+        self.capabilities = (0, 0, 0, 0, 0)  # of the program: bounding, permitted, inheritable, ambient, effective
         self.groups_denied = False  # whether the user namespace forbids setgroups(2)
         self.group: Group | None = None  # the cgroup to enter; None when there is nothing to do
         self.admitted = False  # whether the parent moves this process, which is not allowed to

@@ -113,8 +113,6 @@ def add_process(
     if extras.waits:
         add(("locate", (body.get("args") or [""])[0], body.get("cwd") or "/"))
         add(("await-start",))
-        if "startContainer" in extras.hooks:
-            add(("hooks", "startContainer"))
     hardened = bool(body.get("noNewPrivileges"))
     flags, notify = 0, False
     if profile:
@@ -142,4 +140,7 @@ def add_process(
     add(("chdir", body.get("cwd") or "/"))
     if hardened:
         add(("seccomp", flags, notify))
+    if extras.waits and "startContainer" in extras.hooks:
+        # Of the container's own root: with all that confines the process, which is known only now.
+        add(("hooks", "startContainer"))
     add(("execute", list(body.get("args") or []), extras.init))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from ...paths import only_ours
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ...linux.specification import CallRule, Comparison, DeviceRule, Mount, Seccomp
@@ -140,7 +142,7 @@ def seccomp_profile(capabilities: list[str], machine: str, kernel: tuple[int, in
 def default_filter(capabilities: list[str], cache: str) -> bytes:
     """Return the compiled default filter; compiled once a set of capabilities and kept in the directory `cache`.
 
-    b"" on processors that the profile does not know.
+    What others can have written there is not believed. b"" on processors that the profile does not know.
     """
     from ...linux.security.capabilities import mask
 
@@ -148,19 +150,27 @@ def default_filter(capabilities: list[str], cache: str) -> bytes:
     kernel = kernel_version(host.release)
     known = mask(capabilities)
     name = f"{cache}/{PROFILE_VERSION}-{host.machine}-{kernel[0]}.{kernel[1]}-{known:x}.bpf"
-    try:
-        with open(name, "rb") as file:
-            return file.read()
-    except FileNotFoundError:
-        pass
+    os.makedirs(cache, mode=0o700, exist_ok=True)
+    believed = only_ours(os.lstat(cache))
+    if believed:
+        try:
+            with open(name, "rb", opener=_opened) as file:
+                if only_ours(os.fstat(file.fileno())):
+                    return file.read()
+        except OSError:
+            pass
     from ...files import write_atomic
     from ...linux.security import seccomp
 
     profile = seccomp_profile(capabilities, host.machine, kernel)
     program = seccomp.compile_filter(profile, host.machine) if profile else b""
-    os.makedirs(cache, mode=0o700, exist_ok=True)
-    write_atomic(name, program, durable=False)
+    if believed:
+        write_atomic(name, program, durable=False)
     return program
+
+
+def _opened(name: str, flags: int) -> int:
+    return os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
 
 
 def kernel_version(release: str) -> tuple[int, int]:

@@ -8,6 +8,7 @@ from ...errors import Conflict, InvalidInput, NotFound, UnderlayError
 from ...files import remove_tree, write_atomic
 from ...lean.jsontext import dumps, known
 from ...linux import cgroup, process
+from ...paths import make_private
 from ..monitor import control
 
 TYPE_CHECKING = False
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 CREATING, CREATED, RUNNING, PAUSED, STOPPED = "creating", "created", "running", "paused", "stopped"
 _ALLOWED = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+-.")
+ROOT_HINT = "--root or XDG_RUNTIME_DIR names another"
 GATE = "start"  # name of the socket on which a created container waits
 
 
@@ -60,7 +62,7 @@ def directory(root: str, container_id: str) -> str:
 
 def claim(root: str, container_id: str) -> str:
     """Make the directory of a new container's record and return it; raises Conflict when there is one."""
-    os.makedirs(root, mode=0o700, exist_ok=True)
+    make_private(root, "root directory", ROOT_HINT)
     path = directory(root, container_id)
     try:
         os.mkdir(path, 0o700)

@@ -357,6 +357,7 @@ def _name(sql: Transaction, reference: Reference, target: str, image_id: str, no
     """Give a name; return the id of the image that it was taken from, or ""."""
     before = ""
     if reference.tag:
+        references.check_new(references.Reference(reference.domain, reference.path, reference.tag))
         rows = sql.execute("SELECT image, target FROM names WHERE name = ?", (reference.name,)).fetchall()
         sql.execute(
             "INSERT INTO names VALUES (?, ?, ?, ?) ON CONFLICT (name) DO UPDATE SET "
@@ -380,8 +381,7 @@ def _drop_digest(sql: Transaction, repository: str, target: str) -> bool:
 
 def tag(meta: Meta, image: ImageRow, target: str, reference: Reference) -> None:
     """Give `image` another name that stands for `target`; a name in use moves."""
-    if reference.digest:
-        raise InvalidInput("refusing to create a tag with a digest reference")
+    references.check_new(reference)
     with meta.write() as sql:
         require(sql, image.id)
         _name(sql, reference, target, image.id, time_ns())

@@ -290,7 +290,8 @@ def _name_of(descriptor: Descriptor) -> Reference | None:
         name = reference.parse(text)
     except InvalidInput:
         return None
-    name.digest = ""
+    if name.digest == descriptor.digest:
+        name.digest = ""
     return name if name.tag else None
 
 
@@ -423,7 +424,23 @@ def _legacy_jobs(bag: Bag, chains: list[legacy.Chain], platforms: Sequence[Platf
 
 
 def _store(paths: Paths, meta: Meta, arrivals: Arrivals, job: _Job, emit: Emit, form: str) -> Loaded:
-    main, _, moved = record(paths, meta, arrivals, job.images, job.names, form, job.target)
-    names = sorted({name.familiar for name in job.names})
+    given = [name for name in job.names if _is_taken(name, emit)]
+    main, _, moved = record(paths, meta, arrivals, job.images, given, form, job.target)
+    names = sorted({name.familiar for name in given})
     emit(Event("image.load", main, names=names))
     return Loaded(main, names, [(reference.familiar(name), lost) for name, lost in moved])
+
+
+def _is_taken(name: Reference, emit: Emit) -> bool:
+    """Return whether an image of an archive may have a name: one that reads as an id or a digest would stand before the
+    images that have these. What is left out is told."""
+    try:
+        reference.check_new(name)
+        if not reference.reads_as_id(name):
+            return True
+        reason = "it reads as the id of an image"
+    except InvalidInput as error:
+        reason = error.message
+    message = f"the archive's name {name.familiar} is left out: {reason}"
+    emit(Event("host.warning", name.familiar, message=message, hint="`underlay tag` gives the image another name"))
+    return False

@@ -120,6 +120,7 @@ class _Copy:
                 f"{self._origin.location}: it refers to more than {_NESTING} levels or {_MANIFESTS} manifests"
             )
         value = document.decode(data, "manifest")
+        manifests.check_stated(value, stated, f"manifest {digests.of(data)}")
         kind = manifests.kind(value, stated)
         done = self._index(data, stated, depth) if kind == "index" else self._image(data, stated)
         if self._signatures is not None and signed:

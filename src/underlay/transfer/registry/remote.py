@@ -5,6 +5,7 @@ from __future__ import annotations
 from ...errors import LimitExceeded, NotFound
 from ...oci import descriptor as descriptors
 from ...oci import document
+from ...oci import manifest as manifests
 from ...oci.descriptor import Descriptor
 from ..choose import Candidate, choose
 
@@ -59,7 +60,10 @@ class InRegistry:
             data = self._known(descriptor.digest) if self._known is not None else None
             try:
                 if data is None or len(data) != descriptor.size:
-                    data = self._repository.manifest(descriptor.digest).data
+                    fetched = self._repository.manifest(descriptor.digest)
+                    what = f"manifest {descriptor.digest}"
+                    manifests.check_same(fetched.media_type, descriptor.media_type or "", what, "Content-Type")
+                    data = fetched.data
             except NotFound:
                 return None
             descriptors.check_length(descriptor, len(data), "manifest")

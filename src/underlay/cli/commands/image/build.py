@@ -45,9 +45,11 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     if quiet:
         sys.stdout.write(built.id + "\n")
     elif progress.mode in ("plain", "tty") and progress.warnings():
+        from ...main import shown
+
         warnings = progress.warnings()
         sys.stderr.write(f"\n {len(warnings)} warning{'s' * (len(warnings) > 1)} found:\n")
-        sys.stderr.write("".join(f" - {warning}\n" for warning in warnings))
+        sys.stderr.write("".join(f" - {shown(warning)}\n" for warning in warnings))
     return 0
 
 

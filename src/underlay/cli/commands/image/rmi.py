@@ -31,6 +31,8 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     if not arguments:
         raise InvalidInput('"underlay rmi" requires at least 1 argument', "see `underlay rmi --help`")
     failed = False
+    from ...main import shown
+
     for name in arguments:
         try:
             if options["remote"]:
@@ -39,7 +41,8 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
             removed = engine.images.remove(name, options["force"])
         except UnderlayError as error:
             sys.stdout.flush()
-            sys.stderr.write(f"underlay: {error.message}\n" + (f"hint: {error.hint}\n" if error.hint else ""))
+            sys.stderr.write(f"underlay: {shown(error.message)}\n")
+            sys.stderr.write(f"hint: {shown(error.hint)}\n" if error.hint else "")
             # docker: with --force an image that is not there is no failure.
             failed = failed or not (options["force"] and isinstance(error, NotFound))
             continue

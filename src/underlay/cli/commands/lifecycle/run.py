@@ -118,10 +118,10 @@ def _tell_why(engine: Engine, container_options: ContainerOptions, code: int) ->
         return
     for reason in fit.reasons:
         if reason.effect == "fails" and code in reason.codes:
-            sys.stderr.write(
-                f"underlay: {container_options.image} cannot run here: {reason.title}: {reason.image}, and {reason.host}\n"
-                f"hint: {reason.remedy}\n"
-            )
+            from ...main import shown
+
+            message = f"{container_options.image} cannot run here: {reason.title}: {reason.image}, and {reason.host}"
+            sys.stderr.write(f"underlay: {shown(message)}\nhint: {shown(reason.remedy)}\n")
             return
 
 

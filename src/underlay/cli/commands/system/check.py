@@ -30,9 +30,11 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     # What no image needs is no fault: a killed load may leave it, and a sweep takes it.
     open_ = [p for p in report.problems if not p.repaired and p.kind != "leftover"]
     if not options["quiet"]:
+        from ...main import shown
+
         for problem in report.problems:
             state = "repaired" if problem.repaired else "lost" if problem.lost else "found"
-            sys.stdout.write(f"{problem.kind} {problem.subject}: {problem.text} [{state}]\n")
+            sys.stdout.write(shown(f"{problem.kind} {problem.subject}: {problem.text} [{state}]") + "\n")
         sys.stdout.write(
             f"Checked {report.images} images, {report.layers} layers, {report.indexes} indexes, "
             f"{report.blobs} blobs: {lost} lost, {len(open_) - lost} to repair\n"

@@ -7,6 +7,7 @@ open is the default. Host facts come in as a value.
 from __future__ import annotations
 
 from ....errors import InvalidInput, Unsupported
+from ....human import plain
 from ....runtime.plan import mountplan
 from ....runtime.policy import profiles
 from . import limits, mount_flags
@@ -272,9 +273,11 @@ def _label(wanted: str, privileged: bool, host: HostFacts) -> str:
 
 
 def _sysctls(wanted: dict[str, str], own: set[str]) -> dict[str, str]:
-    for name in wanted:
-        if "/" in name or ".." in name:
+    for name, value in wanted.items():
+        if "/" in name or ".." in name or not plain(name):
             raise InvalidInput(f"sysctl '{name}' is not a dotted name")
+        if not value.replace("\t", " ").isprintable():
+            raise InvalidInput(f"sysctl '{name}': the value '{value}' holds control characters")
         if name in _IPC_SYSCTLS or name.startswith("fs.mqueue."):
             needed = "ipc"
         elif name.startswith("net."):

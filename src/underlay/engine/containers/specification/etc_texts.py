@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ....errors import InvalidInput, Unsupported
+from ....human import plain
 from ....network.model import BRIDGE
 from . import host_facts
 
@@ -34,7 +35,7 @@ def extra_hosts(options: ContainerOptions, gateway: str) -> str:
     for text in options.extra_hosts:
         name, separator, address = text.partition(":") if "=" not in text else text.partition("=")
         address = address.strip("[]")
-        if not separator or not name or not address or not name.isprintable() or " " in name:
+        if not separator or not name or not address or not plain(name):
             raise InvalidInput(f'invalid argument "{text}" for "--add-host" flag: bad format for add-host')
         if address == HOST_GATEWAY:
             if not gateway:

@@ -7,7 +7,7 @@ so that it refuses what the Python interface refuses, in the same words.
 from __future__ import annotations
 
 from ....errors import InvalidInput, Unsupported
-from ....human import whole
+from ....human import plain, whole
 from ....lean.values import Value
 from ....linux.security.capabilities import NUMBERS
 from ....runtime.monitor import logs
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from ....linux.specification import DeviceRule, Rlimit
     from ....store.rows.intent import Log, Restart
+    from ...options import ContainerOptions
 
 RESTART_POLICIES = ("no", "always", "on-failure", "unless-stopped")
 LOG_DEFAULTS = {"local": (20 << 20, 5), "json-file": (0, 1), "none": (0, 1)}
@@ -31,6 +32,25 @@ class DeviceRequest(Value):
     path: str
     target: str
     access: str = "rwm"
+
+
+def check_names(options: ContainerOptions) -> None:
+    """Refuse names of hosts that would be lines or words of their own in the container's files, or are set nowhere.
+
+    Raises InvalidInput, in docker's words where it has some.
+    """
+    for kind, name in (("hostname", options.hostname), ("domainname", options.domainname)):
+        if not plain(name):
+            raise InvalidInput(f"invalid {kind} format: {name}", "white space and control characters are not allowed")
+        if name and options.uts not in ("", "private"):
+            raise InvalidInput(f"conflicting options: {kind} and the UTS mode")
+    for flag, names, reason in (
+        ("dns-search", options.dns_search, "is not a valid domain"),
+        ("dns-option", options.dns_options, "holds white space or control characters"),
+    ):
+        for name in names:
+            if not name or not plain(name):
+                raise InvalidInput(f'invalid argument "{name}" for "--{flag}" flag: {name} {reason}')
 
 
 def device(text: str) -> DeviceRequest:

@@ -150,10 +150,15 @@ def parse_mount(text: str) -> Mount:
     if kind == "bind":
         if not source:
             raise InvalidInput(f"invalid argument '{text}' for --mount: source is required")
-        if not source.startswith("/"):
+        if source.startswith("./") or source == ".":
             import os
 
             source = os.path.abspath(source)
+        elif not source.startswith("/"):
+            raise InvalidInput(
+                f"invalid mount config for type \"bind\": invalid mount path: '{source}' mount path must be absolute",
+                "a path relative to the current directory begins with ./",
+            )
     elif kind == "tmpfs" and source:
         raise InvalidInput(f"invalid argument '{text}' for --mount: a tmpfs has no source")
     elif source:

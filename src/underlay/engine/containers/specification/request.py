@@ -52,6 +52,7 @@ class Request:
 
     def __init__(self, options: ContainerOptions) -> None:
         self.options = options
+        grammar.check_names(options)
         self.restart = grammar.restart_policy(options.restart)
         self.log = grammar.log_settings(options.log_driver, options.log_options)
         self.cgroup_parent = grammar.parent_group(options.cgroup_parent)

@@ -23,8 +23,10 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
             '"underlay base index add" requires at least 1 argument', "see `underlay base index add --help`"
         )
     learned = engine.bases.learn(arguments)
+    from ....main import shown
+
     for problem in learned.problems:
-        sys.stderr.write(f"underlay: {problem}\n")
+        sys.stderr.write(f"underlay: {shown(str(problem))}\n")
     sys.stdout.write(
         f"{learned.tags} tags: {learned.new} new builds, {learned.moved} tags have moved; "
         f"{learned.builds} builds under {learned.names} names\n"
