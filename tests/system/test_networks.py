@@ -568,3 +568,61 @@ def test_two_networks_have_no_bridge_in_common(world: World) -> None:
     world.underlay("network", "rm", "first")
     world.underlay("network", "create", "-o", option, "second")
     world.underlay("network", "rm", "second")
+
+
+def test_networks_in_the_long_form(world: World) -> None:
+    words = (
+        "--network",
+        "name=front,alias=db,alias=store,mac-address=02:42:00:00:00:09",
+        "--network",
+        "name=back,alias=far",
+    )
+    world.run("--name", "long", *words, "-p", "target=80,published=8095,protocol=tcp")
+    settings = world.inspect("long")["Networks"]
+    assert settings["front"]["MacAddress"] == "02:42:00:00:00:09"
+    world.run("--name", "asks", "--network", "front", "--network", "name=back")
+    names = world.underlay.out("exec", "asks", "cat", "/etc/resolv.conf").split()[1]
+    for name, network in (("db", "front"), ("store", "front"), ("far", "back")):
+        assert world.address("long", network) in world.inside("asks", lambda name=name: lookup(name, names)), name
+    world.serve("long", 80)
+    assert world.ask("neighbour", HOST4, 8095) == NEIGHBOUR4
+    address = world.address("long", "back")
+    world.underlay("rm", "-f", "long")
+    world.run("--name", "long", "--network", f"name=back,ip={address}")
+    assert world.address("long", "back") == address
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (("--network", "name=front,bogus=1"), b"invalid field key bogus"),
+        (("--network", "alias=a"), b"network name/id is not specified"),
+        (("--network", "name=front,alias"), b"invalid field in --network: alias"),
+        (("--network", "name=front,gw-priority=1"), b"--network gw-priority is not supported"),
+        (("--network", "name=none,ip=10.0.0.5"), b"--ip cannot be used with --network none"),
+        (("--network", "name=front", "-p", "target=80,host=1"), b"invalid field in -p: host=1"),
+        (("--network", "name=front", "-p", "published=80"), b"no target port specified"),
+        (("--network", "name=front", "-p", "target=80,mode=odd"), b"invalid publish mode odd"),
+    ],
+)
+def test_wrong_words_in_the_long_form(world: World, words: tuple[str, ...], text: bytes) -> None:
+    assert text in world.underlay("run", "--rm", *words, "box", "true", code=125).stderr
+
+
+def test_a_bridge_has_the_mtu_of_the_way_out(world: World) -> None:
+    """Larger packets would be lost where the uplink is a tunnel."""
+    world.on_host("ip", "link", "set", "eth0", "mtu", "1400")
+    world.on_host("ip", "route", "add", "default", "via", NEIGHBOUR4)
+    try:
+        for name, words, mtu in (("narrow", (), 1400), ("chosen", ("-o", "com.docker.network.driver.mtu=1350"), 1350)):
+            world.underlay("network", "create", *words, name)
+            world.run("--name", name, "--network", name)
+            inside = json.loads(world.inside(name, lambda: _program("ip", "-j", "link", "show", "eth0")))
+            outside = json.loads(world.on_host("ip", "-j", "link", "show", world.bridge(name)))
+            assert (inside[0]["mtu"], outside[0]["mtu"]) == (mtu, mtu)
+    finally:
+        world.on_host("ip", "route", "del", "default")
+        world.on_host("ip", "link", "set", "eth0", "mtu", "1500")
+        for name in ("narrow", "chosen"):
+            world.underlay("rm", "-f", name)
+            world.underlay("network", "rm", name)

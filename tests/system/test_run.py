@@ -38,6 +38,11 @@ def test_network_host_is_the_hosts(ul: Installation) -> None:
     assert inside == os.readlink("/proc/self/ns/net")
 
 
+def test_network_host_has_the_hosts_name(ul: Installation) -> None:
+    assert ul.out("run", "--rm", "--network", "host", "box", "hostname") == os.uname().nodename
+    assert ul.out("run", "--rm", "--network", "host", "--hostname", "own", "box", "hostname") == "own"
+
+
 def test_the_default_network_is_a_setting(ul: Installation) -> None:
     done = ul("run", "--rm", "box", "ls", "/sys/class/net")
     assert (done.stdout, done.stderr) == (b"lo\n", b"")

@@ -79,7 +79,8 @@ def _forwards(network: Network) -> bool:
 
 def _make(connection: Netlink, network: Network) -> Link:
     try:
-        connection.call(links.create_bridge(network.interface, network.mtu, _address(network)))
+        mtu = network.mtu or _uplink_mtu(connection)
+        connection.call(links.create_bridge(network.interface, mtu, _address(network)))
     except KernelError as error:
         if error.errno != _EEXIST:  # another was faster
             raise
@@ -87,6 +88,15 @@ def _make(connection: Netlink, network: Network) -> Link:
     if made is None:
         raise Conflict(f"the interface {network.interface} of network {network.name} was removed by another program")
     return made
+
+
+def _uplink_mtu(connection: Netlink) -> int:
+    """Return the least MTU of the interfaces with a default route, 0 without one.
+
+    Larger packets would be lost on the way where the messages about them are filtered (RFC 8899, section 1.1).
+    """
+    leading = {route.index for route in links.routes(connection) if not route.prefix and route.gateway}
+    return min((link.mtu for link in links.every(connection) if link.index in leading and link.mtu), default=0)
 
 
 def _address(network: Network) -> bytes:
@@ -224,7 +234,8 @@ def attach(network: Network, endpoint: Endpoint, namespace: int, name: str, lead
         if parent is None:
             raise Unsupported(f"network {network.name}: no such interface: {network.interface}")
         if network.driver == BRIDGE:
-            connection.call(links.create_veth(outside, parent.index, name, namespace, network.mtu, peer_address=mac))
+            mtu = network.mtu or parent.mtu
+            connection.call(links.create_veth(outside, parent.index, name, namespace, mtu, peer_address=mac))
             port = links.find(connection, outside)
             assert port is not None
             connection.call(links.reflect(port.index))

@@ -20,7 +20,12 @@ class Published(Value):
 
 
 def parse(text: str) -> list[Published]:
-    """Return what `[[address:]port[-port]:]port[-port][/protocol]` publishes. Raises InvalidInput in docker's words."""
+    """Return what `[[address:]port[-port]:]port[-port][/protocol]`, or `target=…,published=…`, publishes.
+
+    Raises InvalidInput in docker's words.
+    """
+    if "=" in text:
+        text = _shortened(text)
     rest, _, protocol = text.partition("/")
     protocol = protocol.lower() or "tcp"
     if protocol not in PROTOCOLS:
@@ -38,6 +43,21 @@ def parse(text: str) -> list[Published]:
     if high - low != last - first:
         raise InvalidInput(f"invalid ranges specified for container and host Ports: {container} and {host}")
     return [Published(port, protocol, address, low + at, low + at) for at, port in enumerate(ports)]
+
+
+def _shortened(text: str) -> str:
+    """Return the short form of `target=80,published=8080,protocol=tcp` (docker service create, "--publish")."""
+    values = {"target": "", "published": "", "protocol": "tcp", "mode": "host"}
+    for field in text.split(","):
+        key, _, value = field.partition("=")
+        if key not in values or not value:
+            raise InvalidInput(f"invalid field in -p: {field}", f"known: {', '.join(values)}")
+        values[key] = value
+    if values["mode"] not in ("host", "ingress"):
+        raise InvalidInput(f"invalid publish mode {values['mode']}", "use host")
+    if not values["target"]:
+        raise InvalidInput(f"no target port specified: {text}", "target=PORT is needed")
+    return f"{values['published']}:{values['target']}/{values['protocol']}"
 
 
 def parse_exposed(text: str) -> list[Published]:

@@ -71,6 +71,7 @@ def draft(store: Store, options: ContainerOptions, pull: bool = False) -> Draft:
     request = Request(options)
     if request.restart["name"] != "no" and options.remove:
         raise InvalidInput("conflicting options: cannot specify both --restart and --rm")
+    options = request.options
     image = find.find_image(store, options.image, options.platform, options.pull if pull else find.HERE)
     find.require_processor(options.image, image.platform)
     config = images.config(store.paths, image.id).get("config") or {}
@@ -83,7 +84,7 @@ def draft(store: Store, options: ContainerOptions, pull: bool = False) -> Draft:
     directory = store.paths.container(made.id)
     files = {name: directory + name.removeprefix("/etc") for name in NAME_FILES} | shared
     host = host_facts.gather(store, request)
-    networks = _networks(store, options, host.rootless)
+    networks = _networks(store, request, host.rootless)
     if networks:
         host.network_namespace = store.paths.container_state(made.id) + "/net"
     ports = _ports(request, config, bool(networks))
@@ -169,11 +170,16 @@ def name_files(intent: Intent) -> dict[str, str]:
     return {name: sources[name] for name in NAME_FILES if name in sources}
 
 
-def _networks(store: Store, options: ContainerOptions, rootless: bool) -> list[EndpointRequest]:
+def _networks(store: Store, request: Request, rootless: bool) -> list[EndpointRequest]:
     """Return the endpoints that a container requests. Raises NotFound, InvalidInput, Conflict, Unsupported."""
-    mode = options.network
+    options, mode = request.options, request.options.network
+    first = request.networks[0]
     if mode in ("none", "host") or mode.startswith("container:"):
-        for given, flag in ((options.ip, "--ip"), (options.ip6, "--ip6"), (options.network_aliases, "--network-alias")):
+        for given, flag in (
+            (options.ip or first.address4, "--ip"),
+            (options.ip6 or first.address6, "--ip6"),
+            (options.network_aliases or first.aliases, "--network-alias"),
+        ):
             if given:
                 raise InvalidInput(
                     f"{flag} cannot be used with --network {mode}: the container has no interface of its own"
@@ -188,7 +194,7 @@ def _networks(store: Store, options: ContainerOptions, rootless: bool) -> list[E
         )
     from ..networks import attach
 
-    return attach.wanted(store, options, mode)
+    return attach.wanted(store, request)
 
 
 def _ports(request: Request, config: Execution, networked: bool) -> list[Publication]:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ...store.rows.intent import Intent
     from ...store.rows.meta import Transaction
     from ...store.store import Store
-    from ..options import ContainerOptions
+    from ..containers.specification.request import Request
 
 _USER = ".user"  # beside the file of a network namespace: the user namespace that it belongs to
 
@@ -86,21 +86,26 @@ class EndpointRequest:
         return addresses[0], addresses[1], mac, self.aliases
 
 
-def wanted(store: Store, options: ContainerOptions, mode: str) -> list[EndpointRequest]:
-    """Return the endpoints that a container requests, the first in the network `mode`. Raises NotFound, InvalidInput."""
+def wanted(store: Store, request: Request) -> list[EndpointRequest]:
+    """Return the endpoints that a container requests, in their order. Raises NotFound, InvalidInput, Conflict."""
     networks = Records(store)
-    first = networks.get(mode)
-    if options.network_aliases and not first.named:
-        raise InvalidInput("network-scoped aliases are only supported for user-defined networks")
-    if (options.ip or options.ip6) and not first.named:
-        raise InvalidInput("user specified IP address is supported on user defined networks only")
-    requests = [EndpointRequest(first, options.ip, options.ip6, options.mac_address, options.network_aliases)]
-    for name in options.networks:
-        other = networks.get(name)
-        if any(request.network.id == other.id for request in requests):
-            raise InvalidInput(f"network {name} is given twice")
-        requests.append(EndpointRequest(other, "", "", "", ()))
-    return requests
+    options = request.options
+    endpoints: list[EndpointRequest] = []
+    for position, asked in enumerate(request.networks):
+        network = networks.get(asked.name)
+        if any(endpoint.network.id == network.id for endpoint in endpoints):
+            raise InvalidInput(f"network {asked.name} is given twice")
+        address4, address6, mac, aliases = asked.address4, asked.address6, asked.mac, list(asked.aliases)
+        if position == 0:
+            # The options of their own are those of the first network.
+            address4, address6 = address4 or options.ip, address6 or options.ip6
+            mac, aliases = mac or options.mac_address, aliases + options.network_aliases
+        if aliases and not network.named:
+            raise InvalidInput("network-scoped aliases are only supported for user-defined networks")
+        if (address4 or address6) and not network.named:
+            raise InvalidInput("user specified IP address is supported on user defined networks only")
+        endpoints.append(EndpointRequest(network, address4, address6, mac, aliases))
+    return endpoints
 
 
 def leasing(wanted: Sequence[EndpointRequest]) -> Callable[[Transaction, str], None]:

@@ -48,6 +48,7 @@ class HostFacts:
         "joined",
         "kept",
         "maps",
+        "name",
         "network_namespace",
         "online_cpus",
         "online_mems",
@@ -59,6 +60,7 @@ class HostFacts:
     )
 
     def __init__(self) -> None:
+        self.name = ""  # the host's, for a container in its network
         self.rootless = False
         self.user_namespace = False  # whether the container has another than the host's
         self.user_pid = 0  # of the process whose user namespace is joined; 0 for a new one
@@ -111,7 +113,7 @@ def compose(
     """
     options, security = request.options, request.security
     arguments = _arguments(options, image)
-    hostname = options.hostname or container_id[:12]
+    hostname = options.hostname or host.name or container_id[:12]
     namespaces, own = _namespaces(options, host)
     capabilities = _capabilities(request, host)
     process: Process = {

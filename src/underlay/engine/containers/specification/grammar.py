@@ -53,6 +53,44 @@ def check_names(options: ContainerOptions) -> None:
                 raise InvalidInput(f'invalid argument "{name}" for "--{flag}" flag: {name} {reason}')
 
 
+class NetworkAttachment(Value):
+    """A network that a container is to be in: addresses and MAC as texts, "" for any; its names there beside its own."""
+
+    name: str
+    address4: str = ""
+    address6: str = ""
+    mac: str = ""
+    aliases: tuple[str, ...] = ()
+
+
+def network(text: str) -> NetworkAttachment:
+    """Return what a --network value asks for: a name, or `name=NAME[,alias=…][,ip=…][,ip6=…][,mac-address=…]`.
+
+    Raises InvalidInput, Unsupported.
+    """
+    if "=" not in text:
+        return NetworkAttachment(text)
+    values: dict[str, list[str]] = {}
+    for field in text.split(","):
+        key, equals, value = field.partition("=")
+        if not equals or not value:
+            raise InvalidInput(f"invalid field in --network: {field}", "write key=value, separated by commas")
+        values.setdefault(key, []).append(value)
+    names, aliases = values.pop("name", []), values.pop("alias", [])
+    if len(names) != 1:
+        raise InvalidInput(f"network name/id is not specified: {text}", "name=NETWORK is needed, once")
+    single = {"ip": "", "ip6": "", "mac-address": ""}
+    for key, texts in values.items():
+        if key in ("driver-opt", "link-local-ip", "gw-priority"):
+            raise Unsupported(f"--network {key} is not supported")
+        if key not in single or len(texts) > 1:
+            raise InvalidInput(
+                f"invalid field key {key} in --network: {text}", "known: name, alias, ip, ip6, mac-address"
+            )
+        single[key] = texts[0]
+    return NetworkAttachment(names[0], single["ip"], single["ip6"], single["mac-address"], tuple(aliases))
+
+
 def device(text: str) -> DeviceRequest:
     """Return what a --device value `host[:container][:access]` asks for; raises InvalidInput."""
     parts = text.split(":")

@@ -33,6 +33,8 @@ def gather(store: Store, request: Request) -> compose.HostFacts:
         host.devices = nodes_below("/dev")
     for device in request.devices:
         host.device[device.path] = nodes_below(os.path.realpath(device.path), shown=device.path)
+    if options.network == "host":
+        host.name = os.uname().nodename
     limit_facts(request, host)
     apparmor_facts(store, request, host)
     for value in (options.network, options.pid, options.ipc, options.uts):

@@ -41,6 +41,7 @@ class Request:
         "exposed",
         "log",
         "mounts",
+        "networks",
         "options",
         "ports",
         "restart",
@@ -51,6 +52,9 @@ class Request:
     )
 
     def __init__(self, options: ContainerOptions) -> None:
+        self.networks = [grammar.network(text) for text in (options.network, *options.networks)]
+        if options.network != self.networks[0].name:
+            options = options.changed(network=self.networks[0].name)
         self.options = options
         grammar.check_names(options)
         self.restart = grammar.restart_policy(options.restart)
