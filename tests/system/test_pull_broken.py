@@ -300,7 +300,7 @@ def test_layers_come_together(visitor: Visitor, registry: FakeRegistry, width: i
 def small_disk(tmp_path: Path) -> Iterator[Visitor]:
     visitor = Visitor(tmp_path)
     visitor.root.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "small", str(visitor.root)], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m,mode=700", "small", str(visitor.root)], check=True)
     yield visitor
     subprocess.run(["umount", str(visitor.root)], check=True)
 
