@@ -50,7 +50,7 @@ def test_what_was_read_first_does_not_replace_what_was_read_later(engine: Any, m
 
 
 def test_nothing_is_told_of_a_network_that_was_removed(engine: Any) -> None:
-    rows.delete(engine.meta, str(RECORD["id"]), "front")
+    rows.delete(engine.meta, str(RECORD["id"]), "front", lambda: None)
     names.end(engine, network())
     names.refresh(engine, network())
     assert not list(Path(names.directory(engine)).glob("*.json"))

@@ -71,8 +71,7 @@ class Networks(Records):
             from ..builds import networks
 
             networks.sweep(self._store)
-        rows.delete(self._store.meta, network.id, network.name)
-        _take_down(self._store, network)
+        rows.delete(self._store.meta, network.id, network.name, lambda: _take_down(self._store, network))
         self._store.emit(Event("network.destroy", network.id, name=network.name))
         return network.name
 

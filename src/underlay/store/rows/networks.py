@@ -126,8 +126,12 @@ def move(
     return made
 
 
-def delete(meta: Meta, network: str, name: str) -> None:
-    """Remove a network. Raises Conflict while containers are in it, NotFound."""
+def delete(meta: Meta, network: str, name: str, take_down: Callable[[], None]) -> None:
+    """Remove a network. Raises Conflict while containers are in it, NotFound.
+
+    `take_down` removes its bridge, in the transaction: no container can join meanwhile, and should this process be killed
+    the network is still on record and can be removed again.
+    """
     with meta.write(frees=True) as sql:
         rows = sql.execute(
             "SELECT coalesce(c.name, 'a step of a build') AS name FROM endpoints e LEFT JOIN containers c "
@@ -142,6 +146,7 @@ def delete(meta: Meta, network: str, name: str) -> None:
             )
         if not sql.execute("DELETE FROM networks WHERE id = ?", (network,)).rowcount:
             raise NotFound(f"network {name} not found")
+        take_down()
 
 
 # Leases
