@@ -93,3 +93,11 @@ def test_a_removal_that_is_killed_can_be_repeated(world: World) -> None:
     assert "cut" in underlay.out("network", "ls", "--format", "{{.Name}}").split() and bridge in world.links()
     underlay("network", "rm", "cut")
     assert bridge not in world.links()
+
+
+def test_why_a_network_could_not_be_made_is_in_the_state(world: World) -> None:
+    world.run("--name", "first", "--network", "front", "-p", "8096:80")
+    world.underlay("run", "-d", "--name", "second", "--network", "front", "-p", "8096:80", "box", "true", code=125)
+    state = json.loads(world.underlay.out("inspect", "-f", "{{json .State}}", "second"))
+    assert (state["Status"], state["ExitCode"]) == ("created", 125)
+    assert state["Error"].endswith("Bind for 0.0.0.0:8096 failed: port is already allocated")

@@ -70,8 +70,8 @@ class Session:
         """
         try:
             made = network()
-        except BaseException:
-            control.send(self.channel, {"abandoned": True})
+        except BaseException as error:
+            control.send(self.channel, {"abandoned": str(error)})
             try:
                 self.await_start()  # it says that all is taken down
             except StartFailed:

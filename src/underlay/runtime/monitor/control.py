@@ -2,7 +2,7 @@
 
 One packet a message (unix(7), SOCK_SEQPACKET). To the monitor: {"attach": …} with three descriptors, {"resize":
 [rows, columns]}, {"signal": n}, {"stopping": true}, {"paused": bool}, and before the start of a container with networks
-{"network": true} with a parcel, or {"abandoned": true}. From it: {"started": pid}, {"failed": …},
+{"network": true} with a parcel, or {"abandoned": why}. From it: {"started": pid}, {"failed": …},
 {"exited": code}, {"detached": true}, {"lost": errno}, {"noted": true} as the answer to "stopping", "relaunch" and "paused".
 """
 

@@ -247,7 +247,8 @@ def _await_network(channel: _socket.socket) -> NetworkResources:
     """
     message, fds = control.receive(channel)
     if message is None or "network" not in message or not fds:
-        raise StartFailed("the container's network could not be created", 125)
+        reason = (message or {}).get("abandoned") or "the container's network could not be created"
+        raise StartFailed(reason, 125)
     network: NetworkResources = control.unpack(fds[0])
     return network
 

@@ -176,7 +176,7 @@ if TYPE_CHECKING:
         paused: bool
         relaunch: bool
         network: bool
-        abandoned: bool
+        abandoned: str
         launch: list[int] | None
         started: int
         failed: Failed
