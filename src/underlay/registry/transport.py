@@ -293,12 +293,12 @@ class Transport:
             "https": type("SecurePool", (HTTPSConnectionPool,), {"ConnectionCls": secure}),
         }
         options: dict[str, object] = {"maxsize": _CONNECTIONS, "block": False}
-        if endpoint.insecure:
-            # The user has declared it insecure: no warning at each request.
-            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
         if endpoint.scheme == "https":
-            options["ssl_context"] = hosts.ssl_context(endpoint, hosts.certificates(endpoint.authority))
-            if endpoint.insecure:
+            certificates = hosts.certificates(endpoint.authority)
+            options["ssl_context"] = hosts.ssl_context(endpoint, certificates)
+            if not hosts.is_verified(endpoint, certificates):
+                # The user has declared it insecure: no warning at each request.
+                urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
                 options["assert_hostname"] = False
                 options["cert_reqs"] = "CERT_NONE"
         proxy = proxies.proxy_for(endpoint, os.environ)
