@@ -101,13 +101,13 @@ class Volumes:
 
         `labels` are `key`, `key=value`, `!key` or `!key=value`: one of the first two must match, none of the others.
         """
-        from ..store.gc import tree_size
+        from .. import trees
 
         removed, space = [], 0
         for volume in self.list(dangling=True):
             if not (all or volume.anonymous) or not _labelled(volume.labels, labels):
                 continue
-            size = tree_size(os.path.dirname(self.mountpoint(volume.name)))
+            size = trees.size(os.path.dirname(self.mountpoint(volume.name)))
             try:
                 self.remove(volume.name)
             except (Conflict, NotFound):

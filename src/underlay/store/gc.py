@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 
+from .. import trees
 from ..oci import chain as chains
 from . import blobs, layers, leases, partials, rootfs
 from .rows import images
@@ -139,34 +140,14 @@ def _chain_size(paths: Paths, chain: str) -> int:
     try:
         return os.stat(f"{paths.indexes}/{digits}.erofs").st_blocks * 512
     except FileNotFoundError:
-        return tree_size(f"{paths.trees}/{digits}")
-
-
-def tree_size(path: str) -> int:
-    """Return the bytes that a directory and all below it occupy on disk, links not followed; 0 when
-    missing."""
-    total = 0
-    waiting = [path]
-    while waiting:
-        try:
-            with os.scandir(waiting.pop()) as entries:
-                for entry in entries:
-                    try:
-                        total += entry.stat(follow_symlinks=False).st_blocks * 512
-                    except FileNotFoundError:
-                        continue  # removed since; those beside it count
-                    if entry.is_dir(follow_symlinks=False):
-                        waiting.append(entry.path)
-        except (FileNotFoundError, NotADirectoryError, PermissionError):
-            continue
-    return total
+        return trees.size(f"{paths.trees}/{digits}")
 
 
 def _leftovers(paths: Paths) -> int:
-    before = tree_size(paths.temporary)
+    before = trees.size(paths.temporary)
     layers.remove_leftovers(paths)
     blobs.remove_leftovers(paths)
-    return max(0, before - tree_size(paths.temporary))
+    return max(0, before - trees.size(paths.temporary))
 
 
 def _forget_locks(paths: Paths, kinds: tuple[str, ...], digits: str) -> None:
