@@ -10,6 +10,7 @@ from ..store import volumes as directories
 from ..store.pruned import Pruned
 from ..store.rows import volumes as rows
 from ..store.scratch import Scratch
+from .space import Writing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class Volumes:
         anonymous = not name
         name = name or os.urandom(32).hex()
         rows.check_name(name)
-        with store.meta.write() as sql:
+        with Writing(store, f"create volume {name}"), store.meta.write() as sql:
             made = rows.insert(sql, name, labels or {}, anonymous)
             if made:
                 directories.make_directory(os.path.dirname(self.mountpoint(name)))

@@ -135,6 +135,23 @@ def unused_bytes(paths: Paths, meta: Meta) -> int:
     return total + sum(_chain_size(paths, chain) for chain in chains_here(paths) if chain not in wanted_chains)
 
 
+def freed_by(paths: Paths, meta: Meta, removed: set[str], kept: set[str]) -> int:
+    """Return about how many bytes of layers and chains a thorough sweep would free without the images `removed` (ids).
+
+    `kept` are layers (diff ids) that stay all the same. Partial downloads do not count.
+    """
+    stays = [image for image in images.all_layers(meta) if image[0] not in removed]
+    wanted_layers = kept.union(*(diff_ids for _, diff_ids in stays))
+    wanted_chains = {chain for _, diff_ids in stays for chain in chains.chain_ids(diff_ids)}
+    total = 0
+    for diff_id in layers.list_all(paths):
+        if diff_id not in wanted_layers:
+            total += layers.size_on_disk(paths, diff_id)
+    total += sum(_chain_size(paths, chain) for chain in chains_here(paths) if chain not in wanted_chains)
+    named = images.wanted_blobs(meta) | layer_rows.kept_blobs(meta)
+    return total + sum(size for digest, size in blobs.every(paths) if digest not in named)
+
+
 def _chain_size(paths: Paths, chain: str) -> int:
     digits = chain.partition(":")[2]
     try:
