@@ -211,7 +211,8 @@ class Unsafe(Conflict):
 class Unreachable(RegistryError):
     """No connection could be made: another endpoint may work, a retry of this one hardly.
 
-    `speaks_tls`: the server refused it but speaks TLS, so that plain HTTP need not be tried.
+    `speaks_tls`: the server speaks TLS, but refused it or has a certificate that is not trusted; plain HTTP must not be
+    tried in its place.
     """
 
     speaks_tls = False

@@ -406,7 +406,7 @@ def _explained(error: Exception, url: str) -> RegistryError:
         return Unreachable(f"{where}: no such host, or no name server answers", "check the name and the network")
     if isinstance(error, exceptions.SSLError):
         refused = Unreachable(f"{where}: {_plainly(error)}", tls.hint(_innermost(error)))
-        refused.speaks_tls = tls.demands_certificate(_innermost(error))
+        refused.speaks_tls = tls.speaks_tls(_innermost(error))
         return refused
     if isinstance(error, exceptions.NewConnectionError | exceptions.ConnectTimeoutError):
         return Unreachable(f"{where}: {_plainly(error)}", "check the name, the port and the network")
