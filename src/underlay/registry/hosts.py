@@ -154,10 +154,11 @@ class _Entry:
 class Settings:
     """What registries.toml says. `Settings()` is what holds without any file."""
 
-    __slots__ = ("_entries", "network")
+    __slots__ = ("_authorities", "_entries", "network")
 
     def __init__(self) -> None:
         self.network = Network()
+        self._authorities: dict[str, bool] = {}
         self._entries: dict[str, _Entry] = {}
 
     @staticmethod
@@ -239,7 +240,7 @@ class Settings:
         if not port and host in _HUB_NAMES:
             host = _HUB_SERVER
         schemes = [scheme] if scheme else ["https", "http"] if insecure else ["https"]
-        if not scheme and insecure and not declared and certificates(_joined(host, port)).ca:
+        if not scheme and insecure and not declared and self._has_authority(_joined(host, port)):
             schemes = ["https"]
         endpoints = [Endpoint(way, host, port, prefix, insecure, mirror) for way in schemes]
         servers = frozenset(
@@ -250,6 +251,12 @@ class Settings:
         for endpoint in endpoints:
             endpoint.token_servers = servers
         return endpoints
+
+    def _has_authority(self, name: str) -> bool:
+        """Tell whether certs.d has an authority for a registry; looked up once, since a plan is made for each request."""
+        if name not in self._authorities:
+            self._authorities[name] = bool(certificates(name).ca)
+        return self._authorities[name]
 
     def _read(self, path: str) -> None:
         data = _content(path)
