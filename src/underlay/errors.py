@@ -145,6 +145,24 @@ class KernelError(UnderlayError):
         self.errno = errno
 
 
+class DiskFull(UnderlayError):
+    """No space is left on the disk, or in the user's quota. `needed` is how many bytes it takes at least, 0 if unknown."""
+
+    http_status = 507
+
+    def __init__(self, message: str, hint: str = "", needed: int = 0) -> None:
+        super().__init__(message, hint)
+        self.needed = needed
+        self.explained = False  # the hint says what could be freed
+
+
+def is_disk_full(error: BaseException | None) -> bool:
+    """Tell whether an error says that no space is left (ENOSPC), or none of the user's quota (EDQUOT)."""
+    from errno import EDQUOT, ENOSPC
+
+    return isinstance(error, DiskFull) or (isinstance(error, OSError | KernelError) and error.errno in (ENOSPC, EDQUOT))
+
+
 class StartFailed(UnderlayError):
     """A container's process could not be started; `exit_code` is 125, 126 or 127, as in docker."""
 
@@ -193,7 +211,8 @@ class Unsafe(Conflict):
 class Unreachable(RegistryError):
     """No connection could be made: another endpoint may work, a retry of this one hardly.
 
-    `speaks_tls`: the server refused it but speaks TLS, so that plain HTTP need not be tried.
+    `speaks_tls`: the server speaks TLS, but refused it or has a certificate that is not trusted; plain HTTP must not be
+    tried in its place.
     """
 
     speaks_tls = False

@@ -196,6 +196,7 @@ def test_token_server(visitor: Visitor, tmp_path: Path, made: Image, refresh: bo
     """Where there are identity tokens one is kept instead of the password; after logout nothing is."""
     options: dict[str, Any] = {"users": {USER: SECRET}, "issues_refresh": refresh}
     with TokenServer(tmp_path / "t", **options) as tokens, FakeRegistry(token=tokens) as registry:
+        visitor.sends_to(registry, tokens)
         assert b"Succeeded" not in login(visitor, registry.host, password=WRONG, code=1).stdout
         assert not visitor.docker.exists()
         assert b"Login Succeeded\n" in login(visitor, registry.host).stdout
@@ -232,6 +233,8 @@ def test_docker_registry_with_tokens(visitor: Visitor, tmp_path: Path, made: Ima
         visitor("pull", name)
         visitor.fails("push", name)
         visitor.fails("copy", name, f"{registry.host}/copy:1")
+        assert "token_servers" in login(visitor, registry.host, code=1).stderr.decode()
+        visitor.sends_to(registry, tokens)
         login(visitor, registry.host)
         visitor("tag", name, f"{registry.host}/else:1")
         visitor("push", f"{registry.host}/else:1")
@@ -356,6 +359,7 @@ def test_identity_token_with_a_helper(visitor: Visitor, tmp_path: Path, made: Im
     visitor.docker.mkdir()
     (visitor.docker / "config.json").write_text('{"credsStore": "shelf"}')
     with TokenServer(tmp_path / "t", users={USER: SECRET}) as tokens, FakeRegistry(token=tokens) as registry:
+        visitor.sends_to(registry, tokens)
         login(visitor, registry.host)
         [token] = tokens.refreshes
         [kept] = place.glob("*.json")
@@ -407,6 +411,7 @@ def test_tokens_that_expire(visitor: Visitor, tmp_path: Path, word: str) -> None
     """A token that is no longer good in the middle is renewed, and nothing is lost."""
     made = image([random_tar(50_000, n) for n in range(5)])
     with TokenServer(tmp_path / "t", users={USER: SECRET}) as tokens, FakeRegistry(token=tokens) as registry:
+        visitor.sends_to(registry, tokens)
         login(visitor, registry.host)
         name = registry.add(made, TEAM, "1.0")
         visitor.settings("[network]\nparallel_layers = 1\n")
@@ -446,6 +451,7 @@ def test_tokens_that_say_when(visitor: Visitor, tmp_path: Path) -> None:
     with TokenServer(tmp_path / "t", **settings) as tokens, FakeRegistry(token=tokens) as registry:
         name = registry.add(made, TEAM, "1.0")
         visitor.settings("[network]\nparallel_layers = 1\n")
+        visitor.sends_to(registry, tokens)
         visitor.credentials({registry.host: (USER, SECRET)})
         registry.rule("GET", "/blobs/", drip(0.4, 2))
         visitor("pull", name)

@@ -15,6 +15,7 @@ import pytest
 from engines import until
 from networks import HOST4, HOST6, NEIGHBOUR4, NEIGHBOUR6, NOTHING, World, lookup, nothing_left, world
 from underlay.linux.network import netns
+from underlay.network import subnets
 
 __all__ = ["nothing_left", "world"]  # fixtures
 
@@ -293,6 +294,32 @@ def test_routes_to_half_of_all_leave_subnets_to_choose_from(world: World) -> Non
         for half in halves:
             world.on_host("ip", "route", "del", half)
     world.underlay("network", "rm", "tunnelled")
+
+
+def test_sixty_networks(world: World) -> None:
+    """More than docker's 31 pools; what is used up names the line that gives more."""
+    names = [f"many{number}" for number in range(60)]
+    try:
+        for name in names:
+            world.underlay("network", "create", name)
+        spaces = [
+            subnets.parse(text)
+            for text in world.underlay.out(
+                "network", "inspect", "-f", "{{range .IPAM.Config}}{{.Subnet}}{{end}}", *names
+            ).split()
+        ]
+        assert len(spaces) == 60 and not any(a.overlaps(b) for n, a in enumerate(spaces) for b in spaces[:n])
+        settings = world.place / "networks.toml"
+        settings.write_text('default-address-pools = [{ base = "10.33.0.0/23", size = 24 }]\n')
+        world.underlay.environment["UNDERLAY_NETWORKS"] = str(settings)
+        for name in ("more0", "more1"):
+            names.append(name)
+            world.underlay("network", "create", name)
+        said = world.underlay("network", "create", "more2", code=1).stderr.decode()
+        assert "fully subnetted" in said and f"name pools in {settings}: default-address-pools = [" in said
+    finally:
+        world.underlay.environment.pop("UNDERLAY_NETWORKS", None)
+        world.underlay("network", "rm", *names, code=None)
 
 
 def test_containers_find_each_other_by_name(world: World) -> None:

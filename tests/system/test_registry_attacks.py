@@ -87,6 +87,7 @@ def test_rg01_redirect_to_another_host(
     with TokenServer(tmp_path / "token", users=USERS, tls=tls) as tokens, FakeRegistry(tls) as other:
         login: dict[str, Any] = {"users": USERS} if kind == "basic" else {"token": tokens, "judge": only_alice(tokens)}
         with FakeRegistry(tls, **login) as registry:
+            visitor.sends_to(registry, tokens)
             visitor.credentials({registry.host: ("alice", PASSWORD)})
             name = registry.add(made, TEAM, "1.0")
             other.add(made, "elsewhere")
@@ -150,6 +151,7 @@ def test_rg01_redirect_from_tls_to_plain_text(
 ) -> None:
     with FakeRegistry() as plain, TokenServer(tmp_path / "token", users=USERS, tls=certificate) as tokens:
         with FakeRegistry(certificate, token=tokens, judge=only_alice(tokens)) as registry:
+            visitor.sends_to(registry, tokens)
             visitor.credentials({registry.host: ("alice", PASSWORD)})
             name = registry.add(made, TEAM, "1.0")
             plain.add(made, TEAM, "1.0")
@@ -287,6 +289,7 @@ def test_rg01_no_basic_for_who_asks_for_a_token(visitor: Visitor, tmp_path: Path
     """The password goes to the token server alone, and neither the token nor the password into any message."""
     with TokenServer(tmp_path / "token", users=USERS) as tokens:
         with FakeRegistry(token=tokens, judge=only_alice(tokens)) as registry:
+            visitor.sends_to(registry, tokens)
             visitor.credentials({registry.host: ("alice", PASSWORD)})
             name = registry.add(made, TEAM, "1.0")
             done = visitor("-D", "pull", name)
@@ -302,6 +305,22 @@ def test_rg01_no_basic_for_who_asks_for_a_token(visitor: Visitor, tmp_path: Path
                 assert token.encode() not in told
             assert tokens.issued
             assert all(not each.headers.get("authorization", "").startswith("Basic") for each in registry.requests)
+
+
+def test_rg01_a_token_server_that_nobody_named(visitor: Visitor, tmp_path: Path, made: Image) -> None:
+    """Another port of this host, under this name or another, gets neither password nor identity token."""
+    with TokenServer(tmp_path / "token", users=USERS) as tokens, FakeRegistry(token=tokens) as registry:
+        name = registry.add(made, TEAM, "1.0")
+        visitor("pull", name)  # nothing goes along
+        assert len(tokens.requests) == 1
+        for realm in (tokens.realm, tokens.realm.replace("127.0.0.1", "localhost"), "https://10.9.8.7/token"):
+            registry.challenge = f'Bearer realm="{realm}"'
+            for entry in ({"auth": "YWxpY2U6c3dvcmRmaXNo"}, {"identitytoken": "swordfish"}):
+                visitor.credentials({})
+                (visitor.docker / "config.json").write_text(json.dumps({"auths": {registry.host: entry}}))
+                said = visitor.fails("pull", f"{name}1")
+                assert "names a token server" in said and "swordfish" not in said
+        assert len(tokens.requests) == 1
 
 
 # RG-03: no credential of another host

@@ -9,7 +9,7 @@ import pytest
 
 from engines import image_tar, needs_root
 from fakeregistry import FakeRegistry
-from faults import altered, body, cut_after, flipped, hang_up, stall_after, status, with_headers
+from faults import altered, body, cut_after, flipped, hang_up, redirect, stall_after, status, with_headers
 from registries import Certificate, DockerRegistry, basic, plain_proxy
 from remoteimages import Image
 from visitors import Visitor
@@ -280,6 +280,42 @@ def test_certificates(
         assert "certificate is not trusted" in visitor.fails("pull", f"registry.test:5000/{TEAM}:1.0")
         visitor("pull", name)
         assert visitor.out("inspect", "-f", "{{.RepoTags}}", made.id) == f"[{name}]"
+
+
+def test_an_authority_for_this_host(visitor: Visitor, certificate: Certificate, tmp_path: Path, made: Image) -> None:
+    """A registry on loopback is verified where an authority is configured for it, insecure or not, and plain HTTP is not
+    tried in its place."""
+    strange = Certificate(tmp_path / "strange")
+    with FakeRegistry(certificate) as registry, FakeRegistry() as plain:
+        name = registry.add(made, TEAM, "1.0")
+        visitor("pull", name)  # without an authority, as docker has it
+        visitor("rmi", name)
+        strange.directory(visitor.certificates / registry.host)
+        for settings in ("", table(registry.host, insecure=True)):
+            visitor.settings(settings)
+            assert "certificate is not trusted" in visitor.fails("pull", name)
+        visitor.settings("")
+        strange.directory(visitor.certificates / plain.host)
+        assert "it speaks plain HTTP, not TLS" in visitor.fails("pull", plain.add(made, TEAM, "1.0"))
+        assert plain.requests == []
+        certificate.directory(visitor.certificates / registry.host)
+        visitor("pull", name)
+
+
+def test_insecurity_is_not_handed_on_by_a_redirect(
+    visitor: Visitor, through: dict[str, str], certificate: Certificate, made: Image
+) -> None:
+    with FakeRegistry(certificate) as registry, FakeRegistry(certificate) as other:
+        through |= {"strange.test:443": registry.host, "other.test:443": other.host}
+        visitor.settings(table("strange.test", insecure=True))
+        registry.add(made, TEAM, "1.0")
+        other.add(made, TEAM, "1.0")
+        registry.rule("GET", "/blobs/", redirect(lambda it: f"https://other.test{it.asked.target}"))
+        assert "other.test" in visitor.fails("pull", f"strange.test/{TEAM}:1.0")
+        assert other.requests == []
+        visitor.settings(table("strange.test", insecure=True) + table("other.test", insecure=True))
+        visitor("pull", f"strange.test/{TEAM}:1.0")
+        assert other.requests
 
 
 def test_a_client_certificate(visitor: Visitor, through: dict[str, str], tmp_path: Path, made: Image) -> None:

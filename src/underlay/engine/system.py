@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 
+from .. import trees
 from ..builder.cache import prune
 from ..errors import Corrupt, NotFound, UnderlayError
 from ..linux import abi, cgroup
 from ..linux.facts import gather
 from ..oci import platform
-from ..store import gc, layers, rootfs
+from ..store import layers, rootfs
 from ..store.rows import containers as container_rows
 from ..store.rows import images
 from ..store.rows import layers as layer_rows
@@ -134,8 +135,8 @@ class System:
                 continue  # removed since
             total += size
             unneeded += 0 if diff_id in needed else size
-        indexes = sum(map(gc.tree_size, (paths.indexes, paths.trees, paths.temporary)))
-        documents = gc.tree_size(paths.blobs)
+        indexes = sum(map(trees.size, (paths.indexes, paths.trees, paths.temporary)))
+        documents = trees.size(paths.blobs)
         rows = [
             Usage(
                 "Images",
@@ -146,7 +147,7 @@ class System:
             )
         ]
         containers = container_rows.ids(meta)
-        sizes = {container_id: gc.tree_size(paths.container(container_id)) for container_id in containers}
+        sizes = {container_id: trees.size(paths.container(container_id)) for container_id in containers}
         stopped = [container_id for container_id in containers if not presence.is_running(self._store, container_id)]
         rows.append(
             Usage(
@@ -159,7 +160,7 @@ class System:
         )
         volumes = [volume.name for volume in volume_rows.every(meta)]
         in_use = volume_rows.used(meta)
-        space = {name: gc.tree_size(f"{paths.root}/volumes/{name}") for name in volumes}
+        space = {name: trees.size(f"{paths.root}/volumes/{name}") for name in volumes}
         rows.append(
             Usage(
                 "Local Volumes",

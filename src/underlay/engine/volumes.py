@@ -9,6 +9,7 @@ from ..events import Event
 from ..store import volumes as directories
 from ..store.pruned import Pruned
 from ..store.rows import volumes as rows
+from .space import Writing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class Volumes:
         anonymous = not name
         name = name or os.urandom(32).hex()
         rows.check_name(name)
-        with store.meta.write() as sql:
+        with Writing(store, f"create volume {name}"), store.meta.write() as sql:
             made = rows.insert(sql, name, labels or {}, anonymous)
             if made:
                 directories.make_directory(os.path.dirname(self.mountpoint(name)))
@@ -93,13 +94,13 @@ class Volumes:
 
         `labels` are `key`, `key=value`, `!key` or `!key=value`: one of the first two must match, none of the others.
         """
-        from ..store.gc import tree_size
+        from .. import trees
 
         removed, space = [], 0
         for volume in self.list(dangling=True):
             if not (all or volume.anonymous) or not _labelled(volume.labels, labels):
                 continue
-            size = tree_size(os.path.dirname(self.mountpoint(volume.name)))
+            size = trees.size(os.path.dirname(self.mountpoint(volume.name)))
             try:
                 self.remove(volume.name)
             except (Conflict, NotFound):

@@ -15,11 +15,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
-# Docker's pools: the first subnet that is free is taken (dockerd, "default-address-pools").
-_POOLS = (
-    *(((172 << 24) | (second << 16), 16, 16) for second in range(17, 32)),
-    ((192 << 24) | (168 << 16), 16, 20),
-)
 # What no host on a network has (RFC 6890; RFC 5771 and 4291 for multicast).
 _OTHERS = (
     ("0.0.0.0/8", "means this network"),
@@ -131,16 +126,22 @@ def check(space: Subnet) -> None:
             raise InvalidInput(f"invalid subnet {space}: {text} {what}")
 
 
-def choose(taken: Iterable[Subnet]) -> Subnet:
-    """Return the first subnet of the pools that overlaps with none that is taken. Raises Conflict."""
+def choose(taken: Iterable[Subnet], pools: Iterable[tuple[Subnet, int]]) -> Subnet | None:
+    """Return the first subnet of the pools that overlaps with none that is taken, None when there is none.
+
+    A pool is a range of IPv4 and the prefix of the subnets that it is cut into, at most its own.
+    """
     occupied = [subnet for subnet in taken if subnet.bits == 32]
-    for start, prefix, size in _POOLS:
-        step = 1 << (32 - size)
-        for address in range(start, start + (1 << (32 - prefix)), step):
+    for pool, size in pools:
+        address = pool.start
+        while address < pool.end:
             candidate = Subnet(address, size)
-            if not any(candidate.overlaps(other) for other in occupied):
+            other = next((subnet for subnet in occupied if candidate.overlaps(subnet)), None)
+            if other is None:
                 return candidate
-    raise Conflict("all predefined address pools have been fully subnetted", "give the network a --subnet")
+            # Behind what is in the way, however many subnets that is.
+            address = max(candidate.end, other.end + -other.end % candidate.size)
+    return None
 
 
 def next_free(within: Subnet, subnet: Subnet, used: Collection[int], last: int) -> int:

@@ -1,7 +1,8 @@
 """Authentication at registries: challenges, tokens and their scopes (Docker's token authentication, and Basic of RFC 7617).
 
 A challenge counts only when it comes from the registry's own endpoint, never from a server to which it redirects; what
-is made of a credential goes to that endpoint and to the token server that the endpoint names, and nowhere else.
+is made of a credential goes to that endpoint and to the token server that the endpoint names, and nowhere else. Which
+token servers it may name is decided in `realms`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from time import monotonic
 
 from ..errors import AccessDenied, InvalidInput, RegistryError
 from ..lean import jsontext
-from . import hosts, patience, problems
+from . import hosts, patience, problems, realms
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -211,19 +212,19 @@ class Authorizer:
 
     def _realm(self, realm: str) -> Endpoint:
         """Return the endpoint of a token server; refuses what would give a secret away or reach inside the host."""
+        asked = self._endpoint
         try:
-            endpoint = hosts.endpoint_of(realm, self._endpoint.insecure)
+            endpoint = self._transport.settings.endpoint_of(realm, asked)
         except InvalidInput:
+            raise RegistryError(f"{asked.host} names a token server with an invalid URL: {realm!r:.100}") from None
+        if asked.scheme == "https" and endpoint.scheme != "https":
+            raise RegistryError(f"{asked.host} names a token server without TLS: {realm!r:.100}; it is not asked")
+        reason = realms.refusal(asked, endpoint, self._credential is not None)
+        if reason:
             raise RegistryError(
-                f"{self._endpoint.host} names a token server with an invalid URL: {realm!r:.100}"
-            ) from None
-        if self._endpoint.scheme == "https" and endpoint.scheme != "https":
-            raise RegistryError(
-                f"{self._endpoint.host} names a token server without TLS: {realm!r:.100}; it is not asked"
-            )
-        if hosts.is_local_only(endpoint.host) and not hosts.is_local_only(self._endpoint.host):
-            raise RegistryError(
-                f"{self._endpoint.host} names a token server inside this host: {realm!r:.100}; it is not asked"
+                f"{asked.host} names a token server {reason}: {realm!r:.100}; it is not asked",
+                f'if it is the right one, write token_servers = ["{endpoint.root}"] below '
+                f'[registry."{hosts.registry_name(asked.authority)}"] in registries.toml',
             )
         return endpoint
 

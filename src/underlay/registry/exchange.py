@@ -125,7 +125,7 @@ class Server:
         from urllib.parse import urlsplit
 
         try:
-            endpoint = hosts.endpoint_of(target, self.endpoint.insecure)
+            endpoint = self.transport.settings.endpoint_of(target, self.endpoint)
         except InvalidInput:
             raise RegistryError(f"{self.endpoint.authority} gives an invalid URL: {target!r:.100}") from None
         if endpoint.scheme == "http" and self.endpoint.scheme == "https" and endpoint.host == self.endpoint.host:
@@ -139,7 +139,7 @@ class Server:
 
         try:
             target = urljoin(url, location)
-            return self._allowed(target, endpoint, hosts.endpoint_of(target, self.endpoint.insecure))
+            return self._allowed(target, endpoint, self.transport.settings.endpoint_of(target, self.endpoint))
         except (ValueError, InvalidInput):
             raise RegistryError(f"{shown_url(url)} redirects to an invalid URL: {location!r:.100}") from None
 

@@ -33,17 +33,18 @@ _NUMBERS = _DIGITS | frozenset("abcdefx.")
 _HOST_LIMIT = 253  # RFC 1035, section 2.3.4, without the dot of the root
 _FILE_LIMIT = 1 << 20
 
-_REGISTRY_KEYS = ("mirrors", "insecure", "blocked", "location")
+_REGISTRY_KEYS = ("mirrors", "insecure", "blocked", "location", "token_servers")
 
 
 class Endpoint:
     """A server to ask: `scheme` ("https" or "http"), `host` (lower case, IPv6 without brackets) and `port`.
 
     `prefix` ("" or "/proxy-docker") goes before the names of repositories there. `insecure`: certificates are not
-    verified. `mirror`: it stands in for the registry, for reading. Two endpoints that are alike are equal.
+    verified, unless an authority is configured for it. `mirror`: it stands in for the registry, for reading.
+    `token_servers` are the origins of those that registries.toml names for it. Two endpoints that are alike are equal.
     """
 
-    __slots__ = ("host", "insecure", "mirror", "port", "prefix", "scheme")
+    __slots__ = ("host", "insecure", "mirror", "port", "prefix", "scheme", "token_servers")
 
     def __init__(
         self, scheme: str, host: str, port: int = 0, prefix: str = "", insecure: bool = False, mirror: bool = False
@@ -54,6 +55,7 @@ class Endpoint:
         self.prefix = prefix
         self.insecure = insecure
         self.mirror = mirror
+        self.token_servers: frozenset[tuple[str, str, int]] = frozenset()
 
     @property
     def origin(self) -> tuple[str, str, int]:
@@ -138,11 +140,12 @@ _NETWORK = {
 class _Entry:
     """What a file says of a registry."""
 
-    __slots__ = ("blocked", "file", "insecure", "location", "mirrors")
+    __slots__ = ("blocked", "file", "insecure", "location", "mirrors", "token_servers")
 
     def __init__(self, file: str) -> None:
         self.file = file
         self.mirrors: list[Address] = []
+        self.token_servers: list[Address] = []
         self.insecure = False
         self.blocked = False
         self.location: Address | None = None
@@ -151,10 +154,11 @@ class _Entry:
 class Settings:
     """What registries.toml says. `Settings()` is what holds without any file."""
 
-    __slots__ = ("_entries", "network")
+    __slots__ = ("_authorities", "_entries", "network")
 
     def __init__(self) -> None:
         self.network = Network()
+        self._authorities: dict[str, bool] = {}
         self._entries: dict[str, _Entry] = {}
 
     @staticmethod
@@ -182,7 +186,7 @@ class Settings:
                 raise Conflict(
                     f"registry {name} is blocked by {candidate.file}", "remove `blocked = true` there to allow it"
                 )
-        own = self._reached(address, entry.insecure)
+        own = self._reached(address, entry)
         # Blocked means that nothing comes from there, by whichever way.
         mirrors = [mirror for mirror in entry.mirrors if not self._settings_of(*mirror[1:3]).blocked]
         return HostPlan(name, [end for mirror in mirrors for end in self._reached(mirror, mirror=True)] + own, own)
@@ -198,7 +202,20 @@ class Settings:
     def search_endpoint(self) -> Endpoint:
         """Return where Docker Hub's index answers searches; its `location` in the files holds for them as well."""
         entry = self._settings_of(HUB, 0)
-        return self._reached(entry.location or ("https", "index.docker.io", 443, ""), entry.insecure)[0]
+        return self._reached(entry.location or ("https", "index.docker.io", 443, ""), entry)[0]
+
+    def endpoint_of(self, url: str, asked: Endpoint) -> Endpoint:
+        """Return the server of a URL that `asked` gave (redirect, realm, place of an upload). Raises InvalidInput.
+
+        Insecurity is of one host and port: that of `asked` is not handed on to another.
+        """
+        endpoint = endpoint_of(url)
+        if (endpoint.host, endpoint.port) == (asked.host, asked.port):
+            endpoint.insecure = asked.insecure
+        else:
+            own_port = 0 if endpoint.port == _PORTS[endpoint.scheme] else endpoint.port
+            endpoint.insecure = is_loopback(endpoint.host) or self._settings_of(endpoint.host, own_port).insecure
+        return endpoint
 
     def _settings_of(self, host: str, port: int) -> _Entry:
         """Return the settings of a registry: its own table, else that of the longest pattern, else an empty one."""
@@ -210,17 +227,36 @@ class Settings:
             entry = self._entries.get("*." + _joined(host, port))
         return entry or _Entry("")
 
-    def _reached(self, address: Address, insecure: bool = False, mirror: bool = False) -> list[Endpoint]:
+    def _reached(self, address: Address, named: _Entry | None = None, mirror: bool = False) -> list[Endpoint]:
         """Return the ways to an address: TLS, and plain HTTP after it where that is allowed (moby, registry/service_v2.go).
 
-        A scheme that is stated is the only one.
+        `named` is the table of the registry that the address stands for. A scheme that is stated is the only one. For
+        a host that is insecure only since it is this one, an authority in certs.d means TLS and nothing else.
         """
         scheme, host, port, prefix = address
-        insecure = insecure or is_loopback(host) or self._settings_of(host, port).insecure
+        entries = [entry for entry in (named, self._settings_of(host, port)) if entry]
+        declared = any(entry.insecure for entry in entries)
+        insecure = declared or is_loopback(host)
         if not port and host in _HUB_NAMES:
             host = _HUB_SERVER
         schemes = [scheme] if scheme else ["https", "http"] if insecure else ["https"]
-        return [Endpoint(way, host, port, prefix, insecure, mirror) for way in schemes]
+        if not scheme and insecure and not declared and self._has_authority(_joined(host, port)):
+            schemes = ["https"]
+        endpoints = [Endpoint(way, host, port, prefix, insecure, mirror) for way in schemes]
+        servers = frozenset(
+            Endpoint(way or "https", name, number).origin
+            for entry in entries
+            for way, name, number, _ in entry.token_servers
+        )
+        for endpoint in endpoints:
+            endpoint.token_servers = servers
+        return endpoints
+
+    def _has_authority(self, name: str) -> bool:
+        """Tell whether certs.d has an authority for a registry; looked up once, since a plan is made for each request."""
+        if name not in self._authorities:
+            self._authorities[name] = bool(certificates(name).ca)
+        return self._authorities[name]
 
     def _read(self, path: str) -> None:
         data = _content(path)
@@ -313,10 +349,13 @@ def _entry(path: str, where: str, table: dict[str, Any]) -> _Entry:
         setting = f"{path}: [{where}] {key}"
         if key == "location":
             entry.location = _address(setting, value)
-        elif key == "mirrors":
+        elif key in ("mirrors", "token_servers"):
             if not isinstance(value, list):
                 raise InvalidInput(f"{setting}: expected a list of addresses")
-            entry.mirrors = [_address(setting, item) for item in value]
+            addresses = [_address(setting, item) for item in value]
+            if key == "token_servers" and any(prefix for _, _, _, prefix in addresses):
+                raise InvalidInput(f"{setting}: a token server has no path", 'write "HOST", "HOST:PORT", "http://HOST"')
+            setattr(entry, key, addresses)
         elif isinstance(value, bool):
             setattr(entry, key, value)
         else:
@@ -384,7 +423,7 @@ def _joined(host: str, port: int) -> str:
     return f"{host}:{port}" if port else host
 
 
-def endpoint_of(url: str, insecure: bool = False) -> Endpoint:
+def endpoint_of(url: str) -> Endpoint:
     """Return the server of a URL that somebody else gave (redirect, realm); its path is no prefix. Raises InvalidInput.
 
     Strict, so that no two readers of a URL can take it for different servers: no user, no backslash, no blanks.
@@ -394,7 +433,7 @@ def endpoint_of(url: str, insecure: bool = False) -> Endpoint:
     end = min((at for at in map(rest.find, "/?#") if at >= 0), default=len(rest))
     if not colon or scheme not in _PORTS or any(letter <= " " or letter == "\x7f" for letter in url):
         raise InvalidInput(f"not the URL of a server: {_shown(url)}")
-    return Endpoint(scheme, *split_host(rest[:end]), insecure=insecure)
+    return Endpoint(scheme, *split_host(rest[:end]))
 
 
 def packed_address(host: str) -> bytes | None:
@@ -421,6 +460,22 @@ def is_loopback(host: str) -> bool:
     if packed is None:
         return host.lower() == "localhost"
     return packed[0] == 127 if len(packed) == 4 else packed == bytes(15) + b"\1"
+
+
+def is_private(host: str) -> bool:
+    """Tell whether a host is an address of a private network (RFC 1918, RFC 6598, RFC 4193). Nothing is resolved."""
+    packed = packed_address(host)
+    if packed is None:
+        return False
+    if len(packed) == 16:
+        return packed[0] & 0xFE == 0xFC
+    first, second = packed[0], packed[1]
+    return (
+        first == 10
+        or (first == 172 and second & 0xF0 == 16)
+        or (first == 192 and second == 168)
+        or (first == 100 and second & 0xC0 == 64)
+    )
 
 
 def is_local_only(host: str) -> bool:
@@ -499,9 +554,15 @@ def _collect(directory: str, collected: Certificates) -> None:
             raise InvalidInput(f"{path}: its certificate {stem}.cert is missing")
 
 
+def is_verified(endpoint: Endpoint, certificates: Certificates) -> bool:
+    """Tell whether the certificate of an endpoint is verified: always, but for an insecure one without an authority."""
+    return bool(certificates.ca) or not endpoint.insecure
+
+
 def ssl_context(endpoint: Endpoint, certificates: Certificates) -> ssl.SSLContext:
     """Return the TLS context for an endpoint: the system's authorities and the given ones, the client's pairs, TLS 1.2 up.
 
+    Who has configured an authority wants it to count: with one, an insecure endpoint and this host are verified too.
     Raises InvalidInput for a file without a usable certificate or key, KernelError for one that cannot be read.
     """
     import ssl
@@ -511,7 +572,7 @@ def ssl_context(endpoint: Endpoint, certificates: Certificates) -> ssl.SSLContex
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     # Any certificate that is trusted ends a chain, an authority's own or not, as in Go.
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-    if endpoint.insecure:
+    if not is_verified(endpoint, certificates):
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     else:

@@ -79,11 +79,15 @@ class Repository:
         servers = [
             candidate for candidate in self.registries.servers(self.domain, path=self.path) if candidate not in without
         ]
+        only_tls = None
         for number, server in enumerate(servers):
             last = number == len(servers) - 1
+            if server.endpoint.server_key == only_tls:
+                continue
             try:
                 result = self._tried(work, server)
             except Unreachable as error:
+                only_tls = server.endpoint.server_key if error.speaks_tls else None
                 if last or (error.speaks_tls and not server.endpoint.mirror):
                     raise first_reason(servers, error, number) from None
                 problem: UnderlayError = error
@@ -96,7 +100,9 @@ class Repository:
                 return result
             # Of a mirror that may do without TLS, the failure of TLS alone is none.
             if server.endpoint.mirror and not (
-                isinstance(problem, Unreachable) and _without_tls(server.endpoint, servers[number + 1].endpoint)
+                isinstance(problem, Unreachable)
+                and not problem.speaks_tls
+                and _without_tls(server.endpoint, servers[number + 1].endpoint)
             ):
                 self.failed(server, problem.message)
         raise AssertionError("no server")

@@ -30,6 +30,11 @@ def demands_certificate(error: BaseException) -> bool:
     return _reason(error) in _WANTED
 
 
+def speaks_tls(error: BaseException) -> bool:
+    """Tell whether the server speaks TLS, though nothing came of it: it refused us, or we do not trust its certificate."""
+    return demands_certificate(error) or bool(getattr(error, "verify_message", ""))
+
+
 def plainly(error: BaseException) -> str:
     """Return in plain words why TLS did not come about; "" for an error that is not OpenSSL's."""
     verify = getattr(error, "verify_message", "")

@@ -293,12 +293,12 @@ class Transport:
             "https": type("SecurePool", (HTTPSConnectionPool,), {"ConnectionCls": secure}),
         }
         options: dict[str, object] = {"maxsize": _CONNECTIONS, "block": False}
-        if endpoint.insecure:
-            # The user has declared it insecure: no warning at each request.
-            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
         if endpoint.scheme == "https":
-            options["ssl_context"] = hosts.ssl_context(endpoint, hosts.certificates(endpoint.authority))
-            if endpoint.insecure:
+            certificates = hosts.certificates(endpoint.authority)
+            options["ssl_context"] = hosts.ssl_context(endpoint, certificates)
+            if not hosts.is_verified(endpoint, certificates):
+                # The user has declared it insecure: no warning at each request.
+                urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
                 options["assert_hostname"] = False
                 options["cert_reqs"] = "CERT_NONE"
         proxy = proxies.proxy_for(endpoint, os.environ)
@@ -406,7 +406,7 @@ def _explained(error: Exception, url: str) -> RegistryError:
         return Unreachable(f"{where}: no such host, or no name server answers", "check the name and the network")
     if isinstance(error, exceptions.SSLError):
         refused = Unreachable(f"{where}: {_plainly(error)}", tls.hint(_innermost(error)))
-        refused.speaks_tls = tls.demands_certificate(_innermost(error))
+        refused.speaks_tls = tls.speaks_tls(_innermost(error))
         return refused
     if isinstance(error, exceptions.NewConnectionError | exceptions.ConnectTimeoutError):
         return Unreachable(f"{where}: {_plainly(error)}", "check the name, the port and the network")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 
+from .. import trees
 from ..oci import chain as chains
 from . import blobs, layers, leases, partials, rootfs
 from .rows import images
@@ -134,39 +135,36 @@ def unused_bytes(paths: Paths, meta: Meta) -> int:
     return total + sum(_chain_size(paths, chain) for chain in chains_here(paths) if chain not in wanted_chains)
 
 
+def freed_by(paths: Paths, meta: Meta, removed: set[str], kept: set[str]) -> int:
+    """Return about how many bytes of layers and chains a thorough sweep would free without the images `removed` (ids).
+
+    `kept` are layers (diff ids) that stay all the same. Partial downloads do not count.
+    """
+    stays = [image for image in images.all_layers(meta) if image[0] not in removed]
+    wanted_layers = kept.union(*(diff_ids for _, diff_ids in stays))
+    wanted_chains = {chain for _, diff_ids in stays for chain in chains.chain_ids(diff_ids)}
+    total = 0
+    for diff_id in layers.list_all(paths):
+        if diff_id not in wanted_layers:
+            total += layers.size_on_disk(paths, diff_id)
+    total += sum(_chain_size(paths, chain) for chain in chains_here(paths) if chain not in wanted_chains)
+    named = images.wanted_blobs(meta) | layer_rows.kept_blobs(meta)
+    return total + sum(size for digest, size in blobs.every(paths) if digest not in named)
+
+
 def _chain_size(paths: Paths, chain: str) -> int:
     digits = chain.partition(":")[2]
     try:
         return os.stat(f"{paths.indexes}/{digits}.erofs").st_blocks * 512
     except FileNotFoundError:
-        return tree_size(f"{paths.trees}/{digits}")
-
-
-def tree_size(path: str) -> int:
-    """Return the bytes that a directory and all below it occupy on disk, links not followed; 0 when
-    missing."""
-    total = 0
-    waiting = [path]
-    while waiting:
-        try:
-            with os.scandir(waiting.pop()) as entries:
-                for entry in entries:
-                    try:
-                        total += entry.stat(follow_symlinks=False).st_blocks * 512
-                    except FileNotFoundError:
-                        continue  # removed since; those beside it count
-                    if entry.is_dir(follow_symlinks=False):
-                        waiting.append(entry.path)
-        except (FileNotFoundError, NotADirectoryError, PermissionError):
-            continue
-    return total
+        return trees.size(f"{paths.trees}/{digits}")
 
 
 def _leftovers(paths: Paths) -> int:
-    before = tree_size(paths.temporary)
+    before = trees.size(paths.temporary)
     layers.remove_leftovers(paths)
     blobs.remove_leftovers(paths)
-    return max(0, before - tree_size(paths.temporary))
+    return max(0, before - trees.size(paths.temporary))
 
 
 def _forget_locks(paths: Paths, kinds: tuple[str, ...], digits: str) -> None:

@@ -98,6 +98,18 @@ def drop(paths: Paths, digest: str) -> None:
             partial.close(keep=False)
 
 
+def size(paths: Paths) -> int:
+    """Return the bytes on disk of all partial files."""
+    total = 0
+    for name in os.listdir(paths.temporary):
+        if name.startswith(_PREFIX):
+            try:
+                total += os.lstat(f"{paths.temporary}/{name}").st_blocks * 512
+            except FileNotFoundError:
+                continue  # continued and done with
+    return total
+
+
 def expire(paths: Paths, everything: bool = False) -> int:
     """Remove partial files older than a day, or all that no process has locked; return the bytes freed."""
     return remove_files(paths, _PREFIX, 0.0 if everything else KEPT)

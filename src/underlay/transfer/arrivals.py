@@ -8,7 +8,7 @@ import threading
 from queue import SimpleQueue
 from time import monotonic, sleep
 
-from ..errors import Corrupt, DigestMismatch, LimitExceeded
+from ..errors import Corrupt, DigestMismatch, DiskFull, LimitExceeded, is_disk_full
 from ..events import Event
 from ..oci import digest as digests
 from ..store import blobs, layers, leases
@@ -82,7 +82,7 @@ class Arrivals:
         """Return the layers in the order asked for, all in the store and verified; several arrive at once.
 
         Raises DigestMismatch (digest, size or diff id; expected and found are named), Corrupt, LimitExceeded,
-        OSError.
+        DiskFull with the sizes that the manifests name, OSError.
         """
         done: dict[str, Layer] = {}
         todo: list[Wanted] = []
@@ -103,6 +103,11 @@ class Arrivals:
             if self._await_for:
                 layer_rows.give_up(self._meta, [item.diff_id for item in todo])
             raise
+        except OSError as error:
+            if not is_disk_full(error):
+                raise
+            needed = sum(max(item.size, item.content.size, 0) for item in todo)
+            raise DiskFull(error.strerror or "no space left", needed=needed) from error
         return [done[item.diff_id] for item in wanted]
 
     def _here(self, wanted: Wanted) -> Layer | None:

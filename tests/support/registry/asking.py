@@ -18,14 +18,28 @@ from underlay import events
 from underlay.registry import exchange
 from underlay.registry.auth import Authorizer
 from underlay.registry.credentials import Credential, Store
-from underlay.registry.hosts import Endpoint, Settings
+from underlay.registry.hosts import Endpoint, HostPlan, Settings, endpoint_of
 from underlay.registry.registries import Registries
 from underlay.registry.transport import Answer, Transport
 
 
-def settings(**network: float) -> Settings:
+class Configured(Settings):
+    """Settings in which every registry may have its token server at these origins."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.token_servers: frozenset[tuple[str, str, int]] = frozenset()
+
+    def plan(self, domain: str) -> HostPlan:
+        plan = super().plan(domain)
+        for endpoint in (*plan.endpoints, *plan.push):
+            endpoint.token_servers |= self.token_servers
+        return plan
+
+
+def settings(**network: float) -> Configured:
     """Settings of no file; members of `network` as named, else 5 s for all and 3 tries."""
-    made = Settings()
+    made = Configured()
     for name, value in {"connect_timeout": 5.0, "stall_timeout": 5.0, "retries": 3, **network}.items():
         setattr(made.network, name, value)
     return made
@@ -45,10 +59,20 @@ class Known(Store):
 
 
 def registries(
-    credentials: dict[str, Credential] | None = None, emit: events.Emit = events.ignore, **network: float
+    credentials: dict[str, Credential] | None = None,
+    emit: events.Emit = events.ignore,
+    of: fakeserver.Server | None = None,
+    **network: float,
 ) -> Registries:
-    """All registries, with the settings above and these credentials."""
-    return Registries(emit, settings(**network), Known(credentials))
+    """All registries, with the settings above and these credentials; the token server of `of` is configured."""
+    made = settings(**network)
+    made.token_servers = _token_servers(of)
+    return Registries(emit, made, Known(credentials))
+
+
+def _token_servers(of: fakeserver.Server | None) -> frozenset[tuple[str, str, int]]:
+    tokens = getattr(of, "token", None)
+    return frozenset((endpoint_of(tokens.url).origin,)) if tokens is not None else frozenset()
 
 
 def server(
@@ -59,8 +83,9 @@ def server(
     prefix: str = "",
     **network: float,
 ) -> exchange.Server:
-    """A server to ask, by the way that it speaks; certificates are not verified."""
+    """A server to ask, by the way that it speaks; certificates are not verified, its token server is configured."""
     endpoint = Endpoint(of.url.partition(":")[0], "127.0.0.1", of.port, prefix, insecure=True)
+    endpoint.token_servers = _token_servers(of)
     return at(endpoint, transport or Transport(settings(**network)), credential, emit)
 
 

@@ -121,6 +121,7 @@ class FakeRegistry(Server):
         self.repositories: dict[str, Repository] = {}
         self.challenge: str | list[str] | None = challenge
         self.judge: Judge | None = judge
+        self.token = token
         if users is not None:
             accepted = {"Basic " + base64.b64encode(f"{n}:{p}".encode()).decode() for n, p in users.items()}
             self.challenge = challenge or 'Basic realm="fake"'

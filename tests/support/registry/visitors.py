@@ -9,7 +9,7 @@ import signal
 import subprocess
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 
@@ -17,6 +17,16 @@ from engines import Installation
 
 PROXIES = ("http_proxy", "https_proxy", "no_proxy", "all_proxy")
 MIB = 1 << 20
+
+
+class HasHost(Protocol):
+    @property
+    def host(self) -> str: ...
+
+
+class HasUrl(Protocol):
+    @property
+    def url(self) -> str: ...
 
 
 class Visitor(Installation):
@@ -34,6 +44,8 @@ class Visitor(Installation):
         self.certificates = self.home / "certs.d"
         self.docker = self.home / "docker"
         self.secrets: list[str] = []
+        self._text = ""
+        self._token_servers: dict[str, str] = {}
         for name in list(self.environment):
             if name.lower() in PROXIES:
                 del self.environment[name]
@@ -46,8 +58,15 @@ class Visitor(Installation):
         }
 
     def settings(self, text: str) -> None:
-        """Write registries.toml."""
-        self.registries.write_text(text)
+        """Write registries.toml; `sends_to` is kept."""
+        self._text = text
+        tables = [f'[registry."{host}"]\ntoken_servers = ["{url}"]\n' for host, url in self._token_servers.items()]
+        self.registries.write_text("\n".join((text, *tables)))
+
+    def sends_to(self, registry: HasHost, tokens: HasUrl) -> None:
+        """Let a registry on this host have its token server at another port, with credentials."""
+        self._token_servers[registry.host] = tokens.url
+        self.settings(self._text)
 
     def credentials(self, auths: dict[str, tuple[str, str]], **more: object) -> None:
         """Write docker's config.json with these names and passwords by host; they are secrets from now on."""

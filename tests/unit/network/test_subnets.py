@@ -53,15 +53,6 @@ def test_subnets_that_hosts_can_have(text: str) -> None:
     subnets.check(subnets.parse(text))
 
 
-def test_the_first_free_pool_is_chosen() -> None:
-    assert str(subnets.choose([])) == "172.17.0.0/16"
-    assert str(subnets.choose([subnets.parse("172.16.0.0/15"), subnets.parse("172.18.5.0/24")])) == "172.19.0.0/16"
-    assert str(subnets.choose([subnets.parse("172.16.0.0/12")])) == "192.168.0.0/20"
-    assert str(subnets.choose([subnets.parse("fd00::/8")])) == "172.17.0.0/16"
-    with pytest.raises(Conflict, match="fully subnetted"):
-        subnets.choose([subnets.parse("0.0.0.0/0")])
-
-
 def test_addresses_are_given_in_turn() -> None:
     space = subnets.parse("10.0.0.0/29")
     used = {space.start + 1}

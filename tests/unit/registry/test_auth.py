@@ -204,7 +204,7 @@ def test_tokens_that_are_never_accepted_end_the_asking(tokens: TokenServer) -> N
 
 def test_insufficient_scope_is_final(tokens: TokenServer) -> None:
     challenge = tokens.challenge() + ',error="insufficient_scope"'
-    with tokens, FakeRegistry(challenge=challenge, judge=lambda said, scope: False) as registry:
+    with tokens, FakeRegistry(token=tokens, challenge=challenge, judge=lambda said, scope: False) as registry:
         assert asking.server(registry, ALICE).ask("GET", TAGS, PULL).status == 401
         assert len(asked_for(tokens)) == 1 and len(registry.asked()) == 2
 
@@ -242,7 +242,7 @@ def test_what_may_not_be_seen(tokens: TokenServer) -> None:
     ],
 )
 def test_refusals_name_the_user_and_never_the_secret(credential: Credential | None, who: str, code: int) -> None:
-    net = Net(lambda sent: (code, {}, b"no") if "tokens" in sent.url else challenge("https://tokens.test/t"))
+    net = Net(lambda sent: (code, {}, b"no") if "tokens" in sent.url else challenge("https://tokens.registry.test/t"))
     server = asking.at(Endpoint("https", "registry.test"), net, credential)
     with pytest.raises(AccessDenied) as caught:
         server.ask("GET", TAGS, PULL)
@@ -302,7 +302,7 @@ def test_names_and_passwords_of_any_letters() -> None:
 def test_bearer_comes_before_basic(tokens: TokenServer) -> None:
     with tokens:
         for said in (['Basic realm="x"', tokens.challenge()], f'Basic realm="x", {tokens.challenge()}'):
-            with FakeRegistry(challenge=said, judge=tokens.judge) as registry:
+            with FakeRegistry(token=tokens, challenge=said) as registry:
                 registry.add(image(), "team/app", "1")
                 assert asking.server(registry, ALICE).ask("GET", TAGS, PULL).status == 200
                 assert not any(each.headers.get("authorization", "").startswith("Basic") for each in registry.asked())
@@ -341,7 +341,7 @@ def challenge(realm: str, more: str = "") -> Page:
     return 401, {"www-authenticate": f'Bearer realm="{realm}"{more}'}, b""
 
 
-def token_net(page: bytes = b'{"token":"t"}', realm: str = "https://tokens.test/t", more: str = "") -> Net:
+def token_net(page: bytes = b'{"token":"t"}', realm: str = "https://tokens.registry.test/t", more: str = "") -> Net:
     """A registry, at which every token is good, and what its token server answers."""
 
     def say(sent: Sent) -> Page:
@@ -435,6 +435,10 @@ def test_what_a_token_server_is_asked(realm: str, more: str, scopes: tuple[str, 
         "https://[::ffff:127.0.0.1]/t",
         "https://169.254.169.254/latest/meta-data",
         "https://2130706433/",
+        "https://10.0.0.7/t",
+        "https://evil.test/t",
+        "https://registry.test.evil.test/t",
+        "https://aregistry.test/t",
         "https://0x7f.1/",
         "https://0/",
         "ftp://tokens.test/t",
@@ -463,17 +467,26 @@ def test_token_servers_that_are_not_asked(realm: str, credential: Credential) ->
     assert len(net.sent) == 1
 
 
-def test_a_registry_on_this_host_may_have_its_token_server_here() -> None:
-    net = Net(
-        lambda sent: (
-            (200, {}, b'{"token":"t"}')
-            if sent.url.startswith("http://127.0.0.1:7/t")
-            else (200, {}, b"")
-            if sent.headers.get("authorization")
-            else challenge("http://127.0.0.1:7/t")
-        )
+def test_the_refusal_of_a_token_server_says_which_line_allows_it() -> None:
+    with pytest.raises(RegistryError, match="of another owner") as caught:
+        visit(token_net(realm="https://evil.test:8443/t"))
+    line = 'token_servers = ["https://evil.test:8443"]'
+    assert f'{line} below [registry."registry.test"] in registries.toml' in caught.value.hint
+
+
+def test_insecurity_is_not_handed_on_to_the_token_server() -> None:
+    registry = Endpoint("https", "registry.test", insecure=True)
+    net = token_net()
+    assert asking.at(registry, net, ALICE).ask("GET", "/v2/", PULL).status == 200
+    assert [sent.endpoint.insecure for sent in net.sent] == [True, False, True]
+    at_the_same_place = token_net(realm="https://registry.test/t")
+    at_the_same_place.say = lambda sent: (
+        (200, {}, b'{"token":"t"}')
+        if sent.url.startswith("https://registry.test/t")
+        else ((200, {}, b"") if sent.headers.get("authorization") else challenge("https://registry.test/t"))
     )
-    assert asking.at(Endpoint("http", "localhost", 5000), net).ask("GET", "/v2/", ()).status == 200
+    assert asking.at(registry, at_the_same_place, ALICE).ask("GET", "/v2/", PULL).status == 200
+    assert all(sent.endpoint.insecure for sent in at_the_same_place.sent)
 
 
 def test_a_token_server_does_not_redirect_the_credential(tokens: TokenServer) -> None:

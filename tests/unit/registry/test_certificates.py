@@ -160,7 +160,11 @@ def test_contexts(tmp_path: Path) -> None:
     assert any(
         each["serialNumber"] for each in context.get_ca_certs() if ("commonName", "localhost") in each["subject"][0]
     )
-    loose = hosts.ssl_context(Endpoint("https", "h", insecure=True), hosts.certificates("h"))
+    # An authority that is configured counts for what is insecure too, and so for this host.
+    for name in ("h", "127.0.0.1"):
+        checked = hosts.ssl_context(Endpoint("https", name, insecure=True), hosts.certificates("h"))
+        assert checked.verify_mode == ssl.CERT_REQUIRED and checked.check_hostname
+    loose = hosts.ssl_context(Endpoint("https", "h", insecure=True), Certificates([], hosts.certificates("h").client))
     assert loose.verify_mode == ssl.CERT_NONE and not loose.check_hostname
     assert loose.minimum_version == ssl.TLSVersion.TLSv1_2
     (there / "x.key").write_text(LOCKED_KEY)
@@ -214,12 +218,14 @@ def test_hands_are_shaken(tmp_path: Path) -> None:
         trusted = place(tmp_path / "trusted", "ca.crt", "me.cert", "me.key")
         with_pair = Certificates([f"{trusted}/ca.crt"], [(f"{trusted}/me.cert", f"{trusted}/me.key")])
         verified, loose = Endpoint("https", "localhost"), Endpoint("https", "localhost", insecure=True)
-        none = Certificates([], [])
+        none, only_pair = Certificates([], []), Certificates([], with_pair.client)
         assert visit(listener.port, hosts.ssl_context(verified, with_pair), "localhost") == b"known"
         only_ca = Certificates(with_pair.ca, [])
         assert visit(listener.port, hosts.ssl_context(verified, only_ca), "127.0.0.1") == b"stranger"
         assert visit(listener.port, hosts.ssl_context(loose, none), "anything") == b"stranger"
-        assert visit(listener.port, hosts.ssl_context(loose, with_pair), "anything") == b"known"
+        assert visit(listener.port, hosts.ssl_context(loose, only_pair), "anything") == b"known"
+        with pytest.raises(ssl.SSLCertVerificationError):
+            visit(listener.port, hosts.ssl_context(loose, with_pair), "anything")
         with pytest.raises(ssl.SSLCertVerificationError):
             visit(listener.port, hosts.ssl_context(verified, none), "localhost")
         with pytest.raises(ssl.SSLCertVerificationError):

@@ -358,9 +358,36 @@ def test_endpoints_that_are_alike_are_equal() -> None:
     ],
 )
 def test_servers_of_urls(url: str, wanted: tuple[str, str, int]) -> None:
-    found = hosts.endpoint_of(url, True)
-    assert found.origin == wanted and found.prefix == "" and found.insecure and not found.mirror
-    assert not hosts.endpoint_of(url).insecure
+    server = hosts.endpoint_of(url)
+    assert server.origin == wanted and server.prefix == "" and not server.insecure and not server.mirror
+
+
+def test_insecurity_is_of_one_host_and_port(written: Load) -> None:
+    """A registry that is insecure leads to another server: that one is verified, unless it is declared insecure itself."""
+    settings = written('[registry."loose.test"]\ninsecure = true\n[registry."loose.test:81"]\ninsecure = true\n')
+    [asked, plain] = settings.plan("loose.test").push
+    for url, insecure in (
+        ("https://loose.test/x", True),
+        ("https://loose.test:443/x", True),
+        ("http://loose.test/x", True),
+        ("https://loose.test:8443/x", False),
+        ("https://loose.test:81/x", True),
+        ("https://other.test/x", False),
+        ("https://sub.loose.test/x", False),
+        ("https://127.0.0.1:7/x", True),
+    ):
+        assert settings.endpoint_of(url, asked).insecure is insecure, url
+        assert settings.endpoint_of(url, plain).insecure is insecure, url
+
+
+def test_an_authority_for_this_host_means_tls(tmp_path: Path, written: Load) -> None:
+    settings = written('[registry."localhost:5001"]\ninsecure = true\n')
+    for name in ("localhost:5000", "localhost:5001"):
+        (tmp_path / "certs.d" / name).mkdir(parents=True)
+        (tmp_path / "certs.d" / name / "ca.crt").write_text("")
+    assert ways(settings.plan("localhost:5000").push) == ["https://localhost:5000!"]
+    # Who declares it insecure as well may want plain HTTP.
+    assert ways(settings.plan("localhost:5001").push) == ["https://localhost:5001!", "http://localhost:5001!"]
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,9 @@ def registry() -> Iterator[FakeRegistry]:
 
 def target(registry: FakeRegistry, credential: Credential | None = None, **network: float) -> Target:
     return Target(
-        asking.registries({registry.host: credential} if credential else {}, **network), registry.host, "team/app"
+        asking.registries({registry.host: credential} if credential else {}, of=registry, **network),
+        registry.host,
+        "team/app",
     )
 
 

@@ -161,6 +161,12 @@ def test_cases(case, tmp_path):
         first = file.read()
     erofs.write_index(str(tmp_path / "again"), image(*layers), devices_of(layers))
     assert (tmp_path / "again").read_bytes() == first
+    # The same is found without writing anything.
+    assert erofs.is_index(path, image(*layers), devices_of(layers))
+    middle = len(first) // 2
+    for damaged in (first[:-1], first + b"\0", first[:middle] + bytes([first[middle] ^ 1]) + first[middle + 1 :]):
+        (tmp_path / "again").write_bytes(damaged)
+        assert not erofs.is_index(str(tmp_path / "again"), image(*layers), devices_of(layers))
 
 
 @pytest.mark.skipif(not shutil.which("fsck.erofs"), reason="fsck.erofs is not installed")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from time import time_ns
 
+from ... import trees
 from ...errors import NotFound
 from ...files import Lock
 from ...linux import userns
@@ -62,7 +63,7 @@ def entries(paths: Paths, meta: Meta) -> list[CacheEntry]:
         except FileNotFoundError:
             continue  # removed since
         described = f"cached mount {_mount_id(path.removesuffix('.d'))}"
-        size, short = gc.tree_size(path), name.removesuffix(".d")[:25]
+        size, short = trees.size(path), name.removesuffix(".d")[:25]
         entry = CacheEntry(short, buildcache.MOUNT, described, size, facts.st_ctime_ns, facts.st_mtime_ns)
         entry.path = path
         cache_entries.append(entry)

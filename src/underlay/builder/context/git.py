@@ -142,14 +142,17 @@ class _Git:
 
 
 def _without_git(tree: str) -> None:
+    """Remove what git keeps for itself from a checkout and from its submodules."""
     from ...files import remove_tree
+    from ...store.layers import walking
 
-    for directory, names, files in os.walk(tree):
-        if ".git" in names:
-            names.remove(".git")
-            remove_tree(f"{directory}/.git")
-        elif ".git" in files:
-            os.unlink(f"{directory}/.git")
+    root = os.open(tree, walking.OPEN_DIRECTORY)
+    try:
+        for parent, _, name, _ in walking.walk(root, lambda path: path.rpartition(b"/")[2] != b".git"):
+            if name == b".git":
+                remove_tree(f"/proc/self/fd/{parent}/.git")
+    finally:
+        os.close(root)
 
 
 def _inside(tree: str, directory: str, text: str) -> str:

@@ -7,7 +7,7 @@ from time import time
 
 import msgspec
 
-from ...errors import InvalidInput
+from ...errors import DiskFull, InvalidInput, is_disk_full
 from ...store.layers import toc, walking
 from ...store.layers.layer_writer import LayerWriter
 from ...store.layers.toc import Entry
@@ -91,8 +91,25 @@ def copy(
                 else:
                     copier.selection(source, selected)
             return writer.finish()
+        except OSError as error:
+            if not is_disk_full(error):
+                raise
+            needed = sum(_size(source, selected) for source, selected in zip(sources, selections, strict=True))
+            raise DiskFull(f"{request.instruction}: {error.strerror}", needed=needed) from error
         finally:
             destination.close()
+
+
+def _size(source: CopySource, selected: Selected | None) -> int:
+    """Return the bytes of the regular files that a source names."""
+    if selected is None:
+        return len(source.content or b"")
+    total = 0
+    for item in selected.items:
+        for file in selected.walk(item):
+            if file.kind == toc.REGULAR:
+                total += walking.look(file.parent, file.name, file.source_path).st_size
+    return total
 
 
 def directory(

@@ -6,8 +6,8 @@ import os
 import stat
 
 from ...errors import Conflict
+from ...trees import Cursor
 
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _CHUNK = 1 << 24
 
 
@@ -17,38 +17,58 @@ def copy_out(source: int, target: int) -> int:
     Directories are merged; other files replace what has their name. Devices and sockets are left out, since a caller
     without privilege could not make them. Raises Conflict where a file would replace a directory, OSError.
     """
-    count = 0
-    stack = [(os.dup(source), os.dup(target), "")]
-    while stack:
-        here, there, path = stack.pop()
-        try:
-            for name in sorted(os.listdir(here)):
-                status = os.lstat(name, dir_fd=here)
-                file_path = f"{path}/{name}"
-                if stat.S_ISDIR(status.st_mode):
-                    stack.append(
-                        (os.open(name, _DIRECTORY, dir_fd=here), _directory(there, name, status, file_path), file_path)
-                    )
-                    continue
-                _copy_one(here, there, name, status, file_path)
-                count += 1
-        finally:
-            os.close(here)
-            os.close(there)
-    return count
-
-
-def _directory(parent: int, name: str, status: os.stat_result, path: str) -> int:
+    here, there = Cursor(os.dup(source)), Cursor(os.dup(target))
     try:
-        os.mkdir(name, stat.S_IMODE(status.st_mode) | 0o700, dir_fd=parent)
+        path: list[str] = []
+        count, names = _copy_files(here.fd, there.fd, path)
+        waiting = [names]
+        while True:
+            if waiting[-1]:
+                name = waiting[-1].pop()
+                mode = stat.S_IMODE(os.lstat(name, dir_fd=here.fd).st_mode) | 0o700
+                path.append(name)
+                here.down(name)
+                _enter(there, name, mode, path)
+                copied, names = _copy_files(here.fd, there.fd, path)
+                count += copied
+                waiting.append(names)
+                continue
+            waiting.pop()
+            if not waiting:
+                return count
+            path.pop()
+            here.up()
+            there.up()
+    finally:
+        here.close()
+        there.close()
+
+
+def _copy_files(here: int, there: int, path: list[str]) -> tuple[int, list[str]]:
+    """Copy the files of one directory; return how many, and the names of the directories in it, last first."""
+    count = 0
+    directories: list[str] = []
+    for name in sorted(os.listdir(here)):
+        status = os.lstat(name, dir_fd=here)
+        if stat.S_ISDIR(status.st_mode):
+            directories.append(name)
+            continue
+        _copy_one(here, there, name, status, "/" + "/".join((*path, name)))
+        count += 1
+    return count, directories[::-1]
+
+
+def _enter(there: Cursor, name: str, mode: int, path: list[str]) -> None:
+    """Go into the directory `name`, which is made unless it is there."""
+    try:
+        os.mkdir(name, mode, dir_fd=there.fd)
     except FileExistsError:
         pass
     try:
-        fd = os.open(name, _DIRECTORY, dir_fd=parent)
+        there.down(name)
     except OSError:
-        raise Conflict(f"cannot create the directory {path}: a file of this name exists") from None
-    os.fchmod(fd, stat.S_IMODE(status.st_mode) | 0o700)
-    return fd
+        raise Conflict(f"cannot create the directory /{'/'.join(path)}: a file of this name exists") from None
+    os.fchmod(there.fd, mode)
 
 
 def _copy_one(here: int, there: int, name: str, status: os.stat_result, path: str) -> None:

@@ -44,10 +44,12 @@ class Builds:
         from ...store.rows import images
         from ..given import build_request
         from ..images.handle import Image
+        from ..space import Writing
         from .result import BuildResult
 
         request = build_request(context, {**options})
-        built = builder.build(request, self._around(request))
+        with Writing(self._store, "build"):
+            built = builder.build(request, self._around(request))
         row = images.get(self._store.meta, built.id) if built.id else None
         return BuildResult(built, Image(self._store, row) if row is not None else None)
 

@@ -9,6 +9,7 @@ from ...lean.overload import overload
 from ...runtime.monitor import control, state
 from .. import presence
 from ..launcher import Launcher
+from ..space import Writing
 from . import session as starting
 from .find import find
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from ...runtime.monitor.records import Attach
     from ...runtime.monitor.state import Status
     from ...store.pruned import Pruned
+    from ...store.rows.intent import Intent
     from ...store.store import Store
     from ..images.handle import Image
     from ..keywords import Command, ContainerKeywords, ExecKeywords, LimitKeywords
@@ -174,7 +176,7 @@ class Containers:
         self.recover()
         container_id, intent = creating.create(self._store, settled, starts=True)
         try:
-            return starting.start(self._store, self._launcher, container_id, intent["name"], intent, attachment, size)
+            return self._start(container_id, intent["name"], intent, attachment, size)
         except (UnderlayError, OSError):
             if settled.remove:
                 try:
@@ -203,7 +205,13 @@ class Containers:
             from . import ending
 
             ending.tidy(self._store, row)
-        return starting.start(self._store, self._launcher, row.id, row.name, row.intent, attachment, size)
+        return self._start(row.id, row.name, row.intent, attachment, size)
+
+    def _start(
+        self, container_id: str, name: str, intent: Intent, attachment: Attachment | None, size: tuple[int, int]
+    ) -> Session:
+        with Writing(self._store, f"start container {name}", starts=True):
+            return starting.start(self._store, self._launcher, container_id, name, intent, attachment, size)
 
     def restart(self, name: str, timeout: float | None = None) -> None:
         """Stop a container if it runs, and start it again."""

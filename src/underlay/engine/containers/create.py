@@ -13,6 +13,7 @@ from ...store import volumes
 from ...store.rows import containers, images
 from ..images import find
 from ..options import ContainerOptions
+from ..space import Writing
 from .random_names import random_name
 from .specification import compose, etc_texts, host_facts, mount_flags
 from .specification.request import Request
@@ -229,6 +230,15 @@ def create(store: Store, options: ContainerOptions, starts: bool = False) -> tup
     for mount in made.request.mounts:
         if mount.kind == "bind" and mount.make_source and not os.path.lexists(mount.source):
             os.makedirs(mount.source, exist_ok=True)
+    with Writing(store, f"create container {options.name or made.id[:12]}"):
+        _make(store, made)
+    store.emit(events.Event("container.create", made.id, name=made.intent["name"], image=options.image))
+    return made.id, made.intent
+
+
+def _make(store: Store, made: Draft) -> None:
+    """Make a container's files and record it; when that fails nothing is left."""
+    options = made.request.options
     directory = store.paths.container(made.id)
     lock = _make_locked(directory)
     try:
@@ -252,8 +262,6 @@ def create(store: Store, options: ContainerOptions, starts: bool = False) -> tup
         raise
     finally:
         os.close(lock)
-    store.emit(events.Event("container.create", made.id, name=made.intent["name"], image=options.image))
-    return made.id, made.intent
 
 
 def _make_locked(directory: str) -> int:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-
+from ... import trees
 from ...human import rfc3339
 from ...runtime.monitor import state
 from .create import name_files
@@ -202,19 +201,4 @@ def _devices(options: Options, option: str, key: str) -> list[dict[str, str | in
 
 def written(store: Store, container_id: str) -> int:
     """Return the bytes of disk that a container's own files take (its writable layer and its log)."""
-    total = 0
-    stack = [store.paths.container(container_id)]
-    while stack:
-        try:
-            entries = list(os.scandir(stack.pop()))
-        except OSError:
-            continue
-        for entry in entries:
-            try:
-                if entry.is_dir(follow_symlinks=False):
-                    stack.append(entry.path)
-                elif entry.is_file(follow_symlinks=False):
-                    total += entry.stat(follow_symlinks=False).st_blocks * 512
-            except OSError:
-                continue
-    return total
+    return trees.size(store.paths.container(container_id), files_only=True)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import stat
 
 from ...errors import InvalidInput
 from ...oci import platform as platforms
 from ...oci import reference as references
 from ...store import gc, leases
+from ..space import Writing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,12 +29,22 @@ def load(
         keep_compressed = os.environ.get("UNDERLAY_KEEP_COMPRESSED", "") not in ("", "0")
     wanted = platforms.several(platform)
     try:
-        loaded = archive.load(store.paths, store.meta, source, store.emit, store.form, wanted, keep_compressed)
+        with Writing(store, "load" if isinstance(source, int) else f"load {source}", _size(source)):
+            loaded = archive.load(store.paths, store.meta, source, store.emit, store.form, wanted, keep_compressed)
     except BaseException:
         gc.sweep(store.paths, store.meta)
         raise
     gc.sweep_if_asked(store.paths, store.meta)
     return loaded
+
+
+def _size(source: str | int) -> int:
+    """Return the bytes of an archive that is a regular file, 0 for all else."""
+    try:
+        facts = os.stat(source)
+    except OSError:
+        return 0  # who reads it says so
+    return facts.st_size if stat.S_ISREG(facts.st_mode) else 0
 
 
 def save(
@@ -65,9 +77,10 @@ def import_tar(store: Store, source: str | int, name: str, changes: Sequence[str
         references.check_new(reference)
     goal = platforms.parse(platform) if platform else None
     try:
-        image_id = importer.import_tar(
-            store.paths, store.meta, source, store.emit, store.form, reference, changes, message, goal
-        )
+        with Writing(store, "import" if isinstance(source, int) else f"import {source}", _size(source)):
+            image_id = importer.import_tar(
+                store.paths, store.meta, source, store.emit, store.form, reference, changes, message, goal
+            )
     except BaseException:
         gc.sweep(store.paths, store.meta)
         raise

@@ -13,6 +13,7 @@ from ...transfer.copy.store import into_store
 from ...transfer.registry import push as pushing
 from ...transfer.registry.arriving import bring
 from ...transfer.registry.outgoing import Pushed
+from ..space import Writing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -80,11 +81,13 @@ def _with_store(store: Store, registries: Registries, source: Location, target: 
     if source.reference is not None:
         wanted = [platforms.ALL] if request.all else [request.platform] if request.platform else []
         name, given = source.reference, target.reference
-        _, digest, _ = bring(paths, meta, registries, name, store.emit, store.form, wanted, False, given)
+        with Writing(store, f"copy {name.familiar}"):
+            _, digest, _ = bring(paths, meta, registries, name, store.emit, store.form, wanted, False, given)
         return Pushed(digest, len(blobs.read(paths, digest)))
     opened = opening.origin(source, registries)
     try:
-        return into_store(paths, meta, opened, target.reference, request, store.emit, store.form)
+        with Writing(store, f"copy {source}"):
+            return into_store(paths, meta, opened, target.reference, request, store.emit, store.form)
     finally:
         opened.close()
 

@@ -11,6 +11,7 @@ from ...oci import reference as references
 from ...registry.registries import Registries
 from ...store import gc
 from ...store.rows import images as image_rows
+from ..space import Writing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -84,9 +85,10 @@ class _Pull:
         done = []
         try:
             for reference in names:
-                pulled = pulling.pull(
-                    store.paths, store.meta, registries, reference, store.emit, store.form, self._wanted, self._keep
-                )
+                with Writing(store, f"pull {reference.familiar}"):
+                    pulled = pulling.pull(
+                        store.paths, store.meta, registries, reference, store.emit, store.form, self._wanted, self._keep
+                    )
                 store.emit(Event("image.pull", pulled.id, name=str(reference), digest=pulled.digest, new=pulled.new))
                 done.append((reference, pulled))
         except BaseException as error:

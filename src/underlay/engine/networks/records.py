@@ -136,7 +136,7 @@ class Records:
 
         def move(records: Sequence[NetworkRecord]) -> tuple[NetworkRecord, Callable[[str], str]]:
             others = [other.space for record in records for other in _read(record).pools]
-            space = subnets.choose([*others, *routes])
+            space = _chosen([*others, *routes])
             offset = space.start - pool.space.start
 
             def moved(address: str) -> str:
@@ -266,7 +266,7 @@ def _pools(
     if not any(space.bits == 32 for space in spaces):
         from ...network import bridge
 
-        spaces.insert(0, subnets.choose([*theirs, *bridge.taken()]))
+        spaces.insert(0, _chosen([*theirs, *bridge.taken()]))
     if ipv6 and not any(space.bits == 128 for space in spaces):
         # A unique local subnet (RFC 4193): nobody else has it, as likely as may be.
         start = int.from_bytes(b"\xfd" + os.urandom(7) + bytes(8), "big")
@@ -289,6 +289,16 @@ def _pools(
     if left or parts:
         raise InvalidInput(f"{left[0] if left else parts[0]} lies in none of the subnets {', '.join(map(str, spaces))}")
     return pools
+
+
+def _chosen(taken: Sequence[subnets.Subnet]) -> subnets.Subnet:
+    """Return the first free subnet of the address pools. Raises Conflict, and as `pools.load`."""
+    from ...network import pools
+
+    space = subnets.choose(taken, pools.load())
+    if space is None:
+        raise Conflict("all predefined address pools have been fully subnetted", pools.hint())
+    return space
 
 
 def _number(text: str) -> int:

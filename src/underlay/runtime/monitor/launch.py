@@ -148,11 +148,14 @@ def give_up(monitor: Monitor, error: UnderlayError, channel: _socket.socket) -> 
         monitor.clean()
     except UnderlayError as failure:
         error.hint = error.hint or f"cleaning up failed too: {failure.message}"
-    state.write(
-        monitor.launch["directory"],
-        "last.json",
-        {"failed": True, "code": code, "error": error.message, "restarts": monitor.restarts},
-    )
+    try:
+        state.write(
+            monitor.launch["directory"],
+            "last.json",
+            {"failed": True, "code": code, "error": error.message, "restarts": monitor.restarts},
+        )
+    except OSError as failure:
+        error.hint = error.hint or f"nor could that be recorded: {failure.strerror}"
     for name in ("state.json", "control"):
         try:
             os.unlink(f"{monitor.launch['state']}/{name}")

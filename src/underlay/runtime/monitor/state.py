@@ -40,8 +40,11 @@ def write(directory: str, name: str, record: Mapping[str, object]) -> None:
     path = f"{directory}/{name}"
     try:
         write_atomic(path, data, durable=False)
-    except OSError:
-        fd = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        try:
+            fd = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except FileNotFoundError:
+            raise error from None  # there is none before: why none can be written is what counts
         try:
             os.pwrite(fd, data, 0)
             os.ftruncate(fd, len(data))

@@ -16,7 +16,15 @@ from ..layers.merge import Node, Tree
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import BinaryIO
+    from typing import BinaryIO, Protocol
+
+    class Output(Protocol):
+        """A file that is written from its beginning to its end."""
+
+        def write(self, data: bytes, /) -> int: ...
+
+        def tell(self) -> int: ...
+
 
 BLOCK = 512
 MAGIC = 0xE0F5E1E2
@@ -93,7 +101,35 @@ def write_index(path: str, tree: Tree, devices: Sequence[Device]) -> int:
     The output depends on the arguments only. Raises LimitExceeded when the blocks of all devices together
     have no 32-bit number (2 TiB), OSError from writing.
     """
-    return _Writer(tree, devices).write(path)
+    writer = _Writer(tree, devices)
+    with open(path, "xb", buffering=1 << 20) as file:
+        return writer.write(file)
+
+
+def is_index(path: str, tree: Tree, devices: Sequence[Device]) -> bool:
+    """Tell whether the file `path` is what `write_index` would write; nothing is written. Raises as that does."""
+    writer = _Writer(tree, devices)
+    with open(path, "rb", buffering=1 << 20) as file:
+        compared = _Compared(file)
+        writer.write(compared)
+        return compared.alike and not file.read(1)
+
+
+class _Compared:
+    """Takes what is written for a file and compares it with what is there: `alike` as long as it is the same."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._position = 0
+        self.alike = True
+
+    def write(self, data: bytes) -> int:
+        self.alike = self.alike and self._file.read(len(data)) == data
+        self._position += len(data)
+        return len(data)
+
+    def tell(self) -> int:
+        return self._position
 
 
 _PAGE = 4096
@@ -109,22 +145,21 @@ class _Writer:
         self._end = (_SLOTS + _SLOT * len(devices) + 31) & -32
         self._free = 0  # first block after the metadata, then after all blocks given away
 
-    def write(self, path: str) -> int:
+    def write(self, file: Output) -> int:
         count = self._tree.count_links()
         self._place()
-        with open(path, "xb", buffering=1 << 20) as file:
-            self._write_super(file, count)
-            position = file.tell()
-            for number, item in enumerate(self._items):
-                file.write(bytes(item.position - position))
-                position = item.position + file.write(self._inode(item, number + 1))
-            file.write(bytes(-position % BLOCK))
-            for item in self._items:
-                if item.blocks or (item.layout == _PLAIN and item.tail):
-                    self._write_blocks(file, item)
-            size = file.tell()
-            # Linux 7 reads the superblock by whole pages and refuses a file that ends within the first one.
-            size += file.write(bytes(-size % _PAGE))
+        self._write_super(file, count)
+        position = file.tell()
+        for number, item in enumerate(self._items):
+            file.write(bytes(item.position - position))
+            position = item.position + file.write(self._inode(item, number + 1))
+        file.write(bytes(-position % BLOCK))
+        for item in self._items:
+            if item.blocks or (item.layout == _PLAIN and item.tail):
+                self._write_blocks(file, item)
+        size = file.tell()
+        # Linux 7 reads the superblock by whole pages and refuses a file that ends within the first one.
+        size += file.write(bytes(-size % _PAGE))
         assert size == self._free * BLOCK
         return size
 
@@ -201,7 +236,7 @@ class _Writer:
 
     # Bytes
 
-    def _write_super(self, file: BinaryIO, count: int) -> None:
+    def _write_super(self, file: Output, count: int) -> None:
         root = self._nids[id(self._tree.root)]
         file.write(bytes(1024))
         file.write(
@@ -250,7 +285,7 @@ class _Writer:
             offset += len(name)
         return b"".join(heads + names)
 
-    def _write_blocks(self, file: BinaryIO, item: _Item) -> None:
+    def _write_blocks(self, file: Output, item: _Item) -> None:
         for block in item.blocks:
             data = self._data(item, block)
             file.write(data + bytes(-len(data) % BLOCK))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ...paths import Paths
-    from ..layers.merge import Change
+    from ..layers.merge import Change, Tree
 
 
 def index(paths: Paths, diff_ids: Sequence[str], index_path: str, lock: str) -> None:
@@ -28,12 +28,7 @@ def index(paths: Paths, diff_ids: Sequence[str], index_path: str, lock: str) -> 
     with Lock(lock):
         if os.path.exists(index_path):
             return
-        merged = merge(layers.read_toc(paths, diff_id) for diff_id in diff_ids)
-        devices = []
-        for number, part, path in rootfs.devices(paths, diff_ids):
-            digits = os.path.basename(os.path.dirname(path))
-            tag = digits if part == 0 else digits[:57] + ".sparse"
-            devices.append(erofs.Device(number, part, os.stat(path).st_size, tag.encode()))
+        merged, devices = _merged(paths, diff_ids)
         with Scratch(paths, "index") as scratch:
             made = f"{scratch.path}/index"
             erofs.write_index(made, merged, devices)
@@ -41,6 +36,21 @@ def index(paths: Paths, diff_ids: Sequence[str], index_path: str, lock: str) -> 
             ensure(paths.indexes)
             os.rename(made, index_path)
         sync_directory(paths.indexes)
+
+
+def is_index(paths: Paths, diff_ids: Sequence[str], index_path: str) -> bool:
+    """Tell whether the file `index_path` is the merged index of the layers; nothing is written, so a full disk may be."""
+    return erofs.is_index(index_path, *_merged(paths, diff_ids))
+
+
+def _merged(paths: Paths, diff_ids: Sequence[str]) -> tuple[Tree, list[erofs.Device]]:
+    merged = merge(layers.read_toc(paths, diff_id) for diff_id in diff_ids)
+    devices = []
+    for number, part, path in rootfs.devices(paths, diff_ids):
+        digits = os.path.basename(os.path.dirname(path))
+        tag = digits if part == 0 else digits[:57] + ".sparse"
+        devices.append(erofs.Device(number, part, os.stat(path).st_size, tag.encode()))
+    return merged, devices
 
 
 def trees(paths: Paths, diff_ids: Sequence[str], owner: tree.Owner | None) -> None:

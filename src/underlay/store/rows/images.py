@@ -491,6 +491,11 @@ def chains(meta: Meta) -> list[tuple[str, list[str]]]:
     return [(chain, layers.split()) for chain, layers in meta.read("SELECT chain, layers FROM images")]
 
 
+def all_layers(meta: Meta) -> list[tuple[str, list[str]]]:
+    """Return id and diff ids of each image, hidden ones too."""
+    return [(image_id, layers.split()) for image_id, layers in meta.read("SELECT id, layers FROM images")]
+
+
 def wanted_blobs(meta: Meta) -> set[str]:
     """Return the digests of the documents of all images."""
     query = "SELECT digest FROM documents UNION SELECT id FROM images UNION SELECT manifest FROM images"

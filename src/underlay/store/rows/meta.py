@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from time import monotonic, sleep
 
-from ...errors import Corrupt, UnderlayError
+from ...errors import Corrupt, DiskFull, UnderlayError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ else:
         import sqlite3
 
 _RESERVE, _RESERVE_NAME = 1 << 20, ".reserve"  # bytes kept for removals, and the end of their file's name
+_SHARED_INDEX = 64 << 10  # with less free (bytes), the index of the log may not be made
 _PATIENCE = 60.0  # seconds to wait for another process's transaction
 
 # One entry a version: applied in order, each in one transaction; entries are never edited once released.
@@ -209,7 +210,13 @@ class Meta:
         self._lock = RLock()
         self._syncs = False  # whether a commit waits for the disk
         try:
-            self._connection = _open(path)
+            try:
+                self._connection = _open(path)
+            except sqlite3.OperationalError:
+                # On a full disk the log's index (-shm) cannot be made where a crash or a reboot has left none.
+                if _free(path) >= _SHARED_INDEX:
+                    raise
+                self._connection = _open(path, alone=True)
         except sqlite3.DatabaseError as error:
             if isinstance(error, sqlite3.OperationalError):
                 raise UnderlayError(f"cannot open the database {path}: {error}") from error
@@ -408,27 +415,34 @@ def _explained(error: sqlite3.DatabaseError, path: str) -> UnderlayError:
     if "locked" in text or "busy" in text:
         return UnderlayError(f"the database {path} is locked by another process", "try again")
     if "full" in text:
-        return UnderlayError(f"no space left to write the database {path}", "free some space and try again")
+        return DiskFull(f"no space left to write the database {path}", "free some space and try again")
     if "malformed" in text or "not a database" in text:
         return Corrupt(f"the database {path} is damaged: {text}", "run `underlay system check --repair`")
     return UnderlayError(f"database {path}: {text}")
 
 
-def _open(path: str) -> sqlite3.Connection:
+def _open(path: str, alone: bool = False) -> sqlite3.Connection:
+    """Open the database. `alone`: without the file by which processes share the index of the log; others wait meanwhile."""
     fresh = not os.path.exists(path)
     if fresh:
         os.makedirs(os.path.dirname(path), mode=0o711, exist_ok=True)
     connection = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False)
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version != len(MIGRATIONS):
-        _migrate(connection, path)
-    connection.execute("PRAGMA foreign_keys = ON")
-    # With the write-ahead log and NORMAL, a power cut may undo the last transactions, but leaves a consistent database;
-    # durable ones are committed with FULL, which syncs the log (SQLite, "PRAGMA synchronous").
-    connection.execute("PRAGMA synchronous = NORMAL")
-    # Commands end without closing (closing would write all back and wait for the disk each time), so the log is kept
-    # short: it is read anew by the next command.
-    connection.execute("PRAGMA wal_autocheckpoint = 200")
+    try:
+        if alone:
+            connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version != len(MIGRATIONS):
+            _migrate(connection, path)
+        connection.execute("PRAGMA foreign_keys = ON")
+        # With the write-ahead log and NORMAL, a power cut may undo the last transactions, but leaves a consistent database;
+        # durable ones are committed with FULL, which syncs the log (SQLite, "PRAGMA synchronous").
+        connection.execute("PRAGMA synchronous = NORMAL")
+        # Commands end without closing (closing would write all back and wait for the disk each time), so the log is kept
+        # short: it is read anew by the next command.
+        connection.execute("PRAGMA wal_autocheckpoint = 200")
+    except BaseException:
+        connection.close()  # its locks would be in the way of another try
+        raise
     return connection
 
 

@@ -56,7 +56,7 @@ def _container(engine: Engine, name: str, size: bool) -> dict[str, Any]:
     facts = engine.containers.inspect(name)
     if size:
         # What the container has written above its image.
-        from ....store.gc import tree_size
+        from .... import trees
 
-        facts = facts | {"SizeRw": tree_size(engine._store.paths.container(facts["Id"]) + "/upper")}
+        facts = facts | {"SizeRw": trees.size(engine._store.paths.container(facts["Id"]) + "/upper")}
     return facts
