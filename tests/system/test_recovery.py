@@ -143,12 +143,19 @@ def test_restart_policies_are_carried_on(ul: Installation, policy: str, goes_on:
 
 
 def test_restart_policies_are_carried_on_after_a_boot(ul: Installation) -> None:
-    """A boot clears the state directory, and no process of before is left."""
-    ul.start("--restart", "always", "--name", "server", "box", "sleep", "60")
-    ul.start("--rm", "--name", "visitor", "box", "sleep", "60")
-    ul.start("--name", "worker", "box", "sleep", "60")
+    """A boot clears the state directory, and no process, mount or control group of before is left."""
+    ids = [ul.start("--restart", "always", "--name", "server", "box", "sleep", "60")]
+    ids.append(ul.start("--rm", "--name", "visitor", "box", "sleep", "60"))
+    ids.append(ul.start("--name", "worker", "box", "sleep", "60"))
     for name in ("server", "visitor", "worker"):
         killed_monitor(ul, name)
+    for container in ids:
+        for group in (
+            *Path("/sys/fs/cgroup").glob(f"*/underlay/{container}"),
+            Path("/sys/fs/cgroup/underlay") / container,
+        ):
+            if group.exists():
+                group.rmdir()
     for mount in Path("/proc/self/mounts").read_text().splitlines():
         if str(ul.state) in mount:
             subprocess.run(["umount", mount.split()[1]], check=True)

@@ -19,7 +19,7 @@ SYSTEM = (
     "test_runtime_commands test_runtime_mounts test_runtime_specification test_user_namespaces"
 ).split()
 PYTEST = "env PYTHONPATH=src:site HOME=/tmp python3 -m pytest -q -rs -p no:cacheprovider --tb=short".split()
-PYTEST.append("--basetemp=/tmp/tests")
+PYTEST.append("--basetemp=/tmp/pytest-of-guest")
 MARKS = [
     pytest.mark.guest,
     pytest.mark.timeout(1200),  # the first one fetches the kernels

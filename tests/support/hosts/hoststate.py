@@ -96,7 +96,7 @@ class Leftovers:
             test, things = json.loads(line)
             for thing in things:
                 makers.setdefault(thing, []).append(test)
-        new = {thing: ", ".join(makers.get(thing, ["(no test was seen)"])[-3:]) for thing in whole() - self._before}
+        new = {thing: ", ".join(makers.get(thing, ["(no test was seen)"])[-6:]) for thing in whole() - self._before}
         new |= {thing: test for thing, test in processes().items() if thing not in self._processes}
         gone = {
             thing: "" for thing in self._before - whole() if thing.startswith(("link", "mount", "table", "control"))

@@ -144,6 +144,7 @@ def _settle(store: Store, launcher: Launcher, container_id: str) -> None:
 
     try:
         row = containers.find(store.meta, container_id)
+        has_state = os.path.isdir(store.paths.container_state(container_id))
         status = presence.status(store, container_id)  # before the lock is ours, which a monitor's looks like
         lock = presence.hold(store, container_id)
     except (Conflict, NotFound):
@@ -151,10 +152,10 @@ def _settle(store: Store, launcher: Launcher, container_id: str) -> None:
     again = False
     try:
         interrupted = _was_interrupted(store, container_id)
-        if os.path.exists(store.paths.container_state(container_id) + "/state.json"):
+        if has_state:
             ending.clean(store, row, status)
         elif interrupted:
-            # The host has booted since: no process is left, and what has its control group's name is another's.
+            # The host has booted since: what runs in a control group of this name is another's.
             ending.disconnect(store, row)
         if row.intent["remove"] and (status.status == state.EXITED or _was_abandoned(row)):
             session.forget(store, container_id, True)
