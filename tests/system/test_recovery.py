@@ -244,3 +244,16 @@ def test_a_run_that_is_killed_before_the_start_leaves_nothing(ul: Installation) 
     assert os.listdir(ul.root / "containers") == [kept] and os.listdir(ul.root / "volumes") == ["named"]
     ul("rm", kept)
     ul("volume", "rm", "named")
+
+
+def test_what_cannot_be_removed_is_said_and_keeps_nobody(ul: Installation) -> None:
+    stuck = ul.root / "containers" / ID
+    (stuck / "upper").mkdir(parents=True)
+    subprocess.run(["mount", "-t", "tmpfs", "none", str(stuck / "upper")], check=True)
+    try:
+        done = ul("ps", "-a")
+        assert b"what killed commands have left of containers cannot be removed" in done.stderr
+        assert ul.run("box", "echo", "on") == "on"
+    finally:
+        subprocess.run(["umount", str(stuck / "upper")], check=True)
+    assert ul("ps", "-a").stderr == b"" and not stuck.exists()

@@ -19,7 +19,7 @@ from .. import presence
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from ...runtime.monitor.records import Last
     from ...store.rows.containers import ContainerRow
@@ -31,11 +31,14 @@ _KILLED = 137  # exit code of a program that SIGKILL ended: with its monitor it 
 
 
 def sweep(store: Store, launcher: Launcher) -> None:
-    """Remove files without a row, and bring containers whose monitor was killed to their end, or start them again."""
+    """Remove files without a row, and bring containers whose monitor was killed to their end, or start them again.
+
+    What cannot be done is reported as a `host.warning`: the command that sweeps goes on.
+    """
     recorded = set(containers.ids(store.meta))
-    _remove_files(store, recorded)
-    _remove_states(store, recorded)
-    _remove_volumes(store)
+    _attempt(store, lambda: _remove_files(store, recorded))
+    _attempt(store, lambda: _remove_states(store, recorded))
+    _attempt(store, lambda: _remove_volumes(store))
     mark = store.paths.state + "/swept"
     # The state directory is cleared at boot: the first command after it looks at all containers, others only at those
     # that have a state.
@@ -48,7 +51,17 @@ def sweep(store: Store, launcher: Launcher) -> None:
         except (UnderlayError, OSError) as error:
             _warn(store, container_id, f"what container {container_id[:12]} has left cannot be cleaned up: {error}")
     if first:
-        os.close(os.open(mark, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+        try:
+            os.close(os.open(mark, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+        except OSError:
+            pass  # a full disk: the next sweep looks at all containers again
+
+
+def _attempt(store: Store, removal: Callable[[], None]) -> None:
+    try:
+        removal()
+    except (UnderlayError, OSError) as error:
+        _warn(store, "", f"what killed commands have left of containers cannot be removed: {error}")
 
 
 def _names(directory: str) -> list[str]:
