@@ -74,7 +74,7 @@ def test_a_start_waits_for_observers(ul: Installation) -> None:
     (ul.state / "containers" / container).mkdir(exist_ok=True)
     with observed(ul.state / "containers" / container / "lock"):
         ul("start", "watched")
-    ul("wait", "watched")
+    assert ul.out("wait", "watched") == "0"
     ul("rm", "watched")
 
 

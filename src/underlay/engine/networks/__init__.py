@@ -25,30 +25,12 @@ class Networks(Records):
 
     __slots__ = ()
 
-    def create(
-        self,
-        name: str,
-        driver: str = BRIDGE,
-        subnets: Sequence[str] = (),
-        gateways: Sequence[str] = (),
-        ranges: Sequence[str] = (),
-        ipv6: bool = False,
-        internal: bool = False,
-        attachable: bool = False,
-        labels: dict[str, str] | None = None,
-        options: dict[str, str] | None = None,
-    ) -> Network:
-        """Record a network; its bridge is created when the first container joins.
-
-        `gateways` and `ranges` belong to the subnets that contain them; without an IPv4 subnet a free one is chosen.
-        Chains of other programs that drop what the network needs are reported as `host.warning` events. Raises
-        InvalidInput, Conflict, Unsupported.
-        """
+    def _created(self, network: Network) -> None:
+        """Tell of a new network, and of chains of other programs that drop what it needs (`host.warning` events)."""
         from . import other_firewalls
 
-        network = super().create(name, driver, subnets, gateways, ranges, ipv6, internal, attachable, labels, options)
+        super()._created(network)
         other_firewalls.warn(self._store, network)
-        return network
 
     def obstacles(self) -> list[str]:
         """Return a line for each chain of other programs that drops what a network needs."""

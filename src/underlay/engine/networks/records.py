@@ -93,8 +93,12 @@ class Records:
             return _written(made)
 
         network = _read(rows.insert(self._store.meta, make))
-        self._store.emit(Event("network.create", network.id, name=name))
+        self._created(network)
         return network
+
+    def _created(self, network: Network) -> None:
+        """Tell of a new network."""
+        self._store.emit(Event("network.create", network.id, name=network.name))
 
     def get(self, name: str) -> Network:
         """Return a network by its name, its id or a prefix of the id; raises NotFound."""
