@@ -141,5 +141,6 @@ def test_only_uplinks_listen_once_there_is_ipv6(world: World) -> None:
 
 def test_a_link_too_narrow_for_ipv6(world: World) -> None:
     world.underlay("network", "create", "-o", "com.docker.network.driver.mtu=1000", "narrow")
-    world.underlay("run", "--rm", "--network", "narrow", "box", "true")
+    shown = world.underlay.out("run", "--rm", "--network", "narrow", "box", "ip", "addr", "show", "eth0")
+    assert "mtu 1000" in shown and "inet " in shown and "inet6" not in shown
     world.underlay("network", "rm", "narrow")

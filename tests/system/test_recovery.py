@@ -257,3 +257,13 @@ def test_what_cannot_be_removed_is_said_and_keeps_nobody(ul: Installation) -> No
     finally:
         subprocess.run(["umount", str(stuck / "upper")], check=True)
     assert ul("ps", "-a").stderr == b"" and not stuck.exists()
+
+
+def test_a_container_that_was_only_created_is_not_touched(ul: Installation) -> None:
+    """With --rm, too: looking at it makes no state directory, in which the next look would find something to do."""
+    made = [ul.out("create", *more, "--network", "none", "box", "true") for more in ((), ("--rm",))]
+    (ul.state / "swept").unlink(missing_ok=True)
+    for _ in range(2):
+        assert sorted(ul.out("ps", "-aq", "--no-trunc").split()) == sorted(made)
+    assert os.listdir(ul.state / "containers") == []
+    ul("rm", *made)

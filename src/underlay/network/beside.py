@@ -25,9 +25,8 @@ _ABSENT = (1, 2, 93, 95)  # EPERM, ENOENT, EPROTONOSUPPORT, EOPNOTSUPP: no privi
 _DEPTH = 8  # of jumps that are followed
 
 
-def admit(bridge: str) -> bool:
-    """Let Docker's firewall pass what a bridge forwards; returns whether rules had to be added. Raises KernelError."""
-    added = False
+def admit(bridge: str) -> None:
+    """Add a bridge's rules to Docker's chain, unless they are there or there is no such chain. Raises KernelError."""
     for family in (rulesets.IPV4, rulesets.IPV6):
         try:
             with rulesets.opened() as connection:
@@ -40,12 +39,10 @@ def admit(bridge: str) -> bool:
             # Each is put at the head, so the last one comes first.
             wanted = [("", bridge, True), (bridge, "", True), *((bridge, name, False) for name in _DOCKERS)]
             nft.transact([rulesets.insertion(family, _TABLE, _CHAIN, *words) for words in wanted])
-            added = True
-    return added
 
 
 def dismiss(bridge: str) -> None:
-    """Take the rules for a bridge out of Docker's chain; harmless without any. Raises KernelError."""
+    """Remove a bridge's rules from Docker's chain; does nothing if there are none. Raises KernelError."""
     for family in (rulesets.IPV4, rulesets.IPV6):
         try:
             with rulesets.opened() as connection:
@@ -70,7 +67,8 @@ def _of_bridge(rules: Sequence[Rule], bridge: str) -> list[Rule]:
 
 
 class Obstacle:
-    """A chain of another program that drops what a bridge needs: `forward` for traffic, else for questions of names."""
+    """A chain of another program that drops packets of a bridge: with `forward` the traffic of its containers, else
+    their DNS questions to this host. `is_ufw`: the program is ufw."""
 
     __slots__ = ("chain", "forward", "is_ufw")
 
@@ -106,7 +104,8 @@ class Obstacle:
 
 
 def obstacles(bridge: str, asks: bool = True, ipv6: bool = True) -> list[Obstacle]:
-    """Return the chains of other programs that drop what a bridge needs; `asks`: its containers ask this host for names.
+    """Return the chains of other programs that drop the traffic of a bridge; with `asks`, also those that drop the DNS
+    questions of its containers to this host; with `ipv6`, also chains for IPv6 alone.
 
     A chain counts that drops or rejects what none of its rules decides, unless a rule of its table names the bridge. What
     rules with other conditions do is not looked into. Raises KernelError.
@@ -175,7 +174,7 @@ def _names(connection: Netlink, chain: Chain, chains: Sequence[Chain], bridge: s
             if any(name.startswith(part) for part in rule.interfaces() if part):
                 return True
             for declared in rule.sets():
-                keys = rulesets.set_keys(connection, other.family, other.table, declared)
-                if any(key.rstrip(b"\0") == bridge.encode() for key in keys):
+                elements = nft.elements(other.table, declared, other.family) or ()
+                if any(element.key.rstrip(b"\0") == bridge.encode() for element in elements):
                     return True
     return False

@@ -111,8 +111,10 @@ def parse_exact(text: str) -> Reference:
 
 
 def check_new(reference: Reference) -> Reference:
-    """Return a reference that an image is to get as a name. Raises InvalidInput, in docker's words, for one that would
-    be read as something else."""
+    """Return a reference that is about to become a name of an image.
+
+    Raises InvalidInput, in docker's words, if commands would read that name as a digest.
+    """
     if reference.digest:
         raise InvalidInput("refusing to create a tag with a digest reference")
     if reference.familiar_repository in _ALGORITHMS:

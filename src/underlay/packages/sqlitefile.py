@@ -31,12 +31,12 @@ class SqliteFile:
 
     def __init__(self, data: bytes, log: bytes = b"") -> None:
         if len(data) < 512 or data[:16] != _MAGIC:
-            raise Corrupt("not an SQLite database")
+            raise Corrupt("the file is not an SQLite database")
         size = unpack_from(">H", data, 16)[0]
         self._size = 65536 if size == 1 else size
         self._usable = self._size - data[20]
         if self._size < 512 or self._size & (self._size - 1) or self._usable < 480:
-            raise Corrupt("an SQLite database with an invalid page size")
+            raise Corrupt("the SQLite database has an invalid page size")
         self._data = data
         self._log = log
         self._newer = _committed(log, self._size)
@@ -53,7 +53,7 @@ class SqliteFile:
                     yield from self._walk(row[3])
                     return
         except (StructError, IndexError):
-            raise Corrupt("an SQLite database is truncated") from None
+            raise Corrupt("the SQLite database is truncated") from None
 
     def _page(self, number: int) -> memoryview:
         at = self._newer.get(number)
@@ -61,7 +61,7 @@ class SqliteFile:
             return memoryview(self._log)[at : at + self._size]
         page = memoryview(self._data)[(number - 1) * self._size : number * self._size]
         if number < 1 or len(page) < self._size:
-            raise Corrupt(f"an SQLite database has no page {number}")
+            raise Corrupt(f"the SQLite database refers to page {number}, which it does not contain")
         return page
 
     def _walk(self, root: int) -> Iterator[list[Value]]:

@@ -44,7 +44,7 @@ def refusal(name: str, data: bytes) -> NotFound:
 
 
 def _type(value: object) -> str:
-    """Return the most specific type: the artefact's, its configuration's, or that of its first layer."""
+    """Return the most specific media type of an artefact: its own, its configuration's, or that of its first layer."""
     manifest = value if isinstance(value, dict) else {}
     config, layers = manifest.get("config"), manifest.get("layers")
     first = layers[0] if isinstance(layers, list) and layers else None

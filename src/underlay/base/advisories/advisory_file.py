@@ -103,7 +103,7 @@ class AdvisoryFile:
 
     def _open(self, size: int) -> None:
         if self._map[: len(_MAGIC)] != _MAGIC:
-            raise Corrupt(f"{self.path} is a file of advisories of another version", _AGAIN)
+            raise Corrupt(f"{self.path} has another format than this version of underlay reads", _AGAIN)
         head, length, hashes, count, self._records_end = _HEAD_FIELDS.unpack_from(self._map, len(_MAGIC))
         if head + length > size or hashes + 16 * count > head or self._records_end > hashes or hashes % 8:
             raise Corrupt(f"{self.path} is damaged", _AGAIN)

@@ -1,4 +1,4 @@
-"""Replays the steps of an image: the configuration after each, by our builder's rules, and what is missing."""
+"""Replays the steps of an image by our builder's rules: the configuration after each step, and what no step has set."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The facts about an image by which its base is looked for: layers, steps and times."""
+"""The facts about an image from which its base is identified: layers, steps and times."""
 
 from __future__ import annotations
 

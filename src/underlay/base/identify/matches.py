@@ -130,7 +130,7 @@ def _common(matches: Sequence[Match], position: int) -> int:
 
 
 def possible_bases(asked: Asked) -> list[PossibleBase]:
-    """Return the known builds that may be the base, for each beginning of the image's steps or layers the nearest first."""
+    """Return the known builds that may be the base: for each prefix of the image's steps or layers, the nearest first."""
     bases: list[PossibleBase] = []
     if asked.texts:
         for match in asked.shapes:

@@ -294,7 +294,7 @@ def shipped() -> Known:
 def _sections(data: memoryview) -> dict[str, memoryview]:
     """Return the sections of a file after checking that they lie within it and fit together."""
     if bytes(data[: len(MAGIC)]) != MAGIC or len(data) < 32 + len(SECTIONS) * 16:
-        raise Corrupt("an index of known bases of another version")
+        raise Corrupt("the index of known bases has another format than this version of underlay reads")
     sections: dict[str, memoryview] = {}
     for number, (name, kind) in enumerate(SECTIONS):
         start, size = struct.unpack_from("<QQ", data, 32 + number * 16)

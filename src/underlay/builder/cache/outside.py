@@ -1,4 +1,4 @@
-"""External caches of the results of steps: imported from, and exported to, a directory (an OCI layout) or a registry.
+"""External build caches: results of steps, imported from and exported to a directory (an OCI layout) or a registry.
 
 An external cache is an image manifest: its configuration lists the records, its layers are their compressed layers. A
 user who may write to it decides about the results of builds that read from there, as with docker's --cache-from.

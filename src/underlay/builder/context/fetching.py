@@ -1,4 +1,4 @@
-"""Files fetched by HTTP during a build: ADD of an address, a context that is an archive elsewhere."""
+"""Files downloaded over HTTP during a build: the URL of an ADD instruction, and archives as remote contexts."""
 
 from __future__ import annotations
 

@@ -387,7 +387,7 @@ def group_path(container_id: str, intent: Intent) -> str:
 
 
 def group_below(parent: str, container_id: str) -> str:
-    """Return the path of a cgroup in `parent`, a --cgroup-parent."""
+    """Return the path of a container's cgroup below `parent`, a value of --cgroup-parent ("" for the engine's own)."""
     from .specification import grammar
 
     return f"{grammar.parent_group(parent) or 'underlay'}/{container_id}"

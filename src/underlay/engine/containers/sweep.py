@@ -159,6 +159,9 @@ def _settle(store: Store, launcher: Launcher, container_id: str) -> None:
         row = containers.find(store.meta, container_id)
         has_state = os.path.isdir(store.paths.container_state(container_id))
         status = presence.status(store, container_id)  # before the lock is ours, which a monitor's looks like
+        goes = row.intent["remove"] and (status.status == state.EXITED or _was_abandoned(row))
+        if not goes and not _was_interrupted(store, container_id):
+            return
         lock = presence.hold(store, container_id)
     except (Conflict, NotFound):
         return  # another command works on it
@@ -170,7 +173,7 @@ def _settle(store: Store, launcher: Launcher, container_id: str) -> None:
         elif interrupted:
             # The host has booted since: what runs in a control group of this name is another's.
             ending.disconnect(store, row)
-        if row.intent["remove"] and (status.status == state.EXITED or _was_abandoned(row)):
+        if goes:
             session.forget(store, container_id, True)
         elif interrupted:
             again = _record_end(store, row)

@@ -26,14 +26,14 @@ class Networks(Records):
     __slots__ = ()
 
     def _created(self, network: Network) -> None:
-        """Tell of a new network, and of chains of other programs that drop what it needs (`host.warning` events)."""
+        """Emit `network.create`, and a `host.warning` for each chain of another program that drops its packets."""
         from . import other_firewalls
 
         super()._created(network)
         other_firewalls.warn(self._store, network)
 
     def obstacles(self) -> list[str]:
-        """Return a line for each chain of other programs that drops what a network needs."""
+        """Return a line for each chain of another program that drops packets of a network."""
         from . import other_firewalls
 
         return [

@@ -32,7 +32,7 @@ def dismiss(store: Store, network: Network) -> None:
 
 
 def obstacles(store: Store, network: Network) -> list[Obstacle]:
-    """Return the chains of other programs that drop what a network needs. Raises KernelError."""
+    """Return the chains of other programs that drop packets of a network. Raises KernelError."""
     if network.driver != BRIDGE:
         return []
     asks = names.has_names(network)
@@ -41,14 +41,14 @@ def obstacles(store: Store, network: Network) -> list[Obstacle]:
 
 
 def warn(store: Store, network: Network) -> None:
-    """Tell of each chain of another program that drops what a network needs, and how to let it pass."""
+    """Emit a `host.warning` for each chain of another program that drops a network's packets, with the remedy."""
     for obstacle in obstacles(store, network):
         message, hint = obstacle.text(network.interface), obstacle.remedy(network.interface)
         store.emit(Event("host.warning", network.name, message=message, hint=hint))
 
 
 def warn_of_news(store: Store, network: Network) -> None:
-    """Do what `warn` does if other programs have set up chains since this was last done for a network."""
+    """Do what `warn` does, if other programs have changed their chains since the last time for this network."""
     now = beside.fingerprint()
     path = _memory(store, network)
     try:

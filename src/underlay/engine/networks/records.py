@@ -97,7 +97,7 @@ class Records:
         return network
 
     def _created(self, network: Network) -> None:
-        """Tell of a new network."""
+        """Emit `network.create` for a network that was just recorded."""
         self._store.emit(Event("network.create", network.id, name=network.name))
 
     def get(self, name: str) -> Network:

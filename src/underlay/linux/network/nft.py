@@ -46,7 +46,8 @@ TCP, UDP, SCTP = 6, 17, 132
 PROTOCOLS = {"tcp": TCP, "udp": UDP, "sctp": SCTP}
 
 
-def _big(value: int) -> bytes:
+def big(value: int) -> bytes:
+    """Return a number of 32 bits in the byte order of the network, in which nf_tables has them."""
     return (value & 0xFFFFFFFF).to_bytes(4, "big")
 
 
@@ -73,32 +74,33 @@ class Piece:
         self.expressions = expressions
 
 
-def _expression(name: str, *parts: bytes) -> bytes:
+def expression(name: str, *parts: bytes) -> bytes:
+    """Return one expression of a rule, with its attributes."""
     return nested(1, text(1, name), nested(2, *parts))
 
 
 def _meta(key: int, register: int) -> bytes:
-    return _expression("meta", attribute(1, _big(register)), attribute(2, _big(key)))
+    return expression("meta", attribute(1, big(register)), attribute(2, big(key)))
 
 
 def _payload(base: int, offset: int, size: int, register: int) -> bytes:
     values = (register, base, offset, size)
-    return _expression("payload", *(attribute(number, _big(value)) for number, value in enumerate(values, 1)))
+    return expression("payload", *(attribute(number, big(value)) for number, value in enumerate(values, 1)))
 
 
 def _compare(data: bytes, equal: bool = True) -> bytes:
-    return _expression(
-        "cmp", attribute(1, _big(_REGISTER)), attribute(2, _big(0 if equal else 1)), nested(3, attribute(1, data))
+    return expression(
+        "cmp", attribute(1, big(_REGISTER)), attribute(2, big(0 if equal else 1)), nested(3, attribute(1, data))
     )
 
 
 def _lookup(name: str, inverted: bool = False, into: int = -1) -> bytes:
-    parts = [text(1, name), attribute(2, _big(_REGISTER))]
+    parts = [text(1, name), attribute(2, big(_REGISTER))]
     if into >= 0:
-        parts.append(attribute(3, _big(into)))
+        parts.append(attribute(3, big(into)))
     if inverted:
-        parts.append(attribute(5, _big(1)))
-    return _expression("lookup", *parts)
+        parts.append(attribute(5, big(1)))
+    return expression("lookup", *parts)
 
 
 _IIFNAME, _OIFNAME, _NFPROTO, _L4PROTO = 6, 7, 15, 16
@@ -160,7 +162,7 @@ def within(number: int, which: str, start: bytes, prefix: int, words: str) -> Pi
 
 def local_destination() -> Piece:
     """The destination is an address of this host."""
-    fib = _expression("fib", attribute(1, _big(_REGISTER)), attribute(2, _big(3)), attribute(3, _big(2)))
+    fib = expression("fib", attribute(1, big(_REGISTER)), attribute(2, big(3)), attribute(3, big(2)))
     return Piece("fib daddr type local", fib, _compare((2).to_bytes(4, sys.byteorder)))
 
 
@@ -169,12 +171,12 @@ _STATES = {"invalid": 1, "established": 2, "related": 4, "new": 8}
 
 def _bits(key: int, mask: int) -> bytes:
     word = mask.to_bytes(4, sys.byteorder)
-    load = _expression("ct", attribute(1, _big(_REGISTER)), attribute(2, _big(key)))
-    masked = _expression(
+    load = expression("ct", attribute(1, big(_REGISTER)), attribute(2, big(key)))
+    masked = expression(
         "bitwise",
-        attribute(1, _big(_REGISTER)),
-        attribute(2, _big(_REGISTER)),
-        attribute(3, _big(4)),
+        attribute(1, big(_REGISTER)),
+        attribute(2, big(_REGISTER)),
+        attribute(3, big(4)),
         nested(4, attribute(1, word)),
         nested(5, attribute(1, bytes(4))),
     )
@@ -201,12 +203,12 @@ def protocol(name: str, number: int) -> Piece:
 
 def verdict(code: int, chain: str = "") -> Piece:
     """What becomes of the packet."""
-    parts = [attribute(1, _big(code))]
+    parts = [attribute(1, big(code))]
     if chain:
         parts.append(text(2, chain))
     words = f"jump {chain}" if chain else _VERDICTS[code]
     data = nested(2, nested(2, *parts))
-    return Piece(words, _expression("immediate", attribute(1, _big(_VERDICT)), data))
+    return Piece(words, expression("immediate", attribute(1, big(_VERDICT)), data))
 
 
 def masquerade() -> Piece:
@@ -231,12 +233,12 @@ def translate(number: int, name: str, any_address: bool) -> Piece:
     loads += [_meta(_L4PROTO, register), _payload(_TRANSPORT, 2, 2, register + 1)]
     words += ["meta l4proto", "th dport"]
     family = 2 if number == 4 else 10
-    nat = _expression(
+    nat = expression(
         "nat",
-        attribute(1, _big(1)),
-        attribute(2, _big(family)),
-        attribute(3, _big(_REGISTER)),
-        attribute(5, _big(_REGISTER + size // 4)),
+        attribute(1, big(1)),
+        attribute(2, big(family)),
+        attribute(3, big(_REGISTER)),
+        attribute(5, big(_REGISTER + size // 4)),
     )
     phrase = f"dnat {ip} to {' . '.join(words)} map @{name}"
     return Piece(phrase, _family(number), *loads, _lookup(name, into=_REGISTER), nat)
@@ -356,11 +358,11 @@ def remove(name: str) -> list[Request]:
 
 def _make_set(table: bytes, made: Set, number: int) -> Request:
     flags = (_MAP if made.data else 0) | (_INTERVAL if made.interval else 0)
-    parts = [table, text(2, made.name), attribute(3, _big(flags))]
-    parts += [attribute(4, _big(_type(made.key))), attribute(5, _big(_size(made.key)))]
+    parts = [table, text(2, made.name), attribute(3, big(flags))]
+    parts += [attribute(4, big(_type(made.key))), attribute(5, big(_size(made.key)))]
     if made.data:
-        parts += [attribute(6, _big(_type(made.data))), attribute(7, _big(_size(made.data)))]
-    parts.append(attribute(10, _big(number)))
+        parts += [attribute(6, big(_type(made.data))), attribute(7, big(_size(made.data)))]
+    parts.append(attribute(10, big(number)))
     if made.key == (INTERFACE,):
         # For nft, which would show names turned around: keys are in the host's order (libnftnl, udata.h).
         parts.append(attribute(13, bytes((0, 4)) + (1).to_bytes(4, sys.byteorder)))
@@ -383,8 +385,8 @@ def _size(types: tuple[int, ...]) -> int:
 def _make_chain(table: bytes, chain: Chain) -> Request:
     parts = [table, text(3, chain.name)]
     if chain.kind:
-        hook = nested(4, attribute(1, _big(chain.hook)), attribute(2, _big(chain.priority)))
-        parts += [hook, attribute(5, _big(ACCEPT)), text(7, chain.kind)]
+        hook = nested(4, attribute(1, big(chain.hook)), attribute(2, big(chain.priority)))
+        parts += [hook, attribute(5, big(ACCEPT)), text(7, chain.kind)]
     return _request(_NEWCHAIN, CREATE, f"make chain {chain.name}", *parts)
 
 
@@ -429,13 +431,13 @@ def _element(element: Element) -> bytes:
     if element.data:
         parts.append(nested(2, attribute(1, element.data)))
     if element.end:
-        parts.append(attribute(3, _big(1)))
+        parts.append(attribute(3, big(1)))
     return nested(1, *parts)
 
 
-def elements(table: str, name: str) -> list[Element] | None:
-    """Return what is in a set, None when there is no such set. Raises KernelError."""
-    payload = bytes((INET, 0, 0, 0)) + text(1, table) + text(2, name)
+def elements(table: str, name: str, family: int = INET) -> list[Element] | None:
+    """Return what is in a set of a table of a family, None when there is no such set. Raises KernelError."""
+    payload = bytes((family, 0, 0, 0)) + text(1, table) + text(2, name)
     result = []
     with Netlink(NETFILTER) as connection:
         try:

@@ -6,14 +6,14 @@ Rules are written with the expressions that iptables-nft writes, so that it can 
 
 from __future__ import annotations
 
-from ...errors import KernelError
-from . import netlink, nft
+from . import netlink
 from .netlink import CREATE, NETFILTER, Netlink, Request, attribute, attributes, nested, pieces, text
+from .nft import INET, big, expression
 
-IPV4, INET, IPV6 = 2, 1, 10  # families of tables
+IPV4, IPV6 = 2, 10  # families of tables, beside INET for both
 FAMILIES = {IPV4: "ip", INET: "inet", IPV6: "ip6"}
 _SUBSYSTEM = 10 << 8
-_NEWRULE, _GETCHAIN, _GETRULE, _DELRULE, _GETELEMENT = 6, 4, 7, 8, 13
+_NEWRULE, _GETCHAIN, _GETRULE, _DELRULE = 6, 4, 7, 8
 _REGISTER, _VERDICT = 1, 0
 _IIFNAME, _OIFNAME = 6, 7
 _DROP, _ACCEPT, _RETURN, _JUMP, _GOTO = 0, 1, -5, -3, -4
@@ -120,22 +120,6 @@ def rules(connection: Netlink, family: int, table: str, chain: str) -> list[Rule
     return result
 
 
-def set_keys(connection: Netlink, family: int, table: str, name: str) -> list[bytes]:
-    """Return the keys in a set, [] for one that is gone. Raises KernelError."""
-    payload = _head(family) + text(1, table) + text(2, name)
-    keys = []
-    try:
-        answers = connection.dump(_SUBSYSTEM | _GETELEMENT, payload, f"list set {name}")
-    except KernelError as error:
-        if error.errno != nft.ENOENT:
-            raise
-        return []
-    for _, data in answers:
-        for _, item in pieces(attributes(data[4:]).get(3, b"")):
-            keys.append(attributes(attributes(item).get(1, b"")).get(1, b""))
-    return keys
-
-
 def insertion(family: int, table: str, chain: str, inside: str, outside: str, accept: bool) -> Request:
     """Return what puts a rule at the head of a chain: packets that come in by an interface, or go out by one, are accepted,
     or else returned to the calling chain. A name that ends in `+` is the beginning of names, "" any interface."""
@@ -143,12 +127,12 @@ def insertion(family: int, table: str, chain: str, inside: str, outside: str, ac
     for key, name in ((_IIFNAME, inside), (_OIFNAME, outside)):
         if name:
             data = name[:-1].encode() if name.endswith("+") else name.encode() + b"\0"
-            expressions += [_expression("meta", attribute(2, _big(key)), attribute(1, _big(_REGISTER)))]
+            expressions += [expression("meta", attribute(2, big(key)), attribute(1, big(_REGISTER)))]
             compared = nested(3, attribute(1, data))
-            expressions += [_expression("cmp", attribute(1, _big(_REGISTER)), attribute(2, _big(0)), compared)]
-    expressions.append(_expression("counter", attribute(1, bytes(8)), attribute(2, bytes(8))))
-    verdict = nested(2, nested(2, attribute(1, _big(_ACCEPT if accept else _RETURN))))
-    expressions.append(_expression("immediate", attribute(1, _big(_VERDICT)), verdict))
+            expressions += [expression("cmp", attribute(1, big(_REGISTER)), attribute(2, big(0)), compared)]
+    expressions.append(expression("counter", attribute(1, bytes(8)), attribute(2, bytes(8))))
+    verdict = nested(2, nested(2, attribute(1, big(_ACCEPT if accept else _RETURN))))
+    expressions.append(expression("immediate", attribute(1, big(_VERDICT)), verdict))
     parts = text(1, table) + text(2, chain) + nested(4, *expressions)
     return Request(_SUBSYSTEM | _NEWRULE, _head(family) + parts, CREATE, f"insert a rule into chain {chain}")
 
@@ -157,14 +141,6 @@ def deletion(family: int, table: str, chain: str, rule: Rule) -> Request:
     """Return what removes a rule."""
     parts = text(1, table) + text(2, chain) + attribute(3, rule.handle)
     return Request(_SUBSYSTEM | _DELRULE, _head(family) + parts, 0, f"delete a rule of chain {chain}")
-
-
-def _expression(name: str, *parts: bytes) -> bytes:
-    return nested(1, text(1, name), nested(2, *parts))
-
-
-def _big(value: int) -> bytes:
-    return (value & 0xFFFFFFFF).to_bytes(4, "big")
 
 
 def opened() -> Netlink:

@@ -317,9 +317,11 @@ class Tree:
             if child is None:
                 # Names out of a link's target were not checked as those of members are.
                 if len(part) > self._limits.component:
-                    raise LimitExceeded(f"{shown(entry.name)} leads to a path with a name of {len(part)} bytes")
+                    raise LimitExceeded(
+                        f"{shown(entry.name)} is below a link whose target contains a name of {len(part)} bytes"
+                    )
                 if part.startswith(WHITEOUT):
-                    raise Corrupt(f"{shown(entry.name)} leads to a path with the name of a whiteout")
+                    raise Corrupt(f"{shown(entry.name)} is below a link whose target contains the name of a whiteout")
                 missing.append(part)
             elif child.children is not None:
                 node = child

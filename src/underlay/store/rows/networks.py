@@ -236,7 +236,7 @@ def ports(meta: Meta, container: str = "") -> list[Port]:
 
 
 def hold(meta: Meta, wanted: Sequence[Port]) -> Port | None:
-    """Record ports of the host as in use, all or none; returns the first that is taken.
+    """Record ports of the host as in use, all or none; returns the first that another container has, None for success.
 
     A port for all addresses is one for each.
     """

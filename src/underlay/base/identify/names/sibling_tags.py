@@ -183,7 +183,7 @@ class Beside:
         ]
 
     def _text_numbers(self, base: PossibleBase, form: naming.Form) -> list[float]:
-        """Tell whether versions below and words above the possible base agree with the name."""
+        """Return whether the name's version stands in the steps of the possible base, and its words in the steps above."""
         asked = self.asked
         if not asked.texts:
             return [0.0] * 4

@@ -279,7 +279,7 @@ def _sysctls(wanted: dict[str, str], own: set[str]) -> dict[str, str]:
         if "/" in name or ".." in name or not plain(name):
             raise InvalidInput(f"sysctl '{name}' is not a dotted name")
         if not value.replace("\t", " ").isprintable():
-            raise InvalidInput(f"sysctl '{name}': the value '{value}' holds control characters")
+            raise InvalidInput(f"sysctl '{name}': the value '{value}' contains control characters")
         if name in _IPC_SYSCTLS or name.startswith("fs.mqueue."):
             needed = "ipc"
         elif name.startswith("net."):
