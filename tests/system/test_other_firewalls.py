@@ -79,6 +79,8 @@ def test_docker_came_first_or_later_or_again(world: World) -> None:
         world.underlay("rm", "-f", "d1", "d2")
 
 
+SERVER = "127.0.0.11"  # where containers ask for names
+
 DROPPING = {
     "policy": ["add chain inet wall passing {{ type filter hook forward priority 0; policy drop; }}"],
     "last rule": [
@@ -120,18 +122,15 @@ def test_a_table_that_drops_what_is_forwarded(world: World, kind: str) -> None:
         world.underlay("network", "rm", name)
 
 
-def test_a_table_that_drops_questions_for_names(world: World) -> None:
+def test_a_table_that_drops_what_comes_for_the_host(world: World) -> None:
+    """Names need nothing of it."""
     world.on_host("nft", "add", "table", "inet", "wall")
     try:
         world.on_host("nft", "add chain inet wall in { type filter hook input priority 0; policy drop; }")
         world.underlay("network", "create", "asking")
         done = world.underlay("run", "-d", "--name", "n1", "--network", "asking", "box", "sleep", "600")
-        assert b"drops questions for names that containers ask this host" in done.stderr
-        server = world.underlay.out("exec", "n1", "cat", "/etc/resolv.conf").split()[1]
-        assert world.inside("n1", lambda: lookup("n1", server, patience=1)) == {"nothing"}
-        world.on_host("sh", "-c", done.stderr.decode().partition("hint: ")[2].strip())
-        assert world.inside("n1", lambda: lookup("n1", server)) == {world.address("n1", "asking")}
-        assert world.bridge("asking").encode() not in world.underlay("network", "reload").stderr
+        assert done.stderr == b""
+        assert world.inside("n1", lambda: lookup("n1", SERVER)) == {world.address("n1", "asking")}
     finally:
         world.on_host("nft", "delete", "table", "inet", "wall")
         world.underlay("rm", "-f", "n1")
@@ -176,16 +175,14 @@ def test_ufw(world: World, tmp_path: Path) -> None:
         ufw("ufw --force enable")
         world.underlay("network", "create", "walled")
         done = world.underlay("run", "-d", "--name", "u1", "--network", "walled", "box", "sleep", "600")
-        server = world.underlay.out("exec", "u1", "cat", "/etc/resolv.conf").split()[1]
         world.serve("neighbour", 7020)
         assert world.ask("u1", NEIGHBOUR4, 7020) in NOTHING
-        assert world.inside("u1", lambda: lookup("u1", server, patience=1)) == {"nothing"}
         hints = [line.partition(": ")[2] for line in done.stderr.decode().splitlines() if line.startswith("hint: ")]
-        assert len(hints) == 2 and all(hint.startswith("ufw ") for hint in hints)
+        assert len(hints) >= 1 and all(hint.startswith("ufw ") for hint in hints)
         for hint in hints:
             ufw(hint)
         assert world.ask("u1", NEIGHBOUR4, 7020) == HOST4
-        assert world.inside("u1", lambda: lookup("u1", server)) == {world.address("u1", "walled")}
+        assert world.inside("u1", lambda: lookup("u1", SERVER)) == {world.address("u1", "walled")}
         ufw("ufw reload")
         assert world.bridge("walled").encode() not in world.underlay("network", "reload").stderr
         assert world.ask("u1", NEIGHBOUR4, 7020) == HOST4

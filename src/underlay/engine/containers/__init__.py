@@ -493,12 +493,6 @@ class Containers:
             raise InvalidInput("a container's name cannot be empty")
         row = find(self._store, name)
         rows.rename(self._store.meta, row.id, new)
-        if "network" in row.intent:
-            from ..networks import names
-            from ..networks.records import Records
-
-            for network in Records(self._store).of(row.id):
-                names.refresh(self._store, network)
 
 
 def _refuse_streams(*streams: object) -> None:

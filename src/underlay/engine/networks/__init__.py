@@ -9,6 +9,7 @@ from ...events import Event
 from ...network.model import BRIDGE, DEFAULT
 from ...store.pruned import Pruned
 from ...store.rows import networks as rows
+from .. import presence
 from .records import MODES, Records, firewall_of
 
 TYPE_CHECKING = False
@@ -43,7 +44,7 @@ class Networks(Records):
         ]
 
     def remove(self, name: str) -> str:
-        """Remove a network; returns its name. Raises NotFound, Conflict while containers are in it."""
+        """Remove a network; returns its name. Raises NotFound, Conflict while running containers are in it."""
         if name in MODES:
             raise InvalidInput(f"{name} is a pre-defined network and cannot be removed")
         network = self.get(name)
@@ -53,7 +54,15 @@ class Networks(Records):
             from ..builds import networks
 
             networks.sweep(self._store)
-        rows.delete(self._store.meta, network.id, network.name, lambda: _take_down(self._store, network))
+        rows.delete(
+            self._store.meta,
+            network.id,
+            network.name,
+            lambda container: (
+                presence.is_running(self._store, container) or presence.is_monitored(self._store, container)
+            ),
+            lambda: _take_down(self._store, network),
+        )
         self._store.emit(Event("network.destroy", network.id, name=network.name))
         return network.name
 
@@ -63,6 +72,8 @@ class Networks(Records):
         for network in self.list():
             if network.name == DEFAULT or (until is not None and network.created / 1e9 >= until):
                 continue
+            if rows.leases(self._store.meta, network=network.id):
+                continue  # of a container that needs it to start
             if all(_labelled(network, text) for text in labels):
                 try:
                     gone.append(self.remove(network.name))
@@ -117,9 +128,8 @@ class Networks(Records):
 def _take_down(store: Store, network: Network) -> None:
     if network.driver == BRIDGE and os.geteuid() == 0:
         from ...network import bridge
-        from . import names, other_firewalls
+        from . import other_firewalls
 
-        names.end(store, network)
         other_firewalls.dismiss(store, network)
         bridge.take_down(network, firewall_of(store))
 

@@ -64,6 +64,12 @@ def publish(
     _refuse_dead_ends({publication["address"] for publication in wanted}, endpoints)
     rules = rules_of(_held(store, container_id, wanted), endpoints)
     firewall_of(store).publish(rules)
+    _forget_flows(rules)
+    return rules
+
+
+def _forget_flows(rules: Sequence[Rule]) -> None:
+    """Have the kernel forget where it sent packets of UDP to these ports before."""
     loose = [
         (subnets.parse_address(rule.address) if rule.address else b"", rule.port)
         for rule in rules
@@ -73,7 +79,6 @@ def publish(
         from ...linux.network import conntrack
 
         conntrack.forget(loose)
-    return rules
 
 
 def _refuse_dead_ends(addresses: set[str], endpoints: Sequence[rows.Lease]) -> None:
@@ -108,6 +113,7 @@ def move(store: Store, container_id: str, before: Sequence[rows.Lease], after: S
         if old:
             wall.publish(old)
         raise
+    _forget_flows([*old, *new])
 
 
 def later(store: Store, container_id: str, rules: Sequence[Rule]) -> list[Rule]:

@@ -29,6 +29,7 @@ from ..process import spawn as birth
 from . import control, state, streams
 from .attachment import Attachment
 from .monitor import Monitor, slim_command
+from .names import Questions
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -192,7 +193,11 @@ def begin(monitor: Monitor, made: plan.Plan, attachment: Attachment | None, chan
     network = record["network"]
     if network == control.COMING:
         assert channel is not None
-        network = record["network"] = _await_network(channel)
+        network, sockets = _await_network(channel)
+        record["network"] = network
+        if network["names"] is not None and sockets:
+            monitor.questions = Questions(monitor.poll, network["names"], record["id"], sockets)
+            monitor.questions.watch()
     if network and network["ports"] and not monitor.ports:
         from ...linux.network import hostports
 
@@ -242,18 +247,17 @@ def begin(monitor: Monitor, made: plan.Plan, attachment: Attachment | None, chan
         control.send(channel, {"started": pid})
 
 
-def _await_network(channel: _socket.socket) -> NetworkResources:
-    """Wait for the caller's description of the network that it creates meanwhile. Raises StartFailed.
+def _await_network(channel: _socket.socket) -> tuple[NetworkResources, list[int]]:
+    """Wait for the caller's description of the network that it creates meanwhile, and the sockets for questions.
 
-    `namespaces` are the files that they are pinned to, `ports` those of the host that are to be held, `table` and
-    `elements` what is to be taken away of the firewall.
+    Raises StartFailed.
     """
     message, fds = control.receive(channel)
     if message is None or "network" not in message or not fds:
         reason = (message or {}).get("abandoned") or "the container's network could not be created"
         raise StartFailed(reason, 125)
     network: NetworkResources = control.unpack(fds[0])
-    return network
+    return network, fds[1:]
 
 
 def _announcer(record: LaunchRecord) -> Callable[[int, int], None] | None:
@@ -310,12 +314,15 @@ def _give_up_again(monitor: Monitor) -> bool:
 def _become_slim(monitor: Monitor) -> None:
     """Re-execute this process as an interpreter that loads only the monitor; the container is not affected."""
     fds: list[int] = [monitor.lock, monitor.pidfd, *monitor.relay.outputs]
+    questions = monitor.questions
     channels: list[HeldChannel] = []
     record: Handover = {
         "launch": monitor.launch if monitor.launch["restart"]["name"] not in ("", "no") else _without_spec(monitor),
         "lock": monitor.lock,
         "hold": monitor.hold,
         "ports": monitor.ports,
+        "questions": list(questions.sockets) if questions is not None else [],
+        "asked": questions.channel.fileno() if questions is not None and questions.channel is not None else -1,
         "pid": monitor.pid,
         "pidfd": monitor.pidfd,
         "when": monitor.when,
@@ -342,7 +349,8 @@ def _become_slim(monitor: Monitor) -> None:
             }
             fds += [fd for fd in (client.source, *client.targets.values()) if fd >= 0]
         channels.append(entry)
-    fds += [fd for fd in (monitor.hold, monitor.relay.input, record["listener"], *monitor.ports) if fd >= 0]
+    single = (monitor.hold, monitor.relay.input, record["listener"], record["asked"])
+    fds += [fd for fd in (*single, *monitor.ports, *record["questions"]) if fd >= 0]
     from ...lean.jsontext import dumps
 
     handover = os.memfd_create("underlay-monitor")

@@ -16,6 +16,7 @@ import time
 from ...lean.jsontext import known
 from . import control, state
 from .logs import Log
+from .names import Questions
 from .streams import Client, Relay
 
 TYPE_CHECKING = False
@@ -44,6 +45,7 @@ class Monitor:
         "pidfd",
         "poll",
         "ports",
+        "questions",
         "relay",
         "removers",
         "restarts",
@@ -59,6 +61,7 @@ class Monitor:
         self.hold = hold
         self.ports: list[int] = []  # sockets that hold the host's ports which are published
         self.poll = select.poll()
+        self.questions: Questions | None = None
         settings = launch["log"]
         self.log = Log(settings["path"], settings["driver"], settings["limit"], settings["keep"])
         self.relay = Relay(self.poll, self.log, launch["terminal"])
@@ -185,6 +188,8 @@ class Monitor:
             except OSError:
                 return
             self.add_channel(channel, None)
+        elif self.questions is not None and self.questions.handle(fd):
+            pass
         elif self.relay.handle(fd, mask):
             for channel_fd, (channel, client) in list(self.channels.items()):
                 if client is not None and (client.detached or client.lost):
@@ -239,6 +244,7 @@ class Monitor:
             # A caller that has given up waiting for the answer has changed nothing else either.
             if control.send(channel, {"noted": True}):
                 record["cgroup_used"], record["delay"] = self.launch["cgroup_used"], self.launch.get("delay", 0.0)
+                record["network"] = self.launch["network"]
                 self.launch = record
         number = message.get("signal")
         if isinstance(number, int) and self.pidfd >= 0:
@@ -292,13 +298,16 @@ class Monitor:
                 pass  # a process of the host uses the mount: the next container that ends releases it
 
     def release_network(self) -> None:
-        """Unpublish the ports, and release the network namespace with all interfaces in it."""
+        """Close the sockets for questions, unpublish the ports, release the network namespace with its interfaces."""
         network = self.launch.get("network")
         if not network or network == control.COMING:
             return
         from ...errors import UnderlayError
-        from ...linux.network import netns, nft
+        from ...linux.network import emptying, netns, nft
 
+        if self.questions is not None:
+            self.questions.close()
+            self.questions = None
         # Apart, because what may have come later is seldom there: the others go without a look at what there is.
         for part in (network["elements"], network.get("later") or {}):
             contents = {name: [nft.Element(bytes.fromhex(key)) for key in keys] for name, keys in part.items()}
@@ -310,6 +319,9 @@ class Monitor:
             os.close(self.ports.pop())
         for path in network["namespaces"]:
             try:
+                # Others that use the namespace must not keep an address that somebody else may get.
+                if os.path.isdir(self.launch["state"] + "/sidecars"):
+                    emptying.empty_pinned(path)
                 netns.release(path)
             except UnderlayError:
                 pass  # a process uses it: the next start, or the removal, releases it

@@ -40,11 +40,18 @@ if TYPE_CHECKING:
         name: str
         maximum: int
 
+    class NameService(TypedDict):
+        """A name server: the directory that its socket is in, and the command that starts it."""
+
+        directory: str
+        command: list[str]
+
     class NetworkResources(TypedDict):
         """What a monitor takes down again of a container's networks.
 
         `namespaces` are the files that they are pinned to; `table` of the firewall, and what it and `later` hold by set,
-        as hexadecimal keys; `ports` (protocol, address, number) are those of the host that are to be held.
+        as hexadecimal keys; `ports` (protocol, address, number) are those of the host that are to be held; `names` is the
+        name server that the container's questions go to.
         """
 
         namespaces: list[str]
@@ -52,6 +59,7 @@ if TYPE_CHECKING:
         elements: dict[str, list[str]]
         later: dict[str, list[str]]
         ports: list[tuple[str, str, int]]
+        names: NameService | None
 
     class StepRecord(TypedDict):
         """What is needed to run one program in a container of its own, without a monitor: a step of a build.
@@ -111,6 +119,8 @@ if TYPE_CHECKING:
         lock: int
         hold: int
         ports: list[int]
+        questions: list[int]
+        asked: int  # the connection to the name server, -1 for none
         pid: int
         pidfd: int
         when: int
@@ -186,6 +196,7 @@ if TYPE_CHECKING:
         lost: int
         noted: bool
         attached: bool
+        container: str  # to a name server: whose sockets they are
         # To a helper (`process.interpreter`): which of the descriptors that it is sent are there.
         given: list[bool]
         # Of a keeper (`process.keeper`).

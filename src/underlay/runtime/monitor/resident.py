@@ -10,6 +10,7 @@ import sys
 
 from ...lean.jsontext import known
 from .monitor import Monitor
+from .names import Questions
 from .streams import Client
 
 TYPE_CHECKING = False
@@ -63,12 +64,19 @@ def _monitor(record: Handover) -> Monitor:
     if record["listener"] >= 0:
         monitor.listener = _socket.socket(fileno=record["listener"])
         monitor.poll.register(record["listener"], 1)
+    network = record["launch"]["network"]
+    service = network["names"] if isinstance(network, dict) else None
+    if service is not None and record["questions"]:
+        monitor.questions = Questions(monitor.poll, service, record["launch"]["id"], record["questions"])
+        monitor.questions.watch(_socket.socket(fileno=record["asked"]) if record["asked"] >= 0 else None)
     inherited = [
         monitor.lock,
         monitor.pidfd,
         monitor.hold,
         relay.input,
         record["listener"],
+        record["asked"],
+        *record["questions"],
         *relay.outputs,
         *monitor.ports,
     ]
