@@ -186,3 +186,56 @@ def test_an_updated_container_gives_its_network_back(world: World) -> None:
     world.serve("next", 80)
     assert world.ask("neighbour", HOST4, 8124) == NEIGHBOUR4
     assert world.ask("next", HOST4, 8124) not in NOTHING
+
+
+def _on_host_left(world: World) -> tuple[set[str], bool]:
+    tables = world.on_host("nft", "list", "tables")
+    return world.links() - {"lo", "eth0"}, "underlay" in tables
+
+
+def _forwards(world: World) -> str:
+    return world.on_host("cat", "/proc/sys/net/ipv4/ip_forward").strip()
+
+
+def test_what_the_host_has_goes_with_the_last_container_and_network(world: World) -> None:
+    """And it forwards nothing any more, as before us."""
+    world.underlay("network", "rm", "front", "back", code=None)
+    try:
+        assert _on_host_left(world) == (set(), False) and _forwards(world) == "0"
+        world.run("--name", "last", "-p", "8130:80")
+        world.run("--name", "stopped")
+        assert _on_host_left(world)[1] and _forwards(world) == "1"
+        world.underlay("rm", "-f", "last")
+        world.underlay("stop", "-t", "0", "stopped")
+        assert _on_host_left(world)[1]
+        world.underlay("rm", "stopped")
+        assert _on_host_left(world) == (set(), False) and _forwards(world) == "0"
+        # One that removes itself, with and without somebody who waits for it.
+        world.underlay("run", "--rm", "box", "true")
+        assert until(lambda: _on_host_left(world) == (set(), False))
+        world.underlay("run", "-d", "--rm", "box", "true")
+        assert until(lambda: _on_host_left(world) == (set(), False) and _forwards(world) == "0")
+        world.underlay("network", "create", "only")
+        world.underlay("run", "--rm", "--network", "only", "box", "true")
+        world.underlay("network", "rm", "only")
+        assert _on_host_left(world) == (set(), False)
+    finally:
+        world.underlay("network", "create", "front")
+        world.underlay("network", "create", "back")
+
+
+def test_forwarding_stays_where_others_rely_on_it(world: World) -> None:
+    world.underlay("network", "rm", "front", "back", code=None)
+    try:
+        world.run("--name", "last")
+        world.on_host("nft", "add table ip theirs")
+        world.on_host("nft", "add chain ip theirs passing { type filter hook forward priority 0; }")
+        world.underlay("rm", "-f", "last")
+        # The table stays, for it guards the host.
+        assert _on_host_left(world) == (set(), True) and _forwards(world) == "1"
+        world.on_host("nft", "delete", "table", "ip", "theirs")
+        world.underlay("run", "--rm", "box", "true")
+        assert until(lambda: _on_host_left(world) == (set(), False) and _forwards(world) == "0")
+    finally:
+        world.underlay("network", "create", "front")
+        world.underlay("network", "create", "back")

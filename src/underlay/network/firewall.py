@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 
 from ..errors import KernelError, NotFound, Unsupported
-from ..linux.network import nft
+from ..linux.network import nft, rulesets
 from ..linux.network.nft import Chain, Element, Set, Table
 from . import subnets
 
@@ -228,6 +228,23 @@ class Firewall:
                 contents.setdefault(name, []).extend(elements)
         _transact([*nft.make(table(self.name, self._guards())), *nft.add(self.name, contents)])
 
+    def retire(self) -> None:
+        """Remove the table, and have the host forward as little as before us; harmless without one. Raises KernelError.
+
+        Where others rely on forwarding by now, a table that guards the host stays.
+        """
+        if not os.path.exists(self._memory) or not nft.exists(self.name):
+            return
+        if self._guards():
+            with rulesets.opened() as connection:
+                chains = rulesets.chains(connection)
+            if any(chain.hook == nft.FORWARD and chain.table != self.name for chain in chains):
+                return
+            for setting in self._switched_on():
+                _set(setting, "0")
+        nft.transact(nft.remove(self.name))
+        os.unlink(self._memory)
+
     def written(self) -> str:
         """Return the table as `nft` would read it. Raises NotFound when there is none."""
         made = table(self.name, self._guards())
@@ -264,16 +281,37 @@ class Firewall:
         here = str(os.stat("/proc/thread-self/ns/net").st_ino)
         try:
             with open(self._memory, encoding="ascii") as file:
-                where, _, state = file.read().partition(" ")
-            if where == here:
-                return state == "guarded"
+                words = file.read().split()
+            if words[:1] == [here]:
+                return words[1] == "guarded"
         except FileNotFoundError:
             os.makedirs(os.path.dirname(self._memory), mode=0o700, exist_ok=True)
-        with open("/proc/sys/net/ipv4/ip_forward", encoding="ascii") as file:
-            guards = file.read().strip() == "0"
+        off = [setting for setting in _SETTINGS if _get(setting) == "0"]
+        guards = _SETTINGS[0] in off
         with open(self._memory, "w", encoding="ascii") as file:
-            file.write(f"{here} {'guarded' if guards else 'open'}")
+            file.write(" ".join((here, "guarded" if guards else "open", *off)))
         return guards
+
+    def _switched_on(self) -> list[str]:
+        """Return the settings that were off before us."""
+        with open(self._memory, encoding="ascii") as file:
+            return file.read().split()[2:]
+
+
+_SETTINGS = ("ipv4/ip_forward", "ipv6/conf/all/forwarding")  # below /proc/sys/net
+
+
+def _get(setting: str) -> str:
+    try:
+        with open(f"/proc/sys/net/{setting}", encoding="ascii") as file:
+            return file.read().strip()
+    except FileNotFoundError:
+        return ""  # no IPv6
+
+
+def _set(setting: str, value: str) -> None:
+    with open(f"/proc/sys/net/{setting}", "w", encoding="ascii") as file:
+        file.write(value)
 
 
 def _transact(requests: list[Request]) -> None:

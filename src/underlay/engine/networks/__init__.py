@@ -64,6 +64,7 @@ class Networks(Records):
             lambda: _take_down(self._store, network),
         )
         self._store.emit(Event("network.destroy", network.id, name=network.name))
+        self.retire()
         return network.name
 
     def prune(self, until: float | None = None, labels: Sequence[str] = ()) -> Pruned:
@@ -100,6 +101,15 @@ class Networks(Records):
         from . import inspect as network_inspection
 
         return network_inspection.inspect(self._store, name)
+
+    def retire(self) -> None:
+        """Remove the default bridge and the firewall's table if no container is in a network and no other network exists.
+
+        Removing containers and networks does it. Raises KernelError.
+        """
+        from . import retiring
+
+        retiring.retire(self._store)
 
     def reload(self) -> int:
         """Rebuild the bridges and the firewall for all running containers; returns the number of containers.

@@ -21,6 +21,8 @@ from .streams import Client, Relay
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import NoReturn
+
     from .records import Last, LaunchRecord, Message
 
 SLIM_AFTER = 0.25  # seconds of running after which the monitor becomes slim
@@ -368,13 +370,30 @@ class Monitor:
         self.release_root()
         if self.launch["remove"] and not self.removers:
             os.close(self.lock)
-            remove = "from underlay.engine.monitor_entry import removed; removed()"
-            paths = self.launch["paths"]
-            os.execve(
-                self.launch["python"],
-                slim_command(self.launch, remove) + [paths[0], paths[1], self.launch["id"]],
-                {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
+            self._become("from underlay.engine.monitor_entry import removed; removed()", self.launch["id"])
+        if self.launch["remove"] and self.launch["network"]:
+            self._rest()
+
+    def _rest(self) -> None:
+        """Become the process that removes what networks have on the host if this was the last container, unless one waits
+        for that already."""
+        import fcntl
+
+        try:
+            waits = os.open(
+                self.launch["paths"][1] + "/networks/rest.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
             )
+            fcntl.flock(waits, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return
+        os.close(self.lock)
+        os.set_inheritable(waits, True)
+        self._become("from underlay.engine.networks.retiring import rest; rest()", str(waits))
+
+    def _become(self, code: str, word: str) -> NoReturn:
+        """Execute an interpreter with all of underlay, for what needs the database."""
+        command = [*slim_command(self.launch, code), *self.launch["paths"], word]
+        os.execve(self.launch["python"], command, {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
 
 
 def slim_command(launch: LaunchRecord, code: str) -> list[str]:

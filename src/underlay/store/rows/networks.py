@@ -158,6 +158,13 @@ def delete(meta: Meta, network: str, name: str, is_used: Callable[[str], bool], 
         take_down()
 
 
+def only_default(meta: Meta, default: str) -> bool:
+    """Return whether nothing is in a network, and there is none but the one called `default`, if that."""
+    return not meta.read(
+        "SELECT 1 WHERE EXISTS (SELECT 1 FROM endpoints) OR EXISTS (SELECT 1 FROM networks WHERE name != ?)", (default,)
+    )
+
+
 # Leases
 
 
