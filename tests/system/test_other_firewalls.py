@@ -28,6 +28,8 @@ def docker(world: World) -> Iterator[None]:
     try:
         world.on_host("sh", "-c", "echo 0 > /proc/sys/net/ipv4/ip_forward")
         with dockerdaemon.running(place, inside=world.place / "host"):
+            # It does this itself where it was the one to switch forwarding on, which our monitors may have done before.
+            world.on_host("iptables-nft", "-P", "FORWARD", "DROP")
             assert "-P FORWARD DROP" in world.on_host("iptables-nft", "-S", "FORWARD")
             yield
     finally:
@@ -61,12 +63,16 @@ def test_docker_came_first_or_later_or_again(world: World) -> None:
         assert f"-A DOCKER-USER -i {bridge} -j ACCEPT" in rules(world)
         assert rules(world).index(f"-i {bridge} -o docker+ -j RETURN") < rules(world).index(f"-i {bridge} -j ACCEPT")
     with docker(world):
-        # It has come to containers that run already.
-        assert world.ask("d1", NEIGHBOUR4, 7001) in NOTHING
-        world.underlay("network", "reload")
+        # It has come to containers that run already: their monitors notice.
+        assert until(lambda: world.ask("d1", NEIGHBOUR4, 7001) == HOST4)
         check_all_ways(world)
         world.on_host("iptables-nft", "-F", "DOCKER-USER")
         assert world.ask("d1", NEIGHBOUR4, 7001) in NOTHING
+        assert until(lambda: world.ask("d1", NEIGHBOUR4, 7001) == HOST4)
+        world.on_host("iptables-nft", "-F", "DOCKER-USER")
+        world.underlay("network", "reload")
+        check_all_ways(world)
+        world.on_host("iptables-nft", "-F", "DOCKER-USER")
         world.underlay("run", "--rm", "--network", "front", "box", "true")
         check_all_ways(world)
         assert len(rules(world).splitlines()) == 5
@@ -135,6 +141,23 @@ def test_a_table_that_drops_what_comes_for_the_host(world: World) -> None:
         world.on_host("nft", "delete", "table", "inet", "wall")
         world.underlay("rm", "-f", "n1")
         world.underlay("network", "rm", "asking")
+
+
+@pytest.mark.parametrize("how", ["flush ruleset", "flush table inet {}", "delete table inet {}"])
+def test_monitors_notice_that_the_table_was_changed(world: World, how: str) -> None:
+    """Nothing of ours is run meanwhile."""
+    world.run("--name", "e1", "--network", "front", "-p", "8091:80")
+    world.run("--name", "e2", "--network", "back")
+    world.serve("e1", 80)
+    world.serve("neighbour", 7005)
+    table = world.table
+    for _ in range(2):
+        world.on_host("nft", *how.format(table).split())
+        assert until(lambda: world.ask("neighbour", HOST4, 8091) == NEIGHBOUR4)
+        assert world.ask("e2", world.address("e1", "front"), 80) in NOTHING
+    # Whoever mends ends, and what containers that start do wakes nobody.
+    mending = world.underlay.state / "networks" / "mending.lock"
+    assert until(lambda: subprocess.run(["flock", "-n", str(mending), "true"]).returncode == 0)
 
 
 def test_tables_that_let_the_bridges_pass_are_no_obstacles(world: World) -> None:

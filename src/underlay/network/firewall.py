@@ -228,6 +228,20 @@ class Firewall:
                 contents.setdefault(name, []).extend(elements)
         _transact([*nft.make(table(self.name, self._guards())), *nft.add(self.name, contents)])
 
+    def is_whole(self) -> bool:
+        """Return whether the table is there, with its rules. Raises KernelError."""
+        chains = table(self.name, False).chains
+        with rulesets.opened() as connection:
+            try:
+                return all(
+                    len(rulesets.rules(connection, nft.INET, self.name, chain.name)) >= len(chain.rules)
+                    for chain in chains
+                )
+            except KernelError as error:
+                if error.errno != _ENOENT:
+                    raise
+                return False
+
     def retire(self) -> None:
         """Remove the table, and have the host forward as little as before us; harmless without one. Raises KernelError.
 

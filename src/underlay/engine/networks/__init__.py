@@ -111,6 +111,12 @@ class Networks(Records):
 
         retiring.retire(self._store)
 
+    def mend(self) -> None:
+        """Make the firewall whole where another program has changed it. Raises KernelError, Unsupported."""
+        from . import healing
+
+        healing.mend(self._store)
+
     def reload(self) -> int:
         """Rebuild the bridges and the firewall for all running containers; returns the number of containers.
 

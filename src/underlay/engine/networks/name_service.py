@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import _signal
 import _socket
 import os
 import sys
@@ -13,8 +12,7 @@ from ...linux.security import capabilities
 from ...network import nameserver
 from ...network.ports import is_address
 from ...paths import Paths
-from ...runtime.monitor import control
-from ...runtime.monitor.names import LISTENER
+from ...runtime.monitor import control, detached
 from ...store.rows import networks as rows
 from ...store.rows.meta import Meta
 from .names import BUILD, has_names
@@ -52,12 +50,10 @@ def library() -> list[str]:
 
 def serve() -> None:
     """Run the name server of the root and state directories in the arguments, on the socket that the caller has opened."""
-    if os.fork() != 0:
-        os._exit(0)  # the caller waits for this one
-    os.setsid()
-    _leave_caller()
+    detached.begin()
+    _limit()
     root, state = sys.argv[1:3]
-    listener = _socket.socket(fileno=LISTENER)
+    listener = _socket.socket(fileno=detached.GIVEN)
     listener.setblocking(False)
     try:
         source = Names(Paths(root, state))
@@ -66,21 +62,10 @@ def serve() -> None:
     nameserver.Server(source, Arrivals(listener)).run()
 
 
-def _leave_caller() -> None:
-    """Keep nothing of the caller: no terminal, directory, descriptors, signals, and few rights, for what is read comes
-    from containers."""
+def _limit() -> None:
+    """Give up what is not needed, for what is read comes from containers; have many files open, for there may be many."""
     import resource
 
-    os.chdir("/")
-    os.umask(0o077)
-    nothing = os.open("/dev/null", os.O_RDWR)
-    for fd in (0, 1, 2):
-        os.dup2(nothing, fd)
-    process.close_from(3, (LISTENER,))
-    os.set_inheritable(LISTENER, False)
-    for number in (_signal.SIGHUP, _signal.SIGINT, _signal.SIGTERM, _signal.SIGPIPE):
-        _signal.signal(number, _signal.SIG_IGN if number == _signal.SIGPIPE else _signal.SIG_DFL)
-    _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
     process.set_name("underlay-names")
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = min(hard, _DESCRIPTORS) if hard >= 0 else _DESCRIPTORS

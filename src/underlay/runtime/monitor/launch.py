@@ -198,6 +198,7 @@ def begin(monitor: Monitor, made: plan.Plan, attachment: Attachment | None, chan
         if network["names"] is not None and sockets:
             monitor.questions = Questions(monitor.poll, network["names"], record["id"], sockets)
             monitor.questions.watch()
+        _watch_firewall(monitor)
     if network and network["ports"] and not monitor.ports:
         from ...linux.network import hostports
 
@@ -258,6 +259,15 @@ def _await_network(channel: _socket.socket) -> tuple[NetworkResources, list[int]
         raise StartFailed(reason, 125)
     network: NetworkResources = control.unpack(fds[0])
     return network, fds[1:]
+
+
+def _watch_firewall(monitor: Monitor) -> None:
+    from ...linux.network import changes
+
+    try:
+        monitor.watch_firewall(changes.subscribe())
+    except (UnderlayError, OSError):
+        pass  # this kernel tells nothing: what others change is mended at the next start of a container
 
 
 def _announcer(record: LaunchRecord) -> Callable[[int, int], None] | None:
@@ -323,6 +333,7 @@ def _become_slim(monitor: Monitor) -> None:
         "ports": monitor.ports,
         "questions": list(questions.sockets) if questions is not None else [],
         "asked": questions.channel.fileno() if questions is not None and questions.channel is not None else -1,
+        "firewall": monitor.firewall.socket if monitor.firewall is not None else -1,
         "pid": monitor.pid,
         "pidfd": monitor.pidfd,
         "when": monitor.when,
@@ -349,7 +360,7 @@ def _become_slim(monitor: Monitor) -> None:
             }
             fds += [fd for fd in (client.source, *client.targets.values()) if fd >= 0]
         channels.append(entry)
-    single = (monitor.hold, monitor.relay.input, record["listener"], record["asked"])
+    single = (monitor.hold, monitor.relay.input, record["listener"], record["asked"], record["firewall"])
     fds += [fd for fd in (*single, *monitor.ports, *record["questions"]) if fd >= 0]
     from ...lean.jsontext import dumps
 

@@ -15,6 +15,7 @@ import time
 
 from ...lean.jsontext import known
 from . import control, state
+from .firewallwatch import FirewallWatch
 from .logs import Log
 from .names import Questions
 from .streams import Client, Relay
@@ -37,6 +38,7 @@ class Monitor:
         "channels",
         "code",
         "finished",
+        "firewall",
         "hold",
         "launch",
         "listener",
@@ -64,6 +66,7 @@ class Monitor:
         self.ports: list[int] = []  # sockets that hold the host's ports which are published
         self.poll = select.poll()
         self.questions: Questions | None = None
+        self.firewall: FirewallWatch | None = None
         settings = launch["log"]
         self.log = Log(settings["path"], settings["driver"], settings["limit"], settings["keep"])
         self.relay = Relay(self.poll, self.log, launch["terminal"])
@@ -190,8 +193,8 @@ class Monitor:
             except OSError:
                 return
             self.add_channel(channel, None)
-        elif self.questions is not None and self.questions.handle(fd):
-            pass
+        elif any(other.handle(fd) for other in (self.questions, self.firewall) if other is not None):
+            pass  # it belongs to the network
         elif self.relay.handle(fd, mask):
             for channel_fd, (channel, client) in list(self.channels.items()):
                 if client is not None and (client.detached or client.lost):
@@ -310,6 +313,9 @@ class Monitor:
         if self.questions is not None:
             self.questions.close()
             self.questions = None
+        if self.firewall is not None:
+            self.firewall.close()
+            self.firewall = None
         # Apart, because what may have come later is seldom there: the others go without a look at what there is.
         for part in (network["elements"], network.get("later") or {}):
             contents = {name: [nft.Element(bytes.fromhex(key)) for key in keys] for name, keys in part.items()}
@@ -327,6 +333,13 @@ class Monitor:
                 netns.release(path)
             except UnderlayError:
                 pass  # a process uses it: the next start, or the removal, releases it
+
+    def watch_firewall(self, socket: int) -> None:
+        """Have the firewall mended when the kernel tells on this socket that it was changed."""
+        code = "from underlay.engine.networks.healing import serve; serve()"
+        root, state_directory = self.launch["paths"]
+        command = [*slim_command(self.launch, code), root, state_directory]
+        self.firewall = FirewallWatch(self.poll, socket, command, state_directory + "/networks/mending.lock")
 
     def wants_restart(self) -> bool:
         """Return whether the restart policy requires a restart (docker run, "--restart")."""

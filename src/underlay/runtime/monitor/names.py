@@ -12,7 +12,7 @@ import select
 import time
 
 from ... import files
-from . import control
+from . import control, detached
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,9 +21,7 @@ if TYPE_CHECKING:
     from .records import NameService
 
 SOCKET = "names"  # of the name server, in its directory
-LISTENER = 3  # the descriptor of that socket in the process that becomes the name server
 _HASTE = 1.0  # seconds that a name server lives at least
-_ENOENT = 2
 
 
 def hand_over(service: NameService, container: str, sockets: Sequence[int]) -> _socket.socket | None:
@@ -53,29 +51,10 @@ def _connect(service: NameService) -> _socket.socket | None:
             listener = control.listen(directory, SOCKET)
             channel = control.connect(directory, SOCKET)
             try:
-                _start(service["command"], listener)
+                detached.start(service["command"], listener.fileno())
             finally:
                 listener.close()
         return channel
-
-
-def _start(command: list[str], listener: _socket.socket) -> None:
-    """Start the name server, whose first process ends at once: it belongs to nobody but process 1."""
-    # A duplicate, as a descriptor keeps being closed by the exec where it has the wanted number already.
-    given = os.dup(listener.fileno())
-    try:
-        actions = [(os.POSIX_SPAWN_DUP2, given, LISTENER)] if given != LISTENER else []
-        if given == LISTENER:
-            os.set_inheritable(given, True)
-        child = os.posix_spawn(
-            command[0], command, {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}, file_actions=actions, setsigmask=()
-        )
-    finally:
-        os.close(given)
-    try:
-        os.waitpid(child, 0)
-    except ChildProcessError:
-        pass  # the caller lets the kernel wait for its children
 
 
 class Questions:

@@ -121,6 +121,7 @@ if TYPE_CHECKING:
         ports: list[int]
         questions: list[int]
         asked: int  # the connection to the name server, -1 for none
+        firewall: int  # the socket with news of the firewall, -1 for none
         pid: int
         pidfd: int
         when: int

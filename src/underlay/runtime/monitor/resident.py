@@ -69,6 +69,8 @@ def _monitor(record: Handover) -> Monitor:
     if service is not None and record["questions"]:
         monitor.questions = Questions(monitor.poll, service, record["launch"]["id"], record["questions"])
         monitor.questions.watch(_socket.socket(fileno=record["asked"]) if record["asked"] >= 0 else None)
+    if record["firewall"] >= 0:
+        monitor.watch_firewall(record["firewall"])
     inherited = [
         monitor.lock,
         monitor.pidfd,
@@ -76,6 +78,7 @@ def _monitor(record: Handover) -> Monitor:
         relay.input,
         record["listener"],
         record["asked"],
+        record["firewall"],
         *record["questions"],
         *relay.outputs,
         *monitor.ports,
