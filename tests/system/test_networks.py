@@ -64,7 +64,10 @@ def test_a_published_port(world: World, udp: bool) -> None:
     for name in ("p1", "p2", "q1"):  # itself, its network, another network
         assert world.ask(name, HOST4, 8080, udp) not in NOTHING, name
     assert world.ask("neighbour", HOST4, 80, udp) in NOTHING
-    assert world.underlay.out("port", "p1") == f"80/{protocol} -> 0.0.0.0:8080"
+    assert world.underlay.out("port", "p1").splitlines() == [
+        f"80/{protocol} -> 0.0.0.0:8080",
+        f"80/{protocol} -> [::]:8080",
+    ]
     world.underlay("stop", "-t", "0", "p1")
     assert world.ask("neighbour", HOST4, 8080, udp) in NOTHING
     assert world.underlay.out("port", "p1") == ""
@@ -120,8 +123,6 @@ def test_ipv6(world: World) -> None:
     assert world.ask("neighbour", HOST4, 8083) == NEIGHBOUR4
     assert world.ask("neighbour", HOST4, 8084) in NOTHING
     assert world.ask("s1", NEIGHBOUR6, 7003) == HOST6
-    done = world.underlay("run", "--rm", "--network", "six", "-p", "[::1]:8085:80", "box", "true", code=125)
-    assert b"published on ::1: the kernel does not forward its traffic" in done.stderr
     world.underlay("rm", "-f", "s1", "s2")
     world.underlay("network", "rm", "six")
 
@@ -176,7 +177,9 @@ def test_ports_that_are_taken(world: World) -> None:
     assert b"address already in use" in world.underlay(*again, "-p", "8086:80", "box", "true", code=125).stderr
     # A range for one port is a choice; no port is any.
     world.run("--name", "t2", "--network", "back", "-p", "8085-8087:80", "-p", "81", "-P", "--expose", "82")
-    ports = dict(line.split(" -> ") for line in world.underlay.out("port", "t2").splitlines())
+    lines = world.underlay.out("port", "t2").splitlines()
+    ports = dict(line.split(" -> ") for line in lines if "[::]" not in line)
+    assert len(lines) == 2 * len(ports)
     assert ports["80/tcp"] == "0.0.0.0:8087"
     assert all(int(ports[name].rpartition(":")[2]) >= 1024 for name in ("81/tcp", "82/tcp"))
     world.underlay("rm", "-f", "t1")
@@ -367,7 +370,6 @@ def test_the_gateway_as_a_host_for_builds(world: World, tmp_path: Path) -> None:
         (("--network", "front", "-p", "x"), b"invalid containerPort: x"),
         (("--network", "front", "-p", "1.2.3.4:80"), b"invalid hostPort"),
         (("--network", "front", "-p", "80-90:1-5"), b"invalid ranges"),
-        (("--network", "front", "-p", f"[{HOST6}]:80:80"), b"the container has no IPv6 address"),
         (("--network", "front", "-p", "80/icmp"), b"invalid proto: icmp"),
         (("--network", "front", "--mac-address", "x"), b"not a valid mac address"),
         (("--network", "front", "--link", "x"), b"--link is not supported"),

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 PREFIXES = ("ul-", "underlay")  # of the names of bridges, unless the user chooses others
 _LOOPBACK = bytes((127, 0, 0, 0))
+_LOOPBACK6 = bytes(15) + b"\1"
 _RAW, _DESTINATION, _FILTER, _SOURCE = -300, -100, 0, 100  # priorities of hooks (netfilter_ipv4.h)
 
 
@@ -44,7 +45,10 @@ def table(name: str, guard: bool) -> Table:
         forward.append(
             [nft.other_interface(direction, f"{begin}*") for direction in directions for begin in PREFIXES] + [drop]
         )
-    publish = [[nft.translate(version, f"published{version}", False)] for version in (4, 6)] + [
+    publish = [[nft.translate(version, f"published{version}", False)] for version in (4, 6)]
+    # Answers for ::1 would not be taken from another interface (ip6_rcv): a process relays it (runtime.monitor.portrelay).
+    publish.append([nft.within(6, "daddr", _LOOPBACK6, 128, "::1"), nft.verdict(nft.RETURN)])
+    publish += [
         [nft.local_destination(), nft.translate(version, f"published_any{version}", True)] for version in (4, 6)
     ]
     jump = [nft.verdict(nft.JUMP, "publish")]

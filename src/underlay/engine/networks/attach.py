@@ -174,15 +174,23 @@ def up(store: Store, container_id: str, intent: Intent) -> tuple[NetworkResource
         down(store, container_id)
         raise
     os.close(namespace)
+    relays = ports.relays_of(rows.ports(store.meta, container_id), ports.reached(store, leases))
+    relayed = {(relay["protocol"], relay["address"], relay["number"]) for relay in relays}
     resources: NetworkResources = {
         "namespaces": [path, path + _USER],
         "table": firewall_of(store).name,
         "elements": _keys(rules),
         "later": _keys(ports.later(store, container_id, rules)),
-        "ports": [(rule.protocol, rule.address or ("::" if ":" in rule.target else ""), rule.port) for rule in rules],
+        "ports": [port for port in _held(rules) if port not in relayed],
+        "relays": relays,
         "names": service,
     }
     return resources, sockets
+
+
+def _held(rules: Sequence[Rule]) -> list[tuple[str, str, int]]:
+    """Return the ports of the host that rules take: protocol, address, number."""
+    return [(rule.protocol, rule.address or ("::" if ":" in rule.target else ""), rule.port) for rule in rules]
 
 
 def _adopt(store: Store, container_id: str) -> None:

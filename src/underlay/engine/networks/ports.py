@@ -11,6 +11,7 @@ from ...network import ports as port_words
 from ...network import subnets
 from ...network.firewall import Rule
 from ...network.model import BRIDGE
+from ...runtime.monitor import control
 from ...store.rows import networks as rows
 from ...store.rows.networks import Port
 from .. import presence
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from ...network.model import Network
+    from ...runtime.monitor.records import PortRelay
     from ...store.rows.intent import Intent, Publication
     from ...store.store import Store
     from ..containers.specification.request import Request
@@ -84,17 +86,10 @@ def _forget_flows(rules: Sequence[Rule]) -> None:
 def _refuse_dead_ends(addresses: set[str], endpoints: Sequence[rows.Lease]) -> None:
     """Raise Unsupported where an address of this host leads to nothing that the container has."""
     for address in sorted(addresses - {""}):
-        kind = "IPv6" if ":" in address else "IPv4"
-        if not any(lease.address6 if kind == "IPv6" else lease.address4 for lease in endpoints):
+        if ":" not in address and not any(lease.address4 for lease in endpoints):
             raise Unsupported(
-                f"ports cannot be published on {address}: the container has no {kind} address",
-                f"add a network that has {kind}, or publish on another address",
-            )
-        if port_words.address_bytes(address) == bytes(15) + b"\1":
-            # ip6_rcv drops what comes for ::1 from another interface, answers that were translated back among it.
-            raise Unsupported(
-                f"ports cannot be published on {address}: the kernel does not forward its traffic to containers",
-                "publish on 127.0.0.1",
+                f"ports cannot be published on {address}: the container has no IPv4 address",
+                "add a network that has IPv4, or publish on another address",
             )
 
 
@@ -114,6 +109,11 @@ def move(store: Store, container_id: str, before: Sequence[rows.Lease], after: S
             wall.publish(old)
         raise
     _forget_flows([*old, *new])
+    relays = relays_of(held, reached(store, after))
+    channel = control.connect(store.paths.container_state(container_id)) if relays else None
+    if channel is not None:
+        control.ask(channel, {"relays": relays})
+        channel.close()
 
 
 def later(store: Store, container_id: str, rules: Sequence[Rule]) -> list[Rule]:
@@ -173,10 +173,11 @@ def _take(store: Store, wanted: list[Port]) -> str:
     if other is not None:
         return f"Bind for {other.address or '0.0.0.0'}:{other.port} failed: port is already allocated"
     for port in wanted:
-        problem = _used_by_host(port.protocol, port.address, port.port)
-        if problem:
-            rows.let_go(store.meta, port.container, wanted)
-            return problem
+        for address in [port.address] if port.address else ["", "::"]:
+            problem = _used_by_host(port.protocol, address, port.port)
+            if problem:
+                rows.let_go(store.meta, port.container, wanted)
+                return problem
     return ""
 
 
@@ -237,11 +238,36 @@ def rules_of(ports: Sequence[Port], leases: Sequence[rows.Lease]) -> list[Rule]:
     for port in ports:
         if first4 and ":" not in port.address:
             rules.append(Rule(_any4(port.address), port.port, port.protocol, first4, port.target))
-        if first6 and (":" in port.address or not port.address):
+        if first6 and (":" in port.address or not port.address) and not _is_loopback6(port.address):
             rules.append(
                 Rule("" if port.address == "::" else port.address, port.port, port.protocol, first6, port.target)
             )
     return rules
+
+
+def _is_loopback6(address: str) -> bool:
+    # ip6_rcv drops what comes for ::1 from another interface, answers that were translated back among it.
+    return port_words.address_bytes(address) == bytes(15) + b"\1"
+
+
+def relays_of(ports: Sequence[Port], leases: Sequence[rows.Lease]) -> list[PortRelay]:
+    """Return the ports at addresses of IPv6 that a process relays: all those for ::1, and where the container has IPv4
+    alone those that come by other addresses."""
+    if not os.path.exists("/proc/net/if_inet6"):
+        return []
+    first4 = next((lease.address4 for lease in leases if lease.address4), "")
+    first6 = next((lease.address6 for lease in leases if lease.address6), "")
+    return [
+        {
+            "protocol": port.protocol,
+            "address": port.address or "::",
+            "number": port.port,
+            "target": first6 or first4,
+            "target_port": port.target,
+        }
+        for port in ports
+        if port.protocol != "sctp" and (":" in port.address or not port.address)
+    ]
 
 
 def _any4(address: str) -> str:
@@ -251,13 +277,17 @@ def _any4(address: str) -> str:
 def published(store: Store, container_id: str) -> dict[str, Sequence[str]]:
     """Return the host addresses of a container's ports: see `Containers.ports`."""
     addresses_of: dict[str, list[str]] = {}
-    for rule, port in _paired(store, container_id):
-        address = rule.address or ("0.0.0.0" if "." in rule.target else "::")
+    for address, port in _addresses(store, container_id):
         shown = f"[{address}]" if ":" in address else address
-        addresses_of.setdefault(f"{port.target}/{port.protocol}", []).append(f"{shown}:{rule.port}")
+        addresses_of.setdefault(f"{port.target}/{port.protocol}", []).append(f"{shown}:{port.port}")
     return {name: sorted(endpoints) for name, endpoints in sorted(addresses_of.items())}
 
 
-def _paired(store: Store, container_id: str) -> list[tuple[Rule, Port]]:
+def _addresses(store: Store, container_id: str) -> Iterable[tuple[str, Port]]:
+    """Yield the addresses of this host by which each published port can be reached."""
     leases = reached(store, rows.leases(store.meta, container=container_id))
-    return [(rule, port) for port in rows.ports(store.meta, container_id) for rule in rules_of([port], leases)]
+    for port in rows.ports(store.meta, container_id):
+        addresses = [rule.address or ("0.0.0.0" if "." in rule.target else "::") for rule in rules_of([port], leases)]
+        addresses += [relay["address"] for relay in relays_of([port], leases)]
+        for address in dict.fromkeys(addresses):
+            yield address, port

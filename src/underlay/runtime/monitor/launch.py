@@ -26,16 +26,16 @@ from .. import plan
 from ..plan.context import Context
 from ..process import child_channel, init
 from ..process import spawn as birth
-from . import control, state, streams
+from . import control, relays, state, streams
 from .attachment import Attachment
 from .monitor import Monitor, slim_command
-from .names import Questions
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import NoReturn
 
+    from .lending import LentSockets
     from .records import Handover, HeldChannel, LaunchRecord, NetworkResources, StepRecord
 
 
@@ -195,14 +195,10 @@ def begin(monitor: Monitor, made: plan.Plan, attachment: Attachment | None, chan
         assert channel is not None
         network, sockets = _await_network(channel)
         record["network"] = network
-        if network["names"] is not None and sockets:
-            monitor.questions = Questions(monitor.poll, network["names"], record["id"], sockets)
-            monitor.questions.watch()
+        monitor.lend_questions(sockets)
         _watch_firewall(monitor)
-    if network and network["ports"] and not monitor.ports:
-        from ...linux.network import hostports
-
-        monitor.ports = hostports.hold(network["ports"])
+    if network and (network["ports"] or network["relays"]) and not monitor.ports and monitor.relays is None:
+        _hold_ports(monitor, network)
     resources = (record["spec"].get("linux") or {}).get("resources") or {}
     birth.prepare(made, context)
     if made.maps is not None and os.geteuid() == 0:
@@ -259,6 +255,19 @@ def _await_network(channel: _socket.socket) -> tuple[NetworkResources, list[int]
         raise StartFailed(reason, 125)
     network: NetworkResources = control.unpack(fds[0])
     return network, fds[1:]
+
+
+def _hold_ports(monitor: Monitor, network: NetworkResources) -> None:
+    """Hold the container's ports of the host, and lend those that are to be relayed."""
+    from ...linux.network import hostports
+
+    relayed = network["relays"]
+    held = hostports.hold(
+        [*((relay["protocol"], relay["address"], relay["number"]) for relay in relayed), *network["ports"]]
+    )
+    sockets, monitor.ports = held[: len(relayed)], held[len(relayed) :]
+    relays.listen(sockets, relayed)
+    monitor.lend_ports(sockets)
 
 
 def _watch_firewall(monitor: Monitor) -> None:
@@ -324,15 +333,16 @@ def _give_up_again(monitor: Monitor) -> bool:
 def _become_slim(monitor: Monitor) -> None:
     """Re-execute this process as an interpreter that loads only the monitor; the container is not affected."""
     fds: list[int] = [monitor.lock, monitor.pidfd, *monitor.relay.outputs]
-    questions = monitor.questions
     channels: list[HeldChannel] = []
     record: Handover = {
         "launch": monitor.launch if monitor.launch["restart"]["name"] not in ("", "no") else _without_spec(monitor),
         "lock": monitor.lock,
         "hold": monitor.hold,
         "ports": monitor.ports,
-        "questions": list(questions.sockets) if questions is not None else [],
-        "asked": questions.channel.fileno() if questions is not None and questions.channel is not None else -1,
+        "questions": _sockets(monitor.questions),
+        "asked": _channel(monitor.questions),
+        "relaying": _sockets(monitor.relays),
+        "relayed": _channel(monitor.relays),
         "firewall": monitor.firewall.socket if monitor.firewall is not None else -1,
         "pid": monitor.pid,
         "pidfd": monitor.pidfd,
@@ -360,8 +370,12 @@ def _become_slim(monitor: Monitor) -> None:
             }
             fds += [fd for fd in (client.source, *client.targets.values()) if fd >= 0]
         channels.append(entry)
-    single = (monitor.hold, monitor.relay.input, record["listener"], record["asked"], record["firewall"])
-    fds += [fd for fd in (*single, *monitor.ports, *record["questions"]) if fd >= 0]
+    single = [
+        monitor.hold,
+        monitor.relay.input,
+        *(record[name] for name in ("listener", "asked", "relayed", "firewall")),
+    ]
+    fds += [fd for fd in (*single, *monitor.ports, *record["questions"], *record["relaying"]) if fd >= 0]
     from ...lean.jsontext import dumps
 
     handover = os.memfd_create("underlay-monitor")
@@ -380,6 +394,14 @@ def _become_slim(monitor: Monitor) -> None:
             os.set_inheritable(fd, False)
         os.close(handover)
         monitor.slim = True
+
+
+def _sockets(lent: LentSockets | None) -> list[int]:
+    return list(lent.sockets) if lent is not None else []
+
+
+def _channel(lent: LentSockets | None) -> int:
+    return lent.channel.fileno() if lent is not None and lent.channel is not None else -1
 
 
 def _without_spec(monitor: Monitor) -> LaunchRecord:

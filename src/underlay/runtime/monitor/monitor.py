@@ -14,14 +14,15 @@ import select
 import time
 
 from ...lean.jsontext import known
-from . import control, state
+from . import control, names, relays, state
 from .firewallwatch import FirewallWatch
+from .lending import LentSockets
 from .logs import Log
-from .names import Questions
 from .streams import Client, Relay
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import NoReturn
 
     from .records import Last, LaunchRecord, Message
@@ -51,6 +52,7 @@ class Monitor:
         "ports",
         "questions",
         "relay",
+        "relays",
         "removers",
         "restarts",
         "slim",
@@ -65,7 +67,8 @@ class Monitor:
         self.hold = hold
         self.ports: list[int] = []  # sockets that hold the host's ports which are published
         self.poll = select.poll()
-        self.questions: Questions | None = None
+        self.questions: LentSockets | None = None  # for names
+        self.relays: LentSockets | None = None
         self.firewall: FirewallWatch | None = None
         settings = launch["log"]
         self.log = Log(settings["path"], settings["driver"], settings["limit"], settings["keep"])
@@ -193,7 +196,7 @@ class Monitor:
             except OSError:
                 return
             self.add_channel(channel, None)
-        elif any(other.handle(fd) for other in (self.questions, self.firewall) if other is not None):
+        elif any(other.handle(fd) for other in (self.questions, self.relays, self.firewall) if other is not None):
             pass  # it belongs to the network
         elif self.relay.handle(fd, mask):
             for channel_fd, (channel, client) in list(self.channels.items()):
@@ -251,6 +254,12 @@ class Monitor:
                 record["cgroup_used"], record["delay"] = self.launch["cgroup_used"], self.launch.get("delay", 0.0)
                 record["network"] = self.launch["network"]
                 self.launch = record
+        moved = message.get("relays")
+        if moved is not None and isinstance(self.launch["network"], dict):
+            self.launch["network"]["relays"] = moved
+            if self.relays is not None and self.relays.channel is not None:
+                control.send(self.relays.channel, {"relays": moved})
+            control.send(channel, {"noted": True})
         number = message.get("signal")
         if isinstance(number, int) and self.pidfd >= 0:
             try:
@@ -310,9 +319,10 @@ class Monitor:
         from ...errors import UnderlayError
         from ...linux.network import emptying, netns, nft
 
-        if self.questions is not None:
-            self.questions.close()
-            self.questions = None
+        for lent in (self.questions, self.relays):
+            if lent is not None:
+                lent.close()
+        self.questions = self.relays = None
         if self.firewall is not None:
             self.firewall.close()
             self.firewall = None
@@ -333,6 +343,28 @@ class Monitor:
                 netns.release(path)
             except UnderlayError:
                 pass  # a process uses it: the next start, or the removal, releases it
+
+    def lend_questions(self, sockets: list[int], channel: _socket.socket | None = None) -> None:
+        """Have questions for names answered; `channel` is the connection to a name server that has the sockets."""
+        network = self.launch["network"]
+        service = network["names"] if isinstance(network, dict) else None
+        if service is not None and sockets:
+            self.questions = LentSockets(
+                self.poll, sockets, lambda fds: names.hand_over(service, self.launch["id"], fds)
+            )
+            self.questions.watch(channel)
+
+    def lend_ports(self, sockets: list[int], channel: _socket.socket | None = None) -> None:
+        """Have what comes to these bound sockets of published ports relayed."""
+        if sockets:
+            self.relays = LentSockets(self.poll, sockets, self._relay)
+            self.relays.watch(channel)
+
+    def _relay(self, sockets: Sequence[int]) -> _socket.socket | None:
+        network = self.launch["network"]
+        assert isinstance(network, dict)
+        command = slim_command(self.launch, "from underlay.runtime.monitor.portrelay import serve; serve()")
+        return relays.lend(command, network["relays"], sockets)
 
     def watch_firewall(self, socket: int) -> None:
         """Have the firewall mended when the kernel tells on this socket that it was changed."""

@@ -10,7 +10,6 @@ import sys
 
 from ...lean.jsontext import known
 from .monitor import Monitor
-from .names import Questions
 from .streams import Client
 
 TYPE_CHECKING = False
@@ -64,11 +63,8 @@ def _monitor(record: Handover) -> Monitor:
     if record["listener"] >= 0:
         monitor.listener = _socket.socket(fileno=record["listener"])
         monitor.poll.register(record["listener"], 1)
-    network = record["launch"]["network"]
-    service = network["names"] if isinstance(network, dict) else None
-    if service is not None and record["questions"]:
-        monitor.questions = Questions(monitor.poll, service, record["launch"]["id"], record["questions"])
-        monitor.questions.watch(_socket.socket(fileno=record["asked"]) if record["asked"] >= 0 else None)
+    monitor.lend_questions(record["questions"], _connection(record["asked"]))
+    monitor.lend_ports(record["relaying"], _connection(record["relayed"]))
     if record["firewall"] >= 0:
         monitor.watch_firewall(record["firewall"])
     inherited = [
@@ -78,8 +74,10 @@ def _monitor(record: Handover) -> Monitor:
         relay.input,
         record["listener"],
         record["asked"],
+        record["relayed"],
         record["firewall"],
         *record["questions"],
+        *record["relaying"],
         *relay.outputs,
         *monitor.ports,
     ]
@@ -102,3 +100,7 @@ def _monitor(record: Handover) -> Monitor:
         if fd >= 0:
             os.set_inheritable(fd, False)
     return monitor
+
+
+def _connection(fd: int) -> _socket.socket | None:
+    return _socket.socket(fileno=fd) if fd >= 0 else None
