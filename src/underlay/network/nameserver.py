@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
         def introduction(self, channel: _socket.socket) -> tuple[str, Sequence[int]] | None:
             """Return what a connection's first message says: the container's id, and the descriptors of its sockets (UDP,
-            TCP); None when it says something else, or has ended."""
+            TCP), and acknowledge it; None when it says something else, or has ended."""
 
 
 LIFE = 3.0  # seconds without containers after which it ends

@@ -99,10 +99,10 @@ class Arrivals:
         return channel
 
     def introduction(self, channel: _socket.socket) -> tuple[str, Sequence[int]] | None:
-        """Return the id of a connection's container, and its sockets; None when it says something else, or has ended."""
+        """Return the id of a connection's container, and its sockets, and acknowledge them; None when there are none."""
         message, fds = control.receive(channel)
         container = (message or {}).get("container")
-        if isinstance(container, str) and len(fds) == _SOCKETS:
+        if isinstance(container, str) and len(fds) == _SOCKETS and control.send(channel, {"noted": True}):
             return container, fds
         for fd in fds:
             os.close(fd)

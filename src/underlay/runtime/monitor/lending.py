@@ -9,27 +9,29 @@ from __future__ import annotations
 import _socket
 import os
 import select
-import time
+
+from . import control
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-_HASTE = 1.0  # seconds that a process lives at least which can do its work
-
 
 class LentSockets:
-    """Sockets (descriptors) of UDP, and of TCP that listen; `lend` gives them to a process and returns the connection that
-    the process closes when it ends, None when there is none to be had."""
+    """Sockets (descriptors) of UDP, and of TCP that listen; `lend` gives them to a process and returns the connection to
+    it, None when there is none to be had.
 
-    __slots__ = ("_began", "_lend", "_poll", "_ready", "channel", "sockets")
+    The process says on the connection when it has begun to do its work ({"noted": true}), and closes it when it ends.
+    """
+
+    __slots__ = ("_answers", "_lend", "_poll", "_ready", "channel", "sockets")
 
     def __init__(
         self, poll: select.poll, sockets: Sequence[int], lend: Callable[[Sequence[int]], _socket.socket | None]
     ) -> None:
         self._poll = poll
         self._lend = lend
-        self._began = 0.0
+        self._answers = True  # whether the process has begun to do its work
         self.sockets = list(sockets)
         self.channel: _socket.socket | None = None
         # One descriptor for all: poll(2) takes no more than a process may have files, and there may be more sockets.
@@ -51,8 +53,10 @@ class LentSockets:
             return False
         if self.channel is None:
             self._give()
+        elif control.receive(self.channel)[0] is None:
+            self._take_back()
         else:
-            self.take_back()
+            self._answers = True
         return True
 
     def _give(self) -> None:
@@ -64,16 +68,14 @@ class LentSockets:
             self._refuse()
             return
         self._poll.unregister(self._watched())
-        self._began = time.monotonic()
+        self._answers = False
         self.watch(channel)
 
-    def take_back(self) -> None:
-        """Watch the sockets again, whatever has become of the process that had them; harmless when none has."""
-        if self.channel is None:
-            return
+    def _take_back(self) -> None:
+        assert self.channel is not None
         self._poll.unregister(self.channel.fileno())
         self.channel.close()
-        if time.monotonic() - self._began < _HASTE:
+        if not self._answers:
             self._refuse()  # it cannot do its work: what comes next is another try
         self.watch()
 

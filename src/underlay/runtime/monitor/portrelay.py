@@ -79,6 +79,7 @@ class _Relays:
                 await loop.create_datagram_endpoint(lambda number=number: _Packets(self, number), sock=given)  # type: ignore[misc]
             else:
                 servers.append(await asyncio.start_server(self._accepting(number), sock=given))
+        control.send(self.monitor, {"noted": True})
         self.monitor.setblocking(False)
         loop.add_reader(self.monitor.fileno(), self._message)
         while not self.ended.is_set():
