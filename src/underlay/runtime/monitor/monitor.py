@@ -368,7 +368,7 @@ class Monitor:
 
     def watch_firewall(self, socket: int) -> None:
         """Have the firewall mended when the kernel tells on this socket that it was changed."""
-        code = "from underlay.engine.networks.healing import serve; serve()"
+        code = "from underlay.engine.monitor_entry import mend; mend()"
         root, state_directory = self.launch["paths"]
         command = [*slim_command(self.launch, code), root, state_directory]
         self.firewall = FirewallWatch(self.poll, socket, command, state_directory + "/networks/mending.lock")
@@ -433,7 +433,7 @@ class Monitor:
             return
         os.close(self.lock)
         os.set_inheritable(waits, True)
-        self._become("from underlay.engine.networks.retiring import rest; rest()", str(waits))
+        self._become("from underlay.engine.monitor_entry import rest; rest()", str(waits))
 
     def _become(self, code: str, word: str) -> NoReturn:
         """Execute an interpreter with all of underlay, for what needs the database."""

@@ -48,7 +48,6 @@ def serve() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, _DESCRIPTORS) if hard >= 0 else _DESCRIPTORS, hard))
     monitor = sockets.socket(fileno=detached.GIVEN)
     asyncio.run(_Relays(monitor).run())
-    sys.exit()
 
 
 class _Relays:
