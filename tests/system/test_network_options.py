@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from networks import HOST4, NEIGHBOUR4, World, lookup, nothing_left, world
+from networks import HOST4, HOST6, NEIGHBOUR4, NEIGHBOUR6, World, lookup, nothing_left, world
 
 __all__ = ["nothing_left", "world"]  # fixtures
 
@@ -101,3 +101,90 @@ def test_why_a_network_could_not_be_made_is_in_the_state(world: World) -> None:
     state = json.loads(world.underlay.out("inspect", "-f", "{{json .State}}", "second"))
     assert (state["Status"], state["ExitCode"]) == ("created", 125)
     assert state["Error"].endswith("Bind for 0.0.0.0:8096 failed: port is already allocated")
+
+
+# Addresses
+
+
+def test_reserved_addresses_are_given_to_nobody(world: World) -> None:
+    words = ("--subnet", "10.84.0.0/29", "--aux-address", "printer=10.84.0.2", "--aux-address", "nas=10.84.0.4")
+    world.underlay(
+        "network", "create", *words, "--ipv6", "--aux-address", "six=fd84::1", "--subnet", "fd84::/64", "office"
+    )
+    first, second = json.loads(world.underlay.out("network", "inspect", "-f", "{{json .IPAM.Config}}", "office"))
+    assert first["AuxiliaryAddresses"] == {"printer": "10.84.0.2", "nas": "10.84.0.4"}
+    # The gateway is the first that is free.
+    assert (second["AuxiliaryAddresses"], second["Gateway"]) == ({"six": "fd84::1"}, "fd84::2")
+    for name in ("o1", "o2", "o3"):
+        world.run("--name", name, "--network", "office")
+    assert [world.address(name, "office") for name in ("o1", "o2", "o3")] == ["10.84.0.3", "10.84.0.5", "10.84.0.6"]
+    full = world.underlay("run", "--rm", "--network", "office", "box", "true", code=125).stderr
+    assert b"no available IPv4 addresses in 10.84.0.0/29" in full
+    taken = world.underlay("run", "--rm", "--network", "office", "--ip", "10.84.0.4", "box", "true", code=125).stderr
+    assert b"Address already in use: 10.84.0.4 is reserved in network office" in taken
+    world.underlay("rm", "-f", "o1", "o2", "o3")
+    world.underlay("network", "rm", "office")
+
+
+def test_another_way_out_for_containers(world: World) -> None:
+    """Docker's bridges take the auxiliary address of this name as the containers' gateway."""
+    words = ("--subnet", "10.85.0.0/24", "--aux-address", "DefaultGatewayIPv4=10.85.0.200")
+    world.underlay("network", "create", *words, "far")
+    world.run("--name", "w1", "--network", "far")
+    assert "default via 10.85.0.200 " in world.underlay.out("exec", "w1", "ip", "route")
+    assert "10.85.0.1/24" in world.on_host("ip", "address", "show", world.bridge("far"))
+    world.underlay("rm", "-f", "w1")
+    world.underlay("network", "rm", "far")
+
+
+@pytest.mark.parametrize(
+    "words", [("--ipv4=false", "--ipv6"), ("-o", "com.docker.network.enable_ipv4=false", "--ipv6")]
+)
+def test_a_network_of_ipv6_alone(world: World, words: tuple[str, ...]) -> None:
+    world.underlay("network", "create", *words, "six")
+    found = json.loads(world.underlay.out("network", "inspect", "six"))[0]
+    assert (found["EnableIPv4"], found["EnableIPv6"], len(found["IPAM"]["Config"])) == (False, True, 1)
+    for name, more in (("s1", ("-p", "8101:80")), ("s2", ())):
+        world.run("--name", name, "--network", "six", "--add-host", "outer:host-gateway", *more)
+    assert world.address("s1", "six") == ""
+    server = world.underlay.out("exec", "s2", "cat", "/etc/resolv.conf").split()[1]
+    address = world.address("s1", "six", six=True)
+    assert world.inside("s2", lambda: lookup("s1", server, kind="AAAA")) == {address}
+    world.serve("s1", 80)
+    assert world.ask("s2", address, 80) == world.address("s2", "six", six=True)
+    assert world.ask("neighbour", HOST6, 8101) == NEIGHBOUR6
+    assert f"{found['IPAM']['Config'][0]['Gateway']}\touter" in world.underlay.out("exec", "s1", "cat", "/etc/hosts")
+    assert "inet " not in world.underlay.out("exec", "s1", "ip", "address", "show", "eth0")
+    world.unserve()
+    world.underlay("rm", "-f", "s1", "s2")
+    world.underlay("network", "rm", "six")
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (("--ipv4=false",), b"IPv4 or IPv6 must be enabled"),
+        (("--ipv4=false", "--ipv6", "--subnet", "10.84.0.0/24"), b"an IPv4 subnet cannot be given with --ipv4=false"),
+        (("--subnet", "10.84.0.0/24", "--aux-address", "a=10.85.0.1"), b"no matching subnet for aux-address 10.85.0.1"),
+        (("--subnet", "10.84.0.0/24", "--aux-address", "a=10.84.0.0"), b"is not a host address of subnet"),
+        (("--subnet", "10.84.0.0/24", "--aux-address", "a=x"), b"invalid aux-address: 'x' is not an IP address"),
+        (("--aux-address", "10.84.0.1"), b'invalid argument "10.84.0.1" for "--aux-address" flag'),
+        (
+            ("--subnet", "10.84.0.0/24", "--gateway", "10.84.0.9", "--aux-address", "a=10.84.0.9"),
+            b"aux-address a=10.84.0.9 is the gateway of 10.84.0.0/24",
+        ),
+        (("--ipam-driver", "other"), b"IPAM driver 'other' is not supported"),
+        (("--ipam-opt", "a=b"), b"the IPAM driver default has no options"),
+        (("--scope", "swarm"), b"scope 'swarm' is not supported"),
+        (("-o", "com.docker.network.enable_ipv6=maybe"), b"invalid value 'maybe'"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_wrong_addresses_of_a_network(world: World, words: tuple[str, ...], text: bytes) -> None:
+    said = world.underlay("network", "create", *words, "useless", code=1).stderr
+    assert text in said and b"Traceback" not in said
+
+
+def test_what_docker_has_by_default_may_be_said(world: World) -> None:
+    world.underlay("network", "create", "--ipam-driver", "default", "--scope", "local", "--ipv4", "said")
+    world.underlay("network", "rm", "said")

@@ -115,13 +115,19 @@ class Networks(Records):
 
 
 def _take_down(store: Store, network: Network) -> None:
-    if network.driver == BRIDGE and os.geteuid() == 0:
+    if os.geteuid() != 0:
+        return
+    if network.driver == BRIDGE:
         from ...network import bridge
         from . import names, other_firewalls
 
         names.end(store, network)
         other_firewalls.dismiss(store, network)
         bridge.take_down(network, firewall_of(store))
+    else:
+        from ...network import parents
+
+        parents.remove(network, firewall_of(store).name, Records(store).recorded())
 
 
 def _labelled(network: Network, text: str) -> bool:

@@ -9,8 +9,8 @@ from ...events import Event
 from ...human import plain
 from ...linux import userns
 from ...linux.network import netns
-from ...network import bridge, firewall, subnets
-from ...network.model import BRIDGE, Network
+from ...network import bridge, firewall, parents, subnets
+from ...network.model import BRIDGE, IPVLAN, Network
 from ...store.rows import containers
 from ...store.rows import networks as rows
 from .. import presence
@@ -52,12 +52,15 @@ class EndpointRequest:
                 raise InvalidInput(f"network {self.network.name} has no IPv{4 if bits == 32 else 6} subnet for {text}")
             if text and pool is not None:
                 number = subnets.number_of(text, pool.space, "IP address")
-                if number == subnets.number_of(pool.gateway):
-                    raise Conflict(f"Address already in use: {text} is the gateway of network {self.network.name}")
+                if number in pool.kept:
+                    what = "the gateway of" if text == pool.gateway else "reserved in"
+                    raise Conflict(f"Address already in use: {text} is {what} network {self.network.name}")
         for alias in self.aliases:
             if not alias or not plain(alias) or len(alias) > 253:
                 raise InvalidInput(f"invalid network alias {alias!r}")
         if self.mac:
+            if self.network.driver == IPVLAN:
+                raise InvalidInput("ipvlan interfaces do not support custom mac address assignment")
             words = self.mac.split(":")
             if len(words) != 6 or any(len(w) != 2 or not set(w.lower()) <= set("0123456789abcdef") for w in words):
                 raise InvalidInput(f"{self.mac} is not a valid mac address")
@@ -75,11 +78,11 @@ class EndpointRequest:
             space = pool.space
             taken = [endpoint.address4 if bits == 32 else endpoint.address6 for endpoint in others]
             used = {subnets.number_of(address) for address in taken if address}
-            last = max((number for number in used), default=pool.giving.start)
-            used.add(subnets.number_of(pool.gateway))
+            last = max(used, default=pool.giving.start)
+            used |= pool.kept
             addresses.append(space.written(subnets.next_free(pool.giving, space, used, last)))
         mac = self.mac.lower()
-        if not mac:
+        if not mac and self.network.driver != IPVLAN:  # where interfaces have that of their parent
             # Of the address, so that neighbours which remember it are not led astray when that is leased anew.
             tail = subnets.parse_address(addresses[0]) if addresses[0] else os.urandom(4)
             mac = ":".join(f"{byte:02x}" for byte in b"\x02\x42" + tail)
@@ -193,7 +196,7 @@ def _ways(networks: Sequence[Network]) -> dict[int, str]:
     for network in sorted(networks, key=lambda candidate: candidate.driver != BRIDGE):
         for bits in (32, 128):
             pool = network.pool(bits)
-            if not network.internal and pool is not None and pool.gateway:
+            if not network.internal and pool is not None and (pool.router or network.routes_by_interface):
                 leading.setdefault(bits, network.id)
     return leading
 
@@ -206,7 +209,9 @@ def enter(store: Store, network: Network, lease: rows.Lease, namespace: int, lea
     """
     if network.driver == BRIDGE:
         _bring_up(store, network)
-    bridge.attach(network, of_lease(lease), namespace, f"eth{lease.position}", leading)
+    else:
+        parents.ensure(network, firewall_of(store).name)
+    bridge.attach(network, of_lease(lease), namespace, network.interface_of(lease.position), leading)
     try:
         names.announce(store, network)
     except (Conflict, Unsupported) as error:
@@ -273,7 +278,7 @@ def _join(store: Store, network: Network, before: Sequence[rows.Lease], lease: r
             ports.move(store, lease.container, before, [*before, lease])
             _lead_out(namespace, before, [*before, lease], networks)
         except BaseException:
-            bridge.detach(namespace, f"eth{lease.position}")
+            bridge.detach(namespace, network.interface_of(lease.position))
             raise
     finally:
         os.close(namespace)
@@ -287,8 +292,8 @@ def _lead_out(
     old, new = (_ways([networks[endpoint.network] for endpoint in endpoints]) for endpoints in (before, after))
     for bits, network_id in new.items():
         if old.get(bits) != network_id:
-            name = next(f"eth{endpoint.position}" for endpoint in after if endpoint.network == network_id)
-            bridge.lead_out(networks[network_id], namespace, name, bits)
+            position = next(endpoint.position for endpoint in after if endpoint.network == network_id)
+            bridge.lead_out(networks[network_id], namespace, networks[network_id].interface_of(position), bits)
 
 
 def disconnect(store: Store, network: Network, name: str, force: bool) -> None:
@@ -317,7 +322,7 @@ def disconnect(store: Store, network: Network, name: str, force: bool) -> None:
             return
         left = [endpoint for endpoint in before if endpoint is not lease]
         try:
-            bridge.detach(namespace, f"eth{lease.position}")
+            bridge.detach(namespace, network.interface_of(lease.position))
             _lead_out(namespace, before, left, networks)
         finally:
             os.close(namespace)

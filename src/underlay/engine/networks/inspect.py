@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ...errors import NotFound
 from ...human import rfc3339
+from ...network.model import BRIDGE
 from ...store.rows import containers
 from ...store.rows import networks as rows
 from .. import presence
@@ -37,14 +38,11 @@ def inspect(store: Store, name: str) -> dict[str, Any]:
             "IPv6Address": _with_prefix(network, 128, lease.address6),
         }
     options = dict(network.options)
-    if network.driver == "bridge":
-        options["com.docker.network.bridge.name"] = network.interface
-        if network.mtu:
-            options["com.docker.network.driver.mtu"] = str(network.mtu)
-        if not network.masquerade:
-            options["com.docker.network.bridge.enable_ip_masquerade"] = "false"
-    else:
-        options["parent"] = network.interface
+    options["com.docker.network.bridge.name" if network.driver == BRIDGE else "parent"] = network.interface
+    if network.mtu:
+        options["com.docker.network.driver.mtu"] = str(network.mtu)
+    if not network.masquerade:
+        options["com.docker.network.bridge.enable_ip_masquerade"] = "false"
     return {
         "Name": network.name,
         "Id": network.id,
@@ -61,6 +59,7 @@ def inspect(store: Store, name: str) -> dict[str, Any]:
                     "Subnet": pool.subnet,
                     **({"IPRange": pool.range} if pool.range else {}),
                     **({"Gateway": pool.gateway} if pool.gateway else {}),
+                    **({"AuxiliaryAddresses": pool.reserved} if pool.reserved else {}),
                 }
                 for pool in network.pools
             ],

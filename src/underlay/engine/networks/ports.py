@@ -57,7 +57,7 @@ def publish(
         return []
     if not any(networks[lease.network].driver == BRIDGE and not networks[lease.network].internal for lease in leases):
         raise Unsupported(
-            "ports cannot be published: the container is only in internal and macvlan networks",
+            "ports cannot be published: the container is only in networks that are internal, macvlan or ipvlan",
             "drop -p, or add a bridge network",
         )
     endpoints = reached(store, leases)

@@ -14,14 +14,15 @@ if TYPE_CHECKING:
     from .meta import Meta, Transaction
 
     class NetworkRecord(TypedDict):
-        """A network as the database has it: the fields of `network.model.Network`, a pool as subnet, gateway, range."""
+        """A network as the database has it: the fields of `network.model.Network`; a pool as subnet, gateway, range and
+        reserved addresses by name, which older ones lack."""
 
         id: str
         name: str
         driver: str
         created: int
         interface: str
-        pools: list[list[str]]
+        pools: list[list[Any]]
         internal: bool
         attachable: bool
         mtu: int
