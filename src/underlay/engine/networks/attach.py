@@ -160,7 +160,11 @@ def up(store: Store, container_id: str, intent: Intent) -> NetworkResources:
         "table": firewall_of(store).name,
         "elements": _keys(rules),
         "later": _keys(ports.later(store, container_id, rules)),
-        "ports": [(rule.protocol, rule.address or ("::" if ":" in rule.target else ""), rule.port) for rule in rules],
+        "ports": [
+            (rule.protocol, rule.address or ("::" if ":" in rule.target else ""), rule.port)
+            for rule in rules
+            if rule.port
+        ],
     }
 
 
@@ -343,10 +347,8 @@ def reload(store: Store) -> int:
         there |= present
         if present:
             wanted.append(network)
-    for container_id in there & {port.container for port in rows.ports(store.meta)}:
-        published = rows.ports(store.meta, container_id)
-        leases = ports.reached(store, rows.leases(store.meta, container=container_id))
-        rules += ports.rules_of(published, leases)
+    for container_id in there:
+        rules += ports.of_container(store, container_id)
     firewall_of(store).renew(wanted, rules)
     return len(there)
 

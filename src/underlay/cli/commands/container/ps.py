@@ -102,9 +102,10 @@ def _row(engine: Engine, item: ContainerListing, options: Options) -> dict[str, 
 
 
 def _ports(engine: Engine, container_id: str) -> str:
-    """Return where published ports are reached: `0.0.0.0:8080->80/tcp`."""
+    """Return where published ports are reached: `0.0.0.0:8080->80/tcp`; at the container's own address just `80/tcp`."""
     ports = engine.containers.ports(container_id)
-    return ", ".join(f"{address}->{name}" for name, addresses in ports.items() for address in addresses)
+    pairs = ((name, address) for name, addresses in ports.items() for address in addresses)
+    return ", ".join(dict.fromkeys(name if address.endswith(":") else f"{address}->{name}" for name, address in pairs))
 
 
 def _networks(engine: Engine, container_id: str, intent: Intent) -> list[str]:
