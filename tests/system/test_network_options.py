@@ -188,3 +188,99 @@ def test_wrong_addresses_of_a_network(world: World, words: tuple[str, ...], text
 def test_what_docker_has_by_default_may_be_said(world: World) -> None:
     world.underlay("network", "create", "--ipam-driver", "default", "--scope", "local", "--ipv4", "said")
     world.underlay("network", "rm", "said")
+
+
+# What is shown
+
+
+def test_endpoints_as_docker_shows_them(world: World) -> None:
+    words = ("--subnet", "10.86.0.0/24", "--ipv6", "--subnet", "fd86::/64", "--aux-address", "router=10.86.0.9")
+    world.underlay("network", "create", *words, "shown")
+    long = "name=shown,ip=10.86.0.50,ip6=fd86::50,alias=db"
+    container = world.run("--name", "e1", "--hostname", "store", "--network", long, "--network", "front")
+    world.run("--name", "e2", "--network", "front")
+    world.underlay("network", "connect", "--ip", "10.86.0.60", "shown", "e2")
+    settings = world.inspect("e1")
+    shown, front = settings["Networks"]["shown"], settings["Networks"]["front"]
+    assert shown == {
+        "IPAMConfig": {"IPv4Address": "10.86.0.50", "IPv6Address": "fd86::50"},
+        "Links": None,
+        "Aliases": ["db"],
+        "MacAddress": shown["MacAddress"],
+        "DriverOpts": None,
+        "NetworkID": world.underlay.out("network", "inspect", "-f", "{{.Id}}", "shown"),
+        "EndpointID": shown["EndpointID"],
+        "Gateway": "10.86.0.1",
+        "IPAddress": "10.86.0.50",
+        "IPPrefixLen": 24,
+        "IPv6Gateway": "fd86::1",
+        "GlobalIPv6Address": "fd86::50",
+        "GlobalIPv6PrefixLen": 64,
+        "DNSNames": ["e1", "db", container[:12], "store"],
+    }
+    assert (front["IPAMConfig"], front["Aliases"], front["DNSNames"][0]) == (None, None, "e1")
+    assert settings["EndpointID"] == shown["EndpointID"] != front["EndpointID"]
+    assert settings["GlobalIPv6Address"] == "fd86::50"
+    assert world.inspect("e2")["Networks"]["shown"]["IPAMConfig"] == {"IPv4Address": "10.86.0.60"}
+    found = json.loads(world.underlay.out("network", "inspect", "-v", "shown"))[0]
+    assert found["Containers"][container] == {
+        "Name": "e1",
+        "EndpointID": shown["EndpointID"],
+        "MacAddress": shown["MacAddress"],
+        "IPv4Address": "10.86.0.50/24",
+        "IPv6Address": "fd86::50/64",
+    }
+    assert found["IPAM"]["Config"][0]["AuxiliaryAddresses"] == {"router": "10.86.0.9"}
+    # What was asked for stays when it has ended, and goes with the endpoint.
+    world.underlay("kill", "e1")
+    ended = world.inspect("e1")["Networks"]["shown"]
+    assert (ended["IPAMConfig"], ended["EndpointID"], ended["IPAddress"]) == (shown["IPAMConfig"], "", "")
+    world.underlay("start", "e1")
+    assert world.inspect("e1")["Networks"]["shown"] == shown
+    world.underlay("network", "disconnect", "shown", "e2")
+    world.underlay("network", "connect", "shown", "e2")
+    assert world.inspect("e2")["Networks"]["shown"]["IPAMConfig"] is None
+    world.run("--name", "d1")
+    assert world.inspect("d1")["Networks"]["bridge"]["DNSNames"] is None
+    world.underlay("rm", "-f", "e1", "e2", "d1")
+    world.underlay("network", "rm", "shown")
+
+
+def test_networks_listed_by_what_they_are(world: World) -> None:
+    for name, label in (("listed", "tier=a"), ("idle", "tier=b")):
+        world.underlay("network", "create", "--label", label, name)
+    world.underlay("create", "--name", "l1", "--network", "listed", "box", "true")
+    network_id = world.underlay.out("network", "inspect", "-f", "{{.Id}}", "listed")
+
+    def names(*filters: str) -> set[str]:
+        words = [word for each in filters for word in ("-f", each)]
+        return set(world.underlay.out("network", "ls", *words, "--format", "{{.Name}}").split())
+
+    assert names("type=builtin") == {"bridge", "host", "none"}
+    assert {"listed", "idle", "front"} <= names("type=custom") and "bridge" not in names("type=custom")
+    assert names("type=custom", "type=builtin") == names()
+    assert names("scope=local") == names() and names("scope=swarm") == set()
+    assert names("label=tier") == {"listed", "idle"} and names("label=tier=a") == {"listed"}
+    assert "idle" in names("dangling=true") and not names("dangling=true") & {"listed", "bridge", "host"}
+    assert {"listed", "bridge", "host"} <= names("dangling=false") and "idle" not in names("dangling=false")
+    assert names(f"id={network_id[10:20]}") == {"listed"} == names("name=liste")
+    assert names("driver=null") == {"none"}
+    assert world.underlay.out("network", "ls", "-q", "--no-trunc", "-f", "name=listed") == network_id
+    row = json.loads(world.underlay.out("network", "ls", "-f", "name=listed", "--format", "json"))
+    assert (row["Labels"], row["Scope"], row["IPv4"], row["IPv6"]) == ("tier=a", "local", "true", "false")
+    assert b"invalid filter 'type=odd'" in world.underlay("network", "ls", "-f", "type=odd", code=1).stderr
+    assert b"invalid filter 'bogus=1'" in world.underlay("network", "ls", "-f", "bogus=1", code=1).stderr
+    # What goes by its labels: none of those that are ruled out, and one of the others.
+    pruned = world.underlay.out("network", "prune", "-f", "--filter", "label=tier", "--filter", "label!=tier=b")
+    assert pruned == ""
+    assert b"idle" in world.underlay("network", "prune", "-f", "--filter", "label=tier", "--filter", "until=0s").stdout
+    world.underlay("rm", "l1")
+    world.underlay("network", "rm", "listed")
+
+
+@pytest.mark.parametrize("flag", ["--driver-opt=a=b", "--gw-priority=1", "--link-local-ip=169.254.1.1", "--link=x"])
+def test_what_endpoints_cannot_have(world: World, flag: str) -> None:
+    world.underlay("create", "--name", "c1", "--network", "front", "box", "true")
+    said = world.underlay("network", "connect", flag, "back", "c1", code=1).stderr.decode()
+    assert f"{flag.partition('=')[0]} is not supported" in said
+    world.underlay("rm", "c1")

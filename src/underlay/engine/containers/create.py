@@ -135,6 +135,11 @@ def draft(store: Store, options: ContainerOptions, pull: bool = False) -> Draft:
         from ..networks import attach
 
         made.intent["network"], made.intent["ports"] = [endpoint.network.id for endpoint in networks], ports
+        made.intent["addresses"] = {
+            endpoint.network.id: (endpoint.address4, endpoint.address6)
+            for endpoint in networks
+            if endpoint.address4 or endpoint.address6
+        }
         made.leasing = attach.leasing(networks)
         made.gateway = etc_texts.host_address([endpoint.network for endpoint in networks])
     if options.storage_options:

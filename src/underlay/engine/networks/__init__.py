@@ -57,13 +57,20 @@ class Networks(Records):
         self._store.emit(Event("network.destroy", network.id, name=network.name))
         return network.name
 
+    def in_use(self) -> set[str]:
+        """Return the ids of the networks that containers are in, whether they run or not."""
+        return rows.in_use(self._store.meta)
+
     def prune(self, until: float | None = None, labels: Sequence[str] = ()) -> Pruned:
-        """Remove networks that no container is in, created before `until` (seconds since the epoch)."""
+        """Remove networks that no container is in, created before `until` (seconds since the epoch).
+
+        `labels` are `key`, `key=value`, `!key` or `!key=value`: one of the first two must match, none of the others.
+        """
         gone = []
         for network in self.list():
             if network.name == DEFAULT or (until is not None and network.created / 1e9 >= until):
                 continue
-            if all(_labelled(network, text) for text in labels):
+            if _labelled(network.labels, labels):
                 try:
                     gone.append(self.remove(network.name))
                 except (Conflict, NotFound):
@@ -130,6 +137,11 @@ def _take_down(store: Store, network: Network) -> None:
         parents.remove(network, firewall_of(store).name, Records(store).recorded())
 
 
-def _labelled(network: Network, text: str) -> bool:
-    key, equals, value = text.partition("=")
-    return key in network.labels and (not equals or network.labels[key] == value)
+def _labelled(labels: dict[str, str], wanted: Sequence[str]) -> bool:
+    def has(text: str) -> bool:
+        key, equals, value = text.partition("=")
+        return key in labels and (not equals or labels[key] == value)
+
+    positive = [label for label in wanted if not label.startswith("!")]
+    negative = [label[1:] for label in wanted if label.startswith("!")]
+    return (not positive or any(map(has, positive))) and not any(map(has, negative))

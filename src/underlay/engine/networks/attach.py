@@ -257,6 +257,9 @@ def connect(store: Store, network: Network, name: str, address4: str, address6: 
     before = rows.leases(store.meta, container=row.id)
     with store.meta.write() as sql:
         lease = rows.lease(sql, network.id, row.id, wanted.choose)
+    if address4 or address6 or network.id in row.intent.get("addresses", {}):
+        asked = {**row.intent.get("addresses", {}), network.id: (address4, address6)}
+        containers.change(store.meta, row.id, lambda intent: {**intent, "addresses": asked})
     if not presence.is_running(store, row.id):
         names.refresh(store, network)
         return

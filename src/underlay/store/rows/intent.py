@@ -79,6 +79,9 @@ if TYPE_CHECKING:
         joins: dict[str, str]
         disk: Disk | None
         network: NotRequired[list[str]]  # ids
+        addresses: NotRequired[
+            dict[str, tuple[str, str]]
+        ]  # asked for in networks, by their ids: IPv4, IPv6, "" for any
         ports: NotRequired[list[Publication]]
         runner: NotRequired[tuple[int, int]]  # pid and start time of the process that makes it and starts it at once
         joined: NotRequired[list[tuple[int, int]]]  # pid, start time: found when it starts, and not recorded

@@ -197,6 +197,11 @@ def leases(meta: Meta, container: str = "", network: str = "") -> list[Lease]:
     ]
 
 
+def in_use(meta: Meta) -> set[str]:
+    """Return the ids of the networks that containers or steps of builds are in."""
+    return {row[0] for row in meta.read("SELECT DISTINCT network FROM endpoints")}
+
+
 def leases_beside(meta: Meta, network: str) -> list[Lease]:
     """Return the endpoints in other networks of the containers of a network."""
     rows = meta.read(
