@@ -1,4 +1,4 @@
-"""What a monitor starts in a new process when the database must be changed: the monitor itself never opens it."""
+"""What a monitor starts in a new process: it never opens the database, and has no more modules than it needs."""
 
 from __future__ import annotations
 
@@ -26,3 +26,12 @@ def removed() -> None:
             return
         # Nobody is there to be told; the container stays listed as exited, and can be removed by hand.
         sys.exit(1)
+
+
+def detached() -> None:
+    """Have plugins of CNI detach the ended container whose id is the last argument (root, state, id)."""
+    from ..network import cni
+    from ..paths import Paths
+
+    root, state, container_id = sys.argv[-3:]
+    cni.detach(Paths(root, state).container(container_id) + "/cni.json")

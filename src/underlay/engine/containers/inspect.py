@@ -110,9 +110,14 @@ def _network_settings(
         network.name: network_inspection.endpoint(row, running, lease, network)
         for lease, network in paired(store, rows.leases(store.meta, container=row.id))
     }
+    if intent.get("cni"):
+        from ..networks import cni
+
+        endpoints = cni.endpoints(store, row.id, intent, running)
     first = next(iter(endpoints.values()), None) or network_inspection.empty_endpoint()
     ports: dict[str, list[dict[str, str]]] = {}
-    for name, places in (publishing.published(store, row.id) if running else {}).items():
+    held = publishing.held if intent.get("cni") else publishing.published
+    for name, places in (held(store, row.id) if running else {}).items():
         pairs = [text.rpartition(":")[::2] for text in places]
         ports[name] = [{"HostIp": address.strip("[]"), "HostPort": port} for address, port in pairs]
     return {

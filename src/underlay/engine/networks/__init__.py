@@ -9,7 +9,7 @@ from ...events import Event
 from ...network.model import BRIDGE, DEFAULT
 from ...store.pruned import Pruned
 from ...store.rows import networks as rows
-from .records import MODES, Records, firewall_of
+from .records import MODES, OF_PLUGINS, Records, firewall_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -93,9 +93,19 @@ class Networks(Records):
 
     def inspect(self, name: str) -> dict[str, Any]:
         """Return detailed information on a network, in the format of `docker network inspect`."""
+        if name.startswith(OF_PLUGINS):
+            from . import cni
+
+            return cni.inspect(name)
         from . import inspect as network_inspection
 
         return network_inspection.inspect(self._store, name)
+
+    def of_plugins(self) -> Sequence[tuple[str, str]]:
+        """Return names (cni:NAME) and ids of the networks that files of CNI configure on this host."""
+        from . import cni
+
+        return [(OF_PLUGINS + found.name, cni.network_id(found.name)) for found in cni.listed()]
 
     def reload(self) -> int:
         """Rebuild the bridges and the firewall for all running containers; returns the number of containers.

@@ -141,6 +141,12 @@ def up(store: Store, container_id: str, intent: Intent) -> NetworkResources:
     namespace = _namespace(path, intent["spec"]["linux"])
     try:
         bridge.loopback_up(namespace)
+        if intent.get("cni"):
+            from . import cni
+
+            os.close(namespace)
+            namespace = -1
+            return {**cni.up(store, container_id, intent, path), "namespaces": [path, path + _USER]}
         here = Records(store)
         networks = {network.id: here.settled(network) for network in here.of(container_id)}
         leases = rows.leases(store.meta, container=container_id)
@@ -151,7 +157,8 @@ def up(store: Store, container_id: str, intent: Intent) -> NetworkResources:
         etc_files.write(store, container_id, intent, leases)
         rules = ports.publish(store, container_id, intent, leases, networks)
     except BaseException:
-        os.close(namespace)
+        if namespace >= 0:
+            os.close(namespace)
         down(store, container_id)
         raise
     os.close(namespace)
@@ -240,6 +247,10 @@ def _bring_up(store: Store, network: Network) -> None:
 def down(store: Store, container_id: str) -> None:
     """Undo `up`, as far as it came: interfaces go with the namespace. Harmless when there is nothing."""
     ports.withdraw(store, container_id)
+    if os.path.exists(store.paths.container(container_id) + "/cni.json"):
+        from . import cni
+
+        cni.down(store, container_id)
     for path in (namespace_file(store, container_id), namespace_file(store, container_id) + _USER):
         netns.release(path)
 
@@ -252,6 +263,10 @@ def connect(store: Store, network: Network, name: str, address4: str, address6: 
     row = containers.find(store.meta, name)
     if "network" not in row.intent:
         raise Conflict(f"container {row.name} cannot be connected: it has no network namespace of its own")
+    if row.intent.get("cni"):
+        raise Unsupported(
+            f"container {row.name} cannot be connected: it is in networks of CNI, and those have it alone"
+        )
     network = Records(store).settled(network)
     wanted = EndpointRequest(network, address4, address6, "", aliases)
     before = rows.leases(store.meta, container=row.id)

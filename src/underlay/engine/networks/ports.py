@@ -119,6 +119,20 @@ def _opened(wanted: Sequence[Publication], targets: Sequence[Target]) -> list[Ru
     return list(rules.values())
 
 
+def hold(store: Store, container_id: str, intent: Intent) -> list[Port]:
+    """Reserve the host ports that a container publishes, for somebody else to forward. Raises Conflict."""
+    return _held(store, container_id, intent.get("ports") or [])
+
+
+def held(store: Store, container_id: str) -> dict[str, Sequence[str]]:
+    """Return the host addresses of ports that were reserved by `hold`, in the form of `published`."""
+    shown: dict[str, list[str]] = {}
+    for port in rows.ports(store.meta, container_id):
+        address = f"[{port.address}]" if ":" in port.address else port.address or "0.0.0.0"
+        shown.setdefault(f"{port.target}/{port.protocol}", []).append(f"{address}:{port.port}")
+    return {name: sorted(addresses) for name, addresses in sorted(shown.items())}
+
+
 def _refuse_dead_ends(addresses: set[str], targets: Sequence[Target]) -> None:
     """Raise Unsupported where an address of this host leads to nothing that the container has."""
     for address in sorted(addresses - {""}):

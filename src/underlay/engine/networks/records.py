@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from time import time_ns
 
-from ...errors import Conflict, InvalidInput, NotFound
+from ...errors import Conflict, InvalidInput, NotFound, Unsupported
 from ...events import Event
 from ...network import model, parents, subnets
 from ...network.model import BRIDGE, DEFAULT, ON_A_PARENT, Network, Pool
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 # Names that mean something else than a network of the database.
 MODES = ("none", "host", "default")
+OF_PLUGINS = "cni:"  # names of networks begin so that files of CNI configure (`cni`)
 _DEFAULT_INTERFACE = "underlay0"  # the bridge of the default network of the usual installation
 _NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
 
@@ -102,12 +103,17 @@ class Records:
         self._store.emit(Event("network.create", network.id, name=network.name))
 
     def get(self, name: str) -> Network:
-        """Return a network by its name, its id or a prefix of the id; raises NotFound."""
+        """Return a network by its name, its id or a prefix of the id; raises NotFound, Unsupported for one of CNI."""
         record = rows.find(self._store.meta, name)
         if record is not None:
             return _read(record)
         if name == DEFAULT:
             return self.default()
+        if name.startswith(OF_PLUGINS):
+            raise Unsupported(
+                f"network {name} is configured by a file of CNI: containers are in it from their start to their end",
+                f"`underlay run --network {name}`; nothing else can be done with it",
+            )
         raise NotFound(f"network {name} not found", "`underlay network ls` lists them")
 
     def default(self) -> Network:

@@ -44,7 +44,8 @@ if TYPE_CHECKING:
         """What a monitor takes down again of a container's networks.
 
         `namespaces` are the files that they are pinned to; `table` of the firewall, and what it and `later` hold by set,
-        as hexadecimal keys; `ports` (protocol, address, number) are those of the host that are to be held.
+        as hexadecimal keys; `ports` (protocol, address, number) are those of the host that are to be held. With `plugins`
+        those of CNI are to be told.
         """
 
         namespaces: list[str]
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
         elements: dict[str, list[str]]
         later: dict[str, list[str]]
         ports: list[tuple[str, str, int]]
+        plugins: NotRequired[bool]
 
     class StepRecord(TypedDict):
         """What is needed to run one program in a container of its own, without a monitor: a step of a build.

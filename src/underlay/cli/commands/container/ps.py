@@ -111,6 +111,8 @@ def _ports(engine: Engine, container_id: str) -> str:
 def _networks(engine: Engine, container_id: str, intent: Intent) -> list[str]:
     if "network" not in intent:
         return [intent["options"].get("network") or "none"]
+    if intent.get("cni"):
+        return [f"cni:{network['name']}" for network in intent["cni"]]
     return [network.name for network in engine.networks.of(container_id)]
 
 
@@ -185,6 +187,8 @@ def _holds(engine: Engine, item: ContainerListing, key: str, value: str) -> bool
         return any(value in (m.get("Name"), m["Destination"]) for m in intent["mounts"])
     if "network" not in intent:
         return bool((intent["options"].get("network") or "none") == value)
+    if intent.get("cni"):
+        return value in _networks(engine, row.id, intent)
     return any(value == network.name or network.id.startswith(value) for network in engine.networks.of(row.id))
 
 

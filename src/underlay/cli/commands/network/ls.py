@@ -59,6 +59,9 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     networks: list[tuple[str, str, str, dict[str, str], dict[str, Any]]] = [
         (name, name, driver, {}, {}) for name, driver in (("host", "host"), ("none", "null"))
     ]
+    for name, network_id in engine.networks.of_plugins():
+        networks.append((name, network_id, "cni", {}, {}))
+        used.add(network_id)  # who else uses it is unknown
     for network in engine.networks.list():
         more = {
             "CreatedAt": rfc3339(network.created),
