@@ -7,7 +7,7 @@ import os
 from ..errors import Conflict, KernelError, Unsupported
 from ..linux.network import links, netns
 from ..linux.network.netlink import Netlink
-from . import parents, subnets
+from . import subnets
 from .model import BRIDGE
 
 TYPE_CHECKING = False
@@ -242,6 +242,8 @@ def attach(network: Network, endpoint: Endpoint, namespace: int, name: str, lead
             if os.path.isdir(f"/proc/sys/net/ipv6/conf/{outside}"):
                 _set(f"ipv6/conf/{outside}/disable_ipv6", "1")  # it is a port: the host has no address on it
         else:
+            from . import parents
+
             connection.call(parents.create_child(network, parent, outside, namespace, mac))
     try:
         if network.driver != BRIDGE:

@@ -9,7 +9,7 @@ from ...events import Event
 from ...human import plain
 from ...linux import userns
 from ...linux.network import netns
-from ...network import bridge, firewall, parents, subnets
+from ...network import bridge, firewall, subnets
 from ...network.model import BRIDGE, IPVLAN, Network
 from ...store.rows import containers
 from ...store.rows import networks as rows
@@ -221,6 +221,8 @@ def enter(store: Store, network: Network, lease: rows.Lease, namespace: int, lea
     if network.driver == BRIDGE:
         _bring_up(store, network)
     else:
+        from ...network import parents
+
         parents.ensure(network, firewall_of(store).name)
     bridge.attach(network, of_lease(lease), namespace, network.interface_of(lease.position), leading)
     try:

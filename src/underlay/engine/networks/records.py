@@ -7,11 +7,10 @@ from time import time_ns
 
 from ...errors import Conflict, InvalidInput, NotFound, Unsupported
 from ...events import Event
-from ...network import model, parents, subnets
+from ...network import model, subnets
 from ...network.model import BRIDGE, DEFAULT, ON_A_PARENT, Network, Pool
 from ...paths import USUAL_ROOT
 from ...store.rows import networks as rows
-from . import addressing, driver_options
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,6 +54,9 @@ class Records:
         addresses (by name) belong to the subnets that contain them; without a subnet a free one is chosen, one of IPv4
         unless `ipv4` is False. Raises InvalidInput, Conflict, Unsupported.
         """
+        from ...network import parents
+        from . import addressing, driver_options
+
         _check_name(name)
         settings = driver_options.parse(driver, options or {})
         ipv4 = ipv4 if settings.ipv4 is None else settings.ipv4
@@ -137,6 +139,7 @@ class Records:
         chosen one. As long as the bridge does not exist, the old subnet is not in use. Raises Conflict.
         """
         from ...network import bridge
+        from . import addressing
 
         pool = network.pool(32)
         if not network.chosen or network.driver != BRIDGE or pool is None or pool.reserved or bridge.stands(network):

@@ -64,7 +64,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
         used.add(network_id)  # who else uses it is unknown
     for network in engine.networks.list():
         more = {
-            "CreatedAt": rfc3339(network.created),
+            "CreatedAt": rfc3339(network.created).replace("T", " ").replace("Z", " +0000 UTC"),
             "IPv4": str(network.pool(32) is not None).lower(),
             "IPv6": str(network.pool(128) is not None).lower(),
             "Internal": str(network.internal).lower(),
