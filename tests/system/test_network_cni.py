@@ -83,7 +83,7 @@ def leases(place: Path, network: str) -> set[str]:
 
 def test_a_container_in_a_network_of_cni(world: World, place: Path) -> None:
     container = world.run("--name", "c1", "--hostname", "desk", "--network", "cni:office", "-p", "8120:80", "-p", "81")
-    world.run("--name", "c2", "--network", "cni:office")
+    world.run("--name", "c2", "--network", "cni:office", "--userns", "auto")
     settings = world.inspect("c1")
     shown = settings["Networks"]["cni:office"]
     other = world.inspect("c2")["Networks"]["cni:office"]
@@ -100,6 +100,9 @@ def test_a_container_in_a_network_of_cni(world: World, place: Path) -> None:
     assert world.ask("c2", shown["IPAddress"], 80) == world.inspect("c2")["Networks"]["cni:office"]["IPAddress"]
     assert world.ask("neighbour", HOST4, 8120) == NEIGHBOUR4
     assert world.ask("c1", NEIGHBOUR4, 7120) == HOST4
+    members = json.loads(world.underlay.out("network", "inspect", "-f", "{{json .Containers}}", "cni:office"))
+    assert {member["Name"] for member in members.values()} == {"c1", "c2"}
+    assert members[container]["IPv4Address"] == f"{shown['IPAddress']}/24"
     ports = world.underlay.out("port", "c1").splitlines()
     assert ports[0] == "80/tcp -> 0.0.0.0:8120" and ports[1].startswith("81/tcp -> 0.0.0.0:")
     assert settings["Ports"]["80/tcp"] == [{"HostIp": "0.0.0.0", "HostPort": "8120"}]
@@ -158,6 +161,17 @@ def test_a_container_that_goes_when_it_ends(world: World, place: Path) -> None:
     assert until(lambda: not leases(place, "office")) and until(lambda: not world.underlay.out("ps", "-aq"))
 
 
+def test_a_container_that_is_started_again_keeps_its_lease(world: World, place: Path) -> None:
+    """The namespace stays, and with it what plugins made there."""
+    script = "ip address show eth0 | grep 10.95 && echo >> /seen && [ $(wc -l < /seen) -gt 2 ]"
+    words = ("--restart", "on-failure", "--network", "cni:office", "box", "sh", "-c", script)
+    world.underlay("run", "-d", "--name", "a1", *words)
+    assert until(lambda: world.underlay.out("ps", "-a", "--format", "{{.Status}}").startswith("Exited (0)"))
+    lines = world.underlay.out("logs", "a1").splitlines()
+    assert len(lines) == 3 and len(set(lines)) == 1
+    assert until(lambda: not leases(place, "office"))
+
+
 def test_a_chain_that_fails_is_undone(world: World, place: Path) -> None:
     said = world.underlay("run", "--rm", "--network", "cni:failing", "box", "true", code=125).stderr.decode()
     assert "network cni:failing: plugin bandwidth: ADD: " in said and "Traceback" not in said
@@ -201,6 +215,10 @@ def test_what_cannot_be_done_with_networks_of_cni(world: World, place: Path) -> 
     for words in (("connect", "cni:office", "c1"), ("disconnect", "cni:office", "c1"), ("rm", "cni:office")):
         said = world.underlay("network", *words, code=1).stderr
         assert b"network cni:office is configured by a file of CNI" in said
+    (place / "context").mkdir()
+    (place / "context" / "Dockerfile").write_text("FROM box\nRUN true\n")
+    said = world.underlay("build", "--network", "cni:office", str(place / "context"), code=1).stderr
+    assert b"network cni:office is configured by a file of CNI" in said
     said = world.underlay("network", "connect", "front", "c1", code=1).stderr
     assert b"container c1 cannot be connected: it is in networks of CNI" in said
 

@@ -96,7 +96,7 @@ class Networks(Records):
         if name.startswith(OF_PLUGINS):
             from . import cni
 
-            return cni.inspect(name)
+            return cni.inspect(self._store, name)
         from . import inspect as network_inspection
 
         return network_inspection.inspect(self._store, name)

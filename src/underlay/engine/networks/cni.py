@@ -7,6 +7,8 @@ from ...events import Event
 from ...lean.hashing import sha256
 from ...network import cni
 from ...network import ports as port_words
+from ...store.rows import containers
+from .. import presence
 from . import etc_files, ports
 from .inspect import empty_endpoint
 from .records import OF_PLUGINS
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
     from ...network.cni import Configuration
     from ...runtime.monitor.records import NetworkResources
+    from ...store.rows.containers import ContainerRow
     from ...store.rows.intent import Intent, OfPlugins
     from ...store.store import Store
     from ..containers.specification.grammar import NetworkAttachment
@@ -129,9 +132,14 @@ def network_id(name: str) -> str:
     return sha256(f"{OF_PLUGINS}{name}".encode()).hexdigest()
 
 
-def inspect(name: str) -> dict[str, Any]:
+def inspect(store: Store, name: str) -> dict[str, Any]:
     """Return detailed information on the network `cni:NAME`: its configuration as it is. Raises NotFound."""
     configuration = cni.find(name.removeprefix(OF_PLUGINS))
+    members: dict[str, dict[str, object]] = {}
+    for row in containers.every(store.meta):
+        in_it = any(network["name"] == configuration.name for network in row.intent.get("cni") or [])
+        if in_it and presence.is_running(store, row.id):
+            members[row.id] = _member(row, endpoints(store, row.id, row.intent, True)[name])
     return {
         "Name": name,
         "Id": network_id(configuration.name),
@@ -140,12 +148,23 @@ def inspect(name: str) -> dict[str, Any]:
         "Internal": False,
         "Attachable": False,
         "Ingress": False,
-        "Containers": {},
+        "Containers": members,
         "Options": {},
         "Labels": {},
         "File": configuration.file,
         "CNI": configuration.document,
     }
+
+
+def _member(row: ContainerRow, endpoint: dict[str, object]) -> dict[str, object]:
+    """Return what `network inspect` shows of a container, made of what its own `inspect` shows."""
+    member = {"Name": row.name, **{key: endpoint[key] for key in ("EndpointID", "MacAddress")}}
+    for key, address, prefix in (
+        ("IPv4Address", "IPAddress", "IPPrefixLen"),
+        ("IPv6Address", "GlobalIPv6Address", "GlobalIPv6PrefixLen"),
+    ):
+        member[key] = f"{endpoint[address]}/{endpoint[prefix]}" if endpoint[address] else ""
+    return member
 
 
 def listed() -> list[Configuration]:
