@@ -131,6 +131,9 @@ def test_routed_containers_have_their_own_address(world: World) -> None:
             world.near("busybox", "ping", "-c", "1", "-W", "2", four)
             world.near("busybox", "ping", "-6", "-c", "1", "-W", "2", six)
             world.underlay("network", "reload")
+        # An address of the host restricts nothing there, which is said.
+        said = world.underlay("run", "--rm", "--network", "direct", "-p", "127.0.0.1:80:80", "box", "true").stderr
+        assert b"port 80/tcp is open to everybody" in said and b"127.0.0.1 has no effect there" in said
         # From another network as from outside.
         world.run("--name", "f1", "--network", "front")
         assert world.ask("f1", four, 80) not in NOTHING and world.ask("f1", four, 82) in NOTHING

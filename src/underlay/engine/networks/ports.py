@@ -6,6 +6,7 @@ import os
 import time
 
 from ...errors import Conflict, NotFound, Unsupported
+from ...events import Event
 from ...lean.values import Value
 from ...linux.network import hostports
 from ...network import ports as port_words
@@ -76,6 +77,7 @@ def publish(
     wanted = _bound(intent, [networks[lease.network] for lease in leases])
     _refuse_dead_ends({publication["address"] for publication in wanted}, targets)
     translated = [target for target in targets if not target.direct]
+    _warn_of_open_ports(store, container_id, wanted, targets)
     of_host = [each for each in wanted if any(target.takes(each["address"]) for target in translated)]
     rules = rules_of(_held(store, container_id, of_host), targets) + _opened(wanted, targets)
     firewall_of(store).publish(rules)
@@ -89,6 +91,18 @@ def publish(
 
         conntrack.forget(loose)
     return rules
+
+
+def _warn_of_open_ports(
+    store: Store, container_id: str, wanted: Sequence[Publication], targets: Sequence[Target]
+) -> None:
+    """Emit a `host.warning` for each port that is published at one address, but open to all at the container's own."""
+    for publication in wanted:
+        address, port = publication["address"], f"{publication['port']}/{publication['protocol']}"
+        if address not in ("", "0.0.0.0", "::") and any(t.direct and t.takes(address) for t in targets):
+            message = f"port {port} is open to everybody at the container's own address: the network is routed"
+            hint = f"{address} has no effect there; publish it in a network whose gateway mode is nat"
+            store.emit(Event("host.warning", container_id, message=message, hint=hint))
 
 
 def _leads(network: Network) -> bool:
