@@ -141,6 +141,7 @@ def test_without_a_parent_containers_have_each_other(world: World, driver: str) 
         ("macvlan", ("parent=lo",), "lo cannot be the parent of a network of driver macvlan: it is the loopback"),
         ("ipvlan", ("parent=port0",), "it is a port of a bridge"),
         ("macvlan", ("parent=tun0",), "it is no Ethernet interface"),
+        ("macvlan", ("parent=eth0", "mtu=9000"), "invalid mtu 9000: that of the parent interface eth0 is 1500"),
         ("ipvlan", ("parent=eth0", "ipvlan_mode=l4"), "invalid ipvlan_mode 'l4'"),
         ("ipvlan", ("parent=eth0", "ipvlan_flag=x"), "invalid ipvlan_flag 'x'"),
         ("ipvlan", ("parent=eth0", "macvlan_mode=bridge"), "unknown option 'macvlan_mode' for driver ipvlan"),
@@ -173,6 +174,26 @@ def test_what_the_kernel_lacks_is_said_at_create(world: World) -> None:
             create(world, "useless", driver, "-o", *words)
             world.underlay("network", "rm", "useless")
     assert "eth0.10" not in world.links()
+
+
+def test_a_vlan_that_carries_nothing_is_not_left(world: World) -> None:
+    needs(world, "vlan", "id", "10")
+    script = (
+        "import sys\n"
+        "from underlay import Engine\n"
+        "from underlay.errors import Conflict\n"
+        "from underlay.network import parents\n"
+        "def refuse(*_):\n"
+        "    raise Conflict('it is in use')\n"
+        "parents.create_child = refuse\n"
+        "with Engine(*sys.argv[1:]) as engine:\n"
+        "    engine.networks.create('useless', 'macvlan', options={'parent': 'eth0.10'})\n"
+    )
+    underlay = world.underlay
+    words = [*underlay.command[:-2], "-c", script, str(underlay.root), str(underlay.state)]
+    done = subprocess.run(words, env=underlay.environment, capture_output=True, text=True, timeout=30)
+    assert "Conflict: it is in use" in done.stderr
+    assert "eth0.10" not in world.links() and "useless" not in underlay.out("network", "ls")
 
 
 def test_macvlan_that_has_its_parent_alone(world: World) -> None:

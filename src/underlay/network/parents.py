@@ -70,6 +70,8 @@ def _check_link(network: Network, there: Link) -> None:
         raise InvalidInput(f"{name}: it is the loopback interface")
     if network.driver == MACVLAN and there.hardware != links.ETHERNET:
         raise InvalidInput(f"{name}: it is no Ethernet interface", "ipvlan works on others in mode l3")
+    if network.mtu > there.mtu:
+        raise InvalidInput(f"invalid mtu {network.mtu}: that of the parent interface {there.name} is {there.mtu}")
     if there.master:
         raise Conflict(f"{name}: it is a port of a bridge, bond or the like", "use the interface that it is a port of")
 
@@ -129,9 +131,19 @@ def remove(network: Network, owner: str, others: Sequence[Network]) -> None:
             connection.call(links.delete(there.index, network.interface))
 
 
-def probe(network: Network) -> None:
-    """Have the kernel say whether a network's parent carries an interface for a container. Raises Unsupported, Conflict,
-    KernelError."""
+def prepare(network: Network, owner: str, others: Sequence[Network]) -> None:
+    """Do what `ensure` does for a network that is about to be recorded, and have the kernel say whether the parent carries
+    an interface for a container. Nothing is left if it does not. Raises InvalidInput, Unsupported, Conflict, KernelError.
+    """
+    ensure(network, owner)
+    try:
+        _probe(network)
+    except BaseException:
+        remove(network, owner, others)
+        raise
+
+
+def _probe(network: Network) -> None:
     namespace = netns.anonymous()
     try:
         with Netlink() as connection:

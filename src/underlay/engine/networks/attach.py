@@ -144,8 +144,6 @@ def up(store: Store, container_id: str, intent: Intent) -> NetworkResources:
         if intent.get("cni"):
             from . import cni
 
-            os.close(namespace)
-            namespace = -1
             return {**cni.up(store, container_id, intent, path), "namespaces": [path, path + _USER]}
         here = Records(store)
         networks = {network.id: here.settled(network) for network in here.of(container_id)}
@@ -157,11 +155,10 @@ def up(store: Store, container_id: str, intent: Intent) -> NetworkResources:
         etc_files.write(store, container_id, intent, leases)
         rules = ports.publish(store, container_id, intent, leases, networks)
     except BaseException:
-        if namespace >= 0:
-            os.close(namespace)
         down(store, container_id)
         raise
-    os.close(namespace)
+    finally:
+        os.close(namespace)
     return {
         "namespaces": [path, path + _USER],
         "table": firewall_of(store).name,

@@ -92,8 +92,7 @@ class Records:
             elif not any(other.name == name for other in known):  # that there is one already is told elsewhere
                 parents.check(made, known)
                 if os.geteuid() == 0:
-                    parents.ensure(made, firewall_of(self._store).name)
-                    parents.probe(made)
+                    parents.prepare(made, firewall_of(self._store).name, known)
             return _written(made)
 
         network = _read(rows.insert(self._store.meta, make))
