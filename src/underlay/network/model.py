@@ -90,10 +90,11 @@ class Network(Value):
     @property
     def bindings(self) -> list[str]:
         """The addresses of this host at which ports are published that name none; empty for all addresses."""
-        names = (f"com.docker.network.bridge.host_binding_ipv{version}" for version in (4, 6))
-        # Docker takes 0.0.0.0 for all addresses of both kinds, and :: for those of IPv6 alone.
-        given = [self.options[name] for name in names if name in self.options]
-        return [] if "0.0.0.0" in given else given
+        four, six = (self.options.get(f"com.docker.network.bridge.host_binding_ipv{version}", "") for version in (4, 6))
+        if six:
+            return [four or "0.0.0.0", six]
+        # Docker, which has the first option alone, takes 0.0.0.0 for all addresses of both kinds.
+        return [] if four in ("", "0.0.0.0") else [four]
 
     def interface_of(self, position: int) -> str:
         """Return the name of the interface with a number in a container that is in the network."""

@@ -58,6 +58,7 @@ def test_addresses_that_ports_are_published_at() -> None:
     assert network(**{four: "127.0.0.1"}).bindings == ["127.0.0.1"]
     assert network(**{four: "127.0.0.1", six: "fd00::1"}).bindings == ["127.0.0.1", "fd00::1"]
     assert network(**{four: "0.0.0.0"}).bindings == []  # all, of both kinds
+    assert network(**{six: "fd00::1"}).bindings == ["0.0.0.0", "fd00::1"]
     assert network(**{four: "::"}).bindings == ["::"]
 
 
