@@ -198,6 +198,8 @@ def test_isolated_from_the_host(world: World) -> None:
         for six in (False, True):
             world.serve("s1", 80) if not six else None
             assert world.ask("s2", world.address("s1", "shut", six=six), 80) == world.address("s2", "shut", six=six)
+        server = world.underlay.out("exec", "s2", "cat", "/etc/resolv.conf").split()[1]
+        assert world.inside("s2", lambda: lookup("s1", server)) == {world.address("s1", "shut")}
         bridge = json.loads(world.on_host("ip", "-j", "address", "show", world.bridge("shut")))[0]
         assert [each["local"] for each in bridge["addr_info"] if each["scope"] == "global"] == []
         assert world.ask("", world.address("s1", "shut"), 80) in NOTHING

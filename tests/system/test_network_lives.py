@@ -44,8 +44,6 @@ def second(world: World, tmp_path: Path) -> Any:
     yield made
     made.clean()
     made("network", "prune", "-f")
-    with suppress(subprocess.CalledProcessError):
-        world.on_host("nft", "delete", "table", "inet", made.out("network", "rules").split()[2])
 
 
 def test_installations_beside_each_other_leave_each_other_alone(world: World, second: Installation) -> None:

@@ -313,6 +313,12 @@ def detach(namespace: int, name: str) -> None:
             connection.call(links.delete(made.index, name))
 
 
+def has(namespace: int, name: str) -> bool:
+    """Return whether a network namespace has an interface of a name. Raises KernelError."""
+    with netns.inside(namespace, Netlink) as connection:
+        return links.find(connection, name) is not None
+
+
 def loopback_up(namespace: int) -> None:
     """Bring up `lo` of a network namespace. Raises Unsupported without the right to change interfaces, KernelError."""
     with netns.inside(namespace, Netlink) as connection:

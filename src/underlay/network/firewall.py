@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 
 from ..errors import KernelError, NotFound, Unsupported
-from ..linux.network import nft
+from ..linux.network import nft, rulesets
 from ..linux.network.nft import Chain, Element, Set, Table
 from . import subnets
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 PREFIXES = ("ul-", "underlay")  # of the names of bridges, unless the user chooses others
 _LOOPBACK = bytes((127, 0, 0, 0))
+_LOOPBACK6 = bytes(15) + b"\1"
 _RAW, _DESTINATION, _FILTER, _SOURCE = -300, -100, 0, 100  # priorities of hooks (netfilter_ipv4.h)
 
 
@@ -59,7 +60,10 @@ def table(name: str, guard: bool) -> Table:
         forward.append(
             [nft.other_interface(direction, f"{begin}*") for direction in directions for begin in PREFIXES] + [drop]
         )
-    publish = [[nft.translate(version, f"published{version}", False)] for version in (4, 6)] + [
+    publish = [[nft.translate(version, f"published{version}", False)] for version in (4, 6)]
+    # Answers for ::1 would not be taken from another interface (ip6_rcv): a process relays it (runtime.monitor.portrelay).
+    publish.append([nft.within(6, "daddr", _LOOPBACK6, 128, "::1"), nft.verdict(nft.RETURN)])
+    publish += [
         [nft.local_destination(), nft.translate(version, f"published_any{version}", True)] for version in (4, 6)
     ]
     jump = [nft.verdict(nft.JUMP, "publish")]
@@ -258,6 +262,37 @@ class Firewall:
                 contents.setdefault(name, []).extend(elements)
         _transact([*nft.make(table(self.name, self._guards())), *nft.add(self.name, contents)])
 
+    def is_whole(self) -> bool:
+        """Return whether the table is there, with its rules. Raises KernelError."""
+        chains = table(self.name, False).chains
+        with rulesets.opened() as connection:
+            try:
+                return all(
+                    len(rulesets.rules(connection, nft.INET, self.name, chain.name)) >= len(chain.rules)
+                    for chain in chains
+                )
+            except KernelError as error:
+                if error.errno != _ENOENT:
+                    raise
+                return False
+
+    def retire(self) -> None:
+        """Remove the table, and have the host forward as little as before us; harmless without one. Raises KernelError.
+
+        Where others rely on forwarding by now, a table that guards the host stays.
+        """
+        if not os.path.exists(self._memory) or not nft.exists(self.name):
+            return
+        if self._guards():
+            with rulesets.opened() as connection:
+                chains = rulesets.chains(connection)
+            if any(chain.hook == nft.FORWARD and chain.table != self.name for chain in chains):
+                return
+            for setting in self._switched_on():
+                _set(setting, "0")
+        nft.transact(nft.remove(self.name))
+        os.unlink(self._memory)
+
     def written(self) -> str:
         """Return the table as `nft` would read it. Raises NotFound when there is none."""
         made = table(self.name, self._guards())
@@ -294,16 +329,37 @@ class Firewall:
         here = str(os.stat("/proc/thread-self/ns/net").st_ino)
         try:
             with open(self._memory, encoding="ascii") as file:
-                where, _, state = file.read().partition(" ")
-            if where == here:
-                return state == "guarded"
+                words = file.read().split()
+            if words[:1] == [here]:
+                return words[1] == "guarded"
         except FileNotFoundError:
             os.makedirs(os.path.dirname(self._memory), mode=0o700, exist_ok=True)
-        with open("/proc/sys/net/ipv4/ip_forward", encoding="ascii") as file:
-            guards = file.read().strip() == "0"
+        off = [setting for setting in _SETTINGS if _get(setting) == "0"]
+        guards = _SETTINGS[0] in off
         with open(self._memory, "w", encoding="ascii") as file:
-            file.write(f"{here} {'guarded' if guards else 'open'}")
+            file.write(" ".join((here, "guarded" if guards else "open", *off)))
         return guards
+
+    def _switched_on(self) -> list[str]:
+        """Return the settings that were off before us."""
+        with open(self._memory, encoding="ascii") as file:
+            return file.read().split()[2:]
+
+
+_SETTINGS = ("ipv4/ip_forward", "ipv6/conf/all/forwarding")  # below /proc/sys/net
+
+
+def _get(setting: str) -> str:
+    try:
+        with open(f"/proc/sys/net/{setting}", encoding="ascii") as file:
+            return file.read().strip()
+    except FileNotFoundError:
+        return ""  # no IPv6
+
+
+def _set(setting: str, value: str) -> None:
+    with open(f"/proc/sys/net/{setting}", "w", encoding="ascii") as file:
+        file.write(value)
 
 
 def _transact(requests: list[Request]) -> None:

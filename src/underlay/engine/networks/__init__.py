@@ -9,6 +9,7 @@ from ...events import Event
 from ...network.model import BRIDGE, DEFAULT
 from ...store.pruned import Pruned
 from ...store.rows import networks as rows
+from .. import presence
 from .records import MODES, OF_PLUGINS, Records, firewall_of
 
 TYPE_CHECKING = False
@@ -43,7 +44,7 @@ class Networks(Records):
         ]
 
     def remove(self, name: str) -> str:
-        """Remove a network; returns its name. Raises NotFound, Conflict while containers are in it."""
+        """Remove a network; returns its name. Raises NotFound, Conflict while running containers are in it."""
         if name in MODES:
             raise InvalidInput(f"{name} is a pre-defined network and cannot be removed")
         network = self.get(name)
@@ -53,8 +54,17 @@ class Networks(Records):
             from ..builds import networks
 
             networks.sweep(self._store)
-        rows.delete(self._store.meta, network.id, network.name, lambda: _take_down(self._store, network))
+        rows.delete(
+            self._store.meta,
+            network.id,
+            network.name,
+            lambda container: (
+                presence.is_running(self._store, container) or presence.is_monitored(self._store, container)
+            ),
+            lambda: _take_down(self._store, network),
+        )
         self._store.emit(Event("network.destroy", network.id, name=network.name))
+        self.retire()
         return network.name
 
     def in_use(self) -> set[str]:
@@ -70,6 +80,8 @@ class Networks(Records):
         for network in self.list():
             if network.name == DEFAULT or (until is not None and network.created / 1e9 >= until):
                 continue
+            if rows.leases(self._store.meta, network=network.id):
+                continue  # of a container that needs it to start
             if _labelled(network.labels, labels):
                 try:
                     gone.append(self.remove(network.name))
@@ -107,6 +119,21 @@ class Networks(Records):
 
         return [(OF_PLUGINS + found.name, cni.network_id(found.name)) for found in cni.listed()]
 
+    def retire(self) -> None:
+        """Remove the default bridge and the firewall's table if no container is in a network and no other network exists.
+
+        Removing containers and networks does it. Raises KernelError.
+        """
+        from . import retiring
+
+        retiring.retire(self._store)
+
+    def mend(self) -> None:
+        """Make the firewall whole where another program has changed it. Raises KernelError, Unsupported."""
+        from . import healing
+
+        healing.mend(self._store)
+
     def reload(self) -> int:
         """Rebuild the bridges and the firewall for all running containers; returns the number of containers.
 
@@ -136,9 +163,8 @@ def _take_down(store: Store, network: Network) -> None:
         return
     if network.driver == BRIDGE:
         from ...network import bridge
-        from . import names, other_firewalls
+        from . import other_firewalls
 
-        names.end(store, network)
         other_firewalls.dismiss(store, network)
         bridge.take_down(network, firewall_of(store))
     else:

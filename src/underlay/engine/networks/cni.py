@@ -93,6 +93,8 @@ def up(store: Store, container_id: str, intent: Intent, namespace: str) -> Netwo
         "elements": {},
         "later": {},
         "ports": [(port.protocol, port.address, port.port) for port in held],
+        "relays": [],
+        "names": None,
         "plugins": True,
     }
 

@@ -82,22 +82,26 @@ def _hosts(container_id: str, intent: Intent, leases: Sequence[Lease], networks:
 
 def _resolver(store: Store, intent: Intent, networks: Sequence[Network]) -> str:
     options = ContainerOptions(**intent["options"])
-    resolver = etc_texts.resolver(options)
-    # One server tells the names of all; that of an internal network would tell no others.
-    named = sorted(
-        (network for network in networks if names.answers(store, network)), key=lambda network: network.internal
-    )
+    given = etc_texts.resolver(options).splitlines()
     host = host_facts.text_of("/etc/resolv.conf")
-    if named:
-        # It knows the servers to ask for others, and what of the host's names is looked up shortened.
-        lines = (resolver or host).splitlines()
-        kept = [line for line in lines if line.startswith("search ") or (resolver and line.startswith("options "))]
-        dots = [] if any(line.startswith("options ") for line in kept) else ["options ndots:0"]
-        return "\n".join([f"nameserver {names.server_of(named[0])}", *kept, *dots]) + "\n"
-    if resolver and options.dns:
-        return resolver
-    others = [line for line in etc_texts.upstream(host).splitlines() if not resolver or line.startswith("nameserver")]
-    return "\n".join([*others, resolver]).rstrip("\n") + "\n"
+    asks = any(map(names.can_ask, networks)) and names.available()
+    others = etc_texts.upstream(host, public=not asks).splitlines()
+    if asks:
+        # The name server knows the servers for other names.
+        servers = [f"nameserver {names.SERVER}"]
+    else:
+        servers = _lines("nameserver", given) or _lines("nameserver", others)
+    search = [] if options.dns_search == ["."] else _lines("search", given) or _lines("search", others)
+    settings = _lines("options", given) or _lines("options", others)
+    if asks and not any(word.startswith("ndots:") for line in settings for word in line.split()):
+        # So that names without a dot are first asked for as they are, as docker has it.
+        settings = [" ".join(["options", *(word for line in settings for word in line.split()[1:]), "ndots:0"])]
+    return "\n".join([*servers, *search, *settings]) + "\n"
+
+
+def _lines(keyword: str, lines: Sequence[str]) -> list[str]:
+    """Return the lines of resolv.conf that begin with a keyword."""
+    return [line for line in lines if line.split()[:1] == [keyword]]
 
 
 def _replace(path: str, text: bytes) -> None:

@@ -13,6 +13,7 @@ from ...network import ports as port_words
 from ...network import subnets
 from ...network.firewall import Rule
 from ...network.model import BRIDGE
+from ...runtime.monitor import control
 from ...store.rows import containers
 from ...store.rows import networks as rows
 from ...store.rows.networks import Port
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from ...network.model import Network
+    from ...runtime.monitor.records import PortRelay
     from ...store.rows.intent import Intent, Publication
     from ...store.store import Store
     from ..containers.specification.request import Request
@@ -76,11 +78,25 @@ def publish(
     targets = reached(store, leases)
     wanted = _bound(intent, [networks[lease.network] for lease in leases])
     _refuse_dead_ends({publication["address"] for publication in wanted}, targets)
-    translated = [target for target in targets if not target.direct]
     _warn_of_open_ports(store, container_id, wanted, targets)
-    of_host = [each for each in wanted if any(target.takes(each["address"]) for target in translated)]
+    of_host = [each for each in wanted if _uses_host(each["address"], targets)]
     rules = rules_of(_held(store, container_id, of_host), targets) + _opened(wanted, targets)
     firewall_of(store).publish(rules)
+    _forget_flows(rules)
+    return rules
+
+
+def _uses_host(address: str, targets: Sequence[Target]) -> bool:
+    """Return whether a port at an address of this host leads from there to a container with these addresses."""
+    translated = [target for target in targets if not target.direct]
+    if any(target.takes(address) for target in translated):
+        return True
+    # What comes by IPv6 is relayed to the container's address of IPv4, unless it is reached by one of IPv6 itself.
+    return ":" in address and bool(translated) and not any(t.direct and t.takes(address) for t in targets)
+
+
+def _forget_flows(rules: Sequence[Rule]) -> None:
+    """Have the kernel forget where it sent packets of UDP to these ports before."""
     loose = [
         (subnets.parse_address(rule.address) if rule.address else b"", rule.port)
         for rule in rules
@@ -90,7 +106,6 @@ def publish(
         from ...linux.network import conntrack
 
         conntrack.forget(loose)
-    return rules
 
 
 def _warn_of_open_ports(
@@ -150,17 +165,10 @@ def held(store: Store, container_id: str) -> dict[str, Sequence[str]]:
 def _refuse_dead_ends(addresses: set[str], targets: Sequence[Target]) -> None:
     """Raise Unsupported where an address of this host leads to nothing that the container has."""
     for address in sorted(addresses - {""}):
-        kind = "IPv6" if ":" in address else "IPv4"
-        if not any(target.takes(address) for target in targets):
+        if ":" not in address and not any(target.takes(address) for target in targets):
             raise Unsupported(
-                f"ports cannot be published on {address}: the container has no {kind} address",
-                f"add a network that has {kind}, or publish on another address",
-            )
-        if port_words.address_bytes(address) == bytes(15) + b"\1":
-            # ip6_rcv drops what comes for ::1 from another interface, answers that were translated back among it.
-            raise Unsupported(
-                f"ports cannot be published on {address}: the kernel does not forward its traffic to containers",
-                "publish on 127.0.0.1",
+                f"ports cannot be published on {address}: the container has no IPv4 address",
+                "add a network that has IPv4, or publish on another address",
             )
 
 
@@ -178,6 +186,12 @@ def move(store: Store, container_id: str, before: Sequence[rows.Lease], after: S
         if old:
             wall.publish(old)
         raise
+    _forget_flows([*old, *new])
+    relays = relays_of(rows.ports(store.meta, container_id), reached(store, after))
+    channel = control.connect(store.paths.container_state(container_id)) if relays else None
+    if channel is not None:
+        control.ask(channel, {"relays": relays})
+        channel.close()
 
 
 def _current(store: Store, container_id: str, leases: Sequence[rows.Lease]) -> list[Rule]:
@@ -254,10 +268,11 @@ def _take(store: Store, wanted: list[Port]) -> str:
     if other is not None:
         return f"Bind for {other.address or '0.0.0.0'}:{other.port} failed: port is already allocated"
     for port in wanted:
-        problem = _used_by_host(port.protocol, port.address, port.port)
-        if problem:
-            rows.let_go(store.meta, port.container, wanted)
-            return problem
+        for address in [port.address] if port.address else ["", "::"]:
+            problem = _used_by_host(port.protocol, address, port.port)
+            if problem:
+                rows.let_go(store.meta, port.container, wanted)
+                return problem
     return ""
 
 
@@ -318,18 +333,47 @@ def reached(store: Store, leases: Sequence[rows.Lease]) -> list[Target]:
 def rules_of(ports: Sequence[Port], targets: Sequence[Target]) -> list[Rule]:
     """Return the rules of ports of the host: to the first address of each kind that it translates to, as the host's
     address allows."""
-    translated = [target.address for target in targets if not target.direct]
-    first4 = next((address for address in translated if ":" not in address), "")
-    first6 = next((address for address in translated if ":" in address), "")
+    first4, first6 = _translated(targets)
     rules = []
     for port in ports:
         if first4 and ":" not in port.address:
             rules.append(Rule(_any4(port.address), port.port, port.protocol, first4, port.target))
-        if first6 and (":" in port.address or not port.address):
+        if first6 and (":" in port.address or not port.address) and not _is_loopback6(port.address):
             rules.append(
                 Rule("" if port.address == "::" else port.address, port.port, port.protocol, first6, port.target)
             )
     return rules
+
+
+def _translated(targets: Sequence[Target]) -> tuple[str, str]:
+    """Return the first address of IPv4 and of IPv6 that ports of the host lead to, "" for none."""
+    addresses = [target.address for target in targets if not target.direct]
+    first4 = next((address for address in addresses if ":" not in address), "")
+    return first4, next((address for address in addresses if ":" in address), "")
+
+
+def _is_loopback6(address: str) -> bool:
+    # ip6_rcv drops what comes for ::1 from another interface, answers that were translated back among it.
+    return port_words.address_bytes(address) == bytes(15) + b"\1"
+
+
+def relays_of(ports: Sequence[Port], targets: Sequence[Target]) -> list[PortRelay]:
+    """Return the ports at addresses of IPv6 that a process relays: all those for ::1, and where the container has IPv4
+    alone those that come by other addresses. None where it is reached by its own address of IPv6."""
+    if any(target.direct and ":" in target.address for target in targets) or not os.path.exists("/proc/net/if_inet6"):
+        return []
+    first4, first6 = _translated(targets)
+    return [
+        {
+            "protocol": port.protocol,
+            "address": port.address or "::",
+            "number": port.port,
+            "target": first6 or first4,
+            "target_port": port.target,
+        }
+        for port in ports
+        if port.protocol != "sctp" and (":" in port.address or not port.address) and (first4 or first6)
+    ]
 
 
 def _any4(address: str) -> str:
@@ -340,8 +384,15 @@ def published(store: Store, container_id: str) -> dict[str, Sequence[str]]:
     """Return the host addresses of a container's ports: see `Containers.ports`. What is reached by the container's own
     address has no port there."""
     addresses_of: dict[str, list[str]] = {}
+    targets = reached(store, rows.leases(store.meta, container=container_id))
+    for port in rows.ports(store.meta, container_id):
+        addresses = [rule.address or ("0.0.0.0" if "." in rule.target else "::") for rule in rules_of([port], targets)]
+        addresses += [relay["address"] for relay in relays_of([port], targets)]
+        for address in dict.fromkeys(addresses):
+            shown = f"[{address}]" if ":" in address else address
+            addresses_of.setdefault(f"{port.target}/{port.protocol}", []).append(f"{shown}:{port.port}")
     for rule in of_container(store, container_id):
-        address = rule.address or ("0.0.0.0" if "." in rule.target else "::")
-        shown = f"[{address}]" if ":" in address else address
-        addresses_of.setdefault(f"{rule.target_port}/{rule.protocol}", []).append(f"{shown}:{rule.port or ''}")
+        if not rule.port:
+            shown = "[::]" if ":" in rule.target else "0.0.0.0"
+            addresses_of.setdefault(f"{rule.target_port}/{rule.protocol}", []).append(f"{shown}:")
     return {name: sorted(endpoints) for name, endpoints in sorted(addresses_of.items())}
