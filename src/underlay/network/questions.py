@@ -71,7 +71,9 @@ def _table(ports: dict[str, int]) -> Table:
         for side, which, old, new in (("daddr", "dport", PORT, port), ("saddr", "sport", port, PORT)):
             at_address = nft.within(4, side, data, 32, ADDRESS)
             rules.append([at_address, is_transport, nft.port(which, old), nft.set_port(transport, which, new)])
-    return Table(_TABLE, [], [Chain("output", rules, "filter", nft.OUTPUT, _PRIORITY)])
+    # Other packets are looked at once.
+    entry = [nft.out_by("lo"), nft.verdict(nft.JUMP, "names")]
+    return Table(_TABLE, [], [Chain("names", rules), Chain("output", [entry], "filter", nft.OUTPUT, _PRIORITY)])
 
 
 def close(sockets: Iterable[int]) -> None:

@@ -130,6 +130,11 @@ def other_interface(direction: str, name: str) -> Piece:
     return Piece(f'{direction} != "{name}"', _meta(key, _REGISTER), _compare(data, False))
 
 
+def out_by(name: str) -> Piece:
+    """The packet goes out by the interface called `name`."""
+    return Piece(f'oifname "{name}"', _meta(_OIFNAME, _REGISTER), _compare(interface(name)))
+
+
 def both_interfaces(name: str) -> Piece:
     """Both interfaces, as a pair, are in the set `name`."""
     return Piece(
