@@ -105,7 +105,7 @@ def test_an_internal_network_leads_nowhere(world: World) -> None:
         assert world.ask("i1", address, port) in NOTHING
     assert world.ask("open", world.address("i1", "closed"), 80) in NOTHING
     done = world.underlay("run", "--rm", "--network", "closed", "-p", "80", "box", "true", code=125)
-    assert b"the container is only in internal and macvlan networks" in done.stderr
+    assert b"the container is only in networks that are internal, macvlan or ipvlan" in done.stderr
     world.underlay("rm", "-f", "i1", "i2")
     world.underlay("network", "rm", "closed")
 

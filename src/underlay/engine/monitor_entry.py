@@ -1,4 +1,4 @@
-"""What a monitor starts in a new process when the database is needed: the monitor itself never opens it."""
+"""What a monitor starts in a new process, for work that needs the database or more modules than a monitor has."""
 
 from __future__ import annotations
 
@@ -74,3 +74,12 @@ def rest() -> None:
             engine.networks.retire()
     except (UnderlayError, OSError):
         pass  # nobody is there to be told; the next removal is another try
+
+
+def detach_plugins() -> None:
+    """Have plugins of CNI detach the ended container whose id is the last argument (root, state, id)."""
+    from ..network import cni
+    from ..paths import Paths
+
+    root, state, container_id = sys.argv[-3:]
+    cni.detach(Paths(root, state).container(container_id) + "/cni.json")

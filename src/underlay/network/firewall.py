@@ -36,6 +36,21 @@ def table(name: str, guard: bool) -> Table:
         [nft.interfaces("iifname", "internal"), drop],
         [nft.interfaces("oifname", "internal"), drop],
         [ours_out, nft.redirected(), accept],
+        # Published ports of containers that are reached by their own addresses, and that they are there at all.
+        *([nft.destination(version, f"open{version}"), accept] for version in (4, 6)),
+        *(
+            [nft.interfaces("oifname", f"routed{version}"), nft.protocol(*icmp), accept]
+            for version, icmp in ((4, ("icmp", 1)), (6, ("ipv6-icmp", 58)))
+        ),
+        *(
+            [
+                nft.interfaces("iifname", "bridges", inverted=True),
+                nft.interfaces("oifname", f"unprotected{version}"),
+                nft.version(version),
+                accept,
+            ]
+            for version in (4, 6)
+        ),
         [ours_out, drop],
         [ours_in, accept],
     ]
@@ -62,6 +77,9 @@ def table(name: str, guard: bool) -> Table:
             Set("gateways6", (nft.INTERFACE, nft.ADDRESS6)),
             Set("subnets4", (nft.ADDRESS4,), interval=True),
             Set("subnets6", (nft.ADDRESS6,), interval=True),
+            *(Set(f"{name}{version}", (nft.INTERFACE,)) for name in ("routed", "unprotected") for version in (4, 6)),
+            Set("open4", (nft.ADDRESS4, nft.PROTOCOL, nft.PORT)),
+            Set("open6", (nft.ADDRESS6, nft.PROTOCOL, nft.PORT)),
             Set("published4", (nft.ADDRESS4, nft.PROTOCOL, nft.PORT), (nft.ADDRESS4, nft.PORT)),
             Set("published6", (nft.ADDRESS6, nft.PROTOCOL, nft.PORT), (nft.ADDRESS6, nft.PORT)),
             Set("published_any4", (nft.PROTOCOL, nft.PORT), (nft.ADDRESS4, nft.PORT)),
@@ -134,7 +152,9 @@ def table(name: str, guard: bool) -> Table:
 def elements_of(network: Network) -> dict[str, list[Element]]:
     """Return what a network has in each set."""
     bridge = nft.interface(network.interface)
-    contents = {"bridges": [Element(bridge)], "same": [Element(bridge + bridge)]}
+    contents = {"bridges": [Element(bridge)]}
+    if network.connected:
+        contents["same"] = [Element(bridge + bridge)]
     if network.internal:
         contents["internal"] = [Element(bridge)]
     for pool in network.pools:
@@ -143,14 +163,22 @@ def elements_of(network: Network) -> dict[str, list[Element]]:
         if pool.gateway:
             gateway = space.wire(subnets.number_of(pool.gateway))
             contents[f"gateways{version}"] = [Element(bridge + gateway)]
-        if network.masquerade and not network.internal:
+        mode = network.gateway_mode(space.bits)
+        if mode == "routed":
+            contents[f"routed{version}"] = [Element(bridge)]
+        elif mode == "nat-unprotected":
+            contents[f"unprotected{version}"] = [Element(bridge)]
+        if network.masquerade and not network.internal and mode != "routed":
             last = Element(space.wire(space.end), end=True) if space.end < 1 << space.bits else None
             contents[f"subnets{version}"] = [Element(space.wire(space.start)), *([last] if last else [])]
     return contents
 
 
 class Rule:
-    """One published port: traffic for `port` at the host's `address` ("" for all) goes to `target` at `target_port`."""
+    """One published port: traffic for `port` at the host's `address` ("" for all) goes to `target` at `target_port`.
+
+    With `port` 0 it is no port of the host: the container is reached by its own address, and `target_port` is open there.
+    """
 
     __slots__ = ("address", "port", "protocol", "target", "target_port")
 
@@ -162,10 +190,12 @@ class Rule:
         self.target_port = target_port
 
     def element(self) -> tuple[str, Element]:
-        """Return the map that it belongs to, and its element there."""
+        """Return the map or set that it belongs to, and its element there."""
         target = subnets.parse_address(self.target)
         version = 4 if len(target) == 4 else 6
-        there = nft.padded(bytes((nft.PROTOCOLS[self.protocol],)), self.port.to_bytes(2, "big"))
+        there = nft.padded(bytes((nft.PROTOCOLS[self.protocol],)), (self.port or self.target_port).to_bytes(2, "big"))
+        if not self.port:
+            return f"open{version}", Element(target + there)
         data = nft.padded(target, self.target_port.to_bytes(2, "big"))
         if not self.address:
             return f"published_any{version}", Element(there, data)

@@ -10,7 +10,7 @@ from ...errors import Unsupported
 from ...linux import process
 from ...linux.network import netns
 from ...network import bridge, questions
-from ...network.model import BRIDGE, MACVLAN
+from ...network.model import BRIDGE
 from ...runtime.monitor.names import hand_over
 from ...store.rows import networks as rows
 from ..containers.specification import etc_texts, host_facts
@@ -48,7 +48,9 @@ class StepNetworks:
         if self.mode not in ("none", "host"):
             self._network = Records(self._store).get(self.mode)
             if self._network.driver != BRIDGE:
-                raise Unsupported(f"network {self.mode}: steps of builds cannot be in one of driver {MACVLAN}")
+                raise Unsupported(
+                    f"network {self.mode}: steps of builds cannot be in one of driver {self._network.driver}"
+                )
 
     def take(self) -> str:
         """Return what a free namespace is called; one is made when there is none.

@@ -270,7 +270,7 @@ class Containers:
             return {}
         from ..networks import ports as publishing
 
-        return publishing.published(self._store, row.id)
+        return (publishing.held if row.intent.get("cni") else publishing.published)(self._store, row.id)
 
     def logs(
         self,

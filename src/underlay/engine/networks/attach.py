@@ -9,7 +9,7 @@ from ...human import plain
 from ...linux import process, userns
 from ...linux.network import emptying, netns
 from ...network import bridge, firewall, questions, subnets
-from ...network.model import BRIDGE, Network
+from ...network.model import BRIDGE, IPVLAN, Network
 from ...store.rows import containers
 from ...store.rows import networks as rows
 from .. import presence
@@ -53,12 +53,15 @@ class EndpointRequest:
                 raise InvalidInput(f"network {self.network.name} has no IPv{4 if bits == 32 else 6} subnet for {text}")
             if text and pool is not None:
                 number = subnets.number_of(text, pool.space, "IP address")
-                if number == subnets.number_of(pool.gateway):
-                    raise Conflict(f"Address already in use: {text} is the gateway of network {self.network.name}")
+                if number in pool.kept:
+                    what = "the gateway of" if text == pool.gateway else "reserved in"
+                    raise Conflict(f"Address already in use: {text} is {what} network {self.network.name}")
         for alias in self.aliases:
             if not alias or not plain(alias) or len(alias) > 253:
                 raise InvalidInput(f"invalid network alias {alias!r}")
         if self.mac:
+            if self.network.driver == IPVLAN:
+                raise InvalidInput("ipvlan interfaces do not support custom mac address assignment")
             words = self.mac.split(":")
             if len(words) != 6 or any(len(w) != 2 or not set(w.lower()) <= set("0123456789abcdef") for w in words):
                 raise InvalidInput(f"{self.mac} is not a valid mac address")
@@ -79,7 +82,7 @@ class EndpointRequest:
             taken = [endpoint.address4 if bits == 32 else endpoint.address6 for endpoint in others]
             addresses.append(_free(pool, [text for text in taken if text], resting if bits == 32 else []))
         mac = self.mac.lower()
-        if not mac:
+        if not mac and self.network.driver != IPVLAN:  # where interfaces have that of their parent
             # Of the address, so that neighbours which remember it are not led astray when that is leased anew.
             tail = subnets.parse_address(addresses[0]) if addresses[0] else os.urandom(4)
             mac = ":".join(f"{byte:02x}" for byte in b"\x02\x42" + tail)
@@ -92,7 +95,7 @@ def _free(pool: Pool, taken: Sequence[str], resting: Sequence[str]) -> str:
     used = {subnets.number_of(address) for address in taken}
     idle = [subnets.number_of(address) for address in resting]
     last = max((*used, *idle), default=pool.giving.start)
-    used.add(subnets.number_of(pool.gateway))
+    used |= pool.kept
     try:
         number = subnets.next_free(pool.giving, space, {*used, *idle}, last)
     except Conflict:
@@ -158,6 +161,10 @@ def up(store: Store, container_id: str, intent: Intent) -> tuple[NetworkResource
     sockets: Sequence[int] = ()
     try:
         bridge.loopback_up(namespace)
+        if intent.get("cni"):
+            from . import cni
+
+            return {**cni.up(store, container_id, intent, path), "namespaces": [path, path + _USER]}, ()
         here = Records(store)
         networks = {network.id: here.settled(network) for network in here.of(container_id)}
         leases = rows.leases(store.meta, container=container_id)
@@ -169,11 +176,11 @@ def up(store: Store, container_id: str, intent: Intent) -> tuple[NetworkResource
         etc_files.write(store, container_id, intent, leases)
         rules = ports.publish(store, container_id, intent, leases, networks)
     except BaseException:
-        os.close(namespace)
         questions.close(sockets)
         down(store, container_id)
         raise
-    os.close(namespace)
+    finally:
+        os.close(namespace)
     relays = ports.relays_of(rows.ports(store.meta, container_id), ports.reached(store, leases))
     relayed = {(relay["protocol"], relay["address"], relay["number"]) for relay in relays}
     resources: NetworkResources = {
@@ -190,7 +197,8 @@ def up(store: Store, container_id: str, intent: Intent) -> tuple[NetworkResource
 
 def _held(rules: Sequence[Rule]) -> list[tuple[str, str, int]]:
     """Return the ports of the host that rules take: protocol, address, number."""
-    return [(rule.protocol, rule.address or ("::" if ":" in rule.target else ""), rule.port) for rule in rules]
+    ports_of_host = [rule for rule in rules if rule.port]
+    return [(rule.protocol, rule.address or ("::" if ":" in rule.target else ""), rule.port) for rule in ports_of_host]
 
 
 def _adopt(store: Store, container_id: str) -> None:
@@ -255,7 +263,7 @@ def _ways(networks: Sequence[Network]) -> dict[int, str]:
     for network in sorted(networks, key=lambda candidate: candidate.driver != BRIDGE):
         for bits in (32, 128):
             pool = network.pool(bits)
-            if not network.internal and pool is not None and pool.gateway:
+            if not network.internal and pool is not None and (pool.router or network.routes_by_interface):
                 leading.setdefault(bits, network.id)
     return leading
 
@@ -268,7 +276,11 @@ def enter(store: Store, network: Network, lease: rows.Lease, namespace: int, lea
     """
     if network.driver == BRIDGE:
         _bring_up(store, network)
-    bridge.attach(network, of_lease(lease), namespace, f"eth{lease.position}", leading)
+    else:
+        from ...network import parents
+
+        parents.ensure(network, firewall_of(store).name)
+    bridge.attach(network, of_lease(lease), namespace, network.interface_of(lease.position), leading)
 
 
 def _bring_up(store: Store, network: Network) -> None:
@@ -289,6 +301,10 @@ def down(store: Store, container_id: str) -> None:
     """Undo `up`, as far as it came: interfaces go with the namespace, or before it where others share that. Harmless when
     there is nothing."""
     ports.withdraw(store, container_id)
+    if os.path.exists(store.paths.container(container_id) + "/cni.json"):
+        from . import cni
+
+        cni.down(store, container_id)
     path = namespace_file(store, container_id)
     if sidecars.known(store, container_id):
         emptying.empty_pinned(path)
@@ -304,11 +320,18 @@ def connect(store: Store, network: Network, name: str, address4: str, address6: 
     row = containers.find(store.meta, name)
     if "network" not in row.intent:
         raise Conflict(f"container {row.name} cannot be connected: it has no network namespace of its own")
+    if row.intent.get("cni"):
+        raise Unsupported(
+            f"container {row.name} cannot be connected: it is in networks of CNI, and those have it alone"
+        )
     network = Records(store).settled(network)
     wanted = EndpointRequest(network, address4, address6, "", aliases)
     before = rows.leases(store.meta, container=row.id)
     with store.meta.write() as sql:
         lease = rows.lease(sql, network.id, row.id, wanted.choose)
+    if address4 or address6 or network.id in row.intent.get("addresses", {}):
+        asked = {**row.intent.get("addresses", {}), network.id: (address4, address6)}
+        containers.change(store.meta, row.id, lambda intent: {**intent, "addresses": asked})
     try:
         namespace = _running_namespace(store, row.id)
         if namespace < 0:
@@ -363,7 +386,7 @@ def _join(
         ports.move(store, lease.container, before, after)
         _lead_out(namespace, before, after, networks)
     except BaseException:
-        bridge.detach(namespace, f"eth{lease.position}")
+        bridge.detach(namespace, network.interface_of(lease.position))
         raise
     return networks
 
@@ -375,8 +398,8 @@ def _lead_out(
     old, new = (_ways([networks[endpoint.network] for endpoint in endpoints]) for endpoints in (before, after))
     for bits, network_id in new.items():
         if old.get(bits) != network_id:
-            name = next(f"eth{endpoint.position}" for endpoint in after if endpoint.network == network_id)
-            bridge.lead_out(networks[network_id], namespace, name, bits)
+            position = next(endpoint.position for endpoint in after if endpoint.network == network_id)
+            bridge.lead_out(networks[network_id], namespace, networks[network_id].interface_of(position), bits)
 
 
 def disconnect(store: Store, network: Network, name: str, force: bool) -> None:
@@ -401,7 +424,7 @@ def disconnect(store: Store, network: Network, name: str, force: bool) -> None:
     try:
         ports.move(store, row.id, before, left)
         try:
-            bridge.detach(namespace, f"eth{lease.position}")
+            bridge.detach(namespace, network.interface_of(lease.position))
             # The address is given back when nobody has it any more.
             rows.give_back(store.meta, network.id, row.id)
         except BaseException:
@@ -423,7 +446,7 @@ def _restore(
     networks: dict[str, Network],
 ) -> None:
     """Undo the first steps of a disconnection that has failed."""
-    if not bridge.has(namespace, f"eth{lease.position}"):
+    if not bridge.has(namespace, network.interface_of(lease.position)):
         ways = _ways([networks[endpoint.network] for endpoint in before])
         enter(store, network, lease, namespace, [bits for bits, leading in ways.items() if leading == network.id])
     ports.move(store, lease.container, left, before)
@@ -451,10 +474,8 @@ def _reload(store: Store) -> int:
         there |= {candidate for candidate in members if candidate in there or _present(store, candidate)}
         if members:
             wanted.append(network)
-    for container_id in there & {port.container for port in rows.ports(store.meta)}:
-        published = rows.ports(store.meta, container_id)
-        leases = ports.reached(store, rows.leases(store.meta, container=container_id))
-        rules += ports.rules_of(published, leases)
+    for container_id in there:
+        rules += ports.of_container(store, container_id)
     firewall_of(store).renew(wanted, rules)
     return len(there)
 

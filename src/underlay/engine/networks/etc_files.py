@@ -48,14 +48,31 @@ def change(
     _replace(directory + "/resolv.conf", _resolver(store, intent, now).encode())
 
 
+def write_addresses(
+    store: Store, container_id: str, intent: Intent, addresses: Sequence[str], resolver: Sequence[str]
+) -> None:
+    """Write both for a container that has got addresses by other means; `resolver` are lines of resolv.conf from there."""
+    directory = store.paths.container(container_id)
+    hosts = etc_texts.LOCAL_HOSTS
+    hosts += "".join(f"{address}\t{_own_names(container_id, intent)}\n" for address in addresses)
+    options = ContainerOptions(**intent["options"])
+    _replace(directory + "/hosts", (hosts + etc_texts.extra_hosts(options, "")).encode())
+    given = "" if options.dns else "".join(f"{line}\n" for line in resolver)
+    _replace(directory + "/resolv.conf", (given or _resolver(store, intent, ())).encode())
+
+
+def _own_names(container_id: str, intent: Intent) -> str:
+    hostname = intent["spec"].get("hostname") or ""
+    return container_id[:12] if hostname in ("", container_id[:12]) else f"{hostname} {container_id[:12]}"
+
+
 def _hosts(container_id: str, intent: Intent, leases: Sequence[Lease], networks: Sequence[Network]) -> str:
     hostname = intent["spec"].get("hostname") or ""
     text = etc_texts.LOCAL_HOSTS
     for lease in leases:
         for address in (lease.address4, lease.address6):
             if address and hostname:
-                name = hostname if hostname == container_id[:12] else f"{hostname} {container_id[:12]}"
-                text += f"{address}\t{name}\n"
+                text += f"{address}\t{_own_names(container_id, intent)}\n"
     options = ContainerOptions(**intent["options"])
     gateway = etc_texts.host_address(networks)
     if not gateway:  # it was taken out of the networks that it had one in

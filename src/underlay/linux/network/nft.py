@@ -245,6 +245,15 @@ def masquerade() -> Piece:
     return Piece("masquerade", nested(1, text(1, "masq")))
 
 
+def destination(number: int, name: str) -> Piece:
+    """The destination address, protocol and port are in the set `name`."""
+    offset, size = _PLACES[number, "daddr"]
+    after = _REGISTER + size // 4
+    loads = [_payload(_NETWORK, offset, size, _REGISTER), _meta(_L4PROTO, after), _payload(_TRANSPORT, 2, 2, after + 1)]
+    words = f"{'ip' if number == 4 else 'ip6'} daddr . meta l4proto . th dport @{name}"
+    return Piece(words, _family(number), *loads, _lookup(name))
+
+
 def translate(number: int, name: str, any_address: bool) -> Piece:
     """Look destination address (unless `any_address`), protocol and port up in the map `name`: the new destination.
 

@@ -333,6 +333,8 @@ class Monitor:
                 nft.take_away(network["table"], contents)
             except UnderlayError:
                 pass  # another program has removed the firewall table
+        if network.get("plugins"):
+            self._leave_plugins()
         while self.ports:
             os.close(self.ports.pop())
         for path in network["namespaces"]:
@@ -343,6 +345,19 @@ class Monitor:
                 netns.release(path)
             except UnderlayError:
                 pass  # a process uses it: the next start, or the removal, releases it
+
+    def _leave_plugins(self) -> None:
+        """Have the container detached from its networks of CNI, by a process that has what running plugins takes."""
+        paths = self.launch["paths"]
+        command = slim_command(
+            self.launch, "from underlay.engine.monitor_entry import detach_plugins; detach_plugins()"
+        )
+        child = os.posix_spawn(
+            self.launch["python"],
+            [*command, paths[0], paths[1], self.launch["id"]],
+            {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
+        )
+        os.waitpid(child, 0)  # what it could not do, the next start or the removal does
 
     def lend_questions(self, sockets: list[int], channel: _socket.socket | None = None) -> None:
         """Have questions for names answered; `channel` is the connection to a name server that has the sockets."""

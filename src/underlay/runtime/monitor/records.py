@@ -60,7 +60,8 @@ if TYPE_CHECKING:
 
         `namespaces` are the files that they are pinned to; `table` of the firewall, and what it and `later` hold by set,
         as hexadecimal keys; `ports` (protocol, address, number) are those of the host that are to be held, `relays` those
-        that are relayed; `names` is the name server that the container's questions go to.
+        that are relayed; `names` is the name server that the container's questions go to. With `plugins` those of CNI are
+        to be told.
         """
 
         namespaces: list[str]
@@ -70,6 +71,7 @@ if TYPE_CHECKING:
         ports: list[tuple[str, str, int]]
         relays: list[PortRelay]
         names: NameService | None
+        plugins: NotRequired[bool]
 
     class StepRecord(TypedDict):
         """What is needed to run one program in a container of its own, without a monitor: a step of a build.

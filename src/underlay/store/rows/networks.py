@@ -16,14 +16,15 @@ if TYPE_CHECKING:
     from .meta import Meta, Transaction
 
     class NetworkRecord(TypedDict):
-        """A network as the database has it: the fields of `network.model.Network`, a pool as subnet, gateway, range."""
+        """A network as the database has it: the fields of `network.model.Network`; a pool as subnet, gateway, range and
+        reserved addresses by name, which older ones lack."""
 
         id: str
         name: str
         driver: str
         created: int
         interface: str
-        pools: list[list[str]]
+        pools: list[list[Any]]
         internal: bool
         attachable: bool
         mtu: int
@@ -219,6 +220,11 @@ def leases(meta: Meta, container: str = "", network: str = "") -> list[Lease]:
             f"SELECT {_LEASE} FROM endpoints WHERE {column} = ? ORDER BY position, container", (value,)
         )
     ]
+
+
+def in_use(meta: Meta) -> set[str]:
+    """Return the ids of the networks that containers or steps of builds are in."""
+    return {row[0] for row in meta.read("SELECT DISTINCT network FROM endpoints")}
 
 
 def members(meta: Meta, network: str) -> list[tuple[Lease, str, str]]:
