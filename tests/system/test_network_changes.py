@@ -239,3 +239,45 @@ def test_forwarding_stays_where_others_rely_on_it(world: World) -> None:
     finally:
         world.underlay("network", "create", "front")
         world.underlay("network", "create", "back")
+
+
+def test_a_container_that_starts_during_a_reload_keeps_its_ports(world: World, tmp_path: Path) -> None:
+    """It starts between the moment when the reload has read what there is, and the one when it replaces the table."""
+    read, started = tmp_path / "read", tmp_path / "started"
+    program = (
+        "import os, sys, time\n"
+        "from underlay.network.firewall import Firewall\n"
+        "renew = Firewall.renew\n"
+        "def late(*given):\n"
+        f"    open({str(read)!r}, 'w').close()\n"
+        f"    while not os.path.exists({str(started)!r}): time.sleep(0.01)\n"
+        "    renew(*given)\n"
+        "Firewall.renew = late\n"
+        "sys.argv[1:] = ['network', 'reload']\n"
+        "from underlay.cli.main import entry\n"
+        "entry()\n"
+    )
+    command = [*world.underlay.command[:-2], "-c", program]
+    world.underlay("run", "--rm", "--network", "front", "box", "true")
+    with subprocess.Popen(command, env=world.underlay.environment) as reload:
+        assert until(read.exists)
+        world.run("--name", "during", "--network", "back", "-p", "8200:80")
+        started.touch()
+        assert reload.wait(20) == 0
+    world.serve("during", 80)
+    world.serve("neighbour", 7060)
+    assert world.ask("neighbour", HOST4, 8200) == NEIGHBOUR4
+    assert world.ask("during", NEIGHBOUR4, 7060) == HOST4
+
+
+def test_ports_of_a_killed_monitor_are_free_for_others(world: World) -> None:
+    world.run("--name", "killed", "--network", "front", "-p", "8220:80", "-p", "8221:80/udp")
+    for pid in (world.underlay.monitor("killed"), world.underlay.pid("killed")):
+        os.kill(pid, signal.SIGKILL)
+    # A program of the host has it after the next command; a container at once.
+    world.run("--name", "next", "--network", "back", "-p", "8220:80")
+    world.serve("next", 80)
+    for address in (HOST4, "::1"):
+        assert world.ask("" if ":" in address else "neighbour", address, 8220) not in NOTHING
+    world.serve("", 8221, HOST4, udp=True)
+    assert world.ask("neighbour", HOST4, 8221, udp=True) == NEIGHBOUR4
