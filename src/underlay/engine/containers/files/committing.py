@@ -14,7 +14,7 @@ from ....store.layers import packing
 from ....store.rows import images
 from ....store.rows import layers as layer_rows
 from ....transfer.archives.changes import apply
-from ....transfer.recording import made_manifest
+from ....transfer.recording import made_manifest, record_stacked
 from ... import presence
 from .. import pause
 from . import differences, leftovers
@@ -100,8 +100,6 @@ def _recorded(
     author: str,
 ) -> str:
     """Record the image: layers and history of the container's image, and one of each more."""
-    from ....transfer.registry import restack
-
     image = row.intent["image"]
     parent = images.get(store.meta, image["id"])
     if parent is None:
@@ -130,4 +128,4 @@ def _recorded(
     )
     manifest = made_manifest(blobs.put(store.paths, data), len(data), sizes, annotations)
     names = [reference] if reference is not None else []
-    return restack.record(store.paths, store.meta, store.form, data, manifest, diff_ids, parent.platform, now, names)
+    return record_stacked(store.paths, store.meta, store.form, data, manifest, diff_ids, parent.platform, now, names)
