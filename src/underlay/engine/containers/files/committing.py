@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from time import time_ns
 
-from ....errors import InvalidInput
+from ....errors import InvalidInput, Unsupported
+from ....events import Event
 from ....human import rfc3339
 from ....oci import document
 from ....oci import reference as references
@@ -57,7 +58,13 @@ def commit(
 
     with leases.working(store.paths):
         if freezes:
-            pause.freeze(store, row.id, True)
+            try:
+                pause.freeze(store, row.id, True)
+            except Unsupported as error:  # without root there may be no control group
+                freezes = False
+                store.emit(
+                    Event("host.warning", row.id, message=f"the container is not paused meanwhile: {error.message}")
+                )
         try:
             diff_id = differences.with_layers(store, row, work)["diff_id"]
         finally:
