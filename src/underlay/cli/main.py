@@ -166,7 +166,12 @@ def _find(words: list[str]) -> tuple[str, str, list[str]]:
         name, page = f"{noun} {rest[0]}", f"underlay {noun} --help"
     else:
         name, page = words[0], "underlay --help"
-    raise UsageError(f"unknown command: underlay {name}", "not supported yet" if name in LATER else f"see `{page}`")
+    if name in LATER:
+        raise UsageError(f"unknown command: underlay {name}", "not supported yet")
+    from . import nearby
+
+    known = [command for command in (*COMMANDS, *ALIASES) if command.count(" ") == name.count(" ")]
+    raise UsageError(f"unknown command: underlay {name}", nearby.hint(name, known, "underlay ", f"see `{page}`"))
 
 
 def _listing(noun: str) -> str:

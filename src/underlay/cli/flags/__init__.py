@@ -76,7 +76,10 @@ def parse(
             name, equals, value = word[2:].partition("=")
             flag_entry = long.get(name)
             if flag_entry is None:
-                raise UsageError(f"unknown flag: --{name}", f"see `underlay {command} --help`")
+                from .. import nearby
+
+                hint = nearby.hint(name, long, "--", f"see `underlay {command} --help`")
+                raise UsageError(f"unknown flag: --{name}", hint)
             position = _take(command, options, flag_entry, bool(equals), value, words, position, word)
             continue
         letters = word[1:]

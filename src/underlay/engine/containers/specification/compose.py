@@ -131,6 +131,11 @@ def compose(
     if label:
         process["apparmorProfile"] = label
     if options.oom_score_adj:
+        if not -1000 <= options.oom_score_adj <= 1000:
+            raise InvalidInput(
+                f"Invalid value {options.oom_score_adj}, range for oom score adj is [-1000, 1000]",
+                "see --oom-score-adj",
+            )
         process["oomScoreAdj"] = options.oom_score_adj
     open_paths = options.privileged or security.open_paths
     linux: Linux = {
@@ -244,7 +249,9 @@ def _namespaces(options: ContainerOptions, host: HostFacts) -> tuple[list[Namesp
         elif value.startswith("container:") and option in ("network", "pid", "ipc", "uts"):
             namespaces.append({"type": kind, "path": f"/proc/{host.joined[value]}/ns/{file}"})
         else:
-            raise InvalidInput(f"--{option}: invalid mode: {value}")
+            modes = [*(mode for mode in private if mode), "host"]
+            modes += ["container:NAME"] if option in ("network", "pid", "ipc", "uts") else []
+            raise InvalidInput(f"--{option}: invalid mode: {value}", f"one of {', '.join(modes)}")
     return namespaces, own
 
 

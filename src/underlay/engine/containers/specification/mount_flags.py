@@ -98,7 +98,8 @@ def parse_volume(text: str) -> Mount:
         elif option in ("consistent", "cached", "delegated"):
             continue  # documented by docker as having no effect on Linux
         else:
-            raise InvalidInput(f"invalid mode: {option}")
+            known = ["ro", "rw", "z", "Z", *(["nocopy"] if mount.kind == "volume" else mountplan.PROPAGATION), "idmap"]
+            raise InvalidInput(f"invalid mode: {option}", f"one of {', '.join(known)}")
     return mount
 
 
