@@ -17,10 +17,9 @@ if TYPE_CHECKING:
 
 _KINDS = ("bind", "cache", "tmpfs", "secret", "ssh")
 _SHARING = ("shared", "private", "locked")
-_FIELDS = (
-    "type from source src target dst destination readonly ro readwrite rw id sharing required mode uid gid size env"
-).split()
+FIELDS = "type from source target readonly readwrite id sharing required mode uid gid size env".split()
 _ALIASES = {"src": "source", "dst": "target", "destination": "target", "ro": "readonly", "rw": "readwrite"}
+_FIELDS = (*FIELDS, *_ALIASES)
 _TRUE = ("1", "t", "T", "TRUE", "true", "True")
 _FALSE = ("0", "f", "F", "FALSE", "false", "False")
 

@@ -97,7 +97,9 @@ def digest(selections: Iterable[Selected], *, owners: bool, index: FileIndex | N
     for selected in selections:
         total.update(_written(len(selected.items)))
         for item in selected.items:
-            total.update(_written((os.fsencode(item.name), item.is_dir, item.inside is not None)))
+            # The contents of a directory are copied, whatever its name.
+            name = b"" if item.is_dir else os.fsencode(item.name)
+            total.update(_written((name, item.is_dir, item.inside is not None)))
             for file in selected.walk(item):
                 total.update(_record(file, owners, index))
             total.update(b".")

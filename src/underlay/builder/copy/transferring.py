@@ -59,7 +59,7 @@ def transfer(stage: StageRun, instruction: it.Transfer) -> None:
         sources += [_literal(heredoc.name, heredoc.data) for heredoc in instruction.heredocs]
         asked = _request(stage, instruction)
         parent = "" if instruction.link else stage.state.filesystem.key
-        key = keys.key("copy", parent, _content(stage, sources), sorted(asked.items()), stage.work.request.epoch)
+        key = keys.key("copy", parent, _content(stage, sources, asked), _decisive(asked), stage.work.request.epoch)
 
         def make() -> Result:
             return Result(lambda: _copied(stage, sources, asked, not instruction.link))
@@ -85,6 +85,14 @@ def _request(stage: StageRun, instruction: it.Transfer) -> Copying:
     if isinstance(instruction, it.Add):
         asked["unpack"] = instruction.unpack is not False
     return asked
+
+
+def _decisive(asked: Copying) -> list[object]:
+    """Return what of a COPY or ADD decides about its result, beside what its sources hold."""
+    destination = asked["destination"]
+    # What is relative is below the working directory, which means nothing to the others.
+    workdir = "" if destination.startswith("/") else asked["workdir"]
+    return [destination, workdir, asked["chown"], asked["chmod"], asked["unpack"]]
 
 
 def _literal(name: str, data: str) -> _Source:
@@ -141,13 +149,17 @@ def _from_address(stage: StageRun, instruction: it.Add, text: str, vertex: Verte
             )
         name = "file"
 
+    mtime: int | None = None
+
     def fetch() -> str:
+        nonlocal mtime
         vertex.status(f"fetching {text}")
         fetched = fetching.fetch(text, directory, instruction.checksum)
         os.rename(fetched.path, f"{directory}/{name}")
         os.chmod(f"{directory}/{name}", 0o600)
-        if fetched.mtime is not None:
-            os.utime(f"{directory}/{name}", (fetched.mtime, fetched.mtime))
+        mtime = fetched.mtime
+        if mtime is not None:
+            os.utime(f"{directory}/{name}", (mtime, mtime))
         return fetched.digest
 
     source = _Source(Origin(text, directory, plain=True), _exactly(name), whole=not instruction.unpack)
@@ -157,31 +169,37 @@ def _from_address(stage: StageRun, instruction: it.Add, text: str, vertex: Verte
         source.fetch = fetch
     else:
         digest = fetch()
-    source.key = ["address", name, digest]
+    source.key = ["address", name, digest, mtime]
     stage.work.materials[text] = digest
     return source
 
 
-def _content(stage: StageRun, sources: list[_Source]) -> list[object]:
-    """Return what the sources hold, as parts of a key."""
-    asked = [source for source in sources if source.key is None]
+def _content(stage: StageRun, sources: list[_Source], asked: Copying) -> list[object]:
+    """Return what the sources hold of which the instruction copies something, as parts of a key."""
+    unread = [source for source in sources if source.key is None]
     digests: list[object] = []
-    if asked:
-        digests = list(_digests(stage, [source.as_job(stage) for source in asked]))
+    if unread:
+        digests = list(_digests(stage, [source.as_job(stage) for source in unread], asked))
     key_parts: list[object] = []
     for source in sources:
-        key_parts.append([source.key, source.whole] if source.key is not None else digests.pop(0))
+        # Of what is only known by an address, what is left out is not known either.
+        known = source.key is not None
+        key_parts.append([source.key, source.whole, asked["exclude"]] if known else digests.pop(0))
     return key_parts
 
 
-def _digests(stage: StageRun, sources: list[Source]) -> list[str]:
-    """Return the digest of what each source names; host directories are read by this process, as the caller."""
+def _digests(stage: StageRun, sources: list[Source], asked: Copying | None = None) -> list[str]:
+    """Return the digest of what `asked` (None: everything) copies of each source; host directories are read by this
+    process, as the caller."""
     from ..workers import jobs
 
     views = stage.work.views
     job: DigestJob = {
         "paths": [views.paths.root, views.paths.state],
         "sources": sources,
+        "exclude": asked["exclude"] if asked is not None else [],
+        "parents": asked is not None and asked["parents"],
+        "instruction": asked["instruction"] if asked is not None else "RUN --mount",
         "userxattr": views.userxattr,
     }
     if all("directory" in source["origin"] for source in sources):

@@ -74,10 +74,12 @@ class _Step:
 
     def key(self) -> str:
         """Return the key of the result: all that decides about it, but neither secrets nor proxies."""
-        script = self._instruction.script
+        instruction, request = self._instruction, self._work.request
+        script = instruction.script
         return keys.key(
             "run",
             self._stage.state.filesystem.key,
+            str(self._stage.state.platform),
             self.words,
             script.data if script is not None else "",
             self._environment,
@@ -85,20 +87,27 @@ class _Step:
             self._user,
             self._network,
             self._insecure,
-            [self._mount_key(mount) for mount in self._instruction.mounts],
-            self._work.request.extra_hosts,
-            self._work.request.epoch,
+            [self._mount_key(mount) for mount in instruction.mounts],
+            [[device.name, device.required] for device in instruction.devices],
+            request.extra_hosts,
+            request.ulimits,
+            request.shm_size,
+            arguments_hostname(request.arguments),
+            request.epoch,
         )
 
     def _mount_key(self, mount: Mount) -> list[object]:
-        fixed: list[object] = [mount.kind, mount.target, mount.source, mount.id, mount.read_only, mount.env, mount.size]
-        fixed += [mount.mode, mount.uid, mount.gid, mount.sharing]
-        if mount.kind == "bind":
+        fixed: list[object] = [mount.kind, self._target(mount) if mount.target else "", mount.read_only, mount.required]
+        fixed += [mount.mode, mount.uid, mount.gid, mount.size]
+        if mount.kind == "bind" or (mount.kind == "cache" and mount.from_):
             from ..copy.transferring import content_key
 
-            origin = self._origin(mount)
-            return [*fixed, content_key(self._stage, origin, mount.source or "/")]
-        return [*fixed, mount.from_]
+            # What is in it decides, wherever that comes from.
+            fixed.append(content_key(self._stage, self._origin(mount), mount.source or "/"))
+        if mount.kind == "bind":
+            return fixed
+        inside = "" if mount.from_ else mount.source
+        return [*fixed, inside, mount.id, mount.env, mount.sharing]
 
     def _origin(self, mount: Mount) -> Origin:
         stage = self._stage

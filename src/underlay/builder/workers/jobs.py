@@ -322,7 +322,14 @@ def digest(arguments: messages.DigestJob, fds: list[int], lifeline: _socket.sock
             index = contents.FileIndex(paths, source["origin"]["directory"]).load()
         root = opened(source["origin"], arguments["userxattr"])
         try:
-            selected = select(root, source["source"], ignore=_matcher(source["patterns"]))
+            selected = select(
+                root,
+                source["source"],
+                ignore=_matcher(source["patterns"]),
+                exclude=arguments["exclude"],
+                parents=arguments["parents"],
+                instruction=arguments["instruction"],
+            )
             digests.append(contents.digest([selected], owners=not source["plain"], index=index))
         finally:
             os.close(root)

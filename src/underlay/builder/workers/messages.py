@@ -156,6 +156,9 @@ if TYPE_CHECKING:
 
         paths: list[str]
         sources: list[Source]
+        exclude: list[str]
+        parents: bool
+        instruction: str
         userxattr: bool
 
     class Digests(TypedDict):
