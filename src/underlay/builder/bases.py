@@ -30,8 +30,12 @@ if TYPE_CHECKING:
 class Bases:
     """Finds bases, each once a build; several threads may ask. `find` returns an image by name, fetched if need be."""
 
-    def __init__(self, paths: Paths, find: Find, contexts: dict[str, str], views: Views) -> None:
+    def __init__(
+        self, paths: Paths, find: Find, contexts: dict[str, str], views: Views, buildkit: bool = False
+    ) -> None:
+        """With `buildkit` the file systems of images have BuildKit's keys, too."""
         self._paths = paths
+        self._buildkit = buildkit
         self._find = find
         self._contexts = {name.lower(): context for name, context in contexts.items()}
         self._views = views
@@ -52,7 +56,13 @@ class Bases:
             base_image = self._images.get((wanted, str(platform)))
             if base_image is None:
                 base_image = self._images[wanted, str(platform)] = self._find(wanted, str(platform))
-        state = State(platform, Filesystem(keys.key("base", base_image.chain), known(base_image.diff_ids, self._paths)))
+        theirs = None
+        if self._buildkit:
+            from .cache.buildkit import keys as buildkit
+
+            theirs = buildkit.image(base_image.diff_ids)
+        layers = known(base_image.diff_ids, self._paths)
+        state = State(platform, Filesystem(keys.key("base", base_image.chain), layers, theirs))
         image.taken_over(state, images.config(self._paths, base_image.id))
         state.base = Base(_written(wanted), base_image)
         materials[f"pkg:docker/{_written(wanted)}"] = base_image.manifest

@@ -6,7 +6,7 @@ import os
 from time import time_ns
 
 from ..dockerfile import lint, scope, stages, syntax
-from ..errors import InvalidInput, NotFound
+from ..errors import InvalidInput, NotFound, UnderlayError
 from ..human import whole
 from ..oci import platform as platforms
 from ..oci import reference as references
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from ..dockerfile.syntax import Document
     from ..events import Emit
     from ..paths import Paths
-    from ..store.rows.buildcache import Record
+    from ..registry.registries import Registries
     from ..store.rows.meta import Meta
     from .bases import Find
     from .context.contexts import Context
@@ -96,11 +96,9 @@ def build(request: BuildRequest, around: Surroundings) -> Built:
             if request.cache_from:
                 from .cache import outside
 
-                with vertices("[internal] importing cache manifests") as vertex:
-                    imports = outside.Imports(paths, request.cache_from, registries)
-                    for location in imports.missing:
-                        vertex.status(f"no cache in {location}")
-            cache = Cache(paths, around.meta, request.epoch, imports.find if imports is not None else None)
+                imports = outside.Imports(paths, around.meta, request.cache_from, registries, vertices)
+            buildkit = bool(request.cache_to) or (imports is not None and imports.buildkit)
+            cache = Cache(paths, around.meta, request.epoch, imports, buildkit)
             with vertices("[internal] load build definition"):
                 context = contexts.open_context(request, paths, views, foreman)
                 document = syntax.parse(context.data, context.name)
@@ -108,7 +106,7 @@ def build(request: BuildRequest, around: Surroundings) -> Built:
                 target = recipe.target(request.target)
             _lint(request, around, context, document, recipe, vertices)
             try:
-                bases = Bases(paths, around.find, request.contexts, views)
+                bases = Bases(paths, around.find, request.contexts, views, buildkit)
                 works = [
                     Work(
                         request,
@@ -131,10 +129,8 @@ def build(request: BuildRequest, around: Surroundings) -> Built:
                 cache.settle()
             built = output.deliver(works, states, around, begun)
             for store in request.cache_to:
-                from .cache import outside
-
-                with vertices(f"exporting cache to {store.kind} {store.location}"):
-                    outside.export(paths, store, _chosen(cache, store, states), registries, around.emit)
+                if store.kind != "inline":
+                    _export(store, cache, states, registries, around, vertices)
             return built
         except BaseException:
             foreman.abandon()
@@ -244,16 +240,43 @@ def _asks_registries(request: BuildRequest) -> bool:
     return any(store.kind == "registry" for store in (*request.cache_from, *request.cache_to))
 
 
-def _chosen(cache: Cache, store: CacheStore, states: list[State]) -> list[Record]:
-    """Return the results to write to an external cache: all of this build, or only the layers of the image (mode=min)."""
-    if store.everything:
-        return list(cache.records.values())
-    wanted = {made.layer().diff_id for state in states for made in state.filesystem.layers}
-    return [record for record in cache.records.values() if record.layer.diff_id in wanted]
+def _export(
+    store: CacheStore,
+    cache: Cache,
+    states: list[State],
+    registries: Registries | None,
+    around: Surroundings,
+    vertices: Vertices,
+) -> None:
+    """Write results to an external cache: all of this build, or only those in the image (mode=min)."""
+    from .cache import outside
+
+    if store.kind not in outside.KINDS:
+        vertices.warn(f"--cache-to type={store.kind} is not supported and was ignored")
+        return
+    records, noted = list(cache.records.values()), cache.noted
+    if not store.everything:
+        wanted = {made.layer().diff_id for state in states for made in state.filesystem.layers}
+        records = [record for record in records if record.layer.diff_id in wanted]
+        noted = [
+            (filesystem, created)
+            for filesystem, created in noted
+            if any(filesystem.layers == state.filesystem.layers[: len(filesystem.layers)] for state in states)
+        ]
+    try:
+        with vertices(f"exporting cache to {store.kind} {store.location}"):
+            outside.export(around.paths, store, outside.Results(records, noted), registries, around.emit)
+    except (UnderlayError, OSError) as error:
+        if not store.ignore_error:
+            raise
+        vertices.warn(f"the cache could not be written to {store.location}: {error}")
 
 
 def _check(request: BuildRequest) -> None:
     """Refuse what makes no sense before anything is done."""
+    for store in (*request.cache_from, *request.cache_to):
+        if store.kind == "registry":
+            references.parse(store.location)
     for text in request.tags:
         if references.parse(text).digest:
             raise InvalidInput(f"invalid tag {text!r}: a tag cannot contain a digest")

@@ -47,14 +47,21 @@ class Secret(Value):
 
 
 class CacheStore(Value):
-    """An external build cache: `kind` is local or registry; `location` is a directory or a reference.
+    """An external build cache: `kind` is local, registry or inline (in the image itself); `location` is a directory or a
+    reference. Any other kind is passed over, with a warning.
 
-    `everything` also caches steps that do not end up in the image (mode=max).
+    `everything` also caches steps that do not end up in the image (mode=max). `tag` and `digest` choose among several
+    caches in a directory. With `image_manifest` what is written is a manifest, else an index, as BuildKit's caches once
+    were. With `ignore_error` a build does not fail because its cache cannot be written.
     """
 
     kind: str
-    location: str
+    location: str = ""
     everything: bool = False
+    tag: str = "latest"
+    digest: str = ""
+    image_manifest: bool = True
+    ignore_error: bool = False
 
 
 ENTITLEMENTS = ("network.host", "security.insecure")

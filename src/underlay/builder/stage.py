@@ -18,7 +18,7 @@ from .stage_run import StageRun
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    pass
+    from .cache.buildkit.keys import Key
 
 
 class Stage(StageRun):
@@ -42,7 +42,7 @@ class Stage(StageRun):
             return self._on_stage(self.solver.stage(planned.below))
         platform = self._platform()
         if planned.base == graph.SCRATCH:
-            return State(platform, Filesystem(keys.key("scratch")))
+            return State(platform, Filesystem(keys.key("scratch"), (), self._scratch()))
         bases = self.work.bases
         origin = bases.context(planned.base)
         if origin is not None:
@@ -56,6 +56,14 @@ class Stage(StageRun):
         except UnderlayError as error:
             error.excerpt = error.excerpt or planned.stage.start.problem("").excerpt
             raise
+
+    def _scratch(self) -> Key | None:
+        """Return BuildKit's key for nothing, if such keys are needed."""
+        if not self.work.cache.buildkit:
+            return None
+        from .cache.buildkit.keys import SCRATCH
+
+        return SCRATCH
 
     def _on_stage(self, below: State) -> State:
         self._step += 1
@@ -103,7 +111,8 @@ class Stage(StageRun):
         if isinstance(instruction, it.Cmd):
             state.command_set = True
         if isinstance(instruction, it.Env):
-            state.variables.update(instruction.variables)
+            for name, value in instruction.variables:
+                state.set_variable(name, value)
         if written := history_text.metadata(instruction, state):
             state.record(written)
 
@@ -115,7 +124,7 @@ class Stage(StageRun):
         ):
             state.arguments[name] = value
             if value is not None:
-                state.variables[name] = value
+                state.set_variable(name, value)
             words.append(name if value is None else f"{name}={value}")
         state.record(f"ARG {' '.join(words)}")
 

@@ -13,12 +13,14 @@ from ..cache.cache import Result
 from ..context import git
 from ..context.contexts import Origin
 from ..filesystem import Filesystem
+from .names import clean, is_pattern
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ...store.rows.layers import Layer
+    from ..cache.buildkit.keys import Key
     from ..stage_run import StageRun
     from ..vertices import Vertex
     from ..workers.messages import Copying, DigestJob, Digests, LayerMade, NewDirectory, Source
@@ -64,7 +66,10 @@ def transfer(stage: StageRun, instruction: it.Transfer) -> None:
         def make() -> Result:
             return Result(lambda: _copied(stage, sources, asked, not instruction.link))
 
-        stage.grow(vertex, key, make, linked=instruction.link)
+        def buildkit_key(below: Key) -> Key | None:
+            return None if instruction.link else _buildkit_key(stage, instruction, sources, below)
+
+        stage.grow(vertex, key, make, linked=instruction.link, buildkit=buildkit_key)
     stage.state.record(history_text.transfer(instruction), stage.created)
 
 
@@ -85,6 +90,50 @@ def _request(stage: StageRun, instruction: it.Transfer) -> Copying:
     if isinstance(instruction, it.Add):
         asked["unpack"] = instruction.unpack is not False
     return asked
+
+
+def _buildkit_key(stage: StageRun, instruction: it.Transfer, sources: list[_Source], below: Key) -> Key | None:
+    """Return BuildKit's key of a COPY or ADD above `below`; None for what we do not know its key of."""
+    from ..cache.buildkit import contents
+    from ..cache.buildkit import keys as buildkit
+
+    if instruction.exclude or instruction.heredocs or stage.work.request.epoch is not None:
+        return None
+    if (isinstance(instruction, it.Copy) and instruction.parents) or any(source.key is not None for source in sources):
+        return None
+    if any(is_pattern(source.expression) for source in sources):
+        return None
+    mode = None
+    if instruction.chmod:
+        if not set(instruction.chmod) <= set("01234567"):
+            return None
+        mode = int(instruction.chmod, 8)
+    origin = sources[0].origin
+    assert origin is not None
+    copied = []
+    for source in sources:
+        path, digest = clean("/" + source.expression), ""
+        if origin.filesystem is None:
+            root = os.open(origin.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                digest = contents.digest(root, source.expression, origin.ignored)
+            finally:
+                os.close(root)
+            if not digest:
+                return None
+        copied.append(buildkit.Copied(path, digest))
+    if origin.filesystem is not None and origin.filesystem.buildkit is None:
+        return None
+    return buildkit.copy(
+        below,
+        copied,
+        origin.filesystem.buildkit if origin.filesystem is not None else None,
+        instruction.destination,
+        stage.state.execution.get("WorkingDir") or "/",
+        instruction.chown,
+        mode,
+        isinstance(instruction, it.Add) and instruction.unpack is not False,
+    )
 
 
 def _decisive(asked: Copying) -> list[object]:
@@ -236,7 +285,12 @@ def make_directory(stage: StageRun, vertex: Vertex, path: str) -> None:
     def make() -> Result:
         return Result(lambda: _copied(stage, [], asked, True))
 
-    stage.grow(vertex, key, make)
+    def buildkit_key(below: Key) -> Key | None:
+        from ..cache.buildkit import keys as buildkit
+
+        return buildkit.directory(below, path, user) if stage.work.request.epoch is None else None
+
+    stage.grow(vertex, key, make, buildkit=buildkit_key)
 
 
 def content_key(stage: StageRun, origin: Origin, path: str) -> str:

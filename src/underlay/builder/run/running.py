@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ...dockerfile.instructions import Run
     from ...dockerfile.mounts import Mount
     from ...store.rows.layers import Layer
+    from ..cache.buildkit.keys import Key
     from ..context.contexts import Origin
     from ..request import StepRequest
     from ..stage_run import StageRun
@@ -39,7 +40,7 @@ def run(stage: StageRun, instruction: Run) -> None:
         )
     step = _Step(stage, instruction)
     with stage.vertex(instruction.text) as vertex:
-        stage.grow(vertex, step.key(), lambda: step.run(vertex))
+        stage.grow(vertex, step.key(), lambda: step.run(vertex), buildkit=step.buildkit_key)
     stage.state.record(history_text.run(step.words, stage.state), stage.created)
 
 
@@ -58,7 +59,7 @@ class _Step:
         self._network = wanted or "default"
         self._insecure = instruction.security == "insecure"
         self._check_allowed()
-        values = {"PATH": PATH.partition("=")[2], **state.variables}
+        values = state.variables if "PATH" in state.variables else {"PATH": PATH.partition("=")[2], **state.variables}
         self._environment = [f"{name}={value}" for name, value in values.items()]
 
     def _check_allowed(self) -> None:
@@ -94,6 +95,29 @@ class _Step:
             request.shm_size,
             arguments_hostname(request.arguments),
             request.epoch,
+        )
+
+    def buildkit_key(self, below: Key) -> Key | None:
+        """Return BuildKit's key of the step above `below`; None for what we do not know its key of."""
+        from ..cache.buildkit import keys as buildkit
+
+        instruction, request = self._instruction, self._work.request
+        if instruction.mounts or instruction.devices or instruction.script is not None or request.epoch is not None:
+            return None
+        if request.extra_hosts or request.ulimits or request.shm_size or request.limits.get("cgroup_parent"):
+            return None
+        if arguments_hostname(request.arguments):
+            return None
+        platform = self._stage.state.platform.brief
+        return buildkit.run(
+            below,
+            self.words,
+            self._environment,
+            self._directory,
+            self._user,
+            self._network,
+            self._insecure,
+            platform,
         )
 
     def _mount_key(self, mount: Mount) -> list[object]:

@@ -98,8 +98,8 @@ def request_of(options: Options, arguments: list[str]) -> BuildRequest:
         pull=options["pull"],
         no_cache=options["no-cache"],
         no_cache_filter=[stage for text in options["no-cache-filter"] for stage in text.split(",")],
-        cache_from=[_cache(text, "src", "--cache-from") for text in options["cache-from"]],
-        cache_to=[_cache(text, "dest", "--cache-to") for text in options["cache-to"]],
+        cache_from=[_cache(text, "--cache-from") for text in options["cache-from"]],
+        cache_to=[_cache(text, "--cache-to") for text in options["cache-to"]],
         outputs=[_output(text) for text in options["output"]],
         squash=options["squash"],
         secrets=dict(_secret(text) for text in options["secret"]),
@@ -224,21 +224,45 @@ def _agent(text: str) -> tuple[str, str]:
     return name or "default", path
 
 
-def _cache(text: str, path_field: str, flag: str) -> CacheStore:
+_CACHES = {
+    "--cache-from": ("type", "ref", "src", "tag", "digest"),
+    "--cache-to": ("type", "ref", "dest", "tag", "mode", "image-manifest", "ignore-error", "compression"),
+}
+
+
+def _cache(text: str, flag: str) -> CacheStore:
     from ...builder.request import CacheStore
 
     if "=" not in text:
         return CacheStore("registry", text)
-    fields = _fields(text, flag, ("type", path_field, "ref", "mode", "tag", "digest"))
-    kind = fields.get("type", "registry")
+    kind = next((word[5:] for word in text.lower().split(",") if word.startswith("type=")), "registry")
+    if kind not in ("local", "registry", "inline"):
+        return CacheStore(kind, text)  # one that others have: the build goes on without it
+    fields = _fields(text, flag, _CACHES[flag])
+    path_field = "src" if flag == "--cache-from" else "dest"
     where = fields.get(path_field if kind == "local" else "ref", "")
-    if kind not in ("local", "registry"):
-        raise UsageError(f"{flag} {text}: unsupported type {kind!r}", "local or registry")
-    if not where:
+    if not where and kind != "inline":
         raise UsageError(f"{flag} {text}: {path_field if kind == 'local' else 'ref'} is missing")
     if fields.get("mode", "min") not in ("min", "max"):
         raise UsageError(f"{flag} {text}: unknown mode {fields['mode']!r}", "min or max")
-    return CacheStore(kind, where, fields.get("mode") == "max")
+    if fields.get("compression", "gzip") != "gzip":
+        raise UsageError(f"{flag} {text}: compression {fields['compression']!r} is not supported", "gzip")
+    return CacheStore(
+        kind,
+        where,
+        fields.get("mode") == "max",
+        fields.get("tag", "latest"),
+        fields.get("digest", ""),
+        _truth(fields, "image-manifest", True, flag),
+        _truth(fields, "ignore-error", False, flag),
+    )
+
+
+def _truth(fields: dict[str, str], name: str, default: bool, flag: str) -> bool:
+    value = fields.get(name)
+    if value is not None and value not in (*_TRUE, *_FALSE):
+        raise UsageError(f"{flag}: invalid value for {name}: {value}", "true or false")
+    return default if value is None else value in _TRUE
 
 
 def _attestations(request: BuildRequest, options: Options) -> None:
