@@ -224,7 +224,7 @@ def shared(fresh: Callable[[str], Builder], to: str, source: str, mode: str) -> 
 
 
 def test_results_that_are_false(fresh: Callable[[str], Builder], tmp_path: Path) -> None:
-    """Layers that are not what the records say are not taken."""
+    """Layers that are not what the records say are not taken; the build does without."""
     one, two = fresh("one"), fresh("two")
     store = tmp_path / "store"
     context = one.context("FROM box\nRUN echo true > /x\n")
@@ -233,11 +233,74 @@ def test_results_that_are_false(fresh: Callable[[str], Builder], tmp_path: Path)
     data = bytearray(blobs[-1].read_bytes())
     data[len(data) // 2] ^= 1
     blobs[-1].write_bytes(data)
-    message = two.refused(context, "--cache-from", f"type=local,src={store}")
-    assert "digest" in message or "sha256:" in message
+    said = two.at(context, "--cache-from", f"type=local,src={store}", "-t", "made")
+    assert "a result in a cache of --cache-from was not used: " in said and cached(said) == []
+    assert two.ul.run("made", "cat", "/x") == "true"
     (store / "index.json").write_text("{}")
-    two.refused(context, "--cache-from", f"type=local,src={store}")
-    assert cached(two.at(context, "--cache-from", f"type=local,src={tmp_path / 'nothing'}")) == []
+    said = two.at(context, "--no-cache", "--cache-from", f"type=local,src={store}")
+    assert "1 warning found" in said and cached(said) == []
+    assert "warning" not in two.at(context, "--no-cache", "--cache-from", f"type=local,src={tmp_path / 'nothing'}")
+
+
+@pytest.mark.parametrize("kind", ["image", "tag", "server", "gha", "local"])
+def test_caches_that_are_none(
+    fresh: Callable[[str], Builder], registry: FakeRegistry, kind: str, tmp_path: Path
+) -> None:
+    """A cache makes builds faster; a build never fails for want of it, as `docker build --cache-from IMAGE` does not."""
+    builder = fresh("one")
+    name = f"{registry.host}/team/app:latest"
+    context = builder.context("FROM box\nRUN echo built\n")
+    if kind == "image":
+        builder.at(context, "-t", name, "--push")
+        builder.ul("rmi", name)
+    where = {
+        "image": name,
+        "tag": f"{registry.host}/team/app:none",
+        "server": "127.0.0.1:1/team/app",
+        "gha": "type=gha,scope=main",
+        "local": f"type=local,src={tmp_path}",
+    }[kind]
+    said = builder.at(context, "--no-cache", "--cache-from", where)
+    assert outputs(said) == ["built"] and cached(said) == []
+    assert ("1 warning found" in said) is (kind in ("server", "gha"))
+    to = "type=gha,mode=max" if kind == "gha" else "type=inline"
+    said = builder.at(context, "--cache-to", to)
+    assert ("--cache-to type=gha is not supported and was ignored" in said) is (kind == "gha")
+
+
+def test_a_cache_that_cannot_be_written(fresh: Callable[[str], Builder]) -> None:
+    builder = fresh("one")
+    context = builder.context("FROM box\nRUN echo built\n")
+    builder.refused(context, "--cache-to", "type=registry,ref=127.0.0.1:1/team/app")
+    said = builder.at(context, "--cache-to", "type=registry,ref=127.0.0.1:1/team/app,ignore-error=true")
+    assert "the cache could not be written to 127.0.0.1:1/team/app" in said
+
+
+def test_a_cache_in_an_image(fresh: Callable[[str], Builder], registry: FakeRegistry) -> None:
+    """An image that is here is looked into, too, and its layers are not fetched."""
+    one, two = fresh("one"), fresh("two")
+    name = f"{registry.host}/team/app:latest"
+    context = one.context(
+        "FROM box AS tool\nRUN echo tool > /tool; touch /more\nFROM box\nCOPY --from=tool /tool /\nRUN echo built\n"
+    )
+    one.at(context, "-t", name, "--cache-to", "type=inline", "--push")
+    wanted = {"COPY --from=tool /tool /", "RUN echo built"}
+    for _ in range(2):
+        assert set(cached(two.at(context, "--cache-from", name, "-t", "made"))) == wanted
+        two.ul("pull", "-q", name)
+        two.ul("builder", "prune", "-af")
+
+
+def test_caches_in_one_directory(fresh: Callable[[str], Builder], tmp_path: Path) -> None:
+    builder, place = fresh("one"), tmp_path / "store"
+    context = builder.context("FROM box\nRUN echo built\n")
+    builder.at(context, "--cache-to", f"type=local,dest={place},tag=other")
+    builder.ul("builder", "prune", "-af")
+    index = json.loads((place / "index.json").read_text())["manifests"][0]
+    assert "no cache in" in builder.at(context, "--no-cache", "--cache-from", f"type=local,src={place}")
+    for more in ("tag=other", f"digest={index['digest']}"):
+        builder.ul("builder", "prune", "-af")
+        assert cached(builder.at(context, "--cache-from", f"type=local,src={place},{more}")) == ["RUN echo built"]
 
 
 # Pruning

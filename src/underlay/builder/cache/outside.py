@@ -89,6 +89,7 @@ class Imports:
         self._warn = vertices.warn
         self._lock = threading.Lock()
         self._known: dict[str, tuple[Place, _Entry]] = {}
+        self._useless: set[str] = set()  # keys of results that could not be had
         self._theirs: list[tuple[Place | None, buildkit.Records]] = []  # without a place: of an image in the store
         for store in stores:
             if store.kind not in ("local", "registry"):
@@ -187,6 +188,8 @@ class Imports:
 
         `theirs` is BuildKit's key of the step, `below` are the layers that it stands on.
         """
+        if key in self._useless:
+            return None
         known = self._known.get(key)
         try:
             if known is not None:
@@ -197,7 +200,8 @@ class Imports:
                 return layer, entry.created
             return self._find_theirs(theirs, below) if theirs is not None else None
         except (UnderlayError, OSError) as error:
-            self._warn(f"a result in a cache of --cache-from cannot be used: {error}")
+            self._useless.add(key)
+            self._warn(f"a result in a cache of --cache-from was not used: {error}")
             return None
 
     def _find_theirs(self, key: Key, below: Sequence[Made]) -> tuple[Layer, int] | None:
