@@ -348,7 +348,7 @@ def test_disk_usage_and_pruning(fresh: Callable[[str], Builder]) -> None:
 
 def test_cache_mounts_outlive_builds_but_not_pruning(fresh: Callable[[str], Builder]) -> None:
     builder = fresh("one")
-    dockerfile = "FROM box\nRUN --mount=type=cache,target=/c echo x >> /c/log; wc -l < /c/log\n"
+    dockerfile = "FROM box\nRUN --mount=type=cache,id=c,target=/c echo x >> /c/log; wc -l < /c/log\n"
     for count in ("1", "2"):
         assert builder.said(dockerfile) == [count]
     builder.ul("image", "prune", "-af")

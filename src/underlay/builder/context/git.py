@@ -79,7 +79,7 @@ def checkout(
     run("init", "-q", tree)
     wanted = address.reference or "HEAD"
     try:
-        run("-C", tree, "fetch", "-q", "--depth", "1", "--no-tags", address.url, wanted)
+        _fetch(run, tree, address.url, wanted)
     except NotFound:
         # Few servers give a commit by its id alone; a whole fetch has it.
         if not _is_commit(wanted):
@@ -97,6 +97,16 @@ def checkout(
     if not keep_git:
         _without_git(tree)
     return _inside(tree, address.directory, text), commit
+
+
+def _fetch(run: _Git, tree: str, url: str, wanted: str) -> None:
+    """Fetch one commit; all of its history where a server only gives files ("dumb" HTTP)."""
+    try:
+        run("-C", tree, "fetch", "-q", "--depth", "1", "--no-tags", url, wanted)
+    except NotFound as error:
+        if "shallow" not in error.message:
+            raise
+        run("-C", tree, "fetch", "-q", "--no-tags", url, wanted)
 
 
 def _is_commit(text: str) -> bool:

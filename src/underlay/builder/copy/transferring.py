@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ..cache.buildkit.keys import Key
     from ..stage_run import StageRun
     from ..vertices import Vertex
-    from ..workers.messages import Copying, DigestJob, Digests, LayerMade, NewDirectory, Source
+    from ..workers.messages import Copying, DigestJob, Digests, LayerCopied, NewDirectory, Source
 
 
 class _Source:
@@ -262,7 +262,7 @@ def _copied(stage: StageRun, sources: list[_Source], asked: Copying | NewDirecto
     for source in sources:
         if source.fetch is not None:
             source.fetch()
-    answer: LayerMade = work.foreman.call(
+    answer: LayerCopied = work.foreman.call(
         "copy",
         {
             "paths": [work.views.paths.root, work.views.paths.state],
@@ -273,6 +273,8 @@ def _copied(stage: StageRun, sources: list[_Source], asked: Copying | NewDirecto
             "userxattr": work.views.userxattr,
         },
     )
+    for name in answer["unknown"]:
+        work.vertices.warn(f"{asked['chown']}: the image knows no {name!r}, so root's id is used (--chown, USER)")
     return layer_rows.Layer(answer["diff_id"], answer["size"], answer["entries"])
 
 

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 _PIECE = 1 << 20
 _NOTHING = "sha256:" + sha256().hexdigest()
-_TYPES = {kinds.REGULAR: "0", kinds.SYMLINK: "2", kinds.DIRECTORY: "5"}
+# Sockets are taken for files.
+_TYPES = {kinds.REGULAR: "0", kinds.SOCKET: "0", kinds.SYMLINK: "2", kinds.DIRECTORY: "5"}
 _Tree = dict[bytes, "str | _Directory"]
 
 
