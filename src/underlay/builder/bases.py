@@ -19,12 +19,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ..dockerfile.metadata import Execution
     from ..oci.platform import Platform
     from ..paths import Paths
     from ..store.rows.images import ImageRow
     from .filesystem import Views
 
     Find = Callable[[str, str], ImageRow]  # name, platform → image
+    Look = Callable[[str, str], Execution]  # name, platform → the `config` of an image in a registry
 
 
 class Bases:

@@ -6,14 +6,14 @@ import os
 from time import time_ns
 
 from ..dockerfile import lint, scope, stages, syntax
-from ..errors import InvalidInput, NotFound, UnderlayError
+from ..dockerfile.problems import DockerfileError
+from ..errors import InvalidInput, UnderlayError
 from ..human import whole
 from ..oci import platform as platforms
 from ..oci import reference as references
 from ..store import leases
-from ..store.rows import images
 from ..store.scratch import Scratch
-from . import graph
+from . import checks, graph
 from .bases import Bases
 from .cache.cache import Cache
 from .context import contexts
@@ -26,8 +26,6 @@ from .workers.workers import Foreman
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ..dockerfile.metadata import Execution
-    from ..dockerfile.problems import DockerfileError
     from ..dockerfile.rules import Finding
     from ..dockerfile.stages import Recipe
     from ..dockerfile.syntax import Document
@@ -35,7 +33,7 @@ if TYPE_CHECKING:
     from ..paths import Paths
     from ..registry.registries import Registries
     from ..store.rows.meta import Meta
-    from .bases import Find
+    from .bases import Find, Look
     from .context.contexts import Context
     from .image import State
     from .output.output import Built
@@ -44,12 +42,13 @@ if TYPE_CHECKING:
 
 
 class Surroundings:
-    """What a build needs of the engine: its paths, `emit` for events, `find` for base images, `steps` to compose RUN steps.
+    """What a build needs of the engine: its paths, `emit` for events, `find` for base images, `look` for what their
+    registries say of them, `steps` to compose RUN steps.
 
     `helper` is the interpreter, with its import path, for the process of the build's jobs; None forks it.
     """
 
-    __slots__ = ("emit", "find", "form", "helper", "meta", "paths", "steps")
+    __slots__ = ("emit", "find", "form", "helper", "look", "meta", "paths", "steps")
 
     def __init__(
         self,
@@ -58,6 +57,7 @@ class Surroundings:
         form: str,
         emit: Emit,
         find: Find,
+        look: Look,
         steps: Steps,
         helper: tuple[str, list[str]] | None = None,
     ) -> None:
@@ -66,6 +66,7 @@ class Surroundings:
         self.form = form
         self.emit = emit
         self.find = find
+        self.look = look
         self.steps = steps
         self.helper = helper
 
@@ -101,8 +102,7 @@ def build(request: BuildRequest, around: Surroundings) -> Built:
             cache = Cache(paths, around.meta, request.epoch, imports, buildkit)
             with vertices("[internal] load build definition"):
                 context = contexts.open_context(request, paths, views, foreman)
-                document = syntax.parse(context.data, context.name)
-                recipe = stages.read(document)
+                document, recipe = _read(request, context, vertices)
                 target = recipe.target(request.target)
             _lint(request, around, context, document, recipe, vertices)
             try:
@@ -145,60 +145,33 @@ def build(request: BuildRequest, around: Surroundings) -> Built:
 
 def check(request: BuildRequest, around: Surroundings) -> tuple[list[Finding], DockerfileError | None]:
     """Return what docker's build checks find in the Dockerfile of a request, nothing being built; and the error that they
-    make where the Dockerfile asks for that. Raises DockerfileError for one that cannot be read."""
+    make where the Dockerfile asks for that, or for which it cannot be read beyond them."""
     _check(request)
     with leases.working(around.paths) as lease, Scratch(around.paths, "build") as scratch:
         foreman = Foreman(_jobs, scratch.path, (lease.fd, scratch.fd), around.helper)
         try:
             views = Views(around.paths, around.form, foreman, scratch.path)
             context = contexts.open_context(request, around.paths, views, foreman)
-            document = syntax.parse(context.data, context.name)
-            recipe = stages.read(document)
+            try:
+                document = syntax.parse(context.data, context.name)
+                recipe = stages.read(document)
+            except DockerfileError as error:
+                return checks.before(request, context, error), error
             recipe.target(request.target)
-            findings, options = _lint_findings(request, around, context, document, recipe)
+            findings, options = checks.findings(request, around, context, document, recipe, around.look)
             return findings, lint.failure(findings, options)
         finally:
             foreman.close()
 
 
-def _lint_findings(
-    request: BuildRequest, around: Surroundings, context: Context, document: Document, recipe: Recipe
-) -> tuple[list[Finding], lint.Options]:
-    text = request.arguments.get("BUILDKIT_DOCKERFILE_CHECK")
-    options = lint.options_of(document) if text is None else lint.read_options(text)
-    here = str(platforms.host().brief)
-    predefined = scope.platform_arguments(here, here, request.target or "default")
-    findings = lint.check(
-        document,
-        recipe,
-        options=options,
-        given=request.arguments,
-        predefined=predefined,
-        bases=_configurations(request, around, recipe, predefined),
-        ignored=context.origin.ignored.ignored if context.origin.ignored is not None else None,
-    )
-    return findings, options
-
-
-def _configurations(
-    request: BuildRequest, around: Surroundings, recipe: Recipe, predefined: dict[str, str]
-) -> dict[int, Execution]:
-    """Return the `config` of those bases that are here already, by the number of the stage: nothing is fetched."""
-    executions: dict[int, Execution] = {}
+def _read(request: BuildRequest, context: Context, vertices: Vertices) -> tuple[Document, Recipe]:
+    """Return the Dockerfile, read; tells what the build checks find above a place where it cannot be."""
     try:
-        given = scope.global_arguments(recipe, request.arguments, predefined)
-        planned = graph.plan(recipe, given.get, request.contexts)
-    except InvalidInput:
-        return {}  # the build will complain
-    contexts = {name.lower() for name in request.contexts}
-    for stage_plan in planned:
-        if stage_plan.below is None and stage_plan.base != graph.SCRATCH and stage_plan.base.lower() not in contexts:
-            try:
-                image = images.resolve(around.meta, stage_plan.base)
-            except (NotFound, InvalidInput):
-                continue
-            executions[stage_plan.stage.index] = {**(images.config(around.paths, image.id).get("config") or {})}
-    return executions
+        document = syntax.parse(context.data, context.name)
+        return document, stages.read(document)
+    except DockerfileError as error:
+        _tell(checks.before(request, context, error), vertices)
+        raise
 
 
 def _lint(
@@ -210,12 +183,16 @@ def _lint(
     vertices: Vertices,
 ) -> None:
     """Tell what the build checks find; raises DockerfileError where the Dockerfile wants that."""
-    findings, options = _lint_findings(request, around, context, document, recipe)
-    for finding in findings:
-        vertices.warn(f"{finding.rule}: {finding.message} (line {finding.line})")
+    findings, options = checks.findings(request, around, context, document, recipe)
+    _tell(findings, vertices)
     failure = lint.failure(findings, options)
     if failure is not None:
         raise failure
+
+
+def _tell(findings: list[Finding], vertices: Vertices) -> None:
+    for finding in findings:
+        vertices.warn(f"{finding.rule}: {finding.message} (line {finding.line})")
 
 
 def _jobs() -> tuple[Jobs, Jobs]:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from ...builder.builder import Surroundings
     from ...builder.cache.prune import CacheEntry
     from ...builder.request import BuildRequest, StepRequest
+    from ...dockerfile.metadata import Execution
     from ...dockerfile.problems import DockerfileError
     from ...dockerfile.rules import Finding
     from ...runtime.monitor.records import StepRecord
@@ -77,6 +78,7 @@ class Builds:
             store.form,
             lambda event: store.emit(event),
             lambda name, platform: self._find(name, platform, request.pull),
+            self._look,
             _Steps(store, request, self._network),
             None if self._forks else _helper(),
         )
@@ -95,6 +97,17 @@ class Builds:
         from ...builder.cache import prune
 
         return prune.prune(self._store.paths, self._store.meta, everything, older, keep)
+
+    def _look(self, name: str, platform: str) -> Execution:
+        from ...oci import platform as platforms
+        from ...oci import reference as references
+        from ...registry.registries import Registries
+        from ...transfer.registry import remote
+
+        wanted = [platforms.parse(platform)] if platform else []
+        with Registries(self._store.emit) as session:
+            _, _, candidates = remote.look(session, references.parse(name), wanted)
+        return dict(candidates[0].config.value.get("config") or {})
 
     def _find(self, name: str, platform: str, pull: bool) -> ImageRow:
         from ..images.find import find_image

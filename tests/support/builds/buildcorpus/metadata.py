@@ -107,7 +107,8 @@ CASES = (
     ),
     Case(
         "working directories with slashes",
-        "FROM box\nWORKDIR /a/b/\nRUN pwd > out\nWORKDIR c/\nCOPY f .\nWORKDIR //d//e\nWORKDIR /\nRUN ls -R /a /d > /list\n",
+        "FROM box\nWORKDIR /a/b/\nRUN pwd > out\nWORKDIR c/\nCOPY f .\nWORKDIR //d//e\nWORKDIR /\n"
+        "RUN ls -R /a /d > /list\n",
         {"f": "f"},
     ),
     Case(

@@ -79,11 +79,12 @@ def _metadata(built: BuildResult) -> bytes:
 def _check(engine: Engine, request: BuildRequest) -> int:
     """Report docker's build checks; returns 1 when they find something."""
     findings, failure = engine.builds.check(request)
-    if not findings:
+    if not findings and failure is None:
         sys.stdout.write("Check complete, no warnings found.\n")
         return 0
     count = len(findings)
-    sys.stdout.write(f"Check complete, {count} warning{'s have' if count > 1 else ' has'} been found!\n")
+    if findings:
+        sys.stdout.write(f"Check complete, {count} warning{'s have' if count > 1 else ' has'} been found!\n")
     for finding in findings:
         bar = "-" * 20
         sys.stdout.write(f"\nWARNING: {finding.rule}\n{finding.message}\n")
