@@ -42,7 +42,7 @@ def test_warnings_before_an_error(builder: Builder) -> None:
     said, error = check(builder, context, code=1)
     assert said.count("WARNING: ") == 2 and "WARNING: FromAsCasing" in said and "WARNING: MaintainerDeprecated" in said
     assert "Dockerfile:4:1: unknown instruction: NONE" in error
-    said = builder.refused(context)
+    said = builder.at(context, code=1)
     assert "2 warnings found" in said and "FromAsCasing: " in said and "unknown instruction: NONE" in said
     write(context, {"Dockerfile": "NONE such\n"})
     assert check(builder, context, code=1)[0] == ""

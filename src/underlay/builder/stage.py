@@ -31,8 +31,7 @@ class Stage(StageRun):
             try:
                 self._do(instruction)
             except UnderlayError as error:
-                if not error.excerpt:
-                    error.excerpt = instruction.problem("").excerpt
+                _placed(error, instruction)
                 raise
         return self.state
 
@@ -54,7 +53,8 @@ class Stage(StageRun):
             with self.vertex(f"FROM {planned.base}"):
                 return bases.image(planned.base, platform, self.work.materials)
         except UnderlayError as error:
-            error.excerpt = error.excerpt or planned.stage.start.problem("").excerpt
+            self.work.suggest_stage(error, planned.base, planned.stage.index)
+            _placed(error, planned.stage.start)
             raise
 
     def _scratch(self) -> Key | None:
@@ -134,6 +134,13 @@ class Stage(StageRun):
         if path == "/":
             self.state.record(f"WORKDIR {path}")
             return
-        with self.vertex(instruction.text) as vertex:
+        with self.vertex(self.shown(instruction)) as vertex:
             transferring.make_directory(self, vertex, path)
         self.state.record(f"WORKDIR {path}", self.created)
+
+
+def _placed(error: UnderlayError, instruction: it.Instruction) -> None:
+    """Say which instruction an error is about, unless that is known."""
+    if not error.excerpt:
+        problem = instruction.problem("")
+        error.excerpt, error.place = problem.excerpt, problem.place

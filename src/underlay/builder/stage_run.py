@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import posixpath
 
+from ..dockerfile import instructions as it
+from ..dockerfile.problems import DockerfileError
+from ..dockerfile.words import process
 from .cache import keys
 
 TYPE_CHECKING = False
@@ -62,6 +65,20 @@ class StageRun:
         if len(self.work.request.platforms) > 1:
             words.insert(0, str(self.work.target_platform.brief))
         return self.work.vertices(f"[{' '.join(words)}] {text}")
+
+    def shown(self, instruction: it.Instruction) -> str:
+        """Return an instruction as people see it: with the values of variables, but not those of secrets."""
+        secrets: set[str] = set()
+        if isinstance(instruction, it.Run):
+            secrets = {mount.env for mount in instruction.mounts if mount.env is not None}
+
+        def get(name: str) -> str | None:
+            return "****" if name in secrets else self.state.variables.get(name)
+
+        try:
+            return process(instruction.text, get, self.work.escape, raw_quotes=True, keep_unset=True).text
+        except DockerfileError:
+            return instruction.text  # a quote that the shell will understand, or complain about
 
     def grow(
         self,

@@ -56,7 +56,7 @@ class _Source:
 
 def transfer(stage: StageRun, instruction: it.Transfer) -> None:
     """Carry out a COPY or ADD. Raises NotFound, InvalidInput, Conflict, RegistryError, LimitExceeded."""
-    with stage.vertex(instruction.text) as vertex:
+    with stage.vertex(stage.shown(instruction)) as vertex:
         sources = [_source(stage, instruction, text, vertex) for text in instruction.sources]
         sources += [_literal(heredoc.name, heredoc.data) for heredoc in instruction.heredocs]
         asked = _request(stage, instruction)

@@ -39,7 +39,7 @@ def run(stage: StageRun, instruction: Run) -> None:
             f"{instruction.text}: RUN --device is not supported", "devices are given to containers, with run --device"
         )
     step = _Step(stage, instruction)
-    with stage.vertex(instruction.text) as vertex:
+    with stage.vertex(stage.shown(instruction)) as vertex:
         stage.grow(vertex, step.key(), lambda: step.run(vertex), buildkit=step.buildkit_key)
     stage.state.record(history_text.run(step.words, stage.state), stage.created)
 

@@ -33,8 +33,12 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
         return _check(engine, request)
     quiet = options["quiet"]
     mode = "quiet" if quiet else options["progress"] or os.environ.get("BUILDKIT_PROGRESS", "") or "auto"
-    with BuildProgress(engine, mode) as progress:
-        built = engine.builds.build(request)
+    try:
+        with BuildProgress(engine, mode):
+            built = engine.builds.build(request)
+    except KeyboardInterrupt:
+        sys.stderr.write("underlay: build canceled\n")
+        raise
     for output in request.outputs:
         if output.push:
             _push(engine, built, mode)
@@ -44,12 +48,6 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
         write_atomic(options["metadata-file"], _metadata(built), 0o644)
     if quiet:
         sys.stdout.write(built.id + "\n")
-    elif progress.mode in ("plain", "tty") and progress.warnings():
-        from ...main import shown
-
-        warnings = progress.warnings()
-        sys.stderr.write(f"\n {len(warnings)} warning{'s' * (len(warnings) > 1)} found:\n")
-        sys.stderr.write("".join(f" - {shown(warning)}\n" for warning in warnings))
     return 0
 
 
