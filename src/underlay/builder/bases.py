@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     Look = Callable[[str, str], Execution]  # name, platform → the `config` of an image in a registry
 
 
+_IMAGES = ("docker-image://", "oci-layout://")  # how contexts begin that are images
+
+
 class Bases:
     """Finds bases, each once a build; several threads may ask. `find` returns an image by name, fetched if need be."""
 
@@ -52,7 +55,7 @@ class Bases:
         """
         context = self._contexts.get(name.lower(), "")
         wanted = name
-        if context.startswith("docker-image://"):
+        if context.startswith(_IMAGES):
             wanted = context.removeprefix("docker-image://")
         with self._lock:
             base_image = self._images.get((wanted, str(platform)))
@@ -73,7 +76,7 @@ class Bases:
     def context(self, name: str) -> Origin | None:
         """Return the files of a named context that is not an image; None when there is none of this name."""
         context = self._contexts.get(name.lower())
-        if context is None or context.startswith("docker-image://"):
+        if context is None or context.startswith(_IMAGES):
             return None
         with self._lock:
             origin = self._origins.get(name.lower())
@@ -83,7 +86,7 @@ class Bases:
 
     def is_image(self, name: str) -> bool:
         """Tell whether a named context is an image."""
-        return self._contexts.get(name.lower(), "").startswith("docker-image://")
+        return self._contexts.get(name.lower(), "").startswith(_IMAGES)
 
     def _opened(self, name: str, context: str) -> Origin:
         from .context.ignore import read
@@ -93,7 +96,8 @@ class Bases:
             return Origin(name, directory, plain=True)
         if "://" in context:
             raise InvalidInput(
-                f"unsupported context {context!r} for {name}", "use a directory, a Git address or docker-image://NAME"
+                f"unsupported context {context!r} for {name}",
+                "use a directory, a Git address, docker-image://NAME or oci-layout://DIRECTORY",
             )
         directory = os.path.abspath(context)
         if not os.path.isdir(directory):

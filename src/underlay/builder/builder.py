@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from time import time_ns
 
-from ..dockerfile import lint, scope, stages, syntax
+from ..dockerfile import frontends, lint, scope, stages, syntax
 from ..dockerfile.problems import DockerfileError
 from ..errors import InvalidInput, UnderlayError
 from ..human import whole
@@ -154,6 +154,7 @@ def check(request: BuildRequest, around: Surroundings) -> tuple[list[Finding], D
             context = contexts.open_context(request, around.paths, views, foreman)
             try:
                 document = syntax.parse(context.data, context.name)
+                frontends.check(document, request.arguments.get("BUILDKIT_SYNTAX", ""))
                 recipe = stages.read(document)
             except DockerfileError as error:
                 return checks.before(request, context, error), error
@@ -164,10 +165,26 @@ def check(request: BuildRequest, around: Surroundings) -> tuple[list[Finding], D
             foreman.close()
 
 
+def read(request: BuildRequest, around: Surroundings) -> Recipe:
+    """Return what the Dockerfile of a request says, nothing being built. Raises DockerfileError, NotFound, InvalidInput."""
+    _check(request)
+    with leases.working(around.paths) as lease, Scratch(around.paths, "build") as scratch:
+        foreman = Foreman(_jobs, scratch.path, (lease.fd, scratch.fd), around.helper)
+        try:
+            views = Views(around.paths, around.form, foreman, scratch.path)
+            context = contexts.open_context(request, around.paths, views, foreman)
+            document = syntax.parse(context.data, context.name)
+            frontends.check(document, request.arguments.get("BUILDKIT_SYNTAX", ""))
+            return stages.read(document)
+        finally:
+            foreman.close()
+
+
 def _read(request: BuildRequest, context: Context, vertices: Vertices) -> tuple[Document, Recipe]:
     """Return the Dockerfile, read; tells what the build checks find above a place where it cannot be."""
     try:
         document = syntax.parse(context.data, context.name)
+        frontends.check(document, request.arguments.get("BUILDKIT_SYNTAX", ""))
         return document, stages.read(document)
     except DockerfileError as error:
         _tell(checks.before(request, context, error), vertices)

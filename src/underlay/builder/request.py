@@ -64,7 +64,7 @@ class CacheStore(Value):
     ignore_error: bool = False
 
 
-ENTITLEMENTS = ("network.host", "security.insecure")
+ENTITLEMENTS = ("network.host", "security.insecure", "device")
 
 
 class BuildRequest(Record):
@@ -94,7 +94,9 @@ class BuildRequest(Record):
     secrets: dict[str, Secret] = {}
     ssh: dict[str, str] = {}  # id → path of an agent's socket
     network: str = ""  # none, host, a network's name; "" is the default: a bridge for root, for others the host's
-    allow: list[str] = []  # of ENTITLEMENTS
+    allow: list[str] = []  # of ENTITLEMENTS; "device=NAME" is for one device
+    security: list[str] = []  # for all steps, as run's --security-opt
+    devices: list[str] = []  # for all steps: names of CDI
     extra_hosts: list[str] = []
     shm_size: int = 0
     ulimits: list[str] = []
@@ -118,4 +120,5 @@ class StepRequest(Value):
     insecure: bool
     destinations: list[str]
     tmpfs: list[tuple[str, int]]  # path, size in bytes or 0
+    devices: list[tuple[str, bool]]  # names of CDI, and whether they are required
     hostname: str = "buildkitsandbox"

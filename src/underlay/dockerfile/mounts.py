@@ -92,8 +92,8 @@ def read_device(text: str, word: Word) -> Device:
     for field in fields:
         key, equals, value = field.partition("=")
         key = key.lower()
-        if not equals and len(fields) == 1:
-            name = word(field)
+        if (not equals and len(fields) == 1) or (not name and key not in ("name", "required")):
+            name = word(field)  # vendor.com/class=name, or a class
         elif not equals and key != "required":
             raise DockerfileError(f"invalid field '{field}' must be a key=value pair")
         elif key == "name":

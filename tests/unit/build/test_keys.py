@@ -116,6 +116,7 @@ COPIES = (
     same("healthcheck", "HEALTHCHECK CMD true\nCOPY f /", "HEALTHCHECK --interval=5s CMD true\nCOPY f /"),
 )
 
+DEVICES = {"allow": ["device"]}
 BIND, CACHE, SECRET = "RUN --mount=type=bind,", "RUN --mount=type=cache,target=/c,", "RUN --mount=type=secret,id=s,"
 RUNS = (
     other("run", "RUN one", "RUN two"),
@@ -130,9 +131,10 @@ RUNS = (
     other("run", "COPY f /\nRUN one", change=writing("f")),
     other("run --network", "RUN one", "RUN --network=none one"),
     other("run --security", "RUN one", "RUN --security=insecure one", options={"allow": ["security.insecure"]}),
-    other("run --device", "RUN one", "RUN --device=vendor.com/device=a one"),
-    other("run --device", "RUN --device=vendor.com/device=a one", "RUN --device=vendor.com/device=b one"),
-    other("run --device", "RUN --device=vendor.com/device=a one", "RUN --device=name=vendor.com/device=a,required one"),
+    other("run --device", "RUN one", "RUN --device=vendor.com/device=a one", options=DEVICES),
+    other("run --device", "RUN --device=vendor.com/device=a one", "RUN --device=class one", options=DEVICES),
+    other("run --device", "RUN --device=a.com/b=c one", "RUN --device=a.com/b=c,required one", options=DEVICES),
+    same("run --device", "RUN --device=a.com/b=c one", "RUN --device=name=a.com/b=c one", options=DEVICES),
     other("run --mount", "RUN one", "RUN --mount=type=tmpfs,target=/t one"),
     other("mount type", "RUN --mount=type=tmpfs,target=/t one", "RUN --mount=type=cache,target=/t one"),
     other("mount from", BIND + "target=/t one", BIND + "from=other,target=/t one", change=writing("f")),
@@ -174,6 +176,8 @@ OPTIONS = (
     other("build extra_hosts", RUN, then={"extra_hosts": ["a:1.2.3.4"]}),
     other("build shm_size", RUN, then={"shm_size": 1 << 20}),
     other("build ulimits", RUN, options={"ulimits": ["nofile=1"]}, then={"ulimits": ["nofile=2"]}),
+    other("build security", RUN, then={"security": ["no-new-privileges"]}),
+    other("build devices", RUN, then={"devices": ["a.com/b=c"]}),
     other("build epoch", RUN, options={"epoch": 1}, then={"epoch": 2}),
     other("build platforms", RUN, options={"platforms": ["linux/arm/v6"]}, then={"platforms": ["linux/arm/v7"]}),
     same("build platforms", "COPY f /", options={"platforms": ["linux/arm/v6"]}, then={"platforms": ["linux/arm/v7"]}),

@@ -8,6 +8,7 @@ import sys
 from ...errors import InvalidInput, NotFound
 from ...linux.files import beneath
 from ...store.rows import layers as layer_rows
+from .. import given_secrets
 from ..filesystem import Filesystem, Made
 from . import git
 from .ignore import read as read_ignore
@@ -93,7 +94,11 @@ def open_context(request: BuildRequest, paths: Paths, views: Views, foreman: For
     if where == "-":
         return _from_input(request, sys.stdin.buffer, paths, views, foreman)
     if git.is_git(where):
-        directory, commit = git.checkout(where, views.make_directory("git"))
+        directory, commit = git.checkout(
+            where,
+            views.make_directory("git"),
+            authorize=lambda host: given_secrets.git_authorization(request, host),
+        )
         context = _in_directory(request, directory, inside=True)
         context.uri, context.commit = where, commit
         context.project = git.parse_git(where).url
@@ -101,7 +106,12 @@ def open_context(request: BuildRequest, paths: Paths, views: Views, foreman: For
     if where.startswith(("http://", "https://")):
         from .fetching import fetch
 
-        with open(fetch(where, views.make_directory("download")).path, "rb") as stream:
+        fetched = fetch(
+            where,
+            views.make_directory("download"),
+            authorize=lambda host: given_secrets.file_authorization(request, host),
+        )
+        with open(fetched.path, "rb") as stream:
             context = _from_input(request, stream, paths, views, foreman)
         context.uri = context.project = where
         return context

@@ -7,7 +7,7 @@ import os
 from ...dockerfile import instructions as it
 from ...oci import digest as digests
 from ...store.rows import layers as layer_rows
-from .. import history_text
+from .. import given_secrets, history_text
 from ..cache import keys
 from ..cache.cache import Result
 from ..context import git
@@ -179,6 +179,7 @@ def _from_git(stage: StageRun, instruction: it.Add, text: str) -> _Source:
         bool(instruction.keep_git_dir),
         stage.work.request.ssh.get("default", ""),
         instruction.checksum,
+        lambda host: given_secrets.git_authorization(stage.work.request, host),
     )
     stage.work.materials[text] = commit
     key = ["git", commit, git.parse_git(text).directory, bool(instruction.keep_git_dir)]
@@ -203,7 +204,13 @@ def _from_address(stage: StageRun, instruction: it.Add, text: str, vertex: Verte
     def fetch() -> str:
         nonlocal mtime
         vertex.status(f"fetching {text}")
-        fetched = fetching.fetch(text, directory, instruction.checksum)
+        request = stage.work.request
+        fetched = fetching.fetch(
+            text,
+            directory,
+            instruction.checksum,
+            authorize=lambda host: given_secrets.file_authorization(request, host),
+        )
         os.rename(fetched.path, f"{directory}/{name}")
         os.chmod(f"{directory}/{name}", 0o600)
         mtime = fetched.mtime

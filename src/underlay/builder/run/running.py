@@ -7,10 +7,10 @@ import posixpath
 import threading
 
 from ...dockerfile.metadata import shell_of
-from ...errors import InvalidInput, NotFound, StartFailed, StepFailed, Unsupported, WorkerKilled
+from ...errors import NotFound, StartFailed, StepFailed, WorkerKilled
 from ...linux import cgroup
 from ...store.rows import layers as layer_rows
-from .. import arguments, history_text
+from .. import arguments, given_secrets, history_text
 from ..cache import keys
 from ..cache.cache import Result
 from ..image import PATH
@@ -34,10 +34,6 @@ _SHOWN = 1000  # letters of a command line in an error
 
 def run(stage: StageRun, instruction: Run) -> None:
     """Carry out a RUN. Raises StepFailed when its program does not end with 0, and what cannot be had for it."""
-    if instruction.devices:
-        raise Unsupported(
-            f"{instruction.text}: RUN --device is not supported", "devices are given to containers, with run --device"
-        )
     step = _Step(stage, instruction)
     with stage.vertex(stage.shown(instruction)) as vertex:
         stage.grow(vertex, step.key(), lambda: step.run(vertex), buildkit=step.buildkit_key)
@@ -72,6 +68,17 @@ class _Step:
                 raise self._instruction.problem(
                     f"{wanted} is not allowed", f"allow it with --allow {wanted} if you trust the Dockerfile"
                 )
+        for device in self._instruction.devices:
+            if not {"device", f"device={device.name}"} & set(allowed):
+                raise self._instruction.problem(
+                    f"device {device.name} is not allowed",
+                    f"allow it with --allow device={device.name} if you trust the Dockerfile",
+                )
+
+    def _devices(self) -> list[tuple[str, bool]]:
+        """Return the devices that the step has: those of the caller, and those of the Dockerfile."""
+        asked = [(device.name, device.required) for device in self._instruction.devices]
+        return [*((name, True) for name in self._work.request.devices), *asked]
 
     def key(self) -> str:
         """Return the key of the result: all that decides about it, but neither secrets nor proxies."""
@@ -89,7 +96,8 @@ class _Step:
             self._network,
             self._insecure,
             [self._mount_key(mount) for mount in instruction.mounts],
-            [[device.name, device.required] for device in instruction.devices],
+            self._devices(),
+            request.security,
             request.extra_hosts,
             request.ulimits,
             request.shm_size,
@@ -102,9 +110,15 @@ class _Step:
         from ..cache.buildkit import keys as buildkit
 
         instruction, request = self._instruction, self._work.request
-        if instruction.mounts or instruction.devices or instruction.script is not None or request.epoch is not None:
+        if instruction.mounts or self._devices() or instruction.script is not None or request.epoch is not None:
             return None
-        if request.extra_hosts or request.ulimits or request.shm_size or request.limits.get("cgroup_parent"):
+        if (
+            request.security
+            or request.extra_hosts
+            or request.ulimits
+            or request.shm_size
+            or request.limits.get("cgroup_parent")
+        ):
             return None
         if arguments_hostname(request.arguments):
             return None
@@ -164,6 +178,7 @@ class _Step:
                 tmpfs=[
                     (self._target(mount), mount.size) for mount in self._instruction.mounts if mount.kind == "tmpfs"
                 ],
+                devices=self._devices(),
                 hostname=name or "buildkitsandbox",
             )
             try:
@@ -304,22 +319,9 @@ class _Step:
         return shown(self._stage, self._origin(mount), mount.source or "/") if mount.from_ else []
 
     def _secret(self, mount: Mount) -> bytes | None:
-        secret = self._work.request.secrets.get(mount.id)
-        if secret is None:
-            if mount.required:
-                raise NotFound(f"secret {mount.id}: not found", f"give it with --secret id={mount.id},src=FILE")
-            return None
-        if secret.variable:
-            return os.environ.get(secret.variable, "").encode("utf-8", "surrogateescape")
-        try:
-            with open(secret.source, "rb") as file:
-                data = file.read(_SECRET_LIMIT + 1)
-        except OSError as error:
-            raise NotFound(f"failed to stat secret {mount.id}: {secret.source}: {error.strerror}") from None
-        if len(data) > _SECRET_LIMIT:
-            raise InvalidInput(
-                f"invalid secret size {len(data)}: secret {mount.id} has more than {_SECRET_LIMIT} bytes"
-            )
+        data = given_secrets.read(self._work.request, mount.id)
+        if data is None and mount.required:
+            raise NotFound(f"secret {mount.id}: not found", f"give it with --secret id={mount.id},src=FILE")
         return data
 
     def _secret_variables(self) -> list[str]:
@@ -350,9 +352,6 @@ class _Step:
             "uid": mount.uid or 0,
             "gid": mount.gid or 0,
         }
-
-
-_SECRET_LIMIT = 500 << 10  # bytes; BuildKit's
 
 
 def arguments_hostname(given: dict[str, str]) -> str:

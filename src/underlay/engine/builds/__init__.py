@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from ...builder.builder import Surroundings
     from ...builder.cache.prune import CacheEntry
+    from ...builder.outline import Described, Outline
     from ...builder.request import BuildRequest, StepRequest
     from ...dockerfile.metadata import Execution
     from ...dockerfile.problems import DockerfileError
@@ -68,6 +69,22 @@ class Builds:
         request = build_request(context, {**options})
         return builder.check(request, self._around(request))
 
+    def targets(self, context: str | BuildRequest = ".", **options: Unpack[BuildKeywords]) -> list[Described]:
+        """Return the stages of a Dockerfile that can be built, with what comments say of them."""
+        from ...builder import builder, outline
+        from ..given import build_request
+
+        request = build_request(context, {**options})
+        return outline.targets(builder.read(request, self._around(request)))
+
+    def outline(self, context: str | BuildRequest = ".", **options: Unpack[BuildKeywords]) -> Outline:
+        """Return what the target of a build takes: arguments, secrets, agents."""
+        from ...builder import builder, outline
+        from ..given import build_request
+
+        request = build_request(context, {**options})
+        return outline.outline(request, builder.read(request, self._around(request)))
+
     def _around(self, request: BuildRequest) -> Surroundings:
         from ...builder import builder
 
@@ -112,6 +129,10 @@ class Builds:
     def _find(self, name: str, platform: str, pull: bool) -> ImageRow:
         from ..images.find import find_image
 
+        if name.startswith("oci-layout://"):
+            from .layouts import find_layout
+
+            return find_layout(self._store, name, platform)
         return find_image(self._store, name, platform, "always" if pull else "missing")
 
 
