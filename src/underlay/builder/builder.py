@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from time import time_ns
 
-from ..dockerfile import frontends, lint, scope, stages, syntax
+from ..dockerfile import lint, scope, stages, syntax
 from ..dockerfile.problems import DockerfileError
 from ..errors import InvalidInput, UnderlayError
 from ..human import whole
@@ -13,7 +13,7 @@ from ..oci import platform as platforms
 from ..oci import reference as references
 from ..store import leases
 from ..store.scratch import Scratch
-from . import checks, graph
+from . import checks, frontends, graph
 from .bases import Bases
 from .cache.cache import Cache
 from .context import contexts
@@ -159,7 +159,9 @@ def check(request: BuildRequest, around: Surroundings) -> tuple[list[Finding], D
             except DockerfileError as error:
                 return checks.before(request, context, error), error
             recipe.target(request.target)
-            findings, options = checks.findings(request, around, context, document, recipe, around.look)
+            findings, options = checks.findings(
+                request, around.paths, around.meta, context, document, recipe, around.look
+            )
             return findings, lint.failure(findings, options)
         finally:
             foreman.close()
@@ -200,7 +202,7 @@ def _lint(
     vertices: Vertices,
 ) -> None:
     """Tell what the build checks find; raises DockerfileError where the Dockerfile wants that."""
-    findings, options = checks.findings(request, around, context, document, recipe)
+    findings, options = checks.findings(request, around.paths, around.meta, context, document, recipe)
     _tell(findings, vertices)
     failure = lint.failure(findings, options)
     if failure is not None:

@@ -15,15 +15,17 @@ if TYPE_CHECKING:
     from ..dockerfile.rules import Finding
     from ..dockerfile.stages import Recipe
     from ..dockerfile.syntax import Document
+    from ..paths import Paths
+    from ..store.rows.meta import Meta
     from .bases import Look
-    from .builder import Surroundings
     from .context.contexts import Context
     from .request import BuildRequest
 
 
 def findings(
     request: BuildRequest,
-    around: Surroundings,
+    paths: Paths,
+    meta: Meta,
     context: Context,
     document: Document,
     recipe: Recipe,
@@ -39,7 +41,7 @@ def findings(
         options=options,
         given=request.arguments,
         predefined=predefined,
-        bases=_configurations(request, around, recipe, predefined, look),
+        bases=_configurations(request, (paths, meta), recipe, predefined, look),
         ignored=context.origin.ignored.ignored if context.origin.ignored is not None else None,
     )
     return found, options
@@ -64,7 +66,7 @@ def _options(request: BuildRequest, document: Document) -> lint.Options:
 
 
 def _configurations(
-    request: BuildRequest, around: Surroundings, recipe: Recipe, predefined: dict[str, str], look: Look | None
+    request: BuildRequest, store: tuple[Paths, Meta], recipe: Recipe, predefined: dict[str, str], look: Look | None
 ) -> dict[int, Execution]:
     """Return the `config` of those bases that can be had, by the number of the stage; no layer is fetched."""
     executions: dict[int, Execution] = {}
@@ -77,13 +79,13 @@ def _configurations(
     for plan in planned:
         if plan.below is None and plan.base != graph.SCRATCH and plan.base.lower() not in contexts:
             try:
-                image = images.resolve(around.meta, plan.base)
+                image = images.resolve(store[1], plan.base)
             except (NotFound, InvalidInput):
                 found = _asked(look, plan.base, plan.platform) if look is not None else None
                 if found is not None:
                     executions[plan.stage.index] = found
                 continue
-            executions[plan.stage.index] = {**(images.config(around.paths, image.id).get("config") or {})}
+            executions[plan.stage.index] = {**(images.config(store[0], image.id).get("config") or {})}
     return executions
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from .problems import DockerfileError
+from ..dockerfile.problems import DockerfileError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .syntax import Document
+    from ..dockerfile.syntax import Document
 
 # Last parts of the names of docker's own frontends, in whatever registry or mirror they are.
 _OURS = ("docker/dockerfile", "docker/dockerfile-upstream", "moby/dockerfile")
