@@ -15,6 +15,8 @@ from buildcases import Builder, cached, outputs, steps, write
 from engines import Installation, image_tar, needs_root
 from fakeregistry import FakeRegistry
 from registries import DockerRegistry
+from underlay import Engine
+from underlay.builder.workers.workers import Foreman
 from visitors import Visitor
 
 pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
@@ -180,6 +182,30 @@ def test_images_keep_nothing_that_steps_need(builder: Builder) -> None:
     builder.ul("builder", "prune", "-af")
     assert builder.ul.run("kept", "cat", "/kept") == "kept"
     assert cached(builder(dockerfile)) == []
+
+
+def test_what_stages_hold_is_remembered(builder: Builder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once it is known, a cached build mounts nothing and starts no process to know it again."""
+    lines = "".join(f"FROM box AS s{n}\nRUN echo {n} > /made\n" for n in range(3))
+    copies = "".join(f"COPY --from=s{n} /made /m{n}\n" for n in range(3))
+    dockerfile = f"{lines}FROM box\n{copies}RUN --mount=from=s0,target=/s cat /s/made\n"
+    context = builder.context(dockerfile)
+    for _ in range(2):
+        said = builder.at(context)
+    assert len(cached(said)) == 7
+
+    def call(self: Foreman, job: str, *_: object, **__: object) -> None:
+        raise AssertionError(f"a worker is asked for {job}")
+
+    with Engine(str(builder.ul.root), str(builder.ul.state)) as engine, monkeypatch.context() as patch:
+        patch.setattr(Foreman, "call", call)
+        engine.builds.build(str(context))
+    # Another content is another's, and a memory that is damaged is none.
+    (builder.ul.root / "cache/files/trees").write_bytes(b"underlay trees 1\nx")
+    assert len(cached(builder.at(context))) == 7
+    changed = builder(dockerfile.replace("echo 1", "echo changed"))
+    assert "COPY --from=s1 /made /m1" not in cached(changed) and "COPY --from=s0 /made /m0" in cached(changed)
+    assert builder.ul.out("builder", "prune", "-af") and len(cached(builder.at(context))) == 0
 
 
 # Results outside the store

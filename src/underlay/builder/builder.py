@@ -17,6 +17,7 @@ from . import checks, frontends, graph
 from .bases import Bases
 from .cache.cache import Cache
 from .context import contexts
+from .copy.remembered import Remembered
 from .filesystem import Views
 from .output import output
 from .solver import Solver
@@ -106,6 +107,7 @@ def build(request: BuildRequest, around: Surroundings) -> Built:
                 target = recipe.target(request.target)
             _lint(request, around, context, document, recipe, vertices)
             try:
+                remembered = Remembered(paths)
                 bases = Bases(paths, around.find, request.contexts, views, buildkit)
                 works = [
                     Work(
@@ -119,11 +121,13 @@ def build(request: BuildRequest, around: Surroundings) -> Built:
                         vertices,
                         bases,
                         around.steps,
+                        remembered,
                         document.escape,
                     )
                     for platform in wanted
                 ]
                 states = [_solved(work, target.index) for work in works]
+                remembered.save()
             finally:
                 # What has been done stays done, also when something else has failed.
                 cache.settle()

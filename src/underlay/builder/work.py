@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .bases import Bases
     from .cache.cache import Cache
     from .context.contexts import Context
+    from .copy.remembered import Remembered
     from .filesystem import Views
     from .graph import Planned
     from .request import BuildRequest, Steps
@@ -37,6 +38,7 @@ class Work:
         vertices: Vertices,
         bases: Bases,
         steps: Steps,
+        remembered: Remembered,
         escape: str,
     ) -> None:
         self.request = request
@@ -49,6 +51,7 @@ class Work:
         self.vertices = vertices
         self.bases = bases
         self.steps = steps
+        self.remembered = remembered
         self.escape = escape
         self.globals: dict[str, str] = {}
         self.planned: list[Planned] = []

@@ -232,10 +232,7 @@ def _from_address(stage: StageRun, instruction: it.Add, text: str, vertex: Verte
 
 def _content(stage: StageRun, sources: list[_Source], asked: Copying) -> list[object]:
     """Return what the sources hold of which the instruction copies something, as parts of a key."""
-    unread = [source for source in sources if source.key is None]
-    digests: list[object] = []
-    if unread:
-        digests = list(_digests(stage, [source.as_job(stage) for source in unread], asked))
+    digests = _digests(stage, [source for source in sources if source.key is None], asked)
     key_parts: list[object] = []
     for source in sources:
         # Of what is only known by an address, what is left out is not known either.
@@ -244,21 +241,46 @@ def _content(stage: StageRun, sources: list[_Source], asked: Copying) -> list[ob
     return key_parts
 
 
-def _digests(stage: StageRun, sources: list[Source], asked: Copying | None = None) -> list[str]:
+def _digests(stage: StageRun, sources: list[_Source], asked: Copying | None = None) -> list[str]:
     """Return the digest of what `asked` (None: everything) copies of each source; host directories are read by this
-    process, as the caller."""
+    process, as the caller. What stages and images hold is remembered."""
+    exclude = asked["exclude"] if asked is not None else []
+    parents = asked is not None and asked["parents"]
+    remembered = stage.work.remembered
+    digests: list[str] = []
+    names: list[str] = []
+    for source in sources:
+        origin = source.origin
+        assert origin is not None
+        name = ""
+        if origin.filesystem is not None and origin.ignored is None:
+            name = remembered.name(origin.filesystem, (source.expression, exclude, parents, origin.plain))
+        names.append(name)
+        digests.append(remembered.find(name) if name else "")
+    unknown = [number for number, digest in enumerate(digests) if not digest]
+    if unknown:
+        found = _computed(
+            stage,
+            {
+                "paths": [stage.work.views.paths.root, stage.work.views.paths.state],
+                "sources": [sources[number].as_job(stage) for number in unknown],
+                "exclude": exclude,
+                "parents": parents,
+                "instruction": asked["instruction"] if asked is not None else "RUN --mount",
+                "userxattr": stage.work.views.userxattr,
+            },
+        )
+        for number, digest in zip(unknown, found, strict=True):
+            digests[number] = digest
+            if names[number]:
+                remembered.put(names[number], digest)
+    return digests
+
+
+def _computed(stage: StageRun, job: DigestJob) -> list[str]:
     from ..workers import jobs
 
-    views = stage.work.views
-    job: DigestJob = {
-        "paths": [views.paths.root, views.paths.state],
-        "sources": sources,
-        "exclude": asked["exclude"] if asked is not None else [],
-        "parents": asked is not None and asked["parents"],
-        "instruction": asked["instruction"] if asked is not None else "RUN --mount",
-        "userxattr": views.userxattr,
-    }
-    if all("directory" in source["origin"] for source in sources):
+    if all("directory" in source["origin"] for source in job["sources"]):
         return jobs.digest(job, [], None)["digests"]
     answer: Digests = stage.work.foreman.call("digest", job)
     return answer["digests"]
@@ -304,7 +326,7 @@ def make_directory(stage: StageRun, vertex: Vertex, path: str) -> None:
 
 def content_key(stage: StageRun, origin: Origin, path: str) -> str:
     """Return the digest of what is at `path` in an origin, for the key of a step that is shown it."""
-    (digest,) = _digests(stage, [_Source(origin, _exactly(path)).as_job(stage)])
+    (digest,) = _digests(stage, [_Source(origin, _exactly(path))])
     return digest
 
 
