@@ -1,6 +1,7 @@
 """`make bench`: measure, print a table, write bench/results/ and docs/benchmarks.md.
 
-    python -m bench [--rounds N] [--only start,layers,load,runtime,pull,small,push,build,price,network,throughput,monitor,
+    python -m bench [--rounds N] [--only start,layers,load,runtime,pull,small,push,build,price,network,many,throughput,
+                     connections,monitor,
                     calls,memory] [--write]
 
 Everything lies on a fresh ext4 in a loop-mounted file, so that all use the same, quiet file system. Needs root.
@@ -186,6 +187,7 @@ JOBS = {
     "push": transfers.push,
     "build": builds.build,
     "network": networks.network,
+    "many": networks.many,
 }
 
 
@@ -204,7 +206,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=25)
     parser.add_argument(
         "--only",
-        default="start,layers,load,runtime,pull,small,push,build,price,network,throughput,monitor,calls,memory",
+        default="start,layers,load,runtime,pull,small,push,build,price,network,many,throughput,connections,monitor,calls,memory",
     )
     parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md")
     options = parser.parse_args()
@@ -223,6 +225,8 @@ def main() -> None:
                 notes += builds.price(setting, options.rounds)
             if "throughput" in chosen:
                 notes += networks.throughput(setting, options.rounds)
+            if "connections" in chosen:
+                notes += networks.connections(setting, min(options.rounds, 5))
             if "monitor" in chosen:
                 notes += monitor(setting, options.rounds)
             if "calls" in chosen:

@@ -44,8 +44,6 @@ def second(world: World, tmp_path: Path) -> Any:
     yield made
     made.clean()
     made("network", "prune", "-f")
-    with suppress(subprocess.CalledProcessError):
-        world.on_host("nft", "delete", "table", "inet", made.out("network", "rules").split()[2])
 
 
 def test_installations_beside_each_other_leave_each_other_alone(world: World, second: Installation) -> None:
@@ -320,7 +318,7 @@ def test_a_network_of_macvlan_is_on_the_link_of_its_parent(world: World) -> None
     assert world.ask("m2", world.address("m1", "wire"), 80) == world.address("m2", "wire")
     assert world.ask("", world.address("m1", "wire"), 80) in NOTHING  # the kernel keeps them apart
     refused = world.underlay("run", "--rm", "--network", "wire", "-p", "80:80", "box", "true", code=125).stderr
-    assert b"the container is only in internal and macvlan networks" in refused
+    assert b"the container is only in networks that are internal, macvlan or ipvlan" in refused
     # Answers leave by the bridge that the ports are published at, whenever that came.
     world.run("--name", "m3", "--network", "wire", "--network", "front", "-p", "8107:80")
     world.run("--name", "m4", "--network", "wire")
@@ -337,8 +335,6 @@ def test_a_network_of_macvlan_is_on_the_link_of_its_parent(world: World) -> None
     world.unserve()
     world.underlay("rm", "-f", "m1", "m2", "m3", "m4")
     world.underlay("network", "rm", "wire")
-    refused = world.underlay("network", "create", "-d", "macvlan", "nowhere", code=1).stderr
-    assert b"parent=" in refused
 
 
 @pytest.mark.parametrize("mode", ["auto", "container:first"])

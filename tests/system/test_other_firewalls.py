@@ -28,6 +28,8 @@ def docker(world: World) -> Iterator[None]:
     try:
         world.on_host("sh", "-c", "echo 0 > /proc/sys/net/ipv4/ip_forward")
         with dockerdaemon.running(place, inside=world.place / "host"):
+            # It does this itself where it was the one to switch forwarding on, which our monitors may have done before.
+            world.on_host("iptables-nft", "-P", "FORWARD", "DROP")
             assert "-P FORWARD DROP" in world.on_host("iptables-nft", "-S", "FORWARD")
             yield
     finally:
@@ -61,12 +63,16 @@ def test_docker_came_first_or_later_or_again(world: World) -> None:
         assert f"-A DOCKER-USER -i {bridge} -j ACCEPT" in rules(world)
         assert rules(world).index(f"-i {bridge} -o docker+ -j RETURN") < rules(world).index(f"-i {bridge} -j ACCEPT")
     with docker(world):
-        # It has come to containers that run already.
-        assert world.ask("d1", NEIGHBOUR4, 7001) in NOTHING
-        world.underlay("network", "reload")
+        # It has come to containers that run already: their monitors notice.
+        assert until(lambda: world.ask("d1", NEIGHBOUR4, 7001) == HOST4)
         check_all_ways(world)
         world.on_host("iptables-nft", "-F", "DOCKER-USER")
         assert world.ask("d1", NEIGHBOUR4, 7001) in NOTHING
+        assert until(lambda: world.ask("d1", NEIGHBOUR4, 7001) == HOST4)
+        world.on_host("iptables-nft", "-F", "DOCKER-USER")
+        world.underlay("network", "reload")
+        check_all_ways(world)
+        world.on_host("iptables-nft", "-F", "DOCKER-USER")
         world.underlay("run", "--rm", "--network", "front", "box", "true")
         check_all_ways(world)
         assert len(rules(world).splitlines()) == 5
@@ -78,6 +84,8 @@ def test_docker_came_first_or_later_or_again(world: World) -> None:
         assert bridge not in rules(world)
         world.underlay("rm", "-f", "d1", "d2")
 
+
+SERVER = "127.0.0.11"  # where containers ask for names
 
 DROPPING = {
     "policy": ["add chain inet wall passing {{ type filter hook forward priority 0; policy drop; }}"],
@@ -120,22 +128,36 @@ def test_a_table_that_drops_what_is_forwarded(world: World, kind: str) -> None:
         world.underlay("network", "rm", name)
 
 
-def test_a_table_that_drops_questions_for_names(world: World) -> None:
+def test_a_table_that_drops_what_comes_for_the_host(world: World) -> None:
+    """Names need nothing of it."""
     world.on_host("nft", "add", "table", "inet", "wall")
     try:
         world.on_host("nft", "add chain inet wall in { type filter hook input priority 0; policy drop; }")
         world.underlay("network", "create", "asking")
         done = world.underlay("run", "-d", "--name", "n1", "--network", "asking", "box", "sleep", "600")
-        assert b"drops questions for names that containers ask this host" in done.stderr
-        server = world.underlay.out("exec", "n1", "cat", "/etc/resolv.conf").split()[1]
-        assert world.inside("n1", lambda: lookup("n1", server, patience=1)) == {"nothing"}
-        world.on_host("sh", "-c", done.stderr.decode().partition("hint: ")[2].strip())
-        assert world.inside("n1", lambda: lookup("n1", server)) == {world.address("n1", "asking")}
-        assert world.bridge("asking").encode() not in world.underlay("network", "reload").stderr
+        assert done.stderr == b""
+        assert world.inside("n1", lambda: lookup("n1", SERVER)) == {world.address("n1", "asking")}
     finally:
         world.on_host("nft", "delete", "table", "inet", "wall")
         world.underlay("rm", "-f", "n1")
         world.underlay("network", "rm", "asking")
+
+
+@pytest.mark.parametrize("how", ["flush ruleset", "flush table inet {}", "delete table inet {}"])
+def test_monitors_notice_that_the_table_was_changed(world: World, how: str) -> None:
+    """Nothing of ours is run meanwhile."""
+    world.run("--name", "e1", "--network", "front", "-p", "8091:80")
+    world.run("--name", "e2", "--network", "back")
+    world.serve("e1", 80)
+    world.serve("neighbour", 7005)
+    table = world.table
+    for _ in range(2):
+        world.on_host("nft", *how.format(table).split())
+        assert until(lambda: world.ask("neighbour", HOST4, 8091) == NEIGHBOUR4)
+        assert world.ask("e2", world.address("e1", "front"), 80) in NOTHING
+    # Whoever mends ends, and what containers that start do wakes nobody.
+    mending = world.underlay.state / "networks" / "mending.lock"
+    assert until(lambda: subprocess.run(["flock", "-n", str(mending), "true"]).returncode == 0)
 
 
 def test_tables_that_let_the_bridges_pass_are_no_obstacles(world: World) -> None:
@@ -176,16 +198,14 @@ def test_ufw(world: World, tmp_path: Path) -> None:
         ufw("ufw --force enable")
         world.underlay("network", "create", "walled")
         done = world.underlay("run", "-d", "--name", "u1", "--network", "walled", "box", "sleep", "600")
-        server = world.underlay.out("exec", "u1", "cat", "/etc/resolv.conf").split()[1]
         world.serve("neighbour", 7020)
         assert world.ask("u1", NEIGHBOUR4, 7020) in NOTHING
-        assert world.inside("u1", lambda: lookup("u1", server, patience=1)) == {"nothing"}
         hints = [line.partition(": ")[2] for line in done.stderr.decode().splitlines() if line.startswith("hint: ")]
-        assert len(hints) == 2 and all(hint.startswith("ufw ") for hint in hints)
+        assert len(hints) >= 1 and all(hint.startswith("ufw ") for hint in hints)
         for hint in hints:
             ufw(hint)
         assert world.ask("u1", NEIGHBOUR4, 7020) == HOST4
-        assert world.inside("u1", lambda: lookup("u1", server)) == {world.address("u1", "walled")}
+        assert world.inside("u1", lambda: lookup("u1", SERVER)) == {world.address("u1", "walled")}
         ufw("ufw reload")
         assert world.bridge("walled").encode() not in world.underlay("network", "reload").stderr
         assert world.ask("u1", NEIGHBOUR4, 7020) == HOST4

@@ -14,7 +14,7 @@ from underlay.cli.templates import goparse
 from underlay.engine.containers.specification import grammar
 from underlay.errors import Corrupt, InvalidInput, UnderlayError
 from underlay.linux import scheduling
-from underlay.network import nameserver
+from underlay.network import forwarding
 from underlay.oci import platform
 from underlay.runtime import config
 from underlay.transfer.archives import outertar
@@ -71,7 +71,7 @@ def test_documents_of_the_runtime(text: str) -> None:
 
 def test_addresses_of_name_servers() -> None:
     with pytest.raises(OSError):
-        nameserver._socket_address("fe80::1%²")
+        forwarding._socket_address("fe80::1%²")
 
 
 @pytest.mark.parametrize("field", [b"1_0", b"+7", b"0o7", b" 1 1"])

@@ -57,6 +57,7 @@ _NUMBERS = {
     "rt_sigprocmask": (14, 135),
     "ioctl": (16, 29),
     "recvfrom": (45, 207),
+    "setsockopt": (54, 208),
     "sendmsg": (46, 211),
     "getpid": (39, 172),
     "execve": (59, 221),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from ..errors import KernelError
 from ..linux.network import nft, rulesets
-from ..linux.network.nft import FORWARD, INPUT
+from ..linux.network.nft import FORWARD
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -67,56 +67,45 @@ def _of_bridge(rules: Sequence[Rule], bridge: str) -> list[Rule]:
 
 
 class Obstacle:
-    """A chain of another program that drops packets of a bridge: with `forward` the traffic of its containers, else
-    their DNS questions to this host. `is_ufw`: the program is ufw."""
+    """A chain of another program that drops what the containers of a bridge send and get. `is_ufw`: the program is ufw."""
 
-    __slots__ = ("chain", "forward", "is_ufw")
+    __slots__ = ("chain", "is_ufw")
 
     def __init__(self, chain: Chain, is_ufw: bool = False) -> None:
         self.chain = chain
-        self.forward = chain.hook == FORWARD
         self.is_ufw = is_ufw
 
     def text(self, bridge: str) -> str:
         """Return in one line what is dropped, and by what."""
         where = f"chain {self.chain.name} of table {rulesets.FAMILIES[self.chain.family]} {self.chain.table}"
-        what = "traffic of containers" if self.forward else "questions for names that containers ask this host"
-        return f"{where} drops {what} of {bridge}"
+        return f"{where} drops traffic of containers of {bridge}"
 
     def remedy(self, bridge: str) -> str:
         """Return the command that lets it pass, in the language of the program whose chain it is."""
         family, table = rulesets.FAMILIES[self.chain.family], self.chain.table
         if table == "firewalld":
             return f"firewall-cmd --permanent --zone=trusted --add-interface={bridge} && firewall-cmd --reload"
-        if self.is_ufw and self.forward:
-            return f"ufw route allow in on {bridge} && ufw route allow out on {bridge}"
         if self.is_ufw:
-            return f"ufw allow in on {bridge} to any port 53"
-        if self.chain.name in ("FORWARD", "INPUT") and table == "filter":
+            return f"ufw route allow in on {bridge} && ufw route allow out on {bridge}"
+        if self.chain.name == "FORWARD" and table == "filter":
             command = "ip6tables" if self.chain.family == rulesets.IPV6 else "iptables"
-            if self.forward:
-                return " && ".join(f"{command} -I FORWARD {way} {bridge} -j ACCEPT" for way in ("-i", "-o"))
-            return f"{command} -I INPUT -i {bridge} -p udp --dport 53 -j ACCEPT"
+            return " && ".join(f"{command} -I FORWARD {way} {bridge} -j ACCEPT" for way in ("-i", "-o"))
         begin = f"nft insert rule {family} {table} {self.chain.name}"
-        if self.forward:
-            return " && ".join(f"{begin} {way} {bridge} accept" for way in ("iifname", "oifname"))
-        return f"{begin} iifname {bridge} udp dport 53 accept"
+        return " && ".join(f"{begin} {way} {bridge} accept" for way in ("iifname", "oifname"))
 
 
-def obstacles(bridge: str, asks: bool = True, ipv6: bool = True) -> list[Obstacle]:
-    """Return the chains of other programs that drop the traffic of a bridge; with `asks`, also those that drop the DNS
-    questions of its containers to this host; with `ipv6`, also chains for IPv6 alone.
+def obstacles(bridge: str, ipv6: bool = True) -> list[Obstacle]:
+    """Return the chains of other programs that drop the traffic of a bridge; with `ipv6`, also chains for IPv6 alone.
 
     A chain counts that drops or rejects what none of its rules decides, unless a rule of its table names the bridge. What
     rules with other conditions do is not looked into. Raises KernelError.
     """
     result = []
-    hooks = (FORWARD, INPUT) if asks else (FORWARD,)
     try:
         with rulesets.opened() as connection:
             chains = rulesets.chains(connection)
             for chain in chains:
-                if chain.hook not in hooks or chain.table.startswith("underlay"):
+                if chain.hook != FORWARD or chain.table.startswith("underlay"):
                     continue
                 if chain.family == rulesets.IPV6 and not ipv6:
                     continue

@@ -238,20 +238,30 @@ def attach(network: Network, endpoint: Endpoint, namespace: int, name: str, lead
             connection.call(links.create_veth(outside, parent.index, name, namespace, mtu, peer_address=mac))
             port = links.find(connection, outside)
             assert port is not None
-            connection.call(links.reflect(port.index))
+            connection.call(links.change_port(port.index, isolated=not network.connected))
             if os.path.isdir(f"/proc/sys/net/ipv6/conf/{outside}"):
                 _set(f"ipv6/conf/{outside}/disable_ipv6", "1")  # it is a port: the host has no address on it
         else:
-            mode = network.options.get("macvlan_mode", "bridge")
-            connection.call(links.create_macvlan(name, parent.index, mode, namespace, network.mtu, mac))
+            from . import parents
+
+            connection.call(parents.create_child(network, parent, outside, namespace, mac))
     try:
+        if network.driver != BRIDGE:
+            # Before Linux 6.14 the kernel does not make what is called like an interface of the host, as eth0 mostly is.
+            _rename(namespace, outside, name)
         netns.inside(namespace, lambda: _configure(network, endpoint, name, leading))
     except BaseException:
-        with netns.inside(namespace, Netlink) as connection:
-            made = links.find(connection, name)
-            if made is not None:
-                connection.call(links.delete(made.index, name))
+        for made in (name, outside):
+            detach(namespace, made)
         raise
+
+
+def _rename(namespace: int, old: str, new: str) -> None:
+    """Give an interface of a network namespace, which is down, another name."""
+    with netns.inside(namespace, Netlink) as connection:
+        made = links.find(connection, old)
+        assert made is not None
+        connection.call(links.change(made.index, name=new))
 
 
 def _configure(network: Network, endpoint: Endpoint, name: str, leading: Collection[int]) -> None:
@@ -272,8 +282,8 @@ def _configure(network: Network, endpoint: Endpoint, name: str, leading: Collect
                 continue
             space = pool.space
             requests.append(links.add_address(made.index, space.wire(subnets.number_of(text)), space.prefix))
-            if bits in leading and pool.gateway:
-                requests.append(links.add_route(made.index, space.wire(subnets.number_of(pool.gateway))))
+            if bits in leading:
+                requests.append(_way_out(network, made, bits))
         connection.call(*requests)
 
 
@@ -282,10 +292,17 @@ def lead_out(network: Network, namespace: int, name: str, bits: int) -> None:
     128), whatever its way was before."""
     with netns.inside(namespace, Netlink) as connection:
         made = links.find(connection, name)
-        pool = network.pool(bits)
-        if made is not None and pool is not None:
-            gateway = pool.space.wire(subnets.number_of(pool.gateway))
-            connection.call(links.add_route(made.index, gateway, replace=True))
+        if made is not None and network.pool(bits) is not None:
+            connection.call(_way_out(network, made, bits, replace=True))
+
+
+def _way_out(network: Network, made: Link, bits: int, replace: bool = False) -> Request:
+    """Return what adds the default route by an interface in a network that leads out by addresses of a kind."""
+    pool = network.pool(bits)
+    assert pool is not None
+    if network.routes_by_interface:
+        return links.add_route(made.index, family=links.INET if bits == 32 else links.INET6, replace=replace)
+    return links.add_route(made.index, pool.space.wire(subnets.number_of(pool.router)), replace=replace)
 
 
 def detach(namespace: int, name: str) -> None:
@@ -294,6 +311,12 @@ def detach(namespace: int, name: str) -> None:
         made = links.find(connection, name)
         if made is not None:
             connection.call(links.delete(made.index, name))
+
+
+def has(namespace: int, name: str) -> bool:
+    """Return whether a network namespace has an interface of a name. Raises KernelError."""
+    with netns.inside(namespace, Netlink) as connection:
+        return links.find(connection, name) is not None
 
 
 def loopback_up(namespace: int) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 
 from ..errors import KernelError, NotFound, Unsupported
-from ..linux.network import nft
+from ..linux.network import nft, rulesets
 from ..linux.network.nft import Chain, Element, Set, Table
 from . import subnets
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 PREFIXES = ("ul-", "underlay")  # of the names of bridges, unless the user chooses others
 _LOOPBACK = bytes((127, 0, 0, 0))
+_LOOPBACK6 = bytes(15) + b"\1"
 _RAW, _DESTINATION, _FILTER, _SOURCE = -300, -100, 0, 100  # priorities of hooks (netfilter_ipv4.h)
 
 
@@ -35,6 +36,21 @@ def table(name: str, guard: bool) -> Table:
         [nft.interfaces("iifname", "internal"), drop],
         [nft.interfaces("oifname", "internal"), drop],
         [ours_out, nft.redirected(), accept],
+        # Published ports of containers that are reached by their own addresses, and that they are there at all.
+        *([nft.destination(version, f"open{version}"), accept] for version in (4, 6)),
+        *(
+            [nft.interfaces("oifname", f"routed{version}"), nft.protocol(*icmp), accept]
+            for version, icmp in ((4, ("icmp", 1)), (6, ("ipv6-icmp", 58)))
+        ),
+        *(
+            [
+                nft.interfaces("iifname", "bridges", inverted=True),
+                nft.interfaces("oifname", f"unprotected{version}"),
+                nft.version(version),
+                accept,
+            ]
+            for version in (4, 6)
+        ),
         [ours_out, drop],
         [ours_in, accept],
     ]
@@ -44,7 +60,10 @@ def table(name: str, guard: bool) -> Table:
         forward.append(
             [nft.other_interface(direction, f"{begin}*") for direction in directions for begin in PREFIXES] + [drop]
         )
-    publish = [[nft.translate(version, f"published{version}", False)] for version in (4, 6)] + [
+    publish = [[nft.translate(version, f"published{version}", False)] for version in (4, 6)]
+    # Answers for ::1 would not be taken from another interface (ip6_rcv): a process relays it (runtime.monitor.portrelay).
+    publish.append([nft.within(6, "daddr", _LOOPBACK6, 128, "::1"), nft.verdict(nft.RETURN)])
+    publish += [
         [nft.local_destination(), nft.translate(version, f"published_any{version}", True)] for version in (4, 6)
     ]
     jump = [nft.verdict(nft.JUMP, "publish")]
@@ -58,6 +77,9 @@ def table(name: str, guard: bool) -> Table:
             Set("gateways6", (nft.INTERFACE, nft.ADDRESS6)),
             Set("subnets4", (nft.ADDRESS4,), interval=True),
             Set("subnets6", (nft.ADDRESS6,), interval=True),
+            *(Set(f"{name}{version}", (nft.INTERFACE,)) for name in ("routed", "unprotected") for version in (4, 6)),
+            Set("open4", (nft.ADDRESS4, nft.PROTOCOL, nft.PORT)),
+            Set("open6", (nft.ADDRESS6, nft.PROTOCOL, nft.PORT)),
             Set("published4", (nft.ADDRESS4, nft.PROTOCOL, nft.PORT), (nft.ADDRESS4, nft.PORT)),
             Set("published6", (nft.ADDRESS6, nft.PROTOCOL, nft.PORT), (nft.ADDRESS6, nft.PORT)),
             Set("published_any4", (nft.PROTOCOL, nft.PORT), (nft.ADDRESS4, nft.PORT)),
@@ -130,7 +152,9 @@ def table(name: str, guard: bool) -> Table:
 def elements_of(network: Network) -> dict[str, list[Element]]:
     """Return what a network has in each set."""
     bridge = nft.interface(network.interface)
-    contents = {"bridges": [Element(bridge)], "same": [Element(bridge + bridge)]}
+    contents = {"bridges": [Element(bridge)]}
+    if network.connected:
+        contents["same"] = [Element(bridge + bridge)]
     if network.internal:
         contents["internal"] = [Element(bridge)]
     for pool in network.pools:
@@ -139,14 +163,22 @@ def elements_of(network: Network) -> dict[str, list[Element]]:
         if pool.gateway:
             gateway = space.wire(subnets.number_of(pool.gateway))
             contents[f"gateways{version}"] = [Element(bridge + gateway)]
-        if network.masquerade and not network.internal:
+        mode = network.gateway_mode(space.bits)
+        if mode == "routed":
+            contents[f"routed{version}"] = [Element(bridge)]
+        elif mode == "nat-unprotected":
+            contents[f"unprotected{version}"] = [Element(bridge)]
+        if network.masquerade and not network.internal and mode != "routed":
             last = Element(space.wire(space.end), end=True) if space.end < 1 << space.bits else None
             contents[f"subnets{version}"] = [Element(space.wire(space.start)), *([last] if last else [])]
     return contents
 
 
 class Rule:
-    """One published port: traffic for `port` at the host's `address` ("" for all) goes to `target` at `target_port`."""
+    """One published port: traffic for `port` at the host's `address` ("" for all) goes to `target` at `target_port`.
+
+    With `port` 0 it is no port of the host: the container is reached by its own address, and `target_port` is open there.
+    """
 
     __slots__ = ("address", "port", "protocol", "target", "target_port")
 
@@ -158,10 +190,12 @@ class Rule:
         self.target_port = target_port
 
     def element(self) -> tuple[str, Element]:
-        """Return the map that it belongs to, and its element there."""
+        """Return the map or set that it belongs to, and its element there."""
         target = subnets.parse_address(self.target)
         version = 4 if len(target) == 4 else 6
-        there = nft.padded(bytes((nft.PROTOCOLS[self.protocol],)), self.port.to_bytes(2, "big"))
+        there = nft.padded(bytes((nft.PROTOCOLS[self.protocol],)), (self.port or self.target_port).to_bytes(2, "big"))
+        if not self.port:
+            return f"open{version}", Element(target + there)
         data = nft.padded(target, self.target_port.to_bytes(2, "big"))
         if not self.address:
             return f"published_any{version}", Element(there, data)
@@ -228,6 +262,37 @@ class Firewall:
                 contents.setdefault(name, []).extend(elements)
         _transact([*nft.make(table(self.name, self._guards())), *nft.add(self.name, contents)])
 
+    def is_whole(self) -> bool:
+        """Return whether the table is there, with its rules. Raises KernelError."""
+        chains = table(self.name, False).chains
+        with rulesets.opened() as connection:
+            try:
+                return all(
+                    len(rulesets.rules(connection, nft.INET, self.name, chain.name)) >= len(chain.rules)
+                    for chain in chains
+                )
+            except KernelError as error:
+                if error.errno != _ENOENT:
+                    raise
+                return False
+
+    def retire(self) -> None:
+        """Remove the table, and have the host forward as little as before us; harmless without one. Raises KernelError.
+
+        Where others rely on forwarding by now, a table that guards the host stays.
+        """
+        if not os.path.exists(self._memory) or not nft.exists(self.name):
+            return
+        if self._guards():
+            with rulesets.opened() as connection:
+                chains = rulesets.chains(connection)
+            if any(chain.hook == nft.FORWARD and chain.table != self.name for chain in chains):
+                return
+            for setting in self._switched_on():
+                _set(setting, "0")
+        nft.transact(nft.remove(self.name))
+        os.unlink(self._memory)
+
     def written(self) -> str:
         """Return the table as `nft` would read it. Raises NotFound when there is none."""
         made = table(self.name, self._guards())
@@ -264,16 +329,37 @@ class Firewall:
         here = str(os.stat("/proc/thread-self/ns/net").st_ino)
         try:
             with open(self._memory, encoding="ascii") as file:
-                where, _, state = file.read().partition(" ")
-            if where == here:
-                return state == "guarded"
+                words = file.read().split()
+            if words[:1] == [here]:
+                return words[1] == "guarded"
         except FileNotFoundError:
             os.makedirs(os.path.dirname(self._memory), mode=0o700, exist_ok=True)
-        with open("/proc/sys/net/ipv4/ip_forward", encoding="ascii") as file:
-            guards = file.read().strip() == "0"
+        off = [setting for setting in _SETTINGS if _get(setting) == "0"]
+        guards = _SETTINGS[0] in off
         with open(self._memory, "w", encoding="ascii") as file:
-            file.write(f"{here} {'guarded' if guards else 'open'}")
+            file.write(" ".join((here, "guarded" if guards else "open", *off)))
         return guards
+
+    def _switched_on(self) -> list[str]:
+        """Return the settings that were off before us."""
+        with open(self._memory, encoding="ascii") as file:
+            return file.read().split()[2:]
+
+
+_SETTINGS = ("ipv4/ip_forward", "ipv6/conf/all/forwarding")  # below /proc/sys/net
+
+
+def _get(setting: str) -> str:
+    try:
+        with open(f"/proc/sys/net/{setting}", encoding="ascii") as file:
+            return file.read().strip()
+    except FileNotFoundError:
+        return ""  # no IPv6
+
+
+def _set(setting: str, value: str) -> None:
+    with open(f"/proc/sys/net/{setting}", "w", encoding="ascii") as file:
+        file.write(value)
 
 
 def _transact(requests: list[Request]) -> None:

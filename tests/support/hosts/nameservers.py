@@ -1,13 +1,11 @@
-"""Name servers of networks under test: what they are told, questions to them, and a place for one to run in."""
+"""Name servers under test: what they know, questions to them, and a place for one to run in."""
 
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import struct
 import threading
-from functools import partial
 from typing import TYPE_CHECKING
 
 import dns.flags
@@ -17,47 +15,43 @@ import dns.rcode
 import dns.rdatatype
 import dns.reversename
 
-from engines import until
+from underlay.engine.networks.name_service import Arrivals
 from underlay.linux.network import links, netns
 from underlay.linux.network.netlink import Netlink
-from underlay.network import answers, nameserver, resolver
+from underlay.network import answers, nameserver, questions
+from underlay.network.answers import Asker, Directory, Member
+from underlay.runtime.monitor import control
+from underlay.runtime.monitor.names import SOCKET, hand_over
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
     from typing import Any
 
-    from underlay.network.described import Written
-
-GATEWAY, GATEWAY6, MEMBER, MEMBER6, STRANGER = "172.31.9.1", "fd00:9::1", "172.31.9.2", "fd00:9::2", "10.9.9.9"
+MEMBER, MEMBER6 = "172.31.9.2", "fd00:9::2"
 UPSTREAM, DEAD = "127.0.0.9", "127.0.0.10"
-NETWORK = "ab" * 32
+HERE = "/proc/self"  # a file that exists, as those of containers that run do
+NAMES = {
+    "Web": [MEMBER, MEMBER6],
+    "0123456789ab": [MEMBER, MEMBER6],
+    "all": ["172.31.9.3", "172.31.9.4", "172.31.9.5"],
+    "db.inner": ["172.31.9.3"],
+    "under_score": ["172.31.9.6"],
+}
 
 
-def described(**changes: Any) -> Written:
-    """Return what an engine would write."""
-    usual: Written = {
-        "interface": "ul-test",
-        "listen": [GATEWAY, GATEWAY6],
-        "subnets": ["172.31.9.0/24", "fd00:9::/64"],
-        "internal": False,
-        "servers": {},
-        "upstream": [UPSTREAM],
-        "names": {
-            "Web": [MEMBER, MEMBER6],
-            "0123456789ab": [MEMBER, MEMBER6],
-            "all": ["172.31.9.3", "172.31.9.4", "172.31.9.5"],
-            "db.inner": ["172.31.9.3"],
-            "under_score": ["172.31.9.6"],
-        },
-    }
-    changed: Any = {**usual, **changes}
-    found: Written = changed
-    return found
+def directory(names: dict[str, list[str]], network: str = "net", file: str = HERE) -> Directory:
+    """Return a directory of names with their addresses, each of a container of its own."""
+    return Directory(network, [Member(addresses, [name], file) for name, addresses in names.items()])
 
 
-def known(**changes: Any) -> nameserver.Description:
-    return nameserver.Description(described(**changes))
+def asker(
+    names: dict[str, list[str]] = NAMES,
+    servers: Sequence[str] = (UPSTREAM,),
+    forwards: bool = True,
+    others: Sequence[Directory] = (),
+) -> Asker:
+    return Asker([directory(names), *others], servers, forwards)
 
 
 def question(name: str, kind: str = "A", **options: Any) -> dns.message.Message:
@@ -66,9 +60,9 @@ def question(name: str, kind: str = "A", **options: Any) -> dns.message.Message:
 
 def told(query: dns.message.Message, turn: int = 0, stream: bool = False, **changes: Any) -> dns.message.Message:
     """Return what a query is answered without any sockets."""
-    data = answers.answer(query.to_wire(), known(**changes), turn, stream)
-    assert data
-    found = dns.message.from_wire(data)
+    answer = answers.answer(query.to_wire(), asker(**changes), turn, stream)
+    assert answer.data
+    found = dns.message.from_wire(answer.data)
     assert query.is_response(found)
     return found
 
@@ -77,122 +71,101 @@ def data(reply: dns.message.Message) -> list[str]:
     return [item.to_text() for each in reply.answer for item in each]
 
 
+class Source:
+    """What the name server under test knows, the same for all containers."""
+
+    def __init__(self) -> None:
+        self.known = asker()
+        self.version = self.seen = 0
+
+    def change(self, **changes: Any) -> None:
+        self.known = asker(**changes)
+        self.version += 1
+
+    def changed(self) -> bool:
+        before, self.seen = self.seen, self.version
+        return before != self.seen
+
+    def asker(self, container: str) -> Asker:
+        return self.known
+
+
 class Place:
-    """A bridge in a network namespace, a member of it in another, and name servers in a directory."""
+    """A host and a container as network namespaces, and a name server that is a thread."""
 
     def __init__(self, directory: Path) -> None:
-        self.directory = str(directory / "networks")
+        self.directory = str(directory)
         self.paths = [str(directory / name) for name in ("host", "member")]
         self.host, self.member = (netns.make(path) for path in self.paths)
-        self.build()
+        for namespace in (self.host, self.member):
+            with netns.inside(namespace, Netlink) as connection:
+                connection.call(links.change(1, up=True))
+        self.source = Source()
+        self.sockets = questions.listen(self.member)
+        self.channel: socket.socket | None = None
+        self.thread: threading.Thread | None = None
 
-    def build(self) -> None:
-        with netns.inside(self.host, Netlink) as host, netns.inside(self.member, Netlink) as member:
-            host.call(links.change(1, up=True), links.create_bridge("ul-test"))
-            bridge = links.find(host, "ul-test")
-            assert bridge is not None
-            host.call(
-                links.change(bridge.index, up=True),
-                links.add_address(bridge.index, socket.inet_aton(GATEWAY), 24),
-                links.add_address(bridge.index, socket.inet_pton(socket.AF_INET6, GATEWAY6), 64),
-                links.create_veth("port", bridge.index, "eth0", self.member),
-                links.add_route(bridge.index, destination=socket.inet_aton("10.9.9.0"), prefix=24),
-            )
-            near, far = links.find(host, "port"), links.find(member, "eth0")
-            assert near is not None
-            assert far is not None
-            host.call(links.change(near.index, up=True))
-            member.call(
-                links.change(1, up=True),
-                links.change(far.index, up=True),
-                links.add_address(far.index, socket.inet_aton(MEMBER), 24),
-                links.add_address(far.index, socket.inet_pton(socket.AF_INET6, MEMBER6), 64),
-                links.add_address(far.index, socket.inet_aton(STRANGER), 32),
-            )
-        # Until the port forwards.
-        assert until(lambda: self._reaches())
+    def start(self, **changes: Any) -> None:
+        """Have a name server that the container can ask."""
+        self.source.change(**changes)
+        listener = control.listen(self.directory, SOCKET)
+        listener.setblocking(False)
+        server = nameserver.Server(self.source, Arrivals(listener))
 
-    def _reaches(self) -> bool:
-        """Tell whether the gateway says that nobody is at a port of its."""
-        for family, address in ((socket.AF_INET, GATEWAY), (socket.AF_INET6, GATEWAY6)):
-            client = netns.inside(self.member, partial(socket.socket, family, socket.SOCK_STREAM))
-            with client:
-                client.settimeout(0.5)
-                try:
-                    client.connect((address, 9))
-                except ConnectionRefusedError:
-                    continue
-                except OSError:
-                    return False
-        return True
+        def work() -> None:
+            try:
+                netns.inside(self.host, server.run)
+            finally:
+                listener.close()
+
+        self.enlist()
+        self.thread = threading.Thread(target=work, daemon=True)
+        self.thread.start()
+
+    def enlist(self) -> None:
+        channel = hand_over({"directory": self.directory, "command": ["/bin/false"]}, "c" * 64, self.sockets)
+        assert channel is not None
+        self.channel = socket.socket(fileno=channel.detach())
+
+    def stop(self) -> None:
+        """Have the container end, and with it the name server."""
+        if self.channel is not None:
+            self.channel.close()
+        if self.thread is not None:
+            self.thread.join(10)
+            assert not self.thread.is_alive()
+        self.channel = self.thread = None
 
     def close(self) -> None:
-        os.close(self.host)
-        os.close(self.member)
+        self.stop()
+        questions.close(self.sockets)
+        for namespace in (self.host, self.member):
+            os.close(namespace)
         for path in self.paths:
             netns.release(path)
 
-    def write(self, **changes: Any) -> None:
-        resolver.write(self.directory, NETWORK, described(**changes))
-
-    def ensure(self) -> None:
-        netns.inside(self.host, lambda: resolver.ensure(self.directory, NETWORK))
-
-    def start(self, **changes: Any) -> int:
-        """Have a name server, and return its process."""
-        self.write(**changes)
-        self.ensure()
-        return self.pid()
-
-    def pid(self) -> int:
-        with open(f"{self.directory}/{NETWORK}.lock") as file:
-            return int(file.read().split()[0])
-
-    def kill(self) -> None:
-        try:
-            pid = self.pid()
-            assert pid != os.getpid()
-            os.kill(pid, signal.SIGKILL)
-        except (OSError, IndexError):
-            return
-        assert until(lambda: not alive(pid))
-
-    def ask(
-        self,
-        name: str,
-        kind: str = "A",
-        where: str = GATEWAY,
-        tcp: bool = False,
-        source: str | None = None,
-        timeout: float = 4,
-    ) -> dns.message.Message:
+    def ask(self, name: str, kind: str = "A", tcp: bool = False, timeout: float = 4) -> dns.message.Message:
         query = question(name, kind)
         ask: Any = dns.query.tcp if tcp else dns.query.udp
-        reply: dns.message.Message = netns.inside(
-            self.member, lambda: ask(query, where, timeout=timeout, source=source)
-        )
+        reply: dns.message.Message = netns.inside(self.member, lambda: ask(query, questions.ADDRESS, timeout=timeout))
         return reply
 
-    def connect(self, source: str = MEMBER) -> socket.socket:
-        def work() -> socket.socket:
-            return socket.create_connection((GATEWAY, 53), timeout=4, source_address=(source, 0))
+    def connect(self) -> socket.socket:
+        return netns.inside(self.member, lambda: socket.create_connection((questions.ADDRESS, 53), timeout=4))
 
-        return netns.inside(self.member, work)
-
-
-def alive(pid: int) -> bool:
-    """Tell whether a process runs; one that has ended may wait for somebody to notice."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            return file.read().rpartition(b")")[2].split()[0] not in (b"Z", b"X")
-    except OSError:
-        return False
+    def client(self, timeout: float = 30) -> socket.socket:
+        """Return a socket for questions by UDP."""
+        made = netns.inside(self.member, lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+        made.settimeout(timeout)
+        made.connect((questions.ADDRESS, 53))
+        return made
 
 
 class Upstream:
     """A DNS server of the host, which says the same to all, or nothing."""
 
-    def __init__(self, place: Place, address: str, change: Callable[[bytes], bytes]) -> None:
+    def __init__(self, place: Place, address: str, change: Callable[[bytes], bytes], delay: float = 0.0) -> None:
+        self.delay = delay
         self.seen: list[tuple[bytes, bool]] = []
         self.change = change
         self.udp, self.tcp = netns.inside(place.host, lambda: self._open(address))
@@ -221,8 +194,16 @@ class Upstream:
             if not query:
                 return
             answer = self.answer(query, False)
-            if answer:
+            if answer and self.delay:
+                threading.Timer(self.delay, self._send, (answer, source)).start()
+            elif answer:
                 self.udp.sendto(answer, source)
+
+    def _send(self, answer: bytes, source: Any) -> None:
+        try:
+            self.udp.sendto(answer, source)
+        except OSError:
+            pass  # it is closed meanwhile
 
     def _connections(self) -> None:
         while True:

@@ -57,15 +57,19 @@ class World:
     def close(self) -> None:
         """End all that was begun, and see that nothing is left on the host that this was."""
         self.unserve()
-        self.underlay.clean()
-        self.underlay("network", "prune", "-f")
-        default = self.underlay.out("network", "inspect", "-f", "{{json .Options}}", "bridge")
-        left = self.links() - {json.loads(default)["com.docker.network.bridge.name"]}
-        for name in ("host", "neighbour"):
-            netns.release(str(self.place / name))
-        os.close(self.host)
-        os.close(self.neighbour)
+        try:
+            self.underlay.clean()
+            self.underlay("network", "prune", "-f")
+            until(lambda: not self.links() - {"lo", "eth0"})
+            left = self.links()
+            tables = self.on_host("nft", "list", "tables")
+        finally:
+            for name in ("host", "neighbour"):
+                netns.release(str(self.place / name))
+            os.close(self.host)
+            os.close(self.neighbour)
         assert left - {"lo", "eth0"} == set()
+        assert "underlay" not in tables
 
     @property
     def table(self) -> str:

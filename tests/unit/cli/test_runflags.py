@@ -57,7 +57,18 @@ def test_every_flag_has_an_option() -> None:
         assert hasattr(ContainerOptions, option), option
     known = {flag[0] for flag in runflags.COMMON}
     assert set(runflags._PLAIN) | set(runflags._SIZES) <= known
-    elsewhere = {"add-host", "attach", "annotation", "cidfile", "cpus", "entrypoint", "env", "env-file", "label"}
+    elsewhere = {
+        "add-host",
+        "attach",
+        "dns-opt",
+        "annotation",
+        "cidfile",
+        "cpus",
+        "entrypoint",
+        "env",
+        "env-file",
+        "label",
+    }
     elsewhere |= {"label-file", "log-opt", "network", "net", "link", "quiet", "storage-opt", "sysctl", "kernel-memory"}
     assert known <= set(runflags._PLAIN) | set(runflags._SIZES) | elsewhere
     for module in (run, create, exec):

@@ -16,10 +16,11 @@ import dns.reversename
 import pytest
 
 from underlay.network import answers
+from underlay.network.answers import Asker, Directory, Member
 
 if TYPE_CHECKING:
-    pass
-from nameservers import GATEWAY, GATEWAY6, MEMBER, MEMBER6, STRANGER, UPSTREAM, data, known, question, told
+    from pathlib import Path
+from nameservers import HERE, MEMBER, MEMBER6, asker, data, directory, question, told
 
 
 @pytest.mark.parametrize(
@@ -31,6 +32,8 @@ from nameservers import GATEWAY, GATEWAY6, MEMBER, MEMBER6, STRANGER, UPSTREAM, 
         ("0123456789AB", "A", [MEMBER]),
         ("under_score", "A", ["172.31.9.6"]),
         ("db.inner", "A", ["172.31.9.3"]),
+        ("web.net", "A", [MEMBER]),
+        ("db.inner.NET", "A", ["172.31.9.3"]),
         ("web", "MX", []),
         ("web", "ANY", []),
         ("under_score", "AAAA", []),
@@ -44,7 +47,7 @@ def test_names_of_containers(name: str, kind: str, expected: list[str]) -> None:
     assert reply.rcode() == dns.rcode.NOERROR
     assert reply.flags & dns.flags.RA
     assert data(reply) == expected
-    assert all(each.ttl == 600 for each in reply.answer)
+    assert all(each.ttl == answers.TTL for each in reply.answer)
 
 
 @pytest.mark.parametrize(
@@ -52,6 +55,7 @@ def test_names_of_containers(name: str, kind: str, expected: list[str]) -> None:
     [
         ("nobody", "A"),
         ("web.example.com", "A"),
+        ("web.other", "A"),
         (".", "NS"),
         ("9.9.31.172.in-addr.arpa", "PTR"),
         ("31.172.in-addr.arpa", "PTR"),
@@ -60,29 +64,53 @@ def test_names_of_containers(name: str, kind: str, expected: list[str]) -> None:
     ],
 )
 def test_what_is_for_the_hosts_servers(name: str, kind: str) -> None:
-    assert answers.answer(question(name, kind).to_wire(), known(), 0, False) is None
+    answer = answers.answer(question(name, kind).to_wire(), asker(), 0, False)
+    assert (answer.forwarded, answer.data) == (True, b"")
 
 
-def test_names_of_other_networks_are_for_those_who_are_there_too() -> None:
-    others = [
-        {"asked_by": [MEMBER, MEMBER6], "names": {"web": ["10.1.0.2"], "far": ["10.1.0.3"]}},
-        {"asked_by": ["172.31.9.9"], "names": {"farther": ["10.2.0.2"]}},
+def test_names_of_all_networks_that_the_asker_is_in() -> None:
+    other = directory({"web": ["10.1.0.2"], "far": ["10.1.0.3"]}, "aside")
+
+    def asked(name: str, kind: str = "A") -> list[str]:
+        return data(told(question(name, kind), others=[other]))
+
+    assert asked("far") == ["10.1.0.3"]
+    assert asked("far", "AAAA") == []
+    assert asked("3.0.1.10.in-addr.arpa", "PTR") == ["far."]
+    assert asked("web") == [MEMBER]  # the first network's come first
+    assert asked("web.aside") == ["10.1.0.2"]
+    assert answers.answer(question("far").to_wire(), asker(), 0, False).forwarded
+
+
+def test_containers_that_have_ended_are_not_named(tmp_path: Path) -> None:
+    """Nothing changes in the directory when one ends or is started again; its file goes and comes."""
+    here, gone = tmp_path / "here", tmp_path / "gone"
+    here.touch()
+    members = [Member(["10.0.0.2"], ["a", "both"], str(here)), Member(["10.0.0.3"], ["b", "both"], str(gone))]
+    known = Asker([Directory("net", members)], [], True)
+
+    def asked(name: str, kind: str = "A") -> answers.Answer:
+        return answers.answer(question(name, kind).to_wire(), known, 0, False)
+
+    assert asked("b").forwarded and asked("3.0.0.10.in-addr.arpa", "PTR").forwarded
+    assert data(dns.message.from_wire(asked("both").data)) == ["10.0.0.2"]
+    # An answer without one that may come back is given only once.
+    assert not asked("both").lasting
+    gone.touch()
+    found = asked("both")
+    assert data(dns.message.from_wire(found.data)) == ["10.0.0.2", "10.0.0.3"]
+    assert (found.lasting, found.turns, found.members) == (True, 2, (str(here), str(gone)))
+
+
+def test_the_name_of_an_address_is_the_containers_own() -> None:
+    members = [
+        Member(["10.0.0.2"], ["one", "shared", "0123456789ab"], HERE),
+        Member(["10.0.0.3"], ["two", "shared"], HERE),
     ]
-    there = known(others=others)
-
-    def asked(name: str, source: str, kind: str = "A") -> list[str] | None:
-        reply = answers.answer(question(name, kind).to_wire(), there, 0, False, source)
-        return None if reply is None else data(dns.message.from_wire(reply))
-
-    for source in (MEMBER, MEMBER6):
-        assert asked("far", source) == ["10.1.0.3"]
-        assert asked("far", source, "AAAA") == []
-        assert asked("3.0.1.10.in-addr.arpa", source, "PTR") == ["far."]
-        assert asked("web", source) == [MEMBER]  # this network's come first
-        assert asked("farther", source) is None
-    assert asked("farther", "172.31.9.9") == ["10.2.0.2"]
-    assert asked("far", "172.31.9.3") is None
-    assert asked("far", "") is None
+    known = Asker([Directory("net", members)], [], True)
+    for address, name in (("10.0.0.2", "one."), ("10.0.0.3", "two.")):
+        query = question(dns.reversename.from_address(address).to_text(), "PTR")
+        assert data(dns.message.from_wire(answers.answer(query.to_wire(), known, 0, False).data)) == [name]
 
 
 def test_an_alias_of_several_is_rotated() -> None:
@@ -92,21 +120,17 @@ def test_an_alias_of_several_is_rotated() -> None:
 
 
 def test_names_and_addresses_that_dns_has_no_form_for() -> None:
-    names = {"x" * 64: [MEMBER], "a..b": [MEMBER], "böse": ["FD00:9:0::2", MEMBER, "bad"]}
+    names = {"x" * 64: [MEMBER], "a..b": [MEMBER], "böse": [MEMBER6, MEMBER]}
     assert data(told(question("2.9.31.172.in-addr.arpa", "PTR"), names=names)) == ["b\\195\\182se."]
     assert data(told(question(dns.reversename.from_address(MEMBER6).to_text(), "PTR"), names=names))
     wire = question("bxxse").to_wire().replace(b"xx", "ö".encode())
-    reply = answers.answer(wire, known(names=names), 0, False)
-    assert reply is not None
-    assert data(dns.message.from_wire(reply)) == [MEMBER]
-    assert data(told(question("x"), names={"x": ["bad"]})) == []
+    reply = answers.answer(wire, asker(names), 0, False)
+    assert data(dns.message.from_wire(reply.data)) == [MEMBER]
 
 
 def test_case_of_the_question_is_kept() -> None:
     query = question("wEb")
-    wire = answers.answer(query.to_wire(), known(), 0, False)
-    assert wire is not None
-    assert b"\x03wEb" in wire
+    assert b"\x03wEb" in answers.answer(query.to_wire(), asker(), 0, False).data
 
 
 def test_long_answers_are_cut_for_udp_only() -> None:
@@ -114,8 +138,7 @@ def test_long_answers_are_cut_for_udp_only() -> None:
     short = told(question("many"), names=names)
     assert short.flags & dns.flags.TC
     assert len(short.to_wire()) <= 512 and len(data(short)) == (512 - 12 - 10) // 16
-    wide = answers.answer(question("many", use_edns=0, payload=65000).to_wire(), known(names=names), 0, False)
-    assert wide is not None
+    wide = answers.answer(question("many", use_edns=0, payload=65000).to_wire(), asker(names), 0, False).data
     assert len(wide) <= 1232 and len(data(dns.message.from_wire(wide))) > 70
     whole = told(question("many"), stream=True, names=names)
     assert len(data(whole)) == 248
@@ -140,14 +163,13 @@ def test_questions_that_are_refused(query: dns.message.Message, code: dns.rcode.
 def test_updates_are_not_implemented() -> None:
     wire = bytearray(question("web").to_wire())
     wire[2] |= 5 << 3
-    reply = answers.answer(bytes(wire), known(), 0, False)
-    assert reply is not None
+    reply = answers.answer(bytes(wire), asker(), 0, False).data
     assert (reply[:2], reply[3] & 15, len(reply)) == (bytes(wire[:2]), dns.rcode.NOTIMP, 12)
 
 
 def test_garbage_is_dropped_or_a_format_error() -> None:
     draw = random.Random(53)
-    there = known()
+    there = asker()
     good = question("web", use_edns=0).to_wire()
     for _ in range(3000):
         if draw.random() < 0.5:
@@ -157,34 +179,21 @@ def test_garbage_is_dropped_or_a_format_error() -> None:
             for _ in range(draw.randrange(4)):
                 damaged[draw.randrange(len(damaged))] = draw.randrange(256)
             wire = bytes(damaged)
-        reply = answers.answer(wire, there, 0, False)
+        answer = answers.answer(wire, there, 0, False)
+        reply = answer.data
         if len(wire) < 12 or wire[2] & 0x80:
-            assert reply == b""
-        elif reply is None:
+            assert (reply, answer.forwarded) == (b"", False)
+        elif answer.forwarded:
             assert answers.failure(wire)[3] & 15 == dns.rcode.SERVFAIL
         else:
             assert reply[:2] == wire[:2]
             assert reply[2] & 0x80
     loop = b"\0\1\1\0\0\1\0\0\0\0\0\0\xc0\x0c\0\1\0\1"  # a name that points to itself
-    reply = answers.answer(loop, there, 0, False)
-    assert reply is not None
-    assert reply[3] & 15 == dns.rcode.FORMERR
-    assert answers.answer(bytes(12), there, 0, False)
+    assert answers.answer(loop, there, 0, False).data[3] & 15 == dns.rcode.FORMERR
+    assert answers.answer(bytes(12), there, 0, False).data
 
 
-def test_who_is_a_member() -> None:
-    there = known()
-    assert there.admits(MEMBER)
-    assert there.admits(MEMBER6)
-    for text in (STRANGER, GATEWAY, GATEWAY6, "fd00:8::2", "::1", "127.0.0.1", "fe80::1%eth0", "", "x"):
-        assert not there.admits(text)
-
-
-def test_a_name_server_does_not_ask_itself() -> None:
-    assert known(upstream=[GATEWAY, "x.example", UPSTREAM, "fe80::1%eth0"]).upstream == [UPSTREAM, "fe80::1%eth0"]
-
-
-def test_starting_one_loads_little() -> None:
-    code = "import sys; sys.path.insert(0, 'src'); import underlay.network.resolver; print(*sorted(sys.modules))"
+def test_monitors_load_nothing_of_it() -> None:
+    code = "import sys; sys.path.insert(0, 'src'); import underlay.runtime.monitor.names; print(*sorted(sys.modules))"
     loaded = run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"re", "json", "typing", "threading", "subprocess", "socket", "dns", "ctypes"} & set(loaded)

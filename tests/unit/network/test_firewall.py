@@ -67,3 +67,27 @@ def test_the_guard_lets_bridges_of_other_installations_alone() -> None:
         rules = next(chain.rules for chain in made.chains if chain.name == "forward")
         written = [" ".join(piece.words for piece in rule) for rule in rules]
         assert (guard in written) is guards
+
+
+def options(**values: str) -> Network:
+    """A network of IPv4 and IPv6 with options of bridges."""
+    pools = (Pool("10.1.0.0/16", "10.1.0.1"), Pool("fd01::/64", "fd01::1"))
+    given = {f"com.docker.network.bridge.{key}": value for key, value in values.items()}
+    return Network("a" * 64, "front", "bridge", 0, "ul-front", pools, options=given)
+
+
+def test_sets_of_a_network_are_what_its_options_say() -> None:
+    plain = {"bridges", "same", "gateways4", "gateways6", "subnets4", "subnets6"}
+    assert set(firewall.elements_of(options())) == plain
+    assert set(firewall.elements_of(options(enable_icc="false"))) == plain - {"same"}
+    routed = firewall.elements_of(options(gateway_mode_ipv6="routed"))
+    assert set(routed) == plain - {"subnets6"} | {"routed6"}
+    assert set(firewall.elements_of(options(gateway_mode_ipv4="nat-unprotected"))) == plain | {"unprotected4"}
+
+
+def test_a_port_at_the_containers_own_address_is_in_no_map() -> None:
+    four, six = Rule("", 0, "tcp", "10.1.0.2", 80), Rule("", 0, "udp", "fd01::2", 53)
+    contents = firewall.elements_by_set([four, six, Rule("", 8080, "tcp", "10.1.0.2", 80)])
+    assert set(contents) == {"open4", "open6", "published_any4"}
+    (element,) = contents["open4"]
+    assert element.key == bytes((10, 1, 0, 2)) + nft.padded(b"\6", (80).to_bytes(2, "big")) and not element.data

@@ -22,6 +22,7 @@ COMMON: tuple[Flag, ...] = (
     ("cidfile", "", "string", "string", "Write the container ID to the file"),
     ("device", "", "list", "list", "Add a host device to the container"),
     ("dns", "", "list", "list", "Set custom DNS servers"),
+    ("dns-opt", "", "list", "list", "Same as --dns-option"),
     ("dns-option", "", "list", "list", "Set DNS options"),
     ("dns-search", "", "list", "list", "Set custom DNS search domains"),
     ("domainname", "", "string", "string", "Container NIS domain name"),
@@ -136,6 +137,8 @@ def container_options_of(options: Options, arguments: list[str], command: str) -
         container_options["network"] = networks[0]
     if networks[1:]:
         container_options["networks"] = networks[1:]
+    if options["dns-opt"]:
+        container_options["dns_options"] = options["dns-option"] + options["dns-opt"]
     if options["link"]:
         raise Unsupported("--link is not supported", "containers of a network find each other by name")
     if "entrypoint" in options:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import _socket
 import os
 import threading
 
 from ...errors import Unsupported
 from ...linux import process
 from ...linux.network import netns
-from ...network import bridge
-from ...network.model import BRIDGE, MACVLAN
+from ...network import bridge, questions
+from ...network.model import BRIDGE
+from ...runtime.monitor.names import hand_over
 from ...store.rows import networks as rows
 from ..containers.specification import etc_texts, host_facts
 from ..networks import attach, names
@@ -18,7 +20,10 @@ from ..networks.records import Records, namespace_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ...network.model import Network
+    from ...runtime.monitor.records import NameService
     from ...store.store import Store
 
 
@@ -28,7 +33,7 @@ class StepNetworks:
     Raises Unsupported, NotFound for one that there is not.
     """
 
-    __slots__ = ("_free", "_lock", "_made", "_network", "_store", "mode")
+    __slots__ = ("_asking", "_free", "_lock", "_made", "_network", "_service", "_store", "mode")
 
     def __init__(self, store: Store, wanted: str, setting: str) -> None:
         self._store = store
@@ -36,11 +41,16 @@ class StepNetworks:
         self._free: list[str] = []
         self._made: dict[str, int] = {}  # descriptors
         self._network: Network | None = None
+        self._service: NameService | None = None
+        # Sockets for questions, and the connection to the name server that has them.
+        self._asking: dict[str, tuple[Sequence[int], _socket.socket | None]] = {}
         self.mode = _mode(wanted, setting)
         if self.mode not in ("none", "host"):
             self._network = Records(self._store).get(self.mode)
             if self._network.driver != BRIDGE:
-                raise Unsupported(f"network {self.mode}: steps of builds cannot be in one of driver {MACVLAN}")
+                raise Unsupported(
+                    f"network {self.mode}: steps of builds cannot be in one of driver {self._network.driver}"
+                )
 
     def take(self) -> str:
         """Return what a free namespace is called; one is made when there is none.
@@ -49,12 +59,15 @@ class StepNetworks:
         """
         with self._lock:
             if self._free:
-                return self._free.pop()
+                name = self._free.pop()
+                self._ask(name)
+                return name
             if not self._made:
                 sweep(self._store)
             pid = os.getpid()
             made = f"{BUILD}{pid}-{process.start_time(pid)}-{os.urandom(6).hex()}"
             self._made[made] = self._make(made)
+            self._ask(made)
             return made
 
     def give_back(self, name: str) -> None:
@@ -70,8 +83,8 @@ class StepNetworks:
     def resolver(self) -> str:
         """Return resolv.conf for the steps in a network."""
         assert self._network is not None
-        if names.answers(self._store, self._network):
-            return f"nameserver {names.server_of(self._network)}\noptions ndots:0\n"
+        if self._service is not None and names.can_ask(self._network):
+            return f"nameserver {names.SERVER}\noptions ndots:0\n"
         return etc_texts.upstream(host_facts.text_of("/etc/resolv.conf"))
 
     def gateway(self) -> str:
@@ -83,8 +96,21 @@ class StepNetworks:
         """Take all of them down. No step may run any more."""
         for name, namespace in self._made.items():
             os.close(namespace)
+            sockets, channel = self._asking.pop(name, ((), None))
+            questions.close(sockets)
+            if channel is not None:
+                channel.close()
             _end(self._store, name)
         self._made.clear()
+
+    def _ask(self, name: str) -> None:
+        """Have the name server answer the questions of a namespace, if one is to; it may have ended since the last step."""
+        sockets, channel = self._asking.get(name, ((), None))
+        if self._service is None or not sockets or (channel is not None and not _ended(channel)):
+            return
+        if channel is not None:
+            channel.close()
+        self._asking[name] = sockets, hand_over(self._service, name, sockets)
 
     def _make(self, name: str) -> int:
         assert self._network is not None
@@ -98,11 +124,24 @@ class StepNetworks:
             with self._store.meta.write(durable=False) as sql:
                 lease = rows.lease(sql, self._network.id, name, wanted.choose)
             attach.enter(self._store, self._network, lease, namespace, () if self._network.internal else (32, 128))
+            if names.can_ask(self._network):
+                self._service, sockets = names.open_questions(self._store, namespace)
+                self._asking[name] = sockets, None
         except BaseException:
             os.close(namespace)
             _end(self._store, name)
             raise
         return namespace
+
+
+def _ended(channel: _socket.socket) -> bool:
+    """Return whether the other side of a connection, which never says anything, has closed it."""
+    try:
+        return not channel.recv(1, _socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
 
 
 def _mode(wanted: str, setting: str) -> str:

@@ -270,7 +270,7 @@ class Containers:
             return {}
         from ..networks import ports as publishing
 
-        return publishing.published(self._store, row.id)
+        return (publishing.held if row.intent.get("cni") else publishing.published)(self._store, row.id)
 
     def logs(
         self,
@@ -322,7 +322,15 @@ class Containers:
         """
         from . import ending
 
-        return ending.remove(self._store, name, force, volumes)
+        removed = ending.remove(self._store, name, force, volumes)
+        self._retire_networks()
+        return removed
+
+    def _retire_networks(self) -> None:
+        """Remove what the host has for networks, if this was the last container in one."""
+        from ..networks import retiring
+
+        retiring.retire(self._store)
 
     def remove_ended(self, container_id: str) -> None:
         """Remove a container whose session, attached with `removes`, has reported its exit: the last step of `run --rm`."""
@@ -335,7 +343,9 @@ class Containers:
         from . import ending
 
         self.recover()
-        return ending.prune(self._store)
+        pruned = ending.prune(self._store)
+        self._retire_networks()
+        return pruned
 
     # Working with a running one.
 
@@ -493,12 +503,6 @@ class Containers:
             raise InvalidInput("a container's name cannot be empty")
         row = find(self._store, name)
         rows.rename(self._store.meta, row.id, new)
-        if "network" in row.intent:
-            from ..networks import names
-            from ..networks.records import Records
-
-            for network in Records(self._store).of(row.id):
-                names.refresh(self._store, network)
 
 
 def _refuse_streams(*streams: object) -> None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ...oci.configuration import Execution
     from ...store.rows.id_ranges import Wanted
     from ...store.rows.images import ImageRow
-    from ...store.rows.intent import Intent, MountPoint, Publication
+    from ...store.rows.intent import Intent, MountPoint, OfPlugins, Publication
     from ...store.rows.meta import Transaction
     from ...store.store import Store
     from ..networks.attach import EndpointRequest
@@ -85,10 +85,11 @@ def draft(store: Store, options: ContainerOptions, pull: bool = False) -> Draft:
     directory = store.paths.container(made.id)
     files = {name: directory + name.removeprefix("/etc") for name in NAME_FILES} | shared
     host = host_facts.gather(store, request)
-    networks = _networks(store, request, host.rootless)
-    if networks:
+    of_plugins = _networks_of_plugins(request, host.rootless)
+    networks = [] if of_plugins else _networks(store, request, host.rootless)
+    if networks or of_plugins:
         host.network_namespace = store.paths.container_state(made.id) + "/net"
-    ports = _ports(request, config, bool(networks))
+    ports = _ports(request, config, bool(networks or of_plugins))
     if options.userns or host.rootless:
         from .specification import user_namespace
 
@@ -131,10 +132,17 @@ def draft(store: Store, options: ContainerOptions, pull: bool = False) -> Draft:
         "joins": _joins(store, made),
         "disk": None,
     }
+    if of_plugins:
+        made.intent["network"], made.intent["cni"], made.intent["ports"] = [], of_plugins, ports
     if networks:
         from ..networks import attach
 
         made.intent["network"], made.intent["ports"] = [endpoint.network.id for endpoint in networks], ports
+        made.intent["addresses"] = {
+            endpoint.network.id: (endpoint.address4, endpoint.address6)
+            for endpoint in networks
+            if endpoint.address4 or endpoint.address6
+        }
         made.leasing = attach.leasing(networks)
         made.gateway = etc_texts.host_address([endpoint.network for endpoint in networks])
     if options.storage_options:
@@ -196,6 +204,28 @@ def _networks(store: Store, request: Request, rootless: bool) -> list[EndpointRe
     from ..networks import attach
 
     return attach.wanted(store, request)
+
+
+def _networks_of_plugins(request: Request, rootless: bool) -> list[OfPlugins]:
+    """Return the networks of CNI that a container requests. Raises NotFound, InvalidInput, Unsupported."""
+    if not any(asked.name.startswith("cni:") for asked in request.networks):
+        return []
+    if rootless:
+        raise Unsupported(
+            f"network {request.options.network}: an unprivileged user cannot run plugins of CNI",
+            "use --network none or --network host",
+        )
+    from ..networks import cni
+
+    options, first = request.options, request.networks[0]
+    # The options of their own are those of the first network.
+    first = first.changed(
+        address4=first.address4 or options.ip,
+        address6=first.address6 or options.ip6,
+        mac=first.mac or options.mac_address,
+        aliases=(*first.aliases, *options.network_aliases),
+    )
+    return cni.wanted([first, *request.networks[1:]], bool(options.publish or options.publish_all))
 
 
 def _ports(request: Request, config: Execution, networked: bool) -> list[Publication]:

@@ -87,41 +87,43 @@ def inspect(store: Store, row: ContainerRow, intent: Intent, status: Status) -> 
     }
 
 
+# What docker shows of an endpoint outside the list of networks, too.
+_OF_THE_FIRST = (
+    *("EndpointID", "Gateway", "GlobalIPv6Address", "GlobalIPv6PrefixLen", "IPAddress", "IPPrefixLen", "IPv6Gateway"),
+    "MacAddress",
+)
+
+
 def _network_settings(
     store: Store, row: ContainerRow, intent: Intent, options: Options, running: bool
 ) -> dict[str, object]:
     mode = options.get("network") or "none"
+    from ..networks import inspect as network_inspection
+
     if "network" not in intent:
-        return {"Networks": {mode: {"IPAddress": "", "Gateway": "", "MacAddress": ""}}, "Ports": {}}
+        return {"Networks": {mode: network_inspection.empty_endpoint()}, "Ports": {}}
     from ...store.rows import networks as rows
     from ..networks import ports as publishing
     from ..networks.records import namespace_file, paired
 
-    endpoints: dict[str, dict[str, object]] = {}
-    for lease, network in paired(store, rows.leases(store.meta, container=row.id)):
-        pool4, pool6 = network.pool(32), network.pool(128)
-        endpoints[network.name] = {
-            "Aliases": [*lease.aliases, row.id[:12]],
-            "NetworkID": network.id,
-            "Gateway": pool4.gateway if running and pool4 is not None else "",
-            "IPAddress": lease.address4 if running else "",
-            "IPPrefixLen": pool4.space.prefix if running and pool4 is not None else 0,
-            "IPv6Gateway": pool6.gateway if running and pool6 is not None else "",
-            "GlobalIPv6Address": lease.address6 if running else "",
-            "GlobalIPv6PrefixLen": pool6.space.prefix if running and pool6 is not None else 0,
-            "MacAddress": lease.mac if running else "",
-        }
-    first: dict[str, object] = next(iter(endpoints.values()), {})
+    endpoints = {
+        network.name: network_inspection.endpoint(row, running, lease, network)
+        for lease, network in paired(store, rows.leases(store.meta, container=row.id))
+    }
+    if intent.get("cni"):
+        from ..networks import cni
+
+        endpoints = cni.endpoints(store, row.id, intent, running)
+    first = next(iter(endpoints.values()), None) or network_inspection.empty_endpoint()
     ports: dict[str, list[dict[str, str]]] = {}
-    for name, places in (publishing.published(store, row.id) if running else {}).items():
+    held = publishing.held if intent.get("cni") else publishing.published
+    for name, places in (held(store, row.id) if running else {}).items():
         pairs = [text.rpartition(":")[::2] for text in places]
         ports[name] = [{"HostIp": address.strip("[]"), "HostPort": port} for address, port in pairs]
     return {
         "SandboxKey": namespace_file(store, row.id) if running else "",
         "Ports": ports,
-        "Gateway": first.get("Gateway", ""),
-        "IPAddress": first.get("IPAddress", ""),
-        "MacAddress": first.get("MacAddress", ""),
+        **{key: first[key] for key in _OF_THE_FIRST},
         "Networks": endpoints,
     }
 

@@ -20,7 +20,7 @@ from ..launcher import Launcher
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from ...files import Lock
     from ...linux.specification import Namespace, Spec
@@ -63,13 +63,14 @@ class Session:
             raise StartFailed(failure["message"], failure["code"], failure.get("hint", ""))
         self.pid = int(message.get("started") or 0)
 
-    def connect(self, network: Callable[[], NetworkResources]) -> None:
-        """Create the network with `network()` while the monitor prepares the root, and send it to the monitor.
+    def connect(self, network: Callable[[], tuple[NetworkResources, Sequence[int]]]) -> None:
+        """Create the network with `network()` while the monitor prepares the root, and send it to the monitor with the
+        sockets for the container's questions.
 
         Raises what `network` raises; the monitor has then exited and cleaned up.
         """
         try:
-            made = network()
+            made, sockets = network()
         except BaseException as error:
             control.send(self.channel, {"abandoned": str(error)})
             try:
@@ -78,8 +79,9 @@ class Session:
                 pass
             raise
         parcel = control.parcel(made, "underlay-network")
-        control.send(self.channel, {"network": True}, (parcel,))
-        os.close(parcel)
+        control.send(self.channel, {"network": True}, (parcel, *sockets))
+        for fd in (parcel, *sockets):
+            os.close(fd)
 
     def wait(self) -> int | None:
         """Wait for the container to exit and return its exit code; None when this client has detached from it.
@@ -152,7 +154,7 @@ def start(
             rootfs.prepare(paths, store.form, image["diff_ids"])
             lower = rootfs.lower_names(paths, store.form, chain)
         lock = _lock_for_start(store, container_id, name)
-        intent = joined(store, intent)
+        intent = joined(store, container_id, intent)
         record = launch_record(store, container_id, name, intent, lower)
         if record["terminal"] and size[0]:
             record["spec"]["process"]["consoleSize"] = {"height": size[0], "width": size[1]}
@@ -269,7 +271,7 @@ def launch_record(
     }
 
 
-def joined(store: Store, intent: Intent) -> Intent:
+def joined(store: Store, container_id: str, intent: Intent) -> Intent:
     """Return the intent with the namespaces of other containers as these run now; raises Conflict when one does not.
 
     Their processes are named with their start times (`joined`): what starts the container again must not take another's.
@@ -277,6 +279,8 @@ def joined(store: Store, intent: Intent) -> Intent:
     owners = intent.get("joins") or {}
     if not owners:
         return intent
+    from ..networks import sidecars
+
     namespaces: list[Namespace] = []
     processes: list[tuple[int, int]] = []
     for namespace in intent["spec"]["linux"]["namespaces"]:
@@ -284,6 +288,8 @@ def joined(store: Store, intent: Intent) -> Intent:
         if owner:
             pid, when = presence.first_process(store, owner, owner[:12])
             processes.append((pid, when))
+            if namespace["type"] == "network":
+                sidecars.note(store, owner, container_id)
             namespace = {**namespace, "path": f"/proc/{pid}/ns/{namespace['path'].rpartition('/')[2]}"}
         namespaces.append(namespace)
     spec: Spec = {**intent["spec"], "linux": {**intent["spec"]["linux"], "namespaces": namespaces}}

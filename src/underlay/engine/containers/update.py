@@ -199,7 +199,7 @@ def _tell_monitor(store: Store, row: ContainerRow, intent: Intent) -> None:
     try:
         lower = rootfs.lower_names(store.paths, store.form, intent["image"]["chain"])
         try:
-            intent = session.joined(store, intent)
+            intent = session.joined(store, row.id, intent)
         except Conflict:
             pass  # whose namespaces it is in has ended: there is nothing that could be started again
         record = session.launch_record(store, row.id, row.name, intent, lower)

@@ -9,7 +9,8 @@ from ...events import Event
 from ...network.model import BRIDGE, DEFAULT
 from ...store.pruned import Pruned
 from ...store.rows import networks as rows
-from .records import MODES, Records, firewall_of
+from .. import presence
+from .records import MODES, OF_PLUGINS, Records, firewall_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class Networks(Records):
         ]
 
     def remove(self, name: str) -> str:
-        """Remove a network; returns its name. Raises NotFound, Conflict while containers are in it."""
+        """Remove a network; returns its name. Raises NotFound, Conflict while running containers are in it."""
         if name in MODES:
             raise InvalidInput(f"{name} is a pre-defined network and cannot be removed")
         network = self.get(name)
@@ -53,17 +54,35 @@ class Networks(Records):
             from ..builds import networks
 
             networks.sweep(self._store)
-        rows.delete(self._store.meta, network.id, network.name, lambda: _take_down(self._store, network))
+        rows.delete(
+            self._store.meta,
+            network.id,
+            network.name,
+            lambda container: (
+                presence.is_running(self._store, container) or presence.is_monitored(self._store, container)
+            ),
+            lambda: _take_down(self._store, network),
+        )
         self._store.emit(Event("network.destroy", network.id, name=network.name))
+        self.retire()
         return network.name
 
+    def in_use(self) -> set[str]:
+        """Return the ids of the networks that containers are in, whether they run or not."""
+        return rows.in_use(self._store.meta)
+
     def prune(self, until: float | None = None, labels: Sequence[str] = ()) -> Pruned:
-        """Remove networks that no container is in, created before `until` (seconds since the epoch)."""
+        """Remove networks that no container is in, created before `until` (seconds since the epoch).
+
+        `labels` are `key`, `key=value`, `!key` or `!key=value`: one of the first two must match, none of the others.
+        """
         gone = []
         for network in self.list():
             if network.name == DEFAULT or (until is not None and network.created / 1e9 >= until):
                 continue
-            if all(_labelled(network, text) for text in labels):
+            if rows.leases(self._store.meta, network=network.id):
+                continue  # of a container that needs it to start
+            if _labelled(network.labels, labels):
                 try:
                     gone.append(self.remove(network.name))
                 except (Conflict, NotFound):
@@ -86,9 +105,34 @@ class Networks(Records):
 
     def inspect(self, name: str) -> dict[str, Any]:
         """Return detailed information on a network, in the format of `docker network inspect`."""
+        if name.startswith(OF_PLUGINS):
+            from . import cni
+
+            return cni.inspect(self._store, name)
         from . import inspect as network_inspection
 
         return network_inspection.inspect(self._store, name)
+
+    def of_plugins(self) -> Sequence[tuple[str, str]]:
+        """Return names (cni:NAME) and ids of the networks that files of CNI configure on this host."""
+        from . import cni
+
+        return [(OF_PLUGINS + found.name, cni.network_id(found.name)) for found in cni.listed()]
+
+    def retire(self) -> None:
+        """Remove the default bridge and the firewall's table if no container is in a network and no other network exists.
+
+        Removing containers and networks does it. Raises KernelError.
+        """
+        from . import retiring
+
+        retiring.retire(self._store)
+
+    def mend(self) -> None:
+        """Make the firewall whole where another program has changed it. Raises KernelError, Unsupported."""
+        from . import healing
+
+        healing.mend(self._store)
 
     def reload(self) -> int:
         """Rebuild the bridges and the firewall for all running containers; returns the number of containers.
@@ -115,15 +159,25 @@ class Networks(Records):
 
 
 def _take_down(store: Store, network: Network) -> None:
-    if network.driver == BRIDGE and os.geteuid() == 0:
+    if os.geteuid() != 0:
+        return
+    if network.driver == BRIDGE:
         from ...network import bridge
-        from . import names, other_firewalls
+        from . import other_firewalls
 
-        names.end(store, network)
         other_firewalls.dismiss(store, network)
         bridge.take_down(network, firewall_of(store))
+    else:
+        from ...network import parents
+
+        parents.remove(network, firewall_of(store).name, Records(store).recorded())
 
 
-def _labelled(network: Network, text: str) -> bool:
-    key, equals, value = text.partition("=")
-    return key in network.labels and (not equals or network.labels[key] == value)
+def _labelled(labels: dict[str, str], wanted: Sequence[str]) -> bool:
+    def has(text: str) -> bool:
+        key, equals, value = text.partition("=")
+        return key in labels and (not equals or labels[key] == value)
+
+    positive = [label for label in wanted if not label.startswith("!")]
+    negative = [label[1:] for label in wanted if label.startswith("!")]
+    return (not positive or any(map(has, positive))) and not any(map(has, negative))

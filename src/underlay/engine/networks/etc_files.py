@@ -48,14 +48,31 @@ def change(
     _replace(directory + "/resolv.conf", _resolver(store, intent, now).encode())
 
 
+def write_addresses(
+    store: Store, container_id: str, intent: Intent, addresses: Sequence[str], resolver: Sequence[str]
+) -> None:
+    """Write both for a container that has got addresses by other means; `resolver` are lines of resolv.conf from there."""
+    directory = store.paths.container(container_id)
+    hosts = etc_texts.LOCAL_HOSTS
+    hosts += "".join(f"{address}\t{_own_names(container_id, intent)}\n" for address in addresses)
+    options = ContainerOptions(**intent["options"])
+    _replace(directory + "/hosts", (hosts + etc_texts.extra_hosts(options, "")).encode())
+    given = "" if options.dns else "".join(f"{line}\n" for line in resolver)
+    _replace(directory + "/resolv.conf", (given or _resolver(store, intent, ())).encode())
+
+
+def _own_names(container_id: str, intent: Intent) -> str:
+    hostname = intent["spec"].get("hostname") or ""
+    return container_id[:12] if hostname in ("", container_id[:12]) else f"{hostname} {container_id[:12]}"
+
+
 def _hosts(container_id: str, intent: Intent, leases: Sequence[Lease], networks: Sequence[Network]) -> str:
     hostname = intent["spec"].get("hostname") or ""
     text = etc_texts.LOCAL_HOSTS
     for lease in leases:
         for address in (lease.address4, lease.address6):
             if address and hostname:
-                name = hostname if hostname == container_id[:12] else f"{hostname} {container_id[:12]}"
-                text += f"{address}\t{name}\n"
+                text += f"{address}\t{_own_names(container_id, intent)}\n"
     options = ContainerOptions(**intent["options"])
     gateway = etc_texts.host_address(networks)
     if not gateway:  # it was taken out of the networks that it had one in
@@ -65,22 +82,26 @@ def _hosts(container_id: str, intent: Intent, leases: Sequence[Lease], networks:
 
 def _resolver(store: Store, intent: Intent, networks: Sequence[Network]) -> str:
     options = ContainerOptions(**intent["options"])
-    resolver = etc_texts.resolver(options)
-    # One server tells the names of all; that of an internal network would tell no others.
-    named = sorted(
-        (network for network in networks if names.answers(store, network)), key=lambda network: network.internal
-    )
+    given = etc_texts.resolver(options).splitlines()
     host = host_facts.text_of("/etc/resolv.conf")
-    if named:
-        # It knows the servers to ask for others, and what of the host's names is looked up shortened.
-        lines = (resolver or host).splitlines()
-        kept = [line for line in lines if line.startswith("search ") or (resolver and line.startswith("options "))]
-        dots = [] if any(line.startswith("options ") for line in kept) else ["options ndots:0"]
-        return "\n".join([f"nameserver {names.server_of(named[0])}", *kept, *dots]) + "\n"
-    if resolver and options.dns:
-        return resolver
-    others = [line for line in etc_texts.upstream(host).splitlines() if not resolver or line.startswith("nameserver")]
-    return "\n".join([*others, resolver]).rstrip("\n") + "\n"
+    asks = any(map(names.can_ask, networks)) and names.available()
+    others = etc_texts.upstream(host, public=not asks).splitlines()
+    if asks:
+        # The name server knows the servers for other names.
+        servers = [f"nameserver {names.SERVER}"]
+    else:
+        servers = _lines("nameserver", given) or _lines("nameserver", others)
+    search = [] if options.dns_search == ["."] else _lines("search", given) or _lines("search", others)
+    settings = _lines("options", given) or _lines("options", others)
+    if asks and not any(word.startswith("ndots:") for line in settings for word in line.split()):
+        # So that names without a dot are first asked for as they are, as docker has it.
+        settings = [" ".join(["options", *(word for line in settings for word in line.split()[1:]), "ndots:0"])]
+    return "\n".join([*servers, *search, *settings]) + "\n"
+
+
+def _lines(keyword: str, lines: Sequence[str]) -> list[str]:
+    """Return the lines of resolv.conf that begin with a keyword."""
+    return [line for line in lines if line.split()[:1] == [keyword]]
 
 
 def _replace(path: str, text: bytes) -> None:

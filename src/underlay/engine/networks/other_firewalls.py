@@ -8,7 +8,6 @@ from ...events import Event
 from ...files import write_atomic
 from ...network import beside
 from ...network.model import BRIDGE
-from . import names
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,11 +32,9 @@ def dismiss(store: Store, network: Network) -> None:
 
 def obstacles(store: Store, network: Network) -> list[Obstacle]:
     """Return the chains of other programs that drop packets of a network. Raises KernelError."""
-    if network.driver != BRIDGE:
+    if network.driver != BRIDGE or network.internal:
         return []
-    asks = names.has_names(network)
-    ipv6 = network.pool(128) is not None
-    return [item for item in beside.obstacles(network.interface, asks, ipv6) if not (network.internal and item.forward)]
+    return beside.obstacles(network.interface, network.pool(128) is not None)
 
 
 def warn(store: Store, network: Network) -> None:

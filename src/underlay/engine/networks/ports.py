@@ -6,11 +6,15 @@ import os
 import time
 
 from ...errors import Conflict, NotFound, Unsupported
+from ...events import Event
+from ...lean.values import Value
 from ...linux.network import hostports
 from ...network import ports as port_words
 from ...network import subnets
 from ...network.firewall import Rule
 from ...network.model import BRIDGE
+from ...runtime.monitor import control
+from ...store.rows import containers
 from ...store.rows import networks as rows
 from ...store.rows.networks import Port
 from .. import presence
@@ -21,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from ...network.model import Network
+    from ...runtime.monitor.records import PortRelay
     from ...store.rows.intent import Intent, Publication
     from ...store.store import Store
     from ..containers.specification.request import Request
@@ -41,6 +46,17 @@ def wanted_ports(request: Request, exposed: Iterable[str]) -> list[Publication]:
     ]
 
 
+class Target(Value):
+    """An address of a container that ports lead to; `direct` if it is reached by that itself and not by this host's."""
+
+    address: str
+    direct: bool = False
+
+    def takes(self, address: str) -> bool:
+        """Return whether a port that is published at an address of this host ("" for all) leads to it."""
+        return not address or (":" in address) == (":" in self.address)
+
+
 def publish(
     store: Store,
     container_id: str,
@@ -52,51 +68,113 @@ def publish(
 
     Raises Unsupported, Conflict, KernelError.
     """
-    wanted = intent.get("ports") or []
-    if not wanted:
+    if not intent.get("ports"):
         return []
-    if not any(networks[lease.network].driver == BRIDGE and not networks[lease.network].internal for lease in leases):
+    if not any(_leads(networks[lease.network]) for lease in leases):
         raise Unsupported(
-            "ports cannot be published: the container is only in internal and macvlan networks",
+            "ports cannot be published: the container is only in networks that are internal, macvlan or ipvlan",
             "drop -p, or add a bridge network",
         )
-    endpoints = reached(store, leases)
-    _refuse_dead_ends({publication["address"] for publication in wanted}, endpoints)
-    rules = rules_of(_held(store, container_id, wanted), endpoints)
+    targets = reached(store, leases)
+    wanted = _bound(intent, [networks[lease.network] for lease in leases])
+    _refuse_dead_ends({publication["address"] for publication in wanted}, targets)
+    _warn_of_open_ports(store, container_id, wanted, targets)
+    of_host = [each for each in wanted if _uses_host(each["address"], targets)]
+    rules = rules_of(_held(store, container_id, of_host), targets) + _opened(wanted, targets)
     firewall_of(store).publish(rules)
+    _forget_flows(rules)
+    return rules
+
+
+def _uses_host(address: str, targets: Sequence[Target]) -> bool:
+    """Return whether a port at an address of this host leads from there to a container with these addresses."""
+    translated = [target for target in targets if not target.direct]
+    if any(target.takes(address) for target in translated):
+        return True
+    # What comes by IPv6 is relayed to the container's address of IPv4, unless it is reached by one of IPv6 itself.
+    return ":" in address and bool(translated) and not any(t.direct and t.takes(address) for t in targets)
+
+
+def _forget_flows(rules: Sequence[Rule]) -> None:
+    """Have the kernel forget where it sent packets of UDP to these ports before."""
     loose = [
         (subnets.parse_address(rule.address) if rule.address else b"", rule.port)
         for rule in rules
-        if rule.protocol == "udp"
+        if rule.protocol == "udp" and rule.port
     ]
     if loose:
         from ...linux.network import conntrack
 
         conntrack.forget(loose)
-    return rules
 
 
-def _refuse_dead_ends(addresses: set[str], endpoints: Sequence[rows.Lease]) -> None:
+def _warn_of_open_ports(
+    store: Store, container_id: str, wanted: Sequence[Publication], targets: Sequence[Target]
+) -> None:
+    """Emit a `host.warning` for each port that is published at one address, but open to all at the container's own."""
+    for publication in wanted:
+        address, port = publication["address"], f"{publication['port']}/{publication['protocol']}"
+        if address not in ("", "0.0.0.0", "::") and any(t.direct and t.takes(address) for t in targets):
+            message = f"port {port} is open to everybody at the container's own address: the network is routed"
+            hint = f"{address} has no effect there; publish it in a network whose gateway mode is nat"
+            store.emit(Event("host.warning", container_id, message=message, hint=hint))
+
+
+def _leads(network: Network) -> bool:
+    """Return whether ports of containers in a network can be published."""
+    return network.driver == BRIDGE and not network.internal
+
+
+def _bound(intent: Intent, networks: Sequence[Network]) -> list[Publication]:
+    """Return the ports that a container publishes; those that name no address of this host are published at the addresses
+    that the first network with ports says."""
+    addresses = next((network.bindings for network in networks if _leads(network)), []) or [""]
+    publications: list[Publication] = []
+    for publication in intent.get("ports") or []:
+        given = [publication["address"]] if publication["address"] else addresses
+        publications += [{**publication, "address": address} for address in given]
+    return publications
+
+
+def _opened(wanted: Sequence[Publication], targets: Sequence[Target]) -> list[Rule]:
+    """Return the rules of ports that are reached by the container's own addresses, each once."""
+    rules = {
+        (target.address, each["protocol"], each["port"]): Rule("", 0, each["protocol"], target.address, each["port"])
+        for target in targets
+        if target.direct
+        for each in wanted
+        if target.takes(each["address"])
+    }
+    return list(rules.values())
+
+
+def hold(store: Store, container_id: str, intent: Intent) -> list[Port]:
+    """Reserve the host ports that a container publishes, for somebody else to forward. Raises Conflict."""
+    return _held(store, container_id, intent.get("ports") or [])
+
+
+def held(store: Store, container_id: str) -> dict[str, Sequence[str]]:
+    """Return the host addresses of ports that were reserved by `hold`, in the form of `published`."""
+    shown: dict[str, list[str]] = {}
+    for port in rows.ports(store.meta, container_id):
+        address = f"[{port.address}]" if ":" in port.address else port.address or "0.0.0.0"
+        shown.setdefault(f"{port.target}/{port.protocol}", []).append(f"{address}:{port.port}")
+    return {name: sorted(addresses) for name, addresses in sorted(shown.items())}
+
+
+def _refuse_dead_ends(addresses: set[str], targets: Sequence[Target]) -> None:
     """Raise Unsupported where an address of this host leads to nothing that the container has."""
     for address in sorted(addresses - {""}):
-        kind = "IPv6" if ":" in address else "IPv4"
-        if not any(lease.address6 if kind == "IPv6" else lease.address4 for lease in endpoints):
+        if ":" not in address and not any(target.takes(address) for target in targets):
             raise Unsupported(
-                f"ports cannot be published on {address}: the container has no {kind} address",
-                f"add a network that has {kind}, or publish on another address",
-            )
-        if port_words.address_bytes(address) == bytes(15) + b"\1":
-            # ip6_rcv drops what comes for ::1 from another interface, answers that were translated back among it.
-            raise Unsupported(
-                f"ports cannot be published on {address}: the kernel does not forward its traffic to containers",
-                "publish on 127.0.0.1",
+                f"ports cannot be published on {address}: the container has no IPv4 address",
+                "add a network that has IPv4, or publish on another address",
             )
 
 
 def move(store: Store, container_id: str, before: Sequence[rows.Lease], after: Sequence[rows.Lease]) -> None:
     """Forward the ports of a running container to its endpoints `after`: those of `before` may soon be reused."""
-    held = rows.ports(store.meta, container_id)
-    old, new = rules_of(held, reached(store, before)), rules_of(held, reached(store, after))
+    old, new = (_current(store, container_id, leases) for leases in (before, after))
     if [rule.target for rule in old] == [rule.target for rule in new]:
         return
     wall = firewall_of(store)
@@ -108,23 +186,46 @@ def move(store: Store, container_id: str, before: Sequence[rows.Lease], after: S
         if old:
             wall.publish(old)
         raise
+    _forget_flows([*old, *new])
+    relays = relays_of(rows.ports(store.meta, container_id), reached(store, after))
+    channel = control.connect(store.paths.container_state(container_id)) if relays else None
+    if channel is not None:
+        control.ask(channel, {"relays": relays})
+        channel.close()
+
+
+def _current(store: Store, container_id: str, leases: Sequence[rows.Lease]) -> list[Rule]:
+    """Return the rules of the ports that a container holds and has open, when it has these endpoints."""
+    targets = reached(store, leases)
+    rules = rules_of(rows.ports(store.meta, container_id), targets)
+    if any(target.direct for target in targets):
+        try:
+            intent = containers.find(store.meta, container_id).intent
+        except NotFound:
+            return rules  # a step of a build
+        rules += _opened(_bound(intent, [network for _, network in paired(store, leases)]), targets)
+    return rules
+
+
+def of_container(store: Store, container_id: str) -> list[Rule]:
+    """Return the rules of the ports that a container holds and has open."""
+    return _current(store, container_id, rows.leases(store.meta, container=container_id))
 
 
 def later(store: Store, container_id: str, rules: Sequence[Rule]) -> list[Rule]:
     """Return the rules that a container's ports may get besides `rules` while it runs: when it joins other networks."""
-    anywhere = rows.Lease("", container_id, 0, "0.0.0.0", "::", "", ())
+    anywhere = [Target("0.0.0.0"), Target("::")]
     there = {(":" in rule.target, rule.address, rule.port, rule.protocol) for rule in rules}
-    possible = rules_of(rows.ports(store.meta, container_id), [anywhere])
+    possible = rules_of(rows.ports(store.meta, container_id), anywhere)
     return [rule for rule in possible if (":" in rule.target, rule.address, rule.port, rule.protocol) not in there]
 
 
 def withdraw(store: Store, container_id: str) -> None:
     """Release a container's ports. Harmless when it has none."""
-    ports = rows.ports(store.meta, container_id)
-    if ports:
-        leases = reached(store, rows.leases(store.meta, container=container_id))
-        firewall_of(store).withdraw(rules_of(ports, leases))
-        rows.let_go(store.meta, container_id)
+    rules = of_container(store, container_id)
+    if rules:
+        firewall_of(store).withdraw(rules)
+    rows.let_go(store.meta, container_id)
 
 
 def _held(store: Store, container_id: str, wanted: Sequence[Publication]) -> list[Port]:
@@ -167,10 +268,11 @@ def _take(store: Store, wanted: list[Port]) -> str:
     if other is not None:
         return f"Bind for {other.address or '0.0.0.0'}:{other.port} failed: port is already allocated"
     for port in wanted:
-        problem = _used_by_host(port.protocol, port.address, port.port)
-        if problem:
-            rows.let_go(store.meta, port.container, wanted)
-            return problem
+        for address in [port.address] if port.address else ["", "::"]:
+            problem = _used_by_host(port.protocol, address, port.port)
+            if problem:
+                rows.let_go(store.meta, port.container, wanted)
+                return problem
     return ""
 
 
@@ -217,25 +319,61 @@ def _used_by_host(protocol: str, address: str, number: int) -> str:
     return ""
 
 
-def reached(store: Store, leases: Sequence[rows.Lease]) -> list[rows.Lease]:
-    """Return the endpoints of a container that ports can be forwarded to: not those in internal networks."""
-    pairs = paired(store, leases)
-    return [lease for lease, network in pairs if network.driver == BRIDGE and not network.internal]
+def reached(store: Store, leases: Sequence[rows.Lease]) -> list[Target]:
+    """Return the addresses of a container that ports can lead to: not those in internal networks."""
+    targets = []
+    for lease, network in paired(store, leases):
+        if _leads(network):
+            for bits, address in ((32, lease.address4), (128, lease.address6)):
+                if address:
+                    targets.append(Target(address, network.gateway_mode(bits) == "routed"))
+    return targets
 
 
-def rules_of(ports: Sequence[Port], leases: Sequence[rows.Lease]) -> list[Rule]:
-    """Return the rules of ports: to the first address of each kind that the container has, as the host's address allows."""
-    first4 = next((lease.address4 for lease in leases if lease.address4), "")
-    first6 = next((lease.address6 for lease in leases if lease.address6), "")
+def rules_of(ports: Sequence[Port], targets: Sequence[Target]) -> list[Rule]:
+    """Return the rules of ports of the host: to the first address of each kind that it translates to, as the host's
+    address allows."""
+    first4, first6 = _translated(targets)
     rules = []
     for port in ports:
         if first4 and ":" not in port.address:
             rules.append(Rule(_any4(port.address), port.port, port.protocol, first4, port.target))
-        if first6 and (":" in port.address or not port.address):
+        if first6 and (":" in port.address or not port.address) and not _is_loopback6(port.address):
             rules.append(
                 Rule("" if port.address == "::" else port.address, port.port, port.protocol, first6, port.target)
             )
     return rules
+
+
+def _translated(targets: Sequence[Target]) -> tuple[str, str]:
+    """Return the first address of IPv4 and of IPv6 that ports of the host lead to, "" for none."""
+    addresses = [target.address for target in targets if not target.direct]
+    first4 = next((address for address in addresses if ":" not in address), "")
+    return first4, next((address for address in addresses if ":" in address), "")
+
+
+def _is_loopback6(address: str) -> bool:
+    # ip6_rcv drops what comes for ::1 from another interface, answers that were translated back among it.
+    return port_words.address_bytes(address) == bytes(15) + b"\1"
+
+
+def relays_of(ports: Sequence[Port], targets: Sequence[Target]) -> list[PortRelay]:
+    """Return the ports at addresses of IPv6 that a process relays: all those for ::1, and where the container has IPv4
+    alone those that come by other addresses. None where it is reached by its own address of IPv6."""
+    if any(target.direct and ":" in target.address for target in targets) or not os.path.exists("/proc/net/if_inet6"):
+        return []
+    first4, first6 = _translated(targets)
+    return [
+        {
+            "protocol": port.protocol,
+            "address": port.address or "::",
+            "number": port.port,
+            "target": first6 or first4,
+            "target_port": port.target,
+        }
+        for port in ports
+        if port.protocol != "sctp" and (":" in port.address or not port.address) and (first4 or first6)
+    ]
 
 
 def _any4(address: str) -> str:
@@ -243,15 +381,18 @@ def _any4(address: str) -> str:
 
 
 def published(store: Store, container_id: str) -> dict[str, Sequence[str]]:
-    """Return the host addresses of a container's ports: see `Containers.ports`."""
+    """Return the host addresses of a container's ports: see `Containers.ports`. What is reached by the container's own
+    address has no port there."""
     addresses_of: dict[str, list[str]] = {}
-    for rule, port in _paired(store, container_id):
-        address = rule.address or ("0.0.0.0" if "." in rule.target else "::")
-        shown = f"[{address}]" if ":" in address else address
-        addresses_of.setdefault(f"{port.target}/{port.protocol}", []).append(f"{shown}:{rule.port}")
+    targets = reached(store, rows.leases(store.meta, container=container_id))
+    for port in rows.ports(store.meta, container_id):
+        addresses = [rule.address or ("0.0.0.0" if "." in rule.target else "::") for rule in rules_of([port], targets)]
+        addresses += [relay["address"] for relay in relays_of([port], targets)]
+        for address in dict.fromkeys(addresses):
+            shown = f"[{address}]" if ":" in address else address
+            addresses_of.setdefault(f"{port.target}/{port.protocol}", []).append(f"{shown}:{port.port}")
+    for rule in of_container(store, container_id):
+        if not rule.port:
+            shown = "[::]" if ":" in rule.target else "0.0.0.0"
+            addresses_of.setdefault(f"{rule.target_port}/{rule.protocol}", []).append(f"{shown}:")
     return {name: sorted(endpoints) for name, endpoints in sorted(addresses_of.items())}
-
-
-def _paired(store: Store, container_id: str) -> list[tuple[Rule, Port]]:
-    leases = reached(store, rows.leases(store.meta, container=container_id))
-    return [(rule, port) for port in rows.ports(store.meta, container_id) for rule in rules_of([port], leases)]

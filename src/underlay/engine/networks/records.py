@@ -7,9 +7,8 @@ from time import time_ns
 
 from ...errors import Conflict, InvalidInput, NotFound, Unsupported
 from ...events import Event
-from ...human import whole
 from ...network import model, subnets
-from ...network.model import BRIDGE, DEFAULT, MACVLAN, Network, Pool
+from ...network.model import BRIDGE, DEFAULT, ON_A_PARENT, Network, Pool
 from ...paths import USUAL_ROOT
 from ...store.rows import networks as rows
 
@@ -23,16 +22,9 @@ if TYPE_CHECKING:
 
 # Names that mean something else than a network of the database.
 MODES = ("none", "host", "default")
+OF_PLUGINS = "cni:"  # names of networks begin so that files of CNI configure (`cni`)
 _DEFAULT_INTERFACE = "underlay0"  # the bridge of the default network of the usual installation
 _NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
-_LEAST_MTU6 = 1280  # bytes (RFC 8200, section 5): the kernel has no IPv6 on links of less
-_OPTIONS = {
-    # Docker's names of options of the driver bridge, with ours.
-    "com.docker.network.driver.mtu": "mtu",
-    "mtu": "mtu",
-    "com.docker.network.bridge.name": "interface",
-    "com.docker.network.bridge.enable_ip_masquerade": "masquerade",
-}
 
 
 class Records:
@@ -55,41 +47,52 @@ class Records:
         attachable: bool = False,
         labels: dict[str, str] | None = None,
         options: dict[str, str] | None = None,
+        ipv4: bool = True,
+        reserved: dict[str, str] | None = None,
     ) -> Network:
-        """Record a network; its bridge is created when the first container joins. `gateways` and `ranges` belong to the
-        subnets that contain them; without an IPv4 subnet a free one is chosen. Raises InvalidInput, Conflict, Unsupported.
+        """Record a network; its bridge is created when the first container joins. `gateways`, `ranges` and `reserved`
+        addresses (by name) belong to the subnets that contain them; without a subnet a free one is chosen, one of IPv4
+        unless `ipv4` is False. Raises InvalidInput, Conflict, Unsupported.
         """
+        from ...network import parents
+        from . import addressing, driver_options
+
         _check_name(name)
-        if driver not in (BRIDGE, MACVLAN):
-            raise Unsupported(f"network driver {driver!r} is not supported", f"use {BRIDGE} or {MACVLAN}")
-        given = _options(driver, options or {})
-        if ipv6:
-            _check_mtu(given.get("mtu", ""))
-        if given.get("interface") == _DEFAULT_INTERFACE and name != DEFAULT:
+        settings = driver_options.parse(driver, options or {})
+        ipv4 = ipv4 if settings.ipv4 is None else settings.ipv4
+        ipv6 = ipv6 or bool(settings.ipv6)
+        parentless = driver in ON_A_PARENT and not settings.interface
+        internal = internal or parentless
+        driver_options.check_families(settings, ipv4, ipv6, internal)
+        if settings.interface == _DEFAULT_INTERFACE and name != DEFAULT:
             self.default()  # it may be that one's
         network_id = os.urandom(32).hex()
-        interface = given.pop("interface", "") or f"ul-{network_id[:12]}"
+        draft = Network(
+            id=network_id,
+            name=name,
+            driver=driver,
+            created=time_ns(),
+            interface=settings.interface or f"ul-{network_id[:12]}",
+            internal=internal,
+            attachable=attachable,
+            mtu=settings.mtu,
+            masquerade=settings.masquerade,
+            labels=labels or {},
+            options=settings.options,
+            chosen=not any(":" not in text for text in subnets),
+        )
+        bare = frozenset(bits for bits in (32, 128) if draft.gateway_mode(bits) == "isolated")
+        wanted = addressing.Wanted(subnets, gateways, ranges, reserved or {}, ipv4, ipv6, bare)
 
         def make(others: Sequence[NetworkRecord]) -> NetworkRecord:
             known = [_read(record) for record in others]
+            made = draft.changed(pools=tuple(addressing.pools(wanted, known)))
             if driver == BRIDGE:
-                _check_interface(name, interface, known)
-            pools = _pools(subnets, gateways, ranges, ipv6, known)
-            made = Network(
-                id=network_id,
-                name=name,
-                driver=driver,
-                created=time_ns(),
-                interface=interface,
-                pools=tuple(pools),
-                internal=internal,
-                attachable=attachable,
-                mtu=int(given.pop("mtu", "0")),
-                masquerade=given.pop("masquerade", "true") == "true",
-                labels=labels or {},
-                options=given,
-                chosen=not any(":" not in text for text in subnets),
-            )
+                _check_interface(name, made.interface, known)
+            elif not any(other.name == name for other in known):  # that there is one already is told elsewhere
+                parents.check(made, known)
+                if os.geteuid() == 0:
+                    parents.prepare(made, firewall_of(self._store).name, known)
             return _written(made)
 
         network = _read(rows.insert(self._store.meta, make))
@@ -101,12 +104,17 @@ class Records:
         self._store.emit(Event("network.create", network.id, name=network.name))
 
     def get(self, name: str) -> Network:
-        """Return a network by its name, its id or a prefix of the id; raises NotFound."""
+        """Return a network by its name, its id or a prefix of the id; raises NotFound, Unsupported for one of CNI."""
         record = rows.find(self._store.meta, name)
         if record is not None:
             return _read(record)
         if name == DEFAULT:
             return self.default()
+        if name.startswith(OF_PLUGINS):
+            raise Unsupported(
+                f"network {name} is configured by a file of CNI: containers are in it from their start to their end",
+                f"`underlay run --network {name}`; nothing else can be done with it",
+            )
         raise NotFound(f"network {name} not found", "`underlay network ls` lists them")
 
     def default(self) -> Network:
@@ -130,9 +138,10 @@ class Records:
         chosen one. As long as the bridge does not exist, the old subnet is not in use. Raises Conflict.
         """
         from ...network import bridge
+        from . import addressing
 
         pool = network.pool(32)
-        if not network.chosen or network.driver != BRIDGE or pool is None or bridge.stands(network):
+        if not network.chosen or network.driver != BRIDGE or pool is None or pool.reserved or bridge.stands(network):
             return network
         routes = bridge.taken()
         if not any(pool.space.overlaps(route) for route in routes):
@@ -140,7 +149,7 @@ class Records:
 
         def move(records: Sequence[NetworkRecord]) -> tuple[NetworkRecord, Callable[[str], str]]:
             others = [other.space for record in records for other in _read(record).pools]
-            space = _chosen([*others, *routes])
+            space = addressing.chosen([*others, *routes])
             offset = space.start - pool.space.start
 
             def moved(address: str) -> str:
@@ -149,7 +158,7 @@ class Records:
                     raise Conflict(f"no available IPv4 addresses in {space} for network {network.name}")
                 return space.written(number)
 
-            new = Pool(str(space), moved(pool.gateway))
+            new = Pool(str(space), pool.gateway and moved(pool.gateway))
             pools = tuple(new if old is pool else old for old in network.pools)
             return _written(network.changed(pools=pools)), moved
 
@@ -206,18 +215,6 @@ def _check_name(name: str) -> None:
         raise Conflict(f"operation is not permitted on predefined {name} network")
 
 
-def _check_mtu(mtu: str) -> None:
-    if mtu and int(mtu) < _LEAST_MTU6:
-        raise InvalidInput(f"invalid mtu {mtu}: IPv6 needs at least {_LEAST_MTU6} bytes")
-
-
-def _check_mode(mode: str) -> None:
-    from ...linux.network.links import MACVLAN_MODES
-
-    if mode not in MACVLAN_MODES:
-        raise InvalidInput(f"invalid macvlan_mode {mode!r}", f"one of {', '.join(sorted(MACVLAN_MODES))}")
-
-
 def _check_interface(name: str, interface: str, others: list[Network]) -> None:
     for other in others:
         # That there is one of this name already is told elsewhere.
@@ -225,92 +222,6 @@ def _check_interface(name: str, interface: str, others: list[Network]) -> None:
             raise Conflict(
                 f"network {name} conflicts with network {other.name}: networks have same bridge name {interface}"
             )
-
-
-def _options(driver: str, given: dict[str, str]) -> dict[str, str]:
-    """Return the options of a driver by our names. Raises InvalidInput for unknown ones."""
-    options: dict[str, str] = {}
-    for key, value in given.items():
-        if driver == MACVLAN and key in ("parent", "macvlan_mode"):
-            options["interface" if key == "parent" else key] = value
-            continue
-        name = _OPTIONS.get(key)
-        if name is None or (driver == MACVLAN and name != "mtu"):
-            raise InvalidInput(f"unknown option {key!r} for driver {driver}")
-        if name == "mtu" and not 68 <= whole(value) <= 65535:
-            raise InvalidInput(f"invalid mtu {value!r}", "bytes, from 68 to 65535")
-        if name == "masquerade" and value not in ("true", "false"):
-            raise InvalidInput(f"invalid value {value!r} for {key}", "true or false")
-        options[name] = value
-    if driver == MACVLAN and not options.get("interface"):
-        raise InvalidInput("macvlan needs a parent interface", "-o parent=eth0")
-    if "macvlan_mode" in options:
-        _check_mode(options["macvlan_mode"])
-    if len(options.get("interface", "")) > 15 or "/" in options.get("interface", ""):
-        raise InvalidInput(
-            f"invalid interface name {options['interface']!r}", "an interface's name has at most 15 letters"
-        )
-    return options
-
-
-def _pools(
-    given: Sequence[str], gateways: Sequence[str], ranges: Sequence[str], ipv6: bool, others: list[Network]
-) -> list[Pool]:
-    """Return the pools of a new network. Raises InvalidInput, Conflict."""
-    spaces = [subnets.parse(text) for text in given]
-    for space in spaces:
-        subnets.check(space)
-    theirs = [pool.space for network in others for pool in network.pools]
-    for number, space in enumerate(spaces):
-        for other in (*theirs, *spaces[:number]):
-            if space.overlaps(other):
-                raise Conflict(f"Pool overlaps with other one on this address space: {space} and {other}")
-    if any(space.bits == 128 for space in spaces) and not ipv6:
-        raise InvalidInput("an IPv6 subnet needs --ipv6")
-    if not any(space.bits == 32 for space in spaces):
-        from ...network import bridge
-
-        spaces.insert(0, _chosen([*theirs, *bridge.taken()]))
-    if ipv6 and not any(space.bits == 128 for space in spaces):
-        # A unique local subnet (RFC 4193): nobody else has it, as likely as may be.
-        start = int.from_bytes(b"\xfd" + os.urandom(7) + bytes(8), "big")
-        spaces.append(subnets.Subnet(start, 64, 128))
-    pools = []
-    left, parts = list(gateways), [subnets.parse(text, "ip range") for text in ranges]
-    for space in spaces:
-        gateway = next((text for text in left if space.holds(_number(text)) and len(_wire(text)) * 8 == space.bits), "")
-        if gateway:
-            left.remove(gateway)
-            subnets.number_of(gateway, space, "gateway")
-        part = next(
-            (candidate for candidate in parts if candidate.bits == space.bits and space.holds(candidate.start)), None
-        )
-        if part is not None:
-            parts.remove(part)
-            if part.end > space.end:
-                raise InvalidInput(f"ip range {part} is not within subnet {space}")
-        pools.append(Pool(str(space), gateway or space.written(space.start + 1), "" if part is None else str(part)))
-    if left or parts:
-        raise InvalidInput(f"{left[0] if left else parts[0]} lies in none of the subnets {', '.join(map(str, spaces))}")
-    return pools
-
-
-def _chosen(taken: Sequence[subnets.Subnet]) -> subnets.Subnet:
-    """Return the first free subnet of the address pools. Raises Conflict, and as `pools.load`."""
-    from ...network import pools
-
-    space = subnets.choose(taken, pools.load())
-    if space is None:
-        raise Conflict("all predefined address pools have been fully subnetted", pools.hint())
-    return space
-
-
-def _number(text: str) -> int:
-    return subnets.number_of(text, None, "gateway")
-
-
-def _wire(text: str) -> bytes:
-    return subnets.parse_address(text)
 
 
 def _written(network: Network) -> NetworkRecord:
@@ -321,7 +232,7 @@ def _written(network: Network) -> NetworkRecord:
         "driver": network.driver,
         "created": network.created,
         "interface": network.interface,
-        "pools": [[pool.subnet, pool.gateway, pool.range] for pool in network.pools],
+        "pools": [[pool.subnet, pool.gateway, pool.range, pool.reserved] for pool in network.pools],
         "internal": network.internal,
         "attachable": network.attachable,
         "mtu": network.mtu,

@@ -21,12 +21,17 @@ _NEWLINK, _DELLINK, _GETLINK = 16, 17, 18  # linux/rtnetlink.h
 _NEWADDR, _DELADDR, _GETADDR = 20, 21, 22
 _NEWROUTE, _GETROUTE = 24, 26
 _UP = 0x1
-_ADDRESS, _NAME, _MTU, _LINK, _MASTER, _LINKINFO, _NETNS = 1, 3, 4, 5, 10, 18, 28  # linux/if_link.h
+_ADDRESS, _NAME, _MTU, _LINK, _MASTER, _LINKINFO, _ALIAS, _NETNS = 1, 3, 4, 5, 10, 18, 20, 28  # linux/if_link.h
 _KIND, _DATA = 1, 2
-_SLAVE_KIND, _SLAVE_DATA, _PORT_MODE = 4, 5, 4
+_SLAVE_KIND, _SLAVE_DATA, _PORT_MODE, _PORT_ISOLATED = 4, 5, 4, 33
 _VETH_PEER = 1
 _MACVLAN_MODE = 1
 MACVLAN_MODES = {"private": 1, "vepa": 2, "bridge": 4, "passthru": 8}
+_IPVLAN_MODE, _IPVLAN_FLAGS = 1, 2
+IPVLAN_MODES = {"l2": 0, "l3": 1, "l3s": 2}
+IPVLAN_FLAGS = {"bridge": 0, "private": 1, "vepa": 2}
+_VLAN_ID = 1
+ETHERNET, LOOPBACK = 1, 772  # kinds of hardware (linux/if_arp.h)
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_BROADCAST, _IFA_FLAGS = 1, 2, 4, 8  # linux/if_addr.h
 _NO_DUPLICATE_DETECTION = 0x02
 _RTA_DESTINATION, _RTA_INTERFACE, _RTA_GATEWAY, _RTA_PRIORITY, _RTA_TABLE = 1, 4, 5, 6, 15
@@ -35,19 +40,22 @@ _ENODEV, _ENOENT = 19, 2
 
 
 class Link:
-    """One interface: `index`, `name`, `kind` ("veth", … or ""), `up`, `mtu`, `address` (MAC), `master` (index)."""
+    """One interface: `index`, `name`, `kind` ("veth", … or ""), `up`, `mtu`, `address` (MAC), `master` (index), `alias`
+    (what somebody wrote on it), `hardware` (`ETHERNET`, …)."""
 
-    __slots__ = ("address", "index", "kind", "master", "mtu", "name", "up")
+    __slots__ = ("address", "alias", "hardware", "index", "kind", "master", "mtu", "name", "up")
 
     def __init__(self, payload: bytes) -> None:
         fields = attributes(payload[16:])
         self.index = int.from_bytes(payload[4:8], sys.byteorder)
+        self.hardware = int.from_bytes(payload[2:4], sys.byteorder)
         self.up = bool(payload[8] & _UP if sys.byteorder == "little" else payload[11] & _UP)
         self.name = fields.get(_NAME, b"").rstrip(b"\0").decode("utf-8", "surrogateescape")
         self.kind = attributes(fields.get(_LINKINFO, b"")).get(_KIND, b"").rstrip(b"\0").decode("ascii", "replace")
         self.mtu = int.from_bytes(fields.get(_MTU, b""), sys.byteorder)
         self.address = fields.get(_ADDRESS, b"")
         self.master = int.from_bytes(fields.get(_MASTER, b""), sys.byteorder)
+        self.alias = fields.get(_ALIAS, b"").rstrip(b"\0").decode("utf-8", "replace")
 
 
 class Address:
@@ -143,14 +151,58 @@ def create_macvlan(name: str, parent: int, mode: str, namespace: int, mtu: int =
     )
 
 
+def create_ipvlan(name: str, parent: int, mode: str, flag: str, namespace: int, mtu: int = 0) -> Request:
+    """Make an interface with the MAC of the interface `parent`, in the namespace of a descriptor.
+
+    All that are made of one parent have the mode and the flag of the last (Documentation/networking/ipvlan.rst).
+    """
+    values = (_IPVLAN_MODE, IPVLAN_MODES[mode]), (_IPVLAN_FLAGS, IPVLAN_FLAGS[flag])
+    data = nested(_DATA, *(attribute(kind, number(value, 2)) for kind, value in values))
+    info = nested(_LINKINFO, text(_KIND, "ipvlan"), data)
+    return Request(
+        _NEWLINK,
+        _head() + _features(name, mtu, namespace=namespace) + attribute(_LINK, number(parent)) + info,
+        CREATE | EXCLUSIVE,
+        f"make interface {name}",
+    )
+
+
+def create_vlan(name: str, parent: int, vlan: int) -> Request:
+    """Make an interface for the frames of a VLAN (802.1q) of the interface `parent`, down."""
+    info = nested(_LINKINFO, text(_KIND, "vlan"), nested(_DATA, attribute(_VLAN_ID, number(vlan, 2))))
+    return Request(
+        _NEWLINK,
+        _head() + text(_NAME, name) + attribute(_LINK, number(parent)) + info,
+        CREATE | EXCLUSIVE,
+        f"make interface {name}",
+    )
+
+
+def create_dummy(name: str) -> Request:
+    """Make an interface that leads nowhere, down."""
+    info = nested(_LINKINFO, text(_KIND, "dummy"))
+    return Request(_NEWLINK, _head() + text(_NAME, name) + info, CREATE | EXCLUSIVE, f"make interface {name}")
+
+
+def write_alias(index: int, alias: str) -> Request:
+    """Write a text on an interface, which `ip link` shows."""
+    return Request(_NEWLINK, _head(index) + attribute(_ALIAS, alias.encode()), 0, f"change interface {index}")
+
+
 def change(index: int, up: bool | None = None, name: str = "", mtu: int = 0, address: bytes = b"") -> Request:
     """Change what is given of an interface."""
     return Request(_NEWLINK, _head(index, up) + _features(name, mtu, address), 0, f"change interface {index}")
 
 
-def reflect(index: int) -> Request:
-    """Have a bridge send back through a port what came in by it, when it is for there ("hairpin")."""
-    info = nested(_LINKINFO, text(_SLAVE_KIND, "bridge"), nested(_SLAVE_DATA, attribute(_PORT_MODE, b"\1")))
+def change_port(index: int, isolated: bool = False) -> Request:
+    """Have a bridge send back through a port what came in by it, when it is for there ("hairpin").
+
+    Between `isolated` ports the bridge passes nothing on (bridge(8), "isolated"; Linux 4.18).
+    """
+    settings = [attribute(_PORT_MODE, b"\1")]
+    if isolated:
+        settings.append(attribute(_PORT_ISOLATED, b"\1"))
+    info = nested(_LINKINFO, text(_SLAVE_KIND, "bridge"), nested(_SLAVE_DATA, *settings))
     return Request(_NEWLINK, _head(index) + info, 0, f"change port {index}")
 
 

@@ -40,7 +40,7 @@ def make(path: str, owner: int = -1) -> int:
 
     It belongs to the user namespace of the descriptor `owner`, or to our own. Raises KernelError, OSError.
     """
-    namespace = _make_within(owner) if owner >= 0 else _make()
+    namespace = _make_within(owner) if owner >= 0 else anonymous()
     try:
         pin(namespace, path)
     except BaseException:
@@ -49,7 +49,8 @@ def make(path: str, owner: int = -1) -> int:
     return namespace
 
 
-def _make() -> int:
+def anonymous() -> int:
+    """Return a descriptor of a new network namespace, which is gone when it is closed. Raises KernelError."""
     own = _open_own()
     try:
         process.unshare(process.CLONE_NEWNET)

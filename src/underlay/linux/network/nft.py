@@ -130,6 +130,11 @@ def other_interface(direction: str, name: str) -> Piece:
     return Piece(f'{direction} != "{name}"', _meta(key, _REGISTER), _compare(data, False))
 
 
+def out_by(name: str) -> Piece:
+    """The packet goes out by the interface called `name`."""
+    return Piece(f'oifname "{name}"', _meta(_OIFNAME, _REGISTER), _compare(interface(name)))
+
+
 def both_interfaces(name: str) -> Piece:
     """Both interfaces, as a pair, are in the set `name`."""
     return Piece(
@@ -201,6 +206,30 @@ def protocol(name: str, number: int) -> Piece:
     return Piece(f"meta l4proto {name}", _meta(_L4PROTO, _REGISTER), _compare(bytes((number,))))
 
 
+_PORTS = {"sport": 0, "dport": 2}  # where a port is in the head of TCP and UDP
+_CHECKSUMS = {"tcp": 16, "udp": 6}  # where the checksum is
+
+
+def port(which: str, number: int) -> Piece:
+    """The source ("sport") or destination ("dport") port of TCP or UDP is this one."""
+    data = number.to_bytes(2, "big")
+    return Piece(f"th {which} {number}", _payload(_TRANSPORT, _PORTS[which], 2, _REGISTER), _compare(data))
+
+
+def set_port(transport: str, which: str, number: int) -> Piece:
+    """Write another port into the packet, which takes no note of the connection."""
+    value = expression("immediate", attribute(1, big(_REGISTER)), nested(2, attribute(1, number.to_bytes(2, "big"))))
+    places = (_TRANSPORT, _PORTS[which], 2)
+    written = expression(
+        "payload",
+        *(attribute(key, big(place)) for key, place in enumerate(places, 2)),
+        attribute(5, big(_REGISTER)),
+        attribute(6, big(1)),  # the checksum is that of the Internet protocols
+        attribute(7, big(_CHECKSUMS[transport])),
+    )
+    return Piece(f"{transport} {which} set {number}", value, written)
+
+
 def verdict(code: int, chain: str = "") -> Piece:
     """What becomes of the packet."""
     parts = [attribute(1, big(code))]
@@ -214,6 +243,15 @@ def verdict(code: int, chain: str = "") -> Piece:
 def masquerade() -> Piece:
     """The packet gets the address of the interface that it goes out by."""
     return Piece("masquerade", nested(1, text(1, "masq")))
+
+
+def destination(number: int, name: str) -> Piece:
+    """The destination address, protocol and port are in the set `name`."""
+    offset, size = _PLACES[number, "daddr"]
+    after = _REGISTER + size // 4
+    loads = [_payload(_NETWORK, offset, size, _REGISTER), _meta(_L4PROTO, after), _payload(_TRANSPORT, 2, 2, after + 1)]
+    words = f"{'ip' if number == 4 else 'ip6'} daddr . meta l4proto . th dport @{name}"
+    return Piece(words, _family(number), *loads, _lookup(name))
 
 
 def translate(number: int, name: str, any_address: bool) -> Piece:
@@ -330,15 +368,14 @@ def transact(requests: Sequence[Request]) -> None:
         connection.transact(_frame(_BEGIN), requests, _frame(_END))
 
 
-def make(table: Table) -> list[Request]:
-    """Return what makes a table anew: one of the same name and all in it goes first."""
+def make(table: Table, anew: bool = True) -> list[Request]:
+    """Return what makes a table. `anew`: one of the same name and all in it goes first, for which the kernel waits a few
+    milliseconds even if there is none."""
     name = text(1, table.name)
-    requests = [
-        # Making it is no error if it is there; so removing it is none.
-        _request(_NEWTABLE, CREATE, f"make table {table.name}", name),
-        _request(_DELTABLE, 0, f"remove table {table.name}", name),
-        _request(_NEWTABLE, CREATE, f"make table {table.name}", name),
-    ]
+    making = _request(_NEWTABLE, CREATE, f"make table {table.name}", name)
+    # Making it is no error if it is there; so removing it is none.
+    requests = [making, _request(_DELTABLE, 0, f"remove table {table.name}", name)] if anew else []
+    requests.append(making)
     requests += [_make_set(name, declared, number) for number, declared in enumerate(table.sets, 1)]
     requests += [_make_chain(name, chain) for chain in table.chains]
     for chain in table.chains:

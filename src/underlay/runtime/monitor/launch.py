@@ -26,7 +26,7 @@ from .. import plan
 from ..plan.context import Context
 from ..process import child_channel, init
 from ..process import spawn as birth
-from . import control, state, streams
+from . import control, relays, state, streams
 from .attachment import Attachment
 from .monitor import Monitor, slim_command
 
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import NoReturn
 
+    from .lending import LentSockets
     from .records import Handover, HeldChannel, LaunchRecord, NetworkResources, StepRecord
 
 
@@ -192,11 +193,12 @@ def begin(monitor: Monitor, made: plan.Plan, attachment: Attachment | None, chan
     network = record["network"]
     if network == control.COMING:
         assert channel is not None
-        network = record["network"] = _await_network(channel)
-    if network and network["ports"] and not monitor.ports:
-        from ...linux.network import hostports
-
-        monitor.ports = hostports.hold(network["ports"])
+        network, sockets = _await_network(channel)
+        record["network"] = network
+        monitor.lend_questions(sockets)
+        _watch_firewall(monitor)
+    if network and (network["ports"] or network["relays"]) and not monitor.ports and monitor.relays is None:
+        _hold_ports(monitor, network)
     resources = (record["spec"].get("linux") or {}).get("resources") or {}
     birth.prepare(made, context)
     if made.maps is not None and os.geteuid() == 0:
@@ -242,18 +244,39 @@ def begin(monitor: Monitor, made: plan.Plan, attachment: Attachment | None, chan
         control.send(channel, {"started": pid})
 
 
-def _await_network(channel: _socket.socket) -> NetworkResources:
-    """Wait for the caller's description of the network that it creates meanwhile. Raises StartFailed.
+def _await_network(channel: _socket.socket) -> tuple[NetworkResources, list[int]]:
+    """Wait for the caller's description of the network that it creates meanwhile, and the sockets for questions.
 
-    `namespaces` are the files that they are pinned to, `ports` those of the host that are to be held, `table` and
-    `elements` what is to be taken away of the firewall.
+    Raises StartFailed.
     """
     message, fds = control.receive(channel)
     if message is None or "network" not in message or not fds:
         reason = (message or {}).get("abandoned") or "the container's network could not be created"
         raise StartFailed(reason, 125)
     network: NetworkResources = control.unpack(fds[0])
-    return network
+    return network, fds[1:]
+
+
+def _hold_ports(monitor: Monitor, network: NetworkResources) -> None:
+    """Hold the container's ports of the host, and lend those that are to be relayed."""
+    from ...linux.network import hostports
+
+    relayed = network["relays"]
+    held = hostports.hold(
+        [*((relay["protocol"], relay["address"], relay["number"]) for relay in relayed), *network["ports"]]
+    )
+    sockets, monitor.ports = held[: len(relayed)], held[len(relayed) :]
+    relays.listen(sockets, relayed)
+    monitor.lend_ports(sockets)
+
+
+def _watch_firewall(monitor: Monitor) -> None:
+    from ...linux.network import changes
+
+    try:
+        monitor.watch_firewall(changes.subscribe())
+    except (UnderlayError, OSError):
+        pass  # this kernel tells nothing: what others change is mended at the next start of a container
 
 
 def _announcer(record: LaunchRecord) -> Callable[[int, int], None] | None:
@@ -316,6 +339,11 @@ def _become_slim(monitor: Monitor) -> None:
         "lock": monitor.lock,
         "hold": monitor.hold,
         "ports": monitor.ports,
+        "questions": _sockets(monitor.questions),
+        "asked": _channel(monitor.questions),
+        "relaying": _sockets(monitor.relays),
+        "relayed": _channel(monitor.relays),
+        "firewall": monitor.firewall.socket if monitor.firewall is not None else -1,
         "pid": monitor.pid,
         "pidfd": monitor.pidfd,
         "when": monitor.when,
@@ -342,7 +370,12 @@ def _become_slim(monitor: Monitor) -> None:
             }
             fds += [fd for fd in (client.source, *client.targets.values()) if fd >= 0]
         channels.append(entry)
-    fds += [fd for fd in (monitor.hold, monitor.relay.input, record["listener"], *monitor.ports) if fd >= 0]
+    single = [
+        monitor.hold,
+        monitor.relay.input,
+        *(record[name] for name in ("listener", "asked", "relayed", "firewall")),
+    ]
+    fds += [fd for fd in (*single, *monitor.ports, *record["questions"], *record["relaying"]) if fd >= 0]
     from ...lean.jsontext import dumps
 
     handover = os.memfd_create("underlay-monitor")
@@ -361,6 +394,14 @@ def _become_slim(monitor: Monitor) -> None:
             os.set_inheritable(fd, False)
         os.close(handover)
         monitor.slim = True
+
+
+def _sockets(lent: LentSockets | None) -> list[int]:
+    return list(lent.sockets) if lent is not None else []
+
+
+def _channel(lent: LentSockets | None) -> int:
+    return lent.channel.fileno() if lent is not None and lent.channel is not None else -1
 
 
 def _without_spec(monitor: Monitor) -> LaunchRecord:

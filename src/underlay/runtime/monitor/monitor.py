@@ -14,12 +14,17 @@ import select
 import time
 
 from ...lean.jsontext import known
-from . import control, state
+from . import control, names, relays, state
+from .firewallwatch import FirewallWatch
+from .lending import LentSockets
 from .logs import Log
 from .streams import Client, Relay
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import NoReturn
+
     from .records import Last, LaunchRecord, Message
 
 SLIM_AFTER = 0.25  # seconds of running after which the monitor becomes slim
@@ -34,6 +39,7 @@ class Monitor:
         "channels",
         "code",
         "finished",
+        "firewall",
         "hold",
         "launch",
         "listener",
@@ -44,7 +50,9 @@ class Monitor:
         "pidfd",
         "poll",
         "ports",
+        "questions",
         "relay",
+        "relays",
         "removers",
         "restarts",
         "slim",
@@ -59,6 +67,9 @@ class Monitor:
         self.hold = hold
         self.ports: list[int] = []  # sockets that hold the host's ports which are published
         self.poll = select.poll()
+        self.questions: LentSockets | None = None  # for names
+        self.relays: LentSockets | None = None
+        self.firewall: FirewallWatch | None = None
         settings = launch["log"]
         self.log = Log(settings["path"], settings["driver"], settings["limit"], settings["keep"])
         self.relay = Relay(self.poll, self.log, launch["terminal"])
@@ -185,6 +196,8 @@ class Monitor:
             except OSError:
                 return
             self.add_channel(channel, None)
+        elif any(other.handle(fd) for other in (self.questions, self.relays, self.firewall) if other is not None):
+            pass  # it belongs to the network
         elif self.relay.handle(fd, mask):
             for channel_fd, (channel, client) in list(self.channels.items()):
                 if client is not None and (client.detached or client.lost):
@@ -239,7 +252,14 @@ class Monitor:
             # A caller that has given up waiting for the answer has changed nothing else either.
             if control.send(channel, {"noted": True}):
                 record["cgroup_used"], record["delay"] = self.launch["cgroup_used"], self.launch.get("delay", 0.0)
+                record["network"] = self.launch["network"]
                 self.launch = record
+        moved = message.get("relays")
+        if moved is not None and isinstance(self.launch["network"], dict):
+            self.launch["network"]["relays"] = moved
+            if self.relays is not None and self.relays.channel is not None:
+                control.send(self.relays.channel, {"relays": moved})
+            control.send(channel, {"noted": True})
         number = message.get("signal")
         if isinstance(number, int) and self.pidfd >= 0:
             try:
@@ -292,13 +312,20 @@ class Monitor:
                 pass  # a process of the host uses the mount: the next container that ends releases it
 
     def release_network(self) -> None:
-        """Unpublish the ports, and release the network namespace with all interfaces in it."""
+        """Close the sockets for questions, unpublish the ports, release the network namespace with its interfaces."""
         network = self.launch.get("network")
         if not network or network == control.COMING:
             return
         from ...errors import UnderlayError
-        from ...linux.network import netns, nft
+        from ...linux.network import emptying, netns, nft
 
+        for lent in (self.questions, self.relays):
+            if lent is not None:
+                lent.close()
+        self.questions = self.relays = None
+        if self.firewall is not None:
+            self.firewall.close()
+            self.firewall = None
         # Apart, because what may have come later is seldom there: the others go without a look at what there is.
         for part in (network["elements"], network.get("later") or {}):
             contents = {name: [nft.Element(bytes.fromhex(key)) for key in keys] for name, keys in part.items()}
@@ -306,13 +333,60 @@ class Monitor:
                 nft.take_away(network["table"], contents)
             except UnderlayError:
                 pass  # another program has removed the firewall table
+        if network.get("plugins"):
+            self._leave_plugins()
         while self.ports:
             os.close(self.ports.pop())
         for path in network["namespaces"]:
             try:
+                # Others that use the namespace must not keep an address that somebody else may get.
+                if os.path.isdir(self.launch["state"] + "/sidecars"):
+                    emptying.empty_pinned(path)
                 netns.release(path)
             except UnderlayError:
                 pass  # a process uses it: the next start, or the removal, releases it
+
+    def _leave_plugins(self) -> None:
+        """Have the container detached from its networks of CNI, by a process that has what running plugins takes."""
+        paths = self.launch["paths"]
+        command = slim_command(
+            self.launch, "from underlay.engine.monitor_entry import detach_plugins; detach_plugins()"
+        )
+        child = os.posix_spawn(
+            self.launch["python"],
+            [*command, paths[0], paths[1], self.launch["id"]],
+            {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
+        )
+        os.waitpid(child, 0)  # what it could not do, the next start or the removal does
+
+    def lend_questions(self, sockets: list[int], channel: _socket.socket | None = None) -> None:
+        """Have questions for names answered; `channel` is the connection to a name server that has the sockets."""
+        network = self.launch["network"]
+        service = network["names"] if isinstance(network, dict) else None
+        if service is not None and sockets:
+            self.questions = LentSockets(
+                self.poll, sockets, lambda fds: names.hand_over(service, self.launch["id"], fds)
+            )
+            self.questions.watch(channel)
+
+    def lend_ports(self, sockets: list[int], channel: _socket.socket | None = None) -> None:
+        """Have what comes to these bound sockets of published ports relayed."""
+        if sockets:
+            self.relays = LentSockets(self.poll, sockets, self._relay)
+            self.relays.watch(channel)
+
+    def _relay(self, sockets: Sequence[int]) -> _socket.socket | None:
+        network = self.launch["network"]
+        assert isinstance(network, dict)
+        command = slim_command(self.launch, "from underlay.runtime.monitor.portrelay import serve; serve()")
+        return relays.lend(command, network["relays"], sockets)
+
+    def watch_firewall(self, socket: int) -> None:
+        """Have the firewall mended when the kernel tells on this socket that it was changed."""
+        code = "from underlay.engine.monitor_entry import mend; mend()"
+        root, state_directory = self.launch["paths"]
+        command = [*slim_command(self.launch, code), root, state_directory]
+        self.firewall = FirewallWatch(self.poll, socket, command, state_directory + "/networks/mending.lock")
 
     def wants_restart(self) -> bool:
         """Return whether the restart policy requires a restart (docker run, "--restart")."""
@@ -356,13 +430,30 @@ class Monitor:
         self.release_root()
         if self.launch["remove"] and not self.removers:
             os.close(self.lock)
-            remove = "from underlay.engine.monitor_entry import removed; removed()"
-            paths = self.launch["paths"]
-            os.execve(
-                self.launch["python"],
-                slim_command(self.launch, remove) + [paths[0], paths[1], self.launch["id"]],
-                {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
+            self._become("from underlay.engine.monitor_entry import removed; removed()", self.launch["id"])
+        if self.launch["remove"] and self.launch["network"]:
+            self._rest()
+
+    def _rest(self) -> None:
+        """Become the process that removes what networks have on the host if this was the last container, unless one waits
+        for that already."""
+        import fcntl
+
+        try:
+            waits = os.open(
+                self.launch["paths"][1] + "/networks/rest.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
             )
+            fcntl.flock(waits, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return
+        os.close(self.lock)
+        os.set_inheritable(waits, True)
+        self._become("from underlay.engine.monitor_entry import rest; rest()", str(waits))
+
+    def _become(self, code: str, word: str) -> NoReturn:
+        """Execute an interpreter with all of underlay, for what needs the database."""
+        command = [*slim_command(self.launch, code), *self.launch["paths"], word]
+        os.execve(self.launch["python"], command, {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
 
 
 def slim_command(launch: LaunchRecord, code: str) -> list[str]:

@@ -40,11 +40,28 @@ if TYPE_CHECKING:
         name: str
         maximum: int
 
+    class NameService(TypedDict):
+        """A name server: the directory that its socket is in, and the command that starts it."""
+
+        directory: str
+        command: list[str]
+
+    class PortRelay(TypedDict):
+        """A published port whose traffic a process relays to a target, "" for none at present."""
+
+        protocol: str
+        address: str
+        number: int
+        target: str
+        target_port: int
+
     class NetworkResources(TypedDict):
         """What a monitor takes down again of a container's networks.
 
         `namespaces` are the files that they are pinned to; `table` of the firewall, and what it and `later` hold by set,
-        as hexadecimal keys; `ports` (protocol, address, number) are those of the host that are to be held.
+        as hexadecimal keys; `ports` (protocol, address, number) are those of the host that are to be held, `relays` those
+        that are relayed; `names` is the name server that the container's questions go to. With `plugins` those of CNI are
+        to be told.
         """
 
         namespaces: list[str]
@@ -52,6 +69,9 @@ if TYPE_CHECKING:
         elements: dict[str, list[str]]
         later: dict[str, list[str]]
         ports: list[tuple[str, str, int]]
+        relays: list[PortRelay]
+        names: NameService | None
+        plugins: NotRequired[bool]
 
     class StepRecord(TypedDict):
         """What is needed to run one program in a container of its own, without a monitor: a step of a build.
@@ -111,6 +131,11 @@ if TYPE_CHECKING:
         lock: int
         hold: int
         ports: list[int]
+        questions: list[int]
+        relaying: list[int]  # sockets of ports that are relayed
+        relayed: int  # the connection to the process that has them, -1 for none
+        asked: int  # the connection to the name server, -1 for none
+        firewall: int  # the socket with news of the firewall, -1 for none
         pid: int
         pidfd: int
         when: int
@@ -186,6 +211,10 @@ if TYPE_CHECKING:
         lost: int
         noted: bool
         attached: bool
+        container: str  # to a name server: whose sockets they are
+        relay: PortRelay  # to the process that relays ports, with its socket; the last message has `complete`
+        complete: bool
+        relays: list[PortRelay]  # to a monitor: they lead elsewhere now
         # To a helper (`process.interpreter`): which of the descriptors that it is sent are there.
         given: list[bool]
         # Of a keeper (`process.keeper`).

@@ -63,12 +63,21 @@ def _monitor(record: Handover) -> Monitor:
     if record["listener"] >= 0:
         monitor.listener = _socket.socket(fileno=record["listener"])
         monitor.poll.register(record["listener"], 1)
+    monitor.lend_questions(record["questions"], _connection(record["asked"]))
+    monitor.lend_ports(record["relaying"], _connection(record["relayed"]))
+    if record["firewall"] >= 0:
+        monitor.watch_firewall(record["firewall"])
     inherited = [
         monitor.lock,
         monitor.pidfd,
         monitor.hold,
         relay.input,
         record["listener"],
+        record["asked"],
+        record["relayed"],
+        record["firewall"],
+        *record["questions"],
+        *record["relaying"],
         *relay.outputs,
         *monitor.ports,
     ]
@@ -91,3 +100,7 @@ def _monitor(record: Handover) -> Monitor:
         if fd >= 0:
             os.set_inheritable(fd, False)
     return monitor
+
+
+def _connection(fd: int) -> _socket.socket | None:
+    return _socket.socket(fileno=fd) if fd >= 0 else None

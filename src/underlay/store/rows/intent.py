@@ -59,6 +59,13 @@ if TYPE_CHECKING:
         first: int
         last: int
 
+    class OfPlugins(TypedDict):
+        """A network of CNI: its name, and the addresses and the MAC ("" for any) that are asked for."""
+
+        name: str
+        addresses: list[str]
+        mac: str
+
     class Intent(TypedDict):
         """All that was asked for. `joins` are the owners of namespaces that it is in, by kind; times are seconds."""
 
@@ -79,6 +86,10 @@ if TYPE_CHECKING:
         joins: dict[str, str]
         disk: Disk | None
         network: NotRequired[list[str]]  # ids
+        addresses: NotRequired[
+            dict[str, tuple[str, str]]
+        ]  # asked for in networks, by their ids: IPv4, IPv6, "" for any
+        cni: NotRequired[list[OfPlugins]]  # then `network` is empty
         ports: NotRequired[list[Publication]]
         runner: NotRequired[tuple[int, int]]  # pid and start time of the process that makes it and starts it at once
         joined: NotRequired[list[tuple[int, int]]]  # pid, start time: found when it starts, and not recorded

@@ -190,6 +190,26 @@ MIGRATIONS = (
     ALTER TABLE places RENAME TO endpoints;
     CREATE INDEX endpoints_container ON endpoints(container);
     """,
+    """
+    CREATE TABLE resting (              -- addresses that were given back: programs may remember whose they were
+        network TEXT NOT NULL REFERENCES networks(id) ON DELETE CASCADE,
+        address TEXT NOT NULL,
+        since INTEGER NOT NULL,         -- ms since the epoch
+        PRIMARY KEY (network, address)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TRIGGER endpoint_deleted AFTER DELETE ON endpoints BEGIN
+        INSERT OR REPLACE INTO resting
+            SELECT OLD.network, OLD.address4, CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)
+            WHERE OLD.address4 IS NOT NULL;
+    END;
+    CREATE TABLE orphans (              -- endpoints of stopped containers whose network was removed
+        container TEXT NOT NULL REFERENCES containers(id) ON DELETE CASCADE,
+        network TEXT NOT NULL,          -- name of the one that the container needs to start
+        position INTEGER NOT NULL,
+        aliases TEXT NOT NULL,
+        PRIMARY KEY (container, network)
+    ) STRICT, WITHOUT ROWID;
+    """,
 )
 
 
@@ -229,6 +249,12 @@ class Meta:
                 return self._connection.execute(query, tuple(arguments)).fetchall()
         except sqlite3.DatabaseError as error:
             raise _explained(error, self.path) from error
+
+    def version(self) -> int:
+        """Return a number that grows when the database is changed, by this process or another (SQLite, "PRAGMA
+        data_version")."""
+        (number,) = self.read("PRAGMA data_version")[0]
+        return int(number) + self._connection.total_changes
 
     def write(self, durable: bool = True, frees: bool = False) -> Transaction:
         """Return a transaction that takes the write lock at once; it commits when left without an error.
@@ -476,9 +502,12 @@ def _migrate(connection: sqlite3.Connection, path: str) -> None:
         for migration in MIGRATIONS[version:]:
             # Comments go first: they may hold the semicolon that ends a statement.
             bare = "\n".join(line.partition("--")[0] for line in migration.splitlines())
-            for statement in bare.split(";"):
-                if statement.strip():
+            statement = ""
+            for part in bare.split(";")[:-1]:
+                statement += part + ";"
+                if sqlite3.complete_statement(statement):  # a trigger has statements inside
                     connection.execute(statement)
+                    statement = ""
         connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
         connection.execute("COMMIT")
     except BaseException:

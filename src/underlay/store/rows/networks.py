@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from time import time_ns
+
 from ...errors import Conflict, NotFound
 from ...lean.jsontext import dumps, known
 from .meta import IntegrityError
@@ -14,14 +16,15 @@ if TYPE_CHECKING:
     from .meta import Meta, Transaction
 
     class NetworkRecord(TypedDict):
-        """A network as the database has it: the fields of `network.model.Network`, a pool as subnet, gateway, range."""
+        """A network as the database has it: the fields of `network.model.Network`; a pool as subnet, gateway, range and
+        reserved addresses by name, which older ones lack."""
 
         id: str
         name: str
         driver: str
         created: int
         interface: str
-        pools: list[list[str]]
+        pools: list[list[Any]]
         internal: bool
         attachable: bool
         mtu: int
@@ -68,6 +71,7 @@ class Port:
         self.target = target
 
 
+REST = 60  # seconds for which an address that was given back is leased to nobody else, while there are others
 _LEASE = "network, container, position, address4, address6, mac, aliases"
 _HEX = frozenset("0123456789abcdef")
 
@@ -126,47 +130,69 @@ def move(
     return made
 
 
-def delete(meta: Meta, network: str, name: str, take_down: Callable[[], None]) -> None:
-    """Remove a network. Raises Conflict while containers are in it, NotFound.
+def delete(meta: Meta, network: str, name: str, is_used: Callable[[str], bool], take_down: Callable[[], None]) -> None:
+    """Remove a network. Raises Conflict while containers of which `is_used` is true are in it, NotFound.
 
-    `take_down` removes its bridge, in the transaction: no container can join meanwhile, and should this process be killed
-    the network is still on record and can be removed again.
+    Other containers, which need it to start, remember its name (`orphans`). `take_down` removes its bridge, in the
+    transaction: no container can join meanwhile, and should this process be killed the network is still on record and can
+    be removed again.
     """
     with meta.write(frees=True) as sql:
         rows = sql.execute(
-            "SELECT coalesce(c.name, 'a step of a build') AS name FROM endpoints e LEFT JOIN containers c "
-            "ON c.id = e.container WHERE e.network = ? ORDER BY name",
+            "SELECT e.container, coalesce(c.name, 'a step of a build') AS name, c.id IS NULL FROM endpoints e "
+            "LEFT JOIN containers c ON c.id = e.container WHERE e.network = ? ORDER BY name",
             (network,),
         ).fetchall()
-        if rows:
-            names = ", ".join(row[0] for row in rows[:5])
+        used = [row[1] for row in rows if row[2] or is_used(row[0])]
+        if used:
             raise Conflict(
-                f"network {name} has containers: {names}",
-                "disconnect or remove them first: `underlay network disconnect`",
+                f"network {name} has active endpoints: {', '.join(used[:5])}",
+                "stop or disconnect them first: `underlay network disconnect`",
             )
+        sql.execute(
+            "INSERT OR REPLACE INTO orphans SELECT container, ?, position, aliases FROM endpoints WHERE network = ?",
+            (name, network),
+        )
+        sql.execute("DELETE FROM endpoints WHERE network = ?", (network,))
         if not sql.execute("DELETE FROM networks WHERE id = ?", (network,)).rowcount:
             raise NotFound(f"network {name} not found")
         take_down()
+
+
+def only_default(meta: Meta, default: str) -> bool:
+    """Return whether nothing is in a network, and there is none but the one called `default`, if that."""
+    return not meta.read(
+        "SELECT 1 WHERE EXISTS (SELECT 1 FROM endpoints) OR EXISTS (SELECT 1 FROM networks WHERE name != ?)", (default,)
+    )
 
 
 # Leases
 
 
 def lease(
-    sql: Transaction, network: str, container: str, choose: Callable[[list[Lease]], tuple[str, str, str, Sequence[str]]]
+    sql: Transaction,
+    network: str,
+    container: str,
+    choose: Callable[[list[Lease], list[str]], tuple[str, str, str, Sequence[str]]],
+    position: int = -1,
 ) -> Lease:
-    """Record an endpoint of a container in a network; `choose`, called with all others, returns addresses (4, 6), MAC and
-    aliases.
+    """Record an endpoint of a container in a network; `choose` returns addresses (4, 6), MAC and aliases. It is called with
+    all others and the addresses that rest, those that have rested longest first.
 
-    Raises Conflict when an address is taken, or the container is in the network already.
+    The interface has the lowest number that is free, unless `position` is given. Raises Conflict when an address is taken,
+    or the container is in the network already.
     """
     others = [
         _lease(row) for row in sql.execute(f"SELECT {_LEASE} FROM endpoints WHERE network = ?", (network,)).fetchall()
     ]
-    address4, address6, mac, aliases = choose(others)
-    (position,) = sql.execute(
-        "SELECT coalesce(max(position) + 1, 0) FROM endpoints WHERE container = ?", (container,)
-    ).fetchone()
+    now = time_ns() // 1_000_000
+    # Also those of a time to come, which the clock showed when it was wrong.
+    sql.execute("DELETE FROM resting WHERE since <= ? OR since > ?", (now - REST * 1000, now + 1000))
+    resting = sql.execute("SELECT address FROM resting WHERE network = ? ORDER BY since", (network,)).fetchall()
+    address4, address6, mac, aliases = choose(others, [row[0] for row in resting])
+    if position < 0:
+        rows = sql.execute("SELECT position FROM endpoints WHERE container = ?", (container,)).fetchall()
+        position = next(number for number in range(len(rows) + 1) if (number,) not in rows)
     made = Lease(network, container, position, address4, address6, mac, aliases)
     try:
         sql.execute(
@@ -196,20 +222,56 @@ def leases(meta: Meta, container: str = "", network: str = "") -> list[Lease]:
     ]
 
 
-def leases_beside(meta: Meta, network: str) -> list[Lease]:
-    """Return the endpoints in other networks of the containers of a network."""
+def in_use(meta: Meta) -> set[str]:
+    """Return the ids of the networks that containers or steps of builds are in."""
+    return {row[0] for row in meta.read("SELECT DISTINCT network FROM endpoints")}
+
+
+def members(meta: Meta, network: str) -> list[tuple[Lease, str, str]]:
+    """Return the endpoints in a network, with name and host name of each container; those of steps of builds have none."""
     rows = meta.read(
-        f"SELECT {_LEASE} FROM endpoints WHERE network != ? AND container IN "
-        "(SELECT container FROM endpoints WHERE network = ?) ORDER BY position, container",
-        (network, network),
+        "SELECT e.network, e.container, e.position, e.address4, e.address6, e.mac, e.aliases, coalesce(c.name, ''), "
+        "coalesce(json_extract(c.intent, '$.spec.hostname'), '') FROM endpoints e LEFT JOIN containers c "
+        "ON c.id = e.container WHERE e.network = ? ORDER BY e.container",
+        (network,),
     )
-    return [_lease(row) for row in rows]
+    return [(_lease(row[:7]), row[7], row[8]) for row in rows]
+
+
+def servers_of(meta: Meta, container: str) -> list[str]:
+    """Return the DNS servers that were given for a container."""
+    rows = meta.read("SELECT json_extract(intent, '$.options.dns') FROM containers WHERE id = ?", (container,))
+    return list(known(rows[0][0])) if rows and rows[0][0] else []
 
 
 def leases_beginning(meta: Meta, prefix: str) -> list[Lease]:
     """Return the endpoints of all containers whose id begins with `prefix`."""
     rows = meta.read(f"SELECT {_LEASE} FROM endpoints WHERE container >= ? AND container < ?", (prefix, prefix + "~"))
     return [_lease(row) for row in rows]
+
+
+class Orphan:
+    """A removed network that a stopped container needs: `network` is its name."""
+
+    __slots__ = ("aliases", "network", "position")
+
+    def __init__(self, network: str, position: int, aliases: Sequence[str]) -> None:
+        self.network = network
+        self.position = position
+        self.aliases = aliases
+
+
+def orphans(meta: Meta, container: str) -> list[Orphan]:
+    """Return the removed networks that a container needs to start."""
+    rows = meta.read(
+        "SELECT network, position, aliases FROM orphans WHERE container = ? ORDER BY position", (container,)
+    )
+    return [Orphan(network, position, aliases.split()) for network, position, aliases in rows]
+
+
+def adopt(sql: Transaction, container: str, network: str) -> None:
+    """Forget that a container needs a removed network, by its name."""
+    sql.execute("DELETE FROM orphans WHERE container = ? AND network = ?", (container, network))
 
 
 def give_back(meta: Meta, network: str, container: str) -> Lease | None:

@@ -102,14 +102,17 @@ def _row(engine: Engine, item: ContainerListing, options: Options) -> dict[str, 
 
 
 def _ports(engine: Engine, container_id: str) -> str:
-    """Return where published ports are reached: `0.0.0.0:8080->80/tcp`."""
+    """Return where published ports are reached: `0.0.0.0:8080->80/tcp`; at the container's own address just `80/tcp`."""
     ports = engine.containers.ports(container_id)
-    return ", ".join(f"{address}->{name}" for name, addresses in ports.items() for address in addresses)
+    pairs = ((name, address) for name, addresses in ports.items() for address in addresses)
+    return ", ".join(dict.fromkeys(name if address.endswith(":") else f"{address}->{name}" for name, address in pairs))
 
 
 def _networks(engine: Engine, container_id: str, intent: Intent) -> list[str]:
     if "network" not in intent:
         return [intent["options"].get("network") or "none"]
+    if intent.get("cni"):
+        return [f"cni:{network['name']}" for network in intent["cni"]]
     return [network.name for network in engine.networks.of(container_id)]
 
 
@@ -184,6 +187,8 @@ def _holds(engine: Engine, item: ContainerListing, key: str, value: str) -> bool
         return any(value in (m.get("Name"), m["Destination"]) for m in intent["mounts"])
     if "network" not in intent:
         return bool((intent["options"].get("network") or "none") == value)
+    if intent.get("cni"):
+        return value in _networks(engine, row.id, intent)
     return any(value == network.name or network.id.startswith(value) for network in engine.networks.of(row.id))
 
 

@@ -11,7 +11,10 @@ if TYPE_CHECKING:
 
 SUMMARY = "Display detailed information on one or more networks"
 SYNOPSIS = "network inspect [OPTIONS] NETWORK [NETWORK...]"
-FLAGS: tuple[Flag, ...] = (("format", "f", "string", "string", "Format output: 'json' or a Go template"),)
+FLAGS: tuple[Flag, ...] = (
+    ("format", "f", "string", "string", "Format output: 'json' or a Go template"),
+    ("verbose", "v", "bool", "", "Verbose output for diagnostics (as docker's, no more for networks of one host)"),
+)
 
 
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 SUMMARY = "List networks"
 SYNOPSIS = "network ls [OPTIONS]"
 FLAGS: tuple[Flag, ...] = (
-    ("filter", "f", "list", "filter", "Provide filter values (driver=…, id=…, label=…, name=…)"),
+    ("filter", "f", "list", "filter", "Provide filter values (dangling=, driver=, id=, label=, name=, scope=, type=)"),
     ("format", "", "string", "string", "Format output: 'table', 'table TEMPLATE', 'json', or a Go template"),
     ("no-trunc", "", "bool", "", "Do not truncate the output"),
     ("quiet", "q", "bool", "", "Only display network IDs"),
@@ -25,13 +25,18 @@ _HEADERS = {
     "CreatedAt": "CREATED AT",
     "Driver": "DRIVER",
     "ID": "NETWORK ID",
+    "IPv4": "IPV4",
     "IPv6": "IPV6",
     "Internal": "INTERNAL",
     "Labels": "LABELS",
     "Name": "NAME",
     "Scope": "SCOPE",
 }
-_TESTS = ("driver", "id", "label", "name")
+_TESTS = ("dangling", "driver", "id", "label", "name", "scope", "type")
+_BUILTIN = ("bridge", "host", "none")
+
+
+_VALUES = {"dangling": ("true", "false", "1", "0"), "type": ("builtin", "custom")}
 
 
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
@@ -46,13 +51,21 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
         key, equals, value = text.partition("=")
         if not equals or key not in _TESTS:
             raise InvalidInput(f"invalid filter '{text}'", f"known are {', '.join(_TESTS)}, each with =")
+        known = _VALUES.get(key)
+        if known and value not in known:
+            raise InvalidInput(f"invalid filter '{key}={value}'", f"known values are {', '.join(known)}")
         filters.setdefault(key, []).append(value)
+    used = engine.networks.in_use() if "dangling" in filters else set()
     networks: list[tuple[str, str, str, dict[str, str], dict[str, Any]]] = [
         (name, name, driver, {}, {}) for name, driver in (("host", "host"), ("none", "null"))
     ]
+    for name, network_id in engine.networks.of_plugins():
+        networks.append((name, network_id, "cni", {}, {}))
+        used.add(network_id)  # who else uses it is unknown
     for network in engine.networks.list():
         more = {
-            "CreatedAt": rfc3339(network.created),
+            "CreatedAt": rfc3339(network.created).replace("T", " ").replace("Z", " +0000 UTC"),
+            "IPv4": str(network.pool(32) is not None).lower(),
             "IPv6": str(network.pool(128) is not None).lower(),
             "Internal": str(network.internal).lower(),
         }
@@ -60,6 +73,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     rows = [
         {
             "CreatedAt": "",
+            "IPv4": "true",
             "IPv6": "false",
             "Internal": "false",
             **more,
@@ -70,7 +84,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
             "Scope": "local",
         }
         for name, network_id, driver, labels, more in sorted(networks, key=lambda network_fields: network_fields[0])
-        if _fits(filters, name, network_id, driver, labels)
+        if _fits(filters, name, network_id, driver, labels) and _is_dangling(filters, name, network_id, used)
     ]
     quiet = "{{.ID}}" if options["quiet"] and not options["format"] else ""
     row = "{{.ID}}\t{{.Name}}\t{{.Driver}}\t{{.Scope}}"
@@ -86,6 +100,14 @@ def _fits(filters: dict[str, list[str]], name: str, network_id: str, driver: str
             return False
     return (
         ("driver" not in filters or driver in filters["driver"])
-        and ("id" not in filters or any(network_id.startswith(prefix) for prefix in filters["id"]))
+        and ("id" not in filters or any(part in network_id for part in filters["id"]))
         and ("name" not in filters or any(part in name for part in filters["name"]))
+        and ("scope" not in filters or "local" in filters["scope"])
+        and ("type" not in filters or ("builtin" if name in _BUILTIN else "custom") in filters["type"])
     )
+
+
+def _is_dangling(filters: dict[str, list[str]], name: str, network_id: str, used: set[str]) -> bool:
+    """Return whether a network fits what is asked about no container being in it; those that are always there do not."""
+    wanted = filters.get("dangling")
+    return not wanted or (name not in _BUILTIN and network_id not in used) == (wanted[-1] in ("true", "1"))

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 SUMMARY = "Remove all unused networks"
 SYNOPSIS = "network prune [OPTIONS]"
 FLAGS: tuple[Flag, ...] = (
-    ("filter", "", "list", "filter", "Provide filter values (until=24h, label=…)"),
+    ("filter", "", "list", "filter", "Provide filter values (until=24h, label=…, label!=…)"),
     ("force", "f", "bool", "", "Do not prompt for confirmation"),
 )
 
@@ -30,12 +30,12 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     labels = []
     for text in options["filter"]:
         key, equals, value = text.partition("=")
-        if not equals or key not in ("until", "label"):
-            raise InvalidInput(f"invalid filter '{text}'", "known are until and label, each with =")
+        if not equals or key not in ("until", "label", "label!"):
+            raise InvalidInput(f"invalid filter '{text}'", "known are until, label and label!, each with =")
         if key == "until":
             until = moment(value)
         else:
-            labels.append(value)
+            labels.append(f"!{value}" if key == "label!" else value)
     warning = "WARNING! This will remove all custom networks not used by at least one container."
     if not options["force"] and not confirmed(warning):
         return 0

@@ -22,7 +22,8 @@ LOCAL_HOSTS = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n
 def host_address(networks: Sequence[Network]) -> str:
     """Return the address that this host has for a container in networks: where it leads out, if anywhere; "" for none."""
     bridges = [network for network in networks if network.driver == BRIDGE]
-    pools = [network.pool(32) for network in sorted(bridges, key=lambda network: network.internal)]
+    bridges.sort(key=lambda network: network.internal)
+    pools = [network.pool(bits) for bits in (32, 128) for network in bridges]
     return next((pool.gateway for pool in pools if pool is not None and pool.gateway), "")
 
 
