@@ -303,14 +303,15 @@ def test_a_cache_that_cannot_be_written(fresh: Callable[[str], Builder]) -> None
     assert "the cache could not be written to 127.0.0.1:1/team/app" in said
 
 
-def test_a_cache_in_an_image(fresh: Callable[[str], Builder], registry: FakeRegistry) -> None:
+@pytest.mark.parametrize("flags", [("--cache-to", "type=inline"), ("--build-arg", "BUILDKIT_INLINE_CACHE=1")])
+def test_a_cache_in_an_image(fresh: Callable[[str], Builder], registry: FakeRegistry, flags: tuple[str, ...]) -> None:
     """An image that is here is looked into, too, and its layers are not fetched."""
     one, two = fresh("one"), fresh("two")
     name = f"{registry.host}/team/app:latest"
     context = one.context(
         "FROM box AS tool\nRUN echo tool > /tool; touch /more\nFROM box\nCOPY --from=tool /tool /\nRUN echo built\n"
     )
-    one.at(context, "-t", name, "--cache-to", "type=inline", "--push")
+    one.at(context, "-t", name, *flags, "--push")
     wanted = {"COPY --from=tool /tool /", "RUN echo built"}
     for _ in range(2):
         assert set(cached(two.at(context, "--cache-from", name, "-t", "made"))) == wanted

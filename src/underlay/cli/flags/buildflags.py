@@ -140,6 +140,8 @@ def request_of(options: Options, arguments: list[str]) -> BuildRequest:
     )
     if options["push"]:
         request.outputs.append(_output("type=registry"))
+    if request.arguments.get("BUILDKIT_INLINE_CACHE") in _TRUE:
+        request.cache_to.append(_cache("type=inline", "--cache-to"))
     _attestations(request, options)
     epoch = os.environ.get("SOURCE_DATE_EPOCH")
     if epoch and "SOURCE_DATE_EPOCH" not in request.arguments:
