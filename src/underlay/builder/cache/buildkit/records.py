@@ -12,6 +12,7 @@ import msgspec
 
 from ....errors import Corrupt
 from ....human import rfc3339
+from ....oci.manifest import LAYERS_LIMIT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -152,7 +153,7 @@ class Records:
         """Return the layers from the lowest to a given one; none for a chain that is no chain."""
         numbers: list[int] = []
         while number != -1:
-            if not 0 <= number < len(self._layers) or len(numbers) > len(self._layers):
+            if not 0 <= number < len(self._layers) or len(numbers) == LAYERS_LIMIT:  # it may be a circle
                 return []
             numbers.insert(0, number)
             number = self._layers[number].parent
