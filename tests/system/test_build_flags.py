@@ -271,6 +271,12 @@ def test_buildx(builder: Builder, registry: FakeRegistry) -> None:
     assert f"Name:      {registry.host}/team/bx:2" in said and "Digest:    sha256:" in said
     ul("buildx", "imagetools", "create", "-t", f"{registry.host}/team/bx:3", name, f"{registry.host}/team/bx:2")
     assert "Manifests:" in ul.out("buildx", "imagetools", "inspect", f"{registry.host}/team/bx:3")
+    # Of indexes what they name is taken, with what attests it.
+    ul("buildx", "build", "-t", f"{registry.host}/team/bx:4", "--provenance=true", "--push", str(context))
+    ul("buildx", "imagetools", "create", "-t", f"{registry.host}/other/bx:5", f"{registry.host}/team/bx:4", name)
+    raw = json.loads(ul.out("buildx", "imagetools", "inspect", "--raw", f"{registry.host}/other/bx:5"))
+    whole = json.loads(ul.out("buildx", "imagetools", "inspect", "--raw", f"{registry.host}/team/bx:4"))
+    assert raw["manifests"][:2] == whole["manifests"] and "annotations" in raw["manifests"][1]
     ul("buildx", "prune", "-af")
     assert cached(builder.at(context)) == []
     for words in (("ls", "x"), ("du", "x"), ("imagetools", "create", name), ("imagetools", "inspect"), ("none",)):
@@ -323,13 +329,13 @@ def test_bake(builder: Builder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         (None, (), "no bake file"),
         ("{", (), "docker-bake.json"),
         ({"target": {"a": {}}}, ("b",), "failed to find target b"),
-        ({"target": {"a": {"inherits": ["a"]}}}, ("a",), "failed to find target a"),
+        ({"target": {"a": {"inherits": ["a"]}}}, ("a",), "target a inherits from itself"),
         ({"target": {"a": {"contexts": {"b": "target:a"}}}}, ("a",), "stands on itself"),
         ({"target": {"a": {"tags": ["${X}"]}}}, ("a",), "variable 'X' is not declared"),
         ({"target": {"a": {"tags": ["${f(1)}"]}}}, ("a",), "is not supported"),
         ({"target": {"a": {"matrix": {}}}}, ("a",), "'matrix' is not supported"),
         ({"target": {"a": {}}}, ("a", "--set", "a"), "invalid --set"),
-        ({"group": {"a": {"targets": ["a"]}}}, ("a",), "failed to find target a"),
+        ({"group": {"a": {"targets": ["a"]}}}, ("a",), "group a holds itself"),
         ({"function": {}}, (), "unexpected 'function'"),
     ],
 )

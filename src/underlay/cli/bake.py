@@ -145,6 +145,8 @@ def _expanded(whole: dict[str, dict[str, Any]], name: str, above: tuple[str, ...
             return [name]
         if name == "default" and not above and whole["target"]:
             return list(whole["target"])
+        if group is not None:
+            raise InvalidInput(f"bake: group {name} holds itself")
         raise NotFound(f"failed to find target {name}")
     return [one for member in group.get("targets") or [] for one in _expanded(whole, member, (*above, name))]
 
@@ -176,7 +178,9 @@ def _settle(
 
 def _inherited(whole: dict[str, dict[str, Any]], name: str, above: tuple[str, ...]) -> Target:
     target = whole["target"].get(name)
-    if target is None or name in above:
+    if name in above:
+        raise InvalidInput(f"bake: target {name} inherits from itself")
+    if target is None:
         raise NotFound(f"failed to find target {name}")
     result: Target = {}
     for parent in target.get("inherits") or []:

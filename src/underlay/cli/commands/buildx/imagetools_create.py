@@ -27,7 +27,6 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
         if len(arguments) == 1:
             digest = engine.registries.copy(arguments[0], name, "", True).digest
         else:
-            engine.registries.manifest_create(name, arguments, True, False)
-            digest = engine.registries.manifest_push(name, True, False)
+            digest = engine.registries.combine(name, arguments)
         sys.stdout.write(f"{name}@{digest}\n")
     return 0
