@@ -66,15 +66,14 @@ def fetch(
     from ...oci import digest as digests
     from ...registry import hosts
     from ...registry.auth import Authorizer
+    from ...registry.exchange import Server
+    from ...registry.transport import Transport
 
-    class _Given(Authorizer):
+    class Given(Authorizer):
         given = ""
 
         def header(self, scopes: tuple[str, ...]) -> str:
             return self.given or super().header(scopes)
-
-    from ...registry.exchange import Server
-    from ...registry.transport import Transport
 
     most, words = largest()
     too_large = LimitExceeded(f"failed to load {url}: more than {words} bytes", f"{_LIMIT} sets another limit, as 8g")
@@ -85,7 +84,7 @@ def fetch(
     algorithm = checksum.partition(":")[0] or "sha256"
     digest = digests.hasher(algorithm)
     try:
-        authorizer = _Given(transport, endpoint, lambda: None)
+        authorizer = Given(transport, endpoint, lambda: None)
         authorizer.given = authorize(endpoint.authority)
         server = Server(transport, endpoint, authorizer)
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
