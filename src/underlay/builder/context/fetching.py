@@ -69,7 +69,7 @@ def fetch(
     from ...registry.exchange import Server
     from ...registry.transport import Transport
 
-    class Given(Authorizer):
+    class _Given(Authorizer):
         given = ""
 
         def header(self, scopes: tuple[str, ...]) -> str:
@@ -84,7 +84,7 @@ def fetch(
     algorithm = checksum.partition(":")[0] or "sha256"
     digest = digests.hasher(algorithm)
     try:
-        authorizer = Given(transport, endpoint, lambda: None)
+        authorizer = _Given(transport, endpoint, lambda: None)
         authorizer.given = authorize(endpoint.authority)
         server = Server(transport, endpoint, authorizer)
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
