@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import posixpath
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from underlay.builder.cache.buildkit import contents, keys
+from underlay.builder.cache.buildkit import contents, keys, mounts
 from underlay.builder.cache.buildkit.keys import SCRATCH, Copied, Key
 from underlay.builder.cache.buildkit.records import Records, Writer
 from underlay.builder.context.patterns import Matcher
+from underlay.dockerfile.mounts import Mount, read_mount
 from underlay.errors import Corrupt
 from underlay.oci.descriptor import Descriptor
 from underlay.oci.platform import parse
@@ -52,6 +54,98 @@ THEIRS = {
 def test_keys_are_buildkits(digest: str) -> None:
     key = THEIRS[digest]
     assert key is not None and f"sha256:{digest}" in key.digests
+
+
+TOOL = run("echo tool > /tool", directory="/", environment=[PATH])
+
+
+def mounted(*texts: str, namespace: str = "") -> tuple[list[list[dict[str, object]]], list[Any]] | None:
+    """Describe mounts of a step in /w; the context's files have digests of their names, `tool` is a stage."""
+    read = [read_mount(text, lambda word: word) for text in texts]
+
+    def source(mount: Mount) -> tuple[Key | None, Copied] | None:
+        path = posixpath.join("/", mount.source)
+        known = {"": (None, Copied(path, f"digest of {path}")), "tool": (TOOL, Copied(path, "")), "base": (BASE, None)}
+        return known.get(mount.from_)
+
+    assert BASE is not None
+    return mounts.described(
+        [(posixpath.normpath(posixpath.join("/w", mount.target)), mount) for mount in read], namespace, BASE, source
+    )
+
+
+# Digests that docker 26.1 has written into a cache, of `touch FILE` in a directory with mounts.
+WITH_MOUNTS = {
+    ("a1", "/", "type=cache,target=/root/.cache"): "2a90f1cf0be21463375b9f8f91c1407a9ac170f831b2e90b44d15a82490dde22",
+    ("a2", "/w", "type=cache,id=objects,target=out,sharing=locked"): (
+        "b6800e2554f298d4b4d6d6a41109bf5eb7185356794460d0d1e215ae724f43a7"
+    ),
+    ("a3", "/", "type=tmpfs,target=/t"): "9da68481f926d6cd35f7978e8ba02615089021a9b3f3c2f0dded4b047efdb862",
+    ("a4", "/", "type=tmpfs,target=/t,size=1m"): "24b7b9015375f33780630bd31853566e9ebb730f9efe4c72f6f05747e5ce2919",
+    ("a5", "/", "type=secret,id=word"): "752eaa57af0add59680bda367237a9618048c8028b4f6b2d70d9a1c98fe69d19",
+    ("a6", "/", "type=secret,id=w,target=/s,mode=0444"): (
+        "a18c29c915264ce93a5843e03fac26ad8accda2cdf9bcbac7c6baaa6594de2e2"
+    ),
+    ("a8", "/", "from=tool,source=/tool,target=/tool2"): (
+        "95730259c86c6b5bb720db622df719c8b1b540d8f878da35c629373f1444fa73"
+    ),
+    ("b1", "/", "source=d,target=/d,rw"): "6a476f9b543e46b94f2d0cf137cb5836ab49eb6eee7c0fb9da58feecbae0e39d",
+    ("b3", "/", "source=f,target=/src/f source=d,target=/q"): (
+        "f4dcf1100968ce0e8b71b4eb6f67aa45dbccb934d18ffb38681bd642e6b91cb0"
+    ),
+}
+
+
+@pytest.mark.parametrize(("case", "digest"), WITH_MOUNTS.items())
+def test_keys_of_steps_with_mounts_are_buildkits(case: tuple[str, str, str], digest: str) -> None:
+    name, directory, texts = case
+    described = mounted(*texts.split())
+    assert described is not None
+    forms, inputs = described
+    key = run(f"touch /{name}", directory=directory, environment=[PATH], mounts=forms, inputs=inputs)
+    assert key is not None and f"sha256:{digest}" in key.digests
+
+
+def test_what_mounts_read() -> None:
+    described = mounted(
+        "source=f,target=/2", "from=tool,source=/x,target=/1", "source=g/h,target=/3", "source=g,target=/4"
+    )
+    assert described is not None
+    (form, short), (root, stage, context) = described
+    assert [entry["input"] for entry in form] == [0, 1, 2, 2, 2]
+    assert short[0] == {"dest": "/"} and short[1] == {"input": 1, "dest": "/1", "output": -1, "readonly": True}
+    assert root == ((keys.selector("/"), BASE),) and stage == ((keys.selector("/x"), TOOL),)
+    sources = [Copied(path, f"digest of {path}") for path in ("/f", "/g")]
+    assert context[0][1].digests == keys.held(sources)[1].digests  # /g/h is in /g
+
+
+def test_names_of_caches_in_keys() -> None:
+    names = {"type=cache,target=/c": "//c", "type=cache,target=/c,id=c": "/c", "type=cache,target=/c,id=d": None}
+    for text, name in names.items():
+        described = mounted(text)
+        assert described is not None
+        assert described[0][0][1]["cacheOpt"] == ({"ID": name} if name else {})
+    described = mounted("type=cache,target=/c", namespace="n")
+    assert described is not None and described[0][0][1]["cacheOpt"] == {"ID": "n//c"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "type=ssh",
+        "type=secret,id=a,env=A",
+        "type=secret,id=a,target=a",
+        "type=cache,target=/c,uid=1",
+        "type=cache,target=/c,from=tool",
+        "type=cache,target=/c/",
+        "type=tmpfs,target=/a type=cache,target=/a",
+        "from=unknown,target=/a",
+        "from=base,target=/a",
+    ],
+)
+def test_mounts_without_a_form(text: str) -> None:
+    texts = text.split()
+    assert mounted(*texts) is None
 
 
 def test_what_has_no_key() -> None:

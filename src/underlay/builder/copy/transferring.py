@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ...store.rows.layers import Layer
-    from ..cache.buildkit.keys import Key
+    from ..cache.buildkit.keys import Copied, Key
     from ..stage_run import StageRun
     from ..vertices import Vertex
     from ..workers.messages import Copying, DigestJob, Digests, LayerCopied, NewDirectory, Source
@@ -94,7 +94,6 @@ def _request(stage: StageRun, instruction: it.Transfer) -> Copying:
 
 def _buildkit_key(stage: StageRun, instruction: it.Transfer, sources: list[_Source], below: Key) -> Key | None:
     """Return BuildKit's key of a COPY or ADD above `below`; None for what we do not know its key of."""
-    from ..cache.buildkit import contents
     from ..cache.buildkit import keys as buildkit
 
     if instruction.exclude or instruction.heredocs or stage.work.request.epoch is not None:
@@ -111,29 +110,42 @@ def _buildkit_key(stage: StageRun, instruction: it.Transfer, sources: list[_Sour
     origin = sources[0].origin
     assert origin is not None
     copied = []
+    stands_for: Key | None = None
     for source in sources:
-        path, digest = clean("/" + source.expression), ""
-        if origin.filesystem is None:
-            root = os.open(origin.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                digest = contents.digest(root, source.expression, origin.ignored)
-            finally:
-                os.close(root)
-            if not digest:
-                return None
-        copied.append(buildkit.Copied(path, digest))
-    if origin.filesystem is not None and origin.filesystem.buildkit is None:
-        return None
+        found = buildkit_source(origin, source.expression)
+        if found is None:
+            return None
+        stands_for = found[0]
+        copied.append(found[1])
     return buildkit.copy(
         below,
         copied,
-        origin.filesystem.buildkit if origin.filesystem is not None else None,
+        stands_for,
         instruction.destination,
         stage.state.execution.get("WorkingDir") or "/",
         instruction.chown,
         mode,
         isinstance(instruction, it.Add) and instruction.unpack is not False,
     )
+
+
+def buildkit_source(origin: Origin, path: str) -> tuple[Key | None, Copied] | None:
+    """Return BuildKit's key of an origin, None for a context, of whose files it knows the digest instead; and what is at
+    `path` in it. None when that is a pattern, or when we do not know its key or digest."""
+    from ..cache.buildkit import contents
+    from ..cache.buildkit import keys as buildkit
+
+    if is_pattern(path):
+        return None
+    if origin.filesystem is not None:
+        theirs = origin.filesystem.buildkit
+        return (theirs, buildkit.Copied(clean("/" + path), "")) if theirs is not None else None
+    root = os.open(origin.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        digest = contents.digest(root, path, origin.ignored)
+    finally:
+        os.close(root)
+    return (None, buildkit.Copied(clean("/" + path), digest)) if digest else None
 
 
 def _decisive(asked: Copying) -> list[object]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ...dockerfile.instructions import Run
     from ...dockerfile.mounts import Mount
     from ...store.rows.layers import Layer
-    from ..cache.buildkit.keys import Key
+    from ..cache.buildkit.keys import Copied, Key
     from ..context.contexts import Origin
     from ..request import StepRequest
     from ..stage_run import StageRun
@@ -108,9 +108,10 @@ class _Step:
     def buildkit_key(self, below: Key) -> Key | None:
         """Return BuildKit's key of the step above `below`; None for what we do not know its key of."""
         from ..cache.buildkit import keys as buildkit
+        from ..cache.buildkit import mounts
 
         instruction, request = self._instruction, self._work.request
-        if instruction.mounts or self._devices() or instruction.script is not None or request.epoch is not None:
+        if self._devices() or instruction.script is not None or request.epoch is not None:
             return None
         if (
             request.security
@@ -122,6 +123,14 @@ class _Step:
             return None
         if arguments_hostname(request.arguments):
             return None
+        described = mounts.described(
+            [(self._target(mount), mount) for mount in instruction.mounts],
+            request.arguments.get("BUILDKIT_CACHE_MOUNT_NS", ""),
+            below,
+            self._buildkit_source,
+        )
+        if described is None:
+            return None
         platform = self._stage.state.platform.brief
         return buildkit.run(
             below,
@@ -132,7 +141,16 @@ class _Step:
             self._network,
             self._insecure,
             platform,
+            *described,
         )
+
+    def _buildkit_source(self, mount: Mount) -> tuple[Key | None, Copied] | None:
+        from ..copy.transferring import buildkit_source
+
+        origin = self._origin(mount)
+        if origin.filesystem is None and mount.from_:
+            return None
+        return buildkit_source(origin, mount.source or "/")
 
     def _mount_key(self, mount: Mount) -> list[object]:
         fixed: list[object] = [mount.kind, self._target(mount) if mount.target else "", mount.read_only, mount.required]

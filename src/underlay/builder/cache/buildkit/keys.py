@@ -1,8 +1,8 @@
 """BuildKit's cache keys of steps, as far as they can be known without BuildKit.
 
 A key is a digest of an operation (its LLB, as Go writes JSON) and links to the keys of its inputs. What is computed here
-are the plain forms: images, WORKDIR, RUN without mounts, COPY and ADD of local files by exact names. Anything else has no
-key (None), and neither have steps above it: they are built as if there were no cache. Sources: BuildKit's
+are the plain forms: images, WORKDIR, RUN (`mounts` has its mounts), COPY and ADD of local files by exact names. Anything
+else has no key (None), and neither have steps above it: they are built as if there were no cache. Sources: BuildKit's
 solver/llbsolver/ops (exec.go, file.go, source.go), solver/cachekey.go, client/llb and dockerfile2llb.
 """
 
@@ -95,8 +95,13 @@ def run(
     network: str,
     insecure: bool,
     platform: Platform,
+    mounts: Sequence[Sequence[dict[str, object]]] = (),
+    inputs: Sequence[Links] = (),
 ) -> Key | None:
-    """Return the key of a RUN without mounts. Its `network` is default, host or none; another has no key."""
+    """Return the key of a RUN. Its `network` is default, host or none; another has no key.
+
+    `mounts`, in the forms that they may have, and all `inputs` are those of `mounts.described`.
+    """
     if below is SCRATCH or network not in ("default", "host", "none"):
         return None
     meta: dict[str, object] = {"args": list(words), "env": list(environment), "cwd": directory}
@@ -104,6 +109,8 @@ def run(
         meta["user"] = user
     meta["removeMountStubsRecursive"] = True
     operation: dict[str, object] = {"meta": meta}
+    if mounts:
+        operation["mounts"] = []  # where JSON has it
     if network != "default":
         operation["network"] = _HOST if network == "host" else _NONE
     if insecure:
@@ -111,11 +118,20 @@ def run(
     whole = {"Type": "buildkit.exec.v0", "Exec": operation, "OS": platform.os, "Arch": platform.architecture}
     if platform.variant:
         whole["Variant"] = platform.variant
+    digests = []
     try:
-        digest = _digest(_json(whole))
+        for form in mounts or ((),):
+            if form:
+                operation["mounts"] = form
+            digests.append(_output(_digest(_json(whole)), 0))
     except ValueError:
         return None
-    return Key([_output(digest, 0)], [((_digest("/"), below),)])
+    return Key(digests, inputs or [((selector("/"), below),)])
+
+
+def selector(*paths: str) -> str:
+    """Return what stands for the paths of an input that are read."""
+    return _digest("\0".join(paths))
 
 
 def directory(below: Key, path: str, user: str) -> Key | None:
@@ -159,16 +175,20 @@ def copy(
                 del action["mode"]  # zero is left out
             actions.append(action)
         alternatives.append(actions)
-    paths = sorted({source.path for source in sources})
     links: list[tuple[str, Key]] = []
     if origin is not None and origin is not SCRATCH:
-        links.append((_digest("\0".join(sorted((source.path for source in sources), reverse=True))), origin))
+        links.append((selector(*sorted((source.path for source in sources), reverse=True)), origin))
     if all(source.digest for source in sources):
-        known = {source.path: source.digest for source in sources}
-        # What lies below another source is not read again.
-        read = [path for path in paths if not any(path != other and _below(path, other) for other in paths)]
-        links.append(("", Key([_output(_digest("\0".join(known[path] for path in read)), _NOT)])))
+        links.append(held(sources))
     return _file_key(alternatives, below, tuple(links)) if links else None
+
+
+def held(sources: Sequence[Copied]) -> tuple[str, Key]:
+    """Return the link to what is read of one input, by the digests of that, which are known."""
+    known = {source.path: source.digest for source in sources}
+    # What lies below another source is not read again.
+    paths = [path for path in sorted(known) if not any(path != other and _below(path, other) for other in known)]
+    return "", Key([_output(_digest("\0".join(known[path] for path in paths)), _NOT)])
 
 
 def _below(path: str, other: str) -> bool:
