@@ -32,10 +32,13 @@ RUN ["/bin/true"]
 RUN --mount=type=cache,target=/root/.cache --mount=type=cache,id=objects,target=out,sharing=locked touch out/x
 RUN --mount=type=tmpfs,target=/t,size=1m --mount=type=secret,id=word --mount=type=secret,id=w,target=/s,mode=0444 touch /t/x
 RUN --mount=source=f,target=/src/f --mount=source=d,target=d,rw --mount=type=bind,from=tool,target=/all cat /src/f > /read
-USER 1000
-WORKDIR /home/me
+COPY --chown=alice:root f d/g /named/
+COPY --chown=root f* /root/
+USER alice
+WORKDIR /home/alice/x
 ADD f g .
 RUN --network=none id -u
+COPY [f-h] .
 COPY . .
 RUN --mount=target=/src --mount=from=tool,source=/tool,target=/t2 ls /src
 """
@@ -117,7 +120,7 @@ def test_we_build_nothing_that_docker_has(
     theirs(docker, "--cache-to", f"type=registry,ref={name},mode=max", "-o", "type=cacheonly", context)
     (context / "g").write_text("changed")
     said = ours("--cache-from", name, "-t", "made", context)
-    last = DOCKERFILE.splitlines()[-4:]
+    last = DOCKERFILE.splitlines()[-5:]
     assert last[0] == "ADD f g ." and all_but_bases(said) - set(cached(said)) == set(last), said
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import posixpath
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,14 @@ THEIRS = {
         ["/f", "/d"], "x", "/both/", owner="5:6", mode=0o600
     ),
     "ad65a9973c10bbe786007ddd273d522a2574ecba87c813e36eb374829fa0e450": copy(["/f"], "x", "/added", unpack=True),
+    "0d352828f5d21eac90d96f594861bd28a3d03b976d7d95c027f43cf2a92a4dc4": copy(["/f"], "x", "/a1", owner="alice"),
+    "075f6752f18cefd3627571201c13c85b910a07162c82f3bbe23c02530c8b9fb7": copy(["/f"], "x", "/a3", owner="root:alice"),
+    "8055dd1536a288c34ff7f1bd18836277120b39b88a5129470bc90b49c0015be5": copy(["/f"], "x", "/a4", owner="0:0"),
+    "d702c596203169e1bd41c978883daf805fffd4f810f4728b718a9e7a54d88746": copy(
+        ["/f", "/g1"], "x", "/a5/", owner="alice:root"
+    ),
+    "ab737e486bfca447630f755934805c65cc1a54765151af26b278ad21c31a6ab7": keys.directory(BASE, "/a6/x", "alice"),
+    "ddec152c62c6d85613e6f785539a291f8113eb49553b2d6506c5acee8186b1e0": copy(["/g*"], "x", "/a7/"),
 }
 
 
@@ -153,10 +162,10 @@ def test_what_has_no_key() -> None:
     assert run("\udcff") is None
     assert run(below=SCRATCH) is None
     assert keys.image([]) is None
-    assert keys.directory(BASE, "/w", "alice") is None
+    assert keys.directory(SCRATCH, "/w", "alice") is None
     assert copy(["/f"], "x", "/a/.") is None
-    assert copy(["/f"], "x", "/a", owner="alice") is None
-    assert copy(["/f"], "x", "/a", owner="0") is None
+    assert copy(["/f"], "x", "/a", owner="alice", below=SCRATCH) is None
+    assert copy(["/f"], "x", "/a", owner="1:2:3") is None
     assert copy(["/f"], "", "/a") is None
     assert copy(["/f"], "", "/a", origin=BASE) is None
 
@@ -179,6 +188,9 @@ def test_contents_are_buildkits(tmp_path: Path) -> None:
     # What is ignored is not there; what cannot be told has no digest.
     assert contents.digest(root, "d", Matcher(["d/none"])) == found["d"]
     assert contents.digest(root, "d", Matcher(["d/g"])) != found["d"]
+    f = b"f" + found["f"].encode()
+    assert contents.matching(root, "f*", None) == "sha256:" + sha256(f).hexdigest()
+    assert contents.matching(root, "d*", None) == contents.matching(root, "x*", None) == ""
     assert contents.digest(root, "/", None) not in ("", found["d"])
     os.mkfifo(tmp_path / "d/pipe")
     assert contents.digest(root, "d", None) == ""

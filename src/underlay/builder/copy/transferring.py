@@ -100,8 +100,6 @@ def _buildkit_key(stage: StageRun, instruction: it.Transfer, sources: list[_Sour
         return None
     if (isinstance(instruction, it.Copy) and instruction.parents) or any(source.key is not None for source in sources):
         return None
-    if any(is_pattern(source.expression) for source in sources):
-        return None
     mode = None
     if instruction.chmod:
         if not set(instruction.chmod) <= set("01234567"):
@@ -131,18 +129,19 @@ def _buildkit_key(stage: StageRun, instruction: it.Transfer, sources: list[_Sour
 
 def buildkit_source(origin: Origin, path: str) -> tuple[Key | None, Copied] | None:
     """Return BuildKit's key of an origin, None for a context, of whose files it knows the digest instead; and what is at
-    `path` in it. None when that is a pattern, or when we do not know its key or digest."""
+    `path` in it. None when we do not know its key or digest: that of what a pattern names is known in a context only."""
     from ..cache.buildkit import contents
     from ..cache.buildkit import keys as buildkit
 
-    if is_pattern(path):
+    pattern = is_pattern(path)
+    if pattern and (origin.filesystem is not None or "\\" in path):
         return None
     if origin.filesystem is not None:
         theirs = origin.filesystem.buildkit
         return (theirs, buildkit.Copied(clean("/" + path), "")) if theirs is not None else None
     root = os.open(origin.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        digest = contents.digest(root, path, origin.ignored)
+        digest = (contents.matching if pattern else contents.digest)(root, path, origin.ignored)
     finally:
         os.close(root)
     return (None, buildkit.Copied(clean("/" + path), digest)) if digest else None

@@ -66,6 +66,24 @@ def digest(root: int, path: str, ignore: Matcher | None) -> str:
     return _whole(directories) if top.header else ""
 
 
+def matching(root: int, pattern: str, ignore: Matcher | None) -> str:
+    """Return the digest of the files that a pattern names below a directory; "" where it names anything else, or none.
+
+    Raises NotFound, KernelError, Conflict.
+    """
+    selected = select(root, pattern, ignore=ignore)
+    found = []
+    for item in sorted(selected.items, key=lambda item: [os.fsencode(name) for name in item.components]):
+        if item.is_dir:
+            return ""
+        for file in selected.walk(item):
+            value = _file(file) if file.kind == kinds.REGULAR else ""
+            if not value:
+                return ""
+            found.append(os.fsencode(item.components[-1]) + value.encode())
+    return "sha256:" + sha256(b"\0".join(found)).hexdigest() if found else ""
+
+
 def _whole(directories: dict[bytes, _Directory]) -> str:
     """Return the digest of the topmost of directories, given parents first."""
     done: dict[int, str] = {}

@@ -1,7 +1,7 @@
 """BuildKit's cache keys of steps, as far as they can be known without BuildKit.
 
 A key is a digest of an operation (its LLB, as Go writes JSON) and links to the keys of its inputs. What is computed here
-are the plain forms: images, WORKDIR, RUN (`mounts` has its mounts), COPY and ADD of local files by exact names. Anything
+are the plain forms: images, WORKDIR, RUN (`mounts` has its mounts), COPY and ADD of local files. Anything
 else has no key (None), and neither have steps above it: they are built as if there were no cache. Sources: BuildKit's
 solver/llbsolver/ops (exec.go, file.go, source.go), solver/cachekey.go, client/llb and dockerfile2llb.
 """
@@ -13,6 +13,7 @@ import posixpath
 from base64 import b64encode
 
 from ....lean.hashing import sha256
+from ...copy.names import is_pattern
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -135,12 +136,14 @@ def selector(*paths: str) -> str:
 
 
 def directory(below: Key, path: str, user: str) -> Key | None:
-    """Return the key of a WORKDIR that may have to be made, for a `user` by number."""
-    owners = _owners(user)
-    if owners is None:
-        return None
-    actions = [{"path": path, "mode": 0o755, "makeParents": True, **owner, "timestamp": _NOT} for owner in owners]
-    return _file_key([[action] for action in actions], below, None)
+    """Return the key of a WORKDIR that may have to be made, for a `user`."""
+    alternatives: list[list[dict[str, object]]] = []
+    for name in _ID_NAMES:
+        owner = _owned(user, below, name)
+        if owner is None:
+            return None
+        alternatives.append([{"path": path, "mode": 0o755, "makeParents": True, **owner, "timestamp": _NOT}])
+    return _file_key(alternatives, below, None)
 
 
 def copy(
@@ -157,14 +160,16 @@ def copy(
 
     `mode` is what --chmod gives, if it is a number.
     """
-    owners = _owners(owner)
     target = _target(destination, workdir)
-    if owners is None or not target or origin is below or not sources:
+    if not target or origin is below or not sources:
         return None
     alternatives = []
-    for owned in owners:
+    for name in _ID_NAMES:
         actions = []
         for source in sources:
+            owned = _owned(owner, below, name)
+            if owned is None:
+                return None
             action: dict[str, object] = {"src": posixpath.basename(source.path) or "/", "dest": target, **owned}
             action["mode"] = _NOT if mode is None else mode
             action |= {"followSymlink": True, "dirCopyContents": True}
@@ -186,8 +191,12 @@ def copy(
 def held(sources: Sequence[Copied]) -> tuple[str, Key]:
     """Return the link to what is read of one input, by the digests of that, which are known."""
     known = {source.path: source.digest for source in sources}
-    # What lies below another source is not read again.
-    paths = [path for path in sorted(known) if not any(path != other and _below(path, other) for other in known)]
+    # What lies below another source is not read again, unless a pattern names it.
+    paths = [
+        path
+        for path in sorted(known)
+        if is_pattern(path) or not any(path != other and _below(path, other) for other in known)
+    ]
     return "", Key([_output(_digest("\0".join(known[path] for path in paths)), _NOT)])
 
 
@@ -232,17 +241,27 @@ def _usual(indexes: list[list[int]]) -> bool:
     return True
 
 
-def _owners(text: str) -> list[dict[str, object]] | None:
-    """Return the forms that an owner by number can have in an operation; None for one by name, and for root by number."""
+def _owned(text: str, below: Key, name: str) -> dict[str, object] | None:
+    """Return the member of an operation that has an owner, as written; `name` is how a number is called. None for one that
+    is malformed, or whose name nobody knows."""
     if not text:
-        return [{}]
-    numbers = text.split(":")
-    if len(numbers) > 2 or not all(number.isascii() and number.isdigit() and int(number) for number in numbers):
-        return None
-    return [
-        {"owner": {who: {"User": {name: int(number)}} for who, number in zip(("user", "group"), numbers, strict=False)}}
-        for name in _ID_NAMES
-    ]
+        return {}
+    owner: dict[str, object] = {}
+    for who, value in zip(("user", "group"), text.split(":", 1), strict=False):
+        one: dict[str, object] = {}
+        number = 0 if value == "root" else int(value) if value.isascii() and value.isdigit() else None
+        if number is not None:
+            if number:
+                one[name] = number
+        elif not value or ":" in value or below is SCRATCH:
+            return None
+        else:
+            named: dict[str, object] = {"name": value}
+            if name == _ID_NAMES[0]:
+                named["input"] = 0  # the file system below, which is left out since BuildKit 0.17
+            one["byName"] = named
+        owner[who] = {"User": one}
+    return {"owner": owner}
 
 
 def _target(destination: str, workdir: str) -> str:
