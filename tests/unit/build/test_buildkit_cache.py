@@ -166,6 +166,7 @@ def test_what_has_no_key() -> None:
     assert copy(["/f"], "x", "/a/.") is None
     assert copy(["/f"], "x", "/a", owner="alice", below=SCRATCH) is None
     assert copy(["/f"], "x", "/a", owner="1:2:3") is None
+    assert copy(["/f"], "x", "/a", owner="9" * 5000) is None
     assert copy(["/f"], "", "/a") is None
     assert copy(["/f"], "", "/a", origin=BASE) is None
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _HOST, _NONE = 1, 2  # networks of an ExecOp; the default is 0 and is left out
 _INSECURE = 1
 _NOT = -1  # an output, an input or a mode that is not there
+_LONGEST_OWNER = 256  # letters
 # How an owner's id is called: before BuildKit 0.17, and since then.
 _ID_NAMES = ("byID", "byId")
 
@@ -249,6 +250,8 @@ def _owned(text: str, below: Key, name: str) -> dict[str, object] | None:
     owner: dict[str, object] = {}
     for who, value in zip(("user", "group"), text.split(":", 1), strict=False):
         one: dict[str, object] = {}
+        if len(value) > _LONGEST_OWNER:
+            return None
         number = 0 if value == "root" else int(value) if value.isascii() and value.isdigit() else None
         if number is not None:
             if number:
