@@ -67,7 +67,7 @@ def digest(root: int, path: str, ignore: Matcher | None) -> str:
 
 
 def matching(root: int, pattern: str, ignore: Matcher | None) -> str:
-    """Return the digest of the files that a pattern names below a directory; "" where it names anything else, or none.
+    """Return the digest of the files that a pattern names below a directory, which may be none; "" where it names anything else.
 
     Raises NotFound, KernelError, Conflict.
     """
@@ -81,7 +81,7 @@ def matching(root: int, pattern: str, ignore: Matcher | None) -> str:
             if not value:
                 return ""
             found.append(os.fsencode(item.components[-1]) + value.encode())
-    return "sha256:" + sha256(b"\0".join(found)).hexdigest() if found else ""
+    return "sha256:" + sha256(b"\0".join(found)).hexdigest()
 
 
 def _whole(directories: dict[bytes, _Directory]) -> str:
