@@ -28,6 +28,7 @@ COPY f /f1
 COPY d sub/
 COPY --chown=5:6 --chmod=600 f d /both/
 COPY --from=tool /tool /tool
+COPY --from=tool /too* /tools/
 RUN ["/bin/true"]
 RUN --mount=type=cache,target=/root/.cache --mount=type=cache,id=objects,target=out,sharing=locked touch out/x
 RUN --mount=type=tmpfs,target=/t,size=1m --mount=type=secret,id=word --mount=type=secret,id=w,target=/s,mode=0444 touch /t/x

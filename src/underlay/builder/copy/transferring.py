@@ -129,12 +129,12 @@ def _buildkit_key(stage: StageRun, instruction: it.Transfer, sources: list[_Sour
 
 def buildkit_source(origin: Origin, path: str) -> tuple[Key | None, Copied] | None:
     """Return BuildKit's key of an origin, None for a context, of whose files it knows the digest instead; and what is at
-    `path` in it. None when we do not know its key or digest: that of what a pattern names is known in a context only."""
+    `path` in it, which may be a pattern. None when we do not know its key or digest."""
     from ..cache.buildkit import contents
     from ..cache.buildkit import keys as buildkit
 
     pattern = is_pattern(path)
-    if pattern and (origin.filesystem is not None or "\\" in path):
+    if pattern and "\\" in path:
         return None
     if origin.filesystem is not None:
         theirs = origin.filesystem.buildkit
