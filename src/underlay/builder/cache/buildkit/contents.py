@@ -67,7 +67,7 @@ def digest(root: int, path: str, ignore: Matcher | None) -> str:
 
 
 def matching(root: int, pattern: str, ignore: Matcher | None) -> str:
-    """Return the digest of the files that a pattern names below a directory, which may be none; "" where it names anything else.
+    """Return the digest of the files, or of no files, that a pattern names below a directory; "" where it names others.
 
     Raises NotFound, KernelError, Conflict.
     """
