@@ -226,7 +226,7 @@ def main() -> None:
             if "throughput" in chosen:
                 notes += networks.throughput(setting, options.rounds)
             if "connections" in chosen:
-                notes += networks.connections(setting, min(options.rounds, 5))
+                notes += networks.connections(setting, min(options.rounds, 11))
             if "monitor" in chosen:
                 notes += monitor(setting, options.rounds)
             if "calls" in chosen:

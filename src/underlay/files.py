@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import stat
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,16 +23,24 @@ def sync_directory(path: str) -> None:
 
 class Replacement:
     """A file that is written, as the descriptor that the block gets, and takes the place of `path` in one step when the
-    block ends well; else nothing has been."""
+    block ends well; else nothing has been.
 
-    __slots__ = ("_durable", "_fd", "_mode", "_path", "_temporary")
+    A path that is `named_by_user` may be that of a device or a pipe: that is written to, and nothing takes its place.
+    """
 
-    def __init__(self, path: str, mode: int = 0o600, durable: bool = True) -> None:
+    __slots__ = ("_durable", "_fd", "_mode", "_named_by_user", "_path", "_temporary")
+
+    def __init__(self, path: str, mode: int = 0o600, durable: bool = True, named_by_user: bool = False) -> None:
         self._path = path
+        self._named_by_user = named_by_user
         self._mode = mode
         self._durable = durable
 
     def __enter__(self) -> int:
+        if self._named_by_user and _is_special(self._path):
+            self._temporary = ""
+            self._fd = os.open(self._path, os.O_WRONLY | os.O_CLOEXEC)
+            return self._fd
         self._temporary = f"{self._path}.{os.getpid()}.{os.urandom(4).hex()}.tmp"
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
         self._fd = os.open(self._temporary, flags, self._mode)
@@ -42,25 +51,42 @@ class Replacement:
     ) -> None:
         try:
             try:
-                if error is None and self._durable:
+                if error is None and self._durable and self._temporary:
                     os.fsync(self._fd)
             finally:
                 os.close(self._fd)
-            if error is None:
+            if error is None and self._temporary:
                 os.rename(self._temporary, self._path)
         except BaseException:
             self._remove()
             raise
         if error is not None:
             self._remove()
-        elif self._durable:
+        elif self._durable and self._temporary:
             sync_directory(os.path.dirname(self._path) or ".")
 
     def _remove(self) -> None:
+        if not self._temporary:
+            return
         try:
             os.unlink(self._temporary)
         except FileNotFoundError:
             pass
+
+
+def _is_special(path: str) -> bool:
+    try:
+        return not stat.S_ISREG(os.stat(path).st_mode)
+    except FileNotFoundError:
+        return False
+
+
+def write_output(path: str, data: bytes, mode: int = 0o644) -> None:
+    """Write a file that the user has named: in one step, or into the device or pipe that it is."""
+    with Replacement(path, mode, named_by_user=True) as fd:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(fd, view) :]
 
 
 def write_atomic(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -105,3 +107,36 @@ def test_everything_is_given_back(ul: Installation) -> None:
     ul("rmi", "copy")
     text = ul.out("system", "check")
     assert text
+
+
+def test_files_from_outside(ul: Installation, tmp_path: Path) -> None:
+    """cp, diff, export and commit: files of subordinate ids can be read and written by their container's root only."""
+    ids = userns.has_subordinate_ids()
+    ul("run", "-d", "--network", "none", "--name", "files", "-v", "vol:/vol", "box", "sleep", "600")
+    owner = "chown 1000:1001 /made/theirs;" if ids else ""
+    ul(
+        "exec",
+        "files",
+        "sh",
+        "-c",
+        f"mkdir /made; echo 1 > /made/theirs; chmod 600 /made/theirs; echo v > /vol/v; {owner}",
+    )
+    (tmp_path / "new").write_text("new\n")
+    try:
+        for turn in range(2):
+            ul("cp", "files:/made/.", str(tmp_path / f"out{turn}"))
+            assert (tmp_path / f"out{turn}" / "theirs").read_text() == "1\n"
+            assert (tmp_path / f"out{turn}" / "theirs").stat().st_uid == os.geteuid()
+            ul("cp", str(tmp_path / "new"), "files:/made/new")
+            ul("cp", "files:/vol/v", str(tmp_path / "v"))
+            assert ul.out("diff", "files").splitlines() == ["A /made", "A /made/new", "A /made/theirs"]
+            with tarfile.open(fileobj=io.BytesIO(ul("export", "files").stdout)) as tar:
+                owners = {member.name: member.uid for member in tar}
+            assert (owners["made/theirs"], owners["made/new"]) == (1000 if ids else 0, 0)
+            image = ul.out("commit", "files", f"made:{turn}")
+            assert image.startswith("sha256:")
+            assert ul.run(f"made:{turn}", "stat", "-c", "%u", "/made/theirs") == ("1000" if ids else "0")
+            ul("stop", "-t", "0", "files")
+    finally:
+        ul("rm", "-f", "-v", "files")
+        ul("volume", "rm", "-f", "vol")

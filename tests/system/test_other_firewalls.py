@@ -182,6 +182,37 @@ def test_tables_that_let_the_bridges_pass_are_no_obstacles(world: World) -> None
         world.underlay("network", "rm", "trusting")
 
 
+def test_tables_of_iptables_legacy(world: World) -> None:
+    """nf_tables knows nothing of them."""
+    if not shutil.which("iptables-legacy") or not Path("/proc/net/ip_tables_names").exists():
+        pytest.skip("no iptables-legacy")
+    legacy = ("iptables-legacy", "ip6tables-legacy")
+    world.serve("neighbour", 7025)
+    try:
+        for command in legacy:
+            world.on_host(command, "-P", "FORWARD", "DROP")
+        world.underlay("network", "create", "--ipv6", "old")
+        done = world.underlay("run", "-d", "--name", "l1", "--network", "old", "box", "sleep", "600")
+        lines = done.stderr.decode().splitlines()
+        bridge = world.bridge("old")
+        for family in ("ip", "ip6"):
+            text = (
+                f"chain FORWARD of table {family} filter (of iptables-legacy) drops traffic of containers of {bridge}"
+            )
+            assert f"underlay: {text}" in lines
+        assert world.ask("l1", NEIGHBOUR4, 7025) in NOTHING
+        for hint in [line.removeprefix("hint: ") for line in lines if line.startswith("hint: ")]:
+            world.on_host("sh", "-c", hint)
+        assert world.ask("l1", NEIGHBOUR4, 7025) == HOST4
+        assert bridge.encode() not in world.underlay("network", "reload").stderr
+    finally:
+        for command in legacy:
+            world.on_host(command, "-P", "FORWARD", "ACCEPT")
+            world.on_host(command, "-F", "FORWARD")
+        world.underlay("rm", "-f", "l1")
+        world.underlay("network", "rm", "old")
+
+
 def test_ufw(world: World, tmp_path: Path) -> None:
     """The real one, with a configuration of its own: what it needs to be told is in the hints."""
     if not shutil.which("ufw", path="/usr/sbin:/usr/bin"):

@@ -23,6 +23,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "top": ("container.top", "Display the running processes of a container"),
     "attach": ("container.attach", "Attach local standard input, output, and error streams to a running container"),
     "port": ("container.port", "List port mappings or a specific mapping for the container"),
+    "cp": ("container.cp", "Copy files and directories between a container and this host"),
+    "diff": ("container.diff", "Show what a container has changed of its image"),
+    "export": ("container.export", "Export a container's file system as a tar archive"),
+    "commit": ("container.commit", "Create a new image from a container's changes"),
     "network create": ("network.create", "Create a network"),
     "network ls": ("network.ls", "List networks"),
     "network inspect": ("network.inspect", "Display detailed information on one or more networks"),
@@ -125,6 +129,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "container attach": ("container.attach", "Attach local standard streams to a running container"),
     "container inspect": ("container.inspect", "Display detailed information on one or more containers"),
     "container prune": ("container.prune", "Remove all stopped containers"),
+    "container cp": ("container.cp", "Copy files and directories between a container and this host"),
+    "container diff": ("container.diff", "Show what a container has changed of its image"),
+    "container export": ("container.export", "Export a container's file system as a tar archive"),
+    "container commit": ("container.commit", "Create a new image from a container's changes"),
     "volume create": ("volume.create", "Create a volume"),
     "volume ls": ("volume.ls", "List volumes"),
     "volume inspect": ("volume.inspect", "Display detailed information on one or more volumes"),
@@ -132,6 +140,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "volume prune": ("volume.prune", "Remove unused local volumes"),
     "system df": ("system.df", "Show disk usage"),
     "system info": ("system.info", "Display the host's capabilities and how underlay uses them"),
+    "system prune": ("system.prune", "Remove unused data"),
     "system check": ("system.check", "Verify all stored data, and repair it with --repair"),
 }
 ALIASES: dict[str, str] = {
@@ -157,9 +166,7 @@ NOUNS = (
 # What docker has and underlay does not have yet: `noun command` is looked up as well.
 LATER = frozenset(
     (
-        "compose", "cp", "diff",
-        "commit", "export", "events", "container cp",
-        "container diff", "container commit", "container export", "system events", "system prune",
+        "compose", "events", "system events",
     )
 )  # fmt: skip
 # A program of its own, with its own commands (cli.runtime).

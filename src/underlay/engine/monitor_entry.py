@@ -29,7 +29,7 @@ def removed() -> None:
 
 
 _CALM = 0.5  # seconds after which whoever changes the firewall may be through
-_REST = 2.0  # seconds that may pass between two containers that remove themselves, without all being made anew
+_REST = 10.0  # seconds that may pass between two containers that remove themselves, without all being made anew
 
 
 def mend() -> None:
@@ -60,17 +60,17 @@ def rest() -> None:
 
     Arguments: the root and state directories, and the descriptor of the lock that is held meanwhile.
     """
+    root, state, lock = sys.argv[-3:]
+    time.sleep(_REST)
     from ..errors import UnderlayError
     from .engine import Engine
 
-    root, state, lock = sys.argv[-3:]
-    time.sleep(_REST)
     os.close(int(lock))
     try:
         with Engine(root, state) as engine:
             engine.networks.retire()
             # A container that ended just before left this to us, and may have been on record still.
-            time.sleep(_REST / 2)
+            time.sleep(_CALM)
             engine.networks.retire()
     except (UnderlayError, OSError):
         pass  # nobody is there to be told; the next removal is another try

@@ -7,7 +7,7 @@ import os
 from ..errors import Conflict, NotFound
 from ..events import Event
 from ..store import volumes as directories
-from ..store.pruned import Pruned
+from ..store.pruned import Pruned, labelled
 from ..store.rows import volumes as rows
 from .space import Writing
 
@@ -98,7 +98,7 @@ class Volumes:
 
         removed, space = [], 0
         for volume in self.list(dangling=True):
-            if not (all or volume.anonymous) or not _labelled(volume.labels, labels):
+            if not (all or volume.anonymous) or not labelled(volume.labels, labels):
                 continue
             size = trees.size(os.path.dirname(self.mountpoint(volume.name)))
             try:
@@ -108,13 +108,3 @@ class Volumes:
             removed.append(volume.name)
             space += size
         return Pruned(removed, space)
-
-
-def _labelled(labels: dict[str, str], wanted: Sequence[str]) -> bool:
-    def has(text: str) -> bool:
-        key, equals, value = text.partition("=")
-        return key in labels and (not equals or labels[key] == value)
-
-    positive = [label for label in wanted if not label.startswith("!")]
-    negative = [label[1:] for label in wanted if label.startswith("!")]
-    return (not positive or any(map(has, positive))) and not any(map(has, negative))

@@ -58,6 +58,7 @@ _NUMBERS = {
     "ioctl": (16, 29),
     "recvfrom": (45, 207),
     "setsockopt": (54, 208),
+    "getsockopt": (55, 209),
     "sendmsg": (46, 211),
     "getpid": (39, 172),
     "execve": (59, 221),

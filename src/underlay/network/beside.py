@@ -8,7 +8,7 @@ the chain DOCKER-USER is where it wants the rules of others (docs.docker.com, "P
 from __future__ import annotations
 
 from ..errors import KernelError
-from ..linux.network import nft, rulesets
+from ..linux.network import legacytables, nft, rulesets
 from ..linux.network.nft import FORWARD
 
 TYPE_CHECKING = False
@@ -67,18 +67,21 @@ def _of_bridge(rules: Sequence[Rule], bridge: str) -> list[Rule]:
 
 
 class Obstacle:
-    """A chain of another program that drops what the containers of a bridge send and get. `is_ufw`: the program is ufw."""
+    """A chain of another program that drops what the containers of a bridge send and get. `is_ufw`: the program is ufw;
+    `is_legacy`: the chain is one of iptables-legacy."""
 
-    __slots__ = ("chain", "is_ufw")
+    __slots__ = ("chain", "is_legacy", "is_ufw")
 
-    def __init__(self, chain: Chain, is_ufw: bool = False) -> None:
+    def __init__(self, chain: Chain, is_ufw: bool = False, is_legacy: bool = False) -> None:
         self.chain = chain
         self.is_ufw = is_ufw
+        self.is_legacy = is_legacy
 
     def text(self, bridge: str) -> str:
         """Return in one line what is dropped, and by what."""
         where = f"chain {self.chain.name} of table {rulesets.FAMILIES[self.chain.family]} {self.chain.table}"
-        return f"{where} drops traffic of containers of {bridge}"
+        legacy = " (of iptables-legacy)" if self.is_legacy else ""
+        return f"{where}{legacy} drops traffic of containers of {bridge}"
 
     def remedy(self, bridge: str) -> str:
         """Return the command that lets it pass, in the language of the program whose chain it is."""
@@ -89,6 +92,7 @@ class Obstacle:
             return f"ufw route allow in on {bridge} && ufw route allow out on {bridge}"
         if self.chain.name == "FORWARD" and table == "filter":
             command = "ip6tables" if self.chain.family == rulesets.IPV6 else "iptables"
+            command += "-legacy" if self.is_legacy else ""
             return " && ".join(f"{command} -I FORWARD {way} {bridge} -j ACCEPT" for way in ("-i", "-o"))
         begin = f"nft insert rule {family} {table} {self.chain.name}"
         return " && ".join(f"{begin} {way} {bridge} accept" for way in ("iifname", "oifname"))
@@ -115,7 +119,17 @@ def obstacles(bridge: str, ipv6: bool = True) -> list[Obstacle]:
     except KernelError as error:
         if error.errno not in _ABSENT:
             raise
-    return result
+    return result + _legacy_obstacles(bridge, ipv6)
+
+
+def _legacy_obstacles(bridge: str, ipv6: bool) -> list[Obstacle]:
+    """Return those of iptables-legacy."""
+    found = []
+    for family in (rulesets.IPV4, rulesets.IPV6) if ipv6 else (rulesets.IPV4,):
+        legacy = legacytables.forward(family)
+        if legacy is not None and legacy.drops and bridge not in legacy.interfaces:
+            found.append(Obstacle(rulesets.Chain(family, "filter", "FORWARD", FORWARD, True), is_legacy=True))
+    return found
 
 
 def fingerprint() -> str:
@@ -132,7 +146,9 @@ def fingerprint() -> str:
         if error.errno not in _ABSENT:
             raise
         chains = []
-    lines = sorted(f"{chain.family} {chain.table} {chain.name} {chain.hook} {chain.drops}" for chain in chains)
+    legacy = [legacytables.forward(family) for family in (rulesets.IPV4, rulesets.IPV6)]
+    lines = [f"legacy {table is not None and table.drops}" for table in legacy]
+    lines += sorted(f"{chain.family} {chain.table} {chain.name} {chain.hook} {chain.drops}" for chain in chains)
     return f"{zlib.crc32('/'.join(lines).encode()):08x}"
 
 

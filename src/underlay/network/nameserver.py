@@ -109,9 +109,6 @@ class Server:
         last = time.monotonic()
         while True:
             ready = self._poller.wait(self._pause(last))
-            if self._source.changed():
-                self._askers.clear()
-                self._kept.clear()
             self._poller.work(ready)
             now = time.monotonic()
             self._forwarding.expire(now)
@@ -165,11 +162,14 @@ class Server:
             self._poller.close(socket)
 
     def _packets(self, client: _Client) -> None:
-        for _ in range(_BURST):
-            try:
-                query, source = client.packets.recvfrom(_QUERY)
-            except BlockingIOError:
-                return
+        received = []
+        try:
+            for _ in range(_BURST):
+                received.append(client.packets.recvfrom(_QUERY))
+        except BlockingIOError:
+            pass
+        self._refresh()
+        for query, source in received:
 
             def reply(message: bytes, source: tuple[str, int] = source) -> None:
                 try:
@@ -178,6 +178,13 @@ class Server:
                     pass  # it asks again
 
             self._question(client, query, source, False, reply)
+
+    def _refresh(self) -> None:
+        """Forget what is known if it may have changed: after questions were read and before they are answered, so that
+        whoever writes a name and then asks for it finds it."""
+        if self._source.changed():
+            self._askers.clear()
+            self._kept.clear()
 
     def _connections(self, client: _Client) -> None:
         number, _ = client.connections._accept()  # type: ignore[attr-defined]  # the plain class has only this spelling
@@ -205,6 +212,7 @@ class Server:
             stream.flush()
             if mask & INPUT and not stream.busy:
                 stream.receive()
+                self._refresh()
         except OSError:
             self._hang_up(client, stream)
             return

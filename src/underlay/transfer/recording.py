@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from ..oci import document, mediatype, reference
 from ..oci import platform as platforms
-from ..store import blobs, rootfs
+from ..store import blobs, layers, rootfs
 from ..store.rows import images
+from ..store.rows import layers as layer_rows
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ..oci.platform import Platform
     from ..oci.reference import Reference
     from ..paths import Paths
     from ..store.rows.meta import Meta
@@ -35,12 +37,12 @@ def record(
     """
     new: list[images.NewImage] = []
     for candidate, wanted in chosen:
-        layers = arrivals.bring(wanted)
-        chain = rootfs.prepare(paths, form, [layer.diff_id for layer in layers])
+        brought = arrivals.bring(wanted)
+        chain = rootfs.prepare(paths, form, [layer.diff_id for layer in brought])
         config = candidate.config
         blobs.put(paths, config.data, config.digest)
         data = candidate.manifest.data or made_manifest(
-            config.digest, len(config.data), [(layer.diff_id, layer.size, "none") for layer in layers]
+            config.digest, len(config.data), [(layer.diff_id, layer.size, "none") for layer in brought]
         )
         manifest = blobs.put(paths, data, candidate.manifest.digest if candidate.manifest.data else "")
         above = [blobs.put(paths, index.data, index.digest) for index in candidate.above]
@@ -50,7 +52,7 @@ def record(
                 manifest,
                 candidate.platform,
                 config.view.created or "",
-                layers,
+                brought,
                 [config.digest, manifest, *above],
                 chain,
             )
@@ -63,6 +65,30 @@ def record(
             # Images of the same target for other platforms are known by the digest only.
             given += [(reference.Reference(n.domain, n.path), target, other.id) for n in names]
     return main.id, target, images.record(meta, new, given)
+
+
+def record_stacked(
+    paths: Paths,
+    meta: Meta,
+    form: str,
+    config: bytes,
+    manifest: bytes,
+    diff_ids: Sequence[str],
+    platform: Platform,
+    created: str,
+    names: Sequence[Reference],
+) -> str:
+    """Record an image whose layers are in the store under `names`; returns its id. Raises NotFound when a layer is not."""
+    stored_layers = []
+    for diff_id in diff_ids:
+        known = layer_rows.facts(meta, diff_id)
+        size, entries = known or (layers.size(paths, diff_id), len(layers.read_toc(paths, diff_id)))
+        stored_layers.append(layer_rows.Layer(diff_id, size, entries))
+    chain = rootfs.prepare(paths, form, list(diff_ids))
+    image_id, digest = blobs.put(paths, config), blobs.put(paths, manifest)
+    made = images.NewImage(image_id, digest, platform, created, stored_layers, [image_id, digest], chain)
+    images.record(meta, [made], [(name, digest, image_id) for name in names])
+    return image_id
 
 
 def made_manifest(

@@ -152,12 +152,12 @@ def move(
     for target in targets:
         if target.digest:
             raise InvalidInput(f"{target.familiar}: a new name cannot hold a digest")
-    from ...transfer.registry import restack
+    from ...transfer import recording
 
     if image.where == STORE:
         diff_ids = configured.value["rootfs"]["diff_ids"]
         created = str(configured.value.get("created") or "")
-        restack.record(
+        recording.record_stacked(
             store.paths, store.meta, store.form, config, manifest, diff_ids, image.platform, created, targets
         )
     else:

@@ -16,7 +16,7 @@ from .find import find
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from typing import Any, Literal, Unpack
+    from typing import Any, BinaryIO, Literal, Unpack
 
     from ...runtime.monitor.attachment import Attachment
     from ...runtime.monitor.records import Attach
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ..keywords import Command, ContainerKeywords, ExecKeywords, LimitKeywords
     from ..options import ContainerOptions
     from .exec import ExecOptions, Execution
+    from .files.copying import Copied
     from .handle import Container
     from .log_records import Record
     from .result import Result, Source, Target
@@ -326,6 +327,65 @@ class Containers:
         self._retire_networks()
         return removed
 
+    # Its files.
+
+    def copy_out(
+        self, name: str, path: str, destination: str | int, follow: bool = False, archive: bool = False
+    ) -> Copied:
+        """Copy a path of a container to this host, or as a tar to a descriptor; the container may run or not.
+
+        With `follow` a link at the end of `path` is followed; with `archive` owners, devices and set-id bits are kept.
+        Raises NotFound, Conflict, InvalidInput, KernelError.
+        """
+        from .files import copying
+
+        return copying.out(self._store, find(self._store, name), path, destination, follow, archive)
+
+    def copy_in(
+        self, name: str, source: str | BinaryIO, path: str, follow: bool = False, archive: bool = False
+    ) -> Copied:
+        """Copy a path of this host into a container, or the members of a tar into one of its directories.
+
+        What is copied belongs to the container's root unless `archive` keeps its owners. Raises as `copy_out`.
+        """
+        from .files import copying
+
+        return copying.into(self._store, find(self._store, name), source, path, follow, archive)
+
+    def diff(self, name: str) -> Sequence[tuple[str, str]]:
+        """Return what a container has changed of its image: C, A or D (changed, added, deleted) and the path, by path.
+
+        Raises NotFound, Conflict for a running container with a size limit on its disk.
+        """
+        from .files import differences
+
+        return differences.differences(self._store, find(self._store, name))
+
+    def export(self, name: str, target: int) -> int:
+        """Write a container's root file system, without what is mounted in it, as a tar to a descriptor; returns its
+        bytes. Raises NotFound, Conflict."""
+        from .files import exporting
+
+        return exporting.export(self._store, find(self._store, name), target)
+
+    def commit(
+        self,
+        name: str,
+        image: str = "",
+        changes: Sequence[str] = (),
+        message: str = "",
+        author: str = "",
+        pause: bool = True,
+    ) -> str:
+        """Make an image of a container's changes on its image, called `image` if given; returns its id.
+
+        `changes` are Dockerfile instructions for its configuration. A running container is paused meanwhile if `pause`.
+        Raises NotFound, InvalidInput, Conflict, LimitExceeded.
+        """
+        from .files import committing
+
+        return committing.commit(self._store, find(self._store, name), image, changes, message, author, pause)
+
     def _retire_networks(self) -> None:
         """Remove what the host has for networks, if this was the last container in one."""
         from ..networks import retiring
@@ -338,12 +398,15 @@ class Containers:
 
         ending.remove_ended(self._store, container_id)
 
-    def prune(self) -> Pruned:
-        """Remove all containers that are not running."""
+    def prune(self, until: float | None = None, labels: Sequence[str] = ()) -> Pruned:
+        """Remove all containers that are not running, created before `until` (seconds since the epoch).
+
+        `labels` are `key`, `key=value`, `!key` or `!key=value`: one of the first two must match, none of the others.
+        """
         from . import ending
 
         self.recover()
-        pruned = ending.prune(self._store)
+        pruned = ending.prune(self._store, until, labels)
         self._retire_networks()
         return pruned
 

@@ -9,7 +9,7 @@ from ... import events
 from ...errors import Conflict, KernelError, NotFound, UnderlayError
 from ...linux.cgroup.common import GONE
 from ...runtime.monitor import control, state
-from ...store.pruned import Pruned
+from ...store.pruned import Pruned, labelled
 from .. import presence
 from . import session as starting
 from .find import find, listed
@@ -18,6 +18,7 @@ from .pause import freeze, group_of
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
+    from collections.abc import Sequence
 
     from ...runtime.monitor.state import Status
     from ...store.rows.containers import ContainerRow
@@ -248,10 +249,14 @@ def remove_ended(store: Store, container_id: str) -> None:
     starting.forget_state(store, container_id)
 
 
-def prune(store: Store) -> Pruned:
-    """Remove all containers that are not running."""
+def prune(store: Store, until: float | None, labels: Sequence[str]) -> Pruned:
+    """Remove containers that are not running: see `Containers.prune`."""
     removed, space = [], 0
     for item in listed(store, all=True):
+        if until is not None and item.row.created / 1e9 >= until:
+            continue
+        if not labelled(item.row.intent["labels"], labels):
+            continue
         if item.status.status in (state.EXITED, state.CREATED, state.DEAD):
             from .inspect import written
 

@@ -7,6 +7,7 @@ from ...events import Event
 from ...human import parse_rfc3339, short_id
 from ...oci import reference as references
 from ...store import gc
+from ...store.pruned import labelled
 from ...store.rows import images as image_rows
 from .. import presence
 from .results import Removed
@@ -150,11 +151,4 @@ def _labelled(store: Store, image: ImageRow, wanted: Sequence[str]) -> bool:
     except Corrupt:
         labels = {}
 
-    def has(text: str) -> bool:
-        key, equals, value = text.partition("=")
-        return key in labels and (not equals or labels[key] == value)
-
-    positive = [label for label in wanted if not label.startswith("!")]
-    return (not positive or any(map(has, positive))) and not any(
-        has(label[1:]) for label in wanted if label.startswith("!")
-    )
+    return labelled(labels, wanted)

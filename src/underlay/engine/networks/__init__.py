@@ -7,7 +7,7 @@ import os
 from ...errors import Conflict, InvalidInput, NotFound
 from ...events import Event
 from ...network.model import BRIDGE, DEFAULT
-from ...store.pruned import Pruned
+from ...store.pruned import Pruned, labelled
 from ...store.rows import networks as rows
 from .. import presence
 from .records import MODES, OF_PLUGINS, Records, firewall_of
@@ -82,7 +82,7 @@ class Networks(Records):
                 continue
             if rows.leases(self._store.meta, network=network.id):
                 continue  # of a container that needs it to start
-            if _labelled(network.labels, labels):
+            if labelled(network.labels, labels):
                 try:
                     gone.append(self.remove(network.name))
                 except (Conflict, NotFound):
@@ -171,13 +171,3 @@ def _take_down(store: Store, network: Network) -> None:
         from ...network import parents
 
         parents.remove(network, firewall_of(store).name, Records(store).recorded())
-
-
-def _labelled(labels: dict[str, str], wanted: Sequence[str]) -> bool:
-    def has(text: str) -> bool:
-        key, equals, value = text.partition("=")
-        return key in labels and (not equals or labels[key] == value)
-
-    positive = [label for label in wanted if not label.startswith("!")]
-    negative = [label[1:] for label in wanted if label.startswith("!")]
-    return (not positive or any(map(has, positive))) and not any(map(has, negative))

@@ -6,7 +6,7 @@ import _socket
 import os
 import sys
 
-from ...errors import KernelError, UnderlayError, Unsupported
+from ...errors import KernelError, UnderlayError
 from ...linux import process
 from ...linux.security import capabilities
 from ...network import nameserver
@@ -27,25 +27,6 @@ _CAPABILITIES = 1 << 2  # DAC_READ_SEARCH: the database may be of another user
 _RESOLVER = "/etc/resolv.conf"
 _DESCRIPTORS = 65536
 _SOCKETS = 2  # sockets that a container gives
-
-
-def command(paths: Paths) -> list[str]:
-    """Return the command that starts the name server of an installation. Raises Unsupported without its library."""
-    from ...paths import interpreter
-
-    python, import_path = interpreter()
-    # What others installed comes last, so that it takes no module's place.
-    code = f"import sys; sys.path[:0] = {import_path!r}; sys.path += {library()!r}"
-    code += "; from underlay.engine.networks.name_service import serve; serve()"
-    return [python, "-I", "-S", "-c", code, os.path.abspath(paths.root), os.path.abspath(paths.state)]
-
-
-def library() -> list[str]:
-    """Return where the library for messages is. Asking the import system for it would load more than is worth it."""
-    for entry in sys.path:
-        if entry.startswith("/") and os.path.isfile(entry + "/dns/message.py"):
-            return [entry]
-    raise Unsupported("names of containers need the Python package dnspython", "pip install dnspython")
 
 
 def serve() -> None:

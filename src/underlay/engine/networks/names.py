@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
+import sys
 
 from ...errors import KernelError, Unsupported
 from ...events import Event
 from ...network import questions
 from ...network.model import DEFAULT
+from ...paths import interpreter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ...network.model import Network
+    from ...paths import Paths
     from ...runtime.monitor.records import NameService
     from ...store.store import Store
 
@@ -47,10 +50,8 @@ def open_questions(store: Store, namespace: int) -> tuple[NameService | None, Se
 
 def available() -> bool:
     """Return whether the name server can run here."""
-    from . import name_service
-
     try:
-        name_service.library()
+        _library()
     except Unsupported:
         return False
     return True
@@ -58,8 +59,23 @@ def available() -> bool:
 
 def service(store: Store) -> NameService:
     """Return where the installation's name server is, and the command that starts it. Raises Unsupported, OSError."""
-    from . import name_service
-
     directory = store.paths.state + "/networks"
     os.makedirs(directory, mode=0o700, exist_ok=True)
-    return {"directory": directory, "command": name_service.command(store.paths)}
+    return {"directory": directory, "command": _command(store.paths)}
+
+
+def _command(paths: Paths) -> list[str]:
+    """Return the command that starts the name server of an installation. Raises Unsupported without its library."""
+    python, import_path = interpreter()
+    # What others installed comes last, so that it takes no module's place.
+    code = f"import sys; sys.path[:0] = {import_path!r}; sys.path += {_library()!r}"
+    code += "; from underlay.engine.networks.name_service import serve; serve()"
+    return [python, "-I", "-S", "-c", code, os.path.abspath(paths.root), os.path.abspath(paths.state)]
+
+
+def _library() -> list[str]:
+    """Return where the library for messages is. Asking the import system for it would load more than is worth it."""
+    for entry in sys.path:
+        if entry.startswith("/") and os.path.isfile(entry + "/dns/message.py"):
+            return [entry]
+    raise Unsupported("names of containers need the Python package dnspython", "pip install dnspython")

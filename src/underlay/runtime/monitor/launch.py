@@ -196,7 +196,6 @@ def begin(monitor: Monitor, made: plan.Plan, attachment: Attachment | None, chan
         network, sockets = _await_network(channel)
         record["network"] = network
         monitor.lend_questions(sockets)
-        _watch_firewall(monitor)
     if network and (network["ports"] or network["relays"]) and not monitor.ports and monitor.relays is None:
         _hold_ports(monitor, network)
     resources = (record["spec"].get("linux") or {}).get("resources") or {}
@@ -242,6 +241,8 @@ def begin(monitor: Monitor, made: plan.Plan, attachment: Attachment | None, chan
                 monitor.removers.add(channel.fileno())
         monitor.add_channel(channel, client)
         control.send(channel, {"started": pid})
+    if network and monitor.firewall is None:
+        _watch_firewall(monitor)
 
 
 def _await_network(channel: _socket.socket) -> tuple[NetworkResources, list[int]]:

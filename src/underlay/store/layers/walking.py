@@ -135,8 +135,13 @@ def file_attributes(fd: int, path: bytes) -> Xattrs:
     return _pairs(fd, path)
 
 
-def _pairs(target: int | bytes, path: bytes) -> Xattrs:
-    follow = isinstance(target, int)
+def attributes_at(path: bytes, follow: bool) -> Xattrs:
+    """Return the extended attributes of what is at a path, sorted; a link at its end is followed if `follow`."""
+    return _pairs(path, path, follow)
+
+
+def _pairs(target: int | bytes, path: bytes, follow: bool = False) -> Xattrs:
+    follow = follow or isinstance(target, int)
     try:
         names = os.listxattr(target, follow_symlinks=follow)
         if not names:

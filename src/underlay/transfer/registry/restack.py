@@ -1,4 +1,4 @@
-"""Makes an image of layers that exist already, in the store or in a registry."""
+"""Makes an image in a registry of layers that exist already."""
 
 from __future__ import annotations
 
@@ -7,9 +7,6 @@ from ...oci import digest as digests
 from ...oci import mediatype
 from ...oci.reference import Reference
 from ...registry.upload import Target
-from ...store import blobs, layers, rootfs
-from ...store.rows import images
-from ...store.rows import layers as layer_rows
 from ..arrivals import in_threads
 from ..copy.forms import Passing
 from ..copy.origin import RegistryOrigin
@@ -22,35 +19,8 @@ if TYPE_CHECKING:
 
     from ...events import Emit
     from ...oci.descriptor import Descriptor
-    from ...oci.platform import Platform
-    from ...paths import Paths
     from ...registry.registries import Registries
     from ...registry.repository import Repository
-    from ...store.rows.meta import Meta
-
-
-def record(
-    paths: Paths,
-    meta: Meta,
-    form: str,
-    config: bytes,
-    manifest: bytes,
-    diff_ids: Sequence[str],
-    platform: Platform,
-    created: str,
-    names: Sequence[Reference],
-) -> str:
-    """Record an image whose layers are in the store under `names`; returns its id. Raises NotFound when a layer is not."""
-    stored_layers = []
-    for diff_id in diff_ids:
-        known = layer_rows.facts(meta, diff_id)
-        size, entries = known or (layers.size(paths, diff_id), len(layers.read_toc(paths, diff_id)))
-        stored_layers.append(layer_rows.Layer(diff_id, size, entries))
-    chain = rootfs.prepare(paths, form, list(diff_ids))
-    image_id, digest = blobs.put(paths, config), blobs.put(paths, manifest)
-    made = images.NewImage(image_id, digest, platform, created, stored_layers, [image_id, digest], chain)
-    images.record(meta, [made], [(name, digest, image_id) for name in names])
-    return image_id
 
 
 def push(

@@ -13,20 +13,25 @@ if TYPE_CHECKING:
 
 SUMMARY = "Remove all stopped containers"
 SYNOPSIS = "container prune [OPTIONS]"
-FLAGS: tuple[Flag, ...] = (("force", "f", "bool", "", "Do not prompt for confirmation"),)
+FLAGS: tuple[Flag, ...] = (
+    ("filter", "", "list", "filter", "Provide filter values (until=24h, label=…, label!=…)"),
+    ("force", "f", "bool", "", "Do not prompt for confirmation"),
+)
 
 
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Remove all containers that are not running, after a question."""
     from ....human import size
+    from ... import prunefilters
     from ...confirm import confirmed
 
     if arguments:
         raise UsageError('"underlay container prune" accepts no arguments')
+    filters = prunefilters.parse(options["filter"])
     warning = "WARNING! This will remove all stopped containers."
     if not options["force"] and not confirmed(warning):
         return 0
-    pruned = engine.containers.prune()
+    pruned = engine.containers.prune(filters.until, filters.labels)
     if pruned.removed:
         sys.stdout.write("Deleted Containers:\n" + "".join(f"{name}\n" for name in pruned.removed) + "\n")
     sys.stdout.write(f"Total reclaimed space: {size(pruned.reclaimed)}\n")

@@ -6,7 +6,7 @@ import os
 import sys
 
 from ....errors import UsageError
-from ....files import write_atomic
+from ....files import write_output
 from ....lean.jsontext import dumps
 from ....oci import reference as references
 from ...flags import buildflags
@@ -45,9 +45,9 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
         if output.push:
             _push(engine, built, mode)
     if options["iidfile"]:
-        write_atomic(options["iidfile"], built.id.encode(), 0o644)
+        write_output(options["iidfile"], built.id.encode())
     if options["metadata-file"]:
-        write_atomic(options["metadata-file"], _metadata(built), 0o644)
+        write_output(options["metadata-file"], _metadata(built))
     if quiet:
         sys.stdout.write(built.id + "\n")
     return 0
