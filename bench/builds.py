@@ -47,6 +47,13 @@ COPY --from=first /made /first
 COPY --from=second /made /second
 COPY --from=third /made /third
 """
+_EIGHT = (
+    "".join(
+        f"FROM {{base}} AS stage{n}\nCOPY seed /seed\nRUN echo {n} > /made\nRUN cat /made > /again\n" for n in range(8)
+    )
+    + "FROM {base}\n"
+    + "".join(f"COPY --from=stage{n} /made /made{n}\n" for n in range(8))
+)
 _FILES = 5000
 
 
@@ -127,12 +134,14 @@ def build(setting: Setting, rounds: int) -> list[Result]:
     setting.load(material.layered(setting.scratch, setting.base, 1))
     ten = Case(setting, "ten", _TEN)
     stages = Case(setting, "stages", _STAGES)
+    eight = Case(setting, "eight", _EIGHT)
     many = Case(setting, "many", "FROM {base}\nCOPY tree /tree\n")
     _files(many.place)
     few = max(3, rounds // 2)
     return [
         race("build: 10 steps, cold", ten.contenders(ten.seed), few),
         race("build: 10 steps, cached", ten.contenders(None), rounds),
+        race("build: 8 stages that one copies from, cached", eight.contenders(None), rounds),
         race("build: 3 stages that sleep 0.3 s each, cold", stages.contenders(stages.seed), max(3, rounds // 4)),
         race(f"build: COPY {_FILES} files, cold", many.contenders(lambda: _files(many.place)), max(3, rounds // 4)),
         race(f"build: COPY {_FILES} files, one changed", many.contenders(lambda: _one_file(many.place)), few),

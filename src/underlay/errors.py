@@ -37,6 +37,7 @@ class UnderlayError(Exception):
     exit_code = 1
     http_status = 500
     excerpt = ""  # the lines of the user's text around the error, to be shown
+    place = ""  # the name of that text with the line, as Dockerfile:8
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
@@ -194,6 +195,7 @@ class DockerfileError(InvalidInput):
         self.line = line
         self.column = column
         self.excerpt = source.excerpt(line, last_line, column) if source else ""
+        self.place = f"{printable(source.name)}:{line}" if source else ""
 
 
 class NameTaken(Conflict):

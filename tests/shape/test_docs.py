@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from buildcorpus.real import KINDS
 from engines import image_tar, needs_root
 from fakeregistry import FakeRegistry
 from underlay import Engine
@@ -206,3 +207,9 @@ def test_the_tree_in_the_readme_is_the_source() -> None:
     inner = {"index", "names"}  # rooms within rooms that need no line of their own
     assert told <= there and there - told <= inner
     assert all(f"  {path.name}/" in block for path in source.iterdir() if (path / "__init__.py").exists())
+
+
+def test_the_table_of_kinds_is_what_is_compared_with_docker() -> None:
+    page = (DOCS / "reference" / "build-compatibility.md").read_text(encoding="utf-8")
+    table = page.partition("| --- | --- | --- |\n")[2].partition("\n\n")[0].splitlines()
+    assert table == [f"| {kind.language} | {kind.pattern} | {kind.features} |" for kind in KINDS]

@@ -283,7 +283,7 @@ def test_bd15_odd_dockerfiles(builder: Builder, name: str) -> None:
         ("--output", 'type="'),
         ("--secret", "id="),
         ("--secret", "id=x,src=/dev/zero"),
-        ("--cache-from", "type=gha"),
+        ("--cache-from", "type=local"),
         ("--cache-to", "type=local"),
         ("--build-context", "x"),
         ("--platform", "linux/amd64,"),
@@ -424,9 +424,9 @@ def test_im11_false_results_of_others(builder: Builder, canary: Path, tmp_path: 
     ):
         index["manifests"][0]["digest"] = digest
         (store / "index.json").write_text(json.dumps(index))
-        said = builder.refused(context, "--cache-from", f"type=local,src={store}")
+        said = builder.at(context, "--no-cache", "--cache-from", f"type=local,src={store}")
         harmless(said, builder)
-        assert str(store) in said
+        assert f"--cache-from {store}: " in said and "1 warning found" in said
 
 
 def test_nothing_of_the_host_is_in_a_step(ul: Installation, builder: Builder) -> None:

@@ -15,6 +15,8 @@ from buildcases import Builder, cached, outputs, steps, write
 from engines import Installation, image_tar, needs_root
 from fakeregistry import FakeRegistry
 from registries import DockerRegistry
+from underlay import Engine
+from underlay.builder.workers.workers import Foreman
 from visitors import Visitor
 
 pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
@@ -182,6 +184,30 @@ def test_images_keep_nothing_that_steps_need(builder: Builder) -> None:
     assert cached(builder(dockerfile)) == []
 
 
+def test_what_stages_hold_is_remembered(builder: Builder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once it is known, a cached build mounts nothing and starts no process to know it again."""
+    lines = "".join(f"FROM box AS s{n}\nRUN echo {n} > /made\n" for n in range(3))
+    copies = "".join(f"COPY --from=s{n} /made /m{n}\n" for n in range(3))
+    dockerfile = f"{lines}FROM box\n{copies}RUN --mount=from=s0,target=/s cat /s/made\n"
+    context = builder.context(dockerfile)
+    for _ in range(2):
+        said = builder.at(context)
+    assert len(cached(said)) == 7
+
+    def call(self: Foreman, job: str, *_: object, **__: object) -> None:
+        raise AssertionError(f"a worker is asked for {job}")
+
+    with Engine(str(builder.ul.root), str(builder.ul.state)) as engine, monkeypatch.context() as patch:
+        patch.setattr(Foreman, "call", call)
+        engine.builds.build(str(context))
+    # Another content is another's, and a memory that is damaged is none.
+    (builder.ul.root / "cache/files/trees").write_bytes(b"underlay trees 1\nx")
+    assert len(cached(builder.at(context))) == 7
+    changed = builder(dockerfile.replace("echo 1", "echo changed"))
+    assert "COPY --from=s1 /made /m1" not in cached(changed) and "COPY --from=s0 /made /m0" in cached(changed)
+    assert builder.ul.out("builder", "prune", "-af") and len(cached(builder.at(context))) == 0
+
+
 # Results outside the store
 
 OUTSIDE = (
@@ -224,20 +250,85 @@ def shared(fresh: Callable[[str], Builder], to: str, source: str, mode: str) -> 
 
 
 def test_results_that_are_false(fresh: Callable[[str], Builder], tmp_path: Path) -> None:
-    """Layers that are not what the records say are not taken."""
+    """Layers that are not what the records say are not taken; the build does without."""
     one, two = fresh("one"), fresh("two")
     store = tmp_path / "store"
     context = one.context("FROM box\nRUN echo true > /x\n")
     one.at(context, "--cache-to", f"type=local,dest={store}")
-    blobs = sorted((store / "blobs/sha256").iterdir(), key=lambda path: path.read_bytes()[:2] == b"\x1f\x8b")
-    data = bytearray(blobs[-1].read_bytes())
-    data[len(data) // 2] ^= 1
-    blobs[-1].write_bytes(data)
-    message = two.refused(context, "--cache-from", f"type=local,src={store}")
-    assert "digest" in message or "sha256:" in message
+    for blob in (store / "blobs/sha256").iterdir():
+        data = bytearray(blob.read_bytes())
+        if data.startswith(b"\x1f\x8b"):  # a layer
+            data[len(data) // 2] ^= 1
+            blob.write_bytes(data)
+    said = two.at(context, "--cache-from", f"type=local,src={store}", "-t", "made")
+    assert "a result in a cache of --cache-from was not used: " in said and cached(said) == []
+    assert two.ul.run("made", "cat", "/x") == "true"
     (store / "index.json").write_text("{}")
-    two.refused(context, "--cache-from", f"type=local,src={store}")
-    assert cached(two.at(context, "--cache-from", f"type=local,src={tmp_path / 'nothing'}")) == []
+    said = two.at(context, "--no-cache", "--cache-from", f"type=local,src={store}")
+    assert "1 warning found" in said and cached(said) == []
+    assert "warning" not in two.at(context, "--no-cache", "--cache-from", f"type=local,src={tmp_path / 'nothing'}")
+
+
+@pytest.mark.parametrize("kind", ["image", "tag", "server", "gha", "local"])
+def test_caches_that_are_none(
+    fresh: Callable[[str], Builder], registry: FakeRegistry, kind: str, tmp_path: Path
+) -> None:
+    """A cache makes builds faster; a build never fails for want of it, as `docker build --cache-from IMAGE` does not."""
+    builder = fresh("one")
+    name = f"{registry.host}/team/app:latest"
+    context = builder.context("FROM box\nRUN echo built\n")
+    if kind == "image":
+        builder.at(context, "-t", name, "--push")
+        builder.ul("rmi", name)
+    where = {
+        "image": name,
+        "tag": f"{registry.host}/team/app:none",
+        "server": "127.0.0.1:1/team/app",
+        "gha": "type=gha,scope=main",
+        "local": f"type=local,src={tmp_path}",
+    }[kind]
+    said = builder.at(context, "--no-cache", "--cache-from", where)
+    assert outputs(said) == ["built"] and cached(said) == []
+    assert ("1 warning found" in said) is (kind in ("server", "gha"))
+    to = "type=gha,mode=max" if kind == "gha" else "type=inline"
+    said = builder.at(context, "--cache-to", to)
+    assert ("--cache-to type=gha is not supported and was ignored" in said) is (kind == "gha")
+
+
+def test_a_cache_that_cannot_be_written(fresh: Callable[[str], Builder]) -> None:
+    builder = fresh("one")
+    context = builder.context("FROM box\nRUN echo built\n")
+    builder.refused(context, "--cache-to", "type=registry,ref=127.0.0.1:1/team/app")
+    said = builder.at(context, "--cache-to", "type=registry,ref=127.0.0.1:1/team/app,ignore-error=true")
+    assert "the cache could not be written to 127.0.0.1:1/team/app" in said
+
+
+@pytest.mark.parametrize("flags", [("--cache-to", "type=inline"), ("--build-arg", "BUILDKIT_INLINE_CACHE=1")])
+def test_a_cache_in_an_image(fresh: Callable[[str], Builder], registry: FakeRegistry, flags: tuple[str, ...]) -> None:
+    """An image that is here is looked into, too, and its layers are not fetched."""
+    one, two = fresh("one"), fresh("two")
+    name = f"{registry.host}/team/app:latest"
+    context = one.context(
+        "FROM box AS tool\nRUN echo tool > /tool; touch /more\nFROM box\nCOPY --from=tool /tool /\nRUN echo built\n"
+    )
+    one.at(context, "-t", name, *flags, "--push")
+    wanted = {"COPY --from=tool /tool /", "RUN echo built"}
+    for _ in range(2):
+        assert set(cached(two.at(context, "--cache-from", name, "-t", "made"))) == wanted
+        two.ul("pull", "-q", name)
+        two.ul("builder", "prune", "-af")
+
+
+def test_caches_in_one_directory(fresh: Callable[[str], Builder], tmp_path: Path) -> None:
+    builder, place = fresh("one"), tmp_path / "store"
+    context = builder.context("FROM box\nRUN echo built\n")
+    builder.at(context, "--cache-to", f"type=local,dest={place},tag=other")
+    builder.ul("builder", "prune", "-af")
+    index = json.loads((place / "index.json").read_text())["manifests"][0]
+    assert "no cache in" in builder.at(context, "--no-cache", "--cache-from", f"type=local,src={place}")
+    for more in ("tag=other", f"digest={index['digest']}"):
+        builder.ul("builder", "prune", "-af")
+        assert cached(builder.at(context, "--cache-from", f"type=local,src={place},{more}")) == ["RUN echo built"]
 
 
 # Pruning
@@ -284,7 +375,7 @@ def test_disk_usage_and_pruning(fresh: Callable[[str], Builder]) -> None:
 
 def test_cache_mounts_outlive_builds_but_not_pruning(fresh: Callable[[str], Builder]) -> None:
     builder = fresh("one")
-    dockerfile = "FROM box\nRUN --mount=type=cache,target=/c echo x >> /c/log; wc -l < /c/log\n"
+    dockerfile = "FROM box\nRUN --mount=type=cache,id=c,target=/c echo x >> /c/log; wc -l < /c/log\n"
     for count in ("1", "2"):
         assert builder.said(dockerfile) == [count]
     builder.ul("image", "prune", "-af")

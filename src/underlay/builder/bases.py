@@ -19,19 +19,28 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ..dockerfile.metadata import Execution
     from ..oci.platform import Platform
     from ..paths import Paths
     from ..store.rows.images import ImageRow
     from .filesystem import Views
 
     Find = Callable[[str, str], ImageRow]  # name, platform → image
+    Look = Callable[[str, str], Execution]  # name, platform → the `config` of an image in a registry
+
+
+_IMAGES = ("docker-image://", "oci-layout://")  # how contexts begin that are images
 
 
 class Bases:
     """Finds bases, each once a build; several threads may ask. `find` returns an image by name, fetched if need be."""
 
-    def __init__(self, paths: Paths, find: Find, contexts: dict[str, str], views: Views) -> None:
+    def __init__(
+        self, paths: Paths, find: Find, contexts: dict[str, str], views: Views, buildkit: bool = False
+    ) -> None:
+        """With `buildkit` the file systems of images have BuildKit's keys, too."""
         self._paths = paths
+        self._buildkit = buildkit
         self._find = find
         self._contexts = {name.lower(): context for name, context in contexts.items()}
         self._views = views
@@ -46,13 +55,19 @@ class Bases:
         """
         context = self._contexts.get(name.lower(), "")
         wanted = name
-        if context.startswith("docker-image://"):
+        if context.startswith(_IMAGES):
             wanted = context.removeprefix("docker-image://")
         with self._lock:
             base_image = self._images.get((wanted, str(platform)))
             if base_image is None:
                 base_image = self._images[wanted, str(platform)] = self._find(wanted, str(platform))
-        state = State(platform, Filesystem(keys.key("base", base_image.chain), known(base_image.diff_ids, self._paths)))
+        theirs = None
+        if self._buildkit:
+            from .cache.buildkit import keys as buildkit
+
+            theirs = buildkit.image(base_image.diff_ids)
+        layers = known(base_image.diff_ids, self._paths)
+        state = State(platform, Filesystem(keys.key("base", base_image.chain), layers, theirs))
         image.taken_over(state, images.config(self._paths, base_image.id))
         state.base = Base(_written(wanted), base_image)
         materials[f"pkg:docker/{_written(wanted)}"] = base_image.manifest
@@ -61,7 +76,7 @@ class Bases:
     def context(self, name: str) -> Origin | None:
         """Return the files of a named context that is not an image; None when there is none of this name."""
         context = self._contexts.get(name.lower())
-        if context is None or context.startswith("docker-image://"):
+        if context is None or context.startswith(_IMAGES):
             return None
         with self._lock:
             origin = self._origins.get(name.lower())
@@ -71,7 +86,7 @@ class Bases:
 
     def is_image(self, name: str) -> bool:
         """Tell whether a named context is an image."""
-        return self._contexts.get(name.lower(), "").startswith("docker-image://")
+        return self._contexts.get(name.lower(), "").startswith(_IMAGES)
 
     def _opened(self, name: str, context: str) -> Origin:
         from .context.ignore import read
@@ -81,7 +96,8 @@ class Bases:
             return Origin(name, directory, plain=True)
         if "://" in context:
             raise InvalidInput(
-                f"unsupported context {context!r} for {name}", "use a directory, a Git address or docker-image://NAME"
+                f"unsupported context {context!r} for {name}",
+                "use a directory, a Git address, docker-image://NAME or oci-layout://DIRECTORY",
             )
         directory = os.path.abspath(context)
         if not os.path.isdir(directory):

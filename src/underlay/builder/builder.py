@@ -6,17 +6,18 @@ import os
 from time import time_ns
 
 from ..dockerfile import lint, scope, stages, syntax
-from ..errors import InvalidInput, NotFound
+from ..dockerfile.problems import DockerfileError
+from ..errors import InvalidInput, UnderlayError
 from ..human import whole
 from ..oci import platform as platforms
 from ..oci import reference as references
 from ..store import leases
-from ..store.rows import images
 from ..store.scratch import Scratch
-from . import graph
+from . import checks, frontends, graph
 from .bases import Bases
 from .cache.cache import Cache
 from .context import contexts
+from .copy.remembered import Remembered
 from .filesystem import Views
 from .output import output
 from .solver import Solver
@@ -26,16 +27,14 @@ from .workers.workers import Foreman
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ..dockerfile.metadata import Execution
-    from ..dockerfile.problems import DockerfileError
     from ..dockerfile.rules import Finding
     from ..dockerfile.stages import Recipe
     from ..dockerfile.syntax import Document
     from ..events import Emit
     from ..paths import Paths
-    from ..store.rows.buildcache import Record
+    from ..registry.registries import Registries
     from ..store.rows.meta import Meta
-    from .bases import Find
+    from .bases import Find, Look
     from .context.contexts import Context
     from .image import State
     from .output.output import Built
@@ -44,12 +43,13 @@ if TYPE_CHECKING:
 
 
 class Surroundings:
-    """What a build needs of the engine: its paths, `emit` for events, `find` for base images, `steps` to compose RUN steps.
+    """What a build needs of the engine: its paths, `emit` for events, `find` for base images, `look` for what their
+    registries say of them, `steps` to compose RUN steps.
 
     `helper` is the interpreter, with its import path, for the process of the build's jobs; None forks it.
     """
 
-    __slots__ = ("emit", "find", "form", "helper", "meta", "paths", "steps")
+    __slots__ = ("emit", "find", "form", "helper", "look", "meta", "paths", "steps")
 
     def __init__(
         self,
@@ -58,6 +58,7 @@ class Surroundings:
         form: str,
         emit: Emit,
         find: Find,
+        look: Look,
         steps: Steps,
         helper: tuple[str, list[str]] | None = None,
     ) -> None:
@@ -66,6 +67,7 @@ class Surroundings:
         self.form = form
         self.emit = emit
         self.find = find
+        self.look = look
         self.steps = steps
         self.helper = helper
 
@@ -96,19 +98,17 @@ def build(request: BuildRequest, around: Surroundings) -> Built:
             if request.cache_from:
                 from .cache import outside
 
-                with vertices("[internal] importing cache manifests") as vertex:
-                    imports = outside.Imports(paths, request.cache_from, registries)
-                    for location in imports.missing:
-                        vertex.status(f"no cache in {location}")
-            cache = Cache(paths, around.meta, request.epoch, imports.find if imports is not None else None)
+                imports = outside.Imports(paths, around.meta, request.cache_from, registries, vertices)
+            buildkit = bool(request.cache_to) or (imports is not None and imports.buildkit)
+            cache = Cache(paths, around.meta, request.epoch, imports, buildkit)
             with vertices("[internal] load build definition"):
                 context = contexts.open_context(request, paths, views, foreman)
-                document = syntax.parse(context.data, context.name)
-                recipe = stages.read(document)
+                document, recipe = _read(request, context, vertices)
                 target = recipe.target(request.target)
             _lint(request, around, context, document, recipe, vertices)
             try:
-                bases = Bases(paths, around.find, request.contexts, views)
+                remembered = Remembered(paths)
+                bases = Bases(paths, around.find, request.contexts, views, buildkit)
                 works = [
                     Work(
                         request,
@@ -121,20 +121,20 @@ def build(request: BuildRequest, around: Surroundings) -> Built:
                         vertices,
                         bases,
                         around.steps,
+                        remembered,
                         document.escape,
                     )
                     for platform in wanted
                 ]
                 states = [_solved(work, target.index) for work in works]
+                remembered.save()
             finally:
                 # What has been done stays done, also when something else has failed.
                 cache.settle()
             built = output.deliver(works, states, around, begun)
             for store in request.cache_to:
-                from .cache import outside
-
-                with vertices(f"exporting cache to {store.kind} {store.location}"):
-                    outside.export(paths, store, _chosen(cache, store, states), registries, around.emit)
+                if store.kind != "inline":
+                    _export(store, cache, states, registries, around, vertices)
             return built
         except BaseException:
             foreman.abandon()
@@ -149,7 +149,30 @@ def build(request: BuildRequest, around: Surroundings) -> Built:
 
 def check(request: BuildRequest, around: Surroundings) -> tuple[list[Finding], DockerfileError | None]:
     """Return what docker's build checks find in the Dockerfile of a request, nothing being built; and the error that they
-    make where the Dockerfile asks for that. Raises DockerfileError for one that cannot be read."""
+    make where the Dockerfile asks for that, or for which it cannot be read beyond them."""
+    _check(request)
+    with leases.working(around.paths) as lease, Scratch(around.paths, "build") as scratch:
+        foreman = Foreman(_jobs, scratch.path, (lease.fd, scratch.fd), around.helper)
+        try:
+            views = Views(around.paths, around.form, foreman, scratch.path)
+            context = contexts.open_context(request, around.paths, views, foreman)
+            try:
+                document = syntax.parse(context.data, context.name)
+                frontends.check(document, request.arguments.get("BUILDKIT_SYNTAX", ""))
+                recipe = stages.read(document)
+            except DockerfileError as error:
+                return checks.before(request, context, error), error
+            recipe.target(request.target)
+            findings, options = checks.findings(
+                request, around.paths, around.meta, context, document, recipe, around.look
+            )
+            return findings, lint.failure(findings, options)
+        finally:
+            foreman.close()
+
+
+def read(request: BuildRequest, around: Surroundings) -> Recipe:
+    """Return what the Dockerfile of a request says, nothing being built. Raises DockerfileError, NotFound, InvalidInput."""
     _check(request)
     with leases.working(around.paths) as lease, Scratch(around.paths, "build") as scratch:
         foreman = Foreman(_jobs, scratch.path, (lease.fd, scratch.fd), around.helper)
@@ -157,52 +180,21 @@ def check(request: BuildRequest, around: Surroundings) -> tuple[list[Finding], D
             views = Views(around.paths, around.form, foreman, scratch.path)
             context = contexts.open_context(request, around.paths, views, foreman)
             document = syntax.parse(context.data, context.name)
-            recipe = stages.read(document)
-            recipe.target(request.target)
-            findings, options = _lint_findings(request, around, context, document, recipe)
-            return findings, lint.failure(findings, options)
+            frontends.check(document, request.arguments.get("BUILDKIT_SYNTAX", ""))
+            return stages.read(document)
         finally:
             foreman.close()
 
 
-def _lint_findings(
-    request: BuildRequest, around: Surroundings, context: Context, document: Document, recipe: Recipe
-) -> tuple[list[Finding], lint.Options]:
-    text = request.arguments.get("BUILDKIT_DOCKERFILE_CHECK")
-    options = lint.options_of(document) if text is None else lint.read_options(text)
-    here = str(platforms.host().brief)
-    predefined = scope.platform_arguments(here, here, request.target or "default")
-    findings = lint.check(
-        document,
-        recipe,
-        options=options,
-        given=request.arguments,
-        predefined=predefined,
-        bases=_configurations(request, around, recipe, predefined),
-        ignored=context.origin.ignored.ignored if context.origin.ignored is not None else None,
-    )
-    return findings, options
-
-
-def _configurations(
-    request: BuildRequest, around: Surroundings, recipe: Recipe, predefined: dict[str, str]
-) -> dict[int, Execution]:
-    """Return the `config` of those bases that are here already, by the number of the stage: nothing is fetched."""
-    executions: dict[int, Execution] = {}
+def _read(request: BuildRequest, context: Context, vertices: Vertices) -> tuple[Document, Recipe]:
+    """Return the Dockerfile, read; tells what the build checks find above a place where it cannot be."""
     try:
-        given = scope.global_arguments(recipe, request.arguments, predefined)
-        planned = graph.plan(recipe, given.get, request.contexts)
-    except InvalidInput:
-        return {}  # the build will complain
-    contexts = {name.lower() for name in request.contexts}
-    for stage_plan in planned:
-        if stage_plan.below is None and stage_plan.base != graph.SCRATCH and stage_plan.base.lower() not in contexts:
-            try:
-                image = images.resolve(around.meta, stage_plan.base)
-            except (NotFound, InvalidInput):
-                continue
-            executions[stage_plan.stage.index] = {**(images.config(around.paths, image.id).get("config") or {})}
-    return executions
+        document = syntax.parse(context.data, context.name)
+        frontends.check(document, request.arguments.get("BUILDKIT_SYNTAX", ""))
+        return document, stages.read(document)
+    except DockerfileError as error:
+        _tell(checks.before(request, context, error), vertices)
+        raise
 
 
 def _lint(
@@ -214,12 +206,16 @@ def _lint(
     vertices: Vertices,
 ) -> None:
     """Tell what the build checks find; raises DockerfileError where the Dockerfile wants that."""
-    findings, options = _lint_findings(request, around, context, document, recipe)
-    for finding in findings:
-        vertices.warn(f"{finding.rule}: {finding.message} (line {finding.line})")
+    findings, options = checks.findings(request, around.paths, around.meta, context, document, recipe)
+    _tell(findings, vertices)
     failure = lint.failure(findings, options)
     if failure is not None:
         raise failure
+
+
+def _tell(findings: list[Finding], vertices: Vertices) -> None:
+    for finding in findings:
+        vertices.warn(f"{finding.rule}: {finding.message} (line {finding.line})")
 
 
 def _jobs() -> tuple[Jobs, Jobs]:
@@ -244,16 +240,43 @@ def _asks_registries(request: BuildRequest) -> bool:
     return any(store.kind == "registry" for store in (*request.cache_from, *request.cache_to))
 
 
-def _chosen(cache: Cache, store: CacheStore, states: list[State]) -> list[Record]:
-    """Return the results to write to an external cache: all of this build, or only the layers of the image (mode=min)."""
-    if store.everything:
-        return list(cache.records.values())
-    wanted = {made.layer().diff_id for state in states for made in state.filesystem.layers}
-    return [record for record in cache.records.values() if record.layer.diff_id in wanted]
+def _export(
+    store: CacheStore,
+    cache: Cache,
+    states: list[State],
+    registries: Registries | None,
+    around: Surroundings,
+    vertices: Vertices,
+) -> None:
+    """Write results to an external cache: all of this build, or only those in the image (mode=min)."""
+    from .cache import outside
+
+    if store.kind not in outside.KINDS:
+        vertices.warn(f"--cache-to type={store.kind} is not supported and was ignored")
+        return
+    records, noted = list(cache.records.values()), cache.noted
+    if not store.everything:
+        wanted = {made.layer().diff_id for state in states for made in state.filesystem.layers}
+        records = [record for record in records if record.layer.diff_id in wanted]
+        noted = [
+            (filesystem, created)
+            for filesystem, created in noted
+            if any(filesystem.layers == state.filesystem.layers[: len(filesystem.layers)] for state in states)
+        ]
+    try:
+        with vertices(f"exporting cache to {store.kind} {store.location}"):
+            outside.export(around.paths, store, outside.Results(records, noted), registries, around.emit)
+    except (UnderlayError, OSError) as error:
+        if not store.ignore_error:
+            raise
+        vertices.warn(f"the cache could not be written to {store.location}: {error}")
 
 
 def _check(request: BuildRequest) -> None:
     """Refuse what makes no sense before anything is done."""
+    for store in (*request.cache_from, *request.cache_to):
+        if store.kind == "registry":
+            references.parse(store.location)
     for text in request.tags:
         if references.parse(text).digest:
             raise InvalidInput(f"invalid tag {text!r}: a tag cannot contain a digest")

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ..paths import Paths
     from ..store.layers.toc import Entry
     from ..store.rows.layers import Layer
+    from .cache.buildkit.keys import Key
     from .workers.messages import Status
     from .workers.workers import Foreman
 
@@ -69,17 +70,21 @@ class Made:
 
 
 class Filesystem:
-    """The files of a stage at one point: `layers`, lowest first, and `key`, which stands for all that is in them."""
+    """The files of a stage at one point: `layers`, lowest first, and `key`, which stands for all that is in them.
 
-    __slots__ = ("key", "layers")
+    `buildkit` is BuildKit's key for the same, None where that is not known or not needed.
+    """
 
-    def __init__(self, key: str, made: tuple[Made, ...] = ()) -> None:
+    __slots__ = ("buildkit", "key", "layers")
+
+    def __init__(self, key: str, made: tuple[Made, ...] = (), buildkit: Key | None = None) -> None:
         self.key = key
         self.layers = made
+        self.buildkit = buildkit
 
-    def above(self, key: str, made: Made) -> Filesystem:
+    def above(self, key: str, made: Made, buildkit: Key | None = None) -> Filesystem:
         """Return this file system with one more layer."""
-        return Filesystem(key, (*self.layers, made))
+        return Filesystem(key, (*self.layers, made), buildkit)
 
 
 class Views:

@@ -109,6 +109,11 @@ class State:
         """Return ENV."""
         return dict(pair.partition("=")[::2] for pair in self.execution.get("Env") or [])
 
+    def set_variable(self, name: str, value: str) -> None:
+        """Set what `$name` means; steps are given it behind all others, as with BuildKit."""
+        self.variables.pop(name, None)
+        self.variables[name] = value
+
     def record(self, written: str, created: int | None = None) -> None:
         """Add to the history; with `created` the entry of a layer."""
         self.history.append(Step(None, written, created, created is None))

@@ -47,17 +47,24 @@ class Secret(Value):
 
 
 class CacheStore(Value):
-    """An external build cache: `kind` is local or registry; `location` is a directory or a reference.
+    """An external build cache: `kind` is local, registry or inline (in the image itself); `location` is a directory or a
+    reference. Any other kind is passed over, with a warning.
 
-    `everything` also caches steps that do not end up in the image (mode=max).
+    `everything` also caches steps that do not end up in the image (mode=max). `tag` and `digest` choose among several
+    caches in a directory. With `image_manifest` what is written is a manifest, else an index, as BuildKit's caches once
+    were. With `ignore_error` a build does not fail because its cache cannot be written.
     """
 
     kind: str
-    location: str
+    location: str = ""
     everything: bool = False
+    tag: str = "latest"
+    digest: str = ""
+    image_manifest: bool = True
+    ignore_error: bool = False
 
 
-ENTITLEMENTS = ("network.host", "security.insecure")
+ENTITLEMENTS = ("network.host", "security.insecure", "device")
 
 
 class BuildRequest(Record):
@@ -87,7 +94,9 @@ class BuildRequest(Record):
     secrets: dict[str, Secret] = {}
     ssh: dict[str, str] = {}  # id → path of an agent's socket
     network: str = ""  # none, host, a network's name; "" is the default: a bridge for root, for others the host's
-    allow: list[str] = []  # of ENTITLEMENTS
+    allow: list[str] = []  # of ENTITLEMENTS; "device=NAME" is for one device
+    security: list[str] = []  # for all steps, as run's --security-opt
+    devices: list[str] = []  # for all steps: names of CDI
     extra_hosts: list[str] = []
     shm_size: int = 0
     ulimits: list[str] = []
@@ -111,4 +120,5 @@ class StepRequest(Value):
     insecure: bool
     destinations: list[str]
     tmpfs: list[tuple[str, int]]  # path, size in bytes or 0
+    devices: list[tuple[str, bool]]  # names of CDI, and whether they are required
     hostname: str = "buildkitsandbox"

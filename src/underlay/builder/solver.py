@@ -97,7 +97,11 @@ class Solver:
             raise UnderlayError(
                 f"--from={name}: the stage {name} comes later", "a stage can only read from those before it"
             )
-        return Origin(name, filesystem=self.work.bases.image(name, platform, self.work.materials).filesystem)
+        try:
+            return Origin(name, filesystem=self.work.bases.image(name, platform, self.work.materials).filesystem)
+        except UnderlayError as error:
+            self.work.suggest_stage(error, name, before)
+            raise
 
 
 class _Task:

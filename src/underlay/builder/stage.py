@@ -18,7 +18,7 @@ from .stage_run import StageRun
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    pass
+    from .cache.buildkit.keys import Key
 
 
 class Stage(StageRun):
@@ -31,8 +31,7 @@ class Stage(StageRun):
             try:
                 self._do(instruction)
             except UnderlayError as error:
-                if not error.excerpt:
-                    error.excerpt = instruction.problem("").excerpt
+                _placed(error, instruction)
                 raise
         return self.state
 
@@ -42,7 +41,7 @@ class Stage(StageRun):
             return self._on_stage(self.solver.stage(planned.below))
         platform = self._platform()
         if planned.base == graph.SCRATCH:
-            return State(platform, Filesystem(keys.key("scratch")))
+            return State(platform, Filesystem(keys.key("scratch"), (), self._scratch()))
         bases = self.work.bases
         origin = bases.context(planned.base)
         if origin is not None:
@@ -54,8 +53,17 @@ class Stage(StageRun):
             with self.vertex(f"FROM {planned.base}"):
                 return bases.image(planned.base, platform, self.work.materials)
         except UnderlayError as error:
-            error.excerpt = error.excerpt or planned.stage.start.problem("").excerpt
+            self.work.suggest_stage(error, planned.base, planned.stage.index)
+            _placed(error, planned.stage.start)
             raise
+
+    def _scratch(self) -> Key | None:
+        """Return BuildKit's key for nothing, if such keys are needed."""
+        if not self.work.cache.buildkit:
+            return None
+        from .cache.buildkit.keys import SCRATCH
+
+        return SCRATCH
 
     def _on_stage(self, below: State) -> State:
         self._step += 1
@@ -103,7 +111,8 @@ class Stage(StageRun):
         if isinstance(instruction, it.Cmd):
             state.command_set = True
         if isinstance(instruction, it.Env):
-            state.variables.update(instruction.variables)
+            for name, value in instruction.variables:
+                state.set_variable(name, value)
         if written := history_text.metadata(instruction, state):
             state.record(written)
 
@@ -115,7 +124,7 @@ class Stage(StageRun):
         ):
             state.arguments[name] = value
             if value is not None:
-                state.variables[name] = value
+                state.set_variable(name, value)
             words.append(name if value is None else f"{name}={value}")
         state.record(f"ARG {' '.join(words)}")
 
@@ -125,6 +134,13 @@ class Stage(StageRun):
         if path == "/":
             self.state.record(f"WORKDIR {path}")
             return
-        with self.vertex(instruction.text) as vertex:
+        with self.vertex(self.shown(instruction)) as vertex:
             transferring.make_directory(self, vertex, path)
         self.state.record(f"WORKDIR {path}", self.created)
+
+
+def _placed(error: UnderlayError, instruction: it.Instruction) -> None:
+    """Say which instruction an error is about, unless that is known."""
+    if not error.excerpt:
+        problem = instruction.problem("")
+        error.excerpt, error.place = problem.excerpt, problem.place

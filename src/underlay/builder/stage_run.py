@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import posixpath
 
+from ..dockerfile import instructions as it
+from ..dockerfile.problems import DockerfileError
+from ..dockerfile.words import process
 from .cache import keys
 
 TYPE_CHECKING = False
@@ -12,6 +15,7 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     from ..oci.platform import Platform
+    from .cache.buildkit.keys import Key
     from .cache.cache import Result
     from .context.contexts import Origin
     from .graph import Planned
@@ -62,17 +66,39 @@ class StageRun:
             words.insert(0, str(self.work.target_platform.brief))
         return self.work.vertices(f"[{' '.join(words)}] {text}")
 
+    def shown(self, instruction: it.Instruction) -> str:
+        """Return an instruction as people see it: with the values of variables, but not those of secrets."""
+        secrets: set[str] = set()
+        if isinstance(instruction, it.Run):
+            secrets = {mount.env for mount in instruction.mounts if mount.env is not None}
+
+        def get(name: str) -> str | None:
+            return "****" if name in secrets else self.state.variables.get(name)
+
+        try:
+            return process(instruction.text, get, self.work.escape, raw_quotes=True, keep_unset=True).text
+        except DockerfileError:
+            return instruction.text  # a quote that the shell will understand, or complain about
+
     def grow(
-        self, vertex: Vertex, key: str, make: Callable[[], Result], kind: str = "regular", linked: bool = False
+        self,
+        vertex: Vertex,
+        key: str,
+        make: Callable[[], Result],
+        linked: bool = False,
+        buildkit: Callable[[Key], Key | None] | None = None,
     ) -> None:
         """Put the layer with the key `key` above the state, found or made by `make`.
 
-        A `linked` layer does not depend on those below: its key is its own alone.
+        A `linked` layer does not depend on those below: its key is its own alone. `buildkit` returns BuildKit's key for
+        it above another one of BuildKit's.
         """
-        below = self.state.filesystem
+        cache, below = self.work.cache, self.state.filesystem
+        theirs = buildkit(below.buildkit) if buildkit is not None and below.buildkit is not None else None
         parent = "" if linked else below.key
-        made, self.created = self.work.cache.made(key, parent, vertex, make, self.use_cache, kind)
-        self.state.filesystem = below.above(keys.key("linked", below.key, key) if linked else key, made)
+        made, self.created = cache.made(key, parent, vertex, make, self.use_cache, theirs=theirs, below=below.layers)
+        self.state.filesystem = below.above(keys.key("linked", below.key, key) if linked else key, made, theirs)
+        cache.note(self.state.filesystem, self.created)
 
     def absolute(self, path: str) -> str:
         """Return `path` as seen from the working directory."""

@@ -39,7 +39,11 @@ class Vertex:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if value is not None:
+        from .workers.workers import Abandoned
+
+        if isinstance(value, Abandoned | KeyboardInterrupt):
+            self._tell("build.canceled")
+        elif value is not None:
             self._tell("build.failed", error=str(value) or type(value).__name__)
         else:
             self._tell("build.cached" if self.cached else "build.end")

@@ -82,6 +82,17 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "image build": ("image.build", "Build an image from a Dockerfile"),
     "builder build": ("image.build", "Build an image from a Dockerfile"),
     "builder prune": ("image.builder_prune", "Remove build cache"),
+    "buildx build": ("image.build", "Build an image from a Dockerfile"),
+    "buildx bake": ("buildx.bake", "Build the targets of a file (docker-bake.json)"),
+    "buildx du": ("buildx.du", "Show disk usage of the build cache"),
+    "buildx imagetools create": (
+        "buildx.imagetools_create",
+        "Create an image in a registry from images that registries have",
+    ),
+    "buildx imagetools inspect": ("buildx.imagetools_inspect", "Show details of an image in a registry"),
+    "buildx ls": ("buildx.ls", "List builders: there is one"),
+    "buildx prune": ("image.builder_prune", "Remove build cache"),
+    "buildx version": ("system.version", "Show the version"),
     "image ls": ("image.images", "List images"),
     "image pull": ("registry.pull", "Download an image from a registry"),
     "image push": ("registry.push", "Upload an image to a registry"),
@@ -142,16 +153,20 @@ ALIASES: dict[str, str] = {
     "network remove": "network rm",
     "volume list": "volume ls",
     "volume remove": "volume rm",
+    "bake": "buildx bake",
+    "builder bake": "buildx bake",
+    "builder du": "buildx du",
+    "builder ls": "buildx ls",
     "list": "ps",
 }
 NOUNS = (
-    *("image", "builder", "container", "volume", "manifest", "network", "system"),
+    *("image", "builder", "buildx", "buildx imagetools", "container", "volume", "manifest", "network", "system"),
     *("base", "base index", "base advisories"),
 )
 # What docker has and underlay does not have yet: `noun command` is looked up as well.
 LATER = frozenset(
     (
-        "buildx", "compose", "events", "system events",
+        "compose", "events", "system events",
     )
 )  # fmt: skip
 # A program of its own, with its own commands (cli.runtime).

@@ -89,6 +89,7 @@ def main(words: list[str]) -> int:
         starts_container = name.split()[-1] == "run"
         module = __import__(f"underlay.cli.commands.{module_name}", fromlist=["run"])
         options, arguments = flags.parse(name, module.FLAGS, rest, getattr(module, "INTERSPERSED", True))
+        debug = debug or ("debug" in options and options["debug"])
         if options["help"]:
             sys.stdout.write(flags.usage(name, module.SYNOPSIS, module.SUMMARY, module.FLAGS) + "\n")
             return 0
@@ -106,7 +107,7 @@ def main(words: list[str]) -> int:
         sys.stdout.flush()
         if error.excerpt:
             bar = "-" * 20
-            sys.stderr.write(f"{bar}\n{error.excerpt}\n{bar}\n")
+            sys.stderr.write(f"{error.place}\n" * bool(error.place) + f"{bar}\n{error.excerpt}\n{bar}\n")
         sys.stderr.write(f"underlay: {shown(error.message)}\n")
         if error.hint:
             sys.stderr.write(f"hint: {shown(error.hint)}\n")

@@ -65,7 +65,8 @@ def _expansion(text: str, scope: Mapping[str, str]) -> Expansion | None:
 
 
 def _undeclared(stage: Stage, expansion: Expansion, names: set[str]) -> Iterator[Finding]:
-    for name in sorted(expansion.unset):
+    # An argument without a value is declared all the same.
+    for name in sorted(expansion.unset - names):
         message = f"FROM argument '{name}' is not declared{_meant(name, names)}"
         yield finding("UndefinedArgInFrom", stage.start, message)
 

@@ -17,10 +17,9 @@ if TYPE_CHECKING:
 
 _KINDS = ("bind", "cache", "tmpfs", "secret", "ssh")
 _SHARING = ("shared", "private", "locked")
-_FIELDS = (
-    "type from source src target dst destination readonly ro readwrite rw id sharing required mode uid gid size env"
-).split()
+FIELDS = "type from source target readonly readwrite id sharing required mode uid gid size env".split()
 _ALIASES = {"src": "source", "dst": "target", "destination": "target", "ro": "readonly", "rw": "readwrite"}
+_FIELDS = (*FIELDS, *_ALIASES)
 _TRUE = ("1", "t", "T", "TRUE", "true", "True")
 _FALSE = ("0", "f", "F", "FALSE", "false", "False")
 
@@ -93,8 +92,8 @@ def read_device(text: str, word: Word) -> Device:
     for field in fields:
         key, equals, value = field.partition("=")
         key = key.lower()
-        if not equals and len(fields) == 1:
-            name = word(field)
+        if (not equals and len(fields) == 1) or (not name and key not in ("name", "required")):
+            name = word(field)  # vendor.com/class=name, or a class
         elif not equals and key != "required":
             raise DockerfileError(f"invalid field '{field}' must be a key=value pair")
         elif key == "name":

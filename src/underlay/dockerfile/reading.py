@@ -34,7 +34,7 @@ from .words import SPACE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from typing import Any
 
     from .syntax import Node
@@ -44,7 +44,14 @@ _ONBUILD = re.compile(r"[ \t\n\f\r]*onbuild[ \t\n\f\r]*", re.IGNORECASE)
 _SHORTEST = 1_000_000  # nanoseconds between two health checks
 
 _TRANSFER = {"chown": str, "chmod": str, "link": bool, "exclude": list}
-_TIMES = {"interval": str, "timeout": str, "start-period": str, "start-interval": str, "retries": str}
+# The flags of each instruction that has any, with what their values are.
+FLAGS: dict[str, dict[str, type]] = {
+    "add": {**_TRANSFER, "checksum": str, "keep-git-dir": bool, "unpack": bool},
+    "copy": {**_TRANSFER, "from": str, "parents": bool},
+    "from": {"platform": str},
+    "healthcheck": {"interval": str, "timeout": str, "start-period": str, "start-interval": str, "retries": str},
+    "run": {"mount": list, "network": str, "security": str, "device": list},
+}
 
 
 def read_instruction(node: Node) -> Instruction:
@@ -62,9 +69,9 @@ def read_instruction(node: Node) -> Instruction:
 class _Flags:
     """The values of an instruction's flags, checked against what the instruction knows."""
 
-    def __init__(self, node: Node, known: Mapping[str, type] | None = None) -> None:
+    def __init__(self, node: Node) -> None:
         self._values: dict[str, Any] = {}
-        known = known or {}
+        known = FLAGS.get(node.keyword, {})
         for name, value in node.flags:
             flag = f"--{name}"
             kind = known.get(name)
@@ -144,8 +151,7 @@ def _command(node: Node, words: tuple[str, ...] | None = None) -> Command:
 
 
 def _add(node: Node) -> Add:
-    known = {**_TRANSFER, "checksum": str, "keep-git-dir": bool, "unpack": bool}
-    flags, fields = _transfer(node, known)
+    flags, fields = _transfer(node)
     return Add(
         **fields,
         checksum=flags.text("checksum"),
@@ -155,18 +161,18 @@ def _add(node: Node) -> Add:
 
 
 def _copy(node: Node) -> Copy:
-    flags, fields = _transfer(node, {**_TRANSFER, "from": str, "parents": bool})
+    flags, fields = _transfer(node)
     return Copy(**fields, from_=flags.text("from"), parents=bool(flags.flag("parents")))
 
 
-def _transfer(node: Node, known: Mapping[str, type]) -> tuple[_Flags, dict[str, Any]]:
+def _transfer(node: Node) -> tuple[_Flags, dict[str, Any]]:
     words = node.arguments.words
     if len(words) < 2:
         raise DockerfileError(
             f"{node.keyword.upper()} requires at least two arguments, but only one was provided. "
             "Destination could not be determined"
         )
-    flags = _Flags(node, known)
+    flags = _Flags(node)
     if _heredoc(words[-1]):
         raise DockerfileError(f"{node.keyword.upper()} cannot accept a heredoc as a destination")
     contents = {heredoc.name: heredoc for heredoc in node.heredocs}
@@ -247,7 +253,7 @@ def _from(node: Node) -> From:
             )
     elif len(words) != 1:
         raise DockerfileError("FROM requires either one or three arguments", "FROM image, or FROM image AS name")
-    flags = _Flags(node, {"platform": str})
+    flags = _Flags(node)
     return From(
         **_base(node),
         base=words[0],
@@ -264,7 +270,7 @@ def _healthcheck(node: Node) -> Healthcheck:
         if words:
             raise DockerfileError("HEALTHCHECK NONE takes no arguments")
         return Healthcheck(**_base(node), test=("NONE",))
-    flags = _Flags(node, _TIMES)
+    flags = _Flags(node)
     if kind.upper() != "CMD":
         raise node.problem(f'Unknown type "{kind.upper()}" in HEALTHCHECK (try CMD)', "", kind)
     if not words:
@@ -328,7 +334,7 @@ def _onbuild(node: Node) -> Onbuild:
 
 
 def _run(node: Node) -> Run:
-    flags = _Flags(node, {"mount": list, "network": str, "security": str, "device": list})
+    flags = _Flags(node)
     network = flags.text("network").lower() or "default"
     if network not in ("default", "none", "host"):
         raise node.problem(f'invalid network mode: "{network}"', "default, none or host", "--network")

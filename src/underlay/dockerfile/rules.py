@@ -32,7 +32,7 @@ RULES = {
     "UndefinedVar": "Variables are defined before they are used",
     "WorkdirRelativePath": "A first WORKDIR that is relative depends on the base image",
 }
-EXPERIMENTAL = frozenset(("CopyIgnoredFile", "InvalidDefinitionDescription"))  # off unless asked for
+EXPERIMENTAL = frozenset(("InvalidDefinitionDescription",))  # off unless asked for
 
 
 class Finding(Value):

@@ -92,8 +92,8 @@ def build_request(context: str | BuildRequest, keywords: Mapping[str, object]) -
     values = {"context": context} if isinstance(context, str) else dict(vars(context))
     request = BuildRequest(**normal(BuildRequest, {**values, **keywords}))
     for entitlement in request.allow:
-        if entitlement not in ENTITLEMENTS:
-            raise InvalidInput(f"unknown entitlement {entitlement}", f"--allow takes {' and '.join(ENTITLEMENTS)}")
+        if entitlement not in ENTITLEMENTS and not entitlement.startswith("device="):
+            raise InvalidInput(f"unknown entitlement {entitlement}", f"--allow takes {', '.join(ENTITLEMENTS)}")
     for name in request.tags:
         references.check_new(references.parse(name))
     return request

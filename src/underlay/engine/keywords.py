@@ -150,6 +150,8 @@ class BuildKeywords(TypedDict, total=False):
     ssh: Mapping[str, str | int] | Texts
     network: str
     allow: Texts
+    security: Texts
+    devices: Texts
     extra_hosts: Mapping[str, str] | Texts
     shm_size: Size
     ulimits: Mapping[str, str | int] | Texts

@@ -236,6 +236,15 @@ class Registries:
         with self._registries(insecure, reference.domain) as session:
             return lists.push(self._store.meta, session, reference, self._store.emit, purge)
 
+    def combine(self, name: str, members: Sequence[str]) -> str:
+        """Push an index of what registries have under the names of `members`; return its digest.
+
+        Of a member that is an index itself, its manifests are taken. Raises NotFound, AccessDenied, RegistryError.
+        """
+        reference = references.parse(name)
+        with self._registries(False) as session:
+            return lists.combine(session, reference, [references.parse(member) for member in members], self._store.emit)
+
     def manifest_remove(self, names: Sequence[str]) -> list[str]:
         """Remove drafts; return those removed. Raises NotFound when one is not there."""
         references_ = [references.parse(name) for name in names]

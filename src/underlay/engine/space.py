@@ -56,7 +56,7 @@ class Writing:
             explained.message += f" ({error.message})"
             explained.exit_code = error.exit_code
         if isinstance(error, UnderlayError):
-            explained.excerpt = error.excerpt
+            explained.excerpt, explained.place = error.excerpt, error.place
         raise explained from error
 
 

@@ -58,6 +58,7 @@ if TYPE_CHECKING:
         {
             "architecture": str,
             "variant": str,
+            "moby.buildkit.cache.v0": str,
             "os": str,
             "os.version": str,
             "os.features": list[str],

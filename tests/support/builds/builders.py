@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -31,6 +31,9 @@ class Builder:
 
     def __call__(self, *words: str | Path) -> str:
         """Run a command; returns its standard output. Raises BuildFailed."""
+        return self._run(words).stdout.decode().strip()
+
+    def _run(self, words: Sequence[str | Path]) -> subprocess.CompletedProcess[bytes]:
         done = subprocess.run(
             [*self.command, *map(str, words)],
             stdin=subprocess.DEVNULL,
@@ -42,7 +45,11 @@ class Builder:
             raise BuildFailed(
                 f"{self.name} {' '.join(map(str, words))}: {done.stderr.decode(errors='replace')[-3000:]}"
             )
-        return done.stdout.decode().strip()
+        return done
+
+    def said(self, *words: str | Path) -> str:
+        """Run a command; returns what it has written to its standard error, as builds do. Raises BuildFailed."""
+        return self._run(words).stderr.decode()
 
     def load(self, archive: Path) -> None:
         """Take over the image of an archive."""
@@ -114,7 +121,7 @@ def make_box(installation: Installation, place: Path) -> Path:
 
 
 @contextmanager
-def start_docker(place: Path) -> Iterator[Docker]:
+def start_docker(place: Path, *options: str) -> Iterator[Docker]:
     """Run a docker daemon of the test's own; nothing of it is left afterwards. `place` has a short name: of sockets.
 
     Its images are in docker's older store, whose layers are what overlayfs has noted, as ours are; that of containerd
@@ -129,7 +136,7 @@ def start_docker(place: Path) -> Iterator[Docker]:
     }
     if subprocess.run(["docker", "buildx", "version"], capture_output=True, env=environment).returncode:
         pytest.skip("docker-buildx is not installed")
-    with dockerdaemon.running(place) as address:
+    with dockerdaemon.running(place, *options) as address:
         yield Docker(["docker"], {**environment, "DOCKER_HOST": address})
 
 

@@ -106,16 +106,26 @@ def test_what_the_base_image_defines() -> None:
     ("directive", "rules"),
     [
         ("skip=all", []),
-        ("skip=StageNameCasing", ["JSONArgsRecommended"]),
-        ("skip=stagenamecasing, JSONArgsRecommended;error=true", ["StageNameCasing"]),
-        ("skip=all;experimental=CopyIgnoredFile", ["CopyIgnoredFile"]),
-        ("experimental=all", ["StageNameCasing", "JSONArgsRecommended", "CopyIgnoredFile"]),
-        ("error=false", ["StageNameCasing", "JSONArgsRecommended"]),
+        ("skip=StageNameCasing", ["JSONArgsRecommended", "CopyIgnoredFile"]),
+        ("skip=stagenamecasing, JSONArgsRecommended;error=true", ["StageNameCasing", "CopyIgnoredFile"]),
+        ("skip=all;experimental=InvalidDefinitionDescription", ["InvalidDefinitionDescription"]),
+        (
+            "experimental=all",
+            ["InvalidDefinitionDescription", "StageNameCasing", "JSONArgsRecommended", "CopyIgnoredFile"],
+        ),
+        ("error=false", ["StageNameCasing", "JSONArgsRecommended", "CopyIgnoredFile"]),
     ],
 )
 def test_directive(directive: str, rules: list[str]) -> None:
-    found = check(f"# check={directive}\nFROM a AS B\nCMD x\nCOPY a b", ignored=lambda path: True)
-    assert [item.rule for item in found] == rules
+    found = check(f"# check={directive}\n# other\nFROM a AS B\nCMD x\nCOPY a b", ignored=lambda path: True)
+    assert sorted(item.rule for item in found) == sorted(rules)
+
+
+def test_arguments_without_a_value_are_declared() -> None:
+    """What they make of the name of a base is another rule's."""
+    found = check("ARG BASE\nFROM $BASE\nFROM ${BASE}:1 AS b\nFROM $NONE")
+    rules = [(item.rule, item.line) for item in found if item.rule == "UndefinedArgInFrom"]
+    assert rules == [("UndefinedArgInFrom", 4)]
 
 
 def test_findings_as_an_error() -> None:

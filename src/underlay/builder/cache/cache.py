@@ -11,16 +11,17 @@ from ..filesystem import Made, in_background
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from threading import Thread
 
     from ...paths import Paths
     from ...store.rows.buildcache import Record
     from ...store.rows.layers import Layer
     from ...store.rows.meta import Meta
+    from ..filesystem import Filesystem
     from ..vertices import Vertex
-
-    Imported = Callable[[str], tuple[Layer, int] | None]
+    from .buildkit.keys import Key
+    from .outside import Imports
 
 
 class Result:
@@ -36,26 +37,34 @@ class Result:
 class Cache:
     """Finds and keeps results. Several threads of one build use it; other builds may work beside it."""
 
-    def __init__(self, paths: Paths, meta: Meta, epoch: int | None, imported: Imported | None = None) -> None:
+    def __init__(
+        self, paths: Paths, meta: Meta, epoch: int | None, imports: Imports | None = None, buildkit: bool = False
+    ) -> None:
+        """`imports` are the external caches to look into; with `buildkit` steps have BuildKit's keys, too."""
         self._paths = paths
         self._meta = meta
         self._epoch = epoch
-        self._imported = imported
+        self._imports = imports
+        self.buildkit = buildkit
         self._used: list[str] = []
         self.records: dict[str, Record] = {}  # all that were found or made, for the external caches
+        self.noted: list[tuple[Filesystem, int]] = []  # file systems with BuildKit's keys, and when they were made
         self._threads: list[Thread] = []
         os.makedirs(paths.locks, 0o700, exist_ok=True)
 
-    def find(self, key: str) -> Record | None:
-        """Return what is known under a key; a layer of another store of results is brought for it."""
+    def find(self, key: str, theirs: Key | None = None, below: Sequence[Made] = ()) -> Record | None:
+        """Return what is known under a key; a layer of another store of results is brought for it.
+
+        `theirs` is BuildKit's key for it, `below` are the layers that it stands on.
+        """
         record = buildcache.find(self._paths, self._meta, key)
         if record is not None:
             self._used.append(key)
             self.records[key] = record
             return record
-        if self._imported is None or (imported_layer := self._imported(key)) is None:
+        if self._imports is None or (imported := self._imports.find(key, theirs, below)) is None:
             return None
-        record = buildcache.Record(key, "", imported_layer[0], buildcache.REGULAR, "imported", imported_layer[1])
+        record = buildcache.Record(key, "", imported[0], buildcache.REGULAR, "imported", imported[1])
         self.keep(record)
         return record
 
@@ -63,6 +72,11 @@ class Cache:
         """Record a result."""
         buildcache.put(self._meta, record)
         self.records[record.key] = record
+
+    def note(self, filesystem: Filesystem, created: int) -> None:
+        """Keep in mind a file system that a step has ended with, for caches in BuildKit's form."""
+        if filesystem.buildkit is not None:
+            self.noted.append((filesystem, created))
 
     def _now(self) -> int:
         now = time_ns()
@@ -76,18 +90,20 @@ class Cache:
         work: Callable[[], Result],
         use: bool = True,
         kind: str = buildcache.REGULAR,
+        theirs: Key | None = None,
+        below: Sequence[Made] = (),
     ) -> tuple[Made, int]:
         """Return the layer of a step and when it was made (ns), from an earlier build (unless `use` is false) or by `work`.
 
-        Of several who want the same, one works and the others wait for it.
+        Of several who want the same, one works and the others wait for it. `theirs` and `below` are as for `find`.
         """
-        if use and (record := self.find(key)) is not None:
+        if use and (record := self.find(key, theirs, below)) is not None:
             vertex.cached = True
             return Made(record.layer), record.created
         lock = Lock(f"{self._paths.locks}/build-{key.partition(':')[2]}")
         lock.acquire()
         try:
-            if use and (record := self.find(key)) is not None:
+            if use and (record := self.find(key, theirs, below)) is not None:
                 vertex.cached = True
                 lock.release()
                 return Made(record.layer), record.created

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...lean.hashing import sha256
 
 # A change of what steps make of the same input makes all older results another's.
-_FORM = "underlay build 1"
+_FORM = "underlay build 2"
 
 
 def key(kind: str, *parts: object) -> str:

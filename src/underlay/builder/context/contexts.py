@@ -8,6 +8,7 @@ import sys
 from ...errors import InvalidInput, NotFound
 from ...linux.files import beneath
 from ...store.rows import layers as layer_rows
+from .. import given_secrets
 from ..filesystem import Filesystem, Made
 from . import git
 from .ignore import read as read_ignore
@@ -57,9 +58,12 @@ class Origin:
 
 
 class Context:
-    """The context of a build: `origin`, and the Dockerfile's `data`, `name` and where it is, for provenance (`uri`)."""
+    """The context of a build: `origin`, and the Dockerfile's `data`, `name` and where it is, for provenance (`uri`).
 
-    __slots__ = ("commit", "data", "name", "origin", "uri")
+    `project` stays the same from build to build: the directory or the address of the context, "" for standard input.
+    """
+
+    __slots__ = ("commit", "data", "name", "origin", "project", "uri")
 
     def __init__(self, origin: Origin, name: str, data: bytes, uri: str = "", commit: str = "") -> None:
         self.origin = origin
@@ -67,6 +71,7 @@ class Context:
         self.data = data
         self.uri = uri
         self.commit = commit
+        self.project = origin.directory
 
 
 class _Begun:
@@ -89,16 +94,26 @@ def open_context(request: BuildRequest, paths: Paths, views: Views, foreman: For
     if where == "-":
         return _from_input(request, sys.stdin.buffer, paths, views, foreman)
     if git.is_git(where):
-        directory, commit = git.checkout(where, views.make_directory("git"))
+        directory, commit = git.checkout(
+            where,
+            views.make_directory("git"),
+            authorize=lambda host: given_secrets.git_authorization(request, host),
+        )
         context = _in_directory(request, directory, inside=True)
         context.uri, context.commit = where, commit
+        context.project = git.parse_git(where).url
         return context
     if where.startswith(("http://", "https://")):
         from .fetching import fetch
 
-        with open(fetch(where, views.make_directory("download")).path, "rb") as stream:
+        fetched = fetch(
+            where,
+            views.make_directory("download"),
+            authorize=lambda host: given_secrets.file_authorization(request, host),
+        )
+        with open(fetched.path, "rb") as stream:
             context = _from_input(request, stream, paths, views, foreman)
-        context.uri = where
+        context.uri = context.project = where
         return context
     return _in_directory(request, os.path.abspath(where), inside=False)
 

@@ -9,7 +9,7 @@ from ...human import parse_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 _LARGEST = "2g"
 _LIMIT = "UNDERLAY_ADD_LIMIT"
@@ -46,8 +46,16 @@ def largest() -> tuple[int, str]:
         raise InvalidInput(f"{_LIMIT}: invalid size: {text!r}", "a number of bytes, or a text such as 8g") from None
 
 
-def fetch(url: str, directory: str, checksum: str = "", headers: Mapping[str, str] | None = None) -> Fetched:
+def fetch(
+    url: str,
+    directory: str,
+    checksum: str = "",
+    headers: Mapping[str, str] | None = None,
+    authorize: Callable[[str], str] = lambda host: "",
+) -> Fetched:
     """Fetch a file by HTTP into `directory`. Redirects follow the rules of registries (`registry.exchange`).
+
+    `authorize` returns the Authorization header for a host ("" for none), which nobody gets to whom is redirected.
 
     The digest found is of the kind of `checksum`, else SHA-256. Raises NotFound (any refusal), DigestMismatch when
     `checksum` ("sha256:…") is not met, LimitExceeded (a server may send for ever), RegistryError, InvalidInput.
@@ -61,6 +69,12 @@ def fetch(url: str, directory: str, checksum: str = "", headers: Mapping[str, st
     from ...registry.exchange import Server
     from ...registry.transport import Transport
 
+    class _Given(Authorizer):
+        given = ""
+
+        def header(self, scopes: tuple[str, ...]) -> str:
+            return self.given or super().header(scopes)
+
     most, words = largest()
     too_large = LimitExceeded(f"failed to load {url}: more than {words} bytes", f"{_LIMIT} sets another limit, as 8g")
     parts = urlsplit(url)
@@ -70,7 +84,9 @@ def fetch(url: str, directory: str, checksum: str = "", headers: Mapping[str, st
     algorithm = checksum.partition(":")[0] or "sha256"
     digest = digests.hasher(algorithm)
     try:
-        server = Server(transport, endpoint, Authorizer(transport, endpoint, lambda: None))
+        authorizer = _Given(transport, endpoint, lambda: None)
+        authorizer.given = authorize(endpoint.authority)
+        server = Server(transport, endpoint, authorizer)
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         with server.ask("GET", target, (), dict(headers or {})) as answer:
             if answer.status != 200:

@@ -8,6 +8,10 @@ import stat
 from ...errors import DigestMismatch, InvalidInput, KernelError, NotFound, Unsupported
 from ...linux.files import beneath
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 _PROTOCOLS = "git:http:https:ssh"
 
 
@@ -60,9 +64,16 @@ def parse_git(text: str) -> GitAddress:
 
 
 def checkout(
-    text: str, directory: str, keep_git: bool = False, socket: str = "", checksum: str = ""
+    text: str,
+    directory: str,
+    keep_git: bool = False,
+    socket: str = "",
+    checksum: str = "",
+    authorize: Callable[[str], str] = lambda host: "",
 ) -> tuple[str, str]:
     """Check a Git repository out below `directory`; return the directory and the commit.
+
+    `authorize` returns the Authorization header for a host, "" for none; no other host gets it.
 
     Nothing of the caller's Git settings, of hooks or of other protocols takes part; submodules come along by the same
     protocols. Raises Unsupported without `git`, NotFound, InvalidInput for a directory that leaves the checkout.
@@ -76,10 +87,11 @@ def checkout(
     tree = f"{directory}/tree"
     os.mkdir(tree, 0o755)
     run = _Git(git, directory, socket)
+    run.authorize(address.url, authorize)
     run("init", "-q", tree)
     wanted = address.reference or "HEAD"
     try:
-        run("-C", tree, "fetch", "-q", "--depth", "1", "--no-tags", address.url, wanted)
+        _fetch(run, tree, address.url, wanted)
     except NotFound:
         # Few servers give a commit by its id alone; a whole fetch has it.
         if not _is_commit(wanted):
@@ -97,6 +109,16 @@ def checkout(
     if not keep_git:
         _without_git(tree)
     return _inside(tree, address.directory, text), commit
+
+
+def _fetch(run: _Git, tree: str, url: str, wanted: str) -> None:
+    """Fetch one commit; all of its history where a server only gives files ("dumb" HTTP)."""
+    try:
+        run("-C", tree, "fetch", "-q", "--depth", "1", "--no-tags", url, wanted)
+    except NotFound as error:
+        if "shallow" not in error.message:
+            raise
+        run("-C", tree, "fetch", "-q", "--no-tags", url, wanted)
 
 
 def _is_commit(text: str) -> bool:
@@ -124,6 +146,20 @@ class _Git:
         agent = socket or os.environ.get("SSH_AUTH_SOCK", "")
         if agent:
             self._environment["SSH_AUTH_SOCK"] = agent
+
+    def authorize(self, url: str, authorize: Callable[[str], str]) -> None:
+        """Give the server of an address a header; by the environment, where other users cannot read it."""
+        from urllib.parse import urlsplit
+
+        parts = urlsplit(url)
+        header = authorize(parts.netloc.rpartition("@")[2]) if parts.scheme in ("http", "https") else ""
+        if header:
+            origin = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}/"
+            self._environment |= {
+                "GIT_CONFIG_COUNT": "1",
+                "GIT_CONFIG_KEY_0": f"http.{origin}.extraHeader",
+                "GIT_CONFIG_VALUE_0": f"Authorization: {header}",
+            }
 
     def __call__(self, *words: str) -> str:
         import subprocess

@@ -9,11 +9,12 @@ _PERMISSIONS = {"r": 4, "w": 2, "x": 1}
 _SHIFTS = {"u": 6, "g": 3, "o": 0}
 
 
-def owner(text: str, root: int | None) -> tuple[int, int] | None:
+def owner(text: str, root: int | None, unknown: list[str]) -> tuple[int, int] | None:
     """Return (uid, gid) for `user`, `user:group` by number or name, None for "".
 
     Names are looked up in /etc/passwd and /etc/group of the directory `root` (None: there is none to look into). A number
-    alone stands for the group too, a name for the user's own group. Raises InvalidInput for a name that is not there.
+    alone stands for the group too, a name for the user's own group. A name that is not there is added to `unknown`: such a
+    user is root, and such a group the user's own, as with BuildKit. Raises InvalidInput for names without a root.
     """
     if not text:
         return None
@@ -21,12 +22,17 @@ def owner(text: str, root: int | None) -> tuple[int, int] | None:
     if user.isascii() and user.isdigit():
         uid = gid = _number(user, text)
     else:
-        uid, gid = _named(user, root)
+        uid, gid = _named(user, root) or _unknown(user, unknown)
     if group.isascii() and group.isdigit():
         gid = _number(group, text)
     elif group:
-        gid = _named(f"0:{group}", root)[1]
+        gid = (_named(f"0:{group}", root) or _unknown(group, unknown, gid))[1]
     return uid, gid
+
+
+def _unknown(name: str, unknown: list[str], gid: int = 0) -> tuple[int, int]:
+    unknown.append(name)
+    return 0, gid
 
 
 def _number(digits: str, text: str) -> int:
@@ -36,7 +42,8 @@ def _number(digits: str, text: str) -> int:
     return number
 
 
-def _named(name: str, root: int | None) -> tuple[int, int]:
+def _named(name: str, root: int | None) -> tuple[int, int] | None:
+    """Return the ids of a user, or of a group as `0:group`; None when it is not there."""
     if name in ("root", "", "0:root"):
         return 0, 0
     if root is None:
@@ -45,11 +52,8 @@ def _named(name: str, root: int | None) -> tuple[int, int]:
 
     try:
         return users.resolve(root, name, [])[:2]
-    except StartFailed as error:
-        raise InvalidInput(
-            error.message,
-            error.hint or "the stage's /etc/passwd or /etc/group lacks the name; a numeric id needs no entry",
-        ) from None
+    except StartFailed:
+        return None
 
 
 class Mode:

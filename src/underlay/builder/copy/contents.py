@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from ...paths import Paths
+    from ...store.layers.walking import Xattrs
     from .selecting import Selected, SelectedFile
 
-_MAGIC = b"underlay files 2\n"
+_MAGIC = b"underlay files 3\n"
 _ROW = Struct("<QQQqq32s")
 # A file changed so shortly before it was read may change again within the same tick of the clock, and look the same.
 _RACY = 2_000_000_000
@@ -87,19 +88,31 @@ def _key(facts: os.stat_result) -> _Key:
     return facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns
 
 
+def of_context(xattrs: Xattrs) -> Xattrs:
+    """Return those attributes of a host's file that an image keeps: access lists name users of the host, and what programs
+    note of a file (where it was downloaded from) is nobody's business. As with BuildKit, capabilities are left."""
+    return tuple(pair for pair in xattrs if pair[0] == b"security.capability")
+
+
 def digest(selections: Iterable[Selected], *, owners: bool, index: FileIndex | None = None) -> str:
     """Return a digest of all that a COPY of these selections can depend on, and no more: not times, nor file systems.
 
-    That is: what the sources name, the paths below, kinds, modes, link targets, device numbers, extended attributes,
-    contents, and with `owners` uid and gid. Files that `index` knows are not opened. Raises KernelError, Conflict.
+    That is: what the sources name, the paths below, kinds, modes, link targets, device numbers, capabilities, contents,
+    and with `owners` (files of images and stages) uid, gid and all extended attributes. Files that `index` knows are not
+    opened. Raises KernelError, Conflict.
     """
     total = sha256()
     for selected in selections:
         total.update(_written(len(selected.items)))
         for item in selected.items:
-            total.update(_written((os.fsencode(item.name), item.is_dir, item.inside is not None)))
+            # The contents of a directory are copied, whatever its name.
+            name = b"" if item.is_dir else os.fsencode(item.name)
+            total.update(_written((name, item.is_dir, item.inside is not None)))
             for file in selected.walk(item):
-                total.update(_record(file, owners, index))
+                if file.kind != kinds.SOCKET:
+                    total.update(_record(file, owners, index))
+                elif not owners and file.facts is not None:  # of a context: copied as an empty file
+                    total.update(_written((file.path, kinds.SOCKET, file.facts.st_mode & 0o7777)))
             total.update(b".")
     return "sha256:" + total.hexdigest()
 
@@ -110,14 +123,13 @@ def _record(file: SelectedFile, owners: bool, index: FileIndex | None) -> bytes:
         facts = walking.look(file.parent, file.name, file.source_path)
         value = index.find(facts) if index is not None else None
         if value is None:
-            facts, value = _read(file, index)
+            facts, value = _read(file, index, owners)
         uid, gid = (facts.st_uid, facts.st_gid) if owners else (0, 0)
         return _written((file.path, kinds.REGULAR, facts.st_mode & 0o7777, uid, gid, facts.st_size, value))
     uid, gid = (facts.st_uid, facts.st_gid) if owners else (0, 0)
     device = facts.st_rdev if file.kind in (kinds.CHARACTER, kinds.BLOCK) else 0
-    return _written(
-        (file.path, file.kind, facts.st_mode & 0o7777, uid, gid, file.link, device, file.xattrs, file.above)
-    )
+    xattrs = file.xattrs if owners else of_context(file.xattrs)
+    return _written((file.path, file.kind, facts.st_mode & 0o7777, uid, gid, file.link, device, xattrs, file.above))
 
 
 def _written(value: object) -> bytes:
@@ -125,8 +137,8 @@ def _written(value: object) -> bytes:
     return ascii(value).encode()
 
 
-def _read(file: SelectedFile, index: FileIndex | None) -> tuple[os.stat_result, bytes]:
-    """Return what is known of a file, and the digest of its content and extended attributes."""
+def _read(file: SelectedFile, index: FileIndex | None, owners: bool) -> tuple[os.stat_result, bytes]:
+    """Return what is known of a file, and the digest of its content and of those extended attributes that matter."""
     import hashlib
 
     now = time_ns()
@@ -141,6 +153,8 @@ def _read(file: SelectedFile, index: FileIndex | None) -> tuple[os.stat_result, 
             one.update(piece)
             left -= len(piece)
         xattrs = walking.file_attributes(fd, file.source_path)
+        if not owners:
+            xattrs = of_context(xattrs)
         if xattrs:
             one.update(_written(xattrs))
     finally:

@@ -13,7 +13,7 @@ from ...store.layers.layer_writer import LayerWriter
 from ...store.layers.toc import Entry
 from ...store.limits import DEFAULT
 from ..context.patterns import Matcher
-from . import attributes, unpacking
+from . import attributes, contents, unpacking
 from .names import clean
 from .placing import Destination
 from .selecting import Selected, select
@@ -70,21 +70,27 @@ def copy(
     clamp: int | None = None,
     now: int | None = None,
     limits: Limits = DEFAULT,
+    unknown: list[str] | None = None,
 ) -> IngestedLayer:
     """Make a layer of the sources, placed as in the root `destination_root` (a descriptor); it may be empty.
 
     Without a root (--link) the destination is an empty one. New directories have the time `now`, and nothing a later one
-    than `clamp`. Raises NotFound for a source that is not there, InvalidInput for what does not fit the destination or
+    than `clamp`. Owners that nobody knows are added to `unknown`.
+
+    Raises NotFound for a source that is not there, InvalidInput for what does not fit the destination or
     makes no sense, KernelError and Conflict for files that cannot be read, LimitExceeded, Corrupt (archives).
     """
-    owner = attributes.owner(request.chown, destination_root)
+    owner = attributes.owner(request.chown, destination_root, [] if unknown is None else unknown)
     mode = attributes.Mode(request.chmod) if request.chmod else None
     selections = [_selected(source, request) for source in sources]
     with LayerWriter(paths, clamp=clamp, limits=limits) as writer:
         moment = clamp if clamp is not None else int(time()) if now is None else now
-        destination = Destination(destination_root, writer, owner or _ROOT, moment)
+        # Directories that are made have the mode, too, as with BuildKit since 0.21; it leaves their special bits out.
+        made = mode.apply(0o755, True) & 0o777 if mode is not None else 0o755
+        destination = Destination(destination_root, writer, owner or _ROOT, moment, made)
         try:
             copier = _Copier(paths, destination, request, owner, mode, moment, limits)
+            copier.expect(sources, selections)
             for source, selected in zip(sources, selections, strict=True):
                 if selected is None:
                     copier.literal(source)
@@ -113,11 +119,18 @@ def _size(source: CopySource, selected: Selected | None) -> int:
 
 
 def directory(
-    paths: Paths, path: str, root: int | None, user: str, *, clamp: int | None = None, now: int | None = None
+    paths: Paths,
+    path: str,
+    root: int | None,
+    user: str,
+    *,
+    clamp: int | None = None,
+    now: int | None = None,
+    unknown: list[str] | None = None,
 ) -> IngestedLayer:
     """Make a layer with the directory `path`, and those above it, as far as `root` does not have them; they belong to
-    `user`. Raises InvalidInput where something else is in the way."""
-    owner = attributes.owner(user, root)
+    `user`, who is added to `unknown` if nobody knows him. Raises InvalidInput where something else is in the way."""
+    owner = attributes.owner(user, root, [] if unknown is None else unknown)
     with LayerWriter(paths, clamp=clamp) as writer:
         moment = clamp if clamp is not None else int(time()) if now is None else now
         destination = Destination(root, writer, owner or _ROOT, moment)
@@ -170,6 +183,23 @@ class _Copier:
         # First places of files with several names: links are kept within one item.
         self._links: dict[tuple[int, int], bytes] = {}
 
+    def expect(self, sources: Sequence[CopySource], selections: Sequence[Selected | None]) -> None:
+        """Give the destination the time of the directory that is copied onto it last, as with BuildKit; of a context's
+        root it knows none, and what is put into a directory afterwards makes it new."""
+        last: tuple[CopySource, Selected, Item] | None = None
+        for source, selected in zip(sources, selections, strict=True):
+            if selected is None:
+                last = None
+            elif selected.items:
+                last = source, selected, selected.items[-1]
+        if last is None:
+            return
+        source, selected, item = last
+        if item.is_dir and item.inside is None and (item.components or not source.context):
+            time = selected.top(item).facts
+            assert time is not None
+            self._destination.times[self._destination.resolve(self._path)] = int(time.st_mtime)
+
     def literal(self, source: CopySource) -> None:
         """Place literal content as a file."""
         assert source.content is not None
@@ -193,7 +223,7 @@ class _Copier:
         if there is not None and there != toc.DIRECTORY:
             # Says that it is no directory.
             self._destination.put(Entry(base, toc.DIRECTORY, 0o755, 0, 0, 0, 0, 0))
-        self._destination.make(base, _member(selected.top(item), b"") if item.inside is None else None)
+        self._destination.make(base)
         prefix = base + b"/" if base else b""
         for file in selected.walk(item):
             path = prefix + file.path
@@ -203,14 +233,15 @@ class _Copier:
                 self._place(source, file, path)
 
     def _one(self, source: CopySource, file: SelectedFile) -> None:
-        if file.kind == toc.SOCKET:
+        if file.kind == toc.SOCKET and not source.context:
             return
         if self._request.unpack and not source.whole and file.kind == toc.REGULAR:
             fd, _ = walking.open_file(file.parent, file.name, file.source_path)
             try:
                 if unpacking.is_archive(fd, self._limits):
-                    base = self._begin(directory=True)
-                    self._destination.make(base)
+                    # What is unpacked has modes of its own, and the directories for it those that directories have.
+                    self._destination.mode = 0o755
+                    base = self._begin(directory=False)
                     unpacking.unpack(self._paths, fd, self._destination, base, self._owner, self._limits)
                     return
             finally:
@@ -240,7 +271,12 @@ class _Copier:
 
     def _place(self, source: CopySource, file: SelectedFile, path: bytes) -> None:
         if file.facts is not None:
-            self._destination.put(self._changed(_member(file, path), source))
+            if file.kind != toc.SOCKET:
+                self._destination.put(self._changed(_member(file, path), source))
+            elif source.context:
+                # As with BuildKit, whose client sends it as a file with nothing in it.
+                entry = msgspec.structs.replace(_member(file, path), kind=toc.REGULAR)
+                self._destination.put(self._changed(entry, source), b"")
             return
         fd, facts = walking.open_file(file.parent, file.name, file.source_path)
         try:
@@ -263,8 +299,7 @@ class _Copier:
             mode = self._mode.apply(mode, entry.kind == toc.DIRECTORY)
         xattrs = entry.xattrs
         if xattrs and source.context:
-            # Access lists name users of the host.
-            xattrs = tuple(pair for pair in xattrs if not pair[0].startswith(b"system."))
+            xattrs = contents.of_context(xattrs)
         if (uid, gid, mode, xattrs) == (entry.uid, entry.gid, entry.mode, entry.xattrs):
             return entry
         return msgspec.structs.replace(entry, uid=uid, gid=gid, mode=mode, xattrs=xattrs)

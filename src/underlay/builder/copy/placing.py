@@ -25,11 +25,15 @@ class Destination:
     """The destination root as it is to be: `root` (the descriptor of a directory, None for an empty one) with what was
     placed above it, all of which goes into the layer of `writer`.
 
-    Paths are bytes relative to the root, without links in them; b"" is the root itself. `owner` and `now` are those of
-    directories that have to be made.
+    Paths are bytes relative to the root, without links in them; b"" is the root itself. `owner`, `mode` and `now` are
+    those of directories that have to be made.
     """
 
-    def __init__(self, root: int | None, writer: LayerWriter, owner: tuple[int, int], now: int) -> None:
+    def __init__(
+        self, root: int | None, writer: LayerWriter, owner: tuple[int, int], now: int, mode: int = 0o755
+    ) -> None:
+        self.mode = mode
+        self.times: dict[bytes, int] = {}  # of directories that are to have a time of their own, made here or not
         self._root = root
         self._writer = writer
         self._owner = owner
@@ -140,20 +144,19 @@ class Destination:
 
     # Placing
 
-    def make(self, path: bytes, like: Entry | None = None) -> None:
+    def make(self, path: bytes) -> None:
         """Have a directory at `path` and above: what is missing is made, and what is there goes into the layer as it is.
 
-        A missing one at `path` itself has the mtime of `like`. Raises InvalidInput when something else is in the way.
+        Raises InvalidInput when something else is in the way.
         """
         position = 0
         while path:
             position = path.find(b"/", position + 1)
-            above = path if position < 0 else path[:position]
-            self._make_one(above, like if position < 0 else None)
+            self._make_one(path if position < 0 else path[:position])
             if position < 0:
                 return
 
-    def _make_one(self, path: bytes, like: Entry | None) -> None:
+    def _make_one(self, path: bytes) -> None:
         placed = self._placed.get(path)
         if placed is not None:
             if placed[0] != toc.DIRECTORY:
@@ -161,14 +164,17 @@ class Destination:
             return
         facts = self._facts(path)
         if facts is None:
-            mtime = like.mtime if like is not None else self._now
-            self.put(Entry(path, toc.DIRECTORY, 0o755, *self._owner, 0, mtime, 0))
+            mtime = self.times.get(path, self._now)
+            self.put(Entry(path, toc.DIRECTORY, self.mode, *self._owner, 0, mtime, 0))
             return
         if walking.kind_of(facts.st_mode) != toc.DIRECTORY:
             raise InvalidInput(f"mkdir /{_text(path)}: not a directory")
         name = path.rpartition(b"/")[2]
         # It is in the layer because that is shown above the others, and so are the attributes of its directories.
-        self._write(toc.entry_of(path, facts, walking.attributes(self._fd, name, path)), None)
+        entry = toc.entry_of(path, facts, walking.attributes(self._fd, name, path))
+        if path in self.times:
+            entry = msgspec.structs.replace(entry, mtime=self.times[path], nsec=0)
+        self._write(entry, None)
 
     def put(self, entry: Entry, data: int | bytes | None = None, *, replace: bool = False) -> None:
         """Place a file or directory, whose parent must be there already.

@@ -80,7 +80,10 @@ class Selected:
         return self._view.directory(item.components, "")
 
     def walk(self, item: Item) -> Iterator[SelectedFile]:
-        """Yield the files of an item, sorted, directories before what is in them. Raises KernelError, Conflict."""
+        """Yield the files of an item, sorted, directories before what is in them. Raises KernelError, Conflict.
+
+        Sockets are among them, which no layer can hold.
+        """
         return self._view.walk(item, self._exclude)
 
 
@@ -160,18 +163,27 @@ def _with_parents(view: View, source: str, excluded: Matcher | None) -> list[Ite
     before, pivot, after = source.partition("/./")
     if not pivot:
         before, after = "", source
-    base = view.resolve(_components(before))
-    if base is None or base[1] != kinds.DIRECTORY:
-        return []
     parts = [part for part in clean("/" + after).split("/") if part]
     items = []
-    for components in view.expand(base[0], parts, double=True):
-        inside = components[len(base[0]) :]
-        kind = view.kind(components)
-        if kind is None or (excluded is not None and inside and excluded.ignored("/".join(inside))):
-            continue
-        items.append(Item(inside[-1] if inside else "", components, kind == kinds.DIRECTORY, inside))
+    for base in _bases(view, before):
+        for components in view.expand(base, parts, double=True):
+            inside = components[len(base) :]
+            kind = view.kind(components)
+            if kind is None or (excluded is not None and inside and excluded.ignored("/".join(inside))):
+                continue
+            items.append(Item(inside[-1] if inside else "", components, kind == kinds.DIRECTORY, inside))
     return items
+
+
+def _bases(view: View, before: str) -> list[list[str]]:
+    """Return the directories that the part of a source in front of its pivot names, which may be a pattern."""
+    parts = [part for part in clean("/" + before).split("/") if part]
+    if not any(map(is_pattern, parts)):
+        found = [_components(before)]
+    else:
+        found = list(view.expand([], parts, double=False))
+    bases = [view.resolve(components) for components in found]
+    return [base[0] for base in bases if base is not None and base[1] == kinds.DIRECTORY]
 
 
 class View:
@@ -384,11 +396,10 @@ class View:
             if hidden:
                 waiting.append(selected)
                 continue
-            if selected.kind != kinds.SOCKET:
-                if waiting:
-                    yield from waiting
-                    waiting.clear()
-                yield selected
+            if waiting:
+                yield from waiting
+                waiting.clear()
+            yield selected
 
 
 def _found(parent: int, name: bytes, path: bytes, source_path: bytes, kind: int) -> SelectedFile:

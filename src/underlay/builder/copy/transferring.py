@@ -7,21 +7,23 @@ import os
 from ...dockerfile import instructions as it
 from ...oci import digest as digests
 from ...store.rows import layers as layer_rows
-from .. import history_text
+from .. import given_secrets, history_text
 from ..cache import keys
 from ..cache.cache import Result
 from ..context import git
 from ..context.contexts import Origin
 from ..filesystem import Filesystem
+from .names import clean, is_pattern
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ...store.rows.layers import Layer
+    from ..cache.buildkit.keys import Copied, Key
     from ..stage_run import StageRun
     from ..vertices import Vertex
-    from ..workers.messages import Copying, DigestJob, Digests, LayerMade, NewDirectory, Source
+    from ..workers.messages import Copying, DigestJob, Digests, LayerCopied, NewDirectory, Source
 
 
 class _Source:
@@ -54,17 +56,20 @@ class _Source:
 
 def transfer(stage: StageRun, instruction: it.Transfer) -> None:
     """Carry out a COPY or ADD. Raises NotFound, InvalidInput, Conflict, RegistryError, LimitExceeded."""
-    with stage.vertex(instruction.text) as vertex:
+    with stage.vertex(stage.shown(instruction)) as vertex:
         sources = [_source(stage, instruction, text, vertex) for text in instruction.sources]
         sources += [_literal(heredoc.name, heredoc.data) for heredoc in instruction.heredocs]
         asked = _request(stage, instruction)
         parent = "" if instruction.link else stage.state.filesystem.key
-        key = keys.key("copy", parent, _content(stage, sources), sorted(asked.items()), stage.work.request.epoch)
+        key = keys.key("copy", parent, _content(stage, sources, asked), _decisive(asked), stage.work.request.epoch)
 
         def make() -> Result:
             return Result(lambda: _copied(stage, sources, asked, not instruction.link))
 
-        stage.grow(vertex, key, make, linked=instruction.link)
+        def buildkit_key(below: Key) -> Key | None:
+            return None if instruction.link else _buildkit_key(stage, instruction, sources, below)
+
+        stage.grow(vertex, key, make, linked=instruction.link, buildkit=buildkit_key)
     stage.state.record(history_text.transfer(instruction), stage.created)
 
 
@@ -85,6 +90,69 @@ def _request(stage: StageRun, instruction: it.Transfer) -> Copying:
     if isinstance(instruction, it.Add):
         asked["unpack"] = instruction.unpack is not False
     return asked
+
+
+def _buildkit_key(stage: StageRun, instruction: it.Transfer, sources: list[_Source], below: Key) -> Key | None:
+    """Return BuildKit's key of a COPY or ADD above `below`; None for what we do not know its key of."""
+    from ..cache.buildkit import keys as buildkit
+
+    if instruction.exclude or instruction.heredocs or stage.work.request.epoch is not None:
+        return None
+    if (isinstance(instruction, it.Copy) and instruction.parents) or any(source.key is not None for source in sources):
+        return None
+    mode = None
+    if instruction.chmod:
+        if not set(instruction.chmod) <= set("01234567"):
+            return None
+        mode = int(instruction.chmod, 8)
+    origin = sources[0].origin
+    assert origin is not None
+    copied = []
+    stands_for: Key | None = None
+    for source in sources:
+        found = buildkit_source(origin, source.expression)
+        if found is None:
+            return None
+        stands_for = found[0]
+        copied.append(found[1])
+    return buildkit.copy(
+        below,
+        copied,
+        stands_for,
+        instruction.destination,
+        stage.state.execution.get("WorkingDir") or "/",
+        instruction.chown,
+        mode,
+        isinstance(instruction, it.Add) and instruction.unpack is not False,
+    )
+
+
+def buildkit_source(origin: Origin, path: str) -> tuple[Key | None, Copied] | None:
+    """Return BuildKit's key of an origin, None for a context, of whose files it knows the digest instead; and what is at
+    `path` in it, which may be a pattern. None when we do not know its key or digest."""
+    from ..cache.buildkit import contents
+    from ..cache.buildkit import keys as buildkit
+
+    pattern = is_pattern(path)
+    if pattern and "\\" in path:
+        return None
+    if origin.filesystem is not None:
+        theirs = origin.filesystem.buildkit
+        return (theirs, buildkit.Copied(clean("/" + path), "")) if theirs is not None else None
+    root = os.open(origin.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        digest = (contents.matching if pattern else contents.digest)(root, path, origin.ignored)
+    finally:
+        os.close(root)
+    return (None, buildkit.Copied(clean("/" + path), digest)) if digest else None
+
+
+def _decisive(asked: Copying) -> list[object]:
+    """Return what of a COPY or ADD decides about its result, beside what its sources hold."""
+    destination = asked["destination"]
+    # What is relative is below the working directory, which means nothing to the others.
+    workdir = "" if destination.startswith("/") else asked["workdir"]
+    return [destination, workdir, asked["chown"], asked["chmod"], asked["unpack"]]
 
 
 def _literal(name: str, data: str) -> _Source:
@@ -122,6 +190,7 @@ def _from_git(stage: StageRun, instruction: it.Add, text: str) -> _Source:
         bool(instruction.keep_git_dir),
         stage.work.request.ssh.get("default", ""),
         instruction.checksum,
+        lambda host: given_secrets.git_authorization(stage.work.request, host),
     )
     stage.work.materials[text] = commit
     key = ["git", commit, git.parse_git(text).directory, bool(instruction.keep_git_dir)]
@@ -141,13 +210,23 @@ def _from_address(stage: StageRun, instruction: it.Add, text: str, vertex: Verte
             )
         name = "file"
 
+    mtime: int | None = None
+
     def fetch() -> str:
+        nonlocal mtime
         vertex.status(f"fetching {text}")
-        fetched = fetching.fetch(text, directory, instruction.checksum)
+        request = stage.work.request
+        fetched = fetching.fetch(
+            text,
+            directory,
+            instruction.checksum,
+            authorize=lambda host: given_secrets.file_authorization(request, host),
+        )
         os.rename(fetched.path, f"{directory}/{name}")
         os.chmod(f"{directory}/{name}", 0o600)
-        if fetched.mtime is not None:
-            os.utime(f"{directory}/{name}", (fetched.mtime, fetched.mtime))
+        mtime = fetched.mtime
+        if mtime is not None:
+            os.utime(f"{directory}/{name}", (mtime, mtime))
         return fetched.digest
 
     source = _Source(Origin(text, directory, plain=True), _exactly(name), whole=not instruction.unpack)
@@ -157,34 +236,62 @@ def _from_address(stage: StageRun, instruction: it.Add, text: str, vertex: Verte
         source.fetch = fetch
     else:
         digest = fetch()
-    source.key = ["address", name, digest]
+    source.key = ["address", name, digest, mtime]
     stage.work.materials[text] = digest
     return source
 
 
-def _content(stage: StageRun, sources: list[_Source]) -> list[object]:
-    """Return what the sources hold, as parts of a key."""
-    asked = [source for source in sources if source.key is None]
-    digests: list[object] = []
-    if asked:
-        digests = list(_digests(stage, [source.as_job(stage) for source in asked]))
+def _content(stage: StageRun, sources: list[_Source], asked: Copying) -> list[object]:
+    """Return what the sources hold of which the instruction copies something, as parts of a key."""
+    digests = _digests(stage, [source for source in sources if source.key is None], asked)
     key_parts: list[object] = []
     for source in sources:
-        key_parts.append([source.key, source.whole] if source.key is not None else digests.pop(0))
+        # Of what is only known by an address, what is left out is not known either.
+        known = source.key is not None
+        key_parts.append([source.key, source.whole, asked["exclude"]] if known else digests.pop(0))
     return key_parts
 
 
-def _digests(stage: StageRun, sources: list[Source]) -> list[str]:
-    """Return the digest of what each source names; host directories are read by this process, as the caller."""
+def _digests(stage: StageRun, sources: list[_Source], asked: Copying | None = None) -> list[str]:
+    """Return the digest of what `asked` (None: everything) copies of each source; host directories are read by this
+    process, as the caller. What stages and images hold is remembered."""
+    exclude = asked["exclude"] if asked is not None else []
+    parents = asked is not None and asked["parents"]
+    remembered = stage.work.remembered
+    digests: list[str] = []
+    names: list[str] = []
+    for source in sources:
+        origin = source.origin
+        assert origin is not None
+        name = ""
+        if origin.filesystem is not None and origin.ignored is None:
+            name = remembered.name(origin.filesystem, (source.expression, exclude, parents, origin.plain))
+        names.append(name)
+        digests.append(remembered.find(name) if name else "")
+    unknown = [number for number, digest in enumerate(digests) if not digest]
+    if unknown:
+        found = _computed(
+            stage,
+            {
+                "paths": [stage.work.views.paths.root, stage.work.views.paths.state],
+                "sources": [sources[number].as_job(stage) for number in unknown],
+                "exclude": exclude,
+                "parents": parents,
+                "instruction": asked["instruction"] if asked is not None else "RUN --mount",
+                "userxattr": stage.work.views.userxattr,
+            },
+        )
+        for number, digest in zip(unknown, found, strict=True):
+            digests[number] = digest
+            if names[number]:
+                remembered.put(names[number], digest)
+    return digests
+
+
+def _computed(stage: StageRun, job: DigestJob) -> list[str]:
     from ..workers import jobs
 
-    views = stage.work.views
-    job: DigestJob = {
-        "paths": [views.paths.root, views.paths.state],
-        "sources": sources,
-        "userxattr": views.userxattr,
-    }
-    if all("directory" in source["origin"] for source in sources):
+    if all("directory" in source["origin"] for source in job["sources"]):
         return jobs.digest(job, [], None)["digests"]
     answer: Digests = stage.work.foreman.call("digest", job)
     return answer["digests"]
@@ -195,7 +302,7 @@ def _copied(stage: StageRun, sources: list[_Source], asked: Copying | NewDirecto
     for source in sources:
         if source.fetch is not None:
             source.fetch()
-    answer: LayerMade = work.foreman.call(
+    answer: LayerCopied = work.foreman.call(
         "copy",
         {
             "paths": [work.views.paths.root, work.views.paths.state],
@@ -206,6 +313,8 @@ def _copied(stage: StageRun, sources: list[_Source], asked: Copying | NewDirecto
             "userxattr": work.views.userxattr,
         },
     )
+    for name in answer["unknown"]:
+        work.vertices.warn(f"{asked['chown']}: the image knows no {name!r}, so root's id is used (--chown, USER)")
     return layer_rows.Layer(answer["diff_id"], answer["size"], answer["entries"])
 
 
@@ -218,12 +327,17 @@ def make_directory(stage: StageRun, vertex: Vertex, path: str) -> None:
     def make() -> Result:
         return Result(lambda: _copied(stage, [], asked, True))
 
-    stage.grow(vertex, key, make)
+    def buildkit_key(below: Key) -> Key | None:
+        from ..cache.buildkit import keys as buildkit
+
+        return buildkit.directory(below, path, user) if stage.work.request.epoch is None else None
+
+    stage.grow(vertex, key, make, buildkit=buildkit_key)
 
 
 def content_key(stage: StageRun, origin: Origin, path: str) -> str:
     """Return the digest of what is at `path` in an origin, for the key of a step that is shown it."""
-    (digest,) = _digests(stage, [_Source(origin, _exactly(path)).as_job(stage)])
+    (digest,) = _digests(stage, [_Source(origin, _exactly(path))])
     return digest
 
 

@@ -70,7 +70,12 @@ def unpack(
         assert made is not None
         parts: dict[int, int] = {}
         try:
-            for entry in layers.read_toc(store, made.diff_id):
+            entries = layers.read_toc(store, made.diff_id)
+            for entry in entries:
+                if entry.kind == toc.DIRECTORY and entry.name.strip(b"/") == b"":
+                    destination.times[base] = entry.mtime
+            destination.make(base)
+            for entry in entries:
                 data = None
                 if entry.kind == toc.REGULAR and entry.size:
                     if entry.part not in parts:
@@ -88,7 +93,7 @@ def _place(
 ) -> None:
     names = _below(entry.name)
     if not names:
-        return  # the archive's own root: the destination stays as it is
+        return  # the archive's own root: nothing but its time is taken over
     parent = destination.resolve("/".join(names[:-1]), base)
     destination.make(parent)
     path = _under(parent, names[-1])

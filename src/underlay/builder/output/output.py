@@ -18,6 +18,7 @@ from ..image import Step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from ...oci.configuration import Configuration
     from ...oci.reference import Reference
     from ...paths import Paths
     from ...store.rows.images import NewImage
@@ -119,6 +120,8 @@ def _made(work: Work, state: State, around: Surroundings, begun: int, built: Bui
         image_layers = _squashed(work, state, image_layers, around)
     diff_ids = [layer.diff_id for layer in image_layers]
     configuration = image.configuration(state, diff_ids, request.labels, request.epoch)
+    if any(store.kind == "inline" for store in request.cache_to):
+        _put_cache(configuration, work, diff_ids)
     config = document.encode(configuration)
     state.history = history
     image_id = blobs.put(around.paths, config)
@@ -159,6 +162,16 @@ def _made(work: Work, state: State, around: Surroundings, begun: int, built: Bui
     if request.provenance or request.sbom:
         _attest(made, around, begun, built)
     return made
+
+
+def _put_cache(configuration: Configuration, work: Work, diff_ids: list[str]) -> None:
+    """Put the build cache of an image's own steps into its configuration, as BuildKit's inline caches are."""
+    from base64 import b64encode
+
+    from ..cache import outside
+
+    records = document.encode(outside.inline(work.cache.noted, diff_ids))
+    configuration["moby.buildkit.cache.v0"] = b64encode(records).decode()
 
 
 def _annotations(texts: list[str], level: str) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import posixpath
 
 from ...errors import InvalidInput
 from ...files import Lock
@@ -23,6 +24,19 @@ def root_directory(paths: Paths) -> str:
     return f"{paths.root}/cache/mounts"
 
 
+def _identity(work: Work, mount: Mount) -> str:
+    """Return what a cache mount is known by.
+
+    Owner and mode are those with which it begins: other ones make it another cache, as with BuildKit. An id that is a path,
+    as that of a mount without one is its target's, is the project's: two projects with their objects in /src/target do not
+    get each other's. Any other id is a name for all, and so are paths of builds with the same BUILDKIT_CACHE_MOUNT_NS.
+    """
+    namespace = work.request.arguments.get("BUILDKIT_CACHE_MOUNT_NS", "")
+    own = mount.id.startswith("/") or mount.id == posixpath.normpath(mount.target)
+    project = work.context.project if own and not namespace else ""
+    return ascii((namespace, project, mount.id, mount.uid, mount.gid, mount.mode))
+
+
 class Held:
     """The cache mounts of one step, locked until it ends."""
 
@@ -32,7 +46,7 @@ class Held:
     def directory(self, work: Work, mount: Mount, seed: list[str]) -> str:
         """Return the directory of a cache mount, made when it is new: from the file system of `seed`, if there is one."""
         paths = work.views.paths
-        digits = sha256(mount.id.encode("utf-8", "surrogateescape")).hexdigest()
+        digits = sha256(_identity(work, mount).encode("utf-8", "surrogateescape")).hexdigest()
         base = ensure(root_directory(paths))
         name = f"{base}/{digits}"
         if mount.sharing == "private":

@@ -7,10 +7,10 @@ import posixpath
 import threading
 
 from ...dockerfile.metadata import shell_of
-from ...errors import InvalidInput, NotFound, StartFailed, StepFailed, Unsupported, WorkerKilled
+from ...errors import NotFound, StartFailed, StepFailed, WorkerKilled
 from ...linux import cgroup
 from ...store.rows import layers as layer_rows
-from .. import arguments, history_text
+from .. import arguments, given_secrets, history_text
 from ..cache import keys
 from ..cache.cache import Result
 from ..image import PATH
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ...dockerfile.instructions import Run
     from ...dockerfile.mounts import Mount
     from ...store.rows.layers import Layer
+    from ..cache.buildkit.keys import Copied, Key
     from ..context.contexts import Origin
     from ..request import StepRequest
     from ..stage_run import StageRun
@@ -33,13 +34,9 @@ _SHOWN = 1000  # letters of a command line in an error
 
 def run(stage: StageRun, instruction: Run) -> None:
     """Carry out a RUN. Raises StepFailed when its program does not end with 0, and what cannot be had for it."""
-    if instruction.devices:
-        raise Unsupported(
-            f"{instruction.text}: RUN --device is not supported", "devices are given to containers, with run --device"
-        )
     step = _Step(stage, instruction)
-    with stage.vertex(instruction.text) as vertex:
-        stage.grow(vertex, step.key(), lambda: step.run(vertex))
+    with stage.vertex(stage.shown(instruction)) as vertex:
+        stage.grow(vertex, step.key(), lambda: step.run(vertex), buildkit=step.buildkit_key)
     stage.state.record(history_text.run(step.words, stage.state), stage.created)
 
 
@@ -58,7 +55,7 @@ class _Step:
         self._network = wanted or "default"
         self._insecure = instruction.security == "insecure"
         self._check_allowed()
-        values = {"PATH": PATH.partition("=")[2], **state.variables}
+        values = state.variables if "PATH" in state.variables else {"PATH": PATH.partition("=")[2], **state.variables}
         self._environment = [f"{name}={value}" for name, value in values.items()]
 
     def _check_allowed(self) -> None:
@@ -71,13 +68,26 @@ class _Step:
                 raise self._instruction.problem(
                     f"{wanted} is not allowed", f"allow it with --allow {wanted} if you trust the Dockerfile"
                 )
+        for device in self._instruction.devices:
+            if not {"device", f"device={device.name}"} & set(allowed):
+                raise self._instruction.problem(
+                    f"device {device.name} is not allowed",
+                    f"allow it with --allow device={device.name} if you trust the Dockerfile",
+                )
+
+    def _devices(self) -> list[tuple[str, bool]]:
+        """Return the devices that the step has: those of the caller, and those of the Dockerfile."""
+        asked = [(device.name, device.required) for device in self._instruction.devices]
+        return [*((name, True) for name in self._work.request.devices), *asked]
 
     def key(self) -> str:
         """Return the key of the result: all that decides about it, but neither secrets nor proxies."""
-        script = self._instruction.script
+        instruction, request = self._instruction, self._work.request
+        script = instruction.script
         return keys.key(
             "run",
             self._stage.state.filesystem.key,
+            str(self._stage.state.platform),
             self.words,
             script.data if script is not None else "",
             self._environment,
@@ -85,20 +95,75 @@ class _Step:
             self._user,
             self._network,
             self._insecure,
-            [self._mount_key(mount) for mount in self._instruction.mounts],
-            self._work.request.extra_hosts,
-            self._work.request.epoch,
+            [self._mount_key(mount) for mount in instruction.mounts],
+            self._devices(),
+            request.security,
+            request.extra_hosts,
+            request.ulimits,
+            request.shm_size,
+            arguments_hostname(request.arguments),
+            request.epoch,
         )
 
+    def buildkit_key(self, below: Key) -> Key | None:
+        """Return BuildKit's key of the step above `below`; None for what we do not know its key of."""
+        from ..cache.buildkit import keys as buildkit
+        from ..cache.buildkit import mounts
+
+        instruction, request = self._instruction, self._work.request
+        if self._devices() or instruction.script is not None or request.epoch is not None:
+            return None
+        if (
+            request.security
+            or request.extra_hosts
+            or request.ulimits
+            or request.shm_size
+            or request.limits.get("cgroup_parent")
+        ):
+            return None
+        if arguments_hostname(request.arguments):
+            return None
+        described = mounts.described(
+            [(self._target(mount), mount) for mount in instruction.mounts],
+            request.arguments.get("BUILDKIT_CACHE_MOUNT_NS", ""),
+            below,
+            self._buildkit_source,
+        )
+        if described is None:
+            return None
+        platform = self._stage.state.platform.brief
+        return buildkit.run(
+            below,
+            self.words,
+            self._environment,
+            self._directory,
+            self._user,
+            self._network,
+            self._insecure,
+            platform,
+            *described,
+        )
+
+    def _buildkit_source(self, mount: Mount) -> tuple[Key | None, Copied] | None:
+        from ..copy.transferring import buildkit_source
+
+        origin = self._origin(mount)
+        if origin.filesystem is None and mount.from_:
+            return None
+        return buildkit_source(origin, mount.source or "/")
+
     def _mount_key(self, mount: Mount) -> list[object]:
-        fixed: list[object] = [mount.kind, mount.target, mount.source, mount.id, mount.read_only, mount.env, mount.size]
-        fixed += [mount.mode, mount.uid, mount.gid, mount.sharing]
-        if mount.kind == "bind":
+        fixed: list[object] = [mount.kind, self._target(mount) if mount.target else "", mount.read_only, mount.required]
+        fixed += [mount.mode, mount.uid, mount.gid, mount.size]
+        if mount.kind == "bind" or (mount.kind == "cache" and mount.from_):
             from ..copy.transferring import content_key
 
-            origin = self._origin(mount)
-            return [*fixed, content_key(self._stage, origin, mount.source or "/")]
-        return [*fixed, mount.from_]
+            # What is in it decides, wherever that comes from.
+            fixed.append(content_key(self._stage, self._origin(mount), mount.source or "/"))
+        if mount.kind == "bind":
+            return fixed
+        inside = "" if mount.from_ else mount.source
+        return [*fixed, inside, mount.id, mount.env, mount.sharing]
 
     def _origin(self, mount: Mount) -> Origin:
         stage = self._stage
@@ -131,6 +196,7 @@ class _Step:
                 tmpfs=[
                     (self._target(mount), mount.size) for mount in self._instruction.mounts if mount.kind == "tmpfs"
                 ],
+                devices=self._devices(),
                 hostname=name or "buildkitsandbox",
             )
             try:
@@ -271,22 +337,9 @@ class _Step:
         return shown(self._stage, self._origin(mount), mount.source or "/") if mount.from_ else []
 
     def _secret(self, mount: Mount) -> bytes | None:
-        secret = self._work.request.secrets.get(mount.id)
-        if secret is None:
-            if mount.required:
-                raise NotFound(f"secret {mount.id}: not found", f"give it with --secret id={mount.id},src=FILE")
-            return None
-        if secret.variable:
-            return os.environ.get(secret.variable, "").encode("utf-8", "surrogateescape")
-        try:
-            with open(secret.source, "rb") as file:
-                data = file.read(_SECRET_LIMIT + 1)
-        except OSError as error:
-            raise NotFound(f"failed to stat secret {mount.id}: {secret.source}: {error.strerror}") from None
-        if len(data) > _SECRET_LIMIT:
-            raise InvalidInput(
-                f"invalid secret size {len(data)}: secret {mount.id} has more than {_SECRET_LIMIT} bytes"
-            )
+        data = given_secrets.read(self._work.request, mount.id)
+        if data is None and mount.required:
+            raise NotFound(f"secret {mount.id}: not found", f"give it with --secret id={mount.id},src=FILE")
         return data
 
     def _secret_variables(self) -> list[str]:
@@ -317,9 +370,6 @@ class _Step:
             "uid": mount.uid or 0,
             "gid": mount.gid or 0,
         }
-
-
-_SECRET_LIMIT = 500 << 10  # bytes; BuildKit's
 
 
 def arguments_hostname(given: dict[str, str]) -> str:

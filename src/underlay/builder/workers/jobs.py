@@ -322,7 +322,14 @@ def digest(arguments: messages.DigestJob, fds: list[int], lifeline: _socket.sock
             index = contents.FileIndex(paths, source["origin"]["directory"]).load()
         root = opened(source["origin"], arguments["userxattr"])
         try:
-            selected = select(root, source["source"], ignore=_matcher(source["patterns"]))
+            selected = select(
+                root,
+                source["source"],
+                ignore=_matcher(source["patterns"]),
+                exclude=arguments["exclude"],
+                parents=arguments["parents"],
+                instruction=arguments["instruction"],
+            )
             digests.append(contents.digest([selected], owners=not source["plain"], index=index))
         finally:
             os.close(root)
@@ -331,7 +338,7 @@ def digest(arguments: messages.DigestJob, fds: list[int], lifeline: _socket.sock
     return {"digests": digests}
 
 
-def copy(arguments: messages.CopyJob, fds: list[int], lifeline: _socket.socket) -> messages.LayerMade:
+def copy(arguments: messages.CopyJob, fds: list[int], lifeline: _socket.socket) -> messages.LayerCopied:
     """Make the layer that a COPY or ADD adds to the root of `lower` (None: to an empty one), or WORKDIR's directory."""
     from ...paths import Paths
     from ..copy import copying
@@ -339,8 +346,10 @@ def copy(arguments: messages.CopyJob, fds: list[int], lifeline: _socket.socket) 
     paths = Paths(*arguments["paths"])
     root = None if arguments["lower"] is None else opened_root(arguments["lower"], arguments["userxattr"])
     request = arguments["request"]
+    clamp = arguments["clamp"]
+    unknown: list[str] = []
     if "directory" in request:
-        layer = copying.directory(paths, request["directory"], root, request["chown"], clamp=arguments["clamp"])
+        layer = copying.directory(paths, request["directory"], root, request["chown"], clamp=clamp, unknown=unknown)
     else:
         copy_request = copying.CopyRequest(
             destination=request["destination"],
@@ -353,8 +362,8 @@ def copy(arguments: messages.CopyJob, fds: list[int], lifeline: _socket.socket) 
             instruction=request["instruction"],
             several=request["several"],
         )
-        layer = copying.copy(paths, _sources(arguments), root, copy_request, clamp=arguments["clamp"])
-    return {"diff_id": layer.diff_id, "size": layer.size, "entries": layer.entries}
+        layer = copying.copy(paths, _sources(arguments), root, copy_request, clamp=clamp, unknown=unknown)
+    return {"diff_id": layer.diff_id, "size": layer.size, "entries": layer.entries, "unknown": unknown}
 
 
 def preload() -> None:

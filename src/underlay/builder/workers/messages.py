@@ -102,6 +102,11 @@ if TYPE_CHECKING:
         size: int
         entries: int
 
+    class LayerCopied(LayerMade):
+        """A layer of copies; `unknown` are the owners asked for that the image does not know."""
+
+        unknown: list[str]
+
     class CacheDirectoryJob(TypedDict):
         """A directory for a cache mount, filled from `source` in the root of `seed`."""
 
@@ -156,6 +161,9 @@ if TYPE_CHECKING:
 
         paths: list[str]
         sources: list[Source]
+        exclude: list[str]
+        parents: bool
+        instruction: str
         userxattr: bool
 
     class Digests(TypedDict):

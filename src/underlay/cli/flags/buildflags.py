@@ -15,23 +15,47 @@ if TYPE_CHECKING:
 
 FLAGS: tuple[Flag, ...] = (
     ("add-host", "", "list", "list", "Add a custom host-to-IP mapping (format: host:ip)"),
-    ("allow", "", "list", "list", "Allow extra privileged entitlement (network.host, security.insecure)"),
+    (
+        "allow",
+        "",
+        "list",
+        "list",
+        "Allow extra privileged entitlement (network.host, security.insecure, device[=NAME])",
+    ),
     ("annotation", "", "list", "list", "Add annotation to the image"),
     ("attest", "", "list", "list", "Attestation parameters (format: type=sbom or type=provenance,mode=max)"),
     ("build-arg", "", "list", "list", "Set build-time variables"),
     ("build-context", "", "list", "list", "Additional build contexts (e.g., name=path)"),
+    ("builder", "", "string", "string", "The builder to use: there is one, default"),
     ("cache-from", "", "list", "list", "External cache sources (e.g., user/app:cache, type=local,src=path/to/dir)"),
-    ("cache-to", "", "list", "list", "Cache export destinations (e.g., user/app:cache, type=local,dest=path/to/dir)"),
+    (
+        "cache-to",
+        "",
+        "list",
+        "list",
+        "Cache export destinations (e.g., user/app:cache, type=local,dest=DIR, type=inline)",
+    ),
+    (
+        "call",
+        "",
+        "string",
+        "string",
+        "What to do: build, check, outline or targets; the last three with ,format=json for programs (default build)",
+    ),
     ("cgroup-parent", "", "string", "string", "Set the parent cgroup for the RUN instructions during build"),
     ("check", "", "bool", "", "Check the Dockerfile against docker's build checks, without building"),
+    ("compress", "", "bool", "", "Compress the build context (nothing is sent: there is no daemon)"),
     ("cpu-period", "", "int", "int", "Limit the CPU CFS (Completely Fair Scheduler) period"),
     ("cpu-quota", "", "int", "int", "Limit the CPU CFS (Completely Fair Scheduler) quota"),
     ("cpu-shares", "c", "int", "int", "CPU shares (relative weight)"),
     ("cpuset-cpus", "", "string", "string", "CPUs in which to allow execution (0-3, 0,1)"),
     ("cpuset-mems", "", "string", "string", "MEMs in which to allow execution (0-3, 0,1)"),
+    ("debug", "D", "bool", "", "Print a traceback when an error occurs"),
+    ("device", "", "list", "list", "Give a device to the RUN instructions, by its name in CDI (vendor.com/class=name)"),
     ("file", "f", "string", "string", "Name of the Dockerfile (default: PATH/Dockerfile)"),
     ("force-rm", "", "bool", "", "Always remove intermediate containers (none are created)"),
     ("iidfile", "", "string", "string", "Write the image ID to a file"),
+    ("isolation", "", "string", "string", "Isolation of the RUN instructions: default"),
     ("label", "", "list", "list", "Set metadata for an image"),
     ("load", "", "bool", "", "Shorthand for --output=type=docker (the same as type=image)"),
     ("memory", "m", "string", "bytes", "Memory limit for build container"),
@@ -56,7 +80,7 @@ FLAGS: tuple[Flag, ...] = (
     ("rm", "", "bool", "", "Remove intermediate containers after a successful build (none are created)"),
     ("sbom", "", "optional", "string", "Shorthand for --attest=type=sbom"),
     ("secret", "", "list", "list", "Secret to expose to the build (format: id=mysecret[,src=/local/secret])"),
-    ("security-opt", "", "list", "list", "Security options (not supported: RUN uses the defaults)"),
+    ("security-opt", "", "list", "list", "Security options of the RUN instructions, as those of run"),
     ("shm-size", "", "string", "bytes", "Shared memory size for build containers"),
     ("squash", "", "bool", "", "Squash newly built layers into a single new layer"),
     ("ssh", "", "list", "list", "SSH agent socket to expose to the build (format: default|<id>[=<socket>])"),
@@ -64,6 +88,7 @@ FLAGS: tuple[Flag, ...] = (
     ("target", "", "string", "string", "Set the target build stage to build"),
     ("ulimit", "", "list", "ulimit", "Ulimit options"),
 )
+BUILDER = "default"
 _LIMITS = {
     "cgroup-parent": "cgroup_parent",
     "cpu-period": "cpu_period",
@@ -81,10 +106,10 @@ def request_of(options: Options, arguments: list[str]) -> BuildRequest:
 
     if len(arguments) != 1:
         raise UsageError('"underlay build" requires exactly 1 argument', "see `underlay build --help`")
-    if options["security-opt"]:
-        raise UsageError(
-            "build --security-opt is not supported", "use RUN --security=insecure with --allow security.insecure"
-        )
+    if options["builder"] not in ("", BUILDER):
+        raise UsageError(f'no builder "{options["builder"]}" found', f"there is one, {BUILDER}")
+    if options["isolation"] not in ("", "default"):
+        raise UsageError(f"isolation {options['isolation']!r} is not supported", "default, or leave it out")
     request = BuildRequest(
         context=arguments[0],
         dockerfile=options["file"],
@@ -98,14 +123,16 @@ def request_of(options: Options, arguments: list[str]) -> BuildRequest:
         pull=options["pull"],
         no_cache=options["no-cache"],
         no_cache_filter=[stage for text in options["no-cache-filter"] for stage in text.split(",")],
-        cache_from=[_cache(text, "src", "--cache-from") for text in options["cache-from"]],
-        cache_to=[_cache(text, "dest", "--cache-to") for text in options["cache-to"]],
+        cache_from=[_cache(text, "--cache-from") for text in options["cache-from"]],
+        cache_to=[_cache(text, "--cache-to") for text in options["cache-to"]],
         outputs=[_output(text) for text in options["output"]],
         squash=options["squash"],
         secrets=dict(_secret(text) for text in options["secret"]),
         ssh=dict(_agent(text) for text in options["ssh"]),
         network=options["network"],
         allow=[entitlement for text in options["allow"] for entitlement in text.split(",")],
+        security=options["security-opt"],
+        devices=options["device"],
         extra_hosts=options["add-host"],
         shm_size=_size(options["shm-size"], "--shm-size"),
         ulimits=options["ulimit"],
@@ -113,6 +140,8 @@ def request_of(options: Options, arguments: list[str]) -> BuildRequest:
     )
     if options["push"]:
         request.outputs.append(_output("type=registry"))
+    if request.arguments.get("BUILDKIT_INLINE_CACHE") in _TRUE:
+        request.cache_to.append(_cache("type=inline", "--cache-to"))
     _attestations(request, options)
     epoch = os.environ.get("SOURCE_DATE_EPOCH")
     if epoch and "SOURCE_DATE_EPOCH" not in request.arguments:
@@ -224,21 +253,45 @@ def _agent(text: str) -> tuple[str, str]:
     return name or "default", path
 
 
-def _cache(text: str, path_field: str, flag: str) -> CacheStore:
+_CACHES = {
+    "--cache-from": ("type", "ref", "src", "tag", "digest"),
+    "--cache-to": ("type", "ref", "dest", "tag", "mode", "image-manifest", "ignore-error", "compression"),
+}
+
+
+def _cache(text: str, flag: str) -> CacheStore:
     from ...builder.request import CacheStore
 
     if "=" not in text:
         return CacheStore("registry", text)
-    fields = _fields(text, flag, ("type", path_field, "ref", "mode", "tag", "digest"))
-    kind = fields.get("type", "registry")
+    kind = next((word[5:] for word in text.lower().split(",") if word.startswith("type=")), "registry")
+    if kind not in ("local", "registry", "inline"):
+        return CacheStore(kind, text)  # one that others have: the build goes on without it
+    fields = _fields(text, flag, _CACHES[flag])
+    path_field = "src" if flag == "--cache-from" else "dest"
     where = fields.get(path_field if kind == "local" else "ref", "")
-    if kind not in ("local", "registry"):
-        raise UsageError(f"{flag} {text}: unsupported type {kind!r}", "local or registry")
-    if not where:
+    if not where and kind != "inline":
         raise UsageError(f"{flag} {text}: {path_field if kind == 'local' else 'ref'} is missing")
     if fields.get("mode", "min") not in ("min", "max"):
         raise UsageError(f"{flag} {text}: unknown mode {fields['mode']!r}", "min or max")
-    return CacheStore(kind, where, fields.get("mode") == "max")
+    if fields.get("compression", "gzip") != "gzip":
+        raise UsageError(f"{flag} {text}: compression {fields['compression']!r} is not supported", "gzip")
+    return CacheStore(
+        kind,
+        where,
+        fields.get("mode") == "max",
+        fields.get("tag", "latest"),
+        fields.get("digest", ""),
+        _truth(fields, "image-manifest", True, flag),
+        _truth(fields, "ignore-error", False, flag),
+    )
+
+
+def _truth(fields: dict[str, str], name: str, default: bool, flag: str) -> bool:
+    value = fields.get(name)
+    if value is not None and value not in (*_TRUE, *_FALSE):
+        raise UsageError(f"{flag}: invalid value for {name}: {value}", "true or false")
+    return default if value is None else value in _TRUE
 
 
 def _attestations(request: BuildRequest, options: Options) -> None:

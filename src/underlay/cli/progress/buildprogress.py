@@ -62,6 +62,7 @@ class BuildProgress:
         self._start = time.time()
         self._live: Any = None
         self._warnings: list[str] = []
+        self._over = False
 
     def __enter__(self) -> BuildProgress:
         self._engine._store.emit = self._take
@@ -81,15 +82,22 @@ class BuildProgress:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._engine._store.emit = self._before
+        self._over = True
         if self._live is not None:
             self._live.stop()
             self._live = None
-        if value is not None and self.mode in ("plain", "tty"):
-            self._failures()
+        if self.mode in ("plain", "tty"):
+            if value is not None:
+                self._failures()
+            self._summary()
 
-    def warnings(self) -> list[str]:
-        """Return what the build has warned of."""
-        return self._warnings
+    def _summary(self) -> None:
+        """Write what the build has warned of."""
+        if self._warnings:
+            count = len(self._warnings)
+            self._write(f"\n {count} warning{'s' * (count > 1)} found:")
+            for warning in self._warnings:
+                self._write(f" - {_printable(warning)}")
 
     def _take(self, event: Event) -> None:
         self._before(event)
@@ -99,7 +107,8 @@ class BuildProgress:
             if event.kind == "build.warning":
                 self._warnings.append(event.subject)
                 if self.mode == "json":
-                    self._write(to_json({"warnings": [{"short": event.subject}]}))
+                    short = b2a_base64(event.subject.encode(errors="replace"), newline=False).decode()
+                    self._write(to_json({"warnings": [{"level": 1, "short": short}]}))
                 return
             number = int(str(event.attributes["number"]))
             if event.kind == "build.begin":
@@ -109,12 +118,11 @@ class BuildProgress:
     def _note(self, vertex: _Shown, event: Event) -> None:
         kind = event.kind
         data = event.attributes.get("data")
-        if kind in ("build.end", "build.cached", "build.failed"):
+        if kind in ("build.end", "build.cached", "build.canceled", "build.failed"):
             vertex.ended = time.time()
             vertex.error = _printable(str(event.attributes.get("error", "")))
-            vertex.word = {"build.cached": "CACHED", "build.failed": f"ERROR: {vertex.error}"}.get(
-                kind, f"DONE {vertex.seconds:.1f}s"
-            )
+            words = {"build.cached": "CACHED", "build.canceled": "CANCELED", "build.failed": f"ERROR: {vertex.error}"}
+            vertex.word = words.get(kind, f"DONE {vertex.seconds:.1f}s")
         lines = self._split(vertex, data) if isinstance(data, bytes) else []
         if kind == "build.status":
             lines = [str(event.attributes["text"])]
@@ -157,7 +165,9 @@ class BuildProgress:
             self._write(to_json({"logs": [entry]}))
             return
         if event.kind == "build.status":
-            self._write(to_json({"statuses": [{"id": str(event.attributes["text"]), "vertex": name}]}))
+            moment = _moment(time.time())
+            status = {"id": str(event.attributes["text"]), "vertex": name, "current": 0, "timestamp": moment}
+            self._write(to_json({"statuses": [{**status, "started": moment}]}))
             return
         entry = {"digest": name, "name": vertex.name, "started": _moment(vertex.begun)}
         if vertex.ended:
@@ -166,6 +176,8 @@ class BuildProgress:
             entry["cached"] = True
         if vertex.error:
             entry["error"] = vertex.error
+        elif vertex.word == "CANCELED":
+            entry["error"] = "context canceled"
         self._write(to_json({"vertexes": [entry]}))
 
     def _picture(self) -> Any:
@@ -177,19 +189,29 @@ class BuildProgress:
             table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
             table.add_column(justify="right", no_wrap=True)
             done = sum(bool(vertex.ended) for vertex in self._vertices.values())
-            ended = "FINISHED" if done == len(self._vertices) and self._live is None else ""
+            ended = "FINISHED" if self._over and done == len(self._vertices) else ""
             head = f"[+] Building {time.time() - self._start:.1f}s ({done}/{len(self._vertices)}) {ended}"
             table.add_row(Text(head), "")
-            for vertex in self._vertices.values():
-                style = "red" if vertex.error else "blue" if vertex.ended else ""
-                word = "CACHED " if vertex.word == "CACHED" else "ERROR " if vertex.error else ""
+            for vertex, lines in self._visible():
+                canceled = vertex.word == "CANCELED"
+                style = "red" if vertex.error else "yellow" if canceled else "blue" if vertex.ended else ""
+                word = "ERROR " if vertex.error else f"{vertex.word} " if vertex.word in ("CACHED", "CANCELED") else ""
                 table.add_row(
                     Text(f" => {word}{vertex.name}", style=style), Text(f"{vertex.seconds:.1f}s", style=style)
                 )
-                if not vertex.ended:
-                    for line in vertex.lines[-_TAIL:]:
-                        table.add_row(Text(f" => => # {_printable(line)}", style="dim"), "")
+                for line in lines:
+                    table.add_row(Text(f" => => # {_printable(line)}", style="dim"), "")
             return table
+
+    def _visible(self) -> list[tuple[_Shown, list[str]]]:
+        """Return the vertices to show with the last lines of those at work: what a screen has room for, the newest, until
+        all is over."""
+        rows = [(vertex, [] if vertex.ended else vertex.lines[-_TAIL:]) for vertex in self._vertices.values()]
+        room = self._live.console.height - 2 if self._live is not None and not self._over else sys.maxsize
+        while sum(1 + len(lines) for _, lines in rows) > room and len(rows) > 1:
+            # What has ended goes first.
+            rows.pop(next((number for number, (vertex, _) in enumerate(rows) if vertex.ended), 0))
+        return rows
 
     def _failures(self) -> None:
         for vertex in self._vertices.values():

@@ -10,7 +10,9 @@ if TYPE_CHECKING:
 
     from ...builder.builder import Surroundings
     from ...builder.cache.prune import CacheEntry
+    from ...builder.outline import Described, Outline
     from ...builder.request import BuildRequest, StepRequest
+    from ...dockerfile.metadata import Execution
     from ...dockerfile.problems import DockerfileError
     from ...dockerfile.rules import Finding
     from ...runtime.monitor.records import StepRecord
@@ -67,6 +69,22 @@ class Builds:
         request = build_request(context, {**options})
         return builder.check(request, self._around(request))
 
+    def targets(self, context: str | BuildRequest = ".", **options: Unpack[BuildKeywords]) -> list[Described]:
+        """Return the stages of a Dockerfile that can be built, with what comments say of them."""
+        from ...builder import builder, outline
+        from ..given import build_request
+
+        request = build_request(context, {**options})
+        return outline.targets(builder.read(request, self._around(request)))
+
+    def outline(self, context: str | BuildRequest = ".", **options: Unpack[BuildKeywords]) -> Outline:
+        """Return what the target of a build takes: arguments, secrets, agents."""
+        from ...builder import builder, outline
+        from ..given import build_request
+
+        request = build_request(context, {**options})
+        return outline.outline(request, builder.read(request, self._around(request)))
+
     def _around(self, request: BuildRequest) -> Surroundings:
         from ...builder import builder
 
@@ -77,6 +95,7 @@ class Builds:
             store.form,
             lambda event: store.emit(event),
             lambda name, platform: self._find(name, platform, request.pull),
+            self._look,
             _Steps(store, request, self._network),
             None if self._forks else _helper(),
         )
@@ -96,9 +115,24 @@ class Builds:
 
         return prune.prune(self._store.paths, self._store.meta, everything, older, keep)
 
+    def _look(self, name: str, platform: str) -> Execution:
+        from ...oci import platform as platforms
+        from ...oci import reference as references
+        from ...registry.registries import Registries
+        from ...transfer.registry import remote
+
+        wanted = [platforms.parse(platform)] if platform else []
+        with Registries(self._store.emit) as session:
+            _, _, candidates = remote.look(session, references.parse(name), wanted)
+        return dict(candidates[0].config.value.get("config") or {})
+
     def _find(self, name: str, platform: str, pull: bool) -> ImageRow:
         from ..images.find import find_image
 
+        if name.startswith("oci-layout://"):
+            from .layouts import find_layout
+
+            return find_layout(self._store, name, platform)
         return find_image(self._store, name, platform, "always" if pull else "missing")
 
 

@@ -37,12 +37,16 @@ class Composer:
 
     def _facts(self, insecure: bool) -> spec.HostFacts:
         if insecure not in self._host:
-            facts = host_facts.gather(
-                self._store, Request(ContainerOptions(privileged=insecure, **self._request.limits))
-            )
-            facts.rootless = False  # its process is root where the step's process is cloned
-            self._host[insecure] = facts
+            self._host[insecure] = self._gathered(insecure, [])
         return self._host[insecure]
+
+    def _gathered(self, insecure: bool, devices: list[str]) -> spec.HostFacts:
+        options = ContainerOptions(
+            privileged=insecure, devices=devices, security=self._request.security, **self._request.limits
+        )
+        facts = host_facts.gather(self._store, Request(options))
+        facts.rootless = False  # its process is root where the step's process is cloned
+        return facts
 
     def done(self, step: StepRequest) -> None:
         """Let a step's network go to another."""
@@ -57,13 +61,19 @@ class Composer:
         rootless = os.geteuid() != 0
         mode = step.network if step.network in ("none", "host") else self.networks.mode
         facts = self._facts(step.insecure)
+        edits = None
+        if step.devices:
+            from . import cdi
+
+            edits = cdi.edits(step.devices)
+            facts = self._gathered(step.insecure, edits.devices)
         if mode not in ("none", "host"):
             self._lent[step.id] = self.networks.take()
             facts = copy(facts)
             facts.network_namespace = self.networks.namespace_file(self._lent[step.id])
         options = ContainerOptions(
             **request.limits,
-            environment=["HOSTNAME", *step.environment],
+            environment=["HOSTNAME", *(edits.environment if edits is not None else ()), *step.environment],
             entrypoint=[],
             command=step.arguments,
             working_directory=step.working_directory,
@@ -73,6 +83,8 @@ class Composer:
             privileged=step.insecure,
             ulimits=request.ulimits,
             extra_hosts=request.extra_hosts,
+            security=request.security,
+            devices=edits.devices if edits is not None else [],
         )
         if request.shm_size:
             options.shm_size = request.shm_size
@@ -81,6 +93,7 @@ class Composer:
             mount = mount_flags.Mount("tmpfs", "", target)
             mount.options = ["nosuid", "nodev", "noexec", *([f"size={size}"] if size else [])]
             mounts.append(mount)
+        mounts += edits.mounts if edits is not None else []
         # The host's own names are nobody's business, whatever the network.
         hosts = etc_texts.LOCAL_HOSTS.replace("localhost\n", f"localhost {step.hostname}\n", 1)
         resolver = self.networks.resolver() if facts.network_namespace else etc_texts.resolver(options)

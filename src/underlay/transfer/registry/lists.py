@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ...events import Emit
+    from ...oci.descriptor import Descriptor
     from ...registry.registries import Registries
     from ...store.rows.meta import Meta
 
@@ -35,6 +36,7 @@ class Entry(msgspec.Struct):
     size: int
     media_type: str
     platform: dict[str, Any]
+    annotations: dict[str, str | None] = {}
 
 
 def create(
@@ -55,14 +57,24 @@ def create(
 
 
 def _described(registries: Registries, member: Reference) -> Entry:
-    source = InRegistry(registries.repository(member), member.familiar)
-    root = source.root(member.digest or member.tag)
-    data = source.documents[root.digest]
-    if manifests.kind(document.decode(data, "manifest"), root.media_type or "") == "index":
+    source, root, data, is_index = _looked_up(registries, member)
+    if is_index:
         raise InvalidInput(
             f"{member.familiar} is itself a manifest list",
             "name its manifests by digest: `manifest inspect` shows them",
         )
+    return _entry(source, root, data, member)
+
+
+def _looked_up(registries: Registries, member: Reference) -> tuple[InRegistry, Descriptor, bytes, bool]:
+    """Return where a member is, its descriptor and document, and whether that is an index."""
+    source = InRegistry(registries.repository(member), member.familiar)
+    root = source.root(member.digest or member.tag)
+    data = source.documents[root.digest]
+    return source, root, data, manifests.kind(document.decode(data, "manifest"), root.media_type or "") == "index"
+
+
+def _entry(source: InRegistry, root: Descriptor, data: bytes, member: Reference) -> Entry:
     read = manifests.read_manifest(data, f"manifest {root.digest}")
     config_data = source.config(read.view.config)
     assert config_data is not None
@@ -93,33 +105,66 @@ def annotate(meta: Meta, name: Reference, member: Reference, changes: dict[str, 
 
 def index(meta: Meta, name: Reference) -> bytes:
     """Return the document of a draft; an OCI index when all its manifests are the OCI's, else docker's list."""
-    entries = _existing(meta, name)
+    return _index(_existing(meta, name))
+
+
+def _index(entries: Sequence[Entry]) -> bytes:
     oci = all(entry.media_type == mediatype.OCI_MANIFEST for entry in entries)
+    members = []
+    for entry in entries:
+        members.append({"mediaType": entry.media_type, "digest": entry.digest, "size": entry.size})
+        if entry.platform:
+            members[-1]["platform"] = entry.platform
+        if entry.annotations:
+            members[-1]["annotations"] = entry.annotations
     return document.encode(
         {
             "schemaVersion": 2,
             "mediaType": mediatype.OCI_INDEX if oci else mediatype.DOCKER_INDEX,
-            "manifests": [
-                {"mediaType": entry.media_type, "digest": entry.digest, "size": entry.size, "platform": entry.platform}
-                for entry in entries
-            ],
+            "manifests": members,
         }
     )
 
 
 def push(meta: Meta, registries: Registries, name: Reference, emit: Emit, purge: bool = False) -> str:
     """Push a draft, bringing its manifests into the repository where they are not; return the digest of the list."""
-    data = index(meta, name)
+    digest = _sent(registries, name, _existing(meta, name), emit)
+    if purge:
+        remove(meta, [name])
+    return digest
+
+
+def combine(registries: Registries, name: Reference, members: Sequence[Reference], emit: Emit) -> str:
+    """Push an index of manifests that are in registries, those of indexes one by one, without a draft; return its digest.
+
+    Raises NotFound, AccessDenied, RegistryError.
+    """
+    entries: dict[str, Entry] = {}
+    for member in members:
+        source, root, data, is_index = _looked_up(registries, member)
+        if not is_index:
+            entries.setdefault(root.digest, _entry(source, root, data, member))
+            continue
+        read = manifests.read_index(data, member.familiar)
+        for child, written in zip(read.view.manifests, read.value["manifests"], strict=True):
+            of_child = str(Reference(member.domain, member.path, "", child.digest))
+            media_type = child.media_type or mediatype.OCI_MANIFEST
+            entry = Entry(of_child, child.digest, child.size, media_type, written.get("platform") or {})
+            entry.annotations = written.get("annotations") or {}
+            entries.setdefault(child.digest, entry)
+    return _sent(registries, name, list(entries.values()), emit)
+
+
+def _sent(registries: Registries, name: Reference, entries: Sequence[Entry], emit: Emit) -> str:
+    data = _index(entries)
     target = Target(registries, name.domain, name.path)
-    for entry in _existing(meta, name):
+    for entry in entries:
         if target.head(entry.digest) is None:
             member = parse(entry.reference)
             origin = Reference(member.domain, member.path, "", entry.digest)
             between_registries(registries, origin, Reference(name.domain, name.path), Request(signatures=False), emit)
     stated = document.decode(data, "index")["mediaType"]
     target.put_manifest(data, stated, name.tag)
-    if purge:
-        remove(meta, [name])
     return digests.of(data)
 
 

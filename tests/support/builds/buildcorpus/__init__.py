@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from . import copying, language, metadata, running
+from . import copying, language, metadata, real, running
 from .cases import Case
 
-CASES: tuple[Case, ...] = (*language.CASES, *metadata.CASES, *copying.CASES, *running.CASES)
+CASES: tuple[Case, ...] = (
+    *language.CASES,
+    *metadata.CASES,
+    *copying.CASES,
+    *running.CASES,
+    *(kind.case for kind in real.KINDS),
+)

@@ -7,6 +7,7 @@ import gzip
 import io
 import lzma
 import os
+import stat
 import struct
 import tarfile
 import zlib
@@ -26,7 +27,8 @@ CAPABILITY = struct.pack("<5I", 0x02000001, 1 << 10, 0, 0, 0)
 
 @dataclass(frozen=True)
 class Item:
-    """Something in a context: a file, or what `kind` says (dir, link, hard); its `data`, or what it leads to."""
+    """Something in a context: a file, or what `kind` says (dir, link, hard, pipe, socket); its `data`, or what it leads
+    to."""
 
     data: bytes = b""
     kind: str = "file"
@@ -45,6 +47,8 @@ class Item:
         elif self.kind == "hard":
             path.hardlink_to(root / os.fsdecode(self.data))
             return
+        elif self.kind in ("pipe", "socket"):
+            os.mknod(path, stat.S_IFIFO if self.kind == "pipe" else stat.S_IFSOCK)
         else:
             path.write_bytes(self.data)
         path.chmod(self.mode)
@@ -62,6 +66,14 @@ def directory(mode: int = 0o755) -> Item:
 
 def link(target: str) -> Item:
     return Item(target.encode(), "link")
+
+
+def pipe() -> Item:
+    return Item(kind="pipe")
+
+
+def socket() -> Item:
+    return Item(kind="socket")
 
 
 def hard(target: str) -> Item:
@@ -114,6 +126,18 @@ class Case:
         os.utime(context, (self.past, self.past))
         flags = [each.format(context=context, beside=beside) for each in self.flags]
         return context, ["-f", str(context / self.file), *flags]
+
+
+def nameless(first: str) -> bytes:
+    """Return a tar whose first member has a name that means nothing."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        for name, kind in ((first, tarfile.DIRTYPE), ("d", tarfile.DIRTYPE), ("d/f", tarfile.REGTYPE)):
+            info = tarfile.TarInfo(name)
+            info.type, info.mtime, info.mode = kind, PAST - 1000, 0o755 if kind == tarfile.DIRTYPE else 0o644
+            info.size = 2 if kind == tarfile.REGTYPE else 0
+            tar.addfile(info, io.BytesIO(b"f\n"))
+    return buffer.getvalue()
 
 
 def archive(compress: Callable[[bytes], bytes] = bytes) -> bytes:

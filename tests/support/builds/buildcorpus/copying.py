@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from .cases import CAPABILITY, COMPRESSIONS, Case, Item, archive, directory, executable, hard, link
+from .cases import (
+    CAPABILITY,
+    COMPRESSIONS,
+    Case,
+    Item,
+    archive,
+    directory,
+    executable,
+    hard,
+    link,
+    nameless,
+    pipe,
+    socket,
+)
 
 TREE: dict[str, Item | str | bytes] = {
     "t/a": "a",
@@ -247,6 +260,38 @@ CASES = (
         "COPY f /f\n",
         {"a.tar": archive(), "f": Item(b"x", mode=0o755, xattrs=(("security.capability", CAPABILITY),))},
     ),
+    Case("sockets", "FROM box\nCOPY d /d\nCOPY d/s /s\n", {"d/f": "f", "d/s": socket()}),
+    Case("pipes", "FROM box\nCOPY d /d\nCOPY d/p /p\n", {"d/f": "f", "d/p": pipe()}),
+    *(
+        Case(
+            f"an archive that begins with {name}", "FROM box\nADD a.tar /x/\nADD a.tar /y\n", {"a.tar": nameless(first)}
+        )
+        for name, first in {"no name": "", "dot": ".", "dot and slash": "./", "slash": "/"}.items()
+    ),
+    Case(
+        "an archive with a file without a name",
+        "FROM box\nADD a.tar /x/\n",
+        {"a.tar": nameless("").replace(b"5", b"0", 1)},
+    ),
+    Case(
+        "directories that are made have the mode",
+        "FROM box\nCOPY --chmod=750 top /new/dir/\nCOPY --chmod=0700 t /t\n",
+        TREE,
+    ),
+    Case(
+        "times of directories",
+        "FROM box\n"
+        "COPY t /a\nCOPY t/ /a/b/\nCOPY t /data\nCOPY --chown=1 t /c\nCOPY --chown=1:2 t/sub /data\n"
+        "COPY t/sub t/empty /several/\nCOPY t/s* /wild/\nCOPY . /all\nADD t/sub /added\n"
+        "WORKDIR /a/sub\nCOPY top .\nCOPY t/sub .\n",
+        TREE,
+    ),
+    Case(
+        "owners that nobody knows",
+        "FROM box\nCOPY --chown=nobody top /a\nCOPY --chown=alice:none top /b\nCOPY --chown=7:none t /c\n",
+        TREE,
+    ),
+    Case("a directory of a user that nobody knows", "FROM box\nUSER nobody\nWORKDIR /w\nCOPY top .\n", TREE),
     Case("attributes of files", "FROM box\nCOPY f /f\nCOPY f /g\n", {"f": Item(b"x", xattrs=(("user.a", b"b\0c"),))}),
     Case(
         "copies between users and directories",

@@ -46,24 +46,6 @@ def written_into(difference: Difference, layer: Layer) -> bool:
     return moved and _unchanged(difference, layer)
 
 
-def copied_onto(difference: Difference, layer: Layer) -> bool:
-    """A directory is copied onto one that is there, or onto one just made for it: docker gives it the other's time too.
-
-    Nothing else of the other is taken over (nor is it by docker), so we leave the time as well.
-    """
-    if not _directory_time(difference, layer) or not layer.copies or difference.theirs != layer.case.past:
-        return False
-    return _unchanged(difference, layer) or difference.ours == "now"
-
-
-def root_of_copy(difference: Difference, layer: Layer) -> bool:
-    """The directory that COPY makes for the context itself, for several sources, or with --chown or --chmod: docker makes
-    it before it copies, and so it is new; with us it has the time of the first directory that it is the copy of."""
-    new = _directory_time(difference, layer) and difference.place[1:] not in layer.before
-    special = re.match(r"(COPY|ADD) (--ch|\. |\S*\*)", layer.instruction) is not None
-    return new and special and (difference.ours, difference.theirs) == (layer.case.past, "now")
-
-
 def stubs(difference: Difference, layer: Layer) -> bool:
     """Places for mounts that are not in the image (/etc/hosts, /etc/resolv.conf, targets of --mount) are made, and removed
     afterwards: the directory around them has the time of that with docker; we give it back its own."""
@@ -77,13 +59,6 @@ def stubs_alone(layer: Layer, members: set[str]) -> set[str]:
     if not layer.instruction.startswith("RUN "):
         return set()
     return {place[1:] for place in ("/etc", *layer.case.stubs)} - members
-
-
-def attributes_left_out(difference: Difference, layer: Layer) -> bool:
-    """Docker's layers keep no attribute but security.capability; ours keep those of users (OCI layer specification)."""
-    if difference.what != "xattrs":
-        return False
-    return bool(difference.theirs == tuple(pair for pair in difference.ours if pair[0] == "security.capability"))
 
 
 def capabilities_of_contexts(difference: Difference, layer: Layer) -> bool:
@@ -101,14 +76,19 @@ def owners_of_unpacked(difference: Difference, layer: Layer) -> bool:
     return chown and difference.what == "owner" and difference.ours == (1000, 2000)
 
 
+def modes_of_made_directories(difference: Difference, layer: Layer) -> bool:
+    """COPY --chmod: until BuildKit 0.21 the directories made for what is copied were 755; since then they have the mode."""
+    mode = re.match(r"(?:COPY|ADD) (?:--chown=\S+ )?--chmod=0?(\d+) ", layer.instruction)
+    new = difference.what == "mode" and difference.place[1:] not in layer.before
+    return new and mode is not None and (difference.ours, difference.theirs) == (f"0o{mode[1]}", "0o755")
+
+
 IN_DOCKERS_TREES: tuple[Callable[[Difference, Layer], bool], ...] = (
     written_into,
-    copied_onto,
-    root_of_copy,
     stubs,
-    attributes_left_out,
     capabilities_of_contexts,
     owners_of_unpacked,
+    modes_of_made_directories,
 )
 
 
@@ -121,7 +101,8 @@ def clean_working_directory(difference: Difference) -> bool:
     if difference.what not in ("WorkingDir", "created_by") or not isinstance(difference.theirs, str):
         return False
     path = difference.theirs.removeprefix("WORKDIR ")
-    return path.startswith("/") and "//" in path and re.sub("/+", "/", difference.theirs) == difference.ours
+    clean = difference.theirs.removesuffix(path) + (re.sub("/+", "/", path).rstrip("/") or "/")
+    return path.startswith("/") and path != "/" and clean == difference.ours
 
 
 def worth_of_arguments(difference: Difference) -> bool:

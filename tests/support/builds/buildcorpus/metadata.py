@@ -106,6 +106,12 @@ CASES = (
         builders="db",
     ),
     Case(
+        "working directories with slashes",
+        "FROM box\nWORKDIR /a/b/\nRUN pwd > out\nWORKDIR c/\nCOPY f .\nWORKDIR //d//e\nWORKDIR /\n"
+        "RUN ls -R /a /d > /list\n",
+        {"f": "f"},
+    ),
+    Case(
         "working directory through a link",
         "FROM box\n"
         "RUN ln -s /data /l && ln -s nowhere /dangling\n"

@@ -16,7 +16,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ....builder.request import BuildRequest
     from ....engine.builds.result import BuildResult
     from ....engine.engine import Engine
     from ...flags import Flag, Options
@@ -29,12 +28,19 @@ FLAGS: tuple[Flag, ...] = buildflags.FLAGS
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Build an image; progress goes to standard error, with -q its id to standard output."""
     request = buildflags.request_of(options, arguments)
-    if options["check"]:
-        return _check(engine, request)
+    call = "check" if options["check"] and "call" not in options else options["call"] or "build"
+    if call != "build":
+        from ...calls import answer
+
+        return answer(engine, request, call)
     quiet = options["quiet"]
     mode = "quiet" if quiet else options["progress"] or os.environ.get("BUILDKIT_PROGRESS", "") or "auto"
-    with BuildProgress(engine, mode) as progress:
-        built = engine.builds.build(request)
+    try:
+        with BuildProgress(engine, mode):
+            built = engine.builds.build(request)
+    except KeyboardInterrupt:
+        sys.stderr.write("underlay: build canceled\n")
+        raise
     for output in request.outputs:
         if output.push:
             _push(engine, built, mode)
@@ -44,12 +50,6 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
         write_output(options["metadata-file"], _metadata(built))
     if quiet:
         sys.stdout.write(built.id + "\n")
-    elif progress.mode in ("plain", "tty") and progress.warnings():
-        from ...main import shown
-
-        warnings = progress.warnings()
-        sys.stderr.write(f"\n {len(warnings)} warning{'s' * (len(warnings) > 1)} found:\n")
-        sys.stderr.write("".join(f" - {shown(warning)}\n" for warning in warnings))
     return 0
 
 
@@ -74,21 +74,3 @@ def _metadata(built: BuildResult) -> bytes:
     if built.names:
         value["image.name"] = ",".join(references.parse(name).name for name in built.names)
     return dumps(value).encode() + b"\n"
-
-
-def _check(engine: Engine, request: BuildRequest) -> int:
-    """Report docker's build checks; returns 1 when they find something."""
-    findings, failure = engine.builds.check(request)
-    if not findings:
-        sys.stdout.write("Check complete, no warnings found.\n")
-        return 0
-    count = len(findings)
-    sys.stdout.write(f"Check complete, {count} warning{'s have' if count > 1 else ' has'} been found!\n")
-    for finding in findings:
-        bar = "-" * 20
-        sys.stdout.write(f"\nWARNING: {finding.rule}\n{finding.message}\n")
-        sys.stdout.write(f"{finding.source.name}:{finding.line}\n{bar}\n")
-        sys.stdout.write(f"{finding.source.excerpt(finding.line, finding.last_line)}\n{bar}\n")
-    if failure is not None:
-        raise failure
-    return 1
