@@ -363,7 +363,6 @@ def test_the_gateway_as_a_host_for_builds(world: World, tmp_path: Path) -> None:
     [
         (("--network", "nowhere"), b"network nowhere not found"),
         (("--network", "front", "--network", "front"), b"given twice"),
-        (("--network", "none", "-p", "80"), b"port publishing"),
         (("--network", "none", "--network", "front"), b"cannot be combined with other networks"),
         (("--network", "bridge", "--ip", "172.17.0.9"), b"user defined networks only"),
         (("--network", "bridge", "--network-alias", "x"), b"user-defined"),

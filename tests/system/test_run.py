@@ -33,6 +33,24 @@ def test_network_none_has_loopback_up_and_nothing_else(ul: Installation) -> None
     assert "127.0.0.1" in ul.run("box", "ip", "addr")
 
 
+def test_what_docker_takes_and_what_it_means(ul: Installation) -> None:
+    """Options that ask for nothing, and names that are none."""
+    shm = ul.run("--shm-size", "0", "box", "df", "/dev/shm").splitlines()[-1].split()
+    assert shm[1] == "65536"
+    assert ul.run("-p", "80:80", "box", "echo", "not published") == "not published"
+    assert ul.run("--ipc", "host", "box", "readlink", "/proc/self/ns/ipc") == os.readlink("/proc/self/ns/ipc")
+    assert "mqueue" in ul.run("--ipc", "host", "box", "grep", "/dev/mqueue", "/proc/mounts")
+    done = ul("run", "--rm", "--security-opt", "seccomp=/nofile.json", "box", "true", code=125)
+    assert b"failed: no such file or directory\n" in done.stderr
+    done = ul("run", "--rm", "--oom-score-adj", "5000", "box", "true", code=125)
+    assert b"range for oom score adj is [-1000, 1000]" in done.stderr
+    ul.start("--name", "same", "box", "sleep", "60")
+    done = ul("rename", "same", "same", code=1)
+    assert b"Renaming a container with the same name as its current name" in done.stderr
+    done = ul("container")
+    assert b"Commands:" in done.stderr and done.stdout == b""
+
+
 def test_network_host_is_the_hosts(ul: Installation) -> None:
     inside = ul.out("run", "--rm", "--network", "host", "box", "readlink", "/proc/self/ns/net")
     assert inside == os.readlink("/proc/self/ns/net")

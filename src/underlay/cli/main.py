@@ -162,8 +162,8 @@ def _find(words: list[str]) -> tuple[str, str, list[str]]:
     if noun:
         rest = words[len(noun.split()) :]
         if not rest or rest[0].startswith("-"):
-            sys.stdout.write(_listing(noun) + "\n")
-            raise UsageError(f"`underlay {noun}` needs a command") if not rest else SystemExit(0)
+            (sys.stdout if rest else sys.stderr).write(_listing(noun) + "\n")
+            raise SystemExit(0)
         name, page = f"{noun} {rest[0]}", f"underlay {noun} --help"
     else:
         name, page = words[0], "underlay --help"

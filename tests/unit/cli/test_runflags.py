@@ -175,7 +175,17 @@ def test_exit_codes(
     assert error.startswith("underlay: ") and text in error
 
 
-@pytest.mark.parametrize("words", [["--version"], ["-v"], ["run", "--help"], ["--help"], ["help", "ps"], ["container"]])
+@pytest.mark.parametrize("words", [["--version"], ["-v"], ["run", "--help"], ["--help"], ["help", "ps"]])
 def test_help_goes_to_standard_output(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     main(words)
     assert capsys.readouterr().out
+
+
+def test_a_group_without_a_command_shows_its_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    """As with docker this is no failure, and no output that a program would read."""
+    for words, stream in ((["container"], "err"), (["container", "--help"], "out")):
+        with pytest.raises(SystemExit) as ended:
+            main(words)
+        assert ended.value.code == 0
+        seen = capsys.readouterr()
+        assert "Commands:" in getattr(seen, stream) and "" in (seen.out, seen.err)

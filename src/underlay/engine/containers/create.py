@@ -233,8 +233,8 @@ def _ports(request: Request, config: Execution, networked: bool) -> list[Publica
     if not options.publish and not options.publish_all:
         return []
     if not networked:
-        if options.network == "host":
-            return []  # `create` warns: what listens is reachable anyway
+        if options.network in ("host", "none"):
+            return []  # for the first `create` warns: what listens is reachable anyway
         raise InvalidInput(
             f"conflicting options: port publishing and network {options.network}",
             "drop -p, or choose another network",

@@ -131,6 +131,8 @@ def rename(meta: Meta, container_id: str, name: str) -> None:
     """Give a container another name; raises Conflict when it is taken."""
     check_name(name)
     with meta.write() as sql:
+        if sql.execute("SELECT 1 FROM containers WHERE id = ? AND name = ?", (container_id, name)).fetchone():
+            raise InvalidInput("Renaming a container with the same name as its current name")
         try:
             sql.execute("UPDATE containers SET name = ? WHERE id = ?", (name, container_id))
         except IntegrityError:

@@ -33,6 +33,7 @@ _IPC_SYSCTLS = frozenset(
         "kernel.shm_rmid_forced",
     )
 )
+_SHM_SIZE = 64 << 20  # bytes of /dev/shm where none, or 0, are asked for (docker run, "--shm-size")
 
 
 class HostFacts:
@@ -365,14 +366,10 @@ def _mounts(
         mounts.append({"destination": "/sys", "type": "sysfs", "source": "sysfs", "options": flags + loose})
         mounts.append({"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": flags + loose})
     if options.ipc == "host":
-        mounts.append(
-            {
-                "destination": "/dev/mqueue",
-                "type": "bind",
-                "source": "/dev/mqueue",
-                "options": ["rbind", *flags],
-            }
-        )
+        # Mounted anew it shows the queues of the host, whose namespace the container has; without root it cannot be.
+        kind, bound = ("bind", ["rbind"]) if host.rootless else ("mqueue", [])
+        source = "/dev/mqueue" if host.rootless else "mqueue"
+        mounts.append({"destination": "/dev/mqueue", "type": kind, "source": source, "options": [*bound, *flags]})
         mounts.append({"destination": "/dev/shm", "type": "bind", "source": "/dev/shm", "options": ["rbind", *flags]})
     else:
         mounts.append({"destination": "/dev/mqueue", "type": "mqueue", "source": "mqueue", "options": flags})
@@ -382,7 +379,7 @@ def _mounts(
                     "destination": "/dev/shm",
                     "type": "tmpfs",
                     "source": "shm",
-                    "options": [*flags, "mode=1777", f"size={options.shm_size}"],
+                    "options": [*flags, "mode=1777", f"size={options.shm_size or _SHM_SIZE}"],
                 }
             )
     mounts = [mount for mount in mounts if mount["destination"] not in taken]

@@ -18,8 +18,11 @@ def read(path: str) -> Seccomp:
     try:
         with open(path, "rb") as file:
             value: Seccomp = known(file.read(4 << 20))
-    except (OSError, ValueError) as error:
-        raise InvalidInput(f"opening seccomp profile ({path}) failed: {error}") from None
+    except OSError as error:
+        why = (error.strerror or "it cannot be read").lower()
+        raise InvalidInput(f"opening seccomp profile ({path}) failed: {why}") from None
+    except ValueError as error:
+        raise InvalidInput(f"decoding seccomp profile ({path}) failed: {error}") from None
     if not isinstance(value, dict):
         raise InvalidInput(f"seccomp profile {path} is not a JSON object")
     if value.get("archMap"):
