@@ -8,6 +8,7 @@ share is in tests/support.
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,6 +49,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if leftovers is None:
         return
     lines = leftovers.lines()
+    shutil.rmtree(leftovers.trace.parent, ignore_errors=True)
     if lines:
         print("\n" + "\n".join(lines))
         session.exitstatus = max(int(session.exitstatus), 1)

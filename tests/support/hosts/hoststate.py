@@ -83,7 +83,7 @@ class Leftovers:
     """Compares the host before and after a run; made before any worker starts."""
 
     def __init__(self, trace: Path) -> None:
-        self._trace = trace
+        self.trace = trace
         trace.touch()
         os.environ[_TRACE] = str(trace)
         self._before = whole()
@@ -92,7 +92,7 @@ class Leftovers:
     def lines(self) -> list[str]:
         """Return a line for each thing that is there now and was not before, with the tests during which it came."""
         makers: dict[str, list[str]] = {}
-        for line in self._trace.read_text().splitlines():
+        for line in self.trace.read_text().splitlines():
             test, things = json.loads(line)
             for thing in things:
                 makers.setdefault(thing, []).append(test)
