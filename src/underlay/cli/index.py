@@ -77,6 +77,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "tag": ("image.tag", "Create a name that refers to an image"),
     "rmi": ("image.rmi", "Remove one or more images"),
     "history": ("image.history", "Show the history of an image"),
+    "events": ("system.events", "Show what happens, as it happens"),
     "info": ("system.info", "Display the host's capabilities and how underlay uses them"),
     "version": ("system.version", "Show the version"),
     "image build": ("image.build", "Build an image from a Dockerfile"),
@@ -139,6 +140,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "volume rm": ("volume.rm", "Remove one or more volumes"),
     "volume prune": ("volume.prune", "Remove unused local volumes"),
     "system df": ("system.df", "Show disk usage"),
+    "system events": ("system.events", "Show what happens, as it happens"),
     "system info": ("system.info", "Display the host's capabilities and how underlay uses them"),
     "system prune": ("system.prune", "Remove unused data"),
     "system check": ("system.check", "Verify all stored data, and repair it with --repair"),
@@ -166,7 +168,7 @@ NOUNS = (
 # What docker has and underlay does not have yet: `noun command` is looked up as well.
 LATER = frozenset(
     (
-        "compose", "events", "system events",
+        "compose",
     )
 )  # fmt: skip
 # A program of its own, with its own commands (cli.runtime).

@@ -7,6 +7,7 @@ import os
 from .. import events
 from ..paths import default_paths
 from ..store.store import Store
+from .journaling import Journaled
 from .launcher import Launcher
 
 TYPE_CHECKING = False
@@ -41,7 +42,8 @@ class Engine:
 
     def __init__(self, root: str = "", state: str = "", on_event: Emit | None = None, form: str = "") -> None:
         form = form or os.environ.get("UNDERLAY_FORM", "auto")
-        self._store = Store(default_paths(root, state), on_event or events.ignore, form)
+        journaled = Journaled(on_event or events.ignore)
+        self._store = journaled.store = Store(default_paths(root, state), journaled, form)
         self._launcher = Launcher()
         # The network of containers for which none is named; "" for what this host and user can have.
         self.network_setting = os.environ.get("UNDERLAY_NETWORK", "")

@@ -22,8 +22,10 @@ from .networks import Networks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
     from typing import Any
 
+    from ..journal import Entry
     from ..store.check import CheckReport
     from ..store.store import Store
 
@@ -63,6 +65,26 @@ class System:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+
+    def events(
+        self,
+        since: float = 0.0,
+        until: float = 0.0,
+        filters: Mapping[str, Sequence[str]] | None = None,
+        follow: bool = False,
+    ) -> Iterator[Entry]:
+        """Yield what has happened to containers, images, networks and volumes, from the journal, oldest first.
+
+        `since` and `until` are seconds since the epoch, 0 for no bound; with `follow` it goes on with what happens, until
+        `until` has come. `filters` are docker's: one of the values of each key must match. Raises InvalidInput.
+        """
+        from . import journaling
+
+        chosen = filters or {}
+        journaling.check(chosen)
+        for entry in journaling.entries(self._store.paths, int(since * 1e9), int(until * 1e9), follow):
+            if journaling.matches(entry, chosen):
+                yield entry
 
     def info(self) -> dict[str, Any]:
         """Return the host's properties and capabilities and how underlay uses them, under the names of `info --format`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from ...errors import Conflict, InvalidInput, UnderlayError
+from ...events import Event
 from ...lean.overload import overload
 from ...runtime.monitor import control, state
 from .. import presence
@@ -566,6 +567,7 @@ class Containers:
             raise InvalidInput("a container's name cannot be empty")
         row = find(self._store, name)
         rows.rename(self._store.meta, row.id, new)
+        self._store.emit(Event("container.rename", row.id, oldName=row.name))
 
 
 def _refuse_streams(*streams: object) -> None:

@@ -82,6 +82,7 @@ def kill(store: Store, name: str, signal: str = "KILL") -> None:
     status = presence.status(store, row.id)
     if not status.pid:
         raise Conflict(f"container {row.id} is not running")
+    store.emit(events.Event("container.kill", row.id, signal=number))
     channel = None
     if number in (9, signals.number(row.intent["stop_signal"])):
         channel = _announce_stop(store, row)
@@ -95,7 +96,6 @@ def kill(store: Store, name: str, signal: str = "KILL") -> None:
     finally:
         if channel is not None:
             channel.close()
-    store.emit(events.Event("container.kill", row.id, signal=number))
 
 
 def _send(status: Status, number: int) -> None:

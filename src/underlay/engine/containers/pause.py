@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from ...errors import Conflict, KernelError
+from ...events import Event
 from ...linux.cgroup.common import GONE
 from ...runtime.monitor import control, state
 from .. import presence
@@ -46,3 +47,4 @@ def freeze(store: Store, name: str, on: bool) -> None:
             control.ask(channel, {"paused": on})
         finally:
             channel.close()
+    store.emit(Event("container.pause" if on else "container.unpause", row.id))

@@ -14,7 +14,7 @@ from ...paths import interpreter
 from ...runtime.monitor import control
 from ...runtime.policy import profiles
 from ...store import rootfs
-from .. import presence
+from .. import journaling, presence
 from ..launcher import Launcher
 
 TYPE_CHECKING = False
@@ -265,6 +265,7 @@ def launch_record(
         "restart": intent["restart"],
         "remove": intent["remove"],
         "network": control.COMING if "network" in intent else None,
+        "journal": (journaling.path(paths), journaling.attributes_of(name, intent)),
         "shared_mount": (shared.change_lock, shared.use_lock, shared.point, shared.index, shared.files),
         "python": python,
         "import_path": import_path,
@@ -347,8 +348,12 @@ def forget_files(store: Store, container_id: str, with_volumes: bool, durable: b
     from ...store import volumes
     from ...store.rows import containers, id_ranges
 
+    row = containers.find(store.meta, container_id) if containers.exists(store.meta, container_id) else None
     projects = id_ranges.projects(store.meta, container_id)
     gone = containers.delete(store.meta, container_id, with_volumes, durable)
+    if row is not None:
+        known_as = journaling.attributes_of(row.name, row.intent)
+        store.emit(events.Event("container.destroy", container_id, **known_as))
     userns.remove_tree_alone(store.paths.container(container_id))
     for project in projects:
         from .specification import disk_limit
@@ -372,7 +377,6 @@ def forget_state(store: Store, container_id: str) -> None:
             if error.errno != errno.ENOTEMPTY or time.monotonic() > deadline:
                 raise
             time.sleep(0.001)
-    store.emit(events.Event("container.destroy", container_id))
 
 
 def await_monitor(store: Store, container_id: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ...events import Event
 from ...lean.overload import overload
 from ...oci import platform as platforms
 from ...oci import reference as references
@@ -127,7 +128,9 @@ class Images:
         """
         from . import archives
 
-        return self.get(archives.import_tar(self._store, source, name, changes, message, platform))
+        image = self.get(archives.import_tar(self._store, source, name, changes, message, platform))
+        self._store.emit(Event("image.import", image.id, name=name or image.id))
+        return image
 
     # Looking
 
@@ -160,7 +163,9 @@ class Images:
         """Give an image another name; a name that is in use is moved to it. Raises NotFound, InvalidInput."""
         meta = self._store.meta
         image = image_rows.resolve(meta, name)
-        image_rows.tag(meta, image, image_rows.target_of(meta, image, name), references.parse(new))
+        reference = references.parse(new)
+        image_rows.tag(meta, image, image_rows.target_of(meta, image, name), reference)
+        self._store.emit(Event("image.tag", image.id, name=reference.familiar))
 
     def remove(self, name: str, force: bool = False) -> Removed:
         """Remove a name, and with its last name the image, as `docker rmi` does.

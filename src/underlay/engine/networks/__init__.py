@@ -95,13 +95,26 @@ class Networks(Records):
         """Connect a container to a network, at once if it runs. Raises NotFound, Conflict, InvalidInput, Unsupported."""
         from . import attach
 
-        attach.connect(self._store, self.get(network), container, address, address6, aliases)
+        joined = self.get(network)
+        attach.connect(self._store, joined, container, address, address6, aliases)
+        self._emit_of("network.connect", joined, container)
+
+    def _emit_of(self, kind: str, network: Network, container: str) -> None:
+        from ..containers.find import find
+
+        container_id = find(self._store, container).id
+        self._store.emit(Event(kind, network.id, name=network.name, type=network.driver, container=container_id))
 
     def disconnect(self, network: str, container: str, force: bool = False) -> None:
         """Disconnect a container from a network, at once if it runs. Raises NotFound, Conflict."""
         from . import attach
 
-        attach.disconnect(self._store, self.get(network), container, force)
+        left = self.get(network)
+        attach.disconnect(self._store, left, container, force)
+        try:
+            self._emit_of("network.disconnect", left, container)
+        except NotFound:
+            pass  # `force` takes a container that is gone
 
     def inspect(self, name: str) -> dict[str, Any]:
         """Return detailed information on a network, in the format of `docker network inspect`."""

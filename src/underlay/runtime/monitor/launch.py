@@ -299,12 +299,16 @@ def supervise(monitor: Monitor) -> NoReturn:
         again = False
         try:
             monitor.clean()
+            if monitor.oom:
+                monitor.note("oom")
+            monitor.note("die", exitCode=str(monitor.code))
             again = monitor.wants_restart()
             if again:
                 again = monitor.pause_before_restart()
             if again:
                 monitor.restarts += 1
                 begin(monitor, prepare(monitor.launch), None, None)
+                monitor.note("start")
         except StartFailed as error:
             monitor.log.problem = error.message
             monitor.code = error.exit_code

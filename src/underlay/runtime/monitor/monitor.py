@@ -284,6 +284,13 @@ class Monitor:
         os.close(self.pidfd)
         self.pidfd = -1
 
+    def note(self, action: str, **attributes: str) -> None:
+        """Write what has happened to the container into the journal."""
+        from ... import journal
+
+        path, always = self.launch["journal"]
+        journal.append(path, "container", action, self.launch["id"], {**always, **attributes})
+
     # The end.
 
     def clean(self) -> None:

@@ -104,6 +104,7 @@ if TYPE_CHECKING:
         restart: Restart
         remove: bool
         network: NetworkResources | Literal["coming"] | None
+        journal: tuple[str, dict[str, str]]  # its file, and what is said of the container with each event
         shared_mount: tuple[str, str, str, str, list[str]]
         python: str
         import_path: list[str]

@@ -72,7 +72,9 @@ def commit(
         finally:
             if freezes:
                 pause.freeze(store, row.id, False)
-        return _recorded(store, row, base, execution, diff_id, reference, message, author)
+        image = _recorded(store, row, base, execution, diff_id, reference, message, author)
+    store.emit(Event("container.commit", row.id, imageID=image, imageRef=name))
+    return image
 
 
 def _execution(row: ContainerRow, image: Mapping[str, Any]) -> Any:
