@@ -79,7 +79,9 @@ _BINS = (0.0, 0.2, 0.4, 0.6, 0.8, 0.9, 1.01)
 def application(record: Record, kind: int, timed: bool = True) -> Record:
     """Return an application of four more steps on the image of a record; `timed`: its steps say when they were made."""
     steps, command = APPLICATIONS[kind]
-    made = copy.deepcopy({key: record.get(key) for key in ("layers", "history", "history_created", "cmd", "entrypoint")})
+    made = copy.deepcopy(
+        {key: record.get(key) for key in ("layers", "history", "history_created", "cmd", "entrypoint")}
+    )
     made["history"] += steps
     moment = made["history_created"][-1] if made["history_created"] else None
     if moment:

@@ -30,7 +30,10 @@ def weighed(asked: Asked, report: LineageReport, root: Root | None, limit: int) 
     ground = _ground(asked, first, root)
     marks = Marks(asked.texts, asked.times, spelling.repositories)
     stages = marks.stages(ground)
-    known_end = first.history if first.config_digest or first.like else 0
+    known_end = first.history if first.config_digest or first.confidence >= _LIKELY else 0
+    agreed = bool(stages) and stages[-1].end == first.history
+    if agreed and _repository(first.name) != stages[-1].repository and (first.config_digest or first.like):
+        stages = []
     if not stages or stages[-1].end <= known_end:
         return _standing(_doubted(report, marks, max(known_end, ground)))
     top = _candidate(asked, stages[-1], _system(report, stages, root))
@@ -47,6 +50,10 @@ def weighed(asked: Asked, report: LineageReport, root: Root | None, limit: int) 
         round(max(report.unknown, chance), 4),
         BETWEEN if chance >= _LIKELY else NOT_KNOWN,
     )
+
+
+def _repository(name: str) -> str:
+    return name.rpartition(":")[0]
 
 
 def _ground(asked: Asked, first: Candidate, root: Root | None) -> int:
@@ -98,7 +105,7 @@ def _apart(links: Sequence[Link]) -> tuple[Link, ...]:
     for spot, link in enumerate(links):
         below = links[spot + 1] if spot + 1 < len(links) else None
         if below is not None and link.evidence and link.evidence[-1] == "no build of it is known":
-            under = [other for other in links[spot + 1 :]]
+            under = links[spot + 1 :]
             marked = below.evidence and below.evidence[-1] == "no build of it is known"
             layers = below.layers if marked else sum(other.layers for other in under)
             steps = below.history if marked else sum(other.history for other in under)

@@ -24,9 +24,27 @@ _SUITES = frozenset(
     """wheezy jessie stretch buster bullseye bookworm trixie forky sid trusty xenial bionic focal jammy noble questing
     resolute""".split()
 )
-_UBUNTU = {"14.04": "trusty", "16.04": "xenial", "18.04": "bionic", "20.04": "focal", "22.04": "jammy", "24.04": "noble"}
+_UBUNTU = {
+    "14.04": "trusty",
+    "16.04": "xenial",
+    "18.04": "bionic",
+    "20.04": "focal",
+    "22.04": "jammy",
+    "24.04": "noble",
+}
 _UBUNTU |= {"25.10": "questing", "26.04": "resolute"}
-_SYSTEMS = ("alpine", "slim", "windowsservercore", "nanoserver", "oraclelinux", "oracle", "ubi", "ubuntu", "debian", "al")
+_SYSTEMS = (
+    "alpine",
+    "slim",
+    "windowsservercore",
+    "nanoserver",
+    "oraclelinux",
+    "oracle",
+    "ubi",
+    "ubuntu",
+    "debian",
+    "al",
+)
 # Words of tags, and what shows in an image's steps that it is of that variant.
 _SHOWN = {
     "fpm": re.compile(r"php-fpm|--enable-fpm"),
@@ -145,7 +163,12 @@ def _spelled(tags: Sequence[str], version: str, depth: int) -> list[str]:
         ours = ".".join(version.split(".")[: form.depth])
         written = tag.replace(form.version, ours, 1)
         words = [word for word in form.words if word not in _PLAIN]
-        order = (form.depth != depth, sum(1 for word in form.words if _says_system(word)), len(form.words) - len(words), form.depth)
+        order = (
+            form.depth != depth,
+            sum(1 for word in form.words if _says_system(word)),
+            len(form.words) - len(words),
+            form.depth,
+        )
         found[written] = min(order, found.get(written, order))
     return sorted(found, key=lambda tag: (found[tag], len(tag))) or _forms(version)
 

@@ -39,6 +39,14 @@ _BUILDPACK = (
     ("", re.compile(r"install[^;&]*\bautoconf\b[^;&]*\bautomake\b[^;&]*\bbzip2\b")),
 )
 
+_ENOUGH = 2.5  # a mark with less is none
+_PROGRAM = re.compile(r"""(?:CMD|ENTRYPOINT) \[?"?(?:/\S*/|/)?([A-Za-z][A-Za-z_.-]*?)-?(\d[\d.]*)?["\s\]]""")
+# Programs, and words of labels, that are repositories and say nothing.
+_SHELLS = frozenset(
+    "bash busybox docker registry python node java php perl6 alpine debian ubuntu fedora composer".split()
+)
+_JAVAS = frozenset("amazoncorretto sapmachine azul-zulu ibmjava eclipse-temurin openjdk ibm-semeru-runtimes".split())
+
 
 class Stage(msgspec.Struct, frozen=True):
     """An image beneath the image, by its marks: its repository, the version its variable says ("": none), the number of
@@ -72,6 +80,7 @@ class Marks:
         self.times = times
         self.known = known
         self.words = [history.instruction(text) for text in self.texts]
+        self._rated: dict[int, float] = {}
 
     def pause(self, spot: int) -> float:
         """Return the seconds between the step before `spot` and the one at it; 0 when that is not known."""
@@ -87,7 +96,7 @@ class Marks:
         seams = self._seams(start)
         previous = start
         for spot in seams:
-            stage = self._stage(previous, spot, seams)
+            stage = self._stage(previous, spot)
             if stage is not None and stage.end < end:
                 found.append(stage)
                 previous = stage.end
@@ -130,6 +139,8 @@ class Marks:
 
     def _seam(self, spot: int) -> float:
         """Return how much the steps on both sides of `spot` look like those of two Dockerfiles."""
+        if spot in self._rated:
+            return self._rated[spot]
         before, after = self.words[spot - 1], self.words[spot]
         pause = self.pause(spot)
         score = 3.0 if pause >= _HOUR else 1.0 if pause >= _MINUTE else 0.0
@@ -143,27 +154,42 @@ class Marks:
             score += 2.0
         if _APPLICATION.match(self.texts[spot]):
             score += 2.0
+        self._rated[spot] = score
         return score
 
-    def _stage(self, start: int, end: int, seams: list[int]) -> Stage | None:
+    def _stage(self, start: int, end: int) -> Stage | None:
         """Return what the steps from `start` to `end` make, None when no mark names it."""
         marks = self._marks(start, end)
         if not marks:
             return None
         best = max(marks, key=lambda mark: (mark.score, -mark.spot))
-        filled = next((s for s in range(best.spot, end) if self.words[s] in _FILLING), None)
-        if best.score < 2.5 or filled is None:
+        if best.score < _ENOUGH or not any(word in _FILLING for word in self.words[start:end]):
             return None
         seam = self._seam(end)
-        commands = self.words[start:end]
-        if "CMD" not in commands and "ENTRYPOINT" not in commands and best.repository not in families.WITHOUT_COMMAND:
-            seam -= 2.0
+        if "CMD" not in self.words[start:end]:
+            # Without a command of its own the Dockerfile goes on for as long as its steps speak of the same thing.
+            if self._spoken(best.stem, best.repository, end):
+                return None
+            if best.repository not in families.WITHOUT_COMMAND and "ENTRYPOINT" not in self.words[start:end]:
+                seam -= 2.0
         if seam < 1.0:
             return None
         score = min(0.97, 0.45 + 0.05 * min(best.score, 6.0) + 0.06 * min(seam, 6.0))
-        return Stage(
-            best.repository, best.version, start, end, score, f"its step {best.spot + 1} sets {best.name}"
-        )
+        why = f"step {best.spot + 1} is {best.name}" if " " in best.name else f"step {best.spot + 1} sets {best.name}"
+        return Stage(best.repository, best.version, start, end, score, why)
+
+    def _spoken(self, stem: str, repository: str, spot: int) -> bool:
+        """Tell whether steps behind `spot` use or set variables of a stem, or are commands of what the repository is."""
+        word = repository.rpartition("/")[2]
+        own = {stem, word.upper().replace("-", "_")}
+        for text in self.texts[spot:]:
+            if any(f"${each}_" in text or f"${{{each}_" in text for each in own):
+                return True
+            if text.startswith("ENV ") and any(f" {each}_" in text for each in own):
+                return True
+            if text.startswith(("CMD", "ENTRYPOINT")) and (word in text or stem.lower() in text):
+                return True
+        return False
 
     def _marks(self, start: int, end: int) -> list[_Mark]:
         """Return the variables set between two spots that may name what is made there."""
@@ -176,20 +202,24 @@ class Marks:
         marks = []
         for (spot, name, value), (stem, kind) in zip(names, stems, strict=True):
             repository = self._repository(name, stem, kind, value, everything)
+            if kind not in variables.VERSIONS and repository not in self.known() and name not in families.REPOSITORIES:
+                repository = repository if name == "JAVA_HOME" else ""
             if not repository or stem in families.HELPERS or stem in families.EMPTY:
                 continue
             own = repository.rpartition("/")[2]
             words = {own, stem.lower().strip("_"), own.replace("-", "")}
             score = 2.0 if name in families.REPOSITORIES or stem in families.REPOSITORIES else 0.0
             score += 2.0 if repository in self.known() or name == "JAVA_HOME" else 0.0
-            score += 1.0 if kind in ("VERSION", "MAJOR") else 0.0
+            score += 1.0 if kind in variables.VERSIONS else 0.0
             score += 2.0 if any(word in commands for word in words if len(word) > 2) else 0.0
             score += 1.0 if any(word in users for word in words if len(word) > 2) else 0.0
             later = texts[spot - start + 1 :]
             score += 1.0 if self._fetched(name, words, later) else 0.0
             score += min(sum(other.startswith(stem + "_") for _, other, _ in names) - 1, 2) / 2 if kind else 0.0
-            version = variables.version(value) if kind in ("VERSION", "MAJOR") else ""
+            version = variables.version(value) if kind in variables.VERSIONS else ""
             marks.append(_Mark(spot, name, stem, repository, version, score))
+        marks += self._commands(start, texts, everything)
+        marks += self._labels(start, texts)
         for mark in marks:
             # The full version, where another variable of the same image says it: PG_MAJOR and PG_VERSION, JAVA_HOME.
             same = [other.version for other in marks if other.repository == mark.repository and other.version]
@@ -204,13 +234,37 @@ class Marks:
             return families.of_java(value, steps)
         if name in families.REPOSITORIES:
             return families.REPOSITORIES[name]
-        if kind in ("VERSION", "MAJOR") and not variables.version(value):
+        if not kind or stem in ("JAVA", "JDK") or (kind in variables.VERSIONS and not variables.version(value)):
             return ""
-        if kind in ("VERSION", "MAJOR"):
-            if stem in ("JAVA", "JDK"):
-                return ""
-            return families.REPOSITORIES.get(stem) or stem.lower().strip("_").replace("_", "-")
-        return ""
+        return families.REPOSITORIES.get(stem) or stem.lower().strip("_").replace("_", "-")
+
+    def _commands(self, start: int, texts: Sequence[str], everything: str) -> list[_Mark]:
+        """Return the commands whose program is called as a known repository: `CMD ["perl5.42.0" "-de0"]`."""
+        marks = []
+        for spot, text in enumerate(texts, start):
+            found = _PROGRAM.match(text)
+            if not found:
+                continue
+            name = found[1].lower().removesuffix("d") if found[1].lower() not in self.known() else found[1].lower()
+            if name not in self.known() or name in _SHELLS:
+                continue
+            made = re.findall(rf"{re.escape(name)}[-_/v ]+(\d+(?:\.\d+){{1,3}})", everything, re.IGNORECASE)
+            version = variables.version(found[2] or "") or (made[0] if made else "")
+            mentioned = any(name in other.lower() for other in texts if other[:3] in ("RUN", "ADD", "COP"))
+            marks.append(_Mark(spot, f"the command {found[1]}", name.upper(), name, version, 3.0 + mentioned))
+        return marks
+
+    def _labels(self, start: int, texts: Sequence[str]) -> list[_Mark]:
+        """Return the labels that name a known repository: `org.opencontainers.image.title=Caddy`."""
+        marks = []
+        for spot, text in enumerate(texts, start):
+            said = variables.labels(text)
+            words = _WORD.findall(" ".join((said.get("title", ""), said.get("source", ""))).lower())
+            name = next((word for word in words if word in self.known() and word not in _SHELLS), "")
+            if name:
+                version = variables.version(said.get("version", ""))
+                marks.append(_Mark(spot, f"a label of {name}", name.upper(), name, version, 3.0))
+        return marks
 
     def _fetched(self, name: str, words: set[str], later: Sequence[str]) -> bool:
         """Tell whether a step soon after a variable was set fetches or builds what it names."""
@@ -218,9 +272,7 @@ class Marks:
         for text in filling:
             if f"${name}" in text or f"${{{name}" in text:
                 return True
-            if any(len(word) > 2 and word in _WORD.findall(text.lower()) for word in words):
+            lower = text.lower()
+            if any(len(word) > 2 and word in lower for word in words):
                 return True
         return False
-
-
-_JAVAS = frozenset("amazoncorretto sapmachine azul-zulu ibmjava eclipse-temurin openjdk ibm-semeru-runtimes".split())

@@ -11,7 +11,13 @@ if TYPE_CHECKING:
 _KEPT = 2_000  # characters of a step that are looked at
 _PAIR = re.compile(r"""(?:^|\s)([A-Za-z_][A-Za-z0-9_]{0,60})=("[^"]*"|'[^']*'|\S*)""")
 _OLD = re.compile(r"([A-Za-z_][A-Za-z0-9_]{0,60}) (\S+)")
-_STEM = re.compile(r"([A-Z_][A-Z0-9_]*?)_(VERSION|MAJOR|HOME|RELEASE)$")
+# What follows a stem: a version first of all; the rest only says that something of that name is there.
+VERSIONS = frozenset(("VERSION", "MAJOR"))
+_STEM = re.compile(
+    r"([A-Z_][A-Z0-9_]*?)_(VERSION|MAJOR|HOME|RELEASE|TARBALL|URL|DOWNLOAD_URL|PREFIX|PATH|DIR|CONF_DIR|DATA_DIR"
+    r"|SHA1|SHA256|SHA512|DOWNLOAD_SHA|DOWNLOAD_SHA1|DOWNLOAD_SHA256)$"
+)
+_LABEL = re.compile(r"""org\.opencontainers\.image\.(title|source|version|url)=("[^"]*"|'[^']*'|\S*)""")
 _NUMBER = re.compile(r"(?:^|[^\d.])(\d{1,9}(?:\.\d{1,9}){0,3})")
 _EPOCH = re.compile(r"^\d+:(?=\d)")
 
@@ -27,6 +33,13 @@ def assigned(step: str) -> Iterator[tuple[str, str]]:
         return
     for name, value in _PAIR.findall(text):
         yield name, value.strip("\"'")
+
+
+def labels(step: str) -> dict[str, str]:
+    """Return the title, source, url and version that a LABEL step in normal form says, by their words in OCI's form."""
+    if not step.startswith("LABEL ") or "org.opencontainers.image." not in step:
+        return {}
+    return {name: value.strip("\"'") for name, value in _LABEL.findall(step[:_KEPT])}
 
 
 def stem(name: str) -> tuple[str, str]:
