@@ -1,6 +1,6 @@
 """How well bases are told that no index knows: applications of four more steps on images whose repository is unknown.
 
-    python bench/base_open_world.py CORPUS [--index INDEX.jsonl] [--table]
+    python bench/base_open_world.py CORPUS [--index INDEX.jsonl …] [--table]
 
 CORPUS is a folder with bases.jsonl, official-dev.jsonl and official-2026*-dev.jsonl. Each image of 2026 becomes the base of
 an application; the index knows the builds of bases.jsonl. Each image of official-dev.jsonl becomes one, too, with its
@@ -91,10 +91,9 @@ def application(record: Record, kind: int, timed: bool = True) -> Record:
     if not timed:
         made["history_created"] = []
     filling = [step for step in steps if step.startswith(("RUN", "COPY", "ADD", "WORKDIR"))]
-    made["layers"] += [
-        [f"sha256:{base_cases.part(f'{record["config_digest"]} {spot}', 1 << 30):064x}", 9_000 + 517 * spot]
-        for spot, _ in enumerate(filling)
-    ]
+    for spot, _ in enumerate(filling):
+        number = base_cases.part(f"{record['config_digest']} {spot}", 1 << 30)
+        made["layers"].append([f"sha256:{number:064x}", 9_000 + 517 * spot])
     made["cmd"] = command if command != [] else made["cmd"]
     made["true_base"] = record["ref"]
     made["steps_of_base"] = len(record["history"])
@@ -190,10 +189,11 @@ def main() -> None:
     """Print the scores."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("corpus")
-    parser.add_argument("--index", help="known builds, instead of the corpus's bases.jsonl")
+    parser.add_argument("--index", nargs="*", help="files of known builds, instead of the corpus's bases.jsonl")
     parser.add_argument("--table", action="store_true", help="a row for each image of 2026")
     options = parser.parse_args()
-    index = known.Known(index_builder.make(base_cases.read(options.index or f"{options.corpus}/bases.jsonl")))
+    files = options.index or [f"{options.corpus}/bases.jsonl"]
+    index = known.Known(index_builder.make([record for file in files for record in base_cases.read(file)]))
     kinds = range(len(APPLICATIONS))
     today = answers(index, of_2026(options.corpus), kinds)
     if options.table:

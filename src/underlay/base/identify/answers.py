@@ -54,8 +54,8 @@ class LineageReport(msgspec.Struct, frozen=True):
 
     `candidates`: the most likely first, `scratch` for made from nothing. `chain`: from the base downwards; ends in
     `scratch`, or in `?` where it cannot be followed. `outdated`: whether the base's name points at another build
-    now; None when that is not known. `unknown`: how likely the base is none that the index knows, 0 to 1. `standing`: KNOWN,
-    BETWEEN or NOT_KNOWN.
+    now; None when that is not known. `unknown`: how likely the base is none that the index knows, 0 to 1.
+    `standing`: KNOWN, BETWEEN or NOT_KNOWN.
     """
 
     candidates: tuple[Candidate, ...]

@@ -16,7 +16,6 @@ from .ranking import SCRATCH, Named, Ranking
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-
     from ..index.known import Known
     from .image import ImageContent
     from .matches import PossibleBase

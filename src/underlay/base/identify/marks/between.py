@@ -17,9 +17,11 @@ if TYPE_CHECKING:
     from ..names.roots import Root
 
 _LIKELY = 0.5
+_OPENJDK = 1_471_996_800.0  # until that day in August 2016 the repository openjdk was called java
 # With a seam above the known base and nothing that names what ends there, so often that base was the image's all the same.
 _SEAM_ABOVE = 0.35
-_SEAM = 3.0
+# The same for a pause of a day or more: builders that keep layers leave such pauses within a Dockerfile, too.
+_PAUSE_ABOVE = 0.8
 
 
 def weighed(asked: Asked, report: LineageReport, root: Root | None, limit: int) -> LineageReport:
@@ -76,6 +78,9 @@ def _system(report: LineageReport, stages: Sequence[Stage], root: Root | None) -
 
 def _candidate(asked: Asked, stage: Stage, system: str) -> Candidate:
     own = "\n".join(asked.texts[stage.start : stage.end])
+    made = asked.times[stage.end - 1] if len(asked.times) >= stage.end else 0.0
+    if stage.repository == "openjdk" and 0 < made < _OPENJDK:
+        stage = msgspec.structs.replace(stage, repository="java")
     names = tuple(spelling.names(stage.repository, stage.version, stage.suffix, system, own))
     beneath = f", on {system}" if system else ""
     return Candidate(
@@ -119,16 +124,21 @@ def _apart(links: Sequence[Link]) -> tuple[Link, ...]:
 def _doubted(report: LineageReport, marks: Marks, end: int) -> LineageReport:
     """Return an answer with less confidence where something without a name seems to lie between base and image."""
     first = report.candidates[0]
-    if first.name == "scratch" or not marks.ends_between(end):
+    if first.name == "scratch":
+        return report
+    if marks.ends_between(end):
+        share, why = _SEAM_ABOVE, "another Dockerfile seems to end above it"
+    elif marks.rests_between(end):
+        share, why = _PAUSE_ABOVE, "a day or more passed between steps above it"
+    else:
         return report
     doubted = msgspec.structs.replace(
-        first,
-        confidence=round(first.confidence * _SEAM_ABOVE, 4),
-        evidence=(*first.evidence, "another Dockerfile seems to end above it"),
+        first, confidence=round(first.confidence * share, 4), evidence=(*first.evidence, why)
     )
     unknown = round(max(report.unknown, 1 - doubted.confidence), 4)
+    standing = BETWEEN if share == _SEAM_ABOVE else report.standing
     return msgspec.structs.replace(
-        report, candidates=(doubted, *report.candidates[1:]), unknown=unknown, standing=BETWEEN
+        report, candidates=(doubted, *report.candidates[1:]), unknown=unknown, standing=standing
     )
 
 

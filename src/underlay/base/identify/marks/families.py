@@ -75,7 +75,7 @@ _JAVA = (
     (re.compile(r"zulu"), "azul-zulu"),
     (re.compile(r"/opt/ibm/java"), "ibmjava"),
     (re.compile(r"^/opt/java/openjdk"), "eclipse-temurin"),
-    (re.compile(r"openjdk|java-\d+"), "openjdk"),
+    (re.compile(r"openjdk|java-\d+|docker-java-home"), "openjdk"),
 )
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 _FILLING = frozenset(("RUN", "COPY", "ADD"))
+_DAY = 86_400.0
 _HOUR = 3600.0
 _MINUTE = 60.0
 _STEPS = 400
@@ -114,17 +115,31 @@ class Marks:
             for spot in range(start + 1, len(self.texts))
         )
 
+    def rests_between(self, start: int) -> bool:
+        """Tell whether a day or more passed behind a step above the first `start` steps that fills a layer."""
+        filled = False
+        for spot in range(start, len(self.texts)):
+            if filled and self.pause(spot) >= _DAY:
+                return True
+            filled = filled or self.words[spot] in _FILLING
+        return False
+
     def _buildpack(self, ground: int) -> list[Stage]:
         """Return the stages of buildpack-deps, which have no variables but install the same packages everywhere."""
-        found = []
-        for spot, (suffix, pattern) in enumerate(_BUILDPACK, ground):
-            if not ground or spot >= len(self.texts) or not pattern.search(self.texts[spot]):
+        found: list[Stage] = []
+        spot = ground
+        for suffix, pattern in _BUILDPACK:
+            # A step that makes up for a missing gpg lay between the first two for years.
+            here = next((step for step in range(spot, spot + 2) if ground and pattern.search(self._text(step))), None)
+            if here is None or (here > spot and "gpg" not in self._text(spot)):
                 break
-            found.append(
-                Stage("buildpack-deps", "", spot, spot + 1, 0.9, "its first step installs what that does", suffix)
-            )
+            spot = here + 1
+            found.append(Stage("buildpack-deps", "", ground, spot, 0.9, "its steps install what that does", suffix))
         # Without the second stage the first one is a list of packages like many others.
         return found if len(found) > 1 else []
+
+    def _text(self, spot: int) -> str:
+        return self.texts[spot] if spot < len(self.texts) else ""
 
     def _goes_on(self, stage: Stage, spot: int) -> bool:
         """Tell whether the steps between a stage and `spot` speak of what the stage is: the same, with more installed."""
