@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ..matches import Asked
     from ..names.roots import Root
 
-_LIKELY = 0.5
+_LIKELY, _RATHER = 0.5, 0.3
 _OPENJDK = 1_471_996_800.0  # until that day in August 2016 the repository openjdk was called java
 # With a seam above the known base and nothing that names what ends there, so often that base was the image's all the same.
 _SEAM_ABOVE = 0.35
@@ -33,8 +33,7 @@ def weighed(asked: Asked, report: LineageReport, root: Root | None, limit: int) 
     marks = Marks(asked.texts, asked.times, spelling.repositories)
     stages = marks.stages(ground)
     known_end = first.history if first.config_digest or first.confidence >= _LIKELY else 0
-    agreed = bool(stages) and stages[-1].end == first.history
-    if agreed and _repository(first.name) != stages[-1].repository and (first.config_digest or first.like):
+    if stages and _says_another(first, stages[-1]):
         stages = []
     if not stages or stages[-1].end <= known_end:
         return _standing(_doubted(report, marks, max(known_end, ground)))
@@ -54,8 +53,10 @@ def weighed(asked: Asked, report: LineageReport, root: Root | None, limit: int) 
     )
 
 
-def _repository(name: str) -> str:
-    return name.rpartition(":")[0]
+def _says_another(first: Candidate, stage: Stage) -> bool:
+    """Tell whether the index knows builds of another repository that end where a stage does, and is rather sure of it."""
+    known = first.config_digest or (first.like and first.confidence >= _RATHER)
+    return bool(known) and first.history == stage.end and first.name.rpartition(":")[0] != stage.repository
 
 
 def _ground(asked: Asked, first: Candidate, root: Root | None) -> int:

@@ -112,11 +112,12 @@ def _forms(version: str) -> list[str]:
 
 
 def _line(variants: Sequence[Sequence[str]]) -> int:
-    """Return how many numbers tell the lines of a repository apart: 1 for node 22 and 24, 2 for python 3.12 and 3.13."""
+    """Return how many numbers tell the lines of a repository apart: 1 for node 22 and 24, 2 for python 3.12 and 3.13, and
+    for what has one line only."""
     longest = {max((naming.form(f"x:{tag}").version for tag in tags), key=len, default="") for tags in variants}
     parts = [version.split(".") for version in longest if version]
     majors = len({each[0] for each in parts})
-    return 1 if majors == len({".".join(each[:2]) for each in parts}) else 2
+    return 1 if 1 < majors == len({".".join(each[:2]) for each in parts}) else 2
 
 
 def _fit(tags: Sequence[str], version: str, ground: str, suite: str, steps: str) -> float:
