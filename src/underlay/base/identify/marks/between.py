@@ -6,7 +6,8 @@ import msgspec
 
 from .. import history
 from ..answers import BETWEEN, KNOWN, NOT_KNOWN, UNKNOWN, Candidate, LineageReport, Link, less_likely
-from . import spelling
+from ..names import naming
+from . import families, spelling
 from .stages import Marks, Stage
 
 TYPE_CHECKING = False
@@ -33,15 +34,17 @@ def weighed(asked: Asked, report: LineageReport, root: Root | None, limit: int) 
     marks = Marks(asked.texts, asked.times, spelling.repositories)
     stages = marks.stages(ground)
     known_end = first.history if first.config_digest or first.confidence >= _LIKELY else 0
-    if stages and _says_another(first, stages[-1]):
+    if stages and _knows_better(first, stages[-1], _system(report, root)):
         stages = []
+    while stages and not _outweighs(stages[-1], first, marks):
+        stages.pop()
     if not stages or stages[-1].end <= known_end:
         return _standing(_doubted(report, marks, max(known_end, ground)))
-    top = _candidate(asked, stages[-1], _system(report, stages, root))
+    top = _candidate(asked, stages[-1], _system(report, root))
     chance = top.confidence
     others = [candidate for candidate in report.candidates if not set(candidate.names) & set(top.names)]
     candidates = (top, *less_likely(others, chance))[:limit]
-    beneath = [_candidate(asked, stage, _system(report, stages, root)).link() for stage in reversed(stages[:-1])]
+    beneath = [_candidate(asked, stage, _system(report, root)).link() for stage in reversed(stages[:-1])]
     rest = report.chain if first.name != "scratch" else (Link(UNKNOWN),)
     kept = [link for link in rest if not link.history or link.history < stages[0].end]
     return LineageReport(
@@ -53,10 +56,25 @@ def weighed(asked: Asked, report: LineageReport, root: Root | None, limit: int) 
     )
 
 
-def _says_another(first: Candidate, stage: Stage) -> bool:
-    """Tell whether the index knows builds of another repository that end where a stage does, and is rather sure of it."""
-    known = first.config_digest or (first.like and first.confidence >= _RATHER)
-    return bool(known) and first.history == stage.end and first.name.rpartition(":")[0] != stage.repository
+def _knows_better(first: Candidate, stage: Stage, system: str) -> bool:
+    """Tell whether the first candidate of the index, which ends where a stage ends, has the better name for it."""
+    if first.history != stage.end or not (first.config_digest or first.like):
+        return False
+    tag = naming.form(first.name)
+    if tag.repository != stage.repository:
+        return bool(first.config_digest) or first.confidence >= _RATHER
+    # The index has real names of such an image; it must only mean the same version, on the same distribution.
+    if stage.version:
+        return bool(tag.version) and naming.agrees(tag.version, [stage.version])
+    return not system or tag.tag.startswith(system.partition(":")[2].removesuffix("-slim"))
+
+
+def _outweighs(stage: Stage, first: Candidate, marks: Marks) -> bool:
+    """Tell whether a stage says more of an image's base than a known build beneath it, the index's first candidate."""
+    if not (first.config_digest or first.like) or marks.commanded(stage):
+        return True
+    # Where no command shows that a Dockerfile ended, a known build that is wholly there may be all that is beneath.
+    return stage.repository in families.WITHOUT_COMMAND or stage.score > first.confidence
 
 
 def _ground(asked: Asked, first: Candidate, root: Root | None) -> int:
@@ -68,8 +86,8 @@ def _ground(asked: Asked, first: Candidate, root: Root | None) -> int:
     return max(exact, own)
 
 
-def _system(report: LineageReport, stages: Sequence[Stage], root: Root | None) -> str:
-    """Return the name of the distribution beneath, without -slim where it was filled up again; "" when not known."""
+def _system(report: LineageReport, root: Root | None) -> str:
+    """Return the name of the distribution beneath; "" when it is not known."""
     name = root.name if root is not None else ""
     if not name:
         named = [link.name for link in report.chain if link.name not in ("scratch", UNKNOWN)]

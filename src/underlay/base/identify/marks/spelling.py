@@ -95,6 +95,9 @@ def names(repository: str, version: str, suffix: str, ground: str, steps: str) -
     depth = _line(variants)
     rated = [(_fit(tags, version, ground, suite, steps), -spot, tags) for spot, tags in enumerate(variants)]
     _, _, best = max(rated)
+    majors = {naming.form(f"x:{tag}").version.partition(".")[0] for tag in best}
+    if version.partition(".")[0] not in majors:
+        return [f"{repository}:{tag}" for tag in _composed(variants, version, depth, ground, steps)]
     return [f"{repository}:{tag}" for tag in _spelled(best, version, depth)]
 
 
@@ -172,6 +175,21 @@ def _spelled(tags: Sequence[str], version: str, depth: int) -> list[str]:
         )
         found[written] = min(order, found.get(written, order))
     return sorted(found, key=lambda tag: (found[tag], len(tag))) or _forms(version)
+
+
+def _composed(variants: Sequence[Sequence[str]], version: str, depth: int, ground: str, steps: str) -> list[str]:
+    """Return tags for a version of which a repository has none now, of words that its other tags have."""
+    words = {
+        re.sub(r"[\d.]+$", "", word) for tags in variants for tag in tags for word in naming.form(f"x:{tag}").words
+    }
+    ending = "".join(
+        f"-{word}" for word in ("fpm", "apache", "zts", "jre") if word in words and _SHOWN[word].search(steps)
+    )
+    ending += "-slim" if ground.endswith("-slim") and "slim" in words else ""
+    ending += "-alpine" if ground.startswith("alpine") and "alpine" in words else ""
+    parts = version.split(".")
+    lines = (".".join(parts[:depth]), *_forms(version))
+    return [f"{line}{ending}" for line in dict.fromkeys(lines)]
 
 
 def _says_system(word: str) -> bool:

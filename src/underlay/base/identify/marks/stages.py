@@ -116,6 +116,10 @@ class Marks:
             for spot in range(start + 1, len(self.texts))
         )
 
+    def commanded(self, stage: Stage) -> bool:
+        """Tell whether a stage has a command or an entry point of its own."""
+        return any(word in ("CMD", "ENTRYPOINT") for word in self.words[stage.start : stage.end])
+
     def rests_between(self, start: int) -> bool:
         """Tell whether a day or more passed behind a step above the first `start` steps that fills a layer."""
         filled = False
