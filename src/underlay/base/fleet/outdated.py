@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ...store.store import Store
+    from ..identify.answers import Candidate
     from ..identify.identify import Identified
     from ..identify.image_source import Subject
-    from ..identify.lineage import Candidate
 
 REGISTRY, STORE, INDEX = "registry", "store", "index"
 

@@ -9,10 +9,10 @@ import msgspec
 from ...oci import reference as references
 from ...store.rows import images
 from ..index import known
-from . import claim_evidence, image, likeness, lineage
+from . import answers, claim_evidence, image, likeness, lineage
+from .answers import UNKNOWN, Candidate, Link
 from .claims import REFUTED, Claim
-from .image_source import names_of
-from .lineage import Candidate, Link
+from .image_source import STORE, names_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,15 +23,19 @@ if TYPE_CHECKING:
     from ..index.known import Known
     from .image_source import Subject
 
-SCRATCH, UNKNOWN = "scratch", "?"
+SCRATCH = "scratch"
 _HERE = 0.99  # all layers of an image that is here, in order: that is it, or a twin of it
 _TWIN = 0.9  # its layers agree, its steps do not
 LIKELY = 0.5  # an answer with less is no answer
+_UNREAD = 0.95  # "made from nothing" of an image whose files nobody looked at
+_SUREST = 0.99  # what is told by documents alone
 
 
 class Identified(msgspec.Struct, frozen=True):
     """The identified base of an image: `candidates`, the most likely first; the `chain` from the base down; whether the
-    base's name refers to another build now (None: unknown); the image's own `claims`; `where` the image was found."""
+    base's name refers to another build now (None: unknown); the image's own `claims`; `where` the image was found; its
+    `standing`: "known", "unknown between" (something without a known build lies between what is known and the image's
+    own steps) or "unknown"."""
 
     image: str
     id: str
@@ -41,6 +45,7 @@ class Identified(msgspec.Struct, frozen=True):
     outdated: bool | None
     unknown: float
     claims: tuple[Claim, ...] = ()
+    standing: str = answers.KNOWN
 
     @property
     def base(self) -> Candidate | None:
@@ -55,7 +60,7 @@ class Identified(msgspec.Struct, frozen=True):
         if first.config_digest is None:
             return first.confidence
         same = (candidate.confidence for candidate in self.candidates if candidate.config_digest == first.config_digest)
-        return min(round(sum(same), 4), 1.0)
+        return min(round(sum(same), 4), 1.0 if self.where == STORE else _SUREST)
 
 
 def directory(store: Store) -> str:
@@ -94,7 +99,7 @@ def identify(
     for other in reports:
         names = {SCRATCH, *(candidate.name for candidate in candidates)}
         new = [candidate for candidate in other.candidates if candidate.name not in names]
-        candidates += lineage.less_likely(new, min(1.0, sum(candidate.confidence for candidate in candidates)))
+        candidates += answers.less_likely(new, min(1.0, sum(candidate.confidence for candidate in candidates)))
     local = _local(store, subject)
     if local is not None and local.layers >= candidates[0].layers:
         candidates = [local, *_left(candidates, local)]
@@ -115,6 +120,8 @@ def identify(
     credible_claims = [claim for claim in judged if not (claim.vague and claim.verdict == REFUTED)]
     candidates, chain = claim_evidence.apply_claims(candidates, chain, credible_claims, subject)
     ordered = candidates[:1] + sorted(candidates[1:], key=lambda candidate: -candidate.confidence)
+    if subject.files() is None:
+        ordered[0] = _unread(ordered[0])
     outdated = best.outdated if ordered[0] is best.candidates[0] else _moved(store, ordered[0])
     return Identified(
         subject.name,
@@ -125,7 +132,25 @@ def identify(
         outdated,
         best.unknown,
         tuple(credible_claims),
+        _standing(ordered[0], best),
     )
+
+
+def _unread(first: Candidate) -> Candidate:
+    """Return the first candidate of an image whose files were not looked at: of that nothing is quite sure."""
+    if first.name != SCRATCH:
+        return msgspec.structs.replace(first, confidence=min(first.confidence, _SUREST))
+    evidence = (*first.evidence, "its files were not looked at")
+    return msgspec.structs.replace(first, confidence=min(first.confidence, _UNREAD), evidence=evidence)
+
+
+def _standing(first: Candidate, best: answers.LineageReport) -> str:
+    """Return how an answer stands, whose first candidate may have been found by other means than the index."""
+    if first.config_digest:
+        return answers.KNOWN if first.name not in best.candidates[0].names else best.standing
+    if first.name == best.candidates[0].name and first.confidence <= best.candidates[0].confidence:
+        return best.standing
+    return answers.KNOWN if first.confidence >= LIKELY else answers.NOT_KNOWN
 
 
 def _beside_nothing(
@@ -143,14 +168,14 @@ def _beside_nothing(
 def _left(candidates: Sequence[Candidate], better: Candidate) -> list[Candidate]:
     """Return what else a base may be than what is found better."""
     others = [candidate for candidate in candidates if candidate.name not in better.names]
-    return lineage.less_likely(others, better.confidence)
+    return answers.less_likely(others, better.confidence)
 
 
-def _named(report: lineage.LineageReport) -> bool:
+def _named(report: answers.LineageReport) -> bool:
     return report.candidates[0].name != SCRATCH
 
 
-def _exact(report: lineage.LineageReport) -> int:
+def _exact(report: answers.LineageReport) -> int:
     first = report.candidates[0]
     return first.layers if first.config_digest else 0
 

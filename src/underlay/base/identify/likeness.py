@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ...store.rows import images
+from .answers import Candidate
 from .image_source import names_of
-from .lineage import Candidate
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
