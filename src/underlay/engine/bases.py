@@ -206,6 +206,25 @@ class Bases:
 
         return learning.add(self._store, names)
 
+    def learn_dockerfiles(self, place: str, repository: str = "") -> tuple[int, list[str]]:
+        """Add the Dockerfiles of a directory or a Git repository to what is known of bases, as images of `repository`.
+
+        Their images are known by steps then, before any registry is asked. Returns the number of Dockerfiles, and the
+        problems of those that could not be read. Raises InvalidInput, NotFound, Unsupported (there is no git).
+        """
+        from ..base.index import dockerfiles
+        from ..builder.context import git
+
+        if not git.is_git(place):
+            return dockerfiles.add(self._store, place, repository)
+        import tempfile
+
+        address = git.parse_git(place)
+        name = repository or address.url.rstrip("/").rpartition("/")[2].removesuffix(".git").lower()
+        with tempfile.TemporaryDirectory(prefix="underlay-git-") as directory:
+            tree, _ = git.checkout(place, directory)
+            return dockerfiles.add(self._store, tree, name)
+
     def names(self) -> list[KnownName]:
         """Return the names that were added to the index on this host."""
         from ..base.index import learn as learning

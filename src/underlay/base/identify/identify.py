@@ -91,7 +91,10 @@ def identify(
     """
     asked = image.from_config(subject.view, subject.layers)
     asked_of = among or indexes(store)
-    reports = [lineage.identify(asked, index, limit) for index in asked_of]
+    from ..index import dockerfiles
+
+    known_sources = dockerfiles.known(store)
+    reports = [lineage.identify(asked, index, limit, known_sources) for index in asked_of]
     # That an index knows nothing beneath an image says little when another does.
     best = max(reports, key=lambda report: (_exact(report), _named(report), report.candidates[0].confidence))
     candidates = list(best.candidates)

@@ -18,6 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..index.known import Known
     from .image import ImageContent
+    from .marks.sources import Sources
     from .matches import PossibleBase
 
 _SHOWN = 10
@@ -26,8 +27,10 @@ _LONGEST_CHAIN = 32
 _SAID = 0.9
 
 
-def identify(image: ImageContent, index: Known, limit: int = _SHOWN) -> LineageReport:
-    """Return what an image stands on, with at most `limit` candidates. Raises Corrupt when the index is damaged."""
+def identify(image: ImageContent, index: Known, limit: int = _SHOWN, sources: Sources | None = None) -> LineageReport:
+    """Return what an image stands on, with at most `limit` candidates. Raises Corrupt when the index is damaged.
+
+    `sources` are Dockerfiles that are known beside those of official images."""
     try:
         asked = Asked(image, index)
         ranked = ranking.rank(asked)
@@ -43,14 +46,14 @@ def identify(image: ImageContent, index: Known, limit: int = _SHOWN) -> LineageR
                 candidate for candidate in less_likely(candidates, stated.confidence) if candidate.name != stated.name
             ]
             report = LineageReport((stated, *others)[:limit], _chain_of_root(stated), None, ranked.unknown)
-            return between.weighed(asked, report, root, limit)
+            return between.weighed(asked, report, root, limit, sources)
         first = ranked.names[0]
         if doubted:
             report = LineageReport(tuple(candidates), (Link(UNKNOWN),), None, round(1 - most, 4))
-            return between.weighed(asked, report, root, limit)
+            return between.weighed(asked, report, root, limit, sources)
         chain = _chain(asked, first, candidates[0], root)
         report = LineageReport(tuple(candidates), tuple(chain), _outdated(asked, ranked, first), ranked.unknown)
-        return between.weighed(asked, report, root, limit)
+        return between.weighed(asked, report, root, limit, sources)
     except (ArithmeticError, LookupError, ValueError) as error:
         raise Corrupt(f"damaged index of known bases: {error}") from None
 

@@ -7,7 +7,7 @@ import msgspec
 from .. import history
 from ..answers import BETWEEN, KNOWN, NOT_KNOWN, UNKNOWN, Candidate, LineageReport, Link, less_likely
 from ..names import naming
-from . import families, spelling
+from . import families, sources, spelling
 from .stages import Marks, Stage
 
 TYPE_CHECKING = False
@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
     from ..matches import Asked
     from ..names.roots import Root
+    from .sources import Sources
 
-_LIKELY, _RATHER = 0.5, 0.3
+_LIKELY, _RATHER, _HARDLY = 0.5, 0.3, 0.18
 _OPENJDK = 1_471_996_800.0  # until that day in August 2016 the repository openjdk was called java
 # With a seam above the known base and nothing that names what ends there, so often that base was the image's all the same.
 _SEAM_ABOVE = 0.35
@@ -25,26 +26,33 @@ _SEAM_ABOVE = 0.35
 _PAUSE_ABOVE = 0.8
 
 
-def weighed(asked: Asked, report: LineageReport, root: Root | None, limit: int) -> LineageReport:
-    """Return an answer of the index with the bases that are known by their marks only, and with how it stands."""
+def weighed(
+    asked: Asked, report: LineageReport, root: Root | None, limit: int, known: Sources | None = None
+) -> LineageReport:
+    """Return an answer of the index with the bases that are known by their marks only, and with how it stands.
+
+    `known` are an installation's own Dockerfiles; those of official images come with the code."""
     if not asked.texts:
         return _standing(report)
     first = report.candidates[0]
     ground = _ground(asked, first, root)
     marks = Marks(asked.texts, asked.times, spelling.repositories)
-    stages = marks.stages(ground)
+    system = _system(report, root)
+    followed = known.follow(asked.texts, ground, system) if known is not None else []
+    followed = followed or sources.official().follow(asked.texts, ground, system)
+    stages = marks.stages(ground, followed)
     known_end = first.history if first.config_digest or first.confidence >= _LIKELY else 0
-    if stages and _knows_better(first, stages[-1], _system(report, root)):
+    if stages and _knows_better(first, stages[-1], system):
         stages = []
     while stages and not _outweighs(stages[-1], first, marks):
         stages.pop()
     if not stages or stages[-1].end <= known_end:
         return _standing(_doubted(report, marks, max(known_end, ground)))
-    top = _candidate(asked, stages[-1], _system(report, root))
+    top = _candidate(asked, stages[-1], system)
     chance = top.confidence
     others = [candidate for candidate in report.candidates if not set(candidate.names) & set(top.names)]
     candidates = (top, *less_likely(others, chance))[:limit]
-    beneath = [_candidate(asked, stage, _system(report, root)).link() for stage in reversed(stages[:-1])]
+    beneath = [_candidate(asked, stage, system).link() for stage in reversed(stages[:-1])]
     rest = report.chain if first.name != "scratch" else (Link(UNKNOWN),)
     kept = [link for link in rest if not link.history or link.history < stages[0].end]
     return LineageReport(
@@ -64,6 +72,8 @@ def _knows_better(first: Candidate, stage: Stage, system: str) -> bool:
     if tag.repository != stage.repository:
         return bool(first.config_digest) or first.confidence >= _RATHER
     # The index has real names of such an image; it must only mean the same version, on the same distribution.
+    if stage.names and first.confidence < _HARDLY:
+        return False
     if stage.version:
         return bool(tag.version) and naming.agrees(tag.version, [stage.version])
     return not system or tag.tag.startswith(system.partition(":")[2].removesuffix("-slim"))
@@ -71,7 +81,7 @@ def _knows_better(first: Candidate, stage: Stage, system: str) -> bool:
 
 def _outweighs(stage: Stage, first: Candidate, marks: Marks) -> bool:
     """Tell whether a stage says more of an image's base than a known build beneath it, the index's first candidate."""
-    if not (first.config_digest or first.like) or marks.commanded(stage):
+    if not (first.config_digest or first.like) or stage.names or marks.commanded(stage):
         return True
     # Where no command shows that a Dockerfile ended, a known build that is wholly there may be all that is beneath.
     return stage.repository in families.WITHOUT_COMMAND or stage.score > first.confidence
@@ -100,7 +110,9 @@ def _candidate(asked: Asked, stage: Stage, system: str) -> Candidate:
     made = asked.times[stage.end - 1] if len(asked.times) >= stage.end else 0.0
     if stage.repository == "openjdk" and 0 < made < _OPENJDK:
         stage = msgspec.structs.replace(stage, repository="java")
-    names = tuple(spelling.names(stage.repository, stage.version, stage.suffix, system, own))
+    names = stage.names
+    if not names or (stage.version and stage.repository in spelling.repositories()):
+        names = tuple(spelling.names(stage.repository, stage.version, stage.suffix, system, own))
     beneath = f", on {system}" if system else ""
     return Candidate(
         names[0],
@@ -108,7 +120,10 @@ def _candidate(asked: Asked, stage: Stage, system: str) -> Candidate:
         round(stage.score, 4),
         _layers(asked, stage.end),
         stage.end,
-        evidence=(f"by its marks: {stage.evidence}{beneath}", "no build of it is known"),
+        evidence=(
+            f"by {'its steps' if stage.names else 'its marks'}: {stage.evidence}{beneath}",
+            "no build of it is known",
+        ),
     )
 
 

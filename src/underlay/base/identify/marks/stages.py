@@ -9,6 +9,7 @@ and its users: `ENV REDIS_VERSION=8.10.1` before a step that fetches redis and `
 from __future__ import annotations
 
 import re
+from itertools import islice
 
 import msgspec
 
@@ -19,12 +20,15 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from .sources import Found
+
 _FILLING = frozenset(("RUN", "COPY", "ADD"))
 _DAY = 86_400.0
 _HOUR = 3600.0
 _MINUTE = 60.0
 _STEPS = 400
 _DEEPEST = 8  # stages
+_VARIABLES = 200  # of one stage
 _TEXT = 4_000  # characters of a step that words are looked for in
 
 _APPLICATION = re.compile(
@@ -61,6 +65,7 @@ class Stage(msgspec.Struct, frozen=True):
     score: float
     evidence: str
     suffix: str = ""  # what the tag has behind the distribution's code name, where there is no version
+    names: tuple[str, ...] = ()  # those that its Dockerfile is known under
 
 
 class _Mark(msgspec.Struct):
@@ -90,8 +95,27 @@ class Marks:
             return max(self.times[spot] - self.times[spot - 1], 0.0)
         return 0.0
 
-    def stages(self, ground: int) -> list[Stage]:
-        """Return the stages above the first `ground` steps, the lowest first, each with steps above it."""
+    def stages(self, ground: int, followed: Sequence[Found] = ()) -> list[Stage]:
+        """Return the stages above the first `ground` steps, the lowest first, each with steps above it; `followed` are the
+        Dockerfiles whose steps are among the image's."""
+        marked = self._by_marks(ground)
+        stages = [self._of_source(found, marked) for found in followed]
+        taken = {spot for stage in stages for spot in range(stage.start, stage.end)}
+        stages += [stage for stage in marked if stage.end - 1 not in taken and not taken & {stage.start}]
+        return sorted((stage for stage in stages if stage.end < len(self.texts)), key=lambda stage: stage.end)
+
+    def _of_source(self, found: Found, marked: Sequence[Stage]) -> Stage:
+        """Return the stage that follows a known Dockerfile; with its version, where its marks say one."""
+        repository = found.source.names[0].rpartition(":")[0]
+        same = [s for s in marked if s.repository == repository and s.start < found.end and found.start < s.end]
+        best = max(self._marks(found.start, found.end), key=lambda mark: mark.score, default=None)
+        version = best.version if best is not None and best.repository == repository else ""
+        score = max([found.score, *(stage.score for stage in same)])
+        count = f"{found.all_matched} of {len(found.source.steps)} steps are those of its Dockerfile"
+        return Stage(repository, version, found.start, found.end, score, count, "", found.source.names)
+
+    def _by_marks(self, ground: int) -> list[Stage]:
+        """Return the stages that marks alone show."""
         found = self._buildpack(ground)
         start = found[-1].end if found else ground
         end = len(self.texts)
@@ -218,7 +242,8 @@ class Marks:
     def _marks(self, start: int, end: int) -> list[_Mark]:
         """Return the variables set between two spots that may name what is made there."""
         texts = self.texts[start:end]
-        names = [(spot, *pair) for spot, text in enumerate(texts, start) for pair in variables.assigned(text)]
+        pairs = ((spot, *pair) for spot, text in enumerate(texts, start) for pair in variables.assigned(text))
+        names = list(islice(pairs, _VARIABLES))
         stems = [variables.stem(name) for _, name, _ in names]
         commands = " ".join(text for text in texts if text.startswith(("CMD", "ENTRYPOINT"))).lower()
         users = " ".join(match[0] for text in texts for match in _USER.finditer(text)).lower()

@@ -54,6 +54,8 @@ def _name(step: str, size: int) -> str:
     umoci = _UMOCI.search(step[:300])
     if umoci:
         return f"ubuntu:{umoci['version'] or umoci['only']}"
+    if step.startswith("COPY /rootfs/ / #"):
+        return "amazonlinux:2023"
     tarball = _TARBALL.match(step)
     if tarball:
         parts = tarball["version"].split(".")
