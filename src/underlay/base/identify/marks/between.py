@@ -84,6 +84,8 @@ def _outweighs(stage: Stage, first: Candidate, marks: Marks) -> bool:
     if not (first.config_digest or first.like) or stage.names or marks.commanded(stage):
         return True
     # Where no command shows that a Dockerfile ended, a known build that is wholly there may be all that is beneath.
+    if first.name.rpartition(":")[0] == stage.repository:
+        return False
     return stage.repository in families.WITHOUT_COMMAND or stage.score > first.confidence
 
 

@@ -97,16 +97,21 @@ class Sources:
         `system` is the name of what these steps make."""
         if not self._sources:
             return []
-        hashes = [of_history(text) for text in texts[ground:]]
+        words = [history.instruction(text) for text in texts]
+        # First what fills layers: most images follow nothing that is known.
+        filling = {spot: of_history(texts[spot]) for spot in range(ground, len(texts)) if words[spot] in _FILLING}
         shared: dict[int, int] = {}
-        for step in set(hashes):
-            for number, _ in self._places.get(step, ()):
-                shared[number] = shared.get(number, 0) + 1
-        most = max(shared.values(), default=0)
+        for step in filling.values():
+            if self._tells(step):
+                for number, _ in self._places[step]:
+                    shared[number] = shared.get(number, 0) + 1
+        if not shared:
+            return []
+        hashes = [filling.get(spot) or of_history(texts[spot]) for spot in range(ground, len(texts))]
+        most = max(shared.values())
         likely = sorted((each for each in shared if 2 * shared[each] >= most), key=lambda number: -shared[number])
         # The stages beneath the last one share few steps each, so that they come of what is left.
         likely = [*likely[:_WEIGHED], *sorted(set(shared) - set(likely[:_WEIGHED]))[: 4 * _WEIGHED]]
-        words = [history.instruction(text) for text in texts]
         found = [each for number in likely if (each := self._matched(self._sources[number], hashes, words, ground))]
         chosen: list[Found] = []
         spot, beneath = ground, {system}
@@ -127,7 +132,7 @@ class Sources:
         """Tell whether a step is of one repository's Dockerfiles only, and so says something."""
         if step not in self._common:
             owners = {self._sources[number].names[0].rpartition(":")[0] for number, _ in self._places.get(step, ())}
-            self._common[step] = len(owners) > 1
+            self._common[step] = len(owners) != 1
         return not self._common[step]
 
     def _matched(self, source: Source, hashes: Sequence[int], words: Sequence[str], ground: int) -> Found | None:
