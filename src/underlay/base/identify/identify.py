@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 
 import msgspec
 
@@ -35,7 +36,7 @@ class Identified(msgspec.Struct, frozen=True):
     """The identified base of an image: `candidates`, the most likely first; the `chain` from the base down; whether the
     base's name refers to another build now (None: unknown); the image's own `claims`; `where` the image was found; its
     `standing`: "known", "unknown between" (something without a known build lies between what is known and the image's
-    own steps) or "unknown"."""
+    own steps) or "unknown"; `as_of`: the day (ISO 8601) of the newest build that the indexes know."""
 
     image: str
     id: str
@@ -46,6 +47,7 @@ class Identified(msgspec.Struct, frozen=True):
     unknown: float
     claims: tuple[Claim, ...] = ()
     standing: str = answers.KNOWN
+    as_of: str = ""
 
     @property
     def base(self) -> Candidate | None:
@@ -136,7 +138,13 @@ def identify(
         best.unknown,
         tuple(credible_claims),
         _standing(ordered[0], best),
+        _day(max(index.end for index in asked_of)),
     )
+
+
+def _day(days: int) -> str:
+    """Return a day since the epoch in the form of ISO 8601."""
+    return time.strftime("%Y-%m-%d", time.gmtime(days * known.DAY))
 
 
 def _unread(first: Candidate) -> Candidate:

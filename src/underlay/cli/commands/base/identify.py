@@ -71,6 +71,8 @@ def _lines(identified: Identified, everything: bool) -> list[str]:
         )
     if identified.outdated:
         lines.append(f"  {base.name if base else 'its base'} is another build by now")
+    if not first.config_digest and (notice := _age(identified)):
+        lines.append(notice)
     for claim in identified.claims:
         if claim.verdict != "refuted" and base is not None and familiar(claim.name) in first.names:
             continue  # it is among the evidence
@@ -88,6 +90,17 @@ def _lines(identified: Identified, everything: bool) -> list[str]:
     return lines
 
 
+def _age(identified: Identified) -> str:
+    """Return that the index may be too old to know the base, "" where it is not."""
+    import time
+
+    if time.strftime("%Y-%m-%d", time.gmtime(time.time() - _FRESH)) <= identified.as_of:
+        return ""
+    base = identified.base
+    repository = base.name.rpartition(":")[0] if base is not None else "REPOSITORY"
+    return f"  known bases as of {identified.as_of}: `underlay base index add {repository}` reads newer ones"
+
+
 def _share(confidence: float) -> str:
     """Return a confidence in percent; only what is certain is 100 %."""
     return f"{confidence if confidence >= 1 else min(confidence, 0.99):.0%}"
@@ -98,3 +111,4 @@ def _s(count: int) -> str:
 
 
 _NAMES = 8
+_FRESH = 30 * 86_400  # seconds: an index of that age knows most of what is in use
