@@ -10,7 +10,7 @@ import msgspec
 from ...oci import reference as references
 from ...store.rows import images
 from ..index import known
-from . import answers, claim_evidence, image, likeness, lineage
+from . import answers, claim_evidence, image, likeness, lineage, release
 from .answers import UNKNOWN, Candidate, Link
 from .claims import REFUTED, Claim
 from .image_source import STORE, names_of
@@ -119,9 +119,13 @@ def identify(
             candidates = [like, *_left(candidates, like)]
             higher = above | set(subject.view.diff_ids[:1])
             chain = (like.link(), *_chain_of(store, like.like, like.name, higher, asked_of))
-        elif nothing and (release := likeness.by_release(subject)) is not None:
-            candidates, chain = _beside_nothing(candidates, chain, release, bool(asked.steps))
-    judged = [claim_evidence.judged(store, claim, asked, subject, asked_of) for claim in claim_evidence.of(subject)]
+        elif nothing and (named := likeness.by_release(subject)) is not None:
+            candidates, chain = _beside_nothing(candidates, chain, named, bool(asked.steps))
+    # An exact build needs no files to tell its distribution, unless something is claimed.
+    claimed = claim_evidence.of(subject)
+    told = release.of(subject) if claimed or not candidates[0].config_digest else None
+    candidates, chain = release.weigh(candidates, chain, told)
+    judged = [release.judge(claim_evidence.judged(store, claim, asked, subject, asked_of), told) for claim in claimed]
     credible_claims = [claim for claim in judged if not (claim.vague and claim.verdict == REFUTED)]
     candidates, chain = claim_evidence.apply_claims(candidates, chain, credible_claims, subject)
     ordered = candidates[:1] + sorted(candidates[1:], key=lambda candidate: -candidate.confidence)
@@ -165,15 +169,15 @@ def _standing(first: Candidate, best: answers.LineageReport) -> str:
 
 
 def _beside_nothing(
-    candidates: Sequence[Candidate], chain: Sequence[Link], release: Candidate, has_history: bool
+    candidates: Sequence[Candidate], chain: Sequence[Link], named: Candidate, has_history: bool
 ) -> tuple[list[Candidate], Sequence[Link]]:
     """Put the distribution that an image's files name behind `scratch`, as the image may have been made of these files
     alone; before `scratch` where the image has no history (`has_history`) that would show it."""
     if not has_history:
-        return [release, *_left(candidates, release)], (release.link(), Link(UNKNOWN))
-    nothing = msgspec.structs.replace(candidates[0], evidence=(*candidates[0].evidence, *release.evidence))
+        return [named, *_left(candidates, named)], (named.link(), Link(UNKNOWN))
+    nothing = msgspec.structs.replace(candidates[0], evidence=(*candidates[0].evidence, *named.evidence))
     rest = round(1 - nothing.confidence, 4)
-    return [nothing, msgspec.structs.replace(release, confidence=rest), *_left(candidates[1:], release)], chain
+    return [nothing, msgspec.structs.replace(named, confidence=rest), *_left(candidates[1:], named)], chain
 
 
 def _left(candidates: Sequence[Candidate], better: Candidate) -> list[Candidate]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ...store.rows import images
+from . import release
 from .answers import Candidate
 from .image_source import names_of
 
@@ -96,18 +97,11 @@ def by_packages(store: Store, subject: Subject, above: frozenset[str]) -> Candid
 
 def by_release(subject: Subject) -> Candidate | None:
     """Return the distribution that an image's files say they are of."""
-    files = subject.files()
-    if files is None:
+    told = release.of(subject)
+    if told is None:
         return None
-    from ...packages import osrelease
-    from .names import distribution
-
-    release = osrelease.read(files)
-    names = distribution.names(release)
-    if not names:
-        return None
-    title = release.get("PRETTY_NAME", "")[:80] or f"{release['ID']} {release.get('VERSION_ID', '')}".strip()
-    return Candidate(names[0], tuple(names), _RELEASE, 0, 0, evidence=(f"its files say that they are {title!r}",))
+    text = f"its files say that they are {told.title!r}"
+    return Candidate(told.names[0], told.names, _RELEASE, 0, 0, evidence=(text,))
 
 
 def _others(store: Store, subject: Subject, above: frozenset[str]) -> Iterator[tuple[ImageRow, list[str]]]:
