@@ -1,6 +1,6 @@
 """How well bases are told that no index knows: applications of four more steps on images whose repository is unknown.
 
-    python bench/base_open_world.py CORPUS [--index INDEX.jsonl …] [--table]
+    python bench/base_open_world.py CORPUS [--index INDEX.jsonl …] [--table] [--svg FILE]
 
 CORPUS is a folder with bases.jsonl, official-dev.jsonl and official-2026*-dev.jsonl. Each image of 2026 becomes the base of
 an application; the index knows the builds of bases.jsonl. Each image of official-dev.jsonl becomes one, too, with its
@@ -169,6 +169,33 @@ def reliability(given: list[Answer]) -> list[tuple[float, float, int]]:
     return rows
 
 
+def diagram(panels: list[tuple[str, list[tuple[float, float, int]]]]) -> str:
+    """Return a reliability diagram (SVG): for each panel, confidence to the right, share that was right upwards."""
+    side, left, gap, top = 240, 46, 56, 34
+    width, height = left + len(panels) * (side + gap), top + side + 44
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" font-size="12">',
+        f'<rect width="{width}" height="{height}" fill="#ffffff"/>',
+    ]
+    for number, (title, rows) in enumerate(panels):
+        x, bottom = left + number * (side + gap), top + side
+        parts.append(f'<text x="{x}" y="{top - 12}" font-size="13">{title}</text>')
+        parts.append(f'<rect x="{x}" y="{top}" width="{side}" height="{side}" fill="none" stroke="#888888"/>')
+        parts.append(f'<path d="M{x} {bottom}L{x + side} {top}" stroke="#bbbbbb" stroke-dasharray="4 4"/>')
+        for mark in (0, 50, 100):
+            spot = side * mark // 100
+            parts.append(f'<text x="{x + spot}" y="{bottom + 16}" text-anchor="middle">{mark}</text>')
+            parts.append(f'<text x="{x - 6}" y="{bottom - spot + 4}" text-anchor="end">{mark}</text>')
+        parts.append(f'<text x="{x + side // 2}" y="{bottom + 34}" text-anchor="middle">confidence, %</text>')
+        most = max((count for _, _, count in rows), default=1)
+        for mean, share, count in rows:
+            radius = 3 + 9 * (count / most) ** 0.5
+            place = f'cx="{x + side * mean:.1f}" cy="{bottom - side * share:.1f}" r="{radius:.1f}"'
+            text = f"{count} answers: {100 * mean:.0f} % said, {100 * share:.0f} % right"
+            parts.append(f'<circle {place} fill="#2f6fab" fill-opacity="0.7"><title>{text}</title></circle>')
+    return "\n".join([*parts, "</svg>"]) + "\n"
+
+
 def table(given: list[Answer]) -> Iterator[str]:
     """Yield the rows of a Markdown table: each base, what was named first, with which confidence, over the kinds."""
     yield "| base | named first | confidence | right |"
@@ -191,6 +218,7 @@ def main() -> None:
     parser.add_argument("corpus")
     parser.add_argument("--index", nargs="*", help="files of known builds, instead of the corpus's bases.jsonl")
     parser.add_argument("--table", action="store_true", help="a row for each image of 2026")
+    parser.add_argument("--svg", help="file to write the reliability diagram to")
     options = parser.parse_args()
     files = options.index or [f"{options.corpus}/bases.jsonl"]
     index = known.Known(index_builder.make([record for file in files for record in base_cases.read(file)]))
@@ -204,6 +232,9 @@ def main() -> None:
     for left, some in withheld(options.corpus):
         past += answers(known.Known(index_builder.make(left)), some, range(base_cases.part(some[0]["ref"], 5), 5))
     print(summary("2016-2018, repositories withheld", past))
+    if options.svg:
+        panels = [("images of 2026, in no index", reliability(today)), ("repositories withheld", reliability(past))]
+        Path(options.svg).write_text(diagram(panels), encoding="utf-8")
     for title, given in (("2026", today), ("withheld", past)):
         print(f"\n{title}: confidence, share right, answers")
         for mean, share, count in reliability(given):
