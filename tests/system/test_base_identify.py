@@ -284,6 +284,12 @@ def test_the_index_of_a_registry(ul: Installation, tmp_path: Path) -> None:
             )
         refused = other("base", "index", "pull", f"{base}:1", code=1).stderr.decode()
         assert "is not an index of bases" in refused
+        # An update reads what has changed, and nothing again.
+        before = len(registry.asked("GET", "/blobs/"))
+        assert "3 tags: 0 new builds, 0 tags have moved" in other.out("base", "index", "update")
+        assert "3 tags: 0 new builds" in other.out("base", "index", "update", "--platform", "linux/amd64", base)
+        assert len(registry.asked("GET", "/blobs/")) == before
+        assert "0 new" in other.out("base", "index", "update", "--from", f"{registry.name}/indexes/bases:1")
         # What its base's name means now is asked of the registry.
         late = json.loads(ul.out("base", "outdated", "--format", "json", "mine"))
         assert (late["moved"], late["asked"]) == (False, "registry")

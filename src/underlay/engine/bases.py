@@ -223,6 +223,14 @@ class Bases:
 
         return learning.add(self._store, names)
 
+    def update_index(self, names: Sequence[str] = (), platform: str = "") -> Learned:
+        """Read again what registries say of repositories or tags, by default of all in the index; for one platform or all.
+
+        An update that was interrupted goes on where it was. Raises NotFound (there is nothing to update)."""
+        from ..base.index import learn as learning
+
+        return learning.update(self._store, names, platform)
+
     def learn_dockerfiles(self, place: str, repository: str = "") -> tuple[int, list[str]]:
         """Add the Dockerfiles of a directory or a Git repository to what is known of bases, as images of `repository`.
 

@@ -39,7 +39,7 @@ def test_what_is_not_certain_is_not_a_hundred_percent() -> None:
 
 def test_the_age_of_what_is_known() -> None:
     like = Candidate("python:3.13", ("python:3.13",), 0.9, 1, 5)
-    notice = "  known bases as of 2020-01-01: `underlay base index add python` reads newer ones"
+    notice = "  known bases as of 2020-01-01: `underlay base index update python` reads newer ones"
     assert notice in command._lines(identified(like, standing=answers.BETWEEN), False)
     assert notice not in command._lines(identified(like, as_of="9999-01-01"), False)
     # A build that is wholly there is what it is, whatever has been built since.

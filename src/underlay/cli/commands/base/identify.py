@@ -98,7 +98,7 @@ def _age(identified: Identified) -> str:
         return ""
     base = identified.base
     repository = base.name.rpartition(":")[0] if base is not None else "REPOSITORY"
-    return f"  known bases as of {identified.as_of}: `underlay base index add {repository}` reads newer ones"
+    return f"  known bases as of {identified.as_of}: `underlay base index update {repository}` reads newer ones"
 
 
 def _share(confidence: float) -> str:
