@@ -57,7 +57,7 @@ def test_an_own_base_is_known_by_its_dockerfile(tmp_path: Path) -> None:
     (folder / "7" / "slim" / "Dockerfile").write_bytes(DOCKERFILE)
     assert asked([*BUILT, *APP], None).candidates[0].name != "registry.example/bases:7-slim"
     assert dockerfiles.add(store(tmp_path), str(folder), "registry.example/bases") == (1, [])
-    given = dockerfiles.known(store(tmp_path))
+    given = sources.Sources(sources.load(str(tmp_path / "root/bases" / sources.FILE)))
     report = asked([*BUILT, *APP], given)
     first = report.candidates[0]
     assert (first.name, first.history, first.config_digest) == ("registry.example/bases:7-slim", len(BUILT), None)

@@ -14,6 +14,7 @@ from . import answers, claim_evidence, image, likeness, lineage, release
 from .answers import UNKNOWN, Candidate, Link
 from .claims import REFUTED, Claim
 from .image_source import STORE, names_of
+from .marks import sources
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -93,9 +94,8 @@ def identify(
     """
     asked = image.from_config(subject.view, subject.layers)
     asked_of = among or indexes(store)
-    from ..index import dockerfiles
-
-    known_sources = dockerfiles.known(store)
+    own = sources.load(directory(store) + "/" + sources.FILE)
+    known_sources = sources.Sources(own) if own else None
     reports = [lineage.identify(asked, index, limit, known_sources) for index in asked_of]
     # That an index knows nothing beneath an image says little when another does.
     best = max(reports, key=lambda report: (_exact(report), _named(report), report.candidates[0].confidence))

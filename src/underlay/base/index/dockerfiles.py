@@ -67,12 +67,6 @@ def add(store: Store, path: str, repository: str = "") -> tuple[int, list[str]]:
     return len(found), problems
 
 
-def known(store: Store) -> sources.Sources | None:
-    """Return the Dockerfiles that were added here, None when there are none. Raises Corrupt."""
-    found = sources.load(_place(store))
-    return sources.Sources(found) if found else None
-
-
 def read(text: bytes, where: str, name: str) -> sources.Source:
     """Return what the last stage of a Dockerfile says of its image. Raises DockerfileError."""
     recipe = stages.read(syntax.parse(text, where))
@@ -147,4 +141,4 @@ def _text(path: str) -> bytes:
 
 
 def _place(store: Store) -> str:
-    return directory(store) + "/dockerfiles.sources"
+    return directory(store) + "/" + sources.FILE

@@ -176,8 +176,8 @@ def update(store: Store, names_given: Sequence[str] = (), platform: str = "", to
     """Read again what registries say of names, by default of all that the installation's index has.
 
     Each repository is written before the next is read, so that an update which was interrupted goes on where it was; what
-    is known by its manifest is not fetched again. `platform` is the only one that is read (default: all). Raises NotFound when
-    there is nothing to update.
+    is known by its manifest is not fetched again. `platform` is the only one that is read (default: all). Raises NotFound
+    when there is nothing to update.
     """
     wanted: dict[str, list[str]] = {}
     for name in names_given or [name for name, *_ in names(store)]:

@@ -43,11 +43,13 @@ def weighed(
     stages = marks.stages(ground, followed)
     known_end = first.history if first.config_digest or first.confidence >= _LIKELY else 0
     if stages and _knows_better(first, stages[-1], system):
+        report = _agreed(report, stages[-1])
+        first = report.candidates[0]
         stages = []
     while stages and not _outweighs(stages[-1], first, marks):
         stages.pop()
     if not stages or stages[-1].end <= known_end:
-        return _standing(_doubted(report, marks, max(known_end, ground)))
+        return _standing(_doubted(report, marks, max(first.history, ground)))
     top = _candidate(asked, stages[-1], system)
     chance = top.confidence
     others = [candidate for candidate in report.candidates if not set(candidate.names) & set(top.names)]
@@ -77,6 +79,16 @@ def _knows_better(first: Candidate, stage: Stage, system: str) -> bool:
     if stage.version:
         return bool(tag.version) and naming.agrees(tag.version, [stage.version])
     return not system or tag.tag.startswith(system.partition(":")[2].removesuffix("-slim"))
+
+
+def _agreed(report: LineageReport, stage: Stage) -> LineageReport:
+    """Return an answer of the index with the confidence that it has when marks say the same repository and end."""
+    first = report.candidates[0]
+    if first.name.rpartition(":")[0] != stage.repository or first.confidence >= stage.score:
+        return report
+    # Marks tell the repository; which of its tags, the index knows better.
+    agreed = msgspec.structs.replace(first, confidence=round((first.confidence + stage.score) / 2, 4))
+    return msgspec.structs.replace(report, candidates=(agreed, *less_likely(report.candidates[1:], agreed.confidence)))
 
 
 def _outweighs(stage: Stage, first: Candidate, marks: Marks) -> bool:

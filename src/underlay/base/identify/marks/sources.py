@@ -24,6 +24,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+FILE = "dockerfiles.sources"  # of an installation's own, beside its index
 _LARGEST = 1 << 26  # bytes of a file, unpacked
 _SPACE = re.compile(r"\s+")
 _LIST = re.compile(r'" "')
