@@ -130,3 +130,34 @@ def test_a_host_that_is_elsewhere(ul: Installation, tmp_path: Path) -> None:
         other.write_text(wrong)
         assert said in ul("base", "fit", "--host", str(other), "box", code=1).stderr
     assert b"No such file" in ul("base", "fit", "--host", str(tmp_path / "x"), "box", code=1).stderr
+
+
+@pytest.mark.parametrize(
+    ("id", "own"),
+    [
+        ("command-missing", 'CMD ["absent"]'),
+        ("command-mode", 'RUN echo "#!/bin/sh" > /x\nCMD ["/x"]'),
+        ("command-format", 'RUN echo hello > /x && chmod +x /x\nCMD ["/x"]'),
+        ("script-crlf", 'RUN printf "#!/bin/sh\\r\\necho\\r\\n" > /x && chmod +x /x\nCMD ["/x"]'),
+        ("script-interpreter", 'RUN echo "#!/usr/bin/python3" > /x && chmod +x /x\nCMD ["/x"]'),
+        ("script-interpreter", 'RUN echo "#!python3" > /x && chmod +x /x\nCMD ["/x"]'),
+        ("user-unknown", 'USER stranger\nCMD ["true"]'),
+        ("working-directory", 'RUN rm -rf /w && echo > /w\nWORKDIR /w/inside\nCMD ["true"]'),
+        ("", 'RUN echo "#!/bin/sh" > /x && chmod +x /x\nUSER 1000\nWORKDIR /new\nCMD ["/x"]'),
+    ],
+)
+def test_what_dies_at_once_is_told(ul: Installation, id: str, own: str) -> None:
+    """The prediction and what running the image shows."""
+    if id == "working-directory":
+        # A builder would make it: the configuration alone says so.
+        ul("import", "-c", "WORKDIR /bin/busybox/inside", "-c", 'CMD ["true"]', "-", "first", input=image_tar())
+    else:
+        ul("build", "-q", "-t", "first", "-", input=f"FROM box\n{own}\n".encode())
+    if not id:
+        assert fit(ul, "first")["verdict"] == "runs"
+        ul("run", "--rm", "first")
+        return
+    found = fit(ul, "first", code=1)
+    assert [each["id"] for each in found["reasons"]] == [id]
+    done = ul("run", "--rm", "first", code=None)
+    assert done.returncode in found["reasons"][0]["codes"], done.stderr

@@ -105,10 +105,19 @@ def test_alike_and_not_beneath_each_other(ul: Installation) -> None:
         ul("rmi", "-f", "child", "twin:1", "twin:2")
 
 
-def _exported(ul: Installation, name: str) -> bytes:
-    script = "cd / && busybox tar -c -f - bin etc usr runtime app"
+def _exported(ul: Installation, name: str, folders: str = "bin etc usr runtime app") -> bytes:
+    script = f"cd / && busybox tar -c -f - {folders}"
     done = ul("run", "--rm", "--network", "none", name, "sh", "-c", script)
     return done.stdout
+
+
+def test_an_image_does_not_stand_on_what_was_flattened_from_it(ul: Installation) -> None:
+    build(ul, "FROM scratch\nCOPY --from=distribution:12 / /\nRUN echo more > /more\n", "original")
+    ul("import", "-", "flattened", input=_exported(ul, "original", "bin etc usr more"))
+    try:
+        assert identify(ul, "original")["candidates"][0]["name"] == "distribution:12"
+    finally:
+        ul("rmi", "flattened", "original")
 
 
 def test_packages_tell_when_files_and_layers_do_not(ul: Installation) -> None:
@@ -275,6 +284,12 @@ def test_the_index_of_a_registry(ul: Installation, tmp_path: Path) -> None:
             )
         refused = other("base", "index", "pull", f"{base}:1", code=1).stderr.decode()
         assert "is not an index of bases" in refused
+        # An update reads what has changed, and nothing again.
+        before = len(registry.asked("GET", "/blobs/"))
+        assert "3 tags: 0 new builds, 0 tags have moved" in other.out("base", "index", "update")
+        assert "3 tags: 0 new builds" in other.out("base", "index", "update", "--platform", "linux/amd64", base)
+        assert len(registry.asked("GET", "/blobs/")) == before
+        assert "0 new" in other.out("base", "index", "update", "--from", f"{registry.name}/indexes/bases:1")
         # What its base's name means now is asked of the registry.
         late = json.loads(ul.out("base", "outdated", "--format", "json", "mine"))
         assert (late["moved"], late["asked"]) == (False, "registry")

@@ -201,3 +201,33 @@ def test_straight_in_a_registry(ul: Installation, tmp_path: Path) -> None:
         assert len(set(fetched)) <= 3 and not any(layer in path for layer in layers for path in fetched)
         ul("pull", "-q", target)
         assert ul.run(target) == "base 2\napp"
+
+
+def test_outdated_and_rebase_agree(ul: Installation, tmp_path: Path) -> None:
+    """What `outdated` sees in the registry, `rebase` takes, though the store has an older one; then nothing is to do."""
+    other = Installation(tmp_path / "other")
+    try:
+        with DockerRegistry(tmp_path / "registry") as registry:
+            name = f"{registry.name}/ours/base:stable"
+            ul("tag", "base:1", name)
+            ul("push", "-q", name)
+            other("pull", "-q", name)
+            build(other, f"FROM {name}\nRUN echo app > /app\n", "app")
+            assert "nothing to do" in other.out("base", "rebase", "app")
+            ul("tag", "base:2", name)
+            ul("push", "-q", name)
+            late = json.loads(other.out("base", "outdated", "--format", "json", "app", code=1))
+            assert (late["moved"], late["asked"]) == (True, "registry")
+            assert json.loads(other.out("base", "outdated", "--offline", "--format", "json", "app"))["moved"] is False
+            old = inspect(other, name)["Id"]
+            moved = json.loads(other.out("base", "rebase", "--force", "--format", "json", "app"))
+            assert moved["done"] and moved["new_base"] == name
+            assert inspect(other, name)["Id"] == old  # no name but the image's own has moved
+            assert other.run("app", "cat", "/etc/motd", "/app") == "base 2\napp"
+            late = json.loads(other.out("base", "outdated", "--format", "json", "app"))
+            assert (late["moved"], late["now"]) == (False, inspect(ul, "base:2")["Id"])
+            assert "nothing to do" in other.out("base", "rebase", "app")
+    finally:
+        other.clean()
+        for tag in (name,):
+            ul("rmi", tag)

@@ -51,6 +51,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "base index export": ("base.index.export", "Export the index of base images to a file"),
     "base index import": ("base.index.import", "Import an exported file into the index of base images"),
     "base index push": ("base.index.push", "Push the index of base images as an OCI artefact"),
+    "base index update": (
+        "base.index.update",
+        "Update the index of base images from registries, or from a published index",
+    ),
     "base index pull": ("base.index.pull", "Pull an OCI artefact and add its builds to the index of base images"),
     "base advisories update": (
         "base.advisories_update",

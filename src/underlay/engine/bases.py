@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..base.identify import image_source
 from ..errors import InvalidInput, NotFound
+from ..oci import reference as references
 from .system import System
 
 TYPE_CHECKING = False
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from ..base.identify.identify import Identified
     from ..base.index.learn import Learned
     from ..base.rebase.move import Moved
-    from ..oci.platform import Platform
     from ..store.store import Store
 
 
@@ -96,11 +96,12 @@ class Bases:
     def outdated(self, image: str, platform: str = "", offline: bool = False) -> Outdated:
         """Return whether an image's base is outdated, what is newer, and when its support ends.
 
-        Unless `offline`, registries are asked which image the base's name refers to now. Raises NotFound.
+        Unless `offline`, registries are asked which image the base's name refers to now, and for an image that is not in
+        the store. Raises NotFound.
         """
         from ..base.fleet import outdated as aging
 
-        return aging.outdated(self._store, image_source.find(self._store, image, platform), offline)
+        return aging.outdated(self._store, image_source.find(self._store, image, platform, offline), offline)
 
     def rebase(
         self,
@@ -112,11 +113,14 @@ class Bases:
         dry_run: bool = False,
         force: bool = False,
     ) -> Moved:
-        """Move an image onto another base, by default the one its base's name refers to now; nothing is recompressed.
+        """Move an image onto another base, by default the one its base's name refers to now, as `outdated` tells it.
+
+        Nothing is recompressed. An image that stands on that already is left alone, unless it shall have other names.
 
         `names` are the names of the new image, by default those of the old one. `base` is the present base, instead of
         the identified one. Raises Unsafe (with its hazards) unless `force`, NotFound, InvalidInput.
         """
+        from ..base.fleet import current
         from ..base.rebase import move
 
         subject = image_source.find(self._store, image, platform)
@@ -127,18 +131,31 @@ class Bases:
         new = (onto or ground.name).removeprefix("docker://")
         if subject.where == image_source.REGISTRY:
             target = image_source.find(self._store, f"docker://{new}", str(subject.platform))
+        elif onto:
+            target = current.in_store(self._store, new, subject.platform) or image_source.find(self._store, new)
         else:
-            target = self._here(new, subject.platform) or image_source.find(self._store, new)
+            target = self._current(new, subject)
         return move.move(self._store, subject, ground, target, names, dry_run, force)
 
-    def _here(self, name: str, platform: Platform) -> image_source.Subject | None:
-        """Return the image of a name that is here for a platform, None when there is none."""
+    def _current(self, name: str, subject: image_source.Subject) -> image_source.Subject:
+        """Return what the name of a base stands for now, where `outdated` sees it; with its files where the image's own are
+        here. It is pulled by its digest, so that no name of the store moves. Raises NotFound, and what pulling raises."""
+        from ..base.fleet import current
         from ..store.rows import images
+        from .images import transfer
 
-        try:
-            return image_source.of_image(self._store, images.resolve(self._store.meta, name, platform), name)
-        except (NotFound, InvalidInput):
-            return None
+        now, where, problem = current.look(self._store, name, subject.platform)
+        if now is None:
+            raise NotFound(f"{name}: {problem or 'no such image'}", "pull it, or name another base with --onto")
+        if where == current.STORE or subject.where != image_source.STORE or now.manifest is None:
+            return now
+        row = images.get(self._store.meta, now.id)
+        if row is None:
+            repository = references.parse(name)
+            wanted = f"{repository.repository}@{now.manifest.digest}"
+            transfer.pull(self._store, wanted, str(subject.platform), False, None)
+            row = images.get(self._store.meta, now.id)
+        return image_source.of_image(self._store, row, name) if row is not None else now
 
     def vulnerabilities(self, image: str, platform: str = "") -> Exposure:
         """Return the known vulnerabilities of the packages of an image, each marked as from its base or its own layers.
@@ -205,6 +222,33 @@ class Bases:
         from ..base.index import learn as learning
 
         return learning.add(self._store, names)
+
+    def update_index(self, names: Sequence[str] = (), platform: str = "") -> Learned:
+        """Read again what registries say of repositories or tags, by default of all in the index; for one platform or all.
+
+        An update that was interrupted goes on where it was. Raises NotFound (there is nothing to update)."""
+        from ..base.index import learn as learning
+
+        return learning.update(self._store, names, platform)
+
+    def learn_dockerfiles(self, place: str, repository: str = "") -> tuple[int, list[str]]:
+        """Add the Dockerfiles of a directory or a Git repository to what is known of bases, as images of `repository`.
+
+        Their images are known by steps then, before any registry is asked. Returns the number of Dockerfiles, and the
+        problems of those that could not be read. Raises InvalidInput, NotFound, Unsupported (there is no git).
+        """
+        from ..base.index import dockerfiles
+        from ..builder.context import git
+
+        if not git.is_git(place):
+            return dockerfiles.add(self._store, place, repository)
+        import tempfile
+
+        address = git.parse_git(place)
+        name = repository or address.url.rstrip("/").rpartition("/")[2].removesuffix(".git").lower()
+        with tempfile.TemporaryDirectory(prefix="underlay-git-") as directory:
+            tree, _ = git.checkout(place, directory)
+            return dockerfiles.add(self._store, tree, name)
 
     def names(self) -> list[KnownName]:
         """Return the names that were added to the index on this host."""

@@ -7,6 +7,7 @@ import pytest
 
 from underlay.base import fit
 from underlay.base.fit import Host
+from underlay.base.fit.first import Broken
 from underlay.base.fit.needs import Needs, Program
 
 ALL = frozenset(
@@ -111,3 +112,11 @@ def test_numbers_of_versions() -> None:
     assert fit.numbers("6.18.44-fc-v595") == (6, 18, 44)
     assert fit.numbers("5.10.0-32-amd64") == (5, 10, 0, 32)
     assert fit.numbers("nothing") == ()
+
+
+def test_what_no_host_helps() -> None:
+    """A broken command and another operating system are reasons on every host."""
+    gone = Broken("command-missing", "the command is not in the image", "x is in no directory of PATH", "correct CMD")
+    found = fit.judge(image(broken=(gone,)), HOST)
+    assert (found.verdict, [each.id for each in found.reasons]) == (fit.WILL_NOT_RUN, ["command-missing"])
+    assert "other-system" in reasons(image(os="windows"))

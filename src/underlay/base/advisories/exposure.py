@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ...store.store import Store
+    from ..identify.answers import Candidate
     from ..identify.image_source import Subject
-    from ..identify.lineage import Candidate
     from .feeds import Updated
     from .vulnerabilities import Vulnerability, VulnerabilityReport
 

@@ -105,8 +105,12 @@ def host_of(info: Mapping[str, Any]) -> Host:
 def judge(needs: Needs, host: Host) -> Fit:
     """Return whether a host can run an image."""
     order = (FAILS, LIMITS, NOTE)
+    broken = [
+        Reason(each.id, FAILS, each.title, each.evidence, "no host helps", each.remedy, each.codes)
+        for each in needs.broken
+    ]
     reasons = sorted(
-        (reason for rule in _RULES if (reason := rule(needs, host)) is not None),
+        [*broken, *(reason for rule in _RULES if (reason := rule(needs, host)) is not None)],
         key=lambda item: order.index(item.effect),
     )
     effects = {item.effect for item in reasons}
@@ -185,6 +189,20 @@ def _architecture(needs: Needs, host: Host) -> Reason | None:
         f"this is {host_architecture}, and binfmt_misc has no interpreter for {wanted}",
         "choose the platform (--platform), or install an emulator (package qemu-user-binfmt)",
         (126, 127, 255),
+    )
+
+
+def _system(needs: Needs, host: Host) -> Reason | None:
+    if needs.os == "linux":
+        return None
+    return Reason(
+        "other-system",
+        FAILS,
+        "an image of another operating system",
+        f"its platform is {needs.os}/{needs.architecture}",
+        "this is Linux",
+        "choose the platform (--platform), if the image has one for Linux",
+        (125, 126),
     )
 
 
@@ -451,6 +469,7 @@ def _support(needs: Needs, host: Host) -> Reason | None:
 
 
 _RULES: tuple[Callable[[Needs, Host], Reason | None], ...] = (
+    _system,
     _architecture,
     _arm_variant,
     _kernel,

@@ -6,7 +6,8 @@ import msgspec
 
 from ...human import whole
 from ...packages import osrelease
-from . import elf
+from . import elf, first
+from .first import Broken
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
         def real(self, path: bytes) -> bytes | None:
             """Return where links lead, None when there is nothing."""
+
+        def executable(self, path: bytes) -> bool:
+            """Tell whether there is a regular file with an execute bit."""
 
 
 _LIBRARIES = (b"lib", b"usr/lib", b"lib64", b"usr/lib64", b"usr/local/lib", b"lib32", b"usr/lib32")
@@ -63,7 +67,8 @@ class Program(msgspec.Struct, frozen=True):
 
 class Needs(msgspec.Struct, frozen=True):
     """What was found. `libc` is glibc, musl or "", with its version ("" unknown); `systemd` the version of the init that
-    the command names (0 for none); `has` marks of things that depend on the host."""
+    the command names (0 for none); `has` marks of things that depend on the host; `broken` what keeps the first program
+    from running anywhere."""
 
     architecture: str
     variant: str = ""
@@ -76,6 +81,8 @@ class Needs(msgspec.Struct, frozen=True):
     systemd: int = 0
     has: tuple[str, ...] = ()
     looked_inside: bool = True  # whether there were files to look at
+    os: str = "linux"
+    broken: tuple[Broken, ...] = ()
 
 
 def of(
@@ -90,11 +97,11 @@ def of(
     `command` and `entrypoint` are run instead of its own, as with docker's `run`.
     """
     if files is None:
-        return Needs(platform.architecture, platform.variant, looked_inside=False)
+        return Needs(platform.architecture, platform.variant, looked_inside=False, os=platform.os)
     execution = config.config
     own = [] if execution is None or entrypoint is not None else execution.cmd or []
-    first = entrypoint if entrypoint is not None else (execution.entrypoint if execution else None) or []
-    words = [*first, *(command or own)]
+    leading = entrypoint if entrypoint is not None else (execution.entrypoint if execution else None) or []
+    words = [*leading, *(command or own)]
     environment = dict(pair.partition("=")[::2] for pair in (execution.env if execution else None) or ())
     directory = (execution.working_dir if execution else None) or "/"
     reader = Reader(files, environment.get("PATH") or PATH, directory)
@@ -112,6 +119,8 @@ def of(
         tuple(programs),
         _systemd(files, words),
         tuple(_marks(files)),
+        os=platform.os,
+        broken=first.look(files, words, reader.path, reader.directory, execution),
     )
 
 
@@ -120,8 +129,8 @@ class Reader:
 
     def __init__(self, files: Files, path: str = PATH, directory: str = "/") -> None:
         self._files = files
-        self._path = [part.strip("/").encode() for part in path.split(":") if part]
-        self._directory = directory.strip("/").encode()
+        self.path = [part.strip("/").encode() for part in path.split(":") if part]
+        self.directory = directory.strip("/").encode()
         self._read: dict[bytes, Elf | None] = {}
         self._configured_directories: list[bytes] | None = None
 
@@ -138,9 +147,9 @@ class Reader:
         """Return the path of the program that a word of a command names."""
         name = word.encode("utf-8", "surrogateescape")
         if b"/" in name:
-            path = name.lstrip(b"/") if name.startswith(b"/") else self._directory + b"/" + name
+            path = name.lstrip(b"/") if name.startswith(b"/") else self.directory + b"/" + name
             return self._files.real(path)
-        for directory in self._path:
+        for directory in self.path:
             program = self._files.real(directory + b"/" + name)
             if program is not None and self._files.part(program, 0, 2) in (b"\x7fE", b"#!"):
                 return program

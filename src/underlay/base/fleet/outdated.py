@@ -6,11 +6,7 @@ import time
 
 import msgspec
 
-from ...errors import UnderlayError
-from ...oci import reference as references
 from ...packages import osrelease
-from ...store.rows import images
-from ..identify import image_source
 from . import lifecycle
 
 TYPE_CHECKING = False
@@ -18,9 +14,9 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ...store.store import Store
+    from ..identify.answers import Candidate
     from ..identify.identify import Identified
     from ..identify.image_source import Subject
-    from ..identify.lineage import Candidate
 
 REGISTRY, STORE, INDEX = "registry", "store", "index"
 
@@ -99,22 +95,19 @@ def _moved(
 
     if identified.certainty < identify.LIKELY:
         return None, "", "", ""  # what a guess stands for now says nothing of the image
-    problem = ""
-    if not offline:
-        try:
-            current = image_source.find(store, f"docker://{base.name}", str(subject.platform))
-            return _another(subject, base, current.id, current.view.diff_ids), current.id, REGISTRY, ""
-        except UnderlayError as error:
-            problem = error.message
-    try:
-        row = images.resolve(store.meta, references.parse(base.name).name)
-        return _another(subject, base, row.id, list(row.diff_ids)), row.id, STORE, problem
-    except UnderlayError:
+    from . import current
+
+    now, where, problem = current.look(store, base.name, subject.platform, offline)
+    if now is None:
         return identified.outdated, "", INDEX, problem
+    return _another(subject, base, now.id, now.view.diff_ids), now.id, where, problem
 
 
-def _another(subject: Subject, base: Candidate, current: str, diff_ids: list[str]) -> bool:
-    """Tell whether what the name stands for now is not what is beneath the image."""
+def _another(subject: Subject, base: Candidate, current: str, diff_ids: list[str]) -> bool | None:
+    """Tell whether what the name stands for now is not what is beneath the image; None where only files or packages of
+    the base are in the image, of which layers say nothing."""
     if base.config_digest is not None:
         return base.config_digest != current
-    return subject.view.diff_ids[: len(diff_ids)] != diff_ids
+    if subject.view.diff_ids[: len(diff_ids)] == diff_ids:
+        return False
+    return True if base.layers else None

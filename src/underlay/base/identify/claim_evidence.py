@@ -8,9 +8,9 @@ from ...errors import UnderlayError
 from ...oci import reference as references
 from ...store.rows import images
 from . import claims, lineage
+from .answers import UNKNOWN, Candidate, Link, less_likely
 from .claims import Claim
 from .image_source import names_of
-from .lineage import UNKNOWN, Candidate, Link
 from .ranking import SCRATCH
 
 TYPE_CHECKING = False
@@ -87,12 +87,12 @@ def apply_claims(
                 chain = (base.link(), Link(UNKNOWN))
             elif chain:
                 chain = (msgspec.structs.replace(chain[0], name=name, names=base.names), *chain[1:])
-            ordered = [base, *lineage.less_likely(ordered, base.confidence)]
+            ordered = [base, *less_likely(ordered, base.confidence)]
         elif position < 0 and not sure:
             base = _new(claim, name, alone, subject)
             # That nothing known is beneath its layers says little, when it says itself what is.
             if not ordered or ordered[0].name == SCRATCH or base.confidence > ordered[0].confidence:
-                ordered = [base, *lineage.less_likely(ordered, base.confidence)]
+                ordered = [base, *less_likely(ordered, base.confidence)]
                 chain = _beneath(base, chain, subject)
             else:
                 ordered.append(msgspec.structs.replace(base, confidence=round(1 - ordered[0].confidence, 4)))

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+import time
 
 import msgspec
 
 from ...oci import reference as references
 from ...store.rows import images
 from ..index import known
-from . import claim_evidence, image, likeness, lineage
+from . import answers, claim_evidence, image, likeness, lineage, release
+from .answers import UNKNOWN, Candidate, Link
 from .claims import REFUTED, Claim
-from .image_source import names_of
-from .lineage import Candidate, Link
+from .image_source import STORE, names_of
+from .marks import sources
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,15 +25,19 @@ if TYPE_CHECKING:
     from ..index.known import Known
     from .image_source import Subject
 
-SCRATCH, UNKNOWN = "scratch", "?"
+SCRATCH = "scratch"
 _HERE = 0.99  # all layers of an image that is here, in order: that is it, or a twin of it
 _TWIN = 0.9  # its layers agree, its steps do not
 LIKELY = 0.5  # an answer with less is no answer
+_UNREAD = 0.95  # "made from nothing" of an image whose files nobody looked at
+_SUREST = 0.99  # what is told by documents alone
 
 
 class Identified(msgspec.Struct, frozen=True):
     """The identified base of an image: `candidates`, the most likely first; the `chain` from the base down; whether the
-    base's name refers to another build now (None: unknown); the image's own `claims`; `where` the image was found."""
+    base's name refers to another build now (None: unknown); the image's own `claims`; `where` the image was found; its
+    `standing`: "known", "unknown between" (something without a known build lies between what is known and the image's
+    own steps) or "unknown"; `as_of`: the day (ISO 8601) of the newest build that the indexes know."""
 
     image: str
     id: str
@@ -41,6 +47,8 @@ class Identified(msgspec.Struct, frozen=True):
     outdated: bool | None
     unknown: float
     claims: tuple[Claim, ...] = ()
+    standing: str = answers.KNOWN
+    as_of: str = ""
 
     @property
     def base(self) -> Candidate | None:
@@ -55,7 +63,7 @@ class Identified(msgspec.Struct, frozen=True):
         if first.config_digest is None:
             return first.confidence
         same = (candidate.confidence for candidate in self.candidates if candidate.config_digest == first.config_digest)
-        return min(round(sum(same), 4), 1.0)
+        return min(round(sum(same), 4), 1.0 if self.where == STORE else _SUREST)
 
 
 def directory(store: Store) -> str:
@@ -86,7 +94,9 @@ def identify(
     """
     asked = image.from_config(subject.view, subject.layers)
     asked_of = among or indexes(store)
-    reports = [lineage.identify(asked, index, limit) for index in asked_of]
+    own = sources.load(directory(store) + "/" + sources.FILE)
+    known_sources = sources.Sources(own) if own else None
+    reports = [lineage.identify(asked, index, limit, known_sources) for index in asked_of]
     # That an index knows nothing beneath an image says little when another does.
     best = max(reports, key=lambda report: (_exact(report), _named(report), report.candidates[0].confidence))
     candidates = list(best.candidates)
@@ -94,7 +104,7 @@ def identify(
     for other in reports:
         names = {SCRATCH, *(candidate.name for candidate in candidates)}
         new = [candidate for candidate in other.candidates if candidate.name not in names]
-        candidates += lineage.less_likely(new, min(1.0, sum(candidate.confidence for candidate in candidates)))
+        candidates += answers.less_likely(new, min(1.0, sum(candidate.confidence for candidate in candidates)))
     local = _local(store, subject)
     if local is not None and local.layers >= candidates[0].layers:
         candidates = [local, *_left(candidates, local)]
@@ -109,12 +119,18 @@ def identify(
             candidates = [like, *_left(candidates, like)]
             higher = above | set(subject.view.diff_ids[:1])
             chain = (like.link(), *_chain_of(store, like.like, like.name, higher, asked_of))
-        elif nothing and (release := likeness.by_release(subject)) is not None:
-            candidates, chain = _beside_nothing(candidates, chain, release, bool(asked.steps))
-    judged = [claim_evidence.judged(store, claim, asked, subject, asked_of) for claim in claim_evidence.of(subject)]
+        elif nothing and (named := likeness.by_release(subject)) is not None:
+            candidates, chain = _beside_nothing(candidates, chain, named, bool(asked.steps))
+    # An exact build needs no files to tell its distribution, unless something is claimed.
+    claimed = claim_evidence.of(subject)
+    told = release.of(subject) if claimed or not candidates[0].config_digest else None
+    candidates, chain = release.weigh(candidates, chain, told)
+    judged = [release.judge(claim_evidence.judged(store, claim, asked, subject, asked_of), told) for claim in claimed]
     credible_claims = [claim for claim in judged if not (claim.vague and claim.verdict == REFUTED)]
     candidates, chain = claim_evidence.apply_claims(candidates, chain, credible_claims, subject)
     ordered = candidates[:1] + sorted(candidates[1:], key=lambda candidate: -candidate.confidence)
+    if subject.files() is None:
+        ordered[0] = _unread(ordered[0])
     outdated = best.outdated if ordered[0] is best.candidates[0] else _moved(store, ordered[0])
     return Identified(
         subject.name,
@@ -125,32 +141,56 @@ def identify(
         outdated,
         best.unknown,
         tuple(credible_claims),
+        _standing(ordered[0], best),
+        _day(max(index.end for index in asked_of)),
     )
 
 
+def _day(days: int) -> str:
+    """Return a day since the epoch in the form of ISO 8601."""
+    return time.strftime("%Y-%m-%d", time.gmtime(days * known.DAY))
+
+
+def _unread(first: Candidate) -> Candidate:
+    """Return the first candidate of an image whose files were not looked at: of that nothing is quite sure."""
+    if first.name != SCRATCH:
+        return msgspec.structs.replace(first, confidence=min(first.confidence, _SUREST))
+    evidence = (*first.evidence, "its files were not looked at")
+    return msgspec.structs.replace(first, confidence=min(first.confidence, _UNREAD), evidence=evidence)
+
+
+def _standing(first: Candidate, best: answers.LineageReport) -> str:
+    """Return how an answer stands, whose first candidate may have been found by other means than the index."""
+    if first.config_digest:
+        return answers.KNOWN if first.name not in best.candidates[0].names else best.standing
+    if first.name == best.candidates[0].name and first.confidence <= best.candidates[0].confidence:
+        return best.standing
+    return answers.KNOWN if first.confidence >= LIKELY else answers.NOT_KNOWN
+
+
 def _beside_nothing(
-    candidates: Sequence[Candidate], chain: Sequence[Link], release: Candidate, has_history: bool
+    candidates: Sequence[Candidate], chain: Sequence[Link], named: Candidate, has_history: bool
 ) -> tuple[list[Candidate], Sequence[Link]]:
     """Put the distribution that an image's files name behind `scratch`, as the image may have been made of these files
     alone; before `scratch` where the image has no history (`has_history`) that would show it."""
     if not has_history:
-        return [release, *_left(candidates, release)], (release.link(), Link(UNKNOWN))
-    nothing = msgspec.structs.replace(candidates[0], evidence=(*candidates[0].evidence, *release.evidence))
+        return [named, *_left(candidates, named)], (named.link(), Link(UNKNOWN))
+    nothing = msgspec.structs.replace(candidates[0], evidence=(*candidates[0].evidence, *named.evidence))
     rest = round(1 - nothing.confidence, 4)
-    return [nothing, msgspec.structs.replace(release, confidence=rest), *_left(candidates[1:], release)], chain
+    return [nothing, msgspec.structs.replace(named, confidence=rest), *_left(candidates[1:], named)], chain
 
 
 def _left(candidates: Sequence[Candidate], better: Candidate) -> list[Candidate]:
     """Return what else a base may be than what is found better."""
     others = [candidate for candidate in candidates if candidate.name not in better.names]
-    return lineage.less_likely(others, better.confidence)
+    return answers.less_likely(others, better.confidence)
 
 
-def _named(report: lineage.LineageReport) -> bool:
+def _named(report: answers.LineageReport) -> bool:
     return report.candidates[0].name != SCRATCH
 
 
-def _exact(report: lineage.LineageReport) -> int:
+def _exact(report: answers.LineageReport) -> int:
     first = report.candidates[0]
     return first.layers if first.config_digest else 0
 

@@ -111,12 +111,15 @@ class Subject:
         return files
 
 
-def find(store: Store, text: str, platform: str = "") -> Subject:
+def find(store: Store, text: str, platform: str = "", offline: bool = False) -> Subject:
     """Return the image that `text` means: a name or id, `docker://NAME` for the registry's whatever is here, the path of an
-    archive. A name that is not here is looked up in its registry. Raises NotFound, InvalidInput, and what registries raise.
+    archive. A name that is not here is looked up in its registry, with `offline` it is not found. Raises NotFound,
+    InvalidInput, and what registries raise.
     """
     wanted = [platforms.parse(platform)] if platform else []
     if text.startswith(_REMOTE):
+        if offline:
+            raise _not_asked(text)
         return _in_registry(store, text.removeprefix(_REMOTE), wanted)
     for prefix in _ARCHIVES:
         if text.startswith(prefix):
@@ -132,7 +135,13 @@ def find(store: Store, text: str, platform: str = "") -> Subject:
             references.parse(text)
         except InvalidInput:
             raise NotFound(f"No such image: {text}") from None
+    if offline:
+        raise _not_asked(text)
     return _in_registry(store, text, wanted)
+
+
+def _not_asked(text: str) -> NotFound:
+    return NotFound(f"No such image: {text}, and its registry is not asked offline", "pull it, or leave out --offline")
 
 
 def of_image(store: Store, image: ImageRow, name: str) -> Subject:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from ...store.rows import images
+from . import release
+from .answers import Candidate
 from .image_source import names_of
-from .lineage import Candidate
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,7 +37,8 @@ def by_files(store: Store, subject: Subject, above: frozenset[str]) -> Candidate
     if len(held) < similarity.FEWEST:
         return None
     best: Candidate | None = None
-    best_rank: tuple[int, ...] = ()
+    best_rank: tuple[float, ...] = ()
+    stood_on = _stood_on(store)
     for row, names in _others(store, subject, above):
         # Files are opened only when they could all be in this one.
         if row.size > subject.image.size * _LARGER:
@@ -48,12 +50,14 @@ def by_files(store: Store, subject: Subject, above: frozenset[str]) -> Candidate
         least = comparison.same + (len(subject.view.history or []) < 2)
         if not comparison.enough or least > len(held):
             continue
-        # Either may have been made of the other then.
-        if comparison.total > len(held) and _made(row) > _made(subject.image):
+        # Either may have been made of the other then: what came later was, flattened or exported.
+        if comparison.total >= len(held) and _made(row) > _made(subject.image):
             continue
         rank = (
             comparison.same,
             round(100 * comparison.share),
+            row.diff_ids[0] in stood_on if row.diff_ids else False,
+            -_made(row),
             -len(row.diff_ids),
             -len(images.config(store.paths, row.id).get("history") or []),
         )
@@ -96,18 +100,11 @@ def by_packages(store: Store, subject: Subject, above: frozenset[str]) -> Candid
 
 def by_release(subject: Subject) -> Candidate | None:
     """Return the distribution that an image's files say they are of."""
-    files = subject.files()
-    if files is None:
+    told = release.of(subject)
+    if told is None:
         return None
-    from ...packages import osrelease
-    from .names import distribution
-
-    release = osrelease.read(files)
-    names = distribution.names(release)
-    if not names:
-        return None
-    title = release.get("PRETTY_NAME", "")[:80] or f"{release['ID']} {release.get('VERSION_ID', '')}".strip()
-    return Candidate(names[0], tuple(names), _RELEASE, 0, 0, evidence=(f"its files say that they are {title!r}",))
+    text = f"its files say that they are {told.title!r}"
+    return Candidate(told.names[0], told.names, _RELEASE, 0, 0, evidence=(text,))
 
 
 def _others(store: Store, subject: Subject, above: frozenset[str]) -> Iterator[tuple[ImageRow, list[str]]]:
@@ -117,6 +114,15 @@ def _others(store: Store, subject: Subject, above: frozenset[str]) -> Iterator[t
     for row in images.every(store.meta)[:_CLOSE]:
         if row.id != subject.id and related.isdisjoint(row.diff_ids[:1]) and (names := names_of(store, row)):
             yield row, names
+
+
+def _stood_on(store: Store) -> set[str]:
+    """Return the lowest layers of images that others here stand on: of equals, those are bases."""
+    lowest: dict[str, int] = {}
+    for row in images.every(store.meta):
+        if row.diff_ids:
+            lowest[row.diff_ids[0]] = lowest.get(row.diff_ids[0], 0) + 1
+    return {diff_id for diff_id, count in lowest.items() if count > 1}
 
 
 def _made(row: ImageRow) -> float:

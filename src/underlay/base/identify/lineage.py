@@ -8,81 +8,29 @@ from ...errors import Corrupt
 from ...human import duration, short_id
 from ..index import known
 from . import boundaries, matches, ranking
+from .answers import UNKNOWN, Candidate, LineageReport, Link, less_likely
+from .marks import between
 from .matches import Asked, depth_of
 from .names import roots
 from .ranking import SCRATCH, Named, Ranking
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from ..index.known import Known
     from .image import ImageContent
+    from .marks.sources import Sources
     from .matches import PossibleBase
 
-UNKNOWN = "?"
 _SHOWN = 10
 _LONGEST_CHAIN = 32
 # A root that says in its own steps what it is was right in every image looked at.
 _SAID = 0.9
 
 
-class Candidate(msgspec.Struct, frozen=True):
-    """One name that the base may have.
+def identify(image: ImageContent, index: Known, limit: int = _SHOWN, sources: Sources | None = None) -> LineageReport:
+    """Return what an image stands on, with at most `limit` candidates. Raises Corrupt when the index is damaged.
 
-    `names` are all names of that build, this one first. `config_digest` (image id) and `digest` (of the manifest or
-    index) are set when the base is a build that is known. `layers` and `history` count what it contributes;
-    `confidence` is the share, 0 to 1, of answers like this one that proved right.
-    """
-
-    name: str
-    names: tuple[str, ...]
-    confidence: float
-    layers: int
-    history: int
-    config_digest: str | None = None
-    digest: str | None = None
-    like: str | None = None  # image id of the known build that the base is most like, when it is not a known build
-    evidence: tuple[str, ...] = ()
-
-    def link(self) -> Link:
-        """Return it as the top of a chain that nothing is known of beneath it."""
-        return Link(self.name, self.names, self.config_digest, self.digest, self.layers, self.history, self.evidence)
-
-
-class Link(msgspec.Struct, frozen=True):
-    """One image of the chain: its names, and the layers and history steps that it adds to what is beneath it."""
-
-    name: str
-    names: tuple[str, ...] = ()
-    config_digest: str | None = None
-    digest: str | None = None
-    layers: int = 0
-    history: int = 0
-    evidence: tuple[str, ...] = ()
-
-
-class LineageReport(msgspec.Struct, frozen=True):
-    """What is beneath an image.
-
-    `candidates`: the most likely first, `scratch` for made from nothing. `chain`: from the base downwards; ends in
-    `scratch`, or in `?` where it cannot be followed. `outdated`: whether the base's name points at another build
-    now; None when that is not known. `unknown`: how likely the base is none that the index knows, 0 to 1.
-    """
-
-    candidates: tuple[Candidate, ...]
-    chain: tuple[Link, ...]
-    outdated: bool | None
-    unknown: float
-
-    @property
-    def chain_names(self) -> list[str]:
-        """The names of the chain."""
-        return [link.name for link in self.chain]
-
-
-def identify(image: ImageContent, index: Known, limit: int = _SHOWN) -> LineageReport:
-    """Return what an image stands on, with at most `limit` candidates. Raises Corrupt when the index is damaged."""
+    `sources` are Dockerfiles that are known beside those of official images."""
     try:
         asked = Asked(image, index)
         ranked = ranking.rank(asked)
@@ -97,12 +45,15 @@ def identify(image: ImageContent, index: Known, limit: int = _SHOWN) -> LineageR
             others = [
                 candidate for candidate in less_likely(candidates, stated.confidence) if candidate.name != stated.name
             ]
-            return LineageReport((stated, *others)[:limit], _chain_of_root(stated), None, ranked.unknown)
+            report = LineageReport((stated, *others)[:limit], _chain_of_root(stated), None, ranked.unknown)
+            return between.weighed(asked, report, root, limit, sources)
         first = ranked.names[0]
         if doubted:
-            return LineageReport(tuple(candidates), (Link(UNKNOWN),), None, round(1 - most, 4))
+            report = LineageReport(tuple(candidates), (Link(UNKNOWN),), None, round(1 - most, 4))
+            return between.weighed(asked, report, root, limit, sources)
         chain = _chain(asked, first, candidates[0], root)
-        return LineageReport(tuple(candidates), tuple(chain), _outdated(asked, ranked, first), ranked.unknown)
+        report = LineageReport(tuple(candidates), tuple(chain), _outdated(asked, ranked, first), ranked.unknown)
+        return between.weighed(asked, report, root, limit, sources)
     except (ArithmeticError, LookupError, ValueError) as error:
         raise Corrupt(f"damaged index of known bases: {error}") from None
 
@@ -140,16 +91,6 @@ def _vouch(asked: Asked, name: str, digest: str) -> tuple[bool, str] | None:
     ):
         return False, f"{others[0]} is beneath it, which is made from nothing, as {name} is"
     return None
-
-
-def less_likely(candidates: Sequence[Candidate], better: float) -> list[Candidate]:
-    """Return candidates behind one found by other means, which is right with the chance `better`: they have the rest."""
-    left, sum_of_all = 1 - better, sum(candidate.confidence for candidate in candidates)
-    share = left / sum_of_all if sum_of_all > left else 1.0
-    return [
-        msgspec.structs.replace(candidate, confidence=round(candidate.confidence * share, 4))
-        for candidate in candidates
-    ]
 
 
 def _candidate(asked: Asked, ranked: Ranking, named: Named) -> Candidate:

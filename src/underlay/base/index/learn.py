@@ -23,6 +23,7 @@ from ...oci import config as configs
 from ...oci import digest as digests
 from ...oci import document, mediatype
 from ...oci import manifest as manifests
+from ...oci import platform as platforms
 from ...oci import reference as references
 from ...oci.descriptor import Descriptor
 from ..identify import image
@@ -147,14 +148,15 @@ class Index:
         return Learned(tags, self.new, self.moved, len(self.records), len(names), tuple(problems))
 
 
-def add(store: Store, names: Sequence[str], today: str = "") -> Learned:
-    """Take what registries say of repositories (all their tags) or single tags, for all platforms.
+def add(store: Store, names: Sequence[str], today: str = "", platform: str = "") -> Learned:
+    """Take what registries say of repositories (all their tags) or single tags, for one platform or (default) for all.
 
     A tag that cannot be read is reported as a problem, and is no error. Raises NotFound, AccessDenied (a repository).
     """
     from ...registry.registries import Registries
 
     day = today or time.strftime("%Y-%m-%d", time.gmtime())
+    only = str(platforms.parse(platform)) if platform else ""
     count = 0
     problems: list[str] = []
     with Registries(store.emit) as registries, Index(store) as index:
@@ -163,11 +165,42 @@ def add(store: Store, names: Sequence[str], today: str = "") -> Learned:
                 count += 1
                 store.emit(Event("bases.look", reference.familiar))
                 try:
-                    for record in _builds(registries.repository(reference), reference, index):
+                    for record in _builds(registries.repository(reference), reference, index, only):
                         index.point(reference.familiar_repository, reference.tag, record, day)
                 except UnderlayError as error:
                     problems.append(f"{reference.familiar}: {error.message}")
         return index.learned(count, problems)
+
+
+def update(store: Store, names_given: Sequence[str] = (), platform: str = "", today: str = "") -> Learned:
+    """Read again what registries say of names, by default of all that the installation's index has.
+
+    Each repository is written before the next is read, so that an update which was interrupted goes on where it was; what
+    is known by its manifest is not fetched again. `platform` is the only one that is read (default: all). Raises NotFound
+    when there is nothing to update.
+    """
+    wanted: dict[str, list[str]] = {}
+    for name in names_given or [name for name, *_ in names(store)]:
+        wanted.setdefault(references.parse(name).repository, []).append(name)
+    if not wanted:
+        raise NotFound("there is no index of this installation to update", "name repositories that shall be in it")
+    total = Learned(0, 0, 0, 0, 0)
+    for some in wanted.values():
+        try:
+            one = add(store, some, today, platform)
+        except UnderlayError as error:
+            if len(wanted) == 1:
+                raise
+            one = msgspec.structs.replace(total, tags=0, new=0, moved=0, problems=(f"{some[0]}: {error.message}",))
+        total = Learned(
+            total.tags + one.tags,
+            total.new + one.new,
+            total.moved + one.moved,
+            one.builds,
+            one.names,
+            total.problems + one.problems,
+        )
+    return total
 
 
 def _wanted(registries: Registries, name: str) -> list[Reference]:
@@ -186,8 +219,9 @@ def _wanted(registries: Registries, name: str) -> list[Reference]:
     return [references.Reference(repository.domain, repository.path, tag) for tag in tags]
 
 
-def _builds(repository: Repository, reference: Reference, index: Index) -> Iterator[dict[str, Any]]:
-    """Yield a record for each platform that a tag offers; what is known by its manifest is not fetched again."""
+def _builds(repository: Repository, reference: Reference, index: Index, only: str = "") -> Iterator[dict[str, Any]]:
+    """Yield a record for each platform that a tag offers, or for the `only` one; what is known by its manifest is not
+    fetched again."""
     root = repository.manifest(reference.tag)
     value = document.decode(root.data, f"manifest {root.digest}")
     fetched_manifests: list[tuple[bytes, str, str]] = []
@@ -195,6 +229,8 @@ def _builds(repository: Repository, reference: Reference, index: Index) -> Itera
         view: manifests.Index = manifests.read_index(root.data, f"index {root.digest}").view
         for descriptor in view.manifests or []:
             if descriptor.is_attestation or descriptor.artifact_type:
+                continue
+            if only and _platform(descriptor) != only:
                 continue
             same = index.of_manifest(descriptor.digest)
             if same is not None:
@@ -213,6 +249,18 @@ def _builds(repository: Repository, reference: Reference, index: Index) -> Itera
             continue
         config = repository.document(manifest.config, document.CONFIG_LIMIT, "configuration")
         yield record_of(configs.read(config, f"configuration {manifest.config.digest}").view, manifest, digest, above)
+
+
+def _platform(descriptor: Descriptor) -> str:
+    """Return the platform that an index states for a manifest, normalised; "" when it states none."""
+    stated = descriptor.platform
+    if stated is None:
+        return ""
+    text = "/".join(filter(None, (stated.os, stated.architecture, stated.variant)))
+    try:
+        return str(platforms.parse(text))
+    except UnderlayError:
+        return text
 
 
 def record_of(config: configs.Config, manifest: manifests.Manifest, digest: str, above: str) -> dict[str, Any]:

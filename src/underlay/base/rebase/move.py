@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 class Moved(msgspec.Struct, frozen=True):
     """The result of a rebase, or of its dry run: the `id` and manifest `digest` of the new image (also when it was not
     written), the names of the bases, the numbers of replaced and new layers, `hazards` and harmless `changes`; `done`
-    says whether the image was written."""
+    says whether the image was written, `current` that it stands on the new base already and nothing was to be done."""
 
     image: str
     old_base: str
@@ -41,6 +41,7 @@ class Moved(msgspec.Struct, frozen=True):
     changes: tuple[str, ...]
     names: tuple[str, ...] = ()
     done: bool = False
+    current: bool = False
 
 
 class Ground(msgspec.Struct, frozen=True):
@@ -120,6 +121,11 @@ def move(
             f"{image.name} is in the {image.where}, and {onto.name} in the {onto.where}",
             f"pull {(image if image.where == REGISTRY else onto).name} first, or name both with docker://",
         )
+    if not names and _stands_on(image, ground, onto):
+        count = len(onto.view.diff_ids)
+        digest = image.manifest.digest if image.manifest is not None else ""
+        above = len(image.view.diff_ids) - count
+        return Moved(image.name, ground.name, onto.name, count, count, above, image.id, digest, (), (), current=True)
     configured, hazards, changes = _looked(store, image, ground, onto)
     layers = _layers(onto) + _layers(image)[ground.layers :]
     config = document.encode(configured.value)
@@ -163,6 +169,12 @@ def move(
     else:
         _push(store, image, onto, ground, config, manifest, targets)
     return msgspec.structs.replace(moved, done=True)
+
+
+def _stands_on(image: Subject, ground: Ground, onto: Subject) -> bool:
+    """Tell whether the new base is the one beneath an image: by layers, and by the configuration where that is known."""
+    layers = image.view.diff_ids[: ground.layers] == onto.view.diff_ids
+    return layers and (ground.config is None or ground.config == (onto.value.get("config") or {}))
 
 
 def _own_names(store: Store, image: Subject) -> Sequence[str]:

@@ -38,6 +38,11 @@ class ImageFiles:
         node, parts = self._walk(path)
         return b"/".join(parts) if node is not None and node.entry.kind == REGULAR else None
 
+    def executable(self, path: bytes) -> bool:
+        """Tell whether `path` leads to a regular file with an execute bit for anybody."""
+        node = self.node(path)
+        return node is not None and node.entry.kind == REGULAR and bool(node.entry.mode & 0o111)
+
     def _walk(self, path: bytes) -> tuple[Node | None, list[bytes]]:
         todo, here, hops = path.split(b"/")[::-1], self._root, 0
         parts: list[bytes] = []

@@ -57,6 +57,11 @@ def names(release: Mapping[str, str]) -> list[str]:
     return [f"{repository}:{tag}" for tag in dict.fromkeys(tags)]
 
 
+def is_one(repository: str) -> bool:
+    """Tell whether images of a repository are distributions, which say so in os-release."""
+    return repository in _KNOWN
+
+
 def _in_brackets(version: str) -> str:
     """Return the code name of `8 (jessie)`, as releases without VERSION_CODENAME say it."""
     return version.partition("(")[2].partition(")")[0].lower()

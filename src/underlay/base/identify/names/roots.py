@@ -19,6 +19,7 @@ _UMOCI = re.compile(r"umoci .*?(?P<name>[a-z]+)-(?P<version>\d\d\.\d\d)|ubuntu[ 
 _TARBALL = re.compile(
     r"^(?:ADD|COPY) (?P<name>[a-z][a-z]+)-(?:[a-z]+-)?(?P<version>\d+(?:\.\d+)*)[^/ ]*\.tar(?:\.\w+)? /"
 )
+_AT_ROOT = re.compile(r" (?:in )?/(?: # buildkit)?$")
 _SLIM = 40_000_000  # bytes of a compressed layer: Debian's slim variants are smaller, the others larger
 
 
@@ -54,6 +55,8 @@ def _name(step: str, size: int) -> str:
     umoci = _UMOCI.search(step[:300])
     if umoci:
         return f"ubuntu:{umoci['version'] or umoci['only']}"
+    if step.startswith("COPY /rootfs/ / #"):
+        return "amazonlinux:2023"
     tarball = _TARBALL.match(step)
     if tarball:
         parts = tarball["version"].split(".")
@@ -71,6 +74,9 @@ def _end(steps: Sequence[str], spot: int) -> int:
             return after + 1
         if after > spot and word not in ("ADD", "COPY", "LABEL", "ENV"):
             break
+        # Only what is put at the root is of the root: a file that is copied elsewhere is the image's own.
         if word in ("ADD", "COPY"):
+            if after > spot and not _AT_ROOT.search(steps[after]):
+                break
             end = after + 1
     return end

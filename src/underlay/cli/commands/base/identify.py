@@ -41,6 +41,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
 
 
 def _lines(identified: Identified, everything: bool) -> list[str]:
+    from ....base.identify.answers import BETWEEN
     from ....base.identify.claim_evidence import familiar
     from ....base.identify.identify import LIKELY
 
@@ -52,19 +53,26 @@ def _lines(identified: Identified, everything: bool) -> list[str]:
         head = f"{identified.image} is made from nothing"
     elif base.config_digest or identified.certainty >= LIKELY:
         head = f"{identified.image} stands on {base.name}"
+    elif identified.standing == BETWEEN:
+        head = f"{identified.image} stands on something unknown above {base.name}"
     else:
         head = f"{identified.image} stands on something unknown, most like {base.name}"
-    lines = [f"{head} ({identified.certainty:.0%})"]
+    lines = [f"{head} ({_share(identified.certainty)})"]
+    if base is not None and identified.standing == BETWEEN and base.config_digest:
+        lines.append("  something unknown lies between it and the image's own steps")
     lines += [f"  {text}" for text in first.evidence]
     if base is not None and len(base.names) > 1:
         others = base.names[1:] if everything else base.names[1:_NAMES]
         more = len(base.names) - 1 - len(others)
         left = f" and {more} more (--all)" if more else ""
+        build = "that build" if base.config_digest else "it"
         lines.append(
-            f"  that build is also called {', '.join(others)}{left}; {base.name} was meant with {base.confidence:.0%}"
+            f"  {build} is also called {', '.join(others)}{left}; {base.name} was meant with {_share(base.confidence)}"
         )
     if identified.outdated:
         lines.append(f"  {base.name if base else 'its base'} is another build by now")
+    if not first.config_digest and (notice := _age(identified)):
+        lines.append(notice)
     for claim in identified.claims:
         if claim.verdict != "refuted" and base is not None and familiar(claim.name) in first.names:
             continue  # it is among the evidence
@@ -76,10 +84,26 @@ def _lines(identified: Identified, everything: bool) -> list[str]:
         brings += [link.config_digest[7:19]] if link.config_digest else []
         lines.append(f"  on {link.name}" + (f": {', '.join(brings)}" if brings else ""))
     lines += [
-        f"  or {candidate.name} ({candidate.confidence:.0%})"
+        f"  or {candidate.name} ({_share(candidate.confidence)})"
         for candidate in (identified.candidates[1:] if everything else ())
     ]
     return lines
+
+
+def _age(identified: Identified) -> str:
+    """Return that the index may be too old to know the base, "" where it is not."""
+    import time
+
+    if time.strftime("%Y-%m-%d", time.gmtime(time.time() - _FRESH)) <= identified.as_of:
+        return ""
+    base = identified.base
+    repository = base.name.rpartition(":")[0] if base is not None else "REPOSITORY"
+    return f"  known bases as of {identified.as_of}: `underlay base index update {repository}` reads newer ones"
+
+
+def _share(confidence: float) -> str:
+    """Return a confidence in percent; only what is certain is 100 %."""
+    return f"{confidence if confidence >= 1 else min(confidence, 0.99):.0%}"
 
 
 def _s(count: int) -> str:
@@ -87,3 +111,4 @@ def _s(count: int) -> str:
 
 
 _NAMES = 8
+_FRESH = 30 * 86_400  # seconds: an index of that age knows most of what is in use

@@ -50,7 +50,7 @@ def _lines(report: Outdated) -> list[str]:
         base_text = "it is made from nothing" if report.confidence >= LIKELY else "its base is not known"
         return [f"{report.image}: {base_text}", *_life(report)]
     if report.moved is None:
-        moved_text = f"it is not known whether {report.base} has moved"
+        moved_text = f"cannot tell whether it is today's {report.base}"
     else:
         moved_text = f"{report.base} is another image now" if report.moved else f"it is today's {report.base}"
     lines = [f"{report.image}: {moved_text}" + (f" (asked: the {report.asked})" if report.moved is not None else "")]

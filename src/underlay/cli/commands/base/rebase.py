@@ -44,6 +44,9 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
 
         sys.stdout.write(render(options["format"], msgspec.to_builtins(rebased)) + "\n")
         return 1 if rebased.hazards and options["dry-run"] else 0
+    if rebased.current:
+        sys.stdout.write(f"{rebased.image} stands on today's {rebased.new_base}: nothing to do\n")
+        return 0
     verb = "was moved" if rebased.done else "would be moved"
     sys.stdout.write(
         f"{rebased.image} {verb} from {rebased.old_base} ({_layers(rebased.old_layers)}) onto {rebased.new_base} "

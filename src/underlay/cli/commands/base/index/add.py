@@ -12,12 +12,22 @@ if TYPE_CHECKING:
     from ....flags import Flag, Options
 
 SUMMARY = "Add repositories or tags to the index of base images"
-SYNOPSIS = "base index add REPOSITORY[:TAG] [REPOSITORY[:TAG]...]"
-FLAGS: tuple[Flag, ...] = ()
+SYNOPSIS = "base index add [OPTIONS] REPOSITORY[:TAG] [REPOSITORY[:TAG]...]"
+FLAGS: tuple[Flag, ...] = (
+    (
+        "dockerfiles",
+        "",
+        "string",
+        "string",
+        "Add the Dockerfiles of a directory or a Git repository, as images of REPOSITORY",
+    ),
+)
 
 
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Read manifests and configurations of all tags and platforms; never layers."""
+    if options["dockerfiles"]:
+        return _dockerfiles(engine, options["dockerfiles"], arguments)
     if not arguments:
         raise InvalidInput(
             '"underlay base index add" requires at least 1 argument', "see `underlay base index add --help`"
@@ -32,3 +42,16 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
         f"{learned.builds} builds under {learned.names} names\n"
     )
     return 1 if learned.problems else 0
+
+
+def _dockerfiles(engine: Engine, place: str, arguments: list[str]) -> int:
+    """Read Dockerfiles; no registry is asked."""
+    from ....main import shown
+
+    if len(arguments) > 1:
+        raise InvalidInput("--dockerfiles takes at most one REPOSITORY", "all its Dockerfiles are tags of it")
+    count, problems = engine.bases.learn_dockerfiles(place, arguments[0] if arguments else "")
+    for problem in problems:
+        sys.stderr.write(f"underlay: {shown(problem)}\n")
+    sys.stdout.write(f"{count} Dockerfiles\n")
+    return 1 if problems else 0
