@@ -44,6 +44,7 @@ _BUILDPACK = (
     ("", re.compile(r"install[^;&]*\bautoconf\b[^;&]*\bautomake\b[^;&]*\bbzip2\b")),
 )
 
+_MOST = 0.9  # of confidence: marks are sure of a repository, and less of its tag
 _ENOUGH, _SURE = 2.5, 5.0  # a mark with less is none; one with more needs no known repository
 _WORKDIR = re.compile(r"WORKDIR /(?:usr/(?:src|local|share)|opt|var/lib)/([a-z][a-z.-]+)()/?$")
 _PROGRAM = re.compile(r"""(?:CMD|ENTRYPOINT) \[?"?(?:/\S*/|/)?([A-Za-z][A-Za-z_.-]*?)-?(\d[\d.]*)?["\s\]]""")
@@ -220,7 +221,7 @@ class Marks:
             return None
         # Measured with bench/base_open_world.py: without a command the next Dockerfile may end further up, unnoticed; a
         # repository that is not known may have another name.
-        score = min(0.97, 0.45 + 0.05 * min(best.score, 6.0) + 0.06 * min(seam, 6.0))
+        score = min(_MOST, 0.45 + 0.05 * min(best.score, 6.0) + 0.06 * min(seam, 6.0))
         score -= 0.0 if "CMD" in self.words[start:end] else 0.15
         score = score if best.repository in self.known() or best.score >= _SURE else min(score, 0.78)
         why = f"step {best.spot + 1} is {best.name}" if " " in best.name else f"step {best.spot + 1} sets {best.name}"
