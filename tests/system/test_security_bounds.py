@@ -365,7 +365,9 @@ def test_published_ports_of_the_hosts_network_are_told_to_be_discarded(ul: Insta
 
 def test_an_entitlement_that_there_is_not(ul: Installation, tmp_path: Path) -> None:
     done = ul("build", "--allow", "everything", "-", input=b"FROM box\n", code=1)
-    assert b"unknown entitlement everything" in done.stderr and b"network.host and security.insecure" in done.stderr
+    assert (
+        b"unknown entitlement everything" in done.stderr and b"network.host, security.insecure, device" in done.stderr
+    )
 
 
 @pytest.mark.parametrize("words", [("-u", "4294967296"), ("-u", "0:4294967296"), ("--group-add", "4294967296")])

@@ -22,6 +22,7 @@ UNTOLD: dict[str, tuple[str, frozenset[str]]] = {
     "caches": (MOUNTS, FAILS),
     "tmpfs and secrets": (MOUNTS, FAILS),
     "mounts on nothing": (MOUNTS, FAILS),
+    "Python uv from its image": (MOUNTS, FAILS),
 }
 """Cases of the corpus that cannot be built again by running their steps again: why, and where the images differ. They can
 with what RUN has made taken along (--frozen)."""
