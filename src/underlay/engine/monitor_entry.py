@@ -77,7 +77,7 @@ def rest() -> None:
 
 
 def detach_plugins() -> None:
-    """Have plugins of CNI detach the ended container whose id is the last argument (root, state, id)."""
+    """Let the CNI plugins detach an ended container; the arguments are root, state and its id."""
     from ..network import cni
     from ..paths import Paths
 

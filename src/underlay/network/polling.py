@@ -41,7 +41,7 @@ class Poller:
         socket.close()
 
     def wait(self, seconds: float) -> list[tuple[int, int]]:
-        """Return descriptors that are ready, with their events, after at most this time."""
+        """Wait until descriptors are ready or the time is over; return the ready ones with their events."""
         return self._poll.poll(max(0.0, seconds) * 1000)
 
     def work(self, ready: list[tuple[int, int]]) -> None:

@@ -63,7 +63,7 @@ def _listen() -> tuple[int, int]:
 
 
 def _table(ports: dict[str, int]) -> Table:
-    """Return the table that has questions reach these ports, and answers come from the one that was asked."""
+    """Return the nftables table that sends questions to these ports and gives answers the address that was asked."""
     rules: list[list[Piece]] = []
     data = _socket.inet_aton(ADDRESS)
     for transport, port in ports.items():

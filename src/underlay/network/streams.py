@@ -34,7 +34,7 @@ class Stream:
         self.data += piece
 
     def next(self) -> bytes | None:
-        """Return the next message of what was read, None before it is complete."""
+        """Return the next message, or None while bytes of it are still to come."""
         size = int.from_bytes(self.data[:2], "big") + 2
         if len(self.data) < max(2, size):
             return None

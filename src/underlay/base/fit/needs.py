@@ -29,7 +29,7 @@ if TYPE_CHECKING:
             """Return where links lead, None when there is nothing."""
 
         def executable(self, path: bytes) -> bool:
-            """Tell whether there is a regular file with an execute bit."""
+            """Tell whether the path is a regular file that has an execute bit."""
 
 
 _LIBRARIES = (b"lib", b"usr/lib", b"lib64", b"usr/lib64", b"usr/local/lib", b"lib32", b"usr/lib32")

@@ -117,7 +117,7 @@ def _others(store: Store, subject: Subject, above: frozenset[str]) -> Iterator[t
 
 
 def _stood_on(store: Store) -> set[str]:
-    """Return the lowest layers of images that others here stand on: of equals, those are bases."""
+    """Return the lowest layers that several images of the store share: their owners are bases."""
     lowest: dict[str, int] = {}
     for row in images.every(store.meta):
         if row.diff_ids:

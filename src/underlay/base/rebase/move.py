@@ -172,7 +172,7 @@ def move(
 
 
 def _stands_on(image: Subject, ground: Ground, onto: Subject) -> bool:
-    """Tell whether the new base is the one beneath an image: by layers, and by the configuration where that is known."""
+    """Tell whether an image already stands on the new base: its layers match, and its configuration where known."""
     layers = image.view.diff_ids[: ground.layers] == onto.view.diff_ids
     return layers and (ground.config is None or ground.config == (onto.value.get("config") or {}))
 

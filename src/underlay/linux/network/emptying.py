@@ -1,4 +1,4 @@
-"""Interfaces of a container removed from a network namespace that others go on using."""
+"""Removes a container's interfaces from a network namespace that other containers still use."""
 
 from __future__ import annotations
 

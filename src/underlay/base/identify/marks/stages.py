@@ -241,7 +241,7 @@ class Marks:
         return False
 
     def _marks(self, start: int, end: int) -> list[_Mark]:
-        """Return the variables set between two spots that may name what is made there."""
+        """Return the variables, set by the steps from `start` to `end`, whose names or values may name the image."""
         texts = self.texts[start:end]
         pairs = ((spot, *pair) for spot, text in enumerate(texts, start) for pair in variables.assigned(text))
         names = list(islice(pairs, _VARIABLES))

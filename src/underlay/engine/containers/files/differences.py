@@ -83,7 +83,7 @@ def with_layers(store: Store, row: ContainerRow, work: Work) -> Mapping[str, Any
 
 
 def _image_root(lower: Sequence[str], rootless: bool) -> int:
-    """Return the root that directories make together, topmost first: read-only, unattached."""
+    """Return a descriptor of layers (directories, topmost first) mounted over each other, read-only, at no path."""
     if len(lower) == 1:
         return os.open(lower[0], _READ)
     from ....builder.workers.jobs import opened_root
