@@ -50,7 +50,7 @@ def files(root: str) -> list[str]:
     found = []
     for directory, _, names in os.walk(root):
         found += [os.path.join(directory, name) for name in names]
-    return [each for each in found if not each.rpartition("/")[2].startswith(("meta.db", "lock"))]
+    return [each for each in found if not each.rpartition("/")[2].startswith(("meta.db", "lock", "journal"))]
 
 
 @pytest.fixture(scope="module", params=["tree", "erofs"])
