@@ -85,3 +85,14 @@ def test_wrong_words(ul: Installation) -> None:
     assert b"invalid filter 'nope'" in ul("events", "--until", "0s", "--filter", "nope", code=1).stderr
     assert b"accepts no arguments" in ul("events", "x", code=125).stderr
     assert os.path.exists(ul.root / "journal")
+
+
+def test_an_image_is_found_without_its_tag_behind_a_port(ul: Installation) -> None:
+    began = str(time.time())
+    ul("tag", "box", "localhost:5000/app:1")
+    ul("run", "--rm", "--network", "none", "localhost:5000/app:1", "true")
+    ul("rmi", "localhost:5000/app:1")
+    words = ("--since", began, "--filter", "image=localhost:5000/app")
+    assert shown(ul, *words, "--filter", "type=container")[:1] == [("container", "create")]
+    assert shown(ul, *words, "--filter", "type=image") == [("image", "tag"), ("image", "untag")]
+    assert shown(ul, "--since", began, "--filter", "image=localhost") == []

@@ -187,6 +187,8 @@ def test_wrong_addresses_of_a_network(world: World, words: tuple[str, ...], text
 
 def test_what_docker_has_by_default_may_be_said(world: World) -> None:
     world.underlay("network", "create", "--ipam-driver", "default", "--scope", "local", "--ipv4", "said")
+    shown = json.loads(world.underlay("network", "inspect", "said").stdout)[0]
+    assert (shown["Scope"], shown["IPAM"]["Driver"], shown["EnableIPv4"]) == ("local", "default", True)
     world.underlay("network", "rm", "said")
 
 

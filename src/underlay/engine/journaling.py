@@ -104,8 +104,17 @@ def _matches(entry: Entry, key: str, value: str) -> bool:
         name, equals, text = value.partition("=")
         return name in attributes and (not equals or attributes[name] == text)
     if key == "image" and entry["type"] == "container":
-        return attributes.get("image", "").partition(":")[0] == value or attributes.get("image") == value
+        return value in _names(attributes.get("image", ""))
     if key in _TYPES:
-        name = attributes.get("name", "")
-        return entry["type"] == key and (entry["id"].startswith(value) or value in (name, name.partition(":")[0]))
+        return entry["type"] == key and (entry["id"].startswith(value) or value in _names(attributes.get("name", "")))
     return False
+
+
+def _names(name: str) -> tuple[str, str]:
+    """Return a name as it stands and, of an image, without its tag: `localhost:5000/app:1` and `localhost:5000/app`."""
+    from ..oci import reference
+
+    try:
+        return name, reference.parse_exact(name).familiar_repository
+    except InvalidInput:
+        return name, name

@@ -38,7 +38,7 @@ class Candidate(msgspec.Struct, frozen=True):
 
 
 class Link(msgspec.Struct, frozen=True):
-    """One image of the chain: its names, and the layers and history steps that it adds to what is beneath it."""
+    """One image of a chain of bases: its names, and the layers and history steps it adds to the base below."""
 
     name: str
     names: tuple[str, ...] = ()

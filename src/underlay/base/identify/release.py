@@ -1,4 +1,4 @@
-"""Weighs what an image says of its distribution against what its files say: os-release refutes forged steps and labels."""
+"""Compares the distribution that an image's steps and labels claim with its os-release, which refutes forged ones."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ def _set(item: Instruction, scope: dict[str, str], defaults: dict[str, str]) -> 
 
 
 def _written(item: Instruction, scope: dict[str, str]) -> str:
-    """Return an instruction as builders write it into the history."""
+    """Return an instruction's text as builders record it in an image's history, with variables replaced."""
     if item.keyword not in _FILLED_IN:
         return item.text
     try:

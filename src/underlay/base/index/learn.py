@@ -173,7 +173,7 @@ def add(store: Store, names: Sequence[str], today: str = "", platform: str = "")
 
 
 def update(store: Store, names_given: Sequence[str] = (), platform: str = "", today: str = "") -> Learned:
-    """Read again what registries say of names, by default of all that the installation's index has.
+    """Ask registries again for the images of these names (default: of all names in the installation's index).
 
     Each repository is written before the next is read, so that an update which was interrupted goes on where it was; what
     is known by its manifest is not fetched again. `platform` is the only one that is read (default: all). Raises NotFound

@@ -381,8 +381,8 @@ def _any4(address: str) -> str:
 
 
 def published(store: Store, container_id: str) -> dict[str, Sequence[str]]:
-    """Return the host addresses of a container's ports: see `Containers.ports`. What is reached by the container's own
-    address has no port there."""
+    """Return the host addresses by which a container's ports are reached: see `Containers.ports`. A port that is
+    reached by the container's own address is not among them."""
     addresses_of: dict[str, list[str]] = {}
     targets = reached(store, rows.leases(store.meta, container=container_id))
     for port in rows.ports(store.meta, container_id):

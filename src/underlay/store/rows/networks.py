@@ -131,7 +131,7 @@ def move(
 
 
 def delete(meta: Meta, network: str, name: str, is_used: Callable[[str], bool], take_down: Callable[[], None]) -> None:
-    """Remove a network. Raises Conflict while containers of which `is_used` is true are in it, NotFound.
+    """Remove a network. Raises NotFound, and Conflict while a container in it is in use (`is_used`, by the container's id).
 
     Other containers, which need it to start, remember its name (`orphans`). `take_down` removes its bridge, in the
     transaction: no container can join meanwhile, and should this process be killed the network is still on record and can

@@ -142,7 +142,7 @@ class Marks:
         )
 
     def commanded(self, stage: Stage) -> bool:
-        """Tell whether a stage has a command or an entry point of its own."""
+        """Tell whether one of the stage's own steps is CMD or ENTRYPOINT."""
         return any(word in ("CMD", "ENTRYPOINT") for word in self.words[stage.start : stage.end])
 
     def rests_between(self, start: int) -> bool:

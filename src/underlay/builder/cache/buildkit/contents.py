@@ -97,7 +97,7 @@ def _whole(directories: dict[bytes, _Directory]) -> str:
 
 
 def _file(file: SelectedFile) -> str:
-    """Return the digest of one file with its header, "" for one that has none here."""
+    """Return the digest of a file's tar header and content, "" for kinds and attributes not covered."""
     if file.facts is not None:
         if file.kind not in _TYPES or file.xattrs:
             return ""

@@ -30,7 +30,7 @@ _READ = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def differences(store: Store, row: ContainerRow) -> Sequence[tuple[str, str]]:
-    """Return what differs from the image: C, A or D (changed, added, deleted) and the path, sorted by path.
+    """Return the changes of a container's files since its image, sorted by path: C, A or D (changed, added, deleted), path.
 
     Mount points that were made for the container do not count. Raises Conflict for a running container with a size limit on
     its disk, KernelError.
