@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import tarfile
 from collections.abc import Iterator
@@ -135,6 +136,8 @@ def test_files_from_outside(ul: Installation, tmp_path: Path) -> None:
             assert (owners["made/theirs"], owners["made/new"]) == (1000 if ids else 0, 0)
             image = ul.out("commit", "files", f"made:{turn}")
             assert image.startswith("sha256:")
+            # That it could not be paused, where it could not, is a warning and no comment of the image.
+            assert json.loads(ul.out("image", "inspect", image))[0].get("Comment", "") == ""
             assert ul.run(f"made:{turn}", "stat", "-c", "%u", "/made/theirs") == ("1000" if ids else "0")
             ul("stop", "-t", "0", "files")
     finally:

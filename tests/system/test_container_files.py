@@ -205,16 +205,9 @@ def test_commit(installation: Installation, container: str) -> None:
     image = ul.out("commit", *changes, "cc", "made:1")
     assert image.startswith("sha256:")
     assert ul.run("made:1") == "one"
-    assert (
-        ul.run("made:1", "sh", "-c", "cat /layer/x; ls /layer /vol /shared /volatile; echo $ADDED").splitlines()
-        == [
-            "changed",
-            "/layer:",
-            "x",
-            "yes",
-        ]
-        or container
-    )  # directories that are there only as mount points may lack
+    assert ul.run("made:1", "sh", "-c", "cat /layer/x; echo $ADDED").splitlines() == ["changed", "yes"]
+    # Directories that are there only as mount points may lack, and what was in the mounts belongs to no layer.
+    assert ul.run("made:1", "sh", "-c", "cat /vol/* /shared/* /volatile/* 2>&1 | grep -v 'No such file' || true") == ""
     shown = json.loads(ul.out("image", "inspect", "made:1"))[0]
     base = json.loads(ul.out("image", "inspect", "two"))[0]
     assert shown["RootFS"]["Layers"][:-1] == base["RootFS"]["Layers"]

@@ -6,6 +6,7 @@ import sys
 
 from ..errors import UsageError
 from ..lean.jsontext import dumps
+from .output import table
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -77,7 +78,8 @@ def _targets(targets: list[Described], form: str) -> None:
         sys.stdout.write(dumps({"targets": rows}) + "\n")
         return
     names = [(one.name + (" (default)" if one.value else "")).strip() for one in targets]
-    _table(("TARGET", "DESCRIPTION"), [(name, one.description) for name, one in zip(names, targets, strict=True)])
+    lines = [("TARGET", "DESCRIPTION"), *((name, one.description) for name, one in zip(names, targets, strict=True))]
+    sys.stdout.write(_table(lines))
 
 
 def _outline(engine: Engine, request: BuildRequest, form: str) -> None:
@@ -105,15 +107,8 @@ def _outline(engine: Engine, request: BuildRequest, form: str) -> None:
         (("SSH", "REQUIRED"), [(one.name, str(one.required).lower()) for one in outline.agents]),
     ):
         if lines:
-            sys.stdout.write("\n")
-            _table(headers, lines)
+            sys.stdout.write("\n" + _table([headers, *lines]))
 
 
-def _table(headers: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    from .main import shown
-
-    lines = [headers, *(tuple(map(shown, row)) for row in rows)]
-    widths = [max(len(line[number]) for line in lines) + 3 for number in range(len(headers))]
-    for line in lines:
-        text = "".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True))
-        sys.stdout.write(text.rstrip() + "\n")
+def _table(lines: Sequence[Sequence[str]]) -> str:
+    return "".join(line.rstrip() + "\n" for line in table(lines, 0).splitlines())

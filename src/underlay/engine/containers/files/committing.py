@@ -62,11 +62,11 @@ def commit(
                 pause.freeze(store, row.id, True)
             except Unsupported as error:  # without root there may be no control group
                 freezes = False
-                message = f"the container is not paused meanwhile: {error.message}"
+                warning = f"the container is not paused meanwhile: {error.message}"
                 hint = (
                     "what it writes at that moment may be in the image in part; --pause=false says that this is meant"
                 )
-                store.emit(Event("host.warning", row.id, message=message, hint=hint))
+                store.emit(Event("host.warning", row.id, message=warning, hint=hint))
         try:
             diff_id = differences.with_layers(store, row, work)["diff_id"]
         finally:

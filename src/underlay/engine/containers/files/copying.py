@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from ....linux.specification import IdMaps
     from ....store.rows.containers import ContainerRow
     from ....store.store import Store
-
-_ENOENT, _ENOTDIR = 2, 20
 
 
 class Copied:
@@ -121,7 +120,7 @@ def _placed(tree: Tree, target: Target, place: _Place) -> Mapping[str, Any]:
         target.place(tree.members())
     except OSError as error:
         where = f" {error.filename}" if error.filename else ""
-        raise KernelError("write", f"{place.path}/{place.name}{where}".rstrip("/"), error.errno or 5) from None
+        raise KernelError("write", f"{place.path}/{place.name}{where}".rstrip("/"), error.errno or errno.EIO) from None
     return {"size": target.size, "left_out": target.left_out}
 
 
@@ -147,9 +146,9 @@ def _source(root: int, path: str, follow: bool, maps: IdMaps | None, missing: st
     try:
         tree = Tree(root, path, b"", follow, maps=maps)
     except KernelError as error:
-        if error.errno == _ENOENT:
+        if error.errno == errno.ENOENT:
             raise NotFound(missing) from None
-        if error.errno == _ENOTDIR:
+        if error.errno == errno.ENOTDIR:
             raise InvalidInput(f"{path}: not a directory") from None
         raise
     if path.endswith(("/", "/.")) and not tree.is_directory:
@@ -164,7 +163,7 @@ def _is_directory(root: int, path: str, missing: str = "") -> bool | None:
     try:
         fd = beneath.open_in_root(root, path, os.O_PATH)
     except KernelError as error:
-        if error.errno != _ENOENT:
+        if error.errno != errno.ENOENT:
             raise
         if missing:
             raise NotFound(missing) from None

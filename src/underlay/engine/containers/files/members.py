@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import tarfile
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     Member = tuple[Entry, Read | None]
 
 _PIECE = 1 << 20
-_EXDEV = 18
 _SPACE = b"overlay."  # of attributes that are an overlay's own
 
 
@@ -112,7 +112,7 @@ class Tree:
                 beneath.open_beneath(parent, os.fsdecode(name), os.O_PATH | os.O_NOFOLLOW, beneath.RESOLVE_NO_XDEV)
             )
         except KernelError as error:
-            return error.errno == _EXDEV
+            return error.errno == errno.EXDEV
         return False
 
     def _member(self, name: bytes, facts: os.stat_result, fd: int, link: bytes, at: str) -> Iterator[Member]:
@@ -279,7 +279,7 @@ class Target:
         try:
             fd = beneath.open_in_root(self._root, path or "/", os.O_PATH, resolve=self._resolve)
         except KernelError as error:
-            if error.errno != 2:
+            if error.errno != errno.ENOENT:
                 raise
             fd = self._made(path)
             self._late.append((path, entry))
@@ -304,7 +304,7 @@ class Target:
         try:
             return beneath.open_in_root(self._root, path or "/", os.O_PATH | os.O_DIRECTORY, resolve=self._resolve)
         except KernelError as error:
-            if error.errno != 2:
+            if error.errno != errno.ENOENT:
                 raise
         above, _, name = path.rpartition("/")
         parent = self._made(above)
