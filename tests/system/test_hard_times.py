@@ -140,6 +140,22 @@ def test_exec_into_a_dying_container(ul: Installation) -> None:
     assert ul.remains([name]) == []
 
 
+def test_rm_waits_for_the_monitor_of_a_container_that_has_just_ended(ul: Installation) -> None:
+    name = ul.start("box", "sleep", "60")
+    state = json.loads((ul.state / "containers" / name / "state.json").read_text())
+    os.kill(state["monitor"], signal.SIGSTOP)
+    try:
+        os.kill(state["pid"], signal.SIGKILL)
+        assert until(lambda: b"is not running" in ul("exec", name, "true", code=None).stderr)
+        removal = begin(ul, "rm", name)
+        time.sleep(0.3)
+        assert removal.poll() is None, removal.communicate()
+    finally:
+        os.kill(state["monitor"], signal.SIGCONT)
+    out, errors = removal.communicate(timeout=30)
+    assert (removal.returncode, out.decode().strip(), errors) == (0, name, b"") and ul.remains([name]) == []
+
+
 def test_names_that_look_like_ids(ul: Installation) -> None:
     one = ul.start("box", "sleep", "60")
     two = ul.start("--name", one[:6], "box", "sleep", "60")

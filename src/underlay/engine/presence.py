@@ -7,7 +7,7 @@ import time
 
 from ..errors import Conflict, NotFound
 from ..files import Lock
-from ..linux import userns
+from ..linux import process, userns
 from ..runtime.monitor import state
 from ..store.rows import containers
 
@@ -26,6 +26,20 @@ def is_running(store: Store, container_id: str) -> bool:
     """Return whether a container is running, or is about to be restarted by its restart policy."""
     now = status(store, container_id)
     return bool(now.pid) or now.status == state.RESTARTING
+
+
+def is_ending(status: Status) -> bool:
+    """Return whether the first process of a running container is exiting or gone, which its monitor may not know yet.
+
+    A process gives up its namespaces first.
+    """
+    try:
+        os.readlink(f"/proc/{status.pid}/ns/mnt")
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    except OSError:
+        pass  # not for us to see
+    return process.start_time(status.pid) != status.when
 
 
 def is_monitored(store: Store, container_id: str) -> bool:

@@ -178,17 +178,18 @@ def remove(store: Store, name: str, force: bool = False, volumes: bool = False) 
     # Again when somebody else starts it meanwhile.
     for _ in range(10):
         if status.pid or status.status == state.RESTARTING:
-            if not force:
+            if force:
+                channel = _announce_stop(store, row)
+                if status.pid:
+                    _kill(row, status)
+                if channel is not None:
+                    channel.close()
+            elif not (status.pid and presence.is_ending(status)):
                 raise Conflict(
                     f'cannot remove container "/{row.name}": container is running: '
                     "stop the container before removing or force remove",
                     f"`underlay rm -f {row.name}` does both",
                 )
-            channel = _announce_stop(store, row)
-            if status.pid:
-                _kill(row, status)
-            if channel is not None:
-                channel.close()
         # A monitor that is still clearing up is waited for.
         if _await_end(store, row, 1.0):
             break

@@ -7,11 +7,11 @@ import select
 
 from ...errors import Conflict, InvalidInput, UnderlayError
 from ...lean.values import Record
-from ...linux import process
 from ...paths import interpreter
 from ...runtime.monitor import control, streams
 from ...runtime.policy import profiles
 from ...runtime.process import join
+from .. import presence
 from .session import group_path, output_lost
 
 TYPE_CHECKING = False
@@ -220,21 +220,10 @@ def execute(
             joined = keeper.start(*interpreter(), record)
     except (UnderlayError, OSError):
         # A container that ends in this moment takes down with it whatever was to be joined or begun.
-        if _over(status):
+        if presence.is_ending(status):
             raise Conflict(f"container {row.id} is not running") from None
         raise
     return Execution(joined, options.terminal, attachment, options.detach)
-
-
-def _over(status: Status) -> bool:
-    """Return whether a container's first process is exiting or gone: a process gives up its namespaces first."""
-    try:
-        os.readlink(f"/proc/{status.pid}/ns/mnt")
-    except (FileNotFoundError, ProcessLookupError):
-        return True
-    except OSError:
-        pass  # not for us to see
-    return process.start_time(status.pid) != status.when
 
 
 def _unlabel(body: Process) -> None:
