@@ -48,11 +48,21 @@ class Bases:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def identify(self, image: str, platform: str = "") -> Identified:
-        """Return the base of an image, with evidence. Raises NotFound, and RegistryError and its kind."""
+    def identify(self, image: str, platform: str = "", deep: bool | None = None) -> Identified:
+        """Return the base of an image, with evidence. Raises NotFound, and RegistryError and its kind.
+
+        `deep`: whether layers that are not in the store are read where they lie; by default those of an archive are, when
+        documents alone do not tell the base. Raises DigestMismatch and Corrupt for layers that are not what the image says,
+        with `deep` LimitExceeded for layers that are too large, too.
+        """
         from ..base.identify import identify as identifying
 
-        return identifying.identify(self._store, image_source.find(self._store, image, platform))
+        subject = image_source.find(self._store, image, platform)
+        if deep is not None:
+            subject.deep = deep
+        if deep and subject.files() is None:
+            subject.look()
+        return identifying.identify(self._store, subject)
 
     def dockerfile(
         self, image: str, platform: str = "", base: str = "", extract: str = "", frozen: bool = False

@@ -11,6 +11,8 @@ _LIMIT = 1 << 20
 # Releases that had no os-release yet say it here, in a line or two.
 _REDHAT = b"etc/centos-release"
 _DEBIAN = b"etc/debian_version"
+# All files that tell of a release; alpine-release is read where os-release is not believed.
+FILES = frozenset((*PLACES, _REDHAT, _DEBIAN, b"etc/alpine-release"))
 
 
 def read(files: Files) -> dict[str, str]:
@@ -19,7 +21,7 @@ def read(files: Files) -> dict[str, str]:
         data = files.read(path, _LIMIT)
         if data is not None:
             return parse(data.decode("utf-8", "replace"))
-    return _older(files)
+    return read_older(files)
 
 
 def parse(text: str) -> dict[str, str]:
@@ -41,7 +43,8 @@ def parse(text: str) -> dict[str, str]:
     return assignments
 
 
-def _older(files: Files) -> dict[str, str]:
+def read_older(files: Files) -> dict[str, str]:
+    """Return what the files say that releases had before os-release; {} when they say nothing."""
     import re
 
     data = files.read(_REDHAT, _LIMIT)

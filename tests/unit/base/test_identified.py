@@ -26,10 +26,10 @@ def identified(*candidates: Candidate, **more: Any) -> Identified:
 
 def test_nothing_unread_is_certain() -> None:
     """An image whose files nobody looked at is not surely made from nothing."""
-    first = identify._unread(NOTHING)
+    first = identify._not_here(NOTHING)
     assert first.confidence <= 0.95 and first.evidence[-1] == "its files were not looked at"
     sure = Candidate("tool:2", ("tool:2",), 1.0, 1, 1, "sha256:bb")
-    assert identify._unread(sure).confidence < 1
+    assert identify._not_here(sure).confidence < 1
     assert identified(sure).certainty < 1 and identified(sure, where="store").certainty == 1
 
 

@@ -288,3 +288,28 @@ def test_the_shipped_index() -> None:
     report = lineage.identify(image.from_record(record), index)
     assert report.candidates[0].name == "alpine:3.22"
     assert report.chain_names == ["alpine:3.22", "scratch"]
+
+
+def test_layers_known_by_diff_ids_alone() -> None:
+    """As docker's archives have them: no compressed digests, no sizes."""
+    record = {
+        "ref": "tool:2",
+        "tags": ["tool:2"],
+        "config_digest": "sha256:" + "c" * 64,
+        "layers": [["sha256:" + "1" * 64, 3_000_000], ["sha256:" + "2" * 64, 900_000]],
+        "diff_ids": ["sha256:" + "3" * 64, "sha256:" + "4" * 64],
+        "history": ["ADD file:ab in /", "RUN make tool"],
+        "history_created": ["2026-01-01T00:00:00Z", "2026-01-01T00:01:00Z"],
+    }
+    index = known.Known(index_builder.make([record]))
+    app = {
+        "diff_ids": [*record["diff_ids"], "sha256:" + "5" * 64],
+        "history": [*record["history"], "COPY . /app"],
+        "history_created": [*record["history_created"], "2026-02-01T00:00:00Z"],
+    }
+    first = lineage.identify(image.from_record(app), index).candidates[0]
+    assert (first.name, first.layers, first.config_digest) == ("tool:2", 2, record["config_digest"])
+    # Steps alone are words: the build is like it, and may be another.
+    app["diff_ids"] = ["sha256:" + number * 64 for number in "678"]
+    first = lineage.identify(image.from_record(app), index).candidates[0]
+    assert first.name != "tool:2" or first.config_digest is None

@@ -67,7 +67,7 @@ def outdated(store: Store, subject: Subject, offline: bool, today: str = "") -> 
 
 def _life(subject: Subject, identified: Identified) -> lifecycle.Lifecycle | None:
     """Return the life of the distribution that the image says it is, or that its chain's names say."""
-    files = subject.files()
+    files = subject.seen()
     if files is not None:
         life = lifecycle.of_release(osrelease.read(files))
         if life is not None:

@@ -55,7 +55,8 @@ class LineageReport(msgspec.Struct, frozen=True):
     `candidates`: the most likely first, `scratch` for made from nothing. `chain`: from the base downwards; ends in
     `scratch`, or in `?` where it cannot be followed. `outdated`: whether the base's name points at another build
     now; None when that is not known. `unknown`: how likely the base is none that the index knows, 0 to 1.
-    `standing`: KNOWN, BETWEEN or NOT_KNOWN.
+    `standing`: KNOWN, BETWEEN or NOT_KNOWN. `undoubted`: how often, 0 to 1, the first candidate was right of those with
+    such steps above them; 1 where they show no end of another Dockerfile.
     """
 
     candidates: tuple[Candidate, ...]
@@ -63,6 +64,7 @@ class LineageReport(msgspec.Struct, frozen=True):
     outdated: bool | None
     unknown: float
     standing: str = KNOWN
+    undoubted: float = 1.0
 
     @property
     def chain_names(self) -> list[str]:

@@ -11,6 +11,7 @@ from . import claims, lineage
 from .answers import UNKNOWN, Candidate, Link, less_likely
 from .claims import Claim
 from .image_source import names_of
+from .names import naming
 from .ranking import SCRATCH
 
 TYPE_CHECKING = False
@@ -80,6 +81,9 @@ def apply_claims(
         sure = bool(ordered) and ordered[0].config_digest is not None
         position = _position_of(ordered, name, claim.digest)
         alone = _ALONE.get(claim.source, _ALONE_ELSE)
+        if position < 0 and ordered and _marked_as(ordered[0], name):
+            # The image's own steps say the same.
+            position, alone = 0, _ALONE_ELSE
         first = position >= 0 and _build(ordered[position]) == _build(ordered[0])
         if position >= 0 and (confirmed or first or (not sure and alone > ordered[0].confidence)):
             base = _named(ordered.pop(position), claim, name, _CONFIRMED if confirmed or (sure and first) else alone)
@@ -96,6 +100,11 @@ def apply_claims(
                 chain = _beneath(base, chain, subject)
             else:
                 ordered.append(msgspec.structs.replace(base, confidence=round(1 - ordered[0].confidence, 4)))
+        elif position < 0 and claim.source != claims.LABEL:
+            # What is known is beneath the image; whether what is claimed lies between, nothing tells.
+            most = min(ordered[0].confidence, _ALONE_ELSE)
+            ordered[0] = msgspec.structs.replace(ordered[0], confidence=most)
+            ordered.append(_new(claim, name, round(1 - most, 4), subject))
     return ordered, chain
 
 
@@ -110,6 +119,16 @@ def _position_of(candidates: Sequence[Candidate], name: str, digest: str) -> int
         if position >= 0:
             return position
     return -1
+
+
+def _marked_as(candidate: Candidate, name: str) -> bool:
+    """Tell whether a candidate that only marks tell of may be what is claimed, under the name that it has somewhere."""
+    if candidate.config_digest or candidate.like or not candidate.history:
+        return False
+    told, claimed = naming.form(candidate.name), naming.form(name)
+    same = told.repository.rpartition("/")[2] == claimed.repository.rpartition("/")[2]
+    short, long = sorted((told.version, claimed.version), key=len)
+    return same and bool(short) and naming.agrees(short, [long])
 
 
 def _build(candidate: Candidate) -> str:

@@ -181,7 +181,9 @@ def _build_facts(asked: Asked, base: PossibleBase) -> _Facts:
     fact.equal = asked.steps_equal(build) / steps if steps else 0.0
     fact.sizes = asked.size_differences(build) if base.layers else []
     fact.root = fact.sizes[0] if fact.sizes else 0.5
-    if not fact.sizes and asked.sizes and base.layers and asked.sizes[0]:
+    if not fact.sizes and layers_alike:
+        fact.root = 0.0
+    elif not fact.sizes and asked.sizes and base.layers and asked.sizes[0]:
         size = index.layer_size[index.layer_start[build]]
         fact.root = abs(math.log(asked.sizes[0] / size)) if size else 0.5
     mean = sum(min(x, 1.0) for x in fact.sizes) / len(fact.sizes) if fact.sizes else 0.0

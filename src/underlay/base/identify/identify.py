@@ -10,11 +10,12 @@ import msgspec
 from ...oci import reference as references
 from ...store.rows import images
 from ..index import known
-from . import answers, claim_evidence, image, likeness, lineage, release
+from . import answers, claim_evidence, history, image, likeness, lineage, release
 from .answers import UNKNOWN, Candidate, Link
-from .claims import REFUTED, Claim
+from .claims import REFUTED, UNCHECKED, Claim
 from .image_source import STORE, names_of
 from .marks import sources
+from .names import roots
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from ...store.rows.images import ImageRow
     from ...store.store import Store
     from ..index.known import Known
+    from .image import Step
     from .image_source import Subject
 
 SCRATCH = "scratch"
@@ -31,6 +33,7 @@ _TWIN = 0.9  # its layers agree, its steps do not
 LIKELY = 0.5  # an answer with less is no answer
 _UNREAD = 0.95  # "made from nothing" of an image whose files nobody looked at
 _SUREST = 0.99  # what is told by documents alone
+_MADE_ELSEWHERE = 0.6  # "made from nothing" of the files of a distribution that no step shows the making of
 
 
 class Identified(msgspec.Struct, frozen=True):
@@ -120,17 +123,21 @@ def identify(
             higher = above | set(subject.view.diff_ids[:1])
             chain = (like.link(), *_chain_of(store, like.like, like.name, higher, asked_of))
         elif nothing and (named := likeness.by_release(subject)) is not None:
-            candidates, chain = _beside_nothing(candidates, chain, named, bool(asked.steps))
-    # An exact build needs no files to tell its distribution, unless something is claimed.
-    claimed = claim_evidence.of(subject)
-    told = release.of(subject) if claimed or not candidates[0].config_digest else None
-    candidates, chain = release.weigh(candidates, chain, told)
-    judged = [release.judge(claim_evidence.judged(store, claim, asked, subject, asked_of), told) for claim in claimed]
+            candidates, chain = _beside_nothing(candidates, chain, named, asked.steps)
+    claimed = [claim_evidence.judged(store, claim, asked, subject, asked_of) for claim in claim_evidence.of(subject)]
+    # An exact build needs no files to tell its distribution, unless something is claimed that layers do not judge.
+    open_claims = any(claim.verdict == UNCHECKED for claim in claimed)
+    told = release.of(subject) if open_claims or not candidates[0].config_digest else None
+    candidates, chain = release.weigh(candidates, chain, told, best.undoubted)
+    if told is None and not candidates[0].config_digest and release.bare(subject):
+        candidates = release.doubt_bare(candidates, chain)
+    judged = [release.judge(claim, told) for claim in claimed]
     credible_claims = [claim for claim in judged if not (claim.vague and claim.verdict == REFUTED)]
     candidates, chain = claim_evidence.apply_claims(candidates, chain, credible_claims, subject)
     ordered = candidates[:1] + sorted(candidates[1:], key=lambda candidate: -candidate.confidence)
     if subject.files() is None:
-        ordered[0] = _unread(ordered[0])
+        looked_at = subject.deep and subject.seen() is not None
+        ordered[0] = _not_here(ordered[0], looked_at, subject.unseen)
     outdated = best.outdated if ordered[0] is best.candidates[0] else _moved(store, ordered[0])
     return Identified(
         subject.name,
@@ -151,11 +158,12 @@ def _day(days: int) -> str:
     return time.strftime("%Y-%m-%d", time.gmtime(days * known.DAY))
 
 
-def _unread(first: Candidate) -> Candidate:
-    """Return the first candidate of an image whose files were not looked at: of that nothing is quite sure."""
-    if first.name != SCRATCH:
+def _not_here(first: Candidate, looked_at: bool = False, why: str = "") -> Candidate:
+    """Return the first candidate of an image that is not in the store: of that nothing is quite sure, less so when nobody
+    has `looked_at` its files; `why` they could not be."""
+    if first.name != SCRATCH or looked_at:
         return msgspec.structs.replace(first, confidence=min(first.confidence, _SUREST))
-    evidence = (*first.evidence, "its files were not looked at")
+    evidence = (*first.evidence, f"its files were not looked at{f': {why}' if why else ''}")
     return msgspec.structs.replace(first, confidence=min(first.confidence, _UNREAD), evidence=evidence)
 
 
@@ -164,18 +172,24 @@ def _standing(first: Candidate, best: answers.LineageReport) -> str:
     if first.config_digest:
         return answers.KNOWN if first.name not in best.candidates[0].names else best.standing
     if first.name == best.candidates[0].name and first.confidence <= best.candidates[0].confidence:
-        return best.standing
+        unsure = best.standing == answers.KNOWN and first.confidence < LIKELY <= best.candidates[0].confidence
+        return answers.NOT_KNOWN if unsure else best.standing
     return answers.KNOWN if first.confidence >= LIKELY else answers.NOT_KNOWN
 
 
 def _beside_nothing(
-    candidates: Sequence[Candidate], chain: Sequence[Link], named: Candidate, has_history: bool
+    candidates: Sequence[Candidate], chain: Sequence[Link], named: Candidate, steps: Sequence[Step]
 ) -> tuple[list[Candidate], Sequence[Link]]:
     """Put the distribution that an image's files name behind `scratch`, as the image may have been made of these files
-    alone; before `scratch` where the image has no history (`has_history`) that would show it."""
-    if not has_history:
+    alone; before `scratch` where the image has no history (`steps`) that would show it."""
+    if not steps:
         return [named, *_left(candidates, named)], (named.link(), Link(UNKNOWN))
-    nothing = msgspec.structs.replace(candidates[0], evidence=(*candidates[0].evidence, *named.evidence))
+    chance = candidates[0].confidence
+    if history.instruction(steps[0].text) != "ADD" and roots.read([step.text for step in steps]) is None:
+        # Distributions add an archive of theirs; what was imported, or copied whole, was made somewhere else before.
+        chance = min(chance, _MADE_ELSEWHERE)
+    evidence = (*candidates[0].evidence, *named.evidence)
+    nothing = msgspec.structs.replace(candidates[0], confidence=chance, evidence=evidence)
     rest = round(1 - nothing.confidence, 4)
     return [nothing, msgspec.structs.replace(named, confidence=rest), *_left(candidates[1:], named)], chain
 

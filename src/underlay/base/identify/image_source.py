@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from ...errors import InvalidInput, NotFound, UnderlayError, Unsupported
+from ...errors import InvalidInput, LimitExceeded, NotFound, UnderlayError, Unsupported
 from ...oci import config as configs
 from ...oci import document
 from ...oci import manifest as manifests
@@ -16,7 +16,7 @@ from ...store.rows import layers as layer_rows
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Collection, Mapping
     from typing import Any
 
     from ...oci.config import Config
@@ -24,9 +24,13 @@ if TYPE_CHECKING:
     from ...oci.document import Document
     from ...oci.platform import Platform
     from ...paths import Paths
+    from ...store.layers.passing import PassedLayer
+    from ...store.layers.toc import Entry
     from ...store.rootfs.imagefiles import ImageFiles
     from ...store.rows.images import ImageRow
     from ...store.store import Store
+
+    Reader = Callable[[Collection[str]], Mapping[str, PassedLayer]]
 
 STORE, ARCHIVE, REGISTRY = "store", "archive", "registry"
 _ARCHIVES = ("docker-archive:", "oci-archive:", "oci:")
@@ -35,27 +39,41 @@ _REMOTE = "docker://"
 
 class Subject:
     """An image as far as it is here: `where` it was found, its `name` and `id`; `layers` (compressed digest, size in bytes;
-    "" and 0 where unknown) beside the configuration's diff ids; `annotations` of its manifest."""
+    "" and 0 where unknown) beside the configuration's diff ids; `annotations` of its manifest.
+
+    `deep`: layers that are not in the store are read where they lie when files are asked for; `unseen`: why they could
+    not be. `size` is that of its layers' tars in bytes, 0 where they were not read.
+    """
 
     __slots__ = (
         "_files",
         "_provenance",
+        "_reader",
+        "_seen",
         "_store",
         "annotations",
         "config",
+        "deep",
         "id",
         "image",
         "layers",
         "manifest",
         "name",
         "platform",
+        "size",
+        "unseen",
         "where",
     )
 
     def __init__(self, store: Store, name: str, where: str, config: Document, manifest: Document | None) -> None:
         self._store = store
         self._files: ImageFiles | None = None
+        self._seen: ImageFiles | None = None
         self._provenance: list[dict[str, Any]] | None = None
+        self._reader: Reader | None = None
+        self.deep = False
+        self.unseen = ""
+        self.size = 0
         self.name = name
         self.where = where
         self.config = config
@@ -91,6 +109,41 @@ class Subject:
 
             self._files = ImageFiles(self._store.paths, self.image.diff_ids)
         return self._files
+
+    def seen(self) -> ImageFiles | None:
+        """Return its files as far as they can be asked for names, checksums, releases and databases of packages: those of
+        the store, or read where the image lies. None when they are not to be read, or `unseen` says why they cannot be.
+
+        Raises DigestMismatch and Corrupt for layers that are not what the image says, and what registries raise.
+        """
+        files = self.files() or self._seen
+        if files is None and self.deep and not self.unseen:
+            try:
+                files = self.look()
+            except (LimitExceeded, Unsupported) as error:
+                self.unseen = error.message
+        return files
+
+    def look(self) -> ImageFiles:
+        """Read its layers where they lie and return its files; see `seen`. Raises LimitExceeded, Unsupported, too."""
+        from ...store import layers
+        from ...store.rootfs.imagefiles import ImageFiles
+
+        if self._reader is None:
+            return self.require_files("looking at its files")
+        diff_ids = self.view.diff_ids
+        passed = self._reader([diff_id for diff_id in diff_ids if layers.exists(self._store.paths, diff_id)])
+        self._seen = ImageFiles(self._store.paths, diff_ids, passed)
+        sizes = (
+            passed[diff_id].size if diff_id in passed else layers.size(self._store.paths, diff_id)
+            for diff_id in diff_ids
+        )
+        self.size = sum(sizes)
+        return self._seen
+
+    def lies(self, reader: Reader, deep: bool) -> None:
+        """Take what reads its layers where they lie: but for those of the diff ids that it is given, by diff id."""
+        self._reader, self.deep = reader, deep
 
     def provenance(self) -> list[dict[str, Any]]:
         """Return the statements of provenance (in-toto) that hang on it."""
@@ -152,7 +205,7 @@ def of_image(store: Store, image: ImageRow, name: str) -> Subject:
     manifest = manifests.read_manifest(blobs.read(paths, image.manifest), f"manifest {image.manifest}")
     manifest.digest = image.manifest
     subject = Subject(store, name, STORE, config, manifest)
-    subject.image = image
+    subject.image, subject.size = image, image.size
     # A manifest that was made here names layers as they lie here; registries know them compressed.
     for number, diff_id in enumerate(image.diff_ids):
         if subject.layers[number][0] == diff_id:
@@ -164,6 +217,17 @@ def of_image(store: Store, image: ImageRow, name: str) -> Subject:
 def names_of(store: Store, image: ImageRow) -> list[str]:
     """Return the names of an image of the store in their short form."""
     return [references.familiar(name) for name, _, _ in images.names(store.meta, image.id)]
+
+
+def _tells(entry: Entry) -> bool:
+    """Tell whether a file says what is in an image: its release, or a database of its packages."""
+    from ...packages import apk, dpkg, osrelease, rpm
+
+    name = entry.name.removeprefix(b"./").lstrip(b"/")
+    if name in osrelease.FILES or name in apk.DATABASES or name == dpkg.STATUS:
+        return True
+    folder = name.rpartition(b"/")[0]
+    return folder in rpm.DIRECTORIES or folder == dpkg.PARTS
 
 
 def _in_registry(store: Store, name: str, wanted: list[Platform]) -> Subject:
@@ -179,15 +243,26 @@ def _in_registry(store: Store, name: str, wanted: list[Platform]) -> Subject:
         statements = attached.provenance(source, chosen.above, chosen.manifest.digest)
     subject = Subject(store, reference.familiar, REGISTRY, chosen.config, chosen.manifest)
     subject.keep_provenance(statements)
+
+    def read(here: Collection[str]) -> Mapping[str, PassedLayer]:
+        from ...transfer import passing
+
+        with Registries(store.emit) as registries:
+            repository = registries.repository(reference)
+            return passing.in_registry(repository, chosen.manifest.view, subject.view.diff_ids, here, _tells)
+
+    subject.lies(read, deep=False)
     return subject
 
 
 def _in_archive(store: Store, path: str, wanted: list[Platform]) -> Subject:
+    from ...transfer import passing
     from ...transfer.archives import load
 
     chosen, statements = load.look(path, wanted)
     subject = Subject(store, path, ARCHIVE, chosen.config, chosen.manifest if chosen.manifest.data else None)
     subject.keep_provenance(statements)
+    subject.lies(lambda here: passing.in_archive(path, subject.id, wanted, here, _tells), deep=True)
     return subject
 
 

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 _FILES = 0.85  # when nearly all files are the same
 PACKAGES = 0.8  # when all packages are
 _RELEASE = 0.45  # what files say of their distribution; which of its images, and whether any, they do not say
-_LARGER = 1.02  # times the bytes of an image that something beneath it may have, all layers counted
+# Times the bytes of an image that something beneath it may have: layers hold what others above them replace, and each
+# is filled up.
+_LARGER = 1.5
+_FILLED = 1 << 20
 _CLOSE = 40  # images here that are compared
 
 
@@ -27,8 +30,8 @@ def by_files(store: Store, subject: Subject, above: frozenset[str]) -> Candidate
 
     What has one of the layers `above` is left out.
     """
-    files = subject.files()
-    if files is None or subject.image is None:
+    files = subject.seen()
+    if files is None:
         return None
     from ...store.rootfs.imagefiles import ImageFiles
     from . import similarity
@@ -41,7 +44,7 @@ def by_files(store: Store, subject: Subject, above: frozenset[str]) -> Candidate
     stood_on = _stood_on(store)
     for row, names in _others(store, subject, above):
         # Files are opened only when they could all be in this one.
-        if row.size > subject.image.size * _LARGER:
+        if row.size > subject.size * _LARGER + _FILLED:
             continue
         other = ImageFiles(store.paths, row.diff_ids)
         comparison = similarity.compare(files, held, other, similarity.sizes(other))
@@ -51,13 +54,13 @@ def by_files(store: Store, subject: Subject, above: frozenset[str]) -> Candidate
         if not comparison.enough or least > len(held):
             continue
         # Either may have been made of the other then: what came later was, flattened or exported.
-        if comparison.total >= len(held) and _made(row) > _made(subject.image):
+        if comparison.total >= len(held) and _made(row.created) > _made(subject.view.created):
             continue
         rank = (
             comparison.same,
             round(100 * comparison.share),
             row.diff_ids[0] in stood_on if row.diff_ids else False,
-            -_made(row),
+            -_made(row.created),
             -len(row.diff_ids),
             -len(images.config(store.paths, row.id).get("history") or []),
         )
@@ -71,7 +74,7 @@ def by_files(store: Store, subject: Subject, above: frozenset[str]) -> Candidate
 
 def by_packages(store: Store, subject: Subject, above: frozenset[str]) -> Candidate | None:
     """Return the image here whose packages are nearly all in this one, of which some may have been upgraded."""
-    files = subject.files()
+    files = subject.seen()
     if files is None:
         return None
     from ...packages.installed import installed
@@ -125,10 +128,10 @@ def _stood_on(store: Store) -> set[str]:
     return {diff_id for diff_id, count in lowest.items() if count > 1}
 
 
-def _made(row: ImageRow) -> float:
+def _made(created: str | None) -> float:
     from .history import seconds
 
-    return seconds(row.created) or 0.0
+    return seconds(created) or 0.0
 
 
 def _like(row: ImageRow, names: list[str], confidence: float, text: str) -> Candidate:

@@ -102,7 +102,7 @@ def _candidate(asked: Asked, ranked: Ranking, named: Named) -> Candidate:
         (index.name(name) for name in index.names(build) if name != base.name),
         key=lambda name: next((-other.probability for other in ranked.names if other.name == name), 0.0),
     )
-    wholly = matches.exact(asked, base) and depth_of(asked, base) == named.depth
+    wholly = matches.exact(asked, base) and depth_of(asked, base) == named.depth and not asked.by_steps_alone
     steps = named.depth if asked.texts else index.step_count(build)
     layers = index.layer_count(build)
     if asked.layer_total:

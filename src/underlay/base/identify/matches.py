@@ -76,6 +76,10 @@ class Asked:
             matches = index.by_diff_ids.beginnings(known.chain(digest_item(layer.diff_id) for layer in filled))
             if matches:
                 self.layers, self.layers_by = matches, index.by_diff_ids
+        # Layers that are known neither by what they are nor by their compressed sizes say nothing; the steps must do.
+        self.by_steps_alone = bool(self.texts and filled and not self.layers and not any(self.sizes))
+        if self.by_steps_alone:
+            self.sizes, self.layer_total = [], 0
         items = [step.to_bytes(8, "little") for step in self.hashes]
         self.steps = index.by_steps.beginnings(known.chain(items))
         self.outline = [history.shape(text) for text in self.texts]
@@ -101,15 +105,21 @@ class Asked:
         return sum(a == b for a, b in zip(self.hashes, other, strict=False))
 
     def size_differences(self, build: int) -> list[float]:
-        """Return for each layer of a build by how much its size differs (natural logarithm); [] if not comparable."""
+        """Return for each layer of a build by how much its size differs (natural logarithm); [] if not comparable.
+
+        What is the same layer has the same size, however it is compressed.
+        """
         index = self.index
         start, end = index.layer_start[build], index.layer_start[build + 1]
         if index.layer_filled[build] != end - start or end - start > len(self.sizes):
             return []
-        pairs = zip(self.sizes, index.layer_size[start:end], strict=False)
-        return [
-            abs(math.log(own_size / known_size)) if own_size and known_size else 1.0 for own_size, known_size in pairs
-        ]
+        same = self.layers_alike(build) if self.layers else 0
+        sizes = self.sizes[same : end - start]
+        if sizes and not any(sizes):
+            return []  # they are told by diff ids alone
+        pairs = zip(sizes, index.layer_size[start + same : end], strict=True)
+        different = [abs(math.log(own / known_size)) if own and known_size else 1.0 for own, known_size in pairs]
+        return [0.0] * min(same, end - start) + different
 
 
 def _times(given: Sequence[float | None]) -> list[float]:
@@ -137,7 +147,7 @@ def possible_bases(asked: Asked) -> list[PossibleBase]:
             if match.full > match.low and match.depth < len(asked.texts):
                 builds = asked.index.by_shapes.order[match.low : match.full]
                 bases += _nearest(asked, builds, match.depth)
-        return _above_exact(asked, bases + _partial(asked))
+        return _above_exact(asked, _by_layers(asked, bases) + _partial(asked))
     builds_seen: set[int] = set()
     for match in asked.layers:
         if match.full > match.low:
@@ -170,6 +180,17 @@ def _above_exact(asked: Asked, bases: list[PossibleBase]) -> list[PossibleBase]:
         return bases
     deepest = max(depth_of(asked, base) for base in sure)
     return [base for base in bases if depth_of(asked, base) >= deepest]
+
+
+def _by_layers(asked: Asked, bases: list[PossibleBase]) -> list[PossibleBase]:
+    """Leave out builds that have the image's steps but not its layers, where one with as many has its layers but not its
+    steps: steps are words, which stay when layers are exchanged."""
+    if not asked.layers:
+        return bases
+    whole = [base for base in bases if base.layers and asked.layers_alike(base.build) >= base.layers]
+    depths = {base.steps for base in whole if asked.steps_alike(base.build) < base.steps}
+    depths -= {base.steps for base in whole if asked.steps_alike(base.build) >= base.steps}
+    return [base for base in bases if base.steps not in depths or base in whole]
 
 
 def _partial(asked: Asked) -> list[PossibleBase]:

@@ -1,12 +1,13 @@
-"""Compares the distribution that an image's steps and labels claim with its os-release, which refutes forged ones."""
+"""Compares the distribution that an image's steps and labels claim with its files, which refute forged ones."""
 
 from __future__ import annotations
 
 import msgspec
 
+from ...packages import osrelease
 from .answers import UNKNOWN, Candidate, Link, less_likely
 from .claims import CONFIRMED, REFUTED, Claim
-from .names import distribution
+from .names import distribution, witnesses
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 _AGREED = 0.92
 # Steps say one distribution and files another: the files are what runs.
 _FILES = 0.7
+# Steps say a distribution of which no file is there: tools that make images slim leave such.
+_BARE = 0.4
 
 
 class Release(msgspec.Struct, frozen=True):
@@ -33,23 +36,40 @@ class Release(msgspec.Struct, frozen=True):
 
     def refutes(self, name: str) -> bool:
         """Tell whether an image of that name is of another distribution."""
-        repository = name.rpartition(":")[0]
-        return distribution.is_one(repository) and repository != self.repository
+        repository = name.rpartition(":")[0].rpartition("/")[2]
+        return distribution.is_one(repository) and repository != self.repository.rpartition("/")[2]
 
 
 def of(subject: Subject) -> Release | None:
     """Return what the files of an image say of its distribution, None when they are not here or say nothing."""
-    files = subject.files()
+    files = subject.seen()
     if files is None:
         return None
-    from ...packages import osrelease
-
     release = osrelease.read(files)
+    if not witnesses.agrees(release, files):
+        release = witnesses.release_by_packages(files)
     names = distribution.names(release)
     if not names:
         return None
     title = release.get("PRETTY_NAME", "")[:80] or f"{release['ID']} {release.get('VERSION_ID', '')}".strip()
     return Release(tuple(names), title)
+
+
+def bare(subject: Subject) -> bool:
+    """Tell whether an image's files were looked at and are of no distribution: no release, packages or loader."""
+    files = subject.seen()
+    return files is not None and not osrelease.read(files) and not witnesses.any_of(files)
+
+
+def doubt_bare(candidates: Sequence[Candidate], chain: Sequence[Link]) -> list[Candidate]:
+    """Return candidates for an image whose files are of no distribution: that it stands on one is little likely then."""
+    first = candidates[0]
+    ground = next((link for link in reversed(chain) if link.name not in ("scratch", UNKNOWN)), None)
+    repository = ground.name.rpartition(":")[0].rpartition("/")[2] if ground is not None else ""
+    if first.config_digest or not distribution.is_one(repository) or first.confidence <= _BARE:
+        return list(candidates)
+    text = "its files are those of no distribution"
+    return [msgspec.structs.replace(first, confidence=_BARE, evidence=(*first.evidence, text)), *candidates[1:]]
 
 
 def judge(claim: Claim, release: Release | None) -> Claim:
@@ -60,9 +80,11 @@ def judge(claim: Claim, release: Release | None) -> Claim:
 
 
 def weigh(
-    candidates: Sequence[Candidate], chain: Sequence[Link], release: Release | None
+    candidates: Sequence[Candidate], chain: Sequence[Link], release: Release | None, undoubted: float = 1.0
 ) -> tuple[list[Candidate], Sequence[Link]]:
-    """Return candidates and chain with what files say: a distribution that only steps tell of is confirmed or refuted."""
+    """Return candidates and chain with what files say: a distribution that only steps tell of is confirmed or refuted.
+
+    `undoubted`: how often nothing unknown lies above such a distribution, as `LineageReport` has it."""
     if release is None or candidates[0].config_digest:
         return list(candidates), chain
     first = candidates[0]
@@ -73,10 +95,11 @@ def weigh(
         others = [candidate for candidate in candidates if not release.refutes(candidate.name)]
         return [files, *less_likely(others, files.confidence)], (files.link(), Link(UNKNOWN))
     same = [name for name in first.names if name in release.names or name.removesuffix("-slim") in release.names]
-    if same and first.history and first.confidence < _AGREED:
+    chance = round(_AGREED * undoubted, 4)
+    if same and first.history and first.confidence < chance:
         text = f"its files say that they are {release.title!r}"
-        agreed = msgspec.structs.replace(first, confidence=_AGREED, evidence=(*first.evidence, text))
-        return [agreed, *less_likely(candidates[1:], _AGREED)], chain
+        agreed = msgspec.structs.replace(first, confidence=chance, evidence=(*first.evidence, text))
+        return [agreed, *less_likely(candidates[1:], chance)], chain
     return list(candidates), chain
 
 

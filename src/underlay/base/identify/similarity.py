@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from ...store.kinds import REGULAR
+from ...store.layers.passing import SUMMED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from ...store.rootfs.imagefiles import ImageFiles
 
 _SAMPLE = 24  # files whose content is compared
-_SMALL = 1 << 20  # bytes: of larger files the size decides
 _ENOUGH = 0.9  # of the files of a base
 FEWEST = 8  # files that an image must have to be recognised by them
 _NEARLY_ALL = 0.95  # of the packages of a base
@@ -60,10 +60,10 @@ def compare(
     if same < FEWEST or same < len(of_base) * _ENOUGH:
         return Resemblance(same, len(of_base))
     # Equal sizes are a sign; the contents of some, spread over all, must be equal too.
-    small = [path for path in sorted(alike) if 0 < of_base[path] <= _SMALL]
+    small = [path for path in sorted(alike) if 0 < of_base[path] <= SUMMED]
     step = max(1, len(small) // _SAMPLE)
     sample = small[::step][:_SAMPLE]
-    differing = sum(image.read(path, _SMALL) != base.read(path, _SMALL) for path in sample)
+    differing = sum(image.checksum(path) != base.checksum(path) for path in sample)
     if sample and differing:
         same -= round(same * differing / len(sample))
     return Resemblance(same, len(of_base))

@@ -3,31 +3,68 @@
 from __future__ import annotations
 
 from ...errors import LimitExceeded
+from ...lean import hashing
 from .. import layers
 from ..kinds import REGULAR, SYMLINK, shown
 from ..layers import merge
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
+    from typing import Protocol
 
     from ...paths import Paths
     from ..layers.merge import Node
+    from ..layers.toc import Entry
+
+    class Contents(Protocol):
+        """A layer whose files can be read."""
+
+        @property
+        def entries(self) -> list[Entry]: ...
+        def read(self, entry: Entry, limit: int) -> bytes: ...
+        def part(self, entry: Entry, offset: int, size: int) -> bytes: ...
+        def checksum(self, entry: Entry) -> bytes: ...
+
 
 _LIMIT = 64 << 20
 _HOPS = 40  # as path_resolution(7) has it
 
 
+class _Stored:
+    """A layer of the store."""
+
+    __slots__ = ("_diff_id", "_paths")
+
+    def __init__(self, paths: Paths, diff_id: str) -> None:
+        self._paths = paths
+        self._diff_id = diff_id
+
+    @property
+    def entries(self) -> list[Entry]:
+        return layers.read_toc(self._paths, self._diff_id)
+
+    def read(self, entry: Entry, limit: int) -> bytes:
+        return layers.read_member(self._paths, self._diff_id, entry, limit)
+
+    def part(self, entry: Entry, offset: int, size: int) -> bytes:
+        return layers.read_part(self._paths, self._diff_id, entry, offset, size)
+
+    def checksum(self, entry: Entry) -> bytes:
+        return hashing.sha256(self.read(entry, _LIMIT)).digest()
+
+
 class ImageFiles:
     """The files of the image that the layers `diff_ids` make, base first. Raises as `layers.read_toc`, `merge.merge`.
 
-    Paths are bytes without a slash in front. Links are followed as in a container: they never lead out of the image.
+    `elsewhere` are the layers that are not in the store, by diff id. Paths are bytes without a slash in front. Links are
+    followed as in a container: they never lead out of the image.
     """
 
-    def __init__(self, paths: Paths, diff_ids: Iterable[str]) -> None:
-        self._paths = paths
-        self._diff_ids = list(diff_ids)
-        self._root = merge.merge(layers.read_toc(paths, diff_id) for diff_id in self._diff_ids).root
+    def __init__(self, paths: Paths, diff_ids: Iterable[str], elsewhere: Mapping[str, Contents] | None = None) -> None:
+        there = elsewhere or {}
+        self._layers = [there.get(diff_id) or _Stored(paths, diff_id) for diff_id in diff_ids]
+        self._root = merge.merge(layer.entries for layer in self._layers).root
 
     def node(self, path: bytes) -> Node | None:
         """Return what is at `path`, None when there is nothing or links lead nowhere."""
@@ -75,7 +112,14 @@ class ImageFiles:
         node = self.node(path)
         if node is None or node.entry.kind != REGULAR:
             return b""
-        return layers.read_part(self._paths, self._diff_ids[node.layer], node.entry, offset, size)
+        return self._layers[node.layer].part(node.entry, offset, size)
+
+    def checksum(self, path: bytes) -> bytes:
+        """Return the SHA-256 of a small regular file, b"" when there is none or it is not known."""
+        node = self.node(path)
+        if node is None or node.entry.kind != REGULAR:
+            return b""
+        return self._layers[node.layer].checksum(node.entry)
 
     def read(self, path: bytes, limit: int = _LIMIT) -> bytes | None:
         """Return a regular file's content, None when there is none. Raises LimitExceeded beyond `limit` bytes, Corrupt."""
@@ -84,7 +128,7 @@ class ImageFiles:
             return None
         if node.entry.size > limit:
             raise LimitExceeded(f"{shown(path)} has more than {limit} bytes")
-        return layers.read_member(self._paths, self._diff_ids[node.layer], node.entry, limit)
+        return self._layers[node.layer].read(node.entry, limit)
 
     def names(self, directory: bytes) -> list[bytes]:
         """Return what is in a directory, sorted; nothing when there is none."""

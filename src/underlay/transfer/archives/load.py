@@ -14,7 +14,7 @@ import stat
 
 import msgspec
 
-from ...errors import Corrupt, DigestMismatch, InvalidInput, LimitExceeded, NotFound, Unsupported
+from ...errors import Conflict, Corrupt, DigestMismatch, InvalidInput, LimitExceeded, NotFound, Unsupported
 from ...events import Event
 from ...oci import annotations as keys
 from ...oci import config as configs
@@ -33,7 +33,7 @@ from .plaindir import InPlain, plain_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from typing import Any
 
     from ...events import Emit
@@ -130,6 +130,25 @@ def look(path: str, platforms: Sequence[Platform] = ()) -> tuple[Candidate, list
     Its manifest has no data when the archive is docker's, which has none. Raises NotFound, InvalidInput, Corrupt,
     Unsupported for a compressed archive.
     """
+    with _looked_into(path) as bag:
+        candidate = _jobs(bag, platforms)[0].images[0][0]
+        return candidate, provenance(_documents(bag), candidate.above, candidate.manifest.digest)
+
+
+def layers(path: str, image_id: str, platforms: Sequence[Platform] = ()) -> Iterator[tuple[str, Content]]:
+    """Yield diff id and content of each layer of an image of an archive or layout, which `look` has returned, the lowest
+    first. Raises as `look` does, Conflict when that image is no longer the first."""
+    with _looked_into(path) as bag:
+        candidate, wanted = _jobs(bag, platforms)[0].images[0]
+        if candidate.config.digest != image_id:
+            raise Conflict(f"{path} has changed while it was read")
+        for layer in wanted:
+            yield layer.diff_id, layer.content
+
+
+@contextlib.contextmanager
+def _looked_into(path: str) -> Iterator[Bag]:
+    """Open an archive or layout to look at, of which nothing is loaded."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -143,8 +162,7 @@ def look(path: str, platforms: Sequence[Platform] = ()) -> tuple[Candidate, list
                 raise Unsupported(f"{path} is compressed as a whole", "uncompress it, or use `underlay load`")
             else:
                 bag = TarFile(fd, path)
-            candidate = _jobs(bag, platforms)[0].images[0][0]
-            return candidate, provenance(_documents(bag), candidate.above, candidate.manifest.digest)
+            yield bag
         except (InvalidInput, Corrupt) as error:
             if path not in error.message:
                 error.message = f"{path}: {error.message}"

@@ -186,7 +186,7 @@ def _doubted(report: LineageReport, marks: Marks, end: int) -> LineageReport:
     unknown = round(max(report.unknown, 1 - doubted.confidence), 4)
     standing = BETWEEN if share == _SEAM_ABOVE else report.standing
     return msgspec.structs.replace(
-        report, candidates=(doubted, *report.candidates[1:]), unknown=unknown, standing=standing
+        report, candidates=(doubted, *report.candidates[1:]), unknown=unknown, standing=standing, undoubted=share
     )
 
 

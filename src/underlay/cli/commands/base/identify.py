@@ -16,6 +16,13 @@ SUMMARY = "Identify the base image of an image, with evidence"
 SYNOPSIS = "base identify [OPTIONS] IMAGE"
 FLAGS: tuple[Flag, ...] = (
     ("all", "a", "bool", "", "Show all candidates"),
+    (
+        "deep",
+        "",
+        "bool",
+        "",
+        "Read the layers of an image in a registry or archive (default: of an archive, when its documents do not suffice)",
+    ),
     ("format", "f", "string", "string", "Format output: 'json' or a Go template"),
     ("platform", "", "string", "string", "Platform of the image, if it is multi-platform"),
 )
@@ -27,7 +34,8 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
         raise InvalidInput(
             '"underlay base identify" requires exactly 1 argument', "see `underlay base identify --help`"
         )
-    identified = engine.bases.identify(arguments[0], options["platform"])
+    deep: bool | None = options["deep"]
+    identified = engine.bases.identify(arguments[0], options["platform"], deep if "deep" in options else None)
     from ...output import plain, render
 
     if options["format"]:
