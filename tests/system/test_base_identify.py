@@ -132,7 +132,7 @@ def test_packages_tell_when_files_and_layers_do_not(ul: Installation) -> None:
     # Of the files in common all are too few to tell.
     tar = layer({name: data.encode() for name, data in files.items()})
     try:
-        load(ul, tar, "packed:1")
+        load(ul, tar, "packed:1", created="2030-01-01T00:00:00Z")
         first = identify(ul, "packed:1")["candidates"][0]
         assert (first["name"], first["confidence"], first["config_digest"]) == ("older:1", 0.64, None)
         assert first["evidence"] == ["10 of 10 packages of older:1 are in the image, 8 in the same version"]

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from archives import docker_archive, sha, tar_of
+import variants
+from archives import docker_archive, layer, sha, tar_of
 from baseexam import CASES, KNOWN
 from fakeregistry import FakeRegistry
 from remoteimages import Image
@@ -18,7 +19,7 @@ from underlay.base.identify.identify import Identified
 from underlay.base.index import learn
 from underlay.oci import config as configs
 from underlay.oci import manifest as manifests
-from variants import Made
+from variants import Made, app
 
 SURE = 0.9
 
@@ -97,3 +98,34 @@ def test_a_variant(world: World, name: str, where: str, form: str, tmp_path: Pat
 
 def test_the_exam_has_what_was_asked_for() -> None:
     assert len(CASES) >= 60 and sum(bool(right_in) for _, _, right_in in CASES.values()) >= 40
+
+
+def test_neither_siblings_nor_descendants(tmp_path: Path) -> None:
+    """Flattened images, whose layers say nothing: what is most alike is another version of the same, or made of it."""
+    base, lower = KNOWN["hub.example/sprocket:3.4.1"], KNOWN["hub.example/debian:12-slim"]
+    first, second, other = app(base), app(base).on(50), app(base, "till")
+    second.add(layer({"srv/app/more": variants.noise("more", 3000)}), "RUN more").say('CMD ["./shop"]')
+    made = {
+        "shop:1": _flattened(first, 60),
+        "shop:2": _flattened(second, 90),
+        "renamed:2": _flattened(second, 91),
+        "till:1": _flattened(other, 61),
+        "slim/shop:2": _flattened(first, 95),  # made of shop:2 later: fewer files, all of them in it
+        "base/sprocket:3": base,
+        "base/debian:12": lower,
+    }
+    with Engine(str(tmp_path / "root"), str(tmp_path / "state"), form="tree") as engine:
+        for number, (name, image) in enumerate(made.items()):
+            engine.images.load(str(image.layout(name).write(tmp_path / str(number))))
+        for name in ("shop:2", "renamed:2", "shop:1", "till:1"):
+            answer = engine.bases.identify(name)
+            assert answer.candidates[0].name == "base/sprocket:3", (name, _told(answer))
+            assert [link.name for link in answer.chain][:2] == ["base/sprocket:3", "base/debian:12"]
+        advice = [step.text for step in engine.bases.report(["shop:1", "shop:2", "till:1"]).steps]
+        assert not any(name in text for text in advice for name in ("shop", "till", "renamed"))
+
+
+def _flattened(made: Made, day: int) -> Made:
+    whole = Made(day=day).add(variants.flat(made.layers), "", comment="Imported from -")
+    whole.config = made.config
+    return whole

@@ -115,9 +115,9 @@ def identify(
     elif not any(candidate.config_digest for candidate in candidates[:1]):
         # That nothing known is beneath its layers says little, when nearly all files of something known are in them.
         nothing = candidates[0].name == SCRATCH
-        like = likeness.by_files(store, subject, above)
+        like = likeness.by_files(store, subject, above, asked_of)
         if like is None and (nothing or candidates[0].confidence < likeness.PACKAGES):
-            like = likeness.by_packages(store, subject, above)
+            like = likeness.by_packages(store, subject, above, asked_of)
         if like is not None and (nothing or like.confidence > candidates[0].confidence):
             candidates = [like, *_left(candidates, like)]
             higher = above | set(subject.view.diff_ids[:1])

@@ -9,10 +9,12 @@ from .image_source import names_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
+    from typing import Any
 
     from ...store.rows.images import ImageRow
     from ...store.store import Store
+    from ..index.known import Known
     from .image_source import Subject
 
 _FILES = 0.85  # when nearly all files are the same
@@ -23,12 +25,13 @@ _RELEASE = 0.45  # what files say of their distribution; which of its images, an
 _LARGER = 1.5
 _FILLED = 1 << 20
 _CLOSE = 40  # images here that are compared
+_OWN = 3  # files in common that one file weighs that is not
 
 
-def by_files(store: Store, subject: Subject, above: frozenset[str]) -> Candidate | None:
+def by_files(store: Store, subject: Subject, above: frozenset[str], among: Sequence[Known] = ()) -> Candidate | None:
     """Return the image here whose files are nearly all in this one: it was squashed, flattened, or copied whole.
 
-    What has one of the layers `above` is left out.
+    What has one of the layers `above` is left out. Preferred is what others stand on, or has a name in the indexes `among`.
     """
     files = subject.seen()
     if files is None:
@@ -41,7 +44,7 @@ def by_files(store: Store, subject: Subject, above: frozenset[str]) -> Candidate
         return None
     best: Candidate | None = None
     best_rank: tuple[float, ...] = ()
-    stood_on = _stood_on(store)
+    bases = _Bases(store, subject, among)
     for row, names in _others(store, subject, above):
         # Files are opened only when they could all be in this one.
         if row.size > subject.size * _LARGER + _FILLED:
@@ -53,13 +56,13 @@ def by_files(store: Store, subject: Subject, above: frozenset[str]) -> Candidate
         least = comparison.same + (len(subject.view.history or []) < 2)
         if not comparison.enough or least > len(held):
             continue
-        # Either may have been made of the other then: what came later was, flattened or exported.
-        if comparison.total >= len(held) and _made(row.created) > _made(subject.view.created):
+        # What came later was made of the other, flattened or exported, or of the same base.
+        if _made(row.created) > _made(subject.view.created) or bases.is_sibling(row, names):
             continue
         rank = (
-            comparison.same,
-            round(100 * comparison.share),
-            row.diff_ids[0] in stood_on if row.diff_ids else False,
+            # Files of it that are not in the image speak for a sibling, which has files of its own.
+            comparison.same - _OWN * (comparison.total - comparison.same),
+            bases.is_one(row, names),
             -_made(row.created),
             -len(row.diff_ids),
             -len(images.config(store.paths, row.id).get("history") or []),
@@ -72,7 +75,7 @@ def by_files(store: Store, subject: Subject, above: frozenset[str]) -> Candidate
     return best
 
 
-def by_packages(store: Store, subject: Subject, above: frozenset[str]) -> Candidate | None:
+def by_packages(store: Store, subject: Subject, above: frozenset[str], among: Sequence[Known] = ()) -> Candidate | None:
     """Return the image here whose packages are nearly all in this one, of which some may have been upgraded."""
     files = subject.seen()
     if files is None:
@@ -86,13 +89,16 @@ def by_packages(store: Store, subject: Subject, above: frozenset[str]) -> Candid
         return None
     best: Candidate | None = None
     best_rank: tuple[int, ...] = ()
+    bases = _Bases(store, subject, among)
     for row, names in _others(store, subject, above):
+        if _made(row.created) > _made(subject.view.created) or bases.is_sibling(row, names):
+            continue
         other_packages = installed(ImageFiles(store.paths, row.diff_ids), languages=False).packages
         comparison = similarity.packages(held, other_packages)
         # As many are a twin rather than a base.
         if not comparison.enough or comparison.total >= len(held):
             continue
-        rank = (comparison.same, -(comparison.total - comparison.same))
+        rank = (comparison.same - (comparison.total - comparison.same), bases.is_one(row, names))
         if best is None or rank > best_rank:
             best_rank = rank
             count = f"{comparison.there} of {comparison.total} packages of {names[0]}"
@@ -119,13 +125,39 @@ def _others(store: Store, subject: Subject, above: frozenset[str]) -> Iterator[t
             yield row, names
 
 
-def _stood_on(store: Store) -> set[str]:
-    """Return the lowest layers that several images of the store share: their owners are bases."""
-    lowest: dict[str, int] = {}
-    for row in images.every(store.meta):
-        if row.diff_ids:
-            lowest[row.diff_ids[0]] = lowest.get(row.diff_ids[0], 0) + 1
-    return {diff_id for diff_id, count in lowest.items() if count > 1}
+class _Bases:
+    """Tells images that others stand on from siblings of the one that is asked for, which stand beside it."""
+
+    def __init__(self, store: Store, subject: Subject, among: Sequence[Known]) -> None:
+        self._among = among
+        self._paths = store.paths
+        own = names_of(store, subject.image) if subject.image is not None else []
+        self._repositories = {name.rpartition(":")[0] for name in own}
+        self._command = _command(subject.value)
+        self._stood_on: set[tuple[str, ...]] = set()
+        for row in images.every(store.meta)[:_CLOSE]:
+            if row.id != subject.id:
+                self._stood_on |= {tuple(row.diff_ids[:count]) for count in range(1, len(row.diff_ids))}
+
+    def is_one(self, row: ImageRow, names: Sequence[str]) -> bool:
+        """Tell whether other images stand on an image, or an index knows one of its names."""
+        known = any(index.number(name) is not None for index in self._among for name in names)
+        return known or tuple(row.diff_ids) in self._stood_on
+
+    def is_sibling(self, row: ImageRow, names: Sequence[str]) -> bool:
+        """Tell whether an image is another version of the one asked for: of the same repository, or with the same command
+        where nothing says that it is a base."""
+        if self._repositories & {name.rpartition(":")[0] for name in names}:
+            return True
+        same = bool(self._command) and _command(images.config(self._paths, row.id)) == self._command
+        return same and not self.is_one(row, names)
+
+
+def _command(config: Mapping[str, Any]) -> list[Any]:
+    """Return the command of an image with its folder, [] for what many images have: none, or a shell."""
+    own = config.get("config") or {}
+    words = [*(own.get("Entrypoint") or []), *(own.get("Cmd") or [])]
+    return [] if len(words) < 2 and (not words or str(words[0]).endswith("sh")) else [own.get("WorkingDir"), *words]
 
 
 def _made(created: str | None) -> float:
