@@ -1,6 +1,6 @@
 """How well bases are told that no index knows: applications of four more steps on images whose repository is unknown.
 
-    python bench/base_open_world.py CORPUS [--index INDEX.jsonl …] [--table] [--svg FILE]
+    python bench/base_open_world.py CORPUS [--index INDEX.jsonl …] [--table]
 
 CORPUS is a folder with bases.jsonl, official-dev.jsonl and official-2026*-dev.jsonl. Each image of 2026 becomes the base of
 an application; the index knows the builds of bases.jsonl. Each image of official-dev.jsonl becomes one, too, with its
@@ -159,13 +159,14 @@ def summary(title: str, given: list[Answer]) -> str:
 
 
 def reliability(given: list[Answer]) -> list[tuple[float, float, int]]:
-    """Return for each range of confidences: mean, share that was right, number of answers."""
+    """Return for each range of confidences: mean, share with the base's name among theirs, number of answers."""
     rows = []
     for low, high in pairwise(_BINS):
         some = [each for each in given if low <= each[1]["candidates"][0]["confidence"] < high]
         if some:
             mean = sum(each[1]["candidates"][0]["confidence"] for each in some) / len(some)
-            rows.append((mean, sum(map(right, some)) / len(some), len(some)))
+            named = sum(each[0]["true_base"] in each[1]["candidates"][0]["names"] for each in some)
+            rows.append((mean, named / len(some), len(some)))
     return rows
 
 
@@ -218,7 +219,6 @@ def main() -> None:
     parser.add_argument("corpus")
     parser.add_argument("--index", nargs="*", help="files of known builds, instead of the corpus's bases.jsonl")
     parser.add_argument("--table", action="store_true", help="a row for each image of 2026")
-    parser.add_argument("--svg", help="file to write the reliability diagram to")
     options = parser.parse_args()
     files = options.index or [f"{options.corpus}/bases.jsonl"]
     index = known.Known(index_builder.make([record for file in files for record in base_cases.read(file)]))
@@ -232,11 +232,8 @@ def main() -> None:
     for left, some in withheld(options.corpus):
         past += answers(known.Known(index_builder.make(left)), some, range(base_cases.part(some[0]["ref"], 5), 5))
     print(summary("2016-2018, repositories withheld", past))
-    if options.svg:
-        panels = [("images of 2026, in no index", reliability(today)), ("repositories withheld", reliability(past))]
-        Path(options.svg).write_text(diagram(panels), encoding="utf-8")
     for title, given in (("2026", today), ("withheld", past)):
-        print(f"\n{title}: confidence, share right, answers")
+        print(f"\n{title}: confidence, share with the right name, answers")
         for mean, share, count in reliability(given):
             print(f"  {100 * mean:5.1f} {100 * share:6.1f} {count:6}")
 

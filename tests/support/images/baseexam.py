@@ -49,7 +49,7 @@ def case(right: str, sure_in: str = "") -> Callable[[Callable[[], Made]], Callab
 
 IS_ALPINE = "alpine:3.20 alpine:3.20.3 ~alpine:3.20"
 IS_DEBIAN = "debian:12 debian:bookworm debian:12-slim debian:bookworm-slim ~debian:12-slim"
-IS_NEW = "~sprocket:3.4.1 sprocket:3.4.1"
+IS_NEW = "~sprocket:3.4.1 sprocket:3.4.1 sprocket:3.4"
 EVERYWHERE = "fresh indexed stored"
 
 
@@ -68,7 +68,7 @@ def on_a_runtime() -> Made:
     return app(NEW)
 
 
-@case("~sprocket:3.4.0", "indexed stored")
+@case("~sprocket:3.4.0 sprocket:3.4.0", "indexed stored")
 def on_an_older_build() -> Made:
     return app(OLD)
 
@@ -83,7 +83,7 @@ def on_a_build_of_tomorrow() -> Made:
     return app(runtime(debian(day=60), "3.4.1", 3))
 
 
-@case("~sprocket:3.4.1-alpine", "indexed stored")
+@case("~sprocket:3.4.1-alpine sprocket:3.4.1", "indexed stored")
 def on_the_variant_of_another_distribution() -> Made:
     return app(ON_ALPINE)
 
@@ -446,7 +446,7 @@ def on_an_older_release() -> Made:
     return app(alpine("3.18.9", 1))
 
 
-@case("~sprocket:3.4.1 " + IS_DEBIAN)
+@case(IS_NEW + " " + IS_DEBIAN)
 def with_a_renamed_program() -> Made:
     made = runtime(DEBIAN, "3.4.1", 40)
     made.steps[-1]["created_by"] = 'CMD ["gear"]'

@@ -61,7 +61,7 @@ def test_an_own_base_is_known_by_its_dockerfile(tmp_path: Path) -> None:
     report = asked([*BUILT, *APP], given)
     first = report.candidates[0]
     assert (first.name, first.history, first.config_digest) == ("registry.example/bases:7-slim", len(BUILT), None)
-    assert first.confidence >= 0.9
+    assert first.chance >= 0.8
     assert report.chain_names == ["registry.example/bases:7-slim", "debian:trixie", "scratch"]
     assert report.standing == answers.BETWEEN
 

@@ -19,7 +19,8 @@ class Candidate(msgspec.Struct, frozen=True):
 
     `names` are all names of that build, this one first. `config_digest` (image id) and `digest` (of the manifest or
     index) are set when the base is a build that is known. `layers` and `history` count what it contributes;
-    `confidence` is the share, 0 to 1, of answers like this one that proved right.
+    `confidence` is the share, 0 to 1, of answers like this one whose name proved right. `family` is that of answers whose
+    repository did, where it is told apart (0: it is not): marks are surer of a repository than of its tag.
     """
 
     name: str
@@ -31,6 +32,12 @@ class Candidate(msgspec.Struct, frozen=True):
     digest: str | None = None
     like: str | None = None  # image id of the known build that the base is most like, when it is not a known build
     evidence: tuple[str, ...] = ()
+    family: float = 0.0
+
+    @property
+    def chance(self) -> float:
+        """How likely this is what the image stands on, under whichever tag."""
+        return max(self.confidence, self.family)
 
     def link(self) -> Link:
         """Return it as the top of a chain that nothing is known of beneath it."""
@@ -56,7 +63,8 @@ class LineageReport(msgspec.Struct, frozen=True):
     `scratch`, or in `?` where it cannot be followed. `outdated`: whether the base's name points at another build
     now; None when that is not known. `unknown`: how likely the base is none that the index knows, 0 to 1.
     `standing`: KNOWN, BETWEEN or NOT_KNOWN. `undoubted`: how often, 0 to 1, the first candidate was right of those with
-    such steps above them; 1 where they show no end of another Dockerfile.
+    such steps above them; 1 where they show no end of another Dockerfile. `kind` and `score`: how the first candidate was
+    found by marks, and how well they agree, before calibration (`marks.calibration`); "" where it was not.
     """
 
     candidates: tuple[Candidate, ...]
@@ -65,6 +73,8 @@ class LineageReport(msgspec.Struct, frozen=True):
     unknown: float
     standing: str = KNOWN
     undoubted: float = 1.0
+    kind: str = ""
+    score: float = 0.0
 
     @property
     def chain_names(self) -> list[str]:

@@ -85,7 +85,7 @@ def apply_claims(
             # The image's own steps say the same.
             position, alone = 0, _ALONE_ELSE
         first = position >= 0 and _build(ordered[position]) == _build(ordered[0])
-        if position >= 0 and (confirmed or first or (not sure and alone > ordered[0].confidence)):
+        if position >= 0 and (confirmed or first or (not sure and alone > ordered[0].chance)):
             base = _named(ordered.pop(position), claim, name, _CONFIRMED if confirmed or (sure and first) else alone)
             if not first:
                 chain = (base.link(), Link(UNKNOWN))
@@ -95,11 +95,11 @@ def apply_claims(
         elif position < 0 and not sure:
             base = _new(claim, name, alone, subject)
             # That nothing known is beneath its layers says little, when it says itself what is.
-            if not ordered or ordered[0].name == SCRATCH or base.confidence > ordered[0].confidence:
+            if not ordered or ordered[0].name == SCRATCH or base.confidence > ordered[0].chance:
                 ordered = [base, *less_likely(ordered, base.confidence)]
                 chain = _beneath(base, chain, subject)
             else:
-                ordered.append(msgspec.structs.replace(base, confidence=round(1 - ordered[0].confidence, 4)))
+                ordered.append(msgspec.structs.replace(base, confidence=round(1 - ordered[0].chance, 4)))
         elif position < 0 and claim.source != claims.LABEL:
             # What is known is beneath the image; whether what is claimed lies between, nothing tells.
             most = min(ordered[0].confidence, _ALONE_ELSE)

@@ -64,7 +64,7 @@ class Identified(msgspec.Struct, frozen=True):
         """The probability that the image is built on the first candidate's build, under any of its names; 0 to 1."""
         first = self.candidates[0]
         if first.config_digest is None:
-            return first.confidence
+            return first.chance
         same = (candidate.confidence for candidate in self.candidates if candidate.config_digest == first.config_digest)
         return min(round(sum(same), 4), 1.0 if self.where == STORE else _SUREST)
 
@@ -101,13 +101,14 @@ def identify(
     known_sources = sources.Sources(own) if own else None
     reports = [lineage.identify(asked, index, limit, known_sources) for index in asked_of]
     # That an index knows nothing beneath an image says little when another does.
-    best = max(reports, key=lambda report: (_exact(report), _named(report), report.candidates[0].confidence))
+    best = max(reports, key=lambda report: (_exact(report), _named(report), report.candidates[0].chance))
     candidates = list(best.candidates)
     chain: Sequence[Link] = best.chain
     for other in reports:
         names = {SCRATCH, *(candidate.name for candidate in candidates)}
         new = [candidate for candidate in other.candidates if candidate.name not in names]
-        candidates += answers.less_likely(new, min(1.0, sum(candidate.confidence for candidate in candidates)))
+        said = candidates[0].chance + sum(candidate.confidence for candidate in candidates[1:])
+        candidates += answers.less_likely(new, min(1.0, said))
     local = _local(store, subject)
     if local is not None and local.layers >= candidates[0].layers:
         candidates = [local, *_left(candidates, local)]
@@ -116,9 +117,9 @@ def identify(
         # That nothing known is beneath its layers says little, when nearly all files of something known are in them.
         nothing = candidates[0].name == SCRATCH
         like = likeness.by_files(store, subject, above, asked_of)
-        if like is None and (nothing or candidates[0].confidence < likeness.PACKAGES):
+        if like is None and (nothing or candidates[0].chance < likeness.PACKAGES):
             like = likeness.by_packages(store, subject, above, asked_of)
-        if like is not None and (nothing or like.confidence > candidates[0].confidence):
+        if like is not None and (nothing or like.confidence > candidates[0].chance):
             candidates = [like, *_left(candidates, like)]
             higher = above | set(subject.view.diff_ids[:1])
             chain = (like.link(), *_chain_of(store, like.like, like.name, higher, asked_of))
@@ -162,7 +163,8 @@ def _not_here(first: Candidate, looked_at: bool = False, why: str = "") -> Candi
     """Return the first candidate of an image that is not in the store: of that nothing is quite sure, less so when nobody
     has `looked_at` its files; `why` they could not be."""
     if first.name != SCRATCH or looked_at:
-        return msgspec.structs.replace(first, confidence=min(first.confidence, _SUREST))
+        confidence, family = min(first.confidence, _SUREST), min(first.family, _SUREST)
+        return msgspec.structs.replace(first, confidence=confidence, family=family)
     evidence = (*first.evidence, f"its files were not looked at{f': {why}' if why else ''}")
     return msgspec.structs.replace(first, confidence=min(first.confidence, _UNREAD), evidence=evidence)
 
@@ -171,10 +173,10 @@ def _standing(first: Candidate, best: answers.LineageReport) -> str:
     """Return how an answer stands, whose first candidate may have been found by other means than the index."""
     if first.config_digest:
         return answers.KNOWN if first.name not in best.candidates[0].names else best.standing
-    if first.name == best.candidates[0].name and first.confidence <= best.candidates[0].confidence:
-        unsure = best.standing == answers.KNOWN and first.confidence < LIKELY <= best.candidates[0].confidence
+    if first.name == best.candidates[0].name and first.chance <= best.candidates[0].chance:
+        unsure = best.standing == answers.KNOWN and first.chance < LIKELY <= best.candidates[0].chance
         return answers.NOT_KNOWN if unsure else best.standing
-    return answers.KNOWN if first.confidence >= LIKELY else answers.NOT_KNOWN
+    return answers.KNOWN if first.chance >= LIKELY else answers.NOT_KNOWN
 
 
 def _beside_nothing(

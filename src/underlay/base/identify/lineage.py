@@ -9,7 +9,7 @@ from ...human import duration, short_id
 from ..index import known
 from . import boundaries, matches, ranking
 from .answers import UNKNOWN, Candidate, LineageReport, Link, less_likely
-from .marks import between
+from .marks import between, calibration
 from .matches import Asked, depth_of
 from .names import roots
 from .ranking import SCRATCH, Named, Ranking
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 _SHOWN = 10
 _LONGEST_CHAIN = 32
-# A root that says in its own steps what it is was right in every image looked at.
-_SAID = 0.9
 
 
 def identify(image: ImageContent, index: Known, limit: int = _SHOWN, sources: Sources | None = None) -> LineageReport:
@@ -45,14 +43,18 @@ def identify(image: ImageContent, index: Known, limit: int = _SHOWN, sources: So
             others = [
                 candidate for candidate in less_likely(candidates, stated.confidence) if candidate.name != stated.name
             ]
-            report = LineageReport((stated, *others)[:limit], _chain_of_root(stated), None, ranked.unknown)
+            chain = _chain_of_root(stated)
+            score = 1 - ranked.unknown / 2
+            report = LineageReport(
+                (stated, *others)[:limit], chain, None, ranked.unknown, kind=between.ROOT, score=score
+            )
             return between.weighed(asked, report, root, limit, sources)
         first = ranked.names[0]
         if doubted:
             report = LineageReport(tuple(candidates), (Link(UNKNOWN),), None, round(1 - most, 4))
             return between.weighed(asked, report, root, limit, sources)
-        chain = _chain(asked, first, candidates[0], root)
-        report = LineageReport(tuple(candidates), tuple(chain), _outdated(asked, ranked, first), ranked.unknown)
+        links = tuple(_chain(asked, first, candidates[0], root))
+        report = LineageReport(tuple(candidates), links, _outdated(asked, ranked, first), ranked.unknown)
         return between.weighed(asked, report, root, limit, sources)
     except (ArithmeticError, LookupError, ValueError) as error:
         raise Corrupt(f"damaged index of known bases: {error}") from None
@@ -185,15 +187,16 @@ def _self_named_root(
     """Return the root that names itself, unless the index knows better or something unknown lies on it."""
     if root is None or root.steps >= len(asked.texts) or ranked.sure:
         return None
-    if ranked.depth > root.steps and candidates[0].confidence > 1 - _SAID:
+    if ranked.depth > root.steps and candidates[0].confidence > 1 - calibration.ROOT_SAID[0]:
         return None
     for candidate in candidates:
         if candidate.name == root.name and candidate.config_digest and candidate.history == root.steps:
             return msgspec.structs.replace(
-                candidate, confidence=max(candidate.confidence, round(_SAID * (1 - ranked.unknown / 2), 4))
+                candidate,
+                confidence=max(candidate.confidence, round(calibration.ROOT_SAID[0] * (1 - ranked.unknown / 2), 4)),
             )
     layers = sum(1 for text in asked.texts[: root.steps] if text.startswith(("ADD", "COPY", "RUN")))
-    chance = _SAID * (1 - ranked.unknown / 2)
+    chance = calibration.ROOT_SAID[0] * (1 - ranked.unknown / 2)
     return Candidate(
         root.name, (root.name,), round(chance, 4), layers, root.steps, evidence=(f"its root says so: {root.step}",)
     )

@@ -66,10 +66,15 @@ def doubt_bare(candidates: Sequence[Candidate], chain: Sequence[Link]) -> list[C
     first = candidates[0]
     ground = next((link for link in reversed(chain) if link.name not in ("scratch", UNKNOWN)), None)
     repository = ground.name.rpartition(":")[0].rpartition("/")[2] if ground is not None else ""
-    if first.config_digest or not distribution.is_one(repository) or first.confidence <= _BARE:
+    if first.config_digest or not distribution.is_one(repository) or first.chance <= _BARE:
         return list(candidates)
     text = "its files are those of no distribution"
-    return [msgspec.structs.replace(first, confidence=_BARE, evidence=(*first.evidence, text)), *candidates[1:]]
+    return [
+        msgspec.structs.replace(
+            first, confidence=min(first.confidence, _BARE), family=0.0, evidence=(*first.evidence, text)
+        ),
+        *candidates[1:],
+    ]
 
 
 def judge(claim: Claim, release: Release | None) -> Claim:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import msgspec
 
-from .. import history
+from .. import history, ranking
 from ..answers import BETWEEN, KNOWN, NOT_KNOWN, UNKNOWN, Candidate, LineageReport, Link, less_likely
 from ..names import naming
-from . import families, sources, spelling
+from . import calibration, families, sources, spelling
 from .stages import Marks, Stage
 
 TYPE_CHECKING = False
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 _LIKELY, _RATHER, _HARDLY = 0.5, 0.3, 0.18
 _OPENJDK = 1_471_996_800.0  # until that day in August 2016 the repository openjdk was called java
-# With a seam above the known base and nothing that names what ends there, so often that base was the image's all the same.
-_SEAM_ABOVE = 0.35
-# The same for a pause of a day or more: builders that keep layers leave such pauses within a Dockerfile, too.
-_PAUSE_ABOVE = 0.8
+ROOT = "root"  # that names itself
+SEAM, PAUSE = "seam above", "pause above"
+AGREED = "agreed"  # with an answer of the index
+_OLD = 3 * 365 * 86_400.0  # seconds: before that repositories called their tags otherwise than they do now
 
 
 def weighed(
@@ -50,8 +50,9 @@ def weighed(
         stages.pop()
     if not stages or stages[-1].end <= known_end:
         return _standing(_doubted(report, marks, max(first.history, ground)))
-    top = _candidate(asked, stages[-1], system)
-    chance = top.confidence
+    kind = _kind(asked, stages[-1])
+    top = _calibrated(_candidate(asked, stages[-1], system), kind, stages[-1].agreement)
+    chance = top.chance
     others = [candidate for candidate in report.candidates if not set(candidate.names) & set(top.names)]
     candidates = (top, *less_likely(others, chance))[:limit]
     beneath = [_candidate(asked, stage, system).link() for stage in reversed(stages[:-1])]
@@ -63,7 +64,29 @@ def weighed(
         None,
         round(max(report.unknown, chance), 4),
         BETWEEN if chance >= _LIKELY else NOT_KNOWN,
+        kind=kind,
+        score=stages[-1].agreement,
     )
+
+
+def _kind(asked: Asked, stage: Stage) -> str:
+    """Return the kind of answer that a stage is, as answers are calibrated."""
+    made = asked.times[stage.end - 1] if len(asked.times) >= stage.end else 0.0
+    return " ".join(
+        (
+            "steps" if stage.names else "marks",
+            "official" if stage.repository in spelling.repositories() else "other",
+            "old" if 0 < made < spelling.day() - _OLD else "new",
+            "version" if stage.version else "plain",
+        )
+    )
+
+
+def _calibrated(candidate: Candidate, kind: str, score: float) -> Candidate:
+    """Return a candidate with the shares of right names and repositories that answers of its kind had."""
+    name = ranking.calibrated(calibration.NAME[kind], score)
+    family = ranking.calibrated(calibration.FAMILY[kind], score)
+    return msgspec.structs.replace(candidate, confidence=round(min(name, family), 4), family=round(family, 4))
 
 
 def _knows_better(first: Candidate, stage: Stage, system: str) -> bool:
@@ -87,8 +110,12 @@ def _agreed(report: LineageReport, stage: Stage) -> LineageReport:
     if first.name.rpartition(":")[0] != stage.repository or first.confidence >= stage.score:
         return report
     # Marks tell the repository; which of its tags, the index knows better.
-    agreed = msgspec.structs.replace(first, confidence=round((first.confidence + stage.score) / 2, 4))
-    return msgspec.structs.replace(report, candidates=(agreed, *less_likely(report.candidates[1:], agreed.confidence)))
+    score = (first.confidence + stage.agreement) / 2
+    agreed = _calibrated(first, AGREED, score)
+    if agreed.confidence < first.confidence:
+        agreed = msgspec.structs.replace(agreed, confidence=first.confidence)
+    candidates = (agreed, *less_likely(report.candidates[1:], agreed.confidence))
+    return msgspec.structs.replace(report, candidates=candidates, kind=AGREED, score=score)
 
 
 def _outweighs(stage: Stage, first: Candidate, marks: Marks) -> bool:
@@ -175,18 +202,27 @@ def _doubted(report: LineageReport, marks: Marks, end: int) -> LineageReport:
     if first.name == "scratch":
         return report
     if marks.ends_between(end):
-        share, why = _SEAM_ABOVE, "another Dockerfile seems to end above it"
+        kind, shares, why = SEAM, calibration.SEAM_ABOVE, "another Dockerfile seems to end above it"
     elif marks.rests_between(end):
-        share, why = _PAUSE_ABOVE, "a day or more passed between steps above it"
+        kind, shares, why = PAUSE, calibration.PAUSE_ABOVE, "a day or more passed between steps above it"
     else:
         return report
-    doubted = msgspec.structs.replace(
-        first, confidence=round(first.confidence * share, 4), evidence=(*first.evidence, why)
-    )
-    unknown = round(max(report.unknown, 1 - doubted.confidence), 4)
-    standing = BETWEEN if share == _SEAM_ABOVE else report.standing
+    name, family = shares
+    doubted = [
+        msgspec.structs.replace(candidate, confidence=round(candidate.confidence * name, 4))
+        if candidate is first or (candidate.config_digest and candidate.config_digest == first.config_digest)
+        else candidate
+        for candidate in report.candidates
+    ]
+    doubted[0] = msgspec.structs.replace(doubted[0], family=family, evidence=(*first.evidence, why))
     return msgspec.structs.replace(
-        report, candidates=(doubted, *report.candidates[1:]), unknown=unknown, standing=standing, undoubted=share
+        report,
+        candidates=tuple(doubted),
+        unknown=round(max(report.unknown, 1 - family), 4),
+        standing=BETWEEN if kind == SEAM else report.standing,
+        undoubted=name,
+        kind=kind,
+        score=first.confidence,
     )
 
 
@@ -194,5 +230,5 @@ def _standing(report: LineageReport) -> LineageReport:
     if report.standing != KNOWN:
         return report
     first = report.candidates[0]
-    standing = KNOWN if first.config_digest or first.confidence >= _LIKELY else NOT_KNOWN
+    standing = KNOWN if first.config_digest or first.chance >= _LIKELY else NOT_KNOWN
     return msgspec.structs.replace(report, standing=standing)

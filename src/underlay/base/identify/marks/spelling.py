@@ -12,6 +12,7 @@ import zlib
 
 import msgspec
 
+from ....human import parse_rfc3339
 from ... import DATA
 from ..names import naming
 
@@ -72,6 +73,12 @@ def official() -> Tags:
     """Return the tags that came with the code."""
     with open(DATA + "/official.tags", "rb") as file:
         return msgspec.json.decode(zlib.decompressobj().decompress(file.read(), _LARGEST), type=Tags)
+
+
+@functools.cache
+def day() -> float:
+    """Return the day of these tags, in seconds since the epoch."""
+    return parse_rfc3339(official().day + "T00:00:00Z")
 
 
 @functools.cache

@@ -57,7 +57,8 @@ _JAVAS = frozenset("amazoncorretto sapmachine azul-zulu ibmjava eclipse-temurin 
 
 class Stage(msgspec.Struct, frozen=True):
     """An image beneath the image, by its marks: its repository, the version its variable says ("": none), the number of
-    steps up to its end, a confidence from 0 to 1 before calibration, words on why; `start`: where its own steps begin."""
+    steps up to its end, a score from 0 to 1 by which it is weighed against others, words on why; `start`: where its own
+    steps begin; `agreement`: how well its marks agree, from which its confidence is told (`calibration`)."""
 
     repository: str
     version: str
@@ -67,6 +68,7 @@ class Stage(msgspec.Struct, frozen=True):
     evidence: str
     suffix: str = ""  # what the tag has behind the distribution's code name, where there is no version
     names: tuple[str, ...] = ()  # those that its Dockerfile is known under
+    agreement: float = 0.0
 
 
 class _Mark(msgspec.Struct):
@@ -113,7 +115,10 @@ class Marks:
         version = best.version if best is not None and best.repository == repository else ""
         score = max([found.score, *(stage.score for stage in same)])
         count = f"{found.all_matched} of {len(found.source.steps)} steps are those of its Dockerfile"
-        return Stage(repository, version, found.start, found.end, score, count, "", found.source.names)
+        names = found.source.names
+        return Stage(
+            repository, version, found.start, found.end, score, count, "", names, found.score + 0.1 * bool(same)
+        )
 
     def _by_marks(self, ground: int) -> list[Stage]:
         """Return the stages that marks alone show."""
@@ -164,7 +169,9 @@ class Marks:
             if here is None or (here > spot and "gpg" not in self._text(spot)):
                 break
             spot = here + 1
-            found.append(Stage("buildpack-deps", "", ground, spot, 0.85, "its steps install what that does", suffix))
+            found.append(
+                Stage("buildpack-deps", "", ground, spot, 0.85, "its steps install what that does", suffix, (), 0.85)
+            )
         # Without the second stage the first one is a list of packages like many others.
         return found if len(found) > 1 else []
 
@@ -219,13 +226,15 @@ class Marks:
                 seam -= 2.0
         if seam < 1.0:
             return None
-        # Measured with bench/base_open_world.py: without a command the next Dockerfile may end further up, unnoticed; a
-        # repository that is not known may have another name.
+        # Without a command the next Dockerfile may end further up, unnoticed; a repository that is not known may have
+        # another name.
+        agreement = 0.45 + 0.05 * min(best.score, 10.0) + 0.06 * min(seam, 8.0)
+        agreement -= 0.0 if "CMD" in self.words[start:end] else 0.15
         score = min(_MOST, 0.45 + 0.05 * min(best.score, 6.0) + 0.06 * min(seam, 6.0))
         score -= 0.0 if "CMD" in self.words[start:end] else 0.15
         score = score if best.repository in self.known() or best.score >= _SURE else min(score, 0.78)
         why = f"step {best.spot + 1} is {best.name}" if " " in best.name else f"step {best.spot + 1} sets {best.name}"
-        return Stage(best.repository, best.version, start, end, score, why)
+        return Stage(best.repository, best.version, start, end, score, why, agreement=round(agreement, 4))
 
     def _spoken(self, stem: str, repository: str, spot: int) -> bool:
         """Tell whether steps behind `spot` use or set variables of a stem, or are commands of what the repository is."""

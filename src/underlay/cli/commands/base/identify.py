@@ -69,13 +69,16 @@ def _lines(identified: Identified, everything: bool) -> list[str]:
     if base is not None and identified.standing == BETWEEN and base.config_digest:
         lines.append("  something unknown lies between it and the image's own steps")
     lines += [f"  {text}" for text in first.evidence]
+    if base is not None and not base.config_digest and base.confidence < base.family:
+        lines.append(f"  that is the share of its repository; of its names one is right with {_share(base.confidence)}")
     if base is not None and len(base.names) > 1:
         others = base.names[1:] if everything else base.names[1:_NAMES]
         more = len(base.names) - 1 - len(others)
         left = f" and {more} more (--all)" if more else ""
         build = "that build" if base.config_digest else "it"
         lines.append(
-            f"  {build} is also called {', '.join(others)}{left}; {base.name} was meant with {_share(base.confidence)}"
+            f"  {build} is also called {', '.join(others)}{left}"
+            + ("" if base.family else f"; {base.name} was meant with {_share(base.confidence)}")
         )
     if identified.outdated:
         lines.append(f"  {base.name if base else 'its base'} is another build by now")
