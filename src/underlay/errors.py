@@ -130,6 +130,13 @@ class AccessDenied(RegistryError):
     http_status = 403
 
 
+class RateLimited(RegistryError):
+    """A registry takes no more requests for now; `wait`: for how many seconds, 0 where it does not say."""
+
+    http_status = 429
+    wait = 0.0
+
+
 class KernelError(UnderlayError):
     """The kernel refused an operation.
 

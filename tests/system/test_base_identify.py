@@ -256,9 +256,9 @@ def test_the_index_of_a_registry(ul: Installation, tmp_path: Path) -> None:
                 len(registry.asked("GET", "/blobs/")) - before == 1
             )  # its configuration; what is known is not read again
         assert f"{base}:latest" in other.out("base", "index", "ls", "--format", "{{.Name}} {{.Builds}}").split()
-        listed = dict(
-            line.split() for line in other.out("base", "index", "ls", "--format", "{{.Name}} {{.Builds}}").splitlines()
-        )
+        lines = other.out("base", "index", "ls", "--own", "--format", "{{.Name}} {{.Builds}}").splitlines()
+        listed = dict(line.split() for line in lines)
+        assert len(other.out("base", "index", "ls", "--format", "{{.Source}}").splitlines()) > 1000
         assert listed == {f"{base}:1": "1", f"{base}:2": "1", f"{base}:latest": "2"}
         build(ul, f"FROM {base}:1\nRUN echo mine > /mine\n", "mine")
         ul("save", "-o", str(tmp_path / "mine.tar"), "mine")
@@ -286,7 +286,7 @@ def test_the_index_of_a_registry(ul: Installation, tmp_path: Path) -> None:
         assert "is not an index of bases" in refused
         # An update reads what has changed, and nothing again.
         before = len(registry.asked("GET", "/blobs/"))
-        assert "3 tags: 0 new builds, 0 tags have moved" in other.out("base", "index", "update")
+        assert "3 tags: 0 new builds, 0 tags have moved" in other.out("base", "index", "update", base)
         assert "3 tags: 0 new builds" in other.out("base", "index", "update", "--platform", "linux/amd64", base)
         assert len(registry.asked("GET", "/blobs/")) == before
         assert "0 new" in other.out("base", "index", "update", "--from", f"{registry.name}/indexes/bases:1")

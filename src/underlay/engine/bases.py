@@ -22,17 +22,19 @@ if TYPE_CHECKING:
     from ..base.fleet.report import FleetReport
     from ..base.identify.identify import Identified
     from ..base.index.learn import Learned
+    from ..base.index.update import Plan
     from ..base.rebase.move import Moved
     from ..store.store import Store
 
 
 class KnownName:
     """A name in the index of known bases: the image that it names, the `day` it was added (ISO 8601), how many builds it
-    has named so far."""
+    has named so far; its `source`: "own" if it was added on this host, "shipped" if it came with the code."""
 
-    __slots__ = ("builds", "day", "image_id", "name")
+    __slots__ = ("builds", "day", "image_id", "name", "source")
 
-    def __init__(self, name: str, image_id: str, day: str, builds: int) -> None:
+    def __init__(self, name: str, image_id: str, day: str, builds: int, source: str = "own") -> None:
+        self.source = source
         self.name = name
         self.image_id = image_id
         self.day = day
@@ -233,13 +235,21 @@ class Bases:
 
         return learning.add(self._store, names)
 
+    def plan_index_update(self, names: Sequence[str] = (), platform: str = "") -> Plan:
+        """Return what `update_index` will ask registries, as far as that is known beforehand."""
+        from ..base.index import update
+
+        return update.plan(self._store, names, platform)
+
     def update_index(self, names: Sequence[str] = (), platform: str = "") -> Learned:
-        """Read again what registries say of repositories or tags, by default of all in the index; for one platform or all.
+        """Read what registries say of repositories or tags, by default of all in the index and of the official library; for
+        one platform or all.
 
-        An update that was interrupted goes on where it was. Raises NotFound (there is nothing to update)."""
-        from ..base.index import learn as learning
+        Only what has changed is read. An update that was interrupted, or that a registry's limit has ended, goes on where
+        it was; see `underlay.base.index.update`."""
+        from ..base.index import update
 
-        return learning.update(self._store, names, platform)
+        return update.update(self._store, names, platform)
 
     def learn_dockerfiles(self, place: str, repository: str = "") -> tuple[int, list[str]]:
         """Add the Dockerfiles of a directory or a Git repository to what is known of bases, as images of `repository`.
@@ -260,11 +270,14 @@ class Bases:
             tree, _ = git.checkout(place, directory)
             return dockerfiles.add(self._store, tree, name)
 
-    def names(self) -> list[KnownName]:
-        """Return the names that were added to the index on this host."""
+    def names(self, shipped: bool = False) -> list[KnownName]:
+        """Return the names that were added to the index on this host; with `shipped` those that came with the code, too."""
         from ..base.index import learn as learning
 
-        return [KnownName(*words) for words in learning.names(self._store)]
+        own = [KnownName(*words) for words in learning.names(self._store)]
+        if not shipped:
+            return own
+        return own + [KnownName(*words, "shipped") for words in learning.shipped_names()]
 
     def export_index(self, path: str) -> int:
         """Write the index to one file; returns the number of builds in it. Raises NotFound, Conflict."""
@@ -285,7 +298,7 @@ class Bases:
         return learning.push(self._store, name)
 
     def pull_index(self, name: str) -> Learned:
-        """Add the builds of an artefact pushed by `push_index`."""
+        """Add the builds of an artefact pushed by `push_index`, verified by its digests; see `Learned.digest`."""
         from ..base.index import learn as learning
 
         return learning.pull(self._store, name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..errors import AccessDenied, LimitExceeded, NotFound, RegistryError
+from ..errors import AccessDenied, LimitExceeded, NotFound, RateLimited, RegistryError
 from ..human import whole
 from ..lean import jsontext
 
@@ -26,9 +26,12 @@ def of(answer: Answer, what: str) -> RegistryError | NotFound:
     if status == 404:
         return NotFound(f"{what} not found{detail if reason else ''}")
     if status == 429:
-        return RegistryError(
+        limited = RateLimited(
             f"{what}: too many requests{detail if reason else ''}", limits(answer) or "wait, or log in"
         )
+        wait = answer.headers.get("retry-after", "")
+        limited.wait = float(max(whole(wait), 0))
+        return limited
     return RegistryError(f"{what}{detail}")
 
 
@@ -42,6 +45,23 @@ def limits(answer: Answer) -> str:
     if wait:
         sentences.append(f"the registry asks to wait {wait} seconds" if whole(wait) >= 0 else f"wait until {wait}")
     return _clean("; ".join(sentences) + ("; logging in may raise it" if limit else ""))
+
+
+class Allowance:
+    """How many manifests a registry gives: `left` of `limit` in `window` seconds (Docker Hub's headers)."""
+
+    __slots__ = ("left", "limit", "window")
+
+    def __init__(self, limit: int, left: int, window: int) -> None:
+        self.limit, self.left, self.window = limit, left, window
+
+
+def allowance(answer: Answer) -> Allowance | None:
+    """Return what an answer says of the registry's limit, None when it says nothing."""
+    limit, _, rest = answer.headers.get("ratelimit-limit", "").partition(";")
+    left = whole(answer.headers.get("ratelimit-remaining", "").partition(";")[0])
+    window = whole(rest.removeprefix("w="))
+    return Allowance(whole(limit), left, max(window, 0)) if whole(limit) > 0 and left >= 0 else None
 
 
 def _window(text: str) -> str:

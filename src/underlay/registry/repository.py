@@ -65,6 +65,7 @@ class Repository:
         self.domain = domain
         self.path = path
         self.scopes: tuple[str, ...] = (f"repository:{path}:pull",)
+        self.allowance: problems.Allowance | None = None  # as the last answer about a manifest said
 
     def __str__(self) -> str:
         return f"{self.domain}/{self.path}"
@@ -135,6 +136,7 @@ class Repository:
     def _manifest(self, server: Server, name: str) -> FetchedManifest:
         what = f"manifest for {self.shown(name)}"
         answer = server.ask("GET", f"/v2/{self.path}/manifests/{name}", self.scopes, {"accept": _ACCEPTED})
+        self.allowance = problems.allowance(answer) or self.allowance
         if answer.status != 200:
             raise problems.of(answer, what)
         with answer:
@@ -183,6 +185,7 @@ class Repository:
 
         def ask(server: Server) -> tuple[str, int, str] | None:
             answer = server.ask("HEAD", f"/v2/{self.path}/manifests/{name}", self.scopes, {"accept": _ACCEPTED})
+            self.allowance = problems.allowance(answer) or self.allowance
             with answer:
                 # Of a tag who asks will ask by GET next; a digest is only looked for.
                 if answer.status == 404 and not digests.is_digest(name):

@@ -10,8 +10,8 @@ import pytest
 
 from underlay.base.identify import answers, image, lineage
 from underlay.base.identify.marks import sources
-from underlay.base.index import dockerfiles, index_builder, known, learn
-from underlay.errors import Corrupt, InvalidInput, NotFound
+from underlay.base.index import dockerfiles, index_builder, known
+from underlay.errors import Corrupt, InvalidInput
 
 EMPTY = known.Known(index_builder.make([]))
 DOCKERFILE = b"""\
@@ -125,8 +125,3 @@ def test_what_cannot_be_read(tmp_path: Path) -> None:
 
 def test_official_sources_come_with_the_code() -> None:
     assert len(sources.official()) > 300
-
-
-def test_an_update_of_nothing(tmp_path: Path) -> None:
-    with pytest.raises(NotFound, match="no index of this installation to update"):
-        learn.update(store(tmp_path))

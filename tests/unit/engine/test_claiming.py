@@ -47,10 +47,11 @@ def test_what_is_like_something(claim: Claim, names: list[tuple[str, float]]) ->
 
 
 def test_what_is_known() -> None:
-    """A known build is beneath it: a claim says under which of its names, and nothing else."""
+    """A known build is beneath it: a claim says under which of its names; or that something lies between."""
     assert heard([KNOWN], Claim("tool:latest", "", "label"))[0] == [("tool:latest", 0.97)]
     assert heard([KNOWN], Claim("moved:1", "sha256:bb", "annotation"))[0] == [("moved:1", 0.97)]
-    assert heard([KNOWN], Claim("new:1", "", "annotation"))[0] == [("tool:2", 0.6)]
+    assert heard([KNOWN], Claim("new:1", "", "label"))[0] == [("tool:2", 0.6)]  # which may be inherited
+    assert heard([KNOWN], Claim("new:1", "", "annotation"))[0] == [("tool:2", 0.6), ("new:1", 0.4)]
     # Another candidate is that name of the same build.
     latest = Candidate("tool:latest", ("tool:latest", "tool:2"), 0.3, 2, 3, "sha256:aa", "sha256:bb")
     names, chain = heard([KNOWN, latest], Claim("tool:latest", "", "label"))

@@ -12,7 +12,7 @@ import asking
 from asking import reply
 from fakeregistry import FakeRegistry
 from faults import drip, endless, status
-from underlay.errors import AccessDenied, NotFound, RegistryError
+from underlay.errors import AccessDenied, NotFound, RateLimited, RegistryError
 from underlay.registry import problems
 from underlay.registry import transport as transports
 
@@ -31,7 +31,7 @@ def errors(*each: dict[str, object]) -> bytes:
         (401, AccessDenied, "it: access denied"),
         (403, AccessDenied, "it: access denied"),
         (404, NotFound, "it not found"),
-        (429, RegistryError, "it: too many requests"),
+        (429, RateLimited, "it: too many requests"),
         (500, RegistryError, "it: the registry answers with status 500"),
         (204, RegistryError, "it: the registry answers with status 204"),
     ],

@@ -32,7 +32,7 @@ from . import index_builder, known
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from ...oci.reference import Reference
     from ...registry.registries import Registries
@@ -50,7 +50,8 @@ _TAGS = 20_000
 
 class Learned(msgspec.Struct, frozen=True):
     """The result of an addition to the index: numbers of `tags` read, of `new` builds, of tags that `moved` to another
-    build, and of all builds and names now in the index; `problems` of tags that could not be read."""
+    build, and of all builds and names now in the index; `problems` of tags that could not be read; the `digest` of the
+    artefact that was taken."""
 
     tags: int
     new: int
@@ -58,6 +59,7 @@ class Learned(msgspec.Struct, frozen=True):
     builds: int
     names: int
     problems: tuple[str, ...] = ()
+    digest: str = ""
 
 
 class Index:
@@ -70,6 +72,7 @@ class Index:
         self.records: dict[tuple[str, str], dict[str, Any]] = {}  # by repository and image id
         self._manifests: dict[str, dict[str, Any]] = {}
         self._pointed: set[tuple[str, str]] = set()  # names and platforms that point at something
+        self._pointed_at: dict[str, list[dict[str, Any]]] = {}  # by digest of manifest or index
         self.new = self.moved = 0
 
     def __enter__(self) -> Index:
@@ -79,6 +82,8 @@ class Index:
             for record in self.records.values():
                 self._manifests[record.get("manifest_digest") or ""] = record
                 self._pointed.update((name, record.get("platform") or "") for name in record["tags"])
+                for digest in filter(None, (record.get("index_digest"), record.get("manifest_digest"))):
+                    self._pointed_at.setdefault(digest, []).append(record)
         except BaseException:
             self._lock.__exit__(None, None, None)
             raise
@@ -87,11 +92,15 @@ class Index:
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: Any) -> None:
         try:
             if kind is None:
-                # First what it is made of: an index of old records is found again, one of none is not.
-                write_atomic(self._place + "/records.jsonl", _lines(self.records.values()))
+                self.save()
                 write_atomic(self._place + "/known.bases", index_builder.make(self.records.values()))
         finally:
             self._lock.__exit__(kind, value, trace)
+
+    def save(self) -> None:
+        """Write the records, from which the index that is searched is made when all is done. An index of old records is
+        found again, one of none is not."""
+        write_atomic(self._place + "/records.jsonl", _lines(self.records.values()))
 
     def point(self, repository: str, tag: str, record: dict[str, Any], day: str) -> None:
         """Take a build that a tag points at on `day` (YYYY-MM-DD)."""
@@ -118,6 +127,10 @@ class Index:
     def of_manifest(self, digest: str) -> dict[str, Any] | None:
         """Return the build of a manifest, None when it is not known."""
         return self._manifests.get(digest)
+
+    def of_tag(self, digest: str) -> list[dict[str, Any]]:
+        """Return the builds that a tag stands for which points at the manifest or index with a digest."""
+        return self._pointed_at.get(digest, [])
 
     def merge(self, records: Iterable[dict[str, Any]]) -> int:
         """Take records of another index; returns how many builds were new."""
@@ -161,49 +174,21 @@ def add(store: Store, names: Sequence[str], today: str = "", platform: str = "")
     problems: list[str] = []
     with Registries(store.emit) as registries, Index(store) as index:
         for name in names:
-            for reference in _wanted(registries, name):
+            for reference in wanted_references(registries, name):
                 count += 1
                 store.emit(Event("bases.look", reference.familiar))
                 try:
-                    for record in _builds(registries.repository(reference), reference, index, only):
+                    for record in builds_of(registries.repository(reference), reference, index, only):
                         index.point(reference.familiar_repository, reference.tag, record, day)
                 except UnderlayError as error:
                     problems.append(f"{reference.familiar}: {error.message}")
         return index.learned(count, problems)
 
 
-def update(store: Store, names_given: Sequence[str] = (), platform: str = "", today: str = "") -> Learned:
-    """Ask registries again for the images of these names (default: of all names in the installation's index).
+def wanted_references(registries: Registries, name: str) -> list[Reference]:
+    """Return the tags of a repository, or the one that is named.
 
-    Each repository is written before the next is read, so that an update which was interrupted goes on where it was; what
-    is known by its manifest is not fetched again. `platform` is the only one that is read (default: all). Raises NotFound
-    when there is nothing to update.
-    """
-    wanted: dict[str, list[str]] = {}
-    for name in names_given or [name for name, *_ in names(store)]:
-        wanted.setdefault(references.parse(name).repository, []).append(name)
-    if not wanted:
-        raise NotFound("there is no index of this installation to update", "name repositories that shall be in it")
-    total = Learned(0, 0, 0, 0, 0)
-    for some in wanted.values():
-        try:
-            one = add(store, some, today, platform)
-        except UnderlayError as error:
-            if len(wanted) == 1:
-                raise
-            one = msgspec.structs.replace(total, tags=0, new=0, moved=0, problems=(f"{some[0]}: {error.message}",))
-        total = Learned(
-            total.tags + one.tags,
-            total.new + one.new,
-            total.moved + one.moved,
-            one.builds,
-            one.names,
-            total.problems + one.problems,
-        )
-    return total
-
-
-def _wanted(registries: Registries, name: str) -> list[Reference]:
+    Raises InvalidInput, LimitExceeded, and what registries raise."""
     last = name.rpartition("/")[2]
     if "@" in name:
         raise InvalidInput(
@@ -219,7 +204,7 @@ def _wanted(registries: Registries, name: str) -> list[Reference]:
     return [references.Reference(repository.domain, repository.path, tag) for tag in tags]
 
 
-def _builds(repository: Repository, reference: Reference, index: Index, only: str = "") -> Iterator[dict[str, Any]]:
+def builds_of(repository: Repository, reference: Reference, index: Index, only: str = "") -> Iterator[dict[str, Any]]:
     """Yield a record for each platform that a tag offers, or for the `only` one; what is known by its manifest is not
     fetched again."""
     root = repository.manifest(reference.tag)
@@ -345,14 +330,21 @@ def push(store: Store, name: str) -> str:
     return digest
 
 
-def pull(store: Store, name: str) -> Learned:
-    """Take the records of an OCI artefact. Raises InvalidInput when it is none, and what registries raise."""
+def pull(store: Store, name: str, verify: Callable[[str, str], None] | None = None) -> Learned:
+    """Take the records of an OCI artefact.
+
+    All bytes are verified by digest, the manifest's own by that of `name` where it has one. `verify` is called with the
+    artefact's repository and the digest of its manifest before anything is taken, and raises to refuse it. Raises
+    InvalidInput when it is no index, and what registries raise.
+    """
     from ...registry.registries import Registries
 
     reference = references.parse(name)
     with Registries(store.emit) as registries:
         repository = registries.repository(reference)
         fetched = repository.manifest(reference.digest or reference.tag)
+        if verify is not None:
+            verify(f"{reference.domain}/{reference.path}", fetched.digest)
         value = document.decode(fetched.data, f"manifest {fetched.digest}")
         if value.get("artifactType") != ARTIFACT:
             raise InvalidInput(f"{name} is not an index of bases", "`underlay base index push` makes one")
@@ -363,7 +355,7 @@ def pull(store: Store, name: str) -> Learned:
         data = repository.document(layers[0], _PUSHED_LIMIT, "index of bases")
     with Index(store) as index:
         index.new = index.merge(_unpacked(data, name))
-        return index.learned(0)
+        return msgspec.structs.replace(index.learned(0), digest=fetched.digest)
 
 
 # Records
@@ -445,6 +437,12 @@ def names(store: Store) -> Iterator[tuple[str, str, str, int]]:
         yield name, digest, day, len(builds)
 
 
-def shipped() -> int:
-    """Return how many builds the index has that comes with underlay."""
-    return len(known.shipped())
+def shipped_names() -> Iterator[tuple[str, str, str, int]]:
+    """Yield each name of the index that comes with underlay, as `names` does."""
+    index = known.shipped()
+    for number in range(len(index.usage)):
+        builds = index.builds(number)
+        if builds:
+            last = max(builds, key=lambda build: index.last[build])
+            day = time.strftime("%Y-%m-%d", time.gmtime(index.first[last] * known.DAY))
+            yield index.name(number), index.config_digest(last) or "", day, len(builds)

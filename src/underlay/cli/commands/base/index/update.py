@@ -20,17 +20,24 @@ FLAGS: tuple[Flag, ...] = (
 
 
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
-    """Read manifests and configurations of names, by default of those in the index; never layers."""
+    """Read manifests and configurations of names, by default of those in the index and of official ones; never layers."""
     if options["from"]:
         if arguments or options["platform"]:
             raise InvalidInput("--from takes a whole index", "leave out repositories and --platform")
         pulled = engine.bases.pull_index(options["from"])
-        sys.stdout.write(f"{pulled.builds} builds under {pulled.names} names: {pulled.new} new\n")
+        sys.stdout.write(f"{pulled.builds} builds under {pulled.names} names: {pulled.new} new\n{pulled.digest}\n")
         return 0
+    from .....human import duration
     from ....main import shown
 
-    if not arguments and (count := len(engine.bases.names())):
-        sys.stderr.write(f"reading {count} tags: a request each, and two more for each new build\n")
+    plan = engine.bases.plan_index_update(arguments, options["platform"])
+    known = (
+        f"{plan.tags} tags known so far, a question each: about {duration(plan.seconds)}" if plan.tags else "all tags"
+    )
+    sys.stderr.write(
+        f"{'goes on: ' if plan.goes_on else ''}asking for {plan.repositories} repositories: {known}, "
+        "and two or three more questions for each new build\n"
+    )
     updated = engine.bases.update_index(arguments, options["platform"])
     for problem in updated.problems:
         sys.stderr.write(f"underlay: {shown(str(problem))}\n")
