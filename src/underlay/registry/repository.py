@@ -210,6 +210,28 @@ class Repository:
         """Return the blob as something to read from; nothing is asked before the first `read`."""
         return Download(self, descriptor.digest, descriptor.size)
 
+    def part(self, descriptor: Descriptor, begin: int, length: int) -> bytes | None:
+        """Return `length` bytes of a blob from `begin` on, not verified; None when the server gives no ranges.
+
+        Raises NotFound, AccessDenied, RegistryError (another range than was asked for)."""
+        return self.asked(lambda server: self._part(server, descriptor, begin, length))
+
+    def _part(self, server: Server, descriptor: Descriptor, begin: int, length: int) -> bytes | None:
+        what = f"blob {descriptor.digest}"
+        headers = {"range": f"bytes={begin}-{begin + length - 1}"}
+        answer = server.ask("GET", f"/v2/{self.path}/blobs/{descriptor.digest}", self.scopes, headers)
+        if answer.status == 200:
+            answer.close()
+            return None
+        if answer.status != 206:
+            raise problems.of(answer, what)
+        with answer:
+            stated = answer.headers.get("content-range", "").removeprefix("bytes ").partition("/")[0]
+            data = answer.document(length, what)
+        if stated != f"{begin}-{begin + length - 1}" or len(data) != length:
+            raise RegistryError(f"{what}: asked for bytes {begin}-{begin + length - 1}, got {stated!r:.60}")
+        return data
+
     def document(self, descriptor: Descriptor, limit: int, what: str) -> bytes:
         """Return the verified bytes of a small blob. Raises LimitExceeded before anything is fetched, DigestMismatch."""
         if descriptor.size > limit:

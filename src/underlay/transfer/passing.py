@@ -6,6 +6,7 @@ from ..errors import LimitExceeded
 from ..human import size
 from ..store.layers import passing
 from ..store.limits import Limits
+from . import tocs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,11 +46,21 @@ def in_archive(
 def in_registry(
     repository: Repository, manifest: manifests.Manifest, diff_ids: Sequence[str], here: Collection[str], keep: Keep
 ) -> dict[str, PassedLayer]:
-    """Return the layers of an image of a registry by diff id, but for those that are `here`.
+    """Return the layers of an image of a registry by diff id, but for those that are `here`; by their tables of contents
+    where they have some (`tocs`), else read as a whole.
 
     Raises what registries raise, DigestMismatch, Corrupt, LimitExceeded.
     """
-    wanted = [pair for pair in zip(diff_ids, manifest.layers or [], strict=True) if pair[0] not in here]
+    found: dict[str, PassedLayer] = {}
+    wanted = []
+    for diff_id, descriptor in zip(diff_ids, manifest.layers or [], strict=True):
+        if diff_id in here or diff_id in found:
+            continue
+        layer = tocs.read(repository, descriptor, keep)
+        if layer is not None:
+            found[diff_id] = layer
+        else:
+            wanted.append((diff_id, descriptor))
     total = sum(descriptor.size for _, descriptor in wanted)
     if total > _FETCHED_LIMIT:
         raise LimitExceeded(
@@ -64,7 +75,7 @@ def in_registry(
             finally:
                 download.close()
 
-    return _passed(layers(), here, keep)
+    return {**found, **_passed(layers(), here, keep)}
 
 
 def _passed(layers: Iterable[tuple[str, Source]], here: Collection[str], keep: Keep) -> dict[str, PassedLayer]:

@@ -58,6 +58,12 @@ def ordinary() -> Made:
     return app(ALPINE)
 
 
+@case(IS_ALPINE, EVERYWHERE)
+def ordinary_on_a_root_without_a_name() -> Made:
+    made = Made().add(variants.alpine_tar(), "/bin/sh -c #(nop) ADD file:ab12cd34 in / ")
+    return app(made.say('/bin/sh -c #(nop)  CMD ["/bin/sh"]'))
+
+
 @case(IS_DEBIAN, EVERYWHERE)
 def ordinary_on_debian() -> Made:
     return app(DEBIAN)

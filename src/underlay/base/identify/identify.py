@@ -130,6 +130,8 @@ def identify(
     open_claims = any(claim.verdict == UNCHECKED for claim in claimed)
     told = release.of(subject) if open_claims or not candidates[0].config_digest else None
     candidates, chain = release.weigh(candidates, chain, told, best.undoubted)
+    if told is not None:
+        candidates, chain = release.at_root(candidates, chain, told, asked.steps, best.undoubted)
     if told is None and not candidates[0].config_digest and release.bare(subject):
         candidates = release.doubt_bare(candidates, chain)
     judged = [release.judge(claim, told) for claim in claimed]

@@ -7,18 +7,21 @@ import msgspec
 from ...packages import osrelease
 from .answers import UNKNOWN, Candidate, Link, less_likely
 from .claims import CONFIRMED, REFUTED, Claim
-from .names import distribution, witnesses
+from .names import distribution, roots, witnesses
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from .image import Step
     from .image_source import Subject
 
 # The root's own step and the files' os-release agree, and nothing known says otherwise.
 _AGREED = 0.92
 # Steps say one distribution and files another: the files are what runs.
 _FILES = 0.7
+# A root that only files name, beneath steps of another Dockerfile.
+_ROOT = 0.8
 # Steps say a distribution of which no file is there: tools that make images slim leave such.
 _BARE = 0.4
 
@@ -53,6 +56,25 @@ def of(subject: Subject) -> Release | None:
         return None
     title = release.get("PRETTY_NAME", "")[:80] or f"{release['ID']} {release.get('VERSION_ID', '')}".strip()
     return Release(tuple(names), title)
+
+
+def at_root(
+    candidates: Sequence[Candidate], chain: Sequence[Link], told: Release, steps: Sequence[Step], undoubted: float
+) -> tuple[list[Candidate], Sequence[Link]]:
+    """Return candidates and chain for an image whose first steps make a root that does not say what it is: it is what files
+    say, where nothing is known of it or only what its like were."""
+    first = candidates[0]
+    root = roots.unnamed([step.text for step in steps])
+    chance = round(_ROOT * undoubted, 4)
+    if not root or first.config_digest or (first.like is None and first.history):
+        return list(candidates), chain
+    if first.history > root or first.chance >= chance:
+        return list(candidates), chain
+    layers = sum(bool(step.filled) for step in steps[:root])
+    text = f"its files say that they are {told.title!r}; steps 1-{root} put a root there, and others follow its command"
+    base = Candidate(told.names[0], told.names, chance, layers, root, evidence=(text,))
+    others = [candidate for candidate in candidates if candidate.name not in told.names]
+    return [base, *less_likely(others, chance)], (base.link(), Link("scratch"))
 
 
 def bare(subject: Subject) -> bool:

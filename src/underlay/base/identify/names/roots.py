@@ -42,6 +42,16 @@ def read(steps: Sequence[str], size: int = 0) -> Root | None:
     return None
 
 
+def unnamed(steps: Sequence[str]) -> int:
+    """Return how many of the first steps make a root that does not say what it is, and that others stand on: an archive put
+    at the root and a command, then steps that fill more layers. 0 where there is none such."""
+    if not steps or history.instruction(steps[0]) not in ("ADD", "COPY") or not _AT_ROOT.search(steps[0]):
+        return 0
+    end = _end(steps, 0)
+    more = any(history.instruction(step) in ("ADD", "COPY", "RUN") for step in steps[end:])
+    return end if more and history.instruction(steps[end - 1]) == "CMD" else 0
+
+
 def _name(step: str, size: int) -> str:
     debian = _DEBIAN.search(step[:300])
     if debian:

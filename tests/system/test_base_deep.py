@@ -1,0 +1,216 @@
+"""Files of images in registries and archives: read where they lie, by tables of contents where layers have them."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import json
+import shutil
+import subprocess
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import faults
+import variants
+from archives import layer, sha
+from engines import Installation
+from fakeregistry import FakeRegistry
+from registries import DockerRegistry
+from remoteimages import Image
+from underlay import Engine
+from underlay.errors import Corrupt, DigestMismatch
+from underlay.oci import manifest as manifests
+from underlay.oci import reference as references
+from underlay.registry.registries import Registries
+from underlay.store.layers.toc import Entry
+from underlay.store.rootfs.imagefiles import ImageFiles
+from underlay.transfer import passing, tocs
+from variants import Made
+
+LARGE = {f"usr/share/large/{number}": variants.noise(f"large {number}", 300_000) for number in range(6)}
+
+
+def large() -> Made:
+    """An application on Alpine whose steps say nothing, and whose lowest layer is worth a table of contents."""
+    made = Made().add(layer({**variants.alpine_files(), **LARGE}), "ADD file:ab12 in / # buildkit")
+    return variants.app(made.say('CMD ["/bin/sh"]'))
+
+
+def stargz(tar: bytes) -> tuple[bytes, str]:
+    """A layer as eStargz, and the digest of its table: a gzip member for each file's content, the table, the footer."""
+    out, entries, plain = io.BytesIO(), [], io.BytesIO(tar)
+    done = 0
+    with tarfile.open(fileobj=io.BytesIO(tar)) as source:
+        for member in source:
+            entry: dict[str, Any] = {"name": member.name, "type": "reg", "size": member.size, "mode": 0o644}
+            plain.seek(done)
+            out.write(gzip.compress(plain.read(member.offset_data - done), mtime=0))
+            entry["offset"] = out.tell()
+            content = plain.read(member.size)
+            entry["digest"] = sha(content)
+            out.write(gzip.compress(content, mtime=0))
+            done = member.offset_data + member.size
+            entries.append(entry)
+    plain.seek(done)
+    out.write(gzip.compress(plain.read(), mtime=0))
+    text = json.dumps({"version": 1, "entries": entries}).encode()
+    begin = out.tell()
+    out.write(gzip.compress(layer({"stargz.index.json": text}), mtime=0))
+    extra = b"SG" + (22).to_bytes(2, "little") + b"%016xSTARGZ" % begin
+    head = b"\x1f\x8b\x08\x04" + bytes(4) + b"\x00\xff" + len(extra).to_bytes(2, "little") + extra
+    out.write(head + b"\x01\x00\x00\xff\xff" + bytes(8))
+    return out.getvalue(), sha(text)
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    with Engine(str(tmp_path / "root"), str(tmp_path / "state"), form="tree") as made:
+        yield made
+
+
+def add(registry: FakeRegistry, made: Made, **annotations: str) -> str:
+    """Put an image there, its lowest layer as eStargz; returns its name."""
+    lowest, digest = stargz(made.layers[0])
+    other = made.on(0)
+    other.layers[0] = gzip.decompress(lowest)  # its diff id is that of all members together
+    manifest, document, packed = other.manifest()
+    packed[0] = lowest
+    described = manifest["layers"][0]
+    described |= {"digest": sha(packed[0]), "size": len(packed[0])}
+    described["annotations"] = {"containerd.io/snapshot/stargz/toc.digest": digest, **annotations}
+    blobs = {sha(each): each for each in (document, *packed)}
+    platform = {"os": "linux", "architecture": "amd64"}
+    return registry.add(
+        Image(json.dumps(manifest).encode(), manifest["mediaType"], document, blobs, [], platform), "team/app", "1"
+    )
+
+
+def fetched(registry: FakeRegistry, digest: str) -> list[str]:
+    """The ranges of a blob that were fetched, "" for all of it."""
+    return [each.headers.get("range", "") for each in registry.asked("GET", f"/blobs/{digest}")]
+
+
+def test_files_by_ranges(engine: Engine) -> None:
+    """The table, its footer and three small files are fetched, and not the layer."""
+    made = large()
+    lowest = sha(stargz(made.layers[0])[0])
+    with FakeRegistry() as registry:
+        name = add(registry, made)
+        assert engine.bases.identify(name).candidates[0].name != "alpine:3.20"
+        assert fetched(registry, lowest) == []
+        first = engine.bases.identify(name, deep=True).candidates[0]
+        assert (first.name, "Alpine Linux v3.20" in " ".join(first.evidence)) == ("alpine:3.20", True)
+        ranges = fetched(registry, lowest)
+        assert len(ranges) == 5 and "" not in ranges
+        # Where a registry gives no ranges, or the table is not the one that is stated, the layer is read as a whole.
+        registry.forget()
+        registry.rule("GET", f"/blobs/{lowest}", faults.no_range)
+        assert engine.bases.identify(name, deep=True).candidates[0].name == "alpine:3.20"
+        assert fetched(registry, lowest)[-1] == ""
+    with FakeRegistry() as registry:
+        name = add(registry, made, **{"containerd.io/snapshot/stargz/toc.digest": f"sha256:{1:064x}"})
+        assert engine.bases.identify(name, deep=True).candidates[0].name == "alpine:3.20"
+        assert fetched(registry, lowest)[-1] == ""
+
+
+def keep(entry: Entry) -> bool:
+    return entry.name.endswith((b"os-release", b"installed"))
+
+
+def test_as_skopeo_writes_it(engine: Engine, tmp_path: Path) -> None:
+    """zstd:chunked in Debian's registry: by its table it has the same files as when it is read as a whole."""
+    if not shutil.which("skopeo"):
+        pytest.skip("no skopeo")
+    made = large()
+    made.packing = "none"  # what is compressed stays as it is
+    made.layout("app:1").write(tmp_path / "layout")
+    with DockerRegistry(tmp_path / "registry") as registry:
+        target = f"docker://{registry.name}/team/app:1"
+        options = ["--dest-tls-verify=false", "--dest-compress-format", "zstd:chunked"]
+        source = f"oci:{tmp_path}/layout"
+        words = ["skopeo", "--insecure-policy", "copy", *options, source, target]
+        done = subprocess.run(words, capture_output=True, check=False)
+        if done.returncode:
+            pytest.skip(f"this skopeo does not write zstd:chunked: {done.stderr.decode()[:200]}")
+        with Registries() as registries:
+            repository = registries.repository(references.parse(f"{registry.name}/team/app:1"))
+            manifest: manifests.Manifest = manifests.read_manifest(repository.manifest("1").data, "app").view
+            lowest = (manifest.layers or [])[0]
+            by_table = tocs.read(repository, lowest, keep)
+            assert by_table is not None
+            whole = passing._passed([(sha(made.layers[0]), repository.blob(lowest).read)], (), keep)[
+                sha(made.layers[0])
+            ]
+        both = [
+            ImageFiles(engine._store.paths, [sha(made.layers[0])], {sha(made.layers[0]): found})
+            for found in (by_table, whole)
+        ]
+        names = [[path for path, _ in files.walk()] for files in both]
+        assert sorted(names[0]) == sorted(names[1]) and len(names[0]) >= 50
+        assert all(both[0].checksum(name) == both[1].checksum(name) for name in names[0])
+        assert both[0].read(b"etc/os-release") == both[1].read(b"etc/os-release")
+        assert engine.bases.identify(target, deep=True).candidates[0].name == "alpine:3.20"
+
+
+def test_what_a_table_may_not_say(engine: Engine) -> None:
+    """A table that leads out of the layer, or to other bytes than it says, is not believed."""
+    made = large()
+    packed, _ = stargz(made.layers[0])
+    with tarfile.open(fileobj=io.BytesIO(gzip.decompress(packed))) as tar:
+        text = tar.extractfile("stargz.index.json") if "stargz.index.json" in tar.getnames() else None
+        assert text is None  # it stands behind the end of the layer's own tar
+    with FakeRegistry() as registry:
+        name = add(registry, made)
+        with Registries() as registries:
+            repository = registries.repository(references.parse(name))
+            manifest: manifests.Manifest = manifests.read_manifest(repository.manifest("1").data, "app").view
+            lowest = (manifest.layers or [])[0]
+            table, end = tocs._table(repository, lowest) or (None, 0)
+            assert table is not None
+            for changes in (
+                {"offset": lowest.size},
+                {"digest": "sha256:" + hashlib.sha256(b"other").hexdigest()},
+                {"name": "../etc/os-release"},
+                {"type": "door"},
+            ):
+                wrong = next(file for file in table.entries if file.name == "etc/os-release")
+                kept = {each: getattr(wrong, each) for each in changes}
+                for each, value in changes.items():
+                    setattr(wrong, each, value)
+                with pytest.raises(Corrupt):
+                    tocs._layer(repository, lowest, table, end, lambda entry: True)
+                for each, value in kept.items():
+                    setattr(wrong, each, value)
+
+
+def test_an_archive_whose_layer_is_another(tmp_path: Path) -> None:
+    """Layers that are read are verified: one line, and nothing is left behind."""
+    made = large()
+    layout = made.layout("app:1")
+    [digest] = [each for each in layout.blobs if gzip.compress(made.layers[0], 6, mtime=0) == layout.blobs[each]]
+    layout.blobs[digest] = layout.blobs[digest][:-9] + b"123456789"
+    ul = Installation(tmp_path / "ul")
+    said = ul("base", "identify", str(layout.write(tmp_path / "layout")), code=1).stderr.decode()
+    assert said.startswith("underlay: ") and "Traceback" not in said and len(said.splitlines()) <= 2
+    documents = json.loads(ul.out("base", "identify", "--deep=false", "--format", "json", str(tmp_path / "layout")))
+    assert documents["where"] == "archive"
+    with Engine(str(tmp_path / "r"), str(tmp_path / "s"), form="tree") as engine:
+        other = made.document()
+        other["rootfs"]["diff_ids"][0] = f"sha256:{5:064x}"
+        made.document = lambda: other  # type: ignore[method-assign]
+        with pytest.raises(DigestMismatch):
+            engine.bases.identify(str(made.layout("app:1").write(tmp_path / "forged")))
+
+
+def test_files_that_are_not_looked_at_make_nothing_sure(engine: Engine, tmp_path: Path) -> None:
+    made = Made().add(layer({"app": b"\x7fELF" * 500}), "COPY app /app # buildkit").say('ENTRYPOINT ["/app"]')
+    place = str(made.layout("app:1").write(tmp_path / "layout"))
+    unread, read = (engine.bases.identify(place, deep=deep) for deep in (False, None))
+    assert unread.candidates[0].name == read.candidates[0].name == "scratch"
+    assert unread.certainty <= 0.95 and unread.candidates[0].evidence[-1] == "its files were not looked at"
+    assert "its files were not looked at" not in read.candidates[0].evidence and read.certainty <= 0.99
