@@ -172,14 +172,16 @@ def reliability(given: list[Answer]) -> list[tuple[float, float, int]]:
 
 def diagram(panels: list[tuple[str, list[tuple[float, float, int]]]]) -> str:
     """Return a reliability diagram (SVG): for each panel, confidence to the right, share that was right upwards."""
-    side, left, gap, top = 240, 46, 56, 34
-    width, height = left + len(panels) * (side + gap), top + side + 44
+    side, left, gap, margin, columns = 240, 46, 56, 34, 3
+    rows_of_panels = (len(panels) + columns - 1) // columns
+    width, height = left + min(len(panels), columns) * (side + gap), rows_of_panels * (margin + side + 44)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" font-size="12">',
         f'<rect width="{width}" height="{height}" fill="#ffffff"/>',
     ]
     for number, (title, rows) in enumerate(panels):
-        x, bottom = left + number * (side + gap), top + side
+        top = margin + number // columns * (margin + side + 44)
+        x, bottom = left + number % columns * (side + gap), top + side
         parts.append(f'<text x="{x}" y="{top - 12}" font-size="13">{title}</text>')
         parts.append(f'<rect x="{x}" y="{top}" width="{side}" height="{side}" fill="none" stroke="#888888"/>')
         parts.append(f'<path d="M{x} {bottom}L{x + side} {top}" stroke="#bbbbbb" stroke-dasharray="4 4"/>')

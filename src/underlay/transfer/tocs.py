@@ -1,8 +1,8 @@
-"""Layers of a registry whose table of contents can be fetched by itself, and then single files of them: eStargz
-(as specified with containerd's stargz-snapshotter) and zstd:chunked (containers/storage).
+"""Layers of a registry by their tables of contents, which are fetched by themselves, and then single files.
 
-The table is verified by the digest that the manifest states for it, files by those of the table. That the layer is what the
-table says, only a reading of the whole layer shows.
+Two forms of layers have such a table: eStargz (specified with containerd's stargz-snapshotter) and zstd:chunked
+(containers/storage). The table is verified by the digest that the manifest states for it, files by those of the table. That
+the layer is what the table says, only a reading of the whole layer shows.
 """
 
 from __future__ import annotations
