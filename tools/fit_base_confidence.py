@@ -3,18 +3,19 @@
     python tools/fit_base_confidence.py CORPUS [--check] [--svg FOLDER]
 
 CORPUS is a folder with bases.jsonl, official-dev.jsonl and official-2026*-dev.jsonl. Applications of four more steps are
-asked for on each of its images, in five worlds: on images of 2026, with an index of 2018; with whole repositories withheld
+asked for on each of its images, in six worlds: on images of 2026, with an index of 2018; with whole repositories withheld
 from the index; with whole branches (a version's line of a repository) withheld; with the base's build withheld; with
-nothing withheld; what stands on something withheld is withheld, too. In a sixth, images of the record are asked for as
-they are, their bases' builds withheld. For each kind of answer the scores of marks become shares of right names and of
-right repositories (isotonic regression). `--check` fits without a fifth of the repositories in turn and
-shows how the rest does on them; without it the table of all is written. `--svg` writes reliability diagrams of the answers
-to left-out repositories.
+nothing withheld, also with steps that were made over days; what stands on something withheld is withheld, too. In a
+seventh, images of the record are asked for as they are, their bases' builds withheld or not. For each kind of answer the
+scores of marks become shares of right names and of right repositories (isotonic regression). `--check` fits without a
+fifth of the repositories in turn and shows how the rest does on them; without it the table of all is written. `--svg`
+writes reliability diagrams of the answers to left-out repositories.
 """
 
 from __future__ import annotations
 
 import argparse
+import datetime
 import subprocess
 import sys
 from collections import Counter
@@ -38,16 +39,22 @@ Points = tuple[tuple[float, float], ...]
 Table = tuple[dict[str, Points], dict[str, Points], dict[str, tuple[float, float]]]
 
 FOLDS = 5
-WORLDS = ("2026", "repositories", "branches", "builds", "nothing", "record")
+WORLDS = ("2026", "repositories", "branches", "builds", "nothing", "cached", "record")
 TITLES = {
     "2026": "images of 2026, in no index",
     "repositories": "repositories withheld",
     "branches": "branches withheld",
     "builds": "builds withheld",
     "nothing": "nothing withheld",
+    "cached": "the same, steps over days",
     "record": "official images themselves",
 }
-CONSTANTS = {between.SEAM: "SEAM_ABOVE", between.PAUSE: "PAUSE_ABOVE", between.ROOT: "ROOT_SAID"}
+CONSTANTS = {
+    between.SEAM: "SEAM_ABOVE",
+    between.PAUSE: "PAUSE_ABOVE",
+    between.PAUSE_EXACT: "PAUSE_ABOVE_EXACT",
+    between.ROOT: "ROOT_SAID",
+}
 IDENTITY: Points = ((0.0, 0.0), (1.0, 1.0))
 KINDS = [
     f"{by} {known_as} {age} {version}"
@@ -103,16 +110,24 @@ def worlds(corpus: str) -> Iterator[tuple[str, list[Record], list[Record]]]:
         some = [record for record in records if base_cases.part(record["config_digest"], parts) == number]
         yield "builds", _gone(bases, {record["config_digest"] for record in some}), some
     yield "nothing", bases, records
-    for left, some in base_cases.withheld("build", bases, records):
-        yield "record", left, [record for record in some if record.get("true_base")]
+    yield "cached", bases, records
+    for kind in ("build", "nothing"):
+        for left, some in base_cases.withheld(kind, bases, records):
+            yield "record", left, [record for record in some if record.get("true_base")]
 
 
 def question(world: str, record: Record, kind: int) -> tuple[Record, str]:
     """Return what is asked, and the name of its base: an application on an image, or an image of the record as it is."""
     if world == "record":
         return base_cases.asked(record, "nothing"), record["true_base"]
-    timed = base_cases.part(record["ref"], 4) > 0
-    return base_open_world.application(record, kind, timed), record["ref"]
+    timed = world == "cached" or base_cases.part(record["ref"], 4) > 0
+    made = base_open_world.application(record, kind, timed)
+    if world == "cached" and made["history_created"][-1]:
+        # The builder had the first two of its steps from days before.
+        later = datetime.datetime.fromisoformat(made["history_created"][-1].replace("Z", "+00:00"))
+        moment = (later + datetime.timedelta(days=3)).strftime("%Y-%m-%dT%H:%M:%SZ")
+        made["history_created"][-2:] = [moment, moment]
+    return made, record["ref"]
 
 
 def answers(corpus: str) -> list[Answer]:
@@ -219,7 +234,7 @@ def fit(some: list[Answer]) -> Table:
             sum(answer.right_name * weight for answer, weight in mine) / max(said, 1e-9),
             sum(answer.right_family * weight for answer, weight in mine) / max(sum(w for _, w in mine), 1e-9),
         )
-        name, family = ((min(share, 1.0) * seen + 0.2) / (seen + 1.2) for share in shares)
+        name, family = ((min(share, 1.0) * seen + 0.2) / (seen + 2) for share in shares)
         constants[constant] = (round(name, 4), round(family, 4))
     return names, families, constants
 
@@ -232,6 +247,8 @@ def told(answer: Answer, table: Table) -> Answer:
         return answer._replace(name=min(ranking.calibrated(names[answer.kind], answer.score), family), family=family)
     if answer.kind in CONSTANTS:
         name, family = constants[CONSTANTS[answer.kind]]
+        if answer.kind == between.PAUSE_EXACT:
+            family = 0.0  # a known build is told by its names alone
         return answer._replace(name=answer.score * name, family=max(answer.score * name, family))
     return answer
 
@@ -282,7 +299,7 @@ def write(table: Table) -> None:
         "from __future__ import annotations",
         "",
         "# How often the known base was the image's all the same (its name, its repository) when a seam, or a pause of a",
-        "# day, lies above it; how often a root is what its own steps say.",
+        "# day, lies above it (exact: it is a known build); how often a root is what its own steps say.",
         *(f"{name} = {value}" for name, value in constants.items()),
         "# Kind of answer: score of marks, share of right names; both rising.",
         "NAME: dict[str, tuple[tuple[float, float], ...]] = {",

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 _LIKELY, _RATHER, _HARDLY = 0.5, 0.3, 0.18
 _OPENJDK = 1_471_996_800.0  # until that day in August 2016 the repository openjdk was called java
 ROOT = "root"  # that names itself
-SEAM, PAUSE = "seam above", "pause above"
+SEAM = "seam above"
+PAUSE, PAUSE_EXACT = "pause above", "pause above a known build"
 AGREED = "agreed"  # with an answer of the index
 _OLD = 3 * 365 * 86_400.0  # seconds: before that repositories called their tags otherwise than they do now
 
@@ -204,10 +205,15 @@ def _doubted(report: LineageReport, marks: Marks, end: int) -> LineageReport:
     if marks.ends_between(end):
         kind, shares, why = SEAM, calibration.SEAM_ABOVE, "another Dockerfile seems to end above it"
     elif marks.rests_between(end):
-        kind, shares, why = PAUSE, calibration.PAUSE_ABOVE, "a day or more passed between steps above it"
+        kind, shares = (
+            (PAUSE_EXACT, calibration.PAUSE_ABOVE_EXACT) if first.config_digest else (PAUSE, calibration.PAUSE_ABOVE)
+        )
+        why = "a day or more passed between steps above it"
     else:
         return report
     name, family = shares
+    if first.config_digest:
+        family = 0.0  # a known build is told by its names alone
     doubted = [
         msgspec.structs.replace(candidate, confidence=round(candidate.confidence * name, 4))
         if candidate is first or (candidate.config_digest and candidate.config_digest == first.config_digest)
@@ -218,7 +224,7 @@ def _doubted(report: LineageReport, marks: Marks, end: int) -> LineageReport:
     return msgspec.structs.replace(
         report,
         candidates=tuple(doubted),
-        unknown=round(max(report.unknown, 1 - family), 4),
+        unknown=round(max(report.unknown, 1 - shares[1]), 4),
         standing=BETWEEN if kind == SEAM else report.standing,
         undoubted=name,
         kind=kind,
