@@ -9,7 +9,7 @@ from ..layers import merge
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from ...paths import Paths
     from ..layers.merge import Node
@@ -38,10 +38,34 @@ class ImageFiles:
         node, parts = self._walk(path)
         return b"/".join(parts) if node is not None and node.entry.kind == REGULAR else None
 
+    def directory(self, path: bytes) -> bool:
+        """Tell whether `path` leads to a directory."""
+        node = self.node(path)
+        return node is not None and node.children is not None
+
     def executable(self, path: bytes) -> bool:
         """Tell whether `path` leads to a regular file with an execute bit for anybody."""
         node = self.node(path)
         return node is not None and node.entry.kind == REGULAR and bool(node.entry.mode & 0o111)
+
+    def permits(self, path: bytes, uid: int, gids: Collection[int], wanted: int) -> bool:
+        """Tell whether a user without capabilities may use a file as `wanted` says (bits of its mode: 4 read, 1 execute).
+
+        The directories that lead to it must be open to the user, too; those that links are in are not looked at. An
+        access control list is taken to permit it.
+        """
+        node, parts = self._walk(path)
+        here: Node | None = self._root
+        for part in (*parts, None):
+            if here is None or node is None:
+                return False
+            entry, bits = here.entry, wanted if here is node else 1
+            shift = 6 if entry.uid == uid else 3 if entry.gid in gids else 0
+            listed = any(name == b"system.posix_acl_access" for name, _ in here.xattrs)
+            if bits & ~(entry.mode >> shift) and not listed:
+                return False
+            here = (here.children or {}).get(part) if part is not None else None
+        return True
 
     def _walk(self, path: bytes) -> tuple[Node | None, list[bytes]]:
         todo, here, hops = path.split(b"/")[::-1], self._root, 0
