@@ -325,7 +325,7 @@ def test_logs_are_followed_over_files_that_turn_over_fast(ul: Installation) -> N
 LIBRARY = """
 import os, sys
 from underlay import Engine
-from underlay.engine.containers.exec import ExecOptions
+from underlay.engine.options import ExecOptions
 from underlay.engine.options import ContainerOptions
 root, state = sys.argv[1:]
 before = sorted(os.listdir("/proc/self/fd"))

@@ -93,3 +93,13 @@ class Value(_Fields):
 
     def __hash__(self) -> int:
         return hash(tuple(getattr(self, name) for name in self._fields))
+
+
+class Sparse(dict[str, "Any"]):
+    """A dictionary in which some members may be missing: those that `absent` names are nil for a template."""
+
+    absent: tuple[str, ...] = ()
+
+    def __init__(self, members: dict[str, Any], *absent: str) -> None:
+        super().__init__(members)
+        self.absent = absent

@@ -56,7 +56,7 @@ def test_every_flag_has_an_option() -> None:
     for option in [*runflags._PLAIN.values(), *runflags._SIZES.values()]:
         assert hasattr(ContainerOptions, option), option
     known = {flag[0] for flag in runflags.COMMON}
-    assert set(runflags._PLAIN) | set(runflags._SIZES) <= known
+    assert set(runflags._PLAIN) | set(runflags._SIZES) | set(runflags._DURATIONS) <= known
     elsewhere = {
         "add-host",
         "attach",
@@ -70,7 +70,7 @@ def test_every_flag_has_an_option() -> None:
         "label",
     }
     elsewhere |= {"label-file", "log-opt", "network", "net", "link", "quiet", "storage-opt", "sysctl", "kernel-memory"}
-    assert known <= set(runflags._PLAIN) | set(runflags._SIZES) | elsewhere
+    assert known <= set(runflags._PLAIN) | set(runflags._SIZES) | set(runflags._DURATIONS) | elsewhere
     for module in (run, create, exec):
         names = [flag[0] for flag in module.FLAGS]
         shorts = [flag[1] for flag in module.FLAGS if flag[1]]

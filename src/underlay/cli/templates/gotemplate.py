@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from ...errors import InvalidInput
 from .goparse import parse
-from .govalues import FUNCTIONS, MISSING, text_of, to_json, truth
+from .govalues import FUNCTIONS, MISSING, NIL, text_of, to_json, truth
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -141,10 +141,12 @@ def _field(value: object, name: str) -> Any:
     if isinstance(value, dict):
         if name in value:
             return value[name]
+        if name in getattr(value, "absent", ()):
+            return NIL
         # Records have fields in capitals, and lacking one is a mistake; maps of users' keys may lack any.
         if value and all(isinstance(key, str) and key[:1].isupper() for key in value):
             raise InvalidInput(f'template: map has no entry for key "{name}"')
         return MISSING
-    if value is None or value is MISSING:
+    if value is None or value is MISSING or value is NIL:
         raise InvalidInput(f"template: nil pointer evaluating .{name}")
     raise InvalidInput(f"template: can't evaluate field {name} in {text_of(value)[:40]!r}")

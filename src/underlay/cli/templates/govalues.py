@@ -15,7 +15,18 @@ class _Missing:
         return False
 
 
+class _Nil:
+    """A pointer that leads nowhere: a member that is known, and not there."""
+
+    def __bool__(self) -> bool:
+        return False
+
+    def __str__(self) -> str:
+        return "<nil>"
+
+
 MISSING = _Missing()
+NIL = _Nil()
 
 
 def truth(value: object) -> bool:
@@ -52,7 +63,7 @@ def to_json(value: object) -> str:
     """Return compact JSON with `<`, `>` and `&` escaped, as Go's encoder writes it."""
     from ...lean import jsontext
 
-    text = jsontext.dumps(None if value is MISSING else value)
+    text = jsontext.dumps(None if value is MISSING or value is NIL else value)
     for plain, escaped in (("<", "\\u003c"), (">", "\\u003e"), ("&", "\\u0026")):
         text = text.replace(plain, escaped)
     return text

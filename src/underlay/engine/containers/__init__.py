@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from ...store.store import Store
     from ..images.handle import Image
     from ..keywords import Command, ContainerKeywords, ExecKeywords, LimitKeywords
-    from ..options import ContainerOptions
-    from .exec import ExecOptions, Execution
+    from ..options import ContainerOptions, ExecOptions
+    from .exec import Execution
     from .files.copying import Copied
     from .handle import Container
     from .log_records import Record
@@ -316,6 +316,15 @@ class Containers:
         from . import ending
 
         return ending.wait(self._store, name)
+
+    def wait_healthy(self, name: str) -> None:
+        """Block until a container's health check has found it healthy.
+
+        Raises Conflict when it has no health check, or ends before.
+        """
+        from . import ending
+
+        ending.wait_healthy(self._store, name)
 
     def remove(self, name: str, force: bool = False, volumes: bool = False) -> str:
         """Remove a container, with `volumes` its anonymous volumes too; with `force` a running one is killed first.

@@ -171,6 +171,28 @@ def wait(store: Store, name: str) -> int:
         return 0
 
 
+def wait_healthy(store: Store, name: str) -> None:
+    """Block until a container is healthy: see `Containers.wait_healthy`."""
+    row = find(store, name)
+    if "health" not in row.intent:
+        raise Conflict(
+            f"container {row.name} has no health check", "give it one with --health-cmd, or HEALTHCHECK in its image"
+        )
+    pause = 0.01
+    while True:
+        status = presence.status(store, row.id)
+        if status.pid and status.health.get("status") == "healthy":
+            return
+        if not status.pid and status.status != state.RESTARTING:
+            if presence.has_vanished(store, row.id):
+                raise Conflict(f"container {row.name} was removed before it was healthy")
+            raise Conflict(
+                f"container {row.name} is {status.status}, and was not healthy", "`underlay logs` may say why"
+            )
+        time.sleep(pause)
+        pause = min(pause * 1.5, 0.2)
+
+
 def remove(store: Store, name: str, force: bool = False, volumes: bool = False) -> str:
     """Remove a container; with `force` it is killed first. Returns its id. Raises Conflict when it runs."""
     row = find(store, name)

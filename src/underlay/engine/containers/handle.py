@@ -140,6 +140,10 @@ class Container:
         """Block until it exits and return its exit code; returns at once when it has exited."""
         return self._containers.wait(self.id)
 
+    def wait_healthy(self) -> None:
+        """Block until its health check has found it healthy; raises Conflict when it has none, or it ends before."""
+        self._containers.wait_healthy(self.id)
+
     def remove(self, force: bool = False, volumes: bool = False) -> None:
         """Remove it, with `volumes` its anonymous volumes too; with `force` it is killed first if it runs.
 

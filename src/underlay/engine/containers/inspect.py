@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ... import trees
 from ...human import rfc3339
+from ...lean.values import Sparse
 from ...runtime.monitor import state
 from .create import name_files
 
@@ -12,9 +13,10 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ...linux.specification import Spec
+    from ...runtime.monitor.records import Health
     from ...runtime.monitor.state import Status
     from ...store.rows.containers import ContainerRow
-    from ...store.rows.intent import Intent, Options
+    from ...store.rows.intent import HealthCheck, Intent, Options
     from ...store.store import Store
 
 _NEVER = "0001-01-01T00:00:00Z"  # how docker writes a time that has not come
@@ -32,19 +34,23 @@ def inspect(store: Store, row: ContainerRow, intent: Intent, status: Status) -> 
         "Created": rfc3339(row.created),
         "Path": process["args"][0],
         "Args": process["args"][1:],
-        "State": {
-            "Status": status.status,
-            "Running": running,
-            "Paused": status.status == state.PAUSED,
-            "Restarting": status.status == state.RESTARTING,
-            "OOMKilled": status.oom,
-            "Dead": status.status == state.DEAD,
-            "Pid": status.pid,
-            "ExitCode": status.code,
-            "Error": status.error,
-            "StartedAt": rfc3339(status.started) if status.started else _NEVER,
-            "FinishedAt": rfc3339(status.finished) if status.finished else _NEVER,
-        },
+        "State": Sparse(
+            {
+                "Status": status.status,
+                "Running": running,
+                "Paused": status.status == state.PAUSED,
+                "Restarting": status.status == state.RESTARTING,
+                "OOMKilled": status.oom,
+                "Dead": status.status == state.DEAD,
+                "Pid": status.pid,
+                "ExitCode": status.code,
+                "Error": status.error,
+                "StartedAt": rfc3339(status.started) if status.started else _NEVER,
+                "FinishedAt": rfc3339(status.finished) if status.finished else _NEVER,
+                **({"Health": _health(status.health)} if status.health else {}),
+            },
+            "Health",
+        ),
         "Image": row.image,
         "ResolvConfPath": files.get("/etc/resolv.conf", ""),
         "HostnamePath": files.get("/etc/hostname", ""),
@@ -61,29 +67,60 @@ def inspect(store: Store, row: ContainerRow, intent: Intent, status: Status) -> 
         "HostConfig": _host_config(intent, options, spec),
         "GraphDriver": {"Name": store.form, "Data": {"UpperDir": directory + "/upper"}},
         "Mounts": intent["mounts"],
-        "Config": {
-            "Hostname": spec.get("hostname", ""),
-            "Domainname": spec.get("domainname", ""),
-            "User": intent["extras"]["user"],
-            "AttachStdin": bool(options.get("interactive")),
-            "AttachStdout": True,
-            "AttachStderr": True,
-            "Tty": process["terminal"],
-            "OpenStdin": bool(options.get("interactive")),
-            "StdinOnce": bool(options.get("interactive")),
-            "Env": process["env"],
-            "Cmd": options.get("command") or process["args"],
-            "Image": intent["image"]["name"],
-            "Volumes": {m["Destination"]: {} for m in intent["mounts"] if m["Type"] == "volume"} or None,
-            "WorkingDir": process["cwd"],
-            "Entrypoint": options.get("entrypoint"),
-            "Labels": intent["labels"],
-            "StopSignal": intent["stop_signal"],
-            "StopTimeout": intent["stop_timeout"],
-        },
+        "Config": Sparse(
+            {
+                "Hostname": spec.get("hostname", ""),
+                "Domainname": spec.get("domainname", ""),
+                "User": intent["extras"]["user"],
+                "AttachStdin": bool(options.get("interactive")),
+                "AttachStdout": True,
+                "AttachStderr": True,
+                "Tty": process["terminal"],
+                "OpenStdin": bool(options.get("interactive")),
+                "StdinOnce": bool(options.get("interactive")),
+                "Env": process["env"],
+                "Cmd": options.get("command") or process["args"],
+                "Image": intent["image"]["name"],
+                "Volumes": {m["Destination"]: {} for m in intent["mounts"] if m["Type"] == "volume"} or None,
+                "WorkingDir": process["cwd"],
+                "Entrypoint": options.get("entrypoint"),
+                "Labels": intent["labels"],
+                **({"Healthcheck": _health_check(intent["health"])} if "health" in intent else {}),
+                "StopSignal": intent["stop_signal"],
+                "StopTimeout": intent["stop_timeout"],
+            },
+            "Healthcheck",
+        ),
         "NetworkSettings": {
             **_network_settings(store, row, intent, options, running),
         },
+    }
+
+
+def _health(health: Health) -> dict[str, object]:
+    return {
+        "Status": health["status"],
+        "FailingStreak": health["streak"],
+        "Log": [
+            {
+                "Start": rfc3339(probe["start"]),
+                "End": rfc3339(probe["end"]),
+                "ExitCode": probe["code"],
+                "Output": probe["output"],
+            }
+            for probe in health["log"]
+        ],
+    }
+
+
+def _health_check(check: HealthCheck) -> dict[str, object]:
+    return {
+        "Test": check["test"],
+        "Interval": round(check["interval"] * 1e9),
+        "Timeout": round(check["timeout"] * 1e9),
+        "StartPeriod": round(check["start_period"] * 1e9),
+        "StartInterval": round(check["start_interval"] * 1e9),
+        "Retries": check["retries"],
     }
 
 

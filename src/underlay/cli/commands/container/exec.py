@@ -29,7 +29,7 @@ FLAGS: tuple[Flag, ...] = (
 
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Run a command in a running container; the exit code is the command's."""
-    from ....engine.containers.exec import ExecOptions
+    from ....engine.options import ExecOptions
     from ....runtime.monitor.attachment import Attachment
 
     if len(arguments) < 2:

@@ -121,7 +121,9 @@ def status_words(item: ContainerListing) -> str:
     status = item.status
     now = time.time()
     if status.status == "running":
-        return f"Up {duration(now - status.started / 1e9)}"
+        health = status.health.get("status", "")
+        shown = f" (health: {health})" if health == "starting" else f" ({health})" if health else ""
+        return f"Up {duration(now - status.started / 1e9)}{shown}"
     if status.status == "paused":
         return f"Up {duration(now - status.started / 1e9)} (Paused)"
     if status.status == "restarting":
@@ -131,18 +133,21 @@ def status_words(item: ContainerListing) -> str:
     return status.status.capitalize()
 
 
+_HEALTH = ("starting", "healthy", "unhealthy", "none")
 _STATES = ("created", "running", "paused", "restarting", "exited", "dead", "removing")
 
 
 def _filter(text: str) -> tuple[str, str]:
     key, equals, value = text.partition("=")
-    known = ("id", "name", "label", "status", "exited", "ancestor", "before", "since", "volume", "network")
+    known = ("id", "name", "label", "status", "exited", "ancestor", "before", "since", "volume", "network", "health")
     if not equals:
         raise InvalidInput(f'invalid argument "{text}" for "-f, --filter" flag: invalid filter \'{text}\'')
     if key not in known:
         raise InvalidInput(f"invalid filter '{key}'", "known filters: " + ", ".join(known))
     if key == "status" and value not in _STATES:
         raise InvalidInput(f"invalid filter 'status={value}'", "states: " + ", ".join(_STATES))
+    if key == "health" and value not in _HEALTH:
+        raise InvalidInput(f"invalid filter 'health={value}'", "health: " + ", ".join(_HEALTH))
     return key, value
 
 
@@ -171,6 +176,8 @@ def _holds(engine: Engine, item: ContainerListing, key: str, value: str) -> bool
             raise InvalidInput(f"invalid filter 'name={value}': not a regular expression") from None
     if key == "status":
         return item.status.status == value
+    if key == "health":
+        return item.status.health.get("status", "none") == value
     if key == "exited":
         return item.status.status == "exited" and str(item.status.code) == value
     if key == "label":
