@@ -81,6 +81,12 @@ class UsageError(InvalidInput):
     exit_code = 125
 
 
+class ArgumentCount(UsageError):
+    """A command has too few arguments, too many, or is none: docker ends with 1 then, for `run` too."""
+
+    exit_code = 1
+
+
 class NotFound(UnderlayError):
     """The requested object does not exist."""
 

@@ -86,13 +86,14 @@ def main(words: list[str]) -> int:
 
             return runtime(rest[1:])
         name, module_name, rest = _find(rest)
-        starts_container = name.split()[-1] == "run"
         module = __import__(f"underlay.cli.commands.{module_name}", fromlist=["run"])
         options, arguments = flags.parse(name, module.FLAGS, rest, getattr(module, "INTERSPERSED", True))
         debug = debug or ("debug" in options and options["debug"])
         if options["help"]:
             sys.stdout.write(flags.usage(name, module.SYNOPSIS, module.SUMMARY, module.FLAGS) + "\n")
             return 0
+        _check_count(name, arguments, getattr(module, "ARGUMENTS", (0, None)), module.SYNOPSIS)
+        starts_container = name.split()[-1] == "run"
         standby = module.standby(options, arguments) if starts_container else None
         from ..engine.engine import Engine
 
@@ -150,7 +151,7 @@ def _trace() -> None:
 
 
 def _find(words: list[str]) -> tuple[str, str, list[str]]:
-    from ..errors import UsageError
+    from ..errors import ArgumentCount
     from .index import ALIASES, COMMANDS, LATER, NOUNS
 
     for count in (3, 2, 1):
@@ -168,11 +169,33 @@ def _find(words: list[str]) -> tuple[str, str, list[str]]:
     else:
         name, page = words[0], "underlay --help"
     if name in LATER:
-        raise UsageError(f"unknown command: underlay {name}", "not supported yet")
+        raise ArgumentCount(f"unknown command: underlay {name}", "not supported yet")
     from . import nearby
 
     known = [command for command in (*COMMANDS, *ALIASES) if command.count(" ") == name.count(" ")]
-    raise UsageError(f"unknown command: underlay {name}", nearby.hint(name, known, "underlay ", f"see `{page}`"))
+    raise ArgumentCount(f"unknown command: underlay {name}", nearby.hint(name, known, "underlay ", f"see `{page}`"))
+
+
+def _check_count(command: str, arguments: list[str], bounds: tuple[int, int | None], synopsis: str) -> None:
+    """Raise ArgumentCount when there are fewer arguments than the first of `bounds`, or more than the second."""
+    least, most = bounds
+    if len(arguments) >= least and (most is None or len(arguments) <= most):
+        return
+    from ..errors import ArgumentCount
+
+    count = f"{least} argument{'s' * (least != 1)}"
+    if most is None:
+        needs = f"requires at least {count}"
+    elif not most:
+        needs = "accepts no arguments"
+    elif least == most:
+        needs = f"requires exactly {count}"
+    elif not least:
+        needs = f"requires at most {most} argument{'s' * (most != 1)}"
+    else:
+        needs = f"requires at least {least} and at most {most} arguments"
+    usage = f"usage: underlay {synopsis}; see `underlay {command} --help`"
+    raise ArgumentCount(f'"underlay {command}" {needs}', usage)
 
 
 def _listing(noun: str) -> str:

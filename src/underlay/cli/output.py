@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from ..errors import UnderlayError
+from ..errors import InvalidInput, UnderlayError
 from .templates.gotemplate import Template, to_json
 
 TYPE_CHECKING = False
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _MINIMUM = 10  # columns and padding as docker's tab writer has them
 _PADDING = 3
+_NO_TEMPLATE = 64  # what docker's `inspect` ends with when it cannot read its template
 
 
 def render(template: str, value: object) -> str:
@@ -50,6 +51,12 @@ def _escaped(character: str) -> str:
     return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2))
 
 
+def quoted(text: str) -> str:
+    """Return a text in double quotes, as Go quotes it: quotes, backslashes and control characters escaped."""
+    inner = text.replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + harmless(inner).replace("\n", "\\n").replace("\t", "\\t") + '"'
+
+
 def listing(
     rows: Sequence[dict[str, Any]], headers: dict[str, str], default: str, template: str = "", quiet: str = ""
 ) -> str:
@@ -62,7 +69,8 @@ def listing(
     if quiet:
         return "".join(_parsed(quiet).render(row) + "\n" for row in rows)
     if template == "json":
-        return "".join(_json(dict(sorted(row.items()))) + "\n" for row in rows)
+        plain_rows = ({name: value for name, value in sorted(row.items()) if not callable(value)} for row in rows)
+        return "".join(_json(row) + "\n" for row in plain_rows)
     if template in ("", "table"):
         template = "table " + default
     if template.startswith("table ") or template.startswith("table\t"):
@@ -120,7 +128,11 @@ def inspected(names: Sequence[str], find: Callable[[str], dict[str, Any]], templ
         except UnderlayError as error:
             problems.append(error)
     if template and template != "json":
-        parsed = _parsed(_unescaped(template))
+        try:
+            parsed = _parsed(_unescaped(template))
+        except InvalidInput as error:
+            error.exit_code = _NO_TEMPLATE
+            raise
         text = "".join(parsed.render(item) + "\n" for item in objects)
     elif template:
         text = "".join(_json(item) + "\n" for item in objects)

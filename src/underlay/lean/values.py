@@ -96,10 +96,13 @@ class Value(_Fields):
 
 
 class Sparse(dict[str, "Any"]):
-    """A dictionary in which some members may be missing: those that `absent` names are nil for a template."""
+    """A dictionary in which some members may be missing: `absent` has what a template sees in their place.
 
-    absent: tuple[str, ...] = ()
+    None is nil there.
+    """
 
-    def __init__(self, members: dict[str, Any], *absent: str) -> None:
+    absent: dict[str, Any] = {}
+
+    def __init__(self, members: dict[str, Any], **absent: Any) -> None:
         super().__init__(members)
         self.absent = absent

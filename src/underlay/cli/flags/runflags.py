@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...errors import InvalidInput, Unsupported, UsageError
+from ...errors import InvalidInput, Unsupported
 from . import limitflags
 
 TYPE_CHECKING = False
@@ -134,10 +134,8 @@ _DURATIONS = ("health-interval", "health-timeout", "health-start-period", "healt
 _SIZES = {**limitflags.SIZES, "shm-size": "shm_size"}
 
 
-def container_options_of(options: Options, arguments: list[str], command: str) -> dict[str, Any]:
+def container_options_of(options: Options, arguments: list[str]) -> dict[str, Any]:
     """Return the options of a container as keywords for ContainerOptions; raises UsageError, InvalidInput."""
-    if not arguments:
-        raise UsageError(f'"underlay {command}" requires at least 1 argument', f"see `underlay {command} --help`")
     container_options: dict[str, Any] = {"image": arguments[0]}
     if arguments[1:]:
         container_options["command"] = arguments[1:]

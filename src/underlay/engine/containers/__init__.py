@@ -258,12 +258,12 @@ class Containers:
         """Return whether a container is running, or about to be restarted."""
         return presence.is_running(self._store, find(self._store, name).id)
 
-    def inspect(self, name: str) -> dict[str, Any]:
-        """Return detailed information on a container, in the format of `docker inspect`."""
+    def inspect(self, name: str, size: bool = False) -> dict[str, Any]:
+        """Return detailed information on a container, in the format of `docker inspect`; with `size` its disk usage too."""
         from .inspect import inspect
 
         row = find(self._store, name)
-        return inspect(self._store, row, row.intent, presence.status(self._store, row.id))
+        return inspect(self._store, row, row.intent, presence.status(self._store, row.id), size)
 
     def ports(self, name: str) -> dict[str, Sequence[str]]:
         """Return the host addresses of a running container's ports: `{"80/tcp": ["0.0.0.0:8080", "[::]:8080"]}`."""

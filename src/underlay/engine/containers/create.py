@@ -190,6 +190,7 @@ def _networks(store: Store, request: Request, rootless: bool) -> list[EndpointRe
         for given, flag in (
             (options.ip or first.address4, "--ip"),
             (options.ip6 or first.address6, "--ip6"),
+            (options.mac_address or first.mac, "--mac-address"),
             (options.network_aliases or first.aliases, "--network-alias"),
         ):
             if given:

@@ -283,7 +283,7 @@ def prune(store: Store, until: float | None, labels: Sequence[str]) -> Pruned:
         if item.status.status in (state.EXITED, state.CREATED, state.DEAD):
             from .inspect import written
 
-            size = written(store, item.row.id)
+            size = written(store, item.row.id, item.row.intent)
             try:
                 removed.append(remove(store, item.row.id))
             except (Conflict, NotFound):

@@ -425,7 +425,9 @@ def _legacy_jobs(bag: Bag, chains: list[legacy.Chain], platforms: Sequence[Platf
 
 def _store(paths: Paths, meta: Meta, arrivals: Arrivals, job: _Job, emit: Emit, form: str) -> Loaded:
     given = [name for name in job.names if _is_taken(name, emit)]
-    main, _, moved = record(paths, meta, arrivals, job.images, given, form, job.target)
+    # Manifests that an archive brings are those of a registry; for docker's own form one is made here.
+    brought = all(candidate.manifest.data for candidate, _ in job.images)
+    main, _, moved = record(paths, meta, arrivals, job.images, given, form, job.target, remote=brought)
     names = sorted({name.familiar for name in given})
     emit(Event("image.load", main, names=names))
     return Loaded(main, names, [(reference.familiar(name), lost) for name, lost in moved])

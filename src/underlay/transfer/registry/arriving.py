@@ -73,7 +73,7 @@ def bring(
     here = given or name
     try:
         image_id, target, _ = record(
-            paths, meta, arrivals, chosen, [Reference(here.domain, here.path, here.tag)], form, root.digest
+            paths, meta, arrivals, chosen, [Reference(here.domain, here.path, here.tag)], form, root.digest, remote=True
         )
     except (Corrupt, LimitExceeded):
         # Nothing is kept of a source that sends wrong bytes.

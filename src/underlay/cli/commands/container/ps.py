@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 
-from ....errors import InvalidInput, UsageError
+from ....errors import InvalidInput
 from ....human import age, duration, size
 
 TYPE_CHECKING = False
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 SUMMARY = "List containers"
 SYNOPSIS = "ps [OPTIONS]"
+ARGUMENTS = (0, 0)
 FLAGS: tuple[Flag, ...] = (
     ("all", "a", "bool", "", "Show all containers (default shows just running)"),
     ("filter", "f", "list", "filter", "Filter output based on conditions provided"),
@@ -53,8 +54,6 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     from ....engine.containers.find import listed
     from ...output import listing
 
-    if arguments:
-        raise UsageError('"underlay ps" accepts no arguments', "see `underlay ps --help`")
     count = 1 if options["latest"] else options["last"]
     filters = [_filter(text) for text in options["filter"]]
     every = options["all"] or count is not None or any(key in ("status", "exited") for key, _ in filters)
@@ -70,23 +69,28 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
 
 
 def _row(engine: Engine, item: ContainerListing, options: Options) -> dict[str, Any]:
+    from ....engine.containers.inspect import shown_mounts
+    from ...output import quoted
+
     row, intent = item.row, item.intent
     full = options["no-trunc"]
-    command = " ".join(intent["spec"]["process"]["args"])
+    program, *words = intent["spec"]["process"]["args"]
+    command = " ".join([program, *(f"'{word}'" if " " in word else word for word in words)])
     if not full and len(command) > 20:
         command = command[:19] + "…"
-    mounts = [m.get("Name") or m["Source"] for m in intent["mounts"]]
+    mounts = [m.get("Name") or m["Source"] for m in shown_mounts(intent)]
     if not full:
         mounts = [name if len(name) <= 15 else name[:14] + "…" for name in mounts]
     written = ""
     if options["size"] or "Size" in options["format"]:
-        from ....engine.containers.inspect import written as disk
+        from ....engine.containers.inspect import sizes
 
-        written = size(disk(engine._store, row.id))
+        own, whole = sizes(engine._store, row)
+        written = f"{size(own)} (virtual {size(whole)})"
     return {
         "ID": row.id if full else row.id[:12],
         "Image": intent["image"]["name"],
-        "Command": f'"{command}"',
+        "Command": quoted(command),
         "CreatedAt": time.strftime("%Y-%m-%d %H:%M:%S %z %Z", time.localtime(row.created / 1e9)),
         "RunningFor": age(row.created / 1e9),
         "Status": status_words(item),
@@ -95,6 +99,7 @@ def _row(engine: Engine, item: ContainerListing, options: Options) -> dict[str, 
         "Names": row.name,
         "Size": written,
         "Labels": ",".join(f"{k}={v}" for k, v in sorted(intent["labels"].items())),
+        "Label": lambda name: intent["labels"].get(name, ""),
         "Mounts": ",".join(mounts),
         "LocalVolumes": str(sum(1 for m in intent["mounts"] if m["Type"] == "volume")),
         "Networks": ",".join(_networks(engine, row.id, intent)),

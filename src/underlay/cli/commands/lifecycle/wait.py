@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from ....errors import InvalidInput, UsageError
+from ....errors import InvalidInput
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 SUMMARY = "Block until one or more containers stop, then print their exit codes"
 SYNOPSIS = "wait [OPTIONS] CONTAINER [CONTAINER...]"
+ARGUMENTS = (1, None)
 FLAGS: tuple[Flag, ...] = (
     ("condition", "", "string", "string", 'What to wait for: "stopped" (default) or "healthy", which prints nothing'),
 )
@@ -20,8 +21,6 @@ FLAGS: tuple[Flag, ...] = (
 
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Print the exit codes of containers as they end, or return when they are healthy."""
-    if not arguments:
-        raise UsageError('"underlay wait" requires at least 1 argument', "see `underlay wait --help`")
     condition = options["condition"] or "stopped"
     if condition not in ("stopped", "healthy"):
         raise InvalidInput(f"invalid condition: {condition}", 'conditions: "stopped", "healthy"')
