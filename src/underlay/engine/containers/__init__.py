@@ -215,9 +215,11 @@ class Containers:
         with Writing(self._store, f"start container {name}", starts=True):
             return starting.start(self._store, self._launcher, container_id, name, intent, attachment, size)
 
-    def restart(self, name: str, timeout: float | None = None) -> None:
-        """Stop a container if it runs, and start it again."""
-        self.stop(name, timeout)
+    def restart(self, name: str, timeout: float | None = None, signal: str = "") -> None:
+        """Stop a container if it runs, as `stop` does, and start it again; one that removes itself is kept."""
+        from . import ending
+
+        ending.stop(self._store, name, timeout, signal, keep=True)
         self.start(name)
 
     def plan(

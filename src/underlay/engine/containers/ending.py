@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from ...store.store import Store
 
 
-def stop(store: Store, name: str, timeout: float | None = None, signal: str = "") -> None:
+def stop(store: Store, name: str, timeout: float | None = None, signal: str = "", keep: bool = False) -> None:
     """Send a container its stop signal, and kill it after `timeout` seconds (-1 waits for ever).
 
-    Harmless when it has ended already.
+    Harmless when it has ended already. With `keep` it does not remove itself this time.
     """
     row = find(store, name)
     intent = row.intent
@@ -36,7 +36,7 @@ def stop(store: Store, name: str, timeout: float | None = None, signal: str = ""
 
     number = signals.number(signal or intent["stop_signal"])
     limit = intent["stop_timeout"] if timeout is None else timeout
-    channel = _announce_stop(store, row)
+    channel = _announce_stop(store, row, keep)
     try:
         status = presence.status(store, row.id)
         if not status.pid:
@@ -62,12 +62,15 @@ def stop(store: Store, name: str, timeout: float | None = None, signal: str = ""
     store.emit(events.Event("container.stop", row.id))
 
 
-def _announce_stop(store: Store, row: ContainerRow) -> _socket.socket | None:
-    """Notify the monitor that the container is being stopped, so that it does not restart it; returns the connection."""
+def _announce_stop(store: Store, row: ContainerRow, keep: bool = False) -> _socket.socket | None:
+    """Notify the monitor that the container is being stopped, so that it does not restart it, or remove it (`keep`).
+
+    Returns the connection.
+    """
     channel = control.connect(store.paths.container_state(row.id))
     if channel is not None:
         try:
-            control.ask(channel, {"stopping": True})
+            control.ask(channel, {"stopping": True, "keep": keep})
         except Conflict:
             pass  # a monitor that hangs does not keep the container from its end
     return channel

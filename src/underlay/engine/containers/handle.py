@@ -120,9 +120,9 @@ class Container:
         """Send it its stop signal, and kill it after `timeout` seconds (-1 waits for ever)."""
         self._containers.stop(self.id, timeout, signal)
 
-    def restart(self, timeout: float | None = None) -> None:
+    def restart(self, timeout: float | None = None, signal: str = "") -> None:
         """Stop it if it runs, and start it again."""
-        self._containers.restart(self.id, timeout)
+        self._containers.restart(self.id, timeout, signal)
 
     def kill(self, signal: str = "KILL") -> None:
         """Send a signal to its first process; raises Conflict when it is not running."""

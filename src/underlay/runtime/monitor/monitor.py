@@ -268,6 +268,8 @@ class Monitor:
                 pass
         if message.get("stopping"):
             self.stopping = True
+            if message.get("keep"):
+                self.launch["remove"] = False
             control.send(channel, {"noted": True})
         if message.get("relaunch") and fds:
             # What is to be started again is another (`update`); what belongs to this run stays.

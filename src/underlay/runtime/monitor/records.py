@@ -213,6 +213,7 @@ if TYPE_CHECKING:
         resize: list[int]
         signal: int
         stopping: bool
+        keep: bool  # with `stopping`: the container is to be started again
         paused: bool
         relaunch: bool
         network: bool
