@@ -4,32 +4,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from engines import Installation, image_tar, needs_root, until
+from engines import Installation, until
 
 pytestmark = pytest.mark.root
 QUICK = ("--health-interval", "100ms", "--health-retries", "2")
-
-
-@pytest.fixture(scope="module")
-def ul(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    needs_root()
-    made = Installation(tmp_path_factory.mktemp("health"))
-    made("import", "-", "box", input=image_tar())
-    yield made
-    made.clean()
-
-
-@pytest.fixture(autouse=True)
-def _nothing_stays(ul: Installation) -> Iterator[None]:
-    yield
-    names = ul.out("ps", "-aq").split()
-    if names:
-        ul("rm", "-f", *names)
 
 
 def start(ul: Installation, *words: str, command: str = "sleep 60") -> str:

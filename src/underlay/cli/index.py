@@ -37,6 +37,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "network reload": ("network.reload", "Rebuild the firewall rules for the running containers"),
     "network rules": ("network.rules", "Print the firewall rules in nft syntax"),
     "container port": ("container.port", "List port mappings or a specific mapping for the container"),
+    "completion": ("system.completion", "Complete command lines in bash, zsh or fish"),
     "inspect": ("system.inspect", "Return low-level information on containers, images and volumes"),
     "build": ("image.build", "Build an image from a Dockerfile"),
     "base identify": ("base.identify", "Identify the base image of an image, with evidence"),

@@ -81,6 +81,10 @@ def main(words: list[str]) -> int:
             return main(["--version"])
         if settings["help"] or not rest or rest[0] == "help":
             return _help(rest[1:] if rest[:1] == ["help"] else [])
+        if rest[0] == "__complete":
+            from .completion import candidates
+
+            return candidates.answer(rest[1:])
         if rest[0] == "runtime":
             from .runtime.main import main as runtime
 
