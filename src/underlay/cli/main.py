@@ -11,15 +11,6 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
     from ..events import Event
-    from .flags import Flag
-
-GLOBAL_FLAGS: tuple[Flag, ...] = (
-    ("root", "", "string", "string", "Directory for images, containers and volumes"),
-    ("state", "", "string", "string", "Directory for runtime state, cleared at reboot"),
-    ("form", "", "string", "string", "Storage format of layers: auto, erofs or tree"),
-    ("debug", "D", "bool", "", "Print a traceback when an error occurs"),
-    ("version", "v", "bool", "", "Print version information and quit"),
-)
 
 
 def entry() -> NoReturn:
@@ -74,6 +65,7 @@ def main(words: list[str]) -> int:
 
     try:
         from . import flags
+        from .flags.globalflags import GLOBAL_FLAGS
 
         settings, rest = flags.parse("", GLOBAL_FLAGS, words, interspersed=False)
         debug = settings["debug"]
@@ -174,10 +166,10 @@ def _find(words: list[str]) -> tuple[str, str, list[str]]:
         name, page = words[0], "underlay --help"
     if name in LATER:
         raise ArgumentCount(f"unknown command: underlay {name}", "not supported yet")
-    from . import nearby
+    from ..human import did_you_mean
 
     known = [command for command in (*COMMANDS, *ALIASES) if command.count(" ") == name.count(" ")]
-    raise ArgumentCount(f"unknown command: underlay {name}", nearby.hint(name, known, "underlay ", f"see `{page}`"))
+    raise ArgumentCount(f"unknown command: underlay {name}", did_you_mean(name, known, "underlay ", f"see `{page}`"))
 
 
 def _check_count(command: str, arguments: list[str], bounds: tuple[int, int | None], synopsis: str) -> None:
@@ -218,6 +210,7 @@ def _help(words: list[str]) -> int:
     if words:
         return main([*words, "--help"])
     from . import flags
+    from .flags.globalflags import GLOBAL_FLAGS
     from .index import NOUNS
 
     summary = "A container engine that knows what every image stands on"

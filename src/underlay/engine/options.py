@@ -76,7 +76,7 @@ class ContainerOptions(Record, kw_only=True):
     uts: str = ""
     userns: str = ""  # auto[:size=N], host, keep-id[:uid=N,gid=N], container:NAME
     cgroupns: str = ""
-    log_driver: str = "local"
+    log_driver: str = ""  # "" is the one of the settings
     log_options: dict[str, str] = {}
     memory: int = 0
     memory_swap: int = 0

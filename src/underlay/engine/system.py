@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ..journal import Entry
     from ..store.check import CheckReport
     from ..store.store import Store
+    from .doctor import Finding
 
 
 class Usage:
@@ -144,6 +145,12 @@ class System:
         facts["HostABI"] = abi.gather()
         facts["Warnings"] = [] if rootless else Networks(store).obstacles()
         return facts
+
+    def doctor(self) -> list[Finding]:
+        """Return what this host has and lacks for each feature, with what to install or set."""
+        from .doctor import examine
+
+        return examine(self._store)
 
     def disk_usage(self) -> list[Usage]:
         """Return the disk usage of images, containers, volumes and the build cache; unused data counts as reclaimable."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 
+from ..flags.globalflags import GLOBAL_FLAGS
 from ..index import ALIASES, COMMANDS, NOUNS
 
 TYPE_CHECKING = False
@@ -67,8 +68,6 @@ def answer(words: Sequence[str]) -> int:
 
 def candidates(words: Sequence[str]) -> tuple[list[Candidate], str]:
     """Return what may stand in place of the last word, and what the shell offers besides. Raises UnderlayError."""
-    from ..main import GLOBAL_FLAGS
-
     *before, begun = words or [""]
     settings: dict[str, str] = {}
     rest = _skip_global(before, GLOBAL_FLAGS, settings)

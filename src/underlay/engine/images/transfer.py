@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-
+from ... import settings
 from ...errors import Corrupt, InvalidInput, LimitExceeded, NotFound, UnderlayError
 from ...events import Event
 from ...oci import platform as platforms
@@ -67,7 +66,7 @@ class _Pull:
         self, store: Store, platform: str | Sequence[str], all_tags: bool, keep_compressed: bool | None
     ) -> None:
         if keep_compressed is None:
-            keep_compressed = os.environ.get("UNDERLAY_KEEP_COMPRESSED", "") not in ("", "0")
+            keep_compressed = settings.value("keep-compressed") not in ("", "0")
         self._store = store
         self._wanted = platforms.several(platform, everything=True)
         self._all_tags = all_tags

@@ -64,7 +64,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     rows = [_row(engine, item, options) for item in listings]
     template = _TEMPLATE + ("\t{{.Size}}" if options["size"] else "")
     quiet = "{{.ID}}" if options["quiet"] else ""
-    sys.stdout.write(listing(rows, _HEADERS, template, options["format"], quiet))
+    sys.stdout.write(listing(rows, _HEADERS, template, options["format"], quiet, whole=options["no-trunc"]))
     return 0
 
 

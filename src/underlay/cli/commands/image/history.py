@@ -57,5 +57,5 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
         )
     default = "{{.ID}}\t{{.CreatedSince}}\t{{.CreatedBy}}\t{{.Size}}\t{{.Comment}}"
     quiet = "{{.ID}}" if options["quiet"] and not options["format"] else ""
-    sys.stdout.write(listing(rows, _HEADERS, default, options["format"], quiet))
+    sys.stdout.write(listing(rows, _HEADERS, default, options["format"], quiet, whole=options["no-trunc"]))
     return 0

@@ -66,6 +66,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
         "\t".join(f"{{{{.{name}}}}}" for name in columns),
         options["format"],
         "{{.ID}}" if options["quiet"] and not options["format"] else "",
+        whole=options["no-trunc"],
     )
     sys.stdout.write(text)
     return 0

@@ -88,7 +88,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     ]
     quiet = "{{.ID}}" if options["quiet"] and not options["format"] else ""
     row = "{{.ID}}\t{{.Name}}\t{{.Driver}}\t{{.Scope}}"
-    sys.stdout.write(listing(rows, _HEADERS, row, options["format"], quiet))
+    sys.stdout.write(listing(rows, _HEADERS, row, options["format"], quiet, whole=options["no-trunc"]))
     return 0
 
 

@@ -50,7 +50,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     repositories.sort(key=lambda repository: -repository.stars)
     table = [_row(repository, options["no-trunc"]) for repository in repositories]
     default = "{{.Name}}\t{{.Description}}\t{{.StarCount}}\t{{.IsOfficial}}"
-    sys.stdout.write(listing(table, _HEADERS, default, options["format"]))
+    sys.stdout.write(listing(table, _HEADERS, default, options["format"], whole=options["no-trunc"]))
     return 0
 
 
