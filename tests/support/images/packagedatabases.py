@@ -34,6 +34,15 @@ class MemoryFiles:
     def find(self, endings: tuple[bytes, ...]) -> Iterator[bytes]:
         return (path for path in sorted(self.files) if path.endswith(endings))
 
+    def executables(self) -> Iterator[bytes]:
+        return (path for path in sorted(self.files) if self.files[path].startswith(b"\x7fELF"))
+
+    def size(self, path: bytes) -> int:
+        return len(self.files.get(path, b""))
+
+    def part(self, path: bytes, offset: int, size: int) -> bytes:
+        return self.files.get(path, b"")[offset : offset + size]
+
 
 class DirectoryFiles:
     """The files below a directory."""
@@ -60,6 +69,17 @@ class DirectoryFiles:
                 path = (place + b"/" + name)[len(self.root) + 1 :]
                 if path.endswith(endings):
                     yield path
+
+    def executables(self) -> Iterator[bytes]:
+        return (path for path in self.find((b"",)) if os.access(self.root + b"/" + path, os.X_OK))
+
+    def size(self, path: bytes) -> int:
+        return os.stat(self.root + b"/" + path).st_size
+
+    def part(self, path: bytes, offset: int, size: int) -> bytes:
+        with open(self.root + b"/" + path, "rb") as file:
+            file.seek(offset)
+            return file.read(size)
 
 
 def rpm_header(name: str, version: str, release: str, epoch: int | None = None, **more: str) -> bytes:

@@ -33,16 +33,21 @@ TWO = record("GHSA-x", fixed("PyPI", "Six_Pack", "1.1"), fixed("npm", "six-pack"
 
 
 def test_in_and_out(store: Advisories) -> None:
-    told = store.add([ONE, TWO, record("GO-1", fixed("Go", "y", "1")), b"{}", b"[", b"[" * 100_000])
+    told = store.add([ONE, TWO, record("HSEC-1", fixed("Hackage", "y", "1")), b"{}", b"[", b"[" * 100_000])
     assert (told.read, told.broken, told.others, told.withdrawn) == (6, 3, 1, 0)
-    assert {family: head.records for family, head in told.families.items()} == {"Debian": 1, "PyPI": 1, "npm": 1}
+    assert {family: head.records for family, head in told.families.items()} == {
+        "Debian": 1,
+        "Go": 1,
+        "PyPI": 1,
+        "npm": 1,
+    }
     assert ids(store, "Debian:8", "perl") == ids(store, "Debian:9", "perl") == ["DSA-1"]
     assert ids(store, "Debian:10", "perl") == ids(store, "Debian:8", "python") == []
     assert ids(store, "PyPI", "six-pack") == ids(store, "npm", "six-pack") == ["GHSA-x"]
     head = store.heads()["Debian"]
     assert head.ecosystems == {"Debian:8": 1, "Debian:9": 1} and head.newest == "2024-01-02T03:04:05Z"
     assert sorted(os.listdir(store.directory)) == [
-        "debian.advisories", "lock", "npm.advisories", "pypi.advisories",
+        "debian.advisories", "go.advisories", "lock", "npm.advisories", "pypi.advisories",
     ]  # fmt: skip
 
 

@@ -30,7 +30,14 @@ FAMILIES = {
     "Azure Linux": "rpm",
     "PyPI": "pep440",
     "npm": "semver",
+    "Go": "semver",
+    "crates.io": "semver",
+    "Maven": "maven",
+    "RubyGems": "gem",
+    "Packagist": "composer",
+    "NuGet": "nuget",
 }
+_DISTRIBUTIONS = ("dpkg", "apk", "rpm")
 RECORD_LIMIT = 64 << 20  # bytes of one record; the longest known list some thousand versions for dozens of releases
 _SUMMARY = 240
 _CVE = re.compile(r"CVE-[0-9]{4}-[0-9]{4,}")
@@ -135,9 +142,7 @@ def read(data: bytes | memoryview) -> Advisory:
             part = _affected(affected_package, family)
             if part.ranges or part.versions:
                 name = affected_package.package.name
-                affected.append(
-                    (affected_package.package.ecosystem, _python_name(name) if family == "PyPI" else name, part)
-                )
+                affected.append((affected_package.package.ecosystem, normalised(family, name), part))
     score, word = _severity(raw)
     names = list(dict.fromkeys([*(raw.aliases or ()), *(raw.upstream or ())]))
     if not names:
@@ -153,10 +158,13 @@ def _time(text: str | None) -> str:
     return (text or "").replace(" ", "T").replace("+00:00", "Z")
 
 
-def _python_name(name: str) -> str:
-    from ...packages.python import normalised
+def normalised(family: str, name: str) -> str:
+    """Return a package's name as the registry of its family compares it."""
+    if family == "PyPI":
+        from ...packages.languages import python
 
-    return normalised(name)
+        return python.normalised(name)
+    return name.lower() if family in ("NuGet", "Packagist") else name
 
 
 def _affected(raw: _Affected, family: str) -> Affected:
@@ -168,7 +176,7 @@ def _affected(raw: _Affected, family: str) -> Affected:
         if events:
             ranges.append(events)
     versions = raw.versions or []
-    if ranges and FAMILIES[family] not in ("pep440", "semver"):
+    if ranges and FAMILIES[family] in _DISTRIBUTIONS:
         # Distributions list what their ranges mean: thousands of versions that tell nothing new.
         versions = []
     return Affected(ranges, versions, _label(raw.ecosystem_specific, raw.database_specific, raw.severity))

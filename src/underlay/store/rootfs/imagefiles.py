@@ -86,6 +86,11 @@ class ImageFiles:
             raise LimitExceeded(f"{shown(path)} has more than {limit} bytes")
         return layers.read_member(self._paths, self._diff_ids[node.layer], node.entry, limit)
 
+    def size(self, path: bytes) -> int:
+        """Return the bytes of a regular file, 0 when there is none."""
+        node = self.node(path)
+        return node.entry.size if node is not None and node.entry.kind == REGULAR else 0
+
     def names(self, directory: bytes) -> list[bytes]:
         """Return what is in a directory, sorted; nothing when there is none."""
         node = self.node(directory)
@@ -105,6 +110,15 @@ class ImageFiles:
     def find(self, endings: tuple[bytes, ...]) -> Iterator[bytes]:
         """Yield the paths of all regular files that end with one of `endings`, in a fixed order; links are not
         followed."""
+        return (path for path, _ in self._regular() if path.endswith(endings))
+
+    def executables(self) -> Iterator[bytes]:
+        """Yield the paths of all regular files with an execute bit for anybody, in a fixed order; links are not
+        followed."""
+        return (path for path, node in self._regular() if node.entry.mode & 0o111)
+
+    def _regular(self) -> Iterator[tuple[bytes, Node]]:
+        """Yield path and node of all regular files, in a fixed order."""
         waiting = [(b"", self._root)]
         while waiting:
             prefix, directory = waiting.pop()
@@ -112,6 +126,6 @@ class ImageFiles:
             for name, node in sorted((directory.children or {}).items()):
                 if node.children is not None:
                     below.append((prefix + name + b"/", node))
-                elif node.entry.kind == REGULAR and (prefix + name).endswith(endings):
-                    yield prefix + name
+                elif node.entry.kind == REGULAR:
+                    yield prefix + name, node
             waiting += reversed(below)
