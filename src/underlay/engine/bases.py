@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..base.identify import image_source
 from ..errors import InvalidInput, NotFound
 from ..oci import reference as references
+from .space import Writing
 from .system import System
 
 TYPE_CHECKING = False
@@ -160,11 +161,13 @@ class Bases:
     def vulnerabilities(self, image: str, platform: str = "") -> Exposure:
         """Return the known vulnerabilities of the packages of an image, each marked as from its base or its own layers.
 
-        Raises NotFound, Unsupported (the image's files or the advisories are not in the store).
+        The layers of an image of an archive or a registry are read, and not kept. Raises NotFound, Unsupported (no
+        advisories are in the store), and what archives and registries raise.
         """
         from ..base.advisories import exposure
 
-        return exposure.look(self._store, image_source.find(self._store, image, platform))
+        with Writing(self._store, f"read the layers of {image}"):
+            return exposure.look(self._store, image_source.find(self._store, image, platform))
 
     def update_advisories(self, families: Sequence[str] = (), source: str = "", whole: bool = False) -> list[Updated]:
         """Download advisories (OSV exports) of families of ecosystems.
@@ -187,8 +190,8 @@ class Bases:
         if form not in sbom.FORMS:
             raise InvalidInput(f"unknown form {form!r}", f"one of {', '.join(sbom.FORMS)}")
         subject = image_source.find(self._store, image, platform)
-        files = subject.require_files("a bill of materials")
-        return sbom.bill(installed.installed(files), subject.name, subject.id, form)
+        with Writing(self._store, f"read the layers of {image}"), image_source.reading(self._store, subject) as files:
+            return sbom.bill(installed.installed(files), subject.name, subject.id, form)
 
     def standing(self, image: str, platform: str = "") -> Standing:
         """Return the facts about an image and its base that policies and reports use; unknown ones are left out."""

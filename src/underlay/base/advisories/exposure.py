@@ -52,23 +52,26 @@ class Exposure(msgspec.Struct, frozen=True, rename={"findings": "found"}):
 
 
 def look(store: Store, subject: Subject) -> Exposure:
-    """Return the vulnerabilities of an image. Raises Unsupported when its files are not here, or no advisories are."""
-    from ..identify import identify
+    """Return the vulnerabilities of an image. Layers that are not in the store are read where they are.
 
-    files = subject.require_files("looking for vulnerabilities")
+    Raises Unsupported when no advisories are in the store, and what reading raises.
+    """
+    from ..identify import identify, image_source
+
     with Advisories(directory(store)) as advisories:
         if not advisories.heads():
             raise Unsupported(
                 "there are no advisories in the store", "fetch them: `underlay base advisories update`, or import them"
             )
-        report = vulnerabilities.match(installed(files), advisories)
-        identified = identify.identify(store, subject, 1)
-        base = identified.base
-        newer = ""
-        below = _below(store, subject, base) if base is not None else []
-        if base is not None and below:
-            vulnerabilities.attribute(report.findings, installed(ImageFiles(store.paths, below)).packages)
-            newer = _newer(store, base.name, base.config_digest or base.like, report, advisories)
+        with image_source.reading(store, subject) as files:
+            report = vulnerabilities.match(installed(files), advisories)
+            identified = identify.identify(store, subject, 1)
+            base = identified.base
+            newer = ""
+            below = _below(store, files, base) if base is not None else None
+            if base is not None and below is not None:
+                vulnerabilities.attribute(report.findings, installed(below).packages)
+                newer = _newer(store, base.name, base.config_digest or base.like, report, advisories)
     return Exposure(
         subject.name,
         base.name if base is not None else "",
@@ -79,12 +82,12 @@ def look(store: Store, subject: Subject) -> Exposure:
     )
 
 
-def _below(store: Store, subject: Subject, base: Candidate) -> list[str]:
-    """Return the layers of a base: those of the image, or where its files were flattened those of the image it is like."""
-    if base.layers or base.like is None:
-        return list(subject.view.diff_ids[: base.layers])
-    row = images.get(store.meta, base.like)
-    return list(row.diff_ids) if row is not None else []
+def _below(store: Store, files: ImageFiles, base: Candidate) -> ImageFiles | None:
+    """Return the files of a base: of the image's lower layers, or where those were flattened of the image it is like."""
+    if base.layers:
+        return files.lower(base.layers)
+    row = images.get(store.meta, base.like) if base.like is not None else None
+    return ImageFiles(store.paths, row.diff_ids) if row is not None else None
 
 
 def _newer(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 from ...errors import InvalidInput, NotFound, UnderlayError, Unsupported
@@ -16,7 +17,7 @@ from ...store.rows import layers as layer_rows
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from typing import Any
 
     from ...oci.config import Config
@@ -49,6 +50,7 @@ class Subject:
         "manifest",
         "name",
         "platform",
+        "wanted",
         "where",
     )
 
@@ -64,6 +66,7 @@ class Subject:
         self.image: ImageRow | None = None
         view: Config = config.view
         self.platform: Platform = view.platform()
+        self.wanted: list[Platform] = []  # of several in an archive
         self.annotations: Mapping[str, str] = {}
         self.layers: list[tuple[str, int]] = [("", 0)] * len(view.diff_ids)
         if manifest is not None:
@@ -83,10 +86,8 @@ class Subject:
         return self.config.value
 
     def files(self) -> ImageFiles | None:
-        """Return its files, None when its layers are not in the store."""
-        if self.image is None:
-            return None
-        if self._files is None:
+        """Return its files, None when its layers are neither in the store nor open (see `reading`)."""
+        if self._files is None and self.image is not None:
             from ...store.rootfs.imagefiles import ImageFiles
 
             self._files = ImageFiles(self._store.paths, self.image.diff_ids)
@@ -140,6 +141,33 @@ def find(store: Store, text: str, platform: str = "", offline: bool = False) -> 
     return _in_registry(store, text, wanted)
 
 
+@contextlib.contextmanager
+def reading(store: Store, subject: Subject) -> Iterator[ImageFiles]:
+    """Let a subject have its files inside of the block, wherever it is: layers that are not in the store are read from the
+    archive or the registry to their end, into a file without a name.
+
+    Raises Unsupported for a foreign layer, DigestMismatch, Corrupt, LimitExceeded, and what registries raise.
+    """
+    files = subject.files()
+    if files is not None:
+        yield files
+        return
+    from ...store.rootfs.unstoredfiles import UnstoredFiles
+    from ...transfer import layer_streams
+
+    if subject.where == REGISTRY:
+        assert subject.manifest is not None
+        streams = layer_streams.of_registry(store, subject.name, subject.manifest.view, subject.view.diff_ids)
+    else:
+        streams = layer_streams.of_archive(subject.name, subject.wanted)
+    with contextlib.closing(streams), UnstoredFiles(store.paths, streams) as opened:
+        subject._files = opened
+        try:
+            yield opened
+        finally:
+            subject._files = None
+
+
 def _not_asked(text: str) -> NotFound:
     return NotFound(f"No such image: {text}, and its registry is not asked offline", "pull it, or leave out --offline")
 
@@ -187,6 +215,7 @@ def _in_archive(store: Store, path: str, wanted: list[Platform]) -> Subject:
 
     chosen, statements = load.look(path, wanted)
     subject = Subject(store, path, ARCHIVE, chosen.config, chosen.manifest if chosen.manifest.data else None)
+    subject.wanted = wanted
     subject.keep_provenance(statements)
     return subject
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ...paths import Paths
     from ..layers.merge import Node
 
-_LIMIT = 64 << 20
+FILE_LIMIT = 64 << 20  # bytes of a file that is read at once
 _HOPS = 40  # as path_resolution(7) has it
 
 
@@ -28,6 +28,10 @@ class ImageFiles:
         self._paths = paths
         self._diff_ids = list(diff_ids)
         self._root = merge.merge(layers.read_toc(paths, diff_id) for diff_id in self._diff_ids).root
+
+    def lower(self, count: int) -> ImageFiles:
+        """Return the files that the lowest `count` layers make."""
+        return ImageFiles(self._paths, self._diff_ids[:count])
 
     def node(self, path: bytes) -> Node | None:
         """Return what is at `path`, None when there is nothing or links lead nowhere."""
@@ -77,7 +81,7 @@ class ImageFiles:
             return b""
         return layers.read_part(self._paths, self._diff_ids[node.layer], node.entry, offset, size)
 
-    def read(self, path: bytes, limit: int = _LIMIT) -> bytes | None:
+    def read(self, path: bytes, limit: int = FILE_LIMIT) -> bytes | None:
         """Return a regular file's content, None when there is none. Raises LimitExceeded beyond `limit` bytes, Corrupt."""
         node = self.node(path)
         if node is None or node.entry.kind != REGULAR:
