@@ -69,7 +69,7 @@ def main(words: list[str]) -> int:
         sys.stdout.write(f"underlay version {__version__}\n")
         return 0
     debug = False
-    starts_container = False
+    failure = 1  # the exit code of an error that has none of its own
     from ..errors import UnderlayError
 
     try:
@@ -87,7 +87,9 @@ def main(words: list[str]) -> int:
             return runtime(rest[1:])
         name, module_name, rest = _find(rest)
         starts_container = name.split()[-1] == "run"
+        failure = 125 if starts_container else 1
         module = __import__(f"underlay.cli.commands.{module_name}", fromlist=["run"])
+        failure = getattr(module, "FAILURE", failure)
         options, arguments = flags.parse(name, module.FLAGS, rest, getattr(module, "INTERSPERSED", True))
         debug = debug or ("debug" in options and options["debug"])
         if options["help"]:
@@ -111,8 +113,7 @@ def main(words: list[str]) -> int:
         sys.stderr.write(f"underlay: {shown(error.message)}\n")
         if error.hint:
             sys.stderr.write(f"hint: {shown(error.hint)}\n")
-        code = error.exit_code
-        return 125 if starts_container and code == 1 else code
+        return failure if error.exit_code == 1 else error.exit_code
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
@@ -123,7 +124,7 @@ def main(words: list[str]) -> int:
             _trace()
         where = f" {error.filename}" if error.filename else ""
         sys.stderr.write(f"underlay: {shown(f'{error.strerror or error}{where}')}\n")
-        return 125 if starts_container else 1
+        return failure
 
 
 def shown(text: str) -> str:

@@ -158,16 +158,19 @@ class Bases:
             row = images.get(self._store.meta, now.id)
         return image_source.of_image(self._store, row, name) if row is not None else now
 
-    def vulnerabilities(self, image: str, platform: str = "") -> Exposure:
+    def vulnerabilities(
+        self, image: str, platform: str = "", ignore_file: str = "", vex: Sequence[str] = ()
+    ) -> Exposure:
         """Return the known vulnerabilities of the packages of an image, each marked as from its base or its own layers.
 
-        The layers of an image of an archive or a registry are read, and not kept. Raises NotFound, Unsupported (no
+        What `ignore_file` accepts, and what the OpenVEX documents `vex` clear, is among `ignored`. The layers of an image
+        of an archive or a registry are read, and not kept. Raises NotFound, InvalidInput (those files), Unsupported (no
         advisories are in the store), and what archives and registries raise.
         """
         from ..base.advisories import exposure
 
         with Writing(self._store, f"read the layers of {image}"):
-            return exposure.look(self._store, image_source.find(self._store, image, platform))
+            return exposure.look(self._store, image_source.find(self._store, image, platform), ignore_file, vex)
 
     def update_advisories(self, families: Sequence[str] = (), source: str = "", whole: bool = False) -> list[Updated]:
         """Download advisories (OSV exports) of families of ecosystems.
@@ -178,7 +181,8 @@ class Bases:
         return exposure.update(self._store, families, source, whole)
 
     def import_advisories(self, path: str) -> Imported:
-        """Import advisories (OSV records) from a directory, a .zip, a .jsonl or a .json file."""
+        """Import advisories (OSV records) from a directory, a .zip, a .jsonl or a .json file; or a list in place of the one
+        before: known exploited vulnerabilities (KEV: .json, .csv), exploit predictions (EPSS: .csv, .csv.gz)."""
         from ..base.advisories import exposure
 
         return exposure.take(self._store, path)

@@ -7,6 +7,7 @@ import os
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -240,3 +241,31 @@ def test_what_is_left_out_of_records() -> None:
 def test_no_records(data: bytes) -> None:
     with pytest.raises(Corrupt):
         osv.read(data)
+
+
+WORST = "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H"
+
+
+@pytest.mark.parametrize(
+    ("ecosystem", "more", "label"),
+    [
+        ("Debian:12", {}, "critical"),
+        ("Debian:12", {"ecosystem_specific": {"urgency": "unimportant"}}, "negligible"),
+        ("Debian:12", {"ecosystem_specific": {"urgency": "not yet assigned"}}, "critical"),
+        (
+            "Ubuntu:24.04:LTS",
+            {"severity": [{"type": "Ubuntu", "score": "low"}, {"type": "CVSS_V3", "score": WORST}]},
+            "low",
+        ),
+    ],
+)
+def test_the_word_of_a_distribution_counts(store: Advisories, ecosystem: str, more: dict[str, Any], label: str) -> None:
+    data = record("X-1", fixed(ecosystem, "perl", "2", **more), severity=[{"type": "CVSS_V3", "score": WORST}])
+    advisory = osv.read(data)
+    ((_, _, affected),) = advisory.affected
+    assert (affected.label or advisory.record.label) == label and advisory.record.score == 9.8
+    # Of the record as a whole, too; but only a distribution rates a package as it is built.
+    for family, wanted in (("Red Hat:enterprise_linux:9", "medium"), ("PyPI", "critical")):
+        severity = [{"type": "CVSS_V3", "score": WORST}]
+        data = record("X-2", fixed(family, "perl", "2"), severity=severity, database_specific={"severity": "Moderate"})
+        assert osv.read(data).record.label == wanted

@@ -143,7 +143,7 @@ def read(data: bytes | memoryview) -> Advisory:
             if part.ranges or part.versions:
                 name = affected_package.package.name
                 affected.append((affected_package.package.ecosystem, normalised(family, name), part))
-    score, word = _severity(raw)
+    score, word = _severity(raw, any(FAMILIES[part[0].partition(":")[0]] in _DISTRIBUTIONS for part in affected))
     names = list(dict.fromkeys([*(raw.aliases or ()), *(raw.upstream or ())]))
     if not names:
         # AlmaLinux names the CVEs of an erratum as related.
@@ -182,7 +182,8 @@ def _affected(raw: _Affected, family: str) -> Affected:
     return Affected(ranges, versions, _label(raw.ecosystem_specific, raw.database_specific, raw.severity))
 
 
-def _label(ecosystem: Any, database: Any, severities: list[_Severity] | None) -> str:
+def _word(ecosystem: Any, database: Any, severities: list[_Severity] | None) -> str:
+    """Return the label that the source's own word stands for, "" when it says none."""
     for source in (ecosystem, database):
         if isinstance(source, dict):
             for word in ("severity", "urgency", "ubuntu_priority"):
@@ -190,25 +191,35 @@ def _label(ecosystem: Any, database: Any, severities: list[_Severity] | None) ->
                 if isinstance(value, str) and (label := cvss.label(value)) != "unknown":
                     return label
     for severity in severities or ():
-        if (score := cvss.base_score(severity.score)) is not None:
-            return cvss.rating(score)
         if (label := cvss.label(severity.score)) != "unknown":
             return label
     return ""
 
 
-def _severity(raw: _Osv) -> tuple[float, str]:
-    """Return the highest base score, 0 without one, and its label, else that of the source's own word."""
+def _label(ecosystem: Any, database: Any, severities: list[_Severity] | None) -> str:
+    if word := _word(ecosystem, database, severities):
+        return word
+    for severity in severities or ():
+        if (score := cvss.base_score(severity.score)) is not None:
+            return cvss.rating(score)
+    return ""
+
+
+def _severity(raw: _Osv, distribution: bool) -> tuple[float, str]:
+    """Return the highest base score, 0 without one, and its label, else that of the source's own word.
+
+    The word of a `distribution` counts more: its tracker rates the package as it is built there.
+    """
     every = list(raw.severity or ())
     for affected in raw.affected or ():
         every += affected.severity or ()
+    word = _word(None, raw.database_specific, raw.severity)
     # The newest form counts; the second version's scale has no "critical".
     for kind in ("CVSS_V3", "CVSS_V2"):
         scores = [cvss.base_score(severity.score) for severity in every if severity.type == kind]
         score = max((candidate for candidate in scores if candidate is not None), default=None)
         if score is not None:
-            return score, cvss.rating(score)
-    word = _label(None, raw.database_specific, raw.severity)
+            return score, word if word and distribution else cvss.rating(score)
     if not word:
         # "Important: curl security update"
         head, colon, _ = (raw.summary or "").partition(":")

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ...store.rootfs.imagefiles import ImageFiles
     from ...store.rows.images import ImageRow
     from ...store.store import Store
+    from ..advisories import vex
 
 STORE, ARCHIVE, REGISTRY = "store", "archive", "registry"
 _ARCHIVES = ("docker-archive:", "oci-archive:", "oci:")
@@ -192,6 +193,25 @@ def of_image(store: Store, image: ImageRow, name: str) -> Subject:
 def names_of(store: Store, image: ImageRow) -> list[str]:
     """Return the names of an image of the store in their short form."""
     return [references.familiar(name) for name, _, _ in images.names(store.meta, image.id)]
+
+
+def identifiers(store: Store, subject: Subject) -> vex.Image:
+    """Return the names and digests under which statements of others may speak of an image."""
+    from ..advisories import vex
+
+    digests = {subject.id, *([subject.manifest.digest] if subject.manifest is not None else [])}
+    names: set[str] = set()
+    if subject.image is not None:
+        texts = [name for name, _, _ in images.names(store.meta, subject.image.id)]
+        digests |= {digest for _, digest, _ in images.names(store.meta, subject.image.id)}
+    else:
+        texts = [subject.name] if subject.where == REGISTRY else []
+    for text in texts:
+        reference = references.parse(text)
+        for repository in (reference.repository, reference.familiar_repository, reference.path.rpartition("/")[2]):
+            names |= {repository, *([f"{repository}:{reference.tag}"] if reference.tag else [])}
+        digests |= {reference.digest} if reference.digest else set()
+    return vex.Image(names, digests)
 
 
 def _in_registry(store: Store, name: str, wanted: list[Platform]) -> Subject:
