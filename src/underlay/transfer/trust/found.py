@@ -1,0 +1,174 @@
+"""Signatures that are kept beside an image in its repository: under cosign's tags, and as referrers.
+
+Forms: sigstore/cosign, specs/SIGNATURE_SPEC.md and BUNDLE_SPEC.md (tag `sha256-….sig`, simple signing); DSSE
+(secure-systems-lab/dsse, protocol.md); sigstore bundles (sigstore/protobuf-specs), version 0.3 and before.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+
+from ...errors import NotFound, UnderlayError
+from ...lean import jsontext
+from ...oci import document
+from ...oci import manifest as manifests
+from ...oci.descriptor import Descriptor
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from ...registry.repository import Repository
+
+SIMPLE, STATEMENT = "simple signing", "statement"
+_SIMPLE_LAYER = "application/vnd.dev.cosign.simplesigning.v1+json"
+_DSSE_LAYER = "application/vnd.dsse.envelope.v1+json"
+_ARTIFACT = "application/vnd.dev.cosign.artifact.sig.v1+json"
+_BUNDLE = "application/vnd.dev.sigstore.bundle"
+_IN_TOTO = "application/vnd.in-toto+json"
+_SIGNATURE = "dev.cosignproject.cosign/signature"
+_CERTIFICATE, _CHAIN, _LOG = (
+    "dev.sigstore.cosign/certificate",
+    "dev.sigstore.cosign/chain",
+    "dev.sigstore.cosign/bundle",
+)
+_DOCUMENT_LIMIT = 8 << 20  # bytes of one payload or bundle
+_MANIFESTS_LIMIT = 50  # that are looked at for one image
+_LAYERS_LIMIT = 100
+_BYTES_LIMIT = 64 << 20  # of all of them together
+
+
+class Found:
+    """A signature as it was found, not verified: its `form` (SIMPLE, STATEMENT), `where` it is, what it is over
+    (`signed`), the `payload` that it speaks of, the `signatures` (bytes) of which one is enough; the `certificate` and its
+    `chain` (PEM), the `log` entry (JSON), b"" for none; and the sigstore `bundle` that it came in (JSON), b"" for none."""
+
+    __slots__ = ("bundle", "certificate", "chain", "form", "log", "payload", "signatures", "signed", "where")
+
+    def __init__(self, form: str, where: str, signed: bytes, payload: bytes, signatures: list[bytes]) -> None:
+        self.form = form
+        self.where = where
+        self.signed = signed
+        self.payload = payload
+        self.signatures = signatures
+        self.certificate = self.chain = self.log = self.bundle = b""
+
+
+def pre_authentication(kind: str, payload: bytes) -> bytes:
+    """Return what a signature of DSSE is over ("PAE")."""
+    name = kind.encode()
+    return b"DSSEv1 %d %s %d %s" % (len(name), name, len(payload), payload)
+
+
+class Signatures:
+    """The signatures in a repository. What is there and cannot be read is a sentence in `problems`."""
+
+    def __init__(self, repository: Repository) -> None:
+        self._repository = repository
+        self._left = _BYTES_LIMIT
+        self.problems: list[str] = []
+
+    def of(self, digest: str, attestations: bool = False) -> list[Found]:
+        """Return what stands beside the manifest or index `digest`, with `attestations` those of all kinds too. Raises what
+        registries raise."""
+        stem = digest.replace(":", "-", 1)
+        found: list[Found] = []
+        for suffix in (".sig", ".att") if attestations else (".sig",):
+            if self._repository.head(stem + suffix) is not None:
+                found += self._in_manifest(stem + suffix, "")
+        for descriptor in self._referrers(digest, stem):
+            kind = descriptor.artifact_type or ""
+            if kind == _ARTIFACT or kind.startswith(_BUNDLE):
+                found += self._in_manifest(descriptor.digest, digest)
+        return found
+
+    def _referrers(self, digest: str, stem: str) -> list[Descriptor]:
+        listed = self._repository.referrers(digest)
+        if listed is None:
+            # A registry without that interface has the list under a tag (OCI distribution, "Referrers Tag Schema").
+            try:
+                data = self._repository.manifest(stem).data
+                listed = manifests.read_index(data, f"referrers of {digest}").view.manifests or []
+            except NotFound:
+                return []
+        if len(listed) > _MANIFESTS_LIMIT:
+            self.problems.append(f"{len(listed)} manifests refer to it; only {_MANIFESTS_LIMIT} are looked at")
+        return listed[:_MANIFESTS_LIMIT]
+
+    def _in_manifest(self, name: str, subject: str) -> Iterator[Found]:
+        try:
+            data = self._repository.manifest(name).data
+            read = manifests.read_manifest(data, f"signature {name}")
+            stated = read.value.get("subject")
+            if subject and (not isinstance(stated, dict) or stated.get("digest") != subject):
+                self.problems.append(f"{name} is listed as a signature of it, but has another subject")
+                return
+            view: manifests.Manifest = read.view
+            layers = (view.layers or [])[:_LAYERS_LIMIT]
+        except NotFound:
+            return
+        except UnderlayError as error:
+            self.problems.append(error.message)
+            return
+        for layer in layers:
+            kind = layer.media_type or ""
+            if kind not in (_SIMPLE_LAYER, _DSSE_LAYER) and not kind.startswith(_BUNDLE):
+                continue
+            try:
+                if layer.size > self._left:
+                    self.problems.append(f"the signatures beside it have more than {_BYTES_LIMIT} bytes")
+                    return
+                self._left -= layer.size
+                payload = self._repository.document(layer, _DOCUMENT_LIMIT, "signature")
+                yield _simple(layer, payload, name) if kind == _SIMPLE_LAYER else _enveloped(payload, name, layer)
+            except (UnderlayError, ValueError, LookupError, TypeError, RecursionError) as error:
+                reason = error.message if isinstance(error, UnderlayError) else "it cannot be read"
+                self.problems.append(f"{name}: {reason}")
+
+
+def _simple(layer: Descriptor, payload: bytes, where: str) -> Found:
+    signature = _decoded(layer.annotation(_SIGNATURE))
+    found = Found(SIMPLE, where, payload, payload, [signature])
+    _take_material(found, layer)
+    return found
+
+
+def _take_material(found: Found, layer: Descriptor) -> None:
+    found.certificate = layer.annotation(_CERTIFICATE).encode()
+    found.chain = layer.annotation(_CHAIN).encode()
+    found.log = layer.annotation(_LOG).encode()
+
+
+def _enveloped(data: bytes, where: str, layer: Descriptor) -> Found:
+    """Return the statement in an envelope of DSSE, or in a bundle that holds one. Raises ValueError and its kind."""
+    value: Any = document.decode(data, "signature", _DOCUMENT_LIMIT)
+    bundled = "verificationMaterial" in value
+    envelope = value["dsseEnvelope"] if bundled else value
+    if envelope["payloadType"] != _IN_TOTO:
+        raise ValueError("not a statement")
+    payload = _decoded(envelope["payload"])
+    signatures = [_decoded(one["sig"]) for one in envelope["signatures"][:10]]
+    found = Found(STATEMENT, where, pre_authentication(_IN_TOTO, payload), payload, signatures)
+    if bundled:
+        found.bundle = data
+    else:
+        _take_material(found, layer)
+    return found
+
+
+def _decoded(text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except binascii.Error:
+        raise ValueError("no base64") from None
+
+
+def statement(found: Found) -> dict[str, Any] | None:
+    """Return the in-toto statement of a signature that is verified, None when it is none."""
+    try:
+        value = jsontext.loads(found.payload)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) and found.form == STATEMENT else None

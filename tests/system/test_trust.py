@@ -1,0 +1,550 @@
+"""Images are taken only when they are signed as the caller or the trust policy demands; what is wrong is told, and leaves
+nothing. With cosign and skopeo as makers and judges of the same signatures."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import signing
+from engines import needs_root
+from fakeregistry import FakeRegistry
+from remoteimages import Image, image, index, sha, small_tar
+from signing import Authority
+from visitors import Visitor
+
+pytestmark = pytest.mark.root
+needs_root()
+
+TEAM = "team/app"
+
+
+@pytest.fixture(scope="module")
+def app() -> Image:
+    return image([small_tar()])
+
+
+@pytest.fixture(scope="module")
+def key() -> Any:
+    return signing.private()
+
+
+@pytest.fixture
+def name(registry: FakeRegistry, app: Image) -> str:
+    return registry.add(app, TEAM, "1")
+
+
+@pytest.fixture
+def keyfile(key: Any, tmp_path: Path) -> str:
+    return signing.public(key, tmp_path / "cosign.pub")
+
+
+def refused(visitor: Visitor, *words: str) -> str:
+    """What a command says that must be refused: one line and a hint, and nothing is kept."""
+    said = visitor(*words, code=1).stderr.decode()
+    assert said.startswith("underlay: ") and "Traceback" not in said
+    assert visitor.out("images", "-aq") == ""
+    return said
+
+
+@pytest.mark.parametrize("kind", ["p256", "p384", "ed25519", "rsa"])
+@pytest.mark.parametrize("referrer", [False, True])
+def test_a_signature_by_a_key(
+    visitor: Visitor, registry: FakeRegistry, app: Image, name: str, tmp_path: Path, kind: str, referrer: bool
+) -> None:
+    private = signing.private(kind)
+    path = signing.public(private, tmp_path / "key.pub")
+    assert "there is no signature beside it" in refused(visitor, "pull", "--verify", path, name)
+    signing.sign(registry, TEAM, app.digest, private, referrer=referrer)
+    visitor("pull", "--verify", path, name)
+    # What is here has to be signed too, when that is demanded.
+    other = signing.public(signing.private(), tmp_path / "other.pub")
+    assert "with another key" in visitor("pull", "--verify", other, name, code=1).stderr.decode()
+
+
+def test_signatures_that_do_not_count(
+    visitor: Visitor, registry: FakeRegistry, app: Image, name: str, key: Any, keyfile: str
+) -> None:
+    other = registry.repository(TEAM)
+    elsewhere = f"{registry.host}/team/other"
+    another = image([small_tar({"other": b""})])
+    registry.add(another, TEAM, "2")
+    good = signing.payload(app.digest, f"{registry.host}/{TEAM}")
+    cases: list[tuple[dict[str, Any], str]] = [
+        ({"key": signing.private()}, "with another key"),
+        ({"reference": elsewhere}, f"a signature names {elsewhere}"),
+        ({"body": signing.payload(another.digest, f"{registry.host}/{TEAM}")}, "that of another image"),
+        ({"body": signing.payload(app.digest, f"{registry.host}/{TEAM}", "atomic container signature")}, "of the type"),
+        ({"signature": signing.signed(key, good + b" ")}, "with another key"),
+        ({"body": b"{}"}, "something else than an image"),
+        ({"body": b"[" * 100_000}, "something else than an image"),
+        ({"signature": b"no signature"}, "with another key"),
+    ]
+    for changes, reason in cases:
+        for referrer in (False, True):
+            stored = signing.sign(registry, TEAM, app.digest, **{"key": key, "referrer": referrer, **changes})
+            assert reason in refused(visitor, "pull", "--verify", keyfile, name), changes
+            del other.documents[stored]
+            other.tags.pop(signing.tag_of(app.digest), None)
+    # One that counts is enough, whatever else is there.
+    signing.sign(registry, TEAM, app.digest, signing.private())
+    signing.sign(registry, TEAM, app.digest, key, referrer=True)
+    visitor("pull", "--verify", keyfile, name)
+
+
+def test_another_images_signature_is_not_its_own(
+    visitor: Visitor, registry: FakeRegistry, app: Image, name: str, key: Any, keyfile: str
+) -> None:
+    """Replayed: the manifest of a good signature under the tag, or in the list, of another image."""
+    another = image([small_tar({"evil": b""})])
+    evil = registry.add(another, TEAM, "evil")
+    place = registry.repository(TEAM)
+    signing.sign(registry, TEAM, app.digest, key)
+    place.tags[signing.tag_of(another.digest)] = place.tags[signing.tag_of(app.digest)]
+    assert "that of another image" in refused(visitor, "pull", "--verify", keyfile, evil)
+    # Of another repository by the same key.
+    registry.add(app, "team/copied", "1")
+    signing.sign(registry, "team/copied", app.digest, key, reference=f"{registry.host}/{TEAM}")
+    said = refused(visitor, "pull", "--verify", keyfile, f"{registry.host}/team/copied:1")
+    assert f"a signature names {registry.host}/{TEAM}" in said
+    # The tag moved on to something that nobody has signed.
+    place.tags["1"] = another.digest
+    refused(visitor, "pull", "--verify", keyfile, name)
+    visitor("pull", "--verify", keyfile, f"{registry.host}/{TEAM}@{app.digest}")
+
+
+def test_a_broken_signature_manifest(
+    visitor: Visitor, registry: FakeRegistry, app: Image, name: str, key: Any, keyfile: str
+) -> None:
+    place = registry.repository(TEAM)
+    stored = signing.sign(registry, TEAM, app.digest, key)
+    value = json.loads(place.documents[stored][1])
+    blob = value["layers"][0]["digest"]
+    kept = place.blobs.pop(blob)
+    refused(visitor, "pull", "--verify", keyfile, name)
+    place.blobs[blob] = kept.replace(b"optional", b"optionul")
+    refused(visitor, "pull", "--verify", keyfile, name)
+    place.blobs[blob] = kept
+    for annotation in ("", "no base64!", None):
+        changed = {**value["layers"][0], "annotations": {"dev.cosignproject.cosign/signature": annotation}}
+        signing.store(registry, TEAM, [(changed, kept)], signing.tag_of(app.digest))
+        refused(visitor, "pull", "--verify", keyfile, name)
+    for data in (b"{}", b'{"schemaVersion": 2, "manifests": []}', b'{"schemaVersion": 1, "layers": [1]}'):
+        place.tags[signing.tag_of(app.digest)] = sha(data)
+        place.documents[sha(data)] = (value["mediaType"], data)
+        refused(visitor, "pull", "--verify", keyfile, name)
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_an_index(visitor: Visitor, registry: FakeRegistry, app: Image, key: Any, keyfile: str, whole: bool) -> None:
+    """It is signed itself, or the image of it that is taken."""
+    arm = image([small_tar({"arm": b""})], architecture="arm64")
+    both = index([app, arm])
+    name = registry.add(both, TEAM, "both")
+    signing.sign(registry, TEAM, both.digest if whole else app.digest, key)
+    visitor("pull", "--verify", keyfile, name)
+    if whole:
+        visitor("pull", "--verify", keyfile, "--platform", "linux/arm64", name)
+    else:
+        said = visitor("pull", "--verify", keyfile, "--platform", "linux/arm64", name, code=1).stderr.decode()
+        assert "there is no signature" in said
+
+
+def test_a_bundle(visitor: Visitor, registry: FakeRegistry, app: Image, name: str, key: Any, keyfile: str) -> None:
+    place = registry.repository(TEAM)
+    another = image([small_tar({"other": b""})])
+    for body, private, reason in (
+        (signing.statement(app.digest), signing.private(), "with another key"),
+        (signing.statement(another.digest), key, "that of another image"),
+        (signing.statement(app.digest, "https://slsa.dev/provenance/v1"), key, "of the type"),
+        (b"[]", key, "something else than a statement"),
+    ):
+        stored = signing.bundle(registry, TEAM, app.digest, body, private)
+        assert reason in refused(visitor, "pull", "--verify", keyfile, name)
+        del place.documents[stored]
+    signing.bundle(registry, TEAM, app.digest, signing.statement(app.digest), key)
+    visitor("pull", "--verify", keyfile, name)
+
+
+def test_a_registry_without_a_list_of_referrers(
+    visitor: Visitor, registry: FakeRegistry, app: Image, name: str, key: Any, keyfile: str
+) -> None:
+    registry.has_referrers = False
+    stored = signing.sign(registry, TEAM, app.digest, key, referrer=True)
+    assert "there is no signature" in refused(visitor, "pull", "--verify", keyfile, name)
+    place = registry.repository(TEAM)
+    kind = "application/vnd.dev.cosign.artifact.sig.v1+json"
+    entry = {**signing.subject(registry, TEAM, stored), "artifactType": kind}
+    data = json.dumps({"schemaVersion": 2, "manifests": [entry]}).encode()
+    place.documents[sha(data)] = ("application/vnd.oci.image.index.v1+json", data)
+    place.tags[app.digest.replace(":", "-")] = sha(data)
+    visitor("pull", "--verify", keyfile, name)
+
+
+def test_what_is_no_key(visitor: Visitor, registry: FakeRegistry, name: str, key: Any, tmp_path: Path) -> None:
+    for data, word in ((b"", "no public key"), (b"x" * (2 << 20), "more than")):
+        (tmp_path / "bad.pub").write_bytes(data)
+        assert word in refused(visitor, "pull", "--verify", str(tmp_path / "bad.pub"), name)
+    short = signing.public(signing.private("rsa1024"), tmp_path / "short.pub")
+    assert "fewer than 2048" in refused(visitor, "pull", "--verify", short, name)
+    assert "no such file" in refused(visitor, "pull", "--verify", str(tmp_path / "none"), name)
+    for words in ("identity=a", "identity=a,issuer=b,trusted-root=", "issuer=b"):
+        assert "identity=WHO" in refused(visitor, "pull", "--verify", words, name)
+    (tmp_path / "blocked").mkdir()
+    (tmp_path / "blocked" / "cryptography").mkdir()
+    (tmp_path / "blocked" / "cryptography" / "__init__.py").write_text("raise ImportError")
+    path = signing.public(key, tmp_path / "key.pub")
+    python_path = f"{tmp_path}/blocked:{visitor.environment.get('PYTHONPATH', '')}"
+    visitor.environment["PYTHONPATH"] = python_path
+    assert "underlay[signatures]" in refused(visitor, "pull", "--verify", path, name)
+
+
+# The policy
+
+
+class Policy:
+    """A policy file of a visitor."""
+
+    def __init__(self, visitor: Visitor, path: Path) -> None:
+        self.path = path
+        visitor.environment["UNDERLAY_TRUST_POLICY"] = str(path)
+        self.write([{"type": "insecureAcceptAnything"}])
+
+    def write(self, default: list[dict[str, Any]], **transports: Any) -> None:
+        self.path.write_text(json.dumps({"default": default, "transports": transports}))
+
+    def registry(self, scope: str, *requirements: dict[str, Any]) -> None:
+        self.write([{"type": "reject"}], docker={scope: list(requirements)})
+
+
+@pytest.fixture
+def policy(visitor: Visitor, tmp_path: Path) -> Policy:
+    return Policy(visitor, tmp_path / "policy.json")
+
+
+REPOSITORY = {"type": "matchRepository"}
+
+
+def by(keyfile: str, **more: Any) -> dict[str, Any]:
+    return {"type": "sigstoreSigned", "keyPath": keyfile, **more}
+
+
+def test_scopes(visitor: Visitor, registry: FakeRegistry, name: str, policy: Policy) -> None:
+    accept, reject = {"type": "insecureAcceptAnything"}, {"type": "reject"}
+    host = registry.host
+    scopes = (f"{host}/{TEAM}:1", f"{host}/{TEAM}", f"{host}/team", host, "")
+    for scope in scopes:
+        policy.registry(scope, accept)
+        visitor("pull", "-q", name)
+        visitor("rmi", name)
+        policy.write([accept], docker={scope: [reject]})
+        assert "rejected by the trust policy" in refused(visitor, "pull", name)
+    for wide, narrow in zip(scopes[1:], scopes, strict=False):
+        policy.write([reject], docker={wide: [reject], narrow: [accept]})
+        visitor("pull", "-q", name)
+        visitor("rmi", name)
+    policy.write([reject], docker={f"{host}/team/ap": [accept], f"{host}/{TEAM}:2": [accept], "*.0.1": [reject]})
+    refused(visitor, "pull", name)
+
+
+def test_who_obeys_it(
+    visitor: Visitor,
+    registry: FakeRegistry,
+    app: Image,
+    name: str,
+    policy: Policy,
+    key: Any,
+    keyfile: str,
+    tmp_path: Path,
+) -> None:
+    policy.registry(f"{registry.host}/team", by(keyfile, signedIdentity=REPOSITORY))
+    target = f"{registry.host}/elsewhere/app:1"
+    dockerfile = f"FROM {name}\nLABEL a=b\n".encode()
+    for words in (
+        ("pull", name),
+        ("pull", "--verify", "policy", name),
+        ("copy", f"docker://{name}", f"docker://{target}"),
+        ("copy", f"docker://{name}", f"oci-archive:{tmp_path}/x.tar"),
+        ("copy", f"docker://{name}", "store:app:1"),
+    ):
+        assert "is not signed by" in refused(visitor, *words)
+    assert not (tmp_path / "x.tar").exists() and "elsewhere/app" not in registry.repositories
+    said = visitor("run", "--rm", name, code=125).stderr.decode()
+    assert "is not signed by" in said
+    said = visitor("build", "-q", "-", input=dockerfile, code=1).stderr.decode()
+    assert "is not signed by" in said and visitor.out("images", "-aq") == ""
+    signing.sign(registry, TEAM, app.digest, key)
+    visitor("copy", "-q", f"docker://{name}", f"docker://{target}")
+    visitor("copy", "-q", "--remove-signatures", f"docker://{name}", f"oci-archive:{tmp_path}/x.tar")
+    visitor("build", "-q", "-t", "built", "-", input=dockerfile)
+    visitor("pull", "--verify", "policy", name)
+    # Archives are where the policy says; a signature is kept in registries alone.
+    assert "oci-archive" in visitor("copy", f"oci-archive:{tmp_path}/x.tar", "store:y:1", code=1).stderr.decode()
+    policy.write([{"type": "reject"}], **{"oci-archive": {str(tmp_path): [{"type": "insecureAcceptAnything"}]}})
+    visitor("copy", "-q", f"oci-archive:{tmp_path}/x.tar", "store:y:1")
+    policy.write([by(keyfile)])
+    assert "no archive holds" in visitor("copy", f"oci-archive:{tmp_path}/x.tar", "store:z:1", code=1).stderr.decode()
+
+
+def test_a_policy_that_demands_nothing(visitor: Visitor, name: str, policy: Policy) -> None:
+    visitor("pull", "-q", name)
+    visitor("rmi", name)
+    assert "demands no signature" in refused(visitor, "pull", "--verify", "policy", name)
+
+
+@pytest.mark.parametrize(
+    ("stated", "identity", "taken"),
+    [
+        ("", None, False),  # cosign names no tag, which the default demands
+        (":1", None, True),
+        (":2", None, False),
+        (":1", {"type": "matchExact"}, True),
+        ("", {"type": "matchExact"}, False),
+        ("", {"type": "matchRepository"}, True),
+        (":9", {"type": "matchRepository"}, True),
+        (":1", {"type": "matchRepoDigestOrExact"}, True),
+        ("x", {"type": "matchRepository"}, False),
+        ("", {"type": "exactRepository", "dockerRepository": "HOST/team/app"}, True),
+        ("", {"type": "exactRepository", "dockerRepository": "HOST/team/other"}, False),
+        (":7", {"type": "exactReference", "dockerReference": "HOST/team/app:7"}, True),
+        (":7", {"type": "exactReference", "dockerReference": "HOST/team/app:1"}, False),
+        (
+            "vendor.example/team/app:1",
+            {"type": "remapIdentity", "prefix": "HOST", "signedPrefix": "vendor.example"},
+            True,
+        ),
+        (
+            "vendor.example/team/app:2",
+            {"type": "remapIdentity", "prefix": "HOST", "signedPrefix": "vendor.example"},
+            False,
+        ),
+        (
+            "vendor.example/app:1",
+            {"type": "remapIdentity", "prefix": "HOST/team", "signedPrefix": "vendor.example"},
+            True,
+        ),
+        (
+            "vendor.example/app:1",
+            {"type": "remapIdentity", "prefix": "HOST/tea", "signedPrefix": "vendor.example"},
+            False,
+        ),
+    ],
+)
+def test_identities_as_skopeo_has_them(
+    visitor: Visitor, registry: FakeRegistry, app: Image, name: str, policy: Policy, key: Any, keyfile: str,
+    tmp_path: Path, stated: str, identity: dict[str, str] | None, taken: bool,
+) -> None:  # fmt: skip
+    reference = stated if "/" in stated else f"{registry.host}/{TEAM}{stated}"
+    signing.sign(registry, TEAM, app.digest, key, reference=reference)
+    requirement = by(keyfile)
+    if identity is not None:
+        requirement["signedIdentity"] = {word: text.replace("HOST", registry.host) for word, text in identity.items()}
+    policy.registry(registry.host, requirement)
+    assert skopeo_takes(policy.path, registry, name, tmp_path) == taken
+    if taken:
+        visitor("pull", "-q", name)
+    else:
+        refused(visitor, "pull", name)
+
+
+def skopeo_takes(policy: Path, registry: FakeRegistry, name: str, tmp_path: Path) -> bool:
+    """Whether skopeo takes an image by that policy."""
+    if shutil.which("skopeo") is None:
+        pytest.skip("skopeo is not installed")
+    target = tmp_path / f"skopeo-{os.urandom(4).hex()}"
+    words = ["skopeo", "--policy", str(policy), "--registries.d", attachments(registry, tmp_path), "copy", "-q"]
+    done = subprocess.run(
+        [*words, "--src-tls-verify=false", "--remove-signatures", f"docker://{name}", f"dir:{target}"],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0 or "Source image rejected" in done.stderr, done.stderr
+    return done.returncode == 0
+
+
+def attachments(registry: FakeRegistry, tmp_path: Path) -> str:
+    """A registries.d that lets skopeo read and write signatures beside images."""
+    place = tmp_path / "registries.d"
+    place.mkdir(exist_ok=True)
+    (place / "all.yaml").write_text(f"docker:\n  {registry.host}:\n    use-sigstore-attachments: true\n")
+    return str(place)
+
+
+def test_what_skopeo_signs(visitor: Visitor, registry: FakeRegistry, name: str, policy: Policy, tmp_path: Path) -> None:
+    """skopeo signs with the tag in the name, so its signatures meet the strict default."""
+    if shutil.which("skopeo") is None or shutil.which("cosign") is None:
+        pytest.skip("skopeo and cosign are not both installed")
+    subprocess.run(
+        ["cosign", "generate-key-pair"],
+        cwd=tmp_path,
+        env={**os.environ, "COSIGN_PASSWORD": "x"},
+        check=True,
+        capture_output=True,
+    )
+    (tmp_path / "phrase").write_text("x")
+    target = f"{registry.host}/team/signed:1"
+    words = ["skopeo", "--insecure-policy", "--registries.d", attachments(registry, tmp_path), "copy", "-q"]
+    words += ["--src-tls-verify=false", "--dest-tls-verify=false", "--sign-passphrase-file", str(tmp_path / "phrase")]
+    words += ["--sign-by-sigstore-private-key", str(tmp_path / "cosign.key"), f"docker://{name}", f"docker://{target}"]
+    subprocess.run(words, check=True, capture_output=True)
+    policy.registry(registry.host, by(str(tmp_path / "cosign.pub")))
+    visitor("pull", "-q", target)
+    visitor("pull", "-q", "--verify", str(tmp_path / "cosign.pub"), target)
+    assert "is not signed by" in visitor("pull", name, code=1).stderr.decode()
+    assert skopeo_takes(policy.path, registry, target, tmp_path)
+
+
+@pytest.mark.parametrize("referrer", [False, True])
+def test_what_cosign_signs(
+    visitor: Visitor, registry: FakeRegistry, app: Image, name: str, policy: Policy, tmp_path: Path, referrer: bool
+) -> None:
+    if shutil.which("cosign") is None:
+        pytest.skip("cosign is not installed")
+    environment = {**os.environ, "COSIGN_PASSWORD": "", "COSIGN_EXPERIMENTAL": "1" if referrer else "0"}
+
+    def cosign(*words: str) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(["cosign", *words], cwd=tmp_path, env=environment, check=False, capture_output=True)
+
+    assert cosign("generate-key-pair").returncode == 0
+    where = f"{registry.host}/{TEAM}@{app.digest}"
+    more = ("--registry-referrers-mode=oci-1-1",) if referrer else ()
+    done = cosign("sign", "--key", "cosign.key", "--tlog-upload=false", "--allow-http-registry", "-y", *more, where)
+    assert done.returncode == 0, done.stderr
+    key = str(tmp_path / "cosign.pub")
+    visitor("pull", "-q", "--verify", key, name)
+    policy.registry(registry.host, by(key, signedIdentity=REPOSITORY))
+    visitor("pull", "-q", name)
+    # And what tests make is what cosign takes.
+    private = signing.private()
+    registry.add(app, "team/ours", "1")
+    signing.sign(registry, "team/ours", app.digest, private)
+    ours = signing.public(private, tmp_path / "ours.pub")
+    words = ("verify", "--key", ours, "--insecure-ignore-tlog", "--allow-http-registry", f"{registry.host}/team/ours:1")
+    done = cosign(*words)
+    assert done.returncode == 0, done.stderr
+
+
+# Certificates and logs
+
+
+def fulcio(authority: Authority, **changes: str) -> dict[str, Any]:
+    given = {"caData": base64.b64encode(authority.pem()).decode(), "oidcIssuer": signing.ISSUER}
+    return {
+        "type": "sigstoreSigned",
+        "fulcio": {**given, "subjectEmail": signing.EMAIL, **changes},
+        "rekorPublicKeyData": base64.b64encode(signing.pem(authority.log)).decode(),
+        "signedIdentity": REPOSITORY,
+    }
+
+
+def certified(registry: FakeRegistry, digest: str, authority: Authority, key: Any, **changes: Any) -> None:
+    """Sign an image with a certificate of the authority and an entry of its log; `changes` make one of them wrong."""
+    body = signing.payload(digest, f"{registry.host}/{TEAM}")
+    by_whom = {name: changes[name] for name in ("email", "issuer", "usage") if name in changes}
+    certificate = changes.get("issued_by", authority).certificate(key, **by_whom)
+    signature = signing.signed(changes.get("signer", key), body)
+    entry = changes.get("log", authority).entry(
+        changes.get("noted", certificate), changes.get("noted_signature", signature), body, changes.get("days", 1)
+    )
+    signing.sign(
+        registry, TEAM, digest, key, signature=signature, body=body, certificate=certificate.decode(),
+        chain=authority.pem().decode(), **({} if changes.get("unlogged") else {"bundle": entry}),
+    )  # fmt: skip
+
+
+def test_certificates_as_skopeo_has_them(
+    visitor: Visitor, registry: FakeRegistry, app: Image, name: str, policy: Policy, tmp_path: Path
+) -> None:
+    authority, other, key = Authority(), Authority(), signing.private()
+    policy.registry(registry.host, fulcio(authority))
+    from cryptography.x509.oid import ExtendedKeyUsageOID
+
+    cases: list[tuple[dict[str, Any], str]] = [
+        ({"email": "evil@example.org"}, "is for evil@example.org"),
+        ({"issuer": "https://evil.example.org"}, "names the issuer"),
+        ({"issued_by": other}, "not issued by the given authority"),
+        ({"usage": ExtendedKeyUsageOID.SERVER_AUTH}, "not issued by the given authority"),
+        ({"log": other}, "not signed by the given log"),
+        ({"days": 3}, "not issued by the given authority"),  # logged when the certificate was not valid
+        ({"signer": signing.private()}, "not that of its certificate"),
+        ({"noted": authority.certificate(signing.private())}, "about something else"),
+        ({"noted_signature": b"x"}, "about something else"),
+        ({"unlogged": True}, "no entry of a log"),
+    ]
+    for changes, reason in cases:
+        certified(registry, app.digest, authority, key, **changes)
+        assert reason in refused(visitor, "pull", name), changes
+        assert not skopeo_takes(policy.path, registry, name, tmp_path), changes
+    certified(registry, app.digest, authority, key)
+    assert skopeo_takes(policy.path, registry, name, tmp_path)
+    visitor("pull", "-q", name)
+
+
+def test_a_key_and_a_log(
+    visitor: Visitor,
+    registry: FakeRegistry,
+    app: Image,
+    name: str,
+    policy: Policy,
+    key: Any,
+    keyfile: str,
+    tmp_path: Path,
+) -> None:
+    authority = Authority()
+    log = signing.public(authority.log, tmp_path / "rekor.pub")
+    policy.registry(registry.host, by(keyfile, rekorPublicKeyPath=log, signedIdentity=REPOSITORY))
+    signing.sign(registry, TEAM, app.digest, key)
+    assert "no entry of a log" in refused(visitor, "pull", name)
+    body = signing.payload(app.digest, f"{registry.host}/{TEAM}")
+    signature = signing.signed(key, body)
+    entry = authority.entry(signing.pem(key), signature, body)
+    signing.sign(registry, TEAM, app.digest, key, body=body, signature=signature, bundle=entry)
+    assert skopeo_takes(policy.path, registry, name, tmp_path)
+    visitor("pull", "-q", name)
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("", "not JSON"),
+        ("[]", "not an object"),
+        ("{}", "$.default"),
+        ('{"default": []}', "$.default"),
+        ('{"default": [{"type": "maybe"}]}', "unknown type 'maybe'"),
+        ('{"default": [{"type": "reject"}], "transport": {}}', "unknown member 'transport'"),
+        ('{"default": [{"type": "reject", "x": 1}]}', "unknown member 'x'"),
+        ('{"default": [{"type": "signedBy", "keyType": "GPGKeys", "keyPath": "/x"}]}', "GPG signature"),
+        ('{"default": [{"type": "sigstoreSigned"}]}', "exactly one of"),
+        ('{"default": [{"type": "sigstoreSigned", "keyPath": "/none", "keyData": ""}]}', "exactly one of"),
+        ('{"default": [{"type": "sigstoreSigned", "keyPath": "/none"}]}', "no such file"),
+        ('{"default": [{"type": "sigstoreSigned", "keyData": "eA=="}]}', "no public key"),
+        ('{"default": [{"type": "sigstoreSigned", "keyPaths": []}]}', "list of texts"),
+        ('{"default": [{"type": "sigstoreSigned", "pki": {}}]}', "pki is not supported"),
+        ('{"default": [{"type": "sigstoreSigned", "fulcio": {"caPath": "/none"}}]}', "oidcIssuer and subjectEmail"),
+        (
+            '{"default": [{"type": "sigstoreSigned", "keyPath": "/none", "signedIdentity": {"type": "x"}}]}',
+            "unknown type 'x'",
+        ),
+    ],
+)  # fmt: skip
+def test_a_policy_that_is_wrong(visitor: Visitor, name: str, policy: Policy, text: str, word: str) -> None:
+    """It is told, and taken for no permission."""
+    policy.path.write_text(text)
+    said = refused(visitor, "pull", name)
+    assert word in said
+
+
+def test_where_a_policy_is_looked_for(visitor: Visitor, name: str, tmp_path: Path) -> None:
+    place = visitor.home / "config" / "containers"
+    place.mkdir(parents=True)
+    (place / "policy.json").write_text('{"default": [{"type": "reject"}]}')
+    assert "rejected by the trust policy" in refused(visitor, "pull", name)
+    visitor.environment["UNDERLAY_TRUST_POLICY"] = str(tmp_path / "none")
+    assert "UNDERLAY_TRUST_POLICY names it" in refused(visitor, "pull", name)
