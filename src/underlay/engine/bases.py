@@ -49,11 +49,18 @@ class Bases:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def identify(self, image: str, platform: str = "") -> Identified:
-        """Return the base of an image, with evidence. Raises NotFound, and RegistryError and its kind."""
-        from ..base.identify import identify as identifying
+    def identify(self, image: str, platform: str = "", verify: str = "") -> Identified:
+        """Return the base of an image, with evidence.
 
-        return identifying.identify(self._store, image_source.find(self._store, image, platform))
+        Signatures are looked for in its registry where `verify` or the trust policy says whose they should be (`verify` as
+        with `Images.pull`): provenance counts for more when it is signed. Raises NotFound, and RegistryError and its kind.
+        """
+        from ..base.identify import identify as identifying
+        from ..base.identify import signatures
+
+        subject = image_source.find(self._store, image, platform)
+        subject.endorsement = signatures.look(self._store, subject, verify)
+        return identifying.identify(self._store, subject)
 
     def dockerfile(
         self, image: str, platform: str = "", base: str = "", extract: str = "", frozen: bool = False

@@ -39,6 +39,12 @@ def pem(key: Any) -> bytes:
     return data
 
 
+def fingerprint(key: Any) -> str:
+    """The SHA-256 of the public half, as keys are named by (hex)."""
+    data = key.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return hashlib.sha256(data).hexdigest()
+
+
 def public(key: Any, path: Path) -> str:
     """Write the public half of a key, and return the path."""
     path.write_bytes(pem(key))

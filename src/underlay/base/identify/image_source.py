@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ...store.rows.images import ImageRow
     from ...store.store import Store
     from ..advisories import vex
+    from .signatures import Endorsement
 
 STORE, ARCHIVE, REGISTRY = "store", "archive", "registry"
 _ARCHIVES = ("docker-archive:", "oci-archive:", "oci:")
@@ -43,8 +44,10 @@ class Subject:
         "_files",
         "_provenance",
         "_store",
+        "above",
         "annotations",
         "config",
+        "endorsement",
         "id",
         "image",
         "layers",
@@ -68,6 +71,8 @@ class Subject:
         view: Config = config.view
         self.platform: Platform = view.platform()
         self.wanted: list[Platform] = []  # of several in an archive
+        self.above: tuple[str, ...] = ()  # digests of the indexes that led to it, in a registry
+        self.endorsement: Endorsement | None = None  # what signatures say of it, where they were looked at
         self.annotations: Mapping[str, str] = {}
         self.layers: list[tuple[str, int]] = [("", 0)] * len(view.diff_ids)
         if manifest is not None:
@@ -226,6 +231,7 @@ def _in_registry(store: Store, name: str, wanted: list[Platform]) -> Subject:
         source = remote.InRegistry(repository, reference.familiar)
         statements = attached.provenance(source, chosen.above, chosen.manifest.digest)
     subject = Subject(store, reference.familiar, REGISTRY, chosen.config, chosen.manifest)
+    subject.above = tuple(index.digest for index in chosen.above)
     subject.keep_provenance(statements)
     return subject
 

@@ -27,11 +27,11 @@ _REASONS = 3  # told of signatures that did not count
 
 
 class Verified:
-    """What was verified of a manifest: by whom (`signers`), and the in-toto `statements` that were signed with it."""
+    """What was verified of a manifest: by whom (`signers`), and the in-toto `statements` about it, each with its signer."""
 
     __slots__ = ("signers", "statements")
 
-    def __init__(self, signers: list[str], statements: list[dict[str, Any]]) -> None:
+    def __init__(self, signers: list[str], statements: list[tuple[str, dict[str, Any]]]) -> None:
         self.signers = signers
         self.statements = statements
 
@@ -71,7 +71,7 @@ def verify(
             signers.append(signer)
             statement = finding.statement(candidate)
             if statement is not None:
-                verified.statements.append(statement)
+                verified.statements.append((signer, statement))
         if not signers:
             raise _untrusted(reference, digest, requirement, reasons or signatures.problems)
         verified.signers += signers
