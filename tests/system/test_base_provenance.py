@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -165,3 +168,21 @@ def test_a_policy_says_whose_signatures_count(
     (tmp_path / "policy.json").write_text(json.dumps(policy))
     visitor.environment["UNDERLAY_TRUST_POLICY"] = str(tmp_path / "policy.json")
     assert identified(visitor, name)["signed_by"] == [f"the key {path} ({signing.fingerprint(key)[:12]})"]
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("form", ["bundle", "attestation"])
+def test_what_cosign_attests(visitor: Visitor, registry: FakeRegistry, made: Image, tmp_path: Path, form: str) -> None:
+    if shutil.which("cosign") is None:
+        pytest.skip("cosign is not installed")
+    registry.add(made, TEAM, "1.0")
+    environment = {**os.environ, "COSIGN_PASSWORD": ""}
+    subprocess.run(["cosign", "generate-key-pair"], cwd=tmp_path, env=environment, check=True, capture_output=True)
+    (tmp_path / "predicate.json").write_text(json.dumps(MATERIALS))
+    words = ["cosign", "attest", "--key", "cosign.key", "--tlog-upload=false", "--allow-http-registry", "-y"]
+    words += ["--type", SLSA, "--predicate", "predicate.json", *(["--new-bundle-format"] if form == "bundle" else [])]
+    where = f"{registry.host}/{TEAM}@{made.digest}"
+    done = subprocess.run([*words, where], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found = identified(visitor, "--verify", str(tmp_path / "cosign.pub"), f"docker://{registry.host}/{TEAM}:1.0")
+    assert [(claim["name"], bool(claim["signed"])) for claim in found["claims"]] == [(BENEATH, True)]
