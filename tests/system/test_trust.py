@@ -273,6 +273,7 @@ def test_who_obeys_it(
         ("copy", f"docker://{name}", f"docker://{target}"),
         ("copy", f"docker://{name}", f"oci-archive:{tmp_path}/x.tar"),
         ("copy", f"docker://{name}", "store:app:1"),
+        ("sync", name, f"docker://{registry.host}/elsewhere"),
     ):
         assert "is not signed by" in refused(visitor, *words)
     assert not (tmp_path / "x.tar").exists() and "elsewhere/app" not in registry.repositories
@@ -548,3 +549,61 @@ def test_where_a_policy_is_looked_for(visitor: Visitor, name: str, tmp_path: Pat
     assert "rejected by the trust policy" in refused(visitor, "pull", name)
     visitor.environment["UNDERLAY_TRUST_POLICY"] = str(tmp_path / "none")
     assert "UNDERLAY_TRUST_POLICY names it" in refused(visitor, "pull", name)
+
+
+# Without a key of one's own
+
+
+def test_a_keyless_bundle(visitor: Visitor, registry: FakeRegistry, app: Image, name: str, tmp_path: Path) -> None:
+    pytest.importorskip("sigstore", reason="the package sigstore is not installed")
+    from keylessbundles import Sigstore
+
+    made, other = Sigstore(), Sigstore()
+    (tmp_path / "root.json").write_bytes(made.trusted_root())
+    demand = f"identity={signing.EMAIL},issuer={signing.ISSUER},trusted-root={tmp_path}/root.json"
+    key = signing.private()
+    place = registry.repository(TEAM)
+    good = signing.statement(app.digest)
+    another = signing.statement("sha256:" + "0" * 64)
+    cases = [
+        (made.bundle(good, key, made.logged_certificate(key, email="evil@example.org")), "does not verify"),
+        (made.bundle(good, key, made.logged_certificate(key, issuer="https://evil.example.org")), "does not verify"),
+        (other.bundle(good, key, other.logged_certificate(key)), "does not verify"),
+        (made.bundle(good, key, other.logged_certificate(key)), "does not verify"),
+        (made.bundle(good, signing.private(), made.logged_certificate(key)), "does not verify"),
+        (made.bundle(another, key, made.logged_certificate(key)), "that of another image"),
+        (
+            b'{"verificationMaterial": {}, "dsseEnvelope": ' + json.dumps(signing.envelope(good, key)).encode() + b"}",
+            "verify",
+        ),
+    ]
+    for data, reason in cases:
+        stored = signing.attach_bundle(registry, TEAM, app.digest, data)
+        assert reason in refused(visitor, "pull", "--verify", demand, name)
+        del place.documents[stored]
+    signing.sign(registry, TEAM, app.digest, key)
+    assert "is no sigstore bundle" in refused(visitor, "pull", "--verify", demand, name)
+    signing.attach_bundle(registry, TEAM, app.digest, made.bundle(good, key, made.logged_certificate(key)))
+    visitor("pull", "-q", "--verify", demand, name)
+    told = visitor.out("base", "identify", "--verify", demand, f"docker://{name}")
+    assert f"signed by {signing.EMAIL} ({signing.ISSUER})" in told
+    (tmp_path / "root.json").write_text("{")
+    assert "no file of trusted roots" in visitor("pull", "--verify", demand, name, code=1).stderr.decode()
+    (tmp_path / "root.json").unlink()
+    assert "no such file" in visitor("pull", "--verify", demand, name, code=1).stderr.decode()
+
+
+def test_the_signature_of_any_manifest(registry: FakeRegistry, app: Image, name: str, keyfile: str, key: Any) -> None:
+    """What the rest of the program asks: for an artefact, for one."""
+    from underlay.errors import Untrusted
+    from underlay.oci import reference as references
+    from underlay.registry.registries import Registries
+    from underlay.transfer.trust.trust import verify_digest
+
+    reference = references.parse(name)
+    with Registries() as registries:
+        with pytest.raises(Untrusted, match="no signature beside it"):
+            verify_digest(registries, reference, app.digest, keyfile)
+        signing.sign(registry, TEAM, app.digest, key)
+        (signer,) = verify_digest(registries, reference, app.digest, keyfile)
+        assert signer == f"the key {keyfile} ({signing.fingerprint(key)[:12]})"

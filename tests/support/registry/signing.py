@@ -157,19 +157,24 @@ def envelope(body: bytes, key: Any) -> dict[str, Any]:
     return {"payload": text(body), "payloadType": kind, "signatures": [{"sig": text(signed(key, pae))}]}
 
 
-def bundle(registry: FakeRegistry, repository: str, digest: str, body: bytes, key: Any, about: str = "") -> str:
+def bundle(registry: FakeRegistry, repository: str, digest: str, body: bytes, key: Any) -> str:
     """Attach a sigstore bundle (0.3) with a statement as a referrer of `digest`."""
     value = {
         "mediaType": BUNDLE,
         "verificationMaterial": {"publicKey": {"hint": "x"}, "tlogEntries": []},
         "dsseEnvelope": envelope(body, key),
     }
+    return attach_bundle(registry, repository, digest, encoded(value))
+
+
+def attach_bundle(registry: FakeRegistry, repository: str, digest: str, data: bytes) -> str:
+    """Put a bundle into a repository, as a referrer of `digest`."""
     return store(
         registry,
         repository,
-        [({"mediaType": BUNDLE}, encoded(value))],
+        [({"mediaType": BUNDLE}, data)],
         artifactType=BUNDLE,
-        subject=subject(registry, repository, about or digest),
+        subject=subject(registry, repository, digest),
     )
 
 
@@ -198,7 +203,7 @@ class Authority:
             .not_valid_after(now + datetime.timedelta(days=30))
             .add_extension(x509.BasicConstraints(True, 0), True)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(self.key.public_key()), False)
-            .add_extension(_usage(signs_certificates=True), True)
+            .add_extension(key_usage(signs_certificates=True), True)
             .sign(self.key, hashes.SHA384())
         )
 
@@ -223,7 +228,7 @@ class Authority:
             .serial_number(x509.random_serial_number())
             .not_valid_before(begin)
             .not_valid_after(begin + datetime.timedelta(minutes=10))
-            .add_extension(_usage(), True)
+            .add_extension(key_usage(), True)
             .add_extension(x509.ExtendedKeyUsage([usage]), False)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False)
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), False)
@@ -253,7 +258,7 @@ class Authority:
         return json.dumps({"SignedEntryTimestamp": text(signed(self.log, canonical)), "Payload": value})
 
 
-def _usage(signs_certificates: bool = False) -> x509.KeyUsage:
+def key_usage(signs_certificates: bool = False) -> x509.KeyUsage:
     return x509.KeyUsage(
         digital_signature=not signs_certificates,
         content_commitment=False,

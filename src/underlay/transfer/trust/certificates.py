@@ -1,6 +1,6 @@
 """Certificates of Fulcio and entries of Rekor that come with a signature, as containers-policy.json(5) demands them.
 
-Extensions of certificates: sigstore/fulcio, docs/oid-info.md. An entry's timestamp ("SET") is a signature over the
+Extensions of certificates: Fulcio's OID information. An entry's timestamp ("SET") is a signature over the
 canonical JSON (RFC 8785) of what was logged, and when.
 """
 
@@ -11,6 +11,7 @@ import binascii
 import datetime
 import hashlib
 
+from ...errors import HelperMissing
 from ...lean import jsontext
 
 TYPE_CHECKING = False
@@ -33,10 +34,15 @@ class Refused(Exception):
 
 
 def key_of(leaf: bytes, chain: bytes, fulcio: Fulcio, time: datetime.datetime) -> Any:
-    """Return the key of a certificate (PEM) that Fulcio issued to whom it should, valid at `time`. Raises Refused."""
+    """Return the key of a certificate (PEM) that Fulcio issued to whom it should, valid at `time`. Raises Refused and
+    HelperMissing."""
     from cryptography import x509
     from cryptography.x509 import verification
 
+    if not hasattr(verification, "ExtensionPolicy"):
+        raise HelperMissing(
+            "certificates need the Python package cryptography 45 or newer", "pip install -U cryptography"
+        )
     try:
         [certificate] = x509.load_pem_x509_certificates(leaf)
         intermediates = x509.load_pem_x509_certificates(chain) if chain.strip() else []
