@@ -171,10 +171,17 @@ def test_a_hostile_archive(monkeypatch: pytest.MonkeyPatch) -> None:
     inventory = found({"a.jar": deep, "b.jar": b"PK\x03\x04no", "c.jar": b""})
     assert listed(inventory) == [] and "3 packages of Java" in inventory.problems[0]
     monkeypatch.setattr(java, "_INNER_LIMIT", 1 << 20)
+    monkeypatch.setattr(java, "_UNPACKED_LIMIT", 4 << 20)
     bombs = jar(**{f"{number}.jar": bytes(1 << 20) for number in range(5)})
-    assert "cannot be read: the archives inside of one" in found({"a.jar": bombs}).problems[0]
+    assert "cannot be read: more than 4 MiB are packed" in found({"a.jar": bombs}).problems[0]
     long = jar(**{"1.jar": bytes(2 << 20)}, **properties("g", "outer", "1"))
     assert listed(found({"a.jar": long})) == [("maven", "g:outer", "1")]
+    # What was read before a limit is kept.
+    inventory = found({"a.jar": long, "b.jar": bombs})
+    assert listed(inventory) == [("maven", "g:outer", "1")] and "cannot be read" in inventory.problems[0]
+    monkeypatch.setattr(java, "_DIRECTORY_LIMIT", 1000)
+    many = jar(**{str(number): "" for number in range(100)}, **properties("g", "many", "1"))
+    assert listed(found({"a.jar": many})) == []
 
 
 GEM = """# -*- encoding: utf-8 -*-

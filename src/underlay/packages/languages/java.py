@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 ENDINGS = (b".jar", b".war", b".ear", b".jpi", b".hpi", b".par", b".kar")
 _ARCHIVES = tuple(ending.decode() for ending in ENDINGS)
 _LIMIT = 1 << 30  # bytes of an archive
-_INNER_LIMIT = 256 << 20  # bytes of one inside of another, and of all of those together four times as much
-_ENTRIES_LIMIT = 200_000
+_INNER_LIMIT = 128 << 20  # bytes of one inside of another
+_UNPACKED_LIMIT = 4 << 30  # bytes that are unpacked of an image in all
+_DIRECTORY_LIMIT = 16 << 20  # bytes of an archive's directory: some hundred thousand entries
 _DEPTH = 3
 _NOTE_LIMIT = 1 << 20  # bytes of a manifest or of properties
 _NAME = re.compile(r"^(?P<name>[A-Za-z0-9][A-Za-z0-9_.-]*?)-(?P<version>[0-9][A-Za-z0-9_.+-]*)$")
@@ -34,13 +35,13 @@ _BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError, N
 
 def read(files: Files, paths: list[bytes], contents: DatabaseContents) -> None:
     """Add the libraries in the archives at `paths` to `contents`; broken archives are skipped. Raises LimitExceeded."""
+    reader = _Reader(contents)
     for path in paths:
         size = files.size(path)
         if size > _LIMIT:
             contents.skipped += 1
-            continue
-        reader = _Reader(contents)
-        reader.archive(_File(files, path, size), path.decode("utf-8", "replace"), 0)
+        else:
+            reader.archive(_File(files, path, size), path.decode("utf-8", "replace"), 0)
 
 
 class _File(io.RawIOBase):
@@ -75,28 +76,45 @@ class _File(io.RawIOBase):
         return data
 
 
+class _Directory:
+    """A file whose archive's directory, which zipfile takes in one piece, may not be too long while it is `opening`."""
+
+    def __init__(self, file: IO[bytes] | io.RawIOBase) -> None:
+        self._file = file
+        self.opening = True
+        self.seek = file.seek
+        self.tell = file.tell
+        self.seekable = file.seekable
+
+    def read(self, size: int = -1) -> bytes:
+        if self.opening and size > _DIRECTORY_LIMIT:
+            raise ValueError("too many entries")
+        return self._file.read(size) or b""
+
+
 class _Reader:
-    """Reads one archive of an image and what is in it; `_left` is how many bytes may still be unpacked."""
+    """Reads the archives of an image and what is in them; `_left` is how many bytes may still be unpacked."""
 
     def __init__(self, contents: DatabaseContents) -> None:
         self._contents = contents
-        self._left = 4 * _INNER_LIMIT
+        self._left = _UNPACKED_LIMIT
 
     def archive(self, file: IO[bytes] | io.RawIOBase, path: str, depth: int) -> None:
+        """Add what an archive at `path` says of itself, and the archives in it, `depth` archives deep. Raises
+        LimitExceeded."""
+        bounded = _Directory(file)
         try:
-            with zipfile.ZipFile(file) as opened:
+            with zipfile.ZipFile(bounded) as opened:
+                bounded.opening = False
                 self._entries(opened, path, depth)
         except _BROKEN:
             self._contents.skipped += 1
 
     def _entries(self, opened: zipfile.ZipFile, path: str, depth: int) -> None:
-        entries = opened.infolist()
-        if len(entries) > _ENTRIES_LIMIT:
-            raise ValueError("too many entries")
         found: list[tuple[str, str]] = []
         inner: list[zipfile.ZipInfo] = []
         manifest = b""
-        for entry in entries:
+        for entry in opened.infolist():
             if _PROPERTIES.match(entry.filename):
                 found += _of_properties(self._unpacked(opened, entry, _NOTE_LIMIT))
             elif entry.filename == "META-INF/MANIFEST.MF":
@@ -121,7 +139,7 @@ class _Reader:
         if entry.file_size > limit:
             raise ValueError("too long")
         if entry.file_size > self._left:
-            raise LimitExceeded("the archives inside of one have more than 1 GiB")
+            raise LimitExceeded(f"more than {_UNPACKED_LIMIT >> 20} MiB are packed in them")
         with opened.open(entry) as file:
             data = file.read(limit + 1)
         # The directory of the archive may lie; zipfile itself reads no more than that says.

@@ -36,7 +36,8 @@ _CERTIFICATE, _CHAIN, _LOG = (
 )
 _DOCUMENT_LIMIT = 8 << 20  # bytes of one payload or bundle
 _MANIFESTS_LIMIT = 50  # that are looked at for one image
-_LAYERS_LIMIT = 100
+_LAYERS_LIMIT = 100  # of one of them
+_DOCUMENTS_LIMIT = 200  # that are fetched in all
 _BYTES_LIMIT = 64 << 20  # of all of them together
 
 
@@ -68,6 +69,7 @@ class Signatures:
     def __init__(self, repository: Repository) -> None:
         self._repository = repository
         self._left = _BYTES_LIMIT
+        self._documents = _DOCUMENTS_LIMIT
         self.problems: list[str] = []
 
     def of(self, digest: str, attestations: bool = False) -> list[Found]:
@@ -76,8 +78,7 @@ class Signatures:
         stem = digest.replace(":", "-", 1)
         found: list[Found] = []
         for suffix in (".sig", ".att") if attestations else (".sig",):
-            if self._repository.head(stem + suffix) is not None:
-                found += self._in_manifest(stem + suffix, "")
+            found += self._in_manifest(stem + suffix, "")
         for descriptor in self._referrers(digest, stem):
             kind = descriptor.artifact_type or ""
             if kind == _ARTIFACT or kind.startswith(_BUNDLE):
@@ -117,10 +118,11 @@ class Signatures:
             if kind not in (_SIMPLE_LAYER, _DSSE_LAYER) and not kind.startswith(_BUNDLE):
                 continue
             try:
-                if layer.size > self._left:
-                    self.problems.append(f"the signatures beside it have more than {_BYTES_LIMIT} bytes")
+                if layer.size > self._left or not self._documents:
+                    self.problems.append("there are too many signatures beside it")
                     return
                 self._left -= layer.size
+                self._documents -= 1
                 payload = self._repository.document(layer, _DOCUMENT_LIMIT, "signature")
                 yield _simple(layer, payload, name) if kind == _SIMPLE_LAYER else _enveloped(payload, name, layer)
             except (UnderlayError, ValueError, LookupError, TypeError, RecursionError) as error:
