@@ -286,6 +286,9 @@ def test_who_obeys_it(
     visitor("copy", "-q", "--remove-signatures", f"docker://{name}", f"oci-archive:{tmp_path}/x.tar")
     visitor("build", "-q", "-t", "built", "-", input=dockerfile)
     visitor("pull", "--verify", "policy", name)
+    visitor("copy", "-q", "--remove-signatures", f"docker://{name}", f"oci:{tmp_path}/layout")
+    said = visitor("build", "--build-context", f"{name}=oci-layout://{tmp_path}/layout", "-", input=dockerfile, code=1)
+    assert "rejected by the trust policy" in said.stderr.decode()
     # Archives are where the policy says; a signature is kept in registries alone.
     assert "oci-archive" in visitor("copy", f"oci-archive:{tmp_path}/x.tar", "store:y:1", code=1).stderr.decode()
     policy.write([{"type": "reject"}], **{"oci-archive": {str(tmp_path): [{"type": "insecureAcceptAnything"}]}})

@@ -28,8 +28,8 @@ class Exposed(msgspec.Struct, frozen=True):
 
     `names` are all of its names, `purls` and `paths` those of the packages (no path for those of the system). `exploited`
     is the day since when it is known to be exploited (KEV, ISO 8601), `epss` the probability that it will be within 30
-    days; "" and None where the lists do not say, or were not imported. `because` says why it does not count, for one that
-    does not.
+    days; "" and None where the lists do not say, or were not imported. One that does not count has the `status` "ignored",
+    or that of a VEX statement ("not_affected" with its `justification`, "fixed"), and `because` says why.
     """
 
     id: str
@@ -49,6 +49,8 @@ class Exposed(msgspec.Struct, frozen=True):
     paths: tuple[str, ...] = ()
     exploited: str = ""
     epss: float | None = None
+    status: str = ""
+    justification: str = ""
     because: str = ""
 
 

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from .vex import Statement
 
 
+IGNORED = "ignored"
+
+
 class Judges:
     """An ignore file and VEX documents, read. What expired says so, and counts no more."""
 
@@ -32,20 +35,26 @@ class Judges:
     def judge(self, findings: Iterable[Exposed], image: vex.Image) -> tuple[list[Exposed], list[Exposed], list[str]]:
         """Return the findings that count, those that do not (with the reason), and notes on entries without effect."""
         today = ignores.today()
-        counting, ignored = [], []
+        counting: list[Exposed] = []
+        ignored: list[Exposed] = []
         used: set[int] = set()
         for finding in findings:
-            because = ""
+            judged = finding
             for number, entry in enumerate(self._entries):
                 if _means(entry, finding):
                     used.add(number)
                     if entry.until >= today:
                         because = f"ignored until {entry.until}: {entry.reason}"
-            because = self._cleared(finding, image) or because
-            if because:
-                ignored.append(msgspec.structs.replace(finding, because=because))
-            else:
-                counting.append(finding)
+                        judged = msgspec.structs.replace(finding, status=IGNORED, because=because)
+            statement = self._last(finding, image)
+            if statement is not None and statement.clears:
+                judged = msgspec.structs.replace(
+                    finding,
+                    status=statement.status,
+                    justification=statement.justification,
+                    because=statement.because,
+                )
+            (ignored if judged.status else counting).append(judged)
         notes = []
         for number, entry in enumerate(self._entries):
             what = f"{entry.id} in {entry.package}" if entry.package else entry.id
@@ -55,15 +64,14 @@ class Judges:
                 notes.append(f"the ignore entry for {what} matches nothing")
         return counting, ignored, notes
 
-    def _cleared(self, finding: Exposed, image: vex.Image) -> str:
-        """Return the reason of the last statement about a finding, "" when that does not clear it."""
-        because = ""
-        for statement in self._statements:
-            if statement.names.isdisjoint((finding.id, *finding.names)):
-                continue
-            if vex.applies(statement, image, finding.purls):
-                because = statement.because if statement.clears else ""
-        return because
+    def _last(self, finding: Exposed, image: vex.Image) -> Statement | None:
+        """Return the newest statement about a finding, None without one."""
+        about = (
+            statement
+            for statement in reversed(self._statements)
+            if not statement.names.isdisjoint((finding.id, *finding.names))
+        )
+        return next((statement for statement in about if vex.applies(statement, image, finding.purls)), None)
 
 
 def _means(entry: Ignored, finding: Exposed) -> bool:

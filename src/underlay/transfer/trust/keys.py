@@ -27,6 +27,10 @@ class PublicKey:
     def __str__(self) -> str:
         return f"the key {self.name} ({self.fingerprint[:12]})"
 
+    def der(self) -> bytes:
+        """Return its SubjectPublicKeyInfo."""
+        return der(self._key)
+
     def verifies(self, signature: bytes, data: bytes) -> bool:
         """Tell whether `signature` was made over `data` with the private half of this key."""
         return verifies(self._key, signature, data)

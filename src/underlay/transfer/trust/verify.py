@@ -125,7 +125,7 @@ def _signer(candidate: Found, requirement: Signed) -> str:
     for key in requirement.keys:
         if any(key.verifies(signature, candidate.signed) for signature in candidate.signatures):
             if requirement.log_keys:
-                _logged(candidate, requirement, keys.der(key._key))
+                _logged(candidate, requirement, key.der())
             return str(key)
     raise Refused("a signature was made with another key")
 

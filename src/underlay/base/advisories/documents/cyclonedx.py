@@ -7,6 +7,8 @@ import json
 import uuid
 
 from ....version import __version__
+from ..judging import IGNORED
+from ..vex import FIXED, NOT_AFFECTED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,6 +17,9 @@ if TYPE_CHECKING:
     from ..exposure import Exposed, Exposure
 
 _SEVERITIES = {"critical": "critical", "high": "high", "medium": "medium", "low": "low", "negligible": "info"}
+
+# What an analysis says: an ignored vulnerability is still one.
+_STATES = {FIXED: "resolved", NOT_AFFECTED: "not_affected", IGNORED: "exploitable"}
 
 
 def write(exposure: Exposure, created: str) -> str:
@@ -80,10 +85,8 @@ def _vulnerability(finding: Exposed) -> dict[str, Any]:
     }
     if finding.fixed:
         value["recommendation"] = f"Upgrade {finding.package} to {finding.fixed} or later"
-    if finding.because:
-        cleared = finding.because.startswith("VEX: ")
-        state = "resolved" if finding.because.startswith("VEX: fixed") else "not_affected" if cleared else "exploitable"
-        value["analysis"] = {"state": state, "detail": finding.because}
-        if not cleared:
+    if finding.status:
+        value["analysis"] = {"state": _STATES[finding.status], "detail": finding.because}
+        if finding.status == IGNORED:
             value["analysis"]["response"] = ["will_not_fix"]
     return value

@@ -37,7 +37,7 @@ def write(exposure: Exposure, created: str) -> str:
 def _case(exposure: Exposure, finding: Exposed) -> str:
     what = f"{finding.package} {finding.version}"
     head = f'<testcase classname={_attribute(what)} name={_attribute(f"{finding.id} ({finding.severity})")} time="0">'
-    if finding.because:
+    if finding.status:
         return f"{head}<skipped message={_attribute(finding.because)}/></testcase>"
     whose = {"base": f"from the base {exposure.base}", "yours": "yours"}.get(finding.origin, "")
     mend = f"fixed in {finding.fixed}" if finding.fixed else "no fix is known"

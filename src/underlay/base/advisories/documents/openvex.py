@@ -45,13 +45,11 @@ def _statement(exposure: Exposure, finding: Exposed) -> dict[str, Any]:
         "products": [product],
         "status": "affected",
     }
-    if finding.because.startswith("VEX: "):
-        words = finding.because.removeprefix("VEX: ")
-        statement["status"] = vex.FIXED if words.startswith(vex.FIXED) else vex.NOT_AFFECTED
-        stated = words.partition("(")[2].partition(")")[0]
-        if stated in vex.JUSTIFICATIONS:
-            statement["justification"] = stated
-        statement["impact_statement"] = words
+    if finding.status in (vex.FIXED, vex.NOT_AFFECTED):
+        statement["status"] = finding.status
+        if finding.justification:
+            statement["justification"] = finding.justification
+        statement["impact_statement"] = finding.because
         return statement
     mend = f"Upgrade {finding.package} to {finding.fixed} or later" if finding.fixed else "No fix is known"
     statement["action_statement"] = finding.because or mend

@@ -85,6 +85,6 @@ def _result(exposure: Exposure, finding: Exposed, number: int) -> dict[str, Any]
         ],
         "partialFingerprints": {"vulnerability/v1": hashlib.sha256(key.encode()).hexdigest()},
     }
-    if finding.because:
+    if finding.status:
         result["suppressions"] = [{"kind": "external", "status": "accepted", "justification": finding.because}]
     return result
