@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import io
 import json
 import struct
-import zipfile
 import zlib
 from pathlib import Path
 
 import pytest
 
-from packagedatabases import MemoryFiles
+from packagedatabases import MemoryFiles, elf, inline, jar
 from underlay.packages.installed import Inventory, installed
 from underlay.packages.model import Package
 
@@ -22,23 +20,6 @@ def found(files: dict[str, bytes | str]) -> Inventory:
 
 def listed(inventory: Inventory) -> list[tuple[str, str, str]]:
     return [(package.kind, package.name, package.version) for package in inventory.packages]
-
-
-def elf(section: str, data: bytes, address: int = 0, more: bytes = b"") -> bytes:
-    """A 64-bit little-endian executable with one section of that name, and bytes mapped after it."""
-    names = b"\0.shstrtab\0" + section.encode() + b"\0"
-    body = data + more
-    start = 64
-    names_at = start + len(body)
-    table = names_at + len(names)
-    head = (
-        b"\x7fELF\x02\x01\x01" + bytes(9) + struct.pack("<HHIQQQIHHHHHH", 2, 62, 1, 0, 0, table, 0, 64, 56, 0, 64, 3, 1)
-    )
-    row = struct.Struct("<IIQQQQIIQQ")
-    rows = row.pack(0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
-    rows += row.pack(1, 3, 0, 0, names_at, len(names), 0, 0, 1, 0)
-    rows += row.pack(11, 1, 2, address, start, len(body), 0, 0, 1, 0)
-    return head + body + names + rows + bytes(70_000)
 
 
 MODULES = """path\texample.org/app
@@ -54,24 +35,6 @@ NET = [
     ("golang", "github.com/c/b", "v1.0.1-0.20230101000000-abcdefabcdef"),
     ("golang", "golang.org/x/net", "v0.17.0"),
 ]
-
-
-def varint(number: int) -> bytes:
-    out = b""
-    while number > 0x7F:
-        out += bytes([number & 0x7F | 0x80])
-        number >>= 7
-    return out + bytes([number])
-
-
-def inline(version: str, modules: str) -> bytes:
-    framed = (
-        b"0w\xaf\x0c\x92t\x08\x02A\xe1\xc1\x07\xe6\xd6\x18\xe6"
-        + modules.encode()
-        + b"\xf92C1\x86\x18 r\x00\x82B\x10A\x16\xd8\xf2"
-    )
-    head = (b"\xff Go buildinf:\x08\x02").ljust(32, b"\0")
-    return head + varint(len(version)) + version.encode() + varint(len(framed)) + framed
 
 
 def pointed(version: str, modules: str) -> bytes:
@@ -120,14 +83,6 @@ def test_rust() -> None:
     bomb = zlib.compress(b"[" * (64 << 20))
     for broken in (data[:-6], b"x", bomb, zlib.compress(b"[]"), zlib.compress(b'{"packages":{}}')):
         assert "1 executables of Rust" in found({"a": elf(".dep-v0", broken)}).problems[0]
-
-
-def jar(**members: bytes | str) -> bytes:
-    data = io.BytesIO()
-    with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as made:
-        for name, content in members.items():
-            made.writestr(name, content)
-    return data.getvalue()
 
 
 def properties(group: str, artifact: str, version: str) -> dict[str, bytes | str]:
