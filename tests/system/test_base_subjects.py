@@ -114,3 +114,14 @@ def test_an_archive_of_another_tool(advised: Visitor, registry: FakeRegistry, ap
         pytest.skip("skopeo is not installed")
     subprocess.run([*words, f"docker-archive:{archive}:x:1"], check=True, capture_output=True)
     assert told(advised, f"docker-archive:{archive}") == FOUND
+
+
+def test_whose_they_are(advised: Visitor, registry: FakeRegistry, app: Image) -> None:
+    """The files of the base are those of the image's own lower layers, though nothing of it is here but the base."""
+    below = image([LOWER], compression="gzip")
+    advised("pull", "-q", registry.add(below, "team/base", "1"))
+    name = registry.add(app, "team/app", "1")
+    found: dict[str, Any] = json.loads(advised.out("base", "vulns", "--format", "json", f"docker://{name}"))
+    origins = {each["package"]: each["origin"] for each in found["found"]}
+    assert origins == {"zlib": "base", "kept": "base", "added": "yours"}
+    assert found["digest"] == app.digest and found["id"] == app.id

@@ -596,6 +596,15 @@ def test_a_keyless_bundle(visitor: Visitor, registry: FakeRegistry, app: Image, 
     assert "no such file" in visitor("pull", "--verify", demand, name, code=1).stderr.decode()
 
 
+def test_without_the_package(visitor: Visitor, registry: FakeRegistry, app: Image, name: str, tmp_path: Path) -> None:
+    (tmp_path / "blocked" / "sigstore").mkdir(parents=True)
+    (tmp_path / "blocked" / "sigstore" / "__init__.py").write_text("raise ImportError")
+    visitor.environment["PYTHONPATH"] = f"{tmp_path}/blocked:{visitor.environment.get('PYTHONPATH', '')}"
+    signing.bundle(registry, TEAM, app.digest, signing.statement(app.digest), signing.private())
+    demand = f"identity={signing.EMAIL},issuer={signing.ISSUER},trusted-root={tmp_path}/root.json"
+    assert "underlay[keyless]" in refused(visitor, "pull", "--verify", demand, name)
+
+
 def test_the_signature_of_any_manifest(registry: FakeRegistry, app: Image, name: str, keyfile: str, key: Any) -> None:
     """What the rest of the program asks: for an artefact, for one."""
     from underlay.errors import Untrusted

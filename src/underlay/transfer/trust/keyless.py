@@ -7,11 +7,11 @@ from .certificates import Refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .found import Found
     from .requirements import Keyless
+    from .signature_search import StoredSignature
 
 
-def verified(candidate: Found, requirement: Keyless) -> str:
+def verified(candidate: StoredSignature, requirement: Keyless) -> str:
     """Return who has signed a bundle, verified without a network. Raises Refused, HelperMissing (the package is not
     installed), InvalidInput and NotFound (the file of roots)."""
     if not candidate.bundle:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from ...errors import Untrusted
 from ...lean import jsontext
 from ...oci import digest as digests
-from . import found as finding
 from . import identity as identities
-from . import keys
+from . import keys, signature_search
 from .certificates import Refused, key_of, logged, pem_body
-from .found import Found, Signatures
 from .requirements import Accept, Keyless, Reject, Signed
+from .signature_search import SignatureSearch, StoredSignature
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,8 +55,8 @@ def verify(
     verified = Verified([], [])
     if not demanded:
         return verified
-    signatures = Signatures(repository)
-    candidates = signatures.of(digest, attestations)
+    search = SignatureSearch(repository)
+    candidates = search.of(digest, attestations)
     for requirement in demanded:
         assert isinstance(requirement, Signed | Keyless)
         reasons: list[str] = []
@@ -69,11 +68,11 @@ def verify(
                 reasons.append(str(error))
                 continue
             signers.append(signer)
-            statement = finding.statement(candidate)
+            statement = signature_search.statement(candidate)
             if statement is not None:
                 verified.statements.append((signer, statement))
         if not signers:
-            raise _untrusted(reference, digest, requirement, reasons or signatures.problems)
+            raise _untrusted(reference, digest, requirement, reasons or search.problems)
         verified.signers += signers
     verified.signers = list(dict.fromkeys(verified.signers))
     return verified
@@ -92,7 +91,7 @@ def _untrusted(reference: Reference, digest: str, requirement: Signed | Keyless,
 
 
 def _checked(
-    candidate: Found, reference: Reference, digest: str, requirement: Signed | Keyless, attestations: bool
+    candidate: StoredSignature, reference: Reference, digest: str, requirement: Signed | Keyless, attestations: bool
 ) -> str:
     """Return who has signed. Raises Refused."""
     if isinstance(requirement, Keyless):
@@ -105,14 +104,14 @@ def _checked(
         wanted = requirement.identity or identities.SAME_REPOSITORY
     # Only what is signed is read.
     explicit = isinstance(requirement, Signed) and requirement.identity is not None
-    if candidate.form == finding.SIMPLE:
+    if candidate.form == signature_search.SIMPLE:
         _check_simple(candidate.payload, reference, digest, wanted)
     else:
         _check_statement(candidate.payload, reference, digest, wanted if explicit else None, attestations)
     return signer
 
 
-def _signer(candidate: Found, requirement: Signed) -> str:
+def _signer(candidate: StoredSignature, requirement: Signed) -> str:
     if requirement.fulcio is not None:
         if candidate.bundle or not candidate.certificate:
             raise Refused("a signature has no certificate beside it")
@@ -130,7 +129,7 @@ def _signer(candidate: Found, requirement: Signed) -> str:
     raise Refused("a signature was made with another key")
 
 
-def _logged(candidate: Found, requirement: Signed, key_or_certificate: bytes) -> datetime.datetime:
+def _logged(candidate: StoredSignature, requirement: Signed, key_or_certificate: bytes) -> datetime.datetime:
     if not candidate.log:
         raise Refused("a signature has no entry of a log beside it")
     return logged(candidate.log, requirement.log_keys, key_or_certificate, candidate.signatures[0], candidate.signed)

@@ -41,16 +41,15 @@ _DOCUMENTS_LIMIT = 200  # that are fetched in all
 _BYTES_LIMIT = 64 << 20  # of all of them together
 
 
-class Found:
-    """A signature as it was found, not verified: its `form` (SIMPLE, STATEMENT), `where` it is, what it is over
-    (`signed`), the `payload` that it speaks of, the `signatures` (bytes) of which one is enough; the `certificate` and its
+class StoredSignature:
+    """A signature as it is stored, not verified: its `form` (SIMPLE, STATEMENT), what it is over (`signed`),
+    the `payload` that it speaks of, the `signatures` (bytes) of which one is enough; the `certificate` and its
     `chain` (PEM), the `log` entry (JSON), b"" for none; and the sigstore `bundle` that it came in (JSON), b"" for none."""
 
-    __slots__ = ("bundle", "certificate", "chain", "form", "log", "payload", "signatures", "signed", "where")
+    __slots__ = ("bundle", "certificate", "chain", "form", "log", "payload", "signatures", "signed")
 
-    def __init__(self, form: str, where: str, signed: bytes, payload: bytes, signatures: list[bytes]) -> None:
+    def __init__(self, form: str, signed: bytes, payload: bytes, signatures: list[bytes]) -> None:
         self.form = form
-        self.where = where
         self.signed = signed
         self.payload = payload
         self.signatures = signatures
@@ -63,7 +62,7 @@ def pre_authentication(kind: str, payload: bytes) -> bytes:
     return b"DSSEv1 %d %s %d %s" % (len(name), name, len(payload), payload)
 
 
-class Signatures:
+class SignatureSearch:
     """The signatures in a repository. What is there and cannot be read is a sentence in `problems`."""
 
     def __init__(self, repository: Repository) -> None:
@@ -72,18 +71,18 @@ class Signatures:
         self._documents = _DOCUMENTS_LIMIT
         self.problems: list[str] = []
 
-    def of(self, digest: str, attestations: bool = False) -> list[Found]:
+    def of(self, digest: str, attestations: bool = False) -> list[StoredSignature]:
         """Return what stands beside the manifest or index `digest`, with `attestations` those of all kinds too. Raises what
         registries raise."""
         stem = digest.replace(":", "-", 1)
-        found: list[Found] = []
+        signatures: list[StoredSignature] = []
         for suffix in (".sig", ".att") if attestations else (".sig",):
-            found += self._in_manifest(stem + suffix, "")
+            signatures += self._in_manifest(stem + suffix, "")
         for descriptor in self._referrers(digest, stem):
             kind = descriptor.artifact_type or ""
             if kind == _ARTIFACT or kind.startswith(_BUNDLE):
-                found += self._in_manifest(descriptor.digest, digest)
-        return found
+                signatures += self._in_manifest(descriptor.digest, digest)
+        return signatures
 
     def _referrers(self, digest: str, stem: str) -> list[Descriptor]:
         listed = self._repository.referrers(digest)
@@ -98,7 +97,7 @@ class Signatures:
             self.problems.append(f"{len(listed)} manifests refer to it; only {_MANIFESTS_LIMIT} are looked at")
         return listed[:_MANIFESTS_LIMIT]
 
-    def _in_manifest(self, name: str, subject: str) -> Iterator[Found]:
+    def _in_manifest(self, name: str, subject: str) -> Iterator[StoredSignature]:
         try:
             data = self._repository.manifest(name).data
             read = manifests.read_manifest(data, f"signature {name}")
@@ -107,13 +106,15 @@ class Signatures:
                 self.problems.append(f"{name} is listed as a signature of it, but has another subject")
                 return
             view: manifests.Manifest = read.view
-            layers = (view.layers or [])[:_LAYERS_LIMIT]
+            layers = view.layers or []
         except NotFound:
             return
         except UnderlayError as error:
             self.problems.append(error.message)
             return
-        for layer in layers:
+        if len(layers) > _LAYERS_LIMIT:
+            self.problems.append(f"{name} holds {len(layers)} signatures; only {_LAYERS_LIMIT} are looked at")
+        for layer in layers[:_LAYERS_LIMIT]:
             kind = layer.media_type or ""
             if kind not in (_SIMPLE_LAYER, _DSSE_LAYER) and not kind.startswith(_BUNDLE):
                 continue
@@ -124,26 +125,26 @@ class Signatures:
                 self._left -= layer.size
                 self._documents -= 1
                 payload = self._repository.document(layer, _DOCUMENT_LIMIT, "signature")
-                yield _simple(layer, payload, name) if kind == _SIMPLE_LAYER else _enveloped(payload, name, layer)
+                yield _simple(layer, payload) if kind == _SIMPLE_LAYER else _enveloped(payload, layer)
             except (UnderlayError, ValueError, LookupError, TypeError, RecursionError) as error:
                 reason = error.message if isinstance(error, UnderlayError) else "it cannot be read"
                 self.problems.append(f"{name}: {reason}")
 
 
-def _simple(layer: Descriptor, payload: bytes, where: str) -> Found:
+def _simple(layer: Descriptor, payload: bytes) -> StoredSignature:
     signature = _decoded(layer.annotation(_SIGNATURE))
-    found = Found(SIMPLE, where, payload, payload, [signature])
-    _take_material(found, layer)
-    return found
+    stored = StoredSignature(SIMPLE, payload, payload, [signature])
+    _take_material(stored, layer)
+    return stored
 
 
-def _take_material(found: Found, layer: Descriptor) -> None:
-    found.certificate = layer.annotation(_CERTIFICATE).encode()
-    found.chain = layer.annotation(_CHAIN).encode()
-    found.log = layer.annotation(_LOG).encode()
+def _take_material(stored: StoredSignature, layer: Descriptor) -> None:
+    stored.certificate = layer.annotation(_CERTIFICATE).encode()
+    stored.chain = layer.annotation(_CHAIN).encode()
+    stored.log = layer.annotation(_LOG).encode()
 
 
-def _enveloped(data: bytes, where: str, layer: Descriptor) -> Found:
+def _enveloped(data: bytes, layer: Descriptor) -> StoredSignature:
     """Return the statement in an envelope of DSSE, or in a bundle that holds one. Raises ValueError and its kind."""
     value: Any = document.decode(data, "signature", _DOCUMENT_LIMIT)
     bundled = "verificationMaterial" in value
@@ -152,12 +153,12 @@ def _enveloped(data: bytes, where: str, layer: Descriptor) -> Found:
         raise ValueError("not a statement")
     payload = _decoded(envelope["payload"])
     signatures = [_decoded(one["sig"]) for one in envelope["signatures"][:10]]
-    found = Found(STATEMENT, where, pre_authentication(_IN_TOTO, payload), payload, signatures)
+    stored = StoredSignature(STATEMENT, pre_authentication(_IN_TOTO, payload), payload, signatures)
     if bundled:
-        found.bundle = data
+        stored.bundle = data
     else:
-        _take_material(found, layer)
-    return found
+        _take_material(stored, layer)
+    return stored
 
 
 def _decoded(text: str) -> bytes:
@@ -167,10 +168,10 @@ def _decoded(text: str) -> bytes:
         raise ValueError("no base64") from None
 
 
-def statement(found: Found) -> dict[str, Any] | None:
+def statement(stored: StoredSignature) -> dict[str, Any] | None:
     """Return the in-toto statement of a signature that is verified, None when it is none."""
     try:
-        value = jsontext.loads(found.payload)
+        value = jsontext.loads(stored.payload)
     except (ValueError, RecursionError):
         return None
-    return value if isinstance(value, dict) and found.form == STATEMENT else None
+    return value if isinstance(value, dict) and stored.form == STATEMENT else None
