@@ -16,6 +16,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from fakeregistry import FakeRegistry
 from remoteimages import MANIFEST, encoded, sha
+from visitors import Visitor
 
 SIMPLE = "application/vnd.dev.cosign.simplesigning.v1+json"
 BUNDLE = "application/vnd.dev.sigstore.bundle.v0.3+json"
@@ -270,3 +271,11 @@ def key_usage(signs_certificates: bool = False) -> x509.KeyUsage:
         encipher_only=False,
         decipher_only=False,
     )
+
+
+def refused(visitor: Visitor, *words: str) -> str:
+    """What a command says that must be refused: one line and a hint, and nothing is kept."""
+    said = visitor(*words, code=1).stderr.decode()
+    assert said.startswith("underlay: ") and "Traceback" not in said
+    assert visitor.out("images", "-aq") == ""
+    return said
