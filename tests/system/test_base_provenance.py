@@ -14,7 +14,7 @@ import pytest
 import signing
 from engines import needs_root
 from fakeregistry import FakeRegistry
-from remoteimages import BENEATH, Image, index
+from remoteimages import BENEATH, Image, Index, encoded, index
 from visitors import Visitor
 
 pytestmark = pytest.mark.root
@@ -107,6 +107,30 @@ def test_it_is_believed_only_when_signed(visitor: Visitor, registry: FakeRegistr
     # Of an image that is here its registry is asked.
     visitor("pull", "-q", name.removeprefix("docker://"))
     assert identified(visitor, "--verify", path, name.removeprefix("docker://"))["signed_by"] == signed["signed_by"]
+
+
+def test_one_index_does_not_vouch_for_another(
+    visitor: Visitor, registry: FakeRegistry, made: Image, tmp_path: Path
+) -> None:
+    """An index that is signed stands in a stranger's, who hangs provenance of his own on the image."""
+    key = signing.private()
+    path = signing.public(key, tmp_path / "key.pub")
+    plain, forged = index([made]), index([made], attestations=True)
+    entries = [plain.descriptor(), *_attestations(forged)]
+    data = encoded({**json.loads(forged.manifest), "manifests": entries})
+    outer = Index(data, forged.media_type, [plain], [plain, *forged.parts[1:]])
+    name = f"docker://{registry.add(outer, TEAM, 'outer')}"
+    signing.sign(registry, TEAM, plain.digest, key)
+    found = identified(visitor, "--verify", path, name)
+    assert found["signed_by"] and [claim["signed"] for claim in found["claims"]] == [""]
+    signing.sign(registry, TEAM, outer.digest, key)
+    found = identified(visitor, "--verify", path, name)
+    assert [claim["signed"] for claim in found["claims"]] == found["signed_by"]
+
+
+def _attestations(whole: Index) -> list[dict[str, Any]]:
+    listed: list[dict[str, Any]] = json.loads(whole.manifest)["manifests"]
+    return listed[len(whole.images) :]
 
 
 @pytest.mark.parametrize("form", ["bundle", "attestation"])

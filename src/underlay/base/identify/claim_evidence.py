@@ -36,9 +36,9 @@ def of(subject: Subject) -> list[Claim]:
     labels = (execution.labels if execution else None) or {}
     endorsement = subject.endorsement
     statements = [(who, statement) for who, statement in endorsement.statements] if endorsement is not None else []
-    # Whoever signs an index signs what hangs on its images.
-    whole = endorsement.signers[0] if endorsement is not None and endorsement.whole else ""
-    statements += [(whole, statement) for statement in subject.provenance()]
+    # Whoever signs an index signs what it hangs on its images.
+    signed = endorsement.indexes if endorsement is not None else {}
+    statements += [(signed.get(index, ""), statement) for index, statement in subject.provenance()]
     bases = [claim for who, statement in statements for claim in claims.in_provenance(statement, who)]
     return claims.read(subject.annotations, labels, bases, claims.in_history(subject.view.history or []))
 

@@ -61,7 +61,7 @@ class Subject:
     def __init__(self, store: Store, name: str, where: str, config: Document, manifest: Document | None) -> None:
         self._store = store
         self._files: ImageFiles | None = None
-        self._provenance: list[dict[str, Any]] | None = None
+        self._provenance: list[tuple[str, dict[str, Any]]] | None = None
         self.name = name
         self.where = where
         self.config = config
@@ -99,13 +99,13 @@ class Subject:
             self._files = ImageFiles(self._store.paths, self.image.diff_ids)
         return self._files
 
-    def provenance(self) -> list[dict[str, Any]]:
-        """Return the statements of provenance (in-toto) that hang on it."""
+    def provenance(self) -> list[tuple[str, dict[str, Any]]]:
+        """Return the statements of provenance (in-toto) that hang on it, each with the digest of the index that says so."""
         if self._provenance is None:
             self._provenance = _provenance_here(self._store, self.image) if self.image is not None else []
         return self._provenance
 
-    def keep_provenance(self, statements: list[dict[str, Any]]) -> None:
+    def keep_provenance(self, statements: list[tuple[str, dict[str, Any]]]) -> None:
         """Take statements that were found where the image lies, when that is not the store."""
         self._provenance = statements
 
@@ -269,7 +269,7 @@ class _InStore:
         return blobs.read(self._paths, descriptor.digest) if readable else None
 
 
-def _provenance_here(store: Store, image: ImageRow) -> list[dict[str, Any]]:
+def _provenance_here(store: Store, image: ImageRow) -> list[tuple[str, dict[str, Any]]]:
     from ...transfer.attached import provenance
 
     indexes = []

@@ -10,6 +10,7 @@ from .image_source import REGISTRY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
     from ...oci.reference import Reference
@@ -18,11 +19,11 @@ if TYPE_CHECKING:
 
 
 class Endorsement(Value, kw_only=True):
-    """What signatures say of an image: who has signed it (`signers`); whether they signed the index with all that hangs on
-    the image (`whole`); the signed `statements`, each with who has signed it; and the `problem`, "" for none."""
+    """What signatures say of an image: who has signed it (`signers`); the signed `indexes` that lead to it, and the
+    signed `statements`, each with who has signed it; and the `problem`, "" for none."""
 
     signers: tuple[str, ...] = ()
-    whole: bool = False
+    indexes: Mapping[str, str] = {}
     statements: tuple[tuple[str, dict[str, Any]], ...] = ()
     problem: str = ""
 
@@ -41,7 +42,8 @@ def look(store: Store, subject: Subject, demanded: str = "") -> Endorsement | No
     trust = Trust.read(demanded)
     signers: list[str] = []
     statements: list[tuple[str, dict[str, Any]]] = []
-    whole = asked = False
+    indexes: dict[str, str] = {}
+    asked = False
     problem = ""
     with Registries(store.emit) as registries:
         for reference, digest, is_index in _places(store, subject):
@@ -51,8 +53,10 @@ def look(store: Store, subject: Subject, demanded: str = "") -> Endorsement | No
             asked = True
             repository = registries.repository(reference)
             try:
-                signers += verify.verify(repository, reference, digest, requirements).signers
-                whole = whole or is_index
+                by = verify.verify(repository, reference, digest, requirements).signers
+                signers += by
+                if is_index:
+                    indexes[digest] = by[0]
             except Untrusted as error:
                 problem = problem or error.message
             except RegistryError as error:
@@ -71,7 +75,7 @@ def look(store: Store, subject: Subject, demanded: str = "") -> Endorsement | No
         )
     return Endorsement(
         signers=tuple(dict.fromkeys(signers)),
-        whole=whole,
+        indexes=indexes,
         statements=tuple(statements),
         problem="" if signers or statements else problem,
     )
@@ -84,7 +88,7 @@ def _places(store: Store, subject: Subject) -> list[tuple[Reference, str, bool]]
         for repository, digest, _ in images.repository_digests(store.meta, subject.image.id):
             reference = references.parse(f"{repository}@{digest}")
             manifest = subject.image.manifest
-            places += [(reference, found, found != manifest) for found in dict.fromkeys((digest, manifest))]
+            places += [(reference, one, one != manifest) for one in dict.fromkeys((digest, manifest))]
         return places
     if subject.where != REGISTRY or subject.manifest is None:
         return []

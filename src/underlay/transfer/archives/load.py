@@ -123,9 +123,9 @@ def load(
                 os.close(fd)
 
 
-def look(path: str, platforms: Sequence[Platform] = ()) -> tuple[Candidate, list[dict[str, Any]]]:
+def look(path: str, platforms: Sequence[Platform] = ()) -> tuple[Candidate, list[tuple[str, dict[str, Any]]]]:
     """Return the documents of the image in an archive or layout, of the first if there are several, and the statements
-    of provenance that hang on it; no layer is read.
+    of provenance that hang on it, as `attached.provenance` has them; no layer is read.
 
     Its manifest has no data when the archive is docker's, which has none. Raises NotFound, InvalidInput, Corrupt,
     Unsupported for a compressed archive.
