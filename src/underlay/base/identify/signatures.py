@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from ...errors import RegistryError, Untrusted
 from ...lean.values import Value
 from ...oci import reference as references
@@ -53,22 +55,21 @@ def look(store: Store, subject: Subject, demanded: str = "") -> Endorsement | No
             asked = True
             repository = registries.repository(reference)
             try:
-                by = verify.verify(repository, reference, digest, requirements).signers
-                signers += by
-                if is_index:
-                    indexes[digest] = by[0]
-            except Untrusted as error:
-                problem = problem or error.message
+                try:
+                    by = verify.verify(repository, reference, digest, requirements).signers
+                    signers += by
+                    if is_index:
+                        indexes[digest] = by[0]
+                except Untrusted as error:
+                    problem = problem or error.message
+                with contextlib.suppress(Untrusted):
+                    attested = verify.verify(repository, reference, digest, requirements, attestations=True)
+                    statements += attested.statements
             except RegistryError as error:
                 if demanded:
                     raise
                 problem = problem or error.message
                 break
-            try:
-                attested = verify.verify(repository, reference, digest, requirements, attestations=True)
-                statements += attested.statements
-            except Untrusted:
-                continue
     if not asked:
         return (
             Endorsement(problem=f"{subject.name} is in no registry that could have a signature") if demanded else None
