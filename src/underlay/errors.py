@@ -136,6 +136,12 @@ class AccessDenied(RegistryError):
     http_status = 403
 
 
+class Untrusted(UnderlayError):
+    """An image is not signed as the trust policy or the caller demands; nothing of it was taken."""
+
+    http_status = 403
+
+
 class KernelError(UnderlayError):
     """The kernel refused an operation.
 

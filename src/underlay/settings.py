@@ -41,6 +41,7 @@ SETTINGS = {
     "registries": Setting("UNDERLAY_REGISTRIES", "", "the only file of settings of registries"),
     "networks": Setting("UNDERLAY_NETWORKS", "", "the only file of settings of address pools"),
     "certificates": Setting("UNDERLAY_CERTS_D", "", "the only directory of registries' certificates"),
+    "trust-policy": Setting("UNDERLAY_TRUST_POLICY", "", "the only trust policy"),
     "cdi": Setting("UNDERLAY_CDI", "/etc/cdi:/var/run/cdi", "directories with descriptions of devices"),
     "advisories": Setting("UNDERLAY_ADVISORIES", "", "address of the exports of advisories"),
     "colour": Setting("UNDERLAY_COLOUR", "auto", "colours in output", ("auto", "always", "never")),

@@ -60,7 +60,7 @@ def main(words: list[str]) -> int:
         sys.stdout.write(f"underlay version {__version__}\n")
         return 0
     debug = False
-    starts_container = False
+    failure = 1  # the exit code of an error that has none of its own
     from ..errors import UnderlayError
 
     try:
@@ -83,6 +83,7 @@ def main(words: list[str]) -> int:
             return runtime(rest[1:])
         name, module_name, rest = _find(rest)
         module = __import__(f"underlay.cli.commands.{module_name}", fromlist=["run"])
+        failure = getattr(module, "FAILURE", failure)
         options, arguments = flags.parse(name, module.FLAGS, rest, getattr(module, "INTERSPERSED", True))
         debug = debug or ("debug" in options and options["debug"])
         if options["help"]:
@@ -90,6 +91,8 @@ def main(words: list[str]) -> int:
             return 0
         _check_count(name, arguments, getattr(module, "ARGUMENTS", (0, None)), module.SYNOPSIS)
         starts_container = name.split()[-1] == "run"
+        if starts_container:
+            failure = 125
         standby = module.standby(options, arguments) if starts_container else None
         from ..engine.engine import Engine
 
@@ -108,8 +111,7 @@ def main(words: list[str]) -> int:
         sys.stderr.write(f"underlay: {shown(error.message)}\n")
         if error.hint:
             sys.stderr.write(f"hint: {shown(error.hint)}\n")
-        code = error.exit_code
-        return 125 if starts_container and code == 1 else code
+        return failure if error.exit_code == 1 else error.exit_code
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
@@ -120,7 +122,7 @@ def main(words: list[str]) -> int:
             _trace()
         where = f" {error.filename}" if error.filename else ""
         sys.stderr.write(f"underlay: {shown(f'{error.strerror or error}{where}')}\n")
-        return 125 if starts_container else 1
+        return failure
 
 
 def shown(text: str) -> str:

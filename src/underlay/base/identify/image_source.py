@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 from ...errors import InvalidInput, NotFound, UnderlayError, Unsupported
@@ -16,7 +17,7 @@ from ...store.rows import layers as layer_rows
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from typing import Any
 
     from ...oci.config import Config
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from ...store.rootfs.imagefiles import ImageFiles
     from ...store.rows.images import ImageRow
     from ...store.store import Store
+    from ..advisories import vex
+    from .signatures import Endorsement
 
 STORE, ARCHIVE, REGISTRY = "store", "archive", "registry"
 _ARCHIVES = ("docker-archive:", "oci-archive:", "oci:")
@@ -41,21 +44,24 @@ class Subject:
         "_files",
         "_provenance",
         "_store",
+        "above",
         "annotations",
         "config",
+        "endorsement",
         "id",
         "image",
         "layers",
         "manifest",
         "name",
         "platform",
+        "wanted",
         "where",
     )
 
     def __init__(self, store: Store, name: str, where: str, config: Document, manifest: Document | None) -> None:
         self._store = store
         self._files: ImageFiles | None = None
-        self._provenance: list[dict[str, Any]] | None = None
+        self._provenance: list[tuple[str, dict[str, Any]]] | None = None
         self.name = name
         self.where = where
         self.config = config
@@ -64,6 +70,9 @@ class Subject:
         self.image: ImageRow | None = None
         view: Config = config.view
         self.platform: Platform = view.platform()
+        self.wanted: list[Platform] = []  # of several in an archive
+        self.above: tuple[str, ...] = ()  # digests of the indexes that led to it, in a registry
+        self.endorsement: Endorsement | None = None  # what signatures say of it, where they were looked at
         self.annotations: Mapping[str, str] = {}
         self.layers: list[tuple[str, int]] = [("", 0)] * len(view.diff_ids)
         if manifest is not None:
@@ -83,22 +92,20 @@ class Subject:
         return self.config.value
 
     def files(self) -> ImageFiles | None:
-        """Return its files, None when its layers are not in the store."""
-        if self.image is None:
-            return None
-        if self._files is None:
+        """Return its files, None when its layers are neither in the store nor open (see `reading`)."""
+        if self._files is None and self.image is not None:
             from ...store.rootfs.imagefiles import ImageFiles
 
             self._files = ImageFiles(self._store.paths, self.image.diff_ids)
         return self._files
 
-    def provenance(self) -> list[dict[str, Any]]:
-        """Return the statements of provenance (in-toto) that hang on it."""
+    def provenance(self) -> list[tuple[str, dict[str, Any]]]:
+        """Return the statements of provenance (in-toto) that hang on it, each with the digest of the index that says so."""
         if self._provenance is None:
             self._provenance = _provenance_here(self._store, self.image) if self.image is not None else []
         return self._provenance
 
-    def keep_provenance(self, statements: list[dict[str, Any]]) -> None:
+    def keep_provenance(self, statements: list[tuple[str, dict[str, Any]]]) -> None:
         """Take statements that were found where the image lies, when that is not the store."""
         self._provenance = statements
 
@@ -140,6 +147,33 @@ def find(store: Store, text: str, platform: str = "", offline: bool = False) -> 
     return _in_registry(store, text, wanted)
 
 
+@contextlib.contextmanager
+def reading(store: Store, subject: Subject) -> Iterator[ImageFiles]:
+    """Let a subject have its files inside of the block, wherever it is: layers that are not in the store are read from the
+    archive or the registry to their end, into a file without a name.
+
+    Raises Unsupported for a foreign layer, DigestMismatch, Corrupt, LimitExceeded, and what registries raise.
+    """
+    files = subject.files()
+    if files is not None:
+        yield files
+        return
+    from ...store.rootfs.unstoredfiles import UnstoredFiles
+    from ...transfer import layer_streams
+
+    if subject.where == REGISTRY:
+        assert subject.manifest is not None
+        streams = layer_streams.of_registry(store, subject.name, subject.manifest.view, subject.view.diff_ids)
+    else:
+        streams = layer_streams.of_archive(subject.name, subject.wanted)
+    with contextlib.closing(streams), UnstoredFiles(store.paths, streams) as opened:
+        subject._files = opened
+        try:
+            yield opened
+        finally:
+            subject._files = None
+
+
 def _not_asked(text: str) -> NotFound:
     return NotFound(f"No such image: {text}, and its registry is not asked offline", "pull it, or leave out --offline")
 
@@ -166,6 +200,25 @@ def names_of(store: Store, image: ImageRow) -> list[str]:
     return [references.familiar(name) for name, _, _ in images.names(store.meta, image.id)]
 
 
+def identifiers(store: Store, subject: Subject) -> vex.Image:
+    """Return the names and digests under which statements of others may speak of an image."""
+    from ..advisories import vex
+
+    digests = {subject.id, *([subject.manifest.digest] if subject.manifest is not None else [])}
+    names: set[str] = set()
+    if subject.image is not None:
+        texts = [name for name, _, _ in images.names(store.meta, subject.image.id)]
+        digests |= {digest for _, digest, _ in images.names(store.meta, subject.image.id)}
+    else:
+        texts = [subject.name] if subject.where == REGISTRY else []
+    for text in texts:
+        reference = references.parse(text)
+        for repository in (reference.repository, reference.familiar_repository, reference.path.rpartition("/")[2]):
+            names |= {repository, *([f"{repository}:{reference.tag}"] if reference.tag else [])}
+        digests |= {reference.digest} if reference.digest else set()
+    return vex.Image(names, digests)
+
+
 def _in_registry(store: Store, name: str, wanted: list[Platform]) -> Subject:
     from ...registry.registries import Registries
     from ...transfer import attached
@@ -178,6 +231,7 @@ def _in_registry(store: Store, name: str, wanted: list[Platform]) -> Subject:
         source = remote.InRegistry(repository, reference.familiar)
         statements = attached.provenance(source, chosen.above, chosen.manifest.digest)
     subject = Subject(store, reference.familiar, REGISTRY, chosen.config, chosen.manifest)
+    subject.above = tuple(index.digest for index in chosen.above)
     subject.keep_provenance(statements)
     return subject
 
@@ -187,6 +241,7 @@ def _in_archive(store: Store, path: str, wanted: list[Platform]) -> Subject:
 
     chosen, statements = load.look(path, wanted)
     subject = Subject(store, path, ARCHIVE, chosen.config, chosen.manifest if chosen.manifest.data else None)
+    subject.wanted = wanted
     subject.keep_provenance(statements)
     return subject
 
@@ -214,7 +269,7 @@ class _InStore:
         return blobs.read(self._paths, descriptor.digest) if readable else None
 
 
-def _provenance_here(store: Store, image: ImageRow) -> list[dict[str, Any]]:
+def _provenance_here(store: Store, image: ImageRow) -> list[tuple[str, dict[str, Any]]]:
     from ...transfer.attached import provenance
 
     indexes = []

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ...paths import Paths
     from ..layers.merge import Node
 
-_LIMIT = 64 << 20
+FILE_LIMIT = 64 << 20  # bytes of a file that is read at once
 _HOPS = 40  # as path_resolution(7) has it
 
 
@@ -28,6 +28,10 @@ class ImageFiles:
         self._paths = paths
         self._diff_ids = list(diff_ids)
         self._root = merge.merge(layers.read_toc(paths, diff_id) for diff_id in self._diff_ids).root
+
+    def lower(self, count: int) -> ImageFiles:
+        """Return the files that the lowest `count` layers make."""
+        return ImageFiles(self._paths, self._diff_ids[:count])
 
     def node(self, path: bytes) -> Node | None:
         """Return what is at `path`, None when there is nothing or links lead nowhere."""
@@ -101,7 +105,7 @@ class ImageFiles:
             return b""
         return layers.read_part(self._paths, self._diff_ids[node.layer], node.entry, offset, size)
 
-    def read(self, path: bytes, limit: int = _LIMIT) -> bytes | None:
+    def read(self, path: bytes, limit: int = FILE_LIMIT) -> bytes | None:
         """Return a regular file's content, None when there is none. Raises LimitExceeded beyond `limit` bytes, Corrupt."""
         node = self.node(path)
         if node is None or node.entry.kind != REGULAR:
@@ -109,6 +113,11 @@ class ImageFiles:
         if node.entry.size > limit:
             raise LimitExceeded(f"{shown(path)} has more than {limit} bytes")
         return layers.read_member(self._paths, self._diff_ids[node.layer], node.entry, limit)
+
+    def size(self, path: bytes) -> int:
+        """Return the bytes of a regular file, 0 when there is none."""
+        node = self.node(path)
+        return node.entry.size if node is not None and node.entry.kind == REGULAR else 0
 
     def names(self, directory: bytes) -> list[bytes]:
         """Return what is in a directory, sorted; nothing when there is none."""
@@ -129,6 +138,15 @@ class ImageFiles:
     def find(self, endings: tuple[bytes, ...]) -> Iterator[bytes]:
         """Yield the paths of all regular files that end with one of `endings`, in a fixed order; links are not
         followed."""
+        return (path for path, _ in self._regular() if path.endswith(endings))
+
+    def executables(self) -> Iterator[bytes]:
+        """Yield the paths of all regular files with an execute bit for anybody, in a fixed order; links are not
+        followed."""
+        return (path for path, node in self._regular() if node.entry.mode & 0o111)
+
+    def _regular(self) -> Iterator[tuple[bytes, Node]]:
+        """Yield path and node of all regular files, in a fixed order."""
         waiting = [(b"", self._root)]
         while waiting:
             prefix, directory = waiting.pop()
@@ -136,6 +154,6 @@ class ImageFiles:
             for name, node in sorted((directory.children or {}).items()):
                 if node.children is not None:
                     below.append((prefix + name + b"/", node))
-                elif node.entry.kind == REGULAR and (prefix + name).endswith(endings):
-                    yield prefix + name
+                elif node.entry.kind == REGULAR:
+                    yield prefix + name, node
             waiting += reversed(below)

@@ -33,7 +33,7 @@ from .plaindir import InPlain, plain_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from typing import Any
 
     from ...events import Emit
@@ -123,36 +123,49 @@ def load(
                 os.close(fd)
 
 
-def look(path: str, platforms: Sequence[Platform] = ()) -> tuple[Candidate, list[dict[str, Any]]]:
+def look(path: str, platforms: Sequence[Platform] = ()) -> tuple[Candidate, list[tuple[str, dict[str, Any]]]]:
     """Return the documents of the image in an archive or layout, of the first if there are several, and the statements
-    of provenance that hang on it; no layer is read.
+    of provenance that hang on it, as `attached.provenance` has them; no layer is read.
 
     Its manifest has no data when the archive is docker's, which has none. Raises NotFound, InvalidInput, Corrupt,
     Unsupported for a compressed archive.
     """
+    with _opened(path) as bag:
+        candidate = _jobs(bag, platforms)[0].images[0][0]
+        return candidate, provenance(_documents(bag), candidate.above, candidate.manifest.digest)
+
+
+@contextlib.contextmanager
+def layers(path: str, platforms: Sequence[Platform] = ()) -> Iterator[list[tuple[str, Content]]]:
+    """Open the layers of the image that `look` returns: diff id, and what can be read; base first. Raises as `look`."""
+    with _opened(path) as bag:
+        wanted = _jobs(bag, platforms)[0].images[0][1]
+        yield [(layer.diff_id, layer.content) for layer in wanted]
+
+
+@contextlib.contextmanager
+def _opened(path: str) -> Iterator[Bag]:
+    """Open an archive or a layout of which parts can be read anywhere; its errors name it."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         raise NotFound(f"open {path}: no such file or directory") from None
+    bag: Bag | None = None
     try:
-        bag: Bag | None = None
-        try:
-            if stat.S_ISDIR(os.fstat(fd).st_mode):
-                bag = Directory(path)
-            elif codec.detect(os.pread(fd, 512, 0)) != "none":
-                raise Unsupported(f"{path} is compressed as a whole", "uncompress it, or use `underlay load`")
-            else:
-                bag = TarFile(fd, path)
-            candidate = _jobs(bag, platforms)[0].images[0][0]
-            return candidate, provenance(_documents(bag), candidate.above, candidate.manifest.digest)
-        except (InvalidInput, Corrupt) as error:
-            if path not in error.message:
-                error.message = f"{path}: {error.message}"
-            raise
-        finally:
-            if bag is not None:
-                bag.close()
+        if stat.S_ISDIR(os.fstat(fd).st_mode):
+            bag = Directory(path)
+        elif codec.detect(os.pread(fd, 512, 0)) != "none":
+            raise Unsupported(f"{path} is compressed as a whole", "uncompress it, or use `underlay load`")
+        else:
+            bag = TarFile(fd, path)
+        yield bag
+    except (InvalidInput, Corrupt) as error:
+        if path not in error.message:
+            error.message = f"{path}: {error.message}"
+        raise
     finally:
+        if bag is not None:
+            bag.close()
         os.close(fd)
 
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from ....engine.engine import Engine
     from ...flags import Flag, Options
 
-SUMMARY = "Import security advisories from a directory, a .zip or a .jsonl file"
+SUMMARY = "Import security advisories (OSV), or a list of known exploits (KEV) or of their likelihood (EPSS)"
 SYNOPSIS = "base advisories import PATH"
 FLAGS: tuple[Flag, ...] = ()
 
@@ -24,6 +24,9 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
             "see `underlay base advisories import --help`",
         )
     counts = engine.bases.import_advisories(arguments[0])
+    for name, count in counts.lists.items():
+        sys.stdout.write(f"{name}: {count} vulnerabilities\n")
+        return 0
     for family, head in sorted(counts.families.items()):
         sys.stdout.write(f"{family}: {head.records} advisories\n")
     sys.stdout.write(

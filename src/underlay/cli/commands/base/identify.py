@@ -18,6 +18,7 @@ FLAGS: tuple[Flag, ...] = (
     ("all", "a", "bool", "", "Show all candidates"),
     ("format", "f", "string", "string", "Format output: 'json' or a Go template"),
     ("platform", "", "string", "string", "Platform of the image, if it is multi-platform"),
+    ("verify", "", "string", "string", "Whose signatures count: a public key (its file), policy, or identity=…"),
 )
 
 
@@ -27,7 +28,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
         raise InvalidInput(
             '"underlay base identify" requires exactly 1 argument', "see `underlay base identify --help`"
         )
-    identified = engine.bases.identify(arguments[0], options["platform"])
+    identified = engine.bases.identify(arguments[0], options["platform"], options["verify"])
     from ...output import plain, render
 
     if options["format"]:
@@ -69,6 +70,10 @@ def _lines(identified: Identified, everything: bool) -> list[str]:
         lines.append(
             f"  {build} is also called {', '.join(others)}{left}; {base.name} was meant with {_share(base.confidence)}"
         )
+    if identified.signed_by:
+        lines.append(f"  signed by {', '.join(identified.signed_by)}")
+    elif identified.unsigned:
+        lines.append(f"  not signed: {identified.unsigned}")
     if identified.outdated:
         lines.append(f"  {base.name if base else 'its base'} is another build by now")
     if not first.config_digest and (notice := _age(identified)):
@@ -78,7 +83,8 @@ def _lines(identified: Identified, everything: bool) -> list[str]:
             continue  # it is among the evidence
         claimed = " ".join(filter(None, (claim.name, claim.digest)))
         loud = "!! " if claim.verdict == "refuted" else ""
-        lines.append(f"  {loud}its {claim.source} says {claimed}: {claim.verdict}, {claim.because}")
+        source = claim.source + (f", signed by {claim.signed}," if claim.signed else "")
+        lines.append(f"  {loud}its {source} says {claimed}: {claim.verdict}, {claim.because}")
     for link in identified.chain if base is not None else ():
         brings = [f"{link.layers} layer{_s(link.layers)}, {link.history} step{_s(link.history)}"] if link.layers else []
         brings += [link.config_digest[7:19]] if link.config_digest else []
