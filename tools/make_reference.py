@@ -21,8 +21,8 @@ sys.path.insert(0, str(ROOT / "src"))
 
 import underlay
 from underlay import errors
-from underlay.cli import index, main
-from underlay.cli.flags import Flag
+from underlay.cli import index
+from underlay.cli.flags import Flag, globalflags
 from underlay.lean import values
 
 _NOTE = "<!-- Written by tools/make_reference.py. Do not edit. -->\n"
@@ -62,7 +62,7 @@ def commands() -> str:
         "",
         "## Before the command",
         "",
-        *_flag_table(main.GLOBAL_FLAGS),
+        *_flag_table(globalflags.GLOBAL_FLAGS),
         "",
         "## All",
         "",

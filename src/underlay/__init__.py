@@ -92,7 +92,7 @@ if TYPE_CHECKING:
     from .engine.builds import Builds
     from .engine.builds.result import BuildResult
     from .engine.containers import Containers
-    from .engine.containers.exec import ExecOptions, Execution
+    from .engine.containers.exec import Execution
     from .engine.containers.handle import Container
     from .engine.containers.result import Result
     from .engine.containers.session import Session
@@ -104,7 +104,7 @@ if TYPE_CHECKING:
     from .engine.images.handle import Image
     from .engine.images.results import HistoryEntry, Removed
     from .engine.networks import Networks
-    from .engine.options import ContainerOptions
+    from .engine.options import ContainerOptions, ExecOptions
     from .engine.registries import FoundRepository, Registries
     from .engine.system import ImageUsage, System, Usage
     from .engine.volumes import Volumes
@@ -138,7 +138,7 @@ _HOMES = {
     "Deleted": "transfer.registry.deletion",
     "Engine": "engine.engine",
     "Event": "events",
-    "ExecOptions": "engine.containers.exec",
+    "ExecOptions": "engine.options",
     "Execution": "engine.containers.exec",
     "Exposure": "base.advisories.exposure",
     "FetchedManifest": "registry.repository",

@@ -81,6 +81,12 @@ class UsageError(InvalidInput):
     exit_code = 125
 
 
+class ArgumentCount(UsageError):
+    """A command has too few arguments, too many, or is none: docker ends with 1 then, for `run` too."""
+
+    exit_code = 1
+
+
 class NotFound(UnderlayError):
     """The requested object does not exist."""
 
@@ -135,6 +141,12 @@ class RateLimited(RegistryError):
 
     http_status = 429
     wait = 0.0
+
+
+class Untrusted(UnderlayError):
+    """An image is not signed as the trust policy or the caller demands; nothing of it was taken."""
+
+    http_status = 403
 
 
 class KernelError(UnderlayError):

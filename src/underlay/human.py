@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import time
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
 _BINARY_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 _NUMERIC = "0123456789."
@@ -167,3 +171,11 @@ def short_id(digest: str) -> str:
 def truncate(text: str, width: int) -> str:
     """Return `text` cut to `width` characters, the last one an ellipsis when something was cut."""
     return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def did_you_mean(word: str, known: Iterable[str], begin: str, otherwise: str) -> str:
+    """Return "did you mean …?" with the known word that is most like `word`, after `begin`; `otherwise` if none is."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(word, list(known), n=1, cutoff=0.65)
+    return f"did you mean `{begin}{near[0]}`?" if near else otherwise

@@ -6,6 +6,7 @@ import os
 import stat
 import sys
 
+from . import settings
 from .errors import InvalidInput
 
 _OTHERS_WRITE = 0o022
@@ -132,8 +133,8 @@ def default_paths(root: str = "", state: str = "") -> Paths:
     Root uses /var/lib/underlay and /run/underlay; others their XDG directories (XDG Base Directory 0.8).
     """
     environment = os.environ
-    root = root or environment.get("UNDERLAY_ROOT", "")
-    state = state or environment.get("UNDERLAY_STATE", "")
+    root = root or settings.value("root")
+    state = state or settings.value("state")
     if os.geteuid() == 0:
         return Paths(root or USUAL_ROOT, state or _USUAL_STATE)
     home = environment.get("HOME", "/")

@@ -54,8 +54,8 @@ def _identity(fd: int) -> tuple[int, int]:
 def size(path: str, files_only: bool = False) -> int:
     """Return the bytes that all below the directory `path` occupies on disk; 0 when it is missing or none.
 
-    Links are not followed. With `files_only` only regular files count. What may not be read, or is gone before it is
-    looked at, does not count; a directory that is moved while it is measured ends the count.
+    Links are not followed. With `files_only` it is the length of the regular files. What may not be read, or is gone
+    before it is looked at, does not count; a directory that is moved while it is measured ends the count.
     """
     try:
         cursor = Cursor(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
@@ -98,8 +98,10 @@ def _measured(fd: int, files_only: bool) -> tuple[int, list[str]]:
                     continue  # removed since; those beside it count
                 if stat.S_ISDIR(facts.st_mode):
                     names.append(entry.name)
-                if not files_only or stat.S_ISREG(facts.st_mode):
+                if not files_only:
                     total += facts.st_blocks * 512
+                elif stat.S_ISREG(facts.st_mode):
+                    total += facts.st_size
     except OSError:
         pass
     return total, names

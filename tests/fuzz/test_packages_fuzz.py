@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from advisories import fixed, record
-from packagedatabases import MemoryFiles, ndb_database, rpm_header
+from packagedatabases import MemoryFiles, elf, inline, jar, ndb_database, rpm_header
 from underlay.base.advisories import cvss, osv, vulnerabilities
 from underlay.errors import UnderlayError
 from underlay.packages import osrelease, rpm, sbom, sqlitefile, versions
@@ -24,7 +24,37 @@ PLACES = (
     "etc/os-release",
     "x/node_modules/y/package.json",
     "x/y.dist-info/METADATA",
+    "x/y.jar",
+    "x/specifications/y.gemspec",
+    "x/composer/installed.json",
+    "x/y.deps.json",
+    "x/conda-meta/y.json",
+    "x/program",
 )
+# What is nearly right: JSON of the wrong shapes, an archive, an executable with a section of Go.
+SHAPES = st.recursive(
+    st.none() | st.integers() | st.text(max_size=5) | st.sampled_from(["package", "a/1"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["name", "version", "packages", "libraries", "type", "a/1"]), inner, max_size=3
+        )
+    ),
+    max_leaves=8,
+).map(lambda value: json.dumps(value).encode())
+JAR = jar(**{"META-INF/MANIFEST.MF": "Implementation-Version: 1\n", "a-1.jar": jar(a="b")})
+GO = elf(".go.buildinfo", inline("go1.22.1", "path\ta\ndep\tb\tv1.0.0\n"))
+
+
+@st.composite
+def nearly(draw: st.DrawFn) -> bytes:
+    """An archive or an executable with a few bytes changed."""
+    data = bytearray(draw(st.sampled_from([JAR, GO])))
+    for _ in range(draw(st.integers(1, 6))):
+        data[draw(st.integers(0, min(len(data), 600) - 1))] = draw(st.integers(0, 255))
+    return bytes(data)
+
+
 LINES = st.lists(
     st.sampled_from(
         ["Package: a", "Version: 1", "Status: x installed", "Source: a (", "P:a", "V:1", "", "ID=a", "Name: b"]
@@ -34,7 +64,9 @@ LINES = st.lists(
 
 
 @BOUNDED
-@given(st.dictionaries(st.sampled_from(PLACES), st.one_of(st.binary(max_size=600), LINES), max_size=4))
+@given(
+    st.dictionaries(st.sampled_from(PLACES), st.one_of(st.binary(max_size=600), LINES, SHAPES, nearly()), max_size=4)
+)
 def test_any_files(files: dict[str, bytes]) -> None:
     found = installed(MemoryFiles({**files}))
     for form in sbom.FORMS:

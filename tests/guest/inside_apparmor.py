@@ -48,7 +48,7 @@ def test_the_profile_is_loaded_by_the_first_container_and_kept(ul: Installation)
     assert ul.run("box", "cat", "/proc/self/attr/current") == LABEL
     assert "underlay-default (enforce)" in profiles.read_text()
     assert (ul.root / "apparmor" / "underlay-default").stat().st_size > 1000
-    assert "apparmor" in json.loads(ul.out("info", "-f", "json"))["SecurityOptions"]
+    assert "name=apparmor" in json.loads(ul.out("info", "-f", "json"))["SecurityOptions"]
 
 
 def test_labels_of_run_exec_and_init(ul: Installation) -> None:

@@ -21,7 +21,9 @@ def test_older_and_newer_kernels(share: Path, kernel: str) -> None:
     chosen = "exit_codes or namespaces or masked"
     if build:
         chosen += " or bind_mounts or users_by_name or inside_build or processor"
-    words = ["tests/system/test_run.py", *build, fit, "-k", chosen]
+        chosen += " or programs"
+    exam = "tests/system/test_fit_exam.py"
+    words = ["tests/system/test_run.py", *build, fit, exam, "-k", chosen]
     out = in_guest(share, kernel, words)
     assert " passed" in out and "failed" not in out and "test_base_fit" not in out.partition("short test summary")[2]
 

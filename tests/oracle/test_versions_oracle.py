@@ -106,3 +106,30 @@ def test_python() -> None:
     for left, right in itertools.product(words, words):
         one, other = packaging.Version(left), packaging.Version(right)
         assert versions.compare("pep440", left, right) == (one > other) - (one < other), (left, right)
+
+
+MAVEN = """1 1.0 1-alpha 1a2 1-beta-1 1-rc 1-cr 1-SNAPSHOT 1-ga 1.final 1-sp 1-foo 1-1 1.1 2.0.1-jre 31.1-android 1.0.Final
+2.9.10.8 1.0-beta.2 5.3.0-b01""".split()
+GEMS = "1 1.0 1.0.0 1.a 1.0.b2 1.0.0.rc1 1.0.1 1.10 2.0.0.pre 2.0.0.pre.1 0.9.9 1.0.0-x".split()
+NUGET = "1.0 1.0.0-alpha 1.0.0-Beta 1.0.0.1 1.0.1 1.10 2.0.0-rc.1 2.0.0-rc.2".split()
+
+
+@pytest.mark.parametrize(
+    ("order", "words", "pieces"),
+    [
+        ("maven", MAVEN, [".1", ".0", "-1", "-alpha", "-beta", "-rc", "-sp", ".10", "-x"]),
+        ("gem", GEMS, [".1", ".0", ".a", ".rc1", ".10", ".b"]),
+        ("nuget", NUGET, [".1", ".0"]),
+    ],
+)
+def test_those_of_languages(order: str, words: list[str], pieces: list[str]) -> None:
+    univers = pytest.importorskip("univers.versions", reason="the package univers is not installed")
+    # It has Maven's order of before version 3.9 (MNG-7644), so there are no words behind dots here.
+    kind = {
+        "maven": univers.MavenVersion,
+        "gem": univers.RubygemsVersion,
+        "nuget": univers.NugetVersion,
+    }[order]
+    for left, right in pairs(words, made(pieces, 3 if order != "nuget" else 2, ["1", "1.2", "10"])):
+        one, other = kind(left), kind(right)
+        assert versions.compare(order, left, right) == (one > other) - (one < other), (left, right)

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import tarfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +28,11 @@ from underlay.errors import Corrupt, DigestMismatch
 from underlay.oci import manifest as manifests
 from underlay.oci import reference as references
 from underlay.registry.registries import Registries
+from underlay.store.layers import passing
+from underlay.store.layers.passing import SkimmedLayer
 from underlay.store.layers.toc import Entry
 from underlay.store.rootfs.imagefiles import ImageFiles
-from underlay.transfer import passing, tocs
+from underlay.transfer import tocs
 from variants import Made
 
 LARGE = {f"usr/share/large/{number}": variants.noise(f"large {number}", 300_000) for number in range(6)}
@@ -90,6 +93,11 @@ def add(registry: FakeRegistry, made: Made, **annotations: str) -> str:
     )
 
 
+def diff_id_of(made: Made) -> str:
+    """The diff id of the lowest layer as `add` puts it there."""
+    return sha(gzip.decompress(stargz(made.layers[0])[0]))
+
+
 def fetched(registry: FakeRegistry, digest: str) -> list[str]:
     """The ranges of a blob that were fetched, "" for all of it."""
     return [each.headers.get("range", "") for each in registry.asked("GET", f"/blobs/{digest}")]
@@ -141,25 +149,26 @@ def test_as_skopeo_writes_it(engine: Engine, tmp_path: Path) -> None:
             repository = registries.repository(references.parse(f"{registry.name}/team/app:1"))
             manifest: manifests.Manifest = manifests.read_manifest(repository.manifest("1").data, "app").view
             lowest = (manifest.layers or [])[0]
-            by_table = tocs.read(repository, lowest, keep)
+            diff_id = sha(made.layers[0])
+
+            def whole() -> SkimmedLayer:
+                source = repository.blob(lowest).read
+                return passing.skim(lambda: source(1 << 20), diff_id, keep)
+
+            by_table = tocs.read(repository, lowest, whole)
             assert by_table is not None
-            whole = passing._passed([(sha(made.layers[0]), repository.blob(lowest).read)], (), keep)[
-                sha(made.layers[0])
-            ]
-        both = [
-            ImageFiles(engine._store.paths, [sha(made.layers[0])], {sha(made.layers[0]): found})
-            for found in (by_table, whole)
-        ]
+            both = [ImageFiles(engine._store.paths, [diff_id], {diff_id: layer}) for layer in (by_table, whole())]
+            assert both[0].read(b"etc/os-release") == both[1].read(b"etc/os-release")
         names = [[path for path, _ in files.walk()] for files in both]
         assert sorted(names[0]) == sorted(names[1]) and len(names[0]) >= 50
         assert all(both[0].checksum(name) == both[1].checksum(name) for name in names[0])
-        assert both[0].read(b"etc/os-release") == both[1].read(b"etc/os-release")
         assert engine.bases.identify(target, deep=True).candidates[0].name == "alpine:3.20"
 
 
 def test_what_a_table_may_not_say(engine: Engine) -> None:
-    """A table that leads out of the layer, or to other bytes than it says, is not believed."""
+    """A table that leads out of the layer, or to other bytes than it says, is not believed: the layer is read."""
     made = large()
+    path = b"etc/os-release"
     with FakeRegistry() as registry:
         name = add(registry, made)
         with Registries() as registries:
@@ -168,20 +177,37 @@ def test_what_a_table_may_not_say(engine: Engine) -> None:
             lowest = (manifest.layers or [])[0]
             table, end = tocs._table(repository, lowest) or (None, 0)
             assert table is not None
-            for changes in (
-                {"offset": lowest.size},
-                {"digest": "sha256:" + hashlib.sha256(b"other").hexdigest()},
-                {"name": "../etc/os-release"},
-                {"type": "door"},
-            ):
-                wrong = next(file for file in table.entries if file.name == "etc/os-release")
-                kept = {each: getattr(wrong, each) for each in changes}
+            wrong = next(file for file in table.entries if file.name == path.decode())
+            read: list[int] = []
+
+            def whole() -> SkimmedLayer:
+                read.append(1)
+                source, diff_id = repository.blob(lowest).read, diff_id_of(made)
+                return passing.skim(lambda: source(1 << 20), diff_id, keep)
+
+            def content(**changes: object) -> bytes | None:
+                before = {each: getattr(wrong, each) for each in changes}
                 for each, value in changes.items():
                     setattr(wrong, each, value)
+                try:
+                    layer = tocs.TableLayer(
+                        partial(tocs._part, repository, lowest, limit=1 << 20), lowest, table, end, whole
+                    )
+                    entry = next(entry for entry in layer.entries if entry.name == wrong.name.encode())
+                    return layer.read(entry, 1 << 20)
+                finally:
+                    for each, value in before.items():
+                        setattr(wrong, each, value)
+
+            expected = content()
+            assert expected and not read
+            assert content(offset=lowest.size) == expected and len(read) == 1
+            assert content(digest="sha256:" + hashlib.sha256(b"other").hexdigest()) == expected and len(read) == 2
+            for changes in ({"name": "../etc/os-release"}, {"type": "door"}, {"offset": lowest.size, "size": 3}):
                 with pytest.raises(Corrupt):
-                    tocs._layer(repository, lowest, table, end, lambda entry: True)
-                for each, value in kept.items():
-                    setattr(wrong, each, value)
+                    content(**changes)
+            with pytest.raises(Corrupt, match="not in the layer as its table"):
+                content(offset=lowest.size, name="etc/another")
 
 
 def test_an_archive_whose_layer_is_another(tmp_path: Path) -> None:

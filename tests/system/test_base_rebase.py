@@ -89,7 +89,37 @@ def test_the_rebased_image_runs(ul: Installation) -> None:
 
 
 HAZARDS = {
-    "a package is gone": ("packages", "", {"var/lib/dpkg/status": packages(libc6="2.36-10")}, "zlib"),
+    "a package that another needs is gone": (
+        "packages",
+        "RUN printf '\\nPackage: app\\nStatus: install ok installed\\nVersion: 1\\nDepends: zlib (>= 1) | zlib-ng\\n'"
+        " >> /var/lib/dpkg/status",
+        {"var/lib/dpkg/status": packages(libc6="2.36-10")},
+        "app, installed above the base, needs the package zlib",
+    ),
+    "a command of a script is gone": (
+        "command",
+        "RUN printf '#!/bin/sh\\n# zip\\nif tool --version; then exit; fi\\n' > /script && chmod 755 /script",
+        {"usr/bin/tool": None},
+        "/script calls tool",
+    ),
+    "a command of the command line is gone": (
+        "command",
+        "CMD id | tool",
+        {"usr/bin/tool": None},
+        "the command calls tool",
+    ),
+    "a compiled module of another Python": (
+        "interpreter",
+        "RUN mkdir -p /usr/lib/python3 && touch /usr/lib/python3/fast.cpython-311-x86_64-linux-gnu.so",
+        {"usr/bin/python3.11": None},
+        "is for python3.11",
+    ),
+    "a directory of another version": (
+        "version",
+        "RUN touch /usr/lib/php/20220829/mine.so",
+        {"usr/lib/php/20220829/one.so": None, "usr/lib/php/20230831/one.so": "x"},
+        "and the new base has /usr/lib/php/20230831 instead",
+    ),
     "the layers above remove of the base": ("whiteout", "RUN rm /usr/bin/tool", {}, "/usr/bin/tool"),
     "an interpreter is gone": (
         "interpreter",
@@ -136,6 +166,7 @@ def test_what_is_unsafe_is_refused(ul: Installation, case: str) -> None:
         "usr/bin/python3.11": b"\x7fELF",
         "etc/passwd": "root:x:0:0::/:/bin/sh\nme:x:1000:1000::/:/bin/sh\n",
         "opt/lib/x": "x",
+        "usr/lib/php/20220829/one.so": "x",
     }
     tag = case.replace(" ", "-").replace(",", "").lower()
     ul("import", "-c", 'CMD ["true"]', "-", f"old:{tag}", input=root(files))
@@ -143,7 +174,7 @@ def test_what_is_unsafe_is_refused(ul: Installation, case: str) -> None:
     command = changed.get("CMD", "true")
     ul("import", "-c", f'CMD ["{command}"]', "-", f"new:{tag}", input=root(other))
     step = step or "RUN touch /mine"
-    command = "" if kind == "configuration" else '\nCMD ["id"]'
+    command = "" if kind == "configuration" or "CMD" in step else '\nCMD ["id"]'
     build(ul, f"FROM old:{tag}\n{step}{command}\n", f"on:{tag}")
     words = ("base", "rebase", "--base", f"old:{tag}", "--onto", f"new:{tag}", "-t", f"moved:{tag}", f"on:{tag}")
     told = json.loads(ul.out(*words, "--dry-run", "--format", "json", code=1))
@@ -153,6 +184,21 @@ def test_what_is_unsafe_is_refused(ul: Installation, case: str) -> None:
     assert b"No such image" in ul("image", "inspect", f"moved:{tag}", code=1).stderr
     ul(*words, "--force")
     assert inspect(ul, f"moved:{tag}")["RootFS"]["Layers"][0] == inspect(ul, f"new:{tag}")["RootFS"]["Layers"][0]
+
+
+def test_another_release_is_fine_for_what_uses_nothing_that_is_gone(ul: Installation) -> None:
+    """Packages and programs of the old release that the image does not use are told, and do not stand in the way."""
+    old = {"var/lib/dpkg/status": packages(libc6="2.36-10", libssl3="3.0"), "usr/bin/tool": "#!/bin/sh\n"}
+    new = {"var/lib/dpkg/status": packages(libc6="2.41-1", libssl3t64="3.5"), "usr/bin/other": "#!/bin/sh\n"}
+    for name, files in (("12", old), ("13", new)):
+        release = {"etc/os-release": RELEASE.format(name, name)}
+        ul("import", "-c", 'CMD ["true"]', "-", f"release:{name}", input=root({**files, **release}))
+    script = "RUN printf '#!/bin/sh\\necho app\\n' > /app && chmod 755 /app\nCMD [\"/app\"]"
+    build(ul, f"FROM release:12\n{script}\n", "over")
+    words = ("base", "rebase", "--base", "release:12", "--onto", "release:13", "-t", "over:13", "over")
+    moved = json.loads(ul.out(*words, "--format", "json"))
+    assert moved["hazards"] == [] and any("libssl3" in change for change in moved["changes"])
+    assert ul.run("over:13") == "app"
 
 
 def test_by_its_id(ul: Installation) -> None:

@@ -54,7 +54,7 @@ def ul(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     made(
         "build", "-q", "-t", "app", "-", input=f"FROM base:now\nRUN printf '{status}' > /var/lib/dpkg/status\n".encode()
     )
-    refused = made("base", "vulns", "app", code=1).stderr.decode()
+    refused = made("base", "vulns", "app", code=2).stderr.decode()
     assert "no advisories in the store" in refused and "advisories update" in refused
     (place / "osv.jsonl").write_text("".join(json.dumps(record) + "\n" for record in RECORDS))
     assert "Debian: 4 advisories" in made.out("base", "advisories", "import", str(place / "osv.jsonl"))
@@ -92,7 +92,7 @@ def test_choosing(ul: Installation) -> None:
     assert "not shown: 1 of unknown severity" in ul.out("base", "vulns", "--severity", "high", "app")
     text = ul.out("base", "vulns", "--from", "yours", "--fixable", "app")
     assert "nothing of this kind is known against its" in text
-    assert b"one of low, medium" in ul("base", "vulns", "--severity", "huge", "app", code=1).stderr
+    assert b"one of low, medium" in ul("base", "vulns", "--severity", "huge", "app", code=2).stderr
 
 
 def test_what_a_newer_base_mends(ul: Installation) -> None:

@@ -62,7 +62,7 @@ def test_what_is_not_there(builder: Builder) -> None:
     assert "absent.txt" in message
     assert "Dockerfile" in builder.refused(write(builder.place / "empty", {"x": ""}))
     assert "/no/such/context" in builder.refused("/no/such/context")
-    assert "requires exactly 1 argument" in builder.ul("build", code=125).stderr.decode()
+    assert "requires exactly 1 argument" in builder.ul("build", code=1).stderr.decode()
     said = builder.fails("FROM box\nCOPY --from=nowhere.invalid/image a /\n")
     assert "nowhere.invalid" in said
 

@@ -325,7 +325,7 @@ def test_logs_are_followed_over_files_that_turn_over_fast(ul: Installation) -> N
 LIBRARY = """
 import os, sys
 from underlay import Engine
-from underlay.engine.containers.exec import ExecOptions
+from underlay.engine.options import ExecOptions
 from underlay.engine.options import ContainerOptions
 root, state = sys.argv[1:]
 before = sorted(os.listdir("/proc/self/fd"))
@@ -458,3 +458,13 @@ def test_killed_between_any_two_steps_of_a_start(ul: Installation) -> None:
     if remaining:
         ul("rm", *remaining)
     assert ul.remains(sorted(ids)) == []
+
+
+def test_a_restart_keeps_what_is_to_remove_itself(ul: Installation) -> None:
+    name = ul.start("--rm", "--name", "twice", "box", "sleep", "60")
+    first = ul.out("inspect", "-f", "{{.State.Pid}}", name)
+    ul("restart", "-t", "0", "--signal", "TERM", name)
+    assert ul.out("inspect", "-f", "{{.State.Running}} {{.HostConfig.AutoRemove}}", name) == "true true"
+    assert ul.out("inspect", "-f", "{{.State.Pid}}", name) != first
+    ul("stop", "-t", "0", name)
+    assert until(lambda: listed(ul) == [] and ul.remains([name]) == [])

@@ -6,7 +6,7 @@ import pytest
 
 from underlay.base import fit
 from underlay.base.dockerfile import gotext
-from underlay.base.fit import needs
+from underlay.base.fit import linking
 from underlay.base.identify import history
 from underlay.cli import moments
 from underlay.cli.flags import Options, limitflags
@@ -23,7 +23,7 @@ FOREIGN = ("²", "٣", "1_0", "+1", " 1")
 
 
 def test_versions_of_symbols() -> None:
-    assert needs._numbers("2.²") == (2,)
+    assert linking._numbers("2.²") == (2,)
     assert fit.numbers("6.12.²") == (6, 12)
 
 

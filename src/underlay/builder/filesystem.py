@@ -201,8 +201,8 @@ class Views:
 
 
 def known(diff_ids: Sequence[str], paths: Paths) -> tuple[Made, ...]:
-    """Return layers of the store, as those of an image, for building on."""
-    return tuple(Made(layer_rows.Layer(diff_id, layers.size(paths, diff_id), 1)) for diff_id in diff_ids)
+    """Return layers of the store, as those of an image that is on record, for building on."""
+    return tuple(Made(layer_rows.Layer(diff_id, layers.size(paths, diff_id), 1, 0)) for diff_id in diff_ids)
 
 
 def in_background(work: Callable[[], Layer], made: Made) -> threading.Thread:

@@ -37,6 +37,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "network reload": ("network.reload", "Rebuild the firewall rules for the running containers"),
     "network rules": ("network.rules", "Print the firewall rules in nft syntax"),
     "container port": ("container.port", "List port mappings or a specific mapping for the container"),
+    "config show": ("system.config_show", "Show the settings, and where each comes from"),
+    "doctor": ("system.doctor", "Check what this host lacks for which feature, and what to do"),
+    "completion": ("system.completion", "Complete command lines in bash, zsh or fish"),
     "inspect": ("system.inspect", "Return low-level information on containers, images and volumes"),
     "build": ("image.build", "Build an image from a Dockerfile"),
     "base identify": ("base.identify", "Identify the base image of an image, with evidence"),
@@ -167,7 +170,7 @@ ALIASES: dict[str, str] = {
 }
 NOUNS = (
     *("image", "builder", "buildx", "buildx imagetools", "container", "volume", "manifest", "network", "system"),
-    *("base", "base index", "base advisories"),
+    *("base", "base index", "base advisories", "config"),
 )
 # What docker has and underlay does not have yet: `noun command` is looked up as well.
 LATER = frozenset(

@@ -11,15 +11,6 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
     from ..events import Event
-    from .flags import Flag
-
-GLOBAL_FLAGS: tuple[Flag, ...] = (
-    ("root", "", "string", "string", "Directory for images, containers and volumes"),
-    ("state", "", "string", "string", "Directory for runtime state, cleared at reboot"),
-    ("form", "", "string", "string", "Storage format of layers: auto, erofs or tree"),
-    ("debug", "D", "bool", "", "Print a traceback when an error occurs"),
-    ("version", "v", "bool", "", "Print version information and quit"),
-)
 
 
 def entry() -> NoReturn:
@@ -69,11 +60,12 @@ def main(words: list[str]) -> int:
         sys.stdout.write(f"underlay version {__version__}\n")
         return 0
     debug = False
-    starts_container = False
+    failure = 1  # the exit code of an error that has none of its own
     from ..errors import UnderlayError
 
     try:
         from . import flags
+        from .flags.globalflags import GLOBAL_FLAGS
 
         settings, rest = flags.parse("", GLOBAL_FLAGS, words, interspersed=False)
         debug = settings["debug"]
@@ -81,18 +73,26 @@ def main(words: list[str]) -> int:
             return main(["--version"])
         if settings["help"] or not rest or rest[0] == "help":
             return _help(rest[1:] if rest[:1] == ["help"] else [])
+        if rest[0] == "__complete":
+            from .completion import candidates
+
+            return candidates.answer(rest[1:])
         if rest[0] == "runtime":
             from .runtime.main import main as runtime
 
             return runtime(rest[1:])
         name, module_name, rest = _find(rest)
-        starts_container = name.split()[-1] == "run"
         module = __import__(f"underlay.cli.commands.{module_name}", fromlist=["run"])
+        failure = getattr(module, "FAILURE", failure)
         options, arguments = flags.parse(name, module.FLAGS, rest, getattr(module, "INTERSPERSED", True))
         debug = debug or ("debug" in options and options["debug"])
         if options["help"]:
             sys.stdout.write(flags.usage(name, module.SYNOPSIS, module.SUMMARY, module.FLAGS) + "\n")
             return 0
+        _check_count(name, arguments, getattr(module, "ARGUMENTS", (0, None)), module.SYNOPSIS)
+        starts_container = name.split()[-1] == "run"
+        if starts_container:
+            failure = 125
         standby = module.standby(options, arguments) if starts_container else None
         from ..engine.engine import Engine
 
@@ -111,8 +111,7 @@ def main(words: list[str]) -> int:
         sys.stderr.write(f"underlay: {shown(error.message)}\n")
         if error.hint:
             sys.stderr.write(f"hint: {shown(error.hint)}\n")
-        code = error.exit_code
-        return 125 if starts_container and code == 1 else code
+        return failure if error.exit_code == 1 else error.exit_code
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
@@ -123,7 +122,7 @@ def main(words: list[str]) -> int:
             _trace()
         where = f" {error.filename}" if error.filename else ""
         sys.stderr.write(f"underlay: {shown(f'{error.strerror or error}{where}')}\n")
-        return 125 if starts_container else 1
+        return failure
 
 
 def shown(text: str) -> str:
@@ -150,7 +149,7 @@ def _trace() -> None:
 
 
 def _find(words: list[str]) -> tuple[str, str, list[str]]:
-    from ..errors import UsageError
+    from ..errors import ArgumentCount
     from .index import ALIASES, COMMANDS, LATER, NOUNS
 
     for count in (3, 2, 1):
@@ -168,11 +167,33 @@ def _find(words: list[str]) -> tuple[str, str, list[str]]:
     else:
         name, page = words[0], "underlay --help"
     if name in LATER:
-        raise UsageError(f"unknown command: underlay {name}", "not supported yet")
-    from . import nearby
+        raise ArgumentCount(f"unknown command: underlay {name}", "not supported yet")
+    from ..human import did_you_mean
 
     known = [command for command in (*COMMANDS, *ALIASES) if command.count(" ") == name.count(" ")]
-    raise UsageError(f"unknown command: underlay {name}", nearby.hint(name, known, "underlay ", f"see `{page}`"))
+    raise ArgumentCount(f"unknown command: underlay {name}", did_you_mean(name, known, "underlay ", f"see `{page}`"))
+
+
+def _check_count(command: str, arguments: list[str], bounds: tuple[int, int | None], synopsis: str) -> None:
+    """Raise ArgumentCount when there are fewer arguments than the first of `bounds`, or more than the second."""
+    least, most = bounds
+    if len(arguments) >= least and (most is None or len(arguments) <= most):
+        return
+    from ..errors import ArgumentCount
+
+    count = f"{least} argument{'s' * (least != 1)}"
+    if most is None:
+        needs = f"requires at least {count}"
+    elif not most:
+        needs = "accepts no arguments"
+    elif least == most:
+        needs = f"requires exactly {count}"
+    elif not least:
+        needs = f"requires at most {most} argument{'s' * (most != 1)}"
+    else:
+        needs = f"requires at least {least} and at most {most} arguments"
+    usage = f"usage: underlay {synopsis}; see `underlay {command} --help`"
+    raise ArgumentCount(f'"underlay {command}" {needs}', usage)
 
 
 def _listing(noun: str) -> str:
@@ -191,6 +212,7 @@ def _help(words: list[str]) -> int:
     if words:
         return main([*words, "--help"])
     from . import flags
+    from .flags.globalflags import GLOBAL_FLAGS
     from .index import NOUNS
 
     summary = "A container engine that knows what every image stands on"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from ..errors import UnderlayError
+from ..errors import InvalidInput, UnderlayError
 from .templates.gotemplate import Template, to_json
 
 TYPE_CHECKING = False
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _MINIMUM = 10  # columns and padding as docker's tab writer has them
 _PADDING = 3
+_NO_TEMPLATE = 64  # what docker's `inspect` ends with when it cannot read its template
 
 
 def render(template: str, value: object) -> str:
@@ -50,19 +51,31 @@ def _escaped(character: str) -> str:
     return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2))
 
 
+def quoted(text: str) -> str:
+    """Return a text in double quotes, as Go quotes it: quotes, backslashes and control characters escaped."""
+    inner = text.replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + harmless(inner).replace("\n", "\\n").replace("\t", "\\t") + '"'
+
+
 def listing(
-    rows: Sequence[dict[str, Any]], headers: dict[str, str], default: str, template: str = "", quiet: str = ""
+    rows: Sequence[dict[str, Any]],
+    headers: dict[str, str],
+    default: str,
+    template: str = "",
+    quiet: str = "",
+    whole: bool = False,
 ) -> str:
     """Return rows as `--format` asks: `table` (the default), `table TEMPLATE`, `json`, or TEMPLATE a row.
 
     `headers` gives the column title of each key, `default` the template of the table that is shown without
-    `--format`; with `quiet` only that template is used, without titles. The text ends with a newline unless
-    empty.
+    `--format`; with `quiet` only that template is used, without titles. On a terminal the table is made to fit its width,
+    unless it is to be `whole`. The text ends with a newline unless empty.
     """
     if quiet:
         return "".join(_parsed(quiet).render(row) + "\n" for row in rows)
     if template == "json":
-        return "".join(_json(dict(sorted(row.items()))) + "\n" for row in rows)
+        plain_rows = ({name: value for name, value in sorted(row.items()) if not callable(value)} for row in rows)
+        return "".join(_json(row) + "\n" for row in plain_rows)
     if template in ("", "table"):
         template = "table " + default
     if template.startswith("table ") or template.startswith("table\t"):
@@ -71,9 +84,39 @@ def listing(
         same = dict.fromkeys(("json", "lower", "upper", "title", "split", "join", "truncate", "pad"), _first)
         titles = Template(body, same).render(headers)
         parsed = Template(body)
-        return table([line.split("\t") for line in (titles, *(parsed.render(row) for row in rows))])
+        lines = [line.split("\t") for line in (titles, *(parsed.render(row) for row in rows))]
+        return table(lines if whole or not _on_terminal() else fitting(lines, _columns()))
     parsed = _parsed(_unescaped(template))
     return "".join(parsed.render(row) + "\n" for row in rows)
+
+
+def _columns() -> int:
+    import os
+
+    try:
+        return os.get_terminal_size(sys.stdout.fileno()).columns
+    except (OSError, ValueError):
+        return 0
+
+
+def fitting(lines: Sequence[Sequence[str]], columns: int) -> list[list[str]]:
+    """Return the cells of a table shortened, the longest columns first, so that a line has no more than `columns`.
+
+    Titles stay, and ten characters of each cell; 0 columns are any number of them.
+    """
+    cells = [[plain(cell) for cell in line] for line in lines]
+    widths = [max(len(line[number]) for line in cells) for number in range(len(cells[0]))]
+    least = [max(_MINIMUM, len(title)) for title in cells[0]]
+    room = columns - _PADDING * (len(widths) - 1)
+    while columns and sum(map(max, widths[:-1], [_MINIMUM - _PADDING] * len(widths[:-1]))) + widths[-1] > room:
+        widest = max(range(len(widths)), key=lambda number: widths[number] - least[number])
+        if widths[widest] <= least[widest]:
+            break
+        widths[widest] -= 1
+    return [
+        [cell if len(cell) <= width else cell[: width - 1] + "…" for cell, width in zip(line, widths, strict=True)]
+        for line in cells
+    ]
 
 
 def table(lines: Sequence[Sequence[str]], minimum: int = _MINIMUM) -> str:
@@ -120,7 +163,11 @@ def inspected(names: Sequence[str], find: Callable[[str], dict[str, Any]], templ
         except UnderlayError as error:
             problems.append(error)
     if template and template != "json":
-        parsed = _parsed(_unescaped(template))
+        try:
+            parsed = _parsed(_unescaped(template))
+        except InvalidInput as error:
+            error.exit_code = _NO_TEMPLATE
+            raise
         text = "".join(parsed.render(item) + "\n" for item in objects)
     elif template:
         text = "".join(_json(item) + "\n" for item in objects)

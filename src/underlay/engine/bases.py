@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..base.identify import image_source
 from ..errors import InvalidInput, NotFound
 from ..oci import reference as references
+from .space import Writing
 from .system import System
 
 TYPE_CHECKING = False
@@ -50,20 +51,25 @@ class Bases:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def identify(self, image: str, platform: str = "", deep: bool | None = None) -> Identified:
-        """Return the base of an image, with evidence. Raises NotFound, and RegistryError and its kind.
+    def identify(self, image: str, platform: str = "", verify: str = "", deep: bool | None = None) -> Identified:
+        """Return the base of an image, with evidence.
+
+        Signatures are looked for in its registry where `verify` or the trust policy says whose they should be (`verify` as
+        with `Images.pull`): provenance counts for more when it is signed.
 
         `deep`: whether layers that are not in the store are read where they lie; by default those of an archive are, when
-        documents alone do not tell the base. Raises DigestMismatch and Corrupt for layers that are not what the image says,
-        with `deep` LimitExceeded for layers that are too large, too.
+        documents alone do not tell the base. Raises NotFound, RegistryError and its kind, DigestMismatch and Corrupt for
+        layers that are not what the image says, with `deep` LimitExceeded for layers that are too large, too.
         """
         from ..base.identify import identify as identifying
+        from ..base.identify import signatures
 
         subject = image_source.find(self._store, image, platform)
         if deep is not None:
             subject.deep = deep
         if deep and subject.files() is None:
             subject.look()
+        subject.endorsement = signatures.look(self._store, subject, verify)
         return identifying.identify(self._store, subject)
 
     def dockerfile(
@@ -169,14 +175,19 @@ class Bases:
             row = images.get(self._store.meta, now.id)
         return image_source.of_image(self._store, row, name) if row is not None else now
 
-    def vulnerabilities(self, image: str, platform: str = "") -> Exposure:
+    def vulnerabilities(
+        self, image: str, platform: str = "", ignore_file: str = "", vex: Sequence[str] = ()
+    ) -> Exposure:
         """Return the known vulnerabilities of the packages of an image, each marked as from its base or its own layers.
 
-        Raises NotFound, Unsupported (the image's files or the advisories are not in the store).
+        What `ignore_file` accepts, and what the OpenVEX documents `vex` clear, is among `ignored`. The layers of an image
+        of an archive or a registry are read, and not kept. Raises NotFound, InvalidInput (those files), Unsupported (no
+        advisories are in the store), and what archives and registries raise.
         """
         from ..base.advisories import exposure
 
-        return exposure.look(self._store, image_source.find(self._store, image, platform))
+        with Writing(self._store, f"read the layers of {image}"):
+            return exposure.look(self._store, image_source.find(self._store, image, platform), ignore_file, vex)
 
     def update_advisories(self, families: Sequence[str] = (), source: str = "", whole: bool = False) -> list[Updated]:
         """Download advisories (OSV exports) of families of ecosystems.
@@ -187,7 +198,8 @@ class Bases:
         return exposure.update(self._store, families, source, whole)
 
     def import_advisories(self, path: str) -> Imported:
-        """Import advisories (OSV records) from a directory, a .zip, a .jsonl or a .json file."""
+        """Import advisories (OSV records) from a directory, a .zip, a .jsonl or a .json file; or a list in place of the one
+        before: known exploited vulnerabilities (KEV: .json, .csv), exploit predictions (EPSS: .csv, .csv.gz)."""
         from ..base.advisories import exposure
 
         return exposure.take(self._store, path)
@@ -199,8 +211,8 @@ class Bases:
         if form not in sbom.FORMS:
             raise InvalidInput(f"unknown form {form!r}", f"one of {', '.join(sbom.FORMS)}")
         subject = image_source.find(self._store, image, platform)
-        files = subject.require_files("a bill of materials")
-        return sbom.bill(installed.installed(files), subject.name, subject.id, form)
+        with Writing(self._store, f"read the layers of {image}"), subject.reading(tables=False) as files:
+            return sbom.bill(installed.installed(files), subject.name, subject.id, form)
 
     def standing(self, image: str, platform: str = "") -> Standing:
         """Return the facts about an image and its base that policies and reports use; unknown ones are left out."""

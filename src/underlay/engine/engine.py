@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from .. import events
+from .. import events, settings
 from ..paths import default_paths
 from ..store.store import Store
 from .journaling import Journaled
@@ -41,12 +41,12 @@ class Engine:
     __slots__ = ("_launcher", "_store", "network_setting")
 
     def __init__(self, root: str = "", state: str = "", on_event: Emit | None = None, form: str = "") -> None:
-        form = form or os.environ.get("UNDERLAY_FORM", "auto")
+        form = form or settings.value("form")
         journaled = Journaled(on_event or events.ignore)
         self._store = journaled.store = Store(default_paths(root, state), journaled, form)
         self._launcher = Launcher()
         # The network of containers for which none is named; "" for what this host and user can have.
-        self.network_setting = os.environ.get("UNDERLAY_NETWORK", "")
+        self.network_setting = settings.value("network")
 
     @property
     def default_network(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..errors import InvalidInput
-from .options import ContainerOptions
+from .options import ContainerOptions, ExecOptions
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from typing import Any, TypeVar
 
     from ..builder.request import BuildRequest
-    from .containers.exec import ExecOptions
     from .images.handle import Image
     from .keywords import Command
 
@@ -79,8 +78,6 @@ def container_options(
 
 def exec_options(command: Command, keywords: Mapping[str, object]) -> ExecOptions:
     """Return the options of an execution; raises what `container_options` raises."""
-    from .containers.exec import ExecOptions
-
     return ExecOptions(**normal(ExecOptions, {"command": command, **keywords}))
 
 

@@ -75,6 +75,13 @@ class ContainerKeywords(TypedDict, total=False):
     storage_options: Mapping[str, str | int] | Texts
     stop_signal: str
     stop_timeout: int | None
+    health_cmd: str
+    health_interval: float
+    health_timeout: float
+    health_start_period: float
+    health_start_interval: float
+    health_retries: int
+    no_healthcheck: bool
     restart: str
     network: str
     networks: Texts

@@ -53,6 +53,13 @@ class ContainerOptions(Record, kw_only=True):
     shm_size: int = 64 << 20
     storage_options: dict[str, str] = {}  # {"size": "10g"}
     stop_signal: str = ""
+    health_cmd: str = ""  # instead of the image's, run by a shell
+    health_interval: float = 0.0  # seconds; 0 as the image says, here and below
+    health_timeout: float = 0.0
+    health_start_period: float = 0.0
+    health_start_interval: float = 0.0
+    health_retries: int = 0
+    no_healthcheck: bool = False
     stop_timeout: int | None = None
     restart: str = "no"
     network: str = ""  # none, host, container:NAME, or the name of a network; "" is the default one
@@ -69,7 +76,7 @@ class ContainerOptions(Record, kw_only=True):
     uts: str = ""
     userns: str = ""  # auto[:size=N], host, keep-id[:uid=N,gid=N], container:NAME
     cgroupns: str = ""
-    log_driver: str = "local"
+    log_driver: str = ""  # "" is the one of the settings
     log_options: dict[str, str] = {}
     memory: int = 0
     memory_swap: int = 0
@@ -98,3 +105,17 @@ class ContainerOptions(Record, kw_only=True):
         """Return the options that were given, as values that JSON can hold."""
         # Each request has lists and dictionaries of its own; as long as they are empty nobody has asked for anything.
         return {name: value for name, value in vars(self).items() if value or name not in self._copied}
+
+
+class ExecOptions(Record, kw_only=True):
+    """Options of a program to run in a container. Names and meanings follow `docker exec`."""
+
+    command: list[str] = []
+    environment: list[str] = []  # "NAME=value"
+    working_directory: str = ""
+    user: str = ""
+    terminal: bool = False
+    interactive: bool = False
+    privileged: bool = False
+    detach: bool = False
+    size: tuple[int, int] = (0, 0)  # rows, columns of the terminal

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ..journal import Entry
     from ..store.check import CheckReport
     from ..store.store import Store
+    from .doctor import Finding
 
 
 class Usage:
@@ -92,18 +93,21 @@ class System:
         form, reason = rootfs.form_for(store.paths, store.form_setting)
         kernel = os.uname()
         containers = container_rows.ids(store.meta)
-        running = sum(presence.is_running(self._store, container_id) for container_id in containers)
+        words = [presence.status(store, container_id).status for container_id in containers]
+        paused, running = words.count("paused"), words.count("running") + words.count("restarting")
         rootless = os.geteuid() != 0
-        facts: dict[str, object] = {
+        facts: dict[str, Any] = {
             "ServerVersion": __version__,
             "Driver": form,
             "DriverReason": reason,
             "RootDir": store.paths.root,
+            "DockerRootDir": store.paths.root,
             "StateDir": store.paths.state,
             "Images": len(images.every(store.meta)),
             "Containers": len(containers),
             "ContainersRunning": running,
-            "ContainersStopped": len(containers) - running,
+            "ContainersPaused": paused,
+            "ContainersStopped": len(containers) - running - paused,
             "KernelVersion": kernel.release,
             "OperatingSystem": _os_name(),
             "OSType": "linux",
@@ -113,11 +117,17 @@ class System:
             "MemTotal": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
             "Name": kernel.nodename,
             "Rootless": rootless,
+            "LoggingDriver": "local",
+            "DefaultRuntime": "underlay",
+            "Runtimes": {"underlay": {"path": "underlay-runtime"}},
+            "LiveRestoreEnabled": True,  # no process of ours that a container would need can be missing
+            "Swarm": {"LocalNodeState": "inactive"},
         }
         host = gather()
         # What is there and what we may use of it differ for the unprivileged.
         usable = cgroup.open_group("underlay", rootless).version
         facts["CgroupVersion"] = usable.removeprefix("v")
+        facts["CgroupDriver"] = "none" if usable == "none" else "cgroupfs"
         facts["CgroupControllers"] = host["cgroup"]["controllers"] if usable == host["cgroup"]["version"] else []
         if usable == "none":
             host["security"].remove("devices") if "devices" in host["security"] else None
@@ -125,7 +135,9 @@ class System:
             host["security"].remove("apparmor")  # only root may load profiles
         facts["DiskLimit"], facts["DiskLimitReason"] = disk_limit.way(store.paths)
         facts["SwapLimit"] = host["swap_accounting"]
-        facts["SecurityOptions"] = host["security"]
+        named = {"seccomp": "name=seccomp,profile=builtin"}
+        facts["SecurityOptions"] = [named.get(word, f"name={word}") for word in host["security"]]
+        facts["SecurityOptions"] += ["name=rootless"] if rootless else []
         facts["SecurityModules"] = host["lsm"]
         facts["Landlock"] = host["landlock"]
         facts["UserNamespaces"] = host["user_namespaces"]
@@ -133,6 +145,12 @@ class System:
         facts["HostABI"] = abi.gather()
         facts["Warnings"] = [] if rootless else Networks(store).obstacles()
         return facts
+
+    def doctor(self) -> list[Finding]:
+        """Return what this host has and lacks for each feature, with what to install or set."""
+        from .doctor import examine
+
+        return examine(self._store)
 
     def disk_usage(self) -> list[Usage]:
         """Return the disk usage of images, containers, volumes and the build cache; unused data counts as reclaimable."""

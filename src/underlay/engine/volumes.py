@@ -72,7 +72,7 @@ class Volumes:
             "Labels": volume.labels,
             "Mountpoint": self.mountpoint(volume.name),
             "Name": volume.name,
-            "Options": {},
+            "Options": None,
             "Scope": "local",
         }
 

@@ -93,3 +93,16 @@ class Value(_Fields):
 
     def __hash__(self) -> int:
         return hash(tuple(getattr(self, name) for name in self._fields))
+
+
+class Sparse(dict[str, "Any"]):
+    """A dictionary in which some members may be missing: `absent` has what a template sees in their place.
+
+    None is nil there.
+    """
+
+    absent: dict[str, Any] = {}
+
+    def __init__(self, members: dict[str, Any], **absent: Any) -> None:
+        super().__init__(members)
+        self.absent = absent

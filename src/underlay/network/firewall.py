@@ -61,7 +61,8 @@ def table(name: str, guard: bool) -> Table:
             [nft.other_interface(direction, f"{begin}*") for direction in directions for begin in PREFIXES] + [drop]
         )
     publish = [[nft.translate(version, f"published{version}", False)] for version in (4, 6)]
-    # Answers for ::1 would not be taken from another interface (ip6_rcv): a process relays it (runtime.monitor.portrelay).
+    # Answers for ::1 would not be taken from another interface (ip6_rcv): a process relays it
+    # (runtime.monitor.networks.portrelay).
     publish.append([nft.within(6, "daddr", _LOOPBACK6, 128, "::1"), nft.verdict(nft.RETURN)])
     publish += [
         [nft.local_destination(), nft.translate(version, f"published_any{version}", True)] for version in (4, 6)

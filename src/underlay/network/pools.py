@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 
+from .. import settings
 from ..errors import InvalidInput, KernelError, LimitExceeded
 from ..files import read_bytes
 from . import subnets
@@ -31,7 +32,7 @@ _DEFAULTS = (
 
 def files() -> list[str]:
     """Return the paths of the settings, whether they exist or not: only UNDERLAY_NETWORKS when that is set."""
-    only = os.environ.get("UNDERLAY_NETWORKS")
+    only = settings.value("networks")
     if only:
         return [only]
     home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
@@ -62,7 +63,7 @@ def _read(path: str) -> tuple[AddressPool, ...]:
     except OSError as error:
         if error.errno == errno.EFBIG:
             raise LimitExceeded(f"{path}: longer than {_FILE_LIMIT} bytes") from None
-        if error.errno in (errno.ENOENT, errno.ENOTDIR) and path != os.environ.get("UNDERLAY_NETWORKS"):
+        if error.errno in (errno.ENOENT, errno.ENOTDIR) and path != settings.value("networks"):
             return ()
         raise KernelError("open", path, error.errno or 0) from None
     if not data:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from ..errors import Corrupt, LimitExceeded, UnderlayError
-from . import apk, dpkg, npm, osrelease, python
-from .model import DatabaseContents
+from ..errors import Corrupt, LimitExceeded
+from . import apk, dpkg, osrelease
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .model import Files, Package
+    from .model import DatabaseContents, Files, Package
 
-_METADATA_LIMIT = 50_000
 # Bytes that are read of an image in all: one long file may have thousands of names.
 _READ_LIMIT = 2 << 30
 
@@ -37,6 +35,15 @@ class _Bounded:
         self._left = _READ_LIMIT
         self.names = files.names
         self.find = files.find
+        self.executables = files.executables
+        self.size = files.size
+
+    def part(self, path: bytes, offset: int, size: int) -> bytes:
+        if self._left <= 0:
+            raise LimitExceeded(f"more than {_READ_LIMIT >> 30} GiB of packages")
+        data = self._files.part(path, offset, size)
+        self._left -= 1000 + len(data)
+        return data
 
     def read(self, path: bytes, limit: int = 64 << 20) -> bytes | None:
         if self._left <= 0:
@@ -48,7 +55,7 @@ class _Bounded:
 
 
 def installed(files: Files, languages: bool = True) -> Inventory:
-    """Return the packages of an image; with `languages` those of Python and npm too. A broken database is
+    """Return the packages of an image; with `languages` those of languages too. A broken database is
     reported among the problems, and is not an error."""
     from . import rpm
 
@@ -90,27 +97,9 @@ def installed(files: Files, languages: bool = True) -> Inventory:
 
 
 def _languages(files: Files, problems: list[str]) -> list[Package]:
-    by_python: list[bytes] = []
-    by_npm: list[bytes] = []
-    for path in files.find((*python.ENDINGS, *npm.ENDINGS)):
-        if path.endswith(npm.ENDINGS):
-            if npm.is_package(path):
-                by_npm.append(path)
-        else:
-            by_python.append(path)
-        if len(by_python) + len(by_npm) >= _METADATA_LIMIT:
-            problems.append(f"more than {_METADATA_LIMIT} Python and npm packages: the rest is left out")
-            break
-    packages: list[Package] = []
-    for name, read, paths in (("Python", python.read, by_python), ("npm", npm.read, by_npm)):
-        contents = DatabaseContents()
-        try:
-            read(files, paths, contents)
-        except UnderlayError as error:
-            problems.append(f"packages of {name} cannot be read: {error.message}")
-        if contents.skipped:
-            problems.append(f"{contents.skipped} packages of {name} have metadata that is too long or invalid")
-        packages += contents.packages
+    from .languages import catalogue
+
+    packages = catalogue.read(files, problems)
     _own(files, packages, problems)
     return packages
 
@@ -119,11 +108,7 @@ def _own(files: Files, packages: list[Package], problems: list[str]) -> None:
     """Note which packages of the system brought those of a language: their mends come with the system's."""
     from . import rpm
 
-    wanted = {
-        package.path.encode("utf-8", "replace")
-        for package in packages
-        if not package.path.startswith(("usr/local/", "opt/"))
-    }
+    wanted = {_file(package) for package in packages if not package.path.startswith(("usr/local/", "opt/"))}
     # Databases name files by the path before /lib became a link to /usr/lib.
     wanted |= {path.removeprefix(b"usr/") for path in wanted if path.startswith(b"usr/lib")}
     if not wanted:
@@ -135,5 +120,10 @@ def _own(files: Files, packages: list[Package], problems: list[str]) -> None:
         except (Corrupt, LimitExceeded):
             pass  # reported already, when its packages were read
     for package in packages:
-        path = package.path.encode("utf-8", "replace")
+        path = _file(package)
         package.owner = owners.get(path) or owners.get(path.removeprefix(b"usr/"), "")
+
+
+def _file(package: Package) -> bytes:
+    """Return the file of the image in which a package was found."""
+    return package.path.partition("!/")[0].encode("utf-8", "replace")

@@ -19,10 +19,20 @@ if TYPE_CHECKING:
         def find(self, endings: tuple[bytes, ...]) -> Iterator[bytes]:
             """Yield the paths of all regular files that end with one of `endings`, in a fixed order."""
 
+        def executables(self) -> Iterator[bytes]:
+            """Yield the paths of all regular files with an execute bit, in a fixed order; links are not followed."""
+
+        def size(self, path: bytes) -> int:
+            """Return the bytes of a regular file, 0 when there is none."""
+
+        def part(self, path: bytes, offset: int, size: int) -> bytes:
+            """Return at most `size` bytes of a regular file from `offset` on, b"" when there is none."""
+
 
 # Whose packages those of a system are, where package URLs do not name it as os-release does.
 _VENDORS = {"rhel": "redhat", "opensuse-leap": "opensuse", "opensuse-tumbleweed": "opensuse", "sles": "suse"}
-KINDS = ("deb", "apk", "rpm", "pypi", "npm")
+LANGUAGES = ("pypi", "npm", "golang", "cargo", "maven", "gem", "composer", "nuget", "conda")
+KINDS = ("deb", "apk", "rpm", *LANGUAGES)
 # Longer ones no system would have (bytes): databases, and those that are texts.
 DATABASE_LIMIT = 512 << 20
 TEXT_LIMIT = 64 << 20
@@ -34,9 +44,10 @@ class Package:
 
     `kind` is one of KINDS (the types of package URLs); `version` is written as the package manager does: for rpm
     `[epoch:]version-release`. `origin` and `origin_version` name the source package that it was built from, as far as
-    its database tells (else the package itself). `licence` is what it says of that, "" for nothing. `path` is where a
-    Python or npm package lies, "" for those of the system; `owner` the system's package that brought it there
-    (`kind:name`), "" for none.
+    its database tells (else the package itself). `licence` is what it says of that, "" for nothing. `path` is where
+    the package of a language (LANGUAGES) lies, or what it was built into, `ARCHIVE!/MEMBER` inside of a Java archive, ""
+    for those of the system; `owner` the system's package that brought it there (`kind:name`), "" for none. A Maven
+    package is named `group:artifact`, by the artifact alone where the group is not known.
     """
 
     __slots__ = ("architecture", "kind", "licence", "name", "origin", "origin_version", "owner", "path", "version")
@@ -64,6 +75,12 @@ class Package:
         self.owner = owner
 
     @property
+    def scope(self) -> tuple[str, str]:
+        """The namespace of the name ("" without one), and the rest: npm's scope, Maven's group, Composer's vendor, …"""
+        group, _, name = self.name.rpartition(":" if self.kind == "maven" else "/")
+        return group, name
+
+    @property
     def key(self) -> tuple[str, str, str, str, str]:
         """What is the same package in another image: kind, name, version, architecture, path."""
         return self.kind, self.name, self.version, self.architecture, self.path
@@ -72,9 +89,9 @@ class Package:
         """Return the package URL; `release` is what os-release says of the image."""
         from urllib.parse import quote
 
-        if self.kind in ("pypi", "npm"):
-            scope, slash, name = self.name.rpartition("/")
-            head = f"{quote(scope, safe='')}/" if slash else ""
+        if self.kind in LANGUAGES:
+            scope, name = self.scope
+            head = f"{quote(scope, safe='/' if self.kind == 'golang' else '')}/" if scope else ""
             return f"pkg:{self.kind}/{head}{quote(name, safe='')}@{quote(self.version, safe='')}"
         distribution = release.get("ID") or {"deb": "debian", "apk": "alpine"}.get(self.kind, "")
         words = [f"arch={quote(self.architecture)}"] if self.architecture else []

@@ -6,6 +6,7 @@ import hashlib
 from time import time_ns
 
 from ..human import rfc3339
+from .model import LANGUAGES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def bill(inventory: Inventory, name: str, image_id: str, form: str, epoch: int |
 
 
 def _identity(package: Package, purl: str) -> str:
-    """Return what distinguishes this package from others: a Python or npm package may be installed in several paths."""
+    """Return what distinguishes this package from others: the package of a language may lie in several paths."""
     return f"{purl}#{package.path}" if package.path else purl
 
 
@@ -87,11 +88,11 @@ def _cyclonedx(
         components.append({"type": "operating-system", "name": release["ID"], "version": release.get("VERSION_ID", "")})
     for package in packages:
         purl = package.purl(release)
-        scope, slash, short = package.name.rpartition("/")
+        scope, short = package.scope if package.kind in LANGUAGES else ("", package.name)
         component: dict[str, Any] = {
             "type": "library",
             "bom-ref": _identity(package, purl),
-            **({"group": scope} if slash else {}),
+            **({"group": scope} if scope else {}),
             "name": short,
             "version": package.version,
             "purl": purl,

@@ -1,8 +1,11 @@
-"""The orders of versions: dpkg, rpm, apk, Python (PEP 440) and npm (SemVer 2.0.0).
+"""The orders of versions: dpkg, rpm, apk, Python (PEP 440), npm, Go and Rust (SemVer 2.0.0), NuGet, Maven, RubyGems,
+Composer.
 
 Each order is a function from a version to a key; keys of one order compare as its versions do, so that a sort or a
 search needs no comparison function. Sources: deb-version(7); rpm-version(7) and rpm's own description of `~` and `^`;
-apk-package(5) and Gentoo's PMS, from which apk has its suffixes; PEP 440; semver.org, clause 11.
+apk-package(5) and Gentoo's PMS, from which apk has its suffixes; PEP 440; semver.org, clause 11;
+Maven's POM reference, "Version Order Specification";
+RubyGems' guides and Gem::Version; Composer's documentation of versions and stabilities.
 """
 
 from __future__ import annotations
@@ -194,10 +197,113 @@ def _semver(version: str) -> Key:
     return (*numbers, (0, words))
 
 
+def _nuget(version: str) -> Key:
+    return _semver(version.lower())  # as SemVer, with up to four numbers, and words compared without their case
+
+
+# Maven
+
+_MAVEN_TOKEN = re.compile(r"([.-]?)([0-9]+|[^0-9.-]+|(?=[.-]|$))")
+_MAVEN_WORDS = {"alpha": 0, "beta": 1, "milestone": 2, "rc": 3, "cr": 3, "snapshot": 4, "sp": 6}
+_MAVEN_SHORT = {"a": "alpha", "b": "beta", "m": "milestone"}
+_MAVEN_NOTHING = ("", "final", "ga", "release")
+_MAVEN_END = (0, 5, "")
+
+
+def _maven(version: str) -> Key:
+    """Tokens: words below -number below .number; the end stands among the words, after SNAPSHOT and before SP."""
+    text = version.lower().replace("_", "-")
+    if not text or any(c.isspace() for c in text):
+        raise InvalidInput(f"not a version of Maven: {version!r:.80}")
+    tokens: list[tuple[str, str]] = []  # separator, text
+    at = 0
+    while at < len(text):
+        match = _MAVEN_TOKEN.match(text, at)
+        assert match is not None
+        separator, word = match[1], match[2]
+        at = match.end()
+        # Where digits and letters meet, a hyphen is thought of; before a word a dot counts as one.
+        hyphen = tokens and (not separator or not word[:1].isdigit())
+        tokens.append(("-" if hyphen else separator or ".", word))
+        if word in _MAVEN_SHORT and text[at : at + 1].isdigit():
+            tokens[-1] = (tokens[-1][0], _MAVEN_SHORT[word])
+    kept: list[tuple[str, str]] = []
+    for separator, word in [*tokens, ("-", "")]:
+        if separator == "-":
+            # What says nothing is dropped before a hyphen, and at the end.
+            while kept and (kept[-1][1] in _MAVEN_NOTHING or not kept[-1][1].strip("0")):
+                kept.pop()
+        kept.append((separator, word))
+    key: list[Any] = []
+    for separator, word in kept[:-1]:
+        if not word or (word.isascii() and word.isdigit()):
+            key.append((1 if separator == "-" else 2, int(word or "0")))
+        elif word in _MAVEN_NOTHING:
+            key.append(_MAVEN_END)
+        else:
+            rank = _MAVEN_WORDS.get(word, 7)
+            key.append((0, rank, word if rank == 7 else ""))
+    return (*key, _MAVEN_END)
+
+
+# RubyGems
+
+_GEM = re.compile(r"[0-9]+(?:\.[0-9A-Za-z]+)*(?:-[0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*)?", re.ASCII)
+
+
+def _gem(version: str) -> Key:
+    """Segments: words below numbers. The end counts as zeros for ever, so zeros before it, and those between the numbers
+    and the first word, say nothing; zeros before a later word make it less than the end by less."""
+    if not _GEM.fullmatch(version):
+        raise InvalidInput(f"not a version of a gem: {version!r:.80}")
+    kept: list[Key] = []
+    zeros = 0
+    words = 0
+    for segment in re.findall(r"[0-9]+|[A-Za-z]+", version.replace("-", ".pre.")):
+        if segment.isdigit():
+            zeros += not int(segment)
+            if int(segment):
+                kept += [(1, 0)] * zeros + [(1, int(segment))]
+                zeros = 0
+            continue
+        if zeros and words:
+            kept.append((0.5, zeros))
+        kept.append((0, segment))
+        words += 1
+        zeros = 0
+    return (*kept, (1, 0))
+
+
+# Composer
+
+_COMPOSER = re.compile(
+    r"v?([0-9]+(?:\.[0-9]+){0,3})(?:[._-]?(stable|alpha|a|beta|b|rc|patch|pl|p)((?:[.-]?[0-9]+)*))?([.-]?dev)?(?:\+\S*)?",
+    re.ASCII | re.IGNORECASE,
+)
+_STABILITIES = {"alpha": 1, "a": 1, "beta": 2, "b": 2, "rc": 3, "stable": 4, "": 4, "patch": 5, "pl": 5, "p": 5}
+
+
+def _composer(version: str) -> Key:
+    match = _COMPOSER.fullmatch(version)
+    if match is None:
+        raise InvalidInput(f"not a version of a PHP package: {version!r:.80}")
+    numbers = [int(part) for part in match[1].split(".")]
+    numbers += [0] * (4 - len(numbers))
+    counted = tuple(int(part) for part in re.findall(r"[0-9]+", match[3] or ""))
+    word = (match[2] or "").lower()
+    # 1.0-dev comes before 1.0-alpha.
+    rank = 0 if match[4] and not word else _STABILITIES[word]
+    return (*numbers, rank, counted, 0 if match[4] else 1)
+
+
 ORDERS: dict[str, Callable[[str], Key]] = {
     "dpkg": _dpkg,
     "rpm": _rpm,
     "apk": _apk,
     "pep440": _pep440,
     "semver": _semver,
+    "nuget": _nuget,
+    "maven": _maven,
+    "gem": _gem,
+    "composer": _composer,
 }

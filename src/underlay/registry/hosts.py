@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 
+from .. import settings
 from ..errors import Conflict, InvalidInput, KernelError, LimitExceeded
 from ..files import read_bytes
 
@@ -292,7 +293,7 @@ class Settings:
 
 def settings_files() -> list[str]:
     """Return the paths of the settings, whether they exist or not: only UNDERLAY_REGISTRIES when that is set."""
-    only = os.environ.get("UNDERLAY_REGISTRIES")
+    only = settings.value("registries")
     if only:
         return [only]
     return ["/etc/underlay/registries.toml", _config_home() + "/underlay/registries.toml"]
@@ -310,7 +311,7 @@ def _content(path: str) -> bytes:
         if error.errno == errno.EFBIG:
             raise LimitExceeded(f"{path}: longer than {_FILE_LIMIT} bytes") from None
         # A file that is named may block registries: a slip in its name must not allow them.
-        if error.errno in (errno.ENOENT, errno.ENOTDIR) and path != os.environ.get("UNDERLAY_REGISTRIES"):
+        if error.errno in (errno.ENOENT, errno.ENOTDIR) and path != settings.value("registries"):
             return b""
         raise KernelError("open", path, error.errno or 0) from None
 
@@ -507,7 +508,7 @@ class Certificates:
 
 def certificate_directories() -> list[str]:
     """Return the directories that hold a directory a registry: only UNDERLAY_CERTS_D when that is set."""
-    only = os.environ.get("UNDERLAY_CERTS_D")
+    only = settings.value("certificates")
     if only:
         return [only]
     home = _config_home()

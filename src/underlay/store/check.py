@@ -334,10 +334,7 @@ def _rebuild_images(paths: Paths, database: Meta) -> int:
             config: configs.Config = configs.read(blobs.read(paths, config_digest), config_digest).view
             if not all(layers.exists(paths, diff_id) for diff_id in config.diff_ids):
                 continue
-            parts = [
-                Layer(diff_id, layers.size(paths, diff_id), len(layers.read_toc(paths, diff_id)))
-                for diff_id in config.diff_ids
-            ]
+            parts = [Layer(diff_id, *layers.measure(paths, diff_id)) for diff_id in config.diff_ids]
         except UnderlayError:
             continue
         above = [index for index, below in indexes if digest in below]

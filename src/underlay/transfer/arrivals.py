@@ -137,7 +137,7 @@ class Arrivals:
         if known is not None:
             return Layer(diff_id, *known)
         # Another process has brought it in and not yet recorded it.
-        return Layer(diff_id, layers.size(self._paths, diff_id), len(layers.read_toc(self._paths, diff_id)))
+        return Layer(diff_id, *layers.measure(self._paths, diff_id))
 
     def _one(self, wanted: Wanted) -> Layer:
         content = wanted.content
@@ -198,7 +198,7 @@ class Arrivals:
                 lock.release()
         if ingested is None:
             return None
-        layer = Layer(ingested.diff_id, ingested.size, ingested.entries)
+        layer = Layer(ingested.diff_id, ingested.size, ingested.entries, ingested.content)
         layer.blob, layer.blob_size, layer.compression = ingested.blob_digest, ingested.blob_size, ingested.compression
         return layer
 

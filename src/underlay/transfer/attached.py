@@ -36,12 +36,13 @@ def attached(paths: Paths, digest: str) -> list[str] | None:
     return blob_digests if all(blobs.exists(paths, blob_digest) for blob_digest in blob_digests) else None
 
 
-def provenance(source: Documents, indexes: Iterable[Document], digest: str) -> list[dict[str, Any]]:
-    """Return the statements of provenance that BuildKit and others hang on the image manifest `digest` in `indexes`.
+def provenance(source: Documents, indexes: Iterable[Document], digest: str) -> list[tuple[str, dict[str, Any]]]:
+    """Return the statements of provenance that BuildKit and others hang on the image manifest `digest` in `indexes`, each
+    with the digest of its index.
 
     What is missing, damaged or too large counts as not being there.
     """
-    statements: list[dict[str, Any]] = []
+    statements: list[tuple[str, dict[str, Any]]] = []
     for index in indexes:
         for descriptor in index.view.manifests or []:
             if not descriptor.is_attestation or descriptor.annotation("vnd.docker.reference.digest") != digest:
@@ -53,7 +54,7 @@ def provenance(source: Documents, indexes: Iterable[Document], digest: str) -> l
                     if not layer.annotation(_PREDICATE).startswith(_PROVENANCE):
                         continue
                     statement = document.decode(source.config(layer) or b"", "attestation", document.CONFIG_LIMIT)
-                    statements += [statement] if isinstance(statement, dict) else []
+                    statements += [(index.digest, statement)] if isinstance(statement, dict) else []
             except UnderlayError:
                 continue
     return statements

@@ -28,10 +28,12 @@ def record(
     names: Sequence[Reference],
     form: str,
     target: str = "",
+    remote: bool = False,
 ) -> tuple[str, str, list[tuple[str, str]]]:
     """Bring the layers of the images of one target, and record them under `names`.
 
-    `target` is the digest that the names stand for, by default that of the first manifest. Returns the id of the image
+    `target` is the digest that the names stand for, by default that of the first manifest; `remote` says that they came
+    from a registry. Returns the id of the image
     for this host, the target, and (name, id of the image that lost it) for each name that moved. Raises what
     `Arrivals.bring` and `rootfs.prepare` raise; nothing is visible then.
     """
@@ -64,7 +66,7 @@ def record(
         if other is not main:
             # Images of the same target for other platforms are known by the digest only.
             given += [(reference.Reference(n.domain, n.path), target, other.id) for n in names]
-    return main.id, target, images.record(meta, new, given)
+    return main.id, target, images.record(meta, new, given, remote)
 
 
 def record_stacked(
@@ -82,8 +84,7 @@ def record_stacked(
     stored_layers = []
     for diff_id in diff_ids:
         known = layer_rows.facts(meta, diff_id)
-        size, entries = known or (layers.size(paths, diff_id), len(layers.read_toc(paths, diff_id)))
-        stored_layers.append(layer_rows.Layer(diff_id, size, entries))
+        stored_layers.append(layer_rows.Layer(diff_id, *(known or layers.measure(paths, diff_id))))
     chain = rootfs.prepare(paths, form, list(diff_ids))
     image_id, digest = blobs.put(paths, config), blobs.put(paths, manifest)
     made = images.NewImage(image_id, digest, platform, created, stored_layers, [image_id, digest], chain)

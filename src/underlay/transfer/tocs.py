@@ -15,12 +15,12 @@ from itertools import pairwise
 
 import msgspec
 
-from ..errors import Corrupt
+from ..errors import Corrupt, LimitExceeded, NotFound
 from ..human import whole
 from ..oci import digest as digests
 from ..store.kinds import BLOCK, CHARACTER, DIRECTORY, FIFO, HARDLINK, REGULAR, SYMLINK, shown
 from ..store.layers import codec
-from ..store.layers.passing import SUMMED, PassedLayer
+from ..store.layers.passing import SUMMED
 from ..store.layers.toc import Entry
 from ..store.limits import Limits
 
@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 
     from ..oci.descriptor import Descriptor
     from ..registry.repository import Repository
+    from ..store.layers.passing import SkimmedLayer, SpooledLayer
+
+    Part = Callable[[int, int], bytes | None]
+    WholeLayer = SkimmedLayer | SpooledLayer
 
 _STARGZ = "containerd.io/snapshot/stargz/toc.digest"
 _CHUNKED = "io.github.containers.zstd-chunked.manifest-checksum"
@@ -41,8 +45,10 @@ _OWN = frozenset((_TABLE, ".prefetch.landmark", ".no.prefetch.landmark"))
 _TABLE_LIMIT = 64 << 20  # bytes, compressed
 _PLAIN_LIMIT = 512 << 20
 _ENTRIES_LIMIT = 500_000
-_RANGE_LIMIT = 128 << 20  # of one file
+_RANGE_LIMIT = 128 << 20  # of one file, compressed
+_FILE_LIMIT = 64 << 20  # of one file
 _FILES_LIMIT = 40  # that are fetched one by one
+_FETCHED_LIMIT = 256 << 20  # of all of them, compressed
 _WORTH = 1 << 20  # bytes: smaller layers are read whole
 _KINDS = {
     "dir": DIRECTORY,
@@ -74,8 +80,129 @@ class _Table(msgspec.Struct):
     entries: list[_File]
 
 
-def read(repository: Repository, layer: Descriptor, keep: Callable[[Entry], bool]) -> PassedLayer | None:
-    """Return a layer by its table of contents, with the contents of files for which `keep` is true.
+class TableLayer:
+    """A layer of a registry by its table of contents: its `entries`, their `size` together in bytes.
+
+    A file is fetched when it is first asked for. Where ranges are not to be had or are not what the table says, and before
+    much of the layer would be fetched in parts, `whole` reads all of it, verified by its diff id. Raises what that raises,
+    NotFound once it is closed.
+    """
+
+    __slots__ = (
+        "_chunks",
+        "_end",
+        "_fetched",
+        "_files",
+        "_layer",
+        "_left",
+        "_part",
+        "_whole",
+        "_whole_entries",
+        "entries",
+    )
+
+    def __init__(self, part: Part, layer: Descriptor, table: _Table, end: int, whole: Callable[[], WholeLayer]) -> None:
+        if len(table.entries) > _ENTRIES_LIMIT:
+            raise Corrupt("the table of contents is too long")
+        self.entries: list[Entry] = []
+        self._files: list[_File] = []
+        self._end: dict[int, int] = {}  # where the compressed bytes that begin at an offset end
+        self._chunks: dict[int, int] = {}  # where the last of several parts of a file begins, by number of the file
+        self._fetched: dict[int, bytes] = {}
+        self._layer: WholeLayer | None = None
+        self._whole_entries: dict[str, Entry] = {}
+        self._left = min(layer.size // 2, _FETCHED_LIMIT)
+        self._part: Part | None = part
+        self._whole = whole
+        begins = sorted({file.offset for file in table.entries if file.offset > 0} | {end})
+        self._end = {**dict(pairwise(begins)), end: end}
+        for file in table.entries:
+            if file.type == "chunk":
+                number = len(self.entries)
+                self._chunks[number] = max(file.offset, self._chunks.get(number, 0))
+            elif file.name not in _OWN:
+                self._files.append(file)
+                self.entries.append(_entry(file, len(self._files)))
+
+    @property
+    def size(self) -> int:
+        """Bytes of its files."""
+        return self._layer.size if self._layer is not None else sum(entry.size for entry in self.entries)
+
+    def read(self, entry: Entry, limit: int) -> bytes:
+        """Return the content of one of its regular files. Raises LimitExceeded."""
+        if entry.size > limit:
+            raise LimitExceeded(f"{shown(entry.name)} has more than {limit} bytes")
+        content = self._content(entry)
+        if content is not None:
+            return content
+        layer, own = self._read_whole(entry)
+        return layer.read(own, limit)
+
+    def part(self, entry: Entry, offset: int, size: int) -> bytes:
+        """Return bytes of one of its regular files."""
+        content = self._content(entry)
+        if content is not None:
+            return content[offset : offset + size]
+        layer, own = self._read_whole(entry)
+        return layer.part(own, offset, size)
+
+    def checksum(self, entry: Entry) -> bytes:
+        """Return the SHA-256 of a file of at most SUMMED bytes, b"" where it is not known."""
+        if not entry.size:
+            return hashlib.sha256().digest()
+        stated = self._files[entry.offset - 1].digest
+        return bytes.fromhex(stated[7:]) if entry.size <= SUMMED and stated.startswith("sha256:") else b""
+
+    def close(self) -> None:
+        """Fetch nothing more; what was fetched stays, but not what was read as a whole into a file."""
+        self._part = None
+        if self._layer is not None:
+            self._layer.close()
+
+    def _content(self, entry: Entry) -> bytes | None:
+        """Return a file's content, None when the layer must be read as a whole for it."""
+        number = entry.offset
+        if not entry.size:
+            return b""
+        if number in self._fetched:
+            return self._fetched[number]
+        if self._layer is not None or len(self._fetched) >= _FILES_LIMIT or entry.size > _FILE_LIMIT:
+            return None
+        if self._part is None:
+            raise NotFound(f"{shown(entry.name)} was passed over when the layer was read")
+        file = self._files[number - 1]
+        stop = self._end.get(max(file.offset, self._chunks.get(number, 0)), 0)
+        if stop - file.offset > self._left:
+            return None
+        self._left -= stop - file.offset
+        try:
+            data = self._part(file.offset, stop - file.offset)
+            content = _plain(data, file.inner_offset, entry.size) if data is not None else b""
+            if data is not None:
+                digests.verify(content, file.digest, f"content of {shown(entry.name)}")
+        except (Corrupt, LimitExceeded, ValueError, zlib.error):
+            return None  # the layer itself will show
+        if data is None:
+            return None
+        self._fetched[number] = content
+        return content
+
+    def _read_whole(self, entry: Entry) -> tuple[WholeLayer, Entry]:
+        """Return the layer, read to its end, and a file as that has it; raises Corrupt when its table says otherwise."""
+        if self._layer is None:
+            if self._part is None:
+                raise NotFound(f"{shown(entry.name)} was passed over when the layer was read")
+            self._layer = self._whole()
+            self._whole_entries = {_spelled(own.name): own for own in self._layer.entries if own.kind == REGULAR}
+        own = self._whole_entries.get(_spelled(self._files[entry.offset - 1].name.encode("utf-8", "surrogatepass")))
+        if own is None or own.size != entry.size:
+            raise Corrupt(f"{shown(entry.name)} is not in the layer as its table of contents says")
+        return self._layer, own
+
+
+def read(repository: Repository, layer: Descriptor, whole: Callable[[], WholeLayer]) -> TableLayer | None:
+    """Return a layer by its table of contents; `whole` reads all of it, for when that must be.
 
     None when it has no table, the registry gives no ranges, or the table is wrong. Raises what registries raise.
     """
@@ -83,7 +210,11 @@ def read(repository: Repository, layer: Descriptor, keep: Callable[[Entry], bool
         return None
     try:
         found = _table(repository, layer)
-        return None if found is None else _layer(repository, layer, *found, keep)
+        if found is None:
+            return None
+        return TableLayer(
+            lambda begin, length: _part(repository, layer, begin, length, _RANGE_LIMIT), layer, *found, whole
+        )
     except (Corrupt, ValueError, tarfile.TarError, zlib.error, msgspec.MsgspecError):
         return None  # the layer itself will show
 
@@ -115,45 +246,9 @@ def _table(repository: Repository, layer: Descriptor) -> tuple[_Table, int] | No
     return msgspec.json.decode(text, type=_Table), begin
 
 
-def _layer(
-    repository: Repository, layer: Descriptor, table: _Table, end: int, keep: Callable[[Entry], bool]
-) -> PassedLayer | None:
-    if len(table.entries) > _ENTRIES_LIMIT:
-        raise Corrupt("the table of contents is too long")
-    ends = sorted({file.offset for file in table.entries if file.offset > 0} | {end})
-    following = dict(pairwise(ends))
-    entries: list[Entry] = []
-    contents: dict[int, bytes] = {}
-    checksums: dict[int, bytes] = {}
-    parts: dict[int, list[int]] = {}  # where the further parts of a file begin
-    last = 0
-    for file in table.entries:
-        if file.type == "chunk":
-            parts.setdefault(last, []).append(file.offset)
-            continue
-        if file.name in _OWN:
-            continue
-        last = len(entries) + 1
-        entries.append(_entry(file, last))
-    files = [file for file in table.entries if file.type != "chunk" and file.name not in _OWN]
-    for key, (file, entry) in enumerate(zip(files, entries, strict=True), 1):
-        if entry.kind != REGULAR or not entry.size:
-            continue
-        if entry.size <= SUMMED and file.digest.startswith("sha256:"):
-            checksums[key] = bytes.fromhex(file.digest[7:])
-        if not keep(entry):
-            continue
-        if len(contents) >= _FILES_LIMIT:
-            return None
-        stop = following.get(max([file.offset, *parts.get(key, ())]), end)
-        data = _part(repository, layer, file.offset, stop - file.offset, _RANGE_LIMIT)
-        if data is None:
-            return None
-        content = _plain(data, file.inner_offset, entry.size)
-        if "sha256:" + hashlib.sha256(content).hexdigest() != file.digest:
-            raise Corrupt(f"{shown(entry.name)} is not what the table of contents says")
-        contents[key] = content
-    return PassedLayer(entries, sum(entry.size for entry in entries), contents, checksums)
+def _spelled(name: bytes) -> str:
+    """Return a member's name without what tars put around it."""
+    return name.removeprefix(b"./").strip(b"/").decode("utf-8", "surrogateescape")
 
 
 def _entry(file: _File, key: int) -> Entry:

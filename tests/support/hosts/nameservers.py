@@ -21,7 +21,7 @@ from underlay.linux.network.netlink import Netlink
 from underlay.network import answers, nameserver, questions
 from underlay.network.answers import Asker, Directory, Member
 from underlay.runtime.monitor import control
-from underlay.runtime.monitor.names import SOCKET, hand_over
+from underlay.runtime.monitor.networks.names import SOCKET, hand_over
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

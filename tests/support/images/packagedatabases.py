@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import sqlite3
 import struct
 import subprocess
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -34,6 +36,15 @@ class MemoryFiles:
     def find(self, endings: tuple[bytes, ...]) -> Iterator[bytes]:
         return (path for path in sorted(self.files) if path.endswith(endings))
 
+    def executables(self) -> Iterator[bytes]:
+        return (path for path in sorted(self.files) if self.files[path].startswith(b"\x7fELF"))
+
+    def size(self, path: bytes) -> int:
+        return len(self.files.get(path, b""))
+
+    def part(self, path: bytes, offset: int, size: int) -> bytes:
+        return self.files.get(path, b"")[offset : offset + size]
+
 
 class DirectoryFiles:
     """The files below a directory."""
@@ -60,6 +71,17 @@ class DirectoryFiles:
                 path = (place + b"/" + name)[len(self.root) + 1 :]
                 if path.endswith(endings):
                     yield path
+
+    def executables(self) -> Iterator[bytes]:
+        return (path for path in self.find((b"",)) if os.access(self.root + b"/" + path, os.X_OK))
+
+    def size(self, path: bytes) -> int:
+        return os.stat(self.root + b"/" + path).st_size
+
+    def part(self, path: bytes, offset: int, size: int) -> bytes:
+        with open(self.root + b"/" + path, "rb") as file:
+            file.seek(offset)
+            return file.read(size)
 
 
 def rpm_header(name: str, version: str, release: str, epoch: int | None = None, **more: str) -> bytes:
@@ -125,3 +147,46 @@ def berkeley_database(path: Path, headers: list[bytes]) -> bytes:
     text = "\n".join([*lines, "DATA=END", ""])
     subprocess.run([program, str(path)], input=text, text=True, check=True)
     return path.read_bytes()
+
+
+def elf(section: str, data: bytes, address: int = 0, more: bytes = b"") -> bytes:
+    """A 64-bit little-endian executable with one section of that name, and bytes mapped after it."""
+    names = b"\0.shstrtab\0" + section.encode() + b"\0"
+    body = data + more
+    start = 64
+    names_at = start + len(body)
+    table = names_at + len(names)
+    head = (
+        b"\x7fELF\x02\x01\x01" + bytes(9) + struct.pack("<HHIQQQIHHHHHH", 2, 62, 1, 0, 0, table, 0, 64, 56, 0, 64, 3, 1)
+    )
+    row = struct.Struct("<IIQQQQIIQQ")
+    rows = row.pack(0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+    rows += row.pack(1, 3, 0, 0, names_at, len(names), 0, 0, 1, 0)
+    rows += row.pack(11, 1, 2, address, start, len(body), 0, 0, 1, 0)
+    return head + body + names + rows + bytes(70_000)
+
+
+def varint(number: int) -> bytes:
+    out = b""
+    while number > 0x7F:
+        out += bytes([number & 0x7F | 0x80])
+        number >>= 7
+    return out + bytes([number])
+
+
+def inline(version: str, modules: str) -> bytes:
+    framed = (
+        b"0w\xaf\x0c\x92t\x08\x02A\xe1\xc1\x07\xe6\xd6\x18\xe6"
+        + modules.encode()
+        + b"\xf92C1\x86\x18 r\x00\x82B\x10A\x16\xd8\xf2"
+    )
+    head = (b"\xff Go buildinf:\x08\x02").ljust(32, b"\0")
+    return head + varint(len(version)) + version.encode() + varint(len(framed)) + framed
+
+
+def jar(**members: bytes | str) -> bytes:
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as made:
+        for name, content in members.items():
+            made.writestr(name, content)
+    return data.getvalue()

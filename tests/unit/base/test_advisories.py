@@ -7,6 +7,7 @@ import os
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,16 +34,21 @@ TWO = record("GHSA-x", fixed("PyPI", "Six_Pack", "1.1"), fixed("npm", "six-pack"
 
 
 def test_in_and_out(store: Advisories) -> None:
-    told = store.add([ONE, TWO, record("GO-1", fixed("Go", "y", "1")), b"{}", b"[", b"[" * 100_000])
+    told = store.add([ONE, TWO, record("HSEC-1", fixed("Hackage", "y", "1")), b"{}", b"[", b"[" * 100_000])
     assert (told.read, told.broken, told.others, told.withdrawn) == (6, 3, 1, 0)
-    assert {family: head.records for family, head in told.families.items()} == {"Debian": 1, "PyPI": 1, "npm": 1}
+    assert {family: head.records for family, head in told.families.items()} == {
+        "Debian": 1,
+        "Go": 1,
+        "PyPI": 1,
+        "npm": 1,
+    }
     assert ids(store, "Debian:8", "perl") == ids(store, "Debian:9", "perl") == ["DSA-1"]
     assert ids(store, "Debian:10", "perl") == ids(store, "Debian:8", "python") == []
     assert ids(store, "PyPI", "six-pack") == ids(store, "npm", "six-pack") == ["GHSA-x"]
     head = store.heads()["Debian"]
     assert head.ecosystems == {"Debian:8": 1, "Debian:9": 1} and head.newest == "2024-01-02T03:04:05Z"
     assert sorted(os.listdir(store.directory)) == [
-        "debian.advisories", "lock", "npm.advisories", "pypi.advisories",
+        "debian.advisories", "go.advisories", "lock", "npm.advisories", "pypi.advisories",
     ]  # fmt: skip
 
 
@@ -235,3 +241,31 @@ def test_what_is_left_out_of_records() -> None:
 def test_no_records(data: bytes) -> None:
     with pytest.raises(Corrupt):
         osv.read(data)
+
+
+WORST = "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H"
+
+
+@pytest.mark.parametrize(
+    ("ecosystem", "more", "label"),
+    [
+        ("Debian:12", {}, "critical"),
+        ("Debian:12", {"ecosystem_specific": {"urgency": "unimportant"}}, "negligible"),
+        ("Debian:12", {"ecosystem_specific": {"urgency": "not yet assigned"}}, "critical"),
+        (
+            "Ubuntu:24.04:LTS",
+            {"severity": [{"type": "Ubuntu", "score": "low"}, {"type": "CVSS_V3", "score": WORST}]},
+            "low",
+        ),
+    ],
+)
+def test_the_word_of_a_distribution_counts(store: Advisories, ecosystem: str, more: dict[str, Any], label: str) -> None:
+    data = record("X-1", fixed(ecosystem, "perl", "2", **more), severity=[{"type": "CVSS_V3", "score": WORST}])
+    advisory = osv.read(data)
+    ((_, _, affected),) = advisory.affected
+    assert (affected.label or advisory.record.label) == label and advisory.record.score == 9.8
+    # Of the record as a whole, too; but only a distribution rates a package as it is built.
+    for family, wanted in (("Red Hat:enterprise_linux:9", "medium"), ("PyPI", "critical")):
+        severity = [{"type": "CVSS_V3", "score": WORST}]
+        data = record("X-2", fixed(family, "perl", "2"), severity=severity, database_specific={"severity": "Moderate"})
+        assert osv.read(data).record.label == wanted

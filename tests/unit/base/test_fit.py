@@ -42,8 +42,8 @@ def test_what_fits_has_no_reasons() -> None:
         ("arch-foreign", image(architecture="arm64"), HOST),
         ("arch-32", image(architecture="386"), host(compat32=False)),
         ("armv6-armv7", image(architecture="arm", variant="v7"), host(architecture="arm", cpu_architecture=6)),
-        ("kernel-too-old", image(programs=(Program("/bin/x", kernel="6.13.0"),)), HOST),
-        ("kernel-too-old", DEBIAN, host(kernel="2.6.32-5")),
+        ("kernel-too-old", image(programs=(Program("/bin/x", kernel="6.13.0"),), libc_version="2.35"), HOST),
+        ("kernel-too-old", image(distribution="debian", release="11", libc_version=""), host(kernel="2.6.32-5")),
         ("kernel-too-old", image(distribution="x", release="", libc_version="2.31"), host(kernel="3.1.9")),
         ("vsyscall", image(distribution="centos", release="6", libc="", libc_version=""), host(vsyscall=False)),
         ("vsyscall", image(libc_version="2.12"), host(vsyscall=False)),
@@ -71,7 +71,12 @@ def test_what_fails(id: str, needs: Needs, there: Host) -> None:
     ("id", "needs", "there"),
     [
         ("arch-foreign", image(architecture="arm64"), host(emulated=("arm64",))),
-        ("io-uring", image(has=("io_uring",)), host(sysctls={"kernel.io_uring_disabled": "2"})),
+        ("kernel-too-old", DEBIAN, host(kernel="2.6.32-5")),  # glibc 2.36
+        (
+            "io-uring",
+            image(programs=(Program("/x", "amd64", io_uring="needs liburing.so.2"),)),
+            host(sysctls={"kernel.io_uring_disabled": "2"}),
+        ),
         ("mmap-count", image(has=("max_map_count",)), host(sysctls={"vm.max_map_count": "65530"})),
         ("iptables-nft", image(has=("iptables-nft",)), host(nf_tables=False)),
     ],

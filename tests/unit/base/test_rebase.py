@@ -113,7 +113,6 @@ def test_history_fits_the_layers_where_the_base_has_another() -> None:
 
 def test_packages_that_are_gone() -> None:
     old = [Package("deb", "libssl1.1", "1"), Package("deb", "libc6", "2.31")]
-    hazards, changes = rebase.packages(old, [Package("deb", "libc6", "2.36"), Package("deb", "libssl3", "3")])
-    assert [each.id for each in hazards] == ["packages"] and "libssl1.1" in hazards[0].text
-    assert changes == ["libc6 2.31 → 2.36"]
-    assert rebase.packages(old, old) == ([], [])
+    gone, other = rebase.packages(old, [Package("deb", "libc6", "2.36"), Package("deb", "libssl3", "3")])
+    assert "libssl1.1" in gone and "libc6 2.31 → 2.36" in other
+    assert rebase.packages(old, old) == []

@@ -229,3 +229,30 @@ def test_whose_it_is_and_what_a_newer_base_mends(store: Advisories) -> None:
     assert {each.newer_fixes for each in report.findings} == {None}
     vulnerabilities.compare_newer(report.findings, vulnerabilities.match(image("scratch", ""), store))
     assert {each.name: each.newer_fixes for each in report.findings}["zlib"] is True
+
+
+@pytest.mark.parametrize(
+    ("package", "ecosystem", "name", "mended"),
+    [
+        (Package("golang", "golang.org/x/net", "v0.17.0", path="a"), "Go", "golang.org/x/net", "0.17.1"),
+        (Package("golang", "stdlib", "1.22.1", path="a"), "Go", "stdlib", "1.22.2"),
+        (Package("cargo", "serde", "1.0.1", path="a"), "crates.io", "serde", "1.0.2"),
+        (Package("maven", "org.x:y", "1.0.Final", path="a"), "Maven", "org.x:y", "1.1.0.Final"),
+        (Package("gem", "rack", "2.2.3", path="a"), "RubyGems", "rack", "2.2.10"),
+        (Package("composer", "a/b", "v1.9.0", path="a"), "Packagist", "A/b", "1.10"),
+        (Package("nuget", "Newtonsoft.Json", "12.0.1", path="a"), "NuGet", "newtonsoft.json", "13.0.1"),
+    ],
+)
+def test_packages_of_languages(store: Advisories, package: Package, ecosystem: str, name: str, mended: str) -> None:
+    store.add([record("X-1", fixed(ecosystem, name, mended)), record("X-2", fixed(ecosystem, name, "0.0.1"))])
+    report = vulnerabilities.match(image("", "", package), store)
+    assert [(finding.id, finding.fixed) for finding in report.findings] == [("X-1", mended)]
+    assert report.checked == {package.kind: 1} and not report.gaps
+
+
+def test_packages_that_no_advisory_can_name(store: Advisories) -> None:
+    store.add([record("X-1", fixed("Maven", "y", "2"))])
+    packages = [Package("maven", "y", "1", path="a"), Package("conda", "y", "1", path="b")]
+    report = vulnerabilities.match(image("debian", "12", *packages), store)
+    assert report.findings == [] and len(report.gaps) == 2
+    assert "1 Java archives do not say of which group" in report.gaps[0] and "conda" in report.gaps[1]

@@ -241,7 +241,7 @@ def key(
 
     def made(self: Cache, key: str, *_: object, **__: object) -> tuple[Made, int]:
         keys.append(key)
-        return Made(Layer("sha256:" + "0" * 64, 0, 0)), 0
+        return Made(Layer("sha256:" + "0" * 64, 0, 0, 0)), 0
 
     def checkout(text: str, *_: object, **__: object) -> tuple[str, str]:
         return str(context), "1" * 40

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from underlay.cli.main import main
@@ -20,6 +22,14 @@ from underlay.cli.main import main
         (["create", "-v", "/a:/b:zz", "x"], "hint: one of ro, rw"),
     ],
 )
-def test_hints(words: list[str], hint: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_hints(
+    words: list[str],
+    hint: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("UNDERLAY_ROOT", str(tmp_path / "root"))
+    monkeypatch.setenv("UNDERLAY_STATE", str(tmp_path / "state"))
     assert main(words) != 0
     assert hint in capsys.readouterr().err

@@ -17,7 +17,7 @@ from underlay.errors import UnderlayError
 
 def wish(*words: str) -> dict:
     options, arguments = flags.parse("run", run.FLAGS, list(words), False)
-    return runflags.container_options_of(options, arguments, "run")
+    return runflags.container_options_of(options, arguments)
 
 
 def test_what_is_not_said_is_not_set() -> None:
@@ -56,7 +56,7 @@ def test_every_flag_has_an_option() -> None:
     for option in [*runflags._PLAIN.values(), *runflags._SIZES.values()]:
         assert hasattr(ContainerOptions, option), option
     known = {flag[0] for flag in runflags.COMMON}
-    assert set(runflags._PLAIN) | set(runflags._SIZES) <= known
+    assert set(runflags._PLAIN) | set(runflags._SIZES) | set(runflags._DURATIONS) <= known
     elsewhere = {
         "add-host",
         "attach",
@@ -70,7 +70,7 @@ def test_every_flag_has_an_option() -> None:
         "label",
     }
     elsewhere |= {"label-file", "log-opt", "network", "net", "link", "quiet", "storage-opt", "sysctl", "kernel-memory"}
-    assert known <= set(runflags._PLAIN) | set(runflags._SIZES) | elsewhere
+    assert known <= set(runflags._PLAIN) | set(runflags._SIZES) | set(runflags._DURATIONS) | elsewhere
     for module in (run, create, exec):
         names = [flag[0] for flag in module.FLAGS]
         shorts = [flag[1] for flag in module.FLAGS if flag[1]]
@@ -81,7 +81,6 @@ def test_every_flag_has_an_option() -> None:
 @pytest.mark.parametrize(
     "words",
     [
-        [],
         ["--cpus", "many", "img"],
         ["--cpus", "nan", "img"],
         ["--cpus", "inf", "img"],
@@ -147,15 +146,15 @@ def test_detach_keys_refused(text: str) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "text"),
     [
-        (["nope"], 125, "unknown command: underlay nope"),
+        (["nope"], 1, "unknown command: underlay nope"),
         (["run", "--nope"], 125, "unknown flag: --nope"),
         (["ps", "--nope"], 125, "unknown flag: --nope"),
-        (["container", "nope"], 125, "unknown command: underlay container nope"),
-        (["nope"], 125, "hint: see `underlay --help`"),
-        (["compose", "up"], 125, "unknown command: underlay compose\nhint: not supported yet"),
+        (["container", "nope"], 1, "unknown command: underlay container nope"),
+        (["nope"], 1, "hint: see `underlay --help`"),
+        (["compose", "up"], 1, "unknown command: underlay compose\nhint: not supported yet"),
         (["--nope"], 125, "unknown flag: --nope"),
-        (["run"], 125, "requires at least 1 argument"),
-        (["exec", "x"], 125, "requires at least 2 arguments"),
+        (["run"], 1, "requires at least 1 argument"),
+        (["exec", "x"], 1, "requires at least 2 arguments"),
         (["--root"], 125, "flag needs an argument: --root"),
     ],
 )

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from underlay.engine.containers.exec import ExecOptions
-from underlay.engine.options import ContainerOptions
+from underlay.engine.options import ContainerOptions, ExecOptions
 from underlay.lean.values import Record
 
 

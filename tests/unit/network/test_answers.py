@@ -194,6 +194,7 @@ def test_garbage_is_dropped_or_a_format_error() -> None:
 
 
 def test_monitors_load_nothing_of_it() -> None:
-    code = "import sys; sys.path.insert(0, 'src'); import underlay.runtime.monitor.names; print(*sorted(sys.modules))"
+    code = "import sys; sys.path.insert(0, 'src'); import underlay.runtime.monitor.networks.names as _; "
+    code += "print(*sorted(sys.modules))"
     loaded = run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"re", "json", "typing", "threading", "subprocess", "socket", "dns", "ctypes"} & set(loaded)

@@ -39,6 +39,15 @@ ASCENDING = {
         "1.0.0-alpha 1.0.0-alpha.1 1.0.0-alpha.beta 1.0.0-beta.2 1.0.0-beta.11 1.0.0-rc.1 1.0.0",
         "1.0.0=v1.0.0=1.0.0+build 1.0.1 1.10.0",
     ],
+    "nuget": ["1.0.0-Alpha=1.0.0-alpha 1.0.0-beta 1.0=1.0.0.0 1.0.0.1 1.0.1"],
+    "maven": [
+        "1-alpha2=1a2 1-beta-1=1b1 1-milestone 1-rc=1-cr 1-SNAPSHOT 1=1.0=1-ga=1.final=1.0.0-RELEASE 1-sp 1-foo 1-1 1.1",
+        "1.0.0.M2 1.0.0.RC1 1-RC2 1.0.0.Final",
+        "2.0-alpha 2.0 2.0.1-jre 2.0.1.1 2.9.10 2.10 2.10.0.Final1",
+        "31.1-android 31.1-jre",
+    ],
+    "gem": ["1.a 1.0.0.b2 1.0.0.b10 1.0.0-1 1=1.0=1.0.0 1.0.1 1.10"],
+    "composer": ["1.0-dev 1.0-alpha 1.0.0alpha2 1.0b1=1.0.0-beta1 1.0-RC1 1.0=v1.0.0.0 1.0-patch1=1.0pl1 1.0.1"],
 }
 
 
@@ -59,9 +68,12 @@ def texts(order: str) -> st.SearchStrategy[str]:
         return st.from_regex(versions._PEP440, fullmatch=True).filter(
             lambda text: text.isascii() and text == text.strip()
         )
-    if order == "semver":
-        return st.from_regex(versions._SEMVER, fullmatch=True).filter(lambda text: text.isascii())
-    start = st.sampled_from(["0", "1", "2:1", "1.0"]) if order == "apk" else st.just("")
+    by_pattern = {
+        "semver": versions._SEMVER, "nuget": versions._SEMVER, "gem": versions._GEM, "composer": versions._COMPOSER,
+    }  # fmt: skip
+    if order in by_pattern:
+        return st.from_regex(by_pattern[order], fullmatch=True).filter(lambda text: text.isascii())
+    start = st.sampled_from(["0", "1", "2:1", "1.0"]) if order in ("apk", "maven") else st.just("")
     pieces = st.sampled_from(list("019.~^+-_:aZ\u00e9") + ["00", "_rc", "_p", "_git", "-r1", ".0"])
     return st.builds(lambda head, tail: head + "".join(tail), start, st.lists(pieces, max_size=8))
 

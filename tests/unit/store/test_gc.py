@@ -31,7 +31,7 @@ def take_in(engine, *tars: bytes, record: bool = True) -> str:
     manifest = blobs.put(engine.paths, b"manifest of " + config.encode())
     chain = rootfs.prepare(engine.paths, "tree", diff_ids)
     if record:
-        parts = [layer_rows.Layer(diff_id, 1, 1) for diff_id in diff_ids]
+        parts = [layer_rows.Layer(diff_id, 1, 1, 1) for diff_id in diff_ids]
         new = images.NewImage(config, manifest, Platform("linux", "amd64"), "", parts, [config, manifest], chain)
         images.record(engine.meta, [new])
     return config

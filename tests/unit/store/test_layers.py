@@ -53,7 +53,7 @@ def test_in_and_out(kind, paths):
         expected_blob=(digest(blob), len(blob)),
         emit=events.append,
     )
-    assert taken == intake.IngestedLayer(DIFF, len(DATA), 3, digest(blob), len(blob), kind)
+    assert taken == intake.IngestedLayer(DIFF, len(DATA), 3, 3_000_700, digest(blob), len(blob), kind)
     assert {event.kind for event in events} == {"layer.progress"}
     assert events[-1].attributes == {"done": len(blob), "total": len(blob)}
     assert events[-1].subject == digest(blob)

@@ -21,12 +21,14 @@ _FAMILY = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,40}")
 
 class Imported:
     """The result of an import: `families` (head of each file that was written), how many records were `read`, how many of
-    them were `withdrawn`, of `others` (unsupported ecosystems), or `broken` (invalid)."""
+    them were `withdrawn`, of `others` (unsupported ecosystems), or `broken` (invalid); of `lists` (KEV, EPSS) how many
+    vulnerabilities each names."""
 
-    __slots__ = ("broken", "families", "others", "read", "withdrawn")
+    __slots__ = ("broken", "families", "lists", "others", "read", "withdrawn")
 
     def __init__(self) -> None:
         self.families: dict[str, Head] = {}
+        self.lists: dict[str, int] = {}
         self.read = 0
         self.withdrawn = 0
         self.others = 0

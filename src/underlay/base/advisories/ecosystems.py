@@ -3,25 +3,37 @@
 from __future__ import annotations
 
 from ...human import whole
+from . import osv
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ...packages.model import Package
 
 SOURCE, BINARY, BOTH = "source", "binary", "both"
-LANGUAGES = {"pypi": "PyPI", "npm": "npm"}
+LANGUAGES = {
+    "pypi": "PyPI",
+    "npm": "npm",
+    "golang": "Go",
+    "cargo": "crates.io",
+    "maven": "Maven",
+    "gem": "RubyGems",
+    "composer": "Packagist",
+    "nuget": "NuGet",
+}
 
 
 class Scope:
     """Where to look for a kind of package: the `family`, the patterns of its `ecosystems` (`*` stands for any text), and
     whether advisories name packages by SOURCE, BINARY or BOTH names."""
 
-    __slots__ = ("ecosystems", "family", "names")
+    __slots__ = ("ecosystems", "family", "names", "prefix")
 
     def __init__(self, family: str, ecosystems: tuple[str, ...], names: str) -> None:
         self.family = family
         self.ecosystems = ecosystems
         self.names = names
+        # What stands before a version in modules, and not in advisories.
+        self.prefix = "v" if family == "Go" else ""
 
     def chosen(self, counts: dict[str, int]) -> list[str]:
         """Return those of the ecosystems in a file that are meant."""
@@ -34,7 +46,7 @@ class Scope:
     def target(self, package: Package) -> tuple[str, str]:
         """Return name and version of what advisories of this family speak of when they mean this package."""
         if self.names == BINARY:
-            return package.name, package.version
+            return osv.normalised(self.family, package.name), package.version.removeprefix(self.prefix)
         return package.origin, package.origin_version
 
     def asked(self, package: Package) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ import os
 import re
 from time import time, time_ns
 
-from ... import events
+from ... import events, settings
 from ...errors import Conflict, Corrupt, InvalidInput, LimitExceeded, NotFound, RegistryError
 from ...files import Lock
 from ...human import parse_rfc3339, rfc3339
@@ -54,7 +54,7 @@ class Updated:
 
 def address(given: str = "") -> str:
     """Return where exports are fetched from: `given`, else the variable UNDERLAY_ADVISORIES, else OSV's own place."""
-    return (given or os.environ.get(VARIABLE) or ADDRESS).rstrip("/")
+    return (given or settings.value("advisories") or ADDRESS).rstrip("/")
 
 
 def update(

@@ -30,7 +30,14 @@ FAMILIES = {
     "Azure Linux": "rpm",
     "PyPI": "pep440",
     "npm": "semver",
+    "Go": "semver",
+    "crates.io": "semver",
+    "Maven": "maven",
+    "RubyGems": "gem",
+    "Packagist": "composer",
+    "NuGet": "nuget",
 }
+_DISTRIBUTIONS = ("dpkg", "apk", "rpm")
 RECORD_LIMIT = 64 << 20  # bytes of one record; the longest known list some thousand versions for dozens of releases
 _SUMMARY = 240
 _CVE = re.compile(r"CVE-[0-9]{4}-[0-9]{4,}")
@@ -135,10 +142,8 @@ def read(data: bytes | memoryview) -> Advisory:
             part = _affected(affected_package, family)
             if part.ranges or part.versions:
                 name = affected_package.package.name
-                affected.append(
-                    (affected_package.package.ecosystem, _python_name(name) if family == "PyPI" else name, part)
-                )
-    score, word = _severity(raw)
+                affected.append((affected_package.package.ecosystem, normalised(family, name), part))
+    score, word = _severity(raw, any(FAMILIES[part[0].partition(":")[0]] in _DISTRIBUTIONS for part in affected))
     names = list(dict.fromkeys([*(raw.aliases or ()), *(raw.upstream or ())]))
     if not names:
         # AlmaLinux names the CVEs of an erratum as related.
@@ -153,10 +158,13 @@ def _time(text: str | None) -> str:
     return (text or "").replace(" ", "T").replace("+00:00", "Z")
 
 
-def _python_name(name: str) -> str:
-    from ...packages.python import normalised
+def normalised(family: str, name: str) -> str:
+    """Return a package's name as the registry of its family compares it."""
+    if family == "PyPI":
+        from ...packages.languages import python
 
-    return normalised(name)
+        return python.normalised(name)
+    return name.lower() if family in ("NuGet", "Packagist") else name
 
 
 def _affected(raw: _Affected, family: str) -> Affected:
@@ -168,13 +176,14 @@ def _affected(raw: _Affected, family: str) -> Affected:
         if events:
             ranges.append(events)
     versions = raw.versions or []
-    if ranges and FAMILIES[family] not in ("pep440", "semver"):
+    if ranges and FAMILIES[family] in _DISTRIBUTIONS:
         # Distributions list what their ranges mean: thousands of versions that tell nothing new.
         versions = []
     return Affected(ranges, versions, _label(raw.ecosystem_specific, raw.database_specific, raw.severity))
 
 
-def _label(ecosystem: Any, database: Any, severities: list[_Severity] | None) -> str:
+def _word(ecosystem: Any, database: Any, severities: list[_Severity] | None) -> str:
+    """Return the label that the source's own word stands for, "" when it says none."""
     for source in (ecosystem, database):
         if isinstance(source, dict):
             for word in ("severity", "urgency", "ubuntu_priority"):
@@ -182,25 +191,35 @@ def _label(ecosystem: Any, database: Any, severities: list[_Severity] | None) ->
                 if isinstance(value, str) and (label := cvss.label(value)) != "unknown":
                     return label
     for severity in severities or ():
-        if (score := cvss.base_score(severity.score)) is not None:
-            return cvss.rating(score)
         if (label := cvss.label(severity.score)) != "unknown":
             return label
     return ""
 
 
-def _severity(raw: _Osv) -> tuple[float, str]:
-    """Return the highest base score, 0 without one, and its label, else that of the source's own word."""
+def _label(ecosystem: Any, database: Any, severities: list[_Severity] | None) -> str:
+    if word := _word(ecosystem, database, severities):
+        return word
+    for severity in severities or ():
+        if (score := cvss.base_score(severity.score)) is not None:
+            return cvss.rating(score)
+    return ""
+
+
+def _severity(raw: _Osv, distribution: bool) -> tuple[float, str]:
+    """Return the highest base score, 0 without one, and its label, else that of the source's own word.
+
+    The word of a `distribution` counts more: its tracker rates the package as it is built there.
+    """
     every = list(raw.severity or ())
     for affected in raw.affected or ():
         every += affected.severity or ()
+    word = _word(None, raw.database_specific, raw.severity)
     # The newest form counts; the second version's scale has no "critical".
     for kind in ("CVSS_V3", "CVSS_V2"):
         scores = [cvss.base_score(severity.score) for severity in every if severity.type == kind]
         score = max((candidate for candidate in scores if candidate is not None), default=None)
         if score is not None:
-            return score, cvss.rating(score)
-    word = _label(None, raw.database_specific, raw.severity)
+            return score, word if word and distribution else cvss.rating(score)
     if not word:
         # "Important: curl security update"
         head, colon, _ = (raw.summary or "").partition(":")

@@ -6,6 +6,7 @@ from functools import cmp_to_key
 
 from ...errors import InvalidInput
 from ...packages import versions
+from ...packages.model import LANGUAGES
 from . import cvss, ecosystems, osv
 
 TYPE_CHECKING = False
@@ -120,7 +121,7 @@ class VulnerabilityReport:
 def match(inventory: Inventory, advisories: Advisories) -> VulnerabilityReport:
     """Return what the advisories that are here say of the packages of an image; raises Corrupt (their files).
 
-    Python and npm packages that the system's own packages brought are left to the advisories of the distribution: it
+    Packages of languages that the system's own packages brought are left to the advisories of the distribution: it
     mends them without changing their version.
     """
     report = VulnerabilityReport()
@@ -130,6 +131,9 @@ def match(inventory: Inventory, advisories: Advisories) -> VulnerabilityReport:
         if not package.owner:
             kinds.setdefault(package.kind, []).append(package)
     for kind, packages in kinds.items():
+        packages = _named(kind, packages, report)
+        if not packages:
+            continue
         report.unchecked[kind] = len(packages)
         where = _scope(kind, inventory.release, report, len(packages))
         file = advisories.file(where.family) if where is not None else None
@@ -156,6 +160,18 @@ def match(inventory: Inventory, advisories: Advisories) -> VulnerabilityReport:
     return report
 
 
+def _named(kind: str, packages: list[Package], report: VulnerabilityReport) -> list[Package]:
+    """Return the packages that advisories can know by name: of Java those whose group is known."""
+    if kind != "maven":
+        return packages
+    named = [package for package in packages if package.scope[0]]
+    if len(named) < len(packages):
+        report.gaps.append(
+            f"{len(packages) - len(named)} Java archives do not say of which group they are: not checked"
+        )
+    return named
+
+
 def _many(packages: list[Package], kind: str) -> str:
     return f"{len(packages)} {kind} package{'s' if len(packages) > 1 else ''}"
 
@@ -168,6 +184,9 @@ def _scope(kind: str, release: dict[str, str], report: VulnerabilityReport, coun
     # A database of another package manager may stand in any system: it is not what its advisories speak of.
     if scope is not None and _KIND[osv.FAMILIES[scope.family]] == kind:
         return scope
+    if kind in LANGUAGES:
+        report.gaps.append(f"no known source has advisories for {kind} packages: {count} not checked")
+        return None
     release_name = f"{release.get('ID', '')} {release.get('VERSION_ID', '')}".strip()
     system = release_name or "an unknown distribution"
     report.gaps.append(f"no known source has advisories for {kind} packages of {system}: {count} not checked")

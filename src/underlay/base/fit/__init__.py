@@ -234,9 +234,11 @@ def _kernel(needs: Needs, host: Host) -> Reason | None:
         floor, evidence = _assumed_floor(needs)
     if not floor or (*host.version, 0, 0)[:3] >= floor:
         return None
+    # Since glibc 2.36 its loader does not compare the versions any more: what is missing shows when it is called.
+    refused = needs.libc != "glibc" or numbers(needs.libc_version) < (2, 36)
     return Reason(
         "kernel-too-old",
-        FAILS,
+        FAILS if refused else LIMITS,
         "the kernel is older than the image's C library works with",
         evidence,
         f"this is Linux {host.kernel}",
@@ -385,7 +387,8 @@ def _systemd(needs: Needs, host: Host) -> Reason | None:
 
 
 def _io_uring(needs: Needs, host: Host) -> Reason | None:
-    if "io_uring" not in needs.has:
+    program = next((each for each in needs.programs if each.io_uring), None)
+    if program is None:
         return None
     off = host.sysctls.get("kernel.io_uring_disabled") == "2"
     old = host.version < (5, 1)
@@ -393,7 +396,7 @@ def _io_uring(needs: Needs, host: Host) -> Reason | None:
         "io-uring",
         LIMITS,
         "io_uring is refused",
-        "it has liburing",
+        f"{program.path} {program.io_uring}",
         "kernel.io_uring_disabled is 2"
         if off
         else f"Linux {host.kernel} does not have it"

@@ -16,6 +16,7 @@ _HEADERS = 256  # program headers that are looked at
 _PART = 4 << 20  # bytes of one part of a file
 _TEXT = 4096  # bytes of one name
 _ENTRIES = 20000
+_ET_EXEC, _ET_DYN = 2, 3
 _LOAD, _DYNAMIC, _INTERP, _NOTE = 1, 2, 3, 4
 _NEEDED, _STRTAB, _STRSZ, _SONAME, _RPATH, _RUNPATH, _VERDEF, _VERDEFNUM, _VERNEED, _VERNEEDNUM = (
     1,
@@ -51,9 +52,9 @@ _MACHINES = {
 
 
 class Elf:
-    """What was found: `architecture` ("" unknown), `bits`, `interpreter` and `soname` ("" none), `needed` libraries,
-    `paths` where it wants them looked for.
+    """What was found: `architecture` ("" unknown), `bits`, whether the kernel can load it (`executable`).
 
+    `interpreter` and `soname` ("" none), `needed` libraries, `paths` where it wants them looked for.
     `versions` are the symbol versions wanted, by library; `defined` those given. `kernel` is the lowest of the ABI note
     (None without one), `x86_level` that of the ISA note (0 without one), `alignment` the smallest of its segments in bytes
     (0 for no segments).
@@ -64,6 +65,7 @@ class Elf:
         "architecture",
         "bits",
         "defined",
+        "executable",
         "interpreter",
         "kernel",
         "needed",
@@ -76,6 +78,7 @@ class Elf:
     def __init__(self) -> None:
         self.architecture = ""
         self.bits = 0
+        self.executable = False
         self.interpreter = self.soname = ""
         self.needed: list[str] = []
         self.paths: list[str] = []
@@ -124,6 +127,7 @@ class _Reader:
         segments = list(self._segments(head))
         loads = [segment.alignment for segment in segments if segment.kind == _LOAD]
         elf_file.alignment = min(loads, default=0)
+        elf_file.executable = bool(loads) and self._number(head, 16, 2) in (_ET_EXEC, _ET_DYN)
         for segment in segments:
             if segment.kind == _INTERP:
                 elf_file.interpreter = _named(self._part(segment.offset, min(segment.size, _TEXT)))

@@ -6,54 +6,30 @@ import msgspec
 
 from ...human import whole
 from ...packages import osrelease
-from . import elf, first
+from . import code, first
 from .first import Broken
+from .linking import Linker
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Protocol
 
     from ...oci.config import Config
     from ...oci.platform import Platform
-    from ...packages.model import Files as NamedFiles
     from .elf import Elf
-
-    class Files(NamedFiles, Protocol):
-        """Files of an image, of which parts can be read."""
-
-        def part(self, path: bytes, offset: int, size: int) -> bytes:
-            """Return bytes of a regular file, as many as there are; b"" when there is none."""
-
-        def real(self, path: bytes) -> bytes | None:
-            """Return where links lead, None when there is nothing."""
-
-        def executable(self, path: bytes) -> bool:
-            """Tell whether the path is a regular file that has an execute bit."""
+    from .files import Files
 
 
-_LIBRARIES = (b"lib", b"usr/lib", b"lib64", b"usr/lib64", b"usr/local/lib", b"lib32", b"usr/lib32")
-_TUPLES = {
-    "amd64": b"x86_64-linux-gnu",
-    "386": b"i386-linux-gnu",
-    "arm64": b"aarch64-linux-gnu",
-    "arm": b"arm-linux-gnueabihf",
-    "ppc64le": b"powerpc64le-linux-gnu",
-    "s390x": b"s390x-linux-gnu",
-    "riscv64": b"riscv64-linux-gnu",
-    "loong64": b"loongarch64-linux-gnu",
-}
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_LIBC = ("libc.", "libm.", "libpthread.", "libdl.", "librt.", "ld-")  # the parts of the C library
-_CONFIGURED = 100  # directories of libraries that are configured
-WORDS, _SCRIPTS, _CLOSURE = 12, 4, 200  # words of a command, scripts in a row, libraries of a program
+WORDS, _SCRIPTS = 12, 4  # words of a command, scripts in a row
 
 
 class Program(msgspec.Struct, frozen=True):
     """An executable that the command names, or one of their libraries: its path and what it says of itself.
 
     `kernel` is the lowest that it runs on ("" says nothing), `x86_level` what its notes need (0 says nothing), `alignment`
-    that of its segments in bytes; `missing` are libraries and symbol versions that the image does not have.
+    that of its segments in bytes; `missing` are libraries and symbol versions that the image does not have; `io_uring`
+    says by what it is known to use io_uring ("" is not).
     """
 
     path: str
@@ -63,6 +39,7 @@ class Program(msgspec.Struct, frozen=True):
     alignment: int = 0
     interpreter: str = ""
     missing: tuple[str, ...] = ()
+    io_uring: str = ""
 
 
 class Needs(msgspec.Struct, frozen=True):
@@ -104,10 +81,10 @@ def of(
     words = [*leading, *(command or own)]
     environment = dict(pair.partition("=")[::2] for pair in (execution.env if execution else None) or ())
     directory = (execution.working_dir if execution else None) or "/"
-    reader = Reader(files, environment.get("PATH") or PATH, directory)
+    reader = Reader(files, environment.get("PATH") or PATH, directory, environment.get("LD_LIBRARY_PATH") or "")
     release = osrelease.read(files)
     programs = reader.programs(words)
-    libc, version = reader.libc()
+    libc, version = reader.linker.libc()
     return Needs(
         platform.architecture,
         platform.variant,
@@ -127,21 +104,11 @@ def of(
 class Reader:
     """Reads the executables of one image."""
 
-    def __init__(self, files: Files, path: str = PATH, directory: str = "/") -> None:
+    def __init__(self, files: Files, path: str = PATH, directory: str = "/", library_path: str = "") -> None:
         self._files = files
         self.path = [part.strip("/").encode() for part in path.split(":") if part]
         self.directory = directory.strip("/").encode()
-        self._read: dict[bytes, Elf | None] = {}
-        self._configured_directories: list[bytes] | None = None
-
-    def elf(self, path: bytes) -> Elf | None:
-        """Return what a file says, None when it is no executable or library."""
-        real = self._files.real(path)
-        if real is None:
-            return None
-        if real not in self._read:
-            self._read[real] = elf.read(lambda offset, size: self._files.part(real, offset, size))
-        return self._read[real]
+        self.linker = Linker(files, library_path)
 
     def find(self, word: str) -> bytes | None:
         """Return the path of the program that a word of a command names."""
@@ -157,27 +124,30 @@ class Reader:
 
     def programs(self, words: Sequence[str]) -> list[Program]:
         """Return the programs that a command begins or hands on to, and the interpreters and libraries they need."""
-        waiting = [program for word in words[:WORDS] if not word.startswith("-") and (program := self.find(word))]
-        seen: dict[bytes, None] = {}
-        for path in waiting:
-            for _ in range(_SCRIPTS):
-                further = self.interpreter(path)
-                if further is None:
-                    break
-                path = further
-            seen.setdefault(path)
-        programs: list[Program] = []
-        for path in list(seen):
-            read = self.elf(path)
+        named = [program for word in words[:WORDS] if not word.startswith("-") and (program := self.find(word))]
+        begun = self._program_of(named[0]) if named and named[0] == self.find(words[0]) else None
+        found: dict[bytes, Program] = {}
+        for path in dict.fromkeys(map(self._program_of, named)):
+            read = self.linker.elf(path)
             if read is None:
                 continue
-            libraries, missing = self._closure(read)
-            programs.append(_program(path, read, missing))
-            for library in libraries:
-                if library not in seen and (needed := self.elf(library)) is not None:
-                    seen.setdefault(library)
-                    programs.append(_program(library, needed, []))
-        return programs
+            linked = self.linker.link(read, path, path == begun)
+            ring = next((f"needs {name}" for name in read.needed if name.startswith("liburing.")), "")
+            if not ring and code.sets_up_io_uring(self._files, path, read.architecture):
+                ring = "calls io_uring_setup"
+            found[path] = _program(path, read, linked.missing, ring)
+            for place, library in linked.libraries.items():
+                found.setdefault(place, _program(place, library, []))
+        return list(found.values())
+
+    def _program_of(self, path: bytes) -> bytes:
+        """Return the program that the kernel starts for a file: the last interpreter, where it is a script."""
+        for _ in range(_SCRIPTS):
+            further = self.interpreter(path)
+            if further is None:
+                break
+            path = further
+        return path
 
     def interpreter(self, path: bytes) -> bytes | None:
         """Return the program that runs a script, None for what is none."""
@@ -192,99 +162,8 @@ class Reader:
             return self.find(names[0].decode("utf-8", "surrogateescape")) if names else None
         return self._files.real(words[0].lstrip(b"/"))
 
-    def _closure(self, program: Elf) -> tuple[list[bytes], list[str]]:
-        """Return the files of the libraries that a program needs, with its interpreter; and what is missing."""
-        missing: list[str] = []
-        libraries: dict[bytes, Elf] = {}
-        if program.interpreter:
-            path = program.interpreter.lstrip("/").encode()
-            real = self._files.real(path)
-            if real is None:
-                return [], [program.interpreter]
-            loader = self.elf(path)
-            if loader is not None:
-                libraries[real] = loader
-        given: dict[str, Elf] = {}
-        waiting = [program]
-        while waiting and len(given) < _CLOSURE:
-            binary = waiting.pop()
-            for name in binary.needed:
-                if name in given:
-                    continue
-                library = self.library(name, program.architecture)
-                if library is None:
-                    # What a file's own run path leads to is not looked for: only the C library's part is certain.
-                    if name.startswith(_LIBC):
-                        missing.append(name)
-                    continue
-                path, read = library
-                given[name] = read
-                libraries[path] = read
-                waiting.append(read)
-        for binary in (program, *given.values()):
-            for name, versions in binary.versions.items():
-                defined = given[name].defined if name in given and name.startswith(_LIBC) else []
-                if defined:
-                    missing += [f"{version} of {name}" for version in versions if version not in defined]
-        return list(libraries), sorted(set(missing))
 
-    def library(self, name: str, architecture: str) -> tuple[bytes, Elf] | None:
-        """Return where the library of a name lies in the usual directories, and what it says; None without one.
-
-        Usual are those that the image's ld.so.conf names, too.
-        """
-        if "/" in name:
-            path = self._files.real(name.lstrip("/").encode())
-            read = self.elf(path) if path is not None else None
-            return (path, read) if path is not None and read is not None else None
-        wire = name.encode("utf-8", "surrogateescape")
-        tuple_ = _TUPLES.get(architecture, b"")
-        directories = [directory + b"/" + tuple_ for directory in (b"lib", b"usr/lib") if tuple_] + list(_LIBRARIES)
-        if self._configured_directories is None:
-            self._configured_directories = self._configured()
-        for directory in (*directories, *self._configured_directories):
-            path = self._files.real(directory + b"/" + wire)
-            if path is not None:
-                read = self.elf(path)
-                if read is not None and read.architecture == architecture:
-                    return path, read
-        return None
-
-    def _configured(self) -> list[bytes]:
-        """Return the directories of libraries that ld.so.conf names (ldconfig(8)); what it includes is in ld.so.conf.d."""
-        directory = b"etc/ld.so.conf.d"
-        files = [b"etc/ld.so.conf", *(directory + b"/" + name for name in self._files.names(directory)[:_CONFIGURED])]
-        lines = [line.strip() for path in files for line in self._files.part(path, 0, 1 << 16).split(b"\n")]
-        return [line.strip(b"/") for line in lines if line.startswith(b"/")][:_CONFIGURED]
-
-    def libc(self) -> tuple[str, str]:
-        """Return the C library of the image and its version; ("", "") when there is none."""
-        for architecture in ("amd64", "386", "arm64", "arm", "ppc64le", "s390x", "riscv64", "loong64"):
-            library = self.library("libc.so.6", architecture)
-            if library is not None:
-                names = [
-                    symbol_version.removeprefix("GLIBC_")
-                    for symbol_version in library[1].defined
-                    if symbol_version.startswith("GLIBC_2")
-                ]
-                versions = [_numbers(version_text) for version_text in names]
-                return "glibc", ".".join(map(str, max(versions)[:2])) if versions else ""
-        for directory in (b"lib", b"usr/lib"):
-            for name in self._files.names(directory):
-                if name.startswith(b"ld-musl-"):
-                    return "musl", self._musl(directory + b"/" + name)
-        return "", ""
-
-    def _musl(self, path: bytes) -> str:
-        import re
-
-        real = self._files.real(path)
-        data = self._files.part(real, 0, 2 << 20) if real is not None else b""
-        match = re.search(rb"\0(1\.[0-2]\.\d{1,2})\0", data)
-        return match[1].decode() if match else ""
-
-
-def _program(path: bytes, read: Elf, missing: list[str]) -> Program:
+def _program(path: bytes, read: Elf, missing: list[str], io_uring: str = "") -> Program:
     return Program(
         "/" + path.decode("utf-8", "replace"),
         read.architecture,
@@ -293,11 +172,8 @@ def _program(path: bytes, read: Elf, missing: list[str]) -> Program:
         read.alignment,
         read.interpreter,
         tuple(missing),
+        io_uring,
     )
-
-
-def _numbers(text: str) -> tuple[int, ...]:
-    return tuple(number for part in text.split(".") if (number := whole(part)) >= 0)
 
 
 def _systemd(files: Files, words: Sequence[str]) -> int:
@@ -324,10 +200,6 @@ def _systemd(files: Files, words: Sequence[str]) -> int:
 
 def _marks(files: Files) -> list[str]:
     marks = []
-    for directory in (b"lib", b"usr/lib", b"usr/lib64", *(b"usr/lib/" + tuple_ for tuple_ in _TUPLES.values())):
-        if any(name.startswith(b"liburing.so") for name in files.names(directory)):
-            marks.append("io_uring")
-            break
     for path in (b"usr/sbin/iptables", b"sbin/iptables"):
         real = files.real(path)
         if real is not None and b"nft" in real.rpartition(b"/")[2]:

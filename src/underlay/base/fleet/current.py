@@ -45,4 +45,4 @@ def _made_here(store: Store, image: Subject, name: str) -> bool:
     # Only the library of official images is nobody's to take a name in.
     if repository.startswith(_OFFICIAL):
         return False
-    return all(known != repository for known, _, _ in images.repository_digests(store.meta, image.id))
+    return all(known != repository for known, _, _ in images.repository_digests(store.meta, image.id, remote=True))

@@ -24,16 +24,23 @@ if TYPE_CHECKING:
     from .image_source import Subject
 
 _CONFIRMED = 0.97
-# A claim that nothing here speaks for or against. Labels are inherited: they may be the base's own, of its base.
-_ALONE = {claims.LABEL: 0.6}
+# A claim that nothing here speaks for or against. Labels are inherited: they may be the base's own, of its base; anyone
+# may hang provenance on an image.
+_ALONE = {claims.LABEL: 0.6, claims.PROVENANCE: 0.6}
 _ALONE_ELSE = 0.85
+_SIGNED = 0.97  # who is trusted with the image is believed what it was made of
 
 
 def of(subject: Subject) -> list[Claim]:
     """Return what an image says, not yet judged."""
     execution = subject.view.config
     labels = (execution.labels if execution else None) or {}
-    bases = [claim for statement in subject.provenance() for claim in claims.in_provenance(statement)]
+    endorsement = subject.endorsement
+    statements = [(who, statement) for who, statement in endorsement.statements] if endorsement is not None else []
+    # Whoever signs an index signs what it hangs on its images.
+    signed = endorsement.indexes if endorsement is not None else {}
+    statements += [(signed.get(index, ""), statement) for index, statement in subject.provenance()]
+    bases = [claim for who, statement in statements for claim in claims.in_provenance(statement, who)]
     return claims.read(subject.annotations, labels, bases, claims.in_history(subject.view.history or []))
 
 
@@ -80,10 +87,10 @@ def apply_claims(
             continue
         sure = bool(ordered) and ordered[0].config_digest is not None
         position = _position_of(ordered, name, claim.digest)
-        alone = _ALONE.get(claim.source, _ALONE_ELSE)
+        alone = _SIGNED if claim.signed else _ALONE.get(claim.source, _ALONE_ELSE)
         if position < 0 and ordered and _marked_as(ordered[0], name):
             # The image's own steps say the same.
-            position, alone = 0, _ALONE_ELSE
+            position, alone = 0, max(alone, _ALONE_ELSE) if claim.signed else _ALONE_ELSE
         first = position >= 0 and _build(ordered[position]) == _build(ordered[0])
         if position >= 0 and (confirmed or first or (not sure and alone > ordered[0].chance)):
             base = _named(ordered.pop(position), claim, name, _CONFIRMED if confirmed or (sure and first) else alone)
@@ -136,6 +143,14 @@ def _build(candidate: Candidate) -> str:
     return candidate.config_digest or candidate.like or candidate.name
 
 
+def _says(claim: Claim) -> str:
+    """Return who says what is claimed."""
+    if claim.signed:
+        return f"its {claim.source} says so, signed by {claim.signed}"
+    unsigned = ", unsigned" if claim.source == claims.PROVENANCE else ""
+    return f"the image says so itself ({claim.source}{unsigned})"
+
+
 def _named(base: Candidate, claim: Claim, name: str, confidence: float) -> Candidate:
     and_why = f", and {claim.because}" if claim.verdict == claims.CONFIRMED else ""
     return msgspec.structs.replace(
@@ -143,7 +158,7 @@ def _named(base: Candidate, claim: Claim, name: str, confidence: float) -> Candi
         name=name,
         names=(name, *(other for other in base.names if other != name)),
         confidence=max(base.confidence, confidence),
-        evidence=(*base.evidence, f"the image says so itself ({claim.source}){and_why}"),
+        evidence=(*base.evidence, f"{_says(claim)}{and_why}"),
     )
 
 
@@ -151,7 +166,7 @@ def _new(claim: Claim, name: str, confidence: float, subject: Subject) -> Candid
     history = subject.view.history or []
     steps = min(claim.steps, len(history))
     layers = sum(not step.empty_layer for step in history[:steps])
-    text = f"the image says so itself ({claim.source}); {claim.because}"
+    text = f"{_says(claim)}; {claim.because}"
     return Candidate(name, (name,), confidence, layers, steps, None, claim.digest or None, None, (text,))
 
 

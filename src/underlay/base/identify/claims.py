@@ -29,7 +29,8 @@ _LIFECYCLE = "io.buildpacks.lifecycle.metadata"
 class Claim(msgspec.Struct, frozen=True):
     """A claim: the base's `name` and `digest` ("" where it does not say), `source` tells where it is made; the `verdict`
     and what it stands on; how many history `steps` are the base's (0 where it does not say); `vague` when it may speak of
-    something else than the base, so that to refute it says nothing."""
+    something else than the base, so that to refute it says nothing; who has `signed` it ("" for nobody that was asked
+    for)."""
 
     name: str
     digest: str
@@ -38,6 +39,7 @@ class Claim(msgspec.Struct, frozen=True):
     because: str = "nothing is known here of that base"
     steps: int = 0
     vague: bool = False
+    signed: str = ""
 
 
 def read(
@@ -102,8 +104,8 @@ def judged(claim: Claim, chains: Sequence[tuple[str, Sequence[str]]], diff_ids: 
     return msgspec.structs.replace(claim, verdict=REFUTED, because=f"the layers of {what} are not beneath it")
 
 
-def in_provenance(statement: Mapping[str, Any]) -> list[Claim]:
-    """Return the bases that a provenance statement (SLSA 0.2 or 1) names.
+def in_provenance(statement: Mapping[str, Any], signed: str = "") -> list[Claim]:
+    """Return the bases that a provenance statement (SLSA 0.2 or 1) names, and who has `signed` it.
 
     Those that are marked as such; where none is, the only image that was read, which may have been copied from.
     """
@@ -124,4 +126,4 @@ def in_provenance(statement: Mapping[str, Any]) -> list[Claim]:
         marked = isinstance(noted, dict) and noted.get("org.opencontainers.image.base") is True
         named_images.append((f"{name}:{tag}" if name else named, digest, marked))
     chosen = [image for image in named_images if image[2]] or (named_images if len(named_images) == 1 else [])
-    return [Claim(name, digest, PROVENANCE, vague=not marked) for name, digest, marked in chosen]
+    return [Claim(name, digest, PROVENANCE, vague=not marked, signed=signed) for name, digest, marked in chosen]

@@ -40,7 +40,8 @@ class Identified(msgspec.Struct, frozen=True):
     """The identified base of an image: `candidates`, the most likely first; the `chain` from the base down; whether the
     base's name refers to another build now (None: unknown); the image's own `claims`; `where` the image was found; its
     `standing`: "known", "unknown between" (something without a known build lies between what is known and the image's
-    own steps) or "unknown"; `as_of`: the day (ISO 8601) of the newest build that the indexes know."""
+    own steps) or "unknown"; `as_of`: the day (ISO 8601) of the newest build that the indexes know; who has signed the
+    image (`signed_by`), where a signature was demanded, or why nobody has (`unsigned`)."""
 
     image: str
     id: str
@@ -52,6 +53,8 @@ class Identified(msgspec.Struct, frozen=True):
     claims: tuple[Claim, ...] = ()
     standing: str = answers.KNOWN
     as_of: str = ""
+    signed_by: tuple[str, ...] = ()
+    unsigned: str = ""
 
     @property
     def base(self) -> Candidate | None:
@@ -153,6 +156,8 @@ def identify(
         tuple(credible_claims),
         _standing(ordered[0], best),
         _day(max(index.end for index in asked_of)),
+        subject.endorsement.signers if subject.endorsement is not None else (),
+        subject.endorsement.problem if subject.endorsement is not None else "",
     )
 
 

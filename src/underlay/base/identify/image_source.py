@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 from ...errors import InvalidInput, LimitExceeded, NotFound, UnderlayError, Unsupported
@@ -16,7 +17,7 @@ from ...store.rows import layers as layer_rows
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Iterator, Mapping
     from typing import Any
 
     from ...oci.config import Config
@@ -24,13 +25,13 @@ if TYPE_CHECKING:
     from ...oci.document import Document
     from ...oci.platform import Platform
     from ...paths import Paths
-    from ...store.layers.passing import PassedLayer
     from ...store.layers.toc import Entry
     from ...store.rootfs.imagefiles import ImageFiles
     from ...store.rows.images import ImageRow
     from ...store.store import Store
-
-    Reader = Callable[[Collection[str]], Mapping[str, PassedLayer]]
+    from ...transfer.passing import Opener, Wanted
+    from ..advisories import vex
+    from .signatures import Endorsement
 
 STORE, ARCHIVE, REGISTRY = "store", "archive", "registry"
 _ARCHIVES = ("docker-archive:", "oci-archive:", "oci:")
@@ -47,13 +48,15 @@ class Subject:
 
     __slots__ = (
         "_files",
+        "_opener",
         "_provenance",
-        "_reader",
         "_seen",
         "_store",
+        "above",
         "annotations",
         "config",
         "deep",
+        "endorsement",
         "id",
         "image",
         "layers",
@@ -69,8 +72,8 @@ class Subject:
         self._store = store
         self._files: ImageFiles | None = None
         self._seen: ImageFiles | None = None
-        self._provenance: list[dict[str, Any]] | None = None
-        self._reader: Reader | None = None
+        self._provenance: list[tuple[str, dict[str, Any]]] | None = None
+        self._opener: Opener | None = None
         self.deep = False
         self.unseen = ""
         self.size = 0
@@ -82,6 +85,8 @@ class Subject:
         self.image: ImageRow | None = None
         view: Config = config.view
         self.platform: Platform = view.platform()
+        self.above: tuple[str, ...] = ()  # digests of the indexes that led to it, in a registry
+        self.endorsement: Endorsement | None = None  # what signatures say of it, where they were looked at
         self.annotations: Mapping[str, str] = {}
         self.layers: list[tuple[str, int]] = [("", 0)] * len(view.diff_ids)
         if manifest is not None:
@@ -101,10 +106,8 @@ class Subject:
         return self.config.value
 
     def files(self) -> ImageFiles | None:
-        """Return its files, None when its layers are not in the store."""
-        if self.image is None:
-            return None
-        if self._files is None:
+        """Return its files, None when its layers are neither in the store nor open (see `reading`)."""
+        if self._files is None and self.image is not None:
             from ...store.rootfs.imagefiles import ImageFiles
 
             self._files = ImageFiles(self._store.paths, self.image.diff_ids)
@@ -126,32 +129,56 @@ class Subject:
 
     def look(self) -> ImageFiles:
         """Read its layers where they lie and return its files; see `seen`. Raises LimitExceeded, Unsupported, too."""
+        from ...transfer.passing import Wanted
+
+        with self._opened(Wanted(keep=_tells)) as files:
+            self._seen = files
+        return files
+
+    @contextlib.contextmanager
+    def reading(self, tables: bool = True) -> Iterator[ImageFiles]:
+        """Let it have its files inside of the block, wherever it is: layers that are not in the store are read from the
+        archive or the registry, into files without a name; with `tables`, of those that have a table of contents only the
+        files that are asked for, where these are few.
+
+        Raises Unsupported for a foreign layer, DigestMismatch, Corrupt, LimitExceeded, and what registries raise; so does
+        asking for files then.
+        """
+        files = self.files()
+        if files is not None:
+            yield files
+            return
+        from ...transfer.passing import Wanted
+
+        with self._opened(Wanted(tables=tables)) as files:
+            self._files = files
+            try:
+                yield files
+            finally:
+                self._files = None
+
+    @contextlib.contextmanager
+    def _opened(self, wanted: Wanted) -> Iterator[ImageFiles]:
         from ...store import layers
         from ...store.rootfs.imagefiles import ImageFiles
 
-        if self._reader is None:
-            return self.require_files("looking at its files")
-        diff_ids = self.view.diff_ids
-        passed = self._reader([diff_id for diff_id in diff_ids if layers.exists(self._store.paths, diff_id)])
-        self._seen = ImageFiles(self._store.paths, diff_ids, passed)
-        sizes = (
-            passed[diff_id].size if diff_id in passed else layers.size(self._store.paths, diff_id)
-            for diff_id in diff_ids
-        )
-        self.size = sum(sizes)
-        return self._seen
+        assert self._opener is not None  # it is not in the store
+        paths, diff_ids = self._store.paths, self.view.diff_ids
+        with self._opener(wanted) as passed:
+            self.size = sum(passed[each].size if each in passed else layers.size(paths, each) for each in diff_ids)
+            yield ImageFiles(paths, diff_ids, passed)
 
-    def lies(self, reader: Reader, deep: bool) -> None:
-        """Take what reads its layers where they lie: but for those of the diff ids that it is given, by diff id."""
-        self._reader, self.deep = reader, deep
+    def lies(self, opener: Opener, deep: bool) -> None:
+        """Take what opens its layers where they lie; `deep`: whether they are read when the documents do not suffice."""
+        self._opener, self.deep = opener, deep
 
-    def provenance(self) -> list[dict[str, Any]]:
-        """Return the statements of provenance (in-toto) that hang on it."""
+    def provenance(self) -> list[tuple[str, dict[str, Any]]]:
+        """Return the statements of provenance (in-toto) that hang on it, each with the digest of the index that says so."""
         if self._provenance is None:
             self._provenance = _provenance_here(self._store, self.image) if self.image is not None else []
         return self._provenance
 
-    def keep_provenance(self, statements: list[dict[str, Any]]) -> None:
+    def keep_provenance(self, statements: list[tuple[str, dict[str, Any]]]) -> None:
         """Take statements that were found where the image lies, when that is not the store."""
         self._provenance = statements
 
@@ -230,9 +257,28 @@ def _tells(entry: Entry) -> bool:
     return folder in rpm.DIRECTORIES or folder == dpkg.PARTS
 
 
+def identifiers(store: Store, subject: Subject) -> vex.Image:
+    """Return the names and digests under which statements of others may speak of an image."""
+    from ..advisories import vex
+
+    digests = {subject.id, *([subject.manifest.digest] if subject.manifest is not None else [])}
+    names: set[str] = set()
+    if subject.image is not None:
+        texts = [name for name, _, _ in images.names(store.meta, subject.image.id)]
+        digests |= {digest for _, digest, _ in images.names(store.meta, subject.image.id)}
+    else:
+        texts = [subject.name] if subject.where == REGISTRY else []
+    for text in texts:
+        reference = references.parse(text)
+        for repository in (reference.repository, reference.familiar_repository, reference.path.rpartition("/")[2]):
+            names |= {repository, *([f"{repository}:{reference.tag}"] if reference.tag else [])}
+        digests |= {reference.digest} if reference.digest else set()
+    return vex.Image(names, digests)
+
+
 def _in_registry(store: Store, name: str, wanted: list[Platform]) -> Subject:
     from ...registry.registries import Registries
-    from ...transfer import attached
+    from ...transfer import attached, passing
     from ...transfer.registry import remote
 
     reference = references.parse(name)
@@ -242,16 +288,12 @@ def _in_registry(store: Store, name: str, wanted: list[Platform]) -> Subject:
         source = remote.InRegistry(repository, reference.familiar)
         statements = attached.provenance(source, chosen.above, chosen.manifest.digest)
     subject = Subject(store, reference.familiar, REGISTRY, chosen.config, chosen.manifest)
+    subject.above = tuple(index.digest for index in chosen.above)
     subject.keep_provenance(statements)
-
-    def read(here: Collection[str]) -> Mapping[str, PassedLayer]:
-        from ...transfer import passing
-
-        with Registries(store.emit) as registries:
-            repository = registries.repository(reference)
-            return passing.in_registry(repository, chosen.manifest.view, subject.view.diff_ids, here, _tells)
-
-    subject.lies(read, deep=False)
+    subject.lies(
+        lambda wanted: passing.in_registry(store, subject.name, chosen.manifest.view, subject.view.diff_ids, wanted),
+        deep=False,
+    )
     return subject
 
 
@@ -262,7 +304,7 @@ def _in_archive(store: Store, path: str, wanted: list[Platform]) -> Subject:
     chosen, statements = load.look(path, wanted)
     subject = Subject(store, path, ARCHIVE, chosen.config, chosen.manifest if chosen.manifest.data else None)
     subject.keep_provenance(statements)
-    subject.lies(lambda here: passing.in_archive(path, subject.id, wanted, here, _tells), deep=True)
+    subject.lies(lambda asked: passing.in_archive(store, path, subject.id, wanted, asked), deep=True)
     return subject
 
 
@@ -289,7 +331,7 @@ class _InStore:
         return blobs.read(self._paths, descriptor.digest) if readable else None
 
 
-def _provenance_here(store: Store, image: ImageRow) -> list[dict[str, Any]]:
+def _provenance_here(store: Store, image: ImageRow) -> list[tuple[str, dict[str, Any]]]:
     from ...transfer.attached import provenance
 
     indexes = []

@@ -161,25 +161,22 @@ def _holds(value: str, part: str) -> bool:
     return re.search(rf"(?:^|[:\s=]){re.escape(part)}(?:$|[:/\s])", value) is not None
 
 
-def packages(old: Sequence[Package], new: Sequence[Package]) -> tuple[list[Hazard], list[str]]:
-    """Return what speaks against a base with other packages, that some are gone, and what merely changes, versions."""
+def packages(old: Sequence[Package], new: Sequence[Package]) -> list[str]:
+    """Return which packages are gone in another base, and which have another version.
+
+    Whether the image uses what is gone is judged by its files: `usage` and `rebase_checks`.
+    """
     names = {(package.kind, package.name): package.version for package in new}
     gone = sorted({package.name for package in old if (package.kind, package.name) not in names})
-    changed = sorted(
+    other = sorted(
         f"{package.name} {package.version} → {names[package.kind, package.name]}"
         for package in old
         if names.get((package.kind, package.name), package.version) != package.version
     )
-    hazards = []
-    if gone:
-        hazards.append(
-            Hazard(
-                "packages",
-                f"{len(gone)} packages of the old base are not in the new one: {some(gone)}",
-                "install what the image needs of them in its own layers",
-            )
-        )
-    return hazards, changed
+    changes = [f"{len(gone)} packages of the old base are not in the new one: {some(gone)}"] if gone else []
+    if other:
+        changes.append(f"{len(other)} packages of the base have another version: {some(other)}")
+    return changes
 
 
 def some(names: Sequence[str]) -> str:

@@ -219,10 +219,7 @@ def _looked(store: Store, image: Subject, ground: Ground, onto: Subject) -> tupl
         changes += more
         before = installed(ImageFiles(store.paths, below), languages=False).packages
         after = installed(ImageFiles(store.paths, onto.view.diff_ids), languages=False).packages
-        gone, versions = rebase.packages(before, after)
-        hazards += gone
-        if versions:
-            changes.append(f"{len(versions)} packages of the base have another version: {rebase.some(versions)}")
+        changes += rebase.packages(before, after)
     return configured, hazards, changes
 
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 
 from ...human import whole
-from ...store import layers
-from ...store.kinds import DIRECTORY, REGULAR, SYMLINK
+from ...store.kinds import REGULAR, SYMLINK
 from ...store.rootfs.imagefiles import ImageFiles
-from ..dockerfile import contents
 from ..fit import elf, needs
-from . import Hazard, some
+from . import Hazard, some, usage
+from .upper import Upper
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,29 +24,10 @@ if TYPE_CHECKING:
 _PASSING = (b"var/cache/", b"var/lib/apt/", b"var/log/", b"tmp/", b"var/tmp/", b"run/", b"root/.", b"usr/share/doc/")
 _PROGRAMS = re.compile(rb"(?:^|/)(?:bin|sbin|lib|lib64|libexec)/")
 _PYTHON = re.compile(rb"(.+/)?lib(?:64)?/python(\d\.\d+)/(?:site|dist)-packages/")
+# A compiled module of Python, for one version of it (PEP 3149).
+_EXTENSION = re.compile(rb"\.cpython-(\d)(\d+)[a-z]*-[^/]*\.so$")
 _DATABASES = (b"var/lib/dpkg/status", b"lib/apk/db/installed", b"usr/lib/apk/db/installed")
 _RPM = re.compile(rb"(?:var/lib|usr/lib/sysimage)/rpm/")
-_FILES = 200_000  # of the layers above, that are looked at
-
-
-class Upper:
-    """The layers of an image above its base: names of what they add, and of what they remove."""
-
-    __slots__ = ("added", "directories", "removed")
-
-    def __init__(self, paths: Paths, diff_ids: Sequence[str]) -> None:
-        self.added: dict[bytes, int] = {}  # regular files, with their modes
-        self.directories: dict[bytes, None] = {}
-        self.removed: list[bytes] = []  # paths; a directory that was emptied ends in a slash
-        for diff_id in diff_ids:
-            for entry in layers.read_toc(paths, diff_id):
-                name, removes = contents.path(entry)
-                if removes:
-                    self.removed.append(name)
-                elif entry.kind == REGULAR and len(self.added) < _FILES:
-                    self.added[name] = entry.mode
-                elif entry.kind == DIRECTORY and len(self.directories) < _FILES:
-                    self.directories[name] = None
 
 
 def look(
@@ -63,6 +43,9 @@ def look(
         *_covered(above, old_base, new_base),
         *_libraries(above, before, after, old_base, platform),
         *_interpreters(above, before, after),
+        *usage.commands(above, config.config, before, after, old_base),
+        *usage.dependencies(before, old_base, new_base),
+        *usage.directories(above, old_base, new_base),
     ]
     if config.config is not None:
         hazards += [*_command(config.config, before, after), *_user(config.config.user or "", before, after)]
@@ -237,10 +220,10 @@ def _by_run_path(library: str, user: Elf, path: bytes, before: ImageFiles, after
 def _lacking(
     library: str, wanted: Sequence[str], old_reader: needs.Reader, new_reader: needs.Reader, base: ImageFiles, user: Elf
 ) -> list[str]:
-    old = old_reader.library(library, user.architecture)
+    old = old_reader.linker.library(library, user.architecture)
     if old is None or base.node(old[0]) is None:
         return []  # not of the base
-    new = new_reader.library(library, user.architecture)
+    new = new_reader.linker.library(library, user.architecture)
     if new is None:
         return [library]
     if not new[1].defined:
@@ -260,6 +243,9 @@ def _interpreters(above: Upper, before: ImageFiles, after: ImageFiles) -> list[H
         own = (package[1] or b"") + b"bin/python" + package[2] if package else b""
         if package and own not in above.added:
             versions.setdefault(package[2], package[0])
+        extension = None if package else _EXTENSION.search(path)
+        if extension:
+            versions.setdefault(extension[1] + b"." + extension[2], path)
         if not mode & 0o111 or before.part(path, 0, 2) != b"#!":
             continue
         interpreter = old_reader.interpreter(path)

@@ -221,7 +221,7 @@ class Imports:
     def _empty(self) -> Layer:
         with LayerWriter(self._paths) as writer:
             made = writer.finish()
-        return layer_rows.Layer(made.diff_id, made.size, made.entries)
+        return layer_rows.Layer(made.diff_id, made.size, made.entries, made.content)
 
     def _brought(self, place: Place | None, blob: Descriptor, diff_id: str) -> Layer:
         """Return a layer, brought into the store. Raises DigestMismatch, Corrupt for one that is not what is said of it."""
@@ -234,7 +234,7 @@ class Imports:
             finally:
                 source.close()
             diff_id = made.diff_id if made is not None else diff_id
-        layer = layer_rows.Layer(diff_id, layers.size(self._paths, diff_id), len(layers.read_toc(self._paths, diff_id)))
+        layer = layer_rows.Layer(diff_id, *layers.measure(self._paths, diff_id))
         if place is not None and (blob.media_type or "").endswith("gzip"):
             layer.blob, layer.blob_size, layer.compression = blob.digest, blob.size, "gzip"
         return layer

@@ -228,7 +228,7 @@ def _from_input(request: BuildRequest, stream: BinaryIO, paths: Paths, views: Vi
 
     layer = intake.ingest(paths, _Begun(stream, begun))
     assert layer is not None
-    made = Made(layer_rows.Layer(layer.diff_id, layer.size, layer.entries))
+    made = Made(layer_rows.Layer(layer.diff_id, layer.size, layer.entries, layer.content))
     origin = Origin("context", filesystem=Filesystem(layer.diff_id, (made,)), plain=True)
     for name in (request.dockerfile,) if request.dockerfile else _NAMES:
         answer: DockerfileRead = foreman.call(

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-
+from ... import settings
 from ...errors import DigestMismatch, InvalidInput, LimitExceeded, NotFound
 from ...human import parse_size
 
@@ -11,7 +10,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-_LARGEST = "2g"
 _LIMIT = "UNDERLAY_ADD_LIMIT"
 _PIECE = 1 << 20
 
@@ -39,7 +37,7 @@ def file_name(url: str) -> str:
 def largest() -> tuple[int, str]:
     """Return how many bytes a file may have that is fetched, and the same in words. Raises InvalidInput for a setting
     that is no size."""
-    text = os.environ.get(_LIMIT) or _LARGEST
+    text = settings.value("add-limit")
     try:
         return parse_size(text), text
     except ValueError:

@@ -315,7 +315,7 @@ def _copied(stage: StageRun, sources: list[_Source], asked: Copying | NewDirecto
     )
     for name in answer["unknown"]:
         work.vertices.warn(f"{asked['chown']}: the image knows no {name!r}, so root's id is used (--chown, USER)")
-    return layer_rows.Layer(answer["diff_id"], answer["size"], answer["entries"])
+    return layer_rows.Layer(answer["diff_id"], answer["size"], answer["entries"], answer["content"])
 
 
 def make_directory(stage: StageRun, vertex: Vertex, path: str) -> None:

@@ -206,7 +206,7 @@ def _squashed(work: Work, state: State, image_layers: list[Layer], around: Surro
         step if step.base_entry is not None else Step(None, step.written, None, True) for step in state.history
     ]
     state.history.append(Step(None, f"SQUASH {len(image_layers) - below} layers", max(times), False))
-    return [*image_layers[:below], layer_rows.Layer(one.diff_id, one.size, one.entries)]
+    return [*image_layers[:below], layer_rows.Layer(one.diff_id, one.size, one.entries, one.content)]
 
 
 def _kept(paths: Paths, meta: Meta, layer: Layer, around: Surroundings) -> tuple[str, int, str]:

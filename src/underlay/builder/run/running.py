@@ -246,7 +246,7 @@ class _Step:
             },
             lasting=True,
         )
-        return layer_rows.Layer(made["diff_id"], made["size"], made["entries"])
+        return layer_rows.Layer(made["diff_id"], made["size"], made["entries"], made["content"])
 
     def _watched(self, vertex: Vertex, job: StepJob) -> StepEnded:
         """Have a worker run the step, and pass on what it writes meanwhile."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import _socket
     from collections.abc import Mapping, Sequence
 
+    from ...store.layers.intake import IngestedLayer
     from ..context.patterns import Matcher
     from ..copy.copying import CopySource
     from . import messages
@@ -222,7 +223,11 @@ def pack(arguments: messages.PackJob, fds: list[int], lifeline: _socket.socket) 
 
     fd = os.open(arguments["upper"], _READ)
     layer = packing.pack(Paths(*arguments["paths"]), fd, userxattr=arguments["userxattr"], clamp=arguments["clamp"])
-    return {"diff_id": layer.diff_id, "size": layer.size, "entries": layer.entries}
+    return _made(layer)
+
+
+def _made(layer: IngestedLayer) -> messages.LayerMade:
+    return {"diff_id": layer.diff_id, "size": layer.size, "entries": layer.entries, "content": layer.content}
 
 
 def remove(arguments: messages.PathJob, fds: list[int], lifeline: _socket.socket) -> Mapping[str, object]:
@@ -363,7 +368,7 @@ def copy(arguments: messages.CopyJob, fds: list[int], lifeline: _socket.socket) 
             several=request["several"],
         )
         layer = copying.copy(paths, _sources(arguments), root, copy_request, clamp=clamp, unknown=unknown)
-    return {"diff_id": layer.diff_id, "size": layer.size, "entries": layer.entries, "unknown": unknown}
+    return {**_made(layer), "unknown": unknown}
 
 
 def preload() -> None:

@@ -101,6 +101,7 @@ if TYPE_CHECKING:
         diff_id: str
         size: int
         entries: int
+        content: int
 
     class LayerCopied(LayerMade):
         """A layer of copies; `unknown` are the owners asked for that the image does not know."""

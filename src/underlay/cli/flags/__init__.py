@@ -76,9 +76,9 @@ def parse(
             name, equals, value = word[2:].partition("=")
             flag_entry = long.get(name)
             if flag_entry is None:
-                from .. import nearby
+                from ...human import did_you_mean
 
-                hint = nearby.hint(name, long, "--", f"see `underlay {command} --help`")
+                hint = did_you_mean(name, long, "--", f"see `underlay {command} --help`")
                 raise UsageError(f"unknown flag: --{name}", hint)
             position = _take(command, options, flag_entry, bool(equals), value, words, position, word)
             continue
@@ -117,9 +117,7 @@ def _take(
         elif value in _FALSE:
             options.values[name] = False
         else:
-            raise UsageError(
-                f'invalid argument "{value}" for "{shown}" flag: strconv.ParseBool: parsing "{value}": invalid syntax'
-            )
+            raise UsageError(f'invalid argument "{value}" for "{shown}" flag: true or false is expected')
     else:
         if not has and kind != "optional":
             if position >= len(words):
@@ -136,10 +134,7 @@ def _take(
                     raise ValueError  # Python takes more than Go does
                 options.values[name] = int(value, 10)
             except ValueError:
-                raise UsageError(
-                    f'invalid argument "{value}" for "{shown}" flag: '
-                    f'strconv.ParseInt: parsing "{value}": invalid syntax'
-                ) from None
+                raise UsageError(f'invalid argument "{value}" for "{shown}" flag: a whole number is expected') from None
         else:
             options.values[name] = value
     options.given.add(name)

@@ -104,8 +104,6 @@ def request_of(options: Options, arguments: list[str]) -> BuildRequest:
     """Return the request of a command line; raises UsageError, InvalidInput."""
     from ...builder.request import BuildRequest
 
-    if len(arguments) != 1:
-        raise UsageError('"underlay build" requires exactly 1 argument', "see `underlay build --help`")
     if options["builder"] not in ("", BUILDER):
         raise UsageError(f'no builder "{options["builder"]}" found', f"there is one, {BUILDER}")
     if options["isolation"] not in ("", "default"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...errors import InvalidInput, Unsupported, UsageError
+from ...errors import InvalidInput, Unsupported
 from . import limitflags
 
 TYPE_CHECKING = False
@@ -30,6 +30,12 @@ COMMON: tuple[Flag, ...] = (
     ("env", "e", "list", "list", "Set environment variables"),
     ("env-file", "", "list", "list", "Read in a file of environment variables"),
     ("group-add", "", "list", "list", "Add additional groups to join"),
+    ("health-cmd", "", "string", "string", "Command to run to check health"),
+    ("health-interval", "", "string", "duration", "Time between running the check (ms|s|m|h)"),
+    ("health-retries", "", "int", "int", "Consecutive failures needed to report unhealthy"),
+    ("health-start-interval", "", "string", "duration", "Time between running the check during the start period"),
+    ("health-start-period", "", "string", "duration", "Start period before failures count (ms|s|m|h)"),
+    ("health-timeout", "", "string", "duration", "Maximum time to allow one check to run (ms|s|m|h)"),
     ("hostname", "h", "string", "string", "Container host name"),
     ("init", "", "bool", "", "Run an init inside the container that forwards signals and reaps processes"),
     ("interactive", "i", "bool", "", "Keep STDIN open even if not attached"),
@@ -50,6 +56,7 @@ COMMON: tuple[Flag, ...] = (
     ("expose", "", "list", "list", "Expose a port or a range of ports"),
     ("publish", "p", "list", "list", "Publish a container's port(s) to the host"),
     ("publish-all", "P", "bool", "", "Publish all exposed ports to random ports"),
+    ("no-healthcheck", "", "bool", "", "Disable any container-specified HEALTHCHECK"),
     ("oom-score-adj", "", "int", "int", "Tune host's OOM preferences (-1000 to 1000)"),
     ("pid", "", "string", "string", "PID namespace to use (host|container:NAME)"),
     ("platform", "", "string", "string", "Set platform if the image is multi-platform"),
@@ -88,6 +95,8 @@ _PLAIN = {
     "domainname": "domainname",
     "expose": "expose",
     "group-add": "groups",
+    "health-cmd": "health_cmd",
+    "health-retries": "health_retries",
     "hostname": "hostname",
     "init": "init",
     "interactive": "interactive",
@@ -99,6 +108,7 @@ _PLAIN = {
     "mount": "mounts",
     "name": "name",
     "network-alias": "network_aliases",
+    "no-healthcheck": "no_healthcheck",
     "oom-score-adj": "oom_score_adj",
     "pid": "pid",
     "platform": "platform",
@@ -120,13 +130,12 @@ _PLAIN = {
     "volume": "volumes",
     "workdir": "working_directory",
 }
+_DURATIONS = ("health-interval", "health-timeout", "health-start-period", "health-start-interval")
 _SIZES = {**limitflags.SIZES, "shm-size": "shm_size"}
 
 
-def container_options_of(options: Options, arguments: list[str], command: str) -> dict[str, Any]:
+def container_options_of(options: Options, arguments: list[str]) -> dict[str, Any]:
     """Return the options of a container as keywords for ContainerOptions; raises UsageError, InvalidInput."""
-    if not arguments:
-        raise UsageError(f'"underlay {command}" requires at least 1 argument', f"see `underlay {command} --help`")
     container_options: dict[str, Any] = {"image": arguments[0]}
     if arguments[1:]:
         container_options["command"] = arguments[1:]
@@ -151,6 +160,9 @@ def container_options_of(options: Options, arguments: list[str], command: str) -
     for name, words in (("labels", labels), ("annotations", options["annotation"])):
         if words:
             container_options[name] = pairs(words)
+    for flag in _DURATIONS:
+        if options[flag]:
+            container_options[flag.replace("-", "_")] = _seconds(flag, options[flag])
     if options["storage-opt"]:
         if not all("=" in text for text in options["storage-opt"]):
             raise InvalidInput("invalid storage option")
@@ -162,6 +174,21 @@ def container_options_of(options: Options, arguments: list[str], command: str) -
                     raise InvalidInput(f'invalid argument "{text}" for "--{flag}" flag: name=value is needed')
             container_options[name] = pairs(options[flag])
     return container_options
+
+
+def _seconds(flag: str, text: str) -> float:
+    from ...human import parse_duration
+
+    try:
+        seconds = parse_duration(text)
+    except ValueError:
+        raise InvalidInput(
+            f'invalid argument "{text}" for "--{flag}" flag: time: invalid duration "{text}"',
+            "a duration is like 30s or 1m30s",
+        ) from None
+    if seconds < 0:
+        raise InvalidInput(f"--{flag} cannot be negative")
+    return seconds
 
 
 def environment_of(options: Options) -> list[str]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 
+from . import bars
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import TracebackType
-    from typing import Any
 
     from ...engine.engine import Engine
     from ...events import Event
@@ -16,34 +17,23 @@ if TYPE_CHECKING:
 class Progress:
     """Shows the engine's layer events on standard error while it is entered; `quiet` shows nothing.
 
-    On a terminal it is rich's bars where rich can be imported, else a line for each layer that is done.
-    Without a terminal docker shows nothing either. NO_COLOR is respected (rich does).
+    On a terminal it is bars where they are wanted and can be had, else a line for each layer that is done. Without a
+    terminal docker shows nothing either.
     """
 
     def __init__(self, engine: Engine, quiet: bool = False) -> None:
         self._engine = engine
         self._before = engine._store.emit
-        self._bars: Any = None
-        self._tasks: dict[str, Any] = {}
+        self._bars: bars.Bars | None = None
         self._shown = not quiet and sys.stderr.isatty()
 
     def __enter__(self) -> Progress:
         if self._shown:
-            try:
-                from rich.console import Console
-                from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
-            except ImportError:
-                pass
-            else:
-                self._bars = Progress(
-                    TextColumn("{task.description}"),
-                    BarColumn(),
-                    DownloadColumn(),
-                    TransferSpeedColumn(),
-                    console=Console(stderr=True),
-                    transient=True,
-                )
-                self._bars.start()
+            if bars.wanted(sys.stderr):
+                try:
+                    self._bars = bars.Bars(sys.stderr, transient=True)
+                except ImportError:
+                    pass  # a line a layer does, too
             self._engine._store.emit = self._take
         return self
 
@@ -51,10 +41,8 @@ class Progress:
         self._before(event)
         name = event.subject.partition(":")[2][:12] or event.subject or "layer"
         if event.kind == "layer.progress" and self._bars is not None:
-            done, total = event.attributes.get("done"), event.attributes.get("total")
-            if event.subject not in self._tasks:
-                self._tasks[event.subject] = self._bars.add_task(name, total=total or None)
-            self._bars.update(self._tasks[event.subject], completed=done)
+            done, total = (int(str(event.attributes.get(key) or 0)) for key in ("done", "total"))
+            self._bars.show(event.subject, name, done, total, False)
         elif event.kind in ("layer.done", "layer.exists") and self._bars is None:
             sys.stderr.write(f"{name}: {'Loaded' if event.kind == 'layer.done' else 'Already exists'}\n")
 

@@ -9,6 +9,7 @@ from binascii import b2a_base64
 
 from ...errors import UsageError
 from ..templates.gotemplate import to_json
+from . import bars
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class BuildProgress:
         self._before = engine._store.emit
         self._stream = stream or sys.stderr
         if mode == "auto":
-            mode = "tty" if self._stream.isatty() else "plain"
+            mode = "tty" if bars.wanted(self._stream) else "plain"
         self.mode = "json" if mode == "rawjson" else mode
         self._vertices: dict[int, _Shown] = {}
         self._last = 0

@@ -9,6 +9,7 @@ from ...errors import UsageError
 from ...human import short_id
 from ...human import size as human_size
 from ..templates.govalues import to_json
+from . import bars
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -59,10 +60,9 @@ class TransferProgress:
         self._before = engine._store.emit
         self._stream = stream or sys.stdout
         if mode == "auto":
-            mode = "tty" if self._stream.isatty() else "plain"
+            mode = "tty" if bars.wanted(self._stream) else "plain"
         self.mode = mode
-        self._bars: Any = None
-        self._tasks: dict[str, Any] = {}
+        self._bars: bars.Bars | None = None
         self._last_status: dict[str, str] = {}
         self._totals: dict[str, int] = {}
         self._lock = threading.Lock()
@@ -76,19 +76,9 @@ class TransferProgress:
         """Begin to show."""
         if self.mode == "tty":
             try:
-                from rich.console import Console
-                from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+                self._bars = bars.Bars(self._stream)
             except ImportError:
                 self.mode = "plain"
-            else:
-                self._bars = Progress(
-                    TextColumn("{task.description}", markup=False),
-                    BarColumn(bar_width=30),
-                    DownloadColumn(),
-                    TransferSpeedColumn(),
-                    console=Console(file=self._stream),
-                )
-                self._bars.start()
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
@@ -117,7 +107,7 @@ class TransferProgress:
             self._write(to_json({"status": text}))
         elif self.mode != "quiet" or quiet:
             if self._bars is not None:
-                self._bars.console.print(text, markup=False, highlight=False, soft_wrap=True)
+                self._bars.say(text)
             else:
                 self._write(text)
 
@@ -165,7 +155,7 @@ class TransferProgress:
             if changed:
                 self._write(f"{name}: {status}")
         else:
-            self._bar(subject, f"{name}: {status}", done, total, event.kind in _ENDED)
+            self._bars.show(subject, f"{name}: {status}", done, total, event.kind in _ENDED)
 
     def _message(self, name: str, status: str, done: int, total: int, moving: bool) -> None:
         detail = {"current": done, "total": total} if moving else {}
@@ -173,15 +163,6 @@ class TransferProgress:
         if moving:
             message["progress"] = f"{human_size(done)}/{human_size(total)}"
         self._write(to_json(message))
-
-    def _bar(self, subject: str, text: str, done: int, total: int, ended: bool) -> None:
-        if subject not in self._tasks:
-            self._tasks[subject] = self._bars.add_task(text, total=total or None)
-        task = self._tasks[subject]
-        if ended:
-            self._bars.update(task, description=text, total=total or 1, completed=total or 1)
-        else:
-            self._bars.update(task, description=text, completed=done, total=total or None)
 
     def _write(self, text: str) -> None:
         self._stream.write(text + "\n")

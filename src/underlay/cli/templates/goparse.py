@@ -308,6 +308,8 @@ def _pipeline(tokens: list[tuple[str, Any]], position: int, functions: dict[str,
     if not commands[-1]:
         raise _bad("missing value for command")
     for number, command in enumerate(commands):
+        if command[0][0] == "field" and (len(command) > 1 or number):
+            continue  # a method, such as `.Label "name"`
         if command[0][0] != "function" and (len(command) > 1 or number):
             raise _bad("can't give argument to non-function")
     return ("pipeline", commands), position

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from ...errors import InvalidInput
 from .goparse import parse
-from .govalues import FUNCTIONS, MISSING, text_of, to_json, truth
+from .govalues import FUNCTIONS, MISSING, NIL, empty_of, text_of, to_json, truth
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class _Run:
             pairs = sorted(value.items())
         elif isinstance(value, list | tuple):
             pairs = list(enumerate(value))
-        elif value is None or value is MISSING:
+        elif value is None or value is MISSING or value is NIL:
             pairs = []
         else:
             raise InvalidInput(f"template: range can't iterate over {text_of(value)}")
@@ -111,14 +111,19 @@ class _Run:
         result: Any = None
         for number, command in enumerate(node[1]):
             carried = [result] if number else []
-            if command[0][0] == "function":
+            if command[0][0] == "field" and (command[1:] or carried):
+                result = _method(self.value(command[0][1], dot), command[0][2], self._values(command, dot) + carried)
+            elif command[0][0] == "function":
                 if command[0][1] in ("and", "or"):
                     result = self._logic(command, carried, dot)
                 else:
-                    result = self._call(command[0][1], [self.value(c, dot) for c in command[1:]] + carried)
+                    result = self._call(command[0][1], self._values(command, dot) + carried)
             else:
                 result = self.value(command[0], dot)
         return result
+
+    def _values(self, command: list[Node], dot: object) -> list[Any]:
+        return [self.value(argument, dot) for argument in command[1:]]
 
     def _logic(self, command: list[Node], carried: list[Any], dot: object) -> Any:
         """Evaluate `and` or `or` no further than needed, as Go does."""
@@ -137,14 +142,28 @@ class _Run:
             raise InvalidInput(f"template: error calling {name}: {error}") from None
 
 
+def _method(value: object, name: str, arguments: list[Any]) -> Any:
+    """Call what a row offers beside its texts: docker's `.Label "name"`."""
+    method = value.get(name) if isinstance(value, dict) else None
+    if not callable(method) or len(arguments) != 1:
+        raise InvalidInput(f"template: can't give argument to non-function {name}")
+    return method(*arguments)
+
+
 def _field(value: object, name: str) -> Any:
     if isinstance(value, dict):
         if name in value:
-            return value[name]
+            found = value[name]
+            if callable(found):
+                raise InvalidInput(f"template: wrong number of args for {name}: want 1 got 0")
+            return empty_of(name) if found is None else found
+        absent = getattr(value, "absent", None)
+        if absent is not None and name in absent:
+            return NIL if absent[name] is None else absent[name]
         # Records have fields in capitals, and lacking one is a mistake; maps of users' keys may lack any.
         if value and all(isinstance(key, str) and key[:1].isupper() for key in value):
             raise InvalidInput(f'template: map has no entry for key "{name}"')
         return MISSING
-    if value is None or value is MISSING:
+    if value is None or value is MISSING or value is NIL:
         raise InvalidInput(f"template: nil pointer evaluating .{name}")
     raise InvalidInput(f"template: can't evaluate field {name} in {text_of(value)[:40]!r}")

@@ -15,7 +15,39 @@ class _Missing:
         return False
 
 
+class _Nil:
+    """A pointer that leads nowhere: a member that is known, and not there."""
+
+    def __bool__(self) -> bool:
+        return False
+
+    def __str__(self) -> str:
+        return "<nil>"
+
+
+class _NoList(list[object]):
+    """A list that is null in JSON, and empty for a template."""
+
+
+class _NoMap(dict[str, object]):
+    """A map that is null in JSON, and empty for a template."""
+
+
 MISSING = _Missing()
+NIL = _Nil()
+_NULLS = (MISSING, NIL, _NO_LIST := _NoList(), _NO_MAP := _NoMap())
+# Members that docker's own types have as lists and maps: null in JSON is an empty one to a template.
+_LISTS = frozenset(
+    "Binds BlkioWeightDevice BlkioDeviceReadBps BlkioDeviceReadIOps BlkioDeviceWriteBps BlkioDeviceWriteIOps CapAdd "
+    "CapDrop Cmd DeviceCgroupRules DeviceRequests Devices Dns DnsOptions DnsSearch Entrypoint Env ExecIDs ExtraHosts "
+    "GroupAdd Links Mounts OnBuild RepoDigests RepoTags SecurityOpt Shell Ulimits VolumesFrom".split()
+)
+_MAPS = frozenset("Annotations ExposedPorts Labels Options PortBindings StorageOpt Sysctls Tmpfs Volumes".split())
+
+
+def empty_of(name: str) -> object:
+    """Return what a template sees of a member that is null."""
+    return _NO_LIST if name in _LISTS else _NO_MAP if name in _MAPS else None
 
 
 def truth(value: object) -> bool:
@@ -52,7 +84,7 @@ def to_json(value: object) -> str:
     """Return compact JSON with `<`, `>` and `&` escaped, as Go's encoder writes it."""
     from ...lean import jsontext
 
-    text = jsontext.dumps(None if value is MISSING else value)
+    text = jsontext.dumps(None if any(value is null for null in _NULLS) else value)
     for plain, escaped in (("<", "\\u003c"), (">", "\\u003e"), ("&", "\\u0026")):
         text = text.replace(plain, escaped)
     return text
@@ -150,7 +182,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "split": lambda text, separator: text.split(separator),
     "lower": lambda text: text.lower(),
     "upper": lambda text: text.upper(),
-    "title": lambda text: text[:1].upper() + text[1:],
+    "title": lambda text: " ".join(word[:1].upper() + word[1:] for word in text.split(" ")),
     "pad": lambda text, before, after: " " * before + text + " " * after if text else text,
     "truncate": _truncate,
 }

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from ... import settings
 from ...errors import Corrupt, InvalidInput, NotFound, Unsupported
 from ..containers.specification.mount_flags import Mount
 
@@ -19,8 +20,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_DIRECTORIES = "/etc/cdi:/var/run/cdi"
-_VARIABLE = "UNDERLAY_CDI"
 _CLASS = "org.mobyproject.buildkit.device.class"
 _LIMIT = 8 << 20
 
@@ -119,7 +118,7 @@ def _matching(specs: list[_Spec], name: str) -> list[tuple[_Spec, _Device]]:
 
 
 def _places() -> str:
-    return os.environ.get(_VARIABLE) or _DIRECTORIES
+    return settings.value("cdi")
 
 
 def _specs() -> list[_Spec]:

@@ -11,6 +11,7 @@ from ...store import leases
 from ...store.rows import images
 from ...transfer.copy import archives, walk
 from ...transfer.copy.store import into_store
+from ...transfer.trust.trust import Trust
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,12 +24,14 @@ SCHEME = "oci-layout://"
 def find_layout(store: Store, address: str, platform: str) -> ImageRow:
     """Return the image of a layout, brought into the store, where it has no name.
 
-    Raises NotFound, DigestMismatch when it is not the one of DIGEST, and what a load raises.
+    Raises NotFound, DigestMismatch when it is not the one of DIGEST, Untrusted where the trust policy rejects it, and what
+    a load raises.
     """
     rest, _, digest = address.removeprefix(SCHEME).partition("@")
     path, _, name = rest.partition(":")
     if not os.path.isdir(path):
         raise NotFound(f"{address}: {path or 'the path'} is not a directory")
+    Trust.read().check_path("oci", path)
     # A name that nobody asks for, for as long as it takes.
     passing = references.parse(f"localhost/oci-layout:{os.urandom(8).hex()}")
     with leases.working(store.paths):

@@ -11,7 +11,7 @@ from ...linux import process
 from ...linux.network import netns
 from ...network import bridge, questions
 from ...network.model import BRIDGE
-from ...runtime.monitor.names import hand_over
+from ...runtime.monitor.networks.names import hand_over
 from ...store.rows import networks as rows
 from ..containers.specification import etc_texts, host_facts
 from ..networks import attach, names

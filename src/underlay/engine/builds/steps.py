@@ -6,7 +6,8 @@ import os
 from copy import copy
 
 from ...linux import cgroup, userns
-from ..containers import create, session
+from ..containers import create
+from ..containers.records import confinement
 from ..containers.specification import compose as spec
 from ..containers.specification import etc_texts, host_facts, mount_flags
 from ..containers.specification.request import Request
@@ -102,17 +103,17 @@ class Composer:
         create.write_texts(step.directory, texts)
         files = {f"/etc/{name}": f"{step.directory}/{name}" for name in ("resolv.conf", "hosts")}
         composed = spec.compose(step.id, Request(options), {}, mounts, files, facts)
-        made = session.confined(self._store, composed.spec, True)
+        made = confinement.confined(self._store, composed.spec, True)
         if rootless:
             _for_user_namespace(made, mode)
         return {
             "id": step.id,
             "spec": made,
             "extras": {"user": composed.user, "soft_sysctls": composed.soft_sysctls, "landlock": composed.landlock},
-            "cgroup": session.group_below(request.limits.get("cgroup_parent") or "", step.id),
+            "cgroup": confinement.group_below(request.limits.get("cgroup_parent") or "", step.id),
             "rootless": rootless,
             "nodes": not rootless,
-            "seccomp": session.system_call_filter(self._store, composed.seccomp, made).hex(),
+            "seccomp": confinement.system_call_filter(self._store, composed.seccomp, made).hex(),
         }
 
 

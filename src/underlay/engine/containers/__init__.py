@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from ...store.store import Store
     from ..images.handle import Image
     from ..keywords import Command, ContainerKeywords, ExecKeywords, LimitKeywords
-    from ..options import ContainerOptions
-    from .exec import ExecOptions, Execution
+    from ..options import ContainerOptions, ExecOptions
+    from .exec import Execution
     from .files.copying import Copied
     from .handle import Container
     from .log_records import Record
@@ -215,9 +215,11 @@ class Containers:
         with Writing(self._store, f"start container {name}", starts=True):
             return starting.start(self._store, self._launcher, container_id, name, intent, attachment, size)
 
-    def restart(self, name: str, timeout: float | None = None) -> None:
-        """Stop a container if it runs, and start it again."""
-        self.stop(name, timeout)
+    def restart(self, name: str, timeout: float | None = None, signal: str = "") -> None:
+        """Stop a container if it runs, as `stop` does, and start it again; one that removes itself is kept."""
+        from . import ending
+
+        ending.stop(self._store, name, timeout, signal, keep=True)
         self.start(name)
 
     def plan(
@@ -258,12 +260,12 @@ class Containers:
         """Return whether a container is running, or about to be restarted."""
         return presence.is_running(self._store, find(self._store, name).id)
 
-    def inspect(self, name: str) -> dict[str, Any]:
-        """Return detailed information on a container, in the format of `docker inspect`."""
+    def inspect(self, name: str, size: bool = False) -> dict[str, Any]:
+        """Return detailed information on a container, in the format of `docker inspect`; with `size` its disk usage too."""
         from .inspect import inspect
 
         row = find(self._store, name)
-        return inspect(self._store, row, row.intent, presence.status(self._store, row.id))
+        return inspect(self._store, row, row.intent, presence.status(self._store, row.id), size)
 
     def ports(self, name: str) -> dict[str, Sequence[str]]:
         """Return the host addresses of a running container's ports: `{"80/tcp": ["0.0.0.0:8080", "[::]:8080"]}`."""
@@ -316,6 +318,15 @@ class Containers:
         from . import ending
 
         return ending.wait(self._store, name)
+
+    def wait_healthy(self, name: str) -> None:
+        """Block until a container's health check has found it healthy.
+
+        Raises Conflict when it has no health check, or ends before.
+        """
+        from . import ending
+
+        ending.wait_healthy(self._store, name)
 
     def remove(self, name: str, force: bool = False, volumes: bool = False) -> str:
         """Remove a container, with `volumes` its anonymous volumes too; with `force` a running one is killed first.

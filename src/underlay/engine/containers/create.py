@@ -15,7 +15,7 @@ from ..images import find
 from ..options import ContainerOptions
 from ..space import Writing
 from .random_names import random_name
-from .specification import compose, etc_texts, host_facts, mount_flags
+from .specification import compose, etc_texts, health, host_facts, mount_flags
 from .specification.request import Request
 
 TYPE_CHECKING = False
@@ -132,6 +132,9 @@ def draft(store: Store, options: ContainerOptions, pull: bool = False) -> Draft:
         "joins": _joins(store, made),
         "disk": None,
     }
+    check = health.choose(options, config)
+    if check is not None:
+        made.intent["health"] = check
     if of_plugins:
         made.intent["network"], made.intent["cni"], made.intent["ports"] = [], of_plugins, ports
     if networks:
@@ -187,6 +190,7 @@ def _networks(store: Store, request: Request, rootless: bool) -> list[EndpointRe
         for given, flag in (
             (options.ip or first.address4, "--ip"),
             (options.ip6 or first.address6, "--ip6"),
+            (options.mac_address or first.mac, "--mac-address"),
             (options.network_aliases or first.aliases, "--network-alias"),
         ):
             if given:

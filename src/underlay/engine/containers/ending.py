@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from ...store.store import Store
 
 
-def stop(store: Store, name: str, timeout: float | None = None, signal: str = "") -> None:
+def stop(store: Store, name: str, timeout: float | None = None, signal: str = "", keep: bool = False) -> None:
     """Send a container its stop signal, and kill it after `timeout` seconds (-1 waits for ever).
 
-    Harmless when it has ended already.
+    Harmless when it has ended already. With `keep` it does not remove itself this time.
     """
     row = find(store, name)
     intent = row.intent
@@ -36,7 +36,7 @@ def stop(store: Store, name: str, timeout: float | None = None, signal: str = ""
 
     number = signals.number(signal or intent["stop_signal"])
     limit = intent["stop_timeout"] if timeout is None else timeout
-    channel = _announce_stop(store, row)
+    channel = _announce_stop(store, row, keep)
     try:
         status = presence.status(store, row.id)
         if not status.pid:
@@ -62,12 +62,15 @@ def stop(store: Store, name: str, timeout: float | None = None, signal: str = ""
     store.emit(events.Event("container.stop", row.id))
 
 
-def _announce_stop(store: Store, row: ContainerRow) -> _socket.socket | None:
-    """Notify the monitor that the container is being stopped, so that it does not restart it; returns the connection."""
+def _announce_stop(store: Store, row: ContainerRow, keep: bool = False) -> _socket.socket | None:
+    """Notify the monitor that the container is being stopped, so that it does not restart it, or remove it (`keep`).
+
+    Returns the connection.
+    """
     channel = control.connect(store.paths.container_state(row.id))
     if channel is not None:
         try:
-            control.ask(channel, {"stopping": True})
+            control.ask(channel, {"stopping": True, "keep": keep})
         except Conflict:
             pass  # a monitor that hangs does not keep the container from its end
     return channel
@@ -171,6 +174,28 @@ def wait(store: Store, name: str) -> int:
         return 0
 
 
+def wait_healthy(store: Store, name: str) -> None:
+    """Block until a container is healthy: see `Containers.wait_healthy`."""
+    row = find(store, name)
+    if "health" not in row.intent:
+        raise Conflict(
+            f"container {row.name} has no health check", "give it one with --health-cmd, or HEALTHCHECK in its image"
+        )
+    pause = 0.01
+    while True:
+        status = presence.status(store, row.id)
+        if status.pid and status.health.get("status") == "healthy":
+            return
+        if not status.pid and status.status != state.RESTARTING:
+            if presence.has_vanished(store, row.id):
+                raise Conflict(f"container {row.name} was removed before it was healthy")
+            raise Conflict(
+                f"container {row.name} is {status.status}, and was not healthy", "`underlay logs` may say why"
+            )
+        time.sleep(pause)
+        pause = min(pause * 1.5, 0.2)
+
+
 def remove(store: Store, name: str, force: bool = False, volumes: bool = False) -> str:
     """Remove a container; with `force` it is killed first. Returns its id. Raises Conflict when it runs."""
     row = find(store, name)
@@ -261,7 +286,7 @@ def prune(store: Store, until: float | None, labels: Sequence[str]) -> Pruned:
         if item.status.status in (state.EXITED, state.CREATED, state.DEAD):
             from .inspect import written
 
-            size = written(store, item.row.id)
+            size = written(store, item.row.id, item.row.intent)
             try:
                 removed.append(remove(store, item.row.id))
             except (Conflict, NotFound):

@@ -6,36 +6,20 @@ import os
 import select
 
 from ...errors import Conflict, InvalidInput, UnderlayError
-from ...lean.values import Record
 from ...paths import interpreter
 from ...runtime.monitor import control, streams
-from ...runtime.policy import profiles
 from ...runtime.process import join
 from .. import presence
-from .session import group_path, output_lost
+from .records.execution import exec_record
+from .session import output_lost
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ...linux.specification import Process, State
     from ...runtime.monitor.attachment import Attachment
-    from ...runtime.monitor.records import ExecRecord
     from ...runtime.monitor.state import Status
     from ...store.rows.containers import ContainerRow
     from ...store.rows.intent import Intent
-
-
-class ExecOptions(Record, kw_only=True):
-    """Options of a program to run in a container. Names and meanings follow `docker exec`."""
-
-    command: list[str] = []
-    environment: list[str] = []  # "NAME=value"
-    working_directory: str = ""
-    user: str = ""
-    terminal: bool = False
-    interactive: bool = False
-    privileged: bool = False
-    detach: bool = False
-    size: tuple[int, int] = (0, 0)  # rows, columns of the terminal
+    from ..options import ExecOptions
 
 
 class Execution:
@@ -166,51 +150,7 @@ def execute(
     """
     if not options.command or not options.command[0]:
         raise InvalidInput("no command specified")
-    spec = intent["spec"]
-    base = spec["process"]
-    environment = dict(pair.split("=", 1) for pair in base["env"] if "=" in pair)
-    if options.terminal:
-        environment.setdefault("TERM", "xterm")
-    for text in options.environment:
-        name, equals, value = text.partition("=")
-        if not name:
-            raise InvalidInput(f"invalid environment variable: {text}")
-        if equals:
-            environment[name] = value
-    directory = options.working_directory or base["cwd"]
-    if not directory.startswith("/"):
-        raise InvalidInput(f"Cwd must be an absolute path: {directory}")
-    capabilities = base["capabilities"]
-    if options.privileged:
-        from ...linux.security.capabilities import NAMES, last_known_cached
-
-        every = ["CAP_" + name for name in NAMES[: last_known_cached() + 1]]
-        capabilities = {"bounding": every, "permitted": every, "effective": every}
-    body: Process = {
-        **base,
-        "terminal": options.terminal,
-        "args": options.command,
-        "cwd": directory,
-        "capabilities": capabilities,
-    }
-    user = options.user or intent["extras"]["user"]
-    landlock = intent["extras"].get("landlock") or []
-    _unlabel(body)
-    profile = spec["linux"].get("seccomp") if intent["seccomp"] == "custom" and not options.privileged else None
-    record: ExecRecord = {
-        "pid": status.pid,
-        "when": status.when,
-        "namespaces": [n["type"] for n in spec["linux"]["namespaces"]],
-        "group": (group_path(row.id, intent), intent["rootless"], status.group_base),
-        "operations": {"body": body, "size": options.size, "profile": profile},
-        "extras": {"user": user, "groups": intent["extras"]["groups"], "landlock": landlock},
-        "environment": environment,
-        "filter": _filter(intent, capabilities["bounding"], options.privileged).hex(),
-        "terminal": options.terminal,
-        "interactive": options.interactive,
-        "detach": options.detach,
-        "state": _state(row, intent, status) if profile else None,
-    }
+    record = exec_record(row.id, intent, options, status.pid, status.when, status.group_base)
     try:
         if leaving:
             joined = join.begin(record)
@@ -224,35 +164,3 @@ def execute(
             raise Conflict(f"container {row.id} is not running") from None
         raise
     return Execution(joined, options.terminal, attachment, options.detach)
-
-
-def _unlabel(body: Process) -> None:
-    """Take our own AppArmor profile away where the container has had to start without it."""
-    if body.get("apparmorProfile"):
-        from ...linux.security import apparmor
-        from ...runtime.policy import apparmor_profile
-
-        if body["apparmorProfile"] == apparmor_profile.NAME and apparmor.loaded(apparmor_profile.NAME) is False:
-            body["apparmorProfile"] = ""
-
-
-def _state(row: ContainerRow, intent: Intent, status: Status) -> State:
-    """Return the container state that is sent to the seccomp agent of a filter with notifications."""
-    from ...runtime.apply import seccomp_notify
-
-    state = seccomp_notify.state_of(row.id, "running", "", intent["spec"])
-    return {**state, "pid": status.pid}
-
-
-def _filter(intent: Intent, bounding: list[str], privileged: bool) -> bytes:
-    """Return the container's own filter; a privileged exec has none, as with docker."""
-    if intent["seccomp"] == "unconfined" or privileged:
-        return b""
-    from ...linux.security import seccomp
-
-    if intent["seccomp"] == "custom":
-        return seccomp.compile_filter(intent["spec"]["linux"]["seccomp"])
-    host = os.uname()
-    return seccomp.compile_filter(
-        profiles.seccomp_profile(bounding, host.machine, profiles.kernel_version(host.release)), host.machine
-    )

@@ -120,9 +120,9 @@ class Container:
         """Send it its stop signal, and kill it after `timeout` seconds (-1 waits for ever)."""
         self._containers.stop(self.id, timeout, signal)
 
-    def restart(self, timeout: float | None = None) -> None:
+    def restart(self, timeout: float | None = None, signal: str = "") -> None:
         """Stop it if it runs, and start it again."""
-        self._containers.restart(self.id, timeout)
+        self._containers.restart(self.id, timeout, signal)
 
     def kill(self, signal: str = "KILL") -> None:
         """Send a signal to its first process; raises Conflict when it is not running."""
@@ -139,6 +139,10 @@ class Container:
     def wait(self) -> int:
         """Block until it exits and return its exit code; returns at once when it has exited."""
         return self._containers.wait(self.id)
+
+    def wait_healthy(self) -> None:
+        """Block until its health check has found it healthy; raises Conflict when it has none, or it ends before."""
+        self._containers.wait_healthy(self.id)
 
     def remove(self, force: bool = False, volumes: bool = False) -> None:
         """Remove it, with `volumes` its anonymous volumes too; with `force` it is killed first if it runs.

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from ... import trees
+from ...errors import UnderlayError
 from ...human import rfc3339
+from ...lean.values import Sparse
 from ...runtime.monitor import state
+from ...store.rows import images, layers
 from .create import name_files
 
 TYPE_CHECKING = False
@@ -12,39 +15,45 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ...linux.specification import Spec
+    from ...oci.configuration import Execution
+    from ...runtime.monitor.records import Health
     from ...runtime.monitor.state import Status
     from ...store.rows.containers import ContainerRow
-    from ...store.rows.intent import Intent, Options
+    from ...store.rows.intent import HealthCheck, Intent, MountPoint, Options
     from ...store.store import Store
 
 _NEVER = "0001-01-01T00:00:00Z"  # how docker writes a time that has not come
 
 
-def inspect(store: Store, row: ContainerRow, intent: Intent, status: Status) -> dict[str, Any]:
-    """Return all that is known of a container (Engine API 1.45, ContainerInspect)."""
+def inspect(store: Store, row: ContainerRow, intent: Intent, status: Status, size: bool = False) -> dict[str, Any]:
+    """Return all that is known of a container (Engine API 1.45, ContainerInspect); with `size` what it takes of disk."""
     directory = store.paths.container(row.id)
     options, spec = intent["options"], intent["spec"]
     process = spec["process"]
     files = name_files(intent)
     running = status.status in (state.RUNNING, state.PAUSED)
-    return {
+    facts = {
         "Id": row.id,
         "Created": rfc3339(row.created),
         "Path": process["args"][0],
         "Args": process["args"][1:],
-        "State": {
-            "Status": status.status,
-            "Running": running,
-            "Paused": status.status == state.PAUSED,
-            "Restarting": status.status == state.RESTARTING,
-            "OOMKilled": status.oom,
-            "Dead": status.status == state.DEAD,
-            "Pid": status.pid,
-            "ExitCode": status.code,
-            "Error": status.error,
-            "StartedAt": rfc3339(status.started) if status.started else _NEVER,
-            "FinishedAt": rfc3339(status.finished) if status.finished else _NEVER,
-        },
+        "State": Sparse(
+            {
+                "Status": status.status,
+                "Running": running,
+                "Paused": status.status == state.PAUSED,
+                "Restarting": status.status == state.RESTARTING,
+                "OOMKilled": status.oom,
+                "Dead": status.status == state.DEAD,
+                "Pid": status.pid,
+                "ExitCode": status.code,
+                "Error": status.error,
+                "StartedAt": rfc3339(status.started) if status.started else _NEVER,
+                "FinishedAt": rfc3339(status.finished) if status.finished else _NEVER,
+                **({"Health": _health(status.health)} if status.health else {}),
+            },
+            Health=None,
+        ),
         "Image": row.image,
         "ResolvConfPath": files.get("/etc/resolv.conf", ""),
         "HostnamePath": files.get("/etc/hostname", ""),
@@ -60,30 +69,113 @@ def inspect(store: Store, row: ContainerRow, intent: Intent, status: Status) -> 
         "ExecIDs": None,
         "HostConfig": _host_config(intent, options, spec),
         "GraphDriver": {"Name": store.form, "Data": {"UpperDir": directory + "/upper"}},
-        "Mounts": intent["mounts"],
-        "Config": {
-            "Hostname": spec.get("hostname", ""),
-            "Domainname": spec.get("domainname", ""),
-            "User": intent["extras"]["user"],
-            "AttachStdin": bool(options.get("interactive")),
-            "AttachStdout": True,
-            "AttachStderr": True,
-            "Tty": process["terminal"],
-            "OpenStdin": bool(options.get("interactive")),
-            "StdinOnce": bool(options.get("interactive")),
-            "Env": process["env"],
-            "Cmd": options.get("command") or process["args"],
-            "Image": intent["image"]["name"],
-            "Volumes": {m["Destination"]: {} for m in intent["mounts"] if m["Type"] == "volume"} or None,
-            "WorkingDir": process["cwd"],
-            "Entrypoint": options.get("entrypoint"),
-            "Labels": intent["labels"],
-            "StopSignal": intent["stop_signal"],
-            "StopTimeout": intent["stop_timeout"],
-        },
+        "Mounts": [{"Driver": "local", **m} if m["Type"] == "volume" else m for m in shown_mounts(intent)],
+        "Config": _config(store, row, intent),
         "NetworkSettings": {
             **_network_settings(store, row, intent, options, running),
         },
+    }
+    if size:
+        facts["SizeRw"], facts["SizeRootFs"] = sizes(store, row)
+    return Sparse(facts, SizeRw=None, SizeRootFs=None)
+
+
+def shown_mounts(intent: Intent) -> list[MountPoint]:
+    """Return the mounts that docker lists: what --tmpfs asks for is no mount point there."""
+    by_flag = {text.partition(":")[0] for text in intent["options"].get("tmpfs") or []}
+    return [m for m in intent["mounts"] if m["Type"] != "tmpfs" or m["Destination"] not in by_flag]
+
+
+def _config(store: Store, row: ContainerRow, intent: Intent) -> dict[str, Any]:
+    """Return what was asked for, over what the image says: defaults of the engine are not in it."""
+    options, spec = intent["options"], intent["spec"]
+    try:
+        image: Execution = images.config(store.paths, row.image).get("config") or {}
+    except UnderlayError:
+        image = {}  # forced away, or damaged
+    overridden = options.get("entrypoint") is not None
+    # Those without a name are listed as the image's own.
+    unnamed = [mount for mount in intent["mounts"] if mount["Type"] == "volume" and len(mount["Name"]) == 64]
+    volumes: dict[str, object] = {mount["Destination"]: {} for mount in unnamed}
+    interactive = bool(options.get("interactive"))
+    return Sparse(
+        {
+            "Hostname": spec.get("hostname", ""),
+            "Domainname": spec.get("domainname", ""),
+            "User": intent["extras"]["user"],
+            "AttachStdin": interactive,
+            "AttachStdout": True,
+            "AttachStderr": True,
+            "ExposedPorts": _exposed(intent, image) or None,
+            "Tty": spec["process"]["terminal"],
+            "OpenStdin": interactive,
+            "StdinOnce": interactive,
+            "Env": _environment(options, image) or None,
+            "Cmd": options.get("command") or (None if overridden else image.get("Cmd")),
+            "Image": intent["image"]["name"],
+            "Volumes": {**(image.get("Volumes") or {}), **volumes} or None,
+            "WorkingDir": options.get("working_directory") or image.get("WorkingDir") or "",
+            "Entrypoint": (options["entrypoint"] or None) if overridden else image.get("Entrypoint"),
+            "OnBuild": image.get("OnBuild"),
+            "Labels": intent["labels"],
+            **({"Healthcheck": _health_check(intent["health"])} if "health" in intent else {}),
+            **({"Shell": image["Shell"]} if image.get("Shell") else {}),
+            "StopSignal": intent["stop_signal"],
+            "StopTimeout": intent["stop_timeout"],
+        },
+        Healthcheck=None,
+        Shell=None,
+    )
+
+
+def _environment(options: Options, image: Execution) -> list[str]:
+    values: dict[str, str] = {}
+    for text in [*(image.get("Env") or []), *(options.get("environment") or [])]:
+        name, equals, value = text.partition("=")
+        if equals:
+            values[name] = value
+        else:
+            values.pop(name, None)
+    return [f"{name}={value}" for name, value in values.items()]
+
+
+def _exposed(intent: Intent, image: Execution) -> dict[str, dict[str, object]]:
+    from ...network import ports
+
+    exposed = dict(image.get("ExposedPorts") or {})
+    for text in intent["options"].get("expose") or []:
+        for published in ports.parse_exposed(text):
+            exposed[f"{published.port}/{published.protocol}"] = {}
+    for text in intent["options"].get("publish") or []:
+        for published in ports.parse(text):
+            exposed[f"{published.port}/{published.protocol}"] = {}
+    return dict(sorted(exposed.items()))
+
+
+def _health(health: Health) -> dict[str, object]:
+    return {
+        "Status": health["status"],
+        "FailingStreak": health["streak"],
+        "Log": [
+            {
+                "Start": rfc3339(probe["start"]),
+                "End": rfc3339(probe["end"]),
+                "ExitCode": probe["code"],
+                "Output": probe["output"],
+            }
+            for probe in health["log"]
+        ],
+    }
+
+
+def _health_check(check: HealthCheck) -> dict[str, object]:
+    return {
+        "Test": check["test"],
+        "Interval": round(check["interval"] * 1e9),
+        "Timeout": round(check["timeout"] * 1e9),
+        "StartPeriod": round(check["start_period"] * 1e9),
+        "StartInterval": round(check["start_interval"] * 1e9),
+        "Retries": check["retries"],
     }
 
 
@@ -129,22 +221,50 @@ def _network_settings(
 
 
 def _host_config(intent: Intent, options: Options, spec: Spec) -> dict[str, object]:
+    return Sparse(_host_members(intent, options, spec), Tmpfs=None, Mounts=None, StorageOpt=None, Annotations=None)
+
+
+def _port_bindings(options: Options) -> dict[str, list[dict[str, str]]]:
+    """Return the ports of -p as they were asked for."""
+    from ...network import ports
+
+    bindings: dict[str, list[dict[str, str]]] = {}
+    for text in options.get("publish") or []:
+        for published in ports.parse(text):
+            host = "" if not published.first else str(published.first)
+            if published.last != published.first:
+                host += f"-{published.last}"
+            place = {"HostIp": published.address, "HostPort": host}
+            bindings.setdefault(f"{published.port}/{published.protocol}", []).append(place)
+    return bindings
+
+
+def _host_members(intent: Intent, options: Options, spec: Spec) -> dict[str, Any]:
     linux = spec["linux"]
     memory = linux["resources"].get("memory") or {}
     restart = intent["restart"]
     return {
         "Binds": options.get("volumes") or None,
+        "ContainerIDFile": "",
         "NetworkMode": options.get("network") or "none",
+        "PortBindings": _port_bindings(options),
         "RestartPolicy": {"Name": restart["name"], "MaximumRetryCount": restart["maximum"]},
         "AutoRemove": intent["remove"],
         "CapAdd": options.get("cap_add") or None,
         "CapDrop": options.get("cap_drop") or None,
         "Dns": options.get("dns") or [],
+        "DnsOptions": options.get("dns_options") or [],
+        "DnsSearch": options.get("dns_search") or [],
         "ExtraHosts": options.get("extra_hosts") or None,
         "GroupAdd": options.get("groups") or None,
         "IpcMode": options.get("ipc") or "private",
         "PidMode": options.get("pid") or "",
         "UTSMode": options.get("uts") or "",
+        "Isolation": "",
+        "Links": None,
+        "VolumeDriver": "",
+        "VolumesFrom": None,
+        "PublishAllPorts": bool(options.get("publish_all")),
         "UsernsMode": options.get("userns") or "",
         "CgroupnsMode": options.get("cgroupns") or "private",
         "Cgroup": "",
@@ -153,7 +273,6 @@ def _host_config(intent: Intent, options: Options, spec: Spec) -> dict[str, obje
         "Privileged": bool(options.get("privileged")),
         "ReadonlyRootfs": spec["root"]["readonly"],
         "SecurityOpt": options.get("security") or None,
-        "StorageOpt": options.get("storage_options") or None,
         "ShmSize": options.get("shm_size") or 64 << 20,
         "Init": bool(options.get("init")),
         "Runtime": "underlay",
@@ -177,14 +296,32 @@ def _host_config(intent: Intent, options: Options, spec: Spec) -> dict[str, obje
         "BlkioDeviceReadIOps": _devices(options, "device_read_iops", "Rate"),
         "BlkioDeviceWriteIOps": _devices(options, "device_write_iops", "Rate"),
         "PidsLimit": options.get("pids_limit") or None,
-        "Ulimits": options.get("ulimits") or None,
+        "Ulimits": [_ulimit(text) for text in options.get("ulimits") or []],
         "Sysctls": options.get("sysctls") or {},
-        "Devices": options.get("devices") or [],
+        "Devices": [_device(text) for text in options.get("devices") or []],
+        "DeviceRequests": None,
         "DeviceCgroupRules": options.get("device_cgroup_rules") or None,
         "LogConfig": {"Type": intent["log"]["driver"], "Config": options.get("log_options") or {}},
         "MaskedPaths": linux["maskedPaths"],
         "ReadonlyPaths": linux["readonlyPaths"],
+        **({"StorageOpt": options["storage_options"]} if options.get("storage_options") else {}),
+        **({"Annotations": options["annotations"]} if options.get("annotations") else {}),
+        **({"Tmpfs": dict(text.partition(":")[::2] for text in options["tmpfs"])} if options.get("tmpfs") else {}),
     }
+
+
+def _ulimit(text: str) -> dict[str, object]:
+    from .specification import grammar
+
+    limit = grammar.ulimit(text)
+    return {"Hard": limit["hard"], "Name": text.partition("=")[0], "Soft": limit["soft"]}
+
+
+def _device(text: str) -> dict[str, str]:
+    from .specification import grammar
+
+    device = grammar.device(text)
+    return {"PathOnHost": device.path, "PathInContainer": device.target, "CgroupPermissions": device.access}
 
 
 def _devices(options: Options, option: str, key: str) -> list[dict[str, str | int]]:
@@ -201,6 +338,20 @@ def _devices(options: Options, option: str, key: str) -> list[dict[str, str | in
     return [{"Path": path, key: value} for path, value in pairs]
 
 
-def written(store: Store, container_id: str) -> int:
-    """Return the bytes of disk that a container's own files take (its writable layer and its log)."""
-    return trees.size(store.paths.container(container_id), files_only=True)
+def written(store: Store, container_id: str, intent: Intent) -> int:
+    """Return the bytes that a container has written above its image: its files, or its file system in a file."""
+    directory = store.paths.container(container_id)
+    upper = trees.size(directory + "/upper", files_only=True)
+    disk = intent.get("disk")
+    if disk is None:
+        return upper
+    from .specification import disk_limit
+
+    return max(upper, disk_limit.occupied(directory, disk))
+
+
+def sizes(store: Store, row: ContainerRow) -> tuple[int, int]:
+    """Return what a container has written, and that with the files of its image, in bytes."""
+    own = written(store, row.id, row.intent)
+    layer_sizes = layers.sizes(store.meta)
+    return own, own + sum(layer_sizes.get(diff_id, 0) for diff_id in row.intent["image"]["diff_ids"])

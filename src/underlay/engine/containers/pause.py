@@ -10,7 +10,7 @@ from ...linux.cgroup.common import GONE
 from ...runtime.monitor import control, state
 from .. import presence
 from .find import find
-from .session import group_path
+from .records.confinement import group_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

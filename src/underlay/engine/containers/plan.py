@@ -6,7 +6,8 @@ from ...linux import cgroup, process
 from ...runtime.monitor import launch
 from ...runtime.plan import ops
 from ...store import rootfs
-from . import create, session
+from . import create
+from .records.launch import launch_record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ def plan_lines(store: Store, options: ContainerOptions) -> list[str]:
     paths, intent = store.paths, made.intent
     lower = rootfs.lower_names(paths, store.form, made.image.chain)
     shared = rootfs.shared_mount(paths, store.form, made.image.diff_ids, made.image.chain)
-    record = session.launch_record(store, made.id, "", intent, lower, make=False)
+    record = launch_record(store, made.id, "", intent, lower, make=False)
     prepared = launch.prepare(record)
     version = cgroup.open_group(record["cgroup"], record["rootless"]).version
     kinds = [kind for kind, (_, flag) in process.NAMESPACES.items() if prepared.flags & flag]

@@ -10,12 +10,12 @@ import time
 from ... import events
 from ...errors import Conflict, NotFound, StartFailed, UnderlayError
 from ...linux import userns
-from ...paths import interpreter
 from ...runtime.monitor import control
-from ...runtime.policy import profiles
 from ...store import rootfs
 from .. import journaling, presence
 from ..launcher import Launcher
+from .records import launch
+from .records.confinement import group_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,17 +23,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ...files import Lock
-    from ...linux.specification import Namespace, Spec
     from ...runtime.monitor.attachment import Attachment
-    from ...runtime.monitor.records import LaunchRecord, NetworkResources
+    from ...runtime.monitor.records import NetworkResources
     from ...store.rows.intent import Intent
     from ...store.store import Store
-    from .specification.disk_limit import Layer
 
 _START_PATIENCE = 10.0  # seconds that others may hold the lock of a container in which nothing runs
 _REMOVAL_PATIENCE = 5.0
-# redirect_dir and metacopy would let attributes of an image's files name other files (attacks IM-07).
-_OVERLAY_OPTIONS: dict[str, str | None] = {"redirect_dir": "off", "metacopy": "off", "index": "off"}
 
 
 class Session:
@@ -154,8 +150,8 @@ def start(
             rootfs.prepare(paths, store.form, image["diff_ids"])
             lower = rootfs.lower_names(paths, store.form, chain)
         lock = _lock_for_start(store, container_id, name)
-        intent = joined(store, container_id, intent)
-        record = launch_record(store, container_id, name, intent, lower)
+        intent = launch.joined(store, container_id, intent)
+        record = launch.launch_record(store, container_id, name, intent, lower)
         if record["terminal"] and size[0]:
             record["spec"]["process"]["consoleSize"] = {"height": size[0], "width": size[1]}
         channel = launcher.spawn(record, attachment, lock.fd, hold.fd)
@@ -216,123 +212,6 @@ def _lock_for_start(store: Store, container_id: str, name: str) -> Lock:
                 raise Conflict(f"container {name} is already running") from None
 
 
-def launch_record(
-    store: Store, container_id: str, name: str, intent: Intent, lower: list[str], make: bool = True
-) -> LaunchRecord:
-    """Return the launch record (see `runtime.launch`) of a container; `make` makes the directory it is mounted at."""
-    paths = store.paths
-    directory = paths.container(container_id)
-    state_directory = paths.container_state(container_id)
-    target = state_directory + "/root"
-    layer: Layer = {"upper": directory + "/upper", "work": directory + "/work"}
-    disk = intent.get("disk")
-    if disk:
-        from .specification import disk_limit
-
-        layer = disk_limit.prepare(directory, state_directory, disk, make)
-    if make:
-        os.makedirs(target, mode=0o700, exist_ok=True)
-    options = intent["options"]
-    shared = rootfs.shared_mount(paths, store.form, intent["image"]["diff_ids"], intent["image"]["chain"])
-    overlay: dict[str, str | None] = dict(_OVERLAY_OPTIONS)
-    if intent["rootless"]:
-        overlay = {"userxattr": None}
-    python, import_path = interpreter()
-    intent = {**intent, "spec": confined(store, intent["spec"], make)}
-    return {
-        "id": container_id,
-        "name": name,
-        "directory": directory,
-        "state": state_directory,
-        "paths": [paths.root, paths.state],
-        "spec": intent["spec"],
-        "root": {
-            "target": target,
-            "lower": lower,
-            **layer,
-            "options": overlay,
-        },
-        "extras": intent["extras"],
-        "cgroup": group_path(container_id, intent),
-        "cgroup_used": {},
-        "joined": intent.get("joined") or [],
-        "rootless": intent["rootless"],
-        "seccomp": system_call_filter(store, intent["seccomp"], intent["spec"]).hex(),
-        "log": {**intent["log"], "path": directory + "/log"},
-        "terminal": bool(options.get("terminal")),
-        "open_stdin": bool(options.get("interactive")),
-        "stdin_once": True,
-        "restart": intent["restart"],
-        "remove": intent["remove"],
-        "network": control.COMING if "network" in intent else None,
-        "journal": (journaling.path(paths), journaling.attributes_of(name, intent)),
-        "shared_mount": (shared.change_lock, shared.use_lock, shared.point, shared.index, shared.files),
-        "python": python,
-        "import_path": import_path,
-    }
-
-
-def joined(store: Store, container_id: str, intent: Intent) -> Intent:
-    """Return the intent with the namespaces of other containers as these run now; raises Conflict when one does not.
-
-    Their processes are named with their start times (`joined`): what starts the container again must not take another's.
-    """
-    owners = intent.get("joins") or {}
-    if not owners:
-        return intent
-    from ..networks import sidecars
-
-    namespaces: list[Namespace] = []
-    processes: list[tuple[int, int]] = []
-    for namespace in intent["spec"]["linux"]["namespaces"]:
-        owner = owners.get(namespace["type"])
-        if owner:
-            pid, when = presence.first_process(store, owner, owner[:12])
-            processes.append((pid, when))
-            if namespace["type"] == "network":
-                sidecars.note(store, owner, container_id)
-            namespace = {**namespace, "path": f"/proc/{pid}/ns/{namespace['path'].rpartition('/')[2]}"}
-        namespaces.append(namespace)
-    spec: Spec = {**intent["spec"], "linux": {**intent["spec"]["linux"], "namespaces": namespaces}}
-    return {**intent, "spec": spec, "joined": processes}
-
-
-def confined(store: Store, spec: Spec, make: bool) -> Spec:
-    """Return the specification with its AppArmor profile loaded (`make`), or without it where ours cannot be had.
-
-    Raises StartFailed for a profile that somebody has named and that is not loaded.
-    """
-    label = spec["process"].get("apparmorProfile") or "unconfined"
-    if label == "unconfined" or not make:
-        return spec
-    from ...linux.security import apparmor
-    from ...runtime.policy import apparmor_profile
-
-    if label == apparmor_profile.NAME and os.geteuid() == 0:
-        why = apparmor_profile.ensure(store.paths.root, store.paths.state)
-        if not why:
-            return spec
-        apparmor_profile.warn_once(store.paths.state, why, store.emit)
-        return {**spec, "process": {**spec["process"], "apparmorProfile": ""}}
-    if apparmor.loaded(label) is False:
-        raise StartFailed(
-            f"AppArmor profile {label} is not loaded", 125, "apparmor_parser -r FILE loads one, aa-status lists them"
-        )
-    return spec
-
-
-def system_call_filter(store: Store, kind: str, spec: Spec) -> bytes:
-    """Return the compiled filter of a container's system calls, empty for none; `kind` default, unconfined or custom."""
-    if kind == "unconfined":
-        return b""
-    if kind == "custom":
-        from ...linux.security import seccomp
-
-        return seccomp.compile_filter(spec["linux"]["seccomp"])
-    bounding = spec["process"]["capabilities"]["bounding"]
-    return profiles.default_filter(bounding, store.paths.state + "/seccomp")
-
-
 def forget(store: Store, container_id: str, with_volumes: bool) -> None:
     """Remove all that a stopped container has; needs its lock."""
     forget_files(store, container_id, with_volumes)
@@ -389,18 +268,6 @@ def await_monitor(store: Store, container_id: str) -> None:
         fcntl.flock(fd, fcntl.LOCK_EX)
     finally:
         os.close(fd)
-
-
-def group_path(container_id: str, intent: Intent) -> str:
-    """Return the path of a container's cgroup below the hierarchies."""
-    return group_below(intent["options"].get("cgroup_parent") or "", container_id)
-
-
-def group_below(parent: str, container_id: str) -> str:
-    """Return the path of a container's cgroup below `parent`, a value of --cgroup-parent ("" for the engine's own)."""
-    from .specification import grammar
-
-    return f"{grammar.parent_group(parent) or 'underlay'}/{container_id}"
 
 
 def clean_remains(container_id: str, intent: Intent, group_base: str = "") -> None:

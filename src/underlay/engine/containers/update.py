@@ -15,7 +15,7 @@ from ...store import rootfs
 from ...store.rows import containers as rows
 from .. import presence
 from ..options import ContainerOptions
-from . import session
+from .records import confinement, launch
 from .specification import compose, host_facts, limits
 from .specification.request import Request
 
@@ -103,7 +103,7 @@ def _apply(
     """Apply the changes to a run's cgroup and monitor; the undo of each is added to `takes_back` when it is applied."""
     if run.pid:
         delta = difference(before["spec"]["linux"]["resources"], after["spec"]["linux"]["resources"])
-        group = cgroup.open_group(session.group_path(row.id, before), os.geteuid() != 0, run.group_base)
+        group = cgroup.open_group(confinement.group_path(row.id, before), os.geteuid() != 0, run.group_base)
         try:
             takes_back.append(group.update(delta))
         except KernelError as error:
@@ -199,10 +199,10 @@ def _tell_monitor(store: Store, row: ContainerRow, intent: Intent) -> None:
     try:
         lower = rootfs.lower_names(store.paths, store.form, intent["image"]["chain"])
         try:
-            intent = session.joined(store, row.id, intent)
+            intent = launch.joined(store, row.id, intent)
         except Conflict:
             pass  # whose namespaces it is in has ended: there is nothing that could be started again
-        record = session.launch_record(store, row.id, row.name, intent, lower)
+        record = launch.launch_record(store, row.id, row.name, intent, lower)
         # Beside the message, which has to fit in a packet: a custom seccomp profile alone may not.
         fd = control.parcel(record, "underlay-launch")
         try:

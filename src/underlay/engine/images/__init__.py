@@ -38,6 +38,7 @@ class Images:
         *,
         all_tags: Literal[False] = False,
         keep_compressed: bool | None = None,
+        verify: str = "",
     ) -> Image: ...
 
     @overload
@@ -48,6 +49,7 @@ class Images:
         *,
         all_tags: Literal[True],
         keep_compressed: bool | None = None,
+        verify: str = "",
     ) -> list[Image]: ...
 
     def pull(
@@ -57,16 +59,19 @@ class Images:
         *,
         all_tags: bool = False,
         keep_compressed: bool | None = None,
+        verify: str = "",
     ) -> Image | list[Image]:
         """Pull an image from its registry and return it, or with `all_tags` all images of a repository, in the tags' order.
 
         `platform` is one (`linux/arm64`), a list of them, or `all`, instead of the host's; the name then refers to the
-        image that suits this host best. `keep_compressed` is as with `load`. Raises NotFound, AccessDenied,
-        Conflict (a blocked registry), Unsupported, DigestMismatch, LimitExceeded, RegistryError.
+        image that suits this host best. `keep_compressed` is as with `load`. `verify` demands a signature
+        besides what the trust policy does: by the public key in a file, by the policy ("policy"), or by
+        `identity=…,issuer=…,trusted-root=…`. Raises NotFound, AccessDenied, Conflict (a blocked registry), Untrusted,
+        Unsupported, DigestMismatch, LimitExceeded, RegistryError.
         """
         from . import transfer
 
-        done = transfer.pull(self._store, name, platform, all_tags, keep_compressed)
+        done = transfer.pull(self._store, name, platform, all_tags, keep_compressed, verify)
         images = [self.get(pulled.id) for _, pulled in done]
         return images if all_tags else images[0]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 
+from ... import settings
 from ...errors import InvalidInput
 from ...oci import platform as platforms
 from ...oci import reference as references
@@ -26,7 +27,7 @@ def load(
     from ...transfer.archives import load as archive
 
     if keep_compressed is None:
-        keep_compressed = os.environ.get("UNDERLAY_KEEP_COMPRESSED", "") not in ("", "0")
+        keep_compressed = settings.value("keep-compressed") not in ("", "0")
     wanted = platforms.several(platform)
     try:
         with Writing(store, "load" if isinstance(source, int) else f"load {source}", _size(source)):

@@ -53,7 +53,7 @@ class Image:
     @property
     def digests(self) -> list[str]:
         """Its names with digests in registries: `["alpine@sha256:…"]`."""
-        rows = image_rows.repository_digests(self._store.meta, self.id)
+        rows = image_rows.repository_digests(self._store.meta, self.id, remote=True)
         return [f"{references.familiar(repository)}@{digest}" for repository, digest, _ in rows]
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ...human import rfc3339
+from ...lean.values import Sparse
 from ...oci import reference as references
 from ...store import blobs
 from ...store.rows import images as image_rows
@@ -37,19 +38,25 @@ def image(store: Store, row: ImageRow) -> dict[str, Any]:
     updated = image_rows.last_named(meta, row.id)
     history = config.get("history") or []
     manifest_type = _media_type(store, row.manifest)
-    answer: dict[str, object] = {
+    answer: dict[str, Any] = {
         "Id": row.id,
         "RepoTags": [references.familiar(name) for name, _, _ in names],
         "RepoDigests": [
             f"{references.familiar(repository)}@{digest}"
-            for repository, digest, _ in image_rows.repository_digests(meta, row.id)
+            for repository, digest, _ in image_rows.repository_digests(meta, row.id, remote=True)
         ],
         "Parent": "",
         "Comment": (history[-1].get("comment") or "") if history else "",
         "Created": config.get("created") or "",
         "DockerVersion": config.get("docker_version") or "",
         "Author": config.get("author") or "",
-        "Config": _EXECUTION | {k: v for k, v in (config.get("config") or {}).items() if v is not None},
+        "Config": Sparse(
+            _EXECUTION | {k: v for k, v in (config.get("config") or {}).items() if v is not None},
+            Healthcheck=None,
+            Shell=None,
+            StopSignal="",
+            ArgsEscaped=False,
+        ),
         "Architecture": row.architecture,
         "Os": row.os,
         "Size": row.size,
@@ -64,7 +71,7 @@ def image(store: Store, row: ImageRow) -> dict[str, Any]:
     }
     if row.variant:
         answer["Variant"] = row.variant
-    return answer
+    return Sparse(answer, Variant="", OsVersion="")
 
 
 def _media_type(store: Store, digest: str) -> str:

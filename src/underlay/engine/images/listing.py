@@ -33,13 +33,15 @@ def listed(store: Store) -> list[ImageListing]:
     meta = store.meta
     names: dict[str, list[ImageListing]] = {}
     images = image_rows.every(meta)
+    remote = set(image_rows.repository_digests(meta, remote=True))
     by_id = {image.id: image for image in images}
     tagged: set[tuple[str, str]] = set()
     for name, target, image_id in image_rows.names(meta):
         if image_id not in by_id:
             continue  # it has come since
         reference = references.parse_exact(name)
-        row = ImageListing(by_id[image_id], reference.familiar_repository, reference.tag, target)
+        digest = target if (reference.repository, target, image_id) in remote else ""
+        row = ImageListing(by_id[image_id], reference.familiar_repository, reference.tag, digest)
         names.setdefault(image_id, []).append(row)
         tagged.add((image_id, reference.familiar_repository))
     for repository, digest, image_id in image_rows.repository_digests(meta):

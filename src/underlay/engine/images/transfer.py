@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-
+from ... import settings
 from ...errors import Corrupt, InvalidInput, LimitExceeded, NotFound, UnderlayError
 from ...events import Event
 from ...oci import platform as platforms
@@ -29,9 +28,10 @@ def pull(
     platform: str | Sequence[str] = (),
     all_tags: bool = False,
     keep_compressed: bool | None = None,
+    verify: str = "",
 ) -> list[tuple[Reference, Pulled]]:
     """Pull what a name means; return name and result of each image. See `Images.pull`."""
-    work = _Pull(store, platform, all_tags, keep_compressed)
+    work = _Pull(store, platform, all_tags, keep_compressed, verify)
     with Registries(store.emit) as registries:
         done = work.pull(registries, name)
     gc.sweep_if_asked(store.paths, store.meta)
@@ -44,12 +44,13 @@ def pull_each(
     platform: str | Sequence[str] = (),
     all_tags: bool = False,
     keep_compressed: bool | None = None,
+    verify: str = "",
 ) -> Iterator[tuple[str, list[tuple[Reference, Pulled]] | UnderlayError]]:
     """Pull several images over the same connections; yield each name with what `pull` returns, or its error.
 
     One that fails does not keep the others. The rest of the arguments are those of `pull`.
     """
-    work = _Pull(store, platform, all_tags, keep_compressed)
+    work = _Pull(store, platform, all_tags, keep_compressed, verify)
     with Registries(store.emit) as registries:
         for name in names:
             try:
@@ -64,14 +65,20 @@ class _Pull:
     """How images are to be pulled."""
 
     def __init__(
-        self, store: Store, platform: str | Sequence[str], all_tags: bool, keep_compressed: bool | None
+        self,
+        store: Store,
+        platform: str | Sequence[str],
+        all_tags: bool,
+        keep_compressed: bool | None,
+        verify: str,
     ) -> None:
         if keep_compressed is None:
-            keep_compressed = os.environ.get("UNDERLAY_KEEP_COMPRESSED", "") not in ("", "0")
+            keep_compressed = settings.value("keep-compressed") not in ("", "0")
         self._store = store
         self._wanted = platforms.several(platform, everything=True)
         self._all_tags = all_tags
         self._keep = keep_compressed
+        self._verify = verify
 
     def pull(self, registries: Registries, name: str) -> list[tuple[Reference, Pulled]]:
         """Pull what a name means; when that fails, nothing is left that should not be."""
@@ -87,7 +94,15 @@ class _Pull:
             for reference in names:
                 with Writing(store, f"pull {reference.familiar}"):
                     pulled = pulling.pull(
-                        store.paths, store.meta, registries, reference, store.emit, store.form, self._wanted, self._keep
+                        store.paths,
+                        store.meta,
+                        registries,
+                        reference,
+                        store.emit,
+                        store.form,
+                        self._wanted,
+                        self._keep,
+                        self._verify,
                     )
                 store.emit(Event("image.pull", pulled.id, name=str(reference), digest=pulled.digest, new=pulled.new))
                 done.append((reference, pulled))

@@ -6,7 +6,7 @@ import os
 import stat
 
 from ...errors import KernelError, StartFailed
-from ...linux import process
+from ...linux import libc, process
 from ...linux.files import beneath
 from . import laststep
 
@@ -166,7 +166,11 @@ def examine(path: str, name: str, depth: int = 5) -> str:
     if head[:4] != b"\x7fELF":
         return "the file is neither a program of this kernel nor a script with a #! line"
     machine = int.from_bytes(head[18:20], "little" if head[5:6] == b"\1" else "big")
-    return f"the program is for {_MACHINES.get(machine, f'machine {machine}')}, this processor is {os.uname().machine}"
+    made_for = _MACHINES.get(machine, f"machine {machine}")
+    processor = _PROCESSORS.get(libc.MACHINE, libc.MACHINE)
+    if made_for == processor:
+        return "the file begins as a program does, but the kernel cannot load it: it is damaged"
+    return f"the program is for {made_for}, this processor is {processor}"
 
 
 # ELF machine numbers (elf(5), e_machine) that an image may be of.
@@ -180,6 +184,7 @@ _MACHINES = {
     183: "arm64",
     243: "riscv64",
 }
+_PROCESSORS = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "armv6l": "arm", "i686": "386"}
 
 
 def arrange(context: Context, init: bool) -> list[laststep.Call]:

@@ -26,16 +26,17 @@ from .. import plan
 from ..plan.context import Context
 from ..process import child_channel, init
 from ..process import spawn as birth
-from . import control, relays, state, streams
+from . import control, state, streams
 from .attachment import Attachment
 from .monitor import Monitor, slim_command
+from .networks import relays
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import NoReturn
 
-    from .lending import LentSockets
+    from .networks.lending import LentSockets
     from .records import Handover, HeldChannel, LaunchRecord, NetworkResources, StepRecord
 
 

@@ -14,10 +14,12 @@ import select
 import time
 
 from ...lean.jsontext import known
-from . import control, names, relays, state
-from .firewallwatch import FirewallWatch
-from .lending import LentSockets
+from . import control, state
+from .health import HealthChecks
 from .logs import Log
+from .networks import names, relays
+from .networks.firewallwatch import FirewallWatch
+from .networks.lending import LentSockets
 from .streams import Client, Relay
 
 TYPE_CHECKING = False
@@ -40,6 +42,7 @@ class Monitor:
         "code",
         "finished",
         "firewall",
+        "health",
         "hold",
         "launch",
         "listener",
@@ -70,6 +73,7 @@ class Monitor:
         self.questions: LentSockets | None = None  # for names
         self.relays: LentSockets | None = None
         self.firewall: FirewallWatch | None = None
+        self.health: HealthChecks | None = None
         settings = launch["log"]
         self.log = Log(settings["path"], settings["driver"], settings["limit"], settings["keep"])
         self.relay = Relay(self.poll, self.log, launch["terminal"])
@@ -124,7 +128,22 @@ class Monitor:
         self.started = time.time_ns()
         self.code = -1
         self.poll.register(pidfd, select.POLLIN)
+        self.check_health()
         self.record(state.RUNNING)
+
+    def check_health(self) -> None:
+        """Begin to check the health of this run, where that is asked for; the first check comes after the interval."""
+        settings = self.launch.get("health")
+        if settings is None:
+            return
+        record = settings["exec"]
+        record["pid"], record["when"] = self.pid, self.when
+        record["group"] = (*record["group"][:2], self.launch["cgroup_used"].get("base", ""))
+        if record["state"] is not None:
+            record["state"]["pid"] = self.pid
+        self.health = HealthChecks(
+            self.poll, settings, self.launch["state"], self.started, lambda word: self.note(f"health_status: {word}")
+        )
 
     def record(self, word: str) -> None:
         """Write the current state to `state.json`, and the run with `record_run`."""
@@ -172,8 +191,10 @@ class Monitor:
             elif deadline:
                 timeout = max(0.0, deadline - time.monotonic())
             else:
-                timeout = -1.0
+                timeout = self.health.wait() if self.health is not None else -1.0
             ready = self.poll.poll(timeout * 1000 if timeout >= 0 else None)
+            if self.health is not None and self.slim:
+                self.health.turn()
             if not ready:
                 if self.code >= 0 and not self.relay.blocked:
                     return True
@@ -196,8 +217,10 @@ class Monitor:
             except OSError:
                 return
             self.add_channel(channel, None)
-        elif any(other.handle(fd) for other in (self.questions, self.relays, self.firewall) if other is not None):
-            pass  # it belongs to the network
+        elif any(
+            other.handle(fd) for other in (self.questions, self.relays, self.firewall, self.health) if other is not None
+        ):
+            pass  # it belongs to the network, or to a health check
         elif self.relay.handle(fd, mask):
             for channel_fd, (channel, client) in list(self.channels.items()):
                 if client is not None and (client.detached or client.lost):
@@ -245,6 +268,8 @@ class Monitor:
                 pass
         if message.get("stopping"):
             self.stopping = True
+            if message.get("keep"):
+                self.launch["remove"] = False
             control.send(channel, {"noted": True})
         if message.get("relaunch") and fds:
             # What is to be started again is another (`update`); what belongs to this run stays.
@@ -267,6 +292,8 @@ class Monitor:
             except (OSError, OverflowError):
                 pass
         if isinstance(message.get("paused"), bool):
+            if self.health is not None:
+                self.health.pause(message["paused"])
             self.record(state.PAUSED if message["paused"] else state.RUNNING)
             control.send(channel, {"noted": True})
 
@@ -280,6 +307,9 @@ class Monitor:
         code = os.waitstatus_to_exitcode(status)
         self.code = code if code >= 0 else 128 - code
         self.finished = time.time_ns()
+        if self.health is not None:
+            self.health.close()
+            self.health = None
         self.poll.unregister(self.pidfd)
         os.close(self.pidfd)
         self.pidfd = -1
@@ -385,7 +415,7 @@ class Monitor:
     def _relay(self, sockets: Sequence[int]) -> _socket.socket | None:
         network = self.launch["network"]
         assert isinstance(network, dict)
-        command = slim_command(self.launch, "from underlay.runtime.monitor.portrelay import serve; serve()")
+        command = slim_command(self.launch, "from underlay.runtime.monitor.networks.portrelay import serve; serve()")
         return relays.lend(command, network["relays"], sockets)
 
     def watch_firewall(self, socket: int) -> None:

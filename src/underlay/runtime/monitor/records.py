@@ -73,6 +73,19 @@ if TYPE_CHECKING:
         names: NameService | None
         plugins: NotRequired[bool]
 
+    class HealthSettings(TypedDict):
+        """When a container's health is checked (seconds), the failures until it is unhealthy, and what is run for it.
+
+        In `exec` the pid, the start time and the base of the control group are filled in by the monitor.
+        """
+
+        interval: float
+        timeout: float
+        start_period: float
+        start_interval: float
+        retries: int
+        exec: ExecRecord
+
     class StepRecord(TypedDict):
         """What is needed to run one program in a container of its own, without a monitor: a step of a build.
 
@@ -109,6 +122,7 @@ if TYPE_CHECKING:
         python: str
         import_path: list[str]
         delay: NotRequired[float]  # seconds before the last restart
+        health: NotRequired[HealthSettings]
 
     class HeldClient(TypedDict):
         """Attached streams, handed over when a monitor re-executes itself."""
@@ -199,6 +213,7 @@ if TYPE_CHECKING:
         resize: list[int]
         signal: int
         stopping: bool
+        keep: bool  # with `stopping`: the container is to be started again
         paused: bool
         relaunch: bool
         network: bool
@@ -237,6 +252,21 @@ if TYPE_CHECKING:
         monitor: int
         started: int
         cgroup: GroupLocation
+
+    class Probe(TypedDict):
+        """One check of a container's health: when it began and ended (ns since the epoch), exit code, output."""
+
+        start: int
+        end: int
+        code: int
+        output: str
+
+    class Health(TypedDict, total=False):
+        """`health.json`: starting, healthy or unhealthy; failures in a row; the last checks."""
+
+        status: str
+        streak: int
+        log: list[Probe]
 
     class Last(TypedDict, total=False):
         """`last.json`: how the last run began and ended; `failed` when it never began."""

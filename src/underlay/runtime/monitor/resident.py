@@ -67,6 +67,7 @@ def _monitor(record: Handover) -> Monitor:
     monitor.lend_ports(record["relaying"], _connection(record["relayed"]))
     if record["firewall"] >= 0:
         monitor.watch_firewall(record["firewall"])
+    monitor.check_health()
     inherited = [
         monitor.lock,
         monitor.pidfd,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from .records import Last, Now
+    from .records import Health, Last, Now
 
 CREATED, RUNNING, PAUSED, RESTARTING, EXITED, DEAD = (
     "created",
@@ -67,7 +67,8 @@ class Status:
 
     `status` is a word (`created`, `running`, `paused`, `restarting`, `exited`), `pid` that of the first process (0 when
     it has none), `monitor` that of its monitor; `code` the exit code of the last run, `oom` whether the kernel's
-    OOM killer ended it, `error` what else went wrong; `started`, `finished`, `restarts`.
+    OOM killer ended it, `error` what else went wrong; `started`, `finished`, `restarts`; `health` is what its checks have
+    found in this run or the last one ({} without checks).
     """
 
     __slots__ = (
@@ -75,6 +76,7 @@ class Status:
         "error",
         "finished",
         "group_base",
+        "health",
         "monitor",
         "oom",
         "pid",
@@ -86,6 +88,7 @@ class Status:
 
     def __init__(self) -> None:
         self.status = CREATED
+        self.health: Health = {}
         self.pid = 0
         self.monitor = 0
         self.code = 0
@@ -116,6 +119,7 @@ def status(directory: str, state_directory: str) -> Status:
     last: Last = read(directory, "last.json")
     now: Now = read(state_directory, "state.json")
     alive = monitored(state_directory)
+    result.health = read(state_directory, "health.json")
     result.group_base = str((now.get("cgroup") or {}).get("base") or "")
     result.started = int(last.get("started") or 0)
     result.finished = int(last.get("finished") or 0)

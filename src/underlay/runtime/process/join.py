@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 
 from ...errors import KernelError, StartFailed
-from ...linux import cgroup, process
+from ...linux import cgroup, libc, process
 from ...linux.security import capabilities
 from ..apply import identity, process_ops
 from ..monitor import control, streams
@@ -196,6 +196,16 @@ def begin(record: ExecRecord) -> Joined:
         record["detach"],
         announce,
     )
+
+
+def prepare(record: ExecRecord) -> None:
+    """Import and work out what `begin` needs, for the processes that are forked from this one: they need not do it."""
+    from .. import plan
+
+    init.prepare(plan.for_exec(extras=plan.Extras(**record["extras"]), **record["operations"]))
+    capabilities.last_known_cached()
+    cgroup.open_group(*record["group"])
+    libc.load()
 
 
 def _fork_into(group: cgroup.Group) -> tuple[int, bool]:

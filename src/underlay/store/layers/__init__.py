@@ -127,6 +127,14 @@ def size(paths: Paths, diff_id: str) -> int:
         raise NotFound(f"layer {diff_id} is not in the store") from None
 
 
+def measure(paths: Paths, diff_id: str) -> tuple[int, int, int]:
+    """Return bytes of a layer's tar, number of its entries, bytes of its files, as they are recorded; raises NotFound."""
+    from .toc import content
+
+    entries = read_toc(paths, diff_id)
+    return size(paths, diff_id), len(entries), content(entries)
+
+
 def remove(paths: Paths, diff_id: str) -> bool:
     """Remove a layer, in one step for others; return whether it was there. Mounted indexes keep its tar."""
     layer_directory = directory(paths, diff_id)

@@ -45,6 +45,7 @@ class IngestedLayer(Value):
     diff_id: str
     size: int
     entries: int
+    content: int  # bytes of its regular files
     blob_digest: str
     blob_size: int
     compression: str
@@ -122,7 +123,8 @@ def _ingest(
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
         sync_directory(paths.layers)
-    return IngestedLayer(sink.diff_id, sink.size, len(entries), intake.digest, intake.size, compression)
+    content = toc.content(entries)
+    return IngestedLayer(sink.diff_id, sink.size, len(entries), content, intake.digest, intake.size, compression)
 
 
 class _Intake:

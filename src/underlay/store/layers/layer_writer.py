@@ -129,7 +129,7 @@ class LayerWriter:
                 if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                     raise
             sync_directory(self._paths.layers)
-        return IngestedLayer(diff_id, size, len(self.entries), diff_id, size, "none")
+        return IngestedLayer(diff_id, size, len(self.entries), toc.content(self.entries), diff_id, size, "none")
 
     # The parts of `add`
 

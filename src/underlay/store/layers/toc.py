@@ -60,6 +60,11 @@ _decoder: msgspec.msgpack.Decoder[list[Entry]] = msgspec.msgpack.Decoder(list[En
 _encoder = msgspec.msgpack.Encoder()
 
 
+def content(entries: list[Entry]) -> int:
+    """Return the bytes of the regular files: what an image's size is counted in, as docker does."""
+    return sum(entry.size for entry in entries if entry.kind == REGULAR)
+
+
 def encode(entries: list[Entry]) -> bytes:
     """Return the on-disk form: a line naming format and version, then MessagePack."""
     return _MAGIC + _encoder.encode(entries)

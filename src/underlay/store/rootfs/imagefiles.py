@@ -10,7 +10,7 @@ from ..layers import merge
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from typing import Protocol
 
     from ...paths import Paths
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
         def checksum(self, entry: Entry) -> bytes: ...
 
 
-_LIMIT = 64 << 20
+FILE_LIMIT = 64 << 20  # bytes of a file that is read at once
 _HOPS = 40  # as path_resolution(7) has it
 
 
@@ -51,7 +51,7 @@ class _Stored:
         return layers.read_part(self._paths, self._diff_id, entry, offset, size)
 
     def checksum(self, entry: Entry) -> bytes:
-        return hashing.sha256(self.read(entry, _LIMIT)).digest()
+        return hashing.sha256(self.read(entry, FILE_LIMIT)).digest()
 
 
 class ImageFiles:
@@ -63,8 +63,23 @@ class ImageFiles:
 
     def __init__(self, paths: Paths, diff_ids: Iterable[str], elsewhere: Mapping[str, Contents] | None = None) -> None:
         there = elsewhere or {}
-        self._layers = [there.get(diff_id) or _Stored(paths, diff_id) for diff_id in diff_ids]
-        self._root = merge.merge(layer.entries for layer in self._layers).root
+        self._take([there.get(diff_id) or _Stored(paths, diff_id) for diff_id in diff_ids])
+
+    def _take(self, contents: Sequence[Contents]) -> None:
+        self._layers = contents
+        self._root = merge.merge(layer.entries for layer in contents).root
+
+    def lower(self, count: int) -> ImageFiles:
+        """Return the files that the lowest `count` layers make."""
+        return _of(self._layers[:count])
+
+    def on(self, base: ImageFiles, count: int) -> ImageFiles:
+        """Return the files that its layers above the lowest `count` ones make on another base."""
+        return _of([*base._layers, *self._layers[count:]])
+
+    def entries(self, count: int) -> Iterator[Entry]:
+        """Yield the members of its layers above the lowest `count` ones, as their tars have them."""
+        return (entry for layer in self._layers[count:] for entry in layer.entries)
 
     def node(self, path: bytes) -> Node | None:
         """Return what is at `path`, None when there is nothing or links lead nowhere."""
@@ -75,10 +90,34 @@ class ImageFiles:
         node, parts = self._walk(path)
         return b"/".join(parts) if node is not None and node.entry.kind == REGULAR else None
 
+    def directory(self, path: bytes) -> bool:
+        """Tell whether `path` leads to a directory."""
+        node = self.node(path)
+        return node is not None and node.children is not None
+
     def executable(self, path: bytes) -> bool:
         """Tell whether `path` leads to a regular file with an execute bit for anybody."""
         node = self.node(path)
         return node is not None and node.entry.kind == REGULAR and bool(node.entry.mode & 0o111)
+
+    def permits(self, path: bytes, uid: int, gids: Collection[int], wanted: int) -> bool:
+        """Tell whether a user without capabilities may use a file as `wanted` says (bits of its mode: 4 read, 1 execute).
+
+        The directories that lead to it must be open to the user, too; those that links are in are not looked at. An
+        access control list is taken to permit it.
+        """
+        node, parts = self._walk(path)
+        here: Node | None = self._root
+        for part in (*parts, None):
+            if here is None or node is None:
+                return False
+            entry, bits = here.entry, wanted if here is node else 1
+            shift = 6 if entry.uid == uid else 3 if entry.gid in gids else 0
+            listed = any(name == b"system.posix_acl_access" for name, _ in here.xattrs)
+            if bits & ~(entry.mode >> shift) and not listed:
+                return False
+            here = (here.children or {}).get(part) if part is not None else None
+        return True
 
     def _walk(self, path: bytes) -> tuple[Node | None, list[bytes]]:
         todo, here, hops = path.split(b"/")[::-1], self._root, 0
@@ -121,7 +160,7 @@ class ImageFiles:
             return b""
         return self._layers[node.layer].checksum(node.entry)
 
-    def read(self, path: bytes, limit: int = _LIMIT) -> bytes | None:
+    def read(self, path: bytes, limit: int = FILE_LIMIT) -> bytes | None:
         """Return a regular file's content, None when there is none. Raises LimitExceeded beyond `limit` bytes, Corrupt."""
         node = self.node(path)
         if node is None or node.entry.kind != REGULAR:
@@ -129,6 +168,11 @@ class ImageFiles:
         if node.entry.size > limit:
             raise LimitExceeded(f"{shown(path)} has more than {limit} bytes")
         return self._layers[node.layer].read(node.entry, limit)
+
+    def size(self, path: bytes) -> int:
+        """Return the bytes of a regular file, 0 when there is none."""
+        node = self.node(path)
+        return node.entry.size if node is not None and node.entry.kind == REGULAR else 0
 
     def names(self, directory: bytes) -> list[bytes]:
         """Return what is in a directory, sorted; nothing when there is none."""
@@ -149,6 +193,15 @@ class ImageFiles:
     def find(self, endings: tuple[bytes, ...]) -> Iterator[bytes]:
         """Yield the paths of all regular files that end with one of `endings`, in a fixed order; links are not
         followed."""
+        return (path for path, _ in self._regular() if path.endswith(endings))
+
+    def executables(self) -> Iterator[bytes]:
+        """Yield the paths of all regular files with an execute bit for anybody, in a fixed order; links are not
+        followed."""
+        return (path for path, node in self._regular() if node.entry.mode & 0o111)
+
+    def _regular(self) -> Iterator[tuple[bytes, Node]]:
+        """Yield path and node of all regular files, in a fixed order."""
         waiting = [(b"", self._root)]
         while waiting:
             prefix, directory = waiting.pop()
@@ -156,6 +209,13 @@ class ImageFiles:
             for name, node in sorted((directory.children or {}).items()):
                 if node.children is not None:
                     below.append((prefix + name + b"/", node))
-                elif node.entry.kind == REGULAR and (prefix + name).endswith(endings):
-                    yield prefix + name
+                elif node.entry.kind == REGULAR:
+                    yield prefix + name, node
             waiting += reversed(below)
+
+
+def _of(contents: Sequence[Contents]) -> ImageFiles:
+    """Return the files that layers make, base first."""
+    files = object.__new__(ImageFiles)
+    files._take(contents)
+    return files

@@ -52,14 +52,15 @@ class Record:
 
 
 _QUERY = (
-    "SELECT b.key, b.parent, b.diff_id, l.size, l.entries, b.kind, b.description, b.created, b.used, b.uses "
+    "SELECT b.key, b.parent, b.diff_id, l.size, l.entries, ifnull(l.content, l.size), b.kind, "
+    "b.description, b.created, b.used, b.uses "
     "FROM build_cache b JOIN layers l ON l.diff_id = b.diff_id"
 )
 
 
 def _record(row: tuple[object, ...]) -> Record:
-    key, parent, diff_id, size, entries, kind, description, created, used, uses = row
-    layer = layer_rows.Layer(diff_id, size, entries)  # type: ignore[arg-type]
+    key, parent, diff_id, size, entries, content, kind, description, created, used, uses = row
+    layer = layer_rows.Layer(diff_id, size, entries, content)  # type: ignore[arg-type]
     return Record(key, parent, layer, kind, description, created, used, uses)  # type: ignore[arg-type]
 
 

@@ -35,7 +35,7 @@ _HEX = frozenset("0123456789abcdef")
 class ImageRow:
     """One image of the store: `id` (digest of the configuration), `manifest` (digest), platform, `created`
     (RFC 3339 text as the configuration has it, may be ""), `added` (ns since the epoch), `size` (bytes of the
-    layers' tars), `diff_ids` (lowest first) and `chain` (the chain id of them all)."""
+    layers' files), `diff_ids` (lowest first) and `chain` (the chain id of them all)."""
 
     __slots__ = (
         "added",
@@ -229,9 +229,14 @@ def names(meta: Meta, image_id: str = "") -> list[tuple[str, str, str]]:
     return [tuple(r) for r in meta.read(f"SELECT name, target, image FROM names {where} ORDER BY name", arguments)]
 
 
-def repository_digests(meta: Meta, image_id: str = "") -> list[tuple[str, str, str]]:
-    """Return (repository, digest, image id) of all digests by which images are known, or of one image's."""
-    where, arguments = ("WHERE image = ?", (image_id,)) if image_id else ("", ())
+def repository_digests(meta: Meta, image_id: str = "", remote: bool = False) -> list[tuple[str, str, str]]:
+    """Return (repository, digest, image id) of all digests by which images are known, or of one image's.
+
+    With `remote` only of those under which an image was pulled or pushed.
+    """
+    where, arguments = ("WHERE image = ?", (image_id,)) if image_id else ("WHERE TRUE", ())
+    if remote:
+        where += " AND remote"
     return [
         tuple(r)
         for r in meta.read(
@@ -256,12 +261,12 @@ def users(meta: Meta, image_id: str) -> list[str]:
 
 
 def record(
-    meta: Meta, new: Sequence[NewImage], given: Iterable[tuple[Reference, str, str]] = ()
+    meta: Meta, new: Sequence[NewImage], given: Iterable[tuple[Reference, str, str]] = (), remote: bool = False
 ) -> list[tuple[str, str]]:
     """Record images and names in one transaction; all their content is in the store already.
 
-    `given` holds (reference, target digest, image id). Returns (name, id of the image that lost it) for each
-    name that moved.
+    `given` holds (reference, target digest, image id), `remote` says that a registry has them. Returns (name, id of the
+    image that lost it) for each name that moved.
     """
     now = time_ns()
     with meta.write() as sql:
@@ -271,7 +276,7 @@ def record(
         return [
             (reference.name, lost)
             for reference, target, image_id in given
-            if (lost := _name(sql, reference, target, image_id, now))
+            if (lost := _name(sql, reference, target, image_id, now, remote))
         ]
 
 
@@ -301,7 +306,7 @@ def record_pushed(
         for digest in documents:
             sql.execute("INSERT OR IGNORE INTO documents VALUES (?, ?)", (image_id, digest))
         before = sql.execute("SELECT target FROM names WHERE name = ?", (reference.name,)).fetchall()
-        _name(sql, references.Reference(reference.domain, reference.path), target, image_id, now)
+        _name(sql, references.Reference(reference.domain, reference.path), target, image_id, now, True)
         if not moves:
             return
         sql.execute("UPDATE names SET target = ? WHERE name = ? AND image = ?", (target, reference.name, image_id))
@@ -342,19 +347,24 @@ def _insert(sql: Transaction, image: NewImage, now: int) -> None:
             platform.variant,
             image.created,
             now,
-            sum(layer.size for layer in image.layers),
+            0,
             " ".join(layer.diff_id for layer in image.layers),
             image.chain,
         ),
     )
     for position, layer in enumerate(image.layers):
         sql.execute("INSERT OR IGNORE INTO image_layers VALUES (?, ?, ?)", (image.id, position, layer.diff_id))
+    sql.execute(
+        "UPDATE images SET size = (SELECT sum(ifnull(l.content, l.size)) FROM image_layers i JOIN layers l USING (diff_id)"
+        " WHERE i.image = images.id) WHERE id = ?1 AND EXISTS (SELECT 1 FROM image_layers WHERE image = ?1)",
+        (image.id,),
+    )
     for digest in image.documents:
         sql.execute("INSERT OR IGNORE INTO documents VALUES (?, ?)", (image.id, digest))
 
 
-def _name(sql: Transaction, reference: Reference, target: str, image_id: str, now: int) -> str:
-    """Give a name; return the id of the image that it was taken from, or ""."""
+def _name(sql: Transaction, reference: Reference, target: str, image_id: str, now: int, remote: bool = False) -> str:
+    """Give a name, `remote` when a registry has it; return the id of the image that it was taken from, or ""."""
     before = ""
     if reference.tag:
         references.check_new(references.Reference(reference.domain, reference.path, reference.tag))
@@ -367,16 +377,26 @@ def _name(sql: Transaction, reference: Reference, target: str, image_id: str, no
         if rows and rows[0][0] != image_id:
             before = rows[0][0]
             _drop_digest(sql, reference.repository, rows[0][1])
-    sql.execute("INSERT OR IGNORE INTO digests VALUES (?, ?, ?)", (reference.repository, target, image_id))
+    sql.execute(
+        "INSERT INTO digests VALUES (?, ?, ?, ?) "
+        "ON CONFLICT (repository, digest, image) DO UPDATE SET remote = max(remote, excluded.remote)",
+        (reference.repository, target, image_id, int(remote)),
+    )
     return before
 
 
 def _drop_digest(sql: Transaction, repository: str, target: str) -> bool:
-    """Forget a digest by which images are known, unless another tag of the repository still stands for it."""
+    """Forget a digest by which images are known, unless another tag of the repository still stands for it.
+
+    Returns whether it is forgotten, and a registry has it.
+    """
     for (name,) in sql.execute("SELECT name FROM names WHERE target = ?", (target,)).fetchall():
         if references.parse_exact(name).repository == repository:
             return False
-    return sql.execute("DELETE FROM digests WHERE repository = ? AND digest = ?", (repository, target)).rowcount > 0
+    known = (repository, target)
+    rows = sql.execute("SELECT max(remote) FROM digests WHERE repository = ? AND digest = ?", known).fetchall()
+    sql.execute("DELETE FROM digests WHERE repository = ? AND digest = ?", known)
+    return bool(rows[0][0])
 
 
 def tag(meta: Meta, image: ImageRow, target: str, reference: Reference) -> None:
@@ -428,7 +448,8 @@ def forget(meta: Meta, image_id: str) -> list[str]:
     """
     with meta.write(frees=True) as sql:
         gone = [references.familiar(r[0]) for r in sql.execute("SELECT name FROM names WHERE image = ?", (image_id,))]
-        for repository, digest in sql.execute("SELECT repository, digest FROM digests WHERE image = ?", (image_id,)):
+        rows = sql.execute("SELECT repository, digest FROM digests WHERE image = ? AND remote", (image_id,))
+        for repository, digest in rows:
             gone.append(f"{references.familiar(repository)}@{digest}")
         sql.execute("DELETE FROM names WHERE image = ?", (image_id,))
         sql.execute("DELETE FROM digests WHERE image = ?", (image_id,))

@@ -31,6 +31,17 @@ if TYPE_CHECKING:
         limit: int
         keep: int
 
+    class HealthCheck(TypedDict):
+        """A health check: docker's `test`, the command that it means, times in seconds, failures until it is unhealthy."""
+
+        test: list[str]
+        command: list[str]
+        interval: float
+        timeout: float
+        start_period: float
+        start_interval: float
+        retries: int
+
     class MountPoint(TypedDict, total=False):
         """A mount as docker's inspect shows it."""
 
@@ -81,6 +92,7 @@ if TYPE_CHECKING:
         restart: Restart
         remove: bool
         log: Log
+        health: NotRequired[HealthCheck]
         mounts: list[MountPoint]
         rootless: bool
         joins: dict[str, str]

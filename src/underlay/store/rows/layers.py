@@ -12,16 +12,18 @@ if TYPE_CHECKING:
 
 
 class Layer:
-    """What the database records of a layer: `diff_id`, `size` of the tar in bytes, `entries` in it; and under
+    """What the database records of a layer: `diff_id`, `size` of the tar in bytes, `entries` in it, `content` of
+    its files in bytes; and under
     which blob it arrived: `blob` digest, `blob_size`, `compression`, `kept` (whether those bytes are in
     blobs)."""
 
-    __slots__ = ("blob", "blob_size", "compression", "diff_id", "entries", "kept", "size")
+    __slots__ = ("blob", "blob_size", "compression", "content", "diff_id", "entries", "kept", "size")
 
-    def __init__(self, diff_id: str, size: int, entries: int) -> None:
+    def __init__(self, diff_id: str, size: int, entries: int, content: int) -> None:
         self.diff_id = diff_id
         self.size = size
         self.entries = entries
+        self.content = content
         self.blob = ""
         self.blob_size = 0
         self.compression = "none"
@@ -96,8 +98,8 @@ def insert(sql: Transaction, layers: Sequence[Layer], now: int) -> None:
     """Record layers, and the blobs as which they came, within a transaction."""
     for layer in layers:
         sql.execute(
-            "INSERT INTO layers VALUES (?, ?, ?, ?) ON CONFLICT (diff_id) DO NOTHING",
-            (layer.diff_id, layer.size, layer.entries, now),
+            "INSERT INTO layers VALUES (?, ?, ?, ?, ?) ON CONFLICT (diff_id) DO NOTHING",
+            (layer.diff_id, layer.size, layer.entries, now, layer.content),
         )
         if layer.blob:
             sql.execute(
@@ -108,14 +110,14 @@ def insert(sql: Transaction, layers: Sequence[Layer], now: int) -> None:
 
 
 def sizes(meta: Meta) -> dict[str, int]:
-    """Return the size in bytes of each layer's tar, by diff id."""
-    return dict(meta.read("SELECT diff_id, size FROM layers"))
+    """Return the bytes of each layer's files by diff id; of its tar, where an older version has recorded it."""
+    return dict(meta.read("SELECT diff_id, ifnull(content, size) FROM layers"))
 
 
-def facts(meta: Meta, diff_id: str) -> tuple[int, int] | None:
-    """Return size (bytes of the tar) and number of entries of a layer, None when it is not on record."""
-    rows = meta.read("SELECT size, entries FROM layers WHERE diff_id = ?", (diff_id,))
-    return (rows[0][0], rows[0][1]) if rows else None
+def facts(meta: Meta, diff_id: str) -> tuple[int, int, int] | None:
+    """Return bytes of the tar, number of entries and bytes of files of a layer, None when it is not on record."""
+    rows = meta.read("SELECT size, entries, ifnull(content, size) FROM layers WHERE diff_id = ?", (diff_id,))
+    return tuple(rows[0]) if rows else None
 
 
 def on_record(meta: Meta) -> set[str]:

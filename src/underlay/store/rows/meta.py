@@ -40,7 +40,7 @@ MIGRATIONS = (
         variant TEXT NOT NULL,
         created TEXT NOT NULL,          -- as the configuration says it, may be empty
         added INTEGER NOT NULL,         -- ns since the epoch
-        size INTEGER NOT NULL,          -- bytes of all layers as tars
+        size INTEGER NOT NULL,          -- bytes of the layers' files (of their tars, if older than `content`)
         layers TEXT NOT NULL,           -- diff ids, lowest first, separated by spaces
         chain TEXT NOT NULL,            -- chain id of the layers, so that a start need not hash
         hidden INTEGER NOT NULL DEFAULT 0 -- 1 when forced away while containers still stand on its layers
@@ -210,6 +210,10 @@ MIGRATIONS = (
         PRIMARY KEY (container, network)
     ) STRICT, WITHOUT ROWID;
     """,
+    # Bytes of a layer's regular files; NULL for those that were recorded before.
+    "ALTER TABLE layers ADD COLUMN content INTEGER;",
+    # Whether an image was pulled from the repository by this digest, or pushed there; older rows do not say.
+    "ALTER TABLE digests ADD COLUMN remote INTEGER NOT NULL DEFAULT 1;",
 )
 
 

@@ -123,54 +123,54 @@ def load(
                 os.close(fd)
 
 
-def look(path: str, platforms: Sequence[Platform] = ()) -> tuple[Candidate, list[dict[str, Any]]]:
+def look(path: str, platforms: Sequence[Platform] = ()) -> tuple[Candidate, list[tuple[str, dict[str, Any]]]]:
     """Return the documents of the image in an archive or layout, of the first if there are several, and the statements
-    of provenance that hang on it; no layer is read.
+    of provenance that hang on it, as `attached.provenance` has them; no layer is read.
 
     Its manifest has no data when the archive is docker's, which has none. Raises NotFound, InvalidInput, Corrupt,
     Unsupported for a compressed archive.
     """
-    with _looked_into(path) as bag:
+    with _opened(path) as bag:
         candidate = _jobs(bag, platforms)[0].images[0][0]
         return candidate, provenance(_documents(bag), candidate.above, candidate.manifest.digest)
 
 
-def layers(path: str, image_id: str, platforms: Sequence[Platform] = ()) -> Iterator[tuple[str, Content]]:
-    """Yield diff id and content of each layer of an image of an archive or layout, which `look` has returned, the lowest
-    first. Raises as `look` does, Conflict when that image is no longer the first."""
-    with _looked_into(path) as bag:
+@contextlib.contextmanager
+def layers(path: str, image_id: str, platforms: Sequence[Platform] = ()) -> Iterator[list[tuple[str, Content]]]:
+    """Open the layers of the image that `look` has returned: diff id, and what can be read; base first.
+
+    Raises as `look` does, Conflict when that image is no longer the first.
+    """
+    with _opened(path) as bag:
         candidate, wanted = _jobs(bag, platforms)[0].images[0]
         if candidate.config.digest != image_id:
             raise Conflict(f"{path} has changed while it was read")
-        for layer in wanted:
-            yield layer.diff_id, layer.content
+        yield [(layer.diff_id, layer.content) for layer in wanted]
 
 
 @contextlib.contextmanager
-def _looked_into(path: str) -> Iterator[Bag]:
-    """Open an archive or layout to look at, of which nothing is loaded."""
+def _opened(path: str) -> Iterator[Bag]:
+    """Open an archive or a layout of which parts can be read anywhere; its errors name it."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         raise NotFound(f"open {path}: no such file or directory") from None
+    bag: Bag | None = None
     try:
-        bag: Bag | None = None
-        try:
-            if stat.S_ISDIR(os.fstat(fd).st_mode):
-                bag = Directory(path)
-            elif codec.detect(os.pread(fd, 512, 0)) != "none":
-                raise Unsupported(f"{path} is compressed as a whole", "uncompress it, or use `underlay load`")
-            else:
-                bag = TarFile(fd, path)
-            yield bag
-        except (InvalidInput, Corrupt) as error:
-            if path not in error.message:
-                error.message = f"{path}: {error.message}"
-            raise
-        finally:
-            if bag is not None:
-                bag.close()
+        if stat.S_ISDIR(os.fstat(fd).st_mode):
+            bag = Directory(path)
+        elif codec.detect(os.pread(fd, 512, 0)) != "none":
+            raise Unsupported(f"{path} is compressed as a whole", "uncompress it, or use `underlay load`")
+        else:
+            bag = TarFile(fd, path)
+        yield bag
+    except (InvalidInput, Corrupt) as error:
+        if path not in error.message:
+            error.message = f"{path}: {error.message}"
+        raise
     finally:
+        if bag is not None:
+            bag.close()
         os.close(fd)
 
 
@@ -443,7 +443,9 @@ def _legacy_jobs(bag: Bag, chains: list[legacy.Chain], platforms: Sequence[Platf
 
 def _store(paths: Paths, meta: Meta, arrivals: Arrivals, job: _Job, emit: Emit, form: str) -> Loaded:
     given = [name for name in job.names if _is_taken(name, emit)]
-    main, _, moved = record(paths, meta, arrivals, job.images, given, form, job.target)
+    # Manifests that an archive brings are those of a registry; for docker's own form one is made here.
+    brought = all(candidate.manifest.data for candidate, _ in job.images)
+    main, _, moved = record(paths, meta, arrivals, job.images, given, form, job.target, remote=brought)
     names = sorted({name.familiar for name in given})
     emit(Event("image.load", main, names=names))
     return Loaded(main, names, [(reference.familiar(name), lost) for name, lost in moved])

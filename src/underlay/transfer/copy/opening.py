@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ...errors import InvalidInput
 from ..archives.save import Layout, choose
+from ..trust.trust import Trust
 from . import locations
 from .archives import open_archive, open_directory, open_layout
 from .origin import RegistryOrigin, StoreOrigin
@@ -25,9 +26,11 @@ if TYPE_CHECKING:
 
 
 def origin(location: Location, registries: Registries) -> Origin:
-    """Open a location (not the store) to copy from. Raises NotFound, InvalidInput, Unsupported, Conflict (blocked)."""
+    """Open a location (not the store) to copy from. Raises NotFound, InvalidInput, Unsupported, Conflict (blocked), and
+    Untrusted where the trust policy rejects it."""
     if location.reference is not None:
         return RegistryOrigin(registries.repository(location.reference), location.reference)
+    Trust.read().check_path(location.transport, location.path)
     if location.transport == locations.LAYOUT:
         return open_layout(location.path, location.name)
     if location.transport == locations.DIRECTORY:

@@ -10,6 +10,7 @@ from ...oci import document
 from ...oci import manifest as manifests
 from ...oci.descriptor import Descriptor
 from ..archives.bag import Content
+from ..trust.trust import Trust
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ if TYPE_CHECKING:
 
 
 class RegistryOrigin:
-    """An image in a registry."""
+    """An image in a registry. It must be signed as the trust policy demands."""
 
     remote = True
     plain = False
@@ -63,8 +64,9 @@ class RegistryOrigin:
         self._root: tuple[str, bytes] = ("", b"")
 
     def root(self) -> Descriptor:
-        """See Origin."""
+        """See Origin. Raises Untrusted."""
         manifest = self.repository.manifest(self._reference.digest or self._reference.tag)
+        Trust.read().check(self.repository, self._reference, manifest.digest, _images(manifest.data))
         self._root = (manifest.digest, manifest.data)
         return Descriptor(digest=manifest.digest, size=len(manifest.data), media_type=manifest.media_type or None)
 
@@ -137,6 +139,14 @@ class _Downloaded(Content):
     def close(self, keep: bool) -> None:
         """Close the connection."""
         self._download.close()
+
+
+def _images(data: bytes) -> list[str]:
+    """Return the digests of the images that an index names, none for a manifest."""
+    if manifests.kind(document.decode(data, "manifest")) != "index":
+        return []
+    listed: list[Descriptor] = manifests.read_index(data, "index").view.manifests or []
+    return [one.digest for one in listed if not one.is_attestation]
 
 
 class StoreOrigin:

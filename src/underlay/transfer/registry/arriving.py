@@ -12,6 +12,7 @@ from ...store import blobs, partials
 from ..archives.bag import Content
 from ..arrivals import Arrivals, Wanted
 from ..recording import record
+from ..trust.trust import Trust
 from . import remote
 from .pull import refuse_foreign
 
@@ -50,10 +51,12 @@ def bring(
     wanted: Sequence[Platform],
     keep_compressed: bool,
     given: Reference | None = None,
+    trust: Trust | None = None,
 ) -> tuple[str, str, list[str]]:
     """Fetch what `name` means for the platforms `wanted`, as `pull` has it, and record it under the name, or as `given`.
 
-    Returns the id of the image that the name stands for, the digest, and the ids of all images.
+    `trust` says which signatures must be there, by default the trust policy. Nothing is recorded of an image without: that
+    raises Untrusted. Returns the id of the image that the name stands for, the digest, and the ids of all images.
     """
 
     def known(digest: str) -> bytes | None:
@@ -67,13 +70,15 @@ def bring(
         return data
 
     repository, root, candidates = remote.look(registries, name, wanted, known)
+    asked = trust if trust is not None else Trust.read()
+    asked.check(repository, name, root.digest, [one.manifest.digest for one in candidates])
     parallel = registries.settings.network.parallel_layers
     arrivals = Arrivals(paths, meta, emit, keep_compressed, parallel, registries.cancel, partials.KEPT)
     chosen = [(one, _layers(paths, repository, one, emit)) for one in candidates]
     here = given or name
     try:
         image_id, target, _ = record(
-            paths, meta, arrivals, chosen, [Reference(here.domain, here.path, here.tag)], form, root.digest
+            paths, meta, arrivals, chosen, [Reference(here.domain, here.path, here.tag)], form, root.digest, remote=True
         )
     except (Corrupt, LimitExceeded):
         # Nothing is kept of a source that sends wrong bytes.

@@ -48,20 +48,26 @@ def pull(
     form: str,
     wanted: Sequence[Platform] = (),
     keep_compressed: bool = False,
+    verify: str = "",
 ) -> Pulled:
     """Bring the image of `reference` (with tag or digest) into the store, for the platforms `wanted` (the host's).
 
-    Of several the name stands for the one that serves this host best, else for the first.
+    Of several the name stands for the one that serves this host best, else for the first. `verify` demands a signature
+    besides what the trust policy does: see `trust.Trust.read`.
 
     Emits `pull.start`, `layer.wait`, `layer.await` (another process brings the layer), `layer.exists`, `layer.progress`,
     `layer.done`. Raises NotFound, AccessDenied,
-    Conflict (blocked registry), Unsupported (foreign layers, schema 1), DigestMismatch, Corrupt, LimitExceeded,
+    Conflict (blocked registry), Unsupported (foreign layers, schema 1), Untrusted, DigestMismatch, Corrupt, LimitExceeded,
     RegistryError.
     """
+    from ..trust.trust import Trust
+
+    trust = Trust.read(verify)
     name = Reference(reference.domain, reference.path, "" if reference.digest else reference.tag, reference.digest)
     emit(Event("pull.start", name.familiar, repository=name.path, tag=name.tag or str(name)))
     with leases.working(paths):
-        whole = keep_compressed or platforms.ALL in wanted
+        # What is here may have come before anything was demanded.
+        whole = keep_compressed or platforms.ALL in wanted or trust.demands(name)
         here = None if whole else _unmoved(meta, registries, name, wanted)
         if here is not None:
             return here
@@ -71,7 +77,9 @@ def pull(
         # What takes long to import, and an image that has not moved does without.
         from . import arriving
 
-        image_id, target, brought = arriving.bring(paths, meta, registries, name, emit, form, wanted, keep_compressed)
+        image_id, target, brought = arriving.bring(
+            paths, meta, registries, name, emit, form, wanted, keep_compressed, trust=trust
+        )
     new = any((target, image_id) not in before for image_id in brought)
     return Pulled(image_id, target, new or (bool(name.tag) and stood_for != (target, image_id)))
 

@@ -119,7 +119,7 @@ class _Push:
         made = []
         for form in forms:
             if form.recipe:
-                layer = layer_rows.Layer(form.diff_id, 0, 0)
+                layer = layer_rows.Layer(form.diff_id, 0, 0, 0)
                 layer.blob, layer.blob_size, layer.compression = form.digest, form.size, form.compression
                 made.append((layer, form.recipe))
         images.record_pushed(self._meta, image.id, self._reference, digest, [digest], made, moves)

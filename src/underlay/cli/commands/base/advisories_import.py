@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import sys
 
-from ....errors import InvalidInput
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ....engine.engine import Engine
     from ...flags import Flag, Options
 
-SUMMARY = "Import security advisories from a directory, a .zip or a .jsonl file"
+SUMMARY = "Import security advisories (OSV), or a list of known exploits (KEV) or of their likelihood (EPSS)"
 SYNOPSIS = "base advisories import PATH"
+ARGUMENTS = (1, 1)
 FLAGS: tuple[Flag, ...] = ()
 
 
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Take OSV records, so that vulnerabilities can be looked for without a network."""
-    if len(arguments) != 1:
-        raise InvalidInput(
-            '"underlay base advisories import" requires exactly 1 argument',
-            "see `underlay base advisories import --help`",
-        )
     counts = engine.bases.import_advisories(arguments[0])
+    for name, count in counts.lists.items():
+        sys.stdout.write(f"{name}: {count} vulnerabilities\n")
+        return 0
     for family, head in sorted(counts.families.items()):
         sys.stdout.write(f"{family}: {head.records} advisories\n")
     sys.stdout.write(

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 SUMMARY = "Check the base images of images against a policy"
 SYNOPSIS = "base check [OPTIONS] --policy FILE IMAGE [IMAGE...]"
+ARGUMENTS = (1, None)
 FLAGS: tuple[Flag, ...] = (
     ("format", "f", "string", "string", "Format output: 'json' or a Go template"),
     ("policy", "", "string", "file", "Policy file (TOML)"),
@@ -21,10 +22,8 @@ FLAGS: tuple[Flag, ...] = (
 
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Print the rules that are broken; the exit code is 1 when there are any."""
-    if not arguments or not options["policy"]:
-        raise InvalidInput(
-            '"underlay base check" requires --policy and at least 1 argument', "see `underlay base check --help`"
-        )
+    if not options["policy"]:
+        raise InvalidInput('"underlay base check" requires --policy', "see `underlay base check --help`")
     from ...policies import read_policy
 
     rules = read_policy(options["policy"])

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import sys
 
-from ....errors import InvalidInput
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ....engine.engine import Engine
@@ -13,6 +11,7 @@ if TYPE_CHECKING:
 
 SUMMARY = "Reconstruct the Dockerfile that would build an image"
 SYNOPSIS = "base dockerfile [OPTIONS] IMAGE"
+ARGUMENTS = (1, 1)
 FLAGS: tuple[Flag, ...] = (
     ("base", "", "string", "string", "Use this image as the base instead of identifying it (scratch for none)"),
     (
@@ -36,8 +35,6 @@ FLAGS: tuple[Flag, ...] = (
 
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Print the Dockerfile; what is in doubt stands in comments."""
-    if len(arguments) != 1:
-        raise InvalidInput('"underlay base dockerfile" requires exactly 1 argument', "see its --help")
     reconstruction = engine.bases.dockerfile(
         arguments[0], options["platform"], options["base"], options["extract"], options["frozen"]
     )

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 SUMMARY = "Check whether a host can run an image"
 SYNOPSIS = "base fit [OPTIONS] IMAGE [COMMAND] [ARG...]"
+ARGUMENTS = (1, None)
 FLAGS: tuple[Flag, ...] = (
     ("format", "f", "string", "string", "Format output: 'json' or a Go template"),
     ("host", "", "string", "file", "Check for another host, given its saved `underlay info --format json`"),
@@ -26,8 +27,6 @@ INTERSPERSED = False
 
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Print the verdict with its reasons; the exit code is 1 when the image will not run."""
-    if not arguments:
-        raise InvalidInput('"underlay base fit" requires at least 1 argument', "see `underlay base fit --help`")
     host = _saved(options["host"]) if options["host"] else None
     fit = engine.bases.fit(arguments[0], options["platform"], host, arguments[1:])
     if options["format"]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import sys
 
-from ....errors import InvalidInput
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ....base.identify.identify import Identified
@@ -14,6 +12,7 @@ if TYPE_CHECKING:
 
 SUMMARY = "Identify the base image of an image, with evidence"
 SYNOPSIS = "base identify [OPTIONS] IMAGE"
+ARGUMENTS = (1, 1)
 FLAGS: tuple[Flag, ...] = (
     ("all", "a", "bool", "", "Show all candidates"),
     (
@@ -25,17 +24,16 @@ FLAGS: tuple[Flag, ...] = (
     ),
     ("format", "f", "string", "string", "Format output: 'json' or a Go template"),
     ("platform", "", "string", "string", "Platform of the image, if it is multi-platform"),
+    ("verify", "", "string", "string", "Whose signatures count: a public key (its file), policy, or identity=…"),
 )
 
 
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Print the chain of bases, what speaks for it, and what else it may be."""
-    if len(arguments) != 1:
-        raise InvalidInput(
-            '"underlay base identify" requires exactly 1 argument', "see `underlay base identify --help`"
-        )
     deep: bool | None = options["deep"]
-    identified = engine.bases.identify(arguments[0], options["platform"], deep if "deep" in options else None)
+    identified = engine.bases.identify(
+        arguments[0], options["platform"], options["verify"], deep if "deep" in options else None
+    )
     from ...output import plain, render
 
     if options["format"]:
@@ -80,6 +78,10 @@ def _lines(identified: Identified, everything: bool) -> list[str]:
             f"  {build} is also called {', '.join(others)}{left}"
             + ("" if base.family else f"; {base.name} was meant with {_share(base.confidence)}")
         )
+    if identified.signed_by:
+        lines.append(f"  signed by {', '.join(identified.signed_by)}")
+    elif identified.unsigned:
+        lines.append(f"  not signed: {identified.unsigned}")
     if identified.outdated:
         lines.append(f"  {base.name if base else 'its base'} is another build by now")
     if not first.config_digest and (notice := _age(identified)):
@@ -89,7 +91,8 @@ def _lines(identified: Identified, everything: bool) -> list[str]:
             continue  # it is among the evidence
         claimed = " ".join(filter(None, (claim.name, claim.digest)))
         loud = "!! " if claim.verdict == "refuted" else ""
-        lines.append(f"  {loud}its {claim.source} says {claimed}: {claim.verdict}, {claim.because}")
+        source = claim.source + (f", signed by {claim.signed}," if claim.signed else "")
+        lines.append(f"  {loud}its {source} says {claimed}: {claim.verdict}, {claim.because}")
     for link in identified.chain if base is not None else ():
         brings = [f"{link.layers} layer{_s(link.layers)}, {link.history} step{_s(link.history)}"] if link.layers else []
         brings += [link.config_digest[7:19]] if link.config_digest else []

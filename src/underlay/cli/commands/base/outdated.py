@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import sys
 
-from ....errors import InvalidInput
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ....base.fleet.outdated import Outdated
@@ -14,6 +12,7 @@ if TYPE_CHECKING:
 
 SUMMARY = "Check whether the base of an image is outdated"
 SYNOPSIS = "base outdated [OPTIONS] IMAGE [IMAGE...]"
+ARGUMENTS = (1, None)
 FLAGS: tuple[Flag, ...] = (
     ("format", "f", "string", "string", "Format output: 'json' or a Go template"),
     ("offline", "", "bool", "", "Do not contact registries"),
@@ -23,10 +22,6 @@ FLAGS: tuple[Flag, ...] = (
 
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Print how current the base of each image is; the exit code is 1 when one is outdated."""
-    if not arguments:
-        raise InvalidInput(
-            '"underlay base outdated" requires at least 1 argument', "see `underlay base outdated --help`"
-        )
     import msgspec
 
     from ...output import plain, render

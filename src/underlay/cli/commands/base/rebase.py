@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import sys
 
-from ....errors import InvalidInput
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ....engine.engine import Engine
@@ -13,6 +11,7 @@ if TYPE_CHECKING:
 
 SUMMARY = "Replace the base of an image by a newer one, without a rebuild"
 SYNOPSIS = "base rebase [OPTIONS] IMAGE"
+ARGUMENTS = (1, 1)
 FLAGS: tuple[Flag, ...] = (
     ("base", "", "string", "string", "Use this image as the current base instead of identifying it"),
     ("dry-run", "", "bool", "", "Show what would be done and the hazards, and change nothing"),
@@ -26,8 +25,6 @@ FLAGS: tuple[Flag, ...] = (
 
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Move the image; what speaks against it stops the move, unless it is forced."""
-    if len(arguments) != 1:
-        raise InvalidInput('"underlay base rebase" requires exactly 1 argument', "see `underlay base rebase --help`")
     rebased = engine.bases.rebase(
         arguments[0],
         options["onto"],

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 SUMMARY = "Write the software bill of materials (SBOM) of an image"
 SYNOPSIS = "base sbom [OPTIONS] IMAGE"
+ARGUMENTS = (1, 1)
 FLAGS: tuple[Flag, ...] = (
     ("format", "f", "string", "string", "cyclonedx (the default) or spdx"),
     ("output", "o", "string", "file", "Write to a file"),
@@ -22,8 +23,6 @@ FLAGS: tuple[Flag, ...] = (
 
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Print what is installed in an image."""
-    if len(arguments) != 1:
-        raise InvalidInput('"underlay base sbom" requires exactly 1 argument', "see `underlay base sbom --help`")
     import json
 
     text = json.dumps(engine.bases.bill(arguments[0], options["format"] or "cyclonedx", options["platform"]), indent=2)

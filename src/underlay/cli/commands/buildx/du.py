@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import sys
 
-from ....errors import UsageError
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ....builder.cache.prune import CacheEntry
@@ -14,6 +12,7 @@ if TYPE_CHECKING:
 
 SUMMARY = "Show disk usage of the build cache"
 SYNOPSIS = "buildx du [OPTIONS]"
+ARGUMENTS = (0, 0)
 FLAGS: tuple[Flag, ...] = (
     ("format", "", "string", "string", "Format output: 'table', 'json', or a Go template"),
     ("verbose", "", "bool", "", "Show each entry with what it is of"),
@@ -26,8 +25,6 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     from ....human import size
     from ...output import listing
 
-    if arguments:
-        raise UsageError('"underlay buildx du" accepts no arguments', "see `underlay buildx du --help`")
     cached = engine.builds.cached()
     own = sum(entry.size for entry in cached if not entry.shared)
     if options["verbose"]:

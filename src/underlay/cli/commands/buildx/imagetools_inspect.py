@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import sys
 
-from ....errors import UsageError
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -15,6 +13,7 @@ if TYPE_CHECKING:
 
 SUMMARY = "Show details of an image in a registry"
 SYNOPSIS = "buildx imagetools inspect [OPTIONS] NAME"
+ARGUMENTS = (1, 1)
 FLAGS: tuple[Flag, ...] = (("raw", "", "bool", "", "Print the manifest's original bytes"),)
 
 
@@ -24,11 +23,6 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     from ....oci import reference as references
     from ...main import shown
 
-    if len(arguments) != 1:
-        raise UsageError(
-            '"underlay buildx imagetools inspect" requires exactly 1 argument',
-            "see `underlay buildx imagetools inspect --help`",
-        )
     manifest = engine.registries.manifest(arguments[0], False)
     if options["raw"]:
         sys.stdout.buffer.write(manifest.data)

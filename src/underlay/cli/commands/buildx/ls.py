@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from ....errors import UsageError
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ....engine.engine import Engine
@@ -11,6 +9,7 @@ if TYPE_CHECKING:
 
 SUMMARY = "List builders: there is one"
 SYNOPSIS = "buildx ls [OPTIONS]"
+ARGUMENTS = (0, 0)
 FLAGS: tuple[Flag, ...] = (("format", "", "string", "string", "Format output: 'table', 'json', or a Go template"),)
 _HEADERS = {"Name": "NAME/NODE", "DriverEndpoint": "DRIVER/ENDPOINT", "Status": "STATUS", "Platforms": "PLATFORMS"}
 
@@ -23,8 +22,6 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     from ...flags.buildflags import BUILDER
     from ...output import listing
 
-    if arguments:
-        raise UsageError('"underlay buildx ls" accepts no arguments', "see `underlay buildx ls --help`")
     here = str(platform.host().brief)
     rows = [{"Name": f"{BUILDER}*", "DriverEndpoint": "underlay", "Status": "running", "Platforms": here}]
     default = "{{.Name}}\t{{.DriverEndpoint}}\t{{.Status}}\t{{.Platforms}}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ....errors import UsageError
 from ... import foreground
 from ...flags import runflags
 
@@ -13,6 +12,7 @@ if TYPE_CHECKING:
 
 SUMMARY = "Attach local standard input, output, and error streams to a running container"
 SYNOPSIS = "attach [OPTIONS] CONTAINER"
+ARGUMENTS = (1, 1)
 FLAGS: tuple[Flag, ...] = (
     ("detach-keys", "", "string", "string", "Override the key sequence for detaching a container"),
     ("no-stdin", "", "bool", "", "Do not attach STDIN"),
@@ -25,8 +25,6 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     from ....engine.containers.find import find
     from ....runtime.monitor.attachment import Attachment
 
-    if len(arguments) != 1:
-        raise UsageError('"underlay attach" requires exactly 1 argument', "see `underlay attach --help`")
     row = find(engine._store, arguments[0])
     container_options = row.intent["options"]
     terminal = bool(container_options.get("terminal"))

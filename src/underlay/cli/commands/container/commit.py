@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import sys
 
-from ....errors import UsageError
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ....engine.engine import Engine
@@ -13,6 +11,7 @@ if TYPE_CHECKING:
 
 SUMMARY = "Create a new image from a container's changes"
 SYNOPSIS = "commit [OPTIONS] CONTAINER [REPOSITORY[:TAG]]"
+ARGUMENTS = (1, 2)
 FLAGS: tuple[Flag, ...] = (
     ("author", "a", "string", "string", 'Author (for example "John Hannibal Smith <hannibal@a-team.com>")'),
     ("change", "c", "list", "list", "Apply a Dockerfile instruction to the created image"),
@@ -23,10 +22,6 @@ FLAGS: tuple[Flag, ...] = (
 
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Make the image, and print its id."""
-    if not 1 <= len(arguments) <= 2:
-        raise UsageError(
-            '"underlay commit" requires at least 1 and at most 2 arguments', "see `underlay commit --help`"
-        )
     image = engine.containers.commit(
         arguments[0],
         arguments[1] if arguments[1:] else "",

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 SUMMARY = "Copy files and directories between a container and this host"
 SYNOPSIS = "cp [OPTIONS] CONTAINER:SRC_PATH DEST_PATH|-\n       underlay cp [OPTIONS] SRC_PATH|- CONTAINER:DEST_PATH"
+ARGUMENTS = (2, 2)
 FLAGS: tuple[Flag, ...] = (
     ("archive", "a", "bool", "", "Keep user and group ids, devices and set-id bits"),
     ("follow-link", "L", "bool", "", "Follow a symbolic link in SRC_PATH"),
@@ -25,8 +26,6 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     from ....engine.containers.files import copying
     from ....human import size
 
-    if len(arguments) != 2:
-        raise UsageError('"underlay cp" requires exactly 2 arguments', "see `underlay cp --help`")
     source, destination = arguments
     if source == destination == "-":
         raise UsageError("source or destination must be a container")

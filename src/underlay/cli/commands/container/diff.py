@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import sys
 
-from ....errors import UsageError
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ....engine.engine import Engine
@@ -13,13 +11,12 @@ if TYPE_CHECKING:
 
 SUMMARY = "Show what a container has changed of its image"
 SYNOPSIS = "diff CONTAINER"
+ARGUMENTS = (1, 1)
 FLAGS: tuple[Flag, ...] = ()
 
 
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Print a line for each change: A (added), C (changed) or D (deleted), and the path."""
-    if len(arguments) != 1:
-        raise UsageError('"underlay diff" requires exactly 1 argument', "see `underlay diff --help`")
     for kind, path in engine.containers.diff(arguments[0]):
         sys.stdout.write(f"{kind} {path}\n")
     return 0

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 SUMMARY = "Execute a command in a running container"
 SYNOPSIS = "exec [OPTIONS] CONTAINER COMMAND [ARG...]"
+ARGUMENTS = (2, None)
 INTERSPERSED = False
 FLAGS: tuple[Flag, ...] = (
     ("detach", "d", "bool", "", "Detached mode: run command in the background"),
@@ -29,11 +30,9 @@ FLAGS: tuple[Flag, ...] = (
 
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Run a command in a running container; the exit code is the command's."""
-    from ....engine.containers.exec import ExecOptions
+    from ....engine.options import ExecOptions
     from ....runtime.monitor.attachment import Attachment
 
-    if len(arguments) < 2:
-        raise UsageError('"underlay exec" requires at least 2 arguments', "see `underlay exec --help`")
     terminal = options["tty"]
     size = (0, 0)
     if terminal:

@@ -14,13 +14,12 @@ if TYPE_CHECKING:
 
 SUMMARY = "Export a container's file system as a tar archive"
 SYNOPSIS = "export [OPTIONS] CONTAINER"
+ARGUMENTS = (1, 1)
 FLAGS: tuple[Flag, ...] = (("output", "o", "string", "string", "Write to a file, instead of standard output"),)
 
 
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Write the archive; what failed leaves no file."""
-    if len(arguments) != 1:
-        raise UsageError('"underlay export" requires exactly 1 argument', "see `underlay export --help`")
     path = options["output"]
     if not path:
         if sys.stdout.isatty():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 
-from ....errors import InvalidInput, UsageError
+from ....errors import InvalidInput
 from ....human import decimal, parse_duration, parse_rfc3339, rfc3339, whole
 
 TYPE_CHECKING = False
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 SUMMARY = "Fetch the logs of a container"
 SYNOPSIS = "logs [OPTIONS] CONTAINER"
+ARGUMENTS = (1, 1)
 FLAGS: tuple[Flag, ...] = (
     ("details", "", "bool", "", "Show extra details provided to logs"),
     ("follow", "f", "bool", "", "Follow log output"),
@@ -33,8 +34,6 @@ FLAGS: tuple[Flag, ...] = (
 
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Print what a container has written, standard error to standard error."""
-    if len(arguments) != 1:
-        raise UsageError('"underlay logs" requires exactly 1 argument', "see `underlay logs --help`")
     tail = options["tail"]
     if tail in ("", "all"):
         lines = -1

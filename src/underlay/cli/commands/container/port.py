@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from ....errors import InvalidInput, NotFound
+from ....errors import NotFound
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,13 +13,12 @@ if TYPE_CHECKING:
 
 SUMMARY = "List port mappings or a specific mapping for the container"
 SYNOPSIS = "port CONTAINER [PRIVATE_PORT[/PROTO]]"
+ARGUMENTS = (1, 2)
 FLAGS: tuple[Flag, ...] = ()
 
 
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Print where the container's ports are reached."""
-    if len(arguments) not in (1, 2):
-        raise InvalidInput('"underlay port" requires 1 or 2 arguments', "see `underlay port --help`")
     ports = engine.containers.ports(arguments[0])
     if len(arguments) == 1:
         for name, addresses in ports.items():

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import sys
 
-from ....errors import UsageError
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ....engine.engine import Engine
@@ -13,6 +11,7 @@ if TYPE_CHECKING:
 
 SUMMARY = "Remove all stopped containers"
 SYNOPSIS = "container prune [OPTIONS]"
+ARGUMENTS = (0, 0)
 FLAGS: tuple[Flag, ...] = (
     ("filter", "", "list", "filter", "Provide filter values (until=24h, label=…, label!=…)"),
     ("force", "f", "bool", "", "Do not prompt for confirmation"),
@@ -25,8 +24,6 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     from ... import prunefilters
     from ...confirm import confirmed
 
-    if arguments:
-        raise UsageError('"underlay container prune" accepts no arguments')
     filters = prunefilters.parse(options["filter"])
     warning = "WARNING! This will remove all stopped containers."
     if not options["force"] and not confirmed(warning):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 
-from ....errors import InvalidInput, UsageError
+from ....errors import InvalidInput
 from ....human import age, duration, size
 
 TYPE_CHECKING = False
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 SUMMARY = "List containers"
 SYNOPSIS = "ps [OPTIONS]"
+ARGUMENTS = (0, 0)
 FLAGS: tuple[Flag, ...] = (
     ("all", "a", "bool", "", "Show all containers (default shows just running)"),
     ("filter", "f", "list", "filter", "Filter output based on conditions provided"),
@@ -53,8 +54,6 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     from ....engine.containers.find import listed
     from ...output import listing
 
-    if arguments:
-        raise UsageError('"underlay ps" accepts no arguments', "see `underlay ps --help`")
     count = 1 if options["latest"] else options["last"]
     filters = [_filter(text) for text in options["filter"]]
     every = options["all"] or count is not None or any(key in ("status", "exited") for key, _ in filters)
@@ -65,28 +64,33 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     rows = [_row(engine, item, options) for item in listings]
     template = _TEMPLATE + ("\t{{.Size}}" if options["size"] else "")
     quiet = "{{.ID}}" if options["quiet"] else ""
-    sys.stdout.write(listing(rows, _HEADERS, template, options["format"], quiet))
+    sys.stdout.write(listing(rows, _HEADERS, template, options["format"], quiet, whole=options["no-trunc"]))
     return 0
 
 
 def _row(engine: Engine, item: ContainerListing, options: Options) -> dict[str, Any]:
+    from ....engine.containers.inspect import shown_mounts
+    from ...output import quoted
+
     row, intent = item.row, item.intent
     full = options["no-trunc"]
-    command = " ".join(intent["spec"]["process"]["args"])
+    program, *words = intent["spec"]["process"]["args"]
+    command = " ".join([program, *(f"'{word}'" if " " in word else word for word in words)])
     if not full and len(command) > 20:
         command = command[:19] + "…"
-    mounts = [m.get("Name") or m["Source"] for m in intent["mounts"]]
+    mounts = [m.get("Name") or m["Source"] for m in shown_mounts(intent)]
     if not full:
         mounts = [name if len(name) <= 15 else name[:14] + "…" for name in mounts]
     written = ""
     if options["size"] or "Size" in options["format"]:
-        from ....engine.containers.inspect import written as disk
+        from ....engine.containers.inspect import sizes
 
-        written = size(disk(engine._store, row.id))
+        own, whole = sizes(engine._store, row)
+        written = f"{size(own)} (virtual {size(whole)})"
     return {
         "ID": row.id if full else row.id[:12],
         "Image": intent["image"]["name"],
-        "Command": f'"{command}"',
+        "Command": quoted(command),
         "CreatedAt": time.strftime("%Y-%m-%d %H:%M:%S %z %Z", time.localtime(row.created / 1e9)),
         "RunningFor": age(row.created / 1e9),
         "Status": status_words(item),
@@ -95,6 +99,7 @@ def _row(engine: Engine, item: ContainerListing, options: Options) -> dict[str, 
         "Names": row.name,
         "Size": written,
         "Labels": ",".join(f"{k}={v}" for k, v in sorted(intent["labels"].items())),
+        "Label": lambda name: intent["labels"].get(name, ""),
         "Mounts": ",".join(mounts),
         "LocalVolumes": str(sum(1 for m in intent["mounts"] if m["Type"] == "volume")),
         "Networks": ",".join(_networks(engine, row.id, intent)),
@@ -121,7 +126,9 @@ def status_words(item: ContainerListing) -> str:
     status = item.status
     now = time.time()
     if status.status == "running":
-        return f"Up {duration(now - status.started / 1e9)}"
+        health = status.health.get("status", "")
+        shown = f" (health: {health})" if health == "starting" else f" ({health})" if health else ""
+        return f"Up {duration(now - status.started / 1e9)}{shown}"
     if status.status == "paused":
         return f"Up {duration(now - status.started / 1e9)} (Paused)"
     if status.status == "restarting":
@@ -131,18 +138,21 @@ def status_words(item: ContainerListing) -> str:
     return status.status.capitalize()
 
 
+_HEALTH = ("starting", "healthy", "unhealthy", "none")
 _STATES = ("created", "running", "paused", "restarting", "exited", "dead", "removing")
 
 
 def _filter(text: str) -> tuple[str, str]:
     key, equals, value = text.partition("=")
-    known = ("id", "name", "label", "status", "exited", "ancestor", "before", "since", "volume", "network")
+    known = ("id", "name", "label", "status", "exited", "ancestor", "before", "since", "volume", "network", "health")
     if not equals:
         raise InvalidInput(f'invalid argument "{text}" for "-f, --filter" flag: invalid filter \'{text}\'')
     if key not in known:
         raise InvalidInput(f"invalid filter '{key}'", "known filters: " + ", ".join(known))
     if key == "status" and value not in _STATES:
         raise InvalidInput(f"invalid filter 'status={value}'", "states: " + ", ".join(_STATES))
+    if key == "health" and value not in _HEALTH:
+        raise InvalidInput(f"invalid filter 'health={value}'", "health: " + ", ".join(_HEALTH))
     return key, value
 
 
@@ -171,6 +181,8 @@ def _holds(engine: Engine, item: ContainerListing, key: str, value: str) -> bool
             raise InvalidInput(f"invalid filter 'name={value}': not a regular expression") from None
     if key == "status":
         return item.status.status == value
+    if key == "health":
+        return item.status.health.get("status", "none") == value
     if key == "exited":
         return item.status.status == "exited" and str(item.status.code) == value
     if key == "label":

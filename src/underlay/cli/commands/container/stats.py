@@ -52,7 +52,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
         time.sleep(pause)
         pause = _EACH
         rows = _rows(engine, options, arguments, before)
-        text = listing(rows, _HEADERS, _TEMPLATE, options["format"])
+        text = listing(rows, _HEADERS, _TEMPLATE, options["format"], whole=options["no-trunc"])
         if options["no-stream"]:
             sys.stdout.write(text)
             return 0

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 SUMMARY = "Build an image from a Dockerfile"
 SYNOPSIS = "build [OPTIONS] PATH | URL | -"
+ARGUMENTS = (1, 1)
 FLAGS: tuple[Flag, ...] = buildflags.FLAGS
 
 

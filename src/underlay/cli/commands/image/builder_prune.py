@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 SUMMARY = "Remove build cache"
 SYNOPSIS = "builder prune [OPTIONS]"
+ARGUMENTS = (0, 0)
 FLAGS: tuple[Flag, ...] = (
     ("all", "a", "bool", "", "Remove all unused build cache, also entries whose layers images use"),
     ("filter", "", "list", "filter", "Provide filter values (until=24h: not used for 24 hours)"),
@@ -30,8 +31,6 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     from ....human import parse_duration, parse_size, size
     from ...confirm import confirmed
 
-    if arguments:
-        raise InvalidInput('"underlay builder prune" accepts no arguments', "see `underlay builder prune --help`")
     older = 0.0
     for text in options["filter"]:
         key, equals, value = text.partition("=")

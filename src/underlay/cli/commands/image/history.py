@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import sys
 
-from ....errors import InvalidInput
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ....engine.engine import Engine
@@ -13,6 +11,7 @@ if TYPE_CHECKING:
 
 SUMMARY = "Show the history of an image"
 SYNOPSIS = "history [OPTIONS] IMAGE"
+ARGUMENTS = (1, 1)
 FLAGS: tuple[Flag, ...] = (
     ("format", "", "string", "string", "Format output: 'table', 'table TEMPLATE', 'json', or a Go template"),
     ("human", "H", "bool", "", "Print sizes and dates in human readable format (default true)"),
@@ -33,8 +32,6 @@ _CREATED_BY_WIDTH = 45  # characters, docker's
 
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Print the steps, newest first."""
-    if len(arguments) != 1:
-        raise InvalidInput('"underlay history" requires exactly 1 argument', "see `underlay history --help`")
     from ....human import age, parse_rfc3339, short_id, size, truncate
     from ...output import listing
 
@@ -60,5 +57,5 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
         )
     default = "{{.ID}}\t{{.CreatedSince}}\t{{.CreatedBy}}\t{{.Size}}\t{{.Comment}}"
     quiet = "{{.ID}}" if options["quiet"] and not options["format"] else ""
-    sys.stdout.write(listing(rows, _HEADERS, default, options["format"], quiet))
+    sys.stdout.write(listing(rows, _HEADERS, default, options["format"], quiet, whole=options["no-trunc"]))
     return 0

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 SUMMARY = "List images"
 SYNOPSIS = "images [OPTIONS] [REPOSITORY[:TAG]]"
+ARGUMENTS = (0, 1)
 FLAGS: tuple[Flag, ...] = (
     ("all", "a", "bool", "", "Show all images (the default: there are no intermediate images)"),
     ("digests", "", "bool", "", "Show digests"),
@@ -43,8 +44,6 @@ _HEADERS = {
 
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """List the images that fit."""
-    if len(arguments) > 1:
-        raise InvalidInput('"underlay images" requires at most 1 argument', "see `underlay images --help`")
     from ....engine.images.listing import listed
     from ...output import listing
 
@@ -67,6 +66,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
         "\t".join(f"{{{{.{name}}}}}" for name in columns),
         options["format"],
         "{{.ID}}" if options["quiet"] and not options["format"] else "",
+        whole=options["no-trunc"],
     )
     sys.stdout.write(text)
     return 0

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 SUMMARY = "Import the contents of a tarball to create a file system image"
 SYNOPSIS = "import [OPTIONS] file|- [REPOSITORY[:TAG]]"
+ARGUMENTS = (1, None)
 FLAGS: tuple[Flag, ...] = (
     ("change", "c", "list", "list", "Apply a Dockerfile instruction to the image"),
     ("message", "m", "string", "string", "Set the message in the image's history"),
@@ -22,8 +23,6 @@ FLAGS: tuple[Flag, ...] = (
 
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Make an image of a root file system and print its id."""
-    if not arguments:
-        raise InvalidInput('"underlay import" requires at least 1 argument', "see `underlay import --help`")
     if len(arguments) > 2:
         raise InvalidInput('"underlay import" accepts at most 2 arguments', "see `underlay import --help`")
     source: str | int = arguments[0]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from ....errors import InvalidInput
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ....engine.engine import Engine
@@ -11,6 +9,7 @@ if TYPE_CHECKING:
 
 SUMMARY = "Display detailed information on one or more images"
 SYNOPSIS = "image inspect [OPTIONS] IMAGE [IMAGE...]"
+ARGUMENTS = (1, None)
 FLAGS: tuple[Flag, ...] = (
     ("format", "f", "string", "string", "Format output: 'json' or a Go template"),
     ("platform", "", "string", "string", "Inspect the image of this platform"),
@@ -20,10 +19,6 @@ FLAGS: tuple[Flag, ...] = (
 
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Print each image's facts; errors about missing ones are printed at the end."""
-    if not arguments:
-        raise InvalidInput(
-            '"underlay image inspect" requires at least 1 argument', "see `underlay image inspect --help`"
-        )
     from ...output import inspected
 
     inspect = engine.registries.inspect if options["remote"] else engine.images.inspect

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 SUMMARY = "Load images from a tar archive, a directory or standard input"
 SYNOPSIS = "load [OPTIONS]"
+ARGUMENTS = (0, 0)
 FLAGS: tuple[Flag, ...] = (
     ("input", "i", "string", "string", "Read from a file or a directory, instead of standard input"),
     (
@@ -35,8 +36,6 @@ FLAGS: tuple[Flag, ...] = (
 
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Load all images of an archive and name them."""
-    if arguments:
-        raise InvalidInput('"underlay load" accepts no arguments', "name the archive with --input")
     from ....engine.images.archives import load
     from ...progress import Progress
 

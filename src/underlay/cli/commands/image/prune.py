@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 SUMMARY = "Remove unused images"
 SYNOPSIS = "image prune [OPTIONS]"
+ARGUMENTS = (0, 0)
 FLAGS: tuple[Flag, ...] = (
     ("all", "a", "bool", "", "Remove all unused images, not just dangling ones"),
     ("filter", "", "list", "filter", "Provide filter values (until=…, label=…, label!=…)"),
@@ -26,8 +27,6 @@ _WARNING = {
 
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Remove what is not used, after a question."""
-    if arguments:
-        raise InvalidInput('"underlay image prune" accepts no arguments', "see `underlay image prune --help`")
     until: float | None = None
     labels: list[str] = []
     for text in options["filter"]:

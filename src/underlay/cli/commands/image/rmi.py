@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 SUMMARY = "Remove one or more images"
 SYNOPSIS = "rmi [OPTIONS] IMAGE [IMAGE...]"
+ARGUMENTS = (1, None)
 FLAGS: tuple[Flag, ...] = (
     ("force", "f", "bool", "", "Force removal of the image"),
     ("no-prune", "", "bool", "", "Accepted for compatibility with docker: there are no untagged parents"),
@@ -28,8 +29,6 @@ FLAGS: tuple[Flag, ...] = (
 
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Remove each image, going on after a failure; 1 when any failed."""
-    if not arguments:
-        raise InvalidInput('"underlay rmi" requires at least 1 argument', "see `underlay rmi --help`")
     failed = False
     from ...main import shown
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 SUMMARY = "Save one or more images to a tar archive or a directory"
 SYNOPSIS = "save [OPTIONS] IMAGE [IMAGE...]"
+ARGUMENTS = (1, None)
 FLAGS: tuple[Flag, ...] = (
     ("output", "o", "string", "string", "Write to a file or directory, instead of standard output"),
     (
@@ -34,8 +35,6 @@ FLAGS: tuple[Flag, ...] = (
 
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Write the images."""
-    if not arguments:
-        raise InvalidInput('"underlay save" requires at least 1 argument', "see `underlay save --help`")
     if not options["output"] and sys.stdout.isatty():
         raise InvalidInput("cowardly refusing to save to a terminal", "use --output, or redirect the output")
     from ...progress import Progress

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from ....errors import InvalidInput
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ....engine.engine import Engine
@@ -11,12 +9,11 @@ if TYPE_CHECKING:
 
 SUMMARY = "Create a name that refers to an image"
 SYNOPSIS = "tag SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]"
+ARGUMENTS = (2, 2)
 FLAGS: tuple[Flag, ...] = ()
 
 
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Give an image another name."""
-    if len(arguments) != 2:
-        raise InvalidInput('"underlay tag" requires exactly 2 arguments', "see `underlay tag --help`")
     engine.images.tag(arguments[0], arguments[1])
     return 0

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 SUMMARY = "Create a new container"
 SYNOPSIS = "create [OPTIONS] IMAGE [COMMAND] [ARG...]"
+ARGUMENTS = (1, None)
 INTERSPERSED = False
 FLAGS: tuple[Flag, ...] = runflags.COMMON
 
@@ -25,7 +26,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     from ....engine.options import ContainerOptions
     from .run import write_cidfile
 
-    container_options = ContainerOptions(**runflags.container_options_of(options, arguments, "create"))
+    container_options = ContainerOptions(**runflags.container_options_of(options, arguments))
     if options["cidfile"] and os.path.exists(options["cidfile"]):
         raise UsageError(f"container ID file found: delete {options['cidfile']} or name another")
     engine._store.emit = Fetching(engine, options["quiet"])

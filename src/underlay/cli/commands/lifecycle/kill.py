@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ....errors import UsageError
 from ...each import act_on_each
 
 TYPE_CHECKING = False
@@ -12,11 +11,10 @@ if TYPE_CHECKING:
 
 SUMMARY = "Kill one or more running containers"
 SYNOPSIS = "kill [OPTIONS] CONTAINER [CONTAINER...]"
+ARGUMENTS = (1, None)
 FLAGS: tuple[Flag, ...] = (("signal", "s", "string", "string", "Signal to send to the container"),)
 
 
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Send a signal to containers and print their names."""
-    if not arguments:
-        raise UsageError('"underlay kill" requires at least 1 argument', "see `underlay kill --help`")
     return act_on_each(arguments, lambda name: engine.containers.kill(name, options["signal"] or "KILL"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ....errors import UsageError
 from ...each import act_on_each
 
 TYPE_CHECKING = False
@@ -12,11 +11,10 @@ if TYPE_CHECKING:
 
 SUMMARY = "Pause all processes within one or more containers"
 SYNOPSIS = "pause CONTAINER [CONTAINER...]"
+ARGUMENTS = (1, None)
 FLAGS: tuple[Flag, ...] = ()
 
 
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Pause containers and print their names."""
-    if not arguments:
-        raise UsageError('"underlay pause" requires at least 1 argument', "see `underlay pause --help`")
     return act_on_each(arguments, engine.containers.pause)

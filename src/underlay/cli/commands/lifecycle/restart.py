@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ....errors import UsageError
 from ...each import act_on_each
 
 TYPE_CHECKING = False
@@ -12,7 +11,9 @@ if TYPE_CHECKING:
 
 SUMMARY = "Restart one or more containers"
 SYNOPSIS = "restart [OPTIONS] CONTAINER [CONTAINER...]"
+ARGUMENTS = (1, None)
 FLAGS: tuple[Flag, ...] = (
+    ("signal", "s", "string", "string", "Signal to send to the container"),
     ("time", "t", "int", "int", "Seconds to wait before killing the container"),
     ("timeout", "", "int", "int", "Seconds to wait before killing the container"),
 )
@@ -22,6 +23,4 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Restart containers and print their names."""
     timeout = options["timeout"] if "timeout" in options else options["time"]
 
-    if not arguments:
-        raise UsageError('"underlay restart" requires at least 1 argument', "see `underlay restart --help`")
-    return act_on_each(arguments, lambda name: engine.containers.restart(name, timeout))
+    return act_on_each(arguments, lambda name: engine.containers.restart(name, timeout, options["signal"]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from ....errors import NotFound, UnderlayError, UsageError
+from ....errors import NotFound, UnderlayError
 from ...each import print_error
 
 TYPE_CHECKING = False
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 SUMMARY = "Remove one or more containers"
 SYNOPSIS = "rm [OPTIONS] CONTAINER [CONTAINER...]"
+ARGUMENTS = (1, None)
 FLAGS: tuple[Flag, ...] = (
     ("force", "f", "bool", "", "Force the removal of a running container (uses SIGKILL)"),
     ("volumes", "v", "bool", "", "Remove anonymous volumes associated with the container"),
@@ -22,16 +23,13 @@ FLAGS: tuple[Flag, ...] = (
 
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Remove containers and print their names."""
-    if not arguments:
-        raise UsageError('"underlay rm" requires at least 1 argument', "see `underlay rm --help`")
     failed = 0
     for name in arguments:
         try:
             engine.containers.remove(name, options["force"], options["volumes"])
             sys.stdout.write(name + "\n")
         except UnderlayError as error:
-            if options["force"] and isinstance(error, NotFound):
-                continue  # docker, too, ends well when what was to go is not there
             print_error(error)
-            failed = 1
+            # As docker, which ends well when what was to go by force is not there.
+            failed = failed or int(not options["force"] or not isinstance(error, NotFound))
     return failed

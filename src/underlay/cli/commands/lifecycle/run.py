@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 SUMMARY = "Create and run a new container from an image"
 SYNOPSIS = "run [OPTIONS] IMAGE [COMMAND] [ARG...]"
+ARGUMENTS = (1, None)
 INTERSPERSED = False
 FLAGS: tuple[Flag, ...] = (
     *runflags.COMMON,
@@ -32,7 +33,7 @@ FLAGS: tuple[Flag, ...] = (
 
 def standby(options: Options, arguments: list[str]) -> Standby | None:
     """Fork the monitor that will be needed, before anything else is loaded."""
-    if options["plan"] or not arguments:
+    if options["plan"]:
         return None
     from ....runtime.monitor.prefork import Standby
 
@@ -43,7 +44,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Run a container; the exit code is the container's, or 125, 126, 127 as docker has them."""
     from ....engine.options import ContainerOptions
 
-    container_options = ContainerOptions(**runflags.container_options_of(options, arguments, "run"))
+    container_options = ContainerOptions(**runflags.container_options_of(options, arguments))
     if options["plan"]:
         for line in engine.containers.plan(container_options):
             sys.stdout.write(line + "\n")

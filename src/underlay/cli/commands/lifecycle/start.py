@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 SUMMARY = "Start one or more stopped containers"
 SYNOPSIS = "start [OPTIONS] CONTAINER [CONTAINER...]"
+ARGUMENTS = (1, None)
 FLAGS: tuple[Flag, ...] = (
     ("attach", "a", "bool", "", "Attach STDOUT/STDERR and forward signals"),
     ("detach-keys", "", "string", "string", "Override the key sequence for detaching a container"),
@@ -23,8 +24,6 @@ FLAGS: tuple[Flag, ...] = (
 
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Start containers; with -a or -i stay with the one that is named."""
-    if not arguments:
-        raise UsageError('"underlay start" requires at least 1 argument', "see `underlay start --help`")
     if options["attach"] or options["interactive"]:
         if len(arguments) > 1:
             raise UsageError("you cannot start and attach multiple containers at once")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ....errors import UsageError
 from ...each import act_on_each
 
 TYPE_CHECKING = False
@@ -12,6 +11,7 @@ if TYPE_CHECKING:
 
 SUMMARY = "Stop one or more running containers"
 SYNOPSIS = "stop [OPTIONS] CONTAINER [CONTAINER...]"
+ARGUMENTS = (1, None)
 FLAGS: tuple[Flag, ...] = (
     ("signal", "s", "string", "string", "Signal to send to the container"),
     ("time", "t", "int", "int", "Seconds to wait before killing the container"),
@@ -23,6 +23,4 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Stop containers and print their names."""
     timeout = options["timeout"] if "timeout" in options else options["time"]
 
-    if not arguments:
-        raise UsageError('"underlay stop" requires at least 1 argument', "see `underlay stop --help`")
     return act_on_each(arguments, lambda name: engine.containers.stop(name, timeout, options["signal"]))

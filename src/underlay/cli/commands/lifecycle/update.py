@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ....errors import UsageError
+from ....errors import ArgumentCount
 from ...each import act_on_each
 from ...flags import limitflags
 
@@ -13,15 +13,16 @@ if TYPE_CHECKING:
 
 SUMMARY = "Update configuration of one or more containers"
 SYNOPSIS = "update [OPTIONS] CONTAINER [CONTAINER...]"
+ARGUMENTS = (1, None)
 FLAGS: tuple[Flag, ...] = limitflags.UPDATABLE
 
 
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Change containers one by one and print their names; each changes wholly or not at all."""
-    if not arguments:
-        raise UsageError('"underlay update" requires at least 1 argument', "see `underlay update --help`")
     if not options.given:
-        raise UsageError("you must provide one or more flags when using this command", "see `underlay update --help`")
+        raise ArgumentCount(
+            "you must provide one or more flags when using this command", "see `underlay update --help`"
+        )
     from ....engine.options import ContainerOptions
 
     container_options = ContainerOptions(**limitflags.options_of(options, limitflags.PLAIN, limitflags.SIZES))

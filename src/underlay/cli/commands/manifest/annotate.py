@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ....errors import InvalidInput, UsageError
+from ....errors import InvalidInput
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 SUMMARY = "Add additional information to an entry of a local manifest list"
 SYNOPSIS = "manifest annotate [OPTIONS] MANIFEST_LIST MANIFEST"
+ARGUMENTS = (2, 2)
 FLAGS: tuple[Flag, ...] = (
     ("arch", "", "string", "string", "Set architecture"),
     ("os", "", "string", "string", "Set operating system"),
@@ -25,10 +26,6 @@ _MEMBERS = {"arch": "architecture", "os": "os", "os-version": "os.version", "var
 
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Change the platform of one entry."""
-    if len(arguments) != 2:
-        raise UsageError(
-            '"underlay manifest annotate" requires exactly 2 arguments', "see `underlay manifest annotate --help`"
-        )
     changes: dict[str, Any] = {member: options[flag] for flag, member in _MEMBERS.items() if options[flag]}
     if options["os-features"]:
         changes["os.features"] = [word for text in options["os-features"] for word in text.split(",")]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import sys
 
-from ....errors import UsageError
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ....engine.engine import Engine
@@ -13,6 +11,7 @@ if TYPE_CHECKING:
 
 SUMMARY = "Create a local manifest list for annotating and pushing to a registry"
 SYNOPSIS = "manifest create [OPTIONS] MANIFEST_LIST MANIFEST [MANIFEST...]"
+ARGUMENTS = (2, None)
 FLAGS: tuple[Flag, ...] = (
     ("amend", "a", "bool", "", "Amend an existing manifest list"),
     ("insecure", "", "bool", "", "Allow communication with an insecure registry"),
@@ -21,10 +20,6 @@ FLAGS: tuple[Flag, ...] = (
 
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Begin a list of manifests that registries have."""
-    if len(arguments) < 2:
-        raise UsageError(
-            '"underlay manifest create" requires at least 2 arguments', "see `underlay manifest create --help`"
-        )
     name = engine.registries.manifest_create(arguments[0], arguments[1:], options["amend"], options["insecure"])
     sys.stdout.write(f"Created manifest list {name}\n")
     return 0

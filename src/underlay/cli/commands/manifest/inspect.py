@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from ....errors import NotFound, UsageError
+from ....errors import NotFound
 from ...output import pretty
 
 TYPE_CHECKING = False
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 SUMMARY = "Display an image manifest, or manifest list"
 SYNOPSIS = "manifest inspect [OPTIONS] [MANIFEST_LIST] MANIFEST"
+ARGUMENTS = (1, 2)
 FLAGS: tuple[Flag, ...] = (
     ("insecure", "", "bool", "", "Allow communication with an insecure registry"),
     ("raw", "", "bool", "", "Print the manifest's original bytes"),
@@ -28,10 +29,6 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Print a manifest or list as the registry has it."""
     from ....oci import reference as references
 
-    if len(arguments) not in (1, 2):
-        raise UsageError(
-            '"underlay manifest inspect" requires 1 or 2 arguments', "see `underlay manifest inspect --help`"
-        )
     insecure = options["insecure"]
     name = arguments[-1]
     manifest = engine.registries.manifest(name, insecure)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import sys
 
-from ....errors import UsageError
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ....engine.engine import Engine
@@ -13,6 +11,7 @@ if TYPE_CHECKING:
 
 SUMMARY = "Push a manifest list to a repository"
 SYNOPSIS = "manifest push [OPTIONS] MANIFEST_LIST"
+ARGUMENTS = (1, 1)
 FLAGS: tuple[Flag, ...] = (
     ("insecure", "", "bool", "", "Allow push to an insecure registry"),
     ("purge", "p", "bool", "", "Remove the local manifest list after push"),
@@ -21,7 +20,5 @@ FLAGS: tuple[Flag, ...] = (
 
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Push a draft and print its digest."""
-    if len(arguments) != 1:
-        raise UsageError('"underlay manifest push" requires exactly 1 argument', "see `underlay manifest push --help`")
     sys.stdout.write(engine.registries.manifest_push(arguments[0], options["purge"], options["insecure"]) + "\n")
     return 0

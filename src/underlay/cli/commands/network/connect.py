@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ....errors import InvalidInput, Unsupported
+from ....errors import Unsupported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 SUMMARY = "Connect a container to a network"
 SYNOPSIS = "network connect [OPTIONS] NETWORK CONTAINER"
+ARGUMENTS = (2, 2)
 FLAGS: tuple[Flag, ...] = (
     ("alias", "", "list", "strings", "Add network-scoped alias for the container"),
     ("driver-opt", "", "list", "strings", "Driver options for the endpoint (not supported)"),
@@ -24,10 +25,6 @@ FLAGS: tuple[Flag, ...] = (
 
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Connect a container to a network, at once if it runs."""
-    if len(arguments) != 2:
-        raise InvalidInput(
-            '"underlay network connect" requires exactly 2 arguments', "see `underlay network connect --help`"
-        )
     if options["link"]:
         raise Unsupported("--link is not supported", "containers of a network find each other by name")
     for flag in ("driver-opt", "gw-priority", "link-local-ip"):

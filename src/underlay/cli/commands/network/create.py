@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 SUMMARY = "Create a network"
 SYNOPSIS = "network create [OPTIONS] NETWORK"
+ARGUMENTS = (1, 1)
 FLAGS: tuple[Flag, ...] = (
     ("attachable", "", "bool", "", "Enable manual container attachment (always possible)"),
     ("aux-address", "", "list", "map", "Auxiliary IPv4 or IPv6 addresses that no container is given (name=address)"),
@@ -33,10 +34,6 @@ FLAGS: tuple[Flag, ...] = (
 
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Record a network and print its id."""
-    if len(arguments) != 1:
-        raise InvalidInput(
-            '"underlay network create" requires exactly 1 argument', "see `underlay network create --help`"
-        )
     if options["ipam-driver"] not in ("", "default"):
         raise Unsupported(f"IPAM driver {options['ipam-driver']!r} is not supported", "leave --ipam-driver out")
     if options["ipam-opt"]:

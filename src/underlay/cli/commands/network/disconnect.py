@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from ....errors import InvalidInput
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ....engine.engine import Engine
@@ -11,14 +9,11 @@ if TYPE_CHECKING:
 
 SUMMARY = "Disconnect a container from a network"
 SYNOPSIS = "network disconnect [OPTIONS] NETWORK CONTAINER"
+ARGUMENTS = (2, 2)
 FLAGS: tuple[Flag, ...] = (("force", "f", "bool", "", "Do not error if the container does not exist"),)
 
 
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Disconnect a container from a network, at once if it runs."""
-    if len(arguments) != 2:
-        raise InvalidInput(
-            '"underlay network disconnect" requires exactly 2 arguments', "see `underlay network disconnect --help`"
-        )
     engine.networks.disconnect(arguments[0], arguments[1], options["force"])
     return 0

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from ....errors import InvalidInput
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ....engine.engine import Engine
@@ -11,6 +9,7 @@ if TYPE_CHECKING:
 
 SUMMARY = "Display detailed information on one or more networks"
 SYNOPSIS = "network inspect [OPTIONS] NETWORK [NETWORK...]"
+ARGUMENTS = (1, None)
 FLAGS: tuple[Flag, ...] = (
     ("format", "f", "string", "string", "Format output: 'json' or a Go template"),
     ("verbose", "v", "bool", "", "Verbose output for diagnostics (as docker's, no more for networks of one host)"),
@@ -19,10 +18,6 @@ FLAGS: tuple[Flag, ...] = (
 
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Print each network's facts; errors about missing ones are printed at the end."""
-    if not arguments:
-        raise InvalidInput(
-            '"underlay network inspect" requires at least 1 argument', "see `underlay network inspect --help`"
-        )
     from ...output import inspected
 
     return inspected(arguments, engine.networks.inspect, options["format"])

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 SUMMARY = "List networks"
 SYNOPSIS = "network ls [OPTIONS]"
+ARGUMENTS = (0, 0)
 FLAGS: tuple[Flag, ...] = (
     ("filter", "f", "list", "filter", "Provide filter values (dangling=, driver=, id=, label=, name=, scope=, type=)"),
     ("format", "", "string", "string", "Format output: 'table', 'table TEMPLATE', 'json', or a Go template"),
@@ -41,8 +42,6 @@ _VALUES = {"dangling": ("true", "false", "1", "0"), "type": ("builtin", "custom"
 
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """List the networks that fit, with those that are always there."""
-    if arguments:
-        raise InvalidInput('"underlay network ls" accepts no arguments', "see `underlay network ls --help`")
     from ....human import rfc3339
     from ...output import listing
 
@@ -80,6 +79,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
             "Driver": driver,
             "ID": network_id if options["no-trunc"] else network_id[:12],
             "Labels": ",".join(f"{key}={value}" for key, value in sorted(labels.items())),
+            "Label": lambda name, labels=labels: labels.get(name, ""),
             "Name": name,
             "Scope": "local",
         }
@@ -88,7 +88,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     ]
     quiet = "{{.ID}}" if options["quiet"] and not options["format"] else ""
     row = "{{.ID}}\t{{.Name}}\t{{.Driver}}\t{{.Scope}}"
-    sys.stdout.write(listing(rows, _HEADERS, row, options["format"], quiet))
+    sys.stdout.write(listing(rows, _HEADERS, row, options["format"], quiet, whole=options["no-trunc"]))
     return 0
 
 

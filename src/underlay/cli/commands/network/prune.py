@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import sys
 
-from ....errors import InvalidInput
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ....engine.engine import Engine
@@ -13,6 +11,7 @@ if TYPE_CHECKING:
 
 SUMMARY = "Remove all unused networks"
 SYNOPSIS = "network prune [OPTIONS]"
+ARGUMENTS = (0, 0)
 FLAGS: tuple[Flag, ...] = (
     ("filter", "", "list", "filter", "Provide filter values (until=24h, label=…, label!=…)"),
     ("force", "f", "bool", "", "Do not prompt for confirmation"),
@@ -24,8 +23,6 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     from ... import prunefilters
     from ...confirm import confirmed
 
-    if arguments:
-        raise InvalidInput('"underlay network prune" accepts no arguments', "see `underlay network prune --help`")
     filters = prunefilters.parse(options["filter"])
     warning = "WARNING! This will remove all custom networks not used by at least one container."
     if not options["force"] and not confirmed(warning):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import sys
 
-from ....errors import InvalidInput
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ....engine.engine import Engine
@@ -13,13 +11,12 @@ if TYPE_CHECKING:
 
 SUMMARY = "Rebuild the firewall rules for the running containers"
 SYNOPSIS = "network reload"
+ARGUMENTS = (0, 0)
 FLAGS: tuple[Flag, ...] = ()
 
 
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Make the table anew, and say how many containers it is for."""
-    if arguments:
-        raise InvalidInput('"underlay network reload" accepts no arguments', "see `underlay network reload --help`")
     count = engine.networks.reload()
     sys.stdout.write(f"The firewall was made anew, for {count} container{'s' * (count != 1)} in networks\n")
     return 0

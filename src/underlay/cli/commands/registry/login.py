@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 SUMMARY = "Authenticate to a registry; Docker Hub if no server is given"
 SYNOPSIS = "login [OPTIONS] [SERVER]"
+ARGUMENTS = (0, 1)
 FLAGS: tuple[Flag, ...] = (
     ("password", "p", "string", "string", "Password or access token, or `-` to read it from stdin"),
     ("password-stdin", "", "bool", "", "Take the password or access token from stdin"),
@@ -23,8 +24,6 @@ _PASSWORD_LIMIT = 64 << 10
 
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Verify a credential and keep it."""
-    if len(arguments) > 1:
-        raise UsageError('"underlay login" requires at most 1 argument', "see `underlay login --help`")
     server = arguments[0] if arguments else ""
     username, password = options["username"], options["password"]
     if options["password-stdin"] or password == "-":

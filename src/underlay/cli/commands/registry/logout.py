@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import sys
 
-from ....errors import UsageError
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ....engine.engine import Engine
@@ -13,13 +11,12 @@ if TYPE_CHECKING:
 
 SUMMARY = "Log out from a registry; Docker Hub if no server is given"
 SYNOPSIS = "logout [SERVER]"
+ARGUMENTS = (0, 1)
 FLAGS: tuple[Flag, ...] = ()
 
 
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Forget the credential of a registry."""
-    if len(arguments) > 1:
-        raise UsageError('"underlay logout" requires at most 1 argument', "see `underlay logout --help`")
     server = arguments[0] if arguments else ""
     shown = server or "Docker Hub"
     if engine.registries.logout(server):

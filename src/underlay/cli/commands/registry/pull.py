@@ -33,6 +33,14 @@ FLAGS: tuple[Flag, ...] = (
     ),
     FLAG,
     ("quiet", "q", "bool", "", "Suppress verbose output"),
+    (
+        "verify",
+        "",
+        "string",
+        "string",
+        "Demand a signature: by a public key (its file), by the trust policy (policy), or by"
+        " identity=WHO,issuer=URL,trusted-root=FILE",
+    ),
 )
 
 
@@ -45,7 +53,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     keep = None  # the environment decides
     if "keep-compressed" in options:
         keep = options["keep-compressed"]
-    pull_options = (options["platform"], options["all-tags"], keep)
+    pull_options = (options["platform"], options["all-tags"], keep, options["verify"])
     with TransferProgress(engine, "quiet" if options["quiet"] else options["progress"] or "auto") as progress:
         _begins(progress, arguments[0], options["all-tags"])
         if len(arguments) == 1:

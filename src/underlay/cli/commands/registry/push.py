@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ....errors import InvalidInput
 from ...progress.transferprogress import FLAG, TransferProgress
 
 TYPE_CHECKING = False
@@ -12,6 +11,7 @@ if TYPE_CHECKING:
 
 SUMMARY = "Upload an image to a registry"
 SYNOPSIS = "push [OPTIONS] NAME[:TAG]"
+ARGUMENTS = (1, 1)
 FLAGS: tuple[Flag, ...] = (
     ("all-tags", "a", "bool", "", "Push all tags of an image to the repository"),
     ("platform", "", "string", "string", "Push the image of one platform instead of the whole index"),
@@ -25,8 +25,6 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     from ....engine.images.transfer import push
     from ....oci import reference as references
 
-    if len(arguments) != 1:
-        raise InvalidInput('"underlay push" requires exactly 1 argument', "see `underlay push --help`")
     exact = references.parse_exact(arguments[0])
     with TransferProgress(engine, "quiet" if options["quiet"] else options["progress"] or "auto") as progress:
         if not exact.tag and not exact.digest and not options["all-tags"]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from ....errors import InvalidInput, UsageError
+from ....errors import InvalidInput
 from ....human import whole
 from ...output import listing
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 SUMMARY = "Search Docker Hub, or the catalogue or tags of another registry"
 SYNOPSIS = "search [OPTIONS] TERM"
+ARGUMENTS = (1, 1)
 FLAGS: tuple[Flag, ...] = (
     ("filter", "f", "list", "filter", "Filter output: is-official=true|false, stars=N"),
     ("format", "", "string", "string", "Pretty-print search using a Go template"),
@@ -35,8 +36,6 @@ _DESCRIPTION = 45
 
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Print what is found."""
-    if len(arguments) != 1:
-        raise UsageError('"underlay search" requires exactly 1 argument', "see `underlay search --help`")
     if options["list-tags"]:
         tags = engine.registries.tags(arguments[0])
         if options["limit"]:
@@ -51,7 +50,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     repositories.sort(key=lambda repository: -repository.stars)
     table = [_row(repository, options["no-trunc"]) for repository in repositories]
     default = "{{.Name}}\t{{.Description}}\t{{.StarCount}}\t{{.IsOfficial}}"
-    sys.stdout.write(listing(table, _HEADERS, default, options["format"]))
+    sys.stdout.write(listing(table, _HEADERS, default, options["format"], whole=options["no-trunc"]))
     return 0
 
 

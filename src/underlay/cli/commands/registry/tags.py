@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 SUMMARY = "List the tags of a repository in its registry"
 SYNOPSIS = "tags [OPTIONS] REPOSITORY"
+ARGUMENTS = (1, 1)
 FLAGS: tuple[Flag, ...] = (
     ("filter", "f", "string", "string", "Show only tags that match a pattern, such as '1.*'"),
     ("format", "", "string", "string", 'Format output: "json"'),
@@ -26,8 +27,6 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     from ....oci import reference as references
     from ...output import pretty
 
-    if len(arguments) != 1:
-        raise UsageError('"underlay tags" requires exactly 1 argument', "see `underlay tags --help`")
     if options["format"] not in ("", "json"):
         raise UsageError(f"unknown format {options['format']!r}", "drop --format, or write --format json")
     name = arguments[0].removeprefix("docker://")

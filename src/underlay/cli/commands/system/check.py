@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import sys
 
-from ....errors import InvalidInput
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ....engine.engine import Engine
@@ -13,6 +11,7 @@ if TYPE_CHECKING:
 
 SUMMARY = "Verify all stored data, and repair it with --repair"
 SYNOPSIS = "system check [OPTIONS]"
+ARGUMENTS = (0, 0)
 FLAGS: tuple[Flag, ...] = (
     ("quiet", "q", "bool", "", "Only set the exit code"),
     ("repair", "", "bool", "", "Recreate what can be recreated, and remove what cannot be repaired"),
@@ -21,8 +20,6 @@ FLAGS: tuple[Flag, ...] = (
 
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Print what is wrong. 0: nothing lost and nothing left to repair; 1: something is."""
-    if arguments:
-        raise InvalidInput('"underlay system check" accepts no arguments', "see `underlay system check --help`")
     if options["repair"]:
         engine.containers.recover()
     report = engine.system.check(options["repair"])

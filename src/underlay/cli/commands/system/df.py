@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import sys
 
-from ....errors import InvalidInput
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ....engine.engine import Engine
@@ -14,6 +12,7 @@ if TYPE_CHECKING:
 
 SUMMARY = "Show disk usage"
 SYNOPSIS = "system df [OPTIONS]"
+ARGUMENTS = (0, 0)
 FLAGS: tuple[Flag, ...] = (
     ("format", "", "string", "string", "Format output: 'table', 'table TEMPLATE', 'json', or a Go template"),
     ("verbose", "v", "bool", "", "Show detailed information on space usage of images"),
@@ -29,8 +28,6 @@ _HEADERS = {
 
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Print the space taken by images, containers and volumes."""
-    if arguments:
-        raise InvalidInput('"underlay system df" accepts no arguments', "see `underlay system df --help`")
     from ...output import listing
 
     if options["verbose"]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from time import time
 
-from ....errors import InvalidInput, UsageError
+from ....errors import InvalidInput
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 SUMMARY = "Show what happens to containers, images, networks and volumes, as it happens"
 SYNOPSIS = "events [OPTIONS]"
+ARGUMENTS = (0, 0)
 FLAGS: tuple[Flag, ...] = (
     (
         "filter",
@@ -36,8 +37,6 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     from ...moments import moment
     from ...output import harmless, render
 
-    if arguments:
-        raise UsageError('"underlay events" accepts no arguments', "see `underlay events --help`")
     filters: dict[str, list[str]] = {}
     for text in options["filter"]:
         key, equals, value = text.partition("=")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import sys
 
-from ....errors import InvalidInput
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -15,6 +13,7 @@ if TYPE_CHECKING:
 
 SUMMARY = "Display the host's capabilities and how underlay uses them"
 SYNOPSIS = "info [OPTIONS]"
+ARGUMENTS = (0, 0)
 FLAGS: tuple[Flag, ...] = (
     ("format", "f", "string", "string", "Format output: 'json' or a Go template such as '{{.Driver}}'"),
 )
@@ -28,7 +27,9 @@ _TITLES = {
     "OperatingSystem": "Operating System",
     "NCPU": "CPUs",
     "MemTotal": "Total Memory",
+    "CgroupDriver": "Cgroup Driver",
     "CgroupVersion": "Cgroup Version",
+    "LoggingDriver": "Logging Driver",
     "CgroupControllers": "Cgroup Controllers",
     "DiskLimit": "Disk Limit",
     "DiskLimitReason": "Disk Limit Reason",
@@ -37,13 +38,13 @@ _TITLES = {
     "SecurityModules": "Security Modules",
     "UserNamespaces": "User Namespaces",
 }
-_NESTED = {"ContainersRunning": "Running", "ContainersStopped": "Stopped"}
+_NESTED = {"ContainersRunning": "Running", "ContainersPaused": "Paused", "ContainersStopped": "Stopped"}
+# Members that docker's scripts look for, and a reader knows from others.
+_HIDDEN = ("DockerRootDir", "DefaultRuntime", "Runtimes", "LiveRestoreEnabled", "Swarm")
 
 
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Print the facts, one a line, or through a template."""
-    if arguments:
-        raise InvalidInput('"underlay info" accepts no arguments', "see `underlay info --help`")
     from ...output import render
 
     facts = engine.system.info()
@@ -52,6 +53,8 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
         return 0
     warnings = facts.pop("Warnings")
     for name, value in facts.items():
+        if name in _HIDDEN:
+            continue
         title = " " + _NESTED[name] if name in _NESTED else _TITLES.get(name, name)
         sys.stdout.write(f"{title}: {_shown(name, value)}\n")
     for text in warnings:
@@ -67,5 +70,5 @@ def _shown(name: str, value: Any) -> str:
     if isinstance(value, dict):
         return "".join(f"\n  {key}: {_shown('', item)}" for key, item in value.items())
     if isinstance(value, list | tuple):
-        return " ".join(map(str, value))
+        return " ".join(str(item).removeprefix("name=").partition(",")[0] for item in value)
     return str(value)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 SUMMARY = "Return low-level information on containers, images and volumes"
 SYNOPSIS = "inspect [OPTIONS] NAME|ID [NAME|ID...]"
+ARGUMENTS = (1, None)
 FLAGS: tuple[Flag, ...] = (
     ("format", "f", "string", "string", "Format output: 'json' or a Go template"),
     ("size", "s", "bool", "", "Display total file sizes if the type is container"),
@@ -22,8 +23,6 @@ FLAGS: tuple[Flag, ...] = (
 
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Print the facts of each object; errors about missing ones are printed at the end."""
-    if not arguments:
-        raise InvalidInput('"underlay inspect" requires at least 1 argument', "see `underlay inspect --help`")
     kind = options["type"]
     if kind not in ("", "container", "image", "volume"):
         raise InvalidInput(f'unknown type: "{kind}"', "--type is container, image or volume")
@@ -32,7 +31,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     def find(name: str) -> dict[str, Any]:
         if kind in ("", "container"):
             try:
-                return _container(engine, name, options["size"])
+                return engine.containers.inspect(name, size=options["size"])
             except NotFound:
                 if kind == "container":
                     raise
@@ -50,13 +49,3 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
             raise NotFound(f"No such object: {name}") from None
 
     return inspected(arguments, find, options["format"])
-
-
-def _container(engine: Engine, name: str, size: bool) -> dict[str, Any]:
-    facts = engine.containers.inspect(name)
-    if size:
-        # What the container has written above its image.
-        from .... import trees
-
-        facts = facts | {"SizeRw": trees.size(engine._store.paths.container(facts["Id"]) + "/upper")}
-    return facts

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from time import time
 
-from ....errors import InvalidInput, UsageError
+from ....errors import InvalidInput
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 SUMMARY = "Remove unused data: stopped containers, networks, images, build cache"
 SYNOPSIS = "system prune [OPTIONS]"
+ARGUMENTS = (0, 0)
 FLAGS: tuple[Flag, ...] = (
     ("all", "a", "bool", "", "Remove all unused images and all build cache, not just dangling ones"),
     ("filter", "", "list", "filter", "Provide filter values (until=24h, label=…, label!=…)"),
@@ -28,8 +29,6 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     from ... import prunefilters
     from ...confirm import confirmed
 
-    if arguments:
-        raise UsageError('"underlay system prune" accepts no arguments', "see `underlay system prune --help`")
     filters = prunefilters.parse(options["filter"])
     if options["volumes"] and filters.until is not None:
         raise InvalidInput('the "until" filter is not supported with "--volumes"')

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 SUMMARY = "Show the version"
 SYNOPSIS = "version [OPTIONS]"
+ARGUMENTS = (0, 0)
 FLAGS: tuple[Flag, ...] = (
     ("format", "f", "string", "string", "Format output: 'json' or a Go template such as '{{.Version}}'"),
 )
@@ -22,6 +23,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Print the version of underlay, of Python and of the kernel."""
     import platform
 
+    from ....oci.platform import host
     from ...output import render
 
     facts = {
@@ -32,7 +34,11 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
         "Kernel": platform.release(),
     }
     if options["format"]:
-        sys.stdout.write(render(options["format"], facts) + "\n")
+        # Where docker has two programs underlay is one: scripts find it in both places.
+        common = {"Version": __version__, "Os": "linux", "Arch": host().architecture}
+        client = {"Platform": {"Name": "underlay"}, **common, "Context": "default"}
+        server = {"Platform": {"Name": "underlay"}, **common, "KernelVersion": facts["Kernel"], "Experimental": False}
+        sys.stdout.write(render(options["format"], {**facts, "Client": client, "Server": server}) + "\n")
         return 0
     for name, value in facts.items():
         sys.stdout.write(f"{name + ':':<10}{value}\n")

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 SUMMARY = "Create a volume"
 SYNOPSIS = "volume create [OPTIONS] [VOLUME]"
+ARGUMENTS = (0, 1)
 FLAGS: tuple[Flag, ...] = (
     ("driver", "d", "string", "string", "Specify volume driver name (only local is supported)"),
     ("label", "", "list", "list", "Set metadata for a volume"),
@@ -23,10 +24,6 @@ FLAGS: tuple[Flag, ...] = (
 
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Make a volume and print its name."""
-    if len(arguments) > 1:
-        raise InvalidInput(
-            '"underlay volume create" requires at most 1 argument', "see `underlay volume create --help`"
-        )
     if arguments and options["name"]:
         raise InvalidInput(
             "conflicting options: cannot specify a volume-name through both --name and as a positional arg"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from ....errors import InvalidInput
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ....engine.engine import Engine
@@ -11,15 +9,12 @@ if TYPE_CHECKING:
 
 SUMMARY = "Display detailed information on one or more volumes"
 SYNOPSIS = "volume inspect [OPTIONS] VOLUME [VOLUME...]"
+ARGUMENTS = (1, None)
 FLAGS: tuple[Flag, ...] = (("format", "f", "string", "string", "Format output: 'json' or a Go template"),)
 
 
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Print each volume's facts; errors about missing ones are printed at the end."""
-    if not arguments:
-        raise InvalidInput(
-            '"underlay volume inspect" requires at least 1 argument', "see `underlay volume inspect --help`"
-        )
     from ...output import inspected
 
     return inspected(arguments, engine.volumes.inspect, options["format"])

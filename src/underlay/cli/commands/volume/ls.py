@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 SUMMARY = "List volumes"
 SYNOPSIS = "volume ls [OPTIONS]"
+ARGUMENTS = (0, 0)
 FLAGS: tuple[Flag, ...] = (
     ("filter", "f", "list", "filter", "Provide filter values (dangling=…, driver=…, label=…, name=…)"),
     ("format", "", "string", "string", "Format output: 'table', 'table TEMPLATE', 'json', or a Go template"),
@@ -35,8 +36,6 @@ _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """List the volumes that fit."""
-    if arguments:
-        raise InvalidInput('"underlay volume ls" accepts no arguments', "see `underlay volume ls --help`")
     from ...output import listing
 
     filters: dict[str, list[str]] = {}
@@ -57,6 +56,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
         {
             "Driver": "local",
             "Labels": ",".join(f"{key}={value}" for key, value in sorted(volume.labels.items())),
+            "Label": lambda name, labels=volume.labels: labels.get(name, ""),
             "Links": "N/A",
             "Mountpoint": engine.volumes.mountpoint(volume.name),
             "Name": volume.name,

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 SUMMARY = "Remove unused local volumes"
 SYNOPSIS = "volume prune [OPTIONS]"
+ARGUMENTS = (0, 0)
 FLAGS: tuple[Flag, ...] = (
     ("all", "a", "bool", "", "Remove all unused volumes, not just anonymous ones"),
     ("filter", "", "list", "filter", "Provide filter values (label=…, label!=…)"),
@@ -25,8 +26,6 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     from ....human import size
     from ...confirm import confirmed
 
-    if arguments:
-        raise InvalidInput('"underlay volume prune" accepts no arguments', "see `underlay volume prune --help`")
     every = options["all"]
     labels: list[str] = []
     for text in options["filter"]:

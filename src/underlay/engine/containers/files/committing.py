@@ -13,7 +13,6 @@ from ....oci.annotations import BASE_DIGEST, BASE_NAME
 from ....store import blobs, leases
 from ....store.layers import packing
 from ....store.rows import images
-from ....store.rows import layers as layer_rows
 from ....transfer.archives.changes import apply
 from ....transfer.recording import made_manifest, record_stacked
 from ... import presence
@@ -129,11 +128,9 @@ def _recorded(
     if author:
         config["author"] = author
     data = document.encode(config)
-    forms = [(layer, layer_rows.facts(store.meta, layer) or (0, 0)) for layer in image["diff_ids"]]
     from ....store import layers
 
-    sizes = [(layer, size or layers.size(store.paths, layer), "none") for layer, (size, _) in forms]
-    sizes.append((diff_id, layers.size(store.paths, diff_id), "none"))
+    sizes = [(layer, layers.size(store.paths, layer), "none") for layer in (*image["diff_ids"], diff_id)]
     annotations = (
         {BASE_NAME: image["name"], BASE_DIGEST: parent.manifest} if image["name"] else {BASE_DIGEST: parent.manifest}
     )

@@ -12,7 +12,7 @@ from ....linux.files.sharedmount import SharedMount
 from ....store import rootfs
 from ....store.layers import walking
 from ... import presence
-from .. import session
+from ..records import launch
 from . import leftovers, rootview
 
 TYPE_CHECKING = False
@@ -54,7 +54,7 @@ def with_layers(store: Store, row: ContainerRow, work: Work) -> Mapping[str, Any
     hold = rootfs.hold(paths, image["chain"])
     try:
         lower = rootfs.lower_names(paths, store.form, image["chain"])
-        record = session.launch_record(store, row.id, row.name, row.intent, lower, make=False)
+        record = launch.launch_record(store, row.id, row.name, row.intent, lower, make=False)
         root = record["root"]
         disk = root.get("disk")
         if disk and running:

@@ -20,7 +20,7 @@ from ....runtime.plan.context import Context
 from ....runtime.process import clone as cloning
 from ....store import rootfs
 from ... import presence
-from .. import session
+from ..records.launch import launch_record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def _stopped(store: Store, row: ContainerRow, work: Work) -> Mapping[str, Any]:
             except NotFound:
                 rootfs.prepare(paths, store.form, image["diff_ids"])
                 lower = rootfs.lower_names(paths, store.form, image["chain"])
-            record = session.launch_record(store, row.id, row.name, row.intent, lower)
+            record = launch_record(store, row.id, row.name, row.intent, lower)
             SharedMount(*record["shared_mount"]).ensure()
             made = launch.prepare(record)
             made.operations = [operation for operation in made.operations if operation[0] in _ROOT]

@@ -99,6 +99,16 @@ def make(directory: str, disk: Disk) -> None:
         ext4.write(f"{directory}/{FILE}", disk["size"])
 
 
+def occupied(directory: str, disk: Disk) -> int:
+    """Return the bytes on disk of the file system in a file; 0 where the layer lies in a directory."""
+    if disk["way"] != IMAGE:
+        return 0
+    try:
+        return os.stat(f"{directory}/{FILE}").st_blocks * 512
+    except FileNotFoundError:
+        return 0
+
+
 def prepare(directory: str, state: str, disk: Disk, make: bool) -> Layer:
     """Return where the writable layer lies, as arguments of `plan.Root`: one in a file is mounted first.
 

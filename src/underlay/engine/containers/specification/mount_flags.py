@@ -74,7 +74,8 @@ def parse_volume(text: str) -> Mount:
     if not text or len(parts) > 3 or any(not part for part in parts):
         raise InvalidInput(f"invalid volume specification: '{text}'")
     if len(parts) == 1:
-        mount = Mount("volume", "", parts[0])
+        # As docker, which takes a name without a path for a directory below /.
+        mount = Mount("volume", "", parts[0] if parts[0].startswith("/") else "/" + parts[0])
         mount.copy_up = True
         return mount
     source, target = parts[0], parts[1]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from .... import settings
 from ....errors import InvalidInput, Unsupported
 from ....network import ports
 from . import grammar, mount_flags
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from typing import Literal
 
     from ...options import ContainerOptions
@@ -55,10 +56,14 @@ class Request:
         self.networks = [grammar.network(text) for text in (options.network, *options.networks)]
         if options.network != self.networks[0].name:
             options = options.changed(network=self.networks[0].name)
+        # A privileged container, and one that shares namespaces of the host, cannot have one of its own.
+        shared = any(value == "host" or value.startswith("container:") for value in (options.network, options.pid))
+        if not options.userns and not options.privileged and not shared:
+            options = options.changed(userns=settings.value("userns"))
         self.options = options
         grammar.check_names(options)
         self.restart = grammar.restart_policy(options.restart)
-        self.log = grammar.log_settings(options.log_driver, options.log_options)
+        self.log = grammar.log_settings(*_log(options))
         self.cgroup_parent = grammar.parent_group(options.cgroup_parent)
         self.mounts = [mount_flags.parse_volume(text) for text in options.volumes]
         self.mounts += [mount_flags.parse_mount(text) for text in options.mounts]
@@ -77,6 +82,16 @@ class Request:
         self.security = _security(options.security)
         self.ports = [port for text in options.publish for port in ports.parse(text)]
         self.exposed = [port for text in options.expose for port in ports.parse_exposed(text)]
+
+
+def _log(options: ContainerOptions) -> tuple[str, Mapping[str, str]]:
+    """Return the log driver and its options; those of the settings are for their driver."""
+    usual = settings.value("log-driver")
+    driver = options.log_driver or usual
+    if options.log_options or driver != usual:
+        return driver, options.log_options
+    pairs = [text.partition("=") for text in settings.value("log-opts").split(",") if text]
+    return driver, {name: value for name, _, value in pairs}
 
 
 class Security:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import sys
 
-from .....errors import InvalidInput
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .....engine.engine import Engine
@@ -13,15 +11,12 @@ if TYPE_CHECKING:
 
 SUMMARY = "Import an exported file into the index of base images"
 SYNOPSIS = "base index import FILE"
+ARGUMENTS = (1, 1)
 FLAGS: tuple[Flag, ...] = ()
 
 
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Add the builds of a file that `base index export` made."""
-    if len(arguments) != 1:
-        raise InvalidInput(
-            '"underlay base index import" requires exactly 1 argument', "see `underlay base index import --help`"
-        )
     imported = engine.bases.import_index(arguments[0])
     sys.stdout.write(f"{imported.builds} builds under {imported.names} names: {imported.new} new\n")
     return 0

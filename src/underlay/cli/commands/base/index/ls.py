@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import sys
 
-from .....errors import InvalidInput
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .....engine.engine import Engine
@@ -13,6 +11,7 @@ if TYPE_CHECKING:
 
 SUMMARY = "List the names in the index of base images"
 SYNOPSIS = "base index ls [OPTIONS]"
+ARGUMENTS = (0, 0)
 FLAGS: tuple[Flag, ...] = (
     ("format", "", "string", "string", "Format output: 'table', 'table TEMPLATE', 'json', or a Go template"),
     ("own", "", "bool", "", "Only list names that were added on this host"),
@@ -21,8 +20,6 @@ FLAGS: tuple[Flag, ...] = (
 
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """List the names that were added here, then those that came with the code."""
-    if arguments:
-        raise InvalidInput('"underlay base index ls" accepts no arguments', "see `underlay base index ls --help`")
     from ....output import listing
 
     rows = [

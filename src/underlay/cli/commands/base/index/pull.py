@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import sys
 
-from .....errors import InvalidInput
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .....engine.engine import Engine
@@ -13,15 +11,12 @@ if TYPE_CHECKING:
 
 SUMMARY = "Pull an OCI artefact and add its builds to the index of base images"
 SYNOPSIS = "base index pull NAME"
+ARGUMENTS = (1, 1)
 FLAGS: tuple[Flag, ...] = ()
 
 
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Add the builds of an artefact that `base index push` made."""
-    if len(arguments) != 1:
-        raise InvalidInput(
-            '"underlay base index pull" requires exactly 1 argument', "see `underlay base index pull --help`"
-        )
     pulled = engine.bases.pull_index(arguments[0])
     sys.stdout.write(f"{pulled.builds} builds under {pulled.names} names: {pulled.new} new\n")
     return 0

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 
-from ..errors import LimitExceeded
-from ..lean import jsontext
-from .model import DatabaseContents, Package
+from ...errors import LimitExceeded
+from ...lean import jsontext
+from ..model import DatabaseContents, Package
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .model import Files
+    from ..model import Files
 
 ENDINGS = (b"/package.json",)
 _PLACE = re.compile(rb"(?:^|/)node_modules/(?:@[^/]+/)?[^/]+/package\.json$")

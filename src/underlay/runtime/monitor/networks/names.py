@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import _socket
 
-from ... import files
-from . import control, detached
+from .... import files
+from .. import control, detached
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .records import NameService
+    from ..records import NameService
 
 SOCKET = "names"  # of the name server, in its directory
 

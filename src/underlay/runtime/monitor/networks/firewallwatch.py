@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 
-from . import detached
+from .. import detached
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

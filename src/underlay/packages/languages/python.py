@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 
-from ..errors import LimitExceeded
-from .model import DatabaseContents, Package
+from ...errors import LimitExceeded
+from ..model import DatabaseContents, Package
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .model import Files
+    from ..model import Files
 
 # A wheel's directory, an egg's, and the single file that distutils wrote.
 ENDINGS = (b".dist-info/METADATA", b".egg-info/PKG-INFO", b".egg/EGG-INFO/PKG-INFO", b".egg-info")

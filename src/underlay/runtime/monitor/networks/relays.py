@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from . import control, detached
+from .. import control, detached
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
     from collections.abc import Sequence
 
-    from .records import PortRelay
+    from ..records import PortRelay
 
 _BACKLOG = 128
 

@@ -9,17 +9,17 @@ import socket as sockets
 import sys
 from contextlib import suppress
 
-from ...errors import KernelError
-from ...linux import process
-from ...linux.security import capabilities
-from . import control, detached
+from ....errors import KernelError
+from ....linux import process
+from ....linux.security import capabilities
+from .. import control, detached
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from typing import Any, Protocol
 
-    from .records import PortRelay
+    from ..records import PortRelay
 
     class Closable(Protocol):
         """A connection, or what is known of a sender."""

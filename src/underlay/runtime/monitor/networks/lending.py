@@ -10,7 +10,7 @@ import _socket
 import os
 import select
 
-from . import control
+from .. import control
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -1,0 +1,116 @@
+"""The launch record of a container (`runtime.monitor.launch` describes it), with the namespaces of others that it is in."""
+
+from __future__ import annotations
+
+import os
+
+from ....paths import interpreter
+from ....runtime.monitor import control
+from ....store import rootfs
+from ... import journaling, presence
+from ...options import ExecOptions
+from . import execution
+from .confinement import confined, group_path, system_call_filter
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ....linux.specification import Namespace, Spec
+    from ....runtime.monitor.records import LaunchRecord
+    from ....store.rows.intent import Intent
+    from ....store.store import Store
+    from ..specification.disk_limit import Layer
+
+# redirect_dir and metacopy would let attributes of an image's files name other files (attacks IM-07).
+_OVERLAY_OPTIONS: dict[str, str | None] = {"redirect_dir": "off", "metacopy": "off", "index": "off"}
+
+
+def launch_record(
+    store: Store, container_id: str, name: str, intent: Intent, lower: list[str], make: bool = True
+) -> LaunchRecord:
+    """Return the launch record (see `runtime.launch`) of a container; `make` makes the directory it is mounted at."""
+    paths = store.paths
+    directory = paths.container(container_id)
+    state_directory = paths.container_state(container_id)
+    target = state_directory + "/root"
+    layer: Layer = {"upper": directory + "/upper", "work": directory + "/work"}
+    disk = intent.get("disk")
+    if disk:
+        from ..specification import disk_limit
+
+        layer = disk_limit.prepare(directory, state_directory, disk, make)
+    if make:
+        os.makedirs(target, mode=0o700, exist_ok=True)
+    options = intent["options"]
+    shared = rootfs.shared_mount(paths, store.form, intent["image"]["diff_ids"], intent["image"]["chain"])
+    overlay: dict[str, str | None] = dict(_OVERLAY_OPTIONS)
+    if intent["rootless"]:
+        overlay = {"userxattr": None}
+    python, import_path = interpreter()
+    intent = {**intent, "spec": confined(store, intent["spec"], make)}
+    record: LaunchRecord = {
+        "id": container_id,
+        "name": name,
+        "directory": directory,
+        "state": state_directory,
+        "paths": [paths.root, paths.state],
+        "spec": intent["spec"],
+        "root": {
+            "target": target,
+            "lower": lower,
+            **layer,
+            "options": overlay,
+        },
+        "extras": intent["extras"],
+        "cgroup": group_path(container_id, intent),
+        "cgroup_used": {},
+        "joined": intent.get("joined") or [],
+        "rootless": intent["rootless"],
+        "seccomp": system_call_filter(store, intent["seccomp"], intent["spec"]).hex(),
+        "log": {**intent["log"], "path": directory + "/log"},
+        "terminal": bool(options.get("terminal")),
+        "open_stdin": bool(options.get("interactive")),
+        "stdin_once": True,
+        "restart": intent["restart"],
+        "remove": intent["remove"],
+        "network": control.COMING if "network" in intent else None,
+        "journal": (journaling.path(paths), journaling.attributes_of(name, intent)),
+        "shared_mount": (shared.change_lock, shared.use_lock, shared.point, shared.index, shared.files),
+        "python": python,
+        "import_path": import_path,
+    }
+    check = intent.get("health")
+    if check is not None:
+        record["health"] = {
+            "interval": check["interval"],
+            "timeout": check["timeout"],
+            "start_period": check["start_period"],
+            "start_interval": check["start_interval"],
+            "retries": check["retries"],
+            "exec": execution.exec_record(container_id, intent, ExecOptions(command=check["command"]), 0, 0, ""),
+        }
+    return record
+
+
+def joined(store: Store, container_id: str, intent: Intent) -> Intent:
+    """Return the intent with the namespaces of other containers as these run now; raises Conflict when one does not.
+
+    Their processes are named with their start times (`joined`): what starts the container again must not take another's.
+    """
+    owners = intent.get("joins") or {}
+    if not owners:
+        return intent
+    from ...networks import sidecars
+
+    namespaces: list[Namespace] = []
+    processes: list[tuple[int, int]] = []
+    for namespace in intent["spec"]["linux"]["namespaces"]:
+        owner = owners.get(namespace["type"])
+        if owner:
+            pid, when = presence.first_process(store, owner, owner[:12])
+            processes.append((pid, when))
+            if namespace["type"] == "network":
+                sidecars.note(store, owner, container_id)
+            namespace = {**namespace, "path": f"/proc/{pid}/ns/{namespace['path'].rpartition('/')[2]}"}
+        namespaces.append(namespace)
+    spec: Spec = {**intent["spec"], "linux": {**intent["spec"]["linux"], "namespaces": namespaces}}
+    return {**intent, "spec": spec, "joined": processes}

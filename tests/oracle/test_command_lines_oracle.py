@@ -1,0 +1,100 @@
+"""Short command lines, one after the other, with docker's client and daemon and with ours: exit codes and what they print.
+
+`command_lines.txt` has them; behind `##` stands why one differs. Ids, times and names of programs aside, standard output
+must be the same, and both must say something on standard error, or nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import pytest
+
+import dockerdaemon
+from engines import Installation, image_tar, needs_root
+
+pytestmark = pytest.mark.root
+LINES = Path(__file__).with_name("command_lines.txt")
+
+Said = tuple[int, str, bool]  # exit code, standard output, whether there was anything on standard error
+
+
+def lines() -> list[tuple[str, str]]:
+    """Return each command line, and the reason why it differs ("" where it must not)."""
+    texts = [text for text in LINES.read_text().splitlines() if text and not text.startswith("# ")]
+    return [(text.partition(" ## ")[0], text.partition(" ## ")[2]) for text in texts]
+
+
+def normal(text: str) -> str:
+    """Return a text without what differs from run to run."""
+    for pattern, word in (
+        (r"sha256:[0-9a-f]{64}", "DIGEST"),
+        (r"\b[0-9a-f]{64}\b", "ID"),
+        (r"\b[0-9a-f]{12}\b", "SHORT"),
+        (r"\d{4}-\d\d-\d\d[T ][\d:.]+( ?[+-]\d\d:?\d\d|Z)", "TIME"),
+        (r"(Less than a second|About a minute|\d+ seconds?|\d+ minutes?)( ago)?", "AGO"),
+        (r"\b[Uu]nderlay\b|\bDocker\b", "docker"),
+        (r"  +", "  "),
+    ):
+        text = re.sub(pattern, word, text)
+    return text
+
+
+def said(command: list[str], environment: dict[str, str], place: Path) -> list[Said]:
+    answers = []
+    for line, _ in lines():
+        words = [word.replace("CIDFILE", f"{place}/cid").replace("NOWHERE", f"{place}/x") for word in shlex.split(line)]
+        done = subprocess.run(
+            [*command, *words], stdin=subprocess.DEVNULL, capture_output=True, env=environment, timeout=60
+        )
+        output = normal(done.stdout.decode("utf-8", "replace"))
+        if line.startswith("top "):
+            output = re.sub(r"\d+", "N", output)
+        answers.append((done.returncode, output.replace(str(place), "PLACE"), bool(done.stderr)))
+        (place / "cid").unlink(missing_ok=True)
+    return answers
+
+
+@pytest.mark.timeout(600)
+def test_the_same_lines_do_the_same(tmp_path: Path) -> None:
+    needs_root()
+    if not shutil.which("docker"):
+        pytest.skip("no docker")
+    tar = tmp_path / "box.tar"
+    tar.write_bytes(image_tar())
+    place = Path(tempfile.mkdtemp(prefix="dk"))
+    environment = {**os.environ, "DOCKER_CONFIG": str(tmp_path / "config")}
+    try:
+        with dockerdaemon.running(place, "--storage-driver=vfs") as address:
+            theirs_environment = {**environment, "DOCKER_HOST": address}
+            subprocess.run(["docker", "import", tar, "box"], env=theirs_environment, check=True, capture_output=True)
+            try:
+                theirs = said(["docker"], theirs_environment, place)
+            finally:
+                ids = subprocess.run(["docker", "ps", "-aq"], env=theirs_environment, capture_output=True, text=True)
+                subprocess.run(["docker", "rm", "-f", *ids.stdout.split()], env=theirs_environment, capture_output=True)
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+    ul = Installation(tmp_path / "ours")
+    work = Path(tempfile.mkdtemp(prefix="dk"))
+    try:
+        ul("import", str(tar), "box")
+        ours = said(ul.command, {**ul.environment, "DOCKER_CONFIG": str(tmp_path / "config")}, work)
+    finally:
+        ul.clean()
+        shutil.rmtree(work, ignore_errors=True)
+    unexpected, needless = [], []
+    for (line, reason), their, our in zip(lines(), theirs, ours, strict=True):
+        if their != our and not reason:
+            unexpected.append(f"{line}\n  docker:   {their}\n  underlay: {our}")
+        if their == our and reason:
+            needless.append(line)
+    assert not unexpected, "\n".join(unexpected)
+    assert not needless, needless
+    assert len(ours) > 300
