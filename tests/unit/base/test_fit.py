@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import msgspec
 import pytest
 
+from layers import Tar, load, store
+from packagedatabases import elf, inline
 from underlay.base import fit
-from underlay.base.fit import Host
+from underlay.base.fit import Host, needs
 from underlay.base.fit.first import Broken
 from underlay.base.fit.needs import Needs, Program
+from underlay.paths import Paths
+from underlay.store.rootfs.imagefiles import ImageFiles
 
 ALL = frozenset(
     "cx16 lahf_lm popcnt pni sse4_1 sse4_2 ssse3 avx avx2 bmi1 bmi2 f16c fma abm movbe xsave "
@@ -125,3 +131,27 @@ def test_what_no_host_helps() -> None:
     found = fit.judge(image(broken=(gone,)), HOST)
     assert (found.verdict, [each.id for each in found.reasons]) == (fit.WILL_NOT_RUN, ["command-missing"])
     assert "other-system" in reasons(image(os="windows"))
+
+
+def linked(paths: Paths, data: bytes) -> tuple[Program, ...]:
+    """The programs of a command that is this file."""
+    files = ImageFiles(paths, load(paths, [Tar().add("app", data=data, mode=0o755).data()]))
+    return tuple(needs.Reader(files).programs(["/app"]))
+
+
+@pytest.mark.parametrize(("built", "level", "codes"), [("v3", 3, (1,)), ("v1", 1, ()), ("v9", 0, ()), ("", 0, ())])
+def test_the_level_that_go_builds_for(tmp_path: Path, built: str, level: int, codes: tuple[int, ...]) -> None:
+    """Its runtime checks it at the start, and ends with 1; a setting that is none says nothing."""
+    modules = "path\texample.org/app\nbuild\t-compiler=gc\n" + (f"build\tGOAMD64={built}\n" if built else "")
+    programs = linked(store(tmp_path), elf(".go.buildinfo", inline("go1.22.1", modules)))
+    assert [program.x86_level for program in programs] == [level]
+    failures = fit.judge(image(programs=programs), host(flags=V2)).reasons
+    assert [each.codes for each in failures if each.id.startswith("cpu")] == ([codes] if codes else [])
+    assert all("/app is built with GOAMD64=v3, and checks" in each.image for each in failures)
+    assert fit.judge(image(programs=programs), HOST).verdict == fit.RUNS
+
+
+def test_a_note_needs_more_than_what_go_checks() -> None:
+    programs = (Program("/app", x86_level=3, goamd64="v2"),)
+    [reason] = fit.judge(image(programs=programs), host(flags=V2)).reasons
+    assert "ISA note of /app" in reason.image and 1 not in reason.codes

@@ -286,13 +286,21 @@ def _processor(needs: Needs, host: Host) -> Reason | None:
         return None
     from ...linux import abi
 
+    codes: tuple[int, ...] = (127, 132)
     level, evidence = 1, ""
     for program in needs.programs:
         if program.x86_level > level:
-            level, evidence = program.x86_level, f"the ISA note of {program.path} needs x86-64-v{program.x86_level}"
+            level = program.x86_level
+            checked = program.goamd64 == f"v{level}"
+            evidence = (
+                f"{program.path} is built with GOAMD64=v{level}, and checks at its start that the processor has that"
+                if checked
+                else f"the ISA note of {program.path} needs x86-64-v{level}"
+            )
+            codes = (1,) if checked else (127, 132)
     known = _known(needs)
     if known is not None and known[3] > level:
-        level, evidence = known[3], f"{_release(needs)} is made for x86-64-v{known[3]}"
+        level, evidence, codes = known[3], f"{_release(needs)} is made for x86-64-v{known[3]}", (127, 132)
     if abi.level(host.flags) >= level:
         return None
     wanted = set().union(*(flags for number, flags in abi.LEVELS.items() if number <= level))
@@ -303,7 +311,7 @@ def _processor(needs: Needs, host: Host) -> Reason | None:
         evidence,
         f"the processor lacks {', '.join(sorted(wanted - host.flags))}",
         "give the virtual machine the host's processor, or use another base",
-        (127, 132),
+        codes,
     )
 
 

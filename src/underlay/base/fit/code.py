@@ -1,4 +1,4 @@
-"""System calls that can be told from a program's machine code."""
+"""What can be told from a program's machine code, or what its compiler notes of that: system calls, instructions."""
 
 from __future__ import annotations
 
@@ -23,3 +23,18 @@ def sets_up_io_uring(files: Files, path: bytes, architecture: str) -> bool:
     """
     pattern = _IO_URING_SETUP.get(architecture)
     return pattern is not None and pattern.search(files.part(path, 0, _READ)) is not None
+
+
+def goamd64(files: Files, path: bytes) -> str:
+    """Return the level of x86-64 that a program in Go was built for ("v1" to "v4"), "" for other programs.
+
+    From v2 on its runtime checks at the start that the processor has that, and ends with 1 if not (runtime/asm_amd64.s).
+    """
+    from ...packages.languages import elf, go
+
+    def part(offset: int, size: int) -> bytes:
+        return files.part(path, offset, size)
+
+    found = elf.sections(part)
+    level = go.setting(part, found, "GOAMD64") if found is not None else ""
+    return level if level in ("v1", "v2", "v3", "v4") else ""

@@ -27,8 +27,9 @@ WORDS, _SCRIPTS = 12, 4  # words of a command, scripts in a row
 class Program(msgspec.Struct, frozen=True):
     """An executable that the command names, or one of their libraries: its path and what it says of itself.
 
-    `kernel` is the lowest that it runs on ("" says nothing), `x86_level` what its notes need (0 says nothing), `alignment`
-    that of its segments in bytes; `missing` are libraries and symbol versions that the image does not have; `io_uring`
+    `kernel` is the lowest that it runs on ("" says nothing), `x86_level` the one that it needs (0 says nothing), by
+    its ISA note or, of a program in Go, the setting `goamd64` that it was built with ("" for none); `alignment` that of its
+    segments in bytes; `missing` are libraries and symbol versions that the image does not have; `io_uring`
     says by what it is known to use io_uring ("" is not).
     """
 
@@ -40,6 +41,7 @@ class Program(msgspec.Struct, frozen=True):
     interpreter: str = ""
     missing: tuple[str, ...] = ()
     io_uring: str = ""
+    goamd64: str = ""
 
 
 class Needs(msgspec.Struct, frozen=True):
@@ -135,7 +137,8 @@ class Reader:
             ring = next((f"needs {name}" for name in read.needed if name.startswith("liburing.")), "")
             if not ring and code.sets_up_io_uring(self._files, path, read.architecture):
                 ring = "calls io_uring_setup"
-            found[path] = _program(path, read, linked.missing, ring)
+            level = code.goamd64(self._files, path) if read.architecture == "amd64" else ""
+            found[path] = _program(path, read, linked.missing, ring, level)
             for place, library in linked.libraries.items():
                 found.setdefault(place, _program(place, library, []))
         return list(found.values())
@@ -163,16 +166,17 @@ class Reader:
         return self._files.real(words[0].lstrip(b"/"))
 
 
-def _program(path: bytes, read: Elf, missing: list[str], io_uring: str = "") -> Program:
+def _program(path: bytes, read: Elf, missing: list[str], io_uring: str = "", goamd64: str = "") -> Program:
     return Program(
         "/" + path.decode("utf-8", "replace"),
         read.architecture,
         ".".join(map(str, read.kernel)) if read.kernel else "",
-        read.x86_level,
+        max(read.x86_level, int(goamd64[1:] or 0)),
         read.alignment,
         read.interpreter,
         tuple(missing),
         io_uring,
+        goamd64,
     )
 
 

@@ -42,6 +42,16 @@ def read(read_part: Read, found: Sections, path: str, contents: DatabaseContents
         contents.add(Package("golang", name, number, path=path))
 
 
+def setting(read_part: Read, found: Sections, key: str) -> str:
+    """Return a setting that an executable was built with ("GOAMD64", "CGO_ENABLED"), "" when it notes none."""
+    texts = _texts(read_part, found) if SECTION in found.by_name else None
+    for line in (texts[1] if texts is not None else "").split("\n")[: 4 * _MODULES_LIMIT]:
+        name, _, value = line.removeprefix("build\t").partition("=")
+        if name == key and line.startswith("build\t"):
+            return value
+    return ""
+
+
 def _semantic(version: str) -> str:
     """Return a version of Go (1.23rc1, 1.22.1-foo) as advisories write it: 1.23.0-rc1, 1.22.1."""
     match = re.match(r"([0-9]+(?:\.[0-9]+)*)((?:rc|beta)[0-9]+)?", version)
