@@ -32,7 +32,7 @@ from . import index_builder, known
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from ...oci.reference import Reference
     from ...registry.registries import Registries
@@ -330,21 +330,21 @@ def push(store: Store, name: str) -> str:
     return digest
 
 
-def pull(store: Store, name: str, verify: Callable[[str, str], None] | None = None) -> Learned:
+def pull(store: Store, name: str, verify: str = "") -> Learned:
     """Take the records of an OCI artefact.
 
-    All bytes are verified by digest, the manifest's own by that of `name` where it has one. `verify` is called with the
-    artefact's repository and the digest of its manifest before anything is taken, and raises to refuse it. Raises
-    InvalidInput when it is no index, and what registries raise.
+    All bytes are verified by digest, the manifest's own by that of `name` where it has one; before anything is taken, its
+    signature as the trust policy and `verify` demand (see `trust.Trust.read`). Raises InvalidInput when it is no index,
+    Untrusted, and what registries raise.
     """
     from ...registry.registries import Registries
+    from ...transfer.trust import trust
 
     reference = references.parse(name)
     with Registries(store.emit) as registries:
         repository = registries.repository(reference)
         fetched = repository.manifest(reference.digest or reference.tag)
-        if verify is not None:
-            verify(f"{reference.domain}/{reference.path}", fetched.digest)
+        trust.verify_digest(registries, reference, fetched.digest, verify)
         value = document.decode(fetched.data, f"manifest {fetched.digest}")
         if value.get("artifactType") != ARTIFACT:
             raise InvalidInput(f"{name} is not an index of bases", "`underlay base index push` makes one")

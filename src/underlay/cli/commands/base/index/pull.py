@@ -10,13 +10,15 @@ if TYPE_CHECKING:
     from ....flags import Flag, Options
 
 SUMMARY = "Pull an OCI artefact and add its builds to the index of base images"
-SYNOPSIS = "base index pull NAME"
+SYNOPSIS = "base index pull [OPTIONS] NAME"
 ARGUMENTS = (1, 1)
-FLAGS: tuple[Flag, ...] = ()
+FLAGS: tuple[Flag, ...] = (
+    ("verify", "", "string", "string", "Demand a signature: a public key (its file), policy, or identity=…"),
+)
 
 
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Add the builds of an artefact that `base index push` made."""
-    pulled = engine.bases.pull_index(arguments[0])
+    pulled = engine.bases.pull_index(arguments[0], options["verify"])
     sys.stdout.write(f"{pulled.builds} builds under {pulled.names} names: {pulled.new} new\n")
     return 0

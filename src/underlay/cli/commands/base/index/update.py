@@ -16,6 +16,13 @@ SYNOPSIS = "base index update [OPTIONS] [REPOSITORY[:TAG]...]"
 FLAGS: tuple[Flag, ...] = (
     ("from", "", "string", "string", "Take a published index instead (an OCI artefact)"),
     ("platform", "", "string", "string", "Read this platform only"),
+    (
+        "verify",
+        "",
+        "string",
+        "string",
+        "With --from, demand a signature: a public key (its file), policy, or identity=…",
+    ),
 )
 
 
@@ -24,9 +31,11 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     if options["from"]:
         if arguments or options["platform"]:
             raise InvalidInput("--from takes a whole index", "leave out repositories and --platform")
-        pulled = engine.bases.pull_index(options["from"])
+        pulled = engine.bases.pull_index(options["from"], options["verify"])
         sys.stdout.write(f"{pulled.builds} builds under {pulled.names} names: {pulled.new} new\n{pulled.digest}\n")
         return 0
+    if options["verify"]:
+        raise InvalidInput("--verify is for a published index", "name it with --from")
     from .....human import duration
     from ....main import shown
 
