@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 import faults
+import signing
 import variants
 from archives import layer, sha
 from engines import Installation
@@ -24,7 +25,7 @@ from fakeregistry import FakeRegistry
 from registries import DockerRegistry
 from remoteimages import Image
 from underlay import Engine
-from underlay.errors import Corrupt, DigestMismatch
+from underlay.errors import Corrupt, DigestMismatch, Untrusted
 from underlay.oci import manifest as manifests
 from underlay.oci import reference as references
 from underlay.registry.registries import Registries
@@ -76,7 +77,7 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
         yield made
 
 
-def add(registry: FakeRegistry, made: Made, **annotations: str) -> str:
+def add(registry: FakeRegistry, made: Made, repository: str = "team/app", **annotations: str) -> str:
     """Put an image there, its lowest layer as eStargz; returns its name."""
     lowest, digest = stargz(made.layers[0])
     other = made.on(0)
@@ -89,7 +90,7 @@ def add(registry: FakeRegistry, made: Made, **annotations: str) -> str:
     blobs = {sha(each): each for each in (document, *packed)}
     platform = {"os": "linux", "architecture": "amd64"}
     return registry.add(
-        Image(json.dumps(manifest).encode(), manifest["mediaType"], document, blobs, [], platform), "team/app", "1"
+        Image(json.dumps(manifest).encode(), manifest["mediaType"], document, blobs, [], platform), repository, "1"
     )
 
 
@@ -124,6 +125,67 @@ def test_files_by_ranges(engine: Engine) -> None:
         name = add(registry, made, **{"containerd.io/snapshot/stargz/toc.digest": f"sha256:{1:064x}"})
         assert engine.bases.identify(name, deep=True).candidates[0].name == "alpine:3.20"
         assert fetched(registry, lowest)[-1] == ""
+
+
+def based(files: dict[str, bytes]) -> Made:
+    """A base of another build, whose lowest layer is worth a table of contents."""
+    return Made().add(layer({**variants.alpine_files(), **LARGE, **files}), "ADD file:cd34 in / # buildkit")
+
+
+@pytest.mark.parametrize("tables", [True, False])
+def test_a_rebase_looks_by_ranges(engine: Engine, tables: bool) -> None:
+    """Of layers of bases with a table of contents a few files are fetched; without, the layers are read."""
+    base, other = based({"usr/bin/tool": b"#!/bin/sh\n"}), based({"etc/motd": b"new\n"})
+    made = base.on().say('CMD ["tool"]').add(layer({"srv/data": b"data"}), "COPY data /srv/data # buildkit")
+    blobs = [sha(stargz(each.layers[0])[0]) for each in (base, other)]
+    with FakeRegistry() as registry:
+        names = [add(registry, each, name) for each, name in ((base, "base"), (other, "other"), (made, "team/app"))]
+        if not tables:
+            for blob in blobs:
+                registry.rule("GET", f"/blobs/{blob}", faults.no_range)
+        moved = engine.bases.rebase(f"docker://{names[2]}", names[1], ["x"], f"docker://{names[0]}", dry_run=True)
+        assert [hazard.id for hazard in moved.hazards] == ["command"] and "tool" in moved.hazards[0].text
+        for blob in blobs:
+            assert bool(fetched(registry, blob)) and ("" in fetched(registry, blob)) is not tables
+
+
+def test_a_rebase_whose_files_cannot_be_had(engine: Engine) -> None:
+    """A foreign layer lies elsewhere: nothing is claimed of its files."""
+    base, other = based({}), based({"etc/motd": b"new\n"})
+    made = base.on().add(layer({"srv/data": b"data"}), "COPY data /srv/data # buildkit")
+    with FakeRegistry() as registry:
+        names = [add(registry, each, name) for each, name in ((base, "base"), (other, "other"), (made, "team/app"))]
+        place = registry.repository("other")
+        manifest = json.loads(place.documents.pop(place.tags["1"])[1])
+        manifest["layers"][0]["mediaType"] = "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip"
+        data = json.dumps(manifest).encode()
+        place.documents[sha(data)] = (manifest["mediaType"], data)
+        place.tags["1"] = sha(data)
+        moved = engine.bases.rebase(f"docker://{names[2]}", names[1], ["x"], f"docker://{names[0]}", dry_run=True)
+        assert [hazard.id for hazard in moved.hazards] == ["files"] and "foreign layer" in moved.hazards[0].text
+
+
+def test_a_rebase_obeys_the_trust_policy(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    base, other = based({}), based({"etc/motd": b"new\n"})
+    made = base.on().add(layer({"srv/data": b"data"}), "COPY data /srv/data # buildkit")
+    key = signing.private()
+    with FakeRegistry() as registry:
+        names = [add(registry, each, name) for each, name in ((base, "base"), (other, "other"), (made, "team/app"))]
+        signed_by = {
+            "type": "sigstoreSigned",
+            "keyPath": signing.public(key, tmp_path / "cosign.pub"),
+            "signedIdentity": {"type": "matchRepository"},
+        }
+        policy = {"default": [{"type": "insecureAcceptAnything"}]}
+        scopes = {"docker": {f"{registry.host}/other": [signed_by]}}
+        (tmp_path / "policy.json").write_text(json.dumps({**policy, "transports": scopes}))
+        monkeypatch.setenv("UNDERLAY_TRUST_POLICY", str(tmp_path / "policy.json"))
+        words = (f"docker://{names[2]}", names[1], [f"{registry.host}/team/app:2"], f"docker://{names[0]}")
+        with pytest.raises(Untrusted, match="no signature"):
+            engine.bases.rebase(*words, force=True)
+        assert registry.asked("POST", "/blobs/uploads/") == [] and registry.asked("PUT", "/manifests/") == []
+        signing.sign(registry, "other", registry.repository("other").tags["1"], key)
+        assert engine.bases.rebase(*words).done
 
 
 def keep(entry: Entry) -> bool:

@@ -228,25 +228,56 @@ def test_a_base_that_is_none(ul: Installation) -> None:
     )
 
 
+def in_a_registry(ul: Installation, registry: DockerRegistry, *names: str) -> None:
+    for name in names:
+        ul("tag", name.removeprefix("team/"), f"{registry.name}/{name}")
+        ul("push", "-q", f"{registry.name}/{name}")
+
+
 def test_straight_in_a_registry(ul: Installation, tmp_path: Path) -> None:
-    """No layer is fetched: those of both are mounted into the repository of the result."""
-    with DockerRegistry(tmp_path / "registry") as registry:
-        build(ul, 'FROM base:1\nRUN echo app > /app\nCMD ["sh", "-c", "cat /etc/motd /app"]\n', "app")
-        for name, local in (("base:1", "base:1"), ("base:2", "base:2"), ("team/app:1", "app")):
-            ul("tag", local, f"{registry.name}/{name}")
-            ul("push", "-q", f"{registry.name}/{name}")
-        words = ("base", "rebase", "--base", f"docker://{registry.name}/base:1", "--onto", f"{registry.name}/base:2")
-        target = f"{registry.name}/team/app:2"
-        image = f"docker://{registry.name}/team/app:1"
-        refused = ul(*words, "-t", target, image, code=1).stderr.decode()
-        assert "cannot be checked whether the layers above fit" in refused
-        before = len(registry.asked("GET", "/blobs/"))
-        ul(*words, "--force", "-t", target, image)
-        fetched = [path for _, path, _ in registry.asked("GET", "/blobs/")[before:]]
-        layers = {layer for name in ("app", "base:2") for layer in inspect(ul, name)["RootFS"]["Layers"]}
-        assert len(set(fetched)) <= 3 and not any(layer in path for layer in layers for path in fetched)
-        ul("pull", "-q", target)
-        assert ul.run(target) == "base 2\napp"
+    """Layers are read to look at their files and not kept; those of the result are mounted into its repository."""
+    other = Installation(tmp_path / "other")
+    try:
+        with DockerRegistry(tmp_path / "registry") as registry:
+            build(ul, 'FROM base:1\nRUN echo app > /app\nCMD ["sh", "-c", "cat /etc/motd /app"]\n', "app:1")
+            in_a_registry(ul, registry, "base:1", "base:2", "team/app:1")
+            options = ("--base", f"docker://{registry.name}/base:1", "--onto", f"{registry.name}/base:2")
+            target = f"{registry.name}/team/app:2"
+            image = f"docker://{registry.name}/team/app:1"
+            before = len(registry.asked("POST", "/blobs/uploads/"))
+            moved = json.loads(other.out("base", "rebase", *options, "--format", "json", "-t", target, image))
+            assert moved["done"] and not moved["hazards"]
+            assert any("zlib" in change for change in moved["changes"])
+            # Nothing but the configuration is sent, and nothing is left here.
+            sent = [path for _, path, _ in registry.asked("POST", "/blobs/uploads/")[before:] if "mount=" not in path]
+            assert len(sent) <= 1
+            assert other.out("images", "-q") == "" and not list((other.root / "layers").glob("*"))
+            assert not list((other.root / "tmp").glob("*"))
+            other("pull", "-q", target)
+            assert other.run(target) == "base 2\napp"
+    finally:
+        other.clean()
+
+
+def test_what_speaks_against_it_in_a_registry(ul: Installation, tmp_path: Path) -> None:
+    """The same as in the store, by the same files."""
+    other = Installation(tmp_path / "other")
+    try:
+        with DockerRegistry(tmp_path / "registry") as registry:
+            ul("import", "-", "bare:1", input=image_tar())
+            script = "RUN printf '#!/bin/sh\\ntool\\n' > /start && chmod 755 /start\n"
+            build(ul, f'FROM base:1\n{script}CMD ["/start"]\n', "caller:1")
+            in_a_registry(ul, registry, "base:1", "bare:1", "team/caller:1")
+            words = ("base", "rebase", "--dry-run", "--format", "json", "-t", "x")
+            here = json.loads(ul.out(*words, "--base", "base:1", "--onto", "bare:1", "caller:1", code=1))
+            base, onto = f"docker://{registry.name}/base:1", f"{registry.name}/bare:1"
+            there = json.loads(
+                other.out(*words, "--base", base, "--onto", onto, f"docker://{registry.name}/team/caller:1", code=1)
+            )
+            assert here["hazards"] == there["hazards"]
+            assert "command" in {hazard["id"] for hazard in here["hazards"]}
+    finally:
+        other.clean()
 
 
 def test_outdated_and_rebase_agree(ul: Installation, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..base.identify import image_source
-from ..errors import InvalidInput, NotFound
+from ..errors import InvalidInput, LimitExceeded, NotFound, Unsupported
 from ..oci import reference as references
 from .space import Writing
 from .system import System
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ..base.advisories.feeds import Updated
     from ..base.dockerfile.reconstruct import Reconstruction
     from ..base.fit import Fit
+    from ..base.fit.needs import Needs
     from ..base.fleet.outdated import Outdated
     from ..base.fleet.policy import BrokenRule, Policy, Standing
     from ..base.fleet.report import FleetReport
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from ..base.index.learn import Learned
     from ..base.index.update import Plan
     from ..base.rebase.move import Moved
+    from ..store.rootfs.imagefiles import ImageFiles
     from ..store.store import Store
 
 
@@ -102,14 +104,25 @@ class Bases:
         """Return whether a host can run an image, and why not.
 
         `host` is the result of `System.info` on that host; the default is this host. `command` and `entrypoint` replace
-        those of the image. Raises NotFound, InvalidInput for an invalid `host`.
+        those of the image. Layers that are not in the store are read where they are, and not kept; where they cannot be,
+        only the configuration is judged. Raises NotFound, InvalidInput for an invalid `host`, and what reading raises.
         """
         from ..base import fit
         from ..base.fit import needs
 
         there = fit.host_of(host if host is not None else System(self._store).info())
         source = image_source.find(self._store, image, platform)
-        return fit.judge(needs.of(source.view, source.platform, source.files(), command, entrypoint), there)
+
+        def needed(files: ImageFiles | None) -> Needs:
+            return needs.of(source.view, source.platform, files, command, entrypoint)
+
+        if source.platform.os != "linux":  # its platform says enough
+            return fit.judge(needed(source.files()), there)
+        try:
+            with Writing(self._store, f"read the layers of {image}"), source.reading() as files:
+                return fit.judge(needed(files), there)
+        except (LimitExceeded, Unsupported):
+            return fit.judge(needed(None), there)
 
     def outdated(self, image: str, platform: str = "", offline: bool = False) -> Outdated:
         """Return whether an image's base is outdated, what is newer, and when its support ends.
@@ -136,7 +149,9 @@ class Bases:
         Nothing is recompressed. An image that stands on that already is left alone, unless it shall have other names.
 
         `names` are the names of the new image, by default those of the old one. `base` is the present base, instead of
-        the identified one. Raises Unsafe (with its hazards) unless `force`, NotFound, InvalidInput.
+        the identified one. The layers of images of registries are read to look for what speaks against it, and not kept; of
+        those with a table of contents only what is looked at. A base of a registry must be signed as the trust policy
+        demands. Raises Unsafe (with its hazards) unless `force`, NotFound, InvalidInput, Untrusted.
         """
         from ..base.fleet import current
         from ..base.rebase import move
@@ -153,7 +168,8 @@ class Bases:
             target = current.in_store(self._store, new, subject.platform) or image_source.find(self._store, new)
         else:
             target = self._current(new, subject)
-        return move.move(self._store, subject, ground, target, names, dry_run, force)
+        with Writing(self._store, f"rebase {image}"):
+            return move.move(self._store, subject, ground, target, names, dry_run, force)
 
     def _current(self, name: str, subject: image_source.Subject) -> image_source.Subject:
         """Return what the name of a base stands for now, where `outdated` sees it; with its files where the image's own are
@@ -309,8 +325,11 @@ class Bases:
 
         return learning.push(self._store, name)
 
-    def pull_index(self, name: str) -> Learned:
-        """Add the builds of an artefact pushed by `push_index`, verified by its digests; see `Learned.digest`."""
+    def pull_index(self, name: str, verify: str = "") -> Learned:
+        """Add the builds of an artefact pushed by `push_index`, verified by its digests; see `Learned.digest`.
+
+        It must be signed as the trust policy and `verify` demand (as with `Images.pull`). Raises Untrusted, and what
+        registries raise."""
         from ..base.index import learn as learning
 
-        return learning.pull(self._store, name)
+        return learning.pull(self._store, name, verify)

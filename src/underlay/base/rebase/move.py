@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from ...errors import InvalidInput, UnderlayError, Unsafe
+from ...errors import InvalidInput, LimitExceeded, UnderlayError, Unsafe, Unsupported
 from ...oci import document, mediatype
 from ...oci import reference as references
 from ...oci.annotations import BASE_DIGEST, BASE_NAME
@@ -112,7 +112,8 @@ def move(
     """Move an image from the base `ground` onto another; both lie in the store, or both in registries.
 
     `names` are given to what comes out, by default the image's own. Raises Unsafe when there are hazards, unless `force`;
-    InvalidInput, Unsupported, and what writing raises.
+    Untrusted when a base of a registry is not signed as the trust policy demands, InvalidInput, Unsupported, and what
+    reading layers of a registry and writing raise.
     """
     if ARCHIVE in (image.where, onto.where):
         raise InvalidInput("images in archives cannot be moved onto another base", "`underlay load` them first")
@@ -126,6 +127,8 @@ def move(
         digest = image.manifest.digest if image.manifest is not None else ""
         above = len(image.view.diff_ids) - count
         return Moved(image.name, ground.name, onto.name, count, count, above, image.id, digest, (), (), current=True)
+    if onto.where == REGISTRY:
+        _verify(store, onto)
     configured, hazards, changes = _looked(store, image, ground, onto)
     layers = _layers(onto) + _layers(image)[ground.layers :]
     config = document.encode(configured.value)
@@ -201,26 +204,34 @@ def _looked(store: Store, image: Subject, ground: Ground, onto: Subject) -> tupl
         changes.append(
             "the configuration of the old base is not in the store: the inherited values are read from its steps"
         )
-    if image.image is None or onto.image is None:
-        text = "without the files of both images it cannot be checked whether the layers above fit the new base"
-        hazards.append(Hazard("files", text, "pull both first"))
-        return configured, hazards, changes
     if all(hazard.id != "platform" for hazard in hazards):
         from ...packages.installed import installed
-        from ...store.rootfs.imagefiles import ImageFiles
         from . import rebase_checks
 
-        diff_ids = image.view.diff_ids
-        below, above = diff_ids[: ground.layers], diff_ids[ground.layers :]
-        file_hazards, more = rebase_checks.look(
-            store.paths, image.view, image.platform, below, onto.view.diff_ids, above
-        )
-        hazards += file_hazards
-        changes += more
-        before = installed(ImageFiles(store.paths, below), languages=False).packages
-        after = installed(ImageFiles(store.paths, onto.view.diff_ids), languages=False).packages
-        changes += rebase.packages(before, after)
+        try:
+            with image.reading() as files, onto.reading() as new_files:
+                file_hazards, more = rebase_checks.look(image.view, image.platform, files, new_files, ground.layers)
+                hazards += file_hazards
+                changes += more
+                before = installed(files.lower(ground.layers), languages=False).packages
+                changes += rebase.packages(before, installed(new_files, languages=False).packages)
+        except (LimitExceeded, Unsupported) as error:
+            text = f"it cannot be checked whether the layers above fit the new base: {error.message}"
+            hazards.append(Hazard("files", text, error.hint))
     return configured, hazards, changes
+
+
+def _verify(store: Store, onto: Subject) -> None:
+    """Verify what the trust policy demands of a base of a registry. Raises Untrusted, and what verifying raises."""
+    from ...registry.registries import Registries
+    from ...transfer.trust.trust import Trust
+
+    assert onto.manifest is not None
+    trust, reference = Trust.read(), references.parse(onto.name)
+    if trust.demands(reference):
+        with Registries(store.emit) as registries:
+            root = onto.above[0] if onto.above else onto.manifest.digest
+            trust.check(registries.repository(reference), reference, root, [onto.manifest.digest])
 
 
 def _old_configuration(image: Subject, ground: Ground) -> dict[str, Any]:

@@ -6,7 +6,6 @@ import re
 
 from ...human import whole
 from ...store.kinds import REGULAR, SYMLINK
-from ...store.rootfs.imagefiles import ImageFiles
 from ..fit import elf, needs
 from . import Hazard, some, usage
 from .upper import Upper
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
 
     from ...oci.config import Config, Execution
     from ...oci.platform import Platform
-    from ...paths import Paths
+    from ...store.rootfs.imagefiles import ImageFiles
     from ..fit.elf import Elf
 
 # What is removed here is nothing that anything stands on.
@@ -31,12 +30,12 @@ _RPM = re.compile(rb"(?:var/lib|usr/lib/sysimage)/rpm/")
 
 
 def look(
-    paths: Paths, config: Config, platform: Platform, old: Sequence[str], new: Sequence[str], upper: Sequence[str]
+    config: Config, platform: Platform, before: ImageFiles, new_base: ImageFiles, count: int
 ) -> tuple[list[Hazard], list[str]]:
-    """Return what speaks against layers `upper` standing on `new` instead of `old` (diff ids), and what merely changes."""
-    above = Upper(paths, upper)
-    old_base, new_base = ImageFiles(paths, old), ImageFiles(paths, new)
-    before, after = ImageFiles(paths, [*old, *upper]), ImageFiles(paths, [*new, *upper])
+    """Return what speaks against the layers of the image `before` above its lowest `count` ones standing on `new_base`, and
+    what merely changes."""
+    above = Upper(before.entries(count))
+    old_base, after = before.lower(count), before.on(new_base, count)
     hazards = [
         *_removed(above, old_base),
         *_replaced(above, old_base, new_base),

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from ...store import layers
 from ...store.kinds import DIRECTORY, REGULAR
 from ..dockerfile import contents
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
 
-    from ...paths import Paths
+    from ...store.layers.toc import Entry
 
 _FILES = 200_000  # that are looked at
 
@@ -20,16 +19,15 @@ class Upper:
 
     __slots__ = ("added", "directories", "removed")
 
-    def __init__(self, paths: Paths, diff_ids: Sequence[str]) -> None:
+    def __init__(self, entries: Iterable[Entry]) -> None:
         self.added: dict[bytes, int] = {}  # regular files, with their modes
         self.directories: dict[bytes, None] = {}
         self.removed: list[bytes] = []  # paths; a directory that was emptied ends in a slash
-        for diff_id in diff_ids:
-            for entry in layers.read_toc(paths, diff_id):
-                name, removes = contents.path(entry)
-                if removes:
-                    self.removed.append(name)
-                elif entry.kind == REGULAR and len(self.added) < _FILES:
-                    self.added[name] = entry.mode
-                elif entry.kind == DIRECTORY and len(self.directories) < _FILES:
-                    self.directories[name] = None
+        for entry in entries:
+            name, removes = contents.path(entry)
+            if removes:
+                self.removed.append(name)
+            elif entry.kind == REGULAR and len(self.added) < _FILES:
+                self.added[name] = entry.mode
+            elif entry.kind == DIRECTORY and len(self.directories) < _FILES:
+                self.directories[name] = None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 
 from ...packages import relations
-from ...store.rootfs.imagefiles import ImageFiles
 from ..fit import needs
 from . import Hazard, some
 
@@ -14,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ...oci.config import Execution
+    from ...store.rootfs.imagefiles import ImageFiles
     from .upper import Upper
 
 _SHELLS = ("sh", "bash", "dash", "ash", "ksh", "zsh")
