@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from ...errors import Conflict, InvalidInput, NameTaken, NotFound
+from ...human import did_you_mean
 from ...lean.jsontext import dumps, known
 from . import images
 from .meta import IntegrityError
@@ -117,7 +118,9 @@ def find(meta: Meta, text: str) -> ContainerRow:
         if len(rows) > 1:
             raise Conflict(f"multiple IDs found with provided prefix: {text}", "give more digits")
     if not rows:
-        raise NotFound(f"No such container: {text}", "list the containers with `underlay ps -a`")
+        names = [row[0] for row in meta.read("SELECT name FROM containers")]
+        hint = did_you_mean(name, names, "", "list the containers with `underlay ps -a`")
+        raise NotFound(f"No such container: {text}", hint)
     exact = [row for row in rows if row[0] == name]
     return ContainerRow((exact or rows)[0])
 
