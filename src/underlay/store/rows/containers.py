@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 
 from ...errors import Conflict, InvalidInput, NameTaken, NotFound
-from ...human import did_you_mean
 from ...lean.jsontext import dumps, known
 from . import images
 from .meta import IntegrityError
@@ -118,9 +117,9 @@ def find(meta: Meta, text: str) -> ContainerRow:
         if len(rows) > 1:
             raise Conflict(f"multiple IDs found with provided prefix: {text}", "give more digits")
     if not rows:
-        names = [row[0] for row in meta.read("SELECT name FROM containers")]
-        hint = did_you_mean(name, names, "", "list the containers with `underlay ps -a`")
-        raise NotFound(f"No such container: {text}", hint)
+        missing = NotFound(f"No such container: {text}", "list the containers with `underlay ps -a`")
+        missing.name, missing.names = name, [row[0] for row in meta.read("SELECT name FROM containers")]
+        raise missing
     exact = [row for row in rows if row[0] == name]
     return ContainerRow((exact or rows)[0])
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 from time import time_ns
 
 from ...errors import Corrupt, InvalidInput, NotFound
-from ...human import did_you_mean
 from ...lean import jsontext
 from ...oci import platform as platforms
 from ...oci import reference as references
@@ -182,8 +181,9 @@ def _find(meta: Meta, text: str) -> tuple[ImageRow, str, str]:
     if problem is not None:
         raise problem
     shown = reference.familiar if reference else text
-    known = [references.familiar(row[0]) for row in meta.read("SELECT name FROM names")]
-    raise NotFound(f"No such image: {shown}", did_you_mean(shown, known, "", ""))
+    missing = NotFound(f"No such image: {shown}")
+    missing.name, missing.names = shown, [references.familiar(row[0]) for row in meta.read("SELECT name FROM names")]
+    raise missing
 
 
 def _for_host(rows: Sequence[Sequence[Any]]) -> ImageRow:

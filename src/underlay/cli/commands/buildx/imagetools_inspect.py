@@ -21,7 +21,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Print the digest of an image, and what its index names."""
     from ....oci import document
     from ....oci import reference as references
-    from ...main import shown
+    from ...problems import shown
 
     manifest = engine.registries.manifest(arguments[0], False)
     if options["raw"]:

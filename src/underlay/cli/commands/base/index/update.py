@@ -27,7 +27,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
         pulled = engine.bases.pull_index(options["from"])
         sys.stdout.write(f"{pulled.builds} builds under {pulled.names} names: {pulled.new} new\n")
         return 0
-    from ....main import shown
+    from ....problems import shown
 
     if not arguments and (count := len(engine.bases.names())):
         sys.stderr.write(f"reading {count} tags: a request each, and two more for each new build\n")
