@@ -65,6 +65,10 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("underlay logs -f --tail 20 web", "the last lines, and what comes"),
         ("underlay logs --since 10m -t web", "of the last ten minutes, with times"),
     ),
+    "migrate": (
+        ("underlay migrate --dry-run docker", "list what docker has, and what of it can be taken"),
+        ("underlay migrate --images --volumes podman", "take images and volumes of podman"),
+    ),
     "network create": (
         ("underlay network create team", "a network whose containers find each other by name"),
         ("underlay network create --internal --subnet 10.9.0.0/24 closed", "one without a way out"),
