@@ -68,8 +68,6 @@ ABSENT_FLAGS = {
 }
 # What is there and differs.
 DIFFERENT = {
-    "attach": "does not draw the screen of a terminal program anew",
-    "container attach": "does not draw the screen of a terminal program anew",
     "cp": "without `-a` set-id bits and devices are left out",
     "container cp": "without `-a` set-id bits and devices are left out",
     "diff": "directories that were made for mounts are not listed",
