@@ -73,7 +73,7 @@ class Foreground:
             self._raw = tty.make_raw(0)
 
     def attend(self, remote: Remote, redraw: bool = False) -> int | None:
-        """Stay until the end; returns the exit code, None when detached. With `redraw` the program draws its screen anew."""
+        """Stay until the end; returns the exit code, None when detached. `redraw` has a program draw its screen anew."""
         if self._raw is not None:
             from ..linux import tty
 
