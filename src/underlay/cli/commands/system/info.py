@@ -42,8 +42,8 @@ _NESTED = {"ContainersRunning": "Running", "ContainersPaused": "Paused", "Contai
 # Members that docker's scripts look for, and a reader knows from others.
 _HIDDEN = frozenset(
     "DockerRootDir DefaultRuntime Runtimes LiveRestoreEnabled Swarm ID SystemTime OSVersion IndexServerAddress Plugins "
-    "Labels Debug ExperimentalBuild InitBinary HttpProxy HttpsProxy NoProxy MemoryLimit OomKillDisable CpuCfsPeriod CpuCfsQuota "
-    "CPUShares CPUSet PidsLimit".split()
+    "Labels Debug ExperimentalBuild InitBinary HttpProxy HttpsProxy NoProxy MemoryLimit OomKillDisable CpuCfsPeriod "
+    "CpuCfsQuota CPUShares CPUSet PidsLimit".split()
 )
 
 
