@@ -44,6 +44,8 @@ ABSENT = {
 }
 # Why flags are not there, whatever command has them.
 ABSENT_FLAGS = {
+    "annotation": "not done for indexes that are combined",
+    "append": "not done",
     "availability": "of Swarm",
     "checkpoint": "needs criu",
     "checkpoint-dir": "needs criu",
@@ -52,6 +54,9 @@ ABSENT_FLAGS = {
     "config-only": "networks without a configuration of their own are not done",
     "cpu-count": "of Windows",
     "cpu-percent": "of Windows",
+    "dry-run": "not done",
+    "file": "not done: name the sources",
+    "progress": "a combination is one step",
     "disable-content-trust": "of Notary",
     "group": "of Swarm",
     "ingress": "of Swarm",
@@ -68,8 +73,6 @@ ABSENT_FLAGS = {
 }
 # What is there and differs.
 DIFFERENT = {
-    "attach": "does not draw the screen of a terminal program anew",
-    "container attach": "does not draw the screen of a terminal program anew",
     "cp": "without `-a` set-id bits and devices are left out",
     "container cp": "without `-a` set-id bits and devices are left out",
     "diff": "directories that were made for mounts are not listed",

@@ -88,7 +88,10 @@ class ArgumentCount(UsageError):
 
 
 class NotFound(UnderlayError):
-    """The requested object does not exist."""
+    """The requested object does not exist. `name` was asked for where `names` are; the nearest may be proposed."""
+
+    name = ""
+    names: Sequence[str] = ()
 
     http_status = 404
 

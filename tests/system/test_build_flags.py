@@ -277,7 +277,13 @@ def test_buildx(builder: Builder, registry: FakeRegistry) -> None:
     raw = json.loads(ul.out("buildx", "imagetools", "inspect", "--raw", f"{registry.host}/other/bx:5"))
     whole = json.loads(ul.out("buildx", "imagetools", "inspect", "--raw", f"{registry.host}/team/bx:4"))
     assert raw["manifests"][:2] == whole["manifests"] and "annotations" in raw["manifests"][1]
-    ul("buildx", "prune", "-af")
+    shown = ul.out(
+        "buildx", "imagetools", "inspect", "--format", "{{.Manifest.digest}} {{.Name}}", f"{registry.host}/team/bx:2"
+    )
+    assert shown.startswith("sha256:") and shown.endswith(f"{registry.host}/team/bx:2")
+    assert ul.out("buildx", "du", "--filter", "until=1h", "--format", "{{.ID}}") == ""
+    assert ul.out("buildx", "du", "--builder", "default", "--filter", "until=0s", "--format", "{{.ID}}")
+    assert "RUN" in ul.out("buildx", "prune", "-af", "--verbose")
     assert cached(builder.at(context)) == []
     for words in (("ls", "x"), ("du", "x"), ("imagetools", "inspect"), ("none",)):
         ul("buildx", *words, code=1)
@@ -317,7 +323,18 @@ def test_bake(builder: Builder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert ul.run("baked:1", "cat", "/out") == "common plain base" and ul.run("tool", "cat", "/one") == "one"
     assert ul.out("inspect", "-f", "{{.Config.Labels.by}}", "baked:1") == "bake"
     ul.environment["WORD"] = "outside"
-    ul("bake", "app", "--set", "app.args.A=set", "--set", "*.tags=baked:set")
+    ul(
+        "bake",
+        "app",
+        "--set",
+        "app.args.A=set",
+        "--set",
+        "*.tags=baked:set",
+        "--metadata-file",
+        str(tmp_path / "results"),
+    )
+    results = json.loads((tmp_path / "results").read_text())
+    assert results["app"]["containerimage.config.digest"] == ul.out("inspect", "-f", "{{.Id}}", "baked:set")
     del ul.environment["WORD"]
     assert ul.run("baked:set", "cat", "/out") == "set outside base"
     printed = json.loads(ul.out("buildx", "bake", "--print"))

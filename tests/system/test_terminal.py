@@ -108,6 +108,20 @@ def test_detach_attach(ul: Installation) -> None:
     ul("rm", "left")
 
 
+def test_attaching_has_the_screen_drawn_anew(ul: Installation) -> None:
+    """A program draws when the size changes; at the second time a terminal of the same size must make it draw, too."""
+    script = "trap 'echo drawn $(stty size)' WINCH; echo begun; while :; do sleep 0.05; done"
+    person = Person(ul, "run", "-it", "--network", "none", "--name", "painter", "box", "sh", "-c", script)
+    person.wait_for(b"begun")
+    person.type(b"\x10\x11")
+    assert person.end() == 0
+    person = Person(ul, "attach", "painter")
+    person.wait_for(b"drawn 40 123")
+    person.type(b"\x10\x11")
+    assert person.end() == 0
+    ul("rm", "-f", "painter")
+
+
 def test_other_detach_keys(ul: Installation) -> None:
     person = Person(ul, "run", "-it", "--detach-keys", "ctrl-a,x", "--name", "left2", "--network", "none", "box", "sh")
     person.wait_for(b"# ")

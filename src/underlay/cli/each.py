@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from ..errors import NotFound, UnderlayError
+from . import problems
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,10 +14,8 @@ if TYPE_CHECKING:
 
 def print_error(error: UnderlayError) -> None:
     """Print an error after which the command continues with the other arguments."""
-    from .main import shown
-
     sys.stdout.flush()
-    sys.stderr.write(f"underlay: {shown(error.message)}\n" + (f"hint: {shown(error.hint)}\n" if error.hint else ""))
+    sys.stderr.write(problems.lines(error))
 
 
 def act_on_each(names: list[str], act: Callable[[str], object]) -> int:

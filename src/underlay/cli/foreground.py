@@ -72,8 +72,8 @@ class Foreground:
 
             self._raw = tty.make_raw(0)
 
-    def attend(self, remote: Remote) -> int | None:
-        """Stay until the end; returns the exit code, None when detached."""
+    def attend(self, remote: Remote, redraw: bool = False) -> int | None:
+        """Stay until the end; returns the exit code, None when detached. `redraw` has a program draw its screen anew."""
         if self._raw is not None:
             from ..linux import tty
 
@@ -81,6 +81,10 @@ class Foreground:
                 remote.resize(*tty.window_size(0))
 
             _signal.signal(_signal.SIGWINCH, resized)
+            if redraw:
+                # Only a change of size lets a program draw what is there already, as docker does it.
+                rows, columns = tty.window_size(0)
+                remote.resize(rows + 1, columns + 1)
             remote.resize(*tty.window_size(0))
         if self._forward:
 

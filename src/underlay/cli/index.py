@@ -39,6 +39,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "container port": ("container.port", "List port mappings or a specific mapping for the container"),
     "config show": ("system.config_show", "Show the settings, and where each comes from"),
     "doctor": ("system.doctor", "Check what this host lacks for which feature, and what to do"),
+    "migrate": ("system.migrate", "Take over images, volumes and containers of docker or podman"),
+    "man": ("system.man", "Print or install the manual pages"),
     "completion": ("system.completion", "Complete command lines in bash, zsh or fish"),
     "inspect": ("system.inspect", "Return low-level information on containers, images and volumes"),
     "build": ("image.build", "Build an image from a Dockerfile"),

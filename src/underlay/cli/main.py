@@ -62,6 +62,7 @@ def main(words: list[str]) -> int:
     debug = False
     failure = 1  # the exit code of an error that has none of its own
     from ..errors import UnderlayError
+    from . import problems
 
     try:
         from . import flags
@@ -108,9 +109,7 @@ def main(words: list[str]) -> int:
         if error.excerpt:
             bar = "-" * 20
             sys.stderr.write(f"{error.place}\n" * bool(error.place) + f"{bar}\n{error.excerpt}\n{bar}\n")
-        sys.stderr.write(f"underlay: {shown(error.message)}\n")
-        if error.hint:
-            sys.stderr.write(f"hint: {shown(error.hint)}\n")
+        sys.stderr.write(problems.lines(error))
         return failure if error.exit_code == 1 else error.exit_code
     except KeyboardInterrupt:
         return 130
@@ -121,19 +120,14 @@ def main(words: list[str]) -> int:
         if debug:
             _trace()
         where = f" {error.filename}" if error.filename else ""
-        sys.stderr.write(f"underlay: {shown(f'{error.strerror or error}{where}')}\n")
+        sys.stderr.write(f"underlay: {problems.shown(f'{error.strerror or error}{where}')}\n")
         return failure
-
-
-def shown(text: str) -> str:
-    """Return `text` as one line without control characters, which foreign names could send to a terminal."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def _warned(event: Event) -> None:
     """Tell what the user should know and has not asked for."""
+    from .problems import shown
+
     if event.kind == "host.warning":
         attributes = event.attributes
         sys.stderr.write(f"underlay: {shown(str(attributes['message']))}\nhint: {shown(str(attributes['hint']))}\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from ..errors import InvalidInput, UnderlayError
+from . import problems
 from .templates.gotemplate import Template, to_json
 
 TYPE_CHECKING = False
@@ -156,12 +157,12 @@ def inspected(names: Sequence[str], find: Callable[[str], dict[str, Any]], templ
     Errors about missing objects are printed on standard error after the rest, as docker does.
     """
     objects: list[dict[str, Any]] = []
-    problems: list[UnderlayError] = []
+    failed: list[UnderlayError] = []
     for name in names:
         try:
             objects.append(find(name))
         except UnderlayError as error:
-            problems.append(error)
+            failed.append(error)
     if template and template != "json":
         try:
             parsed = _parsed(_unescaped(template))
@@ -175,10 +176,9 @@ def inspected(names: Sequence[str], find: Callable[[str], dict[str, Any]], templ
         text = pretty(objects) + "\n"
     sys.stdout.write(text)
     sys.stdout.flush()
-    for problem in problems:
-        sys.stderr.write(f"underlay: {harmless(problem.message)}\n")
-        sys.stderr.write(f"hint: {harmless(problem.hint)}\n" if problem.hint else "")
-    return int(bool(problems))
+    for problem in failed:
+        sys.stderr.write(problems.lines(problem))
+    return int(bool(failed))
 
 
 def pretty(value: Any) -> str:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import time
 
 from .. import trees
 from ..builder.cache import prune
 from ..errors import Corrupt, NotFound, UnderlayError
+from ..human import rfc3339
 from ..linux import abi, cgroup
 from ..linux.facts import gather
 from ..oci import platform
+from ..runtime.monitor import logs
 from ..store import layers, rootfs
 from ..store.rows import containers as container_rows
 from ..store.rows import images
@@ -109,7 +112,7 @@ class System:
             "ContainersPaused": paused,
             "ContainersStopped": len(containers) - running - paused,
             "KernelVersion": kernel.release,
-            "OperatingSystem": _os_name(),
+            "OperatingSystem": _os_value("PRETTY_NAME") or "Linux",
             "OSType": "linux",
             "Architecture": kernel.machine,
             "Platform": str(platform.host()),
@@ -117,6 +120,23 @@ class System:
             "MemTotal": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
             "Name": kernel.nodename,
             "Rootless": rootless,
+            "ID": _machine_id(),
+            "SystemTime": rfc3339(time.time_ns()),
+            "OSVersion": _os_value("VERSION_ID"),
+            "IndexServerAddress": "https://index.docker.io/v1/",
+            "Plugins": {
+                "Volume": ["local"],
+                "Network": ["bridge", "host", "ipvlan", "macvlan", "null"],
+                "Authorization": None,
+                "Log": list(logs.DRIVERS),
+            },
+            "Labels": [],
+            "Debug": False,
+            "ExperimentalBuild": False,
+            "InitBinary": "underlay",
+            "HttpProxy": os.environ.get("HTTP_PROXY", ""),
+            "HttpsProxy": os.environ.get("HTTPS_PROXY", ""),
+            "NoProxy": os.environ.get("NO_PROXY", ""),
             "LoggingDriver": "local",
             "DefaultRuntime": "underlay",
             "Runtimes": {"underlay": {"path": "underlay-runtime"}},
@@ -133,6 +153,11 @@ class System:
             host["security"].remove("devices") if "devices" in host["security"] else None
         if rootless and "apparmor" in host["security"]:
             host["security"].remove("apparmor")  # only root may load profiles
+        controllers = facts["CgroupControllers"]
+        facts["MemoryLimit"] = facts["OomKillDisable"] = "memory" in controllers
+        facts["CpuCfsPeriod"] = facts["CpuCfsQuota"] = facts["CPUShares"] = "cpu" in controllers
+        facts["CPUSet"], facts["PidsLimit"] = "cpuset" in controllers, "pids" in controllers
+        facts["OomKillDisable"] = facts["OomKillDisable"] and usable == "v1"
         facts["DiskLimit"], facts["DiskLimitReason"] = disk_limit.way(store.paths)
         facts["SwapLimit"] = host["swap_accounting"]
         named = {"seccomp": "name=seccomp,profile=builtin"}
@@ -272,13 +297,22 @@ def _structure(store: Store) -> list[str]:
         return [error.message]
 
 
-def _os_name() -> str:
+def _os_value(wanted: str) -> str:
     try:
         with open("/etc/os-release", encoding="utf-8", errors="replace") as file:
             for line in file:
                 key, _, value = line.strip().partition("=")
-                if key == "PRETTY_NAME":
+                if key == wanted:
                     return value.strip("\"'")
     except OSError:
         pass
-    return "Linux"
+    return ""
+
+
+def _machine_id() -> str:
+    """Return what tells this installation's host from others (machine-id(5)), "" where it has no such id."""
+    try:
+        with open("/etc/machine-id", encoding="ascii", errors="replace") as file:
+            return file.read(64).strip()
+    except OSError:
+        return ""

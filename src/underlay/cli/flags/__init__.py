@@ -154,4 +154,10 @@ def usage(command: str, synopsis: str, summary: str, flags: tuple[Flag, ...]) ->
         width = max(len(left) for left, _ in rows) + 3
         lines += ["", "Options:"]
         lines += [left.ljust(width) + text for left, text in rows]
+    from ..manual.examples import EXAMPLES
+
+    if command in EXAMPLES:
+        lines += ["", "Examples:"]
+        for line, text in EXAMPLES[command]:
+            lines += [f"  {line}", f"      {text}"]
     return "\n".join(lines)

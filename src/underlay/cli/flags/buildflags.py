@@ -100,12 +100,20 @@ _LIMITS = {
 _TRUE, _FALSE = ("1", "t", "T", "TRUE", "true", "True"), ("0", "f", "F", "FALSE", "false", "False")
 
 
+BUILDER_FLAG: Flag = ("builder", "", "string", "string", "Override the configured builder instance")
+
+
+def check_builder(options: Options) -> None:
+    """Raise UsageError for another builder than the one that there is."""
+    if options["builder"] not in ("", BUILDER):
+        raise UsageError(f'no builder "{options["builder"]}" found', f"there is one, {BUILDER}")
+
+
 def request_of(options: Options, arguments: list[str]) -> BuildRequest:
     """Return the request of a command line; raises UsageError, InvalidInput."""
     from ...builder.request import BuildRequest
 
-    if options["builder"] not in ("", BUILDER):
-        raise UsageError(f'no builder "{options["builder"]}" found', f"there is one, {BUILDER}")
+    check_builder(options)
     if options["isolation"] not in ("", "default"):
         raise UsageError(f"isolation {options['isolation']!r} is not supported", "default, or leave it out")
     request = BuildRequest(

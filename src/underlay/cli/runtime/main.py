@@ -73,7 +73,7 @@ class Settings:
         """Tell what is odd: in the log, or on standard error where there is none."""
         self.write("warning", message)
         if not self.log:
-            from ..main import shown
+            from ..problems import shown
 
             sys.stderr.write(f"warning: {shown(message)}\n")
 
@@ -140,7 +140,7 @@ def _failed(settings: Settings, message: str, hint: str) -> int:
         import traceback
 
         traceback.print_exc()
-    from ..main import shown
+    from ..problems import shown
 
     sys.stdout.flush()
     message = shown(message)

@@ -71,9 +71,7 @@ def inspect(store: Store, row: ContainerRow, intent: Intent, status: Status, siz
         "GraphDriver": {"Name": store.form, "Data": {"UpperDir": directory + "/upper"}},
         "Mounts": [{"Driver": "local", **m} if m["Type"] == "volume" else m for m in shown_mounts(intent)],
         "Config": _config(store, row, intent),
-        "NetworkSettings": {
-            **_network_settings(store, row, intent, options, running),
-        },
+        "NetworkSettings": {**_NO_NETWORK, **_network_settings(store, row, intent, options, running)},
     }
     if size:
         facts["SizeRw"], facts["SizeRootFs"] = sizes(store, row)
@@ -186,6 +184,28 @@ _OF_THE_FIRST = (
 )
 
 
+# What docker shows of containers without a network, and what nobody sets any more.
+_NO_NETWORK: dict[str, object] = {
+    "Bridge": "",
+    "SandboxID": "",
+    "SandboxKey": "",
+    "Ports": {},
+    "HairpinMode": False,
+    "LinkLocalIPv6Address": "",
+    "LinkLocalIPv6PrefixLen": 0,
+    "SecondaryIPAddresses": None,
+    "SecondaryIPv6Addresses": None,
+    "EndpointID": "",
+    "Gateway": "",
+    "GlobalIPv6Address": "",
+    "GlobalIPv6PrefixLen": 0,
+    "IPAddress": "",
+    "IPPrefixLen": 0,
+    "IPv6Gateway": "",
+    "MacAddress": "",
+}
+
+
 def _network_settings(
     store: Store, row: ContainerRow, intent: Intent, options: Options, running: bool
 ) -> dict[str, object]:
@@ -213,6 +233,7 @@ def _network_settings(
         pairs = [text.rpartition(":")[::2] for text in places]
         ports[name] = [{"HostIp": address.strip("[]"), "HostPort": port} for address, port in pairs]
     return {
+        "SandboxID": row.id if running else "",  # a namespace belongs to one container
         "SandboxKey": namespace_file(store, row.id) if running else "",
         "Ports": ports,
         **{key: first[key] for key in _OF_THE_FIRST},
@@ -261,6 +282,11 @@ def _host_members(intent: Intent, options: Options, spec: Spec) -> dict[str, Any
         "PidMode": options.get("pid") or "",
         "UTSMode": options.get("uts") or "",
         "Isolation": "",
+        "ConsoleSize": [0, 0],
+        "CpuCount": 0,
+        "CpuPercent": 0,
+        "IOMaximumIOps": 0,
+        "IOMaximumBandwidth": 0,
         "Links": None,
         "VolumeDriver": "",
         "VolumesFrom": None,

@@ -117,7 +117,9 @@ def find(meta: Meta, text: str) -> ContainerRow:
         if len(rows) > 1:
             raise Conflict(f"multiple IDs found with provided prefix: {text}", "give more digits")
     if not rows:
-        raise NotFound(f"No such container: {text}", "list the containers with `underlay ps -a`")
+        missing = NotFound(f"No such container: {text}", "list the containers with `underlay ps -a`")
+        missing.name, missing.names = name, [row[0] for row in meta.read("SELECT name FROM containers")]
+        raise missing
     exact = [row for row in rows if row[0] == name]
     return ContainerRow((exact or rows)[0])
 

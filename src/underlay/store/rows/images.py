@@ -180,7 +180,10 @@ def _find(meta: Meta, text: str) -> tuple[ImageRow, str, str]:
             raise InvalidInput(f"multiple images found with provided prefix: {text}", "give more of the id")
     if problem is not None:
         raise problem
-    raise NotFound(f"No such image: {reference.familiar if reference else text}")
+    shown = reference.familiar if reference else text
+    missing = NotFound(f"No such image: {shown}")
+    missing.name, missing.names = shown, [references.familiar(row[0]) for row in meta.read("SELECT name FROM names")]
+    raise missing
 
 
 def _for_host(rows: Sequence[Sequence[Any]]) -> ImageRow:

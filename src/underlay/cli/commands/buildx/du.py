@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import sys
+from time import time
+
+from ...flags.buildflags import BUILDER_FLAG, check_builder
+from ..image.builder_prune import unused_for
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,6 +18,8 @@ SUMMARY = "Show disk usage of the build cache"
 SYNOPSIS = "buildx du [OPTIONS]"
 ARGUMENTS = (0, 0)
 FLAGS: tuple[Flag, ...] = (
+    BUILDER_FLAG,
+    ("filter", "", "list", "filter", "Provide filter values (until=24h: not used for 24 hours)"),
     ("format", "", "string", "string", "Format output: 'table', 'json', or a Go template"),
     ("verbose", "", "bool", "", "Show each entry with what it is of"),
 )
@@ -25,7 +31,11 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     from ....human import size
     from ...output import listing
 
+    check_builder(options)
     cached = engine.builds.cached()
+    if options["filter"]:
+        before = time() - unused_for(options["filter"])
+        cached = [entry for entry in cached if entry.used / 1e9 <= before]
     own = sum(entry.size for entry in cached if not entry.shared)
     if options["verbose"]:
         sys.stdout.write("".join(_described(entry) + "\n" for entry in cached))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from ....errors import UsageError
+from ...flags.buildflags import BUILDER_FLAG, check_builder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,11 +14,15 @@ if TYPE_CHECKING:
 
 SUMMARY = "Create an image in a registry from images that registries have"
 SYNOPSIS = "buildx imagetools create [OPTIONS] SOURCE [SOURCE...]"
-FLAGS: tuple[Flag, ...] = (("tag", "t", "list", "list", "Name of the new image"),)
+FLAGS: tuple[Flag, ...] = (
+    BUILDER_FLAG,
+    ("tag", "t", "list", "list", "Name of the new image"),
+)
 
 
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Copy one image, or put several into an index, under each of the names."""
+    check_builder(options)
     if not arguments or not options["tag"]:
         raise UsageError(
             '"underlay buildx imagetools create" requires a source and a --tag',

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 
+from ...flags.buildflags import BUILDER_FLAG, check_builder
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -14,21 +16,31 @@ if TYPE_CHECKING:
 SUMMARY = "Show details of an image in a registry"
 SYNOPSIS = "buildx imagetools inspect [OPTIONS] NAME"
 ARGUMENTS = (1, 1)
-FLAGS: tuple[Flag, ...] = (("raw", "", "bool", "", "Print the manifest's original bytes"),)
+FLAGS: tuple[Flag, ...] = (
+    BUILDER_FLAG,
+    ("format", "", "string", "string", "Format output: 'json' or a Go template over .Name and .Manifest"),
+    ("raw", "", "bool", "", "Print the manifest's original bytes"),
+)
 
 
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Print the digest of an image, and what its index names."""
     from ....oci import document
     from ....oci import reference as references
-    from ...main import shown
+    from ...output import render
+    from ...problems import shown
 
+    check_builder(options)
     manifest = engine.registries.manifest(arguments[0], False)
     if options["raw"]:
         sys.stdout.buffer.write(manifest.data)
         return 0
     value: dict[str, Any] = document.decode(manifest.data, "manifest")
     reference = references.parse(arguments[0])
+    if options["format"]:
+        described = {"mediaType": manifest.media_type, "digest": manifest.digest, "size": len(manifest.data), **value}
+        sys.stdout.write(render(options["format"], {"Name": str(reference), "Manifest": described}) + "\n")
+        return 0
     kind = value.get("mediaType") or manifest.media_type
     lines = [f"Name:      {reference}", f"MediaType: {kind}", f"Digest:    {manifest.digest}"]
     entries = value.get("manifests")

@@ -38,7 +38,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     forward = not terminal and ("sig-proxy" not in options or options["sig-proxy"])
     with foreground.Foreground(terminal, forward) as caller:
         session = engine.containers.attach(row.id, attachment)
-        code = caller.attend(session)
+        code = caller.attend(session, redraw=True)
     session.close()
     if code is not None and row.intent["remove"]:
         engine.containers.remove_ended(row.id)

@@ -30,7 +30,8 @@ FLAGS: tuple[Flag, ...] = (
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Remove each image, going on after a failure; 1 when any failed."""
     failed = False
-    from ...main import shown
+
+    from ...each import print_error
 
     for name in arguments:
         try:
@@ -39,9 +40,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
                 continue
             removed = engine.images.remove(name, options["force"])
         except UnderlayError as error:
-            sys.stdout.flush()
-            sys.stderr.write(f"underlay: {shown(error.message)}\n")
-            sys.stderr.write(f"hint: {shown(error.hint)}\n" if error.hint else "")
+            print_error(error)
             # docker: with --force an image that is not there is no failure.
             failed = failed or not (options["force"] and isinstance(error, NotFound))
             continue

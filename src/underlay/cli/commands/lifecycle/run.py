@@ -119,7 +119,7 @@ def _tell_why(engine: Engine, container_options: ContainerOptions, code: int) ->
         return
     for reason in fit.reasons:
         if reason.effect == "fails" and code in reason.codes:
-            from ...main import shown
+            from ...problems import shown
 
             message = f"{container_options.image} cannot run here: {reason.title}: {reason.image}, and {reason.host}"
             sys.stderr.write(f"underlay: {shown(message)}\nhint: {shown(reason.remedy)}\n")

@@ -27,7 +27,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     # What no image needs is no fault: a killed load may leave it, and a sweep takes it.
     open_ = [p for p in report.problems if not p.repaired and p.kind != "leftover"]
     if not options["quiet"]:
-        from ...main import shown
+        from ...problems import shown
 
         for problem in report.problems:
             state = "repaired" if problem.repaired else "lost" if problem.lost else "found"

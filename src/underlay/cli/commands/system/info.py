@@ -40,7 +40,11 @@ _TITLES = {
 }
 _NESTED = {"ContainersRunning": "Running", "ContainersPaused": "Paused", "ContainersStopped": "Stopped"}
 # Members that docker's scripts look for, and a reader knows from others.
-_HIDDEN = ("DockerRootDir", "DefaultRuntime", "Runtimes", "LiveRestoreEnabled", "Swarm")
+_HIDDEN = frozenset(
+    "DockerRootDir DefaultRuntime Runtimes LiveRestoreEnabled Swarm ID SystemTime OSVersion IndexServerAddress Plugins "
+    "Labels Debug ExperimentalBuild InitBinary HttpProxy HttpsProxy NoProxy MemoryLimit OomKillDisable CpuCfsPeriod "
+    "CpuCfsQuota CPUShares CPUSet PidsLimit".split()
+)
 
 
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:

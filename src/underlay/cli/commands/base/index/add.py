@@ -33,7 +33,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
             '"underlay base index add" requires at least 1 argument', "see `underlay base index add --help`"
         )
     learned = engine.bases.learn(arguments)
-    from ....main import shown
+    from ....problems import shown
 
     for problem in learned.problems:
         sys.stderr.write(f"underlay: {shown(str(problem))}\n")
@@ -46,7 +46,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
 
 def _dockerfiles(engine: Engine, place: str, arguments: list[str]) -> int:
     """Read Dockerfiles; no registry is asked."""
-    from ....main import shown
+    from ....problems import shown
 
     if len(arguments) > 1:
         raise InvalidInput("--dockerfiles takes at most one REPOSITORY", "all its Dockerfiles are tags of it")

@@ -37,7 +37,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     if options["verify"]:
         raise InvalidInput("--verify is for a published index", "name it with --from")
     from .....human import duration
-    from ....main import shown
+    from ....problems import shown
 
     plan = engine.bases.plan_index_update(arguments, options["platform"])
     known = (
