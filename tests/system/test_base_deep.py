@@ -158,14 +158,37 @@ def test_a_rebase_whose_files_cannot_be_had(engine: Engine) -> None:
     made = base.on().add(layer({"srv/data": b"data"}), "COPY data /srv/data # buildkit")
     with FakeRegistry() as registry:
         names = [add(registry, each, name) for each, name in ((base, "base"), (other, "other"), (made, "team/app"))]
-        place = registry.repository("other")
-        manifest = json.loads(place.documents.pop(place.tags["1"])[1])
-        manifest["layers"][0]["mediaType"] = "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip"
-        data = json.dumps(manifest).encode()
-        place.documents[sha(data)] = (manifest["mediaType"], data)
-        place.tags["1"] = sha(data)
+        foreign(registry, "other")
         moved = engine.bases.rebase(f"docker://{names[2]}", names[1], ["x"], f"docker://{names[0]}", dry_run=True)
         assert [hazard.id for hazard in moved.hazards] == ["files"] and "foreign layer" in moved.hazards[0].text
+
+
+def foreign(registry: FakeRegistry, repository: str) -> None:
+    """Say of the lowest layer of an image there that it lies elsewhere."""
+    place = registry.repository(repository)
+    manifest = json.loads(place.documents.pop(place.tags["1"])[1])
+    manifest["layers"][0]["mediaType"] = "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip"
+    data = json.dumps(manifest).encode()
+    place.documents[sha(data)] = (manifest["mediaType"], data)
+    place.tags["1"] = sha(data)
+
+
+def test_fit_looks_where_the_image_lies(engine: Engine, tmp_path: Path) -> None:
+    """What is broken in its files is told of an archive and a registry; of what cannot be had nothing is certain."""
+    made = based({"usr/bin/tool": b"#!/usr/bin/nothing\n"}).say('CMD ["tool"]')
+    with FakeRegistry() as registry:
+        name = add(registry, made)
+        archive = str(made.layout("app:1").write(tmp_path / "layout"))
+        for place in (f"docker://{name}", archive):
+            found = engine.bases.fit(place)
+            assert found.certain and found.needs.distribution == "alpine"
+            assert [each.id for each in found.reasons if each.effect == "fails"] == ["command-mode"]
+        ranges = fetched(registry, sha(stargz(made.layers[0])[0]))
+        assert len(ranges) > 2 and "" not in ranges
+        foreign(registry, "team/app")
+        found = engine.bases.fit(f"docker://{name}")
+        assert not found.certain and not found.needs.distribution
+    assert not list((tmp_path / "root" / "layers").glob("*")) and not list((tmp_path / "root" / "tmp").glob("*"))
 
 
 def test_a_rebase_obeys_the_trust_policy(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
