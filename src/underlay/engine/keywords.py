@@ -60,6 +60,8 @@ class ContainerKeywords(TypedDict, total=False):
     volumes: Mapping[str, Mapping[str, str] | str] | Texts
     mounts: Texts
     tmpfs: Mapping[str, str] | Texts
+    volumes_from: Texts
+    volume_driver: str
     extra_hosts: Mapping[str, str] | Texts
     dns: Texts
     dns_search: Texts

@@ -280,6 +280,7 @@ if TYPE_CHECKING:
         init: bool
         soft_sysctls: dict[str, str]
         copy_up: list[str]
+        subpaths: dict[str, str]
         landlock: list[list[str]]
 
     class State(TypedDict, total=False):

@@ -78,6 +78,8 @@ COMMON: tuple[Flag, ...] = (
     ("userns", "", "string", "string", "User namespace to use (auto|host|keep-id|container:NAME)"),
     ("uts", "", "string", "string", "UTS namespace to use (host)"),
     ("volume", "v", "list", "list", "Bind mount a volume"),
+    ("volume-driver", "", "string", "string", "Volume driver for the container (local)"),
+    ("volumes-from", "", "list", "list", "Mount volumes from the specified container(s) (NAME[:ro|rw])"),
     ("workdir", "w", "string", "string", "Working directory inside the container"),
 )
 
@@ -128,6 +130,8 @@ _PLAIN = {
     "userns": "userns",
     "uts": "uts",
     "volume": "volumes",
+    "volume-driver": "volume_driver",
+    "volumes-from": "volumes_from",
     "workdir": "working_directory",
 }
 _DURATIONS = ("health-interval", "health-timeout", "health-start-period", "health-start-interval")

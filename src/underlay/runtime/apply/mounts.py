@@ -229,14 +229,12 @@ def bind(context: Context, source: str, path: str, recursive: bool, settings: Bi
     """Bind a file or directory of the host at `path`.
 
     `settings`: `on`, `off` (attributes of the mount), `all-on`, `all-off` (of all below it, too), `propagation`, and
-    `idmap`, which the parent has applied already.
+    `idmap`, which the parent has applied already; `beneath` as in `copy_of`.
     """
     fd = context.sources.pop(path, -1)
     late = False
     if fd < 0:
-        origin = os.open(source, os.O_PATH | os.O_CLOEXEC)
-        fd = mounts.clone_tree(origin, "", recursive)
-        os.close(origin)
+        fd = copy_of(source, recursive, settings.get("beneath", ""))
         late = not change(fd, recursive, settings)
     directory = stat.S_ISDIR(os.fstat(fd).st_mode)
     target = _target(context, path, directory, False)
@@ -248,6 +246,31 @@ def bind(context: Context, source: str, path: str, recursive: bool, settings: Bi
         for word in settings.get("propagation") or []:
             mounts.propagate(f"/proc/self/fd/{fd}", word)
     os.close(fd)
+
+
+def copy_of(source: str, recursive: bool, below: str = "") -> int:
+    """Return an unattached copy of the mount at `source`, or of the path `below` it; raises KernelError, StartFailed.
+
+    Who can write to the source may have put links there: they cannot lead out of it.
+    """
+    try:
+        origin = os.open(source, os.O_PATH | os.O_CLOEXEC)
+    except OSError as error:
+        raise KernelError("bind", source, error.errno or 2) from None
+    try:
+        if not below:
+            return mounts.clone_tree(origin, "", recursive)
+        try:
+            part = beneath.open_in_root(origin, below, os.O_PATH)
+        except KernelError as error:
+            reason = os.strerror(error.errno).lower()
+            raise StartFailed(f"cannot access path {source}/{below}: {reason}", 125) from None
+        try:
+            return mounts.clone_tree(part, "", recursive)
+        finally:
+            os.close(part)
+    finally:
+        os.close(origin)
 
 
 def change(fd: int, recursive: bool, settings: BindSettings) -> bool:

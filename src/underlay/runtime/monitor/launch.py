@@ -107,6 +107,10 @@ def serve(
         monitor = Monitor(record, lock, hold)
         try:
             SharedMount(*record["shared_mount"]).ensure()
+            if "shared" in record:
+                from . import heldmounts
+
+                monitor.holds = heldmounts.take(record["shared"])
             begin(monitor, made or prepare(record), attachment, channel)
         except UnderlayError as error:
             give_up(monitor, error, channel)
@@ -344,6 +348,7 @@ def _become_slim(monitor: Monitor) -> None:
         "launch": monitor.launch if monitor.launch["restart"]["name"] not in ("", "no") else _without_spec(monitor),
         "lock": monitor.lock,
         "hold": monitor.hold,
+        "holds": monitor.holds,
         "ports": monitor.ports,
         "questions": _sockets(monitor.questions),
         "asked": _channel(monitor.questions),
@@ -381,7 +386,9 @@ def _become_slim(monitor: Monitor) -> None:
         monitor.relay.input,
         *(record[name] for name in ("listener", "asked", "relayed", "firewall")),
     ]
-    fds += [fd for fd in (*single, *monitor.ports, *record["questions"], *record["relaying"]) if fd >= 0]
+    fds += [
+        fd for fd in (*single, *monitor.holds, *monitor.ports, *record["questions"], *record["relaying"]) if fd >= 0
+    ]
     from ...lean.jsontext import dumps
 
     handover = os.memfd_create("underlay-monitor")

@@ -44,6 +44,7 @@ class Monitor:
         "firewall",
         "health",
         "hold",
+        "holds",
         "launch",
         "listener",
         "lock",
@@ -68,6 +69,7 @@ class Monitor:
         self.launch = launch
         self.lock = lock
         self.hold = hold
+        self.holds: list[int] = []  # locks of the mounts that are shared beside the root
         self.ports: list[int] = []  # sockets that hold the host's ports which are published
         self.poll = select.poll()
         self.questions: LentSockets | None = None  # for names
@@ -347,6 +349,11 @@ class Monitor:
                 sharedmount.SharedMount(*self.launch["shared_mount"]).release()
             except KernelError:
                 pass  # a process of the host uses the mount: the next container that ends releases it
+        shared = self.launch.get("shared")
+        if shared is not None:
+            from . import heldmounts
+
+            heldmounts.give_back(shared, self.holds)
 
     def release_network(self) -> None:
         """Close the sockets for questions, unpublish the ports, release the network namespace with its interfaces."""

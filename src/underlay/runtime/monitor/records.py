@@ -34,6 +34,12 @@ if TYPE_CHECKING:
         limit: int
         keep: int
 
+    class SharedMounts(TypedDict):
+        """What else is mounted while the container runs: arguments of `SharedMount` and `VolumeMount` (`linux.files`)."""
+
+        images: list[tuple[str, str, str, str, list[str]]]
+        volumes: list[tuple[str, str, str, str, str, int, str]]
+
     class Restart(TypedDict):
         """A restart policy: its name, and how often at most (0 for any number)."""
 
@@ -119,6 +125,7 @@ if TYPE_CHECKING:
         network: NetworkResources | Literal["coming"] | None
         journal: tuple[str, dict[str, str]]  # its file, and what is said of the container with each event
         shared_mount: tuple[str, str, str, str, list[str]]
+        shared: NotRequired[SharedMounts]
         python: str
         import_path: list[str]
         delay: NotRequired[float]  # seconds before the last restart
@@ -145,6 +152,7 @@ if TYPE_CHECKING:
         launch: LaunchRecord
         lock: int
         hold: int
+        holds: list[int]
         ports: list[int]
         questions: list[int]
         relaying: list[int]  # sockets of ports that are relayed

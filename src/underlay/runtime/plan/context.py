@@ -23,10 +23,19 @@ if TYPE_CHECKING:
         gids: Maps
         recursive: bool
 
-    # What the operation `bind` sets: attributes of the mount, and (all-) of those below it, too.
+    # What the operation `bind` sets: attributes of the mount, and (all-) of those below it, too; with `beneath` only that
+    # path of the source is bound.
     BindSettings = TypedDict(
         "BindSettings",
-        {"on": int, "off": int, "all-on": int, "all-off": int, "propagation": list[int], "idmap": IdMapping},
+        {
+            "on": int,
+            "off": int,
+            "all-on": int,
+            "all-off": int,
+            "propagation": list[int],
+            "idmap": IdMapping,
+            "beneath": str,
+        },
         total=False,
     )
 

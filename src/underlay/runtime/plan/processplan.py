@@ -9,8 +9,8 @@ from ..policy import profiles
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ...linux.specification import Process, Seccomp
-    from . import Extras
     from .context import Add
+    from .extras import Extras
 
 RLIMITS = {
     "RLIMIT_CPU": 0,

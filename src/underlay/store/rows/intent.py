@@ -94,6 +94,7 @@ if TYPE_CHECKING:
         log: Log
         health: NotRequired[HealthCheck]
         mounts: list[MountPoint]
+        image_mounts: NotRequired[dict[str, UsedImage]]  # other images that are mounted in it, by destination
         rootless: bool
         joins: dict[str, str]
         disk: Disk | None

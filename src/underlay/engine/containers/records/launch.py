@@ -15,7 +15,7 @@ from .confinement import confined, group_path, system_call_filter
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ....linux.specification import Namespace, Spec
-    from ....runtime.monitor.records import LaunchRecord
+    from ....runtime.monitor.records import LaunchRecord, SharedMounts
     from ....store.rows.intent import Intent
     from ....store.store import Store
     from ..specification.disk_limit import Layer
@@ -78,6 +78,9 @@ def launch_record(
         "python": python,
         "import_path": import_path,
     }
+    others = shared_mounts(store, intent, make)
+    if others is not None:
+        record["shared"] = others
     check = intent.get("health")
     if check is not None:
         record["health"] = {
@@ -89,6 +92,30 @@ def launch_record(
             "exec": execution.exec_record(container_id, intent, ExecOptions(command=check["command"]), 0, 0, ""),
         }
     return record
+
+
+def shared_mounts(store: Store, intent: Intent, resolve: bool = False) -> SharedMounts | None:
+    """Return the mounts of volumes and of other images that a container shares, None when there are none.
+
+    With `resolve` they are about to be mounted. Raises InvalidInput, NotFound.
+    """
+    names = {mount["Name"] for mount in intent["mounts"] if mount["Type"] == "volume"}
+    images = intent.get("image_mounts") or {}
+    if not names and not images:
+        return None
+    from ....store import volumeoptions
+    from ....store.rows import volumes
+
+    others: SharedMounts = {"images": [], "volumes": []}
+    for used in images.values():
+        if resolve:
+            rootfs.prepare(store.paths, store.form, used["diff_ids"])
+        shared = rootfs.shared_mount(store.paths, store.form, used["diff_ids"], used["chain"])
+        others["images"].append((shared.change_lock, shared.use_lock, shared.point, shared.index, shared.files))
+    for volume in volumes.with_options(store.meta, names):
+        m = volumeoptions.mount_of(store.paths, volume, resolve)
+        others["volumes"].append((m.change_lock, m.use_lock, m.point, m.source, m.fstype, m.flags, m.data))
+    return others if others["images"] or others["volumes"] else None
 
 
 def joined(store: Store, container_id: str, intent: Intent) -> Intent:

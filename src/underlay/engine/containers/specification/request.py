@@ -41,6 +41,7 @@ class Request:
         "exposed",
         "log",
         "mounts",
+        "mounts_of",
         "networks",
         "options",
         "ports",
@@ -63,6 +64,8 @@ class Request:
         self.mounts = [mount_flags.parse_volume(text) for text in options.volumes]
         self.mounts += [mount_flags.parse_mount(text) for text in options.mounts]
         self.mounts += [mount_flags.parse_tmpfs(text) for text in options.tmpfs]
+        self.mounts_of = [mount_flags.parse_volumes_from(text) for text in options.volumes_from]
+        mount_flags.check_driver(options.volume_driver)
         self.devices = [grammar.device(text) for text in options.devices]
         self.device_rules = [grammar.device_rule(text) for text in options.device_cgroup_rules]
         self.weights = [grammar.weight_device(text) for text in options.blkio_weight_device]
