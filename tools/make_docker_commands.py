@@ -52,12 +52,10 @@ ABSENT_FLAGS = {
     "config-only": "networks without a configuration of their own are not done",
     "cpu-count": "of Windows",
     "cpu-percent": "of Windows",
-    "disable-content-trust": "of Notary",
     "group": "of Swarm",
     "ingress": "of Swarm",
     "io-maxbandwidth": "of Windows",
     "io-maxiops": "of Windows",
-    "isolation": "of Windows",
     "limit-bytes": "of Swarm",
     "link-local-ip": "no use for it is known",
     "required-bytes": "of Swarm",
@@ -88,6 +86,7 @@ DIFFERENT = {
     "version": "one program, which `--format` shows as client and server",
 }
 DIFFERENT_FLAGS = {
+    ("run", "link"): "a line of the hosts file, in any network; no variables",
     ("run", "init"): "the init is a program in memory, and calls itself so",
     ("run", "log-driver"): "the default is local, which rotates",
     ("run", "cgroupns"): "private is the default with version 1, too",

@@ -75,6 +75,7 @@ class ContainerKeywords(TypedDict, total=False):
     sysctls: Mapping[str, str | int] | Texts
     shm_size: Size
     storage_options: Mapping[str, str | int] | Texts
+    secrets: Texts
     stop_signal: str
     stop_timeout: int | None
     health_cmd: str
@@ -91,6 +92,7 @@ class ContainerKeywords(TypedDict, total=False):
     ip6: str
     mac_address: str
     network_aliases: Texts
+    links: Mapping[str, str] | Texts
     publish: Mapping[str, Port | list[Port]] | Texts
     publish_all: bool
     expose: Texts

@@ -54,6 +54,7 @@ class ContainerOptions(Record, kw_only=True):
     sysctls: dict[str, str] = {}
     shm_size: int = 64 << 20
     storage_options: dict[str, str] = {}  # {"size": "10g"}
+    secrets: list[str] = []  # "id=…,src=FILE" or "id=…,env=NAME", with target, mode, uid, gid
     stop_signal: str = ""
     health_cmd: str = ""  # instead of the image's, run by a shell
     health_interval: float = 0.0  # seconds; 0 as the image says, here and below
@@ -70,6 +71,7 @@ class ContainerOptions(Record, kw_only=True):
     ip6: str = ""
     mac_address: str = ""
     network_aliases: list[str] = []
+    links: list[str] = []  # "container[:alias]"
     publish: list[str] = []  # as for -p: "[[address:]port:]port[/protocol]"
     publish_all: bool = False
     expose: list[str] = []

@@ -35,7 +35,7 @@ class Volumes:
         """Create a volume and return its name; without `name` an anonymous one.
 
         `options` are type, device and o, as those of mount(8), or size. It is mounted while a container uses it. An
-        existing volume stays unchanged, its labels too. Raises InvalidInput, Unsupported, Conflict for other options.
+        existing volume stays unchanged, its labels and options too. Raises InvalidInput, Unsupported.
         """
         store = self._store
         anonymous = not name
@@ -77,7 +77,7 @@ class Volumes:
             "Labels": volume.labels,
             "Mountpoint": self.mountpoint(volume.name),
             "Name": volume.name,
-            "Options": volume.options or None,
+            "Options": dict(sorted(volume.options.items())) or None,
             "Scope": "local",
         }
 

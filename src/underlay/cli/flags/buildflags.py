@@ -6,7 +6,7 @@ import os
 
 from ...errors import UsageError
 from ...human import parse_size
-from . import limitflags
+from . import limitflags, trustflag
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from . import Flag, Options
 
 FLAGS: tuple[Flag, ...] = (
+    trustflag.FLAG,
     ("add-host", "", "list", "list", "Add a custom host-to-IP mapping (format: host:ip)"),
     (
         "allow",
@@ -108,6 +109,7 @@ def request_of(options: Options, arguments: list[str]) -> BuildRequest:
         raise UsageError(f'no builder "{options["builder"]}" found', f"there is one, {BUILDER}")
     if options["isolation"] not in ("", "default"):
         raise UsageError(f"isolation {options['isolation']!r} is not supported", "default, or leave it out")
+    trustflag.check(options)
     request = BuildRequest(
         context=arguments[0],
         dockerfile=options["file"],

@@ -89,6 +89,8 @@ def draft(store: Store, options: ContainerOptions, pull: bool = False) -> Draft:
     networks = [] if of_plugins else _networks(store, request, host.rootless)
     if networks or of_plugins:
         host.network_namespace = store.paths.container_state(made.id) + "/net"
+    if options.ipc == "shareable" and not host.rootless:
+        host.shared_memory = store.paths.container_state(made.id) + "/shm"
     ports = _ports(request, config, bool(networks or of_plugins))
     if options.userns or host.rootless:
         from .specification import user_namespace
@@ -135,6 +137,18 @@ def draft(store: Store, options: ContainerOptions, pull: bool = False) -> Draft:
     }
     if made.mounts.images:
         made.intent["image_mounts"] = made.mounts.images
+    if options.secrets:
+        from .specification import secrets
+
+        made.intent["secrets"] = [secrets.parse(text) for text in options.secrets]
+        secrets.check(made.intent["secrets"], [mount.target for mount in request.mounts])
+        made.intent["extras"]["secrets"] = [
+            (secret["target"], secret["mode"], secret["uid"], secret["gid"]) for secret in made.intent["secrets"]
+        ]
+    if options.links:
+        from ..networks import links
+
+        made.intent["links"] = links.choose(store, options)
     check = health.choose(options, config)
     if check is not None:
         made.intent["health"] = check
@@ -346,7 +360,7 @@ def _record(store: Store, made: Draft) -> str:
 def _joins(store: Store, made: Draft) -> dict[str, str]:
     """Return the ids of the containers whose namespaces are joined, by kind of namespace."""
     owners = {"user": made.joins} if made.joins else {}
-    for kind in ("network", "pid", "uts"):
+    for kind in ("network", "pid", "ipc", "uts"):
         mode, _, name = getattr(made.request.options, kind).partition(":")
         if mode == "container":
             owners[kind] = containers.find(store.meta, name).id

@@ -240,7 +240,7 @@ def _release(store: Store, row: ContainerRow) -> None:
     from ...runtime.monitor import heldmounts
     from .records.launch import shared_mounts
 
-    others = shared_mounts(store, row.intent)
+    others = shared_mounts(store, row.id, row.intent)
     if others is not None:
         heldmounts.give_back(others, [])
 

@@ -67,7 +67,7 @@ def inspect(store: Store, row: ContainerRow, intent: Intent, status: Status, siz
         "ProcessLabel": "",
         "AppArmorProfile": process.get("apparmorProfile") or "",
         "ExecIDs": None,
-        "HostConfig": _host_config(intent, options, spec),
+        "HostConfig": _host_config(row.name, intent, options, spec),
         "GraphDriver": {"Name": store.form, "Data": {"UpperDir": directory + "/upper"}},
         "Mounts": [{"Driver": "local", **m} if m["Type"] == "volume" else m for m in shown_mounts(intent)],
         "Config": _config(store, row, intent),
@@ -220,8 +220,10 @@ def _network_settings(
     }
 
 
-def _host_config(intent: Intent, options: Options, spec: Spec) -> dict[str, object]:
-    return Sparse(_host_members(intent, options, spec), Tmpfs=None, Mounts=None, StorageOpt=None, Annotations=None)
+def _host_config(name: str, intent: Intent, options: Options, spec: Spec) -> dict[str, object]:
+    return Sparse(
+        _host_members(name, intent, options, spec), Tmpfs=None, Mounts=None, StorageOpt=None, Annotations=None
+    )
 
 
 def _port_bindings(options: Options) -> dict[str, list[dict[str, str]]]:
@@ -239,7 +241,7 @@ def _port_bindings(options: Options) -> dict[str, list[dict[str, str]]]:
     return bindings
 
 
-def _host_members(intent: Intent, options: Options, spec: Spec) -> dict[str, Any]:
+def _host_members(name: str, intent: Intent, options: Options, spec: Spec) -> dict[str, Any]:
     linux = spec["linux"]
     memory = linux["resources"].get("memory") or {}
     restart = intent["restart"]
@@ -261,9 +263,9 @@ def _host_members(intent: Intent, options: Options, spec: Spec) -> dict[str, Any
         "PidMode": options.get("pid") or "",
         "UTSMode": options.get("uts") or "",
         "Isolation": "",
-        "Links": None,
-        "VolumeDriver": "",
-        "VolumesFrom": None,
+        "Links": [f"/{link['name']}:/{name}/{link['alias']}" for link in intent.get("links") or []] or None,
+        "VolumeDriver": options.get("volume_driver") or "",
+        "VolumesFrom": options.get("volumes_from") or None,
         "PublishAllPorts": bool(options.get("publish_all")),
         "UsernsMode": options.get("userns") or "",
         "CgroupnsMode": options.get("cgroupns") or "private",

@@ -116,7 +116,7 @@ _PROC_FILES = frozenset(
 )
 
 
-def _target(context: Context, path: str, directory: bool, plain: bool) -> int:
+def target_of(context: Context, path: str, directory: bool, plain: bool) -> int:
     """Return a descriptor of the mount point `path`, made when missing; `plain` refuses links (procfs, sysfs)."""
     if plain:
         try:
@@ -160,7 +160,7 @@ def mount(
         if optional:
             return
         raise
-    target = _target(context, path, True, plain)
+    target = target_of(context, path, True, plain)
     mounts.attach(fd, target, path)
     os.close(target)
     for word in propagation:
@@ -184,7 +184,7 @@ def _mount_at_once(
     propagation: list[int],
 ) -> None:
     """Mount with all options in one string (mount(2)): for long ones, such as the lower directories of an overlay."""
-    target = _target(context, path, True, False)
+    target = target_of(context, path, True, False)
     data = mounts.option_string(options.items())
     mounts.mount(source, f"/proc/self/fd/{target}", fstype, mounts.flags_of(attributes), data)
     os.close(target)
@@ -211,7 +211,7 @@ def tmpfs_copy_up(context: Context, path: str, attributes: int, options: dict[st
     """Mount a tmpfs at `path` that holds what the root has there (option "tmpcopyup")."""
     from .copyup import copy_tree
 
-    target = _target(context, path, True, False)
+    target = target_of(context, path, True, False)
     source = beneath.open_in_root(context.root, path, os.O_RDONLY | os.O_DIRECTORY)
     fd = mounts.new_filesystem("tmpfs", tuple(options.items()), 0, "tmpfs")
     inside = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=fd)
@@ -237,7 +237,7 @@ def bind(context: Context, source: str, path: str, recursive: bool, settings: Bi
         fd = copy_of(source, recursive, settings.get("beneath", ""))
         late = not change(fd, recursive, settings)
     directory = stat.S_ISDIR(os.fstat(fd).st_mode)
-    target = _target(context, path, directory, False)
+    target = target_of(context, path, directory, False)
     mounts.attach(fd, target, path)
     os.close(target)
     if late:
@@ -264,7 +264,8 @@ def copy_of(source: str, recursive: bool, below: str = "") -> int:
             part = beneath.open_in_root(origin, below, os.O_PATH)
         except KernelError as error:
             reason = os.strerror(error.errno).lower()
-            raise StartFailed(f"cannot access path {source}/{below}: {reason}", 125) from None
+            code = 127 if error.errno == ENOENT else 125  # as docker
+            raise StartFailed(f"cannot access path {source}/{below}: {reason}", code) from None
         try:
             return mounts.clone_tree(part, "", recursive)
         finally:
@@ -304,7 +305,7 @@ def cgroup_v1(context: Context, path: str, controllers: list[str], attributes: i
     With a cgroup namespace (`own`) a new mount shows the container's group as the root; without, the group is bound, so
     that no other can be seen.
     """
-    base = _target(context, path, True, False)
+    base = target_of(context, path, True, False)
     fd = mounts.new_filesystem("tmpfs", (("mode", "755"),), attributes & ~mounts.MOUNT_ATTR_RDONLY, "cgroup")
     mounts.attach(fd, base, path)
     os.close(base)

@@ -182,6 +182,10 @@ def begin(monitor: Monitor, made: plan.Plan, attachment: Attachment | None, chan
     context.channel = theirs
     context.seccomp = bytes.fromhex(record["seccomp"])
     context.environment = dict(pair.split("=", 1) for pair in record["spec"]["process"].get("env") or [] if "=" in pair)
+    if "secrets" in record:
+        from . import secretvalues
+
+        context.secrets = secretvalues.read(record["secrets"])
     outputs: list[tuple[int, int]] = []
     given = -1
     if not record["terminal"]:
@@ -421,4 +425,5 @@ def _without_spec(monitor: Monitor) -> LaunchRecord:
     record = monitor.launch.copy()
     record.pop("spec", None)
     record.pop("seccomp", None)
+    record.pop("secrets", None)
     return record

@@ -280,6 +280,8 @@ class Monitor:
             if control.send(channel, {"noted": True}):
                 record["cgroup_used"], record["delay"] = self.launch["cgroup_used"], self.launch.get("delay", 0.0)
                 record["network"] = self.launch["network"]
+                if "secrets" in self.launch:
+                    record["secrets"] = self.launch["secrets"]
                 self.launch = record
         moved = message.get("relays")
         if moved is not None and isinstance(self.launch["network"], dict):

@@ -40,6 +40,13 @@ if TYPE_CHECKING:
         images: list[tuple[str, str, str, str, list[str]]]
         volumes: list[tuple[str, str, str, str, str, int, str]]
 
+    class SecretSource(TypedDict):
+        """Where the monitor has a secret's value from: a file, or `value` itself in hexadecimal digits."""
+
+        id: str
+        file: str
+        value: str
+
     class Restart(TypedDict):
         """A restart policy: its name, and how often at most (0 for any number)."""
 
@@ -126,6 +133,7 @@ if TYPE_CHECKING:
         journal: tuple[str, dict[str, str]]  # its file, and what is said of the container with each event
         shared_mount: tuple[str, str, str, str, list[str]]
         shared: NotRequired[SharedMounts]
+        secrets: NotRequired[list[SecretSource]]
         python: str
         import_path: list[str]
         delay: NotRequired[float]  # seconds before the last restart

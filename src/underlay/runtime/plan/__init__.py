@@ -99,6 +99,8 @@ def make(spec: Spec, root: Root, extras: Extras, cgroup: str, nodes: bool = True
     if "network" in fresh:
         add(("loopback",))
     _mounts(add, spec, namespaces, extras, cgroup, plan.maps, nodes and "user" not in namespaces)
+    if extras.secrets:
+        add(("secrets", extras.secrets))
     if body.get("terminal"):
         size = body.get("consoleSize") or {}
         add(("console", int(size.get("height") or 0), int(size.get("width") or 0), True))

@@ -8,10 +8,10 @@ class Extras:
 
     `user` is a name to look up in the root, or None to take `process.user` as numbers; `groups` names of more groups;
     `init` keeps process 1 ours; `soft_sysctls` are set where the kernel has them; `copy_up` are mount destinations whose
-    new, empty volume is filled from the image, `subpaths` by mount destination what of the source is bound.
-    `waits` lets the process wait to be started, alone, without a monitor;
-    `hooks` names the kinds of hooks there are; `pivot` and `keyring` may be turned off; `base` is the bundle; `landlock`
-    are rules as `linux.landlock.parse` returns them.
+    new, empty volume is filled from the image, `subpaths` by mount destination what of the source is bound. `secrets` are
+    (target, mode, uid, gid) of files whose contents the monitor has. `waits` lets the process wait to be started, alone,
+    without a monitor; `hooks` names the kinds of hooks there are; `pivot` and `keyring` may be turned off; `base` is the
+    bundle; `landlock` are rules as `linux.landlock.parse` returns them.
     """
 
     __slots__ = (
@@ -23,6 +23,7 @@ class Extras:
         "keyring",
         "landlock",
         "pivot",
+        "secrets",
         "soft_sysctls",
         "subpaths",
         "user",
@@ -43,12 +44,14 @@ class Extras:
         keyring: bool = True,
         base: str = "",
         landlock: list[list[str]] | None = None,
+        secrets: list[tuple[str, int, int, int]] | None = None,
     ) -> None:
         self.user = user
         self.groups = groups or []
         self.init = init
         self.soft_sysctls = soft_sysctls or {}
         self.copy_up = copy_up or []
+        self.secrets = secrets or []
         self.subpaths = subpaths or {}
         self.waits = waits
         self.hooks = hooks or []

@@ -49,18 +49,11 @@ def check_name(name: str) -> None:
 def insert(
     sql: Transaction, name: str, labels: dict[str, str], anonymous: bool, options: dict[str, str] | None = None
 ) -> bool:
-    """Record a volume; return False, with nothing changed, when it is there already. Raises Conflict for other options."""
+    """Record a volume; return False, with nothing changed, when it is there already."""
     done = sql.execute(
         f"INSERT OR IGNORE INTO volumes ({_COLUMNS}) VALUES (?, ?, ?, ?, ?)",
         (name, time_ns(), dumps(labels), int(anonymous), dumps(options or {})),
     )
-    if not done.rowcount and options:
-        (there,) = sql.execute("SELECT options FROM volumes WHERE name = ?", (name,)).fetchone()
-        if loads(there) != options:
-            raise Conflict(
-                f"create {name}: conflict: volume already exists with different options",
-                "`underlay volume inspect` shows them",
-            )
     return done.rowcount > 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from ....linux.files import mounts
 from ....paths import interpreter
 from ....runtime.monitor import control
 from ....store import rootfs
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from ..specification.disk_limit import Layer
 
 # redirect_dir and metacopy would let attributes of an image's files name other files (attacks IM-07).
+_NOTHING_RUNS = mounts.MS_NOSUID | mounts.MS_NODEV | mounts.MS_NOEXEC
 _OVERLAY_OPTIONS: dict[str, str | None] = {"redirect_dir": "off", "metacopy": "off", "index": "off"}
 
 
@@ -78,7 +80,7 @@ def launch_record(
         "python": python,
         "import_path": import_path,
     }
-    others = shared_mounts(store, intent, make)
+    others = shared_mounts(store, container_id, intent, make)
     if others is not None:
         record["shared"] = others
     check = intent.get("health")
@@ -94,14 +96,15 @@ def launch_record(
     return record
 
 
-def shared_mounts(store: Store, intent: Intent, resolve: bool = False) -> SharedMounts | None:
-    """Return the mounts of volumes and of other images that a container shares, None when there are none.
+def shared_mounts(store: Store, container_id: str, intent: Intent, resolve: bool = False) -> SharedMounts | None:
+    """Return the mounts of volumes, of other images and of memory that a container shares, None when there are none.
 
     With `resolve` they are about to be mounted. Raises InvalidInput, NotFound.
     """
     names = {mount["Name"] for mount in intent["mounts"] if mount["Type"] == "volume"}
     images = intent.get("image_mounts") or {}
-    if not names and not images:
+    memory = intent["options"].get("ipc") == "shareable" and not intent["rootless"]
+    if not names and not images and not memory:
         return None
     from ....store import volumeoptions
     from ....store.rows import volumes
@@ -115,6 +118,13 @@ def shared_mounts(store: Store, intent: Intent, resolve: bool = False) -> Shared
     for volume in volumes.with_options(store.meta, names):
         m = volumeoptions.mount_of(store.paths, volume, resolve)
         others["volumes"].append((m.change_lock, m.use_lock, m.point, m.source, m.fstype, m.flags, m.data))
+    if memory:
+        point = store.paths.container_state(container_id) + "/shm"
+        if resolve:
+            os.makedirs(point, mode=0o700, exist_ok=True)
+        size = intent["options"].get("shm_size") or 64 << 20
+        data = f"mode=1777,size={size}"
+        others["volumes"].append((point + ".change", point + ".use", point, "shm", "tmpfs", _NOTHING_RUNS, data))
     return others if others["images"] or others["volumes"] else None
 
 
