@@ -70,6 +70,7 @@ class ContainerKeywords(TypedDict, total=False):
     cap_drop: Texts
     security: Texts
     devices: Texts
+    gpus: str
     device_cgroup_rules: Texts
     ulimits: Mapping[str, str | int] | Texts
     sysctls: Mapping[str, str | int] | Texts

@@ -49,6 +49,7 @@ class ContainerOptions(Record, kw_only=True):
     cap_drop: list[str] = []
     security: list[str] = []  # as for --security-opt
     devices: list[str] = []  # "host[:container[:permissions]]"
+    gpus: str = ""  # "all", a number, "device=0,1": those that descriptions of CDI name
     device_cgroup_rules: list[str] = []  # "c 10:229 rw"
     ulimits: list[str] = []  # "name=soft[:hard]"
     sysctls: dict[str, str] = {}

@@ -281,6 +281,7 @@ if TYPE_CHECKING:
         soft_sysctls: dict[str, str]
         copy_up: list[str]
         subpaths: dict[str, str]
+        hooks: list[str]
         secrets: list[tuple[str, int, int, int]]
         landlock: list[list[str]]
 

@@ -84,6 +84,11 @@ def draft(store: Store, options: ContainerOptions, pull: bool = False) -> Draft:
     made.mounts = mount_points.choose(store, request, config, options.pull if pull else find.HERE)
     directory = store.paths.container(made.id)
     files = {name: directory + name.removeprefix("/etc") for name in NAME_FILES} | shared
+    edits = None
+    if request.described_devices or options.gpus:
+        from .specification import described_devices
+
+        edits = described_devices.choose(request)
     host = host_facts.gather(store, request)
     of_plugins = _networks_of_plugins(request, host.rootless)
     networks = [] if of_plugins else _networks(store, request, host.rootless)
@@ -102,6 +107,9 @@ def draft(store: Store, options: ContainerOptions, pull: bool = False) -> Draft:
             if mount.kind in ("volume", "image") and not mount.layers and "idmap" not in mount.options:
                 mount.options.append("idmap")
     composed = compose.compose(made.id, request, config, request.mounts, files, host)
+    if edits is not None:
+        described_devices.add(edits, composed.spec)
+        composed.groups += edits.groups
     if composed.seccomp not in ("default", "unconfined"):
         from .specification import seccomp_profile
 
@@ -119,6 +127,7 @@ def draft(store: Store, options: ContainerOptions, pull: bool = False) -> Draft:
             "init": composed.init,
             "soft_sysctls": composed.soft_sysctls,
             "copy_up": composed.copy_up,
+            "hooks": list(composed.spec.get("hooks") or {}),
             "subpaths": {mount.target: mount.subpath for mount in request.mounts if mount.subpath},
             "landlock": composed.landlock,
         },

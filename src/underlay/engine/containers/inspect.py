@@ -300,8 +300,8 @@ def _host_members(name: str, intent: Intent, options: Options, spec: Spec) -> di
         "PidsLimit": options.get("pids_limit") or None,
         "Ulimits": [_ulimit(text) for text in options.get("ulimits") or []],
         "Sysctls": options.get("sysctls") or {},
-        "Devices": [_device(text) for text in options.get("devices") or []],
-        "DeviceRequests": None,
+        "Devices": [_device(text) for text in options.get("devices") or [] if not _is_described(text)],
+        "DeviceRequests": _device_requests(options),
         "DeviceCgroupRules": options.get("device_cgroup_rules") or None,
         "LogConfig": {"Type": intent["log"]["driver"], "Config": options.get("log_options") or {}},
         "MaskedPaths": linux["maskedPaths"],
@@ -324,6 +324,26 @@ def _device(text: str) -> dict[str, str]:
 
     device = grammar.device(text)
     return {"PathOnHost": device.path, "PathInContainer": device.target, "CgroupPermissions": device.access}
+
+
+def _is_described(text: str) -> bool:
+    from .specification import grammar
+
+    return grammar.is_described(text)
+
+
+def _device_requests(options: Options) -> list[dict[str, object]] | None:
+    """Return the devices that descriptions of CDI name, and the GPUs, as docker shows them."""
+    names = [text for text in options.get("devices") or [] if _is_described(text)]
+    requests: list[dict[str, object]] = []
+    if names:
+        requests.append({"Driver": "cdi", "Count": 0, "DeviceIDs": names, "Capabilities": None, "Options": None})
+    if options.get("gpus"):
+        gpus: dict[str, object] = {"Driver": "", "Count": -1, "DeviceIDs": None, "Capabilities": [["gpu"]]}
+        if options["gpus"] != "all":
+            gpus["Count"], gpus["DeviceIDs"] = 0, [options["gpus"]]
+        requests.append({**gpus, "Options": {}})
+    return requests or None
 
 
 def _devices(options: Options, option: str, key: str) -> list[dict[str, str | int]]:

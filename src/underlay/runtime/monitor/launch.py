@@ -182,6 +182,10 @@ def begin(monitor: Monitor, made: plan.Plan, attachment: Attachment | None, chan
     context.channel = theirs
     context.seccomp = bytes.fromhex(record["seccomp"])
     context.environment = dict(pair.split("=", 1) for pair in record["spec"]["process"].get("env") or [] if "=" in pair)
+    if record["spec"].get("hooks"):
+        from . import hooks
+
+        hooks.prepare(record, context)
     if "secrets" in record:
         from . import secretvalues
 
@@ -219,7 +223,16 @@ def begin(monitor: Monitor, made: plan.Plan, attachment: Attachment | None, chan
     when = process.start_time(pid)
     try:
         birth.let_on(made, group, resources, ours, pid, born)
-        console = child_channel.await_start(ours, pid, _announcer(record))
+        at_hooks = None
+        if context.hooks:
+            from . import hooks
+
+            def at_hooks() -> None:
+                hooks.run(("prestart", "createRuntime"), context, pid)
+
+        console = child_channel.await_start(ours, pid, _announcer(record), at_hooks)
+        if context.hooks:
+            hooks.run(("poststart",), context, pid)
         pidfd = process.pidfd_open(pid)
     except BaseException:
         os.kill(pid, 9)

@@ -91,6 +91,12 @@ def network(text: str) -> NetworkAttachment:
     return NetworkAttachment(names[0], single["ip"], single["ip6"], single["mac-address"], tuple(aliases))
 
 
+def is_described(text: str) -> bool:
+    """Return whether a --device value is a name of CDI, vendor.com/class=name, and not a path."""
+    kind, equals, name = text.partition("=")
+    return bool(equals and name) and "/" in kind and not text.startswith("/")
+
+
 def device(text: str) -> DeviceRequest:
     """Return what a --device value `host[:container][:access]` asks for; raises InvalidInput."""
     parts = text.split(":")

@@ -36,6 +36,7 @@ class Request:
         "cap_add",
         "cap_drop",
         "cgroup_parent",
+        "described_devices",
         "device_rules",
         "devices",
         "exposed",
@@ -66,7 +67,8 @@ class Request:
         self.mounts += [mount_flags.parse_tmpfs(text) for text in options.tmpfs]
         self.mounts_of = [mount_flags.parse_volumes_from(text) for text in options.volumes_from]
         mount_flags.check_driver(options.volume_driver)
-        self.devices = [grammar.device(text) for text in options.devices]
+        self.described_devices = [text for text in options.devices if grammar.is_described(text)]
+        self.devices = [grammar.device(text) for text in options.devices if not grammar.is_described(text)]
         self.device_rules = [grammar.device_rule(text) for text in options.device_cgroup_rules]
         self.weights = [grammar.weight_device(text) for text in options.blkio_weight_device]
         self.throttles: dict[Throttle, list[tuple[str, int]]] = {}
