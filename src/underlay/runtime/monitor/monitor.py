@@ -16,6 +16,7 @@ import time
 from ...lean.jsontext import known
 from . import control, state
 from .health import HealthChecks
+from .logdrivers import open_log
 from .logs import Log
 from .networks import names, relays
 from .networks.firewallwatch import FirewallWatch
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import NoReturn
 
+    from .logdrivers.sending import Sending
     from .records import Last, LaunchRecord, Message
 
 SLIM_AFTER = 0.25  # seconds of running after which the monitor becomes slim
@@ -76,8 +78,7 @@ class Monitor:
         self.relays: LentSockets | None = None
         self.firewall: FirewallWatch | None = None
         self.health: HealthChecks | None = None
-        settings = launch["log"]
-        self.log = Log(settings["path"], settings["driver"], settings["limit"], settings["keep"])
+        self.log = open_log(launch["log"], self.poll)
         self.relay = Relay(self.poll, self.log, launch["terminal"])
         self.relay.close_input_at_end = launch["stdin_once"]
         self.channels: dict[int, tuple[_socket.socket, Client | None]] = {}
@@ -220,9 +221,11 @@ class Monitor:
                 return
             self.add_channel(channel, None)
         elif any(
-            other.handle(fd) for other in (self.questions, self.relays, self.firewall, self.health) if other is not None
+            other.handle(fd)
+            for other in (self.questions, self.relays, self.firewall, self.health, self._sending)
+            if other is not None
         ):
-            pass  # it belongs to the network, or to a health check
+            pass  # it belongs to the network, a health check or the log
         elif self.relay.handle(fd, mask):
             for channel_fd, (channel, client) in list(self.channels.items()):
                 if client is not None and (client.detached or client.lost):
@@ -230,6 +233,11 @@ class Monitor:
                     self.removers.discard(channel_fd)
                     self.relay.detach(client)
                     control.send(channel, {"lost": client.lost} if client.lost else {"detached": True})
+
+    @property
+    def _sending(self) -> Sending | None:
+        """The log, where it is sent elsewhere and may have to wait."""
+        return self.log if not isinstance(self.log, Log) else None
 
     def _message(self, fd: int) -> None:
         channel = self.channels[fd][0]

@@ -33,6 +33,14 @@ if TYPE_CHECKING:
         driver: str
         limit: int
         keep: int
+        compress: NotRequired[bool]
+        attributes: NotRequired[dict[str, str]]  # of json-file: in each record
+        fields: NotRequired[dict[str, str]]  # of journald: with each message
+        address: NotRequired[str]
+        facility: NotRequired[int]  # of syslog, as format and tag
+        format: NotRequired[str]
+        tag: NotRequired[str]
+        buffer: NotRequired[int]  # bytes that may wait in the mode non-blocking
 
     class SharedMounts(TypedDict):
         """What else is mounted while the container runs: arguments of `SharedMount` and `VolumeMount` (`linux.files`)."""

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         driver: str
         limit: int
         keep: int
+        options: NotRequired[dict[str, str]]  # the others, by docker's names
 
     class HealthCheck(TypedDict):
         """A health check: docker's `test`, the command that it means, times in seconds, failures until it is unhealthy."""

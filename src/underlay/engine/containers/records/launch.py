@@ -10,6 +10,7 @@ from ....runtime.monitor import control
 from ....store import rootfs
 from ... import journaling, presence
 from ...options import ExecOptions
+from ..specification import log_options
 from . import execution
 from .confinement import confined, group_path, system_call_filter
 
@@ -68,7 +69,7 @@ def launch_record(
         "joined": intent.get("joined") or [],
         "rootless": intent["rootless"],
         "seccomp": system_call_filter(store, intent["seccomp"], intent["spec"]).hex(),
-        "log": {**intent["log"], "path": directory + "/log"},
+        "log": log_options.of_run(container_id, name, intent, directory + "/log"),
         "terminal": bool(options.get("terminal")),
         "open_stdin": bool(options.get("interactive")),
         "stdin_once": True,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ....errors import InvalidInput, Unsupported
 from ....network import ports
-from . import grammar, mount_flags
+from . import grammar, log_options, mount_flags
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Request:
         self.options = options
         grammar.check_names(options)
         self.restart = grammar.restart_policy(options.restart)
-        self.log = grammar.log_settings(options.log_driver, options.log_options)
+        self.log = log_options.parse(options.log_driver, options.log_options)
         self.cgroup_parent = grammar.parent_group(options.cgroup_parent)
         self.mounts = [mount_flags.parse_volume(text) for text in options.volumes]
         self.mounts += [mount_flags.parse_mount(text) for text in options.mounts]
