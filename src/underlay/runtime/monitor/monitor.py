@@ -173,6 +173,7 @@ class Monitor:
             "oom": self.oom,
             "restarts": self.restarts,
             "error": self.log.problem,
+            "stopped": self.stopping,
         }
         try:
             state.write(self.launch["directory"], "last.json", record)

@@ -302,3 +302,4 @@ if TYPE_CHECKING:
         restarts: int
         error: str
         failed: bool
+        stopped: bool  # by somebody: the restart policy unless-stopped asks for that
