@@ -25,7 +25,8 @@ def text(user: bool) -> str:
     """Return the unit for this program as it runs now, with its settings. Raises InvalidInput for what no unit can hold."""
     python, path = interpreter()
     variables = {name: os.environ[name] for name in _VARIABLES if name in os.environ}
-    variables["PYTHONPATH"] = os.pathsep.join(path)
+    given = [os.path.abspath(word) for word in os.environ.get("PYTHONPATH", "").split(os.pathsep) if word]
+    variables["PYTHONPATH"] = os.pathsep.join(dict.fromkeys([*path, *given]))
     network = "" if user else "Wants=network-online.target\nAfter=network-online.target\n"
     return (
         f"{_MARK}[Unit]\n"

@@ -70,7 +70,7 @@ def test_every_flag_has_an_option() -> None:
         "label",
     }
     elsewhere |= {"label-file", "log-opt", "network", "net", "quiet", "storage-opt", "sysctl", "kernel-memory"}
-    elsewhere |= {"isolation", "disable-content-trust"}
+    elsewhere |= {"isolation", "disable-content-trust", "runtime"}
     assert known <= set(runflags._PLAIN) | set(runflags._SIZES) | set(runflags._DURATIONS) | elsewhere
     for module in (run, create, exec):
         names = [flag[0] for flag in module.FLAGS]

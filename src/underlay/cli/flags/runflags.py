@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...errors import InvalidInput
+from ...errors import InvalidInput, Unsupported
 from . import limitflags, trustflag
 
 TYPE_CHECKING = False
@@ -74,6 +74,7 @@ COMMON: tuple[Flag, ...] = (
     ("quiet", "q", "bool", "", "Suppress the pull output"),
     ("read-only", "", "bool", "", "Mount the container's root filesystem as read only"),
     ("rm", "", "bool", "", "Automatically remove the container when it exits"),
+    ("runtime", "", "string", "string", "Runtime to use for this container (underlay, the only one)"),
     ("secret", "", "list", "list", "Secret to show as a file (id=mysecret,src=FILE|env=NAME[,target=…][,mode=…])"),
     ("security-opt", "", "list", "list", "Security options"),
     ("shm-size", "", "string", "bytes", "Size of /dev/shm"),
@@ -168,6 +169,11 @@ def container_options_of(options: Options, arguments: list[str]) -> dict[str, An
     if options["isolation"] not in ("", "default"):
         raise InvalidInput(
             f"invalid isolation mode: {options['isolation']}", "default is the only one; others are of Windows"
+        )
+    if options["runtime"] not in ("", "underlay"):
+        raise Unsupported(
+            f"--runtime {options['runtime']}: containers are run by underlay itself",
+            "other engines can use ours as a runtime: `underlay-runtime`",
         )
     trustflag.check(options)
     if "entrypoint" in options:

@@ -303,7 +303,10 @@ def _host_members(name: str, intent: Intent, options: Options, spec: Spec) -> di
         "Devices": [_device(text) for text in options.get("devices") or [] if not _is_described(text)],
         "DeviceRequests": _device_requests(options),
         "DeviceCgroupRules": options.get("device_cgroup_rules") or None,
-        "LogConfig": {"Type": intent["log"]["driver"], "Config": options.get("log_options") or {}},
+        "LogConfig": {
+            "Type": intent["log"]["driver"],
+            "Config": dict(sorted((options.get("log_options") or {}).items())),
+        },
         "MaskedPaths": linux["maskedPaths"],
         "ReadonlyPaths": linux["readonlyPaths"],
         **({"StorageOpt": options["storage_options"]} if options.get("storage_options") else {}),
