@@ -114,4 +114,4 @@ def test_containers_run_again_after_a_reboot(host: Host) -> None:
     assert set(ul("ps", "--format", "{{.Names}}").split()) == {"always", "unless"}
     ul("system", "uninstall")
     assert host.out("systemctl", "is-enabled", "underlay", code=None).strip() in ("", "not-found")
-    ul("rm", "-f", "always", "unless")
+    ul("rm", "-f", "always", "unless", "never", "stopped", "said")
