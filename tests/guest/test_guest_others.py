@@ -62,3 +62,14 @@ def test_unprivileged_user_with_one_id(share: Path) -> None:
         pytest.skip(f"no guest can be had here: {done.stderr.strip()[-300:]}")
     assert done.returncode == 0, (done.stdout + done.stderr)[-6000:]
     assert "2 skipped" in done.stdout
+
+
+def test_systemd(share: Path) -> None:
+    """Restart policies over a reboot by our unit, and the journal, with the real ones."""
+    command = [str(GUEST_RUN), "--kernel", "trixie", "--packages", "systemd", "--share", str(share), "--timeout", "200"]
+    # What systemd leaves behind goes with the guest.
+    command += ["--env", "UNDERLAY_SHARED_HOST=1", "--", *PYTEST, "tests/guest/inside_systemd.py"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=500)
+    if done.returncode == 125:
+        pytest.skip(f"no guest can be had here: {done.stderr.strip()[-300:]}")
+    assert done.returncode == 0 and " passed" in done.stdout, (done.stdout + done.stderr)[-6000:]

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 import dockerdaemon
-from engines import Installation, image_tar, needs_root
+from engines import REPOSITORY, Installation, image_tar, needs_root
 
 pytestmark = pytest.mark.root
 LINES = Path(__file__).with_name("command_lines.txt")
@@ -97,4 +97,17 @@ def test_the_same_lines_do_the_same(tmp_path: Path) -> None:
             needless.append(line)
     assert not unexpected, "\n".join(unexpected)
     assert not needless, needless
-    assert len(ours) > 300
+    assert len(ours) > 400
+
+
+def test_the_table_of_commands_is_up_to_date(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page is made with docker's client of Debian's stable release."""
+    if not shutil.which("docker"):
+        pytest.skip("no docker")
+    monkeypatch.syspath_prepend(str(REPOSITORY / "tools"))
+    import make_docker_commands as maker
+
+    version = maker.client_version()
+    if f"client {version}, by" not in maker.PAGE.read_text(encoding="utf-8"):
+        pytest.skip(f"the page was made with another version than {version}")
+    assert maker.page(maker.docker_tree(), version) == maker.PAGE.read_text(encoding="utf-8")

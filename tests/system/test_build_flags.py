@@ -156,7 +156,7 @@ def test_devices_that_are_refused(devices: Builder, tmp_path: Path) -> None:
     (tmp_path / "cdi/bad.json").write_text("{")
     assert "bad.json" in fails("--device=fast", "--allow", "device")
     (tmp_path / "cdi/bad.json").rename(tmp_path / "cdi/bad.yaml")
-    assert "JSON" in fails("--device=fast", "--allow", "device")
+    assert "bad.yaml" in fails("--device=fast", "--allow", "device")
 
 
 # Layouts, frontends

@@ -122,7 +122,7 @@ def test_what_is_not_there(ul: Installation) -> None:
         (["create", "x" * 256], 1, b"invalid characters for a local volume name"),
         (["create", "ab", "cd"], 1, b"requires at most 1 argument"),
         (["create", "-d", "nfs", "ab"], 1, b'plugin "nfs" not found'),
-        (["create", "-o", "type=tmpfs", "ab"], 1, b"not supported"),
+        (["create", "-o", "type=tmpfs", "ab"], 1, b'missing required option: "device"'),
         (["create", "--nope"], 125, b"unknown flag: --nope"),
         (["ls", "-f", "colour=red"], 1, b"invalid filter 'colour'"),
         (["ls", "-f", "name=["], 1, b"not a regular expression"),

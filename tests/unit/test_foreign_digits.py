@@ -11,7 +11,7 @@ from underlay.base.identify import history
 from underlay.cli import moments
 from underlay.cli.flags import Options, limitflags
 from underlay.cli.templates import goparse
-from underlay.engine.containers.specification import grammar
+from underlay.engine.containers.specification import grammar, log_options
 from underlay.errors import Corrupt, InvalidInput, UnderlayError
 from underlay.linux import scheduling
 from underlay.network import forwarding
@@ -38,7 +38,7 @@ def test_options_of_containers(text: str) -> None:
     with pytest.raises(InvalidInput):
         grammar.restart_policy(f"on-failure:{text}")
     with pytest.raises(InvalidInput):
-        grammar.log_settings("local", {"max-file": text})
+        log_options.parse("local", {"max-file": text})
     with pytest.raises(InvalidInput):
         grammar.ulimit(f"nofile={text}")
     with pytest.raises(InvalidInput):

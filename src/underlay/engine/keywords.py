@@ -60,6 +60,8 @@ class ContainerKeywords(TypedDict, total=False):
     volumes: Mapping[str, Mapping[str, str] | str] | Texts
     mounts: Texts
     tmpfs: Mapping[str, str] | Texts
+    volumes_from: Texts
+    volume_driver: str
     extra_hosts: Mapping[str, str] | Texts
     dns: Texts
     dns_search: Texts
@@ -68,11 +70,13 @@ class ContainerKeywords(TypedDict, total=False):
     cap_drop: Texts
     security: Texts
     devices: Texts
+    gpus: str
     device_cgroup_rules: Texts
     ulimits: Mapping[str, str | int] | Texts
     sysctls: Mapping[str, str | int] | Texts
     shm_size: Size
     storage_options: Mapping[str, str | int] | Texts
+    secrets: Texts
     stop_signal: str
     stop_timeout: int | None
     health_cmd: str
@@ -89,6 +93,7 @@ class ContainerKeywords(TypedDict, total=False):
     ip6: str
     mac_address: str
     network_aliases: Texts
+    links: Mapping[str, str] | Texts
     publish: Mapping[str, Port | list[Port]] | Texts
     publish_all: bool
     expose: Texts

@@ -39,6 +39,8 @@ class ContainerOptions(Record, kw_only=True):
     volumes: list[str] = []  # as for -v
     mounts: list[str] = []  # as for --mount
     tmpfs: list[str] = []  # "path[:options]"
+    volumes_from: list[str] = []  # "container[:ro|rw]"
+    volume_driver: str = ""  # local, the only one
     extra_hosts: list[str] = []  # "name:address"
     dns: list[str] = []
     dns_search: list[str] = []
@@ -47,11 +49,13 @@ class ContainerOptions(Record, kw_only=True):
     cap_drop: list[str] = []
     security: list[str] = []  # as for --security-opt
     devices: list[str] = []  # "host[:container[:permissions]]"
+    gpus: str = ""  # "all", a number, "device=0,1": those that descriptions of CDI name
     device_cgroup_rules: list[str] = []  # "c 10:229 rw"
     ulimits: list[str] = []  # "name=soft[:hard]"
     sysctls: dict[str, str] = {}
     shm_size: int = 64 << 20
     storage_options: dict[str, str] = {}  # {"size": "10g"}
+    secrets: list[str] = []  # "id=…,src=FILE" or "id=…,env=NAME", with target, mode, uid, gid
     stop_signal: str = ""
     health_cmd: str = ""  # instead of the image's, run by a shell
     health_interval: float = 0.0  # seconds; 0 as the image says, here and below
@@ -68,6 +72,7 @@ class ContainerOptions(Record, kw_only=True):
     ip6: str = ""
     mac_address: str = ""
     network_aliases: list[str] = []
+    links: list[str] = []  # "container[:alias]"
     publish: list[str] = []  # as for -p: "[[address:]port:]port[/protocol]"
     publish_all: bool = False
     expose: list[str] = []

@@ -6,6 +6,7 @@ import os
 
 from ..errors import Conflict, NotFound
 from ..events import Event
+from ..store import volumeoptions
 from ..store import volumes as directories
 from ..store.pruned import Pruned, labelled
 from ..store.rows import volumes as rows
@@ -28,19 +29,23 @@ class Volumes:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def create(self, name: str = "", labels: dict[str, str] | None = None) -> str:
+    def create(
+        self, name: str = "", labels: dict[str, str] | None = None, options: dict[str, str] | None = None
+    ) -> str:
         """Create a volume and return its name; without `name` an anonymous one.
 
-        An existing volume stays unchanged, its labels too. Raises InvalidInput for a bad name.
+        `options` are type, device and o, as those of mount(8), or size. It is mounted while a container uses it. An
+        existing volume stays unchanged, its labels and options too. Raises InvalidInput, Unsupported.
         """
         store = self._store
         anonymous = not name
         name = name or os.urandom(32).hex()
         rows.check_name(name)
+        size = volumeoptions.check(options or {})
         with Writing(store, f"create volume {name}"), store.meta.write() as sql:
-            made = rows.insert(sql, name, labels or {}, anonymous)
+            made = rows.insert(sql, name, labels or {}, anonymous, options)
             if made:
-                directories.make_directory(os.path.dirname(self.mountpoint(name)))
+                directories.make_directory(os.path.dirname(self.mountpoint(name)), size)
         if made:
             store.emit(Event("volume.create", name))
         return name
@@ -72,7 +77,7 @@ class Volumes:
             "Labels": volume.labels,
             "Mountpoint": self.mountpoint(volume.name),
             "Name": volume.name,
-            "Options": None,
+            "Options": dict(sorted(volume.options.items())) or None,
             "Scope": "local",
         }
 
@@ -82,10 +87,13 @@ class Volumes:
         The database row goes first, durably: files without a row are taken by the next sweep of containers.
         """
         store = self._store
-        self.get(name)
+        volume = self.get(name)
         with store.meta.write(frees=True) as sql:
             rows.refuse_if_used(sql, name)
             rows.delete(sql, name)
+            if volume.options:
+                # What a killed container has left mounted.
+                volumeoptions.mount_of(store.paths, volume, resolve=False).release()
         directories.remove_directories(store.paths, store.meta, [name])
         store.emit(Event("volume.destroy", name))
 

@@ -280,6 +280,9 @@ if TYPE_CHECKING:
         init: bool
         soft_sysctls: dict[str, str]
         copy_up: list[str]
+        subpaths: dict[str, str]
+        hooks: list[str]
+        secrets: list[tuple[str, int, int, int]]
         landlock: list[list[str]]
 
     class State(TypedDict, total=False):

@@ -16,9 +16,13 @@ if TYPE_CHECKING:
     from ..paths import Paths
     from .rows.meta import Meta
 
+DISK = "disk"  # in a volume's directory: the file system of one with a size limit
 
-def make_directory(path: str) -> None:
+
+def make_directory(path: str, size: int = 0) -> None:
     """Make the directory of a new volume, durably; to be called in the transaction that records it.
+
+    With `size` (bytes) it gets a file with a file system of that size, which `volumeoptions.mount_of` mounts.
 
     One that is there belongs to a volume whose row is gone: its files are on their way out, and go first.
     """
@@ -26,6 +30,10 @@ def make_directory(path: str) -> None:
         userns.remove_tree(path)
     os.makedirs(path + "/_data", mode=0o755)
     os.chmod(path + "/_data", 0o755)
+    if size:
+        from .rootfs import ext4
+
+        ext4.write(f"{path}/{DISK}", size)
     sync_directory(path)
     sync_directory(os.path.dirname(path))
 

@@ -12,7 +12,7 @@ from underlay.errors import Corrupt, UnderlayError
 from underlay.store.rows import meta
 from underlay.store.rows.meta import Meta
 
-VOLUME = "INSERT INTO volumes VALUES (?, 1, '', 0)"
+VOLUME = "INSERT INTO volumes (name, created, labels, anonymous) VALUES (?, 1, '', 0)"
 
 
 @pytest.fixture
@@ -139,7 +139,7 @@ def test_threads_share_one(path):
     def work(number):
         mine = f"volume-{number}"
         with database.write() as sql:
-            sql.execute("INSERT INTO volumes VALUES (?, 0, '', 0)", (mine,))
+            sql.execute(VOLUME.replace("1", "0"), (mine,))
         for turn in range(1, 300):
             with database.write() as sql:
                 sql.execute("UPDATE volumes SET created = created + 1 WHERE name = ?", (mine,))

@@ -6,7 +6,7 @@ import os
 
 from ...errors import UsageError
 from ...human import parse_size
-from . import limitflags
+from . import limitflags, trustflag
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from . import Flag, Options
 
 FLAGS: tuple[Flag, ...] = (
+    trustflag.FLAG,
     ("add-host", "", "list", "list", "Add a custom host-to-IP mapping (format: host:ip)"),
     (
         "allow",
@@ -116,6 +117,7 @@ def request_of(options: Options, arguments: list[str]) -> BuildRequest:
     check_builder(options)
     if options["isolation"] not in ("", "default"):
         raise UsageError(f"isolation {options['isolation']!r} is not supported", "default, or leave it out")
+    trustflag.check(options)
     request = BuildRequest(
         context=arguments[0],
         dockerfile=options["file"],

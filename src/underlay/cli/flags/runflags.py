@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...errors import InvalidInput, Unsupported
-from . import limitflags
+from . import limitflags, trustflag
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 COMMON: tuple[Flag, ...] = (
     *limitflags.FLAGS,
+    trustflag.FLAG,
     ("add-host", "", "list", "list", "Add a custom host-to-IP mapping (host:ip)"),
     ("annotation", "", "list", "map", "Add an annotation to the container"),
     ("attach", "a", "list", "list", "Attach to STDIN, STDOUT or STDERR"),
@@ -20,7 +21,13 @@ COMMON: tuple[Flag, ...] = (
     ("cap-drop", "", "list", "list", "Drop Linux capabilities"),
     ("cgroupns", "", "string", "string", "Cgroup namespace to use (host|private)"),
     ("cidfile", "", "string", "string", "Write the container ID to the file"),
-    ("device", "", "list", "list", "Add a host device to the container"),
+    (
+        "device",
+        "",
+        "list",
+        "list",
+        "Add a host device to the container, by its path or its name in CDI (vendor.com/class=name)",
+    ),
     ("dns", "", "list", "list", "Set custom DNS servers"),
     ("dns-opt", "", "list", "list", "Same as --dns-option"),
     ("dns-option", "", "list", "list", "Set DNS options"),
@@ -29,6 +36,7 @@ COMMON: tuple[Flag, ...] = (
     ("entrypoint", "", "string", "string", "Overwrite the default ENTRYPOINT of the image"),
     ("env", "e", "list", "list", "Set environment variables"),
     ("env-file", "", "list", "list", "Read in a file of environment variables"),
+    ("gpus", "", "string", "gpu-request", "GPU devices to add to the container ('all' to pass all GPUs)"),
     ("group-add", "", "list", "list", "Add additional groups to join"),
     ("health-cmd", "", "string", "string", "Command to run to check health"),
     ("health-interval", "", "string", "duration", "Time between running the check (ms|s|m|h)"),
@@ -39,16 +47,17 @@ COMMON: tuple[Flag, ...] = (
     ("hostname", "h", "string", "string", "Container host name"),
     ("init", "", "bool", "", "Run an init inside the container that forwards signals and reaps processes"),
     ("interactive", "i", "bool", "", "Keep STDIN open even if not attached"),
-    ("ipc", "", "string", "string", "IPC mode to use (private|shareable|host|none)"),
+    ("ipc", "", "string", "string", "IPC mode to use (private|shareable|host|none|container:NAME)"),
+    ("isolation", "", "string", "string", "Container isolation technology (default)"),
     ("label", "l", "list", "list", "Set meta data on a container"),
     ("label-file", "", "list", "list", "Read in a line delimited file of labels"),
-    ("log-driver", "", "string", "string", "Logging driver: local, json-file or none"),
-    ("log-opt", "", "list", "list", "Log driver options: max-size, max-file"),
+    ("log-driver", "", "string", "string", "Logging driver: local, json-file, journald, syslog or none"),
+    ("log-opt", "", "list", "list", "Log driver options (max-size, max-file, compress, mode, tag, labels, env, …)"),
     ("mount", "", "list", "mount", "Attach a filesystem mount to the container"),
     ("name", "", "string", "string", "Assign a name to the container"),
     ("ip", "", "string", "string", "IPv4 address (e.g., 172.30.100.104)"),
     ("ip6", "", "string", "string", "IPv6 address (e.g., 2001:db8::33)"),
-    ("link", "", "list", "list", "Add link to another container (not supported: use a network and container names)"),
+    ("link", "", "list", "list", "Add link to another container (NAME[:ALIAS])"),
     ("mac-address", "", "string", "string", "Container MAC address (e.g., 92:d0:c6:0a:29:33)"),
     ("network", "", "list", "network", "Connect a container to a network: none, host, container:NAME or a name"),
     ("net", "", "list", "network", "Connect a container to a network: none, host, container:NAME or a name"),
@@ -65,6 +74,8 @@ COMMON: tuple[Flag, ...] = (
     ("quiet", "q", "bool", "", "Suppress the pull output"),
     ("read-only", "", "bool", "", "Mount the container's root filesystem as read only"),
     ("rm", "", "bool", "", "Automatically remove the container when it exits"),
+    ("runtime", "", "string", "string", "Runtime to use for this container (underlay, the only one)"),
+    ("secret", "", "list", "list", "Secret to show as a file (id=mysecret,src=FILE|env=NAME[,target=…][,mode=…])"),
     ("security-opt", "", "list", "list", "Security options"),
     ("shm-size", "", "string", "bytes", "Size of /dev/shm"),
     ("stop-signal", "", "string", "string", "Signal to stop the container"),
@@ -76,8 +87,10 @@ COMMON: tuple[Flag, ...] = (
     ("ulimit", "", "list", "ulimit", "Ulimit options"),
     ("user", "u", "string", "string", "Username or UID (format: <name|uid>[:<group|gid>])"),
     ("userns", "", "string", "string", "User namespace to use (auto|host|keep-id|container:NAME)"),
-    ("uts", "", "string", "string", "UTS namespace to use (host)"),
+    ("uts", "", "string", "string", "UTS namespace to use (host|container:NAME)"),
     ("volume", "v", "list", "list", "Bind mount a volume"),
+    ("volume-driver", "", "string", "string", "Volume driver for the container (local)"),
+    ("volumes-from", "", "list", "list", "Mount volumes from the specified container(s) (NAME[:ro|rw])"),
     ("workdir", "w", "string", "string", "Working directory inside the container"),
 )
 
@@ -94,6 +107,7 @@ _PLAIN = {
     "dns-search": "dns_search",
     "domainname": "domainname",
     "expose": "expose",
+    "gpus": "gpus",
     "group-add": "groups",
     "health-cmd": "health_cmd",
     "health-retries": "health_retries",
@@ -103,6 +117,7 @@ _PLAIN = {
     "ip": "ip",
     "ip6": "ip6",
     "ipc": "ipc",
+    "link": "links",
     "log-driver": "log_driver",
     "mac-address": "mac_address",
     "mount": "mounts",
@@ -118,6 +133,7 @@ _PLAIN = {
     "pull": "pull",
     "read-only": "read_only",
     "rm": "remove",
+    "secret": "secrets",
     "security-opt": "security",
     "stop-signal": "stop_signal",
     "stop-timeout": "stop_timeout",
@@ -128,6 +144,8 @@ _PLAIN = {
     "userns": "userns",
     "uts": "uts",
     "volume": "volumes",
+    "volume-driver": "volume_driver",
+    "volumes-from": "volumes_from",
     "workdir": "working_directory",
 }
 _DURATIONS = ("health-interval", "health-timeout", "health-start-period", "health-start-interval")
@@ -148,8 +166,16 @@ def container_options_of(options: Options, arguments: list[str]) -> dict[str, An
         container_options["networks"] = networks[1:]
     if options["dns-opt"]:
         container_options["dns_options"] = options["dns-option"] + options["dns-opt"]
-    if options["link"]:
-        raise Unsupported("--link is not supported", "containers of a network find each other by name")
+    if options["isolation"] not in ("", "default"):
+        raise InvalidInput(
+            f"invalid isolation mode: {options['isolation']}", "default is the only one; others are of Windows"
+        )
+    if options["runtime"] not in ("", "underlay"):
+        raise Unsupported(
+            f"--runtime {options['runtime']}: containers are run by underlay itself",
+            "other engines can use ours as a runtime: `underlay-runtime`",
+        )
+    trustflag.check(options)
     if "entrypoint" in options:
         # A string, not a shell line; the empty one takes the image's entrypoint away.
         container_options["entrypoint"] = [options["entrypoint"]] if options["entrypoint"] else []

@@ -64,7 +64,7 @@ class Composer:
         facts = self._facts(step.insecure)
         edits = None
         if step.devices:
-            from . import cdi
+            from .. import cdi
 
             edits = cdi.edits(step.devices)
             facts = self._gathered(step.insecure, edits.devices)

@@ -339,6 +339,15 @@ class Containers:
         self._retire_networks()
         return removed
 
+    def remove_link(self, path: str) -> None:
+        """Remove a link, given as `container/alias`: the container no longer knows the other by that name.
+
+        Raises NotFound, Conflict.
+        """
+        from ..networks import links
+
+        links.remove(self._store, path)
+
     # Its files.
 
     def copy_out(

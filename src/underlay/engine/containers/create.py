@@ -9,13 +9,13 @@ from ... import events
 from ...errors import Conflict, InvalidInput, NameTaken, Unsupported
 from ...files import sync_directory
 from ...linux import process, signals
-from ...store import volumes
+from ...store import volumeoptions, volumes
 from ...store.rows import containers, images
 from ..images import find
 from ..options import ContainerOptions
 from ..space import Writing
 from .random_names import random_name
-from .specification import compose, etc_texts, health, host_facts, mount_flags
+from .specification import compose, etc_texts, health, host_facts, mount_points
 from .specification.request import Request
 
 TYPE_CHECKING = False
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ...oci.configuration import Execution
     from ...store.rows.id_ranges import Wanted
     from ...store.rows.images import ImageRow
-    from ...store.rows.intent import Intent, MountPoint, OfPlugins, Publication
+    from ...store.rows.intent import Intent, OfPlugins, Publication
     from ...store.rows.meta import Transaction
     from ...store.store import Store
     from ..networks.attach import EndpointRequest
@@ -45,8 +45,8 @@ class Draft:
         "intent",
         "joins",
         "leasing",
+        "mounts",
         "request",
-        "volumes",
     )
 
     def __init__(self, request: Request, image: ImageRow) -> None:
@@ -55,7 +55,7 @@ class Draft:
         self.id = os.urandom(32).hex()
         self.intent: Intent
         self.leasing: Callable[[Transaction, str], None] | None = None
-        self.volumes: list[tuple[str, bool]] = []  # name, anonymous
+        self.mounts = mount_points.MountPoints()
         self.hostname = ""
         self.gateway = ""  # this host's address in the container's networks
         self.claims: list[Wanted] = []  # numbers that no other container may have
@@ -81,14 +81,21 @@ def draft(store: Store, options: ContainerOptions, pull: bool = False) -> Draft:
         request.options, shared = _sharing(store, options)
         options = request.options
     made = Draft(request, image)
-    _mounts(store, made, config)
+    made.mounts = mount_points.choose(store, request, config, options.pull if pull else find.HERE)
     directory = store.paths.container(made.id)
     files = {name: directory + name.removeprefix("/etc") for name in NAME_FILES} | shared
+    edits = None
+    if request.described_devices or options.gpus:
+        from .specification import described_devices
+
+        edits = described_devices.choose(request)
     host = host_facts.gather(store, request)
     of_plugins = _networks_of_plugins(request, host.rootless)
     networks = [] if of_plugins else _networks(store, request, host.rootless)
     if networks or of_plugins:
         host.network_namespace = store.paths.container_state(made.id) + "/net"
+    if options.ipc == "shareable" and not host.rootless:
+        host.shared_memory = store.paths.container_state(made.id) + "/shm"
     ports = _ports(request, config, bool(networks or of_plugins))
     if options.userns or host.rootless:
         from .specification import user_namespace
@@ -96,10 +103,13 @@ def draft(store: Store, options: ContainerOptions, pull: bool = False) -> Draft:
         space = user_namespace.choose(store, options, host)
         made.claims, made.joins = space.claims, space.joins
     if host.user_namespace and not host.rootless:
-        for mount in made.request.mounts:
-            if mount.kind == "volume" and "idmap" not in mount.options:
+        for mount in request.mounts:
+            if mount.kind in ("volume", "image") and not mount.layers and "idmap" not in mount.options:
                 mount.options.append("idmap")
-    composed = compose.compose(made.id, request, config, made.request.mounts, files, host)
+    composed = compose.compose(made.id, request, config, request.mounts, files, host)
+    if edits is not None:
+        described_devices.add(edits, composed.spec)
+        composed.groups += edits.groups
     if composed.seccomp not in ("default", "unconfined"):
         from .specification import seccomp_profile
 
@@ -117,6 +127,8 @@ def draft(store: Store, options: ContainerOptions, pull: bool = False) -> Draft:
             "init": composed.init,
             "soft_sysctls": composed.soft_sysctls,
             "copy_up": composed.copy_up,
+            "hooks": list(composed.spec.get("hooks") or {}),
+            "subpaths": {mount.target: mount.subpath for mount in request.mounts if mount.subpath},
             "landlock": composed.landlock,
         },
         "seccomp": composed.seccomp,
@@ -127,11 +139,25 @@ def draft(store: Store, options: ContainerOptions, pull: bool = False) -> Draft:
         "restart": request.restart,
         "remove": options.remove,
         "log": request.log,
-        "mounts": [_recorded(mount) for mount in made.request.mounts],
+        "mounts": made.mounts.recorded(request.mounts),
         "rootless": host.rootless,
         "joins": _joins(store, made),
         "disk": None,
     }
+    if made.mounts.images:
+        made.intent["image_mounts"] = made.mounts.images
+    if options.secrets:
+        from .specification import secrets
+
+        made.intent["secrets"] = [secrets.parse(text) for text in options.secrets]
+        secrets.check(made.intent["secrets"], [mount.target for mount in request.mounts])
+        made.intent["extras"]["secrets"] = [
+            (secret["target"], secret["mode"], secret["uid"], secret["gid"]) for secret in made.intent["secrets"]
+        ]
+    if options.links:
+        from ..networks import links
+
+        made.intent["links"] = links.choose(store, options)
     check = health.choose(options, config)
     if check is not None:
         made.intent["health"] = check
@@ -324,11 +350,14 @@ def _record(store: Store, made: Draft) -> str:
                 name,
                 made.image.id,
                 made.intent,
-                made.volumes,
+                made.mounts.volumes,
                 made.claims,
                 made.joins,
                 made.leasing,
-                lambda volume: volumes.make_directory(f"{store.paths.root}/volumes/{volume}"),
+                lambda volume: volumes.make_directory(
+                    f"{store.paths.root}/volumes/{volume.name}", volumeoptions.check(volume.options)
+                ),
+                [used["id"] for used in made.mounts.images.values()],
             )
             return name
         except NameTaken:
@@ -340,51 +369,11 @@ def _record(store: Store, made: Draft) -> str:
 def _joins(store: Store, made: Draft) -> dict[str, str]:
     """Return the ids of the containers whose namespaces are joined, by kind of namespace."""
     owners = {"user": made.joins} if made.joins else {}
-    for kind in ("network", "pid", "uts"):
+    for kind in ("network", "pid", "ipc", "uts"):
         mode, _, name = getattr(made.request.options, kind).partition(":")
         if mode == "container":
             owners[kind] = containers.find(store.meta, name).id
     return owners
-
-
-def _mounts(store: Store, made: Draft, config: Execution) -> None:
-    """Find the user's and the image's mounts with their host sources, and the volumes among them."""
-    mounts = made.request.mounts
-    taken: set[str] = set()
-    for mount in mounts:
-        if mount.target in taken:
-            raise InvalidInput(f"Duplicate mount point: {mount.target}")
-        taken.add(mount.target)
-    for path in config.get("Volumes") or {}:
-        target = mount_flags.clean(path)
-        if target not in taken:
-            taken.add(target)
-            mount = mount_flags.Mount("volume", "", target)
-            mount.copy_up = True
-            mounts.append(mount)
-    for mount in mounts:
-        if mount.kind == "bind" and not os.path.exists(mount.source) and not mount.make_source:
-            raise InvalidInput(f'invalid mount config for type "bind": bind source path does not exist: {mount.source}')
-        if mount.kind == "volume":
-            name = mount.source or os.urandom(32).hex()
-            made.volumes.append((name, not mount.source))
-            mount.source = f"{store.paths.root}/volumes/{name}/_data"
-
-
-def _recorded(mount: mount_flags.Mount) -> MountPoint:
-    """Return a mount as docker's inspect shows it."""
-    propagation = [o for o in mount.options if o in ("shared", "rshared", "slave", "rslave", "private")]
-    named: MountPoint = {"Type": mount.kind}
-    if mount.kind == "volume":
-        named["Name"] = mount.source.rsplit("/", 2)[-2]
-    return {
-        **named,
-        "Source": mount.source,
-        "Destination": mount.target,
-        "Mode": ",".join(mount.options),
-        "RW": "ro" not in mount.options,
-        "Propagation": propagation[0] if propagation else ("rprivate" if mount.kind == "bind" else ""),
-    }
 
 
 def write_files(directory: str, container_id: str, options: ContainerOptions, hostname: str, gateway: str) -> None:

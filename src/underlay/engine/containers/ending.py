@@ -237,6 +237,12 @@ def _release(store: Store, row: ContainerRow) -> None:
     from ...store import rootfs
 
     rootfs.release_unused(store.paths, row.intent["image"]["chain"])
+    from ...runtime.monitor import heldmounts
+    from .records.launch import shared_mounts
+
+    others = shared_mounts(store, row.id, row.intent)
+    if others is not None:
+        heldmounts.give_back(others, [])
 
 
 def tidy(store: Store, row: ContainerRow) -> None:

@@ -67,7 +67,7 @@ def inspect(store: Store, row: ContainerRow, intent: Intent, status: Status, siz
         "ProcessLabel": "",
         "AppArmorProfile": process.get("apparmorProfile") or "",
         "ExecIDs": None,
-        "HostConfig": _host_config(intent, options, spec),
+        "HostConfig": _host_config(row.name, intent, options, spec),
         "GraphDriver": {"Name": store.form, "Data": {"UpperDir": directory + "/upper"}},
         "Mounts": [{"Driver": "local", **m} if m["Type"] == "volume" else m for m in shown_mounts(intent)],
         "Config": _config(store, row, intent),
@@ -241,8 +241,10 @@ def _network_settings(
     }
 
 
-def _host_config(intent: Intent, options: Options, spec: Spec) -> dict[str, object]:
-    return Sparse(_host_members(intent, options, spec), Tmpfs=None, Mounts=None, StorageOpt=None, Annotations=None)
+def _host_config(name: str, intent: Intent, options: Options, spec: Spec) -> dict[str, object]:
+    return Sparse(
+        _host_members(name, intent, options, spec), Tmpfs=None, Mounts=None, StorageOpt=None, Annotations=None
+    )
 
 
 def _port_bindings(options: Options) -> dict[str, list[dict[str, str]]]:
@@ -260,7 +262,7 @@ def _port_bindings(options: Options) -> dict[str, list[dict[str, str]]]:
     return bindings
 
 
-def _host_members(intent: Intent, options: Options, spec: Spec) -> dict[str, Any]:
+def _host_members(name: str, intent: Intent, options: Options, spec: Spec) -> dict[str, Any]:
     linux = spec["linux"]
     memory = linux["resources"].get("memory") or {}
     restart = intent["restart"]
@@ -287,9 +289,9 @@ def _host_members(intent: Intent, options: Options, spec: Spec) -> dict[str, Any
         "CpuPercent": 0,
         "IOMaximumIOps": 0,
         "IOMaximumBandwidth": 0,
-        "Links": None,
-        "VolumeDriver": "",
-        "VolumesFrom": None,
+        "Links": [f"/{link['name']}:/{name}/{link['alias']}" for link in intent.get("links") or []] or None,
+        "VolumeDriver": options.get("volume_driver") or "",
+        "VolumesFrom": options.get("volumes_from") or None,
         "PublishAllPorts": bool(options.get("publish_all")),
         "UsernsMode": options.get("userns") or "",
         "CgroupnsMode": options.get("cgroupns") or "private",
@@ -324,10 +326,13 @@ def _host_members(intent: Intent, options: Options, spec: Spec) -> dict[str, Any
         "PidsLimit": options.get("pids_limit") or None,
         "Ulimits": [_ulimit(text) for text in options.get("ulimits") or []],
         "Sysctls": options.get("sysctls") or {},
-        "Devices": [_device(text) for text in options.get("devices") or []],
-        "DeviceRequests": None,
+        "Devices": [_device(text) for text in options.get("devices") or [] if not _is_described(text)],
+        "DeviceRequests": _device_requests(options),
         "DeviceCgroupRules": options.get("device_cgroup_rules") or None,
-        "LogConfig": {"Type": intent["log"]["driver"], "Config": options.get("log_options") or {}},
+        "LogConfig": {
+            "Type": intent["log"]["driver"],
+            "Config": dict(sorted((options.get("log_options") or {}).items())),
+        },
         "MaskedPaths": linux["maskedPaths"],
         "ReadonlyPaths": linux["readonlyPaths"],
         **({"StorageOpt": options["storage_options"]} if options.get("storage_options") else {}),
@@ -348,6 +353,26 @@ def _device(text: str) -> dict[str, str]:
 
     device = grammar.device(text)
     return {"PathOnHost": device.path, "PathInContainer": device.target, "CgroupPermissions": device.access}
+
+
+def _is_described(text: str) -> bool:
+    from .specification import grammar
+
+    return grammar.is_described(text)
+
+
+def _device_requests(options: Options) -> list[dict[str, object]] | None:
+    """Return the devices that descriptions of CDI name, and the GPUs, as docker shows them."""
+    names = [text for text in options.get("devices") or [] if _is_described(text)]
+    requests: list[dict[str, object]] = []
+    if names:
+        requests.append({"Driver": "cdi", "Count": 0, "DeviceIDs": names, "Capabilities": None, "Options": None})
+    if options.get("gpus"):
+        gpus: dict[str, object] = {"Driver": "", "Count": -1, "DeviceIDs": None, "Capabilities": [["gpu"]]}
+        if options["gpus"] != "all":
+            gpus["Count"], gpus["DeviceIDs"] = 0, [options["gpus"]]
+        requests.append({**gpus, "Options": {}})
+    return requests or None
 
 
 def _devices(options: Options, option: str, key: str) -> list[dict[str, str | int]]:

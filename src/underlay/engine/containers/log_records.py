@@ -126,7 +126,7 @@ if TYPE_CHECKING:
 
 def format_of(driver: str) -> Format:
     """Return the format in which a driver writes."""
-    return Local if driver == "local" else JsonFile
+    return JsonFile if driver == "json-file" else Local
 
 
 def _parsed(line: bytes) -> Record | None:

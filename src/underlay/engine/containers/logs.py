@@ -33,9 +33,10 @@ def read_log(
 ) -> Iterator[Record]:
     """Yield records of the log; see `Containers.logs`."""
     settings = row.intent["log"]
-    if settings["driver"] == "none":
+    if settings["driver"] == "none" or not settings["keep"]:
         raise Unsupported(
-            'configured logging driver does not support reading: "none"', "start it with --log-driver local"
+            "configured logging driver does not support reading",
+            f"nothing is kept of it here ({settings['driver']}); --log-driver local keeps it",
         )
     log = _Log(store.paths.container(row.id) + "/log", settings["driver"], settings["keep"])
     streams = [number for number, wanted in ((1, stdout), (2, stderr)) if wanted]
@@ -101,7 +102,7 @@ class _Log:
         """Return the older files, the oldest first, and the newest, none of them twice though they turn over meanwhile."""
         while True:
             newest = _opened(self._path)
-            files = [_opened(f"{self._path}.{number}") for number in range(self._keep - 1, 0, -1)]
+            files = [_older(f"{self._path}.{number}") for number in range(self._keep - 1, 0, -1)]
             older = [file for file in files if file is not None]
             if not (_turned_over(newest, self._path) if newest is not None else os.path.exists(self._path)):
                 return older, newest
@@ -125,7 +126,7 @@ class _Log:
                 return
 
     def _whole(self, name: str) -> Iterator[Record]:
-        file = _opened(name)
+        file = _older(name)
         if file is not None:
             with file:
                 yield from self._format.forwards(file)
@@ -136,6 +137,25 @@ def _opened(name: str) -> BinaryIO | None:
         return open(name, "rb")
     except FileNotFoundError:
         return None
+
+
+def _older(name: str) -> BinaryIO | None:
+    """Return a file that was turned over, unpacked if it has been compressed."""
+    found = _opened(name)
+    if found is not None or not os.path.exists(name + ".gz"):
+        return found
+    import gzip
+    import shutil
+    import tempfile
+
+    unpacked = tempfile.TemporaryFile()
+    try:
+        with gzip.open(name + ".gz") as packed:
+            shutil.copyfileobj(packed, unpacked)
+    except (OSError, EOFError):
+        pass  # what is whole of it is read
+    unpacked.seek(0)
+    return unpacked
 
 
 def _turned_over(file: BinaryIO, path: str) -> bool:

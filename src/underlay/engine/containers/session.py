@@ -152,6 +152,10 @@ def start(
         lock = _lock_for_start(store, container_id, name)
         intent = launch.joined(store, container_id, intent)
         record = launch.launch_record(store, container_id, name, intent, lower)
+        if "secrets" in intent:
+            from .specification import secrets
+
+            record["secrets"] = secrets.sources(intent["secrets"])
         if record["terminal"] and size[0]:
             record["spec"]["process"]["consoleSize"] = {"height": size[0], "width": size[1]}
         channel = launcher.spawn(record, attachment, lock.fd, hold.fd)

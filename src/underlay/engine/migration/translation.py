@@ -162,9 +162,9 @@ def _host(host: Mapping[str, Any], made: Translated) -> None:
         options.pop("shm_size", None)
     log = host.get("LogConfig") or {}
     driver = str(log.get("Type") or "")
-    if driver in ("local", "json-file", "none"):
+    if driver in ("local", "json-file", "none", "journald", "syslog"):
         options["log_driver"] = driver
-        options["log_options"] = {k: v for k, v in (log.get("Config") or {}).items() if k in ("max-size", "max-file")}
+        options["log_options"] = {k: str(v) for k, v in (log.get("Config") or {}).items() if v}
     elif driver and driver not in _LOG_DRIVERS:
         made.untaken.append(f"--log-driver {driver}")
     made.untaken += [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from ...store.rows import networks as rows
 from ..containers.specification import etc_texts, host_facts
 from ..options import ContainerOptions
 from . import names
@@ -25,7 +26,7 @@ def write(store: Store, container_id: str, intent: Intent, leases: Sequence[Leas
     """Write both for a container that is about to start."""
     networks = [Records(store).get(lease.network) for lease in leases]
     directory = store.paths.container(container_id)
-    _replace(directory + "/hosts", _hosts(container_id, intent, leases, networks).encode())
+    _replace(directory + "/hosts", _hosts(store, container_id, intent, leases, networks).encode())
     _replace(directory + "/resolv.conf", _resolver(store, intent, networks).encode())
 
 
@@ -36,12 +37,16 @@ def change(
     before: Sequence[Lease],
     after: Sequence[Lease],
     networks: dict[str, Network],
+    was: Intent | None = None,
 ) -> None:
-    """Write both for a running container whose endpoints were those of `before`; its own additions to hosts are kept."""
+    """Write both for a running container whose endpoints were those of `before`, and its intent `was` if that has changed.
+
+    Its own additions to hosts are kept.
+    """
     directory = store.paths.container(container_id)
     then, now = ([networks[endpoint.network] for endpoint in endpoints] for endpoints in (before, after))
-    old = _hosts(container_id, intent, before, then).encode().splitlines()
-    new = _hosts(container_id, intent, after, now).encode()
+    old = _hosts(store, container_id, was or intent, before, then).encode().splitlines()
+    new = _hosts(store, container_id, intent, after, now).encode()
     with open(os.open(directory + "/hosts", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW), "rb") as file:
         added = [line for line in file.read(_LARGEST).splitlines() if line not in old]
     _replace(directory + "/hosts", new + b"".join(line + b"\n" for line in added))
@@ -66,7 +71,9 @@ def _own_names(container_id: str, intent: Intent) -> str:
     return container_id[:12] if hostname in ("", container_id[:12]) else f"{hostname} {container_id[:12]}"
 
 
-def _hosts(container_id: str, intent: Intent, leases: Sequence[Lease], networks: Sequence[Network]) -> str:
+def _hosts(
+    store: Store, container_id: str, intent: Intent, leases: Sequence[Lease], networks: Sequence[Network]
+) -> str:
     hostname = intent["spec"].get("hostname") or ""
     text = etc_texts.LOCAL_HOSTS
     for lease in leases:
@@ -77,7 +84,20 @@ def _hosts(container_id: str, intent: Intent, leases: Sequence[Lease], networks:
     gateway = etc_texts.host_address(networks)
     if not gateway:  # it was taken out of the networks that it had one in
         options.extra_hosts = [line for line in options.extra_hosts if not line.endswith(etc_texts.HOST_GATEWAY)]
-    return text + etc_texts.extra_hosts(options, gateway)
+    return text + etc_texts.extra_hosts(options, gateway) + _linked(store, intent, leases)
+
+
+def _linked(store: Store, intent: Intent, leases: Sequence[Lease]) -> str:
+    """Return the lines for linked containers, as far as these are in one of the networks of `leases`."""
+    text = ""
+    own = {lease.network for lease in leases}
+    for link in intent.get("links") or []:
+        names = dict.fromkeys((link["alias"], link["container"][:12], link["name"]))
+        for lease in rows.leases(store.meta, link["container"]):
+            for address in (lease.address4, lease.address6):
+                if address and lease.network in own:
+                    text += f"{address}\t{' '.join(names)}\n"
+    return text
 
 
 def _resolver(store: Store, intent: Intent, networks: Sequence[Network]) -> str:

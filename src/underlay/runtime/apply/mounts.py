@@ -116,7 +116,7 @@ _PROC_FILES = frozenset(
 )
 
 
-def _target(context: Context, path: str, directory: bool, plain: bool) -> int:
+def target_of(context: Context, path: str, directory: bool, plain: bool) -> int:
     """Return a descriptor of the mount point `path`, made when missing; `plain` refuses links (procfs, sysfs)."""
     if plain:
         try:
@@ -160,7 +160,7 @@ def mount(
         if optional:
             return
         raise
-    target = _target(context, path, True, plain)
+    target = target_of(context, path, True, plain)
     mounts.attach(fd, target, path)
     os.close(target)
     for word in propagation:
@@ -184,7 +184,7 @@ def _mount_at_once(
     propagation: list[int],
 ) -> None:
     """Mount with all options in one string (mount(2)): for long ones, such as the lower directories of an overlay."""
-    target = _target(context, path, True, False)
+    target = target_of(context, path, True, False)
     data = mounts.option_string(options.items())
     mounts.mount(source, f"/proc/self/fd/{target}", fstype, mounts.flags_of(attributes), data)
     os.close(target)
@@ -211,7 +211,7 @@ def tmpfs_copy_up(context: Context, path: str, attributes: int, options: dict[st
     """Mount a tmpfs at `path` that holds what the root has there (option "tmpcopyup")."""
     from .copyup import copy_tree
 
-    target = _target(context, path, True, False)
+    target = target_of(context, path, True, False)
     source = beneath.open_in_root(context.root, path, os.O_RDONLY | os.O_DIRECTORY)
     fd = mounts.new_filesystem("tmpfs", tuple(options.items()), 0, "tmpfs")
     inside = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=fd)
@@ -229,17 +229,15 @@ def bind(context: Context, source: str, path: str, recursive: bool, settings: Bi
     """Bind a file or directory of the host at `path`.
 
     `settings`: `on`, `off` (attributes of the mount), `all-on`, `all-off` (of all below it, too), `propagation`, and
-    `idmap`, which the parent has applied already.
+    `idmap`, which the parent has applied already; `beneath` as in `copy_of`.
     """
     fd = context.sources.pop(path, -1)
     late = False
     if fd < 0:
-        origin = os.open(source, os.O_PATH | os.O_CLOEXEC)
-        fd = mounts.clone_tree(origin, "", recursive)
-        os.close(origin)
+        fd = copy_of(source, recursive, settings.get("beneath", ""))
         late = not change(fd, recursive, settings)
     directory = stat.S_ISDIR(os.fstat(fd).st_mode)
-    target = _target(context, path, directory, False)
+    target = target_of(context, path, directory, False)
     mounts.attach(fd, target, path)
     os.close(target)
     if late:
@@ -248,6 +246,32 @@ def bind(context: Context, source: str, path: str, recursive: bool, settings: Bi
         for word in settings.get("propagation") or []:
             mounts.propagate(f"/proc/self/fd/{fd}", word)
     os.close(fd)
+
+
+def copy_of(source: str, recursive: bool, below: str = "") -> int:
+    """Return an unattached copy of the mount at `source`, or of the path `below` it; raises KernelError, StartFailed.
+
+    Who can write to the source may have put links there: they cannot lead out of it.
+    """
+    try:
+        origin = os.open(source, os.O_PATH | os.O_CLOEXEC)
+    except OSError as error:
+        raise KernelError("bind", source, error.errno or 2) from None
+    try:
+        if not below:
+            return mounts.clone_tree(origin, "", recursive)
+        try:
+            part = beneath.open_in_root(origin, below, os.O_PATH)
+        except KernelError as error:
+            reason = os.strerror(error.errno).lower()
+            code = 127 if error.errno == ENOENT else 125  # as docker
+            raise StartFailed(f"cannot access path {source}/{below}: {reason}", code) from None
+        try:
+            return mounts.clone_tree(part, "", recursive)
+        finally:
+            os.close(part)
+    finally:
+        os.close(origin)
 
 
 def change(fd: int, recursive: bool, settings: BindSettings) -> bool:
@@ -281,7 +305,7 @@ def cgroup_v1(context: Context, path: str, controllers: list[str], attributes: i
     With a cgroup namespace (`own`) a new mount shows the container's group as the root; without, the group is bound, so
     that no other can be seen.
     """
-    base = _target(context, path, True, False)
+    base = target_of(context, path, True, False)
     fd = mounts.new_filesystem("tmpfs", (("mode", "755"),), attributes & ~mounts.MOUNT_ATTR_RDONLY, "cgroup")
     mounts.attach(fd, base, path)
     os.close(base)

@@ -107,6 +107,10 @@ def serve(
         monitor = Monitor(record, lock, hold)
         try:
             SharedMount(*record["shared_mount"]).ensure()
+            if "shared" in record:
+                from . import heldmounts
+
+                monitor.holds = heldmounts.take(record["shared"])
             begin(monitor, made or prepare(record), attachment, channel)
         except UnderlayError as error:
             give_up(monitor, error, channel)
@@ -178,6 +182,14 @@ def begin(monitor: Monitor, made: plan.Plan, attachment: Attachment | None, chan
     context.channel = theirs
     context.seccomp = bytes.fromhex(record["seccomp"])
     context.environment = dict(pair.split("=", 1) for pair in record["spec"]["process"].get("env") or [] if "=" in pair)
+    if record["spec"].get("hooks"):
+        from . import hooks
+
+        hooks.prepare(record, context)
+    if "secrets" in record:
+        from . import secretvalues
+
+        context.secrets = secretvalues.read(record["secrets"])
     outputs: list[tuple[int, int]] = []
     given = -1
     if not record["terminal"]:
@@ -211,7 +223,16 @@ def begin(monitor: Monitor, made: plan.Plan, attachment: Attachment | None, chan
     when = process.start_time(pid)
     try:
         birth.let_on(made, group, resources, ours, pid, born)
-        console = child_channel.await_start(ours, pid, _announcer(record))
+        at_hooks = None
+        if context.hooks:
+            from . import hooks
+
+            def at_hooks() -> None:
+                hooks.run(("prestart", "createRuntime"), context, pid)
+
+        console = child_channel.await_start(ours, pid, _announcer(record), at_hooks)
+        if context.hooks:
+            hooks.run(("poststart",), context, pid)
         pidfd = process.pidfd_open(pid)
     except BaseException:
         os.kill(pid, 9)
@@ -344,6 +365,7 @@ def _become_slim(monitor: Monitor) -> None:
         "launch": monitor.launch if monitor.launch["restart"]["name"] not in ("", "no") else _without_spec(monitor),
         "lock": monitor.lock,
         "hold": monitor.hold,
+        "holds": monitor.holds,
         "ports": monitor.ports,
         "questions": _sockets(monitor.questions),
         "asked": _channel(monitor.questions),
@@ -381,7 +403,9 @@ def _become_slim(monitor: Monitor) -> None:
         monitor.relay.input,
         *(record[name] for name in ("listener", "asked", "relayed", "firewall")),
     ]
-    fds += [fd for fd in (*single, *monitor.ports, *record["questions"], *record["relaying"]) if fd >= 0]
+    fds += [
+        fd for fd in (*single, *monitor.holds, *monitor.ports, *record["questions"], *record["relaying"]) if fd >= 0
+    ]
     from ...lean.jsontext import dumps
 
     handover = os.memfd_create("underlay-monitor")
@@ -414,4 +438,5 @@ def _without_spec(monitor: Monitor) -> LaunchRecord:
     record = monitor.launch.copy()
     record.pop("spec", None)
     record.pop("seccomp", None)
+    record.pop("secrets", None)
     return record

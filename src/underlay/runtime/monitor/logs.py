@@ -2,7 +2,8 @@
 
 `local` keeps the bytes as they came, one record a read: 8 bytes time (ns since the epoch), 1 byte stream, 4 bytes length,
 the bytes, 4 bytes length again so that a reader can go backwards; little-endian. `json-file` is docker's: one JSON
-object a line. Files turn over at `max-size` into log.1, log.2, … up to `max-file` of them.
+object a line. Files turn over at `max-size` into log.1, log.2, … up to `max-file` of them; with `compress` those from log.2
+on end in .gz. What is sent elsewhere is in `logdrivers`.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import os
 import time
 
-DRIVERS = ("local", "json-file", "none")
+DRIVERS = ("local", "json-file", "journald", "syslog", "none")
 HEADER, TRAILER = 13, 4
 _PARTIAL = 16 << 10  # docker cuts longer lines into pieces of this size
 
@@ -18,9 +19,30 @@ _PARTIAL = 16 << 10  # docker cuts longer lines into pieces of this size
 class Log:
     """The log of one container. A write that fails (full disk) is recorded in `problem`; the container keeps running."""
 
-    __slots__ = ("_fd", "_pending", "_size", "driver", "keep", "limit", "path", "problem")
+    __slots__ = (
+        "_fd",
+        "_pending",
+        "_size",
+        "attributes",
+        "compress",
+        "driver",
+        "keep",
+        "limit",
+        "path",
+        "problem",
+    )
 
-    def __init__(self, path: str, driver: str, limit: int, keep: int) -> None:
+    def __init__(
+        self,
+        path: str,
+        driver: str,
+        limit: int,
+        keep: int,
+        compress: bool = False,
+        attributes: dict[str, str] | None = None,
+    ) -> None:
+        self.compress = compress
+        self.attributes = attributes  # what each record says of the container (json-file)
         self.path = path
         self.driver = driver
         self.limit = limit  # bytes after which the file turns over; 0 is never
@@ -87,6 +109,7 @@ class Log:
         record = {
             "log": line.decode("utf-8", "replace"),
             "stream": "stderr" if stream == 2 else "stdout",
+            **({"attrs": self.attributes} if self.attributes else {}),
             "time": rfc3339(now),
         }
         return dumps(record).encode() + b"\n"
@@ -116,13 +139,32 @@ class Log:
         for number in range(self.keep - 1, 0, -1):
             older = f"{self.path}.{number}"
             newer = f"{self.path}.{number - 1}" if number > 1 else self.path
-            try:
-                os.rename(newer, older)
-            except FileNotFoundError:
-                pass
+            for suffix in ("", ".gz"):
+                try:
+                    os.rename(newer + suffix, older + suffix)
+                except FileNotFoundError:
+                    pass
         if self.keep <= 1:
             os.unlink(self.path)
+        if self.compress:
+            # One turn late: who follows the log reads on in log.1.
+            self._compress(self.path + ".2")
         self._open()
+
+    def _compress(self, path: str) -> None:
+        import zlib
+
+        packer = zlib.compressobj(1, zlib.DEFLATED, 31)
+        try:
+            with open(path, "rb") as source, open(path + ".gz.part", "wb") as target:
+                os.fchmod(target.fileno(), 0o640)
+                while piece := source.read(1 << 18):
+                    target.write(packer.compress(piece))
+                target.write(packer.flush())
+            os.rename(path + ".gz.part", path + ".gz")
+            os.unlink(path)
+        except FileNotFoundError:
+            pass  # there are not yet so many
 
     def unfinished(self) -> dict[str, str]:
         """Return the unfinished lines by stream, in hexadecimal digits, for a later interpreter to go on with."""

@@ -16,6 +16,7 @@ import time
 from ...lean.jsontext import known
 from . import control, state
 from .health import HealthChecks
+from .logdrivers import open_log
 from .logs import Log
 from .networks import names, relays
 from .networks.firewallwatch import FirewallWatch
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import NoReturn
 
+    from .logdrivers.sending import Sending
     from .records import Last, LaunchRecord, Message
 
 SLIM_AFTER = 0.25  # seconds of running after which the monitor becomes slim
@@ -44,6 +46,7 @@ class Monitor:
         "firewall",
         "health",
         "hold",
+        "holds",
         "launch",
         "listener",
         "lock",
@@ -68,14 +71,14 @@ class Monitor:
         self.launch = launch
         self.lock = lock
         self.hold = hold
+        self.holds: list[int] = []  # locks of the mounts that are shared beside the root
         self.ports: list[int] = []  # sockets that hold the host's ports which are published
         self.poll = select.poll()
         self.questions: LentSockets | None = None  # for names
         self.relays: LentSockets | None = None
         self.firewall: FirewallWatch | None = None
         self.health: HealthChecks | None = None
-        settings = launch["log"]
-        self.log = Log(settings["path"], settings["driver"], settings["limit"], settings["keep"])
+        self.log = open_log(launch["log"], self.poll)
         self.relay = Relay(self.poll, self.log, launch["terminal"])
         self.relay.close_input_at_end = launch["stdin_once"]
         self.channels: dict[int, tuple[_socket.socket, Client | None]] = {}
@@ -170,6 +173,7 @@ class Monitor:
             "oom": self.oom,
             "restarts": self.restarts,
             "error": self.log.problem,
+            "stopped": self.stopping,
         }
         try:
             state.write(self.launch["directory"], "last.json", record)
@@ -218,9 +222,11 @@ class Monitor:
                 return
             self.add_channel(channel, None)
         elif any(
-            other.handle(fd) for other in (self.questions, self.relays, self.firewall, self.health) if other is not None
+            other.handle(fd)
+            for other in (self.questions, self.relays, self.firewall, self.health, self._sending)
+            if other is not None
         ):
-            pass  # it belongs to the network, or to a health check
+            pass  # it belongs to the network, a health check or the log
         elif self.relay.handle(fd, mask):
             for channel_fd, (channel, client) in list(self.channels.items()):
                 if client is not None and (client.detached or client.lost):
@@ -228,6 +234,11 @@ class Monitor:
                     self.removers.discard(channel_fd)
                     self.relay.detach(client)
                     control.send(channel, {"lost": client.lost} if client.lost else {"detached": True})
+
+    @property
+    def _sending(self) -> Sending | None:
+        """The log, where it is sent elsewhere and may have to wait."""
+        return self.log if not isinstance(self.log, Log) else None
 
     def _message(self, fd: int) -> None:
         channel = self.channels[fd][0]
@@ -278,6 +289,8 @@ class Monitor:
             if control.send(channel, {"noted": True}):
                 record["cgroup_used"], record["delay"] = self.launch["cgroup_used"], self.launch.get("delay", 0.0)
                 record["network"] = self.launch["network"]
+                if "secrets" in self.launch:
+                    record["secrets"] = self.launch["secrets"]
                 self.launch = record
         moved = message.get("relays")
         if moved is not None and isinstance(self.launch["network"], dict):
@@ -347,6 +360,11 @@ class Monitor:
                 sharedmount.SharedMount(*self.launch["shared_mount"]).release()
             except KernelError:
                 pass  # a process of the host uses the mount: the next container that ends releases it
+        shared = self.launch.get("shared")
+        if shared is not None:
+            from . import heldmounts
+
+            heldmounts.give_back(shared, self.holds)
 
     def release_network(self) -> None:
         """Close the sockets for questions, unpublish the ports, release the network namespace with its interfaces."""

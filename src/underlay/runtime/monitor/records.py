@@ -33,6 +33,27 @@ if TYPE_CHECKING:
         driver: str
         limit: int
         keep: int
+        compress: NotRequired[bool]
+        attributes: NotRequired[dict[str, str]]  # of json-file: in each record
+        fields: NotRequired[dict[str, str]]  # of journald: with each message
+        address: NotRequired[str]
+        facility: NotRequired[int]  # of syslog, as format and tag
+        format: NotRequired[str]
+        tag: NotRequired[str]
+        buffer: NotRequired[int]  # bytes that may wait in the mode non-blocking
+
+    class SharedMounts(TypedDict):
+        """What else is mounted while the container runs: arguments of `SharedMount` and `VolumeMount` (`linux.files`)."""
+
+        images: list[tuple[str, str, str, str, list[str]]]
+        volumes: list[tuple[str, str, str, str, str, int, str]]
+
+    class SecretSource(TypedDict):
+        """Where the monitor has a secret's value from: a file, or `value` itself in hexadecimal digits."""
+
+        id: str
+        file: str
+        value: str
 
     class Restart(TypedDict):
         """A restart policy: its name, and how often at most (0 for any number)."""
@@ -119,6 +140,8 @@ if TYPE_CHECKING:
         network: NetworkResources | Literal["coming"] | None
         journal: tuple[str, dict[str, str]]  # its file, and what is said of the container with each event
         shared_mount: tuple[str, str, str, str, list[str]]
+        shared: NotRequired[SharedMounts]
+        secrets: NotRequired[list[SecretSource]]
         python: str
         import_path: list[str]
         delay: NotRequired[float]  # seconds before the last restart
@@ -145,6 +168,7 @@ if TYPE_CHECKING:
         launch: LaunchRecord
         lock: int
         hold: int
+        holds: list[int]
         ports: list[int]
         questions: list[int]
         relaying: list[int]  # sockets of ports that are relayed
@@ -278,3 +302,4 @@ if TYPE_CHECKING:
         restarts: int
         error: str
         failed: bool
+        stopped: bool  # by somebody: the restart policy unless-stopped asks for that

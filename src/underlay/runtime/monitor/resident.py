@@ -48,6 +48,7 @@ def _set_name() -> None:
 def _monitor(record: Handover) -> Monitor:
     monitor = Monitor(record["launch"], record["lock"], record["hold"])
     monitor.slim = True
+    monitor.holds = record["holds"]
     monitor.ports = record["ports"]
     monitor.pid, monitor.pidfd, monitor.when = record["pid"], record["pidfd"], record["when"]
     monitor.started, monitor.restarts = record["started"], record["restarts"]
@@ -77,6 +78,7 @@ def _monitor(record: Handover) -> Monitor:
         record["asked"],
         record["relayed"],
         record["firewall"],
+        *record["holds"],
         *record["questions"],
         *record["relaying"],
         *relay.outputs,

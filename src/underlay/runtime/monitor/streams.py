@@ -14,6 +14,7 @@ from errno import EPIPE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from .logdrivers.sending import Sending
     from .logs import Log
 
 POLLIN, POLLOUT = select.POLLIN, select.POLLOUT
@@ -96,7 +97,7 @@ class Relay:
         "terminal",
     )
 
-    def __init__(self, poll: select.poll, log: Log | None, terminal: bool) -> None:
+    def __init__(self, poll: select.poll, log: Log | Sending | None, terminal: bool) -> None:
         self.poll = poll
         self.log = log
         self.terminal = terminal

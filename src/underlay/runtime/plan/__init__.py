@@ -6,11 +6,14 @@ from ...errors import InvalidInput, Unsupported
 from ...linux import process
 from ...linux.files import mounts
 from . import mountplan, processplan
+from .extras import Extras
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ...linux.specification import IdMaps, Linux, Process, Seccomp, Spec
     from .context import Add, Operation
+
+__all__ = ["Extras", "Plan", "Root"]
 
 
 class Root:
@@ -62,57 +65,6 @@ class Plan:
         return self.mappings is not None or any(kind == "user" for kind, _ in self.joins)
 
 
-class Extras:
-    """What an engine, or the command line of a runtime, asks for beyond the OCI specification.
-
-    `user` is a name to look up in the root, or None to take `process.user` as numbers; `groups` names of more groups;
-    `init` keeps process 1 ours; `soft_sysctls` are set where the kernel has them; `copy_up` are mount destinations whose
-    new, empty volume is filled from the image. `waits` lets the process wait to be started, alone, without a monitor;
-    `hooks` names the kinds of hooks there are; `pivot` and `keyring` may be turned off; `base` is the bundle; `landlock`
-    are rules as `linux.landlock.parse` returns them.
-    """
-
-    __slots__ = (
-        "base",
-        "copy_up",
-        "groups",
-        "hooks",
-        "init",
-        "keyring",
-        "landlock",
-        "pivot",
-        "soft_sysctls",
-        "user",
-        "waits",
-    )
-
-    def __init__(
-        self,
-        user: str | None = None,
-        groups: list[str] | None = None,
-        init: bool = False,
-        soft_sysctls: dict[str, str] | None = None,
-        copy_up: list[str] | None = None,
-        waits: bool = False,
-        hooks: list[str] | None = None,
-        pivot: bool = True,
-        keyring: bool = True,
-        base: str = "",
-        landlock: list[list[str]] | None = None,
-    ) -> None:
-        self.user = user
-        self.groups = groups or []
-        self.init = init
-        self.soft_sysctls = soft_sysctls or {}
-        self.copy_up = copy_up or []
-        self.waits = waits
-        self.hooks = hooks or []
-        self.pivot = pivot
-        self.keyring = keyring
-        self.base = base
-        self.landlock = landlock or []
-
-
 def make(spec: Spec, root: Root, extras: Extras, cgroup: str, nodes: bool = True) -> Plan:
     """Return the plan for an OCI specification.
 
@@ -147,6 +99,8 @@ def make(spec: Spec, root: Root, extras: Extras, cgroup: str, nodes: bool = True
     if "network" in fresh:
         add(("loopback",))
     _mounts(add, spec, namespaces, extras, cgroup, plan.maps, nodes and "user" not in namespaces)
+    if extras.secrets:
+        add(("secrets", extras.secrets))
     if body.get("terminal"):
         size = body.get("consoleSize") or {}
         add(("console", int(size.get("height") or 0), int(size.get("width") or 0), True))
@@ -217,7 +171,7 @@ def _mounts(
         if item.get("type") in ("cgroup", "cgroup2") and not gated:
             gated = True
             _enter(add, late_cgroup)
-        mountplan.add_mount(add, item, f"mounts[{position}]", cgroup, own_cgroup, maps, extras.copy_up, extras.base)
+        mountplan.add_mount(add, item, f"mounts[{position}]", cgroup, own_cgroup, maps, extras)
         if str(item.get("destination")).rstrip("/") == "/dev":
             device_system = "bound" if mountplan.is_bind(item) else "mounted"
             if device_system == "mounted":

@@ -23,10 +23,19 @@ if TYPE_CHECKING:
         gids: Maps
         recursive: bool
 
-    # What the operation `bind` sets: attributes of the mount, and (all-) of those below it, too.
+    # What the operation `bind` sets: attributes of the mount, and (all-) of those below it, too; with `beneath` only that
+    # path of the source is bound.
     BindSettings = TypedDict(
         "BindSettings",
-        {"on": int, "off": int, "all-on": int, "all-off": int, "propagation": list[int], "idmap": IdMapping},
+        {
+            "on": int,
+            "off": int,
+            "all-on": int,
+            "all-off": int,
+            "propagation": list[int],
+            "idmap": IdMapping,
+            "beneath": str,
+        },
         total=False,
     )
 
@@ -55,6 +64,7 @@ class Context:
         "root",
         "script",
         "seccomp",
+        "secrets",
         "sibling",
         "sources",
         "state",
@@ -87,6 +97,7 @@ class Context:
         self.host_proc = -1  # the host's procfs, for a process that is still in the host's pid namespace
         self.volatile: list[int] = []  # descriptors to close before the program starts
         self.sources: dict[str, int] = {}  # unattached mounts that the parent has made, by destination
+        self.secrets: list[bytes] = []  # in the order of the operation's targets
         self.hooks: Hooks = {}  # by kind, those that run in here
         self.state: State  # the state that hooks get, where there are any
         self.listener: _socket.socket  # the socket on which a created container waits to be started

@@ -9,6 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ...linux.specification import Device, IdMaps, Mount
     from .context import Add, IdMapping, Node
+    from .extras import Extras
 
 # Option → attributes (MOUNT_ATTR_*) to set and to clear (config, "Linux mount options"). With an r before the word the
 # attribute goes to all mounts below, too.
@@ -137,13 +138,13 @@ def add_mount(
     cgroup: str,
     own_cgroup: bool,
     maps: IdMaps | None,
-    copy_up: list[str],
-    base: str,
+    extras: Extras,
 ) -> None:
     """Emit the operations of one entry of `mounts`.
 
     `cgroup` is as in `plan.make`, `own_cgroup` whether the container has a cgroup namespace of its own; `maps` are the
-    container's (uid, gid) maps or None; `copy_up` as in `plan.Extras`; relative sources lie below `base`.
+    container's (uid, gid) maps or None; `extras` say what is filled, what of a source is bound, and what relative sources
+    lie below.
     """
     path = item.get("destination") or ""
     for key, text in (("destination", path), ("source", item.get("source") or "")):
@@ -161,7 +162,7 @@ def add_mount(
         add(("remount", path, options.on, options.off, options.data, bind))
         return
     if bind:
-        add_bind(add, item, where, options, path, maps, copy_up, base)
+        add_bind(add, item, where, options, path, maps, extras)
         return
     for word, given in (("idmap", options.idmap), ("uidMappings", item.get("uidMappings"))):
         if given:
@@ -192,8 +193,7 @@ def add_bind(
     options: Options,
     path: str,
     maps: IdMaps | None,
-    copy_up: list[str],
-    base: str,
+    extras: Extras,
 ) -> None:
     """Emit the operations of a bind mount."""
     meaningless = [word for word in options.data if word not in _SUPERBLOCK]
@@ -207,8 +207,8 @@ def add_bind(
     if not source:
         raise InvalidInput(f"{where}.source: a path is needed")
     if not source.startswith("/"):
-        source = f"{base}/{source}"
-    if path in copy_up:
+        source = f"{extras.base}/{source}"
+    if path in extras.copy_up:
         add(("copy-up", path, source))
     propagation = [word & ~mounts.MS_REC if not options.recursive else word for word in options.propagation]
     settings: dict[str, object] = {
@@ -218,6 +218,8 @@ def add_bind(
         "all-off": options.all_off,
         "propagation": propagation or [mounts.MS_PRIVATE | mounts.MS_REC],
     }
+    if path in extras.subpaths:
+        settings["beneath"] = extras.subpaths[path]
     mapping = _mapping(item, where, options, maps)
     if mapping:
         settings["idmap"] = mapping

@@ -58,6 +58,7 @@ _WORDS: dict[str, Any] = {
     "execute": lambda arguments, init: [repr(arguments), "below an init" if init else ""],
     "devices-present": lambda nodes: [[node[0] for node in nodes]],
     "mount": lambda kind, source, path, bits, options, propagation, optional: [kind, path, _flag_words(bits), options],
+    "secrets": lambda wanted: [[path for path, *_ in wanted]],
     "remount": lambda path, on, off, options, bind: [path, _flag_words(on), options],
     "time": lambda offsets: [f"{clock}+{seconds}s" for clock, (seconds, _) in offsets.items()],
     "tmpfs-copy-up": lambda path, bits, options: [path, _flag_words(bits), options],
@@ -76,6 +77,12 @@ _WORDS: dict[str, Any] = {
 def apply(operation: Operation, context: Context) -> None:
     """Carry out one operation; raises KernelError, InvalidInput, StartFailed."""
     OPERATIONS[operation[0]](context, *operation[1:])
+
+
+def _secrets(context: Context, wanted: list[tuple[str, int, int, int]]) -> None:
+    from ..apply import secretfiles
+
+    secretfiles.secrets(context, wanted)
 
 
 OPERATIONS: dict[str, Any] = {
@@ -104,6 +111,7 @@ OPERATIONS: dict[str, Any] = {
     "readonly": mounts.readonly,
     "readonly-root": mounts.readonly_root,
     "copy-up": mounts.copy_up,
+    "secrets": _secrets,
     "sysctl": process_ops.sysctl,
     "write-proc": process_ops.write_proc,
     "loopback": process_ops.loopback,

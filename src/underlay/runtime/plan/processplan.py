@@ -9,8 +9,8 @@ from ..policy import profiles
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ...linux.specification import Process, Seccomp
-    from . import Extras
     from .context import Add
+    from .extras import Extras
 
 RLIMITS = {
     "RLIMIT_CPU": 0,
@@ -140,7 +140,7 @@ def add_process(
     add(("chdir", body.get("cwd") or "/"))
     if hardened:
         add(("seccomp", flags, notify))
-    if extras.waits and "startContainer" in extras.hooks:
+    if "startContainer" in extras.hooks:
         # Of the container's own root: with all that confines the process, which is known only now.
         add(("hooks", "startContainer"))
     add(("execute", list(body.get("args") or []), extras.init))

@@ -35,11 +35,19 @@ def message(channel: _socket.socket) -> tuple[bytes, int]:
         return data, int.from_bytes(extra[0][2][:4], "little") if extra else -1
 
 
-def await_start(channel: _socket.socket, pid: int = -1, announce: Callable[[int, int], None] | None = None) -> int:
-    """Wait until the new process `pid` has become the program; return its console or -1. Raises StartFailed."""
+def await_start(
+    channel: _socket.socket,
+    pid: int = -1,
+    announce: Callable[[int, int], None] | None = None,
+    at_hooks: Callable[[], None] | None = None,
+) -> int:
+    """Wait until the new process `pid` has become the program; return its console or -1.
+
+    `at_hooks` is called when all is mounted and the root is not yet changed. Raises StartFailed, and what that raises.
+    """
     report = StartReport()
     report.pid = pid
-    listen(channel, report, announce)
+    listen(channel, report, announce, at_hooks)
     if report.failure is not None:
         if report.console >= 0:
             os.close(report.console)
@@ -57,10 +65,15 @@ class StartReport:
         self.failure: StartFailed | None = None
 
 
-def listen(channel: _socket.socket, report: StartReport, announce: Callable[[int, int], None] | None) -> None:
+def listen(
+    channel: _socket.socket,
+    report: StartReport,
+    announce: Callable[[int, int], None] | None,
+    at_hooks: Callable[[], None] | None = None,
+) -> None:
     """Receive the messages of a new process until it has executed the program or exited; `announce` as in `join.start`.
 
-    Raises what `announce` raises.
+    `at_hooks` as in `await_start`. Raises what the two raise.
     """
     while True:
         data, fd = message(channel)
@@ -73,7 +86,10 @@ def listen(channel: _socket.socket, report: StartReport, announce: Callable[[int
                 os.close(fd)
         if not data:
             return
-        if len(data) == 8:
+        if data == b"hooks" and at_hooks is not None:
+            at_hooks()
+            open_gate(channel, b"hooked")
+        elif len(data) == 8:
             report.pid = laststep.pid_of(data) if report.pid < 0 else report.pid
         elif data[:1] == b"!":
             report.failure = laststep.failure(known(data[1:]))

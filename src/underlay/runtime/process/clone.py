@@ -147,7 +147,7 @@ def sources(operations: list[Operation], in_user: bool, maps: Maps | None = None
     try:
         for operation in operations:
             if operation[0] == "bind-root" and in_user and privileged:
-                mounts_by_path["/"] = _copy_of(operation[1], True)
+                mounts_by_path["/"] = mounting.copy_of(operation[1], True)
             elif operation[0] == "disk":
                 mounts_by_path["disk"] = _disk(operation[1])
             elif operation[0] == "overlay" and maps and privileged:
@@ -160,7 +160,7 @@ def sources(operations: list[Operation], in_user: bool, maps: Maps | None = None
                     os.close(mounts_by_path.pop("disk"))
             elif operation[0] == "bind" and (operation[4].get("idmap") or (in_user and privileged)):
                 source, path, recursive, settings = operation[1:5]
-                mounts_by_path[path] = fd = _copy_of(source, recursive)
+                mounts_by_path[path] = fd = mounting.copy_of(source, recursive, settings.get("beneath", ""))
                 mapping: IdMapping | None = settings.get("idmap")
                 if mapping:
                     mounts.map_ids(fd, space(mapping["uids"], mapping["gids"]), mapping["recursive"], path)
@@ -188,16 +188,3 @@ def _disk(file: str) -> int:
         except FileExistsError:
             pass
     return fd
-
-
-def _copy_of(path: str, recursive: bool) -> int:
-    from ...linux.files import mounts
-
-    try:
-        origin = os.open(path, os.O_PATH | os.O_CLOEXEC)
-    except OSError as error:
-        raise KernelError("bind", path, error.errno or 2) from None
-    try:
-        return mounts.clone_tree(origin, "", recursive)
-    finally:
-        os.close(origin)

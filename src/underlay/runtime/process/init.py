@@ -27,6 +27,8 @@ def prepare(operations: list[Operation]) -> None:
     names = {operation[0] for operation in operations}
     if not names.isdisjoint(("copy-up", "tmpfs-copy-up")):
         from ..apply import copyup  # noqa: F401
+    if "secrets" in names:
+        from ..apply import secretfiles  # noqa: F401
     if "console" in names:
         from ...linux import tty  # noqa: F401
     if "loopback" in names:

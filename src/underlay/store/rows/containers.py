@@ -7,6 +7,7 @@ import time
 from ...errors import Conflict, InvalidInput, NameTaken, NotFound
 from ...lean.jsontext import dumps, known
 from . import images
+from . import volumes as volume_rows
 from .meta import IntegrityError
 
 TYPE_CHECKING = False
@@ -41,6 +42,20 @@ class ContainerRow:
         return value
 
 
+class WantedVolume:
+    """A volume that a container uses; it is made with these labels and options unless it is there."""
+
+    __slots__ = ("anonymous", "labels", "name", "options")
+
+    def __init__(
+        self, name: str, anonymous: bool, labels: dict[str, str] | None = None, options: dict[str, str] | None = None
+    ) -> None:
+        self.name = name
+        self.anonymous = anonymous
+        self.labels = labels or {}
+        self.options = options or {}
+
+
 def check_name(name: str) -> None:
     """Raise InvalidInput unless `name` may be a container's name (docker: [a-zA-Z0-9][a-zA-Z0-9_.-]+)."""
     if len(name) < 2 or not set(name) <= _NAME or not name[0].isalnum():
@@ -55,22 +70,24 @@ def insert(
     name: str,
     image: str,
     intent: Intent,
-    volumes: list[tuple[str, bool]],
+    volumes: Sequence[WantedVolume],
     wanted: Sequence[Wanted] = (),
     shares: str = "",
     leasing: Callable[[Transaction, str], None] | None = None,
-    make_volume: Callable[[str], None] | None = None,
+    make_volume: Callable[[WantedVolume], None] | None = None,
+    other_images: Sequence[str] = (),
 ) -> None:
-    """Record a container, its volumes (name, anonymous) and the numbers that it claims in one transaction.
+    """Record a container, its volumes and the numbers that it claims in one transaction.
 
     `shares` is the id of a container whose user and group ids are this one's, too; `leasing` gives it its addresses,
-    `make_volume` makes the directory of a new volume.
+    `make_volume` makes the directory of a new volume; `other_images` are the ids of those that are mounted in it.
     Raises Conflict when the name or an address is taken, LimitExceeded when no number is left.
     """
     now = time.time_ns()
     # One that removes itself goes with a power cut anyway.
     with meta.write(durable=not intent.get("remove")) as sql:
-        images.require(sql, image)
+        for needed in (image, *other_images):
+            images.require(sql, needed)
         taken = []
         if wanted or shares:
             from . import id_ranges
@@ -92,16 +109,16 @@ def insert(
             id_ranges.record(sql, container_id, taken)
         if shares:
             id_ranges.share(sql, shares, container_id)
-        for volume, anonymous in volumes:
-            new = sql.execute(
-                "INSERT OR IGNORE INTO volumes VALUES (?, ?, '{}', ?)", (volume, now, int(anonymous))
-            ).rowcount
+        for volume in volumes:
+            new = volume_rows.insert(sql, volume.name, volume.labels, volume.anonymous, volume.options)
             if new and make_volume is not None:
                 make_volume(volume)
-            if not anonymous:
+            if not volume.anonymous:
                 # A volume that is used by its name is meant to be kept: it no longer goes with a container.
-                sql.execute("UPDATE volumes SET anonymous = 0 WHERE name = ?", (volume,))
-            sql.execute("INSERT OR IGNORE INTO volume_uses VALUES (?, ?)", (volume, container_id))
+                sql.execute("UPDATE volumes SET anonymous = 0 WHERE name = ?", (volume.name,))
+            sql.execute("INSERT OR IGNORE INTO volume_uses VALUES (?, ?)", (volume.name, container_id))
+        for used in other_images:
+            sql.execute("INSERT OR IGNORE INTO image_uses VALUES (?, ?)", (used, container_id))
 
 
 _COLUMNS = "id, name, image, created, intent"
@@ -198,4 +215,4 @@ def removing(meta: Meta) -> list[str]:
 
 def counts(meta: Meta) -> dict[str, int]:
     """Return how many containers each image has that has any, by the image's id."""
-    return dict(meta.read("SELECT image, count(*) FROM containers GROUP BY image"))
+    return dict(meta.read("SELECT image, count(*) FROM used_images GROUP BY image"))

@@ -255,8 +255,11 @@ def documents(meta: Meta, image_id: str) -> list[str]:
 
 
 def users(meta: Meta, image_id: str) -> list[str]:
-    """Return the ids of the containers made from an image."""
-    return [r[0] for r in meta.read("SELECT id FROM containers WHERE image = ? ORDER BY created", (image_id,))]
+    """Return the ids of the containers made from an image, or with it mounted."""
+    query = (
+        "SELECT c.id FROM used_images u JOIN containers c ON c.id = u.container WHERE u.image = ? ORDER BY c.created"
+    )
+    return [r[0] for r in meta.read(query, (image_id,))]
 
 
 # Changing
@@ -456,7 +459,7 @@ def forget(meta: Meta, image_id: str) -> list[str]:
             gone.append(f"{references.familiar(repository)}@{digest}")
         sql.execute("DELETE FROM names WHERE image = ?", (image_id,))
         sql.execute("DELETE FROM digests WHERE image = ?", (image_id,))
-        if sql.execute("SELECT 1 FROM containers WHERE image = ? LIMIT 1", (image_id,)).fetchone():
+        if sql.execute("SELECT 1 FROM used_images WHERE image = ? LIMIT 1", (image_id,)).fetchone():
             sql.execute("UPDATE images SET hidden = 1 WHERE id = ?", (image_id,))
         else:
             sql.execute("DELETE FROM images WHERE id = ?", (image_id,))
@@ -528,7 +531,7 @@ def wanted_blobs(meta: Meta) -> set[str]:
 
 def any_abandoned(meta: Meta) -> bool:
     """Return whether an image that was forced away has lost its last container."""
-    query = "SELECT 1 FROM images WHERE hidden AND id NOT IN (SELECT image FROM containers) LIMIT 1"
+    query = "SELECT 1 FROM images WHERE hidden AND id NOT IN (SELECT image FROM used_images) LIMIT 1"
     return bool(meta.read(query))
 
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         driver: str
         limit: int
         keep: int
+        options: NotRequired[dict[str, str]]  # the others, by docker's names
 
     class HealthCheck(TypedDict):
         """A health check: docker's `test`, the command that it means, times in seconds, failures until it is unhealthy."""
@@ -70,6 +71,24 @@ if TYPE_CHECKING:
         first: int
         last: int
 
+    class Secret(TypedDict):
+        """A secret: where its value is found at each start (`file` or `variable`), and the file that shows it."""
+
+        id: str
+        file: str
+        variable: str
+        target: str
+        mode: int
+        uid: int
+        gid: int
+
+    class Link(TypedDict):
+        """A name for another container that only this one knows; `name` is what that was called then."""
+
+        container: str
+        name: str
+        alias: str
+
     class OfPlugins(TypedDict):
         """A network of CNI: its name, and the addresses and the MAC ("" for any) that are asked for."""
 
@@ -94,6 +113,7 @@ if TYPE_CHECKING:
         log: Log
         health: NotRequired[HealthCheck]
         mounts: list[MountPoint]
+        image_mounts: NotRequired[dict[str, UsedImage]]  # other images that are mounted in it, by destination
         rootless: bool
         joins: dict[str, str]
         disk: Disk | None
@@ -103,5 +123,7 @@ if TYPE_CHECKING:
         ]  # asked for in networks, by their ids: IPv4, IPv6, "" for any
         cni: NotRequired[list[OfPlugins]]  # then `network` is empty
         ports: NotRequired[list[Publication]]
+        links: NotRequired[list[Link]]
+        secrets: NotRequired[list[Secret]]
         runner: NotRequired[tuple[int, int]]  # pid and start time of the process that makes it and starts it at once
         joined: NotRequired[list[tuple[int, int]]]  # pid, start time: found when it starts, and not recorded

@@ -148,7 +148,7 @@ def forget_unwanted(meta: Meta, thorough: bool) -> None:
     Layers of downloads that broke off stay until their time is over, or with `thorough` no longer.
     """
     with meta.write(frees=True) as sql:
-        sql.execute("DELETE FROM images WHERE hidden AND id NOT IN (SELECT image FROM containers)")
+        sql.execute("DELETE FROM images WHERE hidden AND id NOT IN (SELECT image FROM used_images)")
         sql.execute("DELETE FROM awaited WHERE ? OR until < ?", (thorough, time_ns()))
         sql.execute(
             "DELETE FROM layers WHERE diff_id NOT IN (SELECT diff_id FROM image_layers) "

@@ -214,6 +214,15 @@ MIGRATIONS = (
     "ALTER TABLE layers ADD COLUMN content INTEGER;",
     # Whether an image was pulled from the repository by this digest, or pushed there; older rows do not say.
     "ALTER TABLE digests ADD COLUMN remote INTEGER NOT NULL DEFAULT 1;",
+    """
+    ALTER TABLE volumes ADD COLUMN options TEXT NOT NULL DEFAULT '{}'; -- JSON: those of the driver local
+    CREATE TABLE image_uses (           -- images that are mounted in containers beside their own
+        image TEXT NOT NULL,            -- id, kept when the image is forced away
+        container TEXT NOT NULL REFERENCES containers(id) ON DELETE CASCADE,
+        PRIMARY KEY (image, container)
+    ) STRICT, WITHOUT ROWID;
+    CREATE VIEW used_images AS SELECT image, id AS container FROM containers UNION SELECT image, container FROM image_uses;
+    """,
 )
 
 

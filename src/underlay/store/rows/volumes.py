@@ -14,13 +14,16 @@ if TYPE_CHECKING:
     from .meta import Meta, Transaction
 
 _NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
-_COLUMNS = "name, created, labels, anonymous"
+_COLUMNS = "name, created, labels, anonymous, options"
 
 
 class Volume:
-    """A volume: `name`, `created` (ns since the epoch), `labels`, `anonymous` (created without a name)."""
+    """A volume: `name`, `created` (ns since the epoch), `labels`, `anonymous` (created without a name).
 
-    __slots__ = ("anonymous", "created", "labels", "name")
+    `options` are those of its driver.
+    """
+
+    __slots__ = ("anonymous", "created", "labels", "name", "options")
 
     def __init__(self, row: tuple[Any, ...]) -> None:
         self.name: str = row[0]
@@ -29,6 +32,9 @@ class Volume:
         assert isinstance(labels, dict)
         self.labels: dict[str, str] = labels
         self.anonymous = bool(row[3])
+        options = loads(row[4])
+        assert isinstance(options, dict)
+        self.options: dict[str, str] = options
 
 
 def check_name(name: str) -> None:
@@ -40,10 +46,13 @@ def check_name(name: str) -> None:
         )
 
 
-def insert(sql: Transaction, name: str, labels: dict[str, str], anonymous: bool) -> bool:
+def insert(
+    sql: Transaction, name: str, labels: dict[str, str], anonymous: bool, options: dict[str, str] | None = None
+) -> bool:
     """Record a volume; return False, with nothing changed, when it is there already."""
     done = sql.execute(
-        "INSERT OR IGNORE INTO volumes VALUES (?, ?, ?, ?)", (name, time_ns(), dumps(labels), int(anonymous))
+        f"INSERT OR IGNORE INTO volumes ({_COLUMNS}) VALUES (?, ?, ?, ?, ?)",
+        (name, time_ns(), dumps(labels), int(anonymous), dumps(options or {})),
     )
     return done.rowcount > 0
 
@@ -63,6 +72,12 @@ def exists(meta: Meta, name: str) -> bool:
 def every(meta: Meta) -> list[Volume]:
     """Return all volumes by name."""
     return [Volume(row) for row in meta.read(f"SELECT {_COLUMNS} FROM volumes ORDER BY name")]
+
+
+def with_options(meta: Meta, names: set[str]) -> list[Volume]:
+    """Return those of the named volumes that have options of their driver."""
+    rows = meta.read(f"SELECT {_COLUMNS} FROM volumes WHERE options != '{{}}' ORDER BY name")
+    return [Volume(row) for row in rows if row[0] in names]
 
 
 def in_use(meta: Meta) -> set[str]:

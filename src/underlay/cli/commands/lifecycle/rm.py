@@ -17,6 +17,7 @@ SYNOPSIS = "rm [OPTIONS] CONTAINER [CONTAINER...]"
 ARGUMENTS = (1, None)
 FLAGS: tuple[Flag, ...] = (
     ("force", "f", "bool", "", "Force the removal of a running container (uses SIGKILL)"),
+    ("link", "l", "bool", "", "Remove the specified link (CONTAINER/ALIAS)"),
     ("volumes", "v", "bool", "", "Remove anonymous volumes associated with the container"),
 )
 
@@ -26,7 +27,10 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     failed = 0
     for name in arguments:
         try:
-            engine.containers.remove(name, options["force"], options["volumes"])
+            if options["link"]:
+                engine.containers.remove_link(name)
+            else:
+                engine.containers.remove(name, options["force"], options["volumes"])
             sys.stdout.write(name + "\n")
         except UnderlayError as error:
             print_error(error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ....errors import InvalidInput, UnderlayError
 from ....oci import reference as references
+from ...flags import trustflag
 from ...progress.transferprogress import FLAG, TransferProgress, status
 
 TYPE_CHECKING = False
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 SUMMARY = "Download images from registries"
 SYNOPSIS = "pull [OPTIONS] NAME[:TAG|@DIGEST] [NAME...]"
 FLAGS: tuple[Flag, ...] = (
+    trustflag.FLAG,
     ("all-tags", "a", "bool", "", "Download all tagged images in the repository"),
     (
         "keep-compressed",
@@ -50,6 +52,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
 
     if not arguments:
         raise InvalidInput('"underlay pull" requires at least 1 argument', "see `underlay pull --help`")
+    trustflag.check(options)
     keep = None  # the environment decides
     if "keep-compressed" in options:
         keep = options["keep-compressed"]

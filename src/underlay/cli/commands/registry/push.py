@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ...flags import trustflag
 from ...progress.transferprogress import FLAG, TransferProgress
 
 TYPE_CHECKING = False
@@ -13,6 +14,7 @@ SUMMARY = "Upload an image to a registry"
 SYNOPSIS = "push [OPTIONS] NAME[:TAG]"
 ARGUMENTS = (1, 1)
 FLAGS: tuple[Flag, ...] = (
+    trustflag.FLAG,
     ("all-tags", "a", "bool", "", "Push all tags of an image to the repository"),
     ("platform", "", "string", "string", "Push the image of one platform instead of the whole index"),
     FLAG,
@@ -25,6 +27,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     from ....engine.images.transfer import push
     from ....oci import reference as references
 
+    trustflag.check(options)
     exact = references.parse_exact(arguments[0])
     with TransferProgress(engine, "quiet" if options["quiet"] else options["progress"] or "auto") as progress:
         if not exact.tag and not exact.digest and not options["all-tags"]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from ....errors import InvalidInput, Unsupported
+from ....errors import InvalidInput
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ FLAGS: tuple[Flag, ...] = (
     ("driver", "d", "string", "string", "Specify volume driver name (only local is supported)"),
     ("label", "", "list", "list", "Set metadata for a volume"),
     ("name", "", "string", "string", "Specify volume name"),
-    ("opt", "o", "list", "map", "Set driver specific options (not supported)"),
+    ("opt", "o", "list", "map", "Set driver specific options: type, device and o as mount has them, or size"),
 )
 
 
@@ -28,13 +28,10 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
         raise InvalidInput(
             "conflicting options: cannot specify a volume-name through both --name and as a positional arg"
         )
-    driver = options["driver"] or "local"
-    if driver != "local":
-        raise InvalidInput(
-            f'error looking up volume plugin {driver}: plugin "{driver}" not found', "the driver is local"
-        )
-    if options["opt"]:
-        raise Unsupported("volume create --opt is not supported", "mount it on the host and use a bind mount")
+    from ....engine.containers.specification import mount_flags
+    from ...flags import runflags
+
+    mount_flags.check_driver(options["driver"])
     labels = {}
     for text in options["label"]:
         key, _, value = text.partition("=")
@@ -42,5 +39,5 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
             raise InvalidInput(f"invalid label '{text}': empty name")
         labels[key] = value
     name = arguments[0] if arguments else options["name"]
-    sys.stdout.write(engine.volumes.create(name, labels) + "\n")
+    sys.stdout.write(engine.volumes.create(name, labels, runflags.pairs(options["opt"])) + "\n")
     return 0

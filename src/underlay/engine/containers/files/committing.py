@@ -47,7 +47,7 @@ def commit(
     execution = apply(changes, _execution(row, base.get("config") or {}))
     status = presence.status(store, row.id)
     freezes = pause_it and bool(status.pid) and status.status == "running"
-    destinations = [mount["destination"] for mount in row.intent["spec"]["mounts"]]
+    destinations = leftovers.destinations(row.intent)
     rootless = row.intent["rootless"]
 
     def work(upper: int, lower: int) -> Mapping[str, Any]:

@@ -35,10 +35,9 @@ def differences(store: Store, row: ContainerRow) -> Sequence[tuple[str, str]]:
     Mount points that were made for the container do not count. Raises Conflict for a running container with a size limit on
     its disk, KernelError.
     """
-    spec = row.intent["spec"]
 
     def work(upper: int, lower: int) -> Mapping[str, Any]:
-        skip = leftovers.find(upper, lower, [mount["destination"] for mount in spec["mounts"]])
+        skip = leftovers.find(upper, lower, leftovers.destinations(row.intent))
         found = sorted(_walk(upper, lower, skip), key=lambda pair: pair[1])
         return {"changes": [[kind, os.fsdecode(path)] for kind, path in found]}
 

@@ -13,7 +13,15 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from ....store.rows.intent import Intent
+
 _READ = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+
+
+def destinations(intent: Intent) -> list[str]:
+    """Return the paths at which something is mounted in a container."""
+    mounted = [mount["destination"] for mount in intent["spec"]["mounts"]]
+    return mounted + [secret["target"] for secret in intent.get("secrets") or []]
 
 
 def find(upper: int, lower: int, destinations: Iterable[str]) -> frozenset[bytes]:

@@ -14,7 +14,7 @@ from ....lean.jsontext import dumps, known
 from ....linux import process, userns
 from ....linux.files import mounts
 from ....linux.files.sharedmount import SharedMount
-from ....runtime.monitor import launch
+from ....runtime.monitor import heldmounts, launch
 from ....runtime.plan import ops
 from ....runtime.plan.context import Context
 from ....runtime.process import clone as cloning
@@ -99,6 +99,8 @@ def _stopped(store: Store, row: ContainerRow, work: Work) -> Mapping[str, Any]:
                 lower = rootfs.lower_names(paths, store.form, image["chain"])
             record = launch_record(store, row.id, row.name, row.intent, lower)
             SharedMount(*record["shared_mount"]).ensure()
+            others = record.get("shared") or {"images": [], "volumes": []}
+            locks = heldmounts.take(others)
             made = launch.prepare(record)
             made.operations = [operation for operation in made.operations if operation[0] in _ROOT]
             context = Context()
@@ -110,6 +112,7 @@ def _stopped(store: Store, row: ContainerRow, work: Work) -> Mapping[str, Any]:
             finally:
                 for fd in context.sources.values():
                     os.close(fd)
+                heldmounts.give_back(others, locks)
         finally:
             lock.release()
     finally:

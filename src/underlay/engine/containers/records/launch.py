@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import os
 
+from ....linux.files import mounts
 from ....paths import interpreter
 from ....runtime.monitor import control
 from ....store import rootfs
 from ... import journaling, presence
 from ...options import ExecOptions
+from ..specification import log_options
 from . import execution
 from .confinement import confined, group_path, system_call_filter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ....linux.specification import Namespace, Spec
-    from ....runtime.monitor.records import LaunchRecord
+    from ....runtime.monitor.records import LaunchRecord, SharedMounts
     from ....store.rows.intent import Intent
     from ....store.store import Store
     from ..specification.disk_limit import Layer
 
 # redirect_dir and metacopy would let attributes of an image's files name other files (attacks IM-07).
+_NOTHING_RUNS = mounts.MS_NOSUID | mounts.MS_NODEV | mounts.MS_NOEXEC
 _OVERLAY_OPTIONS: dict[str, str | None] = {"redirect_dir": "off", "metacopy": "off", "index": "off"}
 
 
@@ -66,7 +69,7 @@ def launch_record(
         "joined": intent.get("joined") or [],
         "rootless": intent["rootless"],
         "seccomp": system_call_filter(store, intent["seccomp"], intent["spec"]).hex(),
-        "log": {**intent["log"], "path": directory + "/log"},
+        "log": log_options.of_run(container_id, name, intent, directory + "/log"),
         "terminal": bool(options.get("terminal")),
         "open_stdin": bool(options.get("interactive")),
         "stdin_once": True,
@@ -78,6 +81,9 @@ def launch_record(
         "python": python,
         "import_path": import_path,
     }
+    others = shared_mounts(store, container_id, intent, make)
+    if others is not None:
+        record["shared"] = others
     check = intent.get("health")
     if check is not None:
         record["health"] = {
@@ -89,6 +95,38 @@ def launch_record(
             "exec": execution.exec_record(container_id, intent, ExecOptions(command=check["command"]), 0, 0, ""),
         }
     return record
+
+
+def shared_mounts(store: Store, container_id: str, intent: Intent, resolve: bool = False) -> SharedMounts | None:
+    """Return the mounts of volumes, of other images and of memory that a container shares, None when there are none.
+
+    With `resolve` they are about to be mounted. Raises InvalidInput, NotFound.
+    """
+    names = {mount["Name"] for mount in intent["mounts"] if mount["Type"] == "volume"}
+    images = intent.get("image_mounts") or {}
+    memory = intent["options"].get("ipc") == "shareable" and not intent["rootless"]
+    if not names and not images and not memory:
+        return None
+    from ....store import volumeoptions
+    from ....store.rows import volumes
+
+    others: SharedMounts = {"images": [], "volumes": []}
+    for used in images.values():
+        if resolve:
+            rootfs.prepare(store.paths, store.form, used["diff_ids"])
+        shared = rootfs.shared_mount(store.paths, store.form, used["diff_ids"], used["chain"])
+        others["images"].append((shared.change_lock, shared.use_lock, shared.point, shared.index, shared.files))
+    for volume in volumes.with_options(store.meta, names):
+        m = volumeoptions.mount_of(store.paths, volume, resolve)
+        others["volumes"].append((m.change_lock, m.use_lock, m.point, m.source, m.fstype, m.flags, m.data))
+    if memory:
+        point = store.paths.container_state(container_id) + "/shm"
+        if resolve:
+            os.makedirs(point, mode=0o700, exist_ok=True)
+        size = intent["options"].get("shm_size") or 64 << 20
+        data = f"mode=1777,size={size}"
+        others["volumes"].append((point + ".change", point + ".use", point, "shm", "tmpfs", _NOTHING_RUNS, data))
+    return others if others["images"] or others["volumes"] else None
 
 
 def joined(store: Store, container_id: str, intent: Intent) -> Intent:

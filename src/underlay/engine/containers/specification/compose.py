@@ -55,6 +55,7 @@ class HostFacts:
         "online_mems",
         "processors",
         "rootless",
+        "shared_memory",
         "user",
         "user_namespace",
         "user_pid",
@@ -63,6 +64,7 @@ class HostFacts:
     def __init__(self) -> None:
         self.name = ""  # the host's, for a container in its network
         self.rootless = False
+        self.shared_memory = ""  # a directory of this host that is /dev/shm; "" for one in the container alone
         self.user_namespace = False  # whether the container has another than the host's
         self.user_pid = 0  # of the process whose user namespace is joined; 0 for a new one
         self.maps: IdMaps = ([], [])
@@ -373,7 +375,10 @@ def _mounts(
         mounts.append({"destination": "/dev/shm", "type": "bind", "source": "/dev/shm", "options": ["rbind", *flags]})
     else:
         mounts.append({"destination": "/dev/mqueue", "type": "mqueue", "source": "mqueue", "options": flags})
-        if options.ipc != "none":
+        if host.shared_memory:
+            bound = ["bind", "idmap", *flags] if host.user_namespace else ["bind", *flags]
+            mounts.append({"destination": "/dev/shm", "type": "bind", "source": host.shared_memory, "options": bound})
+        elif options.ipc != "none":
             mounts.append(
                 {
                     "destination": "/dev/shm",

@@ -10,19 +10,15 @@ from ....errors import InvalidInput, Unsupported
 from ....human import plain, whole
 from ....lean.values import Value
 from ....linux.security.capabilities import NUMBERS
-from ....runtime.monitor import logs
 from ....runtime.plan import processplan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from ....linux.specification import DeviceRule, Rlimit
-    from ....store.rows.intent import Log, Restart
+    from ....store.rows.intent import Restart
     from ...options import ContainerOptions
 
 RESTART_POLICIES = ("no", "always", "on-failure", "unless-stopped")
-LOG_DEFAULTS = {"local": (20 << 20, 5), "json-file": (0, 1), "none": (0, 1)}
 _ULIMITS = {name.removeprefix("RLIMIT_").lower(): name for name in processplan.RLIMITS}
 
 
@@ -89,6 +85,12 @@ def network(text: str) -> NetworkAttachment:
             )
         single[key] = texts[0]
     return NetworkAttachment(names[0], single["ip"], single["ip6"], single["mac-address"], tuple(aliases))
+
+
+def is_described(text: str) -> bool:
+    """Return whether a --device value is a name of CDI, vendor.com/class=name, and not a path."""
+    kind, equals, name = text.partition("=")
+    return bool(equals and name) and "/" in kind and not text.startswith("/")
 
 
 def device(text: str) -> DeviceRequest:
@@ -208,26 +210,3 @@ def restart_policy(text: str) -> Restart:
     if colon and (name != "on-failure" or whole(count) < 0):
         raise InvalidInput(f"invalid restart policy: '{text}': a maximum count needs on-failure and a number")
     return {"name": name, "maximum": whole(count) if colon else 0}
-
-
-def log_settings(driver: str, options: Mapping[str, str]) -> Log:
-    """Return {"driver", "limit", "keep"} of the log options; raises InvalidInput, Unsupported."""
-    driver = driver or "local"
-    if driver not in logs.DRIVERS:
-        raise Unsupported(f"logging driver '{driver}' is not supported", f"use one of {', '.join(logs.DRIVERS)}")
-    limit, keep = LOG_DEFAULTS[driver]
-    for key, value in options.items():
-        try:
-            if key == "max-size" and driver != "none":
-                from ....human import parse_size
-
-                limit = parse_size(value)
-            elif key == "max-file" and driver != "none":
-                keep = whole(value)
-                if keep < 1:
-                    raise ValueError
-            else:
-                raise InvalidInput(f"unknown log opt '{key}' for {driver} log driver")
-        except ValueError:
-            raise InvalidInput(f"invalid value for log opt '{key}': {value}") from None
-    return {"driver": driver, "limit": limit, "keep": keep}

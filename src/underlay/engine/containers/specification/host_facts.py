@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 
-from ....errors import Unsupported
+from ....errors import Conflict
 from ....linux.security import capabilities
 from ....store.rows import containers
 from ... import presence
@@ -42,8 +42,20 @@ def gather(store: Store, request: Request) -> compose.HostFacts:
             name = value.partition(":")[2]
             host.joined[value], _ = presence.first_process(store, containers.find(store.meta, name).id, name)
     if options.ipc.startswith("container:"):
-        raise Unsupported("--ipc container: is not supported yet", "use --ipc private or --ipc host")
+        host.shared_memory = _shared_memory(store, options.ipc.partition(":")[2])
     return host
+
+
+def _shared_memory(store: Store, name: str) -> str:
+    """Return the directory that a container shares as /dev/shm; raises Conflict, as docker, when it shares none."""
+    donor = containers.find(store.meta, name)
+    for mount in donor.intent["spec"]["mounts"]:
+        if mount["destination"] == "/dev/shm" and mount["type"] == "bind" and mount["source"].endswith("/shm"):
+            return mount["source"]
+    raise Conflict(
+        f"container {donor.id}: non-shareable IPC (hint: use IpcMode:shareable for the donor container)",
+        f"start {donor.name} with --ipc shareable",
+    )
 
 
 def apparmor_facts(store: Store, request: Request, host: compose.HostFacts) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
 
 from ....errors import InvalidInput, Unsupported
 from ....human import parse_size
+from ....lean.values import Value
 from ....runtime.plan import mountplan
 
 TYPE_CHECKING = False
@@ -17,9 +19,25 @@ _TRUE, _FALSE = ("", "1", "true"), ("0", "false")
 
 
 class Mount:
-    """A mount asked for: `kind` bind, volume or tmpfs; `source` a host path or a volume's name ("" is anonymous)."""
+    """A mount asked for.
 
-    __slots__ = ("copy_up", "kind", "make_source", "options", "source", "target")
+    `kind` is bind, volume, tmpfs or image; `source` a host path, a volume's name ("" is anonymous) or an image's. With
+    `subpath` only that path of the source is shown. `labels` and `driver_options` are those of a volume that is new.
+    """
+
+    __slots__ = (
+        "copy_up",
+        "driver_options",
+        "inherited",
+        "kind",
+        "labels",
+        "layers",
+        "make_source",
+        "options",
+        "source",
+        "subpath",
+        "target",
+    )
 
     def __init__(self, kind: str, source: str, target: str) -> None:
         self.kind = kind
@@ -28,11 +46,21 @@ class Mount:
         self.options: list[str] = []
         self.copy_up = False
         self.make_source = False  # -v makes a missing host directory, --mount does not
+        self.subpath = ""
+        self.labels: dict[str, str] = {}
+        self.driver_options: dict[str, str] = {}
+        self.layers: list[str] = []  # directories of an image that is more than one, topmost first
+        self.inherited = False  # of another container (--volumes-from)
 
     def oci(self) -> OciMount:
         """Return the mount as the runtime specification words it."""
         if self.kind == "tmpfs":
             return {"destination": self.target, "type": "tmpfs", "source": "tmpfs", "options": self.options}
+        if self.layers:
+            lower = ":".join(path.replace("\\", "\\\\").replace(":", "\\:") for path in self.layers)
+            without_root = ["userxattr"] if os.geteuid() != 0 else []
+            options = ["ro", f"lowerdir={lower}", *without_root]
+            return {"destination": self.target, "type": "overlay", "source": "overlay", "options": options}
         options = self.options
         if not any(word in mountplan.PROPAGATION for word in options):
             options = [*options, "rprivate"]
@@ -80,8 +108,6 @@ def parse_volume(text: str) -> Mount:
         return mount
     source, target = parts[0], parts[1]
     if source.startswith(("/", "./", "../", "~")) or source in (".", ".."):
-        import os
-
         mount = Mount("bind", os.path.abspath(os.path.expanduser(source)), target)
         mount.make_source = True
     else:
@@ -134,17 +160,21 @@ def parse_mount(text: str) -> Mount:
     """Return the mount of a --mount value: comma-separated key=value pairs; raises InvalidInput, Unsupported."""
     _check_length(text)
     values: dict[str, str] = {}
+    several: list[tuple[str, str]] = []
     for field in _split(text):
         key, _, value = field.partition("=")
         key = {"src": "source", "dst": "target", "destination": "target", "ro": "readonly"}.get(key, key)
+        if key in ("volume-opt", "volume-label"):
+            several.append((key, value))
+            continue
         if key in values:
             raise InvalidInput(f"invalid argument '{text}' for --mount: '{key}' is given twice")
         values[key] = value
     kind = values.pop("type", "volume")
     target = values.pop("target", "")
     source = values.pop("source", "")
-    if kind not in ("bind", "volume", "tmpfs"):
-        if kind in ("npipe", "cluster", "image"):
+    if kind not in ("bind", "volume", "tmpfs", "image"):
+        if kind in ("npipe", "cluster"):
             raise Unsupported(f"--mount type={kind} is not supported")
         raise InvalidInput(f"invalid argument '{text}' for --mount: mount type unknown: '{kind}'")
     if not target:
@@ -153,8 +183,6 @@ def parse_mount(text: str) -> Mount:
         if not source:
             raise InvalidInput(f"invalid argument '{text}' for --mount: source is required")
         if source.startswith("./") or source == ".":
-            import os
-
             source = os.path.abspath(source)
         elif not source.startswith("/"):
             raise InvalidInput(
@@ -163,14 +191,19 @@ def parse_mount(text: str) -> Mount:
             )
     elif kind == "tmpfs" and source:
         raise InvalidInput(f"invalid argument '{text}' for --mount: a tmpfs has no source")
+    elif kind == "image":
+        if not source:
+            raise InvalidInput(f"invalid argument '{text}' for --mount: source is required: the name of an image")
     elif source:
         source = _volume_name(source)
     mount = Mount(kind, source, target)
     mount.copy_up = kind == "volume"
     if kind == "tmpfs":
         mount.options = ["noexec", "nosuid", "nodev"]
-    for key, value in values.items():
+    for key, value in [*values.items(), *several]:
         _mount_option(mount, key, value, text)
+    if kind == "image":
+        mount.options = ["ro"]  # whatever `readonly` says: an image never changes
     return mount
 
 
@@ -206,10 +239,53 @@ def _mount_option(mount: Mount, key: str, value: str, text: str) -> None:
         if not value or set(value) - set("01234567"):
             raise bad
         mount.options.append(f"mode={value}")
-    elif key in ("volume-driver", "volume-opt", "volume-label", "volume-subpath", "consistency"):
-        raise Unsupported(f"--mount option {key} is not supported")
+    elif key == "volume-driver" and mount.kind == "volume":
+        check_driver(value)
+    elif key == "volume-label" and mount.kind == "volume" and value:
+        name, _, content = value.partition("=")
+        mount.labels[name] = content
+    elif key == "volume-opt" and mount.kind == "volume" and value:
+        name, equals, content = value.partition("=")
+        if not equals:
+            raise bad
+        mount.driver_options[name] = content
+    elif (key, mount.kind) in (("volume-subpath", "volume"), ("image-subpath", "image")) and value:
+        mount.subpath = _subpath(value)
+        mount.copy_up = False
+    elif key == "consistency" and mount.kind != "tmpfs" and value in ("default", "consistent", "cached", "delegated"):
+        pass  # documented by docker as having no effect on Linux
     else:
         raise bad
+
+
+def check_driver(name: str) -> None:
+    """Refuse volume drivers that are not there; raises InvalidInput in docker's words."""
+    if name not in ("", "local"):
+        raise InvalidInput(f'error looking up volume plugin {name}: plugin "{name}" not found', "the driver is local")
+
+
+def _subpath(path: str) -> str:
+    if path.startswith("/") or ".." in path.split("/"):
+        raise InvalidInput(f"invalid mount: subpath '{path}' must be a relative path within the volume")
+    return posixpath.normpath(path)
+
+
+class From(Value):
+    """A container whose mounts another is to have."""
+
+    name: str
+    read_only: bool = False
+
+
+def parse_volumes_from(text: str) -> From:
+    """Return what a --volumes-from value `NAME[:ro|rw]` asks for; raises InvalidInput in docker's words."""
+    name, colon, mode = text.partition(":")
+    if not name:
+        raise InvalidInput(f"invalid volume specification: '{text}'")
+    words = [word for word in mode.split(",") if word]
+    if (colon and not words) or any(word not in ("ro", "rw", "z", "Z") for word in words):
+        raise InvalidInput(f'invalid mode: "{mode}"', "ro or rw")
+    return From(name, "ro" in words)
 
 
 def _split(text: str) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from .... import settings
 from ....errors import InvalidInput, Unsupported
 from ....network import ports
-from . import grammar, mount_flags
+from . import grammar, log_options, mount_flags
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,11 +37,13 @@ class Request:
         "cap_add",
         "cap_drop",
         "cgroup_parent",
+        "described_devices",
         "device_rules",
         "devices",
         "exposed",
         "log",
         "mounts",
+        "mounts_of",
         "networks",
         "options",
         "ports",
@@ -63,12 +65,15 @@ class Request:
         self.options = options
         grammar.check_names(options)
         self.restart = grammar.restart_policy(options.restart)
-        self.log = grammar.log_settings(*_log(options))
+        self.log = log_options.parse(*_log(options))
         self.cgroup_parent = grammar.parent_group(options.cgroup_parent)
         self.mounts = [mount_flags.parse_volume(text) for text in options.volumes]
         self.mounts += [mount_flags.parse_mount(text) for text in options.mounts]
         self.mounts += [mount_flags.parse_tmpfs(text) for text in options.tmpfs]
-        self.devices = [grammar.device(text) for text in options.devices]
+        self.mounts_of = [mount_flags.parse_volumes_from(text) for text in options.volumes_from]
+        mount_flags.check_driver(options.volume_driver)
+        self.described_devices = [text for text in options.devices if grammar.is_described(text)]
+        self.devices = [grammar.device(text) for text in options.devices if not grammar.is_described(text)]
         self.device_rules = [grammar.device_rule(text) for text in options.device_cgroup_rules]
         self.weights = [grammar.weight_device(text) for text in options.blkio_weight_device]
         self.throttles: dict[Throttle, list[tuple[str, int]]] = {}
