@@ -91,13 +91,16 @@ DIFFERENT = {
     "version": "one program, which `--format` shows as client and server",
 }
 DIFFERENT_FLAGS = {
-    ("run", "link"): "a line of the hosts file, in any network; no variables",
-    ("run", "init"): "the init is a program in memory, and calls itself so",
-    ("run", "log-driver"): "the default is local, which rotates",
-    ("run", "cgroupns"): "private is the default with version 1, too",
+    ("run", "link"): "a line of the hosts file, no variables",
+    ("run", "init"): "a program in memory",
+    ("run", "log-driver"): "local is the default",
+    ("run", "cgroupns"): "always private by default",
     ("run", "runtime"): "ours only",
-    ("run", "mac-address"): "an error without a network of the container's own",
+    ("run", "mac-address"): "needs a network",
 }
+
+
+_AS_RUN = ("create", "container create", "container run")
 
 
 def docker_tree(words: tuple[str, ...] = ()) -> dict[str, list[str]]:
@@ -140,14 +143,20 @@ def page(tree: dict[str, list[str]], version: str) -> str:
             reason = next(r for n in (3, 2, 1) if (r := ABSENT.get(" ".join(words[:n]))))
             absent.append(f"| `{command}` | {reason} |")
             continue
-        missing = [f"`--{flag}` ({ABSENT_FLAGS[flag]})" for flag in flags if flag not in ours]
-        short = command.removeprefix("container ").replace("create", "run") if "create" in command else command
-        short = short.removeprefix("container ")
-        other = [f"`--{flag}`: {DIFFERENT_FLAGS[short, flag]}" for flag in flags if (short, flag) in DIFFERENT_FLAGS]
+        reasons: dict[str, list[str]] = {}
+        missing = [flag for flag in flags if flag not in ours]
+        for flag in missing:
+            reasons.setdefault(ABSENT_FLAGS[flag], []).append(f"`--{flag}`")
+        told = [f"{', '.join(names)} ({reason})" for reason, names in reasons.items()]
+        other = [
+            f"`--{flag}`: {DIFFERENT_FLAGS[command, flag]}" for flag in flags if (command, flag) in DIFFERENT_FLAGS
+        ]
         other += [DIFFERENT[command]] if command in DIFFERENT else []
+        if command in _AS_RUN:
+            told, other = ["as `run`"], ["as `run`"]
         same = len(flags) - len(missing)
         alike += not missing and not other
-        rows.append(f"| `{command}` | {same} of {len(flags)} | {'; '.join(other)} | {', '.join(missing)} |")
+        rows.append(f"| `{command}` | {same} of {len(flags)} | {'; '.join(other)} | {', '.join(told)} |")
     return "\n".join(
         (
             "# Docker's commands",
