@@ -16,7 +16,7 @@ if TYPE_CHECKING:
             """Return bytes of a regular file, as many as there are; b"" when there is none."""
 
         def real(self, path: bytes) -> bytes | None:
-            """Return where links lead, None when there is nothing."""
+            """Return the path of the file that `path` and its links lead to, None when there is none."""
 
         def directory(self, path: bytes) -> bool:
             """Tell whether the path is a directory."""

@@ -160,7 +160,7 @@ def _may(files: Files, path: bytes, identity: Identity, wanted: int) -> bool:
 
 
 def _identity(files: Files, user: str) -> Identity:
-    """Return uid and groups of the image's user; root's where the user is unknown, which is another fault."""
+    """Return the uid and the groups of the image's user; those of root for an unknown user, which `_user` reports."""
     name, _, group = user.partition(":")
     if not name:
         return 0, (0,)

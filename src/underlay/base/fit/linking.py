@@ -59,7 +59,7 @@ class Linker:
         return self._read[real]
 
     def link(self, program: Elf, path: bytes, begun: bool) -> Linked:
-        """Return what the program at `path` gets.
+        """Return the libraries that the program at `path` gets from its loader.
 
         `begun` says that the container begins with it, so that nothing before it can have changed the environment: all
         that it lacks is certain. Of others only the C library's parts are.

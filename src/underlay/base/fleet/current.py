@@ -1,4 +1,4 @@
-"""What the name of a base stands for now: in its registry, or in the store where the image was made here."""
+"""Which image the name of a base refers to now: in its registry, or in the store for images that were built here."""
 
 from __future__ import annotations
 

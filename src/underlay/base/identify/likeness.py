@@ -126,7 +126,7 @@ def _others(store: Store, subject: Subject, above: frozenset[str]) -> Iterator[t
 
 
 class _Bases:
-    """Tells images that others stand on from siblings of the one that is asked for, which stand beside it."""
+    """Distinguishes images that others stand on from siblings of the image, which have the same base as it."""
 
     def __init__(self, store: Store, subject: Subject, among: Sequence[Known]) -> None:
         self._among = among

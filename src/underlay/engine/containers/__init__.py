@@ -216,7 +216,7 @@ class Containers:
             return starting.start(self._store, self._launcher, container_id, name, intent, attachment, size)
 
     def restart(self, name: str, timeout: float | None = None, signal: str = "") -> None:
-        """Stop a container if it runs, as `stop` does, and start it again; one that removes itself is kept."""
+        """Stop a container if it runs, as `stop` does, and start it again. A container with --rm is not removed."""
         from . import ending
 
         ending.stop(self._store, name, timeout, signal, keep=True)

@@ -179,4 +179,4 @@ def _check_statement(
         raise Refused(f"a signature is over a statement of the type {kind!r:.80}")
     if wanted is not None and not any(identities.matches(wanted, reference, name) for name in names):
         named = ", ".join(filter(None, names))[:200] or "no image"
-        raise Refused(f"a signed statement names {named}, and the policy demands a name")
+        raise Refused(f"the signed statement is about {named}, and the policy demands the name of this image")

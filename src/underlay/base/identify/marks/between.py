@@ -120,7 +120,7 @@ def _agreed(report: LineageReport, stage: Stage) -> LineageReport:
 
 
 def _outweighs(stage: Stage, first: Candidate, marks: Marks) -> bool:
-    """Tell whether a stage says more of an image's base than a known build beneath it, the index's first candidate."""
+    """Return whether a stage tells more about an image's base than the index's first candidate, a build beneath it."""
     if not (first.config_digest or first.like) or stage.names or marks.commanded(stage):
         return True
     # Where no command shows that a Dockerfile ended, a known build that is wholly there may be all that is beneath.

@@ -271,7 +271,7 @@ def _subpath(path: str) -> str:
 
 
 class From(Value):
-    """A container whose mounts another is to have."""
+    """A container (of --volumes-from) whose mounts the new container gets, too."""
 
     name: str
     read_only: bool = False
