@@ -169,7 +169,7 @@ class Subject:
             yield ImageFiles(paths, diff_ids, passed)
 
     def lies(self, opener: Opener, deep: bool) -> None:
-        """Remember how the image's layers are opened; `deep` says whether they are read when the documents do not suffice."""
+        """Set how the layers are opened; `deep` says whether they are read when the documents do not suffice."""
         self._opener, self.deep = opener, deep
 
     def provenance(self) -> list[tuple[str, dict[str, Any]]]:
