@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 
+from .. import settings
 from ..errors import Conflict, InvalidInput, NotFound, UnderlayError
 from ..files import write_atomic
 from ..paths import interpreter
 
 NAME = "underlay.service"
 _MARK = "# Written by `underlay system install`; `underlay system uninstall` removes it.\n"
-_VARIABLES = ("UNDERLAY_ROOT", "UNDERLAY_STATE", "UNDERLAY_FORM", "UNDERLAY_NETWORK")
 
 
 def directory(user: bool) -> str:
@@ -24,7 +24,8 @@ def directory(user: bool) -> str:
 def text(user: bool) -> str:
     """Return the unit for this program as it runs now, with its settings. Raises InvalidInput for what no unit can hold."""
     python, path = interpreter()
-    variables = {name: os.environ[name] for name in _VARIABLES if name in os.environ}
+    known = [setting.variable for setting in settings.SETTINGS.values()]
+    variables = {name: os.environ[name] for name in known if name in os.environ}
     given = [os.path.abspath(word) for word in os.environ.get("PYTHONPATH", "").split(os.pathsep) if word]
     variables["PYTHONPATH"] = os.pathsep.join(dict.fromkeys([*path, *given]))
     network = "" if user else "Wants=network-online.target\nAfter=network-online.target\n"
