@@ -39,11 +39,11 @@ def examine(store: Store) -> list[Finding]:
     rootless = os.geteuid() != 0
     return [
         *_namespaces(host, rootless),
-        _layers(store, host),
+        _layers(store, host, rootless),
         _limits(host, rootless),
         _confinement(host),
         *_networks(store, rootless),
-        _disk(store),
+        _disk(store, rootless),
         *_users(rootless),
         _emulation(),
         *_tools(),
@@ -72,15 +72,14 @@ def _namespaces(host: dict[str, Any], rootless: bool) -> Iterator[Finding]:
         yield Finding("--userns", MISSING, "user namespaces are switched off", remedy)
 
 
-def _layers(store: Store, host: dict[str, Any]) -> Finding:
+def _layers(store: Store, host: dict[str, Any], rootless: bool) -> Finding:
     form, reason = rootfs.form_for(store.paths, store.form_setting)
     if "overlay" not in host["filesystems"]:
         return Finding("layers", LIMITED, "the kernel does not list overlay", "modprobe overlay")
     if form == "erofs":
         return Finding("layers", GOOD, "EROFS: layers are mounted as they are")
-    remedy = (
-        "" if "form" in reason else "modprobe erofs, or a kernel from 6.12 on, mounts layers instead of unpacking them"
-    )
+    chosen = store.form_setting == "tree"
+    remedy = "" if rootless or chosen else "modprobe erofs, or use a kernel that mounts EROFS from files (Linux 6.12)"
     return Finding("layers", LIMITED, f"tree: layers are unpacked ({reason})", remedy)
 
 
@@ -133,10 +132,12 @@ def _networks(store: Store, rootless: bool) -> Iterator[Finding]:
         yield Finding("--network cni:NAME", MISSING, "no plugins of CNI", "install containernetworking-plugins")
 
 
-def _disk(store: Store) -> Finding:
+def _disk(store: Store, rootless: bool) -> Finding:
     kind, reason = disk_limit.way(store.paths)
     if kind == disk_limit.NONE:
-        remedy = "put the root directory on XFS or ext4 mounted with prjquota"
+        remedy = (
+            "limits of disk need root" if rootless else "put the root directory on XFS or ext4 mounted with prjquota"
+        )
         return Finding("--storage-opt size", MISSING, reason, remedy)
     return Finding("--storage-opt size", GOOD, f"by {kind}: {reason}")
 

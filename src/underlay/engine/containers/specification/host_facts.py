@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 
-from ....errors import Conflict
+from ....errors import Conflict, Unsupported
 from ....linux.security import capabilities
 from ....store.rows import containers
 from ... import presence
@@ -37,6 +37,11 @@ def gather(store: Store, request: Request) -> compose.HostFacts:
         host.name = os.uname().nodename
     limit_facts(request, host)
     apparmor_facts(store, request, host)
+    if host.rootless and (options.ipc == "shareable" or options.ipc.startswith("container:")):
+        raise Unsupported(
+            f"--ipc {options.ipc}: containers of a user cannot share their /dev/shm",
+            "each has its own, or --ipc host has the host's",
+        )
     for value in (options.network, options.pid, options.ipc, options.uts):
         if value.startswith("container:"):
             name = value.partition(":")[2]
