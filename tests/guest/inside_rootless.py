@@ -148,10 +148,10 @@ def test_files_from_outside(ul: Installation, tmp_path: Path) -> None:
 def test_health_secrets_and_volumes_of_others(ul: Installation, tmp_path: Path) -> None:
     (tmp_path / "token").write_text("word\n")
     assert ul.run("--secret", f"id=token,src={tmp_path / 'token'}", "box", "cat", "/run/secrets/token") == "word"
-    name = ul.start("--health-cmd", "true", "--health-interval", "200ms", "-v", "things:/data", "box", "sleep", "60")
+    name = ul.start("--health-cmd", "true", "--health-interval", "200ms", "-v", "things:/things", "box", "sleep", "60")
     ul("wait", "--condition", "healthy", name)
-    ul("exec", name, "touch", "/data/file")
-    assert ul.run("--volumes-from", name, "box", "ls", "/data") == "file"
+    ul("exec", name, "touch", "/things/file")
+    assert ul.run("--volumes-from", name, "box", "ls", "/things") == "file"
     assert b"cannot share their /dev/shm" in ul("run", "--rm", "--ipc", "shareable", "box", "true", code=125).stderr
     ul("rm", "-f", name)
     ul("volume", "rm", "things")
