@@ -95,7 +95,8 @@ def test_a_terminal(builder: Builder) -> None:
         f"FROM box as one\n{lines}RUN for n in 1 2 3 4 5 6 7 8 9; do echo out $n; done; sleep 0.5\n"
     )
     for colours in (True, False):
-        data = _on_a_terminal(builder, ["build", "--no-cache", str(context)], {} if colours else {"NO_COLOR": "1"})
+        words = ["build", "--no-cache", *([] if colours else ["--progress", "tty"]), str(context)]
+        data = _on_a_terminal(builder, words, {} if colours else {"NO_COLOR": "1"})
         assert ("\x1b[34m" in data) is colours
         plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", data)
         frames = plain.split("[+] Building ")

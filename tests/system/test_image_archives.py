@@ -184,7 +184,7 @@ def test_looking_without_loading(tmp_path):
         (tmp_path / name).write_bytes(data)
     found, statements = load.look(str(tmp_path))
     assert found.config.digest == whole.images[0].id
-    assert [each["predicateType"] for each in statements] == ["https://slsa.dev/provenance/v0.2"]
+    assert [statement["predicateType"] for _, statement in statements] == ["https://slsa.dev/provenance/v0.2"]
     old_one = _written(tmp_path, tar_of(old_archive([layer()], {"app": {"1": old(1)}})))
     with pytest.raises(Unsupported, match=r"before version 1\.10"):
         load.look(str(old_one))

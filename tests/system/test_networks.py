@@ -371,7 +371,7 @@ def test_the_gateway_as_a_host_for_builds(world: World, tmp_path: Path) -> None:
         (("--network", "front", "-p", "80-90:1-5"), b"invalid ranges"),
         (("--network", "front", "-p", "80/icmp"), b"invalid proto: icmp"),
         (("--network", "front", "--mac-address", "x"), b"not a valid mac address"),
-        (("--network", "front", "--link", "x"), b"--link is not supported"),
+        (("--network", "front", "--link", "x"), b"No such container: x"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,6 +16,9 @@ import pytest
 import dockerdaemon
 from engines import until
 from networks import HOST4, NEIGHBOUR4, NOTHING, World, lookup, nothing_left, world
+from underlay import Engine
+from underlay.linux.network import netns
+from underlay.network import beside
 
 __all__ = ["nothing_left", "world"]  # fixtures
 
@@ -83,6 +87,41 @@ def test_docker_came_first_or_later_or_again(world: World) -> None:
         world.underlay("network", "rm", "passing")
         assert bridge not in rules(world)
         world.underlay("rm", "-f", "d1", "d2")
+
+
+def test_dockers_chain_while_others_change_it(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rules are there once, however many monitors add them; none for a network that is removed meanwhile."""
+    world.on_host("nft", "add table ip filter; add chain ip filter DOCKER-USER")
+
+    def chain() -> str:
+        return world.on_host("nft", "list chain ip filter DOCKER-USER")
+
+    def admit(_: int) -> None:
+        netns.inside(world.host, lambda: beside.admit("ul-many"))
+
+    try:
+        for _ in range(5):
+            with ThreadPoolExecutor(8) as pool:
+                list(pool.map(admit, range(8)))
+            assert chain().count('"ul-many"') == 4, chain()
+            world.on_host("nft", "flush chain ip filter DOCKER-USER")
+        world.underlay("network", "create", "vanishing")
+        world.underlay("run", "--rm", "--network", "vanishing", "box", "true")
+        bridge = world.bridge("vanishing")
+        assert bridge in chain()
+        genuine = beside.admit
+
+        def late(name: str) -> None:
+            if name == bridge:
+                world.underlay("network", "rm", "vanishing")
+            genuine(name)
+
+        monkeypatch.setattr(beside, "admit", late)
+        with Engine(str(world.underlay.root), str(world.underlay.state)) as engine:
+            netns.inside(world.host, engine.networks.mend)
+        assert bridge not in chain()
+    finally:
+        world.on_host("nft", "delete table ip filter")
 
 
 SERVER = "127.0.0.11"  # where containers ask for names

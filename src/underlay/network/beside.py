@@ -22,23 +22,33 @@ _TABLE, _CHAIN = "filter", "DOCKER-USER"
 # Docker's bridges: whether our containers reach them is for its rules to say.
 _DOCKERS = ("docker+", "br-+")
 _ABSENT = (1, 2, 93, 95)  # EPERM, ENOENT, EPROTONOSUPPORT, EOPNOTSUPP: no privilege, no such chain, no nf_tables
+_CHANGED = 85  # ERESTART
+_TRIES = 20  # of a change, while others make changes
 _DEPTH = 8  # of jumps that are followed
 
 
 def admit(bridge: str) -> None:
     """Add a bridge's rules to Docker's chain, unless they are there or there is no such chain. Raises KernelError."""
     for family in (rulesets.IPV4, rulesets.IPV6):
-        try:
-            with rulesets.opened() as connection:
-                rules = rulesets.rules(connection, family, _TABLE, _CHAIN)
-        except KernelError as error:
-            if error.errno in _ABSENT:
-                continue
-            raise
-        if not _of_bridge(rules, bridge) and _exists(family):
-            # Each is put at the head, so the last one comes first.
-            wanted = [("", bridge, True), (bridge, "", True), *((bridge, name, False) for name in _DOCKERS)]
-            nft.transact([rulesets.insertion(family, _TABLE, _CHAIN, *words) for words in wanted])
+        for _ in range(_TRIES):
+            try:
+                _admit(family, bridge)
+            except KernelError as error:
+                if error.errno == _CHANGED:
+                    continue  # perhaps another monitor has added them
+                if error.errno not in _ABSENT:
+                    raise
+            break
+
+
+def _admit(family: int, bridge: str) -> None:
+    with rulesets.opened() as connection:
+        generation = rulesets.generation(connection)
+        rules = rulesets.rules(connection, family, _TABLE, _CHAIN)
+    if not _of_bridge(rules, bridge) and _exists(family):
+        # Each is put at the head, so the last one comes first.
+        wanted = [("", bridge, True), (bridge, "", True), *((bridge, name, False) for name in _DOCKERS)]
+        nft.transact([rulesets.insertion(family, _TABLE, _CHAIN, *words) for words in wanted], generation)
 
 
 def dismiss(bridge: str) -> None:

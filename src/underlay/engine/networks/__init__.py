@@ -178,8 +178,9 @@ def _take_down(store: Store, network: Network) -> None:
         from ...network import bridge
         from . import other_firewalls
 
-        other_firewalls.dismiss(store, network)
+        # Last, since monitors who find the bridge gone take back what they have just set up.
         bridge.take_down(network, firewall_of(store))
+        other_firewalls.dismiss(store, network)
     else:
         from ...network import parents
 

@@ -19,3 +19,5 @@ def mend(store: Store) -> None:
         attach.reload(store)
     for network in standing:
         other_firewalls.admit(network)
+        if not bridge.stands(network):
+            other_firewalls.dismiss(store, network)  # it has been removed meanwhile

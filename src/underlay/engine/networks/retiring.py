@@ -29,6 +29,6 @@ def retire(store: Store) -> None:
             return
         for network in Records(store).recorded():
             if bridge.stands(network):
-                other_firewalls.dismiss(store, network)
                 bridge.take_down(network, wall)
+                other_firewalls.dismiss(store, network)
         wall.retire()

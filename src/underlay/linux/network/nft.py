@@ -23,6 +23,7 @@ ENOENT = 2
 
 _SUBSYSTEM = 10
 _BEGIN, _END = 0x10, 0x11
+_BATCH_GENERATION = 1  # NFNL_BATCH_GENID
 _NEWTABLE, _DELTABLE, _NEWCHAIN, _NEWRULE, _NEWSET, _NEWELEMENT, _GETELEMENT, _DELELEMENT = 0, 2, 3, 6, 9, 12, 13, 14
 _GETCHAIN = 4
 
@@ -362,10 +363,16 @@ def _frame(kind: int) -> Request:
     return Request(kind, bytes((0, 0)) + _SUBSYSTEM.to_bytes(2, "big"))
 
 
-def transact(requests: Sequence[Request]) -> None:
-    """Have changes made, all or none, in the network namespace of this thread. Raises KernelError."""
+def transact(requests: Sequence[Request], generation: bytes = b"") -> None:
+    """Have changes made, all or none, in the network namespace of this thread. Raises KernelError.
+
+    With a `generation` (rulesets.generation) they are made only if nothing has been changed since, else errno is ERESTART.
+    """
+    begin = _frame(_BEGIN)
+    if generation:
+        begin = Request(begin.kind, begin.payload + attribute(_BATCH_GENERATION, generation))
     with Netlink(NETFILTER) as connection:
-        connection.transact(_frame(_BEGIN), requests, _frame(_END))
+        connection.transact(begin, requests, _frame(_END))
 
 
 def make(table: Table, anew: bool = True) -> list[Request]:

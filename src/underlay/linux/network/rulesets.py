@@ -13,7 +13,7 @@ from .nft import INET, big, expression
 IPV4, IPV6 = 2, 10  # families of tables, beside INET for both
 FAMILIES = {IPV4: "ip", INET: "inet", IPV6: "ip6"}
 _SUBSYSTEM = 10 << 8
-_NEWRULE, _GETCHAIN, _GETRULE, _DELRULE = 6, 4, 7, 8
+_NEWRULE, _GETCHAIN, _GETRULE, _DELRULE, _GETGEN = 6, 4, 7, 8, 16
 _REGISTER, _VERDICT = 1, 0
 _IIFNAME, _OIFNAME = 6, 7
 _DROP, _ACCEPT, _RETURN, _JUMP, _GOTO = 0, 1, -5, -3, -4
@@ -118,6 +118,11 @@ def rules(connection: Netlink, family: int, table: str, chain: str) -> list[Rule
             expressions.append((piece.get(1, b"").rstrip(b"\0").decode(), attributes(piece.get(2, b""))))
         result.append(Rule(parts[3], expressions))
     return result
+
+
+def generation(connection: Netlink) -> bytes:
+    """Return what is another after each change of the tables of this network namespace. Raises KernelError."""
+    return attributes(connection.ask(_SUBSYSTEM | _GETGEN, _head(0), "ask for the generation")[1][4:])[1]
 
 
 def insertion(family: int, table: str, chain: str, inside: str, outside: str, accept: bool) -> Request:

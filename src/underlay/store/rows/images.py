@@ -182,7 +182,10 @@ def _find(meta: Meta, text: str) -> tuple[ImageRow, str, str]:
         raise problem
     shown = reference.familiar if reference else text
     missing = NotFound(f"No such image: {shown}")
-    missing.name, missing.names = shown, [references.familiar(row[0]) for row in meta.read("SELECT name FROM names")]
+    # Without what nearly all have in common, which would make any two of them similar.
+    missing.name = shown.removesuffix(":latest")
+    names = meta.read("SELECT name FROM names")
+    missing.names = [references.familiar(name).removesuffix(":latest") for (name,) in names]
     raise missing
 
 
@@ -362,7 +365,7 @@ def _insert(sql: Transaction, image: NewImage, now: int) -> None:
         sql.execute("INSERT OR IGNORE INTO image_layers VALUES (?, ?, ?)", (image.id, position, layer.diff_id))
     sql.execute(
         "UPDATE images SET size = (SELECT sum(ifnull(l.content, l.size)) FROM image_layers i JOIN layers l USING (diff_id)"
-        " WHERE i.image = images.id) WHERE id = ?1 AND EXISTS (SELECT 1 FROM image_layers WHERE image = ?1)",
+        " WHERE i.image = images.id) WHERE id = ? AND EXISTS (SELECT 1 FROM image_layers WHERE image = images.id)",
         (image.id,),
     )
     for digest in image.documents:
