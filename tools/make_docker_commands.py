@@ -95,7 +95,7 @@ DIFFERENT_FLAGS = {
     ("run", "init"): "a program in memory",
     ("run", "log-driver"): "local is the default",
     ("run", "cgroupns"): "always private by default",
-    ("run", "runtime"): "ours only",
+    ("run", "runtime"): "a name is looked up on the PATH",
     ("run", "mac-address"): "needs a network",
 }
 

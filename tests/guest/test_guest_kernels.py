@@ -23,6 +23,7 @@ def test_limits_with_cgroup_version_2(share: Path) -> None:
         *system("limits", "memory memory_and_swap_are_set operations_and_writing processes processor_time processors"),
         *system("limits", "devices version_2_refuses_what_it_cannot"),
         *system("update", "a_running_container"),
+        *system("other_runtimes", "a_program[ours] a_life[ours] a_killed_monitor[ours]"),
     ]
     out = in_guest(share, "trixie", tests, seconds=600)
     assert " passed" in out and "failed" not in out

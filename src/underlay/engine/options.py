@@ -105,6 +105,7 @@ class ContainerOptions(Record, kw_only=True):
     device_write_iops: list[str] = []
     cgroup_parent: str = ""  # path of the group below which the container's lies
     oom_score_adj: int = 0
+    runtime: str = ""  # name or path of an OCI runtime; "" and "underlay" are our own driver
 
     def given(self) -> dict[str, Any]:
         """Return the options that were given, as values that JSON can hold."""

@@ -16,8 +16,8 @@ GUEST_RUN = SHARED / "tools" / "guest-run"
 # Files of tests/system of which some run in guests.
 SYSTEM = (
     "test_base_fit test_fit_exam test_confinement test_disk_limit test_lifecycle test_limits test_network_parents "
-    "test_networks test_run test_update test_runtime_commands test_runtime_mounts test_runtime_specification "
-    "test_user_namespaces"
+    "test_networks test_other_runtimes test_run test_update test_runtime_commands test_runtime_mounts "
+    "test_runtime_specification test_user_namespaces"
 ).split()
 PYTEST = "env PYTHONPATH=src:site HOME=/tmp python3 -m pytest -q -rs -p no:cacheprovider --tb=short".split()
 PYTEST.append("--basetemp=/tmp/pytest-of-guest")

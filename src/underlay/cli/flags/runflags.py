@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...errors import InvalidInput, Unsupported
+from ...errors import InvalidInput
 from . import limitflags, trustflag
 
 TYPE_CHECKING = False
@@ -74,7 +74,7 @@ COMMON: tuple[Flag, ...] = (
     ("quiet", "q", "bool", "", "Suppress the pull output"),
     ("read-only", "", "bool", "", "Mount the container's root filesystem as read only"),
     ("rm", "", "bool", "", "Automatically remove the container when it exits"),
-    ("runtime", "", "string", "string", "Runtime to use for this container (underlay, the only one)"),
+    ("runtime", "", "string", "string", "Runtime to use for this container (underlay's own driver, or an OCI runtime)"),
     ("secret", "", "list", "list", "Secret to show as a file (id=mysecret,src=FILE|env=NAME[,target=…][,mode=…])"),
     ("security-opt", "", "list", "list", "Security options"),
     ("shm-size", "", "string", "bytes", "Size of /dev/shm"),
@@ -108,6 +108,7 @@ _PLAIN = {
     "domainname": "domainname",
     "expose": "expose",
     "gpus": "gpus",
+    "runtime": "runtime",
     "group-add": "groups",
     "health-cmd": "health_cmd",
     "health-retries": "health_retries",
@@ -169,11 +170,6 @@ def container_options_of(options: Options, arguments: list[str]) -> dict[str, An
     if options["isolation"] not in ("", "default"):
         raise InvalidInput(
             f"invalid isolation mode: {options['isolation']}", "default is the only one; others are of Windows"
-        )
-    if options["runtime"] not in ("", "underlay"):
-        raise Unsupported(
-            f"--runtime {options['runtime']}: containers are run by underlay itself",
-            "other engines can use ours as a runtime: `underlay-runtime`",
         )
     trustflag.check(options)
     if "entrypoint" in options:

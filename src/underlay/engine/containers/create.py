@@ -158,6 +158,10 @@ def draft(store: Store, options: ContainerOptions, pull: bool = False) -> Draft:
         from ..networks import links
 
         made.intent["links"] = links.choose(store, options)
+    if options.runtime not in ("", "underlay"):
+        from .specification import other_runtime
+
+        made.intent["runtime"] = other_runtime.choose(made.intent)
     check = health.choose(options, config)
     if check is not None:
         made.intent["health"] = check

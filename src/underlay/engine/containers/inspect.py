@@ -303,7 +303,7 @@ def _host_members(name: str, intent: Intent, options: Options, spec: Spec) -> di
         "SecurityOpt": options.get("security") or None,
         "ShmSize": options.get("shm_size") or 64 << 20,
         "Init": bool(options.get("init")),
-        "Runtime": "underlay",
+        "Runtime": options.get("runtime") or "underlay",
         "Memory": memory.get("limit", 0),
         "MemorySwap": memory.get("swap", 0),
         "MemoryReservation": memory.get("reservation", 0),

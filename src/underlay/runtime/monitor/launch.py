@@ -7,7 +7,8 @@ extras (arguments of `plan.Extras`); cgroup (path), cgroup_used (filled in); joi
 namespaces are joined); rootless; seccomp (the compiled filter in hexadecimal digits); log {path, driver, limit, keep};
 terminal; open_stdin, stdin_once; network (`control.COMING` until it arrives, see `_await_network`; None for none);
 restart {name, maximum}; remove; shared_mount (arguments of
-`linux.sharedmount.SharedMount`); python, import_path; nodes (false where we live in a user namespace ourselves).
+`linux.sharedmount.SharedMount`); python, import_path; runtime (path of the OCI runtime that runs it instead of our
+driver); nodes (false where we live in a user namespace ourselves).
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import NoReturn
 
+    from ...linux.cgroup import Group
+    from ...linux.specification import Resources
     from .networks.lending import LentSockets
     from .records import Handover, HeldChannel, LaunchRecord, NetworkResources, StepRecord
 
@@ -182,7 +185,7 @@ def begin(monitor: Monitor, made: plan.Plan, attachment: Attachment | None, chan
     context.channel = theirs
     context.seccomp = bytes.fromhex(record["seccomp"])
     context.environment = dict(pair.split("=", 1) for pair in record["spec"]["process"].get("env") or [] if "=" in pair)
-    if record["spec"].get("hooks"):
+    if record["spec"].get("hooks") and "runtime" not in record:
         from . import hooks
 
         hooks.prepare(record, context)
@@ -217,26 +220,14 @@ def begin(monitor: Monitor, made: plan.Plan, attachment: Attachment | None, chan
         from ...linux import userns
 
         streams.give(context.stdio, *(userns.outside(0, id_map) for id_map in made.maps))
-    pid, born = birth.clone(made, context, group, resources, ours)
-    for fd in context.stdio:
-        os.close(fd)
-    when = process.start_time(pid)
     try:
-        birth.let_on(made, group, resources, ours, pid, born)
-        at_hooks = None
-        if context.hooks:
-            from . import hooks
+        if "runtime" in record:
+            from . import otherruntime
 
-            def at_hooks() -> None:
-                hooks.run(("prestart", "createRuntime"), context, pid)
-
-        console = child_channel.await_start(ours, pid, _announcer(record), at_hooks)
-        if context.hooks:
-            hooks.run(("poststart",), context, pid)
-        pidfd = process.pidfd_open(pid)
+            pid, console = otherruntime.start(record, made, context)
+        else:
+            pid, console = _bring_up(record, made, context, group, resources, ours)
     except BaseException:
-        os.kill(pid, 9)
-        os.waitpid(pid, 0)
         for fd, _ in outputs:
             os.close(fd)
         if given >= 0:
@@ -244,6 +235,7 @@ def begin(monitor: Monitor, made: plan.Plan, attachment: Attachment | None, chan
         raise
     finally:
         ours.close()
+    when, pidfd = process.start_time(pid), process.pidfd_open(pid)
     relay = monitor.relay
     if console >= 0:
         os.set_blocking(console, False)
@@ -265,6 +257,32 @@ def begin(monitor: Monitor, made: plan.Plan, attachment: Attachment | None, chan
         control.send(channel, {"started": pid})
     if network and monitor.firewall is None:
         _watch_firewall(monitor)
+
+
+def _bring_up(
+    record: LaunchRecord, made: plan.Plan, context: Context, group: Group, resources: Resources, ours: _socket.socket
+) -> tuple[int, int]:
+    """Start the container's process; returns its pid and its console or -1. Raises UnderlayError."""
+    pid, born = birth.clone(made, context, group, resources, ours)
+    for fd in context.stdio:
+        os.close(fd)
+    try:
+        birth.let_on(made, group, resources, ours, pid, born)
+        at_hooks = None
+        if context.hooks:
+            from . import hooks
+
+            def at_hooks() -> None:
+                hooks.run(("prestart", "createRuntime"), context, pid)
+
+        console = child_channel.await_start(ours, pid, _announcer(record), at_hooks)
+        if context.hooks:
+            hooks.run(("poststart",), context, pid)
+        return pid, console
+    except BaseException:
+        os.kill(pid, 9)
+        os.waitpid(pid, 0)
+        raise
 
 
 def _await_network(channel: _socket.socket) -> tuple[NetworkResources, list[int]]:

@@ -344,6 +344,10 @@ class Monitor:
             self.launch["cgroup"], self.launch["rootless"], self.launch["cgroup_used"].get("base", "")
         )
         self.oom = group.out_of_memory()
+        if "runtime" in self.launch:
+            from . import otherruntime
+
+            otherruntime.delete(self.launch)
         group.kill()
         group.remove()
 

@@ -146,6 +146,7 @@ if TYPE_CHECKING:
         import_path: list[str]
         delay: NotRequired[float]  # seconds before the last restart
         health: NotRequired[HealthSettings]
+        runtime: NotRequired[str]  # path of the OCI runtime that runs it instead of our driver
 
     class HeldClient(TypedDict):
         """Attached streams, handed over when a monitor re-executes itself."""

@@ -127,11 +127,12 @@ def status(directory: str, state_directory: str) -> Status:
     result.oom = bool(last.get("oom"))
     result.error = str(last.get("error") or "")
     result.restarts = int(last.get("restarts") or 0)
-    if now and (alive or _same_process(now)):
+    # What still runs without a monitor, the next command that looks for containers ends (`engine.containers.sweep`).
+    if now and alive:
         result.status = str(now.get("status") or RUNNING)
         result.pid = int(now.get("pid") or 0)
         result.when = int(now.get("when") or 0)
-        result.monitor = int(now.get("monitor") or 0) if alive else 0
+        result.monitor = int(now.get("monitor") or 0)
         result.started = int(now.get("started") or result.started)
         result.finished = 0 if result.status == RUNNING else result.finished
         if result.status != RESTARTING:
@@ -149,13 +150,6 @@ def status(directory: str, state_directory: str) -> Status:
         result.finished = _changed(state_directory + "/state.json") or result.started
         result.error = result.error or "the monitor was killed or the host went down"
     return result
-
-
-def _same_process(record: Now) -> bool:
-    from ...linux.process import start_time
-
-    pid, when = record.get("pid") or 0, record.get("when") or 0
-    return bool(pid) and start_time(pid) == when != 0
 
 
 def _changed(path: str) -> int:

@@ -125,5 +125,6 @@ if TYPE_CHECKING:
         ports: NotRequired[list[Publication]]
         links: NotRequired[list[Link]]
         secrets: NotRequired[list[Secret]]
+        runtime: NotRequired[str]  # path of the OCI runtime that runs it instead of our driver
         runner: NotRequired[tuple[int, int]]  # pid and start time of the process that makes it and starts it at once
         joined: NotRequired[list[tuple[int, int]]]  # pid, start time: found when it starts, and not recorded

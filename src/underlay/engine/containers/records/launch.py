@@ -84,6 +84,8 @@ def launch_record(
     others = shared_mounts(store, container_id, intent, make)
     if others is not None:
         record["shared"] = others
+    if "runtime" in intent:
+        record["runtime"] = intent["runtime"]
     check = intent.get("health")
     if check is not None:
         record["health"] = {
