@@ -63,7 +63,7 @@ def test_bytes_are_kept_and_named():
 def test_a_wrong_manifest_is_one_clear_line(data, said):
     with pytest.raises(InvalidInput) as caught:
         manifest.read_manifest(data, "manifest")
-    assert said in caught.value.message
+    assert said.lower() in caught.value.message.lower()  # msgspec words it, each version its own way
     assert "\n" not in caught.value.message
 
 

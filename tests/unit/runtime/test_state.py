@@ -57,12 +57,12 @@ def test_running(place: Place) -> None:
     assert (found.status, found.pid, found.monitor, found.restarts) == ("running", os.getpid(), 77, 2)
     assert found.started == 5 and found.finished == 0 and found.group_base == "/b"
     lock.release()
-    # Without its monitor it runs as long as the process does.
+    # Without its monitor its run is over, whatever still has to be ended.
     found = place.status()
-    assert (found.status, found.monitor) == ("running", 0)
+    assert (found.status, found.pid, found.monitor) == ("exited", 0, 0)
 
 
-def test_a_recycled_pid_is_another_process(place: Place) -> None:
+def test_without_a_monitor(place: Place) -> None:
     place.running(when=1)
     found = place.status()
     assert (found.status, found.pid, found.code) == ("exited", 0, 137)

@@ -260,7 +260,7 @@ def tidy(store: Store, row: ContainerRow) -> None:
 
 def clean(store: Store, row: ContainerRow, status: Status) -> None:
     """Take down what a run has left that ended without its monitor: processes, mounts, network. Needs the lock."""
-    starting.clean_remains(row.id, row.intent, status.group_base)
+    starting.clean_remains(row.id, row.intent, store.paths.container_state(row.id), status.group_base)
     _release(store, row)
     disconnect(store, row)
 

@@ -274,9 +274,14 @@ def await_monitor(store: Store, container_id: str) -> None:
         os.close(fd)
 
 
-def clean_remains(container_id: str, intent: Intent, group_base: str = "") -> None:
+def clean_remains(container_id: str, intent: Intent, state_directory: str, group_base: str = "") -> None:
     """Take down what a killed monitor could not: processes, cgroup, the shared mount. Needs the container's lock."""
     from ...linux import cgroup
+
+    if "runtime" in intent:
+        from ...runtime.monitor import otherruntime
+
+        otherruntime.delete(intent["runtime"], state_directory, container_id)
 
     group = cgroup.open_group(group_path(container_id, intent), os.geteuid() != 0, group_base)
     group.kill()

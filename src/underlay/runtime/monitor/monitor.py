@@ -347,7 +347,7 @@ class Monitor:
         if "runtime" in self.launch:
             from . import otherruntime
 
-            otherruntime.delete(self.launch)
+            otherruntime.delete(self.launch["runtime"], self.launch["state"], self.launch["id"])
         group.kill()
         group.remove()
 

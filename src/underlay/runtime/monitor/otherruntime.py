@@ -37,9 +37,9 @@ _PATIENCE = 60.0  # seconds in which a runtime has to send the terminal
 
 def start(record: LaunchRecord, made: Plan, context: Context) -> tuple[int, int]:
     """Create and start the container; returns the pid of its process and its console or -1. Raises StartFailed, OSError."""
-    bundle = _bundle(record)
-    if os.path.isdir(bundle):
-        delete(record)  # the monitor of the run before was killed
+    bundle = _bundle(record["state"])
+    # That of a run whose end could not be cleaned up.
+    delete(record["runtime"], record["state"], record["id"])
     os.mkdir(bundle, 0o700)
     listener = _listen(bundle) if record["terminal"] else None
     pid = console = -1
@@ -61,12 +61,12 @@ def start(record: LaunchRecord, made: Plan, context: Context) -> tuple[int, int]
             raise _failure(record, "create")
         with open(f"{bundle}/pid", encoding="ascii") as file:
             pid = int(file.read())
-        if _command(record, "start", record["id"]):
+        if _run([*_words(record["runtime"], bundle), "start", record["id"]]):
             raise _failure(record, "start")
     except BaseException:
         if console >= 0:
             os.close(console)
-        delete(record)
+        delete(record["runtime"], record["state"], record["id"])
         if pid > 0:
             try:
                 os.waitpid(pid, 0)
@@ -80,27 +80,29 @@ def start(record: LaunchRecord, made: Plan, context: Context) -> tuple[int, int]
     return pid, console
 
 
-def delete(record: LaunchRecord) -> None:
-    """Have the runtime forget the container, and kill what is left of it; harmless when it does not know it."""
+def delete(runtime: str, state: str, container_id: str) -> None:
+    """Have the runtime forget a container, and kill what is left of it; harmless when it does not know it.
+
+    `state` is the container's state directory. Raises OSError.
+    """
     from ...files import remove_tree
 
-    _command(record, "delete", "--force", record["id"])
-    remove_tree(_bundle(record))
+    bundle = _bundle(state)
+    if os.path.isdir(bundle):
+        _run([*_words(runtime, bundle), "delete", "--force", container_id])
+        remove_tree(bundle)
 
 
-def _bundle(record: LaunchRecord) -> str:
-    return record["state"] + "/bundle"
+def _bundle(state: str) -> str:
+    return state + "/bundle"
 
 
-def _words(record: LaunchRecord, *words: str) -> list[str]:
-    bundle = _bundle(record)
-    options = ["--root", f"{bundle}/state", "--log", f"{bundle}/log", "--log-format", "json"]
-    return [record["runtime"], *options, *words]
+def _words(runtime: str, bundle: str) -> list[str]:
+    return [runtime, "--root", f"{bundle}/state", "--log", f"{bundle}/log", "--log-format", "json"]
 
 
-def _command(record: LaunchRecord, *words: str) -> int:
+def _run(command: list[str]) -> int:
     """Run a command of the runtime; returns its exit code."""
-    command = _words(record, *words)
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
     try:
         streams = [(os.POSIX_SPAWN_DUP2, null, number) for number in (0, 1, 2)]
@@ -131,7 +133,7 @@ def _create(record: LaunchRecord, made: Plan, context: Context, bundle: str) -> 
         null = os.open("/dev/null", os.O_RDWR)
         for number in range(3):
             os.dup2(context.stdio[number] if context.stdio else null, number)
-        command = _words(record, *words, record["id"])
+        command = [*_words(record["runtime"], bundle), *words, record["id"]]
         os.closerange(3, 64)
         os.execve(command[0], command, _ENVIRONMENT)
     except BaseException as error:
@@ -219,7 +221,7 @@ def _failure(record: LaunchRecord, word: str) -> StartFailed:
     """Return what the runtime has written into its log as an error; its exit code is docker's."""
     message = ""
     try:
-        with open(f"{_bundle(record)}/log", encoding="utf-8", errors="replace") as file:
+        with open(f"{_bundle(record['state'])}/log", encoding="utf-8", errors="replace") as file:
             lines = file.read(1 << 20).splitlines()
     except OSError:
         lines = []
