@@ -118,6 +118,8 @@ def docker_tree(words: tuple[str, ...] = ()) -> dict[str, list[str]]:
             flags.append(found[1])
     if not commands:
         return {" ".join(words): flags}
+    # Compose is a program of its own, which `underlay compose` runs.
+    commands = [command for command in commands if command != "compose"]
     return {name: own for command in commands for name, own in docker_tree((*words, command)).items()}
 
 

@@ -1,4 +1,5 @@
-"""Short command lines, one after the other, with docker's client and daemon and with ours: exit codes and what they print.
+"""Short command lines, one after the other, with docker's client and daemon, with ours, and with docker's client and our
+server: exit codes and what they print.
 
 `command_lines.txt` has them; behind `##` stands why one differs. Ids, times and names of programs aside, standard output
 must be the same, and both must say something on standard error, or nothing.
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+import apiserver
 import dockerdaemon
 from engines import REPOSITORY, Installation, image_tar, needs_root
 
@@ -24,6 +26,11 @@ LINES = Path(__file__).with_name("command_lines.txt")
 
 # What docker warns of where the host forwards nothing.
 UNFORWARDED = r"(?m)^(WARNING: )?IPv4 forwarding is disabled.*\n"
+
+# Lines that differ for docker's client alone, by how they begin.
+ONLY_BY_SOCKET = (
+    'volume inspect -f "{{.Name}} {{.Driver}} {{.Scope}} {{json .Labels}} {{json .Options}}" vol2',
+)  # no null
 
 Said = tuple[int, str, bool]  # exit code, standard output, whether there was anything on standard error
 
@@ -55,6 +62,7 @@ def said(command: list[str], environment: dict[str, str], place: Path, tries: in
     for line, _ in lines():
         words = [word.replace("CIDFILE", f"{place}/cid").replace("NOWHERE", f"{place}/x") for word in shlex.split(line)]
         for _ in range(tries if line.startswith("run --rm ") else 1):
+            (place / "cid").unlink(missing_ok=True)
             done = subprocess.run(
                 [*command, *words], stdin=subprocess.DEVNULL, capture_output=True, env=environment, timeout=60
             )
@@ -65,11 +73,26 @@ def said(command: list[str], environment: dict[str, str], place: Path, tries: in
             output = re.sub(r"\d+", "N", output)
         problems = re.sub(UNFORWARDED, "", done.stderr.decode("utf-8", "replace"))
         answers.append((done.returncode, output.replace(str(place), "PLACE"), bool(problems)))
-        (place / "cid").unlink(missing_ok=True)
     return answers
 
 
-@pytest.mark.timeout(600)
+def answers_of_ours(tmp_path: Path, tar: Path, place: Path, by_socket: bool) -> list[Said]:
+    """Return what our command line says or, by our socket, docker's."""
+    ul = Installation(place)
+    work = Path(tempfile.mkdtemp(prefix="dk"))
+    environment = {**ul.environment, "DOCKER_CONFIG": str(tmp_path / "config")}
+    try:
+        ul("import", str(tar), "box")
+        if not by_socket:
+            return said(ul.command, environment, work)
+        with apiserver.serving(ul, work / "sock") as address:
+            return said(["docker"], {**environment, "DOCKER_HOST": address, "DOCKER_BUILDKIT": "0"}, work, tries=3)
+    finally:
+        ul.clean()
+        shutil.rmtree(work, ignore_errors=True)
+
+
+@pytest.mark.timeout(900)
 def test_the_same_lines_do_the_same(tmp_path: Path) -> None:
     needs_root()
     if not shutil.which("docker"):
@@ -90,20 +113,17 @@ def test_the_same_lines_do_the_same(tmp_path: Path) -> None:
                 subprocess.run(["docker", "rm", "-f", *ids.stdout.split()], env=theirs_environment, capture_output=True)
     finally:
         shutil.rmtree(place, ignore_errors=True)
-    ul = Installation(tmp_path / "ours")
-    work = Path(tempfile.mkdtemp(prefix="dk"))
-    try:
-        ul("import", str(tar), "box")
-        ours = said(ul.command, {**ul.environment, "DOCKER_CONFIG": str(tmp_path / "config")}, work)
-    finally:
-        ul.clean()
-        shutil.rmtree(work, ignore_errors=True)
+    ours = answers_of_ours(tmp_path, tar, tmp_path / "ours", by_socket=False)
+    by_socket = answers_of_ours(tmp_path, tar, tmp_path / "served", by_socket=True)
     unexpected, needless = [], []
     for (line, reason), their, our in zip(lines(), theirs, ours, strict=True):
         if their != our and not reason:
             unexpected.append(f"{line}\n  docker:   {their}\n  underlay: {our}")
         if their == our and reason:
             needless.append(line)
+    for (line, reason), their, our in zip(lines(), theirs, by_socket, strict=True):
+        if their != our and not reason and not any(line.startswith(begin) for begin in ONLY_BY_SOCKET):
+            unexpected.append(f"{line}\n  docker:    {their}\n  by socket: {our}")
     assert not unexpected, "\n".join(unexpected)
     assert not needless, needless
     assert len(ours) > 400

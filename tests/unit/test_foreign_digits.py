@@ -8,10 +8,10 @@ from underlay.base import fit
 from underlay.base.dockerfile import gotext
 from underlay.base.fit import linking
 from underlay.base.identify import history
-from underlay.cli import moments
 from underlay.cli.flags import Options, limitflags
 from underlay.cli.templates import goparse
 from underlay.engine.containers.specification import grammar, log_options
+from underlay.engine.filters import moments
 from underlay.errors import Corrupt, InvalidInput, UnderlayError
 from underlay.linux import scheduling
 from underlay.network import forwarding

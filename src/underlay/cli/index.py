@@ -38,6 +38,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "network rules": ("network.rules", "Print the firewall rules in nft syntax"),
     "container port": ("container.port", "List port mappings or a specific mapping for the container"),
     "config show": ("system.config_show", "Show the settings, and where each comes from"),
+    "serve": ("api.serve", "Answer docker's clients by its Engine API"),
+    "compose": ("api.compose", "Run docker's compose program with a server of its own for as long as it takes"),
+    "system dial-stdio": ("api.dial_stdio", "Connect standard input and output with the API"),
     "doctor": ("system.doctor", "Check what this host lacks for which feature, and what to do"),
     "migrate": ("system.migrate", "Take over images, volumes and containers of docker or podman"),
     "man": ("system.man", "Print or install the manual pages"),
@@ -178,10 +181,5 @@ NOUNS = (
     *("base", "base index", "base advisories", "config"),
 )
 # What docker has and underlay does not have yet: `noun command` is looked up as well.
-LATER = frozenset(
-    (
-        "compose",
-    )
-)  # fmt: skip
 # A program of its own, with its own commands (cli.runtime).
 RUNTIME = ("runtime", "The OCI runtime, with runc's commands (also: underlay-runtime)")

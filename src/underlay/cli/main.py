@@ -85,6 +85,8 @@ def main(words: list[str]) -> int:
         name, module_name, rest = _find(rest)
         module = __import__(f"underlay.cli.commands.{module_name}", fromlist=["run"])
         failure = getattr(module, "FAILURE", failure)
+        if getattr(module, "PASSES_ALL_ON", False):
+            rest = ["--", *rest]  # the words are another program's
         options, arguments = flags.parse(name, module.FLAGS, rest, getattr(module, "INTERSPERSED", True))
         debug = debug or ("debug" in options and options["debug"])
         if options["help"]:
@@ -144,7 +146,7 @@ def _trace() -> None:
 
 def _find(words: list[str]) -> tuple[str, str, list[str]]:
     from ..errors import ArgumentCount
-    from .index import ALIASES, COMMANDS, LATER, NOUNS
+    from .index import ALIASES, COMMANDS, NOUNS
 
     for count in (3, 2, 1):
         name = " ".join(words[:count])
@@ -160,8 +162,6 @@ def _find(words: list[str]) -> tuple[str, str, list[str]]:
         name, page = f"{noun} {rest[0]}", f"underlay {noun} --help"
     else:
         name, page = words[0], "underlay --help"
-    if name in LATER:
-        raise ArgumentCount(f"unknown command: underlay {name}", "not supported yet")
     from ..human import did_you_mean
 
     known = [command for command in (*COMMANDS, *ALIASES) if command.count(" ") == name.count(" ")]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from ..engine.filters.moments import moment
 from ..errors import InvalidInput
-from .moments import moment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

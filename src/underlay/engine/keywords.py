@@ -80,6 +80,7 @@ class ContainerKeywords(TypedDict, total=False):
     stop_signal: str
     stop_timeout: int | None
     health_cmd: str
+    health_test: Texts
     health_interval: float
     health_timeout: float
     health_start_period: float
@@ -126,6 +127,7 @@ class ContainerKeywords(TypedDict, total=False):
     device_write_iops: Texts
     cgroup_parent: str
     oom_score_adj: int
+    runtime: str
 
 
 class ExecKeywords(TypedDict, total=False):

@@ -58,6 +58,7 @@ class ContainerOptions(Record, kw_only=True):
     secrets: list[str] = []  # "id=…,src=FILE" or "id=…,env=NAME", with target, mode, uid, gid
     stop_signal: str = ""
     health_cmd: str = ""  # instead of the image's, run by a shell
+    health_test: list[str] = []  # the same as a program and its arguments, run without a shell
     health_interval: float = 0.0  # seconds; 0 as the image says, here and below
     health_timeout: float = 0.0
     health_start_period: float = 0.0

@@ -89,7 +89,7 @@ class Registries:
             raise InvalidInput(f"limit {limit} is outside the range of [1, {_SEARCH_LIMIT}]")
         first, slash, rest = term.partition("/")
         named = bool(slash) and (first == "localhost" or "." in first or ":" in first)
-        with registry.Registries(self._store.emit) as session:
+        with registry.Registries(self._store.emit, credentials=self._store.credentials) as session:
             if named and first not in (references.DEFAULT_DOMAIN, "index.docker.io"):
                 from ..registry.repository import catalog
 
@@ -99,7 +99,7 @@ class Registries:
 
     def tags(self, repository: str) -> list[str]:
         """Return the tags of a repository, as its registry orders them. Raises NotFound, AccessDenied, RegistryError."""
-        with registry.Registries(self._store.emit) as session:
+        with registry.Registries(self._store.emit, credentials=self._store.credentials) as session:
             return session.repository(references.parse_exact(repository)).tags()
 
     def inspect(self, name: str, platform: str = "") -> dict[str, Any]:
@@ -109,7 +109,7 @@ class Registries:
         """
         reference = references.parse(name)
         wanted = [platforms.parse(platform)] if platform else []
-        with registry.Registries(self._store.emit) as session:
+        with registry.Registries(self._store.emit, credentials=self._store.credentials) as session:
             _, root, candidates = remote.look(session, reference, wanted)
         chosen = candidates[0]
         manifest: Manifest = chosen.manifest.view
@@ -201,7 +201,7 @@ class Registries:
         """
         from ..transfer.registry.deletion import delete
 
-        with registry.Registries(self._store.emit) as session:
+        with registry.Registries(self._store.emit, credentials=self._store.credentials) as session:
             return delete(session, references.parse(name), force)
 
     # Manifest lists
@@ -259,7 +259,7 @@ class Registries:
         if insecure:
             for domain in domains:
                 settings.allow_insecure(domain)
-        return registry.Registries(self._store.emit, settings)
+        return registry.Registries(self._store.emit, settings, self._store.credentials)
 
 
 def _host(server: str) -> str:

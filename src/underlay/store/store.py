@@ -10,6 +10,8 @@ from .rows.meta import Meta
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from ..events import Emit
     from ..paths import Paths
 
@@ -17,15 +19,17 @@ if TYPE_CHECKING:
 class Store:
     """What nearly all work needs: `paths`, the database `meta`, the `form` of layers, and `emit`, which takes an
     `events.Event` for each step of longer work and each change of an object.
+    `credentials`, a `registry.credentials.Store`, is what registries are asked with; None for the user's own.
 
     Database and form are found out at first use. Several threads may use one; `emit` is called from each of them.
     """
 
-    __slots__ = ("_form", "_meta", "_opening", "emit", "form_setting", "paths")
+    __slots__ = ("_form", "_meta", "_opening", "credentials", "emit", "form_setting", "paths")
 
     def __init__(self, paths: Paths, emit: Emit = events.ignore, form_setting: str = "auto") -> None:
         self.paths = paths
         self.emit = emit
+        self.credentials: Any = None
         self.form_setting = form_setting
         self._meta: Meta | None = None
         self._opening = allocate_lock()

@@ -152,7 +152,6 @@ def test_detach_keys_refused(text: str) -> None:
         (["ps", "--nope"], 125, "unknown flag: --nope"),
         (["container", "nope"], 1, "unknown command: underlay container nope"),
         (["nope"], 1, "hint: see `underlay --help`"),
-        (["compose", "up"], 1, "unknown command: underlay compose\nhint: not supported yet"),
         (["--nope"], 125, "unknown flag: --nope"),
         (["run"], 1, "requires at least 1 argument"),
         (["exec", "x"], 1, "requires at least 2 arguments"),

@@ -262,18 +262,8 @@ def _environment_file(path: str) -> list[str]:
 
 def detach_keys(text: str, terminal: bool) -> bytes:
     """Return the bytes of a --detach-keys value; the default, ctrl-p ctrl-q, holds for terminals only."""
+    from ...runtime.monitor import attachment
+
     if not text:
-        return b"\x10\x11" if terminal else b""
-    keys = bytearray()
-    for word in text.split(","):
-        if (
-            word.startswith("ctrl-")
-            and len(word) == 6
-            and ((word[5].isascii() and word[5].isalpha()) or word[5] in "@[\\]^_")
-        ):
-            keys.append(ord(word[5].upper()) & 0x1F)
-        elif len(word) == 1:
-            keys += word.encode()
-        else:
-            raise InvalidInput(f"invalid detach keys ({text}) provided: unknown character: '{word}'")
-    return bytes(keys)
+        return attachment.DEFAULT_KEYS if terminal else b""
+    return attachment.detach_keys(text)

@@ -122,7 +122,7 @@ class Builds:
         from ...transfer.registry import remote
 
         wanted = [platforms.parse(platform)] if platform else []
-        with Registries(self._store.emit) as session:
+        with Registries(self._store.emit, credentials=self._store.credentials) as session:
             _, _, candidates = remote.look(session, references.parse(name), wanted)
         return dict(candidates[0].config.value.get("config") or {})
 

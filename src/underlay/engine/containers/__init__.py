@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
-
 from ...errors import Conflict, InvalidInput, UnderlayError
 from ...events import Event
 from ...lean.overload import overload
-from ...runtime.monitor import control, state
+from ...runtime.monitor import state
 from .. import presence
 from ..launcher import Launcher
 from ..space import Writing
@@ -16,11 +14,10 @@ from .find import find
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from typing import Any, BinaryIO, Literal, Unpack
 
     from ...runtime.monitor.attachment import Attachment
-    from ...runtime.monitor.records import Attach
     from ...runtime.monitor.state import Status
     from ...store.pruned import Pruned
     from ...store.rows.intent import Intent
@@ -130,8 +127,9 @@ class Containers:
         settled = self._settled(image, command, {**options})
         if detach:
             from .handle import Container
+            from .result import refuse_streams
 
-            _refuse_streams(input, stdin, stdout, stderr)
+            refuse_streams(input, stdin, stdout, stderr)
             with self._started(settled) as session:
                 return Container(self, find(self._store, session.id))
         from .result import Capture
@@ -362,6 +360,15 @@ class Containers:
 
         return copying.out(self._store, find(self._store, name), path, destination, follow, archive)
 
+    def look(self, name: str, path: str) -> Mapping[str, Any]:
+        """Return what is at a path of a container: name, size (bytes), mode (st_mode), mtime (ns), link (its target).
+
+        Raises NotFound, Conflict, KernelError.
+        """
+        from .files import copying
+
+        return copying.look(self._store, find(self._store, name), path)
+
     def copy_in(
         self, name: str, source: str | BinaryIO, path: str, follow: bool = False, archive: bool = False
     ) -> Copied:
@@ -489,25 +496,12 @@ class Containers:
 
     def attach(self, name: str, attachment: Attachment) -> Session:
         """Attach descriptors to a running container's streams; `session.wait()` returns when it ends or detaches."""
-        row = find(self._store, name)
-        if not presence.status(self._store, row.id).pid:
-            raise Conflict("You cannot attach to a stopped container, start it first")
-        channel = control.connect(self._store.paths.container_state(row.id))
-        if channel is None:
-            raise Conflict(f"container {row.name} cannot be attached to: its monitor process was killed")
-        null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
-        given = [attachment.stdin, attachment.stdout, attachment.stderr]
-        options: Attach = {
-            "stdin": given[0] >= 0,
-            "stdout": given[1] >= 0,
-            "stderr": given[2] >= 0,
-            "keys": [*attachment.keys],
-            "removes": attachment.removes,
-        }
-        fds = tuple(fd if fd >= 0 else null for fd in given)
-        control.send(channel, {"attach": options}, fds)
-        os.close(null)
-        return starting.Session(row.id, channel)
+        return starting.attach(self._store, find(self._store, name), attachment)
+
+    def resize(self, name: str, rows: int, columns: int) -> None:
+        """Set the size of a running container's terminal; raises Conflict when it does not run."""
+        with starting.connect(self._store, find(self._store, name)) as session:
+            session.resize(rows, columns)
 
     @overload
     def exec(
@@ -544,10 +538,10 @@ class Containers:
         the container is not running, StartFailed with docker's codes.
         """
         from .. import given
-        from .result import Capture
+        from .result import Capture, refuse_streams
 
         if detach:
-            _refuse_streams(input, stdin, stdout, stderr)
+            refuse_streams(input, stdin, stdout, stderr)
             chosen = given.exec_options(command, {**options, "detach": True})
             with self.exec_attached(name, chosen):
                 return None
@@ -588,10 +582,3 @@ class Containers:
         row = find(self._store, name)
         rows.rename(self._store.meta, row.id, new)
         self._store.emit(Event("container.rename", row.id, oldName=row.name))
-
-
-def _refuse_streams(*streams: object) -> None:
-    if any(stream is not None for stream in streams):
-        raise InvalidInput(
-            "input, stdin, stdout and stderr cannot be given with detach=True", "`logs` returns the container's output"
-        )

@@ -115,3 +115,11 @@ def _content(fd: int) -> bytes:
     with open(fd, "rb", buffering=0, closefd=False) as file:
         file.seek(0)
         return file.readall()
+
+
+def refuse_streams(*streams: object) -> None:
+    """Raise InvalidInput for streams of a program that nobody waits for."""
+    if any(stream is not None for stream in streams):
+        raise InvalidInput(
+            "input, stdin, stdout and stderr cannot be given with detach=True", "`logs` returns the container's output"
+        )

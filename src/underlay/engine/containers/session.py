@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
     from ...files import Lock
     from ...runtime.monitor.attachment import Attachment
-    from ...runtime.monitor.records import NetworkResources
+    from ...runtime.monitor.records import Attach, NetworkResources
+    from ...store.rows.containers import ContainerRow
     from ...store.rows.intent import Intent
     from ...store.store import Store
 
@@ -186,6 +187,36 @@ def start(
         hold.release()
         if lock is not None:
             lock.release()
+
+
+def connect(store: Store, row: ContainerRow) -> Session:
+    """Return a connection to the monitor of a running container. Raises Conflict when there is none."""
+    channel = control.connect(store.paths.container_state(row.id))
+    if channel is None:
+        raise Conflict(f"container {row.id} is not running")
+    return Session(row.id, channel)
+
+
+def attach(store: Store, row: ContainerRow, attachment: Attachment) -> Session:
+    """Attach descriptors to a running container's streams. Raises Conflict when it does not run."""
+    if not presence.status(store, row.id).pid:
+        raise Conflict("You cannot attach to a stopped container, start it first")
+    channel = control.connect(store.paths.container_state(row.id))
+    if channel is None:
+        raise Conflict(f"container {row.name} cannot be attached to: its monitor process was killed")
+    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    given = [attachment.stdin, attachment.stdout, attachment.stderr]
+    options: Attach = {
+        "stdin": given[0] >= 0,
+        "stdout": given[1] >= 0,
+        "stderr": given[2] >= 0,
+        "keys": [*attachment.keys],
+        "removes": attachment.removes,
+    }
+    fds = tuple(fd if fd >= 0 else null for fd in given)
+    control.send(channel, {"attach": options}, fds)
+    os.close(null)
+    return Session(row.id, channel)
 
 
 def _disconnect(store: Store, container_id: str) -> None:

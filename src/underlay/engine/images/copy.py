@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 def copy(store: Store, source: str, destination: str, request: Request) -> Pushed:
     """See `Registries.copy`."""
     origin, target = locations.parse(source), locations.parse(destination)
-    with Registries(store.emit) as registries:
+    with Registries(store.emit, credentials=store.credentials) as registries:
         return _copied(store, registries, origin, target, request)
 
 
@@ -113,7 +113,7 @@ def sync(
 ) -> Iterator[Synced]:
     """See `Registries.sync`."""
     into = lists.Into.parse(destination, scoped)
-    with Registries(store.emit) as registries:
+    with Registries(store.emit, credentials=store.credentials) as registries:
         for text in sources:
             try:
                 names = lists.names(registries, text)

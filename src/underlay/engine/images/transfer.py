@@ -32,7 +32,7 @@ def pull(
 ) -> list[tuple[Reference, Pulled]]:
     """Pull what a name means; return name and result of each image. See `Images.pull`."""
     work = _Pull(store, platform, all_tags, keep_compressed, verify)
-    with Registries(store.emit) as registries:
+    with Registries(store.emit, credentials=store.credentials) as registries:
         done = work.pull(registries, name)
     gc.sweep_if_asked(store.paths, store.meta)
     return done
@@ -51,7 +51,7 @@ def pull_each(
     One that fails does not keep the others. The rest of the arguments are those of `pull`.
     """
     work = _Pull(store, platform, all_tags, keep_compressed, verify)
-    with Registries(store.emit) as registries:
+    with Registries(store.emit, credentials=store.credentials) as registries:
         for name in names:
             try:
                 yield name, work.pull(registries, name)
@@ -135,7 +135,7 @@ def push(store: Store, name: str, all_tags: bool = False, platform: str = "") ->
         names = [references.parse(name)]
     goal = platforms.parse(platform) if platform else None
     try:
-        with Registries(store.emit) as registries:
+        with Registries(store.emit, credentials=store.credentials) as registries:
             return [
                 (reference, pushing.push(store.paths, meta, registries, reference, store.emit, goal))
                 for reference in names

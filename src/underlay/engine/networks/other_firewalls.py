@@ -55,6 +55,7 @@ def warn_of_news(store: Store, network: Network) -> None:
     except FileNotFoundError:
         pass
     warn(store, network)
+    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
     write_atomic(path, now.encode(), durable=False)
 
 

@@ -32,7 +32,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     for text in options["filter"]:
         key, equals, value = text.partition("=")
         if key == "until" and equals:
-            from ...moments import moment
+            from ....engine.filters.moments import moment
 
             until = moment(value) if until is None else min(until, moment(value))
         elif key == "label" and equals:

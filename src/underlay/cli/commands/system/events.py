@@ -34,7 +34,7 @@ FLAGS: tuple[Flag, ...] = (
 
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Print a line for each event until `--until`, or until it is interrupted."""
-    from ...moments import moment
+    from ....engine.filters.moments import moment
     from ...output import harmless, render
 
     filters: dict[str, list[str]] = {}

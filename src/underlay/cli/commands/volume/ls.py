@@ -8,10 +8,7 @@ from ....errors import InvalidInput
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from ....engine.engine import Engine
-    from ....store.rows.volumes import Volume
     from ...flags import Flag, Options
 
 SUMMARY = "List volumes"
@@ -31,11 +28,11 @@ _HEADERS = {
     "Scope": "SCOPE",
     "Size": "SIZE",
 }
-_BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 
 
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """List the volumes that fit."""
+    from ....engine.filters import volumes as volume_filters
     from ...output import listing
 
     filters: dict[str, list[str]] = {}
@@ -43,15 +40,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
         key, equals, value = text.partition("=")
         if not equals:
             raise InvalidInput(f"invalid filter '{text}'", "filters are key=value")
-        if key not in ("dangling", "driver", "label", "name"):
-            raise InvalidInput(f"invalid filter '{key}'", "known are dangling, driver, label, name")
         filters.setdefault(key, []).append(value)
-    dangling = None
-    if "dangling" in filters:
-        wanted = {_BOOLEANS.get(value) for value in filters["dangling"]}
-        if None in wanted:
-            raise InvalidInput("invalid filter 'dangling'", "use dangling=true or dangling=false")
-        dangling = wanted.pop() if len(wanted) == 1 else None
     rows = [
         {
             "Driver": "local",
@@ -63,34 +52,8 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
             "Scope": "local",
             "Size": "N/A",
         }
-        for volume in engine.volumes.list(dangling)
-        if all(_TESTS[key](volume, values) for key, values in filters.items() if key in _TESTS)
+        for volume in volume_filters.listed(engine.volumes, filters)
     ]
     quiet = "{{.Name}}" if options["quiet"] and not options["format"] else ""
     sys.stdout.write(listing(rows, _HEADERS, "{{.Driver}}\t{{.Name}}", options["format"], quiet))
     return 0
-
-
-def _labels(volume: Volume, values: list[str]) -> bool:
-    """Labels must all fit, other filters one of their values, as docker has it."""
-    for value in values:
-        key, equals, wanted = value.partition("=")
-        if key not in volume.labels or (equals and volume.labels[key] != wanted):
-            return False
-    return True
-
-
-def _name(volume: Volume, values: list[str]) -> bool:
-    import re
-
-    try:
-        return any(value == volume.name or re.search(value, volume.name) is not None for value in values)
-    except re.error:
-        raise InvalidInput(f"invalid filter 'name={values[-1]}': not a regular expression") from None
-
-
-def _driver(volume: Volume, values: list[str]) -> bool:
-    return "local" in values
-
-
-_TESTS: dict[str, Any] = {"driver": _driver, "label": _labels, "name": _name}

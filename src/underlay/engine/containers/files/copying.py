@@ -77,6 +77,37 @@ def out(
     return _result(rootview.within(store, row, work))
 
 
+def look(store: Store, row: ContainerRow, path: str) -> Mapping[str, Any]:
+    """Return what is at a path of a container: name, size (bytes), mode (st_mode), mtime (ns), link (the target of a link).
+
+    A link at the end is not followed. Raises NotFound, Conflict, KernelError.
+    """
+    missing = f"Could not find the file {path} in container {row.name}"
+
+    def work(root: int) -> Mapping[str, Any]:
+        end = 0 if path.endswith(("/", "/.")) else os.O_NOFOLLOW
+        try:
+            fd = beneath.open_in_root(root, path, os.O_PATH | end)
+        except KernelError as error:
+            if error.errno in (errno.ENOENT, errno.ENOTDIR):
+                raise NotFound(missing) from None
+            raise
+        try:
+            facts = os.fstat(fd)
+            link = os.readlink(b"", dir_fd=fd) if stat.S_ISLNK(facts.st_mode) else b""
+        finally:
+            os.close(fd)
+        return {
+            "name": _base(path) or "/",
+            "size": facts.st_size,
+            "mode": facts.st_mode,
+            "mtime": facts.st_mtime_ns,
+            "link": os.fsdecode(link),
+        }
+
+    return rootview.within(store, row, work)
+
+
 def into(
     store: Store, row: ContainerRow, source: str | BinaryIO, path: str, follow: bool = False, archive: bool = False
 ) -> Copied:

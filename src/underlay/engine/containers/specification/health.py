@@ -24,7 +24,7 @@ def choose(options: ContainerOptions, config: Execution) -> HealthCheck | None:
         "StartPeriod": options.health_start_period,
         "StartInterval": options.health_start_interval,
     }
-    given = bool(options.health_cmd or options.health_retries or any(times.values()))
+    given = bool(options.health_cmd or options.health_test or options.health_retries or any(times.values()))
     if options.no_healthcheck:
         if given:
             raise InvalidInput("--no-healthcheck conflicts with --health-* options")
@@ -38,6 +38,7 @@ def choose(options: ContainerOptions, config: Execution) -> HealthCheck | None:
         raise InvalidInput("the retries of the health check cannot be negative")
     image: Health = config.get("Healthcheck") or {}
     test = ["CMD-SHELL", options.health_cmd] if options.health_cmd else list(image.get("Test") or [])
+    test = ["CMD", *options.health_test] if options.health_test else test
     kind, *words = test or [""]
     if kind not in ("CMD", "CMD-SHELL") or not words:
         return None

@@ -12,12 +12,16 @@ if TYPE_CHECKING:
 
 
 def read(path: str) -> Seccomp:
-    """Read a seccomp profile in OCI or docker form; raises InvalidInput."""
+    """Read a seccomp profile in OCI or docker form, from a file or as a text that begins with {; raises InvalidInput."""
     from ....lean.jsontext import known
 
     try:
-        with open(path, "rb") as file:
-            value: Seccomp = known(file.read(4 << 20))
+        if path.startswith("{"):
+            text, path = path, "given as a text"
+            value: Seccomp = known(text)
+        else:
+            with open(path, "rb") as file:
+                value = known(file.read(4 << 20))
     except OSError as error:
         why = (error.strerror or "it cannot be read").lower()
         raise InvalidInput(f"opening seccomp profile ({path}) failed: {why}") from None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..errors import InvalidInput
+from ...errors import InvalidInput
 
 
 def moment(text: str) -> float:
@@ -14,7 +14,7 @@ def moment(text: str) -> float:
     from datetime import datetime
     from time import time
 
-    from ..human import decimal, parse_duration, parse_rfc3339
+    from ...human import decimal, parse_duration, parse_rfc3339
 
     try:
         return decimal(text)

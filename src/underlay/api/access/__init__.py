@@ -1,0 +1,1 @@
+"""Who may do what: rules for the clients of a socket."""

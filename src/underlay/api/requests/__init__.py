@@ -1,0 +1,1 @@
+"""What requests ask for: queries, bodies and logins, checked and made into options of the engine."""

@@ -1,0 +1,129 @@
+"""What requests ask for: flags, numbers, filters and JSON bodies, checked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from ...engine.filters.moments import moment
+from ...errors import InvalidInput
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from aiohttp import web
+
+DEMANDED = "demanded labels"  # of a request: those that its lists are restricted to
+_DEPTH = 64  # of nested lists and objects in a body
+
+
+def flag(request: web.Request, name: str, default: bool = False) -> bool:
+    """Return a boolean of the query, as docker reads it: anything but "", 0, no, false and none is true."""
+    if name not in request.query:
+        return default
+    return request.query[name].strip().lower() not in ("", "0", "no", "false", "none")
+
+
+def number(request: web.Request, name: str, default: int = 0) -> int:
+    """Return an integer of the query. Raises InvalidInput."""
+    text = request.query.get(name, "")
+    if not text:
+        return default
+    try:
+        return int(text)
+    except ValueError:
+        raise InvalidInput(f"invalid {name}: {text!r} is not a number") from None
+
+
+def filters(request: web.Request, known: Collection[str]) -> dict[str, list[str]]:
+    """Return the filters, values by key; both of docker's forms are read. Raises InvalidInput for an unknown key."""
+    text = request.query.get("filters", "")
+    demanded = request.get(DEMANDED, [])
+    if not text:
+        return {"label": demanded} if demanded and "label" in known else {}
+    value = parsed(text.encode(), "filters")
+    if not isinstance(value, dict):
+        raise InvalidInput("invalid filter: not a JSON object")
+    result: dict[str, list[str]] = {}
+    for key, values in value.items():
+        if key not in known:
+            raise InvalidInput(f"invalid filter '{key}'")
+        if isinstance(values, dict):
+            values = [word for word, wanted in values.items() if wanted]
+        if isinstance(values, str):
+            values = [values]
+        if not isinstance(values, list) or not all(isinstance(word, str) for word in values):
+            raise InvalidInput(f"invalid filter '{key}': not a list of strings")
+        result[key] = values
+    if demanded and "label" in known:
+        result["label"] = [*result.get("label", []), *demanded]
+    return result
+
+
+def pairs(chosen: Mapping[str, list[str]]) -> list[tuple[str, str]]:
+    """Return filters as pairs of key and value."""
+    return [(key, value) for key, values in chosen.items() for value in values]
+
+
+def pruned(chosen: Mapping[str, list[str]]) -> tuple[float | None, list[str]]:
+    """Return what filters of a prune ask for: created before which time (seconds since the epoch; None: any), labels in
+    the form that `store.pruned.labelled` reads. Raises InvalidInput."""
+    times = [moment(text) for text in chosen.get("until", [])]
+    labels = [*chosen.get("label", []), *(f"!{text}" for text in chosen.get("label!", []))]
+    return min(times) if times else None, labels
+
+
+def time(request: web.Request, name: str) -> float:
+    """Return a time of the query in seconds since the epoch, 0 for none. Raises InvalidInput."""
+    text = request.query.get(name, "")
+    return moment(text) if text and text != "0" else 0.0
+
+
+def parsed(data: bytes, what: str) -> Any:
+    """Return the value of a JSON text. Raises InvalidInput, also for one that is nested too deeply."""
+    depth = most = 0
+    for byte in data:
+        if byte in b"[{":
+            depth += 1
+            most = max(most, depth)
+        elif byte in b"]}":
+            depth -= 1
+    if most > _DEPTH:
+        raise InvalidInput(f"{what}: nested too deeply")
+    try:
+        return msgspec.json.decode(data)
+    except msgspec.DecodeError as error:
+        raise InvalidInput(f"{what}: invalid JSON: {error}") from None
+
+
+async def body(request: web.Request) -> dict[str, Any]:
+    """Return the JSON object that a request carries. Raises InvalidInput."""
+    data = await request.read()
+    if not data:
+        raise InvalidInput("invalid JSON: got EOF while reading request body")
+    return object_of(data, "request body")
+
+
+def object_of(data: bytes, what: str) -> dict[str, Any]:
+    """Return the JSON object of a text, an empty one for no text. Raises InvalidInput."""
+    value = parsed(data, what) if data.strip() else {}
+    if not isinstance(value, dict):
+        raise InvalidInput(f"{what}: not a JSON object")
+    return value
+
+
+def string(members: Mapping[str, Any], name: str) -> str:
+    """Return a string of an object, "" for none. Raises InvalidInput."""
+    value = members.get(name)
+    if value is not None and not isinstance(value, str):
+        raise InvalidInput(f"{name}: not a string")
+    return value or ""
+
+
+def strings(members: Mapping[str, Any], name: str) -> list[str]:
+    """Return a list of strings of an object, empty for none. Raises InvalidInput."""
+    value = members.get(name) or []
+    if not isinstance(value, list) or not all(isinstance(word, str) for word in value):
+        raise InvalidInput(f"{name}: not a list of strings")
+    return value

@@ -1,0 +1,231 @@
+"""The server: its sockets, and its end when it is asked to, or when nobody has asked anything for a while."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import resource
+import signal
+import socket
+import ssl
+import stat
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from ..errors import InvalidInput, UnderlayError
+from . import application
+from .answers import EXECS
+from .work import Work
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..engine.engine import Engine
+    from .access.policy import Policy
+    from .answers import Handler
+
+_DESCRIPTORS = 32768
+_WAITING = 1024  # connections that are not yet accepted
+_FIRST_FD = 3  # of those that systemd passes (sd_listen_fds(3))
+_LONGEST = 1 << 20  # bytes of a request's line and of a header, as Go's servers take them
+
+
+class Listening:
+    """Where the server listens: its socket, TLS or None, and the path of a socket that goes with the server."""
+
+    def __init__(self, address: str, sock: socket.socket, tls: ssl.SSLContext | None = None, path: str = "") -> None:
+        self.address = address
+        self.socket = sock
+        self.tls = tls
+        self.path = path
+
+
+def listen(address: str, tls: ssl.SSLContext | None = None, insecure: bool = False) -> list[Listening]:
+    """Listen at `unix://PATH`, `tcp://ADDRESS:PORT` or `fd://` (sockets that systemd has passed).
+
+    TCP needs `tls`, or `insecure` and an address of this host alone. Raises InvalidInput, UnderlayError.
+    """
+    scheme, _, rest = address.partition("://")
+    if scheme == "unix" and rest.startswith("/"):
+        return [Listening(address, _unix(rest), None, rest)]
+    if scheme == "fd" and not rest:
+        return [Listening(f"fd://{each.fileno()}", each) for each in _passed()]
+    if scheme == "tcp":
+        return [_tcp(address, rest, tls, insecure)]
+    raise InvalidInput(f"invalid address {address!r} to listen at", "unix:///PATH, tcp://ADDRESS:PORT or fd://")
+
+
+def _unix(path: str) -> socket.socket:
+    """Make a socket for its owner alone, in a directory of its owner's."""
+    directory = os.path.dirname(path)
+    if not os.path.isdir(directory):
+        os.makedirs(directory, mode=0o700, exist_ok=True)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        try:
+            facts = os.lstat(path)
+        except FileNotFoundError:
+            pass
+        else:
+            if not stat.S_ISSOCK(facts.st_mode):
+                raise UnderlayError(f"{path} is there and is not a socket", "give another path with -H unix://PATH")
+            probe = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            with probe:
+                try:
+                    probe.connect(path)
+                except OSError:
+                    os.unlink(path)  # of a server that was killed
+                else:
+                    raise UnderlayError(f"a server listens at {path} already")
+        before = os.umask(0o177)
+        try:
+            sock.bind(path)
+        finally:
+            os.umask(before)
+        sock.listen(_WAITING)
+        return sock
+    except OSError as error:
+        sock.close()
+        raise UnderlayError(f"cannot listen at {path}: {error.strerror or error}") from None
+    except BaseException:
+        sock.close()
+        raise
+
+
+def _passed() -> list[socket.socket]:
+    """Return the sockets that systemd has passed (sd_listen_fds(3))."""
+    if os.environ.get("LISTEN_PID") != str(os.getpid()):
+        raise InvalidInput("fd://: no sockets were passed to this process", "systemd does that for a socket unit")
+    count = int(os.environ.get("LISTEN_FDS") or 0)
+    return [socket.socket(fileno=number) for number in range(_FIRST_FD, _FIRST_FD + count)]
+
+
+def _tcp(address: str, rest: str, tls: ssl.SSLContext | None, insecure: bool) -> Listening:
+    host, _, port = rest.rpartition(":")
+    host = host.strip("[]")
+    if not host or not port.isascii() or not port.isdecimal():
+        raise InvalidInput(
+            f"invalid address {address!r} to listen at", "give an address and a port: tcp://127.0.0.1:2376"
+        )
+    if tls is None and not (insecure and _is_loopback(host)):
+        raise InvalidInput(
+            f"{address}: without certificates of clients whoever reaches it is root on this host",
+            "give --tlscacert, --tlscert and --tlskey; --insecure-tcp allows it on an address of this host alone",
+        )
+    try:
+        found = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)[0]
+        sock = socket.create_server((host, int(port)), family=found[0], backlog=_WAITING)
+    except (OSError, OverflowError) as error:
+        raise UnderlayError(f"cannot listen at {address}: {error}") from None
+    return Listening(address, sock, tls)
+
+
+def _is_loopback(host: str) -> bool:
+    from ipaddress import ip_address
+
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def client_certificates(authority: str, certificate: str, key: str) -> ssl.SSLContext:
+    """Return the settings of TLS for clients with certificates of an authority. Raises UnderlayError."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.verify_mode = ssl.CERT_REQUIRED
+    try:
+        context.load_cert_chain(certificate, key)
+        context.load_verify_locations(authority)
+    except (OSError, ssl.SSLError) as error:
+        raise UnderlayError(f"cannot load the certificates: {error}") from None
+    return context
+
+
+class _Activity:
+    """When somebody asked last, and how many are being answered."""
+
+    def __init__(self) -> None:
+        self.now = 0
+        self.last = asyncio.get_running_loop().time()
+
+    @web.middleware
+    async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        self.now += 1
+        try:
+            return await handler(request)
+        finally:
+            self.now -= 1
+            self.last = asyncio.get_running_loop().time()
+
+
+def _silent() -> logging.Logger:
+    """Return a log that nobody reads: damaged requests of clients are answered, and are no news."""
+    log = logging.Logger("underlay.api")
+    log.addHandler(logging.NullHandler())
+    return log
+
+
+def _allow_connections() -> None:
+    """Raise the limit of descriptors, so that clients who only connect keep no others out (getrlimit(2))."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+async def _serve(engine: Engine, places: Sequence[Listening], idle: float, policy: Policy | None) -> None:
+    loop = asyncio.get_running_loop()
+    _allow_connections()
+    work = Work(engine)
+    activity = _Activity()
+    made = application.make(work, policy)
+    made.middlewares.insert(0, activity.middleware)
+    runner = web.AppRunner(
+        made,
+        access_log=None,
+        logger=_silent(),
+        handle_signals=False,
+        handler_cancellation=True,  # nobody waits for the answer to a client that is gone
+        shutdown_timeout=1.0,
+        max_line_size=_LONGEST,
+        max_field_size=_LONGEST,
+    )
+    await runner.setup()
+    stopping = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopping.set)
+    try:
+        for place in places:
+            await web.SockSite(runner, place.socket, ssl_context=place.tls).start()
+        while not stopping.is_set():
+            left = idle - (loop.time() - activity.last) if idle else 3600.0
+            if idle and left <= 0 and not activity.now and not made[EXECS].running:
+                return
+            try:
+                await asyncio.wait_for(stopping.wait(), max(0.05, left if left > 0 else 1.0))
+            except TimeoutError:
+                pass
+    finally:
+        await runner.cleanup()
+        work.close()
+
+
+def serve(engine: Engine, places: Sequence[Listening], idle: float = 0.0, policy: Policy | None = None) -> None:
+    """Answer requests that a policy allows until SIGTERM or SIGINT comes, or nobody has asked for `idle` seconds (0: no
+    matter how long).
+
+    Containers that were started go on.
+    """
+    try:
+        asyncio.run(_serve(engine, places, idle, policy))
+    finally:
+        for place in places:
+            place.socket.close()
+            if place.path:
+                try:
+                    os.unlink(place.path)
+                except FileNotFoundError:
+                    pass

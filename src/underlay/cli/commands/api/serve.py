@@ -1,0 +1,82 @@
+"""`underlay serve`."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from ....errors import InvalidInput, Unsupported, UsageError
+from ....human import parse_duration
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import ssl
+
+    from ....engine.engine import Engine
+    from ...flags import Flag, Options
+
+SUMMARY = "Answer docker's clients by its Engine API"
+SYNOPSIS = "serve [OPTIONS]"
+ARGUMENTS = (0, 0)
+FLAGS: tuple[Flag, ...] = (
+    ("allow", "", "string", "file", "Allow clients only what the rules of a TOML file allow"),
+    ("host", "H", "list", "list", "Where to listen: unix://PATH, tcp://ADDRESS:PORT, fd://"),
+    ("idle-timeout", "", "string", "duration", "End when nobody has asked for that long, as 5m"),
+    ("insecure-tcp", "", "bool", "", "Allow TCP without certificates on an address of this host alone"),
+    ("read-only", "", "bool", "", "Refuse all that changes anything"),
+    ("tlscacert", "", "string", "string", "Certificate of the authority that signs clients' certificates"),
+    ("tlscert", "", "string", "string", "Certificate of this server"),
+    ("tlskey", "", "string", "string", "Key of this server's certificate"),
+)
+
+
+def run(engine: Engine, options: Options, arguments: list[str]) -> int:
+    """Serve until the end is asked for by a signal, or has come by the idle timeout."""
+    try:
+        from ....api import serving
+        from ....api.access import policy as policies
+    except ImportError as error:
+        raise Unsupported(f"the server needs aiohttp: {error}", "pip install 'underlay[api]'") from None
+    idle = 0.0
+    if options["idle-timeout"]:
+        try:
+            idle = parse_duration(options["idle-timeout"])
+        except ValueError:
+            raise InvalidInput(f"invalid --idle-timeout {options['idle-timeout']!r}", "as 90s or 5m") from None
+    tls = _tls(options)
+    rules = policies.read(options["allow"]) if options["allow"] else None
+    engine.containers.recover()
+    places: list[serving.Listening] = []
+    try:
+        for address in options["host"] or [f"unix://{default_socket()}"]:
+            places += serving.listen(address, tls, options["insecure-tcp"])
+    except BaseException:
+        for place in places:
+            place.socket.close()
+            if place.path:
+                os.unlink(place.path)
+        raise
+    for place in places:
+        sys.stderr.write(f"underlay: listening at {place.address}\n")
+    sys.stderr.flush()
+    engine._launcher.leaving = False  # this process has threads: nothing may be forked off it
+    serving.serve(engine, places, idle, policies.Policy(rules, options["read-only"]))
+    return 0
+
+
+def default_socket() -> str:
+    """Return the path of the socket that clients of this user use: DOCKER_HOST=unix://PATH."""
+    if os.geteuid() == 0:
+        return "/run/underlay/docker.sock"
+    return os.environ.get("XDG_RUNTIME_DIR", f"/run/user/{os.geteuid()}") + "/underlay/docker.sock"
+
+
+def _tls(options: Options) -> ssl.SSLContext | None:
+    files = [options[name] for name in ("tlscacert", "tlscert", "tlskey")]
+    if not any(files):
+        return None
+    if not all(files):
+        raise UsageError("--tlscacert, --tlscert and --tlskey belong together")
+    from ....api import serving
+
+    return serving.client_certificates(*files)

@@ -1,0 +1,1 @@
+"""What lists and prunes are restricted to, in docker's words."""

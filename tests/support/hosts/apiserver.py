@@ -1,0 +1,41 @@
+"""A server of docker's API on an installation of the test's own."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from engines import Installation
+
+
+@contextmanager
+def serving(ul: Installation, path: Path, *options: str) -> Iterator[str]:
+    """Run a server at a socket, of which the path is short; yields its address for clients.
+
+    It must end by itself when it is asked to, and leave no socket.
+    """
+    pytest.importorskip("aiohttp")
+    words = [*ul.command, "serve", "-H", f"unix://{path}", *options]
+    process = subprocess.Popen(words, env=ul.environment, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    assert process.stderr is not None
+    try:
+        deadline = time.monotonic() + 30
+        while not path.exists():
+            assert process.poll() is None and time.monotonic() < deadline, process.stderr.read().decode()
+            time.sleep(0.02)
+        yield f"unix://{path}"
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            said = process.communicate(timeout=30)[1].decode()
+        except subprocess.TimeoutExpired:
+            process.kill()
+            said = process.communicate()[1].decode() + "it did not end"
+    assert "Traceback" not in said and "did not end" not in said, said
+    assert process.returncode == 0 and not path.exists()

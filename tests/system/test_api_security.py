@@ -1,0 +1,342 @@
+"""What clients of a server may not do: by rules, by damaged or endless requests, over TCP."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import shutil
+import socket
+import stat
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import apiserver
+from engines import Installation, needs_root
+
+pytestmark = pytest.mark.root
+RULES = """
+[[allow]]
+operations = ["ping", "version", "images.list", "images.inspect", "images.create"]
+images = ["box:latest", "registry.example.com/team/*"]
+
+[[allow]]
+operations = ["containers.*", "exec.*", "events", "networks.create", "volumes.create", "build"]
+images = ["box:*"]
+labels = { owner = "ci" }
+mounts = ["/srv/results", "/srv/sources:ro"]
+volumes = ["ci-*"]
+networks = ["ci-*"]
+"""
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    made = Path(tempfile.mkdtemp(prefix="api"))
+    yield made
+    shutil.rmtree(made)
+
+
+class Client:
+    """Plain requests to a server."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def connect(self) -> socket.socket:
+        connection = socket.socket(socket.AF_UNIX)
+        connection.settimeout(30)
+        while True:
+            try:
+                connection.connect(str(self.path))
+                return connection
+            except BlockingIOError:
+                time.sleep(0.01)  # many wait to be accepted
+
+    def raw(self, data: bytes) -> bytes:
+        with self.connect() as connection:
+            received = b""
+            try:
+                connection.sendall(data)
+            except BrokenPipeError:
+                pass  # it has been answered before it was read to its end
+            try:
+                while piece := connection.recv(65536):
+                    received += piece
+            except ConnectionResetError:
+                pass
+            return received
+
+    def ask(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
+        data = b"" if body is None else json.dumps(body).encode()
+        head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\n"
+        answer = self.raw(f"{head}Content-Length: {len(data)}\r\n\r\n".encode() + data)
+        first, _, text = answer.partition(b"\r\n\r\n")
+        status = int(first.split()[1])
+        return status, json.loads(
+            text
+        ) if text and b"json" in first.lower() and b"chunked" not in first.lower() else text
+
+
+@pytest.fixture
+def client(ul: Installation, place: Path) -> Iterator[Client]:
+    needs_root()
+    with apiserver.serving(ul, place / "sock"):
+        yield Client(place / "sock")
+
+
+def test_the_socket_is_its_owners(client: Client) -> None:
+    assert stat.S_IMODE(os.lstat(client.path).st_mode) == 0o600
+
+
+def test_versions_and_unknown_paths(client: Client) -> None:
+    for path, status, text in (
+        ("/v1.23/version", 400, "client version 1.23 is too old"),
+        ("/v1.99/version", 400, "client version 1.99 is too new"),
+        ("/v1.40/version", 200, ""),
+        ("/version", 200, ""),
+        ("/nothere", 404, "page not found"),
+        ("/v1.44/services", 503, "This node is not a swarm manager"),
+        ("/containers/nothere/json", 404, "No such container: nothere"),
+        ("/images/nothere/json", 404, "No such image: nothere"),
+        ('/containers/json?filters={"colour":["red"]}', 400, "invalid filter"),
+        ('/images/json?filters={"colour":["red"]}', 400, "invalid filter"),
+        ('/volumes?filters={"colour":["red"]}', 400, "invalid filter"),
+        ('/networks?filters={"colour":["red"]}', 400, "invalid filter"),
+        ('/events?until=1&filters={"colour":["red"]}', 400, "invalid filter"),
+        ("/containers/json?filters=[[[", 400, "JSON"),
+        ("/containers/json?limit=x", 400, "limit"),
+    ):
+        found = client.ask("GET", path)
+        assert found[0] == status and text in json.dumps(found[1]), (path, found)
+        assert "null" not in json.dumps(found[1]) or status == 200
+
+
+@pytest.mark.parametrize(
+    ("data", "statuses"),
+    [
+        (b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"a" * (2 << 20) + b"\r\n\r\n", (400,)),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", (400,)),
+        (b"POST /containers/create HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: -1\r\n\r\n", (400,)),
+        (b"POST /containers/create HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 2\r\n\r\n[]", (400,)),
+        (
+            b"GET /version HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+            (200, 400),
+        ),
+        (b"GET /../../etc/passwd HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", (404,)),
+    ],
+)
+def test_damaged_requests(client: Client, data: bytes, statuses: tuple[int, ...]) -> None:
+    answer = client.raw(data)
+    assert answer.startswith(b"HTTP/1.") and int(answer.split()[1]) in statuses, answer[:200]
+    assert client.ask("GET", "/_ping")[0] == 200
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        json.loads("[" * 500 + "]" * 500),
+        {"Image": "box", "Cmd": 5},
+        {"Image": "box", "HostConfig": {"Binds": [5]}},
+        {"Image": "box", "HostConfig": []},
+        {"Image": "box", "HostConfig": {"Memory": "much"}},
+        {"Image": ["box"]},
+        {"Image": "box", "NetworkingConfig": {"EndpointsConfig": []}},
+        {"Image": "box", "HostConfig": {"Mounts": [{"Type": "bind", "Source": "relative", "Target": "/x"}]}},
+        {"Image": "box", "Env": ["A\0B"]},
+    ],
+)
+def test_wrong_bodies(client: Client, body: object) -> None:
+    status, answer = client.ask("POST", "/containers/create", body)
+    assert status == 400 and answer["message"] and "Traceback" not in answer["message"]
+    assert client.ask("GET", "/containers/json?all=1") == (200, [])
+
+
+def test_many_idle_and_half_open_connections(client: Client, ul: Installation) -> None:
+    """Others are served all the same."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 4096)), hard))
+    name = ul.start("box", "sleep", "600")
+    idle = [client.connect() for _ in range(2000)]
+    for number, connection in enumerate(idle):
+        if number % 3 == 1:
+            connection.sendall(b"POST /containers/create HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{")
+        if number % 3 == 2:
+            upgrade = "Connection: Upgrade\r\nUpgrade: tcp\r\nContent-Length: 0"
+            words = f"POST /containers/{name}/attach?stream=1&stdout=1 HTTP/1.1\r\nHost: x\r\n{upgrade}\r\n\r\n"
+            connection.sendall(words.encode())
+    assert client.ask("GET", "/_ping")[0] == 200
+    assert len(client.ask("GET", "/containers/json")[1]) == 1
+    for connection in idle:
+        connection.close()
+    assert ul.out("exec", name, "echo", "there") == "there"
+
+
+def create(image: str = "box", **host: object) -> dict[str, object]:
+    return {"Image": image, "Cmd": ["true"], "HostConfig": {"NetworkMode": "none", **host}}
+
+
+def test_rules(ul: Installation, place: Path) -> None:
+    needs_root()
+    rules = place / "rules.toml"
+    rules.write_text(RULES)
+    with apiserver.serving(ul, place / "sock", "--allow", str(rules)):
+        client = Client(place / "sock")
+        foreign = ul.start("--name", "foreign", "box", "sleep", "600")
+        status, made = client.ask("POST", "/containers/create?name=ours", create())
+        assert status == 201 and ul.out("inspect", "-f", "{{.Config.Labels.owner}}", "ours") == "ci"
+        assert client.ask("POST", "/containers/ours/start")[0] == 204
+        assert [each["Id"] for each in client.ask("GET", "/containers/json?all=1")[1]] == [made["Id"]]
+        for host in (
+            {"Privileged": True},
+            {"CapAdd": ["SYS_ADMIN"]},
+            {"Binds": ["/:/host"]},
+            {"Binds": ["/srv/results/below:/x"]},
+            {"Binds": ["/srv/results/../..:/x"]},
+            {"Binds": ["/srv/sources:/x"]},
+            {"Binds": ["other:/x"]},
+            {"Mounts": [{"Type": "bind", "Source": "/etc", "Target": "/x", "ReadOnly": True}]},
+            {
+                "Mounts": [
+                    {
+                        "Type": "volume",
+                        "Source": "ci-x",
+                        "Target": "/x",
+                        "VolumeOptions": {"DriverConfig": {"Options": {"type": "none", "o": "bind", "device": "/"}}},
+                    }
+                ]
+            },
+            {"VolumesFrom": ["foreign"]},
+            {"PidMode": "host"},
+            {"PidMode": "container:foreign"},
+            {"IpcMode": "host"},
+            {"UTSMode": "host"},
+            {"UsernsMode": "host"},
+            {"CgroupnsMode": "host"},
+            {"NetworkMode": "host"},
+            {"NetworkMode": "container:foreign"},
+            {"NetworkMode": "bridge"},
+            {"SecurityOpt": ["seccomp=unconfined"]},
+            {"SecurityOpt": ["apparmor=unconfined"]},
+            {"Devices": [{"PathOnHost": "/dev/sda", "PathInContainer": "/dev/sda", "CgroupPermissions": "rwm"}]},
+            {"DeviceCgroupRules": ["a *:* rwm"]},
+            {"Sysctls": {"kernel.shmmax": "1"}},
+            {"CgroupParent": "/"},
+            {"Runtime": "/bin/sh"},
+            {"LogConfig": {"Type": "syslog", "Config": {"syslog-address": "tcp://192.0.2.1:1"}}},
+            {"OomScoreAdj": -900},
+            {"Annotations": {"a": "b"}},
+            {"MaskedPaths": [], "ReadonlyPaths": []},
+        ):
+            found = client.ask("POST", "/containers/create", create(**host))
+            assert found[0] == 403 and "do not allow" in found[1]["message"], (host, found)
+        assert client.ask("POST", "/containers/create", create("other"))[0] == 403
+        for allowed in ({"Binds": ["/srv/sources:/x:ro", "ci-cache:/c", "/anonymous"]}, {"Memory": 64 << 20}):
+            assert client.ask("POST", "/containers/create", create(**allowed))[0] == 201, allowed
+        for method, path in (
+            ("POST", f"/containers/{foreign}/stop"),
+            ("DELETE", "/containers/foreign?force=1"),
+            ("GET", "/containers/foreign/json"),
+            ("GET", "/containers/foreign/archive?path=/etc"),
+            ("POST", "/commit?container=foreign"),
+            ("POST", "/images/load"),
+            ("GET", "/info"),
+            ("POST", "/images/create?fromImage=evil&tag=1"),
+            ("POST", "/build?networkmode=host"),
+            ("DELETE", "/images/box"),
+            ("POST", "/system/prune"),
+        ):
+            status, answer = client.ask(method, path)
+            assert status in (403, 404) and (status == 403 or "prune" in path), (path, status, answer)
+        assert client.ask("POST", "/containers/foreign/exec", {"Cmd": ["id"]})[0] == 403
+        assert client.ask("POST", "/containers/ours/exec", {"Cmd": ["id"], "Privileged": True})[0] in (403, 409)
+        volume = {"Name": "ci-root", "DriverOpts": {"type": "none", "o": "bind", "device": "/"}}
+        assert client.ask("POST", "/volumes/create", volume)[0] == 403
+        network = {"Name": "ci-net", "Driver": "macvlan", "Options": {"parent": "eth0"}}
+        assert client.ask("POST", "/networks/create", network)[0] == 403
+        client.ask("POST", "/containers/prune")
+        assert ul.out("inspect", "-f", "{{.State.Running}}", "foreign") == "true"
+
+
+def test_a_server_that_only_shows(ul: Installation, place: Path) -> None:
+    needs_root()
+    ul("create", "--name", "shown", "box", "true")
+    with apiserver.serving(ul, place / "sock", "--read-only"):
+        client = Client(place / "sock")
+        assert len(client.ask("GET", "/containers/json?all=1")[1]) == 1
+        for method, path in (("POST", "/containers/shown/start"), ("DELETE", "/containers/shown"), ("POST", "/build")):
+            status, answer = client.ask(method, path)
+            assert status == 403 and "read-only" in answer["message"]
+
+
+def test_addresses_and_files_that_are_refused(ul: Installation, place: Path) -> None:
+    pytest.importorskip("aiohttp")
+    (place / "file").write_text("kept")
+    (place / "bad.toml").write_text('[[allow]]\noperation = ["x"]\n')
+    for words, text in (
+        (["-H", "tcp://127.0.0.1:0"], "--tlscacert"),
+        (["-H", "tcp://0.0.0.0:0", "--insecure-tcp"], "--tlscacert"),
+        (["-H", "http://x"], "invalid address"),
+        (["-H", "fd://"], "no sockets were passed"),
+        (["-H", f"unix://{place}/file"], "is not a socket"),
+        (["--allow", f"{place}/bad.toml"], "unknown: operation"),
+        (["--allow", f"{place}/missing"], "cannot read"),
+        (["--tlscacert", "x"], "belong together"),
+        (["--idle-timeout", "soon"], "invalid --idle-timeout"),
+    ):
+        done = ul("serve", "-H", f"unix://{place}/s", *words, code=None)
+        assert done.returncode != 0 and text in done.stderr.decode() and b"Traceback" not in done.stderr, done
+    assert (place / "file").read_text() == "kept" and not (place / "s").exists()
+
+
+def test_certificates_of_clients(ul: Installation, place: Path) -> None:
+    """Without one a client over TCP is nobody."""
+    pytest.importorskip("aiohttp")
+    if shutil.which("openssl") is None or shutil.which("curl") is None:
+        pytest.skip("no openssl, or no curl")
+
+    def openssl(*words: str) -> None:
+        subprocess.run(["openssl", *words], cwd=place, check=True, capture_output=True)
+
+    new = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
+    for name in ("authority", "stranger"):
+        openssl(*new, "-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", f"{name}.pem")
+    (place / "ext").write_text("subjectAltName=IP:127.0.0.1\n")
+    for name in ("server", "client"):
+        request = ["req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", f"/CN={name}"]
+        openssl(*request, "-keyout", f"{name}.key", "-out", f"{name}.csr")
+        sign = ["x509", "-req", "-in", f"{name}.csr", "-CA", "authority.pem", "-CAkey", "authority.key", "-days", "2"]
+        openssl(*sign, "-CAcreateserial", "-extfile", "ext", "-out", f"{name}.pem")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    files = [
+        "--tlscacert",
+        f"{place}/authority.pem",
+        "--tlscert",
+        f"{place}/server.pem",
+        "--tlskey",
+        f"{place}/server.key",
+    ]
+    with apiserver.serving(ul, place / "sock", "-H", f"tcp://127.0.0.1:{port}", *files):
+        curl = [
+            "curl",
+            "-sS",
+            "--noproxy",
+            "*",
+            "--cacert",
+            f"{place}/authority.pem",
+            f"https://127.0.0.1:{port}/_ping",
+        ]
+        deadline = time.monotonic() + 20
+        good = [*curl, "--cert", f"{place}/client.pem", "--key", f"{place}/client.key"]
+        while (done := subprocess.run(good, capture_output=True)).stdout != b"OK":
+            assert time.monotonic() < deadline, done
+        for more in ([], ["--cert", f"{place}/stranger.pem", "--key", f"{place}/stranger.key"]):
+            assert subprocess.run([*curl, *more], capture_output=True).stdout != b"OK"
