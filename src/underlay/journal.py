@@ -14,7 +14,7 @@ from .lean.jsontext import dumps, known
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from typing import Any, TypedDict
 
     class Entry(TypedDict):
@@ -72,10 +72,13 @@ def _locked(path: str) -> int:
         os.close(fd)
 
 
-def read(path: str, since: int = 0, until: int = 0, follow: bool = False) -> Iterator[Entry]:
+def read(
+    path: str, since: int = 0, until: int = 0, follow: bool = False, stopped: Callable[[], bool] = bool
+) -> Iterator[Entry]:
     """Yield what happened from `since` to `until` (ns since the epoch, 0 for no bound), oldest first.
 
-    With `follow` it goes on with what happens, until `until` has come. Lines that are none are passed over.
+    With `follow` it goes on with what happens, until `until` has come or `stopped()` is true. Lines that are none are
+    passed over.
     """
     current = -1
     try:
@@ -89,7 +92,7 @@ def read(path: str, since: int = 0, until: int = 0, follow: bool = False) -> Ite
             yield from _entries(fd, since, until)
             if name != path:
                 os.close(fd)
-        while follow and not (until and time_ns() > until):
+        while follow and not stopped() and not (until and time_ns() > until):
             sleep(_PAUSE)
             if current >= 0:
                 yield from _entries(current, since, until)

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 import apiserver
-from engines import Installation, needs_root
+from engines import Installation, needs_root, until
 
 pytestmark = pytest.mark.root
 RULES = """
@@ -176,6 +176,22 @@ def test_many_idle_and_half_open_connections(client: Client, ul: Installation) -
     for connection in idle:
         connection.close()
     assert ul.out("exec", name, "echo", "there") == "there"
+
+
+def test_clients_that_leave_use_nothing_up(client: Client, ul: Installation) -> None:
+    """More of them than the server has threads for what waits."""
+    name = ul.start("box", "sleep", "600")
+    for number in range(700):
+        path = (f"GET /containers/{name}/logs?stdout=1&follow=1", "GET /events", f"POST /containers/{name}/wait")[
+            number % 3
+        ]
+        with client.connect() as connection:
+            connection.sendall(f"{path} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n".encode())
+            if number % 2:
+                connection.recv(1)
+    assert until(lambda: client.ask("GET", f"/containers/{name}/logs?stdout=1")[0] == 200)
+    ul("kill", name)
+    assert until(lambda: b'"StatusCode":137' in client.ask("POST", f"/containers/{name}/wait")[1])
 
 
 def create(image: str = "box", **host: object) -> dict[str, object]:

@@ -271,7 +271,7 @@ def test_networks_listed_by_what_they_are(world: World) -> None:
     row = json.loads(world.underlay.out("network", "ls", "-f", "name=listed", "--format", "json"))
     assert (row["Labels"], row["Scope"], row["IPv4"], row["IPv6"]) == ("tier=a", "local", "true", "false")
     assert b"invalid filter 'type=odd'" in world.underlay("network", "ls", "-f", "type=odd", code=1).stderr
-    assert b"invalid filter 'bogus=1'" in world.underlay("network", "ls", "-f", "bogus=1", code=1).stderr
+    assert b"invalid filter 'bogus'" in world.underlay("network", "ls", "-f", "bogus=1", code=1).stderr
     # What goes by its labels: none of those that are ruled out, and one of the others.
     pruned = world.underlay.out("network", "prune", "-f", "--filter", "label=tier", "--filter", "label!=tier=b")
     assert pruned == ""

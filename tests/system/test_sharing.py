@@ -94,7 +94,6 @@ def test_flags_of_other_systems(ul: Installation) -> None:
     ul.run("--disable-content-trust=true", "box", "true")
     for words, message in (
         (("--isolation", "hyperv"), "invalid isolation mode"),
-        (("--runtime", "/usr/bin/runc"), "containers are run by underlay itself"),
         (("--disable-content-trust=false",), "there is no Notary"),
     ):
         assert message in ul("run", "--network", "none", *words, "box", "true", code=125).stderr.decode()

@@ -30,6 +30,7 @@ class Runs:
         self._exits: dict[str, list[asyncio.Future[int]]] = {}
         self._running: set[str] = set()
         self._sizes: dict[str, tuple[int, int]] = {}
+        self._watched: dict[str, asyncio.Future[int]] = {}
 
     # Streams.
 
@@ -72,7 +73,7 @@ class Runs:
     async def _follow(self, session: Session) -> None:
         """Keep the connection to a monitor, on which an attachment depends, until the container ends or is left."""
         try:
-            await self._work.wait(session.wait)
+            await _ended(session)
         except (UnderlayError, OSError):
             pass  # the monitor was killed, or the client reads no more
         finally:
@@ -84,6 +85,8 @@ class Runs:
         if pipes in waiting:
             waiting.remove(pipes)
             pipes.close()
+        if not waiting:
+            self._attached.pop(container_id, None)
 
     def resize(self, container_id: str, rows: int, columns: int) -> None:
         """Keep the size of the terminal for a container that is about to start."""
@@ -98,7 +101,7 @@ class Runs:
         With `removes` it is removed as soon as it has ended, or when it cannot be started.
         """
         containers = self._work.engine.containers
-        waiting = self._attached.get(container_id, [])
+        waiting = self._attached.pop(container_id, [])
         taken = [waiting.pop(0) for _ in range(len(waiting))]
         for pipes in taken:
             pipes.claimed = True
@@ -131,7 +134,7 @@ class Runs:
     async def _finish(self, container_id: str, session: Session, removes: bool) -> None:
         code = 137  # until it is known
         try:
-            ended = await self._work.wait(session.wait)
+            ended = await _ended(session)
             code = ended if ended is not None else 0
             if session.detached:
                 # By keys: the container goes on, and we wait as others do.
@@ -147,8 +150,12 @@ class Runs:
         if removes:
             try:
                 await self._work.do(self._work.engine.containers.remove_ended, container_id)
-            except UnderlayError:
-                pass  # another command has removed it
+            except (UnderlayError, OSError):
+                # Another command has removed it, or works on it now: then it is removed after that.
+                try:
+                    await self._work.do(self._work.engine.containers.remove, container_id, force=True, volumes=True)
+                except UnderlayError:
+                    pass
 
     def _settle(self, container_id: str, code: int) -> None:
         for future in self._exits.pop(container_id, []):
@@ -160,17 +167,29 @@ class Runs:
     async def exited(self, container_id: str) -> int:
         """Return the exit code of a container, at once if it does not run. Raises NotFound."""
         containers = self._work.engine.containers
-        return await self._work.wait(lambda: containers.wait(container_id))
+        watched = self._watched.get(container_id)
+        if watched is None or watched.done():
+            # One thread for all that wait: clients come and go.
+            watched = self._watched[container_id] = self._work.wait(lambda: containers.wait(container_id))
+            watched.add_done_callback(lambda _: self._watched.pop(container_id, None))
+        return await asyncio.shield(watched)
 
     async def next_exit(self, container_id: str) -> int:
         """Return the exit code of a container's present run or, if it does not run, of its next one. Raises NotFound."""
         future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._exits.setdefault(container_id, []).append(future)
         containers = self._work.engine.containers
-        while not (await asyncio.wait([future], timeout=_LOOK))[0]:
-            if container_id not in self._running and await self._work.do(containers.is_running, container_id):
-                return await self.exited(container_id)
-        return future.result()
+        try:
+            while not (await asyncio.wait([future], timeout=_LOOK))[0]:
+                if container_id not in self._running and await self._work.do(containers.is_running, container_id):
+                    return await self.exited(container_id)
+            return future.result()
+        finally:
+            waiting = self._exits.get(container_id, [])
+            if future in waiting:
+                waiting.remove(future)
+            if not waiting:
+                self._exits.pop(container_id, None)
 
     async def removed(self, container_id: str) -> int:
         """Return the exit code of a container when it has been removed."""
@@ -182,3 +201,18 @@ class Runs:
                 await asyncio.sleep(_GONE)
         except NotFound:
             return code
+
+
+async def _ended(session: Session) -> int | None:
+    """Return what `Session.wait` returns, without a thread for it. Raises as that does."""
+    loop = asyncio.get_running_loop()
+    number = session.channel.fileno()
+    while not (session.code is not None or session.detached):
+        readable = asyncio.Event()
+        loop.add_reader(number, readable.set)
+        try:
+            await readable.wait()
+        finally:
+            loop.remove_reader(number)
+        session.advance()
+    return session.code

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _DESCRIPTORS = 32768
 _WAITING = 1024  # connections that are not yet accepted
+_ENDING = (signal.SIGINT, signal.SIGTERM)
 _FIRST_FD = 3  # of those that systemd passes (sd_listen_fds(3))
 _LONGEST = 1 << 20  # bytes of a request's line and of a header, as Go's servers take them
 
@@ -55,6 +56,11 @@ def listen(address: str, tls: ssl.SSLContext | None = None, insecure: bool = Fal
     if scheme == "tcp":
         return [_tcp(address, rest, tls, insecure)]
     raise InvalidInput(f"invalid address {address!r} to listen at", "unix:///PATH, tcp://ADDRESS:PORT or fd://")
+
+
+def hold_signals() -> None:
+    """Let signals that end the server wait until it serves: before, its sockets would be left."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
 
 
 def _unix(path: str) -> socket.socket:
@@ -195,8 +201,9 @@ async def _serve(engine: Engine, places: Sequence[Listening], idle: float, polic
     )
     await runner.setup()
     stopping = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in _ENDING:
         loop.add_signal_handler(number, stopping.set)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
     try:
         for place in places:
             await web.SockSite(runner, place.socket, ssl_context=place.tls).start()

@@ -69,10 +69,10 @@ class Work:
         threading.Thread(target=work, daemon=True).start()
         return future
 
-    async def each(self, make: Callable[[], Iterable[T]]) -> AsyncIterator[T]:
+    async def each(self, make: Callable[[Callable[[], bool]], Iterable[T]]) -> AsyncIterator[T]:
         """Yield the items of an iterable that may wait for long between them; it is read a little ahead.
 
-        Raises what it raises, TooMuch.
+        `make` gets a function that says whether nobody wants items any more. Raises what it raises, TooMuch.
         """
         loop = asyncio.get_running_loop()
         queue: asyncio.Queue[Any] = asyncio.Queue()
@@ -81,7 +81,7 @@ class Work:
         end = object()
 
         def read() -> None:
-            for item in make():
+            for item in make(over.is_set):
                 room.acquire()
                 if over.is_set():
                     return

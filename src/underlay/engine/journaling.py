@@ -6,7 +6,7 @@ from ..errors import InvalidInput, UnderlayError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from ..events import Emit, Event
     from ..journal import Entry
@@ -70,11 +70,13 @@ def attributes_of(name: str, intent: Intent) -> dict[str, str]:
     return {**intent["labels"], "image": intent["image"]["name"], "name": name}
 
 
-def entries(paths: Paths, since: int = 0, until: int = 0, follow: bool = False) -> Iterator[Entry]:
+def entries(
+    paths: Paths, since: int = 0, until: int = 0, follow: bool = False, stopped: Callable[[], bool] = bool
+) -> Iterator[Entry]:
     """Yield what happened: see `journal.read`."""
     from .. import journal
 
-    return journal.read(path(paths), since, until, follow)
+    return journal.read(path(paths), since, until, follow, stopped)
 
 
 def matches(entry: Entry, filters: Mapping[str, Sequence[str]]) -> bool:

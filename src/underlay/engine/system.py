@@ -25,7 +25,7 @@ from .networks import Networks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import Any
 
     from ..journal import Entry
@@ -76,17 +76,19 @@ class System:
         until: float = 0.0,
         filters: Mapping[str, Sequence[str]] | None = None,
         follow: bool = False,
+        stopped: Callable[[], bool] = bool,
     ) -> Iterator[Entry]:
         """Yield what has happened to containers, images, networks and volumes, from the journal, oldest first.
 
         `since` and `until` are seconds since the epoch, 0 for no bound; with `follow` it goes on with what happens, until
-        `until` has come. `filters` are docker's: one of the values of each key must match. Raises InvalidInput.
+        `until` has come or `stopped()` is true. `filters` are docker's: one of the values of each key must match. Raises
+        InvalidInput.
         """
         from . import journaling
 
         chosen = filters or {}
         journaling.check(chosen)
-        for entry in journaling.entries(self._store.paths, int(since * 1e9), int(until * 1e9), follow):
+        for entry in journaling.entries(self._store.paths, int(since * 1e9), int(until * 1e9), follow, stopped):
             if journaling.matches(entry, chosen):
                 yield entry
 

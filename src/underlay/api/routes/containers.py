@@ -176,12 +176,17 @@ async def wait(request: web.Request) -> web.StreamResponse:
         raise InvalidInput(f"invalid condition: {condition!r}")
     container_id, runs = await _id(request), request.app[RUNS]
     waits = {"not-running": runs.exited, "next-exit": runs.next_exit, "removed": runs.removed}
+    # The wait begins before the head goes out: what the client does next may be the start.
+    waiting = asyncio.ensure_future(waits[condition](container_id))
+    await asyncio.sleep(0)
     response = web.StreamResponse(headers={"Content-Type": "application/json"})
-    await response.prepare(request)
     try:
-        code, error = await waits[condition](container_id), None
+        await response.prepare(request)
+        code, error = await waiting, None
     except NotFound as problem:
         code, error = -1, {"Message": problem.message}
+    finally:
+        waiting.cancel()
     await response.write(answer({"StatusCode": code, **({"Error": error} if error else {})}).body)  # type: ignore[arg-type]
     return response
 

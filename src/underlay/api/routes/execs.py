@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from ...engine.options import ExecOptions
-from ...errors import Conflict, InvalidInput, StartFailed, UnderlayError
+from ...errors import Conflict, InvalidInput, UnderlayError
 from ...runtime.monitor import attachment
 from ...runtime.monitor.attachment import Attachment
 from ..access.policy import Forbidden
@@ -80,17 +80,22 @@ async def start(request: web.Request) -> web.StreamResponse:
     pipes = streams.Pipes(stdin, stdout, stderr and not terminal)
     pipes.theirs.keys = made.keys
     try:
-        execution = await _begun(work, made, made.options, pipes.theirs)
-    except StartFailed as error:
-        # Docker has upgraded the connection by then: its client reads the reason there, and asks for the exit code.
-        pipes.given()
+        if not await work.do(work.engine.containers.is_running, made.container):
+            raise Conflict(f"container {made.container} is not running")
+        # Before the program begins: docker's libraries lose output that comes together with the head.
         connection, taken = await streams.take(request, pipes, terminal, version_of(request) >= _KINDS_SINCE)
-        connection.send(streams.STDERR, f"{error.message}\r\n".encode())
-        return taken
     except BaseException:
+        made.code = 137
         pipes.close()
         raise
-    connection, taken = await streams.take(request, pipes, terminal, version_of(request) >= _KINDS_SINCE)
+    try:
+        execution = await _begun(work, made, made.options, pipes.theirs)
+    except (UnderlayError, OSError) as error:
+        # The client reads the reason in the stream, and asks for the exit code.
+        made.code = 126 if made.code is None else made.code
+        connection.send(streams.STDERR, f"{error}\r\n".encode())
+        pipes.given()
+        return taken
     ending = work.keep(_ended(work, made, execution, pipes))
     await connection.over
     # The exit code must be there when the client asks next.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
@@ -12,6 +12,7 @@ from ...errors import InvalidInput
 from ...human import rfc3339
 from ..answers import answer, file_mode, nothing, work_of
 from ..streaming import bodies
+from ..streaming.spooling import spooled
 from .containers import containers_of
 
 if TYPE_CHECKING:
@@ -59,12 +60,9 @@ async def into(request: web.Request) -> web.StreamResponse:
         raise InvalidInput("bad parameter: path cannot be empty")
     containers, name = containers_of(request), request.match_info["name"]
 
-    def use(file: BinaryIO) -> None:
-        containers.copy_in(name, file, path, archive=True)
-        while file.read(1 << 16):
-            pass  # what is behind the archive's end: the client must be able to send all
-
-    await bodies.received(request, work_of(request), use)
+    # Whole before it is read: the files of a stopped container are placed by a child, which would hold a pipe open.
+    with await spooled(request) as file:
+        await work_of(request).do(containers.copy_in, name, file, path, archive=True)
     return nothing(200)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -18,8 +19,6 @@ from ..streaming import streams
 from .containers import containers_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from ...engine.containers.log_records import Record
     from ..answers import Route
 
@@ -51,7 +50,7 @@ async def attach(request: web.Request) -> web.StreamResponse:
         pipes.close()
         raise
     if logged:
-        making = lambda: containers_of(request).logs(found.id, stdout=wants_out, stderr=wants_err)  # noqa: E731
+        making = lambda _: containers_of(request).logs(found.id, stdout=wants_out, stderr=wants_err)  # noqa: E731
         async for _, stream, data in work.each(making):
             connection.send(stream, data)
     attaching = asyncio.ensure_future(runs.attach(found.id, pipes)) if live else None
@@ -78,21 +77,19 @@ async def logs(request: web.Request) -> web.StreamResponse:
     lines = request.query.get("tail", "all")
     tail = int(lines) if lines.isascii() and lines.isdecimal() else -1
 
-    def make() -> Iterator[Record]:
-        return containers.logs(found.id, follow, tail, since, until, out, err)
-
-    records = work.each(make)
+    over = threading.Event()
+    # Errors come now, and are told by the status.
+    logged_records = await work.do(containers.logs, found.id, follow, tail, since, until, out, err, over.is_set)
+    records = work.each(lambda _: logged_records)
     try:
-        first = await anext(records, None)  # errors before the head are told by the status
         kind = streams.RAW if terminal or version_of(request) < _KINDS_SINCE else streams.FRAMED
         response = web.StreamResponse(headers={"Content-Type": kind})
         response.enable_chunked_encoding()
         await response.prepare(request)
-        if first is not None:
-            await response.write(_written(first, stamped, terminal))
-            async for record in records:
-                await response.write(_written(record, stamped, terminal))
+        async for record in records:
+            await response.write(_written(record, stamped, terminal))
     finally:
+        over.set()
         await records.aclose()  # type: ignore[attr-defined]
     return response
 

@@ -16,7 +16,7 @@ from ..answers import NEWEST, OLDEST, answer, problem, version_of, work_of
 from ..requests import query
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from ...journal import Entry
     from ..answers import Route
@@ -66,8 +66,8 @@ async def events(request: web.Request) -> web.StreamResponse:
     following = not until or until > now
     begin = since or (0.0 if not following else now)
 
-    def make() -> Iterator[Entry]:
-        return work.engine.system.events(begin, until, chosen, following)
+    def make(stopped: Callable[[], bool]) -> Iterator[Entry]:
+        return work.engine.system.events(begin, until, chosen, following, stopped)
 
     entries = work.each(make)
     response = web.StreamResponse(headers={"Content-Type": "application/json"})

@@ -1,10 +1,10 @@
-"""Large bodies: what a client sends is read from a pipe by the engine, what the engine writes into a pipe is sent."""
+"""Large answers: what the engine writes into a pipe is sent to the client."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from aiohttp import web
 
@@ -15,50 +15,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _PIECE = 1 << 16
-
-
-async def received(request: web.Request, work: Work, use: Callable[[BinaryIO], T]) -> T:
-    """Return what `use` returns, called in a thread with the request's body as a file. Raises what it raises."""
-    reading, writing = os.pipe2(os.O_CLOEXEC)
-
-    def read() -> T:
-        with os.fdopen(reading, "rb") as file:
-            return use(file)
-
-    using = work.wait(read)
-    os.set_blocking(writing, False)
-    loop = asyncio.get_running_loop()
-    transport, protocol = await loop.connect_write_pipe(_Flow, os.fdopen(writing, "wb", 0))
-    try:
-        async for piece in request.content.iter_chunked(_PIECE):
-            if using.done() or transport.is_closing():
-                break
-            transport.write(piece)
-            await protocol.room()
-    finally:
-        transport.close()
-    return await using
-
-
-class _Flow(asyncio.BaseProtocol):
-    """Waits while a pipe is full."""
-
-    def __init__(self) -> None:
-        self._free = asyncio.Event()
-        self._free.set()
-
-    def pause_writing(self) -> None:
-        self._free.clear()
-
-    def resume_writing(self) -> None:
-        self._free.set()
-
-    def connection_lost(self, _: Exception | None) -> None:
-        self._free.set()
-
-    async def room(self) -> None:
-        """Return when there is room in the pipe, or nobody reads it any more."""
-        await self._free.wait()
 
 
 async def sent(

@@ -14,7 +14,7 @@ from .find import find
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import Any, BinaryIO, Literal, Unpack
 
     from ...runtime.monitor.attachment import Attachment
@@ -283,16 +283,17 @@ class Containers:
         until: float = 0.0,
         stdout: bool = True,
         stderr: bool = True,
+        stopped: Callable[[], bool] = bool,
     ) -> Iterator[Record]:
         """Yield the logged output as (time in ns, stream, bytes): the last `tail` lines, between two times.
 
-        Times are seconds since the epoch. With `follow` new output is yielded until the container exits. Raises Unsupported
-        when the log driver stores nothing.
+        Times are seconds since the epoch. With `follow` new output is yielded until the container exits, or `stopped()`
+        is true. Raises Unsupported when the log driver stores nothing.
         """
         from .logs import read_log
 
         row = find(self._store, name)
-        return read_log(self._store, row, follow, tail, since, until, stdout, stderr)
+        return read_log(self._store, row, follow, tail, since, until, stdout, stderr, stopped)
 
     # Ending.
 

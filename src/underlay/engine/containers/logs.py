@@ -30,6 +30,7 @@ def read_log(
     until: float,
     stdout: bool,
     stderr: bool,
+    stopped: Callable[[], bool],
 ) -> Iterator[Record]:
     """Yield records of the log; see `Containers.logs`."""
     settings = row.intent["log"]
@@ -46,8 +47,11 @@ def read_log(
         return record[1] in streams and record[0] >= first and not (last and record[0] > last)
 
     directory = store.paths.container_state(row.id)
-    over = (lambda: (bool(last) and time.time_ns() > last) or not state.monitored(directory)) if follow else None
-    return log.records(tail, passes, over)
+
+    def over() -> bool:
+        return (bool(last) and time.time_ns() > last) or stopped() or not state.monitored(directory)
+
+    return log.records(tail, passes, over if follow else None)
 
 
 class _Log:

@@ -86,20 +86,30 @@ class Session:
         Raises UnderlayError when the monitor was killed, BrokenPipeError when the reader of the output has closed
         it, another OSError when it cannot be written (the container keeps running).
         """
-        while self.code is None and not self.detached:
-            message, fds = control.receive(self.channel)
-            for fd in fds:
-                os.close(fd)
-            if message is None:
-                raise UnderlayError("the container's monitor was killed", "`underlay ps -a` shows its state")
-            if "exited" in message:
-                self.code = int(message["exited"])
-                self.oom = bool(message.get("oom"))
-            elif message.get("lost"):
-                raise output_lost(int(message["lost"]))
-            elif message.get("detached"):
-                self.detached = True
+        while not self.advance():
+            pass
         return self.code
+
+    def advance(self) -> bool:
+        """Take the monitor's next message, for which this may have to wait; returns whether `wait` would return.
+
+        For programs that watch many sessions: there is a message when `channel` is readable. Raises as `wait` does.
+        """
+        if self.code is not None or self.detached:
+            return True
+        message, fds = control.receive(self.channel)
+        for fd in fds:
+            os.close(fd)
+        if message is None:
+            raise UnderlayError("the container's monitor was killed", "`underlay ps -a` shows its state")
+        if "exited" in message:
+            self.code = int(message["exited"])
+            self.oom = bool(message.get("oom"))
+        elif message.get("lost"):
+            raise output_lost(int(message["lost"]))
+        elif message.get("detached"):
+            self.detached = True
+        return self.code is not None or self.detached
 
     def signal(self, number: int) -> None:
         """Send a signal to the container's first process."""

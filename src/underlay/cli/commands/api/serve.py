@@ -47,6 +47,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     rules = policies.read(options["allow"]) if options["allow"] else None
     engine.containers.recover()
     places: list[serving.Listening] = []
+    serving.hold_signals()
     try:
         for address in options["host"] or [f"unix://{default_socket()}"]:
             places += serving.listen(address, tls, options["insecure-tcp"])
