@@ -274,6 +274,9 @@ def test_rules(ul: Installation, place: Path) -> None:
         assert client.ask("POST", "/containers/ours/exec", {"Cmd": ["id"], "Privileged": True})[0] in (403, 409)
         volume = {"Name": "ci-root", "DriverOpts": {"type": "none", "o": "bind", "device": "/"}}
         assert client.ask("POST", "/volumes/create", volume)[0] == 403
+        small = {name.lower(): value for name, value in volume.items()}
+        assert client.ask("POST", "/volumes/create", small)[0] == 403
+        assert client.ask("POST", "/volumes/create", {**volume, **small})[0] == 400
         network = {"Name": "ci-net", "Driver": "macvlan", "Options": {"parent": "eth0"}}
         assert client.ask("POST", "/networks/create", network)[0] == 403
         client.ask("POST", "/containers/prune")

@@ -59,7 +59,7 @@ class Execs:
         self._known: dict[str, Exec] = {}
 
     def add(self, made: Exec) -> None:
-        """Remember a program; the oldest of those that have ended is forgotten."""
+        """Record a program; when there are too many, drop the oldest one that has ended."""
         self._known[made.id] = made
         if len(self._known) > _KEPT:
             ended = (each.id for each in self._known.values() if each.code is not None or not each.started)

@@ -1,1 +1,1 @@
-"""Who may do what: rules for the clients of a socket."""
+"""Rules that say what clients of a server may do."""

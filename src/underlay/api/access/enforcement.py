@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from ...errors import InvalidInput
 from ..answers import EXECS, POLICY, RULES, work_of
 from ..requests import query
 from .policy import Forbidden, operation
@@ -33,7 +34,7 @@ async def enforce(request: web.Request, handler: Handler) -> web.StreamResponse:
         name = operation(request.method, path)
         fitting, reasons = [], []
         labels = await _labels(request, name)
-        body = await query.body(request) if name in ("networks.create", "volumes.create") else {}
+        body = await _body(request) if name in ("networks.create", "volumes.create") else {}
         for rule in rules:
             reason = _refusal(rule, request, name, labels, body)
             if reason:
@@ -57,16 +58,28 @@ async def _labels(request: web.Request, name: str) -> Mapping[str, str] | None:
     elif kind == "commit":
         named = request.query.get("container", "")
     elif name in ("networks.connect", "networks.disconnect"):
-        named = query.string(await query.body(request), "Container")
+        named = query.string(await _body(request), "container")
     if not named:
         return None
     return (await work_of(request).do(work_of(request).engine.containers.get, named)).labels
 
 
+async def _body(request: web.Request) -> dict[str, object]:
+    """Return the members of a request's body by their names in small letters: the routes ignore the case of names.
+
+    Raises InvalidInput for two names that differ by case alone, of which only one would be looked at here.
+    """
+    members = await query.body(request)
+    small = {name.lower(): value for name, value in members.items()}
+    if len(small) != len(members):
+        raise InvalidInput("request body: a member is given twice")
+    return small
+
+
 def _refusal(
     rule: Rule, request: web.Request, name: str, labels: Mapping[str, str] | None, body: Mapping[str, object]
 ) -> str:
-    """Return what of a request a rule does not allow, "" if it allows it."""
+    """Return the part of a request that a rule forbids, in words for the error; "" if the rule allows the request."""
     if labels is not None and not rule.allows_labels(labels):
         return f"{name} of a container without the label {_written(rule.labels)}"
     if rule.labels and name in ("containers.prune", "events") and "label" in request.query.get("filters", ""):
@@ -89,9 +102,9 @@ def _refusal(
     if name == "networks.create":
         return _refusal_of_network(rule, body)
     if name == "volumes.create":
-        if body.get("DriverOpts"):
+        if body.get("driveropts"):
             return "options of a volume"
-        return "" if rule.allows_volume(str(body.get("Name") or "")) else f"the volume {body['Name']}"
+        return "" if rule.allows_volume(str(body.get("name") or "")) else f"the volume {body['name']}"
     if name == "build" and request.query.get("networkmode", "") not in ("", "default", "none", "bridge"):
         return f"builds with the network {request.query['networkmode']}"
     return ""
@@ -112,12 +125,12 @@ def _images(request: web.Request, action: str, named: str) -> list[str]:
 
 
 def _refusal_of_network(rule: Rule, body: Mapping[str, object]) -> str:
-    name = str(body.get("Name") or "")
+    name = str(body.get("name") or "")
     if not rule.allows_network(name):
         return f"the network {name}"
-    if body.get("Driver") not in (None, "", "bridge", "default"):
-        return f"networks of the driver {body['Driver']}"
-    return "options of a network" if body.get("Options") else ""
+    if body.get("driver") not in (None, "", "bridge", "default"):
+        return f"networks of the driver {body['driver']}"
+    return "options of a network" if body.get("options") else ""
 
 
 def _written(labels: Mapping[str, str]) -> str:

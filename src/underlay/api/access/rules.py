@@ -21,7 +21,16 @@ _HARMLESS = frozenset(
     (
         *("image", "command", "entrypoint", "name", "platform", "pull", "environment", "working_directory", "user"),
         *("groups", "hostname", "domainname", "terminal", "interactive", "remove", "read_only", "init", "labels"),
-        *("tmpfs", "extra_hosts", "dns", "dns_search", "dns_options", "cap_drop", "ulimits", "shm_size", "secrets"),
+        *(
+            "tmpfs",
+            "extra_hosts",
+            "dns",
+            "dns_search",
+            "dns_options",
+            "cap_drop",
+            "ulimits",
+            "shm_size",
+        ),
         *("stop_signal", "stop_timeout", "restart", "ip", "ip6", "mac_address", "network_aliases", "publish"),
         *("publish_all", "expose", "memory", "memory_swap", "memory_reservation", "memory_swappiness", "cpus"),
         *("cpu_shares", "cpu_quota", "cpu_period", "cpuset_cpus", "cpuset_mems", "pids_limit", "blkio_weight"),

@@ -1,4 +1,4 @@
-"""Bodies that are streams: kept in a file without a name until they are complete, not in memory."""
+"""Large request bodies, written to an unnamed temporary file until they are complete."""
 
 from __future__ import annotations
 

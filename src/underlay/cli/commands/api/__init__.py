@@ -1,1 +1,1 @@
-"""Commands that have to do with docker's clients."""
+"""Commands that serve docker's clients: serve, compose, system dial-stdio."""

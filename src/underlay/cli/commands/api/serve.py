@@ -31,7 +31,7 @@ FLAGS: tuple[Flag, ...] = (
 
 
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
-    """Serve until the end is asked for by a signal, or has come by the idle timeout."""
+    """Run the server until SIGTERM or SIGINT, or until the idle timeout has passed."""
     try:
         from ....api import serving
         from ....api.access import policy as policies
