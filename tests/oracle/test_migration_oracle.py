@@ -145,6 +145,9 @@ def test_from_podman(ul: Installation, tmp_path: Path) -> None:
     storage = f'[storage]\ndriver = "vfs"\ngraphroot = "{place}/root"\nrunroot = "{place}/run"\n'
     (place / "storage.conf").write_text(storage)
     engine = '[engine]\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\n'
+    if shutil.which("runc"):
+        # Where crun is installed, podman takes it first, and crun cannot start anything on hosts with both versions of cgroups.
+        engine += 'runtime = "runc"\n'
     (place / "containers.conf").write_text(engine + f'tmp_dir = "{place}/tmp"\nvolume_path = "{place}/volumes"\n')
     environment = {
         "CONTAINERS_STORAGE_CONF": f"{place}/storage.conf",
