@@ -350,11 +350,12 @@ def test_bake(builder: Builder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         ({"target": {"a": {"inherits": ["a"]}}}, ("a",), "target a inherits from itself"),
         ({"target": {"a": {"contexts": {"b": "target:a"}}}}, ("a",), "stands on itself"),
         ({"target": {"a": {"tags": ["${X}"]}}}, ("a",), "variable 'X' is not declared"),
-        ({"target": {"a": {"tags": ["${f(1)}"]}}}, ("a",), "is not supported"),
-        ({"target": {"a": {"matrix": {}}}}, ("a",), "'matrix' is not supported"),
+        ({"target": {"a": {"tags": ["${f(1)}"]}}}, ("a",), "no function 'f'"),
+        ({"target": {"a": {"matrix": {}}}}, ("a",), "a matrix needs a name"),
+        ({"target": {"a": {"colour": 1}}}, ("a",), "'colour' is not supported"),
         ({"target": {"a": {}}}, ("a", "--set", "a"), "invalid --set"),
         ({"group": {"a": {"targets": ["a"]}}}, ("a",), "group a holds itself"),
-        ({"function": {}}, (), "unexpected 'function'"),
+        ({"function": {"f": {}}}, (), "needs params"),
     ],
 )
 def test_bake_files_that_are_wrong(
@@ -372,8 +373,24 @@ def test_bake_files_that_are_wrong(
     assert message in done.stderr.decode() and "Traceback" not in done.stderr.decode()
 
 
-def test_bake_in_hcl(builder: Builder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ul: Installation) -> None:
+def test_bake_in_hcl(builder: Builder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("hcl2")
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "docker-bake.hcl").write_text('target "default" {}\n')
-    for words in ((), ("-f", "docker-bake.hcl")):
-        assert "buildx bake --print" in ul("buildx", "bake", *words, code=1).stderr.decode()
+    text = """
+variable "WORDS" { default = ["one", "two"] }
+target "default" {
+  name = "said-${word}"
+  matrix = { word = WORDS }
+  contexts = { below = "target:below" }
+  tags = ["said:${word}"]
+  dockerfile-inline = <<EOT
+FROM below
+RUN echo ${upper(word)} $(cat /below) > /out
+EOT
+}
+target "below" { dockerfile-inline = "FROM box\\nRUN echo below > /below\\n" }
+"""
+    builder.ul("buildx", "bake", "-f", "-", input=text.encode())
+    assert [builder.ul.run(f"said:{word}", "cat", "/out") for word in ("one", "two")] == ["ONE below", "TWO below"]
+    done = builder.ul("bake", "--list=variables,format=json", "-f", "-", input=text.encode())
+    assert json.loads(done.stdout)[0]["value"] == '["one","two"]'

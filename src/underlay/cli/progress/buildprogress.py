@@ -153,7 +153,8 @@ class BuildProgress:
             self._write(f"#{vertex.number} {vertex.word}")
 
     def _json(self, vertex: _Shown, event: Event) -> None:
-        name = f"sha256:{vertex.number:064x}"
+        # Unlike those of any other build, as several may be shown together.
+        name = f"sha256:{int(self._start * 1e9):032x}{vertex.number:032x}"
         if event.kind == "build.log":
             data = event.attributes["data"]
             assert isinstance(data, bytes)

@@ -6,6 +6,7 @@ import os
 import sys
 import tempfile
 
+from ....errors import InvalidInput
 from ...flags import parse
 from ...flags.buildflags import BUILDER_FLAG, check_builder
 from ...flags.buildflags import FLAGS as BUILD_FLAGS
@@ -13,9 +14,11 @@ from ...flags.buildflags import FLAGS as BUILD_FLAGS
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ....engine.engine import Engine
+    from ...bake.definition import Definition
+    from ...bake.plan import Plan
     from ...flags import Flag, Options
 
-SUMMARY = "Build the targets of a file (docker-bake.json)"
+SUMMARY = "Build from a file: docker-bake.hcl, docker-bake.json or a compose file"
 SYNOPSIS = "buildx bake [OPTIONS] [TARGET...]"
 FLAGS: tuple[Flag, ...] = (
     (
@@ -23,15 +26,19 @@ FLAGS: tuple[Flag, ...] = (
         "",
         "list",
         "list",
-        "Allow extra privileged entitlement (network.host, security.insecure, device[=NAME])",
+        "Allow extra privileged entitlement (network.host, security.insecure, device[=NAME]); "
+        "fs, fs.read and fs.write are allowed always: a bake file is its user's",
     ),
     BUILDER_FLAG,
-    ("file", "f", "list", "list", "Build definition file (JSON)"),
+    ("call", "", "string", "string", "What to do: build, check, outline or targets (default build)"),
+    ("check", "", "bool", "", "Shorthand for --call=check"),
+    ("file", "f", "list", "list", "Build definition file (HCL, JSON or compose; - for standard input)"),
+    ("list", "", "string", "string", "List targets or variables"),
     ("load", "", "bool", "", "Shorthand for --set=*.output=type=docker"),
     ("metadata-file", "", "string", "file", "Write the results of all targets to a file"),
     ("no-cache", "", "bool", "", "Do not use cache when building the images"),
     ("print", "", "bool", "", "Print the options without building"),
-    ("progress", "", "string", "string", "Progress output: auto, plain, tty, json or quiet (default auto)"),
+    ("progress", "", "string", "string", "Progress output: auto, plain, tty, rawjson or quiet (default auto)"),
     ("provenance", "", "string", "string", "Shorthand for --set=*.attest=type=provenance"),
     ("pull", "", "bool", "", "Always attempt to pull all referenced images"),
     ("push", "", "bool", "", "Shorthand for --set=*.output=type=registry"),
@@ -43,32 +50,79 @@ _PASSED = ("load", "no-cache", "pull", "push")
 
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Build targets one after the other, those that others stand on first."""
-    from ....files import write_output
-    from ....lean.jsontext import dumps, loads
-    from ... import bake
-    from ..image import build
+    from ...bake import files
+    from ...bake.plan import plan
 
     check_builder(options)
-    plan = bake.plan(options["file"], arguments, options["set"])
+    definition = files.read(options["file"])
+    if options["list"]:
+        _list(definition, options["list"])
+        return 0
+    # Nothing asks for permission to read or write files: --allow=fs… has nothing to add.
+    allowed = [one for one in options["allow"] if one.partition("=")[0] not in ("fs", "fs.read", "fs.write")]
+    planned = plan(definition, arguments, options["set"])
     if options["print"]:
-        sys.stdout.write(dumps({"group": {"default": {"targets": plan.asked}}, "target": plan.targets}) + "\n")
+        sys.stdout.write(_printed(planned) + "\n")
         return 0
     passed = [f"--{name}" for name in _PASSED if options[name]]
-    passed += [f"--allow={entitlement}" for entitlement in options["allow"]]
+    passed += [f"--allow={entitlement}" for entitlement in allowed]
     passed += [f"--{name}={options[name]}" for name in ("progress", "provenance", "sbom") if options[name]]
+    call = options["call"] or ("check" if options["check"] else "")
+    if call:
+        passed.append(f"--call={call}")
+    return _build(engine, planned, passed, options["metadata-file"])
+
+
+def _build(engine: Engine, planned: Plan, passed: list[str], metadata: str) -> int:
+    from ....files import write_output
+    from ....lean.jsontext import dumps, loads
+    from ...bake.words import words as words_of
+    from ..image import build
+
     made: dict[str, str] = {}
     results: dict[str, object] = {}
-    for name in plan.order:
-        sys.stderr.write(f"[bake] {name}\n")
-        with bake.words(plan.targets[name], made) as (words, image):
+    worst = 0
+    shows = not any(word in ("--progress=quiet", "--progress=rawjson", "--progress=json") for word in passed)
+    for name in planned.order:
+        if shows:
+            sys.stderr.write(f"[bake] {name}\n")
+        with words_of(planned.targets[name], made) as (words, image):
             given, places = parse("buildx bake", BUILD_FLAGS, [*words, *passed])
             with tempfile.TemporaryDirectory(prefix="underlay-bake-") as place:
                 given.values["metadata-file"] = f"{place}/result"
-                build.run(engine, given, places)
+                worst = max(worst, build.run(engine, given, places))
                 made[name] = image()
                 if os.path.exists(given["metadata-file"]):
                     with open(given["metadata-file"], encoding="utf-8") as file:
                         results[name] = loads(file.read())
-    if options["metadata-file"]:
-        write_output(options["metadata-file"], dumps(results).encode() + b"\n")
-    return 0
+    if metadata:
+        write_output(metadata, dumps(results).encode() + b"\n")
+    return worst
+
+
+def _printed(planned: Plan) -> str:
+    """Return what --print shows: the groups and targets as a bake file."""
+    import json
+
+    groups = {name: {"targets": members} for name, members in sorted(planned.groups.items())}
+    value = {"group": groups} if groups else {}
+    return json.dumps({**value, "target": dict(sorted(planned.targets.items()))}, indent=2, ensure_ascii=False)
+
+
+def _list(definition: Definition, what: str) -> None:
+    """Print a table of the targets, or of the variables with the values that they have now."""
+    from ...bake.plan import described
+    from ...output import table
+
+    kind, _, form = what.partition(",")
+    kind = kind.removeprefix("type=")
+    if kind not in ("targets", "variables") or form not in ("", "format=json"):
+        raise InvalidInput(f"invalid --list {what!r}", "targets or variables, with ,format=json for programs")
+    rows = described(definition, kind)
+    if form:
+        from ....lean.jsontext import dumps
+
+        sys.stdout.write(dumps(rows) + "\n")
+        return
+    headers = ("TARGET", "DESCRIPTION") if kind == "targets" else ("VARIABLE", "VALUE", "DESCRIPTION")
+    sys.stdout.write(table([headers, *(tuple(row.values()) for row in rows)], 0))
