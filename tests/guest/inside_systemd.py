@@ -115,3 +115,36 @@ def test_containers_run_again_after_a_reboot(host: Host) -> None:
     ul("system", "uninstall")
     assert host.out("systemctl", "is-enabled", "underlay", code=None).strip() in ("", "not-found")
     ul("rm", "-f", "always", "unless", "never", "stopped", "said")
+
+
+def test_a_server_that_starts_when_somebody_asks(host: Host) -> None:
+    """Its socket is there after `serve --install` and after a boot; the server comes with a request and goes when idle."""
+    pytest.importorskip("aiohttp")
+    directory = Path("/var/lib/underlay-api-test")
+    directory.mkdir()
+    installation = Installation(directory)
+    path = os.pathsep.join(map(os.path.abspath, installation.environment["PYTHONPATH"].split(os.pathsep)))
+    settings = {"UNDERLAY_ROOT": str(directory / "root"), "UNDERLAY_STATE": "/run/underlay-api", "PYTHONPATH": path}
+    prefix = ["env", *(f"{key}={value}" for key, value in settings.items()), sys.executable, "-m", "underlay"]
+    script = (
+        "import socket; s = socket.socket(socket.AF_UNIX); s.connect('/run/underlay/docker.sock'); "
+        "s.sendall(b'GET /info HTTP/1.0\\r\\n\\r\\n'); print(b''.join(iter(lambda: s.recv(65536), b'')).decode())"
+    )
+
+    def asked() -> str:
+        return host.out(sys.executable, "-c", script)
+
+    def server() -> str:
+        return host.out("systemctl", "is-active", "underlay-docker.service", code=None).strip()
+
+    paths = host.out(*prefix, "serve", "--install", "--idle-timeout", "2s").splitlines()
+    assert paths[0] == "/etc/systemd/system/underlay-docker.socket"
+    assert (server(), host.out("stat", "-c", "%a", "/run/underlay/docker.sock").strip()) == ("inactive", "600")
+    assert f'"DockerRootDir":"{directory}/root"' in asked().replace(" ", "")
+    assert server() == "active"
+    assert until(lambda: server() == "inactive", 30)
+    host.down()
+    host.boot()
+    assert until(lambda: "200 OK" in host.out(sys.executable, "-c", script, code=None), 30)
+    host.out(*prefix, "serve", "--uninstall")
+    assert server() == "inactive" and host.out("ls", "-d", *paths, "/run/underlay/docker.sock", code=None) == ""

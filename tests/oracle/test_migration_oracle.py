@@ -146,7 +146,7 @@ def test_from_podman(ul: Installation, tmp_path: Path) -> None:
     (place / "storage.conf").write_text(storage)
     engine = '[engine]\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\n'
     if shutil.which("runc"):
-        # Where crun is installed, podman takes it first, and crun cannot start anything on hosts with both versions of cgroups.
+        # Where crun is installed too, podman takes it, and crun starts nothing on hosts with both versions of cgroups.
         engine += 'runtime = "runc"\n'
     (place / "containers.conf").write_text(engine + f'tmp_dir = "{place}/tmp"\nvolume_path = "{place}/volumes"\n')
     environment = {

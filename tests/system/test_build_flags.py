@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 
 from buildcases import Builder, cached, commit, git, outputs, repository, write
-from engines import Installation
 from fakeregistry import FakeRegistry
 
 pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]

@@ -52,7 +52,7 @@ def listen(address: str, tls: ssl.SSLContext | None = None, insecure: bool = Fal
     if scheme == "unix" and rest.startswith("/"):
         return [Listening(address, _unix(rest), None, rest)]
     if scheme == "fd" and not rest:
-        return [Listening(f"fd://{each.fileno()}", each) for each in _passed()]
+        return [_checked(each, tls, insecure) for each in _passed()]
     if scheme == "tcp":
         return [_tcp(address, rest, tls, insecure)]
     raise InvalidInput(f"invalid address {address!r} to listen at", "unix:///PATH, tcp://ADDRESS:PORT or fd://")
@@ -108,6 +108,24 @@ def _passed() -> list[socket.socket]:
     return [socket.socket(fileno=number) for number in range(_FIRST_FD, _FIRST_FD + count)]
 
 
+def _checked(passed: socket.socket, tls: ssl.SSLContext | None, insecure: bool) -> Listening:
+    """Return a socket that systemd has passed, with TLS unless it is one of this host. Raises InvalidInput."""
+    address = f"fd://{passed.fileno()}"
+    if passed.family == socket.AF_UNIX:
+        return Listening(address, passed)
+    host = str(passed.getsockname()[0])
+    _check_access(address, host, tls, insecure)
+    return Listening(address, passed, tls)
+
+
+def _check_access(address: str, host: str, tls: ssl.SSLContext | None, insecure: bool) -> None:
+    if tls is None and not (insecure and _is_loopback(host)):
+        raise InvalidInput(
+            f"{address}: without certificates of clients whoever reaches it is root on this host",
+            "give --tlscacert, --tlscert and --tlskey; --insecure-tcp allows it on an address of this host alone",
+        )
+
+
 def _tcp(address: str, rest: str, tls: ssl.SSLContext | None, insecure: bool) -> Listening:
     host, _, port = rest.rpartition(":")
     host = host.strip("[]")
@@ -115,11 +133,7 @@ def _tcp(address: str, rest: str, tls: ssl.SSLContext | None, insecure: bool) ->
         raise InvalidInput(
             f"invalid address {address!r} to listen at", "give an address and a port: tcp://127.0.0.1:2376"
         )
-    if tls is None and not (insecure and _is_loopback(host)):
-        raise InvalidInput(
-            f"{address}: without certificates of clients whoever reaches it is root on this host",
-            "give --tlscacert, --tlscert and --tlskey; --insecure-tcp allows it on an address of this host alone",
-        )
+    _check_access(address, host, tls, insecure)
     try:
         found = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)[0]
         sock = socket.create_server((host, int(port)), family=found[0], backlog=_WAITING)

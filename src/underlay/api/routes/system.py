@@ -46,7 +46,10 @@ async def version(request: web.Request) -> web.StreamResponse:
         "KernelVersion": system.release,
     }
     details = {key: value for key, value in facts.items() if key != "Version"}
-    engine = {"Name": "Engine", "Version": __version__, "Details": {**details, "Experimental": "false"}}
+    # Where builds of docker's plug-in go, which are done beside the server.
+    paths = work_of(request).engine._store.paths
+    places = {"Root": paths.root, "State": paths.state}
+    engine = {"Name": "Engine", "Version": __version__, "Details": {**details, "Experimental": "false", **places}}
     return answer({"Platform": {"Name": "underlay"}, "Components": [engine], **facts, "Experimental": False})
 
 

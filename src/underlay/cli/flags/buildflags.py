@@ -105,9 +105,14 @@ BUILDER_FLAG: Flag = ("builder", "", "string", "string", "Override the configure
 
 
 def check_builder(options: Options) -> None:
-    """Raise UsageError for another builder than the one that there is."""
-    if options["builder"] not in ("", BUILDER):
-        raise UsageError(f'no builder "{options["builder"]}" found', f"there is one, {BUILDER}")
+    """Raise UsageError when the options name another builder than the one that there is."""
+    named_builder(options["builder"])
+
+
+def named_builder(name: str) -> None:
+    """Raise UsageError for the name of another builder than the one that there is; "" is no name."""
+    if name not in ("", BUILDER):
+        raise UsageError(f'no builder "{name}" found', f"there is one, {BUILDER}")
 
 
 def request_of(options: Options, arguments: list[str]) -> BuildRequest:

@@ -22,16 +22,32 @@ FLAGS: tuple[Flag, ...] = (
     ("allow", "", "string", "file", "Allow clients only what the rules of a TOML file allow"),
     ("host", "H", "list", "list", "Where to listen: unix://PATH, tcp://ADDRESS:PORT, fd://"),
     ("idle-timeout", "", "string", "duration", "End when nobody has asked for that long, as 5m"),
+    (
+        "install",
+        "",
+        "bool",
+        "",
+        "Have systemd start this server when somebody asks, and give docker its plug-in buildx",
+    ),
     ("insecure-tcp", "", "bool", "", "Allow TCP without certificates on an address of this host alone"),
+    ("print", "", "bool", "", "With --install: print what would be written"),
     ("read-only", "", "bool", "", "Refuse all that changes anything"),
     ("tlscacert", "", "string", "string", "Certificate of the authority that signs clients' certificates"),
     ("tlscert", "", "string", "string", "Certificate of this server"),
     ("tlskey", "", "string", "string", "Key of this server's certificate"),
+    ("uninstall", "", "bool", "", "Remove what --install has written"),
+    ("user", "", "bool", "", "With --install and --uninstall: by the user's own systemd"),
 )
+_INSTALLED_IDLE = "5m"  # what a server that systemd starts waits for further requests
 
 
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Run the server until SIGTERM or SIGINT, or until the idle timeout has passed."""
+    if options["install"] or options["uninstall"]:
+        return _install(options)
+    for name in ("print", "user"):
+        if options[name]:
+            raise UsageError(f"--{name} belongs to --install")
     try:
         from ....api import serving
         from ....api.access import policy as policies
@@ -63,6 +79,41 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     engine._launcher.leaving = False  # this process has threads: nothing may be forked off it
     serving.serve(engine, places, idle, policies.Policy(rules, options["read-only"]))
     return 0
+
+
+def _install(options: Options) -> int:
+    """Write or remove the units of systemd and the plug-in; prints their paths."""
+    from ....engine.units import server
+    from ..system.install import check_rights
+
+    user = options["user"]
+    if options["uninstall"]:
+        if options["install"]:
+            raise UsageError("--install and --uninstall exclude each other")
+        check_rights(user)
+        sys.stdout.write("".join(f"{path}\n" for path in server.uninstall(user)))
+        return 0
+    listens = [_listened(address) for address in options["host"]]
+    listens = listens or ["%t/underlay/docker.sock" if user else default_socket()]
+    words = ["--idle-timeout", options["idle-timeout"] or _INSTALLED_IDLE]
+    for name in ("allow", "tlscacert", "tlscert", "tlskey"):
+        if options[name]:
+            words += [f"--{name}", os.path.abspath(options[name])]
+    words += [f"--{name}" for name in ("insecure-tcp", "read-only") if options[name]]
+    if options["print"]:
+        sys.stdout.write("\n".join((server.socket_text(listens), server.service_text(words), server.plugin_text())))
+        return 0
+    check_rights(user)
+    sys.stdout.write("".join(f"{path}\n" for path in server.install(user, listens, words)))
+    return 0
+
+
+def _listened(address: str) -> str:
+    """Return an address to listen at as a socket unit has it (systemd.socket(5), "ListenStream="). Raises UsageError."""
+    scheme, _, place = address.partition("://")
+    if scheme not in ("unix", "tcp") or not place.isprintable() or not place or " " in place:
+        raise UsageError(f"--install cannot have systemd listen at {address!r}", "unix:///PATH or tcp://ADDRESS:PORT")
+    return place.replace("%", "%%")
 
 
 def default_socket() -> str:

@@ -23,14 +23,14 @@ FLAGS: tuple[Flag, ...] = (
 
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Write and enable the unit, and print its path."""
-    from ....engine import boot_unit
+    from ....engine.units import boot
 
     user = options["user"]
     if options["print"]:
-        sys.stdout.write(boot_unit.text(user))
+        sys.stdout.write(boot.text(user))
         return 0
     check_rights(user)
-    sys.stdout.write(boot_unit.install(user) + "\n")
+    sys.stdout.write(boot.install(user) + "\n")
     if user:
         sys.stderr.write(
             "underlay: containers start at the first login; `loginctl enable-linger` has them start at boot\n"

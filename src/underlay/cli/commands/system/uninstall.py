@@ -19,8 +19,8 @@ FLAGS: tuple[Flag, ...] = (("user", "", "bool", "", "The unit of this user"),)
 
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Disable and remove the unit, and print its path; containers are left as they are."""
-    from ....engine import boot_unit
+    from ....engine.units import boot
 
     check_rights(options["user"])
-    sys.stdout.write(boot_unit.uninstall(options["user"]) + "\n")
+    sys.stdout.write(boot.uninstall(options["user"]) + "\n")
     return 0
