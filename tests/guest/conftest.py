@@ -53,7 +53,8 @@ def prepare(place: Path) -> None:
     shutil.copy(REPOSITORY / "pyproject.toml", place)
     command = [sys.executable, "-m", "pip", "-q", "--disable-pip-version-check", "install", "--target", place / "site"]
     command += ["--python-version", GUEST_PYTHON, "--only-binary=:all:"]
-    packages = ["msgspec", "backports-zstd", "isal", "rich", "dnspython", "pytest", "pytest-timeout", "hypothesis"]
+    packages = ["msgspec", "backports-zstd", "isal", "rich", "dnspython", "aiohttp"]
+    packages += ["pytest", "pytest-timeout", "hypothesis"]
     try:
         done = subprocess.run([*command, *packages], capture_output=True, text=True, timeout=240)
         if done.returncode != 0:

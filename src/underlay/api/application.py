@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from aiohttp import web
 
@@ -36,7 +38,7 @@ def make(
     work: working.Work, policy: Policy | None = None, tables: Iterable[Iterable[Route]] = TABLES
 ) -> web.Application:
     """Return the application that answers by an engine what a policy allows, all if there is none."""
-    application = web.Application(middlewares=[_errors, _versions, enforce], client_max_size=LONGEST_BODY)
+    application = web.Application(middlewares=[_errors, _no_browsers, _versions, enforce], client_max_size=LONGEST_BODY)
     application[POLICY] = policy or Policy()
     application[WORK] = work
     application[RUNS] = Runs(work)
@@ -69,6 +71,27 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     if not response.prepared:
         response.headers.update(HEADERS)
     return response
+
+
+@web.middleware
+async def _no_browsers(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Refuse what a page of another place has a browser of this host ask."""
+    origin, host = request.headers.get("Origin", ""), request.headers.get("Host", "")
+    if origin and urlsplit(origin).netloc != host:
+        return problem(f"requests of pages of {origin[:200]} are not answered", 403)
+    name = request.transport.get_extra_info("sockname") if request.transport is not None else None
+    # Whoever owns a name may have it mean this host, and its pages then are of the same place.
+    if isinstance(name, tuple) and request.scheme == "http" and not _is_address(host):
+        return problem(f"this server has no name, and was asked as {host[:200]!r}: ask it by its address", 403)
+    return await handler(request)
+
+
+def _is_address(host: str) -> bool:
+    name = urlsplit(f"//{host}").hostname or ""
+    try:
+        return name in ("", "localhost") or bool(ip_address(name))
+    except ValueError:
+        return False
 
 
 @web.middleware

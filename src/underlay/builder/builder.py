@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from ..dockerfile.syntax import Document
     from ..events import Emit
     from ..paths import Paths
+    from ..registry.credentials import Store as Credentials
     from ..registry.registries import Registries
     from ..store.rows.meta import Meta
     from .bases import Find, Look
@@ -44,12 +45,12 @@ if TYPE_CHECKING:
 
 class Surroundings:
     """What a build needs of the engine: its paths, `emit` for events, `find` for base images, `look` for what their
-    registries say of them, `steps` to compose RUN steps.
+    registries say of them, `steps` to compose RUN steps, `credentials` of registries with caches (None: the user's).
 
     `helper` is the interpreter, with its import path, for the process of the build's jobs; None forks it.
     """
 
-    __slots__ = ("emit", "find", "form", "helper", "look", "meta", "paths", "steps")
+    __slots__ = ("credentials", "emit", "find", "form", "helper", "look", "meta", "paths", "steps")
 
     def __init__(
         self,
@@ -61,7 +62,9 @@ class Surroundings:
         look: Look,
         steps: Steps,
         helper: tuple[str, list[str]] | None = None,
+        credentials: Credentials | None = None,
     ) -> None:
+        self.credentials = credentials
         self.paths = paths
         self.meta = meta
         self.form = form
@@ -87,13 +90,15 @@ def build(request: BuildRequest, around: Surroundings) -> Built:
     registries = None
     with lease, Scratch(paths, "build") as scratch:
         foreman = Foreman(_jobs, scratch.path, (lease.fd, scratch.fd), around.helper)
+        if request.cancellation is not None:
+            request.cancellation.on_cancel(foreman.abandon)
         try:
             vertices = Vertices(around.emit)
             views = Views(paths, around.form, foreman, scratch.path)
             if _asks_registries(request):
                 from ..registry.registries import Registries
 
-                registries = Registries(around.emit)
+                registries = Registries(around.emit, credentials=around.credentials)
             imports = None
             if request.cache_from:
                 from .cache import outside

@@ -8,6 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Protocol
 
+    from ..cancellation import Cancellation
     from ..oci.platform import Platform
     from ..runtime.monitor.records import StepRecord
 
@@ -104,6 +105,7 @@ class BuildRequest(Record):
     provenance: str = ""  # "", min or max
     sbom: str = ""  # "", spdx or cyclonedx
     epoch: int | None = None  # SOURCE_DATE_EPOCH: seconds
+    cancellation: Cancellation | None = None  # by which another thread can end the build
 
 
 class StepRequest(Value):

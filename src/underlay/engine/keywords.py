@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, TypedDict
 
 from ..builder.request import CacheStore, Output, Secret
+from ..cancellation import Cancellation
 
 Texts = str | list[str] | tuple[str, ...]
 Command = str | list[str] | tuple[str, ...]  # a line is split into words
@@ -173,3 +174,4 @@ class BuildKeywords(TypedDict, total=False):
     provenance: str
     sbom: str
     epoch: int | None
+    cancellation: Cancellation | None

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from ..paths import Paths
 
-_KINDS = ("build-", "gone-", "index-", "layer-", "tree-")
+_KINDS = ("build-", "gone-", "import-", "index-", "layer-", "tree-")
 
 
 def ensure(directory: str) -> str:

@@ -105,6 +105,10 @@ def _refusal(
         if body.get("driveropts"):
             return "options of a volume"
         return "" if rule.allows_volume(str(body.get("name") or "")) else f"the volume {body['name']}"
+    if name == "images.create" and request.query.get("fromSrc", "-") not in ("", "-"):
+        return "images from an address, which this host fetches"
+    if name == "build" and request.query.get("remote"):
+        return "builds of an address, which this host fetches"
     if name == "build" and request.query.get("networkmode", "") not in ("", "default", "none", "bridge"):
         return f"builds with the network {request.query['networkmode']}"
     return ""

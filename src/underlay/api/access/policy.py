@@ -44,7 +44,7 @@ class Policy:
     def rules_for(self, method: str, path: str) -> list[Rule] | None:
         """Return the rules of which one must allow a request for a route, None if all are allowed. Raises Forbidden."""
         name = operation(method, path)
-        if self._read_only and method not in _READING:
+        if self._read_only and (method not in _READING or name == "containers.attach"):
             raise Forbidden(f"{name} is not allowed: this server is read-only")
         if self._rules is None:
             return None
@@ -61,6 +61,8 @@ def operation(method: str, path: str) -> str:
     kind, words = parts[0].lstrip("_"), parts[1:]
     if words[-1:] == ["json"]:
         return f"{kind}.{'inspect' if named else 'list'}"
+    if words == ["attach", "ws"]:
+        return f"{kind}.attach"
     if words == ["archive"]:
         return f"{kind}.{'copy_in' if method == 'PUT' else 'copy_out'}"
     if words:

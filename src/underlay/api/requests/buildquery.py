@@ -30,10 +30,9 @@ def requested(request: web.Request) -> BuildRequest:
     asked = request.query
     if asked.get("version", "1") not in ("", "1"):
         raise InvalidInput("BuildKit is not supported over the API", "set DOCKER_BUILDKIT=0, or run `underlay build`")
-    if query.flag(request, "squash"):
-        raise InvalidInput("squash is not supported over the API", "run `underlay build --squash`")
     if _json(request, "outputs", list):
-        raise InvalidInput("outputs are not supported over the API", "run `underlay build --output`")
+        # Docker has them for its clients that speak BuildKit's protocol alone, which take them to the client's files.
+        raise InvalidInput("outputs are not supported by the classic build", "run `docker buildx build --output`")
     tags = [name for name in asked.getall("t", []) if name]
     for name in tags:
         references.check_new(references.parse(name))
@@ -50,6 +49,7 @@ def requested(request: web.Request) -> BuildRequest:
         labels=_texts(_json(request, "labels", dict), "labels"),
         platforms=asked.get("platform", ""),
         pull=query.flag(request, "pull"),
+        squash=query.flag(request, "squash"),
         no_cache=query.flag(request, "nocache"),
         cache_from=[CacheStore("registry", str(name)) for name in _json(request, "cachefrom", list)],
         network=asked.get("networkmode", ""),

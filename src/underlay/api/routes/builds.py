@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, BinaryIO
 
+from ...cancellation import Cancellation
 from ...engine.containers.files.members import Target, read_tar
 from ...errors import InvalidInput, UnderlayError
 from ...human import parse_duration, short_id
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
 
 async def build(request: web.Request) -> web.StreamResponse:
     """POST /build."""
-    asked = buildquery.requested(request)
+    cancellation = Cancellation()
+    asked = buildquery.requested(request).changed(cancellation=cancellation)
     quiet = query.flag(request, "q")
     credentials = logins.of_build(request)
     file = await spooled(request)
@@ -43,7 +45,7 @@ async def build(request: web.Request) -> web.StreamResponse:
         for name in asked.tags:
             say({"stream": f"Successfully tagged {references.parse(name).familiar}\n"})
 
-    return await streamed(request, call, Steps(quiet), credentials, failure)
+    return await streamed(request, call, Steps(quiet), credentials, failure, cancellation)
 
 
 def _built(engine: Engine, asked: BuildRequest, file: BinaryIO) -> str:

@@ -15,7 +15,7 @@ from ...runtime.monitor import attachment
 from .. import summaries
 from ..answers import RUNS, answer, version_of, work_of
 from ..requests import query
-from ..streaming import streams
+from ..streaming import streams, websocket
 from .containers import containers_of
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ..answers import Route
 
 _KINDS_SINCE = (1, 42)  # the media type tells whether a stream is framed
+_LONGEST_MESSAGE = 1 << 20  # bytes of one message that a client sends
 
 
 async def attach(request: web.Request) -> web.StreamResponse:
@@ -62,6 +63,45 @@ async def attach(request: web.Request) -> web.StreamResponse:
             runs.leave(found.id, pipes)
             await attaching
     return taken
+
+
+async def attach_websocket(request: web.Request) -> web.StreamResponse:
+    """GET /containers/{name}/attach/ws: the same streams as messages of a websocket, without frames."""
+    work, runs = work_of(request), request.app[RUNS]
+    found = await work.do(containers_of(request).get, request.match_info["name"])
+    options = found._row.intent["options"]
+    terminal = bool(options.get("terminal"))
+    live = query.flag(request, "stream")
+    # Without a word on streams all are meant, as docker has it.
+    every = not any(name in request.query for name in ("stdin", "stdout", "stderr"))
+    wants_out, wants_err = (every or query.flag(request, name) for name in ("stdout", "stderr"))
+    wants_in = (every or query.flag(request, "stdin")) and bool(options.get("interactive"))
+    asked = request.query.get("detachKeys", "")
+    pipes = streams.Pipes(wants_in and live, wants_out and live, wants_err and live and not terminal)
+    pipes.theirs.keys = attachment.detach_keys(asked) if asked else attachment.DEFAULT_KEYS if terminal else b""
+    if not live:
+        pipes.close()
+    socket = web.WebSocketResponse(max_msg_size=_LONGEST_MESSAGE)
+    attaching: asyncio.Task[None] | None = None
+    try:
+        if live:
+            await runs.expect(found.id, pipes)
+        await socket.prepare(request)
+        if query.flag(request, "logs"):
+            making = lambda _: containers_of(request).logs(found.id, stdout=wants_out, stderr=wants_err)  # noqa: E731
+            async for _, _, data in work.each(making):
+                await socket.send_bytes(data)
+        if live:
+            attaching = asyncio.ensure_future(runs.attach(found.id, pipes))
+            await websocket.carry(socket, pipes)
+    finally:
+        if attaching is None or not attaching.done():
+            runs.leave(found.id, pipes)
+        if attaching is not None:
+            await attaching
+        pipes.close()
+    await socket.close()
+    return socket
 
 
 async def logs(request: web.Request) -> web.StreamResponse:
@@ -137,6 +177,7 @@ async def stats(request: web.Request) -> web.StreamResponse:
 
 ROUTES: tuple[Route, ...] = (
     ("POST", "/containers/{name}/attach", attach),
+    ("GET", "/containers/{name}/attach/ws", attach_websocket),
     ("GET", "/containers/{name}/logs", logs),
     ("GET", "/containers/{name}/stats", stats),
 )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 from ...engine.images import archives
 from ...engine.images.transfer import pull, push
-from ...errors import InvalidInput, NotFound, Unsupported
+from ...errors import InvalidInput, NotFound
 from ...oci import digest as digests
 from ...oci import reference as references
 from ..answers import work_of
@@ -63,17 +64,19 @@ async def _pull(request: web.Request, name: str) -> web.StreamResponse:
 
 
 async def _import(request: web.Request, source: str) -> web.StreamResponse:
-    if source != "-":
-        raise Unsupported("importing from a URL is not supported yet", "fetch it first, and send it as the body")
     asked = request.query
     repository, tag = asked.get("repo", ""), asked.get("tag", "")
     name = named(repository, tag) if repository else ""
     texts, message, platform = changes.of_query(request), asked.get("message", ""), asked.get("platform", "")
-    file = await spooled(request)
+    file: BinaryIO | None = None
+    if source == "-":
+        file = await spooled(request)
+    elif not source.startswith(("http://", "https://")):
+        raise InvalidInput(f"fromSrc: neither - nor an address: {source[:200]!r}", "http and https are known")
 
     def call(engine: Engine, say: Say) -> None:
-        with file:
-            image = engine.images.import_(file.fileno(), name, texts, message, platform)
+        with file or contextlib.nullcontext():
+            image = engine.images.import_(file.fileno() if file else source, name, texts, message, platform)
         say({"status": image.id})
 
     return await streamed(request, call, Transfers(_IMPORTING))

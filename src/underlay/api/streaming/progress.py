@@ -19,6 +19,7 @@ from ..answers import work_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from ...cancellation import Cancellation
     from ...events import Emit, Event
     from ...oci.reference import Reference
     from ...registry.credentials import Store as Credentials
@@ -44,6 +45,13 @@ _LAYER_WORDS = {
     "blob.exists": "Layer already exists",
     "blob.mounted": "Mounted from",
 }
+
+
+class ClientGone(UnderlayError):
+    """Nobody waits for the result of the work any more."""
+
+    def __init__(self) -> None:
+        super().__init__("the client has gone")
 
 
 @contextlib.contextmanager
@@ -146,11 +154,12 @@ async def streamed(
     translate: Translate,
     credentials: Credentials | None = None,
     explain: Callable[[BaseException], Message] = failure,
+    cancellation: Cancellation | None = None,
 ) -> web.StreamResponse:
     """Do work in a thread, with an engine of its own, and send its events and what it says as lines of JSON meanwhile.
 
     An error after the first line is a line, too, as `explain` words it. Raises what the work raises before that, TooMuch.
-    When the client goes away, the work is still done.
+    When the client goes away, the work is cancelled: it ends with its next event, or by `cancellation` if it has one.
     """
     work = work_of(request)
     loop = asyncio.get_running_loop()
@@ -167,6 +176,8 @@ async def streamed(
             loop.call_soon_threadsafe(queue.put_nowait, message)
 
     def emit(event: Event) -> None:
+        if over.is_set():
+            raise ClientGone
         for message in translate(event):
             say(message)
 
@@ -192,6 +203,9 @@ async def streamed(
         room.release()
         if not finished.done():
             finished.cancel()
+            if cancellation is not None:
+                # In a thread: it waits for locks of the work.
+                await asyncio.shield(work.do(cancellation.cancel))
     response = response or await _begun(request)
     await response.write_eof()
     return response

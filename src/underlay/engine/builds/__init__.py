@@ -98,6 +98,7 @@ class Builds:
             self._look,
             _Steps(store, request, self._network),
             None if self._forks else _helper(),
+            store.credentials,
         )
 
     def cached(self) -> list[CacheEntry]:

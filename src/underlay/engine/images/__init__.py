@@ -129,7 +129,8 @@ class Images:
     ) -> Image:
         """Create an image from a tar of a root file system (compressed or not) and return it.
 
-        `source` is a path or a descriptor; `changes` are Dockerfile instructions for the configuration.
+        `source` is a path, a descriptor, or an address of HTTP; `changes` are Dockerfile instructions for the
+        configuration.
         """
         from . import archives
 

@@ -10,6 +10,7 @@ from ...errors import InvalidInput
 from ...oci import platform as platforms
 from ...oci import reference as references
 from ...store import gc, leases
+from ...store.scratch import Scratch
 from ..space import Writing
 
 TYPE_CHECKING = False
@@ -77,6 +78,12 @@ def import_tar(store: Store, source: str | int, name: str, changes: Sequence[str
     if reference is not None:
         references.check_new(reference)
     goal = platforms.parse(platform) if platform else None
+    if isinstance(source, str) and source.startswith(("http://", "https://")):
+        from ...builder.context.fetching import fetch
+
+        with Scratch(store.paths, "import") as scratch, open(fetch(source, scratch.path).path, "rb") as file:
+            note = message or f"Imported from {source}"
+            return import_tar(store, file.fileno(), name, changes, note, platform)
     try:
         with Writing(store, "import" if isinstance(source, int) else f"import {source}", _size(source)):
             image_id = importer.import_tar(

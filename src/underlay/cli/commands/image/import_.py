@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ...flags import Flag, Options
 
 SUMMARY = "Import the contents of a tarball to create a file system image"
-SYNOPSIS = "import [OPTIONS] file|- [REPOSITORY[:TAG]]"
+SYNOPSIS = "import [OPTIONS] file|URL|- [REPOSITORY[:TAG]]"
 ARGUMENTS = (1, None)
 FLAGS: tuple[Flag, ...] = (
     ("change", "c", "list", "list", "Apply a Dockerfile instruction to the image"),
@@ -26,12 +26,6 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     if len(arguments) > 2:
         raise InvalidInput('"underlay import" accepts at most 2 arguments', "see `underlay import --help`")
     source: str | int = arguments[0]
-    if arguments[0].startswith(("http://", "https://")):
-        from ....errors import Unsupported
-
-        raise Unsupported(
-            "importing from a URL is not supported yet", "fetch it first: curl -L URL | underlay import -"
-        )
     if source == "-":
         source = 0
     from ...progress import Progress

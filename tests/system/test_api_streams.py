@@ -1,0 +1,210 @@
+"""The server: streams over websockets, work whose client has gone, images from addresses, requests of browsers."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import hashlib
+import http.server
+import io
+import json
+import os
+import shutil
+import socket
+import subprocess
+import tarfile
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+import apiserver
+from engines import Installation, image_tar, needs_root, until
+
+pytestmark = pytest.mark.root
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A directory with a short name: paths of sockets are limited."""
+    made = Path(tempfile.mkdtemp(prefix="api"))
+    yield made
+    shutil.rmtree(made)
+
+
+@pytest.fixture
+def path(ul: Installation, place: Path) -> Iterator[Path]:
+    needs_root()
+    with apiserver.serving(ul, place / "sock"):
+        yield place / "sock"
+
+
+def ask(path: Path, method: str, target: str, body: bytes = b"", **headers: str) -> tuple[int, bytes]:
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(60)
+        connection.connect(str(path))
+        lines = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
+        head = f"{method} {target} HTTP/1.0\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n{lines}\r\n"
+        connection.sendall(head.encode() + body)
+        answer = b"".join(iter(functools.partial(connection.recv, 65536), b""))
+    head_bytes, _, rest = answer.partition(b"\r\n\r\n")
+    return int(head_bytes.split()[1]), rest
+
+
+def talk(path: Path, target: str, said: list[bytes], closes: bool = False) -> bytes:
+    """Speak over a websocket; returns all that came until the server closed it, or nothing after our own closing."""
+    aiohttp = pytest.importorskip("aiohttp")
+
+    async def run() -> bytes:
+        came = b""
+        async with (
+            aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(path))) as session,
+            session.ws_connect(f"http://localhost{target}") as connection,
+        ):
+            for words in said:
+                await connection.send_bytes(words)
+            if closes:
+                return came
+            async for message in connection:
+                came += message.data
+        return came
+
+    return asyncio.run(asyncio.wait_for(run(), 60))
+
+
+def test_attach_by_websocket(path: Path, ul: Installation) -> None:
+    ul("create", "--name", "talks", "-i", "box", "sh", "-c", "echo ready; read a; echo got $a; echo bad >&2; exit 3")
+    came: list[bytes] = []
+    target = "/containers/talks/attach/ws?stream=1&stdin=1&stdout=1&stderr=1"
+    talker = threading.Thread(target=lambda: came.append(talk(path, target, [b"hel", b"lo\n"])))
+    talker.start()
+    time.sleep(0.3)  # usually the client is there first, as it may be
+    assert ask(path, "POST", "/containers/talks/start")[0] == 204
+    talker.join(60)
+    assert sorted(came[0].split()) == sorted(b"ready got hello bad".split())
+    assert ul.out("inspect", "-f", "{{.State.ExitCode}}", "talks") == "3"
+    # What was said before, and a container that does not run.
+    assert b"got hello" in talk(path, "/containers/talks/attach/ws?logs=1&stdout=1", [])
+    # Of a running one; who leaves ends nothing.
+    data = os.urandom(300_000)
+    ul("run", "-d", "--name", "cats", "-i", "box", "sh", "-c", "head -c 300000 | md5sum; exec sleep 600")
+    pieces = [data[at : at + 50_000] for at in range(0, len(data), 50_000)]
+    listener = threading.Thread(target=lambda: came.append(talk(path, target.replace("talks", "cats"), pieces)))
+    listener.start()
+    assert until(lambda: hashlib.md5(data).hexdigest() in ul.out("logs", "cats"))
+    talk(path, target.replace("talks", "cats"), [], closes=True)
+    assert ul.out("inspect", "-f", "{{.State.Running}}", "cats") == "true"
+    ul("kill", "cats")
+    listener.join(60)
+    assert hashlib.md5(data).hexdigest().encode() in came[-1]
+
+
+def test_a_build_whose_client_has_gone_ends(path: Path, ul: Installation) -> None:
+    """Also while a step says nothing, and nothing of it stays."""
+    context = io.BytesIO()
+    with tarfile.open(fileobj=context, mode="w") as tar:
+        text = b"FROM box\nRUN echo begun && sleep 12345\n"
+        info = tarfile.TarInfo("Dockerfile")
+        info.size = len(text)
+        tar.addfile(info, io.BytesIO(text))
+    body = context.getvalue()
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(60)
+        connection.connect(str(path))
+        head = f"POST /build?t=never HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+        connection.sendall(head.encode() + body)
+        came = b""
+        while b"begun" not in came:
+            came += connection.recv(65536)
+        assert until(sleeping)
+    assert until(lambda: not sleeping(), 30)
+    scratch = ul.root / "tmp"
+    assert until(lambda: not any("build" in name.name for name in scratch.iterdir()), 30), list(scratch.iterdir())
+    assert ul.out("images", "-q", "never") == ""
+    assert ask(path, "GET", "/_ping") == (200, b"OK")
+
+
+def sleeping() -> bool:
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and b"sleep\x0012345\x00" == (entry / "cmdline").read_bytes():
+                return True
+        except OSError:
+            continue
+    return False
+
+
+@contextmanager
+def site(content: bytes, pace: float = 0.0) -> Iterator[tuple[str, list[int]]]:
+    """A web server with one file, which may come slowly; yields its address, and how many bytes each request was sent."""
+    sent: list[int] = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            sent.append(0)
+            try:
+                for at in range(0, len(content), 65536):
+                    self.wfile.write(content[at : at + 65536])
+                    sent[-1] += 65536
+                    time.sleep(pace)
+            except OSError:
+                pass
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_address[1]}/root.tar", sent
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_import_from_an_address(path: Path, ul: Installation) -> None:
+    with site(image_tar()) as (address, _):
+        status, answer = ask(path, "POST", f"/images/create?fromSrc={address}&repo=fetched&tag=1")
+        assert status == 200, answer
+        assert json.loads(answer.splitlines()[-1])["status"].startswith("sha256:")
+        assert ul.out("import", address, "fetched:2")
+    assert ul.run("fetched:1", "echo", "runs") == "runs"
+    assert "Imported from http://127.0.0.1" in ul.out("history", "--format", "{{.Comment}}", "fetched:1")
+    status, answer = ask(path, "POST", f"/images/create?fromSrc={address}&repo=x")
+    assert status == 502 and b"127.0.0.1" in answer
+    assert ask(path, "POST", "/images/create?fromSrc=file:///etc/passwd&repo=x")[0] == 400
+    ul("import", address, "gone", code=1)
+    assert [entry.name for entry in (ul.root / "tmp").iterdir() if "import" in entry.name] == []
+
+
+def test_requests_of_browsers_are_refused(ul: Installation, path: Path) -> None:
+    """A page of another place, and over TCP a name that somebody has made to mean this host."""
+    assert ask(path, "GET", "/_ping", Origin="http://evil.example")[0] == 403
+    assert ask(path, "GET", "/_ping", Origin="http://localhost")[0] == 200
+    assert ask(path, "GET", "/containers/x/attach/ws?stream=1", Origin="http://evil.example")[0] == 403
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    words = [*ul.command, "serve", "-H", f"tcp://127.0.0.1:{port}", "--insecure-tcp"]
+    server = subprocess.Popen(words, env=ul.environment, stderr=subprocess.DEVNULL)
+    try:
+
+        def status(host: str) -> int:
+            try:
+                with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+                    connection.sendall(f"GET /_ping HTTP/1.0\r\nHost: {host}\r\n\r\n".encode())
+                    return int(connection.recv(1000).split()[1])
+            except ConnectionRefusedError:
+                return 0
+
+        assert until(lambda: status(f"127.0.0.1:{port}") == 200)
+        assert (status(f"localhost:{port}"), status(f"[::1]:{port}"), status("evil.example")) == (200, 200, 403)
+    finally:
+        server.terminate()
+        server.wait(30)
