@@ -16,7 +16,8 @@ class Event:
 
     __slots__ = ("attributes", "kind", "subject")
 
-    def __init__(self, kind: str, subject: str, **attributes: object) -> None:
+    # By their positions: among the attributes are the labels of containers, which may be called like that.
+    def __init__(self, kind: str, subject: str, /, **attributes: object) -> None:
         self.kind = kind
         self.subject = subject
         self.attributes = attributes

@@ -24,6 +24,7 @@ class Exec:
         self.streams = (stdin, stdout, stderr)
         self.keys = b""
         self.execution: Execution | None = None
+        self.size: tuple[int, int] | None = None  # of its terminal, as told before the program had begun
         self.started = False
         self.pid = 0
         self.code: int | None = None

@@ -311,12 +311,15 @@ class Firewall:
         """Have changes made; the table is made first where it is missing, which is returned."""
         try:
             _transact(requests)
+            return False
         except KernelError as error:
-            if error.errno != _ENOENT or nft.exists(self.name):
+            if error.errno != _ENOENT:
                 raise
-            _transact([*nft.make(table(self.name, self._guards())), *requests])
-            return True
-        return False
+        if nft.exists(self.name):
+            _transact(requests)  # another start has made it meanwhile; if a set is missing, this fails again
+            return False
+        _transact([*nft.make(table(self.name, self._guards())), *requests])
+        return True
 
     def _without(self, contents: dict[str, list[Element]]) -> None:
         try:

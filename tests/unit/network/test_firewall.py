@@ -91,3 +91,22 @@ def test_a_port_at_the_containers_own_address_is_in_no_map() -> None:
     assert set(contents) == {"open4", "open6", "published_any4"}
     (element,) = contents["open4"]
     assert element.key == bytes((10, 1, 0, 2)) + nft.padded(b"\6", (80).to_bytes(2, "big")) and not element.data
+
+
+def test_a_table_that_another_start_has_just_made_is_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Two containers start at once where there is no table: both miss it, and one makes it before the other looks."""
+    answers = [KernelError("add to set bridges", "", 2), None]
+    sent = []
+
+    def transact(requests: list[Any]) -> None:
+        sent.append(requests)
+        if (answer := answers.pop(0)) is not None:
+            raise answer
+
+    monkeypatch.setattr(nft, "transact", transact)
+    monkeypatch.setattr(nft, "exists", lambda _: True)
+    assert Firewall("t", str(tmp_path)).admit(FRONT) is False
+    assert len(sent) == 2 and sent[0] == sent[1]
+    answers[:] = [KernelError("add to set bridges", "", 2), KernelError("add to set bridges", "", 2)]
+    with pytest.raises(KernelError):
+        Firewall("t", str(tmp_path)).admit(FRONT)

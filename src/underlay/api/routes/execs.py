@@ -111,6 +111,8 @@ async def _begun(work: Work, made: Exec, options: ExecOptions, attachment: Attac
         made.code = error.exit_code
         raise
     made.pid = made.execution.pid
+    if made.size is not None:
+        made.execution.resize(*made.size)
     return made.execution
 
 
@@ -136,10 +138,13 @@ async def inspect(request: web.Request) -> web.StreamResponse:
 
 
 async def resize(request: web.Request) -> web.StreamResponse:
-    """POST /exec/{id}/resize."""
+    """POST /exec/{id}/resize: clients send it as soon as they have the head of the start, before the program may run."""
     made = request.app[EXECS].get(request.match_info["id"])
+    size = query.number(request, "h"), query.number(request, "w")
     if made.execution is not None:
-        made.execution.resize(query.number(request, "h"), query.number(request, "w"))
+        made.execution.resize(*size)
+    else:
+        made.size = size
     return nothing(200)
 
 

@@ -18,7 +18,7 @@ from ....store.layers.toc import Entry, shown
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from typing import BinaryIO
+    from typing import IO, BinaryIO
 
     from ....linux.specification import IdMaps, Maps
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     Member = tuple[Entry, Read | None]
 
 _PIECE = 1 << 20
+_DAMAGED = (tarfile.TarError, EOFError, ValueError, UnicodeError)  # what reading an archive raises that is none
 _SPACE = b"overlay."  # of attributes that are an overlay's own
 
 
@@ -206,12 +207,27 @@ _KINDS = {
 }
 
 
+def _following(archive: tarfile.TarFile, content: IO[bytes] | None) -> tarfile.TarInfo | None:
+    """Return the next member of a tar that is read once, None at its end. Raises tarfile.TarError.
+
+    `content` is the file that was read before. When it has come whole, an archive may end without filling its last block:
+    docker's client sends such ones, with a Dockerfile from outside of the context.
+    """
+    try:
+        return archive.next()
+    except tarfile.ReadError:
+        if content is None or content.read(1):
+            raise
+        return None
+
+
 def read_tar(source: BinaryIO) -> Iterator[Member]:
     """Yield the members of a tar, compressed or not, that is read once. Raises InvalidInput when it is none."""
     try:
         with tarfile.open(fileobj=source, mode="r|*", errors="surrogateescape") as archive:
-            for info in archive:
-                kind = _KINDS.get(info.type)
+            content: IO[bytes] | None = None
+            while (info := _following(archive, content)) is not None:
+                kind, content = _KINDS.get(info.type), None
                 if kind is None:
                     continue
                 seconds = int(info.mtime // 1)
@@ -221,9 +237,23 @@ def read_tar(source: BinaryIO) -> Iterator[Member]:
                     0, toc.TAR, os.fsencode(info.linkname), info.devmajor, info.devminor,
                 )  # fmt: skip
                 content = archive.extractfile(info) if kind == toc.REGULAR else None
-                yield entry, content.read if content is not None else _nothing
-    except (tarfile.TarError, EOFError, ValueError, UnicodeError) as error:
-        raise InvalidInput(f"what is to be copied is no tar archive: {error}") from None
+                yield entry, _reader(content) if content is not None else _nothing
+    except _DAMAGED as error:
+        raise _no_tar(error) from None
+
+
+def _reader(content: IO[bytes]) -> Read:
+    def read(count: int) -> bytes:
+        try:
+            return content.read(count)
+        except _DAMAGED as error:
+            raise _no_tar(error) from None
+
+    return read
+
+
+def _no_tar(error: Exception) -> InvalidInput:
+    return InvalidInput(f"what is to be copied is no tar archive: {error}")
 
 
 class Target:
