@@ -133,7 +133,7 @@ def test_files_and_images(docker: Docker, ul: Installation, tmp_path: Path) -> N
     docker("build", "-q", "-t", "built", "--build-arg", "WORD=said", str(tmp_path))
     assert docker.out("run", "--rm", "built", "cat", "/word") == "said"
     (tmp_path / "Dockerfile").write_text("FROM committed:1\nRUN exit 5\n")
-    assert b"exit code: 5" in docker("build", str(tmp_path), code=5).stderr
+    assert b"'/bin/sh -c exit 5' returned a non-zero code: 5" in docker("build", str(tmp_path), code=5).stderr
 
 
 COMPOSE = """

@@ -311,11 +311,19 @@ class Firewall:
         """Have changes made; the table is made first where it is missing, which is returned."""
         try:
             _transact(requests)
+            return False
         except KernelError as error:
-            if error.errno != _ENOENT or nft.exists(self.name):
+            if error.errno != _ENOENT:
                 raise
-            _transact([*nft.make(table(self.name, self._guards())), *requests])
-            return True
+        if not nft.exists(self.name):
+            try:
+                _transact([*nft.make(table(self.name, self._guards()), anew=False), *requests])
+                return True
+            except KernelError as error:
+                if error.errno != _EEXIST:
+                    raise
+        # Another container, which starts at the same time, has made it meanwhile.
+        _transact(requests)
         return False
 
     def _without(self, contents: dict[str, list[Element]]) -> None:
