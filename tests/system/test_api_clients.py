@@ -5,11 +5,13 @@ from __future__ import annotations
 import io
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tarfile
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -288,6 +290,28 @@ def test_python_library_the_rest(client: Any, tmp_path: Path) -> None:
     assert client.df()["Images"] and client.info()["Swarm"]["LocalNodeState"] == "inactive"
     assert client.images.prune()["SpaceReclaimed"] >= 0
     assert client.plugins.list() == []
+
+
+def _fork_servers(address: str) -> list[int]:
+    """Return the processes that fork monitors for the server at an address."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        with suppress(OSError, ValueError):
+            if (entry / "comm").read_text() == "underlay-forks\n":
+                parent = (entry / "stat").read_text().rpartition(")")[2].split()[1]
+                if address.encode() in Path(f"/proc/{parent}/cmdline").read_bytes():
+                    found.append(int(entry.name))
+    return found
+
+
+def test_what_forks_monitors_may_be_killed(docker: Docker, address: str) -> None:
+    """It is started again with the next container; those that run go on."""
+    first = docker.out("run", "-d", "box", "sleep", "600")
+    [server] = _fork_servers(address)
+    os.kill(server, signal.SIGKILL)
+    assert docker.out("run", "--rm", "box", "echo", "again") == "again"
+    [another] = _fork_servers(address)
+    assert another != server and docker.out("inspect", "-f", "{{.State.Running}}", first) == "true"
 
 
 def test_an_idle_server_ends(ul: Installation, place: Path) -> None:

@@ -190,6 +190,17 @@ def test_scale(project: Project) -> None:
     assert set(project.all_ids()) == {"p-a-1", "p-a-2"}
 
 
+def test_many_that_start_together(project: Project) -> None:
+    """In a network of which nothing is there yet, twice."""
+    project.file({"a": box(scale=6)})
+    for _ in range(2):
+        project("up", "-d")
+        listed = project.listed().values()
+        assert len(listed) == 6 and {each["State"] for each in listed} == {"running"}
+        assert project.shell("a", "busybox nslookup a | grep -c '^Address: [0-9.]*$'") == "6"
+        project("down")
+
+
 def test_files_that_make_a_project(project: Project) -> None:
     """`extends`, anchors, several files, .env and env_file."""
     project.write(".env", "TAG=box\nNAME=dot\nEMPTY=\n")

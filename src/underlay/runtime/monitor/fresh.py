@@ -1,6 +1,6 @@
 """A monitor that is not forked by its caller: for programs that live on, and may have threads.
 
-It is an interpreter of its own, or, where many are started, forked by one that waits for that: the nursery.
+It is an interpreter of its own, or, where many are started, forked by one that waits for that: the fork server.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def main() -> NoReturn:
     launch.serve(handover["launch"], None, _attachment(handover["attachment"], streams), lock, hold, channel)
 
 
-class Nursery:
+class ForkServer:
     """An interpreter that has imported what monitors need, and forks one for each container.
 
     It has one thread, and ends with this process; its monitors go on. Several threads may use it.
@@ -65,7 +65,7 @@ class Nursery:
         if self._channel is None:
             from ...paths import interpreter as places
 
-            code = "from underlay.runtime.monitor.fresh import nurse; nurse()"
+            code = "from underlay.runtime.monitor.fresh import serve_forks; serve_forks()"
             self._pid, self._channel = interpreter.start(*places(), code)
         return self._channel
 
@@ -95,14 +95,14 @@ class Nursery:
         interpreter.reap(self._pid)
 
 
-def nurse() -> NoReturn:
-    """Run as the nursery: fork a monitor for each request, until the parent closes the socket."""
+def serve_forks() -> NoReturn:
+    """Run as the fork server: fork a monitor for each request, until the parent closes the socket."""
     import gc
 
     from ...linux import libc, process
 
     os.setsid()  # what a terminal's user interrupts is the parent
-    process.set_name("underlay-nurser")
+    process.set_name("underlay-forks")
     channel = interpreter.opened()
     libc.load()
     # What collecting garbage touches would have to be copied for each monitor.
