@@ -20,7 +20,7 @@ class Launcher:
     running may have threads: nothing is forked from it. One that starts many containers has a `fork_server` for them.
     """
 
-    __slots__ = ("leaving", "fork_server", "standby")
+    __slots__ = ("fork_server", "leaving", "standby")
 
     def __init__(self) -> None:
         self.leaving = False

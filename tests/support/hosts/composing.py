@@ -194,7 +194,7 @@ def _running(world: World, name: str) -> Iterator[Host]:
             with apiserver.serving(world.underlay, place / "sock") as address:
                 yield Host(world, name, address, place)
         else:
-            with dockerdaemon.running(place, "--storage-driver=vfs", inside=world.place / "neighbour") as address:
+            with dockerdaemon.running(place, inside=world.place / "neighbour") as address:
                 made = Host(world, name, address, place)
                 made.docker("import", str(world.place / "box.tar"), "box")
                 yield made

@@ -110,17 +110,32 @@ def serve_forks() -> NoReturn:
     gc.freeze()
     while True:
         handover, (theirs, lock, hold, *streams) = interpreter.request(channel)
-        child = os.fork()
-        if child == 0:
-            if os.fork() != 0:
-                os._exit(0)
-            channel.close()
-            attachment = _attachment(handover["attachment"], streams)
-            launch.serve(handover["launch"], None, attachment, lock, hold, _socket.socket(fileno=theirs))
+        _fork(channel, handover, theirs, lock, hold, streams)
         for fd in (theirs, lock, hold, *streams):
             if fd >= 0:
                 os.close(fd)
+
+
+def _fork(channel: _socket.socket, handover: Any, theirs: int, lock: int, hold: int, streams: list[int]) -> None:
+    """Fork a monitor, as a child of process 1; `theirs` is the control socket's end for it."""
+    try:
+        child = os.fork()
+    except OSError as error:
+        message = f"cannot start a monitor: {error.strerror}"
+        caller = _socket.socket(fileno=os.dup(theirs))
+        control.send(caller, {"failed": {"message": message, "code": 125}})
+        caller.close()
+        return
+    if child != 0:
         os.waitpid(child, 0)
+        return
+    try:
+        if os.fork() == 0:
+            channel.close()
+            attachment = _attachment(handover["attachment"], streams)
+            launch.serve(handover["launch"], None, attachment, lock, hold, _socket.socket(fileno=theirs))
+    finally:
+        os._exit(0)
 
 
 def _streams(attachment: Attachment | None) -> tuple[list[int], dict[str, object] | None]:
