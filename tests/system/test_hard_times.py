@@ -211,6 +211,10 @@ def test_stop_while_restarting(ul: Installation) -> None:
     assert b"restarting" in done.stderr or b"not running" in done.stderr or b"ended" in done.stderr
     ul("stop", "pausing")
     assert ul.out("ps", "-a", "--format", "{{.State}}") == "exited"
+    ul("start", "pausing")
+    assert until(lambda: "restarting" in ul.out("ps", "-a", "--format", "{{.State}}"))
+    ul("kill", "pausing")
+    assert ul.out("ps", "-a", "--format", "{{.State}}") == "exited"
     ul("rm", "pausing")
     name = ul.start("--name", "pausing", "--restart", "always", "box", "false")
     assert until(lambda: "restarting" in ul.out("ps", "-a", "--format", "{{.State}}"))

@@ -41,6 +41,18 @@ def test_private_memory_is_not_given_away(ul: Installation) -> None:
     assert "No such container" in ul("create", "--ipc", "container:no", "box", code=1).stderr.decode()
 
 
+def test_who_shares_may_start_later(ul: Installation) -> None:
+    """A container can be made that shares with one that does not run yet; it cannot be started before that one."""
+    ul("create", "--name", "donor", "--network", "none", "--ipc", "shareable", "box", "sleep", "99")
+    sharing = [word for option in ("--network", "--pid", "--ipc", "--uts") for word in (option, "container:donor")]
+    ul("create", "--name", "guest", *sharing, "box", "sleep", "99")
+    assert "non running container" in ul("start", "guest", code=1).stderr.decode()
+    ul("start", "donor")
+    ul("start", "guest")
+    for kind in ("net", "pid", "ipc", "uts"):
+        assert len({Path(f"/proc/{ul.pid(name)}/ns/{kind}").readlink() for name in ("donor", "guest")}) == 1
+
+
 def test_a_user_namespace_shares_too(ul: Installation) -> None:
     words = ["--userns", "auto", "--ipc", "shareable"]
     assert (

@@ -233,7 +233,18 @@ class Firewall:
 
         Raises KernelError, Unsupported.
         """
-        return self._changed(nft.add(self.name, elements_of(network), exclusive=False))
+        wanted = elements_of(network)
+        try:
+            bridges = nft.elements(self.name, "bridges")
+        except KernelError as error:
+            if error.errno not in _ABSENT:
+                raise
+            bridges = []  # what follows tells why
+        # All that a network has in the table comes and goes at once. The kernel takes long for changes, even for those that
+        # change nothing or fail, and makes one after the other.
+        if bridges is not None and wanted["bridges"][0] in bridges:
+            return False
+        return self._changed(nft.add(self.name, wanted, exclusive=False), there=bridges is not None)
 
     def dismiss(self, network: Network) -> None:
         """Take the elements of a network out again; harmless when they are not there."""
@@ -307,19 +318,26 @@ class Firewall:
             contents[declared.name] = nft.write_elements(declared, elements)
         return nft.write(made, contents)
 
-    def _changed(self, requests: list[Request]) -> bool:
-        """Have changes made; the table is made first where it is missing, which is returned."""
-        try:
-            _transact(requests)
-            return False
-        except KernelError as error:
-            if error.errno != _ENOENT:
-                raise
-        if nft.exists(self.name):
-            _transact(requests)  # another start has made it meanwhile; if a set is missing, this fails again
-            return False
-        _transact([*nft.make(table(self.name, self._guards())), *requests])
-        return True
+    def _changed(self, requests: list[Request], there: bool = True) -> bool:
+        """Have changes made; the table is made first where it is missing, which is returned. Unless it was `there`, making
+        it is the first try."""
+        if there:
+            try:
+                _transact(requests)
+                return False
+            except KernelError as error:
+                if error.errno != _ENOENT:
+                    raise
+        if not nft.exists(self.name):
+            try:
+                _transact([*nft.make(table(self.name, self._guards()), anew=False), *requests])
+                return True
+            except KernelError as error:
+                if error.errno != _EEXIST:
+                    raise
+        # Another container, which starts at the same time, has made it meanwhile.
+        _transact(requests)
+        return False
 
     def _without(self, contents: dict[str, list[Element]]) -> None:
         try:

@@ -50,7 +50,7 @@ def test_a_build_speaks_as_the_classic_builder() -> None:
 def test_a_failed_step_has_its_code() -> None:
     message = buildprogress.failure(StepFailed('process "x" did not complete successfully: exit code: 3'))
     assert message["errorDetail"]["code"] == 3
-    assert message["error"] == message["errorDetail"]["message"]
+    assert message["error"] == message["errorDetail"]["message"] == "The command 'x' returned a non-zero code: 3"
 
 
 @pytest.mark.parametrize("encode", [b64encode, urlsafe_b64encode])

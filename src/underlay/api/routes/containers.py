@@ -39,8 +39,13 @@ async def create(request: web.Request) -> web.StreamResponse:
     if not options.log_driver and settings.value("log-driver") == "local":
         options = options.changed(log_driver="json-file")  # docker's libraries read no other's logs
     options = policy.check_create(request.get(RULES), options)
-    made = await work_of(request).do(containers_of(request).create, options)
-    return answer({"Id": made.id, "Warnings": []}, 201)
+    engine = work_of(request).engine
+
+    def work() -> str:
+        engine._launcher.get_ready()  # it will be started soon
+        return engine.containers.create(options).id
+
+    return answer({"Id": await work_of(request).do(work), "Warnings": []}, 201)
 
 
 async def list_(request: web.Request) -> web.StreamResponse:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .progress import Message
 
 _STEP = re.compile(r"\[(?:(?P<where>.*) )? *(?P<step>\d+/\d+)\] (?P<text>.*)", re.DOTALL)
-_CODE = re.compile(r"exit code: (\d+)$")
+_FAILED = re.compile(r'process "(?P<words>.*)" did not complete successfully: exit code: (?P<code>\d+)', re.DOTALL)
 _decoder = getincrementaldecoder("utf-8")
 
 
@@ -61,8 +61,11 @@ class Steps:
 
 
 def failure(error: BaseException) -> Message:
-    """Return an error as a message, with the code of the step's program if it has ended by itself."""
+    """Return an error as a message; that of a step's program, if it has ended by itself, in the words of docker's classic
+    builder, by which clients know it, and with its code."""
     message = progress.failure(error)
-    if isinstance(error, StepFailed) and (code := _CODE.search(error.message)):
-        message["errorDetail"]["code"] = int(code[1])
+    if isinstance(error, StepFailed) and (step := _FAILED.fullmatch(error.message)):
+        text = f"The command '{step['words']}' returned a non-zero code: {step['code']}"
+        message["error"] = message["errorDetail"]["message"] = text
+        message["errorDetail"]["code"] = int(step["code"])
     return message

@@ -388,11 +388,7 @@ def write_files(directory: str, container_id: str, options: ContainerOptions, ho
     else:
         hosts = etc_texts.LOCAL_HOSTS + etc_texts.extra_hosts(options, etc_texts.LOOPBACK if host_network else gateway)
     if not host_network and hostname:
-        hosts += (
-            f"127.0.0.1\t{hostname} {container_id[:12]}\n"
-            if hostname != container_id[:12]
-            else (f"127.0.0.1\t{hostname}\n")
-        )
+        hosts += f"127.0.0.1\t{etc_texts.own_names(container_id, hostname, options.domainname)}\n"
     texts = {"resolv.conf": etc_texts.resolver(options), "hostname": hostname + "\n", "hosts": hosts}
     write_texts(directory, texts, durable=not options.remove)
 

@@ -43,6 +43,7 @@ def stop(store: Store, name: str, timeout: float | None = None, signal: str = ""
             if channel is not None:
                 _await_end(store, row, None)
             return
+        store.emit(events.Event("container.kill", row.id, signal=number))
         _send(status, number)
         if status.status == state.PAUSED:
             try:
@@ -53,6 +54,7 @@ def stop(store: Store, name: str, timeout: float | None = None, signal: str = ""
         if not _await_end(store, row, None if limit < 0 else float(limit), run):
             status = presence.status(store, row.id)
             if status.pid and status.when == run:
+                store.emit(events.Event("container.kill", row.id, signal=9))
                 _kill(row, status)
             _await_end(store, row, 10.0, run)
     finally:
@@ -77,20 +79,26 @@ def _announce_stop(store: Store, row: ContainerRow, keep: bool = False) -> _sock
 
 
 def kill(store: Store, name: str, signal: str = "KILL") -> None:
-    """Send a signal to a container's first process; raises Conflict when it is not running."""
+    """Send a signal to a container's first process; raises Conflict when it is not running.
+
+    One that is about to be restarted has none: a signal that would end it keeps it from being restarted.
+    """
     from ...linux import signals
 
     number = signals.number(signal)
     row = find(store, name)
     status = presence.status(store, row.id)
-    if not status.pid:
+    if not status.pid and status.status != state.RESTARTING:
         raise Conflict(f"container {row.id} is not running")
     store.emit(events.Event("container.kill", row.id, signal=number))
     channel = None
     if number in (9, signals.number(row.intent["stop_signal"])):
         channel = _announce_stop(store, row)
     try:
-        if number == 9:
+        if not status.pid:
+            if channel is not None:
+                _await_end(store, row, 10.0)
+        elif number == 9:
             _kill(row, status)
             _await_end(store, row, 10.0, status.when)
             tidy(store, row)

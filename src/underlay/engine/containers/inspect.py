@@ -12,6 +12,7 @@ from .create import name_files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
     from ...linux.specification import Spec
@@ -32,6 +33,7 @@ def inspect(store: Store, row: ContainerRow, intent: Intent, status: Status, siz
     process = spec["process"]
     files = name_files(intent)
     running = status.status in (state.RUNNING, state.PAUSED)
+    config = _config(store, row, intent)
     facts = {
         "Id": row.id,
         "Created": rfc3339(row.created),
@@ -70,8 +72,11 @@ def inspect(store: Store, row: ContainerRow, intent: Intent, status: Status, siz
         "HostConfig": _host_config(row.name, intent, options, spec),
         "GraphDriver": {"Name": store.form, "Data": {"UpperDir": directory + "/upper"}},
         "Mounts": [{"Driver": "local", **m} if m["Type"] == "volume" else m for m in shown_mounts(intent)],
-        "Config": _config(store, row, intent),
-        "NetworkSettings": {**_NO_NETWORK, **_network_settings(store, row, intent, options, running)},
+        "Config": config,
+        "NetworkSettings": {
+            **_NO_NETWORK,
+            **_network_settings(store, row, intent, options, running, config["ExposedPorts"] or ()),
+        },
     }
     if size:
         facts["SizeRw"], facts["SizeRootFs"] = sizes(store, row)
@@ -207,7 +212,7 @@ _NO_NETWORK: dict[str, object] = {
 
 
 def _network_settings(
-    store: Store, row: ContainerRow, intent: Intent, options: Options, running: bool
+    store: Store, row: ContainerRow, intent: Intent, options: Options, running: bool, exposed: Iterable[str]
 ) -> dict[str, object]:
     mode = options.get("network") or "none"
     from ..networks import inspect as network_inspection
@@ -227,7 +232,8 @@ def _network_settings(
 
         endpoints = cni.endpoints(store, row.id, intent, running)
     first = next(iter(endpoints.values()), None) or network_inspection.empty_endpoint()
-    ports: dict[str, list[dict[str, str]]] = {}
+    # Those that are exposed and not published have nothing.
+    ports: dict[str, list[dict[str, str]] | None] = dict.fromkeys(exposed) if running else {}
     held = publishing.held if intent.get("cni") else publishing.published
     for name, places in (held(store, row.id) if running else {}).items():
         pairs = [text.rpartition(":")[::2] for text in places]

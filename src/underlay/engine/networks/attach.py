@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from ...errors import Conflict, InvalidInput, NotFound, Unsupported
+from ...files import Lock
 from ...human import plain
 from ...linux import process, userns
 from ...linux.network import emptying, netns
@@ -286,11 +287,17 @@ def enter(store: Store, network: Network, lease: rows.Lease, namespace: int, lea
 def _bring_up(store: Store, network: Network) -> None:
     """Bring a bridge up, and what it needs of this host's firewalls; warn of what stands in its way."""
     wall = firewall_of(store)
-    raised = bridge.bring_up(network, wall)
-    if raised.table:
-        # The table was not there: others have lost what they had in it. What is about to start does not count there yet.
-        reload(store)
-        wall.admit(network)
+    # One after the other: of containers that start together one makes it all, and the others find it. For the kernel, which
+    # takes its time to undo what failed, that is much less to do.
+    directory = f"{store.paths.state}/networks"
+    os.makedirs(directory, mode=0o700, exist_ok=True)
+    with Lock(f"{directory}/raising.lock"):
+        raised = bridge.bring_up(network, wall)
+        if raised.table:
+            # The table was not there: others have lost what they had in it. What is about to start does not count there
+            # yet.
+            reload(store)
+            wall.admit(network)
     other_firewalls.admit(network)
     if raised.forwarding:
         other_firewalls.warn_of_forwarding(store, network)

@@ -67,8 +67,8 @@ def write_addresses(
 
 
 def _own_names(container_id: str, intent: Intent) -> str:
-    hostname = intent["spec"].get("hostname") or ""
-    return container_id[:12] if hostname in ("", container_id[:12]) else f"{hostname} {container_id[:12]}"
+    spec = intent["spec"]
+    return etc_texts.own_names(container_id, spec.get("hostname") or "", spec.get("domainname") or "")
 
 
 def _hosts(

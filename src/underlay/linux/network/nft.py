@@ -377,9 +377,10 @@ def transact(requests: Sequence[Request], generation: bytes = b"") -> None:
 
 def make(table: Table, anew: bool = True) -> list[Request]:
     """Return what makes a table. `anew`: one of the same name and all in it goes first, for which the kernel waits a few
-    milliseconds even if there is none."""
+    milliseconds even if there is none; else it is an error (EEXIST) that there is one."""
     name = text(1, table.name)
-    making = _request(_NEWTABLE, CREATE, f"make table {table.name}", name)
+    flags = CREATE if anew else CREATE | netlink.EXCLUSIVE
+    making = _request(_NEWTABLE, flags, f"make table {table.name}", name)
     # Making it is no error if it is there; so removing it is none.
     requests = [making, _request(_DELTABLE, 0, f"remove table {table.name}", name)] if anew else []
     requests.append(making)

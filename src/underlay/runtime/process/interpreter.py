@@ -50,25 +50,36 @@ def reap(pid: int) -> None:
         pass
 
 
-def send(channel: _socket.socket, record: Mapping[str, object], descriptors: Sequence[int] = ()) -> None:
-    """Send a helper its request; descriptors may be -1, for none."""
+def send(channel: _socket.socket, record: Mapping[str, object], descriptors: Sequence[int] = ()) -> bool:
+    """Send a helper its request; descriptors may be -1, for none. Returns False when the helper has ended."""
     parcel = control.parcel(record, "underlay-helper")
-    control.send(channel, {"given": [fd >= 0 for fd in descriptors]}, (parcel,))
+    sent = control.send(channel, {"given": [fd >= 0 for fd in descriptors]}, (parcel,))
     os.close(parcel)
     there = [fd for fd in descriptors if fd >= 0]
     for start in range(0, len(there), _MANY):
-        control.send(channel, {}, tuple(there[start : start + _MANY]))
+        sent = sent and control.send(channel, {}, tuple(there[start : start + _MANY]))
+    return sent
 
 
 def receive() -> tuple[_socket.socket, Any, list[int]]:
     """In the helper: return the socket, the request, and the descriptors. Exits when the parent closes the socket first."""
+    channel = opened()
+    return channel, *request(channel)
+
+
+def opened() -> _socket.socket:
+    """In the helper: return the socket to the parent. What the parent lacks of standard streams is /dev/null."""
     os.set_inheritable(CHANNEL, False)
     for number in (0, 1, 2):
         try:
             os.fstat(number)
         except OSError:
             os.open("/dev/null", os.O_RDWR)  # the parent has none: the lowest free number is taken
-    channel = _socket.socket(fileno=CHANNEL)
+    return _socket.socket(fileno=CHANNEL)
+
+
+def request(channel: _socket.socket) -> tuple[Any, list[int]]:
+    """In the helper: return the next request and its descriptors. Exits when the parent closes the socket first."""
     message, fds = control.receive(channel)
     if message is None or not fds:
         os._exit(0)
@@ -80,4 +91,4 @@ def receive() -> tuple[_socket.socket, Any, list[int]]:
             os._exit(0)
         there += fds
     waiting = iter(there)
-    return channel, record, [next(waiting) if given else -1 for given in message["given"]]
+    return record, [next(waiting) if given else -1 for given in message["given"]]

@@ -76,7 +76,10 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     for place in places:
         sys.stderr.write(f"underlay: listening at {place.address}\n")
     sys.stderr.flush()
+    from ....runtime.monitor.fresh import ForkServer
+
     engine._launcher.leaving = False  # this process has threads: nothing may be forked off it
+    engine._launcher.fork_server = ForkServer()
     serving.serve(engine, places, idle, policies.Policy(rules, options["read-only"]))
     return 0
 

@@ -80,7 +80,7 @@ class HostFacts:
         self.online_mems = ""
         self.apparmor = False  # whether the kernel confines by AppArmor profiles
         self.apparmor_default = ""  # the name of the default profile, where it can be had
-        self.joined: dict[str, int] = {}  # "container:NAME" → pid of its first process
+        self.joined: dict[str, int] = {}  # "container:NAME" → pid of its first process, 0 if it does not run
 
 
 class Composed:

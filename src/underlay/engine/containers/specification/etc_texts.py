@@ -27,6 +27,12 @@ def host_address(networks: Sequence[Network]) -> str:
     return next((pool.gateway for pool in pools if pool is not None and pool.gateway), "")
 
 
+def own_names(container_id: str, hostname: str, domainname: str) -> str:
+    """Return the names that a container has for its own address: the full one first, where it has a domain."""
+    names = [f"{hostname}.{domainname}"] if hostname and domainname else []
+    return " ".join(dict.fromkeys((*names, *filter(None, (hostname, container_id[:12])))))
+
+
 def extra_hosts(options: ContainerOptions, gateway: str) -> str:
     """Return the lines of hosts that --add-host asks for; `gateway` is this host's address, if the container sees one.
 

@@ -45,7 +45,8 @@ def gather(store: Store, request: Request) -> compose.HostFacts:
     for value in (options.network, options.pid, options.ipc, options.uts):
         if value.startswith("container:"):
             name = value.partition(":")[2]
-            host.joined[value], _ = presence.first_process(store, containers.find(store.meta, name).id, name)
+            # 0 if it does not run now: whoever starts the container finds its first process then (records.launch).
+            host.joined[value] = presence.status(store, containers.find(store.meta, name).id).pid
     if options.ipc.startswith("container:"):
         host.shared_memory = _shared_memory(store, options.ipc.partition(":")[2])
     return host
