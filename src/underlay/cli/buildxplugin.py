@@ -201,6 +201,7 @@ def _asked(path: str) -> dict[str, Any] | None:
 
     class Connection(HTTPConnection):
         def connect(self) -> None:
+            """Connect with the socket."""
             self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             self.sock.settimeout(_PATIENCE)
             self.sock.connect(path)

@@ -199,7 +199,7 @@ OPTIONS = (
     same("build outputs", RUN, then={"outputs": [Output("cacheonly")]}),
 )
 # Where a build's files come from and go to, which steps do not see.
-NOT_OF_STEPS = {"context", "dockerfile", "cache_from", "cache_to", "cache_namespace"}
+NOT_OF_STEPS = {"context", "dockerfile", "cache_from", "cache_to", "cache_namespace", "cancellation"}
 
 
 def test_every_option_is_changed() -> None:
