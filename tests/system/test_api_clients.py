@@ -220,7 +220,9 @@ def test_python_library_containers(client: Any) -> None:
     while piece := stream._sock.recv(100):
         received += piece
     assert received.endswith(b"typed\n")
-    stream._sock.close()
+    # With its answer, which would complain of a closed file when it is collected, during another test.
+    stream._response.close()
+    stream.close()
     assert [c.id for c in client.containers.list(filters={"label": "k=v"})] == [made.id]
     assert client.containers.list(filters={"label": "k=w"}) == []
     with pytest.raises(docker.errors.APIError) as refused:
@@ -267,6 +269,7 @@ def test_python_library_logs_and_events(client: Any) -> None:
             break
     assert set(seen) >= {"create", "die"} and event["Actor"]["Attributes"]["exitCode"] == "0"
     events.close()
+    events._response.close()
     assert client.containers.prune()["ContainersDeleted"] == [made.id]
 
 

@@ -68,7 +68,7 @@ def test_testcontainers_and_its_reaper(node: Served, tmp_path: Path) -> None:
     more = ["compose"] if shutil.which("docker-compose") else []
     made = json.loads(node.client("node", SCRIPTS / "testcontainers.cjs", tmp_path, *more).splitlines()[-1])
     assert made["server"] and made["reaper"]
-    assert until(lambda: node.docker("ps", "-a", "--format", "{{.Names}}") == "bystander")
+    assert until(lambda: node.docker("ps", "-a", "--format", "{{.Names}}") == "bystander", 60)
     assert until(lambda: node.custom_networks() == networks) and until(lambda: node.docker("volume", "ls", "-q") == "")
     # What was built, and not what was committed to be kept.
     assert until(lambda: "localhost/" not in node.docker("images", "--format", "{{.Repository}}"))

@@ -29,7 +29,7 @@ def test_testcontainers_and_its_reaper(served: Served, tmp_path: Path) -> None:
     served.environment["RYUK_CONTAINER_IMAGE"] = REAPERS[0]
     made = json.loads(served.client(sys.executable, SCRIPTS / "python_testcontainers.py", tmp_path).splitlines()[-1])
     assert made["server"]
-    assert until(lambda: served.docker("ps", "-a", "--format", "{{.Names}}") == "bystander")
+    assert until(lambda: served.docker("ps", "-a", "--format", "{{.Names}}") == "bystander", 60)
     assert until(lambda: served.custom_networks() == networks)
     served.docker("rm", "-f", "bystander")
 

@@ -33,6 +33,7 @@ reap() { # LINE: removes what is found, and fails when nothing is
 }
 
 if [ "$1" = client ]; then
+  trap "" PIPE # of a client that does not wait for the answer
   : >$place/clients/$$
   while read -r line; do
     line=$(echo "$line" | tr -d '\r')
