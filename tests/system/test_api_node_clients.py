@@ -18,6 +18,7 @@ import pytest
 
 from apiengines import SCRIPTS, Served, served, world
 from engines import until
+from networks import World
 
 __all__ = ["served", "world"]  # fixtures
 pytestmark = pytest.mark.root
@@ -80,9 +81,9 @@ def devcontainer(node: Served, modules: Path, *words: str | Path, code: int = 0)
     return node.client("node", modules / "@devcontainers/cli/devcontainer.js", *words, code=code)
 
 
-def up(node: Served, modules: Path, folder: Path, *words: str) -> str:
+def up(node: Served, modules: Path, folder: Path, *words: str, buildkit: str = "never") -> str:
     """Have a folder's dev container made or started, without BuildKit; returns the container's id."""
-    said = devcontainer(node, modules, "up", "--workspace-folder", folder, "--buildkit", "never", *words)
+    said = devcontainer(node, modules, "up", "--workspace-folder", folder, "--buildkit", buildkit, *words)
     outcome = json.loads(said.splitlines()[-1])
     assert outcome["outcome"] == "success"
     return str(outcome["containerId"])
@@ -125,8 +126,19 @@ def test_dev_container_of_an_image(node: Served, modules: Path, tmp_path: Path) 
     assert devcontainer(node, modules, *inside, "ls /cache") == "kept"
 
 
-def test_dev_container_of_a_dockerfile(node: Served, modules: Path, tmp_path: Path) -> None:
-    """With a feature, whose files come from an image of their own, and a user who is not root."""
+@pytest.mark.parametrize("buildkit", ["never", "auto"])
+def test_dev_container_of_a_dockerfile(
+    node: Served, world: World, modules: Path, tmp_path: Path, buildkit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a feature, whose files come from an image of their own, and a user who is not root; by the classic build, and
+    by our plug-in for docker's command line."""
+    if buildkit == "auto":
+        if node.name != "underlay":
+            pytest.skip("docker's daemon builds by its own plug-in")
+        settings = {"DOCKER_CONFIG": node.environment["DOCKER_CONFIG"], "XDG_CONFIG_HOME": str(tmp_path / "units")}
+        monkeypatch.setattr(world.underlay, "environment", {**world.underlay.environment, **settings})
+        world.underlay("serve", "--install", "--user")
+        monkeypatch.delitem(node.environment, "DOCKER_BUILDKIT")
     folder = tmp_path / "project"
     described(
         folder,
@@ -148,7 +160,7 @@ def test_dev_container_of_a_dockerfile(node: Served, modules: Path, tmp_path: Pa
     }
     (feature / "devcontainer-feature.json").write_text(json.dumps(facts))
     (feature / "install.sh").write_text('#!/bin/sh\necho "$COLOUR" > /colour\n')
-    up(node, modules, folder)
+    up(node, modules, folder, buildkit=buildkit)
     words = ("sh", "-c", "cat /word /colour /tmp/made; id -un; echo $FEATURE")
     shown = devcontainer(node, modules, "exec", "--workspace-folder", folder, *words)
     assert shown.splitlines() == ["said", "green", "made", "alice", "there"]

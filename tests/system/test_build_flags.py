@@ -10,10 +10,12 @@ from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from buildcases import Builder, cached, commit, git, outputs, repository, write
+from engines import Installation
 from fakeregistry import FakeRegistry
 
 pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
@@ -276,6 +278,7 @@ def test_buildx(builder: Builder, registry: FakeRegistry) -> None:
     raw = json.loads(ul.out("buildx", "imagetools", "inspect", "--raw", f"{registry.host}/other/bx:5"))
     whole = json.loads(ul.out("buildx", "imagetools", "inspect", "--raw", f"{registry.host}/team/bx:4"))
     assert raw["manifests"][:2] == whole["manifests"] and "annotations" in raw["manifests"][1]
+    check_other_indexes(ul, registry, builder.place)
     shown = ul.out(
         "buildx", "imagetools", "inspect", "--format", "{{.Manifest.digest}} {{.Name}}", f"{registry.host}/team/bx:2"
     )
@@ -287,6 +290,33 @@ def test_buildx(builder: Builder, registry: FakeRegistry) -> None:
     for words in (("ls", "x"), ("du", "x"), ("imagetools", "inspect"), ("none",)):
         ul("buildx", *words, code=1)
     ul("buildx", "imagetools", "create", name, code=125)
+
+
+def check_other_indexes(ul: Installation, registry: FakeRegistry, place: Path) -> None:
+    """With annotations, from files, added to what is there, and shown without being pushed."""
+    one, two = (f"{registry.host}/team/bx:{tag}" for tag in (1, 4))
+    words = ("buildx", "imagetools", "create")
+    (place / "name").write_text(one + "\n")
+    ul(*words, "-t", f"{registry.host}/team/bx:6", "-f", str(place / "name"), "--annotation", "index:k=v")
+
+    def raw(tag: int) -> Any:
+        return json.loads(ul.out("buildx", "imagetools", "inspect", "--raw", f"{registry.host}/team/bx:{tag}"))
+
+    assert raw(6)["annotations"] == {"k": "v"} and len(raw(6)["manifests"]) == 1
+    (place / "descriptor").write_text(json.dumps(raw(4)["manifests"][1]))
+    shown = ul.out(*words, "--dry-run", "--append", "-t", f"{registry.host}/team/bx:6", "-f", str(place / "descriptor"))
+    assert [entry["digest"] for entry in json.loads(shown)["manifests"]] == [
+        raw(6)["manifests"][0]["digest"],
+        raw(4)["manifests"][1]["digest"],
+    ]
+    assert len(raw(6)["manifests"]) == 1
+    ul(*words, "--append", "-t", f"{registry.host}/team/bx:6", two)
+    assert len(raw(6)["manifests"]) == 2 and "annotations" not in raw(6)
+    ul(*words, "--append", "-t", f"{registry.host}/team/bx:7", two)
+    assert raw(7) == raw(4)
+    assert json.loads(ul.out(*words, "--dry-run", two)) == raw(4)
+    for wrong in (("--annotation", "manifest:k=v", one), ("--annotation", "k", one), ("-f", str(place / "none"))):
+        ul(*words, "-t", f"{registry.host}/team/bx:8", *wrong, code=1)
 
 
 BAKE = {

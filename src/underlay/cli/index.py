@@ -175,7 +175,9 @@ ALIASES: dict[str, str] = {
     "bake": "buildx bake",
     "builder bake": "buildx bake",
     "builder du": "buildx du",
+    "builder inspect": "buildx inspect",
     "builder ls": "buildx ls",
+    "builder use": "buildx use",
     "list": "ps",
 }
 NOUNS = (

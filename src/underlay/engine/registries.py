@@ -13,7 +13,7 @@ from ..transfer.registry import lists, remote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from typing import Any
 
     from ..oci import config as configs
@@ -236,14 +236,20 @@ class Registries:
         with self._registries(insecure, reference.domain) as session:
             return lists.push(self._store.meta, session, reference, self._store.emit, purge)
 
-    def combine(self, name: str, members: Sequence[str]) -> str:
+    def combine(self, name: str, members: Sequence[str], annotations: Mapping[str, str] | None = None) -> str:
         """Push an index of what registries have under the names of `members`; return its digest.
 
         Of a member that is an index itself, its manifests are taken. Raises NotFound, AccessDenied, RegistryError.
         """
         reference = references.parse(name)
+        named = [references.parse(member) for member in members]
         with self._registries(False) as session:
-            return lists.combine(session, reference, [references.parse(member) for member in members], self._store.emit)
+            return lists.combine(session, reference, named, self._store.emit, annotations)
+
+    def combined(self, members: Sequence[str], annotations: Mapping[str, str] | None = None) -> bytes:
+        """Return the index that `combine` would push, as it would be sent; nothing is pushed. Raises as that does."""
+        with self._registries(False) as session:
+            return lists.combined(session, [references.parse(member) for member in members], annotations)
 
     def manifest_remove(self, names: Sequence[str]) -> list[str]:
         """Remove drafts; return those removed. Raises NotFound when one is not there."""

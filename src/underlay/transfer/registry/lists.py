@@ -20,7 +20,7 @@ from .remote import InRegistry
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from ...events import Emit
     from ...oci.descriptor import Descriptor
@@ -108,8 +108,9 @@ def index(meta: Meta, name: Reference) -> bytes:
     return _index(_existing(meta, name))
 
 
-def _index(entries: Sequence[Entry]) -> bytes:
-    oci = all(entry.media_type == mediatype.OCI_MANIFEST for entry in entries)
+def _index(entries: Sequence[Entry], annotations: Mapping[str, str] | None = None) -> bytes:
+    """Return the document of an index; one with annotations is the OCI's, for docker's has no place for them."""
+    oci = bool(annotations) or all(entry.media_type == mediatype.OCI_MANIFEST for entry in entries)
     members = []
     for entry in entries:
         members.append({"mediaType": entry.media_type, "digest": entry.digest, "size": entry.size})
@@ -122,6 +123,7 @@ def _index(entries: Sequence[Entry]) -> bytes:
             "schemaVersion": 2,
             "mediaType": mediatype.OCI_INDEX if oci else mediatype.DOCKER_INDEX,
             "manifests": members,
+            **({"annotations": dict(annotations)} if annotations else {}),
         }
     )
 
@@ -134,11 +136,26 @@ def push(meta: Meta, registries: Registries, name: Reference, emit: Emit, purge:
     return digest
 
 
-def combine(registries: Registries, name: Reference, members: Sequence[Reference], emit: Emit) -> str:
+def combine(
+    registries: Registries,
+    name: Reference,
+    members: Sequence[Reference],
+    emit: Emit,
+    annotations: Mapping[str, str] | None = None,
+) -> str:
     """Push an index of manifests that are in registries, those of indexes one by one, without a draft; return its digest.
 
     Raises NotFound, AccessDenied, RegistryError.
     """
+    return _sent(registries, name, _gathered(registries, members), emit, annotations)
+
+
+def combined(registries: Registries, members: Sequence[Reference], annotations: Mapping[str, str] | None) -> bytes:
+    """Return the document that `combine` would push; raises as it does."""
+    return _index(_gathered(registries, members), annotations)
+
+
+def _gathered(registries: Registries, members: Sequence[Reference]) -> list[Entry]:
     entries: dict[str, Entry] = {}
     for member in members:
         source, root, data, is_index = _looked_up(registries, member)
@@ -152,11 +169,17 @@ def combine(registries: Registries, name: Reference, members: Sequence[Reference
             entry = Entry(of_child, child.digest, child.size, media_type, written.get("platform") or {})
             entry.annotations = written.get("annotations") or {}
             entries.setdefault(child.digest, entry)
-    return _sent(registries, name, list(entries.values()), emit)
+    return list(entries.values())
 
 
-def _sent(registries: Registries, name: Reference, entries: Sequence[Entry], emit: Emit) -> str:
-    data = _index(entries)
+def _sent(
+    registries: Registries,
+    name: Reference,
+    entries: Sequence[Entry],
+    emit: Emit,
+    annotations: Mapping[str, str] | None = None,
+) -> str:
+    data = _index(entries, annotations)
     target = Target(registries, name.domain, name.path)
     for entry in entries:
         if target.head(entry.digest) is None:
