@@ -71,7 +71,7 @@ def test_docker_build_by_the_plugin(docker: Installation, ul: Installation, tmp_
     assert identity == ul.out("inspect", "-f", "{{.Id}}", "baked")
     assert docker("build", str(tmp_path / "nothing"), code=1).stderr.count(b"underlay: ") == 1
     assert docker.out("buildx", "ls").splitlines()[1].startswith("default*")
-    assert "Driver: underlay" in docker.out("buildx", "inspect", "--bootstrap")
+    assert "Driver: docker" in docker.out("buildx", "inspect", "--bootstrap")
     docker("buildx", "use", "default")
     assert b"no builder" in docker("buildx", "use", "other", code=125).stderr
     assert "Total:" in docker.out("buildx", "du")
@@ -90,6 +90,23 @@ def test_contexts_name_the_server(docker: Installation, tmp_path: Path) -> None:
     assert {"by-context", "by-settings", "by-flag"} <= set(names)
     done = docker("-H", "tcp://127.0.0.1:1", "build", str(tmp_path), code=None)
     assert done.returncode != 0
+
+
+def test_python_on_whales_by_the_plugin(docker: Installation, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Its builds, its bake, and what it does with volumes, for which it builds an image that is told on standard input."""
+    library = pytest.importorskip("python_on_whales")
+    for name in ("DOCKER_HOST", "DOCKER_CONFIG"):
+        monkeypatch.setenv(name, docker.environment[name])
+    whales = library.DockerClient()
+    (tmp_path / "Dockerfile").write_text("FROM box\nRUN --mount=type=secret,id=s cat /run/secrets/s > /out\n")
+    (tmp_path / "secret").write_text("hush")
+    image = whales.build(tmp_path, tags=["whale:1"], secrets=[f"id=s,src={tmp_path}/secret"], progress="plain")
+    assert image.repo_tags == ["whale:1"] and whales.run("whale:1", ["cat", "/out"], remove=True) == "hush"
+    (tmp_path / "docker-bake.json").write_text(json.dumps({"target": {"default": {"context": str(tmp_path)}}}))
+    config = whales.buildx.bake(files=[tmp_path / "docker-bake.json"], print=True)
+    assert config["target"]["default"]["dockerfile"] == "Dockerfile"
+    assert [builder.name for builder in whales.buildx.list()] == ["default"]
+    assert whales.buildx.inspect().name == "default"
 
 
 def test_another_servers_plugin_is_run_for_it(docker: Installation, place: Path) -> None:

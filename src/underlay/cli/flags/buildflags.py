@@ -90,6 +90,8 @@ FLAGS: tuple[Flag, ...] = (
     ("ulimit", "", "list", "ulimit", "Ulimit options"),
 )
 BUILDER = "default"
+# What clients take for: what is built is in the store without being loaded into it.
+DRIVER = "docker"
 _LIMITS = {
     "cgroup-parent": "cgroup_parent",
     "cpu-period": "cpu_period",

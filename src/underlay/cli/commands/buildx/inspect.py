@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from ...flags.buildflags import BUILDER, BUILDER_FLAG, named_builder
+from ...flags.buildflags import BUILDER, BUILDER_FLAG, DRIVER, named_builder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     named_builder(arguments[0] if arguments else options["builder"])
     here = platform.host().brief
     sys.stdout.write(
-        f"Name:   {BUILDER}\nDriver: underlay\n\nNodes:\nName:      {BUILDER}\nEndpoint:  underlay\n"
+        f"Name:   {BUILDER}\nDriver: {DRIVER}\n\nNodes:\nName:      {BUILDER}\nEndpoint:  {BUILDER}\n"
         f"Status:    running\nPlatforms: {here}\n"
     )
     return 0

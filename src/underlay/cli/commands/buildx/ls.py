@@ -11,7 +11,7 @@ SUMMARY = "List builders: there is one"
 SYNOPSIS = "buildx ls [OPTIONS]"
 ARGUMENTS = (0, 0)
 FLAGS: tuple[Flag, ...] = (("format", "", "string", "string", "Format output: 'table', 'json', or a Go template"),)
-_HEADERS = {"Name": "NAME/NODE", "DriverEndpoint": "DRIVER/ENDPOINT", "Status": "STATUS", "Platforms": "PLATFORMS"}
+_HEADERS = {"Shown": "NAME/NODE", "DriverEndpoint": "DRIVER/ENDPOINT", "Status": "STATUS", "Platforms": "PLATFORMS"}
 
 
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
@@ -19,11 +19,23 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     import sys
 
     from ....oci import platform
-    from ...flags.buildflags import BUILDER
+    from ...flags.buildflags import BUILDER, DRIVER
     from ...output import listing
 
     here = str(platform.host().brief)
-    rows = [{"Name": f"{BUILDER}*", "DriverEndpoint": "underlay", "Status": "running", "Platforms": here}]
-    default = "{{.Name}}\t{{.DriverEndpoint}}\t{{.Status}}\t{{.Platforms}}"
-    sys.stdout.write(listing(rows, _HEADERS, default, options["format"]))
+    node = {"Name": BUILDER, "Endpoint": BUILDER, "Status": "running", "Platforms": [here]}
+    row = {
+        "Name": BUILDER,
+        "Driver": DRIVER,
+        "Dynamic": False,
+        "Current": True,
+        "Nodes": [node],
+        "DriverEndpoint": DRIVER,
+        "Status": "running",
+        "Platforms": here,
+    }
+    default = "{{.Shown}}\t{{.DriverEndpoint}}\t{{.Status}}\t{{.Platforms}}"
+    if options["format"] in ("", "table"):
+        row["Shown"] = f"{BUILDER}*"
+    sys.stdout.write(listing([row], _HEADERS, default, options["format"]))
     return 0
