@@ -22,7 +22,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench import builds, calls, material, networks, rivals, runtimes, transfers
+from bench import builds, calls, clients, material, networks, rivals, runtimes, transfers
 from bench.harness import Contender, Result, race, table
 from bench.setting import ROOT, UNDERLAY, Setting
 
@@ -206,7 +206,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=25)
     parser.add_argument(
         "--only",
-        default="start,layers,load,runtime,pull,small,push,build,price,network,many,throughput,connections,monitor,calls,memory",
+        default="start,layers,load,runtime,pull,small,push,build,price,network,many,throughput,connections,monitor,calls,memory,clients",
     )
     parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md")
     options = parser.parse_args()
@@ -221,6 +221,10 @@ def main() -> None:
             for name, job in JOBS.items():
                 if name in chosen:
                     results += job(setting, options.rounds)
+            if "clients" in chosen:
+                raced, more = clients.clients(setting, options.rounds)
+                results += raced
+                notes += more
             if "price" in chosen:
                 notes += builds.price(setting, options.rounds)
             if "throughput" in chosen:
