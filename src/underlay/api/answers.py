@@ -10,6 +10,7 @@ from aiohttp import web
 
 from .access.policy import Policy
 from .execs import Execs
+from .listings import Listings
 from .runs import Runs
 from .work import Work
 
@@ -23,6 +24,7 @@ OLDEST, NEWEST = (1, 24), (1, 47)  # versions of the API
 WORK: web.AppKey[Work] = web.AppKey("work", Work)
 EXECS: web.AppKey[Execs] = web.AppKey("execs", Execs)
 POLICY: web.AppKey[Policy] = web.AppKey("policy", Policy)
+LISTINGS: web.AppKey[Listings] = web.AppKey("listings", Listings)
 RULES = "rules"  # of a request: those that allow it, missing where all is allowed
 RUNS: web.AppKey[Runs] = web.AppKey("runs", Runs)
 

@@ -13,8 +13,9 @@ from ..errors import StartFailed, UnderlayError
 from . import work as working
 from .access.enforcement import enforce
 from .access.policy import Policy
-from .answers import EXECS, NEWEST, OLDEST, POLICY, RUNS, WORK, problem, version_of
+from .answers import EXECS, LISTINGS, NEWEST, OLDEST, POLICY, RUNS, WORK, problem, version_of
 from .execs import Execs
+from .listings import Listings
 from .routes import TABLES
 from .runs import Runs
 
@@ -43,6 +44,7 @@ def make(
     application[WORK] = work
     application[RUNS] = Runs(work)
     application[EXECS] = Execs()
+    application[LISTINGS] = Listings(work.engine)
     for table in tables:
         for method, path, handler in table:
             for prefix in ("", r"/v{version:\d+\.\d+}"):

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
 from ... import settings
-from ...engine.containers.find import listed
 from ...engine.filters import containers as filters
 from ...errors import Conflict, InvalidInput, NotFound
-from .. import summaries
 from ..access import policy
-from ..answers import RULES, RUNS, answer, nothing, work_of
+from ..answers import LISTINGS, RULES, RUNS, answer, nothing, work_of
 from ..requests import createbody, query
 
 if TYPE_CHECKING:
@@ -56,14 +54,13 @@ async def list_(request: web.Request) -> web.StreamResponse:
     limit = query.number(request, "limit")
     every = query.flag(request, "all") or limit > 0 or any(key in ("status", "exited") for key, _ in chosen)
     size = query.flag(request, "size")
-    engine = work_of(request).engine
+    engine, listings = work_of(request).engine, request.app[LISTINGS]
 
-    def work() -> list[dict[str, Any]]:
-        engine.containers.recover()
-        items = [item for item in listed(engine._store, every) if filters.passes(engine, item, chosen)]
-        return [summaries.container(engine, item, size) for item in (items[:limit] if limit > 0 else items)]
+    def work() -> web.StreamResponse:
+        items = [item for item in listings.every(every) if filters.passes(engine, item, chosen)]
+        return answer([listings.summary(item, size) for item in (items[:limit] if limit > 0 else items)])
 
-    return answer(await work_of(request).do(work))
+    return await work_of(request).do(work)
 
 
 async def inspect(request: web.Request) -> web.StreamResponse:

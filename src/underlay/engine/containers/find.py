@@ -24,6 +24,11 @@ class ContainerListing:
         self.intent = intent
         self.status = status
 
+    @property
+    def is_running(self) -> bool:
+        """Whether the container runs, is paused or is about to be restarted."""
+        return self.status.status in (state.RUNNING, state.PAUSED, state.RESTARTING)
+
 
 def find(store: Store, name: str) -> ContainerRow:
     """Return the row of a container, by its name, id or the beginning of its id; raises NotFound, Conflict (ambiguous)."""
@@ -32,13 +37,13 @@ def find(store: Store, name: str) -> ContainerRow:
 
 def listed(store: Store, all: bool = False) -> list[ContainerListing]:
     """Return the running containers, or all, the newest first."""
-    listings = []
-    for row in rows.every(store.meta):
-        status = presence.status(store, row.id)
-        running = status.status in (state.RUNNING, state.PAUSED, state.RESTARTING)
-        if not running and not all:
-            continue
-        if status.status == state.CREATED and presence.has_vanished(store, row.id):
-            continue
-        listings.append(ContainerListing(row, row.intent, status))
-    return listings
+    found = (listing(store, row) for row in rows.every(store.meta))
+    return [item for item in found if item is not None and (all or item.is_running)]
+
+
+def listing(store: Store, row: ContainerRow) -> ContainerListing | None:
+    """Return a container as it is now, None if it has just been removed."""
+    status = presence.status(store, row.id)
+    if status.status == state.CREATED and presence.has_vanished(store, row.id):
+        return None
+    return ContainerListing(row, row.intent, status)

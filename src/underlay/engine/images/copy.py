@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from ...errors import InvalidInput, UnderlayError
 from ...oci import platform as platforms
-from ...registry.registries import Registries
 from ...store import blobs, gc, leases
 from ...store.rows import images
 from ...transfer.copy import locations, opening, walk
@@ -19,6 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from ...registry.registries import Registries
     from ...store.store import Store
     from ...transfer.copy.locations import Location
     from ...transfer.copy.walk import Request
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 def copy(store: Store, source: str, destination: str, request: Request) -> Pushed:
     """See `Registries.copy`."""
     origin, target = locations.parse(source), locations.parse(destination)
+    from ...registry.registries import Registries
+
     with Registries(store.emit, credentials=store.credentials) as registries:
         return _copied(store, registries, origin, target, request)
 
@@ -113,6 +115,8 @@ def sync(
 ) -> Iterator[Synced]:
     """See `Registries.sync`."""
     into = lists.Into.parse(destination, scoped)
+    from ...registry.registries import Registries
+
     with Registries(store.emit, credentials=store.credentials) as registries:
         for text in sources:
             try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from ...oci import document
 from ...oci import manifest as manifests
 from ...oci import reference as references
-from ...registry.registries import Registries
 from ...transfer.registry import remote
 
 TYPE_CHECKING = False
@@ -22,6 +21,8 @@ def distribution(store: Store, name: str) -> dict[str, Any]:
     Raises NotFound, AccessDenied, RegistryError, InvalidInput.
     """
     reference = references.parse(name)
+    from ...registry.registries import Registries
+
     with Registries(store.emit, credentials=store.credentials) as session:
         fetched = session.repository(reference).manifest(reference.digest or reference.tag)
         value = document.decode(fetched.data, "manifest")

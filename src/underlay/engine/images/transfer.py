@@ -7,7 +7,6 @@ from ...errors import Corrupt, InvalidInput, LimitExceeded, NotFound, UnderlayEr
 from ...events import Event
 from ...oci import platform as platforms
 from ...oci import reference as references
-from ...registry.registries import Registries
 from ...store import gc
 from ...store.rows import images as image_rows
 from ..space import Writing
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from ...oci.reference import Reference
+    from ...registry.registries import Registries
     from ...store.store import Store
     from ...transfer.registry.outgoing import Pushed
     from ...transfer.registry.pull import Pulled
@@ -32,6 +32,8 @@ def pull(
 ) -> list[tuple[Reference, Pulled]]:
     """Pull what a name means; return name and result of each image. See `Images.pull`."""
     work = _Pull(store, platform, all_tags, keep_compressed, verify)
+    from ...registry.registries import Registries
+
     with Registries(store.emit, credentials=store.credentials) as registries:
         done = work.pull(registries, name)
     gc.sweep_if_asked(store.paths, store.meta)
@@ -51,6 +53,8 @@ def pull_each(
     One that fails does not keep the others. The rest of the arguments are those of `pull`.
     """
     work = _Pull(store, platform, all_tags, keep_compressed, verify)
+    from ...registry.registries import Registries
+
     with Registries(store.emit, credentials=store.credentials) as registries:
         for name in names:
             try:
@@ -135,6 +139,8 @@ def push(store: Store, name: str, all_tags: bool = False, platform: str = "") ->
         names = [references.parse(name)]
     goal = platforms.parse(platform) if platform else None
     try:
+        from ...registry.registries import Registries
+
         with Registries(store.emit, credentials=store.credentials) as registries:
             return [
                 (reference, pushing.push(store.paths, meta, registries, reference, store.emit, goal))
