@@ -12,6 +12,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import tarfile
 import tempfile
 import threading
@@ -205,6 +206,34 @@ def test_requests_of_browsers_are_refused(ul: Installation, path: Path) -> None:
 
         assert until(lambda: status(f"127.0.0.1:{port}") == 200)
         assert (status(f"localhost:{port}"), status(f"[::1]:{port}"), status("evil.example")) == (200, 200, 403)
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def test_who_only_connects_is_dropped(ul: Installation, place: Path) -> None:
+    """Nothing, and half a head; while who has asked may be silent for longer."""
+    pytest.importorskip("aiohttp")
+    code = (
+        "import sys; from underlay.api import serving; serving._PATIENCE = 1.0; "
+        "from underlay.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    )
+    words = [sys.executable, "-c", code, "serve", "-H", f"unix://{place}/sock"]
+    server = subprocess.Popen(words, env=ul.environment, stderr=subprocess.DEVNULL)
+    try:
+        assert until((place / "sock").exists)
+        connections = [socket.socket(socket.AF_UNIX) for _ in range(3)]
+        for connection in connections:
+            connection.settimeout(30)
+            connection.connect(str(place / "sock"))
+        connections[1].sendall(b"GET /_ping HTTP/1.1\r\nX: y")
+        connections[2].sendall(b"GET /_ping HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert connections[2].recv(1000).startswith(b"HTTP/1.1 200")
+        assert connections[0].recv(1) == connections[1].recv(1) == b""
+        connections[2].sendall(b"GET /_ping HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert connections[2].recv(1000).startswith(b"HTTP/1.1 200")
+        for connection in connections:
+            connection.close()
     finally:
         server.terminate()
         server.wait(30)

@@ -30,6 +30,7 @@ _DESCRIPTORS = 32768
 _WAITING = 1024  # connections that are not yet accepted
 _ENDING = (signal.SIGINT, signal.SIGTERM)
 _FIRST_FD = 3  # of those that systemd passes (sd_listen_fds(3))
+_PATIENCE = 60.0  # seconds for the first request of a connection to come
 _LONGEST = 1 << 20  # bytes of a request's line and of a header, as Go's servers take them
 
 
@@ -165,20 +166,38 @@ def client_certificates(authority: str, certificate: str, key: str) -> ssl.SSLCo
 
 
 class _Activity:
-    """When somebody asked last, and how many are being answered."""
+    """When somebody asked last, how many are being answered, and which connections have asked anything."""
 
     def __init__(self) -> None:
         self.now = 0
         self.last = asyncio.get_running_loop().time()
+        self._asked: set[web.RequestHandler] = set()
+        self._seen: dict[web.RequestHandler, float] = {}
 
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         self.now += 1
+        self._asked.add(request.protocol)
         try:
             return await handler(request)
         finally:
             self.now -= 1
             self.last = asyncio.get_running_loop().time()
+
+    async def drop_silent(self, runner: web.AppRunner) -> None:
+        """Close connections whose first request does not come: else who only connects, or sends a head without end, would
+        stay for ever. Those that have asked are closed by aiohttp when they ask no more."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(_PATIENCE / 4)
+            assert runner.server is not None
+            connections = set(runner.server.connections)
+            self._asked &= connections
+            now = loop.time()
+            self._seen = {one: self._seen.get(one, now) for one in connections - self._asked}
+            for connection, seen in self._seen.items():
+                if now - seen > _PATIENCE:
+                    connection.force_close()
 
 
 def _silent() -> logging.Logger:
@@ -218,6 +237,7 @@ async def _serve(engine: Engine, places: Sequence[Listening], idle: float, polic
     for number in _ENDING:
         loop.add_signal_handler(number, stopping.set)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
+    dropping = asyncio.ensure_future(activity.drop_silent(runner))
     try:
         for place in places:
             await web.SockSite(runner, place.socket, ssl_context=place.tls).start()
@@ -230,6 +250,7 @@ async def _serve(engine: Engine, places: Sequence[Listening], idle: float, polic
             except TimeoutError:
                 pass
     finally:
+        dropping.cancel()
         await runner.cleanup()
         work.close()
 
