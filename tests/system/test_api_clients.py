@@ -205,6 +205,9 @@ def client(address: str) -> Iterator[Any]:
 
 def test_python_library_containers(client: Any) -> None:
     docker = pytest.importorskip("docker")
+    based = client.containers.create("box", ["true"])
+    based.commit("with-command", changes='ENTRYPOINT ["false"]\nCMD ["echo", "of the image"]')
+    based.remove()
     assert client.ping() and client.version()["Platform"]["Name"] == "underlay"
     assert client.containers.run("box", ["echo", "hello"], remove=True) == b"hello\n"
     with pytest.raises(docker.errors.ContainerError) as caught:
@@ -245,6 +248,9 @@ def test_python_library_containers(client: Any) -> None:
         assert tar.getnames() == ["put"]
     made.stop(timeout=0)
     assert made.wait()["StatusCode"] == 137
+    plain = client.containers.create("with-command", entrypoint=[])
+    assert (plain.attrs["Path"], plain.attrs["Args"]) == ("echo", ["of the image"])
+    plain.remove()
     made.start()
     made.restart(timeout=0)
     with pytest.raises(docker.errors.APIError) as refused:

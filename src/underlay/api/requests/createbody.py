@@ -126,6 +126,13 @@ def update_options(body: dict[str, Any]) -> ContainerOptions:
     return ContainerOptions(**{name: value for name, value in options.items() if value or name == "pids_limit"})
 
 
+def keeps_command(body: dict[str, Any]) -> bool:
+    """Return whether a container has the image's CMD without its ENTRYPOINT: an empty list instead of one, and no command of
+    its own. (A list of one empty text, which docker's command line sends, takes both away.)"""
+    config = Fields(body)
+    return config.words("Entrypoint") == [] and not config.words("Cmd")
+
+
 def _program(config: Fields) -> dict[str, Any]:
     """Return what runs in the container, and as whom."""
     entrypoint, environment = config.words("Entrypoint"), config.texts("Env")

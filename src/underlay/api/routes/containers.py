@@ -41,6 +41,9 @@ async def create(request: web.Request) -> web.StreamResponse:
 
     def work() -> str:
         engine._launcher.get_ready()  # it will be started soon
+        if createbody.keeps_command(body):
+            image = engine.images.get(options.image, options.platform).config.get("config") or {}
+            return engine.containers.create(options.changed(command=image.get("Cmd"))).id
         return engine.containers.create(options).id
 
     return answer({"Id": await work_of(request).do(work), "Warnings": []}, 201)
