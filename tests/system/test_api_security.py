@@ -304,7 +304,7 @@ def test_addresses_and_files_that_are_refused(ul: Installation, place: Path) -> 
         (["-H", "http://x"], "invalid address"),
         (["-H", "fd://"], "no sockets were passed"),
         (["-H", f"unix://{place}/file"], "is not a socket"),
-        (["--allow", f"{place}/bad.toml"], "unknown: operation"),
+        (["--allow", f"{place}/bad.toml"], "unknown key 'operation'"),
         (["--allow", f"{place}/missing"], "cannot read"),
         (["--tlscacert", "x"], "belong together"),
         (["--idle-timeout", "soon"], "invalid --idle-timeout"),

@@ -35,10 +35,10 @@ class Fetching:
         if self._progress is not None:
             self._progress.show(event)
             if event.kind == "image.pull":
+                from ..engine.images.wording import pulled
                 from ..oci.reference import parse
-                from .progress.transferprogress import status
 
-                self._progress.say(status(parse(str(event.attributes["name"])), bool(event.attributes["new"])))
+                self._progress.say(pulled(parse(str(event.attributes["name"])), bool(event.attributes["new"])))
             if event.kind in ("image.pull", "image.failed"):
                 self._progress.stop()
                 self._progress = None

@@ -85,7 +85,7 @@ def read(path: str) -> list[Rule]:
         raise InvalidInput(f"{path}: {error}") from None
     unknown = sorted(set(document) - {"allow"})
     if unknown:
-        raise InvalidInput(f"{path}: unknown: {', '.join(unknown)}", "rules stand in [[allow]]")
+        raise InvalidInput(f"{path}: unknown key {unknown[0]!r}", "a file of rules has [[allow]] tables alone")
     tables = document.get("allow")
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
         raise InvalidInput(f"{path}: there is no [[allow]]", "an empty list allows nothing: allow = []")
@@ -95,16 +95,16 @@ def read(path: str) -> list[Rule]:
 def _rule(table: Mapping[str, Any], where: str) -> Rule:
     unknown = sorted(set(table) - {"operations", "labels", "privileged", *_LISTED})
     if unknown:
-        raise InvalidInput(f"{where}: unknown: {', '.join(unknown)}")
+        raise InvalidInput(f"{where}: unknown key {unknown[0]!r}")
     lists = {name: _strings(table, name, where) for name in ("operations", *_LISTED)}
     if not lists["operations"]:
-        raise InvalidInput(f"{where}: operations are missing", 'as operations = ["containers.*"]')
+        raise InvalidInput(f"{where}: there are no operations", 'as operations = ["containers.*"]')
     labels = table.get("labels", {})
     if not isinstance(labels, dict) or not all(isinstance(value, str) for value in labels.values()):
-        raise InvalidInput(f"{where}: labels: not a table of strings")
+        raise InvalidInput(f"{where}: labels is not a table of texts")
     privileged = table.get("privileged", False)
     if not isinstance(privileged, bool):
-        raise InvalidInput(f"{where}: privileged: not true or false")
+        raise InvalidInput(f"{where}: privileged is neither true nor false")
     return Rule(
         operations=lists["operations"] or [],
         images=lists["images"],
@@ -119,7 +119,7 @@ def _rule(table: Mapping[str, Any], where: str) -> Rule:
 def _strings(table: Mapping[str, Any], name: str, where: str) -> list[str] | None:
     value = table.get(name)
     if value is not None and (not isinstance(value, list) or not all(isinstance(word, str) for word in value)):
-        raise InvalidInput(f"{where}: {name}: not a list of strings")
+        raise InvalidInput(f"{where}: {name} is not a list of texts")
     return value
 
 

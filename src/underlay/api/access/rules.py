@@ -1,4 +1,4 @@
-"""One rule for clients of a socket, and whether it allows a container, a name, an image."""
+"""A rule of --allow: what it allows clients to do with containers, images, volumes and networks."""
 
 from __future__ import annotations
 

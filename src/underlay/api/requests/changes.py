@@ -47,7 +47,7 @@ def _strings(config: dict[str, Any], name: str) -> list[str]:
     if isinstance(value, str):
         value = [value]
     if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
-        raise InvalidInput(f"{name}: not a list of strings")
+        raise InvalidInput(f"{name} is not a list of texts")
     return value
 
 

@@ -115,7 +115,7 @@ def container_options(body: dict[str, Any], name: str, platform: str) -> Contain
 
 
 def update_options(body: dict[str, Any]) -> ContainerOptions:
-    """Return what a body of POST /containers/{id}/update changes, as `Containers.update` takes it.
+    """Return the changes that a client of POST /containers/{id}/update asks for, as options of `Containers.update`.
 
     Raises InvalidInput naming the member.
     """
@@ -127,8 +127,8 @@ def update_options(body: dict[str, Any]) -> ContainerOptions:
 
 
 def keeps_command(body: dict[str, Any]) -> bool:
-    """Return whether a container has the image's CMD without its ENTRYPOINT: an empty list instead of one, and no command of
-    its own. (A list of one empty text, which docker's command line sends, takes both away.)"""
+    """Return whether a container has the image's CMD without its ENTRYPOINT: an empty list stands for that, and it has no
+    command of its own. (A list of one empty text, which docker's command line sends, takes both away.)"""
     config = Fields(body)
     return config.words("Entrypoint") == [] and not config.words("Cmd")
 
@@ -230,7 +230,9 @@ def _security(host: Fields) -> list[str]:
         return texts if "systempaths=unconfined" in texts else [*texts, "systempaths=unconfined"]
     for member, paths in given.items():
         if not paths or not set(paths) <= set(lists[member]):
-            raise Unsupported(f"HostConfig.{member} is not supported", "leave both out, or empty both")
+            raise Unsupported(
+                f"HostConfig.{member} is not supported", "give neither of the two members, or empty lists"
+            )
     return texts
 
 

@@ -54,7 +54,7 @@ def filters(request: web.Request, known: Collection[str]) -> dict[str, list[str]
         if isinstance(values, str):
             values = [values]
         if not isinstance(values, list) or not all(isinstance(word, str) for word in values):
-            raise InvalidInput(f"invalid filter '{key}': not a list of strings")
+            raise InvalidInput(f"invalid filter '{key}': not a list of texts")
         result[key] = values
     if demanded and "label" in known:
         result["label"] = [*result.get("label", []), *demanded]
@@ -125,5 +125,5 @@ def strings(members: Mapping[str, Any], name: str) -> list[str]:
     """Return a list of strings of an object, empty for none. Raises InvalidInput."""
     value = members.get(name) or []
     if not isinstance(value, list) or not all(isinstance(word, str) for word in value):
-        raise InvalidInput(f"{name}: not a list of strings")
+        raise InvalidInput(f"{name}: not a list of texts")
     return value

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any
 
-from ...engine.images import archives
+from ...engine.images import archives, wording
 from ...engine.images.transfer import pull, push
 from ...errors import InvalidInput, NotFound
 from ...oci import digest as digests
@@ -13,7 +13,7 @@ from ...oci import reference as references
 from ..answers import work_of
 from ..requests import changes, logins, query
 from ..streaming import bodies
-from ..streaming.progress import Transfers, status, streamed
+from ..streaming.progress import Transfers, streamed
 from ..streaming.spooling import spooled
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ async def _pull(request: web.Request, name: str) -> web.StreamResponse:
 
     def call(engine: Engine, say: Say) -> None:
         ((reference, pulled),) = pull(engine._store, name, platform)
-        say({"status": status(reference, pulled.new)})
+        say({"status": wording.pulled(reference, pulled.new)})
 
     return await streamed(request, call, Transfers(), logins.of_image(request, name))
 

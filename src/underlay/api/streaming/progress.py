@@ -12,6 +12,7 @@ import msgspec
 from aiohttp import web
 
 from ...engine.engine import Engine
+from ...engine.images import wording
 from ...errors import UnderlayError
 from ...human import short_id, size
 from ..answers import work_of
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
     from ...cancellation import Cancellation
     from ...events import Emit, Event
-    from ...oci.reference import Reference
     from ...registry.credentials import Store as Credentials
 
     Message = dict[str, Any]
@@ -31,20 +31,6 @@ if TYPE_CHECKING:
 _AHEAD = 256  # messages that wait for a slow client before the work does
 _OFTEN = 0.1  # seconds between two messages on the progress of one layer
 _WIDTH = 50  # of a bar, as docker's
-
-# What happened to a layer, in docker's words.
-_LAYER_WORDS = {
-    "layer.wait": "Pulling fs layer",
-    "layer.await": "Waiting",
-    "layer.progress": "Downloading",
-    "layer.done": "Pull complete",
-    "layer.exists": "Already exists",
-    "blob.wait": "Preparing",
-    "blob.progress": "Pushing",
-    "blob.done": "Pushed",
-    "blob.exists": "Layer already exists",
-    "blob.mounted": "Mounted from",
-}
 
 
 class ClientGone(UnderlayError):
@@ -68,19 +54,12 @@ def own_engine(shared: Engine, emit: Emit, credentials: Credentials | None = Non
         yield engine
 
 
-def status(reference: Reference, new: bool) -> str:
-    """Return the line that says what a pull did; a digest leaves nothing to a tag."""
-    rest = f"@{reference.digest}" if reference.digest else f":{reference.tag}" if reference.tag else ""
-    words = "Downloaded newer image" if new else "Image is up to date"
-    return f"Status: {words} for {reference.familiar_repository}{rest}"
-
-
 class Transfers:
     """Translates the events of pull, push and load into docker's messages. Several threads may call it."""
 
     def __init__(self, words: dict[str, str] | None = None) -> None:
         """`words` are other ones for some kinds of events."""
-        self._words = {**_LAYER_WORDS, **(words or {})}
+        self._words = {**wording.LAYER, **(words or {})}
         self._last: dict[str, str] = {}
         self._totals: dict[str, int] = {}
         self._told: dict[str, float] = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 
+from ...engine.images import wording
 from ...errors import UsageError
 from ...human import short_id
 from ...human import size as human_size
@@ -18,33 +19,14 @@ if TYPE_CHECKING:
 
     from ...engine.engine import Engine
     from ...events import Event
-    from ...oci.reference import Reference
     from ..flags import Flag
 
 FLAG: Flag = ("progress", "", "string", "string", "Progress output: auto, plain, tty, json or quiet (default auto)")
 MODES = ("auto", "plain", "tty", "json", "quiet")
 
-# What happened to a layer, in docker's words.
-_LAYER_WORDS = {
-    "layer.wait": "Pulling fs layer",
-    "layer.await": "Waiting for another pull",
-    "layer.progress": "Downloading",
-    "layer.done": "Pull complete",
-    "layer.exists": "Already exists",
-    "blob.wait": "Preparing",
-    "blob.progress": "Pushing",
-    "blob.done": "Pushed",
-    "blob.exists": "Layer already exists",
-    "blob.mounted": "Mounted from",
-}
+# A person is told for what a layer waits.
+_LAYER_WORDS = {**wording.LAYER, "layer.await": "Waiting for another pull"}
 _ENDED = frozenset(("layer.done", "layer.exists", "blob.done", "blob.exists", "blob.mounted"))
-
-
-def status(reference: Reference, new: bool) -> str:
-    """Return the line that says what a pull did; a digest leaves nothing to a tag."""
-    repository = reference.familiar_repository
-    rest = f"@{reference.digest}" if reference.digest else f":{reference.tag}" if reference.tag else ""
-    return f"Status: {'Downloaded newer image' if new else 'Image is up to date'} for {repository}{rest}"
 
 
 class TransferProgress:

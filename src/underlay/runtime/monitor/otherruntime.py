@@ -102,7 +102,7 @@ def _words(runtime: str, bundle: str) -> list[str]:
 
 
 def _run(command: list[str]) -> int:
-    """Run a command of the runtime; returns its exit code."""
+    """Run one of the other runtime's commands, such as `create`; returns its exit code."""
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
     try:
         streams = [(os.POSIX_SPAWN_DUP2, null, number) for number in (0, 1, 2)]
@@ -196,7 +196,7 @@ def _listen(bundle: str) -> _socket.socket:
 
 
 def _received(listener: _socket.socket, child: int) -> int:
-    """Return the terminal that the runtime sends, or -1 when it has ended before."""
+    """Return the descriptor of the container's terminal, which the other runtime sends; -1 if it ends without sending it."""
     watched = process.pidfd_open(child)
     poll = select.poll()
     poll.register(listener.fileno(), select.POLLIN)

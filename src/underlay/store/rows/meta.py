@@ -26,6 +26,7 @@ else:
         import sqlite3
 
 _RESERVE, _RESERVE_NAME = 1 << 20, ".reserve"  # bytes kept for removals, and the end of their file's name
+_LEAST_RESERVE, _SHARE = 128 << 10, 32  # on a small disk less is kept: a part of what is free, unless that is of no use
 _SHARED_INDEX = 64 << 10  # with less free (bytes), the index of the log may not be made
 _PATIENCE = 60.0  # seconds to wait for another process's transaction
 
@@ -283,11 +284,12 @@ class Meta:
     def keep_reserve(self) -> None:
         """Occupy a little space, if there is enough, so that a removal can be recorded when the disk is full."""
         try:
-            if _free(self.path) < 64 * _RESERVE or os.path.exists(self.path + _RESERVE_NAME):
+            size = min(_RESERVE, _free(self.path) // _SHARE)
+            if size < _LEAST_RESERVE or os.path.exists(self.path + _RESERVE_NAME):
                 return
             fd = os.open(self.path + _RESERVE_NAME, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
             try:
-                os.posix_fallocate(fd, 0, _RESERVE)
+                os.posix_fallocate(fd, 0, size)
             finally:
                 os.close(fd)
         except OSError:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from ....engine.images import wording
 from ....errors import InvalidInput, UnderlayError
 from ....oci import reference as references
 from ...flags import trustflag
-from ...progress.transferprogress import FLAG, TransferProgress, status
+from ...progress.transferprogress import FLAG, TransferProgress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -92,5 +93,5 @@ def _ended(
     progress: TransferProgress, name: str, pulled_images: list[tuple[Reference, Pulled]], all_tags: bool
 ) -> None:
     reference = references.parse_exact(name) if all_tags else pulled_images[0][0]
-    progress.say(status(reference, any(pulled.new for _, pulled in pulled_images)))
+    progress.say(wording.pulled(reference, any(pulled.new for _, pulled in pulled_images)))
     progress.say(str(reference), quiet=True)
