@@ -196,7 +196,7 @@ def _listen(bundle: str) -> _socket.socket:
 
 
 def _received(listener: _socket.socket, child: int) -> int:
-    """Return the descriptor of the container's terminal, which the other runtime sends; -1 if it ends without sending it."""
+    """Return the descriptor of the container's terminal, which the other runtime sends, or -1 if it ends without that."""
     watched = process.pidfd_open(child)
     poll = select.poll()
     poll.register(listener.fileno(), select.POLLIN)
