@@ -342,12 +342,72 @@ def test_an_idle_server_ends(ul: Installation, place: Path) -> None:
     assert server.wait(30) == 0 and not path.exists()
 
 
-def test_dial_stdio(ul: Installation, tmp_path: Path) -> None:
-    """Without a server one is started; what it answers comes whole."""
+@pytest.fixture
+def dialled(ul: Installation) -> Iterator[Installation]:
+    """An installation whose `dial-stdio` starts a server, which is ended afterwards."""
     pytest.importorskip("aiohttp")
-    ul.environment["XDG_RUNTIME_DIR"] = str(tmp_path)
-    request = b"GET /_ping HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    needs_root()
     if Path("/run/underlay/docker.sock").exists():
         pytest.skip("a server of this host listens")
-    answer = ul("system", "dial-stdio", input=request).stdout
+    yield ul
+    for number in servers(ul):
+        os.kill(number, signal.SIGTERM)
+    assert until(lambda: not servers(ul))
+
+
+def servers(ul: Installation) -> list[int]:
+    """Return the pids of the servers on an installation."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            words = (entry / "cmdline").read_bytes().split(b"\0") if entry.name.isdigit() else []
+        except OSError:
+            continue
+        if b"serve" in words and os.fsencode(ul.state) in words:
+            found.append(int(entry.name))
+    return found
+
+
+def test_dial_stdio(dialled: Installation) -> None:
+    """Without a server one is started; what it answers comes whole."""
+    request = b"GET /_ping HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    answer = dialled("system", "dial-stdio", input=request).stdout
     assert answer.startswith(b"HTTP/1.1 200 OK\r\n") and answer.endswith(b"\r\n\r\nOK")
+    # After a kill the socket is left, at which nobody listens.
+    (server,) = servers(dialled)
+    os.kill(server, signal.SIGKILL)
+    assert until(lambda: not servers(dialled))
+    assert b"200 OK" in dialled("system", "dial-stdio", input=request).stdout
+    assert len(servers(dialled)) == 1
+
+
+def test_a_server_that_cannot_start_is_told(
+    dialled: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "aiohttp.py").write_text("raise ImportError('none of it')\n")
+    monkeypatch.setitem(dialled.environment, "PYTHONPATH", f"{tmp_path}:{dialled.environment['PYTHONPATH']}")
+    done = dialled("system", "dial-stdio", input=b"GET /_ping HTTP/1.0\r\n\r\n", code=1)
+    assert b"the server did not start: the server needs aiohttp" in done.stderr
+
+
+def test_docker_over_ssh(dialled: Installation, place: Path) -> None:
+    """Each connection is a `dial-stdio` of its own; what docker attaches in one and starts in another comes together."""
+    if shutil.which("docker") is None:
+        pytest.skip("no docker")
+    words = " ".join(dialled.command)
+    (place / "ssh").write_text(f'#!/bin/sh\nwhile [ "$1" != docker ]; do shift; done\nshift\nexec {words} "$@"\n')
+    (place / "ssh").chmod(0o755)
+    docker = Docker(dialled, "ssh://host", place)
+    docker.environment["PATH"] = f"{place}:{docker.environment['PATH']}"
+    at_once = [
+        subprocess.Popen(
+            [*docker.command, "run", "--rm", "box", "echo", str(n)],
+            env=docker.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        for n in range(4)
+    ]
+    assert [process.communicate(timeout=60) for process in at_once] == [(b"%d\n" % n, b"") for n in range(4)]
+    assert docker("run", "-i", "--rm", "box", "cat", input=b"typed").stdout == b"typed"
+    assert docker.out("ps", "-aq") == "" and len(servers(dialled)) == 1

@@ -31,12 +31,13 @@ def place() -> Iterator[Path]:
 
 
 @pytest.fixture
-def docker(ul: Installation, place: Path) -> Iterator[Installation]:
+def docker(ul: Installation, place: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Installation]:
     """Docker's command line with our plug-in and our server, where nothing else says which installation is meant."""
     needs_root()
     if shutil.which("docker") is None:
         pytest.skip("no docker")
-    ul.environment.update(DOCKER_CONFIG=str(place / "config"), XDG_CONFIG_HOME=str(place / "units"))
+    monkeypatch.setitem(ul.environment, "DOCKER_CONFIG", str(place / "config"))
+    monkeypatch.setitem(ul.environment, "XDG_CONFIG_HOME", str(place / "units"))
     ul("serve", "--install", "--user")
     made = Installation(place)
     made.command = ["docker"]
@@ -154,10 +155,11 @@ def started(listener: socket.socket, script: str, ul: Installation) -> subproces
     return subprocess.Popen(words, env=ul.environment, pass_fds=numbers, stderr=subprocess.PIPE, text=True)
 
 
-def test_what_is_installed(ul: Installation, place: Path) -> None:
+def test_what_is_installed(ul: Installation, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The units say what they should, systemd finds no fault, and the service is one that can be started by a socket."""
     pytest.importorskip("aiohttp")
-    ul.environment.update(XDG_CONFIG_HOME=str(place / "c % $"), DOCKER_CONFIG=str(place / "docker"))
+    monkeypatch.setitem(ul.environment, "DOCKER_CONFIG", str(place / "docker"))
+    monkeypatch.setitem(ul.environment, "XDG_CONFIG_HOME", str(place / "c % $"))
     paths = [Path(path) for path in ul.out("serve", "--install", "--user", "--read-only").splitlines()]
     assert [path.name for path in paths] == ["underlay-docker.socket", "underlay-docker.service", "docker-buildx"]
     listens, service, plugin = (path.read_text() for path in paths)

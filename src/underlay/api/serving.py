@@ -45,7 +45,7 @@ class Listening:
 
 
 def listen(address: str, tls: ssl.SSLContext | None = None, insecure: bool = False) -> list[Listening]:
-    """Listen at `unix://PATH`, `tcp://ADDRESS:PORT` or `fd://` (sockets that systemd has passed).
+    """Listen at `unix://PATH`, `tcp://ADDRESS:PORT`, `fd://` (sockets that systemd has passed) or `fd://NUMBER`.
 
     TCP needs `tls`, or `insecure` and an address of this host alone. Raises InvalidInput, UnderlayError.
     """
@@ -54,6 +54,8 @@ def listen(address: str, tls: ssl.SSLContext | None = None, insecure: bool = Fal
         return [Listening(address, _unix(rest), None, rest)]
     if scheme == "fd" and not rest:
         return [_checked(each, tls, insecure) for each in _passed()]
+    if scheme == "fd" and rest.isascii() and rest.isdecimal():
+        return [_checked(_given(int(rest)), tls, insecure)]
     if scheme == "tcp":
         return [_tcp(address, rest, tls, insecure)]
     raise InvalidInput(f"invalid address {address!r} to listen at", "unix:///PATH, tcp://ADDRESS:PORT or fd://")
@@ -125,6 +127,14 @@ def _check_access(address: str, host: str, tls: ssl.SSLContext | None, insecure:
             f"{address}: without certificates of clients whoever reaches it is root on this host",
             "give --tlscacert, --tlscert and --tlskey; --insecure-tcp allows it on an address of this host alone",
         )
+
+
+def _given(number: int) -> socket.socket:
+    """Return the socket that the caller has passed as a descriptor. Raises InvalidInput."""
+    try:
+        return socket.socket(fileno=number)
+    except OSError as error:
+        raise InvalidInput(f"fd://{number}: this is no socket: {error.strerror}") from None
 
 
 def _tcp(address: str, rest: str, tls: ssl.SSLContext | None, insecure: bool) -> Listening:

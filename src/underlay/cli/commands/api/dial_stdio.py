@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from contextlib import ExitStack
 
 from .serve import default_socket
 
@@ -13,6 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ....engine.engine import Engine
     from ...flags import Flag, Options
+    from ...privateserver import SharedServer
 
 SUMMARY = "Connect standard input and output with the API: the far end of DOCKER_HOST=ssh://HOST"
 SYNOPSIS = "system dial-stdio"
@@ -22,20 +22,28 @@ _PIECE = 1 << 16
 
 
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
-    """Copy both ways until the server has closed the connection; without a server, one is started for as long as that."""
-    with ExitStack() as stack:
-        connection = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+    """Copy both ways until the server has closed the connection; where no server listens, one is started."""
+    shared: SharedServer | None = None
+    answered = False
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         try:
             connection.connect(default_socket())
         except OSError:
-            from ...privateserver import private_server
+            from ...privateserver import SharedServer
 
-            connection.connect(stack.enter_context(private_server(engine)))
+            shared = SharedServer(engine)
+            shared.connect(connection)
         threading.Thread(target=_send, args=(connection,), daemon=True).start()
-        while data := connection.recv(_PIECE):
-            view = memoryview(data)
-            while view:
-                view = view[os.write(1, view) :]
+        try:
+            while data := connection.recv(_PIECE):
+                answered = True
+                view = memoryview(data)
+                while view:
+                    view = view[os.write(1, view) :]
+        except ConnectionResetError:
+            pass  # the server has ended: told below if it never was
+    if shared is not None and not answered and (failure := shared.failure()) is not None:
+        raise failure
     return 0
 
 
