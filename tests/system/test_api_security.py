@@ -116,6 +116,9 @@ def test_versions_and_unknown_paths(client: Client) -> None:
         found = client.ask("GET", path)
         assert found[0] == status and text in json.dumps(found[1]), (path, found)
         assert "null" not in json.dumps(found[1]) or status == 200
+    for path in ("/v1.44/grpc", "/session"):
+        status, answer = client.ask("POST", path)
+        assert status == 501 and "docker-buildx" in answer["message"]
 
 
 @pytest.mark.parametrize(

@@ -141,6 +141,15 @@ async def swarm(request: web.Request) -> web.StreamResponse:
     )
 
 
+async def buildkit(request: web.Request) -> web.StreamResponse:
+    """All that is BuildKit's own protocol."""
+    return problem(
+        "BuildKit's protocol is not spoken here: build with underlay's docker-buildx (`underlay serve --install`), or with "
+        "DOCKER_BUILDKIT=0",
+        501,
+    )
+
+
 _OF_SWARM = ("swarm", "services", "tasks", "nodes", "secrets", "configs")
 ROUTES: tuple[Route, ...] = (
     ("HEAD", "/_ping", ping),
@@ -150,5 +159,6 @@ ROUTES: tuple[Route, ...] = (
     ("GET", "/events", events),
     ("GET", "/system/df", df),
     ("GET", "/plugins", plugins),
+    *(("POST", path, buildkit) for path in ("/grpc", "/session")),
     *(("*", f"/{word}{rest}", swarm) for word in _OF_SWARM for rest in ("", "/{rest:.*}")),
 )
