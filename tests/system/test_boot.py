@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,8 @@ def kill_all(ul: Installation) -> None:
     """End all containers as a host does that goes down: their monitors with them; then the state directory is empty."""
     pids = [number for name in running(ul) for number in (ul.monitor(name), ul.pid(name))]
     for pid in pids:
-        os.kill(pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # one of a pid namespace whose first process has just been killed
+            os.kill(pid, signal.SIGKILL)
     assert until(lambda: not any(Path(f"/proc/{pid}/root").exists() for pid in pids))
 
 

@@ -104,9 +104,16 @@ def test_a_table_that_another_start_has_just_made_is_used(monkeypatch: pytest.Mo
             raise answer
 
     monkeypatch.setattr(nft, "transact", transact)
+    monkeypatch.setattr(nft, "elements", lambda *_: [])
     monkeypatch.setattr(nft, "exists", lambda _: True)
     assert Firewall("t", str(tmp_path)).admit(FRONT) is False
     assert len(sent) == 2 and sent[0] == sent[1]
-    answers[:] = [KernelError("add to set bridges", "", 2), KernelError("add to set bridges", "", 2)]
+    # Neither has it: one makes it while the other is about to.
+    monkeypatch.setattr(nft, "elements", lambda *_: None)
+    monkeypatch.setattr(nft, "exists", lambda _: False)
+    answers[:] = [KernelError("make the table", "", 17), None]
+    assert Firewall("t", str(tmp_path)).admit(FRONT) is False
+    assert len(sent) == 4 and sent[3] == sent[2][-len(sent[3]) :]
+    answers[:] = [KernelError("make the table", "", 2)]
     with pytest.raises(KernelError):
         Firewall("t", str(tmp_path)).admit(FRONT)
