@@ -11,6 +11,7 @@ import stat
 import subprocess
 import tempfile
 import time
+import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -362,3 +363,76 @@ def test_certificates_of_clients(ul: Installation, place: Path) -> None:
             assert time.monotonic() < deadline, done
         for more in ([], ["--cert", f"{place}/stranger.pem", "--key", f"{place}/stranger.key"]):
             assert subprocess.run([*curl, *more], capture_output=True).stdout != b"OK"
+
+
+def test_ways_around_the_rules(ul: Installation, place: Path, tmp_path: Path) -> None:
+    """What a hostile client tries: each of these was possible once."""
+    needs_root()
+    results = tmp_path / "results"
+    results.mkdir()
+    rules = place / "rules.toml"
+    rules.write_text(
+        RULES.replace('"/srv/results"', f'"{results}:ro"').replace(
+            '"build"]', '"build", "commit", "volumes.*", "networks.*"]'
+        )
+    )
+    ul("volume", "create", "foreign")
+    foreign = ul.start("--name", "victim", "box", "sleep", "600")
+    with apiserver.serving(ul, place / "sock", "--allow", str(rules)):
+        client = Client(place / "sock")
+
+        def refused(method: str, path: str, body: object = None) -> None:
+            status, answer = client.ask(method, path, body)
+            assert status in (400, 403), (path, status, answer)
+
+        # Options of builds by which a step gets more than it has.
+        for word in (
+            "securityopt=systempaths%3Dunconfined",
+            "securityopt=seccomp%3Dunconfined",
+            "cgroupparent=/",
+            "isolation=x",
+        ):
+            refused("POST", f"/build?{word}")
+        refused("POST", "/build?remote=http://127.0.0.1:9/x.tar")
+        # Names of images that others trust.
+        for path in ("/build?t=alpine:latest", "/build?t=box:1&t=prod:1", "/build?cachefrom=[%22other:1%22]"):
+            refused("POST", path)
+        assert client.ask("POST", "/containers/create?name=mine", create())[0] == 201
+        refused("POST", "/commit?container=mine&repo=prod&tag=2")
+        assert client.ask("POST", "/commit?container=mine&repo=box&tag=2")[0] == 201
+        # A mode that is contradicted.
+        refused("POST", "/containers/create", create(Binds=[f"{results}:/x:ro,rw"]))
+        # An image that has the label does not make a container the client's.
+        assert client.ask("POST", "/commit?container=mine&repo=box&tag=lab&changes=LABEL%20owner%3Dci")[0] == 201
+        ul("create", "--name", "admins", "box:lab", "true")
+        for path in ("/containers/admins/json", "/containers/admins/archive?path=/"):
+            refused("GET", path)
+        names = {each["Names"][0] for each in client.ask("GET", "/containers/json?all=1")[1]}
+        assert names == {"/mine"}
+        # Prunes, with filters that are written in another way, and of what no pattern has.
+        filters = urllib.parse.quote('{"l\\u0061bel":["owner"]}')
+        assert client.ask("POST", f"/containers/prune?filters={filters}")[0] == 200
+        assert "admins" in ul.out("ps", "-a", "--format", "{{.Names}}") and "mine" not in ul.out("ps", "-a")
+        for path in ("/volumes/prune?filters={%22all%22:[%22true%22]}", "/networks/prune", "/build/prune"):
+            refused("POST", path)
+        assert "foreign" in ul.out("volume", "ls", "-q")
+        # Addresses of others.
+        for pool in ({"Subnet": "8.8.8.0/24"}, {"subnet": "8.8.8.0/24"}, {}):
+            refused("POST", "/networks/create", {"Name": "ci-net", "IPAM": {"Config": [pool]}})
+        assert client.ask("POST", "/containers/create?name=mine", create())[0] == 201
+        refused("POST", "/containers/mine/update", {"CpuRealtimeRuntime": 1000})
+        # A name that becomes another's while the request is on its way.
+        prefix = foreign[:12]
+        assert client.ask("POST", f"/containers/mine/rename?name={prefix}")[0] == 204
+        body = json.dumps({"Memory": 64 << 20}).encode()
+        with client.connect() as connection:
+            head = f"POST /containers/{prefix}/update HTTP/1.0\r\nHost: x\r\nContent-Type: application/json\r\n"
+            connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode())
+            time.sleep(0.5)  # the rules have looked at the name by now
+            assert client.ask("POST", f"/containers/{prefix}/rename?name=mine")[0] == 204
+            connection.sendall(body)
+            connection.recv(1000)
+        assert ul.out("inspect", "-f", "{{.HostConfig.Memory}}", foreign) == "0"
+        ul("rm", "-f", "victim", "admins")
+    ul("volume", "rm", "foreign")
+    ul("rmi", "box:lab", "box:2")

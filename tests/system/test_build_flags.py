@@ -370,6 +370,20 @@ def test_bake(builder: Builder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert printed["group"]["default"]["targets"] == ["app", "tool"] and printed["target"]["app"]["tags"] == ["baked:1"]
 
 
+def test_bake_files_get_no_more_than_their_user_allows(
+    builder: Builder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    step = "RUN --security=insecure grep Seccomp: /proc/self/status > /out\n"
+    target = {"entitlements": ["security.insecure"], "dockerfile-inline": f"FROM box\n{step}", "tags": ["entitled"]}
+    (tmp_path / "docker-bake.json").write_text(json.dumps({"target": {"default": target, "net": {"network": "host"}}}))
+    said = builder.ul("buildx", "bake", code=1).stderr
+    assert b"target default wants security.insecure" in said and b"--allow security.insecure" in said
+    assert b"wants network.host" in builder.ul("buildx", "bake", "net", code=1).stderr
+    builder.ul("buildx", "bake", "--allow", "security.insecure", "--allow", "fs.read=/")
+    assert builder.ul.run("entitled", "cat", "/out") == "Seccomp:\t0"
+
+
 @pytest.mark.parametrize(
     ("content", "words", "message"),
     [

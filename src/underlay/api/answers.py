@@ -25,6 +25,7 @@ WORK: web.AppKey[Work] = web.AppKey("work", Work)
 EXECS: web.AppKey[Execs] = web.AppKey("execs", Execs)
 POLICY: web.AppKey[Policy] = web.AppKey("policy", Policy)
 LISTINGS: web.AppKey[Listings] = web.AppKey("listings", Listings)
+CONTAINER = "container"  # of a request: the id of the container that it names, which the rules have looked at
 RULES = "rules"  # of a request: those that allow it, missing where all is allowed
 RUNS: web.AppKey[Runs] = web.AppKey("runs", Runs)
 

@@ -88,12 +88,19 @@ def _unix(path: str) -> socket.socket:
                     os.unlink(path)  # of a server that was killed
                 else:
                     raise UnderlayError(f"a server listens at {path} already")
+        # Under another name until it listens: who waits for the socket to be there may connect at once.
+        early = f"{directory}/.{os.getpid()}"
         before = os.umask(0o177)
         try:
-            sock.bind(path)
+            sock.bind(early)
         finally:
             os.umask(before)
-        sock.listen(_WAITING)
+        try:
+            sock.listen(_WAITING)
+            os.rename(early, path)
+        except BaseException:
+            os.unlink(early)
+            raise
         return sock
     except OSError as error:
         sock.close()

@@ -205,6 +205,13 @@ def _asked(path: str) -> dict[str, Any] | None:
             self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             self.sock.settimeout(_PATIENCE)
             self.sock.connect(path)
+            # Who listens there says where to build: only root, or this user.
+            credentials = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+            owner = int.from_bytes(credentials[4:8], sys.byteorder)
+            if owner not in (0, os.geteuid()):
+                raise Unsupported(
+                    f"the server at {path} is of the user {owner}", "set DOCKER_HOST to a server of yours"
+                )
 
     connection = Connection("localhost")
     try:

@@ -81,7 +81,11 @@ def entries(
 
 def matches(entry: Entry, filters: Mapping[str, Sequence[str]]) -> bool:
     """Return whether an entry passes filters that `check` has found sound: one value of each key must match."""
-    return all(any(_matches(entry, key, value) for value in values) for key, values in filters.items())
+    # All labels, as docker has it; values of another key are alternatives.
+    return all(
+        (all if key == "label" else any)(_matches(entry, key, value) for value in values)
+        for key, values in filters.items()
+    )
 
 
 _TYPES = ("container", "image", "network", "volume")

@@ -146,7 +146,7 @@ def _refusal_of_mount(rule: Rule, mount: Mount) -> str:
         return ""
     # Exactly what is listed: a path below could be made a link, by a container that has the directory above it.
     path = os.path.normpath(mount.source)
-    reading = "ro" in mount.options
+    reading = "ro" in mount.options and "rw" not in mount.options
     if path in rule.mounts or (reading and f"{path}:ro" in rule.mounts):
         return ""
     return f"the mount {path}{'' if reading else ' for writing'}"

@@ -9,6 +9,7 @@ from ...errors import InvalidInput
 from ...oci import reference as references
 from ...registry.credentials import Credential
 from ...registry.given import Given
+from ..answers import RULES
 from . import query
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def of_image(request: web.Request, name: str) -> Given | None:
     fields = _header(request, "X-Registry-Auth")
     found = credential(fields)
     if found is None:
-        return None
+        return _none(request)
     return Given({str(fields.get("serveraddress") or "") or references.parse_exact(name).domain: found})
 
 
@@ -48,7 +49,12 @@ def of_build(request: web.Request) -> Given | None:
     """Return the credentials for a build's registries, None when the request has none. Raises InvalidInput."""
     entries = _header(request, "X-Registry-Config")
     found = {host: given for host, fields in entries.items() if (given := credential(fields)) is not None}
-    return Given(found) if found else None
+    return Given(found) if found else _none(request)
+
+
+def _none(request: web.Request) -> Given | None:
+    """Return what a request without credentials uses: those of the server's user, or none where rules restrict clients."""
+    return Given({}) if request.get(RULES) is not None else None
 
 
 def _header(request: web.Request, name: str) -> dict[str, Any]:

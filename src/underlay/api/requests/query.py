@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
     from aiohttp import web
 
-DEMANDED = "demanded labels"  # of a request: those that its lists are restricted to
+# Of a request: the labels that containers in its lists must have been given. An image's labels do not count: who may build
+# one could have others' containers made of it.
+DEMANDED = "demanded labels"
 _DEPTH = 64  # of nested lists and objects in a body
 
 
@@ -39,9 +41,8 @@ def number(request: web.Request, name: str, default: int = 0) -> int:
 def filters(request: web.Request, known: Collection[str]) -> dict[str, list[str]]:
     """Return the filters, values by key; both of docker's forms are read. Raises InvalidInput for an unknown key."""
     text = request.query.get("filters", "")
-    demanded = request.get(DEMANDED, [])
     if not text:
-        return {"label": demanded} if demanded and "label" in known else {}
+        return {}
     value = parsed(text.encode(), "filters")
     if not isinstance(value, dict):
         raise InvalidInput("invalid filter: not a JSON object")
@@ -56,9 +57,13 @@ def filters(request: web.Request, known: Collection[str]) -> dict[str, list[str]
         if not isinstance(values, list) or not all(isinstance(word, str) for word in values):
             raise InvalidInput(f"invalid filter '{key}': not a list of texts")
         result[key] = values
-    if demanded and "label" in known:
-        result["label"] = [*result.get("label", []), *demanded]
     return result
+
+
+def demanded(request: web.Request) -> dict[str, str]:
+    """Return the labels that containers in the lists of a request must have been given, by the server's rules."""
+    labels: dict[str, str] = request.get(DEMANDED, {})
+    return labels
 
 
 def pairs(chosen: Mapping[str, list[str]]) -> list[tuple[str, str]]:

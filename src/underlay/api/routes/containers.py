@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from ... import settings
+from ...engine.containers.find import given_labels
 from ...engine.filters import containers as filters
 from ...errors import Conflict, InvalidInput, NotFound
 from ..access import policy
@@ -58,9 +59,12 @@ async def list_(request: web.Request) -> web.StreamResponse:
     every = query.flag(request, "all") or limit > 0 or any(key in ("status", "exited") for key, _ in chosen)
     size = query.flag(request, "size")
     engine, listings = work_of(request).engine, request.app[LISTINGS]
+    demanded = query.demanded(request).items()
 
     def work() -> web.StreamResponse:
         items = [item for item in listings.every(every) if filters.passes(engine, item, chosen)]
+        if demanded:
+            items = [item for item in items if demanded <= given_labels(item.row).items()]
         return answer([listings.summary(item, size) for item in (items[:limit] if limit > 0 else items)])
 
     return await work_of(request).do(work)
@@ -170,7 +174,7 @@ async def prune(request: web.Request) -> web.StreamResponse:
     """POST /containers/prune."""
     chosen = query.filters(request, ("until", "label", "label!"))
     until, labels = query.pruned(chosen)
-    pruned = await work_of(request).do(containers_of(request).prune, until, labels)
+    pruned = await work_of(request).do(containers_of(request).prune, until, labels, query.demanded(request))
     return answer({"ContainersDeleted": [*pruned.removed], "SpaceReclaimed": pruned.reclaimed})
 
 

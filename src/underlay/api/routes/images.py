@@ -11,7 +11,7 @@ from ...engine.images.remove import prune as prune_images
 from ...errors import AccessDenied, InvalidInput
 from ...human import parse_rfc3339, whole
 from ...registry.credentials import Credential
-from ..answers import answer, nothing, problem, version_of, work_of
+from ..answers import CONTAINER, answer, nothing, problem, version_of, work_of
 from ..requests import changes, logins, query
 from ..streaming import progress
 from . import transfers
@@ -240,11 +240,9 @@ async def commit(request: web.Request) -> web.StreamResponse:
     name = f"{repository}:{word}" if repository and word else repository
     containers = work_of(request).engine.containers
     pause = query.flag(request, "pause", default=True)
-    image = await work_of(request).wait(
-        lambda: containers.commit(
-            asked.get("container", ""), name, texts, asked.get("comment", ""), asked.get("author", ""), pause
-        )
-    )
+    source = request.get(CONTAINER) or asked.get("container", "")
+    comment, author = asked.get("comment", ""), asked.get("author", "")
+    image = await work_of(request).wait(lambda: containers.commit(source, name, texts, comment, author, pause))
     return answer({"Id": image}, 201)
 
 

@@ -9,7 +9,7 @@ from aiohttp import web
 from ...engine.filters import networks as filters
 from ...engine.filters.moments import moment
 from ...errors import InvalidInput, NotFound, Unsupported
-from ..answers import answer, nothing, problem, work_of
+from ..answers import CONTAINER, answer, nothing, problem, work_of
 from ..requests import createbody, query
 from ..requests.fields import Fields
 
@@ -135,7 +135,7 @@ async def connect(request: web.Request) -> web.StreamResponse:
     endpoint.refuse("Links", "MacAddress")
     asked = createbody.endpoint_of(endpoint)
     await work_of(request).do(
-        _networks_of(request).connect, name, _container(body), asked["ip"], asked["ip6"], asked["alias"]
+        _networks_of(request).connect, name, _container(request, body), asked["ip"], asked["ip6"], asked["alias"]
     )
     return nothing(200)
 
@@ -145,11 +145,13 @@ async def disconnect(request: web.Request) -> web.StreamResponse:
     name, body = request.match_info["name"], Fields(await query.body(request))
     if name in _MODES:
         return problem(f"container cannot be disconnected from {name} network", 403)
-    await work_of(request).do(_networks_of(request).disconnect, name, _container(body), body.flag("Force"))
+    await work_of(request).do(_networks_of(request).disconnect, name, _container(request, body), body.flag("Force"))
     return nothing(200)
 
 
-def _container(body: Fields) -> str:
+def _container(request: web.Request, body: Fields) -> str:
+    if CONTAINER in request:
+        return str(request[CONTAINER])  # that of the name has been looked at, and may be another one's by now
     name = body.text("Container").removeprefix("/")
     if not name:
         raise InvalidInput("invalid Container: the name or id of a container is needed")

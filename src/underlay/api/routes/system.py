@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from ... import __version__
-from ...engine.containers.find import listed
+from ...engine.containers.find import find, given_labels, listed
+from ...errors import NotFound
 from ...oci.platform import host
 from .. import summaries
 from ..answers import NEWEST, OLDEST, answer, problem, version_of, work_of
@@ -18,6 +19,7 @@ from ..requests import query
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from ...engine.engine import Engine
     from ...journal import Entry
     from ..answers import Route
 
@@ -64,6 +66,9 @@ async def events(request: web.Request) -> web.StreamResponse:
     chosen = query.filters(request, _FILTERS)
     for absent in ("daemon", "plugin"):
         chosen.pop(absent, None)
+    demanded = query.demanded(request)
+    if demanded:
+        chosen["label"] = [*chosen.get("label", []), *(f"{name}={value}" for name, value in demanded.items())]
     now = time.time()
     since, until = query.time(request, "since"), query.time(request, "until")
     following = not until or until > now
@@ -78,10 +83,20 @@ async def events(request: web.Request) -> web.StreamResponse:
     await response.prepare(request)
     try:
         async for entry in entries:
+            if demanded and entry["type"] == "container" and not await work.do(_may_see, work.engine, entry, demanded):
+                continue
             await response.write(answer(shown(entry, version_of(request) < _WITHOUT_ID)).body)  # type: ignore[arg-type]
     finally:
         await entries.aclose()  # type: ignore[attr-defined]
     return response
+
+
+def _may_see(engine: Engine, entry: Entry, demanded: dict[str, str]) -> bool:
+    """Return whether a container was given labels when it was made; of one that is gone all labels count."""
+    try:
+        return demanded.items() <= given_labels(find(engine._store, entry["id"])).items()
+    except NotFound:
+        return True
 
 
 def shown(entry: Entry, with_id: bool) -> dict[str, Any]:

@@ -20,7 +20,6 @@ _LISTS = {
     "attest": "attest",
     "cache-from": "cache-from",
     "cache-to": "cache-to",
-    "entitlements": "allow",
     "no-cache-filter": "no-cache-filter",
     "output": "output",
     "platforms": "platform",

@@ -427,15 +427,21 @@ class Containers:
 
         ending.remove_ended(self._store, container_id)
 
-    def prune(self, until: float | None = None, labels: Sequence[str] = ()) -> Pruned:
+    def prune(
+        self,
+        until: float | None = None,
+        labels: Sequence[str] = (),
+        given: Mapping[str, str] | None = None,
+    ) -> Pruned:
         """Remove all containers that are not running, created before `until` (seconds since the epoch).
 
         `labels` are `key`, `key=value`, `!key` or `!key=value`: one of the first two must match, none of the others.
+        `given` are labels that a container must have been given when it was made, all of them: not those of its image.
         """
         from . import ending
 
         self.recover()
-        pruned = ending.prune(self._store, until, labels)
+        pruned = ending.prune(self._store, until, labels, given)
         self._retire_networks()
         return pruned
 

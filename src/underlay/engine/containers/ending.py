@@ -12,13 +12,13 @@ from ...runtime.monitor import control, state
 from ...store.pruned import Pruned, labelled
 from .. import presence
 from . import session as starting
-from .find import find, listed
+from .find import find, given_labels, listed
 from .pause import freeze, group_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from ...runtime.monitor.state import Status
     from ...store.rows.containers import ContainerRow
@@ -289,13 +289,16 @@ def remove_ended(store: Store, container_id: str) -> None:
     starting.forget_state(store, container_id)
 
 
-def prune(store: Store, until: float | None, labels: Sequence[str]) -> Pruned:
-    """Remove containers that are not running: see `Containers.prune`."""
+def prune(store: Store, until: float | None, labels: Sequence[str], given: Mapping[str, str] | None = None) -> Pruned:
+    """Remove containers that are not running: see `Containers.prune`. With `given` only those that were given these labels
+    when they were made."""
     removed, space = [], 0
     for item in listed(store, all=True):
         if until is not None and item.row.created / 1e9 >= until:
             continue
         if not labelled(item.row.intent["labels"], labels):
+            continue
+        if given and not given.items() <= given_labels(item.row).items():
             continue
         if item.status.status in (state.EXITED, state.CREATED, state.DEAD):
             from .inspect import written

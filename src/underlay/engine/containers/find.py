@@ -35,6 +35,11 @@ def find(store: Store, name: str) -> ContainerRow:
     return rows.find(store.meta, name)
 
 
+def given_labels(row: ContainerRow) -> dict[str, str]:
+    """Return the labels that a container was given when it was made, without those of its image."""
+    return dict(row.intent["options"].get("labels") or {})
+
+
 def listed(store: Store, all: bool = False) -> list[ContainerListing]:
     """Return the running containers, or all, the newest first."""
     found = (listing(store, row) for row in rows.every(store.meta))

@@ -36,7 +36,10 @@ def environment() -> dict[str, str]:
 def service_lines(words: list[str]) -> str:
     """Return the lines of a service that runs this program with `words`. Raises InvalidInput for what no unit can hold."""
     python, _ = interpreter()
-    variables = "".join(f"Environment={quoted(f'{name}={value}')}\n" for name, value in environment().items())
+    # A dollar sign has no meaning there (systemd.exec(5), "Environment=").
+    variables = "".join(
+        f"Environment={quoted(f'{name}={value}').replace('$$', '$')}\n" for name, value in environment().items()
+    )
     # Plain words stay bare, so that a person can read them.
     shown = [word if word.replace("-", "").isalnum() else quoted(word) for word in words]
     return f"{variables}ExecStart={quoted(python)} -m underlay {' '.join(shown)}\n"

@@ -114,7 +114,8 @@ def _install(options: Options) -> int:
 def _listened(address: str) -> str:
     """Return an address to listen at as a socket unit has it (systemd.socket(5), "ListenStream="). Raises UsageError."""
     scheme, _, place = address.partition("://")
-    if scheme not in ("unix", "tcp") or not place.isprintable() or not place or " " in place:
+    wrong = not place.isprintable() or " " in place or (scheme == "unix" and not place.startswith("/"))
+    if scheme not in ("unix", "tcp") or not place or wrong:
         raise UsageError(f"--install cannot have systemd listen at {address!r}", "unix:///PATH or tcp://ADDRESS:PORT")
     return place.replace("%", "%%")
 

@@ -45,7 +45,6 @@ FLAGS: tuple[Flag, ...] = (
     ("sbom", "", "string", "string", "Shorthand for --set=*.attest=type=sbom"),
     ("set", "", "list", "list", "Override target value (e.g., target.key=value, *.args.name=value)"),
 )
-_PASSED = ("load", "no-cache", "pull", "push")
 
 
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
@@ -60,17 +59,44 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
         return 0
     # Nothing asks for permission to read or write files: --allow=fs… has nothing to add.
     allowed = [one for one in options["allow"] if one.partition("=")[0] not in ("fs", "fs.read", "fs.write")]
-    planned = plan(definition, arguments, options["set"])
+    planned = plan(definition, arguments, [*options["set"], *_shorthands(options)])
     if options["print"]:
         sys.stdout.write(_printed(planned) + "\n")
         return 0
-    passed = [f"--{name}" for name in _PASSED if options[name]]
-    passed += [f"--allow={entitlement}" for entitlement in allowed]
-    passed += [f"--{name}={options[name]}" for name in ("progress", "provenance", "sbom") if options[name]]
+    _check_entitlements(planned, allowed)
+    passed = [f"--allow={entitlement}" for entitlement in allowed]
+    if options["progress"]:
+        passed.append(f"--progress={options['progress']}")
     call = options["call"] or ("check" if options["check"] else "")
     if call:
         passed.append(f"--call={call}")
     return _build(engine, planned, passed, options["metadata-file"])
+
+
+def _shorthands(options: Options) -> list[str]:
+    """Return what flags stand for, as --set has it."""
+    changes = [f"*.{name}=true" for name in ("no-cache", "pull") if options[name]]
+    changes += [f"*.output+=type={kind}" for name, kind in (("load", "docker"), ("push", "registry")) if options[name]]
+    for name in ("provenance", "sbom"):
+        value = options[name]
+        if value in ("true", "1"):
+            changes.append(f"*.attest+=type={name}")
+        elif value in ("false", "0"):
+            changes.append(f"*.attest+=type={name},disabled=true")
+        elif value:
+            fields = value if "=" in value else f"{'mode' if name == 'provenance' else 'format'}={value}"
+            changes.append(f"*.attest+=type={name},{fields}")
+    return changes
+
+
+def _check_entitlements(planned: Plan, allowed: list[str]) -> None:
+    """Refuse what a file asks for and its user has not allowed: it may be another's. Raises InvalidInput."""
+    given = {entitlement for one in allowed for entitlement in one.split(",")}
+    for name, target in planned.targets.items():
+        wanted = [*target.get("entitlements", []), *(["network.host"] if target.get("network") == "host" else [])]
+        missing = [one for one in wanted if one not in given and one.partition("=")[0] not in given]
+        if missing:
+            raise InvalidInput(f"bake: target {name} wants {missing[0]}", f"--allow {missing[0]} allows it")
 
 
 def _build(engine: Engine, planned: Plan, passed: list[str], metadata: str) -> int:

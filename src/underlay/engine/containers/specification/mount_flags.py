@@ -127,6 +127,8 @@ def parse_volume(text: str) -> Mount:
         else:
             known = ["ro", "rw", "z", "Z", *(["nocopy"] if mount.kind == "volume" else mountplan.PROPAGATION), "idmap"]
             raise InvalidInput(f"invalid mode: {option}", f"one of {', '.join(known)}")
+    if {"ro", "rw"} <= set(mount.options):
+        raise InvalidInput(f"invalid mode: {parts[2]}", "ro or rw")
     return mount
 
 
