@@ -156,6 +156,8 @@ async def streamed(
 
     def emit(event: Event) -> None:
         if over.is_set():
+            if event.kind.startswith("build."):
+                return  # its threads end with the build, by its cancellation
             raise ClientGone
         for message in translate(event):
             say(message)
