@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 DEMANDED = "demanded labels"  # of a request: those that its lists are restricted to
 _DEPTH = 64  # of nested lists and objects in a body
+# Brackets, and strings, the brackets in which do not nest.
+_NESTING = re.compile(rb'[][{}]|"(?:[^"\\]++|\\.)*+"?', re.S)
 
 
 def flag(request: web.Request, name: str, default: bool = False) -> bool:
@@ -83,11 +86,11 @@ def time(request: web.Request, name: str) -> float:
 def parsed(data: bytes, what: str) -> Any:
     """Return the value of a JSON text. Raises InvalidInput, also for one that is nested too deeply."""
     depth = most = 0
-    for byte in data:
-        if byte in b"[{":
+    for sign in _NESTING.findall(data):
+        if sign in b"[{":
             depth += 1
             most = max(most, depth)
-        elif byte in b"]}":
+        elif sign in b"]}":
             depth -= 1
     if most > _DEPTH:
         raise InvalidInput(f"{what}: nested too deeply")
