@@ -131,6 +131,8 @@ sha256("x")
 sha512("x")
 urlencode("a b/c")
 jsonencode({a = [1, true, null, "x"]})
+jsonencode({"<k>" = "a & b \\u2028"})
+format("%q %v", "<&>", {k = ">"})
 jsondecode("{\\"a\\": 2}").a
 csvdecode("a,b\\n1,2")[0].b
 add(1, 2)
@@ -281,15 +283,21 @@ def place(tmp_path: Path) -> Path:
         (("c", "--set", "c.secrets=id=k,src=file", "--set", "c.target=t", "--set", "c.contexts.k=."), {}),
         (("c", "--set", "c.args=1"), {}),
         (("c", "--set", "c.colour=1"), {}),
+        (("c", "--set", "*.args.FROM", "--set", "c.args.C", "--set", "c.args.UNSET"), {"FROM": "outside", "C": ""}),
+        (("c", "--set", "c.context=./sub/../web/"), {}),
+        (("c", "--set", "c.args.A+=1"), {}),
+        (("c", "--set", "zz.tags=x"), {}),
+        (("c", "--set", "z*.args.A=x"), {}),
+        (("c", "--set", "b.tags=x"), {}),
+        (("c", "--set", "c.labels.x"), {}),
     ],
 )
 def test_a_file(ul: Installation, place: Path, words: tuple[str, ...], environment: dict[str, str]) -> None:
     (place / "docker-bake.hcl").write_text(GENERAL)
     expected = theirs(place, *words, **environment)
     assert ordered(ours(ul, place, *words, **environment)) == ordered(expected)
-    assert (expected is None) == (
-        "none" in environment.values() or words[-1:] in (("nowhere",), ("c.args=1",), ("c.colour=1",))
-    )
+    wrong = ("nowhere", "c.args=1", "c.colour=1", "zz.tags=x", "z*.args.A=x", "c.labels.x")
+    assert (expected is None) == ("none" in environment.values() or words[-1:] in {(one,) for one in wrong})
 
 
 def test_expressions(ul: Installation, place: Path) -> None:
@@ -323,6 +331,27 @@ def test_several_files(ul: Installation, place: Path) -> None:
         "B": "2",
         "C": "C2",
     }
+
+
+@pytest.mark.parametrize(
+    "context",
+    ["./sub", "sub/", "./sub/../web", ".", "cwd://sub/", "https://example.com/a/../b.git", "./no/../such"],
+)
+def test_contexts(ul: Installation, place: Path, context: str) -> None:
+    (place / "docker-bake.hcl").write_text(
+        f'target "default" {{\n context = "{context}"\n contexts = {{a = "./sub/"}}\n dockerfile = "./D"\n}}\n'
+    )
+    assert ours(ul, place) == theirs(place)
+
+
+def test_lists_of_blocks_in_json(ul: Installation, place: Path) -> None:
+    blocks = {
+        "group": [{"default": {"targets": ["a", "b"]}}],
+        "target": [{"a": {"tags": ["${V}"]}}, {"b": [{"tags": ["y"]}, {"args": {"A": "1"}}]}],
+        "variable": [{"V": [{"default": "v"}]}],
+    }
+    (place / "docker-bake.json").write_text(json.dumps(blocks))
+    assert ours(ul, place) == theirs(place)
 
 
 @pytest.mark.parametrize("words", [(), ("web_x",), ("args", "inline", "--set", "args.args.Z=z")])

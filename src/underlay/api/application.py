@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from errno import ENAMETOOLONG
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -57,7 +58,8 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         response = await handler(request)
     except UnderlayError as error:
-        status = 400 if isinstance(error, StartFailed) else error.http_status
+        bad = isinstance(error, StartFailed) or getattr(error, "errno", 0) == ENAMETOOLONG
+        status = 400 if bad else error.http_status
         response = problem(error.message, status)
     except working.TooMuch:
         response = problem("too many requests wait: try again later", 503)
@@ -67,7 +69,8 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         texts = {404: "page not found", 413: "request body too large"}
         response = problem(texts.get(error.status, error.reason.lower()), error.status)
     except OSError as error:
-        response = problem(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}", 500)
+        status = 400 if error.errno == ENAMETOOLONG else 500  # names come from requests
+        response = problem(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}", status)
     except Exception as error:  # a fault of ours: the client must get an answer, and other clients go on
         response = problem(f"internal error: {type(error).__name__}: {error}", 500)
     if not response.prepared:
@@ -79,7 +82,7 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
 async def _no_browsers(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Refuse what a page of another place has a browser of this host ask."""
     origin, host = request.headers.get("Origin", ""), request.headers.get("Host", "")
-    if origin and urlsplit(origin).netloc != host:
+    if origin and _place(origin) != host:
         return problem(f"requests of pages of {origin[:200]} are not answered", 403)
     name = request.transport.get_extra_info("sockname") if request.transport is not None else None
     # Whoever owns a name may have it mean this host, and its pages then are of the same place.
@@ -88,9 +91,16 @@ async def _no_browsers(request: web.Request, handler: Handler) -> web.StreamResp
     return await handler(request)
 
 
-def _is_address(host: str) -> bool:
-    name = urlsplit(f"//{host}").hostname or ""
+def _place(origin: str) -> str | None:
     try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return None  # none of ours
+
+
+def _is_address(host: str) -> bool:
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
         return name in ("", "localhost") or bool(ip_address(name))
     except ValueError:
         return False

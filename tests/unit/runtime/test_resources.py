@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from underlay.engine.containers import session
 from underlay.engine.containers.specification import grammar, limits
 from underlay.engine.containers.specification.compose import HostFacts
 from underlay.engine.containers.specification.request import Request
@@ -113,5 +116,22 @@ def test_parents_that_are_refused() -> None:
     for text in ("machine.slice", "/a.slice/b"):
         with pytest.raises(Unsupported, match="systemd"):
             grammar.parent_group(text)
-    with pytest.raises(InvalidInput):
-        grammar.parent_group("../a")
+    for text in ("../a", "a/../b", "a\nb", "a\0b", "a\x7fb"):
+        with pytest.raises(InvalidInput):
+            grammar.parent_group(text)
+
+
+@pytest.mark.parametrize("parent", ["a\nb", "a.slice"])
+def test_nothing_remains_of_a_group_that_cannot_be(parent: str, tmp_path: Path) -> None:
+    session.clean_remains("c" * 64, {"options": {"cgroup_parent": parent}}, str(tmp_path))
+
+
+def test_sizes_are_numbers_of_63_bits() -> None:
+    most = (1 << 63) - 1
+    for memory in (1 << 62, most):
+        assert made(memory=memory)["memory"] == {"limit": memory, "swap": most}
+    for name in ("memory", "memory_swap", "memory_reservation", "shm_size"):
+        with pytest.raises(InvalidInput, match="too many"):
+            made(**{"memory": 1 << 30, name: most + 1})
+    with pytest.raises(InvalidInput, match="invalid rate"):
+        grammar.throttle(f"/dev/sda:{most + 1}", True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 # one could have others' containers made of it.
 DEMANDED = "demanded labels"
 _DEPTH = 64  # of nested lists and objects in a body
+# Brackets, and strings, the brackets in which do not nest.
+_NESTING = re.compile(rb'[][{}]|"(?:[^"\\]++|\\.)*+"?', re.S)
 
 
 def flag(request: web.Request, name: str, default: bool = False) -> bool:
@@ -88,11 +91,11 @@ def time(request: web.Request, name: str) -> float:
 def parsed(data: bytes, what: str) -> Any:
     """Return the value of a JSON text. Raises InvalidInput, also for one that is nested too deeply."""
     depth = most = 0
-    for byte in data:
-        if byte in b"[{":
+    for sign in _NESTING.findall(data):
+        if sign in b"[{":
             depth += 1
             most = max(most, depth)
-        elif byte in b"]}":
+        elif sign in b"]}":
             depth -= 1
     if most > _DEPTH:
         raise InvalidInput(f"{what}: nested too deeply")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...engine.images import archives, wording
 from ...engine.images.transfer import pull, push
-from ...errors import InvalidInput, NotFound
+from ...errors import Corrupt, InvalidInput, NotFound
 from ...oci import digest as digests
 from ...oci import reference as references
 from ..answers import work_of
@@ -120,8 +120,11 @@ async def load(request: web.Request) -> web.StreamResponse:
     file: BinaryIO = await spooled(request)
 
     def call(engine: Engine, say: Say) -> None:
-        with file:
-            loaded = archives.load(engine._store, file.fileno(), platform)
+        try:
+            with file:
+                loaded = archives.load(engine._store, file.fileno(), platform)
+        except Corrupt as error:  # what the client has sent, nothing of ours
+            raise InvalidInput(error.message, error.hint) from None
         for image in loaded:
             for name, lost in image.moved:
                 words = f"The image {name} already exists, renaming the old one with ID {lost} to empty string\n"

@@ -6,7 +6,7 @@ import os
 import re
 
 from ...errors import InvalidInput, Unsupported
-from .definition import Definition, Literal
+from .definition import Definition, Literal, local
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def _target(path: str, name: str, service: dict[str, Any], secrets: dict[str, An
     for key, ours in _TEXTS.items():
         if build.get(key) is not None:
             target[ours] = build[key]
-    target["context"] = _local(target.get("context", "."))
+    target["context"] = local(str(target.get("context", ".")))
     for key, ours in _LISTS.items():
         if build.get(key):
             target[ours] = [str(one) for one in build[key]]
@@ -200,12 +200,6 @@ def _has(name: str, given: str | None) -> bool:
 
 def _shown(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _local(context: object) -> str:
-    """Return the place of a context; one of this host in its shortest form."""
-    place = str(context)
-    return place if re.match(r"[\w+.-]+(://|:|@)", place) or place == "-" else os.path.normpath(place)
 
 
 def _secret(path: str, name: str, one: Any, secrets: dict[str, Any]) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import re
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,6 +28,16 @@ if TYPE_CHECKING:
             """Return the value. Raises InvalidInput."""
 
     Attributes = Mapping[str, Expression]
+
+
+_ELSEWHERE = re.compile(r"(?!cwd:)[\w+.-]+(://|:|@)")
+
+
+def local(context: str) -> str:
+    """Return the place of a context; one of this host in its shortest form."""
+    if _ELSEWHERE.match(context) or context == "-":
+        return context
+    return os.path.normpath(context.removeprefix("cwd://"))
 
 
 class Literal:

@@ -75,10 +75,15 @@ def _format(form: str, *values: Value) -> str:
     return made
 
 
+# Go escapes what has a meaning in HTML and JavaScript; in JSON these signs can only be in strings.
+_ESCAPED = {ord(sign): f"\\u{ord(sign):04x}" for sign in "<>&\u2028\u2029"}
+
+
 def _json(value: Value) -> str:
     import json
 
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=dict)
+    written = json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=dict)
+    return written.translate(_ESCAPED)
 
 
 def _from_json(written: str) -> Value:

@@ -30,12 +30,19 @@ def add(definition: Definition, path: str, text: str) -> None:
         if kind not in _KINDS:
             definition.values[kind] = _Template(path, members)
             continue
-        if not isinstance(members, dict):
-            raise InvalidInput(f"{path}: {kind!r} is not an object")
-        for name, member in members.items():
-            if not isinstance(member, dict):
-                raise InvalidInput(f"{path}: {kind} {name!r} is not an object")
-            _add_block(definition, path, kind, name, member)
+        for block in _blocks(path, repr(kind), members):
+            for name, member in block.items():
+                for one in _blocks(path, f"{kind} {name!r}", member):
+                    _add_block(definition, path, kind, name, one)
+
+
+def _blocks(path: str, what: str, value: object) -> list[dict[str, Any]]:
+    """Return the blocks that a value is: an object is one, and a list has several (HCL's JSON syntax, "Blocks")."""
+    blocks: list[Any] = value if isinstance(value, list) else [value]
+    for block in blocks:
+        if not isinstance(block, dict):
+            raise InvalidInput(f"{path}: {what} is not an object")
+    return blocks
 
 
 def _add_block(definition: Definition, path: str, kind: str, name: str, member: dict[str, Any]) -> None:

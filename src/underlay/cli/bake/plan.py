@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+
 from ...errors import InvalidInput, NotFound, Unsupported
+from .definition import local
 from .expressions import Bound, text, truth
 from .scope import Names
 
@@ -45,7 +48,10 @@ def plan(definition: Definition, names: Sequence[str], overrides: Sequence[str])
     """Return what is to be built for the names of groups and targets. Raises NotFound, InvalidInput, Unsupported."""
     whole = _Whole(definition)
     made = Plan()
-    changes = [_parsed(one) for one in overrides]
+    changes = [change for one in overrides if (change := _parsed(one)) is not None]
+    for change in changes:
+        if not any(change.means(name) for name in whole.targets):
+            raise InvalidInput(f"could not find any target matching {change.pattern!r}")
     asked = list(dict.fromkeys(names or ["default"]))
     if "default" not in asked:
         made.groups["default"] = asked
@@ -137,7 +143,7 @@ def _settle(whole: _Whole, name: str, changes: list[_Change], made: Plan, above:
     changed: set[str] = set()
     for change in changes:
         change.apply(name, target, changed)
-    target.setdefault("context", ".")
+    target["context"] = local(target.get("context", "."))
     target.setdefault("dockerfile", "Dockerfile")
     for place in target.get("contexts", {}).values():
         if place.startswith("target:"):
@@ -220,21 +226,25 @@ def _merge(target: Target, more: Target) -> None:
 class _Change:
     """What one --set changes: `target.key=value` or `target.key.name=value`, the target being a pattern."""
 
-    __slots__ = ("_adds", "_key", "_name", "_pattern", "_value")
+    __slots__ = ("_adds", "_key", "_name", "_value", "pattern")
 
     def __init__(self, pattern: str, key: str, name: str, value: str, adds: bool) -> None:
-        self._pattern = pattern
+        self.pattern = pattern
         self._key = key
         self._name = name
         self._value = value
         self._adds = adds
 
+    def means(self, name: str) -> bool:
+        """Return whether a target is to be changed."""
+        from fnmatch import fnmatchcase
+
+        return fnmatchcase(name, self.pattern)
+
     def apply(self, name: str, target: Target, changed: set[str]) -> None:
         """Change a target, if it is meant. The first change of a list replaces what the files say, unless it is `+=`;
         `changed` has the lists that were."""
-        from fnmatch import fnmatchcase
-
-        if not fnmatchcase(name, self._pattern):
+        if not self.means(name):
             return
         if self._key in MAPS:
             target[self._key] = {**target.get(self._key, {}), self._name: self._value}
@@ -249,10 +259,17 @@ class _Change:
             target[self._key] = self._value
 
 
-def _parsed(change: str) -> _Change:
+def _parsed(change: str) -> _Change | None:
+    """Return a change; None for that of an argument that is to come from the environment, which does not have it."""
     path, equals, value = change.partition("=")
-    adds = path.endswith("+")
-    pattern, *keys = path.removesuffix("+").split(".", 2)
+    pattern, *keys = path.split(".", 2)
+    adds = len(keys) == 1 and path.endswith("+")
+    if adds:
+        keys = [keys[0].removesuffix("+")]
+    if not equals and len(keys) == 2 and _SETTABLE.get(keys[0], keys[0]) == "args":
+        if keys[1] not in os.environ:
+            return None
+        equals, value = "=", os.environ[keys[1]]
     if not equals or not keys:
         raise InvalidInput(f"invalid --set {change!r}", "as target.key=value")
     key = _SETTABLE.get(keys[0], keys[0])

@@ -8,7 +8,7 @@ import os
 import time
 
 from ... import events
-from ...errors import Conflict, NotFound, StartFailed, UnderlayError
+from ...errors import Conflict, InvalidInput, NotFound, StartFailed, UnderlayError, Unsupported
 from ...linux import userns
 from ...runtime.monitor import control
 from ...store import rootfs
@@ -324,6 +324,9 @@ def clean_remains(container_id: str, intent: Intent, state_directory: str, group
 
         otherruntime.delete(intent["runtime"], state_directory, container_id)
 
-    group = cgroup.open_group(group_path(container_id, intent), os.geteuid() != 0, group_base)
+    try:
+        group = cgroup.open_group(group_path(container_id, intent), os.geteuid() != 0, group_base)
+    except (InvalidInput, Unsupported):
+        return  # no group can have such a path, so none was made; the container must be removable nevertheless
     group.kill()
     group.remove()

@@ -6,6 +6,7 @@ import time
 
 from ...errors import InvalidInput, NotFound
 from ...human import age, duration
+from .names import fits
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,12 +59,7 @@ def _holds(engine: Engine, item: ContainerListing, key: str, value: str) -> bool
     if key == "id":
         return row.id.startswith(value)
     if key == "name":
-        import re
-
-        try:
-            return re.search(value, row.name) is not None or re.search(value, "/" + row.name) is not None
-        except re.error:
-            raise InvalidInput(f"invalid filter 'name={value}': not a regular expression") from None
+        return fits(value, row.name, "/" + row.name)
     if key == "status":
         return item.status.status == value
     if key == "health":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ...errors import InvalidInput
+from .names import NoPattern, fits
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,9 +55,7 @@ def _any(parts: Sequence[str], text: str) -> bool:
     """Return whether one of `parts` is part of a text, or is a regular expression that fits it."""
     if any(part in text for part in parts):
         return True
-    import re
-
     try:
-        return any(re.search(part, text) for part in parts)
-    except re.error:
+        return any(fits(part, text) for part in parts)
+    except NoPattern:
         return False  # as docker has it

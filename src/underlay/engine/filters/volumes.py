@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ...errors import InvalidInput
+from .names import fits
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,13 +40,4 @@ def _fits(volume: Volume, filters: Mapping[str, Sequence[str]]) -> bool:
             return False
     if filters.get("driver") and "local" not in filters["driver"]:
         return False
-    return not filters.get("name") or _named(volume.name, filters["name"])
-
-
-def _named(name: str, values: Sequence[str]) -> bool:
-    import re
-
-    try:
-        return any(value == name or re.search(value, name) is not None for value in values)
-    except re.error:
-        raise InvalidInput(f"invalid filter 'name={values[-1]}': not a regular expression") from None
+    return not filters.get("name") or any(value == volume.name or fits(value, volume.name) for value in filters["name"])

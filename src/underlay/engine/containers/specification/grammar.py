@@ -148,7 +148,7 @@ def throttle(text: str, operations: bool) -> tuple[str, int]:
         raise InvalidInput(f"bad format for device path: {text}")
     try:
         if operations:
-            if whole(value) < 0:
+            if not 0 <= whole(value) < 1 << 63:
                 raise ValueError
             return path, whole(value)
         from ....human import parse_size
@@ -172,6 +172,8 @@ def parent_group(text: str) -> str:
         )
     if ".." in parts:
         raise InvalidInput(f"--cgroup-parent {text}: the path contains ..")
+    if not text.isprintable():  # the kernel's lists of groups have one on a line
+        raise InvalidInput(f"--cgroup-parent {text!r}: the path contains control characters")
     return "/".join(parts)
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .request import Request
 
 _PERIOD = 100_000  # µs: what --cpus means by one processor
+_MOST = (1 << 63) - 1  # what the kernel, runtimes and docker's clients read as a number
 _LEAST_MEMORY = 6 << 20  # docker's; with less not even its runtime starts
 
 
@@ -50,11 +51,14 @@ def limits(options: ContainerOptions, host: HostFacts) -> Resources:
 
 def _memory(options: ContainerOptions) -> Memory:
     memory: Memory = {}
+    for name in ("memory", "memory_swap", "memory_reservation", "shm_size"):
+        if getattr(options, name) > _MOST:
+            raise InvalidInput(f"{name.replace('_', ' ')}: {getattr(options, name)} bytes are too many")
     if options.memory:
         if options.memory < _LEAST_MEMORY:
             raise InvalidInput("minimum memory limit allowed is 6MB")
         memory["limit"] = options.memory
-        memory["swap"] = options.memory_swap or options.memory * 2
+        memory["swap"] = options.memory_swap or min(options.memory * 2, _MOST)
         if 0 < memory["swap"] < options.memory:
             raise InvalidInput("minimum memoryswap limit should be larger than memory limit")
     elif options.memory_swap > 0:
