@@ -237,3 +237,67 @@ def test_who_only_connects_is_dropped(ul: Installation, place: Path) -> None:
     finally:
         server.terminate()
         server.wait(30)
+
+
+@contextmanager
+def patched(ul: Installation, path: Path, code: str = "", **environment: str) -> Iterator[None]:
+    """Run a server with a line of Python before it, and with other settings of its environment."""
+    pytest.importorskip("aiohttp")
+    program = f"import sys\n{code}\nfrom underlay.cli.main import main\nsys.exit(main(sys.argv[1:]))"
+    words = [sys.executable, "-c", program, "serve", "-H", f"unix://{path}"]
+    server = subprocess.Popen(words, env={**ul.environment, **environment}, stderr=subprocess.DEVNULL)
+    try:
+        assert until(path.exists)
+        yield
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def raw(path: Path, data: bytes, later: bytes = b"", closes: bool = False) -> bytes:
+    """Send bytes in one write, and more a while later; returns all that comes."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(60)
+        connection.connect(str(path))
+        connection.sendall(data)
+        if later:
+            time.sleep(0.3)
+            connection.sendall(later)
+        if closes:
+            connection.shutdown(socket.SHUT_WR)
+        return b"".join(iter(functools.partial(connection.recv, 65536), b""))
+
+
+@pytest.mark.parametrize("parser", ["C", "Python"])
+@pytest.mark.parametrize("upgrade", ["", "Connection: Upgrade\r\nUpgrade: tcp\r\n"])
+def test_input_that_comes_with_the_request(ul: Installation, place: Path, parser: str, upgrade: str) -> None:
+    """Of an attach and of an exec, whole or in pieces, with the client's end, and when there is no stream after all."""
+    path = place / "sock"
+    ul("run", "-d", "--name", "reads", "-i", "box", "sh", "-c", "read a; read b; echo got $a $b; sleep 1")
+    ul("run", "-d", "--name", "runs", "box", "sleep", "600")
+    with patched(ul, path, **({"AIOHTTP_NO_EXTENSIONS": "1"} if parser == "Python" else {})):
+        target = "/containers/reads/attach?stream=1&stdin=1&stdout=1"
+        head = f"POST {target} HTTP/1.1\r\nHost: x\r\n{upgrade}\r\n".encode()
+        came = raw(path, head + b"early\n", b"late\n")
+        assert came.startswith(b"HTTP/1.1 101" if upgrade else b"HTTP/1.1 200") and b"got early late\n" in came
+
+        def started(command: str, sent: bytes, later: bytes = b"", at: int = 0) -> bytes:
+            made = {"Cmd": ["sh", "-c", command], "AttachStdin": True, "AttachStdout": True}
+            name = json.loads(ask(path, "POST", "/containers/runs/exec", json.dumps(made).encode())[1])["Id"]
+            body = b'{"Detach":false,"Tty":false}'
+            head = f"POST /v1.40/exec/{name}/start HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n{upgrade}\r\n"
+            data = head.encode() + body + sent
+            at = at or len(data)
+            return raw(path, data[:at], data[at:] + later, closes=True)
+
+        data = os.urandom(400_000)
+        digest = hashlib.md5(data).hexdigest().encode()
+        assert digest in started("md5sum", data)
+        for at in (3, 60, 150, -410):  # in its line, its headers, around its body's beginning and in its body
+            assert digest in started("md5sum", data, at=at if at > 0 else len(data) - 399_990), at
+        assert hashlib.md5(b"ab").hexdigest().encode() in started("md5sum", b"a", b"b", at=0)
+        # A request behind one for a stream that there is not.
+        nothing = f"POST /containers/none/attach?stream=1 HTTP/1.1\r\nHost: x\r\n{upgrade}\r\n".encode()
+        came = raw(path, nothing + b"GET /_ping HTTP/1.0\r\n\r\n")
+        assert came.startswith(b"HTTP/1.1 404") and came.endswith(b"OK"), came
+        assert raw(path, nothing, closes=True).startswith(b"HTTP/1.1 404")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import os
 import resource
@@ -17,6 +18,7 @@ from aiohttp import web
 from ..errors import InvalidInput, UnderlayError
 from . import application
 from .answers import EXECS
+from .streaming.door import Door
 from .work import Work
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ _DESCRIPTORS = 32768
 _WAITING = 1024  # connections that are not yet accepted
 _ENDING = (signal.SIGINT, signal.SIGTERM)
 _FIRST_FD = 3  # of those that systemd passes (sd_listen_fds(3))
-_PATIENCE = 60.0  # seconds for the first request of a connection to come
+_PATIENCE = 60.0  # seconds for the first request of a connection to come, and for the head of a later one
 _LONGEST = 1 << 20  # bytes of a request's line and of a header, as Go's servers take them
 
 
@@ -183,38 +185,37 @@ def client_certificates(authority: str, certificate: str, key: str) -> ssl.SSLCo
 
 
 class _Activity:
-    """When somebody asked last, how many are being answered, and which connections have asked anything."""
+    """When somebody asked last, how many are being answered, and the connections."""
 
     def __init__(self) -> None:
         self.now = 0
         self.last = asyncio.get_running_loop().time()
-        self._asked: set[web.RequestHandler] = set()
-        self._seen: dict[web.RequestHandler, float] = {}
+        self.doors: set[Door] = set()
 
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         self.now += 1
-        self._asked.add(request.protocol)
+        door = request.transport.get_protocol() if request.transport is not None else None
+        if isinstance(door, Door):
+            door.began(request)
         try:
             return await handler(request)
         finally:
             self.now -= 1
             self.last = asyncio.get_running_loop().time()
+            if isinstance(door, Door):
+                door.answered()
 
-    async def drop_silent(self, runner: web.AppRunner) -> None:
-        """Close connections whose first request does not come: else who only connects, or sends a head without end, would
-        stay for ever. Those that have asked are closed by aiohttp when they ask no more."""
+    async def drop_silent(self) -> None:
+        """Close connections whose first request does not come, or one whose head does not become whole: else who only
+        connects, or sends a head without end, would stay for ever. aiohttp closes those that ask no more."""
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(_PATIENCE / 4)
-            assert runner.server is not None
-            connections = set(runner.server.connections)
-            self._asked &= connections
             now = loop.time()
-            self._seen = {one: self._seen.get(one, now) for one in connections - self._asked}
-            for connection, seen in self._seen.items():
-                if now - seen > _PATIENCE:
-                    connection.force_close()
+            for door in tuple(self.doors):
+                if door.since is not None and now - door.since > _PATIENCE:
+                    door.drop()
 
 
 def _silent() -> logging.Logger:
@@ -230,6 +231,12 @@ def _allow_connections() -> None:
     wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _DESCRIPTORS)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _door(runner: web.AppRunner, activity: _Activity) -> Door:
+    """Return the protocol of a new connection."""
+    assert runner.server is not None
+    return Door(runner.server(), activity.doors)
 
 
 async def _serve(engine: Engine, places: Sequence[Listening], idle: float, policy: Policy | None) -> None:
@@ -254,10 +261,12 @@ async def _serve(engine: Engine, places: Sequence[Listening], idle: float, polic
     for number in _ENDING:
         loop.add_signal_handler(number, stopping.set)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
-    dropping = asyncio.ensure_future(activity.drop_silent(runner))
+    make = functools.partial(_door, runner, activity)
+    listening: list[asyncio.Server] = []
+    dropping = asyncio.ensure_future(activity.drop_silent())
     try:
         for place in places:
-            await web.SockSite(runner, place.socket, ssl_context=place.tls).start()
+            listening.append(await loop.create_server(make, sock=place.socket, ssl=place.tls, backlog=_WAITING))
         while not stopping.is_set():
             left = idle - (loop.time() - activity.last) if idle else 3600.0
             if idle and left <= 0 and not activity.now and not made[EXECS].running:
@@ -268,6 +277,8 @@ async def _serve(engine: Engine, places: Sequence[Listening], idle: float, polic
                 pass
     finally:
         dropping.cancel()
+        for server in listening:
+            server.close()
         await runner.cleanup()
         work.close()
 

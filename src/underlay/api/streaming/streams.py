@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, cast
 from aiohttp import web
 
 from ...runtime.monitor.attachment import Attachment
+from .door import Door
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -108,8 +109,8 @@ class Connection(asyncio.Protocol):
         self._eof = False
         self.drained = False  # whether all output has ended, and not the client
 
-    async def join(self, transport: asyncio.Transport, pipes: Pipes, early: bytes) -> None:
-        """Take over the transport; `early` is input that came behind the request."""
+    async def join(self, transport: asyncio.Transport, pipes: Pipes, early: bytes, ended: bool) -> None:
+        """Take over the transport; `early` is input that came behind the request, `ended` says that there is no more."""
         loop = asyncio.get_running_loop()
         self._transport = transport
         transport.pause_reading()  # until there is somebody to take what comes, its end included
@@ -126,10 +127,12 @@ class Connection(asyncio.Protocol):
                 make = _maker(self, stream)
                 made, _ = await loop.connect_read_pipe(make, os.fdopen(fd, "rb", 0))
                 self._outputs.append(made)
-        if early:
-            self.data_received(early)
-        if not transport.is_closing():
+        if not ended and not transport.is_closing():
             transport.resume_reading()
+        if early:
+            self.data_received(early)  # which may pause it
+        if ended:
+            self.eof_received()
         if not self._left:
             self.drained = True
             self._finish()
@@ -225,28 +228,34 @@ async def take(
     head = "HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n" if upgraded else "HTTP/1.1 200 OK\r\n"
     connection = Connection(not terminal, protocol)
     transport.write(f"{head}Content-Type: {kind}\r\n\r\n".encode())
-    early = _tail(protocol)
-    await connection.join(transport, pipes, early)
+    # Nothing comes between this and the end of `join`'s first lines, where reading pauses: nobody waits meanwhile.
+    early, ended = _tail(request.protocol), False
+    if isinstance(protocol, Door):
+        held, ended = protocol.taken()
+        early += held
+    await connection.join(transport, pipes, early, ended)
     return connection, _Taken()
 
 
 async def body_of(request: web.Request) -> bytes:
     """Return the body of a request that asks for an upgrade: what comes behind it belongs to the stream.
 
-    aiohttp takes all that follows such a request for the new protocol's. Raises OSError when it does not come.
+    Some parsers of aiohttp take all that follows such a request for the new protocol's. Raises OSError when it does not
+    come.
     """
-    data = await request.read()
+    async with asyncio.timeout(_PATIENCE):
+        data = await request.read()
     wanted = (request.content_length or 0) - len(data)
     if wanted <= 0 or request.transport is None:
         return data
-    protocol = request.transport.get_protocol()
+    protocol = request.protocol
     deadline = asyncio.get_running_loop().time() + _PATIENCE
     while len(getattr(protocol, "_message_tail", b"")) < wanted:
         if asyncio.get_running_loop().time() > deadline or request.transport.is_closing():
             raise ConnectionResetError("the request's body has not come")
         await asyncio.sleep(0.001)
     tail = _tail(protocol)
-    protocol._message_tail = tail[wanted:]  # type: ignore[attr-defined]
+    protocol._message_tail = tail[wanted:]
     return data + tail[:wanted]
 
 
