@@ -301,3 +301,40 @@ def test_input_that_comes_with_the_request(ul: Installation, place: Path, parser
         came = raw(path, nothing + b"GET /_ping HTTP/1.0\r\n\r\n")
         assert came.startswith(b"HTTP/1.1 404") and came.endswith(b"OK"), came
         assert raw(path, nothing, closes=True).startswith(b"HTTP/1.1 404")
+
+
+def test_bodies_and_heads_that_do_not_come(ul: Installation, place: Path) -> None:
+    """Nothing of a body, one too slow, one that stops, and half a head behind a request that was answered."""
+    code = (
+        "from underlay.api import serving; from underlay.api.requests import query; "
+        "from underlay.api.streaming import spooling, streams; "
+        "serving._PATIENCE = query._PATIENCE = spooling._PATIENCE = streams._PATIENCE = 1.5; spooling._GRACE = 2.0"
+    )
+    path = place / "sock"
+    ul("create", "--name", "box", "box")
+    ping = b"GET /_ping HTTP/1.1\r\nHost: x\r\n\r\n"
+    with patched(ul, path, code):
+
+        def left(target: str, pace: float = 0.0) -> bytes:
+            """Send a head, and then nothing or a byte now and then."""
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.settimeout(30)
+                connection.connect(str(path))
+                connection.sendall(f"POST {target} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n".encode())
+                if pace:
+                    connection.settimeout(pace)
+                    for _ in range(100):
+                        try:
+                            return connection.recv(65536)
+                        except TimeoutError:
+                            connection.sendall(b"x")
+                return connection.recv(65536)
+
+        for target in ("/containers/create", "/images/load", "/build", "/containers/box/attach?stream=1"):
+            assert left(target).startswith(b"HTTP/1.1 408"), target
+        for target in ("/containers/create", "/build"):
+            assert left(target, 0.1).startswith(b"HTTP/1.1 408"), target
+        for half in (b"GET /_ping HTTP/1.1\r\nHo", b"PO", b"POST /containers/box/attach HTTP/1.1\r\nHost: x"):
+            before = time.monotonic()
+            came = raw(path, ping, half)
+            assert came.startswith(b"HTTP/1.1 200") and came.endswith(b"OK") and time.monotonic() - before < 10

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from aiohttp import web
 
 from ...engine.filters.moments import moment
 from ...errors import InvalidInput
@@ -13,11 +15,10 @@ from ...errors import InvalidInput
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from aiohttp import web
-
 # Of a request: the labels that containers in its lists must have been given. An image's labels do not count: who may build
 # one could have others' containers made of it.
 DEMANDED = "demanded labels"
+_PATIENCE = 60.0  # seconds for a JSON body to come
 _DEPTH = 64  # of nested lists and objects in a body
 # Brackets, and strings, the brackets in which do not nest.
 _NESTING = re.compile(rb'[][{}]|"(?:[^"\\]++|\\.)*+"?', re.S)
@@ -106,8 +107,12 @@ def parsed(data: bytes, what: str) -> Any:
 
 
 async def body(request: web.Request) -> dict[str, Any]:
-    """Return the JSON object that a request carries. Raises InvalidInput."""
-    data = await request.read()
+    """Return the JSON object that a request carries. Raises InvalidInput, HTTPRequestTimeout if it does not come."""
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            data = await request.read()
+    except TimeoutError:
+        raise web.HTTPRequestTimeout from None
     if not data:
         raise InvalidInput("invalid JSON: got EOF while reading request body")
     return object_of(data, "request body")

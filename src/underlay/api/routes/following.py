@@ -36,7 +36,7 @@ async def attach(request: web.Request) -> web.StreamResponse:
     wants_out, wants_err = query.flag(request, "stdout"), query.flag(request, "stderr")
     wants_in = query.flag(request, "stdin") and bool(intent["options"].get("interactive"))
     asked = request.query.get("detachKeys", "")
-    await request.read()
+    await streams.body_of(request)
     pipes = streams.Pipes(wants_in and live, wants_out and live, wants_err and live and not terminal)
     pipes.theirs.keys = attachment.detach_keys(asked) if asked else attachment.DEFAULT_KEYS if terminal else b""
     if not live:

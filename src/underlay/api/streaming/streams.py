@@ -240,11 +240,14 @@ async def take(
 async def body_of(request: web.Request) -> bytes:
     """Return the body of a request that asks for an upgrade: what comes behind it belongs to the stream.
 
-    Some parsers of aiohttp take all that follows such a request for the new protocol's. Raises OSError when it does not
-    come.
+    Some parsers of aiohttp take all that follows such a request for the new protocol's. Raises HTTPRequestTimeout or
+    OSError when it does not come.
     """
-    async with asyncio.timeout(_PATIENCE):
-        data = await request.read()
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            data = await request.read()
+    except TimeoutError:
+        raise web.HTTPRequestTimeout from None
     wanted = (request.content_length or 0) - len(data)
     if wanted <= 0 or request.transport is None:
         return data
