@@ -338,3 +338,67 @@ def test_bodies_and_heads_that_do_not_come(ul: Installation, place: Path) -> Non
             before = time.monotonic()
             came = raw(path, ping, half)
             assert came.startswith(b"HTTP/1.1 200") and came.endswith(b"OK") and time.monotonic() - before < 10
+
+
+def test_what_is_asked_of_execs_is_checked(path: Path, ul: Installation) -> None:
+    ul("run", "-d", "--name", "runs", "box", "sleep", "600")
+
+    def made(**members: object) -> tuple[int, bytes]:
+        return ask(path, "POST", "/containers/runs/exec", json.dumps({"Cmd": ["true"], **members}).encode())
+
+    status, said = made(cmd=["sh", "-c", "exit 7"], TTY=None, attachSTDOUT=True, consoleSize=[20, 70])
+    name = json.loads(said)["Id"]
+    assert status == 201
+    assert ask(path, "POST", f"/exec/{name}/start", b'{"detach": true}')[0] == 200
+    assert until(lambda: json.loads(ask(path, "GET", f"/exec/{name}/json")[1])["ExitCode"] == 7)
+    wrong: list[dict[str, object]] = [
+        {"Cmd": ["a\0b"]},
+        {"Env": ["a=\0"]},
+        {"Tty": 1},
+        {"AttachStdin": "yes"},
+        {"Privileged": "no"},
+        {"WorkingDir": ["/"]},
+        {"User": "x" * 5000},
+        {"ConsoleSize": [-1, 5]},
+        {"ConsoleSize": [1]},
+        {"Cmd": ["x" * (128 << 10)]},
+        {"Env": ["x=" + "y" * 100_000] * 21},
+        {"Env": ["x"] * 300_000},
+    ]
+    for members in wrong:
+        status, said = made(**members)
+        assert status == 400, (str(members)[:100], said)
+    assert made(Env=["x=" + "y" * 100_000] * 20)[0] == 201
+    name = json.loads(made()[1])["Id"]
+    for query in ("", "?h=5", "?w=5", "?h=-1&w=5", "?h=5&w=65536", "?h=5&w=x"):
+        assert ask(path, "POST", f"/exec/{name}/resize{query}")[0] == 400, query
+    assert ask(path, "POST", f"/exec/{name}/resize?h=5&w=6")[0] == 200
+
+
+def test_execs_that_nobody_starts_are_forgotten(ul: Installation, place: Path) -> None:
+    """After a while, or when all need too much memory; not because there are many of others."""
+    path = place / "sock"
+    ul("run", "-d", "--name", "runs", "box", "sleep", "600")
+    code = "from underlay.api import execs; execs._UNSTARTED = 20.0; execs._KEPT = 2; execs._BYTES = 1 << 20"
+    with patched(ul, path, code):
+
+        def made(size: int = 1) -> str:
+            body = json.dumps({"Cmd": ["true"], "Env": [f"x={'y' * (size // 10)}"] * 10}).encode()
+            name: str = json.loads(ask(path, "POST", "/containers/runs/exec", body)[1])["Id"]
+            return name
+
+        def known(name: str) -> bool:
+            return ask(path, "GET", f"/exec/{name}/json")[0] == 200
+
+        first, *many = (made() for _ in range(10))
+        assert all(known(name) for name in (first, *many))
+        run = [made() for _ in range(3)]
+        for name in run:
+            assert ask(path, "POST", f"/exec/{name}/start", b'{"Detach":true}')[0] == 200
+            ended = lambda name=name: json.loads(ask(path, "GET", f"/exec/{name}/json")[1])["ExitCode"] == 0  # noqa: E731
+            assert until(ended)
+        last = made()
+        assert [known(name) for name in (first, run[0], run[1], run[2], last)] == [True, False, True, True, True]
+        large = made(900_000), made(900_000)
+        assert [known(name) for name in (first, run[2], *large)] == [False, False, False, True]
+        assert until(lambda: not known(large[1]), 40)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
@@ -14,38 +14,50 @@ from ..access.policy import Forbidden
 from ..answers import EXECS, RULES, answer, nothing, version_of, work_of
 from ..execs import Exec
 from ..requests import query
+from ..requests.fields import Fields
 from ..streaming import streams
 from .containers import containers_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ...engine.containers.exec import Execution
     from ..answers import Route
     from ..work import Work
 
 _KINDS_SINCE = (1, 42)
+_LONGEST_WORD = 128 << 10  # bytes of an argument or a variable with its NUL (MAX_ARG_STRLEN)
+_LONGEST_WORDS = 2 << 20  # bytes of all, with a pointer to each: a quarter of the usual stack
+_POINTER = 8
+_LONGEST_NAME = 4096
 
 
 async def create(request: web.Request) -> web.StreamResponse:
     """POST /containers/{name}/exec."""
-    body = await query.body(request)
-    words = query.strings(body, "Cmd")
+    members = await query.body(request)
+    body = Fields(members)
+    words, environment = body.words("Cmd"), body.texts("Env")
     if not words:
         raise InvalidInput("No exec command specified")
+    _check_sizes(body, words, environment)
+    privileged, terminal = body.flag("Privileged"), body.flag("Tty")
+    attached = body.flag("AttachStdin"), body.flag("AttachStdout"), body.flag("AttachStderr")
     rules = request.get(RULES)
-    if body.get("Privileged") and rules is not None and not any(rule.privileged for rule in rules):
+    if privileged and rules is not None and not any(rule.privileged for rule in rules):
         raise Forbidden("the rules of this server do not allow privileged programs")
-    size = body.get("ConsoleSize")
     options = ExecOptions(
         command=words,
-        environment=query.strings(body, "Env"),
-        working_directory=query.string(body, "WorkingDir"),
-        user=query.string(body, "User"),
-        terminal=bool(body.get("Tty")),
-        interactive=bool(body.get("AttachStdin")),
-        privileged=bool(body.get("Privileged")),
+        environment=environment,
+        working_directory=body.text("WorkingDir"),
+        user=body.text("User"),
+        terminal=terminal,
+        interactive=attached[0],
+        privileged=privileged,
     )
-    if isinstance(size, list) and len(size) == 2 and all(isinstance(n, int) and 0 <= n < 65536 for n in size):
-        options = options.changed(size=(size[0], size[1]))
+    if (size := _size(members)) is not None:
+        options = options.changed(size=size)
+    asked = body.text("DetachKeys")
+    keys = attachment.detach_keys(asked) if asked else attachment.DEFAULT_KEYS if terminal else b""
     work, containers = work_of(request), containers_of(request)
     found = await work.do(containers.get, request.match_info["name"])
     status = (await work.do(containers.state, found.id)).status
@@ -53,25 +65,52 @@ async def create(request: web.Request) -> web.StreamResponse:
         raise Conflict(f"container {found.name} is paused, unpause the container before exec")
     if status != "running":
         raise Conflict(f"container {found.id} is not running")
-    made = Exec(found.id, options, *(bool(body.get(f"Attach{word}")) for word in ("Stdin", "Stdout", "Stderr")))
-    asked = query.string(body, "DetachKeys")
-    made.keys = attachment.detach_keys(asked) if asked else attachment.DEFAULT_KEYS if options.terminal else b""
+    made = Exec(found.id, options, *attached)
+    made.keys = keys
     request.app[EXECS].add(made)
     return answer({"Id": made.id}, 201)
 
 
+def _check_sizes(body: Fields, words: list[str], environment: list[str]) -> None:
+    """Refuse what no program could be started with (execve(2)), so that nobody has it kept here. Raises InvalidInput."""
+    total = 0
+    for name, values in (("Cmd", words), ("Env", environment)):
+        for value in values:
+            size = len(value.encode("utf-8", "replace")) + 1
+            if size > _LONGEST_WORD:
+                raise body.wrong(name, "a string of it is longer than a program can be given")
+            total += size + _POINTER
+    if total > _LONGEST_WORDS:
+        raise InvalidInput("invalid Cmd and Env: they are longer than a program can be given")
+    for name in ("User", "WorkingDir", "DetachKeys"):
+        if len(body.text(name)) > _LONGEST_NAME:
+            raise body.wrong(name, "it is too long")
+
+
+def _size(members: Mapping[str, Any]) -> tuple[int, int] | None:
+    """Return rows and columns of a terminal, None where they are not said. Raises InvalidInput."""
+    size = next((value for name, value in members.items() if name.lower() == "consolesize"), None)
+    if size is None:
+        return None
+    if not isinstance(size, list) or len(size) != 2 or not all(streams.is_cells(number) for number in size):
+        raise InvalidInput("invalid ConsoleSize: rows and columns of a terminal are needed")
+    return size[0], size[1]
+
+
 async def start(request: web.Request) -> web.StreamResponse:
     """POST /exec/{id}/start."""
-    made, work = request.app[EXECS].get(request.match_info["id"]), work_of(request)
-    body = query.object_of(await streams.body_of(request), "request body")
+    execs, name, work = request.app[EXECS], request.match_info["id"], work_of(request)
+    execs.get(name)  # there must be one before anything is waited for
+    members = query.object_of(await streams.body_of(request), "request body")
+    detached, size = Fields(members).flag("Detach"), _size(members)
+    made = execs.get(name)
     if made.started:
         raise Conflict(f"exec command {made.id} is already running")
-    size = body.get("ConsoleSize")
-    if isinstance(size, list) and len(size) == 2 and all(isinstance(n, int) and 0 <= n < 65536 for n in size):
-        made.options = made.options.changed(size=(size[0], size[1]))
+    if size is not None:
+        made.options = made.options.changed(size=size)
     made.started = True
     terminal = made.options.terminal
-    if body.get("Detach"):
+    if detached:
         options = made.options.changed(interactive=False)
         execution = await _begun(work, made, options, Attachment())
         work.keep(_ended(work, made, execution))
@@ -140,7 +179,7 @@ async def inspect(request: web.Request) -> web.StreamResponse:
 async def resize(request: web.Request) -> web.StreamResponse:
     """POST /exec/{id}/resize: clients send it as soon as they have the head of the start, before the program may run."""
     made = request.app[EXECS].get(request.match_info["id"])
-    size = query.number(request, "h"), query.number(request, "w")
+    size = streams.asked_size(request)
     if made.execution is not None:
         made.execution.resize(*size)
     else:

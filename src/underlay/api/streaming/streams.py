@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, cast
 
 from aiohttp import web
 
+from ...errors import InvalidInput
 from ...runtime.monitor.attachment import Attachment
+from ..requests import query
 from .door import Door
 
 if TYPE_CHECKING:
@@ -25,6 +27,19 @@ RAW, FRAMED = "application/vnd.docker.raw-stream", "application/vnd.docker.multi
 _PIPE = 1 << 18  # bytes that a pipe holds, so that a program seldom waits for the client
 _F_SETPIPE_SZ = 1031
 _PATIENCE = 10.0  # seconds for a small body to come
+
+
+def is_cells(number: object) -> bool:
+    """Return whether this may be the rows or the columns of a terminal (ioctl_tty(2), winsize)."""
+    return isinstance(number, int) and not isinstance(number, bool) and 0 <= number < 1 << 16
+
+
+def asked_size(request: web.Request) -> tuple[int, int]:
+    """Return rows and columns of a terminal that the query of a request must say (h, w). Raises InvalidInput."""
+    for name in ("h", "w"):
+        if not is_cells(query.number(request, name, -1)):
+            raise InvalidInput(f"invalid {name}: {request.query.get(name, '')!r} is no size of a terminal")
+    return query.number(request, "h"), query.number(request, "w")
 
 
 def frame(stream: int, data: bytes) -> bytes:
