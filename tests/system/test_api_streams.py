@@ -402,3 +402,62 @@ def test_execs_that_nobody_starts_are_forgotten(ul: Installation, place: Path) -
         large = made(900_000), made(900_000)
         assert [known(name) for name in (first, run[2], *large)] == [False, False, False, True]
         assert until(lambda: not known(large[1]), 40)
+
+
+def test_clients_that_wait_need_little(ul: Installation, place: Path) -> None:
+    """Not too many wait for a start; and one looks for all that wait for a removal, while anybody does."""
+    path, looks = place / "sock", place / "looks"
+    ul("create", "--name", "waits", "-i", "box", "true")
+    ul("run", "--name", "ended", "box", "sh", "-c", "exit 3", code=3)
+    looks.touch()
+    code = (
+        "from underlay.api import runs; runs._WAITING = 3\n"
+        "from underlay.engine.containers import Containers as C\n"
+        "def counted(real):\n"
+        f"    return lambda *a, **k: (open({str(looks)!r}, 'a').write('x'), real(*a, **k))[1]\n"
+        "C.get, C.is_running = counted(C.get), counted(C.is_running)"
+    )
+
+    def connected(target: str) -> socket.socket:
+        connection = socket.socket(socket.AF_UNIX)
+        connection.settimeout(60)
+        connection.connect(str(path))
+        connection.sendall(f"POST {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        return connection
+
+    def status(connection: socket.socket) -> int:
+        return int(connection.recv(1000).split()[1])
+
+    target = "/containers/waits/attach?stream=1&stdin=1&stdout=1&stderr=1"
+    with patched(ul, path, code):
+        waiting = [connected(target) for _ in range(3)]
+        assert [status(each) for each in waiting] == [200, 200, 200]
+        for refused in (target, target.replace("&stdin=1", "")):
+            with connected(refused) as connection:
+                assert status(connection) == 503
+        for each in waiting:
+            each.close()
+
+        def again() -> bool:
+            with connected(target) as connection:
+                return status(connection) == 200
+
+        assert until(again)
+        time.sleep(0.5)
+        waiting = [connected("/containers/ended/wait?condition=removed") for _ in range(20)]
+        time.sleep(2)
+        before = looks.stat().st_size
+        time.sleep(2)
+        assert 0 < looks.stat().st_size - before <= 60
+        for each in waiting[:10]:
+            each.close()
+        ul("rm", "ended")
+        for each in waiting[10:]:
+            came = b""
+            while b"StatusCode" not in came:
+                came += each.recv(1000)
+            each.close()
+        time.sleep(1)
+        before = looks.stat().st_size
+        time.sleep(1)
+        assert looks.stat().st_size == before

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import Conflict, NotFound, UnderlayError
 from ..runtime.monitor.attachment import Attachment
+from .work import TooMuch
 
 if TYPE_CHECKING:
     from ..engine.containers.session import Session
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
     from .work import Work
 
 _LOOK = 0.1  # seconds between two looks whether another command has started it
-_GONE = 0.01  # seconds between two looks whether it has been removed
+_GONE = 0.01  # seconds between two looks whether it has been removed, as long as that is likely
+_SOON = 1.0  # seconds after its exit
+_WAITING = 256  # clients that are attached to containers which do not run: each takes descriptors
 
 
 class Runs:
@@ -31,12 +34,15 @@ class Runs:
         self._running: set[str] = set()
         self._sizes: dict[str, tuple[int, int]] = {}
         self._watched: dict[str, asyncio.Future[int]] = {}
+        self._shared: dict[str, _Shared] = {}  # who looks for a removal
 
     # Streams.
 
     async def expect(self, container_id: str, pipes: Pipes) -> None:
-        """Note that pipes are to be attached to the next run, if the container does not run. Raises NotFound."""
+        """Note that pipes are to be attached to the next run, if the container does not run. Raises NotFound, TooMuch."""
         if not await self._work.do(self._work.engine.containers.is_running, container_id):
+            if sum(map(len, self._attached.values())) >= _WAITING:
+                raise TooMuch
             self._attached.setdefault(container_id, []).append(pipes)
 
     async def attach(self, container_id: str, pipes: Pipes) -> None:
@@ -193,14 +199,39 @@ class Runs:
 
     async def removed(self, container_id: str) -> int:
         """Return the exit code of a container when it has been removed."""
+        shared = self._shared.get(container_id)
+        if shared is None or shared.task.done():
+            # One task for all that wait, as long as anybody does.
+            shared = self._shared[container_id] = _Shared(self._work.keep(self._removed(container_id)))
+        shared.waiting += 1
+        try:
+            return await asyncio.shield(shared.task)
+        finally:
+            shared.waiting -= 1
+            if not shared.waiting:
+                shared.task.cancel()
+                if self._shared.get(container_id) is shared:
+                    del self._shared[container_id]
+
+    async def _removed(self, container_id: str) -> int:
         code = 0
         try:
             code = await self.next_exit(container_id)
+            clock = asyncio.get_running_loop().time
+            ended = clock()
             while True:
                 await self._work.do(self._work.engine.containers.get, container_id)
-                await asyncio.sleep(_GONE)
+                await asyncio.sleep(_GONE if clock() - ended < _SOON else _LOOK)
         except NotFound:
             return code
+
+
+class _Shared:
+    """A task, and how many wait for it."""
+
+    def __init__(self, task: asyncio.Task[int]) -> None:
+        self.task = task
+        self.waiting = 0
 
 
 async def _ended(session: Session) -> int | None:

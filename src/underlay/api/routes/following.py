@@ -57,7 +57,7 @@ async def attach(request: web.Request) -> web.StreamResponse:
     attaching = asyncio.ensure_future(runs.attach(found.id, pipes)) if live else None
     try:
         if live:
-            await connection.over
+            await connection.done()
     finally:
         if attaching is not None and not attaching.done():
             runs.leave(found.id, pipes)

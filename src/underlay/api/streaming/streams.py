@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
+import select
 from typing import TYPE_CHECKING, cast
 
 from aiohttp import web
@@ -26,6 +27,7 @@ STDOUT, STDERR = 1, 2
 RAW, FRAMED = "application/vnd.docker.raw-stream", "application/vnd.docker.multiplexed-stream"
 _PIPE = 1 << 18  # bytes that a pipe holds, so that a program seldom waits for the client
 _F_SETPIPE_SZ = 1031
+_LOOK = 1.0  # seconds between two looks whether a client that says no more is there
 _PATIENCE = 10.0  # seconds for a small body to come
 
 
@@ -172,6 +174,16 @@ class Connection(asyncio.Protocol):
             self._transport.pause_reading()
         else:
             self._transport.resume_reading()
+
+    async def done(self) -> None:
+        """Wait until all is over. A client that has closed more than its side is noticed though nothing is sent."""
+        while not (await asyncio.wait([self.over], timeout=_LOOK))[0]:
+            sock = self._transport.get_extra_info("socket")
+            if self._eof and sock is not None and sock.fileno() >= 0:
+                asking = select.poll()
+                asking.register(sock.fileno(), 0)
+                if asking.poll(0):  # POLLHUP: of a socket of this host that is closed, or one that was reset
+                    self._transport.abort()
 
     def _finish(self) -> None:
         if self._stdin is not None:
