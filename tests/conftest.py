@@ -17,6 +17,7 @@ import pytest
 from hypothesis import settings
 
 import hoststate
+import testtimes
 
 # Only tests that make a host of their own have networks: none is left on this one.
 os.environ.setdefault("UNDERLAY_NETWORK", "none")
@@ -28,6 +29,8 @@ _leftovers = pytest.StashKey[hoststate.Leftovers]()
 
 def pytest_configure(config: pytest.Config) -> None:
     """Look at the host before the run; UNDERLAY_SHARED_HOST=1 says that others work on it meanwhile."""
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(testtimes.Times())
     if not hasattr(config, "workerinput") and not os.environ.get("UNDERLAY_SHARED_HOST"):
         trace = Path(tempfile.mkdtemp(prefix="pytest-of-hoststate-")) / "trace"
         config.stash[_leftovers] = hoststate.Leftovers(trace)
