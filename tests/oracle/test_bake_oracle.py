@@ -105,6 +105,7 @@ join(",", [{n = "p"}, {n = "q"}][*].n)
 upper("abc")
 lower("ABC")
 title("hello world")
+title("hello-world foo_bar o'neil x.y")
 trimspace("  x ")
 trim("xxaxx", "x")
 trimprefix("v1.2", "v")
@@ -158,6 +159,19 @@ notequal(1, 2)
 greaterthan(2, 1)
 lessthanorequalto(2, 1)
 coalesce(null, "x", "y")
+coalesce("", "b")
+join(",", setunion(["b", "a"], ["c"]))
+join(",", setunion([3, 1], [20]))
+join(",", setintersection(["z", "b", "a"], ["b", "z"]))
+join(",", setsymmetricdifference(["10", "9"], ["1"]))
+jsonencode(setunion(["b"], ["a"]))
+join(",", distinct(["b", "a", "b"]))
+0.1 + 0.2
+0.1 * 3
+10 / 4
+-7 % 3
+1.5e-10
+100000000000000000000 * 3
 join(",", coalescelist([], ["x"]))
 join(",", compact(["a", "", "b"]))
 join(",", concat(["a"], ["b", "c"]))

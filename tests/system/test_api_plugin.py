@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import pytest
 
 import apiserver
 import dockerdaemon
-from engines import Installation, needs_root
+from engines import Installation, needs_root, until
 
 pytestmark = pytest.mark.root
 BUILDX = "/usr/libexec/docker/cli-plugins/docker-buildx"
@@ -77,6 +78,44 @@ def test_docker_build_by_the_plugin(docker: Installation, ul: Installation, tmp_
     assert b"no builder" in docker("buildx", "use", "other", code=125).stderr
     assert "Total:" in docker.out("buildx", "du")
     assert b"Total" in docker("buildx", "prune", "-f", "-a").stdout
+
+
+def test_a_build_whose_client_is_killed_ends(docker: Installation, ul: Installation, tmp_path: Path) -> None:
+    """Docker's command line, interrupted or killed, takes its plug-in with it, and that what it builds."""
+    (tmp_path / "Dockerfile").write_text("FROM box\nRUN sleep 987\n")
+    for number in (signal.SIGKILL, signal.SIGTERM):
+        words = [*docker.command, "build", "--no-cache", "--progress", "plain", str(tmp_path)]
+        client = subprocess.Popen(
+            words,
+            env=docker.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        assert until(lambda: b"987" in running())
+        client.send_signal(number)
+        assert client.wait(30) != 0
+        assert until(lambda: b"987" not in running())
+
+
+def running() -> bytes:
+    return subprocess.run(["ps", "-eo", "args"], capture_output=True, check=True).stdout.replace(b"RUN sleep", b"")
+
+
+def test_no_server_answers(docker: Installation, ul: Installation, place: Path, tmp_path: Path) -> None:
+    """Nothing is built in another installation; what needs no server works."""
+    (tmp_path / "Dockerfile").write_text("FROM scratch\n")
+    (tmp_path / "docker-bake.json").write_text('{"target": {"default": {"context": "."}}}')
+    docker.environment["DOCKER_HOST"] = f"unix://{place}/nothing"
+    docker.environment["UNDERLAY_ROOT"] = str(ul.root)
+    for words in (("build", "-t", "lost", str(tmp_path)), ("buildx", "bake", "-f", f"{tmp_path}/docker-bake.json")):
+        done = docker(*words, code=None)
+        assert done.returncode and b"Cannot connect to the Docker daemon at unix://" in done.stderr
+    assert ul.out("images", "-q", "lost") == ""
+    shown = json.loads(docker.out("buildx", "bake", "-f", f"{tmp_path}/docker-bake.json", "--print"))
+    assert shown["target"]["default"]["dockerfile"] == "Dockerfile"
+    assert "Usage" in docker.out("buildx", "build", "--help")
+    docker("buildx", "ls")
 
 
 def test_contexts_name_the_server(docker: Installation, tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ import resource
 import shutil
 import socket
 import stat
-import subprocess
 import tempfile
 import time
 import urllib.parse
@@ -316,53 +315,6 @@ def test_addresses_and_files_that_are_refused(ul: Installation, place: Path) -> 
         done = ul("serve", "-H", f"unix://{place}/s", *words, code=None)
         assert done.returncode != 0 and text in done.stderr.decode() and b"Traceback" not in done.stderr, done
     assert (place / "file").read_text() == "kept" and not (place / "s").exists()
-
-
-def test_certificates_of_clients(ul: Installation, place: Path) -> None:
-    """Without one a client over TCP is nobody."""
-    pytest.importorskip("aiohttp")
-    if shutil.which("openssl") is None or shutil.which("curl") is None:
-        pytest.skip("no openssl, or no curl")
-
-    def openssl(*words: str) -> None:
-        subprocess.run(["openssl", *words], cwd=place, check=True, capture_output=True)
-
-    new = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
-    for name in ("authority", "stranger"):
-        openssl(*new, "-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", f"{name}.pem")
-    (place / "ext").write_text("subjectAltName=IP:127.0.0.1\n")
-    for name in ("server", "client"):
-        request = ["req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", f"/CN={name}"]
-        openssl(*request, "-keyout", f"{name}.key", "-out", f"{name}.csr")
-        sign = ["x509", "-req", "-in", f"{name}.csr", "-CA", "authority.pem", "-CAkey", "authority.key", "-days", "2"]
-        openssl(*sign, "-CAcreateserial", "-extfile", "ext", "-out", f"{name}.pem")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    files = [
-        "--tlscacert",
-        f"{place}/authority.pem",
-        "--tlscert",
-        f"{place}/server.pem",
-        "--tlskey",
-        f"{place}/server.key",
-    ]
-    with apiserver.serving(ul, place / "sock", "-H", f"tcp://127.0.0.1:{port}", *files):
-        curl = [
-            "curl",
-            "-sS",
-            "--noproxy",
-            "*",
-            "--cacert",
-            f"{place}/authority.pem",
-            f"https://127.0.0.1:{port}/_ping",
-        ]
-        deadline = time.monotonic() + 20
-        good = [*curl, "--cert", f"{place}/client.pem", "--key", f"{place}/client.key"]
-        while (done := subprocess.run(good, capture_output=True)).stdout != b"OK":
-            assert time.monotonic() < deadline, done
-        for more in ([], ["--cert", f"{place}/stranger.pem", "--key", f"{place}/stranger.key"]):
-            assert subprocess.run([*curl, *more], capture_output=True).stdout != b"OK"
 
 
 def test_ways_around_the_rules(ul: Installation, place: Path, tmp_path: Path) -> None:

@@ -173,7 +173,7 @@ def test_ten_thousand_tags(visitor: Visitor, strict: StrictRegistry, whole: Inde
 def test_pulling_ten_thousand_tags(visitor: Visitor, whole: Index) -> None:
     with StrictRegistry() as strict:
         strict.add(whole.images[0], TEAM, *(f"v{n}" for n in range(10_000)))
-        visitor("pull", "-a", "-q", f"{strict.host}/{TEAM}")
+        visitor("pull", "-a", "-q", f"{strict.host}/{TEAM}", timeout=200)
         assert len(visitor.out("images", "--format", "{{.Tag}}").splitlines()) == 10_000
         # Each manifest is looked at, and what is in it is fetched once, over few connections.
         assert len(strict.asked("GET", "/manifests/")) == 10_000

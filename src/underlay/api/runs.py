@@ -138,21 +138,20 @@ class Runs:
         return True
 
     async def _finish(self, container_id: str, session: Session, removes: bool) -> None:
-        code = 137  # until it is known
+        code: int | None = None
         try:
-            ended = await _ended(session)
-            code = ended if ended is not None else 0
-            if session.detached:
-                # By keys: the container goes on, and we wait as others do.
-                code = await self.exited(container_id)
+            code = await _ended(session)
+            removes = session.removes
         except OSError:
-            # The client reads no more, and the container goes on.
-            code = await self.exited(container_id)
+            pass  # the client reads no more, and the container goes on
         except UnderlayError:
-            pass  # the monitor was killed
+            code = 137  # the monitor was killed
+        session.close()
+        if code is None:
+            # Of a client that has detached, too: we wait as others do, and the monitor removes the container.
+            code, removes = await self.exited(container_id), False
         self._running.discard(container_id)
         self._settle(container_id, code)
-        session.close()
         if removes:
             try:
                 await self._work.do(self._work.engine.containers.remove_ended, container_id)

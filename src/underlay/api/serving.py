@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import logging
 import os
 import resource
 import signal
 import socket
-import ssl
 import stat
 from typing import TYPE_CHECKING
 
@@ -18,11 +16,13 @@ from aiohttp import web
 from ..errors import InvalidInput, UnderlayError
 from . import application
 from .answers import EXECS
+from .encryption import Encrypted
 from .streaming.door import Door
 from .work import Work
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    import ssl
+    from collections.abc import Callable, Sequence
 
     from ..engine.engine import Engine
     from .access.policy import Policy
@@ -125,12 +125,18 @@ def _checked(passed: socket.socket, tls: ssl.SSLContext | None, insecure: bool) 
     address = f"fd://{passed.fileno()}"
     if passed.family == socket.AF_UNIX:
         return Listening(address, passed)
-    host = str(passed.getsockname()[0])
-    _check_access(address, host, tls, insecure)
+    _check_host(address, str(passed.getsockname()[0]), tls, insecure)
     return Listening(address, passed, tls)
 
 
-def _check_access(address: str, host: str, tls: ssl.SSLContext | None, insecure: bool) -> None:
+def check_access(address: str, tls: ssl.SSLContext | None, insecure: bool) -> None:
+    """Raise InvalidInput for an address at which whoever reaches it would be served."""
+    scheme, _, rest = address.partition("://")
+    if scheme == "tcp":
+        _check_host(address, rest.rpartition(":")[0].strip("[]"), tls, insecure)
+
+
+def _check_host(address: str, host: str, tls: ssl.SSLContext | None, insecure: bool) -> None:
     if tls is None and not (insecure and _is_loopback(host)):
         raise InvalidInput(
             f"{address}: without certificates of clients whoever reaches it is root on this host",
@@ -153,7 +159,7 @@ def _tcp(address: str, rest: str, tls: ssl.SSLContext | None, insecure: bool) ->
         raise InvalidInput(
             f"invalid address {address!r} to listen at", "give an address and a port: tcp://127.0.0.1:2376"
         )
-    _check_access(address, host, tls, insecure)
+    _check_host(address, host, tls, insecure)
     try:
         found = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)[0]
         sock = socket.create_server((host, int(port)), family=found[0], backlog=_WAITING)
@@ -169,19 +175,6 @@ def _is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def client_certificates(authority: str, certificate: str, key: str) -> ssl.SSLContext:
-    """Return the settings of TLS for clients with certificates of an authority. Raises UnderlayError."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.verify_mode = ssl.CERT_REQUIRED
-    try:
-        context.load_cert_chain(certificate, key)
-        context.load_verify_locations(authority)
-    except (OSError, ssl.SSLError) as error:
-        raise UnderlayError(f"cannot load the certificates: {error}") from None
-    return context
 
 
 class _Activity:
@@ -233,10 +226,16 @@ def _allow_connections() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def _door(runner: web.AppRunner, activity: _Activity) -> Door:
-    """Return the protocol of a new connection."""
-    assert runner.server is not None
-    return Door(runner.server(), activity.doors)
+def _protocols(
+    runner: web.AppRunner, activity: _Activity, tls: ssl.SSLContext | None
+) -> Callable[[], asyncio.Protocol]:
+    """Return what makes the protocol of a new connection."""
+
+    def door() -> Door:
+        assert runner.server is not None
+        return Door(runner.server(), activity.doors)
+
+    return door if tls is None else lambda: Encrypted(tls, door)
 
 
 async def _serve(engine: Engine, places: Sequence[Listening], idle: float, policy: Policy | None) -> None:
@@ -261,12 +260,12 @@ async def _serve(engine: Engine, places: Sequence[Listening], idle: float, polic
     for number in _ENDING:
         loop.add_signal_handler(number, stopping.set)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
-    make = functools.partial(_door, runner, activity)
     listening: list[asyncio.Server] = []
     dropping = asyncio.ensure_future(activity.drop_silent())
     try:
         for place in places:
-            listening.append(await loop.create_server(make, sock=place.socket, ssl=place.tls, backlog=_WAITING))
+            make = _protocols(runner, activity, place.tls)
+            listening.append(await loop.create_server(make, sock=place.socket, backlog=_WAITING))
         while not stopping.is_set():
             left = idle - (loop.time() - activity.last) if idle else 3600.0
             if idle and left <= 0 and not activity.now and not made[EXECS].running:

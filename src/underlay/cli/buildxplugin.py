@@ -14,6 +14,7 @@ from ..errors import UnderlayError, Unsupported, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import _socket
     from typing import Any, NoReturn
 
 # The buildx whose commands and flags these are, for those who ask for a least version (compose: 0.17); what is behind
@@ -44,19 +45,65 @@ _PLACES = (
 _PATIENCE = 30.0  # seconds for the server to answer
 
 
+class NoServer(UnderlayError):
+    """No server answers where docker's command line speaks to one."""
+
+
 def entry() -> NoReturn:
     """Run the plug-in with the words it was called with, and exit."""
     from . import main, problems
 
     main.spare()
     try:
+        client = _follow_client()
         code = run(sys.argv[1:])
+        client.close()
     except UnderlayError as error:
         sys.stderr.write(problems.lines(error))
         code = error.exit_code
+    except KeyboardInterrupt:
+        code = 130
     except BrokenPipeError:
         code = 141
     main.leave(code)
+
+
+def _follow_client() -> _socket.socket:
+    """Be interrupted when docker's command line has ended: it keeps a connection with its plug-ins for that.
+
+    Returns the connection, for the caller to close.
+    """
+    import _socket
+    import fcntl
+    import signal
+
+    client = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+    address = os.environ.pop("DOCKER_CLI_PLUGIN_SOCKET", "")
+    if not address:
+        return client
+    try:
+        client.connect(address.replace("@", "\0", 1) if address.startswith("@") else address)
+    except OSError:
+        return client  # of another version, perhaps
+    client.setblocking(False)
+
+    def look(*_: object) -> None:
+        try:
+            over = not client.recv(64)
+        except BlockingIOError:
+            return
+        except OSError:
+            over = True
+        if over:
+            signal.signal(signal.SIGIO, signal.SIG_IGN)
+            raise KeyboardInterrupt
+
+    # No thread waits for it: who has threads must not fork.
+    signal.signal(signal.SIGIO, look)
+    fcntl.fcntl(client, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(client, fcntl.F_SETFL, fcntl.fcntl(client, fcntl.F_GETFL) | os.O_ASYNC)
+    look()  # it may have ended before
+    return client
 
 
 def run(words: list[str]) -> int:
@@ -74,8 +121,8 @@ def run(words: list[str]) -> int:
         rest = rest[1:]
     try:
         places = _places(given, words)
-    except Unsupported:
-        if rest and rest[0] not in _APART and not completes:
+    except (NoServer, Unsupported):
+        if rest and rest[0] not in _APART and not (completes or "--print" in rest or "--help" in rest):
             raise
         places = []
     if completes:
@@ -90,7 +137,7 @@ def _places(given: dict[str, str], words: list[str]) -> list[str]:
     """Return the options of `underlay` that name the installation of the server that docker's command line speaks to.
 
     Where that is a server of another kind, its own plug-in is run instead, and this does not return. Raises
-    Unsupported, UsageError.
+    NoServer, Unsupported, UsageError.
     """
     host = _host(given)
     try:
@@ -172,8 +219,10 @@ def _read(path: str) -> dict[str, Any]:
 
 
 def installation(host: str) -> list[str]:
-    """Return the options of `underlay` that name the installation of the server at `host`: none where no server answers,
-    for then it is the one of the environment. Raises Unsupported for a server of another kind, or on another host."""
+    """Return the options of `underlay` that name the installation of the server at `host`.
+
+    Raises NoServer when none answers there, Unsupported for a server of another kind, or on another host.
+    """
     if not host.startswith("unix://"):
         raise Unsupported(
             f"docker-buildx of underlay builds on its own host, and the server is at {host}",
@@ -182,7 +231,10 @@ def installation(host: str) -> list[str]:
     path = host.removeprefix("unix://")
     answer = _asked(path)
     if answer is None:
-        return []
+        raise NoServer(
+            f"Cannot connect to the Docker daemon at {host}. Is the docker daemon running?",
+            "start `underlay serve`, and set DOCKER_HOST to its socket; `underlay build` needs no server",
+        )
     places: dict[str, Any] = next(
         (part.get("Details") or {} for part in answer.get("Components") or [] if part.get("Name") == "Engine"), {}
     )

@@ -18,12 +18,22 @@ _ACTIONS = frozenset(
     (
         *("container.create", "container.start", "container.stop", "container.kill", "container.destroy"),
         *("container.update", "container.pause", "container.unpause", "container.rename", "container.commit"),
+        *("container.attach", "container.restart", "container.resize", "container.top", "container.export"),
+        *("container.exec_create", "container.exec_start", "container.exec_die", "container.archive-path"),
+        *(
+            "container.extract-to-dir",
+            "container.prune",
+            "image.prune",
+            "network.prune",
+            "volume.prune",
+            "builder.prune",
+        ),
         *("image.pull", "image.push", "image.untag", "image.delete", "image.load", "image.tag", "image.import"),
         *("network.create", "network.destroy", "network.connect", "network.disconnect"),
         *("volume.create", "volume.destroy"),
     )
 )
-_HIDDEN = ("pid", "size", "new", "names")  # attributes that are not docker's
+_HIDDEN = ("pid", "size", "new", "names", "command")  # attributes that are not docker's, or not among its attributes
 
 
 def path(paths: Paths) -> str:
@@ -49,8 +59,10 @@ class Journaled:
             attributes = {
                 key: str(value) for key, value in event.attributes.items() if key not in _HIDDEN and value is not None
             }
-            if kind == "container":
+            if kind == "container" and event.subject:
                 attributes = {**self._container(event.subject), **attributes}
+            if "command" in event.attributes:
+                action = f"{action}: {event.attributes['command']}"
             journal.append(path(self.store.paths), kind, action, event.subject, attributes)
         self._emit(event)
 
@@ -89,6 +101,7 @@ def matches(entry: Entry, filters: Mapping[str, Sequence[str]]) -> bool:
 
 
 _TYPES = ("container", "image", "network", "volume")
+_WITH_WORDS = ("exec_create", "exec_start", "health_status")  # actions behind which more is said
 
 
 def check(filters: Iterable[str]) -> None:
@@ -103,7 +116,8 @@ def _matches(entry: Entry, key: str, value: str) -> bool:
     if key == "type":
         return entry["type"] == value
     if key == "event":
-        return entry["action"] == value
+        action = entry["action"]
+        return action == value or (value in _WITH_WORDS and action.startswith(f"{value}:"))
     if key == "scope":
         return value == "local"
     if key == "label":

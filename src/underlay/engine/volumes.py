@@ -47,7 +47,7 @@ class Volumes:
             if made:
                 directories.make_directory(os.path.dirname(self.mountpoint(name)), size)
         if made:
-            store.emit(Event("volume.create", name))
+            store.emit(Event("volume.create", name, driver="local"))
         return name
 
     def get(self, name: str) -> Volume:
@@ -95,10 +95,10 @@ class Volumes:
                 # What a killed container has left mounted.
                 volumeoptions.mount_of(store.paths, volume, resolve=False).release()
         directories.remove_directories(store.paths, store.meta, [name])
-        store.emit(Event("volume.destroy", name))
+        store.emit(Event("volume.destroy", name, driver="local"))
 
     def prune(self, all: bool = False, labels: Sequence[str] = ()) -> Pruned:
-        """Remove the anonymous volumes that no container uses, with `all` the named ones too.
+        """Remove the anonymous volumes that no container uses, with `all` the named ones too; none that has options.
 
         `labels` are `key`, `key=value`, `!key` or `!key=value`: one of the first two must match, none of the others.
         """
@@ -106,7 +106,8 @@ class Volumes:
 
         removed, space = [], 0
         for volume in self.list(dangling=True):
-            if not (all or volume.anonymous) or not labelled(volume.labels, labels):
+            # One with options of a mount may be somebody else's storage: docker keeps it, too.
+            if volume.options or not (all or volume.anonymous) or not labelled(volume.labels, labels):
                 continue
             size = trees.size(os.path.dirname(self.mountpoint(volume.name)))
             try:
@@ -115,4 +116,5 @@ class Volumes:
                 continue  # taken or removed by another since
             removed.append(volume.name)
             space += size
+        self._store.emit(Event("volume.prune", "", reclaimed=space))
         return Pruned(removed, space)

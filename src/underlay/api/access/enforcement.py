@@ -141,6 +141,8 @@ def _refusal(
             return f"{name} of {refused[0] if refused else 'images without a name'}"
         if name == "images.push" and not request.query.get("tag") and ":" not in named.rpartition("/")[2]:
             return "images.push of all tags"
+        if name == "images.create" and _wants_all_tags(request.query):
+            return "images.create of all tags"
     if rule.privileged:
         return ""
     if kind == "networks" and named and not rule.allows_network(named):
@@ -191,6 +193,17 @@ def _images(request: web.Request, kind: str, action: str, named: str) -> list[st
     if action == "tag":
         names.append(f"{asked.get('repo', '')}:{asked.get('tag') or 'latest'}")
     return [*names, *asked.getall("names", [])]
+
+
+def _wants_all_tags(asked: Mapping[str, str]) -> bool:
+    """Return whether a pull is one of all tags of a repository: see `routes.transfers`."""
+    image = asked.get("fromImage", "")
+    return (
+        bool(image)
+        and not asked.get("tag")
+        and "@" not in image
+        and ":" not in image.removesuffix(":").rpartition("/")[2]
+    )
 
 
 def _refusal_of_network(rule: Rule, body: Mapping[str, object]) -> str:

@@ -106,13 +106,18 @@ def parsed(data: bytes, what: str) -> Any:
         raise InvalidInput(f"{what}: invalid JSON: {error}") from None
 
 
-async def body(request: web.Request) -> dict[str, Any]:
-    """Return the JSON object that a request carries. Raises InvalidInput, HTTPRequestTimeout if it does not come."""
+async def bytes_of(request: web.Request) -> bytes:
+    """Return the small body of a request. Raises HTTPRequestTimeout if it does not come."""
     try:
         async with asyncio.timeout(_PATIENCE):
-            data = await request.read()
+            return await request.read()
     except TimeoutError:
         raise web.HTTPRequestTimeout from None
+
+
+async def body(request: web.Request) -> dict[str, Any]:
+    """Return the JSON object that a request carries. Raises InvalidInput, HTTPRequestTimeout if it does not come."""
+    data = await bytes_of(request)
     if not data:
         raise InvalidInput("invalid JSON: got EOF while reading request body")
     return object_of(data, "request body")

@@ -14,6 +14,7 @@ from ...errors import Conflict, InvalidInput, NotFound
 from ..access import policy
 from ..answers import LISTINGS, RULES, RUNS, answer, nothing, work_of
 from ..requests import createbody, query
+from ..streaming import streams
 
 if TYPE_CHECKING:
     from ...engine.containers import Containers
@@ -42,17 +43,22 @@ async def create(request: web.Request) -> web.StreamResponse:
 
     def work() -> str:
         engine._launcher.get_ready()  # it will be started soon
-        if createbody.keeps_command(body):
-            image = engine.images.get(options.image, options.platform).config.get("config") or {}
-            return engine.containers.create(options.changed(command=image.get("Cmd"))).id
-        return engine.containers.create(options).id
+        try:
+            if createbody.keeps_command(body):
+                image = engine.images.get(options.image, options.platform).config.get("config") or {}
+                return engine.containers.create(options.changed(command=image.get("Cmd"))).id
+            return engine.containers.create(options).id
+        except NotFound as error:
+            engine.images.get(options.image, options.platform)
+            # A network, say. Docker's client would take "not found" for the image, and pull that.
+            raise InvalidInput(error.message, error.hint) from None
 
     return answer({"Id": await work_of(request).do(work), "Warnings": []}, 201)
 
 
 async def list_(request: web.Request) -> web.StreamResponse:
     """GET /containers/json."""
-    chosen = query.pairs(query.filters(request, (*filters.KEYS, "publish", "expose", "is-task")))
+    chosen = query.pairs(query.filters(request, filters.KEYS))
     for key, value in chosen:
         filters.check(key, value)
     limit = query.number(request, "limit")
@@ -62,7 +68,8 @@ async def list_(request: web.Request) -> web.StreamResponse:
     demanded = query.demanded(request).items()
 
     def work() -> web.StreamResponse:
-        items = [item for item in listings.every(every) if filters.passes(engine, item, chosen)]
+        wanted = filters.Filters(engine, chosen)
+        items = [item for item in listings.every(every) if wanted.passes(item)]
         if demanded:
             items = [item for item in items if demanded <= given_labels(item.row).items()]
         return answer([listings.summary(item, size) for item in (items[:limit] if limit > 0 else items)])
@@ -154,7 +161,7 @@ async def remove(request: web.Request) -> web.StreamResponse:
 
 async def resize(request: web.Request) -> web.StreamResponse:
     """POST /containers/{name}/resize: of a container that is about to start, too."""
-    rows, columns = query.number(request, "h"), query.number(request, "w")
+    rows, columns = streams.asked_size(request)
     container_id = await _id(request)
     try:
         await work_of(request).do(containers_of(request).resize, container_id, rows, columns)

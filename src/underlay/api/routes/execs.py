@@ -8,6 +8,7 @@ from aiohttp import web
 
 from ...engine.options import ExecOptions
 from ...errors import Conflict, InvalidInput, UnderlayError
+from ...events import Event
 from ...runtime.monitor import attachment
 from ...runtime.monitor.attachment import Attachment
 from ..access.policy import Forbidden
@@ -68,6 +69,9 @@ async def create(request: web.Request) -> web.StreamResponse:
     made = Exec(found.id, options, *attached)
     made.keys = keys
     request.app[EXECS].add(made)
+    command = " ".join(words)
+    told = Event("container.exec_create", found.id, execID=made.id, command=command)
+    await work.do(work.engine._store.emit, told)
     return answer({"Id": made.id}, 201)
 
 
@@ -145,7 +149,9 @@ async def start(request: web.Request) -> web.StreamResponse:
 
 async def _begun(work: Work, made: Exec, options: ExecOptions, attachment: Attachment) -> Execution:
     try:
-        made.execution = await work.do(work.engine.containers.exec_attached, made.container, options, attachment)
+        made.execution = await work.do(
+            work.engine.containers.exec_attached, made.container, options, attachment, made.id
+        )
     except UnderlayError as error:
         made.code = error.exit_code
         raise

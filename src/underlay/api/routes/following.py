@@ -16,6 +16,7 @@ from .. import summaries
 from ..answers import RUNS, answer, version_of, work_of
 from ..requests import query
 from ..streaming import streams, websocket
+from ..streaming.bodies import in_chunks
 from .containers import containers_of
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ async def logs(request: web.Request) -> web.StreamResponse:
     try:
         kind = streams.RAW if terminal or version_of(request) < _KINDS_SINCE else streams.FRAMED
         response = web.StreamResponse(headers={"Content-Type": kind})
-        response.enable_chunked_encoding()
+        in_chunks(request, response)
         await response.prepare(request)
         async for record in records:
             await response.write(_written(record, stamped, terminal))
@@ -170,7 +171,7 @@ async def stats(request: web.Request) -> web.StreamResponse:
         before, system = sample, now
         if response is None:
             response = web.StreamResponse(headers={"Content-Type": "application/json"})
-            response.enable_chunked_encoding()
+            in_chunks(request, response)
             await response.prepare(request)
         await response.write(shown.body)  # type: ignore[arg-type]
 

@@ -230,11 +230,9 @@ async def login(request: web.Request) -> web.StreamResponse:
 
 async def commit(request: web.Request) -> web.StreamResponse:
     """POST /commit: the body is a configuration that counts before the container's."""
-    data = await request.read()
-    config = query.parsed(data, "request body") if data.strip() else None
-    if config is not None and not isinstance(config, dict):
-        raise InvalidInput("request body: not a JSON object")
-    texts = [*changes.of_config(config or {}), *changes.of_query(request)]
+    data = await query.bytes_of(request)
+    config = {} if data.strip() == b"null" else query.object_of(data, "request body")
+    texts = [*changes.of_config(config), *changes.of_query(request)]
     asked = request.query
     repository, word = asked.get("repo", ""), asked.get("tag", "")
     name = f"{repository}:{word}" if repository and word else repository

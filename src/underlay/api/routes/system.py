@@ -15,6 +15,7 @@ from ...oci.platform import host
 from .. import summaries
 from ..answers import NEWEST, OLDEST, answer, problem, version_of, work_of
 from ..requests import query
+from ..streaming.bodies import in_chunks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -79,7 +80,7 @@ async def events(request: web.Request) -> web.StreamResponse:
 
     entries = work.each(make)
     response = web.StreamResponse(headers={"Content-Type": "application/json"})
-    response.enable_chunked_encoding()
+    in_chunks(request, response)
     await response.prepare(request)
     try:
         async for entry in entries:

@@ -26,14 +26,18 @@ if TYPE_CHECKING:
     from ..streaming.progress import Say
 
 _LOADING = {"layer.progress": "Loading layer", "layer.done": "Loaded layer"}
-_IMPORTING = {"layer.progress": "Importing", "layer.done": "Imported"}
+_IMPORTING = {"layer.progress": "Importing", "layer.done": ""}
 
 
 async def create(request: web.Request) -> web.StreamResponse:
     """POST /images/create: pull an image, or import one."""
     asked = request.query
     if asked.get("fromImage"):
-        return await _pull(request, named(asked["fromImage"], asked.get("tag", "")))
+        # `docker pull -a` writes the colon behind a name.
+        image, tag = asked["fromImage"].removesuffix(":"), asked.get("tag", "")
+        exact = references.parse_exact(image)
+        every = not (tag or exact.tag or exact.digest)
+        return await _pull(request, str(exact) if every else named(image, tag), every)
     if asked.get("fromSrc"):
         return await _import(request, asked["fromSrc"])
     raise InvalidInput("neither fromImage nor fromSrc is given")
@@ -53,12 +57,14 @@ def named(name: str, tag: str) -> str:
     return str(references.parse(str(reference)))
 
 
-async def _pull(request: web.Request, name: str) -> web.StreamResponse:
+async def _pull(request: web.Request, name: str, every: bool) -> web.StreamResponse:
+    """Pull one image, or those of all tags of a repository."""
     platform = request.query.get("platform", "")
 
     def call(engine: Engine, say: Say) -> None:
-        ((reference, pulled),) = pull(engine._store, name, platform)
-        say({"status": wording.pulled(reference, pulled.new)})
+        done = pull(engine._store, name, platform, every)
+        new = any(pulled.new for _, pulled in done)
+        say({"status": wording.pulled(references.parse_exact(name) if every else done[0][0], new)})
 
     return await streamed(request, call, Transfers(), logins.of_image(request, name))
 

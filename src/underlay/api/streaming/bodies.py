@@ -6,7 +6,7 @@ import asyncio
 import os
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,6 +15,12 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _PIECE = 1 << 16
+
+
+def in_chunks(request: web.Request, response: web.StreamResponse) -> None:
+    """Have an answer without a length sent in chunks, or to an old client until the connection ends (RFC 9112, 6.1)."""
+    if request.version >= HttpVersion11:
+        response.enable_chunked_encoding()
 
 
 async def sent(
@@ -44,7 +50,7 @@ async def sent(
         if not piece:
             await working
         response = web.StreamResponse(headers=headers)
-        response.enable_chunked_encoding()
+        in_chunks(request, response)
         await response.prepare(request)
         while piece:
             await response.write(piece)

@@ -58,7 +58,7 @@ class Transfers:
     """Translates the events of pull, push and load into docker's messages. Several threads may call it."""
 
     def __init__(self, words: dict[str, str] | None = None) -> None:
-        """`words` are other ones for some kinds of events."""
+        """`words` are other ones for some kinds of events; "" for those of which nothing is told."""
         self._words = {**wording.LAYER, **(words or {})}
         self._last: dict[str, str] = {}
         self._totals: dict[str, int] = {}
@@ -93,6 +93,8 @@ class Transfers:
     def _layer(self, event: Event) -> list[Message]:
         subject = event.subject
         words = self._words[event.kind]
+        if not words:
+            return []
         if event.kind == "blob.mounted":
             words = f"{words} {event.attributes['source']}"
         total = int(str(event.attributes.get("total") or 0)) or self._totals.get(subject, 0)

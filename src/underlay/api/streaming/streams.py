@@ -270,11 +270,7 @@ async def body_of(request: web.Request) -> bytes:
     Some parsers of aiohttp take all that follows such a request for the new protocol's. Raises HTTPRequestTimeout or
     OSError when it does not come.
     """
-    try:
-        async with asyncio.timeout(_PATIENCE):
-            data = await request.read()
-    except TimeoutError:
-        raise web.HTTPRequestTimeout from None
+    data = await query.bytes_of(request)
     wanted = (request.content_length or 0) - len(data)
     if wanted <= 0 or request.transport is None:
         return data

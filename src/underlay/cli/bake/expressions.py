@@ -9,6 +9,7 @@ from ...errors import InvalidInput
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from fractions import Fraction
     from typing import Any
 
     from .definition import Scope, Value
@@ -373,7 +374,7 @@ def text(value: Value) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int | float):
-        return str(number(value))
+        return _digits(number(value))
     if isinstance(value, str):
         return value
     raise TypeError("a text is needed, not " + ("null" if value is None else "a list or an object"))
@@ -382,6 +383,24 @@ def text(value: Value) -> str:
 def number(value: float) -> int | float:
     """Return a number without a fraction as an int."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _digits(value: float) -> str:
+    """Return a number as HCL writes it: without an exponent."""
+    from decimal import Decimal
+
+    return format(Decimal(repr(value)), "f")
+
+
+def _exact(value: float) -> Fraction | int:
+    """Return a number as it is written in decimal digits, which HCL calculates with."""
+    from fractions import Fraction
+
+    return Fraction(repr(value)) if isinstance(value, float) else value
+
+
+def _rounded(value: Fraction | int) -> int | float:
+    return int(value) if value == int(value) else float(value)
 
 
 def as_number(value: Value) -> int | float:
@@ -404,16 +423,15 @@ def operate(sign: str, left: Value, right: Value) -> Value:
     """Return what an operator makes of two values. Raises TypeError, ValueError, ZeroDivisionError."""
     if sign in ("==", "!="):
         return (left == right and isinstance(left, bool) == isinstance(right, bool)) == (sign == "==")
-    first, second = as_number(left), as_number(right)
-    if sign == "%":
-        import math
+    from fractions import Fraction
 
-        return number(math.fmod(first, second))
+    first, second = _exact(as_number(left)), _exact(as_number(right))
     answers: dict[str, Callable[[], Value]] = {
-        "+": lambda: first + second,
-        "-": lambda: first - second,
-        "*": lambda: first * second,
-        "/": lambda: number(first / second),
+        "+": lambda: _rounded(first + second),
+        "-": lambda: _rounded(first - second),
+        "*": lambda: _rounded(first * second),
+        "/": lambda: _rounded(Fraction(first) / second),
+        "%": lambda: _rounded(first - second * int(Fraction(first) / second)),
         "<": lambda: first < second,
         ">": lambda: first > second,
         "<=": lambda: first <= second,

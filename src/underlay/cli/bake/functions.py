@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from ...errors import InvalidInput, Unsupported
-from .expressions import as_number, number, text, truth
+from .expressions import as_number, number, operate, text, truth
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -257,7 +257,7 @@ def _range(*bounds: Value) -> list[Value]:
 
 
 def _coalesced(*values: Value) -> Value:
-    found = [one for one in values if one not in (None, "")]
+    found = [one for one in values if one is not None]
     if not found:
         raise ValueError("no argument has a value")
     return found[0]
@@ -306,12 +306,25 @@ def _slice(values: list[Value], start: int, *end: int) -> list[Value]:
     return values[start:last]
 
 
+def _set(values: list[Value]) -> list[Value]:
+    """Return a set in the order in which HCL goes through one: numbers by size, texts by their letters."""
+    kinds = {isinstance(one, bool) or type(one) for one in values}
+    if len(kinds) > 1 and all(isinstance(one, str | int | float) for one in values):
+        values = [text(one) for one in values]  # what is of several kinds becomes texts
+    made = _distinct(values)
+    return sorted(made) if all(isinstance(one, str) for one in made) or kinds <= {int, float} else made
+
+
+def _united(*lists: list[Value]) -> list[Value]:
+    return _set([one for values in lists for one in values])
+
+
 def _without(first: list[Value], second: list[Value]) -> list[Value]:
-    return [one for one in _distinct(first) if one not in second]
+    return _set([one for one in first if one not in second])
 
 
 def _shared(first: list[Value], *others: list[Value]) -> list[Value]:
-    return [one for one in _distinct(first) if all(one in other for other in others)]
+    return _set([one for one in first if all(one in other for other in others)])
 
 
 def _indented(spaces: int, written: str) -> str:
@@ -319,7 +332,7 @@ def _indented(spaces: int, written: str) -> str:
 
 
 def _title(written: str) -> str:
-    return re.sub(r"(^|\s)(\S)", lambda match: match[1] + match[2].upper(), written)
+    return re.sub(r"(?<!\w)\w", lambda match: match[0].upper(), written)
 
 
 def _strip_suffix(written: str) -> str:
@@ -356,21 +369,21 @@ def _has_index(values: Any, key: Value) -> bool:
 _FUNCTIONS: dict[str, Callable[..., Value]] = {
     # Numbers
     "absolute": lambda a: abs(as_number(a)),
-    "add": lambda a, b: as_number(a) + as_number(b),
+    "add": lambda a, b: operate("+", a, b),
     "ceil": lambda a: -int(-as_number(a) // 1),
-    "divide": lambda a, b: number(as_number(a) / as_number(b)),
+    "divide": lambda a, b: operate("/", a, b),
     "floor": lambda a: int(as_number(a) // 1),
     "int": lambda a: int(as_number(a)),
     "log": _math("log"),
     "max": lambda *values: max(as_number(one) for one in values),
     "min": lambda *values: min(as_number(one) for one in values),
-    "modulo": _math("fmod"),
-    "multiply": lambda a, b: as_number(a) * as_number(b),
+    "modulo": lambda a, b: operate("%", a, b),
+    "multiply": lambda a, b: operate("*", a, b),
     "negate": lambda a: -as_number(a),
     "parseint": lambda a, base: int(text(a), base),
     "pow": _math("pow"),
     "signum": lambda a: (as_number(a) > 0) - (as_number(a) < 0),
-    "subtract": lambda a, b: as_number(a) - as_number(b),
+    "subtract": lambda a, b: operate("-", a, b),
     # Comparisons
     "and": lambda a, b: truth(a) and truth(b),
     "equal": lambda a, b: a == b,
@@ -445,8 +458,8 @@ _FUNCTIONS: dict[str, Callable[..., Value]] = {
     "setintersection": _shared,
     "setproduct": lambda *lists: _products(lists),
     "setsubtract": _without,
-    "setsymmetricdifference": lambda a, b: _without(a, b) + _without(b, a),
-    "setunion": _distinct,
+    "setsymmetricdifference": lambda a, b: _united(_without(a, b), _without(b, a)),
+    "setunion": _united,
     "slice": _slice,
     "sort": lambda values: sorted(_texts(values)),
     "values": lambda values: [values[key] for key in sorted(values)],

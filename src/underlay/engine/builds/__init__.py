@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 
+from ...events import Event
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Unpack
@@ -114,7 +116,9 @@ class Builds:
         """
         from ...builder.cache import prune
 
-        return prune.prune(self._store.paths, self._store.meta, everything, older, keep)
+        pruned = prune.prune(self._store.paths, self._store.meta, everything, older, keep)
+        self._store.emit(Event("builder.prune", "", reclaimed=pruned.reclaimed))
+        return pruned
 
     def _look(self, name: str, platform: str) -> Execution:
         from ...oci import platform as platforms

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...errors import Conflict, InvalidInput, UnderlayError
 from ...events import Event
 from ...lean.overload import overload
-from ...runtime.monitor import state
+from ...runtime.monitor import control, state
 from .. import presence
 from ..launcher import Launcher
 from ..space import Writing
@@ -145,7 +145,7 @@ class Containers:
                     except UnderlayError:
                         pass  # it has ended; what has happened before is what counts
                     raise
-            if settled.remove:
+            if session.removes:
                 self.remove_ended(session.id)
             return capture.result(code or 0, session.id, session.oom)
 
@@ -219,6 +219,7 @@ class Containers:
 
         ending.stop(self._store, name, timeout, signal, keep=True)
         self.start(name)
+        self._store.emit(Event("container.restart", find(self._store, name).id))
 
     def plan(
         self,
@@ -497,6 +498,7 @@ class Containers:
             raise Conflict(f"container {row.id} is not running")
         group = group_of(row, status)
         pids = group.processes() if group.version != "none" else processes.of_namespace(status.pid)
+        self._store.emit(Event("container.top", row.id))
         if not pids:
             raise Conflict(f"container {row.id} is not running")  # it has ended since
         return processes.listed(pids, [*options])
@@ -507,8 +509,10 @@ class Containers:
 
     def resize(self, name: str, rows: int, columns: int) -> None:
         """Set the size of a running container's terminal; raises Conflict when it does not run."""
-        with starting.connect(self._store, find(self._store, name)) as session:
+        row = find(self._store, name)
+        with starting.connect(self._store, row) as session:
             session.resize(rows, columns)
+        self._store.emit(Event("container.resize", row.id, height=rows, width=columns))
 
     @overload
     def exec(
@@ -563,8 +567,12 @@ class Containers:
                     raise
             return capture.result(code or 0, find(self._store, name).id)
 
-    def exec_attached(self, name: str, options: ExecOptions, attachment: Attachment | None = None) -> Execution:
+    def exec_attached(
+        self, name: str, options: ExecOptions, attachment: Attachment | None = None, known_as: str = ""
+    ) -> Execution:
         """Run another program in a running container; `execution.wait()` forwards its streams and returns its exit code.
+
+        `known_as` is its id in events that have told of it.
 
         Raises Conflict when the container is not running, StartFailed with docker's codes.
         """
@@ -578,7 +586,7 @@ class Containers:
             raise Conflict(f"container {row.id} is restarting, wait until the container is running")
         if not status.pid:
             raise Conflict(f"container {row.id} is not running")
-        return execute(row, row.intent, status, options, attachment, self._launcher.leaving)
+        return execute(self._store, row, status, options, attachment, self._launcher.leaving, known_as)
 
     def rename(self, name: str, new: str) -> None:
         """Give a container another name; raises Conflict when it is taken."""
@@ -588,4 +596,5 @@ class Containers:
             raise InvalidInput("a container's name cannot be empty")
         row = find(self._store, name)
         rows.rename(self._store.meta, row.id, new)
-        self._store.emit(Event("container.rename", row.id, oldName=row.name))
+        control.inform(self._store.paths.container_state(row.id), {"renamed": new})
+        self._store.emit(Event("container.rename", row.id, oldName=f"/{row.name}"))

@@ -214,6 +214,7 @@ def remove(store: Store, name: str, force: bool = False, volumes: bool = False) 
             if force:
                 channel = _announce_stop(store, row)
                 if status.pid:
+                    store.emit(events.Event("container.kill", row.id, signal=9))
                     _kill(row, status)
                 if channel is not None:
                     channel.close()
@@ -309,4 +310,5 @@ def prune(store: Store, until: float | None, labels: Sequence[str], given: Mappi
             except (Conflict, NotFound):
                 continue  # started or removed by another since
             space += size
+    store.emit(events.Event("container.prune", "", reclaimed=space))
     return Pruned(removed, space)

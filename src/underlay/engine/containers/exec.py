@@ -6,6 +6,7 @@ import os
 import select
 
 from ...errors import Conflict, InvalidInput, UnderlayError
+from ...events import Event
 from ...paths import interpreter
 from ...runtime.monitor import control, streams
 from ...runtime.process import join
@@ -15,10 +16,12 @@ from .session import output_lost
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ...runtime.monitor.attachment import Attachment
     from ...runtime.monitor.state import Status
     from ...store.rows.containers import ContainerRow
-    from ...store.rows.intent import Intent
+    from ...store.store import Store
     from ..options import ExecOptions
 
 
@@ -28,12 +31,18 @@ class Execution:
     As a context manager it is closed at the end of the block: later output of the program is then discarded.
     """
 
-    __slots__ = ("_closed", "_console", "_detached", "_end", "_joined", "_poll", "_relay", "pid")
+    __slots__ = ("_closed", "_console", "_detached", "_end", "_joined", "_poll", "_relay", "_told", "pid")
 
     def __init__(
-        self, joined: join.Joined, terminal: bool, attachment: Attachment | None, detached: bool = False
+        self,
+        joined: join.Joined,
+        terminal: bool,
+        attachment: Attachment | None,
+        detached: bool,
+        told: Callable[[int], None],
     ) -> None:
         self._joined = joined
+        self._told = told  # is told the exit code
         self._detached = detached
         self._closed = False
         self.pid = joined.pid
@@ -102,6 +111,7 @@ class Execution:
                 self.close()
                 return None
         self.close()
+        self._told(code)
         return code
 
     def _exit_code(self) -> int:
@@ -134,23 +144,25 @@ class Execution:
 
 
 def execute(
+    store: Store,
     row: ContainerRow,
-    intent: Intent,
     status: Status,
     options: ExecOptions,
     attachment: Attachment | None,
-    leaving: bool = False,
+    leaving: bool,
+    known_as: str,
 ) -> Execution:
     """Start what `options` ask for in the container.
 
     Raises StartFailed, InvalidInput, Conflict when the container ends meanwhile.
 
     `leaving` says that this process has one thread and only waits for the program, so that it may be its
-    parent; otherwise a keeper process is (see `runtime.process.keeper`).
+    parent; otherwise a keeper process is (see `runtime.process.keeper`). `known_as` is its id in events that have told
+    of it, if any.
     """
     if not options.command or not options.command[0]:
         raise InvalidInput("no command specified")
-    record = exec_record(row.id, intent, options, status.pid, status.when, status.group_base)
+    record = exec_record(row.id, row.intent, options, status.pid, status.when, status.group_base)
     try:
         if leaving:
             joined = join.begin(record)
@@ -163,4 +175,13 @@ def execute(
         if presence.is_ending(status):
             raise Conflict(f"container {row.id} is not running") from None
         raise
-    return Execution(joined, options.terminal, attachment, options.detach)
+    command = " ".join(options.command)
+    program = known_as or os.urandom(32).hex()
+    if not known_as:
+        store.emit(Event("container.exec_create", row.id, execID=program, command=command))
+    store.emit(Event("container.exec_start", row.id, execID=program, command=command))
+
+    def told(code: int) -> None:
+        store.emit(Event("container.exec_die", row.id, execID=program, exitCode=code))
+
+    return Execution(joined, options.terminal, attachment, options.detach, told)

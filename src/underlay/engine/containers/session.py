@@ -36,11 +36,11 @@ _REMOVAL_PATIENCE = 5.0
 class Session:
     """A connection to a container's monitor: `id` of the container, `pid` of its first process.
 
-    After `wait`: `code`, `oom` (the kernel's OOM killer killed it), `detached`. As a context manager it is closed at the
-    end of the block; the container keeps running.
+    After `wait`: `code`, `oom` (the kernel's OOM killer killed it), `removes` (it is to be removed now: `--rm`, and it is
+    not being restarted), `detached`. As a context manager it is closed at the end of the block; the container goes on.
     """
 
-    __slots__ = ("channel", "code", "detached", "id", "oom", "pid")
+    __slots__ = ("channel", "code", "detached", "id", "oom", "pid", "removes")
 
     def __init__(self, container_id: str, channel: _socket.socket) -> None:
         self.id = container_id
@@ -49,6 +49,7 @@ class Session:
         self.code: int | None = None
         self.detached = False
         self.oom = False
+        self.removes = False
 
     def await_start(self) -> None:
         """Wait until the program runs; raises StartFailed with docker's exit code when it cannot be started."""
@@ -105,6 +106,7 @@ class Session:
         if "exited" in message:
             self.code = int(message["exited"])
             self.oom = bool(message.get("oom"))
+            self.removes = bool(message.get("remove"))
         elif message.get("lost"):
             raise output_lost(int(message["lost"]))
         elif message.get("detached"):
@@ -163,6 +165,8 @@ def start(
         lock = _lock_for_start(store, container_id, name)
         intent = launch.joined(store, container_id, intent)
         record = launch.launch_record(store, container_id, name, intent, lower)
+        if attachment is not None and max(attachment.stdin, attachment.stdout, attachment.stderr) >= 0:
+            store.emit(events.Event("container.attach", container_id))
         if "secrets" in intent:
             from .specification import secrets
 
@@ -223,6 +227,7 @@ def attach(store: Store, row: ContainerRow, attachment: Attachment) -> Session:
         "keys": [*attachment.keys],
         "removes": attachment.removes,
     }
+    store.emit(events.Event("container.attach", row.id))
     fds = tuple(fd if fd >= 0 else null for fd in given)
     control.send(channel, {"attach": options}, fds)
     os.close(null)

@@ -6,6 +6,7 @@ import time
 
 from ...errors import InvalidInput, NotFound
 from ...human import age, duration
+from ..containers.find import find
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,9 +18,12 @@ if TYPE_CHECKING:
 
 _HEALTH = ("starting", "healthy", "unhealthy", "none")
 _STATES = ("created", "running", "paused", "restarting", "exited", "dead", "removing")
-
-
-KEYS = ("id", "name", "label", "status", "exited", "ancestor", "before", "since", "volume", "network", "health")
+_YES, _NO = ("1", "t", "true"), ("0", "f", "false")
+_PORTS = ("publish", "expose")
+KEYS = (
+    *("id", "name", "label", "status", "exited", "ancestor", "before", "since", "volume", "network", "health"),
+    *(*_PORTS, "is-task", "isolation"),
+)
 
 
 def parse(text: str) -> tuple[str, str]:
@@ -39,18 +43,58 @@ def check(key: str, value: str) -> None:
         raise InvalidInput(f"invalid filter 'status={value}'", "states: " + ", ".join(_STATES))
     if key == "health" and value not in _HEALTH:
         raise InvalidInput(f"invalid filter 'health={value}'", "health: " + ", ".join(_HEALTH))
+    if key == "exited" and not (value.removeprefix("-").isascii() and value.removeprefix("-").isdigit()):
+        raise InvalidInput(f"invalid filter 'exited={value}'", "give an exit code: a number")
+    if key == "is-task" and value.lower() not in _YES + _NO:
+        raise InvalidInput(f"invalid filter 'is-task={value}'", "true or false")
+    if key in _PORTS:
+        _ports_of(value)
 
 
-def passes(engine: Engine, item: ContainerListing, filters: Sequence[tuple[str, str]]) -> bool:
-    """Return whether a container is in the list: values of one key are alternatives, except labels; keys must all hold."""
-    by_kind: dict[str, list[str]] = {}
-    for key, value in filters:
-        by_kind.setdefault(key, []).append(value)
-    for key, values in by_kind.items():
-        answers = [_holds(engine, item, key, value) for value in values]
-        if not (all(answers) if key == "label" else any(answers)):
+def _ports_of(text: str) -> set[str]:
+    """Return the ports of `80`, `80/udp`, `8000-8010/tcp`, each with its protocol. Raises InvalidInput."""
+    from ...network.ports import parse_exposed
+
+    return {f"{port.port}/{port.protocol}" for port in parse_exposed(text)}
+
+
+class Filters:
+    """What a list of containers is to have: pairs of a key and a value that have been checked.
+
+    Values of one key are alternatives, except labels; keys must all hold, of `publish` and `expose` one.
+    Raises NotFound for `before` and `since` of a container that is not there.
+    """
+
+    def __init__(self, engine: Engine, pairs: Sequence[tuple[str, str]]) -> None:
+        self._engine = engine
+        self._values: dict[str, list[str]] = {}
+        for key, value in pairs:
+            self._values.setdefault(key, []).append(value)
+        self._times = {
+            key: [find(engine._store, value).created for value in self._values.pop(key, ())]
+            for key in ("before", "since")
+        }
+        self._ports = {key: set().union(*map(_ports_of, self._values.pop(key, ()))) for key in _PORTS}
+
+    def passes(self, item: ContainerListing) -> bool:
+        """Return whether a container is in the list."""
+        created = item.row.created
+        if any(created >= time for time in self._times["before"]) or any(
+            created <= time for time in self._times["since"]
+        ):
             return False
-    return True
+        for key, values in self._values.items():
+            answers = (_holds(self._engine, item, key, value) for value in values)
+            if not (all(answers) if key == "label" else any(answers)):
+                return False
+        return not any(self._ports.values()) or self._has_ports(item)
+
+    def _has_ports(self, item: ContainerListing) -> bool:
+        bound = self._engine.containers.inspect(item.row.id)["NetworkSettings"]["Ports"]
+        published = {
+            f"{place['HostPort']}/{name.partition('/')[2]}" for name, places in bound.items() for place in places or ()
+        }
+        return bool(self._ports["publish"] & published or self._ports["expose"] & set(bound))
 
 
 def _holds(engine: Engine, item: ContainerListing, key: str, value: str) -> bool:
@@ -66,17 +110,16 @@ def _holds(engine: Engine, item: ContainerListing, key: str, value: str) -> bool
     if key == "health":
         return item.status.health.get("status", "none") == value
     if key == "exited":
-        return item.status.status == "exited" and str(item.status.code) == value
+        return item.status.status == "exited" and item.status.code == int(value)
     if key == "label":
         name, equals, wanted = value.partition("=")
         return bool(name in intent["labels"] and (not equals or intent["labels"][name] == wanted))
     if key == "ancestor":
         return _descends(engine, item, value)
-    if key in ("before", "since"):
-        from ..containers.find import find
-
-        other = find(engine._store, value).created
-        return row.created < other if key == "before" else row.created > other
+    if key == "is-task":
+        return value.lower() in _NO  # there is no swarm, of which a container could be a task
+    if key == "isolation":
+        return True  # of Windows; docker takes it and lists all
     if key == "volume":
         return any(value in (m.get("Name"), m["Destination"]) for m in intent["mounts"])
     if "network" not in intent:

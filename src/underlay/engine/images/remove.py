@@ -42,11 +42,12 @@ def remove(store: Store, name: str, force: bool) -> Removed:
         reference = references.parse(name) if not name.startswith(("sha256:", "sha512:")) else None
         last = reference is None or _is_last(store, image, reference)
         if last:
-            _refuse_if_used(store, image, name, force, removing=False)
+            _refuse_if_used(store, image, name, force, removing=reference is None)
         if reference is not None:
             removed.untagged += image_rows.untag(meta, reference)
             store.emit(Event("image.untag", image.id, name=reference.familiar))
-        if last:
+        # By force a name goes from under a container that runs; the image stays, without one.
+        if last and not any(presence.is_running(store, user) for user in image_rows.users(meta, image.id)):
             _forget(store, image, removed)
     _sweep(store, removed)
     return removed
@@ -77,37 +78,35 @@ def _is_last(store: Store, image: ImageRow, reference: references.Reference) -> 
 
 
 def _refuse_if_used(store: Store, image: ImageRow, name: str, force: bool, removing: bool) -> None:
+    """Raise Conflict when containers use an image of which the last name, or with `removing` the image itself, is to go."""
     users = image_rows.users(store.meta, image.id)
-    for user in users:
-        if presence.is_running(store, user):
-            if not removing and not force:
-                raise Conflict(
-                    f'conflict: unable to remove repository reference "{name}" (must force) - '
-                    f"container {user[:12]} is using its referenced image {short_id(image.id)}"
-                )
-            raise Conflict(
-                f"conflict: unable to delete {short_id(image.id)} (cannot be forced) - "
-                f"image is being used by running container {user[:12]}",
-                "stop the container first",
-            )
-    if users and not force:
-        if removing:
-            raise Conflict(
-                f"conflict: unable to delete {short_id(image.id)} (must be forced) - "
-                f"image is being used by stopped container {users[0][:12]}",
-                "remove the container first, or use --force",
-            )
+    running = next((user for user in users if presence.is_running(store, user)), "")
+    if removing and running:
         raise Conflict(
-            f'conflict: unable to remove repository reference "{name}" (must force) - '
-            f"container {users[0][:12]} is using its referenced image {short_id(image.id)}",
-            "remove the container first, or use --force",
+            f"conflict: unable to delete {short_id(image.id)} (cannot be forced) - "
+            f"image is being used by running container {running[:12]}",
+            "stop the container first",
         )
+    if not users or force:
+        return
+    user, hint = (running or users[0])[:12], "" if running else "remove the container first, or use --force"
+    if removing:
+        raise Conflict(
+            f"conflict: unable to delete {short_id(image.id)} (must be forced) - "
+            f"image is being used by stopped container {user}",
+            hint,
+        )
+    raise Conflict(
+        f'conflict: unable to remove repository reference "{name}" (must force) - '
+        f"container {user} is using its referenced image {short_id(image.id)}",
+        hint,
+    )
 
 
 def _forget(store: Store, image: ImageRow, removed: Removed) -> None:
     removed.untagged += image_rows.forget(store.meta, image.id)
     removed.deleted.append(image.id)
-    store.emit(Event("image.delete", image.id))
+    store.emit(Event("image.delete", image.id, name=image.id))
 
 
 def _sweep(store: Store, removed: Removed) -> None:
@@ -133,6 +132,7 @@ def prune(store: Store, all: bool, until: float | None, labels: Sequence[str]) -
     swept = gc.sweep(store.paths, meta, thorough=True)
     removed.deleted += swept.layers
     removed.reclaimed = swept.bytes
+    store.emit(Event("image.prune", "", reclaimed=removed.reclaimed))
     return removed
 
 

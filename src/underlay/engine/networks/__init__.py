@@ -63,7 +63,7 @@ class Networks(Records):
             ),
             lambda: _take_down(self._store, network),
         )
-        self._store.emit(Event("network.destroy", network.id, name=network.name))
+        self._store.emit(Event("network.destroy", network.id, name=network.name, type=network.driver))
         self.retire()
         return network.name
 
@@ -87,6 +87,7 @@ class Networks(Records):
                     gone.append(self.remove(network.name))
                 except (Conflict, NotFound):
                     pass
+        self._store.emit(Event("network.prune", "", reclaimed=0))
         return Pruned(gone)
 
     def connect(
@@ -101,9 +102,9 @@ class Networks(Records):
 
     def _emit_of(self, kind: str, network: Network, container: str) -> None:
         from ..containers.find import find
+        from .attach import connected
 
-        container_id = find(self._store, container).id
-        self._store.emit(Event(kind, network.id, name=network.name, type=network.driver, container=container_id))
+        self._store.emit(connected(kind, network, find(self._store, container).id))
 
     def disconnect(self, network: str, container: str, force: bool = False) -> None:
         """Disconnect a container from a network, at once if it runs. Raises NotFound, Conflict."""

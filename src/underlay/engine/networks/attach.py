@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 
 from ...errors import Conflict, InvalidInput, NotFound, Unsupported
+from ...events import Event
 from ...files import Lock
 from ...human import plain
 from ...linux import process, userns
 from ...linux.network import emptying, netns
 from ...network import bridge, firewall, questions, subnets
 from ...network.model import BRIDGE, IPVLAN, Network
+from ...runtime.monitor import control
 from ...store.rows import containers
 from ...store.rows import networks as rows
 from .. import presence
@@ -20,7 +22,7 @@ from .records import Records, firewall_of, namespace_file, of_lease
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from ...linux.specification import Linux
     from ...network.firewall import Rule
@@ -192,8 +194,25 @@ def up(store: Store, container_id: str, intent: Intent) -> tuple[NetworkResource
         "ports": [port for port in _held(rules) if port not in relayed],
         "relays": relays,
         "names": service,
+        "joined": _told(networks.values()),
     }
+    for network in networks.values():
+        store.emit(connected("network.connect", network, container_id))
     return resources, sockets
+
+
+def connected(kind: str, network: Network, container_id: str) -> Event:
+    """Return the event of a container that comes to a network, or leaves it."""
+    return Event(kind, network.id, name=network.name, type=network.driver, container=container_id)
+
+
+def _told(networks: Iterable[Network]) -> dict[str, tuple[str, str]]:
+    return {network.id: (network.name, network.driver) for network in networks}
+
+
+def _tell(store: Store, container_id: str, networks: Iterable[Network]) -> None:
+    """Notify the monitor of a running container of the networks that it is in now."""
+    control.inform(store.paths.container_state(container_id), {"joined": _told(networks)})
 
 
 def _held(rules: Sequence[Rule]) -> list[tuple[str, str, int]]:
@@ -347,6 +366,7 @@ def connect(store: Store, network: Network, name: str, address4: str, address6: 
         try:
             networks = _join(store, network, before, after, lease, namespace)
             etc_files.change(store, row.id, row.intent, before, after, networks)
+            _tell(store, row.id, networks.values())
         finally:
             os.close(namespace)
     except BaseException:
@@ -441,6 +461,7 @@ def disconnect(store: Store, network: Network, name: str, force: bool) -> None:
     finally:
         os.close(namespace)
     etc_files.change(store, row.id, row.intent, before, left, networks)
+    _tell(store, row.id, [networks[endpoint.network] for endpoint in left])
 
 
 def _restore(

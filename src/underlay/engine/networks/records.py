@@ -101,7 +101,7 @@ class Records:
 
     def _created(self, network: Network) -> None:
         """Emit `network.create` for a network that was just recorded."""
-        self._store.emit(Event("network.create", network.id, name=network.name))
+        self._store.emit(Event("network.create", network.id, name=network.name, type=network.driver))
 
     def get(self, name: str) -> Network:
         """Return a network by its name, its id or a prefix of the id; raises NotFound, Unsupported for one of CNI."""

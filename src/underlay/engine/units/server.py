@@ -67,19 +67,24 @@ def plugin_text() -> str:
     )
 
 
+def files(user: bool, listens: list[str], options: list[str]) -> dict[str, str]:
+    """Return the units and the plug-in, by their paths. Raises InvalidInput for what no unit can hold."""
+    place = systemd.directory(user)
+    return {
+        f"{place}/{SOCKET}": socket_text(listens),
+        f"{place}/{SERVICE}": service_text(options),
+        plugin_path(user): plugin_text(),
+    }
+
+
 def install(user: bool, listens: list[str], options: list[str]) -> list[str]:
     """Write the units and the plug-in, and have the sockets listen, now if systemd runs; returns the paths of the files.
 
     Raises Conflict for a file that is not ours, InvalidInput, UnderlayError, OSError.
     """
-    place = systemd.directory(user)
-    written = {
-        f"{place}/{SOCKET}": (socket_text(listens), 0o644),
-        f"{place}/{SERVICE}": (service_text(options), 0o644),
-        plugin_path(user): (plugin_text(), 0o755),
-    }
-    for path, (text, mode) in written.items():
-        systemd.write(path, text, _MARK, mode)
+    written = files(user, listens, options)
+    for path, text in written.items():
+        systemd.write(path, text, _MARK, 0o755 if path == plugin_path(user) else 0o644)
     systemd.enable(user, SOCKET, _WANTED_BY)
     if systemd.systemctl(user, "daemon-reload", hint=_HINT):
         # A server that runs has options of before: it ends, and the next request starts it anew.

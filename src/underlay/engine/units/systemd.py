@@ -10,6 +10,8 @@ from ...errors import Conflict, InvalidInput, NotFound, UnderlayError
 from ...files import write_atomic
 from ...paths import interpreter
 
+_PATH = "/usr/bin:/bin"
+
 
 def directory(user: bool) -> str:
     """Return the directory of units: the host's, or the user's (systemd.unit(5), "Unit File Load Path")."""
@@ -95,10 +97,15 @@ def disable(user: bool, name: str, target: str) -> None:
         pass
 
 
+def runs() -> bool:
+    """Return whether systemd runs here (sd_booted(3)), and can be spoken to."""
+    return shutil.which("systemctl", path=_PATH) is not None and os.path.isdir("/run/systemd/system")
+
+
 def systemctl(user: bool, *words: str, hint: str) -> bool:
     """Run systemctl where systemd runs; returns whether it does. Raises UnderlayError with a hint."""
-    program = shutil.which("systemctl", path="/usr/bin:/bin")
-    if program is None or not os.path.isdir("/run/systemd/system"):
+    program = shutil.which("systemctl", path=_PATH)
+    if program is None or not runs():
         return False
     import subprocess
 

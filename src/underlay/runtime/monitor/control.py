@@ -3,7 +3,8 @@
 One packet a message (unix(7), SOCK_SEQPACKET). To the monitor: {"attach": …} with three descriptors, {"resize":
 [rows, columns]}, {"signal": n}, {"stopping": true}, {"paused": bool}, and before the start of a container with networks
 {"network": true} with a parcel, or {"abandoned": why}. From it: {"started": pid}, {"failed": …},
-{"exited": code}, {"detached": true}, {"lost": errno}, {"noted": true} as the answer to "stopping", "relaunch" and "paused".
+{"exited": code}, {"detached": true}, {"lost": errno}, {"noted": true} as the answer to what is to be noted ("stopping",
+"relaunch", "paused", "renamed", "joined", "relays").
 """
 
 from __future__ import annotations
@@ -119,6 +120,19 @@ def ask(channel: _socket.socket, message: Message, descriptors: tuple[int, ...] 
             f"the container's monitor has not answered for {PATIENCE:.0f} seconds",
             "`ps -eo pid,stat,comm` shows whether underlay-monito is stopped (T); `kill -CONT PID` resumes it",
         )
+
+
+def inform(state_directory: str, message: Message) -> None:
+    """Have the monitor of a container take note of what its journal depends on alone: one that hangs does without."""
+    channel = connect(state_directory)
+    if channel is None:
+        return
+    try:
+        ask(channel, message)
+    except Conflict:
+        pass
+    finally:
+        channel.close()
 
 
 def receive(channel: _socket.socket) -> tuple[Message | None, list[int]]:

@@ -341,7 +341,8 @@ def supervise(monitor: Monitor) -> NoReturn:
             monitor.clean()
             if monitor.oom:
                 monitor.note("oom")
-            monitor.note("die", exitCode=str(monitor.code))
+            lived = (monitor.finished - monitor.started) // 10**9
+            monitor.note("die", execDuration=str(lived), exitCode=str(monitor.code))
             again = monitor.wants_restart()
             if again:
                 again = monitor.pause_before_restart()

@@ -282,6 +282,10 @@ class Monitor:
             if message.get("keep"):
                 self.launch["remove"] = False
             control.send(channel, {"noted": True})
+        name = message.get("renamed")
+        if isinstance(name, str):
+            self.launch["journal"][1]["name"] = name
+            control.send(channel, {"noted": True})
         if message.get("relaunch") and fds:
             # What is to be started again is another (`update`); what belongs to this run stays.
             record: LaunchRecord = known(os.pread(fds[0], os.fstat(fds[0]).st_size, 0))
@@ -297,6 +301,9 @@ class Monitor:
             self.launch["network"]["relays"] = moved
             if self.relays is not None and self.relays.channel is not None:
                 control.send(self.relays.channel, {"relays": moved})
+            control.send(channel, {"noted": True})
+        if "joined" in message and isinstance(self.launch["network"], dict):
+            self.launch["network"]["joined"] = message["joined"]
             control.send(channel, {"noted": True})
         number = message.get("signal")
         if isinstance(number, int) and self.pidfd >= 0:
@@ -375,6 +382,7 @@ class Monitor:
         network = self.launch.get("network")
         if not network or network == control.COMING:
             return
+        from ... import journal
         from ...errors import UnderlayError
         from ...linux.network import emptying, netns, nft
 
@@ -404,6 +412,9 @@ class Monitor:
                 netns.release(path)
             except UnderlayError:
                 pass  # a process uses it: the next start, or the removal, releases it
+        for network_id, (name, driver) in (network.get("joined") or {}).items():
+            attributes = {"container": self.launch["id"], "name": name, "type": driver}
+            journal.append(self.launch["journal"][0], "network", "disconnect", network_id, attributes)
 
     def _leave_plugins(self) -> None:
         """Have the container detached from its networks of CNI, by a process that has what running plugins takes."""
@@ -485,7 +496,7 @@ class Monitor:
             except FileNotFoundError:
                 pass
         self.release_network()
-        self.tell({"exited": self.code, "oom": self.oom})
+        self.tell({"exited": self.code, "oom": self.oom, "remove": self.launch["remove"]})
         self.release_root()
         if self.launch["remove"] and not self.removers:
             os.close(self.lock)

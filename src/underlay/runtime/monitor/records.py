@@ -82,7 +82,7 @@ if TYPE_CHECKING:
         `namespaces` are the files that they are pinned to; `table` of the firewall, and what it and `later` hold by set,
         as hexadecimal keys; `ports` (protocol, address, number) are those of the host that are to be held, `relays` those
         that are relayed; `names` is the name server that the container's questions go to. With `plugins` those of CNI are
-        to be told.
+        to be told. `joined` has name and driver of each network, by its id, for the journal.
         """
 
         namespaces: list[str]
@@ -93,6 +93,7 @@ if TYPE_CHECKING:
         relays: list[PortRelay]
         names: NameService | None
         plugins: NotRequired[bool]
+        joined: NotRequired[dict[str, tuple[str, str]]]
 
     class HealthSettings(TypedDict):
         """When a container's health is checked (seconds), the failures until it is unhealthy, and what is run for it.
@@ -241,6 +242,8 @@ if TYPE_CHECKING:
         keep: bool  # with `stopping`: the container is to be started again
         paused: bool
         relaunch: bool
+        renamed: str
+        joined: dict[str, tuple[str, str]]  # to a monitor: the networks that its container is in now
         network: bool
         abandoned: str
         launch: list[int] | None
@@ -248,6 +251,7 @@ if TYPE_CHECKING:
         failed: Failed
         exited: int
         oom: bool
+        remove: bool  # with `exited`: the container is to be removed; not when it is being restarted
         detached: bool
         lost: int
         noted: bool

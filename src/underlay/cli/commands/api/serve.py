@@ -43,16 +43,18 @@ _INSTALLED_IDLE = "5m"  # what a server that systemd starts waits for further re
 
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Run the server until SIGTERM or SIGINT, or until the idle timeout has passed."""
-    if options["install"] or options["uninstall"]:
-        return _install(options)
-    for name in ("print", "user"):
-        if options[name]:
-            raise UsageError(f"--{name} belongs to --install")
+    if options["uninstall"]:
+        return _uninstall(options)
     try:
         from ....api import serving
         from ....api.access import policy as policies
     except ImportError as error:
         raise Unsupported(f"the server needs aiohttp: {error}", "pip install 'underlay[api]'") from None
+    if options["install"]:
+        return _install(options)
+    for name in ("print", "user"):
+        if options[name]:
+            raise UsageError(f"--{name} belongs to --install")
     idle = 0.0
     if options["idle-timeout"]:
         try:
@@ -85,17 +87,13 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
 
 
 def _install(options: Options) -> int:
-    """Write or remove the units of systemd and the plug-in; prints their paths."""
-    from ....engine.units import server
+    """Write the units of systemd and the plug-in; prints their paths."""
+    from ....api import serving
+    from ....api.access import policy as policies
+    from ....engine.units import server, systemd
     from ..system.install import check_rights
 
     user = options["user"]
-    if options["uninstall"]:
-        if options["install"]:
-            raise UsageError("--install and --uninstall exclude each other")
-        check_rights(user)
-        sys.stdout.write("".join(f"{path}\n" for path in server.uninstall(user)))
-        return 0
     listens = [_listened(address) for address in options["host"]]
     listens = listens or ["%t/underlay/docker.sock" if user else default_socket()]
     words = ["--idle-timeout", options["idle-timeout"] or _INSTALLED_IDLE]
@@ -103,11 +101,34 @@ def _install(options: Options) -> int:
         if options[name]:
             words += [f"--{name}", os.path.abspath(options[name])]
     words += [f"--{name}" for name in ("insecure-tcp", "read-only") if options[name]]
+    # What the server would refuse when somebody asks is refused now.
+    tls = _tls(options)
+    for address in options["host"]:
+        serving.check_access(address, tls, options["insecure-tcp"])
+    if options["allow"]:
+        policies.read(options["allow"])
     if options["print"]:
-        sys.stdout.write("\n".join((server.socket_text(listens), server.service_text(words), server.plugin_text())))
+        parts = (f"# {path}\n{text}" for path, text in server.files(user, listens, words).items())
+        sys.stdout.write("\n".join(parts))
         return 0
     check_rights(user)
     sys.stdout.write("".join(f"{path}\n" for path in server.install(user, listens, words)))
+    if not systemd.runs():
+        sys.stderr.write(
+            "underlay: systemd does not run here: it listens at the socket from the next boot with it on\n"
+        )
+    return 0
+
+
+def _uninstall(options: Options) -> int:
+    """Remove what `--install` has written; prints the paths."""
+    from ....engine.units import server
+    from ..system.install import check_rights
+
+    if options["install"]:
+        raise UsageError("--install and --uninstall exclude each other")
+    check_rights(options["user"])
+    sys.stdout.write("".join(f"{path}\n" for path in server.uninstall(options["user"])))
     return 0
 
 
@@ -133,6 +154,6 @@ def _tls(options: Options) -> ssl.SSLContext | None:
         return None
     if not all(files):
         raise UsageError("--tlscacert, --tlscert and --tlskey belong together")
-    from ....api import serving
+    from ....api.encryption import client_certificates
 
-    return serving.client_certificates(*files)
+    return client_certificates(*files)

@@ -40,6 +40,6 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
         session = engine.containers.attach(row.id, attachment)
         code = caller.attend(session, redraw=True)
     session.close()
-    if code is not None and row.intent["remove"]:
+    if session.removes:
         engine.containers.remove_ended(row.id)
     return code or 0

@@ -54,10 +54,11 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     from ...output import listing
 
     count = 1 if options["latest"] else options["last"]
-    chosen = [filters.parse(text) for text in options["filter"]]
-    every = options["all"] or count is not None or any(key in ("status", "exited") for key, _ in chosen)
+    pairs = [filters.parse(text) for text in options["filter"]]
+    every = options["all"] or count is not None or any(key in ("status", "exited") for key, _ in pairs)
     engine.containers.recover()
-    listings = [item for item in listed(engine._store, every) if filters.passes(engine, item, chosen)]
+    chosen = filters.Filters(engine, pairs)
+    listings = [item for item in listed(engine._store, every) if chosen.passes(item)]
     if count is not None and count >= 0:
         listings = listings[:count]
     rows = [_row(engine, item, options) for item in listings]

@@ -81,7 +81,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     session.close()
     if code is None:
         return 0
-    if container_options.remove:
+    if session.removes:
         engine.containers.remove_ended(session.id)
     if code in _TELLING and not session.oom:
         _tell_why(engine, container_options, code)

@@ -51,6 +51,6 @@ def _attached(engine: Engine, options: Options, name: str) -> int:
             session = engine.containers.attach(row.id, attachment)
         code = caller.attend(session)
     session.close()
-    if code is not None and row.intent["remove"]:
+    if session.removes:
         engine.containers.remove_ended(row.id)
     return code or 0

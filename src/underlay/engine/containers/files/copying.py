@@ -7,6 +7,7 @@ import os
 import stat
 
 from ....errors import Conflict, InvalidInput, KernelError, NotFound, Unsupported
+from ....events import Event
 from ....linux.files import beneath
 from . import rootview
 from .members import Target, Tree, read_tar, write_tar
@@ -74,7 +75,10 @@ def out(
         finally:
             source.close()
 
-    return _result(rootview.within(store, row, work))
+    uses = (destination,) if isinstance(destination, int) else ()
+    copied = _result(rootview.within(store, row, work, uses))
+    store.emit(Event("container.archive-path", row.id))
+    return copied
 
 
 def look(store: Store, row: ContainerRow, path: str) -> Mapping[str, Any]:
@@ -138,7 +142,18 @@ def into(
         finally:
             tree.close()
 
-    return _result(rootview.within(store, row, work))
+    uses = () if isinstance(source, str) else _descriptor(source)
+    copied = _result(rootview.within(store, row, work, uses))
+    store.emit(Event("container.extract-to-dir", row.id))
+    return copied
+
+
+def _descriptor(stream: BinaryIO) -> tuple[int, ...]:
+    """Return the descriptor of a stream, if it has one."""
+    try:
+        return (stream.fileno(),)
+    except OSError:
+        return ()  # it is in memory
 
 
 def _result(told: Mapping[str, Any]) -> Copied:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from ....events import Event
 from . import rootview
 from .members import Tree, write_tar
 
@@ -32,4 +33,6 @@ def export(store: Store, row: ContainerRow, target: int) -> int:
         finally:
             tree.close()
 
-    return int(rootview.within(store, row, work)["size"])
+    written = int(rootview.within(store, row, work, (target,))["size"])
+    store.emit(Event("container.export", row.id))
+    return written

@@ -7,7 +7,9 @@ namespace does the work.
 
 from __future__ import annotations
 
+import fcntl
 import os
+import stat
 
 from ....errors import Conflict, KernelError, NotFound, UnderlayError
 from ....lean.jsontext import dumps, known
@@ -24,7 +26,7 @@ from ..records.launch import launch_record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
     from typing import Any
 
     from ....linux.specification import IdMaps
@@ -39,17 +41,17 @@ _ROOT = frozenset(("propagation", "propagation-around", "disk", "overlay", "bind
 _LONGEST = 4000  # bytes of an error's message
 
 
-def within(store: Store, row: ContainerRow, work: Work) -> Mapping[str, Any]:
+def within(store: Store, row: ContainerRow, work: Work, uses: Collection[int] = ()) -> Mapping[str, Any]:
     """Return what `work` returns (what JSON can hold), called with a descriptor of the container's root.
 
-    It may be called in a child, whose memory ends with it. Raises what `work` raises (UnderlayError from a child), Conflict
-    when the container is just being started or removed, KernelError.
+    It may be called in a child, whose memory ends with it; `uses` are the pipes and sockets that it needs. Raises what
+    `work` raises (UnderlayError from a child), Conflict when the container is just being started or removed, KernelError.
     """
     status = presence.status(store, row.id)
     if not status.pid:
-        return _stopped(store, row, work)
+        return _stopped(store, row, work, uses)
     if row.intent["rootless"]:
-        return _in_child(0, lambda: _joined(status.pid, status.when), work)
+        return _in_child(0, lambda: _joined(status.pid, status.when), work, uses)
     root = _of_process(status.pid, status.when)
     try:
         return work(root)
@@ -85,7 +87,7 @@ def _joined(pid: int, when: int) -> int:
     return _of_process(pid, when)
 
 
-def _stopped(store: Store, row: ContainerRow, work: Work) -> Mapping[str, Any]:
+def _stopped(store: Store, row: ContainerRow, work: Work, uses: Collection[int]) -> Mapping[str, Any]:
     """Do the work in the root of a container that does not run, and must not start meanwhile."""
     paths, image = store.paths, row.intent["image"]
     hold = rootfs.hold(paths, image["chain"])
@@ -108,7 +110,7 @@ def _stopped(store: Store, row: ContainerRow, work: Work) -> Mapping[str, Any]:
                 context.sources = cloning.sources(made.operations, made.in_user, made.maps)
             try:
                 flags = process.CLONE_NEWNS | (process.CLONE_NEWUSER if row.intent["rootless"] else 0)
-                return _in_child(flags, lambda: _mounted(made, context), work)
+                return _in_child(flags, lambda: _mounted(made, context), work, uses)
             finally:
                 for fd in context.sources.values():
                     os.close(fd)
@@ -134,7 +136,23 @@ def _mounted(made: Plan, context: Context) -> int:
     return context.root
 
 
-def _in_child(flags: int, prepare: Callable[[], int], work: Work) -> Mapping[str, Any]:
+def _leave(uses: Collection[int]) -> None:
+    """Close the connections and pipes of the process that this one was cloned from: who writes to a pipe that nobody reads,
+    or waits for the end of a connection, must see it end."""
+    for name in os.listdir("/proc/self/fd"):
+        fd = int(name)
+        if fd < 3 or fd in uses:
+            continue
+        try:
+            mode = os.fstat(fd).st_mode
+            reads = stat.S_ISFIFO(mode) and fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY
+        except OSError:
+            continue  # the directory that was listed
+        if reads or stat.S_ISSOCK(mode):
+            os.close(fd)
+
+
+def _in_child(flags: int, prepare: Callable[[], int], work: Work, uses: Collection[int]) -> Mapping[str, Any]:
     """Clone a child, in which `prepare` returns the root for the work; return what that returned."""
     wait, go = os.pipe2(os.O_CLOEXEC)
     result, report = os.pipe2(os.O_CLOEXEC)
@@ -145,6 +163,7 @@ def _in_child(flags: int, prepare: Callable[[], int], work: Work) -> Mapping[str
             os.close(go)
             if os.read(wait, 1) != b"1":
                 os._exit(1)
+            _leave(uses)
             if flags & process.CLONE_NEWUSER:
                 os.setresgid(0, 0, 0)
                 os.setresuid(0, 0, 0)
