@@ -169,6 +169,7 @@ def test_exec(ul: Installation) -> None:
     assert ul.out("exec", "-i", "host-of-exec", "cat", input=b"piped") == "piped"
     assert ul("exec", "host-of-exec", "sh", "-c", "exit 9", code=9)
     assert b"not found in $PATH" in ul("exec", "host-of-exec", "nope", code=127).stderr
+    assert b"unable to find user" in ul("exec", "-u", "nobody-here", "host-of-exec", "true", code=126).stderr
     assert b"No such container" in ul("exec", "nope", "true", code=1).stderr
     status = ul.out("exec", "host-of-exec", "cat", "/proc/self/status")
     fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import select
 
-from ...errors import Conflict, InvalidInput, UnderlayError
+from ...errors import Conflict, InvalidInput, StartFailed, UnderlayError
 from ...events import Event
 from ...paths import interpreter
 from ...runtime.monitor import control, streams
@@ -170,10 +170,13 @@ def execute(
             from ...runtime.process import keeper
 
             joined = keeper.start(*interpreter(), record)
-    except (UnderlayError, OSError):
+    except (UnderlayError, OSError) as error:
         # A container that ends in this moment takes down with it whatever was to be joined or begun.
         if presence.is_ending(status):
             raise Conflict(f"container {row.id} is not running") from None
+        if isinstance(error, StartFailed) and error.exit_code == 125:
+            # An unknown user, say: docker exec's code of all that cannot be run but is there.
+            raise StartFailed(error.message, 126, error.hint) from None
         raise
     command = " ".join(options.command)
     program = known_as or os.urandom(32).hex()
