@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from ..errors import InvalidInput, UnderlayError
-from . import application
 from .answers import EXECS
 from .encryption import Encrypted
 from .streaming.door import Door
@@ -25,8 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ..engine.engine import Engine
-    from .access.policy import Policy
     from .answers import Handler
+
+    Site = Callable[[Work], web.Application]
 
 _DESCRIPTORS = 32768
 _WAITING = 1024  # connections that are not yet accepted
@@ -137,7 +137,7 @@ def check_access(address: str, tls: ssl.SSLContext | None, insecure: bool) -> No
 
 
 def _check_host(address: str, host: str, tls: ssl.SSLContext | None, insecure: bool) -> None:
-    if tls is None and not (insecure and _is_loopback(host)):
+    if tls is None and not (insecure and is_loopback(host)):
         raise InvalidInput(
             f"{address}: without certificates of clients whoever reaches it is root on this host",
             "give --tlscacert, --tlscert and --tlskey; --insecure-tcp allows it on an address of this host alone",
@@ -168,7 +168,8 @@ def _tcp(address: str, rest: str, tls: ssl.SSLContext | None, insecure: bool) ->
     return Listening(address, sock, tls)
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Return whether an address is one of this host alone."""
     from ipaddress import ip_address
 
     try:
@@ -238,12 +239,12 @@ def _protocols(
     return door if tls is None else lambda: Encrypted(tls, door)
 
 
-async def _serve(engine: Engine, places: Sequence[Listening], idle: float, policy: Policy | None) -> None:
+async def _serve(engine: Engine, places: Sequence[Listening], make_site: Site, idle: float) -> None:
     loop = asyncio.get_running_loop()
     _allow_connections()
     work = Work(engine)
     activity = _Activity()
-    made = application.make(work, policy)
+    made = make_site(work)
     made.middlewares.insert(0, activity.middleware)
     runner = web.AppRunner(
         made,
@@ -268,7 +269,7 @@ async def _serve(engine: Engine, places: Sequence[Listening], idle: float, polic
             listening.append(await loop.create_server(make, sock=place.socket, backlog=_WAITING))
         while not stopping.is_set():
             left = idle - (loop.time() - activity.last) if idle else 3600.0
-            if idle and left <= 0 and not activity.now and not made[EXECS].running:
+            if idle and left <= 0 and not activity.now and not (EXECS in made and made[EXECS].running):
                 return
             try:
                 await asyncio.wait_for(stopping.wait(), max(0.05, left if left > 0 else 1.0))
@@ -282,14 +283,14 @@ async def _serve(engine: Engine, places: Sequence[Listening], idle: float, polic
         work.close()
 
 
-def serve(engine: Engine, places: Sequence[Listening], idle: float = 0.0, policy: Policy | None = None) -> None:
-    """Answer requests that a policy allows until SIGTERM or SIGINT comes, or nobody has asked for `idle` seconds (0: no
-    matter how long).
+def serve(engine: Engine, places: Sequence[Listening], make_site: Site, idle: float = 0.0) -> None:
+    """Answer requests by what `make_site` makes until SIGTERM or SIGINT comes, or nobody has asked for `idle` seconds (0:
+    no matter how long).
 
     Containers that were started go on.
     """
     try:
-        asyncio.run(_serve(engine, places, idle, policy))
+        asyncio.run(_serve(engine, places, make_site, idle))
     finally:
         for place in places:
             place.socket.close()

@@ -39,6 +39,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "container port": ("container.port", "List port mappings or a specific mapping for the container"),
     "config show": ("system.config_show", "Show the settings, and where each comes from"),
     "serve": ("api.serve", "Answer docker's clients by its Engine API"),
+    "web": ("api.web", "Show images in a browser: what they stand on, Dockerfiles, layers, packages, risks"),
     "compose": ("api.compose", "Run docker's compose program with a server of its own for as long as it takes"),
     "system dial-stdio": ("api.dial_stdio", "Connect standard input and output with the API"),
     "doctor": ("system.doctor", "Check what this host lacks for which feature, and what to do"),

@@ -7,6 +7,7 @@ to the range of builds that have it; the first of a range are those that are no 
 
 from __future__ import annotations
 
+import functools
 import struct
 from bisect import bisect_left
 
@@ -286,8 +287,9 @@ def open_index(path: str) -> Known:
             raise Corrupt(f"{path}: not an index of known bases") from None
 
 
+@functools.cache
 def shipped() -> Known:
-    """Open the index that comes with underlay."""
+    """Open the index that comes with underlay; it is unpacked once, since a server asks for it often."""
     return open_index(DATA + "/known.bases")
 
 

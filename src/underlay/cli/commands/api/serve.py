@@ -46,7 +46,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     if options["uninstall"]:
         return _uninstall(options)
     try:
-        from ....api import serving
+        from ....api import application, serving
         from ....api.access import policy as policies
     except ImportError as error:
         raise Unsupported(f"the server needs aiohttp: {error}", "pip install 'underlay[api]'") from None
@@ -82,7 +82,8 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
 
     engine._launcher.leaving = False  # this process has threads: nothing may be forked off it
     engine._launcher.fork_server = ForkServer()
-    serving.serve(engine, places, idle, policies.Policy(rules, options["read-only"]))
+    policy = policies.Policy(rules, options["read-only"])
+    serving.serve(engine, places, lambda work: application.make(work, policy), idle)
     return 0
 
 
