@@ -19,8 +19,10 @@ from typing import Any
 import pytest
 
 import apiserver
-from engines import Installation, needs_root, until
+from engines import Installation, image_tar, needs_root, until
+from fakeregistry import FakeRegistry
 from persons import Person
+from remoteimages import image
 
 pytestmark = pytest.mark.root
 
@@ -137,6 +139,19 @@ def test_files_and_images(docker: Docker, ul: Installation, tmp_path: Path) -> N
     assert docker.out("run", "--rm", "built", "cat", "/word") == "said"
     (tmp_path / "Dockerfile").write_text("FROM committed:1\nRUN exit 5\n")
     assert b"'/bin/sh -c exit 5' returned a non-zero code: 5" in docker("build", str(tmp_path), code=5).stderr
+
+
+def test_pull_of_one_tag_and_of_all(docker: Docker, ul: Installation) -> None:
+    with FakeRegistry() as registry:
+        name = registry.add(image([image_tar()]), "team/app", "1", "2", "latest").rpartition(":")[0]
+
+        def tags() -> list[str]:
+            return sorted(ul.out("images", "--format", "{{.Tag}}", name).split())
+
+        assert docker.out("pull", "-q", name) == f"{name}:latest" and tags() == ["latest"]
+        assert f"Status: Downloaded newer image for {name}" in docker.out("pull", "-a", name)
+        assert tags() == ["1", "2", "latest"]
+        docker("rmi", "-f", *(f"{name}:{tag}" for tag in tags()))
 
 
 COMPOSE = """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import http.client
 import io
 import json
@@ -16,7 +17,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from engines import Installation
+from engines import Installation, until
 from underlay import Engine
 
 SCRIPT = "<script>alert('x')</script>"
@@ -141,13 +142,11 @@ def test_each_page(site: Site, ul: Installation, tmp_path: Path) -> None:
     assert response.read().decode() == ul.out("base", "dockerfile", "app:1") + "\n"
     layers = site.page(f"{image}/layers")
     assert layers.count("the base&#39;s") == 1 and layers.count("its own") == 1 and 'id="layer-2"' in layers
-    assert json.loads(
-        re.sub(
-            "&#34;",
-            '"',
-            site.page(f"{image}/config").partition("<pre")[2].partition("<code>")[2].partition("</code>")[0],
-        )
-    )
+    layer = site.page(f"{image}/layer/2")
+    assert f'<a href="{image}/files?path=etc/own">etc/own</a>' in layer and "1 added, 0 changed, 0 removed" in layer
+    assert "has no layer 9" in site.page(f"{image}/layer/9", 404)
+    config = re.search("<pre[^>]*><code>(.*?)</code>", site.page(f"{image}/config"), re.DOTALL)
+    assert config is not None and json.loads(html.unescape(config[1]))["config"]["Labels"] == {"tier": "web"}
     assert "ENV A=1" in site.page(f"{image}/history")
     assert "No package database" in site.page(f"{image}/packages")
     assert "there are no advisories in the store" in site.page(f"{image}/vulnerabilities")
@@ -185,7 +184,7 @@ def test_files_of_an_image(site: Site, ul: Installation, tmp_path: Path) -> None
     page = site.page(f"{image}/files?path=many")
     assert "Page 1 of 3, 1201 names" in page and "0499" in page and "0500" not in page
     assert "1200" in site.page(f"{image}/files?path=many&page=3")
-    assert "there is no /nosuch in the image" in site.page(f"{image}/files?path=nosuch", 200)
+    assert "there is no /nosuch in the image" in site.page(f"{image}/files?path=nosuch", 404)
     # A file is saved by the browser and never shown, whatever it is.
     response = site.ask(f"{image}/file?path=page.html")
     assert response.read() == SCRIPT.encode() and response.headers["Content-Type"] == "application/octet-stream"
@@ -216,6 +215,46 @@ def test_an_image_of_scripts(site: Site, ul: Installation, tmp_path: Path) -> No
     for text in shown:
         assert "\u202e" not in text and "\x1b" not in text
     assert "\\u202e" in shown[2] and "\\x1b" in shown[2]
+
+
+def test_the_forest(site: Site, ul: Installation, tmp_path: Path) -> None:
+    """Each image is drawn below and to the right of what it stands on, which is joined with it by a line."""
+    for name, below in (("lower:1", "box"), ("upper:1", "lower:1"), ("beside:1", "box")):
+        (tmp_path / "Dockerfile").write_text(f"FROM {below}\nRUN echo {name} > /{name.partition(':')[0]}\n")
+        ul("build", "-q", "-t", name, str(tmp_path))
+    page = site.page("/forest")
+    places = {
+        name: (int(x), int(y))
+        for x, y, name in re.findall(r'<text x="(\d+)" y="(\d+)"><a href="/image/[0-9a-f]{64}">([^<]+)</a>', page)
+    }
+    box, lower, upper, beside = (places[name] for name in ("box:latest", "lower:1", "upper:1", "beside:1"))
+    assert lower[0] == beside[0] == box[0] + 24 and upper[0] == lower[0] + 24
+    assert upper[1] == lower[1] + 28 and box[1] < lower[1] < beside[1]  # the larger tree comes first
+    assert page.count('class="branch"') == sum(x > box[0] for x, _ in places.values())
+
+
+def test_containers(site: Site, ul: Installation) -> None:
+    assert "No container runs" in site.page("/containers")
+    script = f"echo \"{SCRIPT}\"; printf '\\033[31mred\\033[0m \\033]0;title\\007\\n'; exec sleep 600"
+    made = ul.start("--name", "shown", "--label", f"evil={SCRIPT}", "-v", "/data", "box", "sh", "-c", script)
+    try:
+        assert f'<a href="/container/{made}">shown</a>' in site.page("/containers")
+        assert "Up " in site.page("/containers/rows")
+        assert until(lambda: "red" in site.page(f"/container/{made}/log"))
+        page = site.page(f"/container/{made}")
+        assert "&lt;script&gt;" in page and "red \\x1b]0;title\\x07" in page and "/data" in page
+        assert (
+            "hx-trigger" in page
+            and '<th scope="col">PID</th>' in page
+            and f'href="/image/{identity(ul, "box")}"' in page
+        )
+        ul("kill", "shown")
+        page = site.page(f"/container/{made}")
+        assert "Exited (137)" in page and "PID" not in page
+        assert "shown" not in site.page("/containers") and "shown" in site.page("/containers?all=1")
+    finally:
+        ul("rm", "-fv", "shown")
+    assert "No such container" in site.page(f"/container/{made}", 404)
 
 
 def test_many_images_are_paged(site: Site, ul: Installation, tmp_path: Path) -> None:

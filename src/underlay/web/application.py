@@ -11,17 +11,20 @@ from aiohttp import web
 
 from ..api.answers import WORK, work_of
 from ..errors import NotFound, UnderlayError
-from . import files, image, listing, rendering
+from . import containers, files, forest, image, listing, rendering
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..api.answers import Handler
     from ..api.work import Work
     from ..engine.engine import Engine
+    from ..engine.images.handle import Image
     from .visitors import Visitors
 
 TREES: web.AppKey[files.Trees] = web.AppKey("trees", files.Trees)
 LISTING: web.AppKey[listing.Listing] = web.AppKey("listing", listing.Listing)
-_STATIC = {"style.css": "text/css", "htmx.min.js": "text/javascript"}
+_STATIC = {"style.css": "text/css", "htmx.min.js": "text/javascript", "icon.svg": "image/svg+xml"}
 
 
 def make(work: Work, visitors: Visitors) -> web.Application:
@@ -38,7 +41,13 @@ def make(work: Work, visitors: Visitors) -> web.Application:
         ("/image/{id:[0-9a-f]{64}}", overview),
         ("/image/{id:[0-9a-f]{64}}/Dockerfile", dockerfile),
         ("/image/{id:[0-9a-f]{64}}/file", file),
+        ("/image/{id:[0-9a-f]{64}}/layer/{number:[0-9]{1,4}}", layer),
         ("/image/{id:[0-9a-f]{64}}/{tab}", tab),
+        ("/forest", drawing),
+        ("/containers", all_containers),
+        ("/containers/rows", container_rows),
+        ("/container/{id:[0-9a-f]{64}}", container),
+        ("/container/{id:[0-9a-f]{64}}/log", container_log),
         ("/static/{name}", static),
     ):
         application.router.add_get(path, handler)
@@ -138,23 +147,39 @@ def _path(request: web.Request) -> bytes:
     return unquote_to_bytes(next(words, "").replace("+", " "))
 
 
+async def layer(request: web.Request) -> web.StreamResponse:
+    """GET /image/ID/layer/NUMBER: what one layer has."""
+    number, page = int(request.match_info["number"]), _part(request)[1]
+    return await _shown(request, "layers", "layer.html", lambda engine, found: image.layer(engine, found, number, page))
+
+
 async def _tab(request: web.Request, word: str) -> web.StreamResponse:
+    if word == "files":
+        path, page = _path(request), _part(request)[1]
+        trees = request.app[TREES]
+        return await _shown(request, word, "files.html", lambda _, found: files.looked_at(trees.of(found), path, page))
+    return await _shown(request, word, f"{word}.html", image.FACTS[word])
+
+
+async def _shown(
+    request: web.Request, word: str, template: str, facts_of: Callable[[Engine, Image], dict[str, Any]]
+) -> web.StreamResponse:
+    """Show a page of an image, under the tab `word`."""
     engine, image_id = work_of(request).engine, f"sha256:{request.match_info['id']}"
 
     def work() -> dict[str, Any]:
         found = engine.images.get(image_id)
         facts: dict[str, Any] = {"image": found, "tabs": image.TABS, "tab": word, "problem": None}
         try:
-            if word == "files":
-                facts |= files.looked_at(request.app[TREES].of(found), _path(request), _part(request)[1])
-            else:
-                facts |= image.FACTS[word](engine, found)
+            facts |= facts_of(engine, found)
         except UnderlayError as error:
             facts["problem"] = error  # the other tabs are of use all the same
         return facts
 
     facts = await work_of(request).do(work)
-    return await _page(request, "failed.html" if facts["problem"] else f"{word}.html", facts)
+    problem = facts["problem"]
+    status = problem.http_status if isinstance(problem, NotFound) else 200
+    return await _page(request, "failed.html" if problem else template, facts, status)
 
 
 async def dockerfile(request: web.Request) -> web.StreamResponse:
@@ -181,6 +206,45 @@ async def file(request: web.Request) -> web.StreamResponse:
     name = quote_from_bytes(path.rpartition(b"/")[2], safe="")
     headers = {"Content-Disposition": f"attachment; filename*=UTF-8''{name}"}
     return web.Response(body=data, content_type="application/octet-stream", headers=headers)
+
+
+async def drawing(request: web.Request) -> web.StreamResponse:
+    """GET /forest: who stands on whom."""
+    known = request.app[LISTING]
+
+    def work(engine: Engine) -> dict[str, Any]:
+        rows = known.rows()
+        trees = forest.grown(engine, rows[: forest.MOST], known)
+        return {**forest.drawn(trees), "count": len(rows), "most": forest.MOST}
+
+    return await _page(request, "forest.html", await work_of(request).do(work, work_of(request).engine))
+
+
+async def all_containers(request: web.Request) -> web.StreamResponse:
+    """GET /containers: those that run, or all."""
+    return await _page(request, "containers.html", await _containers(request))
+
+
+async def container_rows(request: web.Request) -> web.StreamResponse:
+    """GET /containers/rows: the list anew, for a page that is open."""
+    return await _page(request, "containerrows.html", await _containers(request))
+
+
+async def _containers(request: web.Request) -> dict[str, Any]:
+    everything = request.query.get("all", "") == "1"
+    return await work_of(request).do(containers.listing, work_of(request).engine, everything)
+
+
+async def container(request: web.Request) -> web.StreamResponse:
+    """GET /container/ID."""
+    work, name = work_of(request), request.match_info["id"]
+    return await _page(request, "container.html", await work.do(containers.container, work.engine, name))
+
+
+async def container_log(request: web.Request) -> web.StreamResponse:
+    """GET /container/ID/log: the end of the log anew."""
+    work, name = work_of(request), request.match_info["id"]
+    return await _page(request, "log.html", await work.do(containers.log, work.engine, name))
 
 
 async def static(request: web.Request) -> web.StreamResponse:

@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..base.identify.answers import BETWEEN
 from ..base.identify.identify import LIKELY
+from ..errors import NotFound
+from ..store.layers import read_toc
+from . import changes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,6 +17,9 @@ if TYPE_CHECKING:
     from ..engine.images.handle import Image
 
     Facts = dict[str, Any]
+
+
+FILES = 500  # of a layer on one page
 
 
 def overview(engine: Engine, image: Image) -> Facts:
@@ -67,11 +73,37 @@ def layers(engine: Engine, image: Image) -> Facts:
     identified = engine.bases.identify(image.id)
     of_base = identified.candidates[0].layers if identified.base is not None else 0
     steps = [step for step in reversed(image.history()) if not step.empty]
+    changed = _changes(engine, image)
     rows = [
-        {"number": number, "diff_id": diff_id, "step": step, "base": number <= of_base}
+        {"number": number, "diff_id": diff_id, "step": step, "base": number <= of_base, "changed": changed[number - 1]}
         for number, (diff_id, step) in enumerate(zip(image.diff_ids, steps, strict=False), 1)
     ]
-    return {"layers": rows, "largest": max((step.size for step in steps), default=0)}
+    return {
+        "layers": rows,
+        "largest": max((step.size for step in steps), default=0),
+        "wasted": sum(layer.wasted for layer in changed),
+        "whole": sum(step.size for step in steps),
+    }
+
+
+def _changes(engine: Engine, image: Image) -> list[changes.LayerChanges]:
+    """Raises NotFound, Corrupt."""
+    return changes.of_layers(read_toc(engine._store.paths, diff_id) for diff_id in image.diff_ids)
+
+
+def layer(engine: Engine, image: Image, number: int, page: int) -> Facts:
+    """What one layer adds, changes and removes, the largest files first. Raises NotFound."""
+    if not 1 <= number <= len(image.diff_ids):
+        raise NotFound(f"the image has no layer {number}", f"it has {len(image.diff_ids)}")
+    made = _changes(engine, image)[number - 1]
+    ordered = sorted(made.changes, key=lambda change: (-change.size, change.path))
+    return {
+        "number": number,
+        "made": made,
+        "shown": ordered[(page - 1) * FILES : page * FILES],
+        "page": page,
+        "pages": max(1, -(-len(ordered) // FILES)),
+    }
 
 
 def packages(engine: Engine, image: Image) -> Facts:

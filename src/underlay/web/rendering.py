@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote_from_bytes
 
@@ -49,9 +50,10 @@ def _environment() -> jinja2.Environment:
     made.filters.update(
         size=human.size,
         age=_age,
-        quoted=quote_from_bytes,
         share=_share,
         short=human.short_id,
+        named=os.fsdecode,
+        quoted=quote_from_bytes,
         pretty=lambda value: json.dumps(value, indent=2),
     )
     return made
