@@ -42,7 +42,8 @@ def docker(ul: Installation, place: Path, monkeypatch: pytest.MonkeyPatch) -> It
     ul("serve", "--install", "--user")
     made = Installation(place)
     made.command = ["docker"]
-    made.environment = {key: value for key, value in ul.environment.items() if not key.startswith("UNDERLAY")}
+    kept = ("UNDERLAY_NETWORK",)  # no build of ours makes a network on this host
+    made.environment = {k: v for k, v in ul.environment.items() if k in kept or not k.startswith("UNDERLAY")}
     with apiserver.serving(ul, place / "sock") as address:
         made.environment["DOCKER_HOST"] = address
         yield made

@@ -188,6 +188,8 @@ def start(
         except BaseException:
             session.close()
             raise
+        # Had it ended before we let go of the shared mount, its monitor would have left that to us.
+        rootfs.release_unused(paths, chain)
         store.emit(events.Event("container.start", container_id, pid=session.pid))
         return session
     except BaseException:
