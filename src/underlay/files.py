@@ -147,9 +147,15 @@ class Lock:
         return True
 
     def release(self) -> None:
-        """Give the lock back; harmless when it is not held."""
+        """Give the lock back, unless another process has been given the descriptor; harmless when it is not held."""
         if self.fd >= 0:
             os.close(self.fd)
+            self.fd = -1
+
+    def end(self) -> None:
+        """Give the lock back for every process that has a copy of the descriptor; harmless when it is not held."""
+        if self.fd >= 0:
+            unlock(self.fd)
             self.fd = -1
 
     def __enter__(self) -> Lock:
@@ -160,6 +166,18 @@ class Lock:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.release()
+
+
+def unlock(fd: int) -> None:
+    """Give a lock back and close its descriptor; for the one process to which the lock belongs.
+
+    Closing alone keeps the lock as long as another process has a copy of the descriptor (flock(2)): one that was forked for
+    something else, until it executes its program, or the one that has handed the lock over and has not closed its own yet.
+    """
+    try:
+        fcntl.flock(fd, fcntl.LOCK_UN)
+    finally:
+        os.close(fd)
 
 
 def remove_tree(path: str) -> None:

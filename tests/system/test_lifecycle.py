@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import signal
@@ -214,6 +215,37 @@ def statuses(ul: Installation, name: str) -> list[str]:
             seen += [word] if word != seen[-1] else []
     assert starting.returncode == 0
     return seen
+
+
+def monitors_lock(ul: Installation) -> tuple[int, int]:
+    """The pid of the only monitor of an installation, and its descriptor of the lock on the shared mount."""
+    for directory in Path("/proc").glob("[0-9]*/fd"):
+        for fd in directory.glob("*"):
+            try:
+                target = os.readlink(fd)
+            except OSError:
+                continue  # it has just ended
+            if target.startswith(f"{ul.state}/locks/use-"):
+                return int(directory.parent.name), int(fd.name)
+    pytest.fail("no process holds a shared mount")
+
+
+def test_a_copy_of_a_monitors_lock_keeps_nothing_mounted(ul: Installation) -> None:
+    """A process that was forked meanwhile has one for a moment, and so has the caller that starts a container."""
+    if ul.out("info", "--format", "{{.Driver}}") != "erofs":
+        pytest.skip("trees are not mounted")
+    ul.start("--name", "copied", "box", "sleep", "600")
+    pid, number = monitors_lock(ul)
+    there = os.pidfd_open(pid)
+    copy = ctypes.CDLL(None, use_errno=True).syscall(438, there, number, 0)  # pidfd_getfd(2)
+    os.close(there)
+    assert copy >= 0, os.strerror(ctypes.get_errno())
+    try:
+        assert os.listdir(ul.state / "mounts") != []
+        ul("rm", "-f", "copied")
+        assert until(lambda: os.listdir(ul.state / "mounts") == [])
+    finally:
+        os.close(copy)
 
 
 def test_restart_policies(ul: Installation) -> None:

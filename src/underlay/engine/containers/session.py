@@ -173,10 +173,12 @@ def start(
             record["secrets"] = secrets.sources(intent["secrets"])
         if record["terminal"] and size[0]:
             record["spec"]["process"]["consoleSize"] = {"height": size[0], "width": size[1]}
-        channel = launcher.spawn(record, attachment, lock.fd, hold.fd)
-        # The monitor holds the locks now: ours must not outlive it.
-        lock.release()
-        hold.release()
+        try:
+            channel = launcher.spawn(record, attachment, lock.fd, hold.fd)
+        finally:
+            # The monitor has the locks now, or may have them: they end with it.
+            lock.release()
+            hold.release()
         session = Session(container_id, channel)
         try:
             if "network" in intent:
@@ -188,19 +190,16 @@ def start(
         except BaseException:
             session.close()
             raise
-        # Had it ended before we let go of the shared mount, its monitor would have left that to us.
-        rootfs.release_unused(paths, chain)
         store.emit(events.Event("container.start", container_id, pid=session.pid))
         return session
     except BaseException:
         # The last user of the mount may have released it while we held it; then unmounting it is ours.
-        hold.release()
+        hold.end()
         if networked:
             _disconnect(store, container_id)
         rootfs.release_unused(paths, chain)
         raise
     finally:
-        hold.release()
         if lock is not None:
             lock.release()
 

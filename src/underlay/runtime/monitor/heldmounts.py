@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ...linux.files.sharedmount import SharedMount
@@ -40,9 +38,11 @@ def take(shared: SharedMounts) -> list[int]:
 
 def give_back(shared: SharedMounts, locks: list[int]) -> None:
     """Let go of the locks, and unmount what nobody else holds."""
-    while locks:
-        os.close(locks.pop())
     from ...errors import KernelError
+    from ...files import unlock
+
+    while locks:
+        unlock(locks.pop())
 
     for mount in of_record(shared):
         try:

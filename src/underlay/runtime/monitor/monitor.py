@@ -361,7 +361,9 @@ class Monitor:
     def release_root(self) -> None:
         """Release the shared mount of the image's index; unmount it when no other container uses it."""
         if self.hold >= 0:
-            os.close(self.hold)
+            from ...files import unlock
+
+            unlock(self.hold)
             self.hold = -1
         if self.launch["shared_mount"]:
             from ...errors import KernelError

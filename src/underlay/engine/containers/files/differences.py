@@ -77,7 +77,7 @@ def with_layers(store: Store, row: ContainerRow, work: Work) -> Mapping[str, Any
         flags = process.CLONE_NEWNS | process.CLONE_NEWUSER if row.intent["rootless"] else process.CLONE_NEWNS
         return rootview._in_child(flags, prepare, lambda below: work(fds[-1], below), ())
     finally:
-        hold.release()
+        hold.end()
         rootfs.release_unused(paths, image["chain"])
 
 

@@ -118,7 +118,7 @@ def _stopped(store: Store, row: ContainerRow, work: Work, uses: Collection[int])
         finally:
             lock.release()
     finally:
-        hold.release()
+        hold.end()
         rootfs.release_unused(paths, image["chain"])
 
 
