@@ -168,6 +168,18 @@ def short_id(digest: str) -> str:
     return digest.partition(":")[2][:12] if ":" in digest else digest[:12]
 
 
+def share(probability: float) -> str:
+    """Return a probability (0 to 1) in percent; only what is certain is 100%."""
+    return f"{probability if probability >= 1 else min(probability, 0.99):.0%}"
+
+
+def escaped(text: str, kept: str = "") -> str:
+    """Return a text in which all that is not printable, but for the characters `kept`, stands as an escape: `\\x1b`."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in kept else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
 def truncate(text: str, width: int) -> str:
     """Return `text` cut to `width` characters, the last one an ellipsis when something was cut."""
     return text if len(text) <= width else text[: width - 1] + "…"

@@ -10,7 +10,6 @@ import signal
 import socket
 import subprocess
 import tarfile
-import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -19,20 +18,14 @@ from typing import Any
 import pytest
 
 import apiserver
+from apiserver import place
 from engines import Installation, image_tar, needs_root, until
 from fakeregistry import FakeRegistry
 from persons import Person
 from remoteimages import image
 
+__all__ = ["place"]  # a fixture
 pytestmark = pytest.mark.root
-
-
-@pytest.fixture
-def place() -> Iterator[Path]:
-    """A directory with a short name: paths of sockets are limited."""
-    made = Path(tempfile.mkdtemp(prefix="api"))
-    yield made
-    shutil.rmtree(made)
 
 
 @pytest.fixture

@@ -17,18 +17,12 @@ import pytest
 
 import apiserver
 import dockerdaemon
+from apiserver import place
 from engines import Installation, needs_root, until
 
+__all__ = ["place"]  # a fixture
 pytestmark = pytest.mark.root
 BUILDX = "/usr/libexec/docker/cli-plugins/docker-buildx"
-
-
-@pytest.fixture
-def place() -> Iterator[Path]:
-    """A directory with a short name: paths of sockets are limited."""
-    made = Path(tempfile.mkdtemp(prefix="plug"))
-    yield made
-    shutil.rmtree(made)
 
 
 @pytest.fixture

@@ -179,9 +179,9 @@ def test_what_act_does(served: Served, tmp_path: Path) -> None:
         entrypoint=["tail", "-f", "/dev/null"],
         command=[],
         environment={"RUNNER_TEMP": "/tmp", "CI": "true"},
-        working_dir="/work",
+        working_dir="/job",
         volumes={
-            str(tmp_path / "work"): {"bind": "/work", "mode": "rw"},
+            str(tmp_path / "work"): {"bind": "/job", "mode": "rw"},
             "act-tools": {"bind": "/tools", "mode": "rw"},
         },
         network_mode="host",
@@ -198,7 +198,7 @@ def test_what_act_does(served: Served, tmp_path: Path) -> None:
     script = b"cat /var/run/act/event.json\necho; echo $STEP >> $GITHUB_ENV; echo problem >&2; cat source; exit 4\n"
     assert made.put_archive("/var/run/act", _tar({"workflow/0.sh": script}))
     variables = {"STEP": "first", "GITHUB_ENV": "/var/run/act/workflow/envs"}
-    step = low.exec_create(made.id, ["sh", "-e", "/var/run/act/workflow/0.sh"], environment=variables, workdir="/work")
+    step = low.exec_create(made.id, ["sh", "-e", "/var/run/act/workflow/0.sh"], environment=variables, workdir="/job")
     # Act attaches both streams over an upgraded connection and takes them apart.
     outputs = [b"", b""]
     for out, err in low.exec_start(step["Id"], stream=True, demux=True):
@@ -212,7 +212,7 @@ def test_what_act_does(served: Served, tmp_path: Path) -> None:
         assert tar.extractfile("envs").read() == b"first\n" and facts["name"] == "envs"
     with pytest.raises(docker.errors.NotFound):
         made.get_archive("/var/run/act/workflow/pathcmd.txt")
-    assert made.exec_run("touch /work/result /tools/kept").exit_code == 0 and (tmp_path / "work" / "result").exists()
+    assert made.exec_run("touch /job/result /tools/kept").exit_code == 0 and (tmp_path / "work" / "result").exists()
     made.remove(v=True, force=True)
     assert [each.name for each in client.volumes.list(filters={"name": "act-tools"})] == ["act-tools"]
     client.volumes.get("act-tools").remove(force=True)

@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import os
 import resource
-import shutil
 import socket
 import stat
-import tempfile
 import time
 import urllib.parse
 from collections.abc import Iterator
@@ -18,8 +16,10 @@ from typing import Any
 import pytest
 
 import apiserver
+from apiserver import place
 from engines import Installation, needs_root, until
 
+__all__ = ["place"]  # a fixture
 pytestmark = pytest.mark.root
 RULES = """
 [[allow]]
@@ -34,13 +34,6 @@ mounts = ["/srv/results", "/srv/sources:ro"]
 volumes = ["ci-*"]
 networks = ["ci-*"]
 """
-
-
-@pytest.fixture
-def place() -> Iterator[Path]:
-    made = Path(tempfile.mkdtemp(prefix="api"))
-    yield made
-    shutil.rmtree(made)
 
 
 class Client:
@@ -352,6 +345,9 @@ def test_ways_around_the_rules(ul: Installation, place: Path, tmp_path: Path) ->
         assert client.ask("POST", "/containers/create?name=mine", create())[0] == 201
         refused("POST", "/commit?container=mine&repo=prod&tag=2")
         assert client.ask("POST", "/commit?container=mine&repo=box&tag=2")[0] == 201
+        # All tags of a repository of which one is allowed.
+        for word in ("box", "box:", "box%3A", "docker.io/library/box"):
+            refused("POST", f"/images/create?fromImage={word}")
         # A mode that is contradicted.
         refused("POST", "/containers/create", create(Binds=[f"{results}:/x:ro,rw"]))
         # An image that has the label does not make a container the client's.

@@ -9,12 +9,10 @@ import http.server
 import io
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
 import tarfile
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -24,17 +22,11 @@ from pathlib import Path
 import pytest
 
 import apiserver
+from apiserver import place
 from engines import Installation, image_tar, needs_root, until
 
+__all__ = ["place"]  # a fixture
 pytestmark = pytest.mark.root
-
-
-@pytest.fixture
-def place() -> Iterator[Path]:
-    """A directory with a short name: paths of sockets are limited."""
-    made = Path(tempfile.mkdtemp(prefix="api"))
-    yield made
-    shutil.rmtree(made)
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import shutil
 import socket
 import ssl
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,16 +14,11 @@ from pathlib import Path
 import pytest
 
 import apiserver
+from apiserver import place
 from engines import Installation, needs_root, until
 
+__all__ = ["place"]  # a fixture
 pytestmark = pytest.mark.root
-
-
-@pytest.fixture
-def place() -> Iterator[Path]:
-    made = Path(tempfile.mkdtemp(prefix="api"))
-    yield made
-    shutil.rmtree(made)
 
 
 @pytest.fixture

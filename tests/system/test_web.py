@@ -128,8 +128,8 @@ def test_each_page(site: Site, ul: Installation, tmp_path: Path) -> None:
     assert f'<a href="{image}">app:1</a>' in listed and "app:latest" in listed and "box:latest" in listed
     assert "app:1" in site.page("/images/rows?q=APP") and "box:latest" not in site.page("/images/rows?q=app")
     assert "No image has" in site.page("/?q=nosuch")
-    grounds = site.page("/images/grounds")
-    assert f'id="ground-{image[7:]}"' in grounds and "box:latest" in grounds and 'hx-swap-oob="true"' in grounds
+    bases = site.page("/images/bases")
+    assert f'id="base-{image[7:]}"' in bases and "box:latest" in bases and 'hx-swap-oob="true"' in bases
     assert site.ask("/image?name=app:1").headers["Location"] == image
     assert "No such image: nosuch" in site.page("/image?name=nosuch", 404)
     overview = site.page(image)
@@ -184,7 +184,7 @@ def test_files_of_an_image(site: Site, ul: Installation, tmp_path: Path) -> None
     page = site.page(f"{image}/files?path=many")
     assert "Page 1 of 3, 1201 names" in page and "0499" in page and "0500" not in page
     assert "1200" in site.page(f"{image}/files?path=many&page=3")
-    assert "there is no /nosuch in the image" in site.page(f"{image}/files?path=nosuch", 404)
+    assert "the image has no file /nosuch" in site.page(f"{image}/files?path=nosuch", 404)
     # A file is saved by the browser and never shown, whatever it is.
     response = site.ask(f"{image}/file?path=page.html")
     assert response.read() == SCRIPT.encode() and response.headers["Content-Type"] == "application/octet-stream"
@@ -210,7 +210,7 @@ def test_an_image_of_scripts(site: Site, ul: Installation, tmp_path: Path) -> No
     ul("import", "--message", SCRIPT + turned, *words, str(tmp_path / "tar"), "evil:1")
     image = f"/image/{identity(ul, 'evil:1')}"
     shown = [site.page(f"{image}/{tab}") for tab in ("dockerfile", "config", "history", "layers", "tags")]
-    shown += [site.page(image), site.page("/"), site.page(f"/?q={'%3Cscript%3E'}"), site.page("/images/grounds")]
+    shown += [site.page(image), site.page("/"), site.page(f"/?q={'%3Cscript%3E'}"), site.page("/images/bases")]
     assert sum("&lt;script&gt;" in text for text in shown) >= 4
     for text in shown:
         assert "\u202e" not in text and "\x1b" not in text

@@ -1,7 +1,7 @@
-"""TLS for the server's connections, with certificates of clients and with half-close.
+"""TLS for the API server: clients need certificates, and may close their side of a connection before the server's.
 
-asyncio's own TLS closes a connection as soon as the client says that it sends no more, so what a program still prints would
-be lost. Here that is the end of the client's side alone, as on other connections (RFC 8446, section 6.1).
+The TLS of asyncio closes the whole connection when the client sends close_notify, so the output that a program writes after
+the end of its input would be lost. Here close_notify ends the client's side alone (RFC 8446, section 6.1).
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ _PIECE = 1 << 16  # bytes that are decrypted at once
 
 
 def client_certificates(authority: str, certificate: str, key: str) -> ssl.SSLContext:
-    """Return the settings of TLS for clients with certificates of an authority. Raises UnderlayError."""
+    """Return the server's TLS settings: its certificate and key, and the authority that must have signed the certificates
+    of clients; all are paths of PEM files. Raises UnderlayError."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.verify_mode = ssl.CERT_REQUIRED
@@ -34,7 +35,10 @@ def client_certificates(authority: str, certificate: str, key: str) -> ssl.SSLCo
 
 
 class Encrypted(asyncio.Protocol):
-    """A connection with TLS. After the handshake, the protocol that `make` returns gets a transport in plain text."""
+    """The TLS side of a connection.
+
+    After the handshake `make` is called for the protocol of the plain side, which gets a `PlainTransport`.
+    """
 
     def __init__(self, context: ssl.SSLContext, make: Callable[[], asyncio.Protocol]) -> None:
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -45,8 +49,8 @@ class Encrypted(asyncio.Protocol):
         self._make = make
         self._timer: asyncio.TimerHandle
         self._paused = False
-        self._fin = False  # whether the client has closed its side of the connection
-        self._ended = False  # whether `inner` knows that nothing more comes
+        self._fin = False  # whether the client has closed its side of the TCP connection
+        self._ended = False  # whether `inner` was told that the client has closed its side
 
     def _flush(self) -> None:
         if self._outgoing.pending:
@@ -70,7 +74,7 @@ class Encrypted(asyncio.Protocol):
         return True
 
     def _read(self) -> None:
-        """Pass on what has come, as long as it is wanted."""
+        """Decrypt what the client has sent and pass it to the plain protocol, unless that has paused reading."""
         while not (self._paused or self._ended or self.closing or self.inner is None):
             try:
                 data = self.tls.read(_PIECE)
@@ -94,7 +98,7 @@ class Encrypted(asyncio.Protocol):
     # The plain side.
 
     def hold(self, on: bool) -> None:
-        """Read nothing, or go on with what has come already."""
+        """Pause reading from the client, or resume it, beginning with what has been received already."""
         self._paused = on
         if on:
             self.raw.pause_reading()
@@ -103,7 +107,7 @@ class Encrypted(asyncio.Protocol):
             asyncio.get_running_loop().call_soon(self._read)
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Encrypt and send."""
+        """Encrypt data and send it to the client."""
         left = memoryview(data).cast("B")
         try:
             while left and not self.closing:
@@ -114,32 +118,32 @@ class Encrypted(asyncio.Protocol):
         self._flush()
 
     def close(self) -> None:
-        """Say that nothing more comes, and close when that has been sent."""
+        """Send close_notify, and close the connection when all data is sent."""
         if self.closing:
             return
         self.closing = True
         try:
             self.tls.unwrap()
         except (ssl.SSLError, OSError):
-            pass  # it waits for the client's, and we do not
+            pass  # the client's close_notify, for which this would wait, does not matter any more
         self._flush()
         self.raw.close()
 
     # asyncio's side.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin."""
+        """Start the timer of the handshake."""
         self.raw = cast("asyncio.Transport", transport)
         self._timer = asyncio.get_running_loop().call_later(_PATIENCE, self.raw.abort)
 
     def data_received(self, data: bytes) -> None:
-        """Decrypt."""
+        """Go on with the handshake, or decrypt."""
         self._incoming.write(data)
         if self.inner is not None or self._shake():
             self._read()
 
     def eof_received(self) -> bool:
-        """Take the end of the connection for the end of what the client says: not all send the alert before it."""
+        """Treat the end of the TCP stream as the end of the client's side: not all clients send close_notify before it."""
         self._fin = True
         if self.inner is None:
             return False
@@ -147,17 +151,17 @@ class Encrypted(asyncio.Protocol):
         return True
 
     def pause_writing(self) -> None:
-        """Pass it on."""
+        """Notify the plain protocol."""
         if self.inner is not None:
             self.inner.pause_writing()
 
     def resume_writing(self) -> None:
-        """Pass it on."""
+        """Notify the plain protocol."""
         if self.inner is not None:
             self.inner.resume_writing()
 
     def connection_lost(self, error: Exception | None) -> None:
-        """End."""
+        """Notify the plain protocol."""
         self._timer.cancel()
         self.closing = True
         if self.inner is not None:
@@ -165,14 +169,14 @@ class Encrypted(asyncio.Protocol):
 
 
 class PlainTransport(asyncio.Transport):
-    """What the protocol within a connection with TLS reads from and writes to."""
+    """The transport of the plain protocol: it reads and writes what is encrypted on the connection."""
 
     def __init__(self, encrypted: Encrypted) -> None:
         super().__init__()
         self._encrypted = encrypted
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """Return facts of TLS, else of the connection below."""
+        """Return a property of the TLS session, or of the TCP connection."""
         tls = self._encrypted.tls
         if name == "sslcontext":
             return tls.context
@@ -183,46 +187,46 @@ class PlainTransport(asyncio.Transport):
         return self._encrypted.raw.get_extra_info(name, default)
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        """Give what comes to another protocol."""
+        """Pass received data to another protocol from now on."""
         self._encrypted.inner = cast("asyncio.Protocol", protocol)
 
     def get_protocol(self) -> asyncio.BaseProtocol:
-        """Return who gets what comes."""
+        """Return the protocol that gets received data."""
         return cast("asyncio.BaseProtocol", self._encrypted.inner)
 
     def pause_reading(self) -> None:
-        """Let the client wait."""
+        """Stop passing on received data; the client has to wait."""
         self._encrypted.hold(True)
 
     def resume_reading(self) -> None:
-        """Go on."""
+        """Pass on received data again."""
         self._encrypted.hold(False)
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Send."""
+        """Send data."""
         self._encrypted.write(data)
 
     def can_write_eof(self) -> bool:
-        """Return False: our side is closed as a whole."""
+        """Return False: the server cannot close its side of a connection alone."""
         return False
 
     def get_write_buffer_size(self) -> int:
-        """Return how many encrypted bytes wait."""
+        """Return the number of encrypted bytes that are not sent yet."""
         return self._encrypted.raw.get_write_buffer_size()
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        """Say when the protocol is asked to wait."""
+        """Set the numbers of unsent bytes at which the protocol is paused and resumed."""
         self._encrypted.raw.set_write_buffer_limits(high, low)
 
     def is_closing(self) -> bool:
-        """Return whether nothing can be sent any more."""
+        """Return whether the connection is closing or closed."""
         return self._encrypted.closing or self._encrypted.raw.is_closing()
 
     def close(self) -> None:
-        """Send what waits, and close."""
+        """Close the connection when all data is sent."""
         self._encrypted.close()
 
     def abort(self) -> None:
-        """Close at once."""
+        """Close the connection at once; unsent data is lost."""
         self._encrypted.closing = True
         self._encrypted.raw.abort()

@@ -130,7 +130,7 @@ def _checked(passed: socket.socket, tls: ssl.SSLContext | None, insecure: bool) 
 
 
 def check_access(address: str, tls: ssl.SSLContext | None, insecure: bool) -> None:
-    """Raise InvalidInput for an address at which whoever reaches it would be served."""
+    """Raise InvalidInput for a TCP address without client certificates; `insecure` allows it on a loopback address."""
     scheme, _, rest = address.partition("://")
     if scheme == "tcp":
         _check_host(address, rest.rpartition(":")[0].strip("[]"), tls, insecure)
@@ -169,7 +169,7 @@ def _tcp(address: str, rest: str, tls: ssl.SSLContext | None, insecure: bool) ->
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether an address is one of this host alone."""
+    """Return whether a host is a loopback address, given in digits: one that other hosts cannot reach."""
     from ipaddress import ip_address
 
     try:
@@ -230,7 +230,7 @@ def _allow_connections() -> None:
 def _protocols(
     runner: web.AppRunner, activity: _Activity, tls: ssl.SSLContext | None
 ) -> Callable[[], asyncio.Protocol]:
-    """Return what makes the protocol of a new connection."""
+    """Return a function that makes the protocol object of a new connection, with TLS if `tls` is given."""
 
     def door() -> Door:
         assert runner.server is not None
@@ -284,8 +284,8 @@ async def _serve(engine: Engine, places: Sequence[Listening], make_site: Site, i
 
 
 def serve(engine: Engine, places: Sequence[Listening], make_site: Site, idle: float = 0.0) -> None:
-    """Answer requests by what `make_site` makes until SIGTERM or SIGINT comes, or nobody has asked for `idle` seconds (0:
-    no matter how long).
+    """Serve the application that `make_site` returns, until SIGTERM or SIGINT comes, or no request has come for `idle`
+    seconds (0 for no limit).
 
     Containers that were started go on.
     """

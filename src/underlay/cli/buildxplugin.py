@@ -46,7 +46,7 @@ _PATIENCE = 30.0  # seconds for the server to answer
 
 
 class NoServer(UnderlayError):
-    """No server answers where docker's command line speaks to one."""
+    """No server answers at the address that docker's command line uses."""
 
 
 def entry() -> NoReturn:
@@ -69,10 +69,8 @@ def entry() -> NoReturn:
 
 
 def _follow_client() -> _socket.socket:
-    """Be interrupted when docker's command line has ended: it keeps a connection with its plug-ins for that.
-
-    Returns the connection, for the caller to close.
-    """
+    """Have this process interrupted (KeyboardInterrupt) when docker's command line ends, which keeps a connection with its
+    plug-ins for that purpose. Returns the connection, for the caller to close."""
     import _socket
     import fcntl
     import signal
@@ -98,7 +96,7 @@ def _follow_client() -> _socket.socket:
             signal.signal(signal.SIGIO, signal.SIG_IGN)
             raise KeyboardInterrupt
 
-    # No thread waits for it: who has threads must not fork.
+    # By a signal rather than a thread: a process with threads must not fork.
     signal.signal(signal.SIGIO, look)
     fcntl.fcntl(client, fcntl.F_SETOWN, os.getpid())
     fcntl.fcntl(client, fcntl.F_SETFL, fcntl.fcntl(client, fcntl.F_GETFL) | os.O_ASYNC)

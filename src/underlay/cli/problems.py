@@ -23,4 +23,6 @@ def shown(text: str) -> str:
     """Return `text` as one line without control characters, which foreign names could send to a terminal."""
     if text.isprintable():
         return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+    from ..human import escaped
+
+    return escaped(text)

@@ -1,4 +1,4 @@
-"""What each layer of an image adds, changes and removes, and which of its bytes nobody sees."""
+"""What each layer of an image adds, changes and removes, and which of its files later layers hide."""
 
 from __future__ import annotations
 
@@ -14,9 +14,12 @@ if TYPE_CHECKING:
 ADDED, CHANGED, REMOVED = "added", "changed", "removed"
 
 
-class Change:
-    """One file that a layer adds, changes or removes: `path` (bytes), `kind` of change, `size` in bytes, whether it is
-    `hidden` by a later layer."""
+class FileChange:
+    """A file that a layer adds, changes or removes.
+
+    `path` is bytes, `kind` one of ADDED, CHANGED and REMOVED, `size` in bytes. `hidden` says that a later layer replaces or
+    removes the file.
+    """
 
     __slots__ = ("hidden", "kind", "path", "size")
 
@@ -28,45 +31,47 @@ class Change:
 
 
 class LayerChanges:
-    """The changes of one layer; `wasted` are the bytes of its files that later layers replace or remove."""
+    """The changes of one layer: its `files`, and how many of their bytes later layers hide (`hidden_bytes`)."""
 
-    __slots__ = ("changes", "wasted")
+    __slots__ = ("files", "hidden_bytes")
 
     def __init__(self) -> None:
-        self.changes: list[Change] = []
-        self.wasted = 0
+        self.files: list[FileChange] = []
+        self.hidden_bytes = 0
 
     def count(self, kind: str) -> int:
-        """Return how many changes are of a kind."""
-        return sum(change.kind == kind for change in self.changes)
+        """Return the number of files that were added, changed or removed."""
+        return sum(change.kind == kind for change in self.files)
 
 
-class _Place:
-    """A name in the image as it is so far: the number of the layer that it is from, and what that layer changed."""
+class _Node:
+    """A file or directory as the layers so far have made it: the number of the layer that it is from, the layer's change
+    (None for a directory), and what is in a directory."""
 
     __slots__ = ("change", "layer", "names")
 
     def __init__(self, layer: int) -> None:
         self.layer = layer
-        self.change: Change | None = None  # None for a directory
-        self.names: dict[bytes, _Place] = {}
+        self.change: FileChange | None = None
+        self.names: dict[bytes, _Node] = {}
 
-    def all(self) -> Iterator[_Place]:
-        """Yield this place and all that is below it."""
+    def all(self) -> Iterator[_Node]:
+        """Yield this node and all below it."""
         waiting = [self]
         while waiting:
-            place = waiting.pop()
-            yield place
-            waiting += place.names.values()
+            node = waiting.pop()
+            yield node
+            waiting += node.names.values()
 
 
-def of_layers(layers: Iterable[Iterable[Entry]]) -> list[LayerChanges]:
-    """Return the changes of each layer, given as its members, the lowest first.
+def changes_of(layers: Iterable[Iterable[Entry]]) -> list[LayerChanges]:
+    """Return the changes of each layer; layers are given as the members of their tars, the lowest first.
 
-    Members are taken by their names: a layer that writes through a link of a lower one changes what the name says.
+    Members are taken by their names: one that a layer writes through a link of a lower layer counts under the name that its
+    tar has.
     """
     made: list[LayerChanges] = []
-    root = _Place(-1)
+    root = _Node(-1)
     for number, entries in enumerate(layers):
         made.append(LayerChanges())
         for entry in entries:
@@ -74,47 +79,48 @@ def of_layers(layers: Iterable[Iterable[Entry]]) -> list[LayerChanges]:
     return made
 
 
-def _apply(made: list[LayerChanges], root: _Place, number: int, entry: Entry) -> None:
+def _apply(made: list[LayerChanges], root: _Node, number: int, entry: Entry) -> None:
+    """Apply a member of layer `number` to the tree, and note its change."""
     parts = [part for part in entry.name.split(b"/") if part not in (b"", b".")]
     if not parts or b".." in parts:
         return
-    here = root
+    parent = root
     for part in parts[:-1]:
-        here = here.names.setdefault(part, _Place(number))
+        parent = parent.names.setdefault(part, _Node(number))
     name = parts[-1]
     if name == OPAQUE:
-        for below in [key for key, place in here.names.items() if place.layer < number]:
-            _remove(made, here, below, number, b"/".join([*parts[:-1], below]))
+        for below in [key for key, node in parent.names.items() if node.layer < number]:
+            _remove(made, parent, below, number, b"/".join([*parts[:-1], below]))
     elif name.startswith(WHITEOUT):
-        hidden = name[len(WHITEOUT) :]
-        _remove(made, here, hidden, number, b"/".join([*parts[:-1], hidden]))
+        removed = name[len(WHITEOUT) :]
+        _remove(made, parent, removed, number, b"/".join([*parts[:-1], removed]))
     elif entry.kind == DIRECTORY:
-        place = here.names.get(name)
-        if place is None or place.change is not None:
-            _hide(made, place, number + 1)
-            here.names[name] = _Place(number)
+        before = parent.names.get(name)
+        if before is None or before.change is not None:
+            _hide(made, before, number + 1)
+            parent.names[name] = _Node(number)
     else:
-        before = here.names.get(name)
-        lower = before is not None and before.layer < number
-        _hide(made, before, number + 1)  # a name that comes twice in a layer counts as it comes last
-        place = here.names[name] = _Place(number)
-        size = entry.size if entry.kind == REGULAR else 0
-        place.change = Change(b"/".join(parts), CHANGED if lower else ADDED, size)
-        made[number].changes.append(place.change)
+        before = parent.names.get(name)
+        kind = CHANGED if before is not None and before.layer < number else ADDED
+        _hide(made, before, number + 1)  # of a name that comes twice in a layer the last member counts
+        node = parent.names[name] = _Node(number)
+        node.change = FileChange(b"/".join(parts), kind, entry.size if entry.kind == REGULAR else 0)
+        made[number].files.append(node.change)
 
 
-def _remove(made: list[LayerChanges], parent: _Place, name: bytes, number: int, path: bytes) -> None:
-    place = parent.names.get(name)
-    if place is None or place.layer >= number:
-        return  # it hides nothing, or what its own layer has
-    _hide(made, place, number)
+def _remove(made: list[LayerChanges], parent: _Node, name: bytes, number: int, path: bytes) -> None:
+    """Remove what lower layers have under a name, and note it as a change of layer `number`."""
+    node = parent.names.get(name)
+    if node is None or node.layer >= number:
+        return  # a whiteout of nothing, or of what its own layer has
+    _hide(made, node, number)
     del parent.names[name]
-    made[number].changes.append(Change(path, REMOVED, 0))
+    made[number].files.append(FileChange(path, REMOVED, 0))
 
 
-def _hide(made: list[LayerChanges], place: _Place | None, number: int) -> None:
-    """Note that what layers below `number` have in a place is not seen any more."""
-    for each in place.all() if place is not None else ():
-        if each.change is not None and each.layer < number and not each.change.hidden:
+def _hide(made: list[LayerChanges], node: _Node | None, below: int) -> None:
+    """Mark the files of a node, and all below it, that are from layers `below` a number as hidden."""
+    for each in node.all() if node is not None else ():
+        if each.change is not None and each.layer < below and not each.change.hidden:
             each.change.hidden = True
-            made[each.layer].wasted += each.change.size
+            made[each.layer].hidden_bytes += each.change.size

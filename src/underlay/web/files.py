@@ -1,4 +1,4 @@
-"""The files of an image: directories of its merged root, and what a file holds."""
+"""The files of an image: directories of its merged root, and the contents of files."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import NotFound
 from ..store.kinds import DIRECTORY, REGULAR, SYMLINK
 from ..store.rootfs.imagefiles import ImageFiles
+from .paging import Page
 
 if TYPE_CHECKING:
     from ..engine.engine import Engine
@@ -18,79 +19,88 @@ if TYPE_CHECKING:
 
 NAMES = 500  # of a directory on one page
 _SHOWN = 64 << 10  # bytes of a file that a page shows
-_KEPT = 2  # images of which the tree is kept: one of 100,000 files takes some 60 MB
+_KEPT = 2  # images whose merged roots are kept in memory
 _KINDS = {DIRECTORY: stat.S_IFDIR, REGULAR: stat.S_IFREG, SYMLINK: stat.S_IFLNK}
 
 
-class Name:
-    """A name in a directory: `path` (bytes), `text` (what is shown), `mode` (as ls has it), `owner`, `size`, `link` (its
-    target), the number of its `layer`, whether it is a `directory` or a regular `file`."""
+class FileFacts:
+    """A file or directory of an image.
 
-    __slots__ = ("directory", "file", "layer", "link", "mode", "owner", "path", "size", "text")
+    `path` is bytes from the root on, without a slash in front; `name` its last part as text; `mode` as `ls -l` shows it;
+    `owner` is UID:GID; `size` in bytes, None unless it is a regular file; `link` the target of a symbolic link, "" for
+    others; `layer` the number of the layer that it is from, 1 for the lowest.
+    """
 
-    def __init__(self, path: bytes, name: bytes, node: Node) -> None:
+    __slots__ = ("is_directory", "is_file", "layer", "link", "mode", "name", "owner", "path", "size")
+
+    def __init__(self, path: bytes, node: Node) -> None:
         entry = node.entry
         self.path = path
-        self.text = os.fsdecode(name)
-        self.directory, self.file = node.children is not None, entry.kind == REGULAR
+        self.name = os.fsdecode(path.rpartition(b"/")[2])
+        self.is_directory, self.is_file = node.children is not None, entry.kind == REGULAR
         self.mode = stat.filemode(_KINDS.get(entry.kind, 0) | entry.mode)
         self.owner = f"{entry.uid}:{entry.gid}"
-        self.size = entry.size if self.file else None
+        self.size = entry.size if self.is_file else None
         self.link = os.fsdecode(entry.link) if entry.kind == SYMLINK else ""
         self.layer = node.layer + 1
 
 
-class Trees:
-    """The merged roots of the images that were looked at last."""
+class MergedRoots:
+    """The merged roots of the images that were looked at last. Several threads may use it."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._trees: dict[str, ImageFiles] = {}
+        self._roots: dict[str, ImageFiles] = {}  # the one that was used last is the last
         self._lock = threading.Lock()
 
     def of(self, image: Image) -> ImageFiles:
-        """Return the files of an image. Raises Corrupt, LimitExceeded, NotFound for layers that are not here."""
+        """Return the files of an image. Raises Corrupt, LimitExceeded, NotFound for layers that are not in the store."""
         with self._lock:
-            known = self._trees.pop(image.id, None)
+            known = self._roots.pop(image.id, None)
             if known is None:
                 known = ImageFiles(self._engine._store.paths, image.diff_ids)
-            self._trees[image.id] = known  # the last one is used last
-            while len(self._trees) > _KEPT:
-                del self._trees[next(iter(self._trees))]
+            self._roots[image.id] = known
+            while len(self._roots) > _KEPT:
+                del self._roots[next(iter(self._roots))]
             return known
 
 
-def looked_at(files: ImageFiles, path: bytes, page: int) -> dict[str, Any]:
-    """Return what the page of a path shows. Raises NotFound, LimitExceeded, Corrupt."""
+def missing(path: bytes) -> NotFound:
+    """Return the error for a path that an image does not have."""
+    return NotFound(f"the image has no file /{os.fsdecode(path)}", "the tab Files lists its files, from / on")
+
+
+def facts_of(files: ImageFiles, path: bytes, page: int) -> dict[str, Any]:
+    """Return what is shown of a path: a page of names for a directory, else the facts of the file, and its text if it is
+    one. Raises NotFound, LimitExceeded, Corrupt."""
     path = path.strip(b"/")
     node = files.node(path)
     if node is None:
-        raise NotFound(f"there is no /{os.fsdecode(path)} in the image", "what is there begins at /")
-    facts: dict[str, Any] = {"path": path, "parts": _parts(path), "names": None, "text": None}
+        raise missing(path)
+    facts: dict[str, Any] = {"path": path, "directories": _way_to(path), "names": None, "text": None, "is_cut": False}
     if node.children is not None:
-        names = files.names(path)
-        shown = names[(page - 1) * NAMES : page * NAMES]
+        names = Page(files.names(path), page, NAMES)
         prefix = path + b"/" if path else b""
-        return {
-            **facts,
-            "names": [Name(prefix + name, name, node.children[name]) for name in shown],
-            "count": len(names),
-            "page": page,
-            "pages": max(1, -(-len(names) // NAMES)),
-        }
-    facts["this"] = Name(path, path.rpartition(b"/")[2], node)
+        entries = [FileFacts(prefix + name, node.children[name]) for name in names.items]
+        return {**facts, "names": names, "entries": entries}
+    facts["file"] = FileFacts(path, node)
     if node.entry.kind == REGULAR:
-        data = files.part(path, 0, _SHOWN)
-        try:
-            facts["text"] = None if b"\0" in data else data.decode()
-        except UnicodeDecodeError as error:
-            # The last character may be cut.
-            facts["text"] = data[: error.start].decode() if len(data) - error.start < 4 else None
-        facts["cut"] = node.entry.size > _SHOWN
+        facts["text"] = _text(files.part(path, 0, _SHOWN))
+        facts["is_cut"] = node.entry.size > _SHOWN
     return facts
 
 
-def _parts(path: bytes) -> list[tuple[str, bytes]]:
-    """Return each directory on the way to a path, with its own path."""
-    words = path.split(b"/") if path else []
-    return [(os.fsdecode(word), b"/".join(words[: number + 1])) for number, word in enumerate(words)]
+def _text(data: bytes) -> str | None:
+    """Return the beginning of a file as text, None if it is not UTF-8. The last character may be cut off."""
+    if b"\0" in data:
+        return None
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        return data[: error.start].decode() if len(data) - error.start < 4 else None
+
+
+def _way_to(path: bytes) -> list[tuple[str, bytes]]:
+    """Return name and path of each directory on the way to a path, and of what is there."""
+    names = path.split(b"/") if path else []
+    return [(os.fsdecode(name), b"/".join(names[: number + 1])) for number, name in enumerate(names)]

@@ -1,4 +1,4 @@
-"""One image: the facts of each tab of its page."""
+"""What each tab on the page of an image shows."""
 
 from __future__ import annotations
 
@@ -8,22 +8,23 @@ from ..base.identify.answers import BETWEEN
 from ..base.identify.identify import LIKELY
 from ..errors import NotFound
 from ..store.layers import read_toc
-from . import changes
+from .changes import changes_of
+from .paging import Page
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..engine.engine import Engine
     from ..engine.images.handle import Image
+    from .changes import LayerChanges
 
     Facts = dict[str, Any]
-
 
 FILES = 500  # of a layer on one page
 
 
 def overview(engine: Engine, image: Image) -> Facts:
-    """What it stands on, with the evidence and the chain down to scratch; whether it fits this host."""
+    """Return the base of an image with the evidence, the chain of bases, and whether this host can run the image."""
     identified = engine.bases.identify(image.id)
     return {
         "identified": identified,
@@ -34,12 +35,11 @@ def overview(engine: Engine, image: Image) -> Facts:
         "others": [candidate for candidate in identified.candidates[1:6] if candidate.confidence >= 0.01],
         "current": engine.bases.outdated(image.id, offline=True),
         "fit": engine.bases.fit(image.id),
-        "inspected": image.inspect(),
     }
 
 
 def tags(engine: Engine, image: Image) -> Facts:
-    """Its names, and what else is there under the names of their repositories."""
+    """Return the names of an image, and the other images of the same repositories."""
     from .listing import Listing
 
     repositories = {name.rpartition(":")[0] for name in image.tags}
@@ -53,86 +53,83 @@ def tags(engine: Engine, image: Image) -> Facts:
 
 
 def dockerfile(engine: Engine, image: Image) -> Facts:
-    """The Dockerfile that would build it, a line for each instruction, and the steps of the base below."""
+    """Return the reconstructed Dockerfile of an image; for each line its instruction, the rest, and the number of the
+    layer that it made (0 for none)."""
     made = engine.bases.dockerfile(image.id)
     numbers = {diff_id: number for number, diff_id in enumerate(image.diff_ids, 1)}
     return {
         "reconstruction": made,
-        "lines": [(line, *_words(line.text), numbers.get(line.layer, 0)) for line in made.lines],
+        "lines": [(line, *_split(line.text), numbers.get(line.layer, 0)) for line in made.lines],
     }
 
 
-def _words(text: str) -> tuple[str, str]:
-    """Return an instruction and the rest of its line."""
+def _split(text: str) -> tuple[str, str]:
+    """Return the keyword of a line ("" for a comment), and the rest of the line."""
     word, space, rest = text.partition(" ")
     return (word, space + rest) if word.isupper() else ("", text)
 
 
 def layers(engine: Engine, image: Image) -> Facts:
-    """Its layers from below, with their bytes and whose they are."""
+    """Return the layers of an image, the lowest first, each with its step, its changes and whether it is the base's."""
     identified = engine.bases.identify(image.id)
     of_base = identified.candidates[0].layers if identified.base is not None else 0
     steps = [step for step in reversed(image.history()) if not step.empty]
     changed = _changes(engine, image)
     rows = [
-        {"number": number, "diff_id": diff_id, "step": step, "base": number <= of_base, "changed": changed[number - 1]}
-        for number, (diff_id, step) in enumerate(zip(image.diff_ids, steps, strict=False), 1)
+        {"number": number, "diff_id": diff_id, "step": step, "is_base": number <= of_base, "changes": changes}
+        for number, (diff_id, step, changes) in enumerate(zip(image.diff_ids, steps, changed, strict=False), 1)
     ]
+    sizes = [step.size for step in steps]
     return {
         "layers": rows,
-        "largest": max((step.size for step in steps), default=0),
-        "wasted": sum(layer.wasted for layer in changed),
-        "whole": sum(step.size for step in steps),
+        "largest": max(sizes, default=0),
+        "size": sum(sizes),
+        "hidden_bytes": sum(changes.hidden_bytes for changes in changed),
     }
 
 
-def _changes(engine: Engine, image: Image) -> list[changes.LayerChanges]:
-    """Raises NotFound, Corrupt."""
-    return changes.of_layers(read_toc(engine._store.paths, diff_id) for diff_id in image.diff_ids)
+def _changes(engine: Engine, image: Image) -> list[LayerChanges]:
+    """Return the changes of each layer, the lowest first. Raises NotFound, Corrupt."""
+    return changes_of(read_toc(engine._store.paths, diff_id) for diff_id in image.diff_ids)
 
 
 def layer(engine: Engine, image: Image, number: int, page: int) -> Facts:
-    """What one layer adds, changes and removes, the largest files first. Raises NotFound."""
+    """Return a page of the files that a layer adds, changes and removes, the largest first. Raises NotFound, Corrupt."""
     if not 1 <= number <= len(image.diff_ids):
         raise NotFound(f"the image has no layer {number}", f"it has {len(image.diff_ids)}")
-    made = _changes(engine, image)[number - 1]
-    ordered = sorted(made.changes, key=lambda change: (-change.size, change.path))
-    return {
-        "number": number,
-        "made": made,
-        "shown": ordered[(page - 1) * FILES : page * FILES],
-        "page": page,
-        "pages": max(1, -(-len(ordered) // FILES)),
-    }
+    changes = _changes(engine, image)[number - 1]
+    ordered = sorted(changes.files, key=lambda change: (-change.size, change.path))
+    return {"number": number, "changes": changes, "files": Page(ordered, page, FILES)}
 
 
 def packages(engine: Engine, image: Image) -> Facts:
-    """The packages that are installed in it."""
+    """Return the packages of an image, as its bill of materials (CycloneDX) has them, sorted by name."""
     bill = engine.bases.bill(image.id)
     rows = [each for each in bill.get("components") or [] if each.get("type") == "library"]
     return {"packages": sorted(rows, key=lambda each: (each["name"], each.get("version", "")))}
 
 
 def vulnerabilities(engine: Engine, image: Image) -> Facts:
-    """What is known to be vulnerable in it, the worst first."""
+    """Return the vulnerabilities of an image, the most severe first. Raises NotFound without advisories."""
     return {"exposure": engine.bases.vulnerabilities(image.id)}
 
 
 def config(engine: Engine, image: Image) -> Facts:
-    """Its configuration document."""
+    """Return the configuration of an image (OCI image configuration)."""
     return {"config": image.config}
 
 
 def history(engine: Engine, image: Image) -> Facts:
-    """Its steps, the newest first."""
+    """Return the history of an image, the newest step first."""
     return {"steps": image.history()}
 
 
-# The words of addresses, in the order of the tabs. That of files looks at a path, too.
+# The tabs in their order: what stands in the address, and the title.
 TABS = {
     **{"overview": "Overview", "tags": "Tags", "dockerfile": "Dockerfile", "layers": "Layers", "files": "Files"},
     **{"packages": "Packages", "vulnerabilities": "Vulnerabilities", "config": "Config", "history": "History"},
 }
+# Where a tab's content comes from, but for the files, which depend on a path, too.
 FACTS: dict[str, Callable[[Engine, Image], Facts]] = {
     **{"overview": overview, "tags": tags, "dockerfile": dockerfile, "layers": layers, "packages": packages},
     **{"vulnerabilities": vulnerabilities, "config": config, "history": history},

@@ -1,4 +1,4 @@
-"""The list of images: what it shows of each, and what is looked up a little later, since it takes longer."""
+"""The list of images: what is shown of each at once, and its base, which takes longer to find."""
 
 from __future__ import annotations
 
@@ -10,16 +10,21 @@ from ..engine.images.listing import listed
 from ..errors import UnderlayError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from ..base.fleet.outdated import Outdated
     from ..engine.engine import Engine
 
 ROWS = 100  # images on one page
-_KEPT = 4096  # images of which is remembered what they stand on
+_KEPT = 4096  # images whose bases are remembered
 
 
 class Row:
-    """An image in the list: all its `names`, `id`, `created` (RFC 3339), `size`, `shared` and `own` bytes of its layers,
-    how many `containers` use it."""
+    """An image in the list.
+
+    `names` are all its names, `created` is RFC 3339 text, `size` the bytes of its layers, of which `shared` are in other
+    images too and `own` in this one alone; `containers` is the number of those that were made from it.
+    """
 
     __slots__ = ("containers", "created", "id", "names", "own", "shared", "size")
 
@@ -31,29 +36,32 @@ class Row:
         self.shared = self.own = self.containers = 0
 
 
-class Ground:
-    """What an image stands on, in a few words: `base` ("" for nothing known), its `share` of certainty, `state` (a word for
-    the colour: fine, old, ended, unknown) and why, `problem` if it could not be found out."""
+class BaseSummary:
+    """The base of an image in a few words.
 
-    __slots__ = ("base", "id", "problem", "share", "state", "why")
+    `base` is its name ("" if it is not known), `confidence` the probability that this is right. `state` is fine, old, ended
+    or unknown, and `reason` says why. `problem` is the error, if the base could not be looked for.
+    """
+
+    __slots__ = ("base", "confidence", "id", "problem", "reason", "state")
 
     def __init__(self, id: str) -> None:
         self.id = id
-        self.base = self.why = self.problem = ""
-        self.share = 0.0
+        self.base = self.reason = self.problem = ""
+        self.confidence = 0.0
         self.state = "unknown"
 
 
 class Listing:
-    """The images of an engine."""
+    """The images of an engine; it remembers their bases. Several threads may use it."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._grounds: dict[str, Ground] = {}
+        self._bases: dict[str, BaseSummary] = {}
         self._lock = threading.Lock()
 
     def rows(self, wanted: str = "") -> list[Row]:
-        """Return the images with `wanted` in a name or at the beginning of the id, the newest first."""
+        """Return the images with `wanted` in one of their names or at the beginning of their id, the newest first."""
         rows: dict[str, Row] = {}
         for each in listed(self._engine._store):
             row = rows.get(each.id)
@@ -70,41 +78,41 @@ class Listing:
             or row.id.partition(":")[2].startswith(wanted)
         ]
 
-    def measure(self, rows: list[Row]) -> None:
-        """Fill in what images share and who uses them."""
+    def measure(self, rows: Iterable[Row]) -> None:
+        """Fill in the bytes that images share, and the containers that were made from them."""
         usage = self._engine.system.image_usage()
         for row in rows:
             if row.id in usage:
                 known = usage[row.id]
                 row.shared, row.own, row.containers = known.shared, known.unique, known.containers
 
-    def ground(self, image_id: str) -> Ground:
-        """Return what an image stands on; it is looked up once."""
+    def base_of(self, image_id: str) -> BaseSummary:
+        """Return the base of an image; it is looked for once."""
         with self._lock:
-            known = self._grounds.get(image_id)
+            known = self._bases.get(image_id)
         if known is None:
-            known = self._found(image_id)
+            known = self._find(image_id)
             with self._lock:
-                if len(self._grounds) >= _KEPT:
-                    self._grounds.clear()
-                self._grounds[image_id] = known
+                if len(self._bases) >= _KEPT:
+                    self._bases.clear()
+                self._bases[image_id] = known
         return known
 
-    def _found(self, image_id: str) -> Ground:
-        ground = Ground(image_id)
+    def _find(self, image_id: str) -> BaseSummary:
+        summary = BaseSummary(image_id)
         try:
             current = self._engine.bases.outdated(image_id, offline=True)
         except UnderlayError as error:
-            ground.problem = error.message
-            return ground
-        ground.share = current.confidence
-        ground.base = current.base or ("scratch" if current.confidence >= LIKELY else "")
-        ground.state, ground.why = _state(current)
-        return ground
+            summary.problem = error.message
+            return summary
+        summary.confidence = current.confidence
+        summary.base = current.base or ("scratch" if current.confidence >= LIKELY else "")
+        summary.state, summary.reason = _state(current)
+        return summary
 
 
 def _state(current: Outdated) -> tuple[str, str]:
-    """Return the word for the colour of a base, and why."""
+    """Return the state of a base, and the reason for it."""
     ends = current.ends
     if current.life == "ended":
         return "ended", f"no fixes since {ends}" if ends else "no fixes any more"

@@ -1,4 +1,4 @@
-"""Pages from templates. Everything that is put into one is escaped: names, labels and logs of images are hostile."""
+"""Pages from templates. All values are escaped: names, labels and logs of images may be hostile."""
 
 from __future__ import annotations
 
@@ -18,23 +18,16 @@ if TYPE_CHECKING:
 
 
 def _shown(value: Any) -> Any:
-    """Return a value as pages have it: control characters and those that turn the direction of writing stand as escapes."""
-    if not isinstance(value, str) or isinstance(value, Markup):
-        return value
-    return "".join(sign if sign.isprintable() or sign in "\n\t" else ascii(sign)[1:-1] for sign in value)
+    """Return a value for a page: of text, control characters and those that change the direction of writing are escaped."""
+    return human.escaped(value, "\n\t") if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _age(created: str) -> str:
-    """Return how long ago a moment of RFC 3339 was, "" for none."""
+    """Return how long ago an image was created, given as RFC 3339 text; "" if that is not known."""
     try:
         return human.age(human.parse_rfc3339(created)) if created else ""
     except ValueError:
         return ""
-
-
-def _share(value: float) -> str:
-    """Return a probability in percent; only what is certain is 100 %."""
-    return f"{value if value >= 1 else min(value, 0.99):.0%}".replace("%", " %")
 
 
 @functools.cache
@@ -50,7 +43,7 @@ def _environment() -> jinja2.Environment:
     made.filters.update(
         size=human.size,
         age=_age,
-        share=_share,
+        share=human.share,
         short=human.short_id,
         named=os.fsdecode,
         quoted=quote_from_bytes,
@@ -60,5 +53,5 @@ def _environment() -> jinja2.Environment:
 
 
 def page(template: str, facts: Mapping[str, Any]) -> str:
-    """Return a page as HTML: a template of this package with facts."""
+    """Return a page as HTML: a template of this package, filled with facts."""
     return _environment().get_template(template).render(facts)

@@ -189,6 +189,7 @@ async function main() {
   await attached();
   await running();
   await theRest();
+  console.log("all parts ran");
   process.exit(0);
 }
 

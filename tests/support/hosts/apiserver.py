@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +14,14 @@ from pathlib import Path
 import pytest
 
 from engines import Installation
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A directory with a short name: paths of sockets are limited."""
+    made = Path(tempfile.mkdtemp(prefix="api"))
+    yield made
+    shutil.rmtree(made)
 
 
 @contextmanager

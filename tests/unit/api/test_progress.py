@@ -9,7 +9,7 @@ import pytest
 from aiohttp.test_utils import make_mocked_request
 
 from underlay.api.requests import buildquery, changes, logins
-from underlay.api.routes.transfers import named
+from underlay.api.requests.pulls import named
 from underlay.api.streaming import buildprogress, progress
 from underlay.errors import InvalidInput, StepFailed
 from underlay.events import Event

@@ -123,7 +123,9 @@ def test_parents_that_are_refused() -> None:
 
 @pytest.mark.parametrize("parent", ["a\nb", "a.slice"])
 def test_nothing_remains_of_a_group_that_cannot_be(parent: str, tmp_path: Path) -> None:
+    """Such a container was never started, and must be removable: there is no error, and nothing is made."""
     session.clean_remains("c" * 64, {"options": {"cgroup_parent": parent}}, str(tmp_path))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_sizes_are_numbers_of_63_bits() -> None:

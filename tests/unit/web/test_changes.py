@@ -16,8 +16,8 @@ def entry(name: bytes, size: int = 1, kind: int = REGULAR) -> Entry:
 
 
 def shown(layers: list[list[Entry]]) -> list[list[tuple[bytes, str, int, bool]]]:
-    made = changes.of_layers(layers)
-    return [[(each.path, each.kind, each.size, each.hidden) for each in layer.changes] for layer in made]
+    made = changes.changes_of(layers)
+    return [[(each.path, each.kind, each.size, each.hidden) for each in layer.files] for layer in made]
 
 
 def test_changes_of_two_layers() -> None:
@@ -37,23 +37,23 @@ def test_changes_of_two_layers() -> None:
             (b"new", "added", 1, False),
         ],
     ]
-    made = changes.of_layers([lower, upper])
-    assert [layer.wasted for layer in made] == [37, 0]
+    made = changes.changes_of([lower, upper])
+    assert [layer.hidden_bytes for layer in made] == [37, 0]
     assert (made[1].count("added"), made[1].count("changed"), made[1].count("removed")) == (1, 2, 1)
 
 
 def test_opaque_directories_and_what_comes_twice() -> None:
     lower = [entry(b"d/a", 10), entry(b"d/s/b", 20)]
     upper = [entry(b"d/.wh..wh..opq", 0), entry(b"d/a", 1), entry(b"d/a", 2)]
-    made = changes.of_layers([lower, upper])
-    assert made[0].wasted == 30
-    assert [(each.path, each.kind, each.hidden) for each in made[1].changes][:2] == [
+    made = changes.changes_of([lower, upper])
+    assert made[0].hidden_bytes == 30
+    assert [(each.path, each.kind, each.hidden) for each in made[1].files][:2] == [
         (b"d/a", "removed", False),
         (b"d/s", "removed", False),
     ]
     # The last member of a name is the one that counts (pax, tar).
-    assert [each.size for each in made[1].changes if each.path == b"d/a" and not each.hidden and each.size] == [2]
-    assert made[1].wasted == 1
+    assert [each.size for each in made[1].files if each.path == b"d/a" and not each.hidden and each.size] == [2]
+    assert made[1].hidden_bytes == 1
 
 
 names = st.sampled_from([b"a", b"b", b"d/a", b"d/b", b"d/s/a", b"e"])
@@ -77,9 +77,9 @@ def test_what_is_left_is_what_merging_gives(parts: list[tuple[list[Entry], list[
                 waiting.append((prefix + name + b"/", child))
             else:
                 expected.add((prefix + name, child.entry.size))
-    made = changes.of_layers(layers)
-    every = [each for layer in made for each in layer.changes if each.kind != changes.REMOVED]
+    made = changes.changes_of(layers)
+    every = [each for layer in made for each in layer.files if each.kind != changes.REMOVED]
     left = {(each.path, each.size) for each in every if not each.hidden}
     assert left == expected
     whole = sum(each.size for each in every)
-    assert whole - sum(layer.wasted for layer in made) == sum(size for _, size in expected)
+    assert whole - sum(layer.hidden_bytes for layer in made) == sum(size for _, size in expected)

@@ -10,7 +10,7 @@ from aiohttp import web
 from ...engine.containers.find import given_labels
 from ...errors import InvalidInput
 from ..answers import CONTAINER, EXECS, POLICY, RULES, work_of
-from ..requests import query
+from ..requests import pulls, query
 from .policy import Forbidden, operation
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def _refusal(
             return f"{name} of {refused[0] if refused else 'images without a name'}"
         if name == "images.push" and not request.query.get("tag") and ":" not in named.rpartition("/")[2]:
             return "images.push of all tags"
-        if name == "images.create" and _wants_all_tags(request.query):
+        if name == "images.create" and request.query.get("fromImage") and pulls.wanted(request.query)[1]:
             return "images.create of all tags"
     if rule.privileged:
         return ""
@@ -184,26 +184,13 @@ def _images(request: web.Request, kind: str, action: str, named: str) -> list[st
         repository = asked.get("repo", "")
         return [f"{repository}:{asked.get('tag') or 'latest'}"] if repository else []
     if action == "create":
-        image, tag = asked.get("fromImage", ""), asked.get("tag", "")
-        separator = "@" if tag.startswith("sha256:") else ":"
-        return [f"{image}{separator}{tag}" if image and tag else image] if image else []
+        return [pulls.wanted(asked)[0]] if asked.get("fromImage") else []
     names = [named] if named else []
     if action == "push" and asked.get("tag"):
         names = [f"{named}:{asked['tag']}"]
     if action == "tag":
         names.append(f"{asked.get('repo', '')}:{asked.get('tag') or 'latest'}")
     return [*names, *asked.getall("names", [])]
-
-
-def _wants_all_tags(asked: Mapping[str, str]) -> bool:
-    """Return whether a pull is one of all tags of a repository: see `routes.transfers`."""
-    image = asked.get("fromImage", "")
-    return (
-        bool(image)
-        and not asked.get("tag")
-        and "@" not in image
-        and ":" not in image.removesuffix(":").rpartition("/")[2]
-    )
 
 
 def _refusal_of_network(rule: Rule, body: Mapping[str, object]) -> str:

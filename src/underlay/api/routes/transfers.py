@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 from ...engine.images import archives, wording
 from ...engine.images.transfer import pull, push
 from ...errors import Corrupt, InvalidInput, NotFound
-from ...oci import digest as digests
 from ...oci import reference as references
 from ..answers import work_of
-from ..requests import changes, logins, query
+from ..requests import changes, logins, pulls, query
 from ..streaming import bodies
 from ..streaming.progress import Transfers, streamed
 from ..streaming.spooling import spooled
@@ -33,32 +32,14 @@ async def create(request: web.Request) -> web.StreamResponse:
     """POST /images/create: pull an image, or import one."""
     asked = request.query
     if asked.get("fromImage"):
-        # `docker pull -a` writes the colon behind a name.
-        image, tag = asked["fromImage"].removesuffix(":"), asked.get("tag", "")
-        exact = references.parse_exact(image)
-        every = not (tag or exact.tag or exact.digest)
-        return await _pull(request, str(exact) if every else named(image, tag), every)
+        return await _pull(request, *pulls.wanted(asked))
     if asked.get("fromSrc"):
         return await _import(request, asked["fromSrc"])
     raise InvalidInput("neither fromImage nor fromSrc is given")
 
 
-def named(name: str, tag: str) -> str:
-    """Return the image that a name and a tag or digest mean together; the tag counts before one in the name.
-
-    Raises InvalidInput.
-    """
-    reference = references.parse_exact(name)
-    if tag:
-        is_digest = digests.is_digest(tag)
-        reference.tag, reference.digest = ("", tag) if is_digest else (tag, "")
-        if not is_digest and not references.is_tag(tag):
-            raise InvalidInput(f"invalid tag format: {tag[:200]!r}")
-    return str(references.parse(str(reference)))
-
-
 async def _pull(request: web.Request, name: str, every: bool) -> web.StreamResponse:
-    """Pull one image, or those of all tags of a repository."""
+    """Pull the image `name`, or with `every` the images of all tags of the repository `name`."""
     platform = request.query.get("platform", "")
 
     def call(engine: Engine, say: Say) -> None:
@@ -72,7 +53,7 @@ async def _pull(request: web.Request, name: str, every: bool) -> web.StreamRespo
 async def _import(request: web.Request, source: str) -> web.StreamResponse:
     asked = request.query
     repository, tag = asked.get("repo", ""), asked.get("tag", "")
-    name = named(repository, tag) if repository else ""
+    name = pulls.named(repository, tag) if repository else ""
     texts, message, platform = changes.of_query(request), asked.get("message", ""), asked.get("platform", "")
     file: BinaryIO | None = None
     if source == "-":
@@ -92,7 +73,7 @@ async def push_(request: web.Request) -> web.StreamResponse:
     """POST /images/{name}/push: one tag, or without one all tags of the repository."""
     name, tag = request.match_info["name"], request.query.get("tag", "")
     every = not tag and not references.parse_exact(name).tag
-    goal = name if every else named(name, tag)
+    goal = name if every else pulls.named(name, tag)
     platform = _platform(request)
 
     def call(engine: Engine, say: Say) -> None:

@@ -18,7 +18,8 @@ _PIECE = 1 << 16
 
 
 def in_chunks(request: web.Request, response: web.StreamResponse) -> None:
-    """Have an answer without a length sent in chunks, or to an old client until the connection ends (RFC 9112, 6.1)."""
+    """Send a response of unknown length in chunks. A client of HTTP/1.0 knows none: for it the end of the connection is the
+    end of the response (RFC 9112, section 6.3)."""
     if request.version >= HttpVersion11:
         response.enable_chunked_encoding()
 

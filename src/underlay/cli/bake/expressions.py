@@ -386,14 +386,14 @@ def number(value: float) -> int | float:
 
 
 def _digits(value: float) -> str:
-    """Return a number as HCL writes it: without an exponent."""
+    """Return the decimal digits of a number, without an exponent, as HCL converts numbers to text."""
     from decimal import Decimal
 
     return format(Decimal(repr(value)), "f")
 
 
 def _exact(value: float) -> Fraction | int:
-    """Return a number as it is written in decimal digits, which HCL calculates with."""
+    """Return a number as the fraction that its decimal digits stand for: HCL's 0.1 + 0.2 is 0.3."""
     from fractions import Fraction
 
     return Fraction(repr(value)) if isinstance(value, float) else value

@@ -307,7 +307,7 @@ def _slice(values: list[Value], start: int, *end: int) -> list[Value]:
 
 
 def _set(values: list[Value]) -> list[Value]:
-    """Return a set in the order in which HCL goes through one: numbers by size, texts by their letters."""
+    """Return the elements of a set in HCL's order: numbers by their value, texts alphabetically."""
     kinds = {isinstance(one, bool) or type(one) for one in values}
     if len(kinds) > 1 and all(isinstance(one, str | int | float) for one in values):
         values = [text(one) for one in values]  # what is of several kinds becomes texts

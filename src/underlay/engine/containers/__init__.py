@@ -572,7 +572,7 @@ class Containers:
     ) -> Execution:
         """Run another program in a running container; `execution.wait()` forwards its streams and returns its exit code.
 
-        `known_as` is its id in events that have told of it.
+        `known_as` is the id by which an event has announced the program already.
 
         Raises Conflict when the container is not running, StartFailed with docker's codes.
         """

@@ -31,7 +31,7 @@ class Execution:
     As a context manager it is closed at the end of the block: later output of the program is then discarded.
     """
 
-    __slots__ = ("_closed", "_console", "_detached", "_end", "_joined", "_poll", "_relay", "_told", "pid")
+    __slots__ = ("_closed", "_console", "_detached", "_end", "_joined", "_on_exit", "_poll", "_relay", "pid")
 
     def __init__(
         self,
@@ -39,10 +39,10 @@ class Execution:
         terminal: bool,
         attachment: Attachment | None,
         detached: bool,
-        told: Callable[[int], None],
+        on_exit: Callable[[int], None],
     ) -> None:
         self._joined = joined
-        self._told = told  # is told the exit code
+        self._on_exit = on_exit  # called with the exit code
         self._detached = detached
         self._closed = False
         self.pid = joined.pid
@@ -111,7 +111,7 @@ class Execution:
                 self.close()
                 return None
         self.close()
-        self._told(code)
+        self._on_exit(code)
         return code
 
     def _exit_code(self) -> int:
@@ -157,8 +157,8 @@ def execute(
     Raises StartFailed, InvalidInput, Conflict when the container ends meanwhile.
 
     `leaving` says that this process has one thread and only waits for the program, so that it may be its
-    parent; otherwise a keeper process is (see `runtime.process.keeper`). `known_as` is its id in events that have told
-    of it, if any.
+    parent; otherwise a keeper process is (see `runtime.process.keeper`). `known_as` is the id by which an event has
+    announced the program already, "" if none has.
     """
     if not options.command or not options.command[0]:
         raise InvalidInput("no command specified")
@@ -175,7 +175,7 @@ def execute(
         if presence.is_ending(status):
             raise Conflict(f"container {row.id} is not running") from None
         if isinstance(error, StartFailed) and error.exit_code == 125:
-            # An unknown user, say: docker exec's code of all that cannot be run but is there.
+            # For an unknown user `docker run` exits with 125, `docker exec` with 126.
             raise StartFailed(error.message, 126, error.hint) from None
         raise
     command = " ".join(options.command)
@@ -184,7 +184,7 @@ def execute(
         store.emit(Event("container.exec_create", row.id, execID=program, command=command))
     store.emit(Event("container.exec_start", row.id, execID=program, command=command))
 
-    def told(code: int) -> None:
+    def note_exit(code: int) -> None:
         store.emit(Event("container.exec_die", row.id, execID=program, exitCode=code))
 
-    return Execution(joined, options.terminal, attachment, options.detach, told)
+    return Execution(joined, options.terminal, attachment, options.detach, note_exit)

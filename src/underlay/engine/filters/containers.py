@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from ...errors import InvalidInput, NotFound
-from ...human import age, duration
+from ...human import age, duration, whole
 from ..containers.find import find
 
 TYPE_CHECKING = False
@@ -43,7 +43,7 @@ def check(key: str, value: str) -> None:
         raise InvalidInput(f"invalid filter 'status={value}'", "states: " + ", ".join(_STATES))
     if key == "health" and value not in _HEALTH:
         raise InvalidInput(f"invalid filter 'health={value}'", "health: " + ", ".join(_HEALTH))
-    if key == "exited" and not (value.removeprefix("-").isascii() and value.removeprefix("-").isdigit()):
+    if key == "exited" and whole(value.removeprefix("-")) < 0:
         raise InvalidInput(f"invalid filter 'exited={value}'", "give an exit code: a number")
     if key == "is-task" and value.lower() not in _YES + _NO:
         raise InvalidInput(f"invalid filter 'is-task={value}'", "true or false")
@@ -59,10 +59,10 @@ def _ports_of(text: str) -> set[str]:
 
 
 class Filters:
-    """What a list of containers is to have: pairs of a key and a value that have been checked.
+    """The filters of a list of containers, given as pairs of key and value that `check` has accepted.
 
-    Values of one key are alternatives, except labels; keys must all hold, of `publish` and `expose` one.
-    Raises NotFound for `before` and `since` of a container that is not there.
+    A container passes when every key holds. Values of one key are alternatives, except labels; `publish` and `expose`
+    count as one key. Raises NotFound when `before` or `since` names a container that does not exist.
     """
 
     def __init__(self, engine: Engine, pairs: Sequence[tuple[str, str]]) -> None:
@@ -77,7 +77,7 @@ class Filters:
         self._ports = {key: set().union(*map(_ports_of, self._values.pop(key, ()))) for key in _PORTS}
 
     def passes(self, item: ContainerListing) -> bool:
-        """Return whether a container is in the list."""
+        """Return whether a container passes the filters."""
         created = item.row.created
         if any(created >= time for time in self._times["before"]) or any(
             created <= time for time in self._times["since"]

@@ -202,7 +202,7 @@ def up(store: Store, container_id: str, intent: Intent) -> tuple[NetworkResource
 
 
 def connected(kind: str, network: Network, container_id: str) -> Event:
-    """Return the event of a container that comes to a network, or leaves it."""
+    """Return an event of the `kind` network.connect or network.disconnect for a container."""
     return Event(kind, network.id, name=network.name, type=network.driver, container=container_id)
 
 
@@ -211,7 +211,7 @@ def _told(networks: Iterable[Network]) -> dict[str, tuple[str, str]]:
 
 
 def _tell(store: Store, container_id: str, networks: Iterable[Network]) -> None:
-    """Notify the monitor of a running container of the networks that it is in now."""
+    """Send the monitor of a running container the networks that the container is in now."""
     control.inform(store.paths.container_state(container_id), {"joined": _told(networks)})
 
 

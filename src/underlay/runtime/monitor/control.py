@@ -123,7 +123,8 @@ def ask(channel: _socket.socket, message: Message, descriptors: tuple[int, ...] 
 
 
 def inform(state_directory: str, message: Message) -> None:
-    """Have the monitor of a container take note of what its journal depends on alone: one that hangs does without."""
+    """Send a message to a container's monitor, if there is one, and wait for its answer. A monitor that does not answer is
+    no error: for messages that change no more than what it writes into the journal."""
     channel = connect(state_directory)
     if channel is None:
         return

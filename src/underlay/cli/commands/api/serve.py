@@ -88,7 +88,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
 
 
 def _install(options: Options) -> int:
-    """Write the units of systemd and the plug-in; prints their paths."""
+    """Write the systemd units and docker's plug-in, and print their paths."""
     from ....api import serving
     from ....api.access import policy as policies
     from ....engine.units import server, systemd
@@ -102,7 +102,7 @@ def _install(options: Options) -> int:
         if options[name]:
             words += [f"--{name}", os.path.abspath(options[name])]
     words += [f"--{name}" for name in ("insecure-tcp", "read-only") if options[name]]
-    # What the server would refuse when somebody asks is refused now.
+    # The server would refuse these only at the first request.
     tls = _tls(options)
     for address in options["host"]:
         serving.check_access(address, tls, options["insecure-tcp"])
@@ -122,7 +122,7 @@ def _install(options: Options) -> int:
 
 
 def _uninstall(options: Options) -> int:
-    """Remove what `--install` has written; prints the paths."""
+    """Remove the systemd units and docker's plug-in that `--install` has written, and print their paths."""
     from ....engine.units import server
     from ..system.install import check_rights
 

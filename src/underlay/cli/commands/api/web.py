@@ -22,7 +22,7 @@ _LISTEN = "127.0.0.1:8765"
 
 
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
-    """Show the site until SIGTERM or SIGINT; prints the address by which one browser gets in."""
+    """Serve the site until SIGTERM or SIGINT; prints its address, with a token that admits one browser."""
     try:
         from ....api import serving
         from ....web import application
@@ -44,9 +44,17 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     sys.stdout.write(f"{address}\n")
     sys.stdout.flush()
     if options["open"]:
-        import webbrowser
+        from threading import Thread
 
-        webbrowser.open(address)
+        Thread(target=_open, args=(address,), daemon=True).start()
     engine._launcher.leaving = False  # this process has threads: nothing may be forked off it
     serving.serve(engine, places, lambda work: application.make(work, visitors))
     return 0
+
+
+def _open(address: str) -> None:
+    """Open an address in a browser; one in the terminal keeps this thread until it ends."""
+    import webbrowser
+
+    if not webbrowser.open(address):
+        sys.stderr.write("underlay: no browser could be started: open the address in one\n")

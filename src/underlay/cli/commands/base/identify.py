@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 
+from ....human import share
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ....base.identify.identify import Identified
@@ -63,12 +65,12 @@ def _lines(identified: Identified, everything: bool) -> list[str]:
         head = f"{identified.image} stands on something unknown above {base.name}"
     else:
         head = f"{identified.image} stands on something unknown, most like {base.name}"
-    lines = [f"{head} ({_share(identified.certainty)})"]
+    lines = [f"{head} ({share(identified.certainty)})"]
     if base is not None and identified.standing == BETWEEN and base.config_digest:
         lines.append("  something unknown lies between it and the image's own steps")
     lines += [f"  {text}" for text in first.evidence]
     if base is not None and not base.config_digest and base.confidence < base.family:
-        lines.append(f"  that is the share of its repository; of its names one is right with {_share(base.confidence)}")
+        lines.append(f"  that is the share of its repository; of its names one is right with {share(base.confidence)}")
     if base is not None and len(base.names) > 1:
         others = base.names[1:] if everything else base.names[1:_NAMES]
         more = len(base.names) - 1 - len(others)
@@ -76,7 +78,7 @@ def _lines(identified: Identified, everything: bool) -> list[str]:
         build = "that build" if base.config_digest else "it"
         lines.append(
             f"  {build} is also called {', '.join(others)}{left}"
-            + ("" if base.family else f"; {base.name} was meant with {_share(base.confidence)}")
+            + ("" if base.family else f"; {base.name} was meant with {share(base.confidence)}")
         )
     if identified.signed_by:
         lines.append(f"  signed by {', '.join(identified.signed_by)}")
@@ -98,7 +100,7 @@ def _lines(identified: Identified, everything: bool) -> list[str]:
         brings += [link.config_digest[7:19]] if link.config_digest else []
         lines.append(f"  on {link.name}" + (f": {', '.join(brings)}" if brings else ""))
     lines += [
-        f"  or {candidate.name} ({_share(candidate.confidence)})"
+        f"  or {candidate.name} ({share(candidate.confidence)})"
         for candidate in (identified.candidates[1:] if everything else ())
     ]
     return lines
@@ -113,11 +115,6 @@ def _age(identified: Identified) -> str:
     base = identified.base
     repository = base.name.rpartition(":")[0] if base is not None else "REPOSITORY"
     return f"  known bases as of {identified.as_of}: `underlay base index update {repository}` reads newer ones"
-
-
-def _share(confidence: float) -> str:
-    """Return a confidence in percent; only what is certain is 100 %."""
-    return f"{confidence if confidence >= 1 else min(confidence, 0.99):.0%}"
 
 
 def _s(count: int) -> str:

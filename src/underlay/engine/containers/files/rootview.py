@@ -137,8 +137,8 @@ def _mounted(made: Plan, context: Context) -> int:
 
 
 def _leave(uses: Collection[int]) -> None:
-    """Close the connections and pipes of the process that this one was cloned from: who writes to a pipe that nobody reads,
-    or waits for the end of a connection, must see it end."""
+    """Close the sockets and the reading ends of pipes that this child has copies of, but those in `uses`: as long as it has
+    them, a writer to such a pipe gets no EPIPE, and the peer of such a socket does not see it closed."""
     for name in os.listdir("/proc/self/fd"):
         fd = int(name)
         if fd < 3 or fd in uses:
