@@ -151,7 +151,7 @@ def test_unknown_profiles(ul: Installation, named: str) -> None:
     name = ul.start("--security-opt", f"apparmor={named}", "box", "sleep", "60")
     subprocess.run(["apparmor_parser", "-R"], input=READER, text=True, check=True)
     done = ul("exec", name, "true", code=None)
-    assert done.returncode == 125 and b"AppArmor profile test-reader is not loaded" in done.stderr
+    assert done.returncode == 126 and b"AppArmor profile test-reader is not loaded" in done.stderr
     subprocess.run(["apparmor_parser", "-r", "-K"], input=READER, text=True, check=True)
 
 

@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,13 +31,15 @@ def serving(ul: Installation, path: Path, *options: str) -> Iterator[str]:
     """
     pytest.importorskip("aiohttp")
     words = [*ul.command, "serve", "-H", f"unix://{path}", *options]
-    process = subprocess.Popen(words, env=ul.environment, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    # Without a buffer: what is not read here is for `communicate`.
+    process = subprocess.Popen(words, env=ul.environment, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, bufsize=0)
     assert process.stderr is not None
     try:
-        deadline = time.monotonic() + 30
-        while not path.exists():
-            assert process.poll() is None and time.monotonic() < deadline, process.stderr.read().decode()
-            time.sleep(0.02)
+        heard = b""
+        while heard.count(b"listening at") < words.count("-H"):  # said of each address when all are open
+            line = process.stderr.readline()
+            assert line, heard.decode()
+            heard += line
         yield f"unix://{path}"
     finally:
         process.send_signal(signal.SIGTERM)

@@ -175,7 +175,7 @@ def execute(
         if presence.is_ending(status):
             raise Conflict(f"container {row.id} is not running") from None
         if isinstance(error, StartFailed) and error.exit_code == 125:
-            # For an unknown user `docker run` exits with 125, `docker exec` with 126.
+            # An unknown user, a profile that is not loaded: `docker run` exits with 125, `docker exec` with 126.
             raise StartFailed(error.message, 126, error.hint) from None
         raise
     command = " ".join(options.command)
