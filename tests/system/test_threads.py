@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -49,7 +50,7 @@ def at_once(work: Callable[[int], None], count: int = THREADS) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert [repr(each) for each in errors] == []
+    assert ["".join(traceback.format_exception(each)) for each in errors] == []
 
 
 @pytest.mark.slow

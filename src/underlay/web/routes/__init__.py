@@ -1,0 +1,7 @@
+"""The addresses of the site: a module for each kind of page, with its table of methods, paths and handlers."""
+
+from __future__ import annotations
+
+from . import containers, image, images
+
+ROUTES = (*images.ROUTES, *image.ROUTES, *containers.ROUTES)

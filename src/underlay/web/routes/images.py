@@ -1,0 +1,84 @@
+"""The list of images, and the forest of bases."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from aiohttp import web
+
+from ...api.answers import work_of
+from ...errors import NotFound
+from .. import forest, listing
+from ..paging import Page
+from .parts import LISTING, page, page_number
+
+if TYPE_CHECKING:
+    from ...engine.engine import Engine
+    from .parts import Route
+
+_LONGEST = 200  # characters of what is searched for
+
+
+async def images(request: web.Request) -> web.StreamResponse:
+    """GET /: the list of images."""
+    return await page(request, "images.html", await _images(request))
+
+
+async def rows(request: web.Request) -> web.StreamResponse:
+    """GET /images/rows: the list alone, while the user types into the search field."""
+    return await page(request, "rows.html", await _images(request))
+
+
+def _found(request: web.Request) -> tuple[str, Page[listing.Row]]:
+    """Return what is searched for, and the page of images that are found."""
+    wanted = request.query.get("q", "")[:_LONGEST]
+    return wanted, Page(request.app[LISTING].rows(wanted), page_number(request), listing.ROWS)
+
+
+async def _images(request: web.Request) -> dict[str, Any]:
+    def work() -> dict[str, Any]:
+        wanted, page = _found(request)
+        request.app[LISTING].measure(page.items)
+        return {"wanted": wanted, "rows": page}
+
+    return await work_of(request).do(work)
+
+
+async def bases(request: web.Request) -> web.StreamResponse:
+    """GET /images/bases: the bases of the images on a page of the list, which take longer to find than the images."""
+
+    def work() -> dict[str, Any]:
+        return {"bases": [request.app[LISTING].base_of(row.id) for row in _found(request)[1].items]}
+
+    return await page(request, "bases.html", await work_of(request).do(work))
+
+
+async def named(request: web.Request) -> web.StreamResponse:
+    """GET /image?name=…: redirect to the page of the image with that name."""
+    name = request.query.get("name", "").strip()
+    if not name:
+        raise NotFound("no image was named", "type a name, such as alpine:3.20")
+    found = await work_of(request).do(work_of(request).engine.images.get, name)
+    return web.Response(status=303, headers={"Location": f"/image/{quote(found.id.partition(':')[2])}"})
+
+
+async def all_bases(request: web.Request) -> web.StreamResponse:
+    """GET /forest: a drawing of all images, each standing on its base."""
+    known = request.app[LISTING]
+
+    def work(engine: Engine) -> dict[str, Any]:
+        rows = known.rows()
+        trees = forest.trees_of(engine, rows[: forest.MOST], known)
+        return {**forest.drawing(trees), "count": len(rows), "most": forest.MOST}
+
+    return await page(request, "forest.html", await work_of(request).do(work, work_of(request).engine))
+
+
+ROUTES: tuple[Route, ...] = (
+    ("GET", "/", images),
+    ("GET", "/images/rows", rows),
+    ("GET", "/images/bases", bases),
+    ("GET", "/image", named),
+    ("GET", "/forest", all_bases),
+)

@@ -1,0 +1,30 @@
+"""What the routes of the site share: pages from templates, the numbers of pages of lists, and what is remembered."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+
+from ...api.answers import work_of
+from ...human import whole
+from .. import files, listing, rendering
+
+if TYPE_CHECKING:
+    from ...api.answers import Handler
+
+    Route = tuple[str, str, Handler]  # method, path, handler
+
+ROOTS: web.AppKey[files.MergedRoots] = web.AppKey("roots", files.MergedRoots)
+LISTING: web.AppKey[listing.Listing] = web.AppKey("listing", listing.Listing)
+
+
+async def page(request: web.Request, template: str, facts: dict[str, Any], status: int = 200) -> web.Response:
+    """Return a page made of a template and facts."""
+    text = await work_of(request).do(rendering.page, template, facts)
+    return web.Response(text=text, status=status, content_type="text/html")
+
+
+def page_number(request: web.Request) -> int:
+    """Return the number of the page of a list that is asked for; the first one unless a number is given."""
+    return max(1, whole(request.query.get("page", "")))
