@@ -168,6 +168,16 @@ class Lock:
         self.release()
 
 
+def is_at(fd: int, path: str) -> bool:
+    """Return whether an open file or directory is still the one at `path`: who waits for a lock may hold one that another
+    process has removed, while a new one has the name."""
+    try:
+        there, held = os.lstat(path), os.fstat(fd)
+    except FileNotFoundError:
+        return False
+    return (there.st_dev, there.st_ino) == (held.st_dev, held.st_ino)
+
+
 def unlock(fd: int) -> None:
     """Give a lock back and close its descriptor; for the one process to which the lock belongs.
 

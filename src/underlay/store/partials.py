@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import os
 
+from ..files import is_at
 from ..oci import digest as digests
 from .scratch import remove_files
 
@@ -75,7 +76,7 @@ def take(paths: Paths, digest: str, limit: int) -> Partial | None:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             size = os.fstat(fd).st_size
-            if os.stat(path).st_ino != os.fstat(fd).st_ino:
+            if not is_at(fd, path):
                 raise FileNotFoundError
         except BlockingIOError:
             os.close(fd)

@@ -7,6 +7,7 @@ import os
 from time import time
 
 from ..errors import UnderlayError
+from ..files import is_at
 from ..linux.userns import remove_tree
 
 TYPE_CHECKING = False
@@ -128,7 +129,7 @@ def remove_files(paths: Paths, prefix: str, older: float = 0.0) -> int:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             facts = os.fstat(fd)
-            if not older or facts.st_mtime < time() - older:
+            if is_at(fd, path) and (not older or facts.st_mtime < time() - older):
                 os.unlink(path)
                 freed += facts.st_size
         except (BlockingIOError, FileNotFoundError):

@@ -11,6 +11,7 @@ import time
 
 from ... import events
 from ...errors import Conflict, NotFound, UnderlayError
+from ...files import is_at
 from ...human import whole
 from ...linux import userns
 from ...runtime.monitor import state
@@ -88,7 +89,8 @@ def _remove_files(store: Store, recorded: set[str]) -> None:
         try:
             # Their makers, and those who remove them, hold this lock.
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if not containers.exists(store.meta, name):
+            # Another sweep may have removed this directory before it could be locked, and its maker made it again.
+            if is_at(fd, path) and not containers.exists(store.meta, name):
                 userns.remove_tree(path)
         except BlockingIOError:
             pass
