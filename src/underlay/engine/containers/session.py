@@ -278,7 +278,10 @@ def forget_files(store: Store, container_id: str, with_volumes: bool, durable: b
     from ...store import volumes
     from ...store.rows import containers, id_ranges
 
-    row = containers.find(store.meta, container_id) if containers.exists(store.meta, container_id) else None
+    try:
+        row = containers.find(store.meta, container_id)
+    except NotFound:
+        row = None  # another process has just removed it, or a killed one has removed the row alone
     projects = id_ranges.projects(store.meta, container_id)
     gone = containers.delete(store.meta, container_id, with_volumes, durable)
     if row is not None:
