@@ -3,90 +3,25 @@
 from __future__ import annotations
 
 import html
-import http.client
 import io
 import json
 import re
-import signal
 import subprocess
 import tarfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 
 from engines import Installation, until
 from underlay import Engine
+from visits import Site, identity, running, site
+
+__all__ = ["site"]  # a fixture
 
 SCRIPT = "<script>alert('x')</script>"
 
 
-class Site:
-    """A site, and the cookie of the browser that was let in."""
-
-    def __init__(self, address: str) -> None:
-        self.address = urlsplit(address)
-        self.host = self.address.netloc
-        self.cookie = ""
-
-    def ask(self, path: str, method: str = "GET", **headers: str) -> http.client.HTTPResponse:
-        connection = http.client.HTTPConnection(self.host, timeout=60)
-        given = {
-            "Host": self.host,
-            "Cookie": self.cookie,
-            **{key.replace("_", "-"): value for key, value in headers.items()},
-        }
-        connection.request(method, path, headers=given)
-        return connection.getresponse()
-
-    def enter(self) -> None:
-        response = self.ask(f"/?{self.address.query}")
-        assert response.status == 303 and response.headers["Location"] == "/"
-        cookie = response.headers["Set-Cookie"]
-        assert "HttpOnly" in cookie and "SameSite=Strict" in cookie
-        self.cookie = cookie.partition(";")[0]
-
-    def page(self, path: str, status: int = 200) -> str:
-        response = self.ask(path)
-        text = response.read().decode()
-        assert response.status == status, (path, response.status, text)
-        # Nothing of an image is ever a part of a page's own language.
-        assert "<script>" not in text and " style=" not in text and " onclick" not in text
-        assert "script-src 'self'" in response.headers["Content-Security-Policy"]
-        return text
-
-
-@contextmanager
-def running(ul: Installation) -> Iterator[Site]:
-    words = [*ul.command, "web", "--listen", "127.0.0.1:0"]
-    process = subprocess.Popen(words, env=ul.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    try:
-        yield Site(process.stdout.readline().strip())
-    finally:
-        process.send_signal(signal.SIGTERM)
-        said = process.communicate(timeout=30)[1]
-    assert process.returncode == 0 and said == "", said
-
-
-@pytest.fixture
-def site(ul: Installation) -> Iterator[Site]:
-    pytest.importorskip("aiohttp")
-    pytest.importorskip("jinja2")
-    with running(ul) as made:
-        made.enter()
-        yield made
-
-
-def identity(ul: Installation, name: str) -> str:
-    return ul.out("inspect", "-f", "{{.Id}}", name).removeprefix("sha256:")
-
-
 def test_who_gets_in(ul: Installation) -> None:
-    pytest.importorskip("aiohttp")
-    pytest.importorskip("jinja2")
     with running(ul) as site:
         assert site.ask("/").status == 401
         assert site.ask("/?token=wrong").status == 401
@@ -106,9 +41,20 @@ def test_who_gets_in(ul: Installation) -> None:
             assert site.ask("/", **headers).status == 403
         assert site.ask("/", Sec_Fetch_Site="cross-site", Sec_Fetch_Mode="navigate").status == 200  # a link
         assert site.ask("/", "POST", Sec_Fetch_Site="cross-site", Sec_Fetch_Mode="navigate").status == 403
-        assert site.ask("/", "POST").status == 405
+        assert site.ask("/", "POST").status == 403  # browsers say where a form comes from
+        assert site.send("/").status == 405
         site.cookie = site.cookie[:-1] + ("a" if site.cookie[-1] != "a" else "b")
         assert site.ask("/").status == 401
+
+
+def test_styles_are_kept_by_browsers_while_they_are_the_same(site: Site) -> None:
+    first = site.ask("/static/style.css")
+    assert first.status == 200 and b"--ground" in first.read()
+    again = site.ask("/static/style.css", If_None_Match=first.headers["ETag"])
+    assert (again.status, again.read()) == (304, b"")
+    assert site.ask("/static/style.css", If_None_Match='"other"').status == 200
+    for name in ("nosuch", "xterm.LICENSE", "%2e%2e%2fapplication.py"):
+        assert site.ask(f"/static/{name}").status == 404
 
 
 def test_where_it_listens(ul: Installation) -> None:
@@ -143,7 +89,10 @@ def test_each_page(site: Site, ul: Installation, tmp_path: Path) -> None:
     layers = site.page(f"{image}/layers")
     assert layers.count("the base&#39;s") == 1 and layers.count("its own") == 1 and 'id="layer-2"' in layers
     layer = site.page(f"{image}/layer/2")
-    assert f'<a href="{image}/files?path=etc/own">etc/own</a>' in layer and "1 added, 0 changed, 0 removed" in layer
+    assert f'<a href="{image}/layer/2?path=etc">etc/</a>' in layer and "1 added, 0 changed, 0 removed" in layer
+    below = site.page(f"{image}/layer/2?path=etc")
+    assert f'<a href="{image}/files?path=etc/own">own</a>' in below and '<td class="number">10</td>' in below
+    assert "changes nothing in /nosuch" in site.page(f"{image}/layer/2?path=nosuch", 404)
     assert "has no layer 9" in site.page(f"{image}/layer/9", 404)
     config = re.search("<pre[^>]*><code>(.*?)</code>", site.page(f"{image}/config"), re.DOTALL)
     assert config is not None and json.loads(html.unescape(config[1]))["config"]["Labels"] == {"tier": "web"}
@@ -240,17 +189,17 @@ def test_containers(site: Site, ul: Installation) -> None:
     try:
         assert f'<a href="/container/{made}">shown</a>' in site.page("/containers")
         assert "Up " in site.page("/containers/rows")
-        assert until(lambda: "red" in site.page(f"/container/{made}/log"))
+        assert until(lambda: "red" in site.page(f"/container/{made}"))
         page = site.page(f"/container/{made}")
         assert "&lt;script&gt;" in page and "red \\x1b]0;title\\x07" in page and "/data" in page
         assert (
-            "hx-trigger" in page
+            f'data-live="/container/{made}/live"' in page
             and '<th scope="col">PID</th>' in page
             and f'href="/image/{identity(ul, "box")}"' in page
         )
         ul("kill", "shown")
         page = site.page(f"/container/{made}")
-        assert "Exited (137)" in page and "PID" not in page
+        assert "Exited (137)" in page and 'scope="col">PID' not in page
         assert "shown" not in site.page("/containers") and "shown" in site.page("/containers?all=1")
     finally:
         ul("rm", "-fv", "shown")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 from importlib import resources
 from typing import TYPE_CHECKING
 
@@ -11,19 +13,23 @@ from ..api.answers import WORK
 from ..errors import UnderlayError
 from . import files, listing
 from .routes import ROUTES
-from .routes.parts import LISTING, ROOTS, page
+from .routes.parts import LISTING, READ_ONLY, ROOTS, ReadOnly, page
 
 if TYPE_CHECKING:
     from ..api.answers import Handler
     from ..api.work import Work
     from .visitors import Visitors
 
-_STATIC = {"style.css": "text/css", "htmx.min.js": "text/javascript", "icon.svg": "image/svg+xml"}
+_KINDS = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
+_STATIC = frozenset(
+    ("style.css", "htmx.min.js", "icon.svg", "container.js", "terminal.js", "xterm.js", "xterm.css", "addon-fit.js")
+)
 
 
-def make(work: Work, visitors: Visitors) -> web.Application:
-    """Return the application that shows the images and containers of an engine."""
-    application = web.Application(middlewares=[visitors.middleware, _errors])
+def make(work: Work, visitors: Visitors, read_only: bool = False) -> web.Application:
+    """Return the application that shows the images and containers of an engine; unless `read_only` it changes them, too."""
+    application = web.Application(middlewares=[visitors.middleware, _errors, _changes])
+    application[READ_ONLY] = read_only
     application[WORK] = work
     application[LISTING] = listing.Listing(work.engine)
     application[ROOTS] = files.MergedRoots(work.engine)
@@ -48,10 +54,31 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         return await page(request, "problem.html", {"title": "This page cannot be shown", "hint": repr(error)}, 500)
 
 
+@web.middleware
+async def _changes(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Refuse what changes anything when the site is read-only."""
+    if request.app[READ_ONLY] and request.method not in ("GET", "HEAD"):
+        raise ReadOnly
+    return await handler(request)
+
+
 async def static(request: web.Request) -> web.StreamResponse:
-    """GET /static/NAME: the styles and scripts of the package."""
+    """GET /static/NAME: the styles and scripts of the package. Browsers keep them, and ask if they are still the same."""
     name = request.match_info["name"]
     if name not in _STATIC:
         raise web.HTTPNotFound
+    data, tag = _read(name)
+    response = web.Response(content_type=_KINDS[name.rpartition(".")[2]], headers={"Cache-Control": "no-cache"})
+    response.etag = tag
+    if any(known.value == tag for known in request.if_none_match or ()):
+        response.set_status(304)
+    else:
+        response.body = data
+    return response
+
+
+@functools.cache
+def _read(name: str) -> tuple[bytes, str]:
+    """Return a file of the package, and what tells one version of it from another."""
     data = (resources.files(__package__) / "static" / name).read_bytes()
-    return web.Response(body=data, content_type=_STATIC[name], headers={"Cache-Control": "max-age=3600"})
+    return data, hashlib.sha256(data).hexdigest()[:16]

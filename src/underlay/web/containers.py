@@ -10,9 +10,14 @@ from ..engine.containers.find import listing as state_of
 from ..engine.containers.inspect import shown_mounts
 from ..engine.filters import containers as filters
 from ..errors import NotFound, UnderlayError
+from ..human import binary_size, escaped, size
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from ..engine.containers import Containers
     from ..engine.containers.find import ContainerListing
+    from ..engine.containers.stats import Stats
     from ..engine.engine import Engine
 
     Facts = dict[str, Any]
@@ -51,25 +56,73 @@ def container(engine: Engine, container_id: str) -> Facts:
         raise NotFound(f"No such container: {container_id}")  # it has just been removed
     facts: Facts = {
         "container": ContainerFacts(engine, item),
+        "state": item.status.status,
         "health": item.status.health.get("status", ""),
         "mounts": shown_mounts(item.intent),
         "labels": sorted(item.intent["labels"].items()),
-        "processes": None,
-        "stats": None,
+        "details": engine.containers.inspect(row.id),
     }
-    if item.is_running:
-        try:
-            facts["processes"], facts["stats"] = engine.containers.top(row.id), engine.containers.stats(row.id)
-        except UnderlayError:
-            pass  # the container has just ended
-    return facts | log(engine, row.id)
+    return facts | processes(engine, row.id) | log(engine, row.id)
+
+
+def processes(engine: Engine, container_id: str) -> Facts:
+    """Return the processes of a container, None if it is not running."""
+    try:
+        return {"processes": engine.containers.top(container_id)}
+    except UnderlayError:
+        return {"processes": None}
 
 
 def log(engine: Engine, container_id: str) -> Facts:
-    """Return the last lines of a container's log, and whether the container is running. Raises NotFound."""
-    facts: Facts = {"is_running": engine.containers.is_running(container_id), "problem": "", "text": ""}
+    """Return the last lines of a container's log. Raises NotFound."""
     try:
         data = b"".join(record[2] for record in engine.containers.logs(container_id, tail=LINES))
     except UnderlayError as error:
-        return {**facts, "problem": error.message}
-    return {**facts, "text": _SEQUENCES.sub("", data.decode("utf-8", "replace")).replace("\r\n", "\n")}
+        return {"problem": error.message, "text": ""}
+    return {"problem": "", "text": shown_text(data.decode("utf-8", "replace"))}
+
+
+def shown_text(text: str) -> str:
+    """Return output for a page: without the control sequences of terminals, other control characters escaped."""
+    return escaped(_SEQUENCES.sub("", text).replace("\r\n", "\n"), "\n\t")
+
+
+class Usage:
+    """What a container uses, from sample to sample: rates need the sample before."""
+
+    def __init__(self) -> None:
+        self._before: Stats | None = None
+
+    def sample(self, engine: Engine, container_id: str) -> Mapping[str, tuple[float, str]]:
+        """Return what is used now, by name: a number for a chart, and the text beside it; nothing where it is not known.
+
+        Raises Conflict when the container is not running.
+        """
+        now, before = engine.containers.stats(container_id), self._before
+        self._before = now
+        if before is None or not now.figures:
+            return {}
+        seconds = max((now.when - before.when) / 1e9, 0.001)
+        processor = now.cpu_percent(before)
+        network = (now.received + now.sent - before.received - before.sent) / seconds
+        disk = (now.read + now.written - before.read - before.written) / seconds
+        limit = f" of {binary_size(now.memory_limit)}" if now.memory_limit else ""
+        return {
+            "processor": (processor, f"{processor:.1f} %"),
+            "memory": (now.memory, binary_size(now.memory) + limit),
+            "network": (network, f"{size(network)}/s"),
+            "disk": (disk, f"{size(disk)}/s"),
+        }
+
+
+REMOVE = "remove"
+# What the page of a container can do, by the word in the address; a running container is removed only once it is stopped.
+ACTIONS: Mapping[str, Callable[[Containers, str], object]] = {
+    "start": lambda containers, name: containers.start(name),
+    "stop": lambda containers, name: containers.stop(name),
+    "restart": lambda containers, name: containers.restart(name),
+    "kill": lambda containers, name: containers.kill(name),
+    "pause": lambda containers, name: containers.pause(name),
+    "unpause": lambda containers, name: containers.unpause(name),
+    REMOVE: lambda containers, name: containers.remove(name, volumes=True),
+}

@@ -77,7 +77,7 @@ def facts_of(files: ImageFiles, path: bytes, page: int) -> dict[str, Any]:
     node = files.node(path)
     if node is None:
         raise missing(path)
-    facts: dict[str, Any] = {"path": path, "directories": _way_to(path), "names": None, "text": None, "is_cut": False}
+    facts: dict[str, Any] = {"path": path, "directories": way_to(path), "names": None, "text": None, "is_cut": False}
     if node.children is not None:
         names = Page(files.names(path), page, NAMES)
         prefix = path + b"/" if path else b""
@@ -100,7 +100,7 @@ def _text(data: bytes) -> str | None:
         return data[: error.start].decode() if len(data) - error.start < 4 else None
 
 
-def _way_to(path: bytes) -> list[tuple[str, bytes]]:
+def way_to(path: bytes) -> list[tuple[str, bytes]]:
     """Return name and path of each directory on the way to a path, and of what is there."""
     names = path.split(b"/") if path else []
     return [(os.fsdecode(name), b"/".join(names[: number + 1])) for number, name in enumerate(names)]

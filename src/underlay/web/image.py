@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 from typing import TYPE_CHECKING, Any
 
 from ..base.identify.answers import BETWEEN
 from ..base.identify.identify import LIKELY
 from ..errors import NotFound
 from ..store.layers import read_toc
+from . import comparison as compare
+from . import treemap
 from .changes import changes_of
+from .comparison import FileComparison
+from .files import way_to
 from .paging import Page
 
 if TYPE_CHECKING:
@@ -17,6 +23,7 @@ if TYPE_CHECKING:
     from ..engine.engine import Engine
     from ..engine.images.handle import Image
     from .changes import LayerChanges
+    from .files import MergedRoots
 
     Facts = dict[str, Any]
 
@@ -93,13 +100,44 @@ def _changes(engine: Engine, image: Image) -> list[LayerChanges]:
     return changes_of(read_toc(engine._store.paths, diff_id) for diff_id in image.diff_ids)
 
 
-def layer(engine: Engine, image: Image, number: int, page: int) -> Facts:
-    """Return a page of the files that a layer adds, changes and removes, the largest first. Raises NotFound, Corrupt."""
+def layer(engine: Engine, image: Image, number: int, path: bytes, page: int) -> Facts:
+    """Return what a layer adds, changes and removes below the directory `path`: a page of names, the largest first, and the
+    areas of a drawing. Raises NotFound, Corrupt."""
     if not 1 <= number <= len(image.diff_ids):
         raise NotFound(f"the image has no layer {number}", f"it has {len(image.diff_ids)}")
+    path = path.strip(b"/")
     changes = _changes(engine, image)[number - 1]
-    ordered = sorted(changes.files, key=lambda change: (-change.size, change.path))
-    return {"number": number, "changes": changes, "files": Page(ordered, page, FILES)}
+    names = treemap.below(changes.files, path)
+    if path and not names:
+        raise NotFound(f"layer {number} changes nothing in /{os.fsdecode(path)}")
+    return {
+        "number": number,
+        "changes": changes,
+        "path": path,
+        "directories": way_to(path),
+        "names": Page(names, page, FILES),
+        "areas": treemap.areas(names),
+        "width": treemap.WIDTH,
+        "height": treemap.HEIGHT,
+    }
+
+
+def comparison(engine: Engine, image: Image, other: Image, roots: MergedRoots, page: int) -> Facts:
+    """Return what `other` has otherwise than `image`: a page of files, packages, the configuration.
+
+    Raises NotFound, Corrupt.
+    """
+    compared = FileComparison(roots.of(image), image.diff_ids, roots.of(other), other.diff_ids)
+    files = list(compared.differences())
+    pairs = zip(image.diff_ids, other.diff_ids, strict=False)
+    return {
+        "other": other,
+        "common": sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs)),
+        "files": Page(files, page, FILES),
+        "is_whole": compared.is_whole,
+        "packages": compare.packages(engine, image, other),
+        "configuration": compare.configuration(image.config, other.config),
+    }
 
 
 def packages(engine: Engine, image: Image) -> Facts:
@@ -128,8 +166,9 @@ def history(engine: Engine, image: Image) -> Facts:
 TABS = {
     **{"overview": "Overview", "tags": "Tags", "dockerfile": "Dockerfile", "layers": "Layers", "files": "Files"},
     **{"packages": "Packages", "vulnerabilities": "Vulnerabilities", "config": "Config", "history": "History"},
+    "compare": "Compare",
 }
-# Where a tab's content comes from, but for the files, which depend on a path, too.
+# Where a tab's content comes from, but for files and comparisons, which depend on more than the image.
 FACTS: dict[str, Callable[[Engine, Image], Facts]] = {
     **{"overview": overview, "tags": tags, "dockerfile": dockerfile, "layers": layers, "packages": packages},
     **{"vulnerabilities": vulnerabilities, "config": config, "history": history},

@@ -12,17 +12,18 @@ if TYPE_CHECKING:
 
     from ..api.answers import Handler
 
+# Browsers load scripts and styles from this site alone, run none that stand in a page, and show it in no frame.
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'%s; img-src 'self'; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
 _HEADERS = {
-    # Browsers load scripts and styles from this site alone, run none that stand in a page, and show it in no frame.
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
-        "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-    ),
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
 }
+NONCE = "nonce"  # of a request: with it a script of its page may make style sheets (Content Security Policy 3, 2.3.1)
 _OPEN = "/static/"  # served without the cookie: styles and scripts are the same in every installation
 
 
@@ -41,6 +42,8 @@ class Visitors:
         """Pass on a request that is allowed, and add the security headers to its response. Raises HTTPException."""
         response = await self._answered(request, handler)
         if not response.prepared:
+            nonce = request.get(NONCE, "")
+            response.headers["Content-Security-Policy"] = _POLICY % (f" 'nonce-{nonce}'" if nonce else "")
             for name, value in _HEADERS.items():
                 response.headers.setdefault(name, value)
             response.headers.setdefault("Cache-Control", "no-store")
@@ -68,9 +71,11 @@ class Visitors:
         origin = request.headers.get("Origin")
         if origin is not None:
             return origin.removeprefix("http://") in self._hosts
+        if request.method not in ("GET", "HEAD") or "Upgrade" in request.headers:
+            return False  # browsers send it with all that may change something, and with websockets
         if request.headers.get("Sec-Fetch-Site", "none") in ("same-origin", "none"):
             return True
-        return request.method in ("GET", "HEAD") and request.headers.get("Sec-Fetch-Mode") == "navigate"
+        return request.headers.get("Sec-Fetch-Mode") == "navigate"
 
     def _admit(self, given: str) -> web.StreamResponse:
         if not self.token or not secrets.compare_digest(given, self.token):

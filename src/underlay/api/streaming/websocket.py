@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from aiohttp import WSMsgType
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from aiohttp import web
 
     from .streams import Pipes
@@ -17,13 +19,16 @@ if TYPE_CHECKING:
 _PIECE = 1 << 16
 
 
-async def carry(socket: web.WebSocketResponse, pipes: Pipes) -> None:
+async def carry(socket: web.WebSocketResponse, pipes: Pipes, on_text: Callable[[str], None] | None = None) -> None:
     """Send all output of the program to the client, and its messages to the program, until the output has ended or the
-    client is gone. The ends of the pipes that are ours are closed then."""
+    client is gone. The ends of the pipes that are ours are closed then.
+
+    With `on_text` messages of text are not for the program: it is called with them.
+    """
     stdin, *outputs = pipes.ours
     pipes.ours = [-1, -1, -1]
     sending = [asyncio.ensure_future(_send(socket, fd)) for fd in outputs if fd >= 0]
-    receiving = asyncio.ensure_future(_receive(socket, stdin))
+    receiving = asyncio.ensure_future(_receive(socket, stdin, on_text))
     try:
         # The client's end counts too, while the program may still write: then nobody reads it.
         waiting: set[asyncio.Future[None]] = {*sending}
@@ -49,7 +54,7 @@ async def _send(socket: web.WebSocketResponse, fd: int) -> None:
         transport.close()
 
 
-async def _receive(socket: web.WebSocketResponse, fd: int) -> None:
+async def _receive(socket: web.WebSocketResponse, fd: int, on_text: Callable[[str], None] | None) -> None:
     """Write messages into the program's input; returns when the client has closed the websocket."""
     writer: asyncio.StreamWriter | None = None
     if fd >= 0:
@@ -59,6 +64,9 @@ async def _receive(socket: web.WebSocketResponse, fd: int) -> None:
         writer = asyncio.StreamWriter(transport, protocol, None, loop)
     try:
         async for message in socket:
+            if message.type == WSMsgType.TEXT and on_text is not None:
+                on_text(message.data)
+                continue
             if writer is None or message.type not in (WSMsgType.TEXT, WSMsgType.BINARY):
                 continue
             data = message.data.encode() if message.type == WSMsgType.TEXT else message.data

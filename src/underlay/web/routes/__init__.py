@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from . import containers, image, images
+from . import actions, containers, image, images, live
 
-ROUTES = (*images.ROUTES, *image.ROUTES, *containers.ROUTES)
+ROUTES = (*images.ROUTES, *image.ROUTES, *actions.ROUTES, *containers.ROUTES, *live.ROUTES)

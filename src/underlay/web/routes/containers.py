@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import TYPE_CHECKING, Any
 
+from aiohttp import web
+
 from ...api.answers import work_of
-from .. import containers
-from .parts import page
+from .. import containers, resources
+from ..visitors import NONCE
+from .parts import page, see
 
 if TYPE_CHECKING:
-    from aiohttp import web
-
     from .parts import Route
 
-_CONTAINER = "/container/{id:[0-9a-f]{64}}"
+CONTAINER = "/container/{id:[0-9a-f]{64}}"
 
 
 async def all_containers(request: web.Request) -> web.StreamResponse:
@@ -34,18 +36,42 @@ async def _containers(request: web.Request) -> dict[str, Any]:
 async def container(request: web.Request) -> web.StreamResponse:
     """GET /container/ID: the page of a container."""
     work, name = work_of(request), request.match_info["id"]
-    return await page(request, "container.html", await work.do(containers.container, work.engine, name))
+    request[NONCE] = secrets.token_urlsafe(16)  # the terminal makes style sheets
+    facts = await work.do(containers.container, work.engine, name)
+    return await page(request, "container.html", {**facts, "nonce": request[NONCE]})
 
 
-async def container_log(request: web.Request) -> web.StreamResponse:
-    """GET /container/ID/log: the end of the log alone, with which an open page refreshes itself."""
+async def processes(request: web.Request) -> web.StreamResponse:
+    """GET /container/ID/processes: its processes alone, with which an open page refreshes itself."""
     work, name = work_of(request), request.match_info["id"]
-    return await page(request, "log.html", await work.do(containers.log, work.engine, name))
+    return await page(request, "processes.html", await work.do(containers.processes, work.engine, name))
+
+
+async def act(request: web.Request) -> web.StreamResponse:
+    """POST /container/ID/ACTION: start, stop or remove a container, or what else stands in `containers.ACTIONS`."""
+    work, name, action = work_of(request), request.match_info["id"], request.match_info["action"]
+    if action not in containers.ACTIONS:
+        raise web.HTTPNotFound
+    await work.wait(lambda: containers.ACTIONS[action](work.engine.containers, name))  # stopping may take its time
+    return see("/containers" if action == containers.REMOVE else f"/container/{name}")
+
+
+async def networks(request: web.Request) -> web.StreamResponse:
+    """GET /networks: the networks, and who is in which."""
+    return await page(request, "networks.html", await work_of(request).do(resources.networks, work_of(request).engine))
+
+
+async def volumes(request: web.Request) -> web.StreamResponse:
+    """GET /volumes: the volumes, and who uses which."""
+    return await page(request, "volumes.html", await work_of(request).do(resources.volumes, work_of(request).engine))
 
 
 ROUTES: tuple[Route, ...] = (
     ("GET", "/containers", all_containers),
     ("GET", "/containers/rows", container_rows),
-    ("GET", _CONTAINER, container),
-    ("GET", f"{_CONTAINER}/log", container_log),
+    ("GET", CONTAINER, container),
+    ("GET", f"{CONTAINER}/processes", processes),
+    ("POST", f"{CONTAINER}/{{action}}", act),
+    ("GET", "/networks", networks),
+    ("GET", "/volumes", volumes),
 )

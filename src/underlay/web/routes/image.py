@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ...engine.images.handle import Image
     from .parts import Route
 
-_IMAGE = "/image/{id:[0-9a-f]{64}}"
+IMAGE = "/image/{id:[0-9a-f]{64}}"
 
 
 async def overview(request: web.Request) -> web.StreamResponse:
@@ -30,7 +30,7 @@ async def overview(request: web.Request) -> web.StreamResponse:
 async def tab(request: web.Request) -> web.StreamResponse:
     """GET /image/ID/TAB: one of `image.TABS`."""
     word = request.match_info["tab"]
-    if word not in image.TABS:
+    if word not in image.FACTS and word != "files":
         raise web.HTTPNotFound
     return await _tab(request, word)
 
@@ -43,20 +43,35 @@ def _path(request: web.Request) -> bytes:
 
 
 async def layer(request: web.Request) -> web.StreamResponse:
-    """GET /image/ID/layer/NUMBER: the files of a layer."""
-    number, page = int(request.match_info["number"]), page_number(request)
-    return await _shown(request, "layers", "layer.html", lambda engine, found: image.layer(engine, found, number, page))
+    """GET /image/ID/layer/NUMBER?path=…: what a layer changes below a directory."""
+    number, path, at = int(request.match_info["number"]), _path(request), page_number(request)
+    return await shown(
+        request, "layers", "layer.html", lambda engine, found: image.layer(engine, found, number, path, at)
+    )
 
 
 async def _tab(request: web.Request, word: str) -> web.StreamResponse:
     if word == "files":
         path, page = _path(request), page_number(request)
         roots = request.app[ROOTS]
-        return await _shown(request, word, "files.html", lambda _, found: files.facts_of(roots.of(found), path, page))
-    return await _shown(request, word, f"{word}.html", image.FACTS[word])
+        return await shown(request, word, "files.html", lambda _, found: files.facts_of(roots.of(found), path, page))
+    return await shown(request, word, f"{word}.html", image.FACTS[word])
 
 
-async def _shown(
+async def compare(request: web.Request) -> web.StreamResponse:
+    """GET /image/ID/compare?with=NAME: what another image has otherwise."""
+    name, number, roots = request.query.get("with", "").strip(), page_number(request), request.app[ROOTS]
+
+    def facts_of(engine: Engine, found: Image) -> dict[str, Any]:
+        if not name:
+            return {"other": None, "wanted": ""}
+        other = engine.images.get(name)
+        return {"wanted": name, **image.comparison(engine, found, other, roots, number)}
+
+    return await shown(request, "compare", "compare.html", facts_of)
+
+
+async def shown(
     request: web.Request, word: str, template: str, facts_of: Callable[[Engine, Image], dict[str, Any]]
 ) -> web.StreamResponse:
     """Return a page of an image, filled with what `facts_of` returns, with the tab `word` marked as the present one."""
@@ -71,7 +86,7 @@ async def _shown(
             facts["problem"] = error  # in the place of the tab: the others can be used nevertheless
         return facts
 
-    facts = await work_of(request).do(work)
+    facts = await work_of(request).wait(work)  # large images, and registries, take their time
     problem = facts["problem"]
     status = problem.http_status if isinstance(problem, NotFound) else 200
     return await page(request, "failed.html" if problem else template, facts, status)
@@ -104,9 +119,10 @@ async def file(request: web.Request) -> web.StreamResponse:
 
 
 ROUTES: tuple[Route, ...] = (
-    ("GET", _IMAGE, overview),
-    ("GET", f"{_IMAGE}/Dockerfile", dockerfile),
-    ("GET", f"{_IMAGE}/file", file),
-    ("GET", _IMAGE + "/layer/{number:[0-9]{1,4}}", layer),
-    ("GET", _IMAGE + "/{tab}", tab),
+    ("GET", IMAGE, overview),
+    ("GET", f"{IMAGE}/Dockerfile", dockerfile),
+    ("GET", f"{IMAGE}/file", file),
+    ("GET", IMAGE + "/layer/{number:[0-9]{1,4}}", layer),
+    ("GET", f"{IMAGE}/compare", compare),
+    ("GET", IMAGE + "/{tab}", tab),
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from aiohttp import web
 
@@ -11,7 +10,7 @@ from ...api.answers import work_of
 from ...errors import NotFound
 from .. import forest, listing
 from ..paging import Page
-from .parts import LISTING, page, page_number
+from .parts import LISTING, page, page_number, see
 
 if TYPE_CHECKING:
     from ...engine.engine import Engine
@@ -60,7 +59,7 @@ async def named(request: web.Request) -> web.StreamResponse:
     if not name:
         raise NotFound("no image was named", "type a name, such as alpine:3.20")
     found = await work_of(request).do(work_of(request).engine.images.get, name)
-    return web.Response(status=303, headers={"Location": f"/image/{quote(found.id.partition(':')[2])}"})
+    return see(f"/image/{found.id.partition(':')[2]}")
 
 
 async def all_bases(request: web.Request) -> web.StreamResponse:

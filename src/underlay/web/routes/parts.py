@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from ...api.answers import work_of
+from ...errors import UnderlayError
 from ...human import whole
 from .. import files, listing, rendering
 
@@ -16,13 +17,29 @@ if TYPE_CHECKING:
     Route = tuple[str, str, Handler]  # method, path, handler
 
 ROOTS: web.AppKey[files.MergedRoots] = web.AppKey("roots", files.MergedRoots)
+READ_ONLY: web.AppKey[bool] = web.AppKey("read_only", bool)
 LISTING: web.AppKey[listing.Listing] = web.AppKey("listing", listing.Listing)
+
+
+class ReadOnly(UnderlayError):
+    """The site is read-only, and was asked to change something."""
+
+    http_status = 403
+
+    def __init__(self) -> None:
+        super().__init__("this site is read-only", "start `underlay web` without --read-only")
 
 
 async def page(request: web.Request, template: str, facts: dict[str, Any], status: int = 200) -> web.Response:
     """Return a page made of a template and facts."""
+    facts = {"read_only": request.app[READ_ONLY], **facts}
     text = await work_of(request).do(rendering.page, template, facts)
     return web.Response(text=text, status=status, content_type="text/html")
+
+
+def see(address: str) -> web.Response:
+    """Return the answer to a form that was carried out: the browser goes to another page."""
+    return web.Response(status=303, headers={"Location": address})
 
 
 def page_number(request: web.Request) -> int:

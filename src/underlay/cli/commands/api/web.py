@@ -17,6 +17,7 @@ ARGUMENTS = (0, 0)
 FLAGS: tuple[Flag, ...] = (
     ("listen", "", "string", "address", "Where to listen, an address of this host alone (default: 127.0.0.1:8765)"),
     ("open", "", "bool", "", "Open the site in the browser of this desktop"),
+    ("read-only", "", "bool", "", "Change nothing: no terminal, nothing is started, stopped, pulled, moved or removed"),
 )
 _LISTEN = "127.0.0.1:8765"
 
@@ -48,7 +49,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
 
         Thread(target=_open, args=(address,), daemon=True).start()
     engine._launcher.leaving = False  # this process has threads: nothing may be forked off it
-    serving.serve(engine, places, lambda work: application.make(work, visitors))
+    serving.serve(engine, places, lambda work: application.make(work, visitors, options["read-only"]))
     return 0
 
 
