@@ -40,6 +40,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "config show": ("system.config_show", "Show the settings, and where each comes from"),
     "serve": ("api.serve", "Answer docker's clients by its Engine API"),
     "web": ("api.web", "Show images in a browser: what they stand on, Dockerfiles, layers, packages, risks"),
+    "web export": ("api.web_export", "Write the pages of images as a site of files"),
     "compose": ("api.compose", "Run docker's compose program with a server of its own for as long as it takes"),
     "system dial-stdio": ("api.dial_stdio", "Connect standard input and output with the API"),
     "doctor": ("system.doctor", "Check what this host lacks for which feature, and what to do"),
