@@ -10,8 +10,12 @@ from aiohttp import web
 from ..api.answers import WORK
 from ..errors import UnderlayError
 from . import files, listing
+from .asking import Asking
+from .pulls import Pulls
+from .registry import Lists
+from .remote import RemoteImages
 from .routes import ROUTES
-from .routes.parts import LISTING, ROOTS, page
+from .routes.parts import ASKING, LISTING, LISTS, PULLS, REMOTES, ROOTS, page
 
 if TYPE_CHECKING:
     from ..api.answers import Handler
@@ -27,6 +31,8 @@ def make(work: Work, visitors: Visitors) -> web.Application:
     application[WORK] = work
     application[LISTING] = listing.Listing(work.engine)
     application[ROOTS] = files.MergedRoots(work.engine)
+    application[ASKING], application[LISTS], application[REMOTES] = Asking(work), Lists(), RemoteImages()
+    application[PULLS] = Pulls(work.engine)
     for method, path, handler in ROUTES:
         application.router.add_route(method, path, handler)
     application.router.add_get("/static/{name}", static)

@@ -20,7 +20,9 @@ _HEADERS = {
     ),
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
-    "Referrer-Policy": "no-referrer",
+    # Not `no-referrer`: with that, browsers send forms of this site's own pages with `Origin: null` (Fetch, "append a
+    # request `Origin` header").
+    "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
 }
 _OPEN = "/static/"  # served without the cookie: styles and scripts are the same in every installation
@@ -64,13 +66,16 @@ class Visitors:
 
     def _is_same_site(self, request: web.Request) -> bool:
         """Return whether a request comes from a page of this site or from the user, rather than from a page of another site
-        (Fetch Metadata Request Headers; RFC 6454). A link on another site may lead here."""
+        (Fetch Metadata Request Headers; RFC 6454). A link on another site may lead here. What changes something must name
+        this site: browsers send the header `Origin` with every such request."""
         origin = request.headers.get("Origin")
         if origin is not None:
             return origin.removeprefix("http://") in self._hosts
+        if request.method not in ("GET", "HEAD"):
+            return False
         if request.headers.get("Sec-Fetch-Site", "none") in ("same-origin", "none"):
             return True
-        return request.method in ("GET", "HEAD") and request.headers.get("Sec-Fetch-Mode") == "navigate"
+        return request.headers.get("Sec-Fetch-Mode") == "navigate"
 
     def _admit(self, given: str) -> web.StreamResponse:
         if not self.token or not secrets.compare_digest(given, self.token):

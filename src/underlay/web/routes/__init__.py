@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from . import containers, image, images
+from . import containers, image, images, pulls, registry, remote
 
-ROUTES = (*images.ROUTES, *image.ROUTES, *containers.ROUTES)
+ROUTES = (*images.ROUTES, *image.ROUTES, *containers.ROUTES, *registry.ROUTES, *remote.ROUTES, *pulls.ROUTES)

@@ -65,6 +65,7 @@ async def _shown(
     def work() -> dict[str, Any]:
         found = engine.images.get(image_id)
         facts: dict[str, Any] = {"image": found, "tabs": image.TABS, "tab": word, "problem": None}
+        facts["addresses"] = image.addresses(found.id)
         try:
             facts |= facts_of(engine, found)
         except UnderlayError as error:

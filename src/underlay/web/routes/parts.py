@@ -9,6 +9,10 @@ from aiohttp import web
 from ...api.answers import work_of
 from ...human import whole
 from .. import files, listing, rendering
+from ..asking import Asking
+from ..pulls import Pulls
+from ..registry import Lists
+from ..remote import RemoteImages
 
 if TYPE_CHECKING:
     from ...api.answers import Handler
@@ -17,6 +21,10 @@ if TYPE_CHECKING:
 
 ROOTS: web.AppKey[files.MergedRoots] = web.AppKey("roots", files.MergedRoots)
 LISTING: web.AppKey[listing.Listing] = web.AppKey("listing", listing.Listing)
+ASKING: web.AppKey[Asking] = web.AppKey("asking", Asking)
+LISTS: web.AppKey[Lists] = web.AppKey("lists", Lists)
+REMOTES: web.AppKey[RemoteImages] = web.AppKey("remotes", RemoteImages)
+PULLS: web.AppKey[Pulls] = web.AppKey("pulls", Pulls)
 
 
 async def page(request: web.Request, template: str, facts: dict[str, Any], status: int = 200) -> web.Response:
@@ -25,6 +33,6 @@ async def page(request: web.Request, template: str, facts: dict[str, Any], statu
     return web.Response(text=text, status=status, content_type="text/html")
 
 
-def page_number(request: web.Request) -> int:
+def page_number(request: web.Request, name: str = "page") -> int:
     """Return the number of the page of a list that is asked for; the first one unless a number is given."""
-    return max(1, whole(request.query.get("page", "")))
+    return max(1, whole(request.query.get(name, "")))
