@@ -96,6 +96,14 @@ class NotFound(UnderlayError):
     http_status = 404
 
 
+class PlatformMissing(NotFound):
+    """An image is not there for the requested platform, but for `platforms` (such as `linux/arm64`)."""
+
+    def __init__(self, message: str, hint: str, platforms: Sequence[str]) -> None:
+        super().__init__(message, hint)
+        self.platforms = platforms
+
+
 class Conflict(UnderlayError):
     """The state of an object forbids the operation: in use, running, name taken."""
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ..base.fleet.policy import BrokenRule, Policy, Standing
     from ..base.fleet.report import FleetReport
     from ..base.identify.identify import Identified
+    from ..base.identify.image_source import Subject
     from ..base.index.learn import Learned
     from ..base.index.update import Plan
     from ..base.rebase.move import Moved
@@ -46,14 +47,17 @@ class KnownName:
 
 class Bases:
     """The bases of images. An image is given as a name or id (one that is not in the store is looked up in its registry),
-    as `docker://NAME` (always looked up in the registry), or as the path of an archive; see `image_source.find`."""
+    as `docker://NAME` (always looked up in the registry), or as the path of an archive; see `image_source.find`. What that
+    has returned can be given to several questions, so that its registry is asked once."""
 
     __slots__ = ("_store",)
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def identify(self, image: str, platform: str = "", verify: str = "", deep: bool | None = None) -> Identified:
+    def identify(
+        self, image: str | Subject, platform: str = "", verify: str = "", deep: bool | None = None
+    ) -> Identified:
         """Return the base of an image, with evidence.
 
         Signatures are looked for in its registry where `verify` or the trust policy says whose they should be (`verify` as
@@ -75,7 +79,7 @@ class Bases:
         return identifying.identify(self._store, subject)
 
     def dockerfile(
-        self, image: str, platform: str = "", base: str = "", extract: str = "", frozen: bool = False
+        self, image: str | Subject, platform: str = "", base: str = "", extract: str = "", frozen: bool = False
     ) -> Reconstruction:
         """Return the Dockerfile that would build an image, on its identified base or on `base`.
 
@@ -95,17 +99,19 @@ class Bases:
 
     def fit(
         self,
-        image: str,
+        image: str | Subject,
         platform: str = "",
         host: Mapping[str, Any] | None = None,
         command: Sequence[str] = (),
         entrypoint: Sequence[str] | None = None,
+        read: bool = True,
     ) -> Fit:
         """Return whether a host can run an image, and why not.
 
         `host` is the result of `System.info` on that host; the default is this host. `command` and `entrypoint` replace
         those of the image. Layers that are not in the store are read where they are, and not kept; where they cannot be,
-        only the configuration is judged. Raises NotFound, InvalidInput for an invalid `host`, and what reading raises.
+        or shall not (`read`), only the configuration is judged. Raises NotFound, InvalidInput for an invalid `host`, and
+        what reading raises.
         """
         from ..base import fit
         from ..base.fit import needs
@@ -116,15 +122,15 @@ class Bases:
         def needed(files: ImageFiles | None) -> Needs:
             return needs.of(source.view, source.platform, files, command, entrypoint)
 
-        if source.platform.os != "linux":  # its platform says enough
+        if source.platform.os != "linux" or not read:  # of another system its platform says enough
             return fit.judge(needed(source.files()), there)
         try:
-            with Writing(self._store, f"read the layers of {image}"), source.reading() as files:
+            with Writing(self._store, f"read the layers of {source.name}"), source.reading() as files:
                 return fit.judge(needed(files), there)
         except (LimitExceeded, Unsupported):
             return fit.judge(needed(None), there)
 
-    def outdated(self, image: str, platform: str = "", offline: bool = False) -> Outdated:
+    def outdated(self, image: str | Subject, platform: str = "", offline: bool = False) -> Outdated:
         """Return whether an image's base is outdated, what is newer, and when its support ends.
 
         Unless `offline`, registries are asked which image the base's name refers to now, and for an image that is not in
@@ -171,7 +177,7 @@ class Bases:
         with Writing(self._store, f"rebase {image}"):
             return move.move(self._store, subject, ground, target, names, dry_run, force)
 
-    def _current(self, name: str, subject: image_source.Subject) -> image_source.Subject:
+    def _current(self, name: str, subject: Subject) -> Subject:
         """Return what the name of a base stands for now, where `outdated` sees it; with its files where the image's own are
         here. It is pulled by its digest, so that no name of the store moves. Raises NotFound, and what pulling raises."""
         from ..base.fleet import current

@@ -42,6 +42,7 @@ _PAGE_LIMIT = 4 << 20  # bytes of one page of a list
 _PAGES_LIMIT = 1000
 _NAMES_LIMIT = 200_000
 _PAGE = 1000  # names to ask for a page
+_NAME_LIMIT = 255  # characters; what is longer is the name of nothing, and would fill our memory
 # What servers answer that know no HEAD, but GET.
 _NO_HEAD = frozenset((400, 403, 405, 406, 501))
 
@@ -382,7 +383,7 @@ def _names(answer: Answer, member: str, what: str) -> list[str]:
         return []
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise RegistryError(f"{what}: the answer is not a list of names")
-    return names
+    return [name for name in names if len(name) <= _NAME_LIMIT]
 
 
 def _next(answer: Answer, target: str) -> str:

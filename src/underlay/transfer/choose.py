@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..errors import Corrupt, InvalidInput, NotFound
+from ..errors import Corrupt, InvalidInput, NotFound, PlatformMissing
 from ..oci import config as configs
 from ..oci import digest as digests
 from ..oci import manifest as manifests
@@ -117,9 +117,11 @@ def choose(source: Documents, descriptors: Sequence[Descriptor], wanted: Sequenc
         if candidate is None:
             if not there:
                 raise _no_image(source, descriptors)
-            raise NotFound(
+            offered = sorted({str(one.platform) for one in there})
+            raise PlatformMissing(
                 f"requested platform ({goal}) not found in {source.location}",
-                f"it has {', '.join(sorted({str(one.platform) for one in there}))}; choose with --platform",
+                f"it has {', '.join(offered)}; choose with --platform",
+                offered,
             )
         if all(candidate.manifest.digest != other.manifest.digest for other in candidates):
             candidates.append(candidate)

@@ -12,8 +12,12 @@ from aiohttp import web
 from ..api.answers import WORK
 from ..errors import UnderlayError
 from . import files, listing
+from .registries.asking import Asking
+from .registries.places import Lists
+from .registries.pulls import Pulls
+from .registries.remote import RemoteImages
 from .routes import ROUTES
-from .routes.parts import LISTING, READ_ONLY, ROOTS, ReadOnly, page
+from .routes.parts import ASKING, LISTING, LISTS, PULLS, READ_ONLY, REMOTES, ROOTS, ReadOnly, page
 
 if TYPE_CHECKING:
     from ..api.answers import Handler
@@ -33,6 +37,8 @@ def make(work: Work, visitors: Visitors, read_only: bool = False) -> web.Applica
     application[WORK] = work
     application[LISTING] = listing.Listing(work.engine)
     application[ROOTS] = files.MergedRoots(work.engine)
+    application[ASKING], application[LISTS], application[REMOTES] = Asking(work), Lists(), RemoteImages()
+    application[PULLS] = Pulls(work.engine)
     for method, path, handler in ROUTES:
         application.router.add_route(method, path, handler)
     application.router.add_get("/static/{name}", static)

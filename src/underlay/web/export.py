@@ -129,6 +129,7 @@ class _Site:
     ) -> Callable[[], dict[str, Any]]:
         def facts() -> dict[str, Any]:
             made: dict[str, Any] = {"image": found, "tabs": _TABS, "tab": word, "problem": None}
+            made["addresses"] = image.addresses(found.id)
             try:
                 return made | facts_of(self._engine, found)
             except UnderlayError as error:

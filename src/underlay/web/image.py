@@ -1,9 +1,10 @@
-"""What each tab on the page of an image shows."""
+"""What each tab on the page of an image shows, of those here and those elsewhere."""
 
 from __future__ import annotations
 
 import itertools
 import os
+from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 from ..base.identify.answers import BETWEEN
@@ -16,10 +17,12 @@ from .changes import changes_of
 from .comparison import FileComparison
 from .files import way_to
 from .paging import Page
+from .registries.remote import RemoteImage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ..base.identify.image_source import Subject
     from ..engine.engine import Engine
     from ..engine.images.handle import Image
     from .changes import LayerChanges
@@ -30,9 +33,14 @@ if TYPE_CHECKING:
 FILES = 500  # of a layer on one page
 
 
-def overview(engine: Engine, image: Image) -> Facts:
+def _asked(image: Image | RemoteImage) -> str | Subject:
+    """Return what functions of `engine.bases` take for an image."""
+    return image.subject if isinstance(image, RemoteImage) else image.id
+
+
+def overview(engine: Engine, image: Image | RemoteImage) -> Facts:
     """Return the base of an image with the evidence, the chain of bases, and whether this host can run the image."""
-    identified = engine.bases.identify(image.id)
+    identified = engine.bases.identify(_asked(image))
     return {
         "identified": identified,
         "first": identified.candidates[0],
@@ -40,8 +48,8 @@ def overview(engine: Engine, image: Image) -> Facts:
         "between": identified.standing == BETWEEN,
         "likely": identified.certainty >= LIKELY,
         "others": [candidate for candidate in identified.candidates[1:6] if candidate.confidence >= 0.01],
-        "current": engine.bases.outdated(image.id, offline=True),
-        "fit": engine.bases.fit(image.id),
+        "current": engine.bases.outdated(_asked(image), offline=True),
+        "fit": engine.bases.fit(_asked(image), read=not isinstance(image, RemoteImage)),
     }
 
 
@@ -59,10 +67,10 @@ def tags(engine: Engine, image: Image) -> Facts:
     return {"tags": image.tags, "digests": image.digests, "others": sorted(others, key=lambda pair: pair[0])}
 
 
-def dockerfile(engine: Engine, image: Image) -> Facts:
+def dockerfile(engine: Engine, image: Image | RemoteImage) -> Facts:
     """Return the reconstructed Dockerfile of an image; for each line its instruction, the rest, and the number of the
     layer that it made (0 for none)."""
-    made = engine.bases.dockerfile(image.id)
+    made = engine.bases.dockerfile(_asked(image))
     numbers = {diff_id: number for number, diff_id in enumerate(image.diff_ids, 1)}
     return {
         "reconstruction": made,
@@ -76,15 +84,18 @@ def _split(text: str) -> tuple[str, str]:
     return (word, space + rest) if word.isupper() else ("", text)
 
 
-def layers(engine: Engine, image: Image) -> Facts:
-    """Return the layers of an image, the lowest first, each with its step, its changes and whether it is the base's."""
-    identified = engine.bases.identify(image.id)
+def layers(engine: Engine, image: Image | RemoteImage) -> Facts:
+    """Return the layers of an image, the lowest first, each with its step, whether it is the base's, and its changes (None
+    for those of an image that is not here)."""
+    identified = engine.bases.identify(_asked(image))
     of_base = identified.candidates[0].layers if identified.base is not None else 0
     steps = [step for step in reversed(image.history()) if not step.empty]
-    changed = _changes(engine, image)
+    changed: list[LayerChanges] = [] if isinstance(image, RemoteImage) else _changes(engine, image)
     rows = [
         {"number": number, "diff_id": diff_id, "step": step, "is_base": number <= of_base, "changes": changes}
-        for number, (diff_id, step, changes) in enumerate(zip(image.diff_ids, steps, changed, strict=False), 1)
+        for number, (diff_id, step, changes) in enumerate(
+            zip(image.diff_ids, steps, changed or repeat(None), strict=False), 1
+        )
     ]
     sizes = [step.size for step in steps]
     return {
@@ -152,12 +163,12 @@ def vulnerabilities(engine: Engine, image: Image) -> Facts:
     return {"exposure": engine.bases.vulnerabilities(image.id)}
 
 
-def config(engine: Engine, image: Image) -> Facts:
+def config(engine: Engine, image: Image | RemoteImage) -> Facts:
     """Return the configuration of an image (OCI image configuration)."""
     return {"config": image.config}
 
 
-def history(engine: Engine, image: Image) -> Facts:
+def history(engine: Engine, image: Image | RemoteImage) -> Facts:
     """Return the history of an image, the newest step first."""
     return {"steps": image.history()}
 
@@ -168,8 +179,19 @@ TABS = {
     **{"packages": "Packages", "vulnerabilities": "Vulnerabilities", "config": "Config", "history": "History"},
     "compare": "Compare",
 }
-# Where a tab's content comes from, but for files and comparisons, which depend on more than the image.
-FACTS: dict[str, Callable[[Engine, Image], Facts]] = {
-    **{"overview": overview, "tags": tags, "dockerfile": dockerfile, "layers": layers, "packages": packages},
-    **{"vulnerabilities": vulnerabilities, "config": config, "history": history},
+# Where a tab's content comes from, for images that are not here, too.
+ANYWHERE: dict[str, Callable[[Engine, Image | RemoteImage], Facts]] = {
+    **{"overview": overview, "dockerfile": dockerfile, "layers": layers, "config": config, "history": history},
 }
+# And for those that are here alone; but for the files, which depend on a path, too.
+FACTS: dict[str, Callable[[Engine, Image], Facts]] = {
+    **ANYWHERE,
+    **{"tags": tags, "packages": packages, "vulnerabilities": vulnerabilities},
+}
+
+
+def addresses(image_id: str) -> dict[str, str]:
+    """Return the addresses of the tabs of an image that is here, and of its Dockerfile as a file ("download")."""
+    page = f"/image/{image_id.partition(':')[2]}"
+    tabs = {word: page if word == "overview" else f"{page}/{word}" for word in TABS}
+    return {**tabs, "download": f"{page}/Dockerfile"}

@@ -20,6 +20,8 @@ _POLICY = (
 _HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
+    # Not `no-referrer`: with that, browsers send forms of this site's own pages with `Origin: null` (Fetch, "append a
+    # request `Origin` header").
     "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
 }
@@ -67,7 +69,8 @@ class Visitors:
 
     def _is_same_site(self, request: web.Request) -> bool:
         """Return whether a request comes from a page of this site or from the user, rather than from a page of another site
-        (Fetch Metadata Request Headers; RFC 6454). A link on another site may lead here."""
+        (Fetch Metadata Request Headers; RFC 6454). A link on another site may lead here. What changes something must name
+        this site: browsers send the header `Origin` with every such request."""
         origin = request.headers.get("Origin")
         if origin is not None:
             return origin.removeprefix("http://") in self._hosts

@@ -29,12 +29,13 @@ if TYPE_CHECKING:
     from ...store.rootfs.imagefiles import ImageFiles
     from ...store.rows.images import ImageRow
     from ...store.store import Store
+    from ...transfer.choose import Candidate
     from ...transfer.passing import Opener, Wanted
     from ..advisories import vex
     from .signatures import Endorsement
 
 STORE, ARCHIVE, REGISTRY = "store", "archive", "registry"
-_ARCHIVES = ("docker-archive:", "oci-archive:", "oci:")
+ARCHIVES = ("docker-archive:", "oci-archive:", "oci:")
 _REMOTE = "docker://"
 
 
@@ -43,7 +44,8 @@ class Subject:
     "" and 0 where unknown) beside the configuration's diff ids; `annotations` of its manifest.
 
     `deep`: layers that are not in the store are read where they lie when files are asked for; `unseen`: why they could
-    not be. `size` is that of its layers' tars in bytes, 0 where they were not read.
+    not be. `size` is that of its layers' tars in bytes, 0 where they were not read. `offered`: the platforms of the
+    indexes that led to it, none where it was named itself.
     """
 
     __slots__ = (
@@ -62,6 +64,7 @@ class Subject:
         "layers",
         "manifest",
         "name",
+        "offered",
         "platform",
         "size",
         "unseen",
@@ -86,6 +89,7 @@ class Subject:
         view: Config = config.view
         self.platform: Platform = view.platform()
         self.above: tuple[str, ...] = ()  # digests of the indexes that led to it, in a registry
+        self.offered: tuple[str, ...] = ()
         self.endorsement: Endorsement | None = None  # what signatures say of it, where they were looked at
         self.annotations: Mapping[str, str] = {}
         self.layers: list[tuple[str, int]] = [("", 0)] * len(view.diff_ids)
@@ -191,17 +195,19 @@ class Subject:
         return files
 
 
-def find(store: Store, text: str, platform: str = "", offline: bool = False) -> Subject:
+def find(store: Store, text: str | Subject, platform: str = "", offline: bool = False) -> Subject:
     """Return the image that `text` means: a name or id, `docker://NAME` for the registry's whatever is here, the path of an
-    archive. A name that is not here is looked up in its registry, with `offline` it is not found. Raises NotFound,
-    InvalidInput, and what registries raise.
+    archive, or what this has returned before. A name that is not here is looked up in its registry, with `offline` it is
+    not found. Raises NotFound, InvalidInput, and what registries raise.
     """
+    if isinstance(text, Subject):
+        return text
     wanted = [platforms.parse(platform)] if platform else []
     if text.startswith(_REMOTE):
         if offline:
             raise _not_asked(text)
         return _in_registry(store, text.removeprefix(_REMOTE), wanted)
-    for prefix in _ARCHIVES:
+    for prefix in ARCHIVES:
         if text.startswith(prefix):
             return _in_archive(store, text.removeprefix(prefix), wanted)
     if text.startswith(("/", "./", "../")) or (text.endswith((".tar", ".tar.gz", ".tgz")) and os.path.exists(text)):
@@ -289,6 +295,7 @@ def _in_registry(store: Store, name: str, wanted: list[Platform]) -> Subject:
         statements = attached.provenance(source, chosen.above, chosen.manifest.digest)
     subject = Subject(store, reference.familiar, REGISTRY, chosen.config, chosen.manifest)
     subject.above = tuple(index.digest for index in chosen.above)
+    subject.offered = _offered(chosen)
     subject.keep_provenance(statements)
     subject.lies(
         lambda wanted: passing.in_registry(store, subject.name, chosen.manifest.view, subject.view.diff_ids, wanted),
@@ -303,9 +310,17 @@ def _in_archive(store: Store, path: str, wanted: list[Platform]) -> Subject:
 
     chosen, statements = load.look(path, wanted)
     subject = Subject(store, path, ARCHIVE, chosen.config, chosen.manifest if chosen.manifest.data else None)
+    subject.offered = _offered(chosen)
     subject.keep_provenance(statements)
     subject.lies(lambda asked: passing.in_archive(store, path, subject.id, wanted, asked), deep=True)
     return subject
+
+
+def _offered(chosen: Candidate) -> tuple[str, ...]:
+    """Return the platforms of the images that the indexes above an image name, sorted."""
+    descriptors = [descriptor for index in chosen.above for descriptor in index.view.manifests or []]
+    named = (each.platform.normalised() for each in descriptors if each.platform and not each.is_attestation)
+    return tuple(sorted({str(platform) for platform in named}))
 
 
 # Provenance of images of the store

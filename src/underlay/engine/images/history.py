@@ -8,18 +8,27 @@ from .results import HistoryEntry
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
     from ...store.rows.images import ImageRow
     from ...store.store import Store
 
 
 def history(store: Store, image: ImageRow) -> list[HistoryEntry]:
     """Return the history of an image, newest first."""
-    config = image_rows.config(store.paths, image.id)
-    sizes = layer_rows.sizes(store.meta)
-    entries = config.get("history") or []
+    steps = steps_of(image_rows.config(store.paths, image.id), image.diff_ids, layer_rows.sizes(store.meta))
+    if steps:
+        steps[0].id = image.id
+    return steps
+
+
+def steps_of(config: Mapping[str, Any], layers: Sequence[str], sizes: Mapping[str, int]) -> list[HistoryEntry]:
+    """Return the history in a configuration, newest first; `layers` are the diff ids, lowest first, `sizes` theirs in
+    bytes."""
     steps: list[HistoryEntry] = []
-    diff_ids = iter(image.diff_ids)
-    for entry in entries:
+    diff_ids = iter(layers)
+    for entry in config.get("history") or []:
         empty = bool(entry.get("empty_layer"))
         diff_id = "" if empty else next(diff_ids, "")
         steps.append(
@@ -35,6 +44,4 @@ def history(store: Store, image: ImageRow) -> list[HistoryEntry]:
     # Layers that no entry speaks of.
     steps += [HistoryEntry("", "", "", sizes.get(diff_id, 0), "", False) for diff_id in diff_ids]
     steps.reverse()
-    if steps:
-        steps[0].id = image.id
     return steps

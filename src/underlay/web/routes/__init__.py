@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
-from . import actions, containers, image, images, live
+from . import actions, containers, image, images, live, pulls, registry, remote
 
-ROUTES = (*images.ROUTES, *image.ROUTES, *actions.ROUTES, *containers.ROUTES, *live.ROUTES)
+_OF_IMAGES = (*images.ROUTES, *image.ROUTES, *actions.ROUTES)
+_OF_REGISTRIES = (*registry.ROUTES, *remote.ROUTES, *pulls.ROUTES)
+ROUTES = (*_OF_IMAGES, *_OF_REGISTRIES, *containers.ROUTES, *live.ROUTES)

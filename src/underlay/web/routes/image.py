@@ -80,6 +80,7 @@ async def shown(
     def work() -> dict[str, Any]:
         found = engine.images.get(image_id)
         facts: dict[str, Any] = {"image": found, "tabs": image.TABS, "tab": word, "problem": None}
+        facts["addresses"] = image.addresses(found.id)
         try:
             facts |= facts_of(engine, found)
         except UnderlayError as error:

@@ -10,6 +10,10 @@ from ...api.answers import work_of
 from ...errors import UnderlayError
 from ...human import whole
 from .. import files, listing, rendering
+from ..registries.asking import Asking
+from ..registries.places import Lists
+from ..registries.pulls import Pulls
+from ..registries.remote import RemoteImages
 
 if TYPE_CHECKING:
     from ...api.answers import Handler
@@ -19,6 +23,10 @@ if TYPE_CHECKING:
 ROOTS: web.AppKey[files.MergedRoots] = web.AppKey("roots", files.MergedRoots)
 READ_ONLY: web.AppKey[bool] = web.AppKey("read_only", bool)
 LISTING: web.AppKey[listing.Listing] = web.AppKey("listing", listing.Listing)
+ASKING: web.AppKey[Asking] = web.AppKey("asking", Asking)
+LISTS: web.AppKey[Lists] = web.AppKey("lists", Lists)
+REMOTES: web.AppKey[RemoteImages] = web.AppKey("remotes", RemoteImages)
+PULLS: web.AppKey[Pulls] = web.AppKey("pulls", Pulls)
 
 
 class ReadOnly(UnderlayError):
@@ -42,6 +50,6 @@ def see(address: str) -> web.Response:
     return web.Response(status=303, headers={"Location": address})
 
 
-def page_number(request: web.Request) -> int:
+def page_number(request: web.Request, name: str = "page") -> int:
     """Return the number of the page of a list that is asked for; the first one unless a number is given."""
-    return max(1, whole(request.query.get("page", "")))
+    return max(1, whole(request.query.get(name, "")))

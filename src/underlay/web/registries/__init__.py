@@ -1,0 +1,1 @@
+"""Images that are not here: what registries list, their documents, and pulls."""
