@@ -89,8 +89,8 @@ def test_a_site_that_is_only_read(ul: Installation, tmp_path: Path) -> None:
         site.enter()
         for page in (image, f"{image}/tags"):
             assert 'method="post"' not in site.page(page)
-        for action in ("tag", "remove", "move"):
-            assert site.send(f"{image}/{action}", name="other:2", do="move").status == 403
+        for address in (f"{image}/tag", f"{image}/remove", f"{image}/move", "/pull"):
+            assert site.send(address, name="other:2", do="move").status == 403
     assert names(ul) == before
 
 

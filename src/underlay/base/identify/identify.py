@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 
@@ -21,6 +22,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ...paths import Paths
     from ...store.rows.images import ImageRow
     from ...store.store import Store
     from ..index.known import Known
@@ -230,7 +232,7 @@ def _local(store: Store, subject: Subject) -> Candidate | None:
         count = len(row.diff_ids)
         if row.id == subject.id or not count or count > len(diff_ids) or list(row.diff_ids) != diff_ids[:count]:
             continue
-        history = [step.get("created_by") for step in images.config(store.paths, row.id).get("history") or []]
+        history = _history(store.paths, row.id)
         alike = bool(history) and history == steps[: len(history)]
         if count == len(diff_ids) and (not alike or len(history) >= len(steps)):
             continue  # the same files, and nothing on top: a twin, and no base
@@ -259,6 +261,12 @@ def _local(store: Store, subject: Subject) -> Candidate | None:
         ):
             best = candidate
     return best
+
+
+@functools.lru_cache(2048)
+def _history(paths: Paths, image_id: str) -> list[str | None]:
+    """Return the commands of an image's steps. They are kept, since lists of images ask for those of the same ones."""
+    return [step.get("created_by") for step in images.config(paths, image_id).get("history") or []]
 
 
 def _former_names(store: Store, row: ImageRow, subject: Subject) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
@@ -47,10 +48,16 @@ async def _images(request: web.Request) -> dict[str, Any]:
 async def bases(request: web.Request) -> web.StreamResponse:
     """GET /images/bases: the bases of the images on a page of the list, which take longer to find than the images."""
 
-    def work() -> dict[str, Any]:
-        return {"bases": [request.app[LISTING].base_of(row.id) for row in _found(request)[1].items]}
+    over = threading.Event()
 
-    return await page(request, "bases.html", await work_of(request).do(work))
+    def work() -> dict[str, Any]:
+        rows = _found(request)[1].items
+        return {"bases": [request.app[LISTING].base_of(row.id) for row in rows if not over.is_set()]}
+
+    try:
+        return await page(request, "bases.html", await work_of(request).wait(work))
+    finally:
+        over.set()  # the page may have been left
 
 
 async def named(request: web.Request) -> web.StreamResponse:
