@@ -7,10 +7,7 @@ They are installed by npm at the first run, into the cache directory of this use
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +16,7 @@ import pytest
 from apiengines import SCRIPTS, Served, served, world
 from engines import until
 from networks import World
+from nodepackages import node_packages
 
 __all__ = ["served", "world"]  # fixtures
 pytestmark = pytest.mark.root
@@ -28,24 +26,8 @@ PACKAGES = ("@devcontainers/cli@0.89.0", "dockerode@5.0.1", "testcontainers@11.1
 
 @pytest.fixture(scope="module")
 def modules() -> Path:
-    """The directory of the packages, installed without running their scripts."""
-    if shutil.which("node") is None or shutil.which("npm") is None:
-        pytest.skip("no node or no npm")
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "underlay-tests"
-    place = cache / "-".join(["node", *(name.rpartition("@")[2] for name in PACKAGES)])
-    if not place.exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=cache) as made:
-            words = ["npm", "install", "--ignore-scripts", "--no-audit", "--no-fund"]
-            words += ["--cache", f"{made}/cache", "--prefix", made, *PACKAGES]
-            try:
-                done = subprocess.run(words, capture_output=True, text=True, timeout=90, check=False)
-            except subprocess.TimeoutExpired:
-                pytest.skip("npm takes too long to install the packages")
-            if done.returncode:
-                pytest.skip(f"npm cannot install the packages: {done.stderr[-300:]}")
-            (Path(made) / "node_modules").rename(place)
-    return place
+    """The directory of the packages."""
+    return node_packages("node", *PACKAGES)
 
 
 @pytest.fixture
