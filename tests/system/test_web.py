@@ -91,7 +91,7 @@ def test_each_page(site: Site, ul: Installation, tmp_path: Path) -> None:
     layer = site.page(f"{image}/layer/2")
     assert f'<a href="{image}/layer/2?path=etc">etc/</a>' in layer and "1 added, 0 changed, 0 removed" in layer
     below = site.page(f"{image}/layer/2?path=etc")
-    assert f'<a href="{image}/files?path=etc/own">own</a>' in below and '<td class="number">10</td>' in below
+    assert f'<a href="{image}/files?path=etc/own">own</a>' in below and 'data-title="Bytes">10</td>' in below
     assert "changes nothing in /nosuch" in site.page(f"{image}/layer/2?path=nosuch", 404)
     assert "has no layer 9" in site.page(f"{image}/layer/9", 404)
     config = re.search("<pre[^>]*><code>(.*?)</code>", site.page(f"{image}/config"), re.DOTALL)

@@ -18,21 +18,25 @@ class SitePage(NamedTuple):
 
 
 # The bases in the list of images come after the page.
-_BASES = "return ![...document.querySelectorAll('td.base')].some(cell => cell.textContent === '…')"
+BASES_ARE_THERE = "return ![...document.querySelectorAll('td.base')].some(cell => cell.textContent === '…')"
 _TABS = [
     SitePage(f"{image}-{word}", f"/image/{{{image}}}" + (f"/{word}" if word != "overview" else ""))
     for image in ("shop", "evil")
     for word in TABS
 ]
 PAGES = (
-    SitePage("images", "/", ready=_BASES),
-    SitePage("images-found", "/?q=shop", ready=_BASES),
+    SitePage("images", "/", ready=BASES_ARE_THERE),
+    SitePage("images-found", "/?q=shop", ready=BASES_ARE_THERE),
     SitePage("images-none", "/?q=%22%3E%3Cscript%3Ealert(1)%3C/script%3E"),
     SitePage("forest", "/forest"),
     *_TABS,
     SitePage("untagged", "/image/{untagged}/tags"),
     SitePage("shop-layer", "/image/{shop}/layer/3"),
+    SitePage("shop-layer-directory", "/image/{shop}/layer/4?path=srv"),
     SitePage("evil-layer", "/image/{evil}/layer/1"),
+    SitePage("evil-layer-directory", "/image/{evil}/layer/1?path=directory"),
+    SitePage("shop-compared", "/image/{shop}/compare?with={debian}"),
+    SitePage("evil-compared", "/image/{shop}/compare?with={evil}"),
     SitePage("shop-directory", "/image/{shop}/files?path=srv/www"),
     SitePage("shop-file", "/image/{shop}/files?path=etc/os-release"),
     SitePage("shop-binary", "/image/{shop}/files?path=usr/sbin/nginx"),
@@ -42,17 +46,21 @@ PAGES = (
     SitePage("container-running", "/container/{running}"),
     SitePage("container-ended", "/container/{ended}"),
     SitePage("container-created", "/container/{created}"),
+    SitePage("networks", "/networks"),
+    SitePage("volumes", "/volumes"),
     SitePage("no-such-image", "/image?name=nosuch", 404),
     SitePage("no-valid-name", "/image?name=%3Cscript%3Ealert(1)%3C/script%3E", 400),
     SitePage("no-such-page", "/image/{shop}/nosuch", 404),
     SitePage("no-such-layer", "/image/{shop}/layer/99", 404),
 )
-# Addresses of the site that are no pages: parts of pages, files to save, redirections.
+# Addresses of the site that are no pages: parts of pages, files to save, redirections, websockets.
 PARTS = (
     "/images/rows",
     "/images/bases",
     "/image/{shop}/Dockerfile",
     "/image/{shop}/file",
     "/containers/rows",
-    "/container/{running}/log",
+    "/container/{running}/processes",
+    "/container/{running}/live",
+    "/container/{running}/terminal",
 )
