@@ -1,11 +1,12 @@
 # underlay: what a person types. Each target sets itself up (tools/setup).
-.PHONY: help demo test check bench clean
+.PHONY: help demo test check bench screenshots clean
 
 help:
 	@echo "make demo    the main job on this machine (as root)"
 	@echo "make test    all tests that this host can run"
 	@echo "make check   format, lint, types, layers and unit tests"
 	@echo "make bench   ours beside the rivals that are installed"
+	@echo "make screenshots   the pictures of the site's guide (as root)"
 
 demo:
 	@tools/setup demo
@@ -26,6 +27,10 @@ check:
 bench:
 	@tools/setup bench
 	.venv/bin/python -m bench
+
+screenshots:
+	@tools/setup screenshots
+	.venv/bin/python tools/screenshots.py
 
 clean:
 	rm -rf .venv* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache bench/results

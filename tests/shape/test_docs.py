@@ -76,6 +76,17 @@ def test_files_named_exist(page: Path) -> None:
         assert (ROOT / path).exists(), f"{_name(page)} names {path}"
 
 
+def test_pictures_are_small_and_shown() -> None:
+    """Each picture is in a page, with words for those who do not see it."""
+    shown = {
+        (page.parent / target).resolve()
+        for page in PAGES
+        for target in re.findall(r"!\[[^\]]{10,}\]\(([^)\s]+)\)", _prose(page))
+    }
+    pictures = set(DOCS.rglob("images/*"))
+    assert pictures == shown and max(picture.stat().st_size for picture in pictures) <= 80_000
+
+
 def test_documents_named_in_the_code_exist() -> None:
     for source in (ROOT / "src").rglob("*.py"):
         for path in re.findall(r"docs/[\w./-]+\.md", source.read_text(encoding="utf-8")):

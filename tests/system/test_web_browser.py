@@ -14,12 +14,16 @@ from typing import NamedTuple
 
 import pytest
 
+from archives import Layout
 from axe import axe_source, barriers
 from chromium import HEIGHT, PHONE, WIDTH, Browser, browser
 from engines import Installation, needs_root, until
+from fakeregistry import FakeRegistry
+from remoteimages import image, index
 from siteimages import HOST, SCRIPTS, SHOP, advise, files, furnish, hostile
 from sitepages import PAGES, PARTS, SitePage
 from sites import serving_site
+from visitors import Visitor
 
 pytestmark = pytest.mark.root
 
@@ -68,17 +72,33 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
     """An installation with the images; when the module is done nothing may be left of it."""
     needs_root()
     place = tmp_path_factory.mktemp("shop")
-    made = Installation(place)
+    made = Visitor(place)
     furnish(made)
     advise(made, place)
-    hostile(made, "evil:1")
+    layers, changes = hostile()
+    layout = Layout()
+    layout.image(layers, "evil:1", **changes)
+    made("load", input=layout.tar())
     yield made
     made.clean()
 
 
 @pytest.fixture(scope="module")
-def whole_shop(installation: Installation, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
-    """The site with a running container that writes scripts, one that has ended, and a browser that was let in."""
+def registry() -> Iterator[FakeRegistry]:
+    """A registry with a hostile image, and one for two platforms."""
+    layers, changes = hostile()
+    with FakeRegistry() as made:
+        made.add(image(layers, **changes), "team/evil", "1", "2")
+        made.add(index([image(), image(architecture="arm64")]), "team/app", "1.0", "latest")
+        yield made
+
+
+@pytest.fixture(scope="module")
+def whole_shop(
+    installation: Installation, registry: FakeRegistry, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Shop]:
+    """The site with a running container that writes scripts, one that has ended, an image that was pulled, and a browser
+    that was let in."""
     words = "; ".join(f"echo {shlex.quote(script)}" for script in SCRIPTS)
     labels = [word for script in SCRIPTS for word in ("--label", f"{script}={script}")]
     ids = {
@@ -89,13 +109,17 @@ def whole_shop(installation: Installation, tmp_path_factory: pytest.TempPathFact
         "created": installation.out("create", "--name", "created", "--network", "none", "evil:1"),
         "untagged": installation.out("import", "-", input=files({"file": "text"})),
     }
-    for name, image in (("shop", SHOP), ("evil", "evil:1"), ("debian", DEBIAN)):
-        ids[name] = installation.out("inspect", "-f", "{{.Id}}", image)
+    for name, reference in (("shop", SHOP), ("evil", "evil:1"), ("debian", DEBIAN)):
+        ids[name] = installation.out("inspect", "-f", "{{.Id}}", reference)
     ids = {name: identity.removeprefix("sha256:") for name, identity in ids.items()}
     assert until(lambda: "link" in installation.out("logs", "shown"))
     with serving_site(installation) as address, browser(tmp_path_factory.mktemp("browser")) as made:
         made.enter(address)
-        yield Shop(made, ids)
+        body = "new URLSearchParams({name: arguments[0]})"
+        pull = f"return fetch('/pull', {{method: 'POST', body: {body}}}).then(answer => answer.url)"
+        assert made.run(pull, f"{registry.host}/team/app:1.0") == f"{made.origin}/pull/1"
+        made.wait("return fetch('/pull/1').then(answer => answer.text()).then(text => text.includes(' is here: '))")
+        yield Shop(made, ids | {"registry": registry.host})
 
 
 @pytest.fixture
@@ -161,14 +185,15 @@ def test_scripts_are_shown_as_text(shop: Shop) -> None:
     shown = set()
     try:
         for page in PAGES:
-            if page.name.startswith(("evil", "container", "images")):
+            if page.name.startswith(("evil", "remote", "container", "images")):
                 shop.open(page)
                 text = shop.browser.text()
                 shown |= {(page.name, script) for script in SCRIPTS if script in text}
                 assert shop.browser.run("return [notes.dialogs, notes.errors]") == [[], []], page.name
     finally:
         shop.browser.devtools("Page.setBypassCSP", enabled=False)
-    where = ("evil-dockerfile", "evil-compared", "evil-packages", "evil-history", "container-running")
+    where = ("evil-dockerfile", "evil-compared", "evil-packages", "evil-history", "remote-dockerfile", "remote-history")
+    where += ("container-running",)
     wanted = {(name, script) for name in where for script in SCRIPTS}
     wanted |= {("evil-files", script) for script in SCRIPTS if "/" not in script}
     assert wanted - shown == set()
@@ -190,7 +215,7 @@ def test_the_pages_here_are_all_that_the_site_has() -> None:
         for resource in router.resources()
         if (info := resource.get_info())
     ]
-    ids = dict.fromkeys(("shop", "evil", "running", "ended", "created", "untagged", "debian"), "0" * 64)
+    ids = dict.fromkeys(("shop", "evil", "running", "ended", "created", "untagged", "debian", "registry"), "0" * 64)
     paths = [path.format(**ids).partition("?")[0] for path in (*PARTS, *(page.path for page in PAGES))]
     met = [next((name for name, pattern in patterns if pattern.fullmatch(path)), path) for path in paths]
     assert set(met) == {name for name, _ in patterns}
@@ -377,6 +402,19 @@ def test_containers_are_told_what_to_do(shop: Shop) -> None:
     click(shop, "form[action$='/unpause'] button")
     shop.browser.wait("return !document.querySelector('.facts').innerText.includes('Paused')")
     assert shop.browser.complaints() == []
+
+
+def test_pull(shop: Shop, axe: str) -> None:
+    """A button fetches an image of a registry; its page says when it is here, and leads to it."""
+    shop.open("/remote?name={registry}/team/evil:2")
+    shop.browser.driver.find_element("css selector", "form[action='/pull'] button").click()
+    shop.browser.wait(
+        "return [...document.querySelectorAll('[role=status]')].some(each => / is here: /.test(each.innerText))"
+    )
+    assert shop.browser.run("return location.pathname") == "/remote" and barriers(shop.browser, axe) == []
+    assert shop.browser.complaints() == []
+    click(shop, "[role=status] a")
+    assert shop.browser.text("h1") == shop.path("{registry}/team/evil:2") and shop.browser.run(INTRUDERS) == []
 
 
 def test_what_a_move_would_change(shop: Shop, axe: str) -> None:

@@ -48,6 +48,21 @@ _SYSTEM = {
     "alpine": {"alpine-baselayout": "3.7.0-r0", "busybox": "1.37.0-r18", "musl": "1.2.5-r10", "zlib": "1.3.1-r2"},
 }
 _NGINX = {"nginx": "1.26.3-3", "nginx-common": "1.26.3-3", "libpcre2-8-0": "10.45-1", "libexpat1": "2.7.1-2"}
+_SITE = (
+    *(("shop.js", 88_000), ("style.css", 26_000), ("catalogue.json", 64_000), ("favicon.png", 4_000)),
+    *(("cups/green.jpg", 22_000), ("cups/white.jpg", 18_000), ("teapots/red.jpg", 34_000)),
+    *(("fonts/serif.woff2", 41_000), ("fonts/sans.woff2", 37_000), ("legal/terms.html", 12_000)),
+)
+# What containers of the shop run.
+_SERVICE = """#!/bin/sh
+echo "[notice] 14 pages below ${1:-/srv}"
+echo "[notice] configuration read from /etc/shop.conf"
+printf '\\033[33m[warn]\\033[0m no cache: answers are made anew\\n'
+echo "[notice] ready"
+echo '10.0.2.7 "GET / HTTP/1.1" 200 1180'
+echo '10.0.2.7 "GET /shop.js HTTP/1.1" 200 260000'
+exec sleep 86400
+"""
 _WORST = "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H"
 _MILD = "CVSS:3.1/AV:L/AC:H/PR:H/UI:R/S:U/C:L/I:N/A:N"
 _ADVISORIES = (
@@ -166,9 +181,15 @@ def furnish(ul: Installation) -> None:
     )
     for version, days in (("2.3", 16), ("2.4", 3)):
         pages: dict[str, bytes | str] = {
-            f"srv/www/page-{number:02}.html": f"<h1>{version}</h1>\n" * 40 for number in range(12)
+            f"srv/www/{name}": noise(f"{name} {version}" if name == "shop.js" else name, size) for name, size in _SITE
         }
-        pages |= {"srv/www/shop.js": noise(version, 260_000), "etc/motd": "Shop\n"}
+        pages |= {
+            "srv/www/index.html": f"<h1>Shop {version}</h1>\n" * 40,
+            "etc/motd": "Shop\n",
+            "usr/bin/serve": _SERVICE,
+        }
+        if version == "2.4":
+            pages["srv/www/teapots/blue.jpg"] = noise("blue", 31_000)
         steps = [
             (f"LABEL org.opencontainers.image.version={version}", None),
             ("RUN /bin/sh -c apt-get update && apt-get install -y nginx # buildkit", web),
@@ -176,16 +197,16 @@ def furnish(ul: Installation) -> None:
                 "RUN /bin/sh -c rm -rf /var/cache/apt /data/seed # buildkit",
                 files({"var/cache/.wh.apt": "", "data/.wh.seed": ""}),
             ),
-            ("COPY site /srv/www # buildkit", files(pages)),
+            ("COPY site / # buildkit", files(pages)),
             ("EXPOSE [80/tcp]", None),
-            ('CMD ["nginx" "-g" "daemon off;"]', None),
+            ('CMD ["serve" "/srv/www"]', None),
         ]
         maker.image(
             [f"{HOST}/shop/web:{version}", *([f"{HOST}/shop/web:latest"] if version == "2.4" else [])],
             days,
             steps,
             debian,
-            Cmd=["nginx", "-g", "daemon off;"],
+            Cmd=["serve", "/srv/www"],
             ExposedPorts={"80/tcp": {}},
             Labels={"org.opencontainers.image.version": version, "org.opencontainers.image.base.name": debian},
         )
@@ -193,9 +214,12 @@ def furnish(ul: Installation) -> None:
         maker.image(
             f"{HOST}/shop/{name}",
             days,
-            [("COPY . /srv # buildkit", files({"srv/main.py": noise(name, 40_000)})), ('CMD ["/srv/main.py"]', None)],
+            [
+                ("COPY . / # buildkit", files({"usr/bin/work": _SERVICE, "srv/work.py": noise(name, 40_000)})),
+                ('CMD ["work"]', None),
+            ],
             base,
-            Cmd=["/srv/main.py"],
+            Cmd=["work"],
         )
     maker.image(
         f"{HOST}/shop/cache:7.2",
@@ -229,8 +253,8 @@ def advise(ul: Installation, place: Path) -> None:
     ul("base", "advisories", "import", str(path))
 
 
-def hostile(ul: Installation, name: str) -> None:
-    """Load an image that has scripts wherever an image can have text."""
+def hostile() -> tuple[list[bytes], dict[str, Any]]:
+    """The layers, and the members of the configuration, of an image that has scripts wherever it can have text."""
     script, image, drawing, link, template = SCRIPTS
     words = " ".join(SCRIPTS)
     quoted = words.replace("\\", "\\\\").replace('"', '\\"')
@@ -245,27 +269,19 @@ def hostile(ul: Installation, name: str) -> None:
             "var/lib/dpkg/status": dpkg({"evil": words, words: "1.0"}),
         }
     )
-    layout = Layout()
-    layout.image(
-        [layer],
-        name,
-        False,
-        author=words,
-        architecture="amd64",
-        config={
-            "Cmd": [*_SHELL, words],
-            "Entrypoint": SCRIPTS,
-            "Env": [f"A={words}", f"{script}=1"],
-            "Labels": {
-                **dict.fromkeys(SCRIPTS, words),
-                "org.opencontainers.image.base.name": words,
-                "org.opencontainers.image.version": words,
-            },
-            "User": words,
-            "WorkingDir": f"/{words}",
-            "ExposedPorts": {f"80/{script}": {}},
-            "Volumes": {f"/{image}": {}},
+    config = {
+        "Cmd": [*_SHELL, words],
+        "Entrypoint": SCRIPTS,
+        "Env": [f"A={words}", f"{script}=1"],
+        "Labels": {
+            **dict.fromkeys(SCRIPTS, words),
+            "org.opencontainers.image.base.name": words,
+            "org.opencontainers.image.version": words,
         },
-        history=[{"created": "2024-02-03T04:05:06Z", "created_by": f"RUN {words}", "comment": words, "author": words}],
-    )
-    ul("load", input=layout.tar())
+        "User": words,
+        "WorkingDir": f"/{words}",
+        "ExposedPorts": {f"80/{script}": {}},
+        "Volumes": {f"/{image}": {}},
+    }
+    step = {"created": "2024-02-03T04:05:06Z", "created_by": f"RUN {words}", "comment": words, "author": words}
+    return [layer], {"author": words, "config": config, "history": [step]}

@@ -24,6 +24,10 @@ _TABS = [
     for image in ("shop", "evil")
     for word in TABS
 ]
+_REMOTE_TABS = [
+    SitePage(f"remote-{word}", f"/remote{f'/{word}' if word != 'overview' else ''}?name={{registry}}/team/evil:1")
+    for word in TABS
+]
 PAGES = (
     SitePage("images", "/", ready=BASES_ARE_THERE),
     SitePage("images-found", "/?q=shop", ready=BASES_ARE_THERE),
@@ -48,6 +52,15 @@ PAGES = (
     SitePage("container-created", "/container/{created}"),
     SitePage("networks", "/networks"),
     SitePage("volumes", "/volumes"),
+    SitePage("registries", "/registry"),
+    SitePage("registry", "/registry?name={registry}"),
+    SitePage("repository", "/registry?name={registry}/team/app"),
+    SitePage("repository-none", "/registry?name={registry}/team/nosuch", 404),
+    SitePage("registry-invalid", "/registry?name=%3Cscript%3Ealert(1)%3C/script%3E", 400),
+    *_REMOTE_TABS,
+    SitePage("remote-platforms", "/remote?name={registry}/team/app:1.0"),
+    SitePage("remote-none", "/remote?name={registry}/team/app:nosuch", 404),
+    SitePage("pull", "/pull/1"),
     SitePage("no-such-image", "/image?name=nosuch", 404),
     SitePage("no-valid-name", "/image?name=%3Cscript%3Ealert(1)%3C/script%3E", 400),
     SitePage("no-such-page", "/image/{shop}/nosuch", 404),
@@ -59,6 +72,8 @@ PARTS = (
     "/images/bases",
     "/image/{shop}/Dockerfile",
     "/image/{shop}/file",
+    "/remote/Dockerfile",
+    "/pull/1/progress",
     "/containers/rows",
     "/container/{running}/processes",
     "/container/{running}/live",
