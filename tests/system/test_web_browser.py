@@ -307,6 +307,7 @@ def test_by_name(shop: Shop) -> None:
     shop.open("/containers")
     shop.browser.driver.find_element("css selector", "#name").send_keys(f"{SHOP}\n")
     shop.browser.wait("return location.pathname === arguments[0]", shop.path("/image/{shop}"))
+    assert shop.browser.text("h1") == SHOP
 
 
 def test_by_keyboard(shop: Shop) -> None:

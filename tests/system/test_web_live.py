@@ -128,7 +128,7 @@ def test_a_terminal(site: Site, ul: Installation) -> None:
     over(site, f"{path}?command=no-such", refused)
 
     async def unreadable(socket: Any) -> None:
-        assert "cannot be read" in json.loads((await socket.receive()).data)["problem"]
+        assert "into words" in json.loads((await socket.receive()).data)["problem"]
 
     over(site, f"{path}?command=sh+%22", unreadable)
 

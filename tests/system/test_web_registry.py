@@ -259,7 +259,7 @@ def test_pulls_that_cannot_begin(site: Site, registry: FakeRegistry, made: Image
     names = [registry.add(made, f"team/app{number}", "1") for number in range(5)]
     first = [progress_of(post(site, name=name).read().decode()) for name in names[:4]]
     assert all(first) and len(set(first)) == 4
-    assert "4 other pulls are under way" in post(site, name=names[4]).read().decode()
+    assert "4 other pulls are running" in post(site, name=names[4]).read().decode()
     assert post(site, False, name=names[4]).status == 409
     registry.close()
     for address in first:

@@ -31,7 +31,7 @@ _STATIC = frozenset(
 
 
 def make(work: Work, visitors: Visitors, read_only: bool = False) -> web.Application:
-    """Return the application that shows the images and containers of an engine; unless `read_only` it changes them, too."""
+    """Return the web application for an engine; with `read_only` it refuses all requests that change something."""
     application = web.Application(middlewares=[visitors.middleware, _errors, _changes])
     application[READ_ONLY] = read_only
     application[WORK] = work
@@ -62,7 +62,7 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 @web.middleware
 async def _changes(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Refuse what changes anything when the site is read-only."""
+    """Refuse every method but GET and HEAD if the site is read-only."""
     if request.app[READ_ONLY] and request.method not in ("GET", "HEAD"):
         raise ReadOnly
     return await handler(request)
@@ -85,6 +85,6 @@ async def static(request: web.Request) -> web.StreamResponse:
 
 @functools.cache
 def _read(name: str) -> tuple[bytes, str]:
-    """Return a file of the package, and what tells one version of it from another."""
+    """Return the content of a static file of the package, and its ETag."""
     data = (resources.files(__package__) / "static" / name).read_bytes()
     return data, hashlib.sha256(data).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""Two images beside each other: their files, packages, and configurations."""
+"""Comparison of two images: which files, packages and settings differ."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _READ = 64 << 20  # bytes that are read of each image to compare contents
 
 
 class Difference:
-    """A file that one image has and the other has not, or has otherwise.
+    """A file that differs between the two images: it was added, changed or removed.
 
     `path` is bytes, `kind` one of ADDED, CHANGED and REMOVED, `before` and `after` are the bytes of regular files, None for
     others and where there is none.
@@ -45,7 +45,7 @@ class FileComparison:
         self.is_whole = True
 
     def differences(self) -> Iterator[Difference]:
-        """Yield what differs, by path. A directory that is new or gone counts as what is in it.
+        """Yield the files that differ, sorted by path. A directory that was added or removed counts as its files.
 
         Files of the same kind, rights, owner and size are compared by their bytes, unless they are of the same layer. Once
         much has been read they count as changed where their times differ.
@@ -73,7 +73,7 @@ class FileComparison:
             yield Difference(path, CHANGED, old, new)
 
     def _same(self, path: bytes, old: Node, new: Node) -> bool:
-        """Return whether a path is the same in both images."""
+        """Return whether the file at a path has the same content and attributes in both images."""
         before, after = old.entry, new.entry
         if (
             self._layers[0][old.layer] == self._layers[1][new.layer]
@@ -106,7 +106,7 @@ def packages(engine: Engine, old: Image, new: Image) -> list[tuple[str, str | No
 
 
 def _versions(engine: Engine, image: Image) -> dict[str, str]:
-    """Return the versions of an image's packages by name; several of one name stand side by side."""
+    """Return the versions of an image's packages by package name, joined with commas if there are several."""
     found: dict[str, set[str]] = {}
     for each in engine.bases.bill(image.id).get("components") or []:
         if each.get("type") == "library":
@@ -115,14 +115,14 @@ def _versions(engine: Engine, image: Image) -> dict[str, str]:
 
 
 def configuration(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[tuple[str, str | None, str | None]]:
-    """Return the members of two configurations (OCI image configuration) that differ, as text; None for a missing one."""
+    """Return name and both values of the settings that differ between two OCI image configurations; None: not set."""
     before, after = (dict(_members(value)) for value in (old, new))
     names = sorted(before.keys() | after.keys())
     return [(name, before.get(name), after.get(name)) for name in names if before.get(name) != after.get(name)]
 
 
 def _members(value: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield name and text of the members that say how a container of the image runs, and on what."""
+    """Yield name and value of each setting in an image configuration: platform, environment, labels, command and so on."""
     for name in ("architecture", "variant", "os", "os.version"):
         if value.get(name):
             yield name, str(value[name])

@@ -66,7 +66,7 @@ def container(engine: Engine, container_id: str) -> Facts:
 
 
 def processes(engine: Engine, container_id: str) -> Facts:
-    """Return the processes of a container, None if it is not running."""
+    """Return the running processes of a container as `processes`; None if the container is not running."""
     try:
         return {"processes": engine.containers.top(container_id)}
     except UnderlayError:
@@ -74,7 +74,7 @@ def processes(engine: Engine, container_id: str) -> Facts:
 
 
 def log(engine: Engine, container_id: str) -> Facts:
-    """Return the last lines of a container's log. Raises NotFound."""
+    """Return the last lines of a container's log as `text`, or as `problem` why the log cannot be read. Raises NotFound."""
     try:
         data = b"".join(record[2] for record in engine.containers.logs(container_id, tail=LINES))
     except UnderlayError as error:
@@ -83,18 +83,18 @@ def log(engine: Engine, container_id: str) -> Facts:
 
 
 def shown_text(text: str) -> str:
-    """Return output for a page: without the control sequences of terminals, other control characters escaped."""
+    """Return a container's output for a page: terminal control sequences are removed, other control characters escaped."""
     return escaped(_SEQUENCES.sub("", text).replace("\r\n", "\n"), "\n\t")
 
 
 class Usage:
-    """What a container uses, from sample to sample: rates need the sample before."""
+    """Samples of the resource usage of one container; rates are computed from the previous sample."""
 
     def __init__(self) -> None:
         self._before: Stats | None = None
 
     def sample(self, engine: Engine, container_id: str) -> Mapping[str, tuple[float, str]]:
-        """Return what is used now, by name: a number for a chart, and the text beside it; nothing where it is not known.
+        """Return the current usage by resource: the number to plot, and its text. Empty for the first sample.
 
         Raises Conflict when the container is not running.
         """
@@ -116,7 +116,7 @@ class Usage:
 
 
 REMOVE = "remove"
-# What the page of a container can do, by the word in the address; a running container is removed only once it is stopped.
+# The actions on the page of a container, by the last part of the URL. Only a stopped container can be removed.
 ACTIONS: Mapping[str, Callable[[Containers, str], object]] = {
     "start": lambda containers, name: containers.start(name),
     "stop": lambda containers, name: containers.stop(name),

@@ -1,4 +1,4 @@
-"""The pages of the site as files, with links that work from a disk or any web server."""
+"""Export of the site as static HTML files, with relative links."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 ROWS = 1000  # images on one page
 _TABS = {word: title for word, title in image.TABS.items() if word not in ("files", "compare")}
 _STATIC = ("style.css", "icon.svg")
-_MARK = ".underlay-site"  # a file in each directory that was made here
-# Values that stand in a page are escaped: a quotation mark is always one of a template.
+_MARK = ".underlay-site"  # a file that marks a directory as an exported site
+# Values in a page are escaped, so a quotation mark is always the template's.
 _LINK = re.compile(r'(?P<name>href|src)="(?P<address>/[^"#]*)(?P<part>#[^"]*)?"')
 _FILES = (
     (re.compile(r"/"), "index.html"),
@@ -39,7 +39,7 @@ _FILES = (
 
 
 def export(engine: Engine, directory: str, names: Sequence[str], report: Callable[[str], None]) -> int:
-    """Write the pages of images, all unless there are `names`, into a directory; return how many images there are.
+    """Export the pages of the images `names`, or of all images, to a directory; return the number of exported images.
 
     The directory is made, or replaced if it has an earlier site; it is as it was until all is written. `report` is called
     with the name of each image that could not be shown whole, and why. Raises InvalidInput for a directory with other
@@ -71,7 +71,7 @@ class _Site:
         self._listing = listing.Listing(engine)
         wanted = {engine.images.get(name).id for name in names}
         self._rows = [row for row in self._listing.rows() if not names or row.id in wanted]
-        self._written: set[str] = set()  # files that there are or will be
+        self._written: set[str] = set()  # paths of all files of this export
 
     def write(self) -> int:
         """Write all pages; return the number of images."""
@@ -140,7 +140,7 @@ class _Site:
         return facts
 
     def _linked(self, text: str, path: str) -> str:
-        """Return a page whose links lead to files; of those that lead nowhere here only the text stays."""
+        """Return a page with relative links to exported files; a link to a page that is not exported becomes plain text."""
 
         def link(match: re.Match[str]) -> str:
             target = _file(match["address"])
@@ -159,7 +159,7 @@ class _Site:
 
 
 def _file(address: str) -> str:
-    """Return the path of the file for an address of the site, "" if there is none."""
+    """Return the file to which a URL path of the site is exported, "" if the page is not exported."""
     for pattern, path in _FILES:
         if match := pattern.fullmatch(address):
             return match.expand(path)

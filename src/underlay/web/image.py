@@ -1,4 +1,4 @@
-"""What each tab on the page of an image shows, of those here and those elsewhere."""
+"""What each tab on the page of an image shows, for images in the store, in registries and in archives."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ FILES = 500  # of a layer on one page
 
 
 def _asked(image: Image | RemoteImage) -> str | Subject:
-    """Return what functions of `engine.bases` take for an image."""
+    """Return the argument with which functions of `engine.bases` are called for an image."""
     return image.subject if isinstance(image, RemoteImage) else image.id
 
 
@@ -134,7 +134,7 @@ def layer(engine: Engine, image: Image, number: int, path: bytes, page: int) -> 
 
 
 def comparison(engine: Engine, image: Image, other: Image, roots: MergedRoots, page: int) -> Facts:
-    """Return what `other` has otherwise than `image`: a page of files, packages, the configuration.
+    """Return the differences between `image` and `other`: configuration, packages, and one page of the files.
 
     Raises NotFound, Corrupt.
     """
@@ -179,11 +179,11 @@ TABS = {
     **{"packages": "Packages", "vulnerabilities": "Vulnerabilities", "config": "Config", "history": "History"},
     "compare": "Compare",
 }
-# Where a tab's content comes from, for images that are not here, too.
+# The functions that make the content of a tab, also for images that are not in the store.
 ANYWHERE: dict[str, Callable[[Engine, Image | RemoteImage], Facts]] = {
     **{"overview": overview, "dockerfile": dockerfile, "layers": layers, "config": config, "history": history},
 }
-# And for those that are here alone; but for the files, which depend on a path, too.
+# The same with the tabs for images in the store. Files and Compare are missing: they need more than the image.
 FACTS: dict[str, Callable[[Engine, Image], Facts]] = {
     **ANYWHERE,
     **{"tags": tags, "packages": packages, "vulnerabilities": vulnerabilities},

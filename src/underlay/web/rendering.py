@@ -53,5 +53,5 @@ def _environment() -> jinja2.Environment:
 
 
 def page(template: str, facts: Mapping[str, Any]) -> str:
-    """Return a page as HTML: a template of this package, filled with facts. A file (`is_static`) has no scripts."""
+    """Return the HTML of a template of this package with its variables `facts`; `is_static` omits scripts and forms."""
     return _environment().get_template(template).render({"is_static": False, "read_only": True, **facts})

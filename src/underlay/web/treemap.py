@@ -64,7 +64,7 @@ def below(changes: Iterable[FileChange], directory: bytes) -> list[Below]:
 
 
 def areas(names: Sequence[Below]) -> list[Area]:
-    """Return names, the largest first, as areas in proportion to their bytes, none narrower than it must be.
+    """Return names, the largest first, as rectangles whose areas are in proportion to their bytes.
 
     The way of M. Bruls, K. Huizing and J. van Wijk, "Squarified Treemaps" (2000): rows along the shorter side of what is
     left, each as long as its areas become more like squares.
@@ -99,7 +99,7 @@ def areas(names: Sequence[Below]) -> list[Area]:
 
 
 def _worst(row: Sequence[Below], side: float, scale: float) -> float:
-    """Return how far the areas of a row are from squares: the largest quotient of a longer and a shorter side."""
+    """Return the worst aspect ratio in a row of areas: the longer side divided by the shorter one."""
     depth = sum(each.size for each in row) * scale / side
     lengths = [each.size * scale / depth for each in row]
     return max(max(depth / length, length / depth) for length in lengths)

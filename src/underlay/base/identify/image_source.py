@@ -317,7 +317,7 @@ def _in_archive(store: Store, path: str, wanted: list[Platform]) -> Subject:
 
 
 def _offered(chosen: Candidate) -> tuple[str, ...]:
-    """Return the platforms of the images that the indexes above an image name, sorted."""
+    """Return the platforms that the image index lists from which an image was chosen, sorted."""
     descriptors = [descriptor for index in chosen.above for descriptor in index.view.manifests or []]
     named = (each.platform.normalised() for each in descriptors if each.platform and not each.is_attestation)
     return tuple(sorted({str(platform) for platform in named}))

@@ -24,8 +24,10 @@ def history(store: Store, image: ImageRow) -> list[HistoryEntry]:
 
 
 def steps_of(config: Mapping[str, Any], layers: Sequence[str], sizes: Mapping[str, int]) -> list[HistoryEntry]:
-    """Return the history in a configuration, newest first; `layers` are the diff ids, lowest first, `sizes` theirs in
-    bytes."""
+    """Return the history of an image configuration, newest step first.
+
+    `layers` are the diff ids of the layers, lowest first; `sizes` are their sizes in bytes, by diff id.
+    """
     steps: list[HistoryEntry] = []
     diff_ids = iter(layers)
     for entry in config.get("history") or []:

@@ -36,8 +36,8 @@ class Asking:
         self._lock = threading.Lock()
 
     async def ask(self, what: str, question: Callable[[list[Registries]], T]) -> T:
-        """Return what a question gets; it appends the connections that it opens to its argument, which are ended when the
-        answer takes too long.
+        """Run a question in a thread and return its result. The question appends the connections that it opens to the list
+        it is given; they are closed when it takes too long.
 
         `what` names what is asked for in errors. Raises what the question raises, Busy, RegistryError (no answer in time).
         """

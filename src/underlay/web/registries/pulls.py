@@ -101,7 +101,9 @@ class Pulls:
                 if (pull.name, pull.platform) == (name, platform):
                     return pull
             if len(running) >= self._at_once:
-                raise Conflict(f"{name}: {len(running)} other pulls are under way", "try again when one has ended")
+                raise Conflict(
+                    f"cannot pull {name}: {len(running)} other pulls are running", "try again when one has ended"
+                )
             self._last += 1
             pull = self._pulls[self._last] = Pull(self._last, name, platform)
             for old in [one for one in self._pulls.values() if one.state != RUNNING][
@@ -112,7 +114,7 @@ class Pulls:
         return pull
 
     def get(self, number: int) -> Pull:
-        """Return a pull by its number. Raises NotFound when it is not remembered."""
+        """Return a pull by its number. Raises NotFound for an unknown number and for a pull that has been forgotten."""
         with self._lock:
             if number not in self._pulls:
                 raise NotFound(f"pull {number} is not remembered", "the images that are here are under Images")

@@ -92,7 +92,7 @@ class RemoteImage:
 
     @property
     def config(self) -> Mapping[str, Any]:
-        """Its configuration document (OCI image configuration)."""
+        """The OCI image configuration of the image."""
         return self.subject.value
 
     def history(self) -> list[HistoryEntry]:
@@ -141,6 +141,6 @@ def local_id(engine: Engine, image: RemoteImage) -> str:
 
 
 def address(word: str, name: str, platform: str = "") -> str:
-    """Return the address of a tab of an image."""
+    """Return the URL path of a tab of an image that is not in the store."""
     query = urlencode({"name": name, **({"platform": platform} if platform else {})})
     return f"/remote?{query}" if word == "overview" else f"/remote/{word}?{query}"

@@ -1,4 +1,4 @@
-"""What the pages of an image change when they are asked to: its names, the base that it stands on, or that it goes."""
+"""Forms on the pages of an image: add and remove tags, remove the image, rebase it."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from aiohttp import web
 
+    from ...base.rebase.move import Moved
     from ...engine.engine import Engine
     from ...engine.images.handle import Image
     from .parts import Route
@@ -24,13 +25,13 @@ def _image_id(request: web.Request) -> str:
 
 
 async def _field(request: web.Request, name: str) -> str:
-    """Return a text field of the form that was sent, "" if it is not there."""
+    """Return a text field of the submitted form, "" if it is missing."""
     value = (await request.post()).get(name, "")
     return value.strip() if isinstance(value, str) else ""
 
 
 async def tag(request: web.Request) -> web.StreamResponse:
-    """POST /image/ID/tag: give it the name of the field `name`."""
+    """POST /image/ID/tag: add the tag in the form field `name` to the image."""
     name = await _field(request, "name")
     if not name:
         raise InvalidInput("no name was given", "type one, such as shop/web:2.4")
@@ -39,7 +40,7 @@ async def tag(request: web.Request) -> web.StreamResponse:
 
 
 async def remove(request: web.Request) -> web.StreamResponse:
-    """POST /image/ID/remove: remove the name of the field `name`, or without one the image with all its names."""
+    """POST /image/ID/remove: remove the tag in the form field `name`, or without that field the image and all its tags."""
     name = await _field(request, "name")
 
     def work(engine: Engine) -> bool:
@@ -61,30 +62,26 @@ async def remove(request: web.Request) -> web.StreamResponse:
 
 
 async def move(request: web.Request) -> web.StreamResponse:
-    """POST /image/ID/move: show what would change if the image stood on another base, or with `do=move` make that image.
+    """POST /image/ID/move: rebase the image with `do=move`, else show a dry run of that.
 
-    The field `onto` names the base, by default what its base's name stands for now; `name` is the name of the new image;
-    `force` overrides what speaks against it.
+    The form field `onto` names the new base (default: the image that the base's tag refers to now), `name` the new image;
+    `force` rebases in spite of hazards.
     """
     fields = {name: await _field(request, name) for name in ("onto", "name", "do", "force")}
 
     def facts_of(engine: Engine, found: Image) -> dict[str, Any]:
-        names = [fields["name"]] if fields["name"] else []
-        facts: dict[str, Any] = {"wanted": fields, "unsafe": False}
-        try:
-            # By its name, since the new image gets it.
-            subject = found.tags[0] if found.tags else found.id
-            moved = engine.bases.rebase(
-                subject, fields["onto"], names, dry_run=fields["do"] != "move", force=bool(fields["force"])
-            )
-        except Unsafe:
-            # It is shown again, with what speaks against it.
-            return facts_of_dry_run(engine, found, names, facts)
-        return {**facts, "moved": moved}
+        # By its tag, if it has one: the new image gets that tag unless another one is given.
+        subject, names = found.tags[0] if found.tags else found.id, [fields["name"]] if fields["name"] else []
 
-    def facts_of_dry_run(engine: Engine, found: Image, names: list[str], facts: dict[str, Any]) -> dict[str, Any]:
-        subject = found.tags[0] if found.tags else found.id
-        return {**facts, "unsafe": True, "moved": engine.bases.rebase(subject, fields["onto"], names, dry_run=True)}
+        def rebase(dry_run: bool) -> Moved:
+            return engine.bases.rebase(
+                subject, fields["onto"], names, dry_run=dry_run, force=bool(fields["force"]) and not dry_run
+            )
+
+        try:
+            return {"wanted": fields, "unsafe": False, "moved": rebase(dry_run=fields["do"] != "move")}
+        except Unsafe:
+            return {"wanted": fields, "unsafe": True, "moved": rebase(dry_run=True)}  # shows the hazards
 
     return await shown(request, "overview", "move.html", facts_of)
 

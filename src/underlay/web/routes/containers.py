@@ -24,7 +24,7 @@ async def all_containers(request: web.Request) -> web.StreamResponse:
 
 
 async def container_rows(request: web.Request) -> web.StreamResponse:
-    """GET /containers/rows: the list alone, with which an open page refreshes itself."""
+    """GET /containers/rows: the table of containers alone; an open page requests it every two seconds."""
     return await page(request, "containerrows.html", await _containers(request))
 
 
@@ -42,13 +42,13 @@ async def container(request: web.Request) -> web.StreamResponse:
 
 
 async def processes(request: web.Request) -> web.StreamResponse:
-    """GET /container/ID/processes: its processes alone, with which an open page refreshes itself."""
+    """GET /container/ID/processes: the table of processes alone; an open page requests it every five seconds."""
     work, name = work_of(request), request.match_info["id"]
     return await page(request, "processes.html", await work.do(containers.processes, work.engine, name))
 
 
 async def act(request: web.Request) -> web.StreamResponse:
-    """POST /container/ID/ACTION: start, stop or remove a container, or what else stands in `containers.ACTIONS`."""
+    """POST /container/ID/ACTION: start, stop or remove a container; see `containers.ACTIONS`."""
     work, name, action = work_of(request), request.match_info["id"], request.match_info["action"]
     if action not in containers.ACTIONS:
         raise web.HTTPNotFound
@@ -57,12 +57,12 @@ async def act(request: web.Request) -> web.StreamResponse:
 
 
 async def networks(request: web.Request) -> web.StreamResponse:
-    """GET /networks: the networks, and who is in which."""
+    """GET /networks: the networks, and which containers are in each."""
     return await page(request, "networks.html", await work_of(request).do(resources.networks, work_of(request).engine))
 
 
 async def volumes(request: web.Request) -> web.StreamResponse:
-    """GET /volumes: the volumes, and who uses which."""
+    """GET /volumes: the volumes, and which containers use each."""
     return await page(request, "volumes.html", await work_of(request).do(resources.volumes, work_of(request).engine))
 
 

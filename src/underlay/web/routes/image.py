@@ -23,7 +23,7 @@ IMAGE = "/image/{id:[0-9a-f]{64}}"
 
 
 async def overview(request: web.Request) -> web.StreamResponse:
-    """GET /image/ID: the overview, with the base of an image."""
+    """GET /image/ID: the tab Overview, which shows the base of the image."""
     return await _tab(request, "overview")
 
 
@@ -59,7 +59,7 @@ async def _tab(request: web.Request, word: str) -> web.StreamResponse:
 
 
 async def compare(request: web.Request) -> web.StreamResponse:
-    """GET /image/ID/compare?with=NAME: what another image has otherwise."""
+    """GET /image/ID/compare?with=NAME: the tab Compare, with the differences between two images."""
     name, number, roots = request.query.get("with", "").strip(), page_number(request), request.app[ROOTS]
 
     def facts_of(engine: Engine, found: Image) -> dict[str, Any]:
@@ -84,7 +84,7 @@ async def shown(
         try:
             facts |= facts_of(engine, found)
         except UnderlayError as error:
-            facts["problem"] = error  # in the place of the tab: the others can be used nevertheless
+            facts["problem"] = error  # shown instead of this tab; the other tabs still work
         return facts
 
     facts = await work_of(request).wait(work)  # large images, and registries, take their time
@@ -105,7 +105,7 @@ async def dockerfile(request: web.Request) -> web.StreamResponse:
 
 
 async def file(request: web.Request) -> web.StreamResponse:
-    """GET /image/ID/file: download a file of an image. Browsers must not show it: it may be a page with scripts."""
+    """GET /image/ID/file: download a file of an image, as an attachment: it may be an HTML page with scripts."""
     path = _path(request)
 
     def work(engine: Engine) -> bytes | None:

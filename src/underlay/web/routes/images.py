@@ -26,12 +26,12 @@ async def images(request: web.Request) -> web.StreamResponse:
 
 
 async def rows(request: web.Request) -> web.StreamResponse:
-    """GET /images/rows: the list alone, while the user types into the search field."""
+    """GET /images/rows: the table of images alone; the page requests it while the user types in the search field."""
     return await page(request, "rows.html", await _images(request))
 
 
 def _found(request: web.Request) -> tuple[str, Page[listing.Row]]:
-    """Return what is searched for, and the page of images that are found."""
+    """Return the search text, and the requested page of the images that match it."""
     wanted = request.query.get("q", "")[:_LONGEST]
     return wanted, Page(request.app[LISTING].rows(wanted), page_number(request), listing.ROWS)
 
@@ -46,7 +46,7 @@ async def _images(request: web.Request) -> dict[str, Any]:
 
 
 async def bases(request: web.Request) -> web.StreamResponse:
-    """GET /images/bases: the bases of the images on a page of the list, which take longer to find than the images."""
+    """GET /images/bases: the bases for one page of the image list; they take longer, so the page requests them later."""
 
     over = threading.Event()
 
@@ -57,7 +57,7 @@ async def bases(request: web.Request) -> web.StreamResponse:
     try:
         return await page(request, "bases.html", await work_of(request).wait(work))
     finally:
-        over.set()  # the page may have been left
+        over.set()  # stops the thread if the browser has closed the connection
 
 
 async def named(request: web.Request) -> web.StreamResponse:

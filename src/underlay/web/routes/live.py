@@ -1,4 +1,4 @@
-"""What goes on in a container while its page is open, over websockets: its log, what it uses, and a terminal."""
+"""Websockets of the page of a container: its log, its resource usage, and a terminal."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ if TYPE_CHECKING:
     from ...runtime.monitor.state import Status
     from .parts import Route
 
-_TICK = 0.2  # seconds between two looks at what is new
+_TICK = 0.2  # seconds between two messages
 _SAMPLE = 1.0  # seconds between two samples of what a container uses
 _AHEAD = 1 << 18  # bytes of a log that wait to be sent
-_HEARTBEAT = 30.0  # seconds after which a client is looked for
+_HEARTBEAT = 30.0  # seconds between two pings of the browser
 _LONGEST = 1 << 20  # bytes of a message
 _TERM = "TERM=xterm-256color"
 
 
 class _Log:
-    """The log of a container as it grows; it is read in a thread, and no further than it is taken."""
+    """Follows the log of a container in a thread. Reading pauses while too much is waiting to be sent."""
 
     def __init__(self, work: Work, name: str) -> None:
         self._over = threading.Event()
@@ -65,7 +65,7 @@ class _Log:
             await records.aclose()  # type: ignore[attr-defined]
 
     def take(self) -> str:
-        """Return what has come since the last call, as a page shows it."""
+        """Return the output since the last call, as text for a page."""
         data, self._bytes = self._bytes, bytearray()
         return containers.shown_text(self._decoder.decode(data))
 
@@ -84,7 +84,9 @@ async def live(request: web.Request) -> web.StreamResponse:
     state = await work.do(work.engine.containers.state, name)
     socket = web.WebSocketResponse(heartbeat=_HEARTBEAT, max_msg_size=_LONGEST)
     await socket.prepare(request)
-    leaving = asyncio.ensure_future(socket.receive())  # clients say nothing here: what comes is their end
+    leaving = asyncio.ensure_future(
+        socket.receive()
+    )  # browsers send nothing here, so this ends when the connection does
     log = _Log(work, name)
     usage = containers.Usage()
     next_sample = 0.0
@@ -112,7 +114,7 @@ async def live(request: web.Request) -> web.StreamResponse:
 
 
 def _news(engine: Engine, name: str, before: Status, usage: containers.Usage) -> dict[str, Any]:
-    """Return what a container uses now, or that it has another state than `before`."""
+    """Return the resource usage of a container, or that its state is not the one `before` any more."""
     try:
         now = engine.containers.state(name)
         if (now.status, now.pid) != (before.status, before.pid):
@@ -121,7 +123,7 @@ def _news(engine: Engine, name: str, before: Status, usage: containers.Usage) ->
     except NotFound:
         return {"gone": True}
     except UnderlayError:
-        return {}  # it ends now: the next look tells
+        return {}  # the container is just ending; the next call sees its new state
 
 
 async def terminal(request: web.Request) -> web.StreamResponse:
@@ -148,18 +150,18 @@ async def terminal(request: web.Request) -> web.StreamResponse:
     ending = work.keep(_ended(work, execution, pipes))
     try:
         await websocket.carry(socket, pipes, lambda text: _resize(execution, text))
-    finally:  # when the client goes this is cancelled
+    finally:  # aiohttp cancels this handler when the browser closes the connection
         if not ending.done():
             execution.signal(signal.SIGHUP)  # harmless if it has just ended by itself
     return await _end(socket, {"code": await ending})
 
 
 def _command(request: web.Request) -> list[str]:
-    """Return the words of the command that is asked for, a shell by default. Raises UnderlayError."""
+    """Return the requested command as words, by default `sh`. Raises UnderlayError."""
     try:
         return shlex.split(request.query.get("command", "")) or ["sh"]
     except ValueError as error:
-        raise UnderlayError(f"the command cannot be read: {error}") from None
+        raise UnderlayError(f"cannot split the command into words: {error}", "close the quotation marks") from None
 
 
 def _size(wanted: Any) -> tuple[int, int] | None:

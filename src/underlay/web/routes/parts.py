@@ -30,7 +30,7 @@ PULLS: web.AppKey[Pulls] = web.AppKey("pulls", Pulls)
 
 
 class ReadOnly(UnderlayError):
-    """The site is read-only, and was asked to change something."""
+    """A request would change something, and the site is read-only."""
 
     http_status = 403
 
@@ -46,7 +46,7 @@ async def page(request: web.Request, template: str, facts: dict[str, Any], statu
 
 
 def see(address: str) -> web.Response:
-    """Return the answer to a form that was carried out: the browser goes to another page."""
+    """Return a redirect to another page, the answer to a form that was submitted (status 303)."""
     return web.Response(status=303, headers={"Location": address})
 
 

@@ -41,7 +41,7 @@ async def one(request: web.Request) -> web.StreamResponse:
 
 
 async def progress(request: web.Request) -> web.StreamResponse:
-    """GET /pull/NUMBER/progress: how far it is alone, with which an open page refreshes itself."""
+    """GET /pull/NUMBER/progress: the progress alone; an open page requests it every second."""
     try:
         pull = request.app[PULLS].get(whole(request.match_info["number"]))
     except NotFound as error:  # in place of what asks, which ends the asking

@@ -17,7 +17,13 @@ ARGUMENTS = (0, 0)
 FLAGS: tuple[Flag, ...] = (
     ("listen", "", "string", "address", "Where to listen, an address of this host alone (default: 127.0.0.1:8765)"),
     ("open", "", "bool", "", "Open the site in the browser of this desktop"),
-    ("read-only", "", "bool", "", "Change nothing: no terminal, nothing is started, stopped, pulled, moved or removed"),
+    (
+        "read-only",
+        "",
+        "bool",
+        "",
+        "Only show containers and images: without terminals, and without buttons that change them",
+    ),
 )
 _LISTEN = "127.0.0.1:8765"
 
