@@ -128,3 +128,9 @@ def test_every_command_has_its_module() -> None:
     assert {module for module, *_ in COMMANDS.values()} == there
     assert set(ALIASES.values()) <= set(COMMANDS)
     assert {command.split()[0] for command in COMMANDS if " " in command} <= {*NOUNS, *COMMANDS}
+
+
+def test_each_module_of_tests_has_a_name_of_its_own() -> None:
+    """pytest imports them by their names alone: two of one name cannot be collected in one run."""
+    names = [path.name for path in (REPOSITORY / "tests").rglob("test_*.py")]
+    assert sorted(name for name in set(names) if names.count(name) > 1) == []

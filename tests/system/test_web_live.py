@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -137,8 +138,16 @@ def test_a_terminal(site: Site, ul: Installation) -> None:
         assert await asyncio.to_thread(until, lambda: "sleep 1234" in ul.out("top", name))
 
     over(site, path, leaves)
-    # What ran in the terminal is hung up when the browser is gone.
+    # What ran in the terminal is hung up when the browser is gone, also when that is before it has begun.
     assert until(lambda: "sleep 1234" not in ul.out("top", name) and "sh" not in ul.out("top", name).split())
+
+    async def leaves_at_once(socket: Any) -> None:
+        socket.get_extra_info("socket").shutdown(2)  # without a word, as when a browser is killed
+
+    for _ in range(5):
+        over(site, f"{path}?command=sleep+4321", leaves_at_once)
+    time.sleep(2)  # what nobody waits for any more has begun by then
+    assert until(lambda: "4321" not in ul.out("top", name))
 
 
 def test_pages_of_others_get_no_websocket(site: Site, ul: Installation) -> None:

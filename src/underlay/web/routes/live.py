@@ -84,9 +84,8 @@ async def live(request: web.Request) -> web.StreamResponse:
     state = await work.do(work.engine.containers.state, name)
     socket = web.WebSocketResponse(heartbeat=_HEARTBEAT, max_msg_size=_LONGEST)
     await socket.prepare(request)
-    leaving = asyncio.ensure_future(
-        socket.receive()
-    )  # browsers send nothing here, so this ends when the connection does
+    # Browsers send nothing here, so this ends when the connection does.
+    leaving = asyncio.ensure_future(socket.receive())
     log = _Log(work, name)
     usage = containers.Usage()
     next_sample = 0.0
@@ -138,22 +137,40 @@ async def terminal(request: web.Request) -> web.StreamResponse:
     socket = web.WebSocketResponse(heartbeat=_HEARTBEAT, max_msg_size=_LONGEST)
     await socket.prepare(request)
     pipes = streams.Pipes(True, True, False)
+    starting: asyncio.Task[Execution] | None = None
     try:
         size = _size(request.query)
         options = ExecOptions(command=_command(request), terminal=True, interactive=True, environment=[_TERM])
         if size is not None:
             options = options.changed(size=size)
-        execution = await work.do(work.engine.containers.exec_attached, name, options, pipes.theirs)
+        starting = work.keep(work.do(work.engine.containers.exec_attached, name, options, pipes.theirs))
+        execution = await asyncio.shield(starting)
     except (UnderlayError, OSError) as error:
         pipes.close()
         return await _end(socket, {"problem": str(error)})
+    except asyncio.CancelledError:  # so does aiohttp when the browser closes the connection
+        work.keep(_abandoned(work, starting, pipes))
+        raise
     ending = work.keep(_ended(work, execution, pipes))
     try:
         await websocket.carry(socket, pipes, lambda text: _resize(execution, text))
-    finally:  # aiohttp cancels this handler when the browser closes the connection
+    finally:
         if not ending.done():
             execution.signal(signal.SIGHUP)  # harmless if it has just ended by itself
     return await _end(socket, {"code": await ending})
+
+
+async def _abandoned(work: Work, starting: asyncio.Task[Execution] | None, pipes: streams.Pipes) -> None:
+    """Hang up a program whose browser has gone while it was being started."""
+    try:
+        if starting is not None:
+            execution = await starting
+            execution.signal(signal.SIGHUP)
+            await _ended(work, execution, pipes)
+    except (UnderlayError, OSError):
+        pass  # it could not be started
+    finally:
+        pipes.close()
 
 
 def _command(request: web.Request) -> list[str]:
