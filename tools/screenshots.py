@@ -13,11 +13,13 @@ import io
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
-for folder in ("src", *(f"tests/support/{name}" for name in ("hosts", "images", "sites"))):
+for folder in ("src", *(f"tests/support/{name}" for name in ("hosts", "images", "registry", "sites"))):
     sys.path.insert(0, str(ROOT / folder))
 
 import pytest
@@ -25,6 +27,8 @@ from PIL import Image
 
 from chromium import PHONE, WIDTH, Browser, browser
 from engines import Installation, until
+from fakeregistry import FakeRegistry
+from remoteimages import image as remote_image
 from siteimages import SHOP, advise, furnish
 from sitepages import BASES_ARE_THERE
 from sites import serving_site
@@ -61,9 +65,26 @@ SHOTS = (
     Shot("packages", "/image/{shop}/packages", height=560),
     Shot("vulnerabilities", "/image/{shop}/vulnerabilities"),
     Shot("compare", "/image/{shop}/compare?with=" + SHOP.replace("2.4", "2.3"), height=900),
+    Shot("registry", "/registry?name={registry}/team", height=560),
     Shot("containers", "/containers"),
     Shot("container", "/container/{container}", height=900, ready=CHARTS_ARE_THERE),
 )
+
+
+@contextmanager
+def team_registry(ul: Installation, settings: Path) -> Iterator[str]:
+    """Run a registry with a team's images; return the name that the installation has for it."""
+    name = "registry.example.com"
+    with FakeRegistry() as made:
+        for repository, tags in (
+            ("team/api", ("2.1", "2.2")),
+            ("team", ("1.0", "1.1", "latest")),
+            ("team/web", ("7",)),
+        ):
+            made.add(remote_image(), repository, *tags)
+        settings.write_text(f'[registry."{name}"]\nlocation = "http://{made.host}"\n')
+        ul.environment["UNDERLAY_REGISTRIES"] = str(settings)
+        yield name
 
 
 def take(shown: Browser, shot: Shot, ids: dict[str, str]) -> bytes:
@@ -102,7 +123,11 @@ def main(names: list[str]) -> int:
             ul.start("--name", "shop-worker-1", "--memory", "64m", SHOP.replace("web:2.4", "worker:1.9"))
             ids["shop"] = ul.out("inspect", "-f", "{{.Id}}", SHOP).removeprefix("sha256:")
             until(lambda: "ready" in ul.out("logs", "shop-web-1"))
-            with serving_site(ul) as address, browser(Path(made) / "browser") as shown:
+            with (
+                team_registry(ul, Path(made) / "registries.toml") as ids["registry"],
+                serving_site(ul) as address,
+                browser(Path(made) / "browser") as shown,
+            ):
                 shown.enter(address)
                 for shot in SHOTS:
                     if not names or shot.name in names:

@@ -35,6 +35,11 @@ def decimal(text: str) -> float:
     return float(text)
 
 
+def lowest_layers_are(count: int) -> str:
+    """Return the beginning of a sentence: `its lowest layer is that`, `its 3 lowest layers are those`."""
+    return "its lowest layer is that" if count == 1 else f"its {count} lowest layers are those"
+
+
 def size(count: float) -> str:
     """Return `count` bytes with decimal units and up to three significant digits, as `docker images` does."""
     unit = 0

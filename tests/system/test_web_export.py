@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
@@ -17,6 +18,8 @@ from underlay import Engine
 from visits import identity
 
 pytest.importorskip("jinja2")
+from underlay.web import export
+
 SCRIPT = "<script>alert(1)</script>\" onclick='x' href=\"/forest"
 
 
@@ -90,6 +93,46 @@ def test_a_site_of_files(ul: Installation, tmp_path: Path) -> None:
 
 
 @pytest.mark.root
+def test_files_of_images(ul: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page for each directory, also for those with odd names and with more than one page."""
+    from underlay.web import files as web_files
+
+    monkeypatch.setattr(web_files, "NAMES", 3)
+    monkeypatch.setattr("underlay.web.image.FILES", 3)
+    (tmp_path / "Dockerfile").write_text("FROM scratch\nCOPY tree /srv\n")
+    for name in ("a/b/deep", "..odd?&#<b>/x", "caf\xe9/x", "L" * 200 + "/x", "one", "two", "three", "four"):
+        place = tmp_path / "tree" / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(name)
+    ul("build", "-q", "-t", "tree", str(tmp_path))
+    said: list[str] = []
+    with Engine(str(ul.root), str(ul.state)) as engine:
+        assert export.export(engine, str(tmp_path / "site"), ["tree"], said.append, with_files=True) == 1
+    pages = examine(tmp_path / "site")
+    image = identity(ul, "tree")
+    # /, srv, a, b, three odd ones, and two more pages of srv; of the layer as many.
+    assert len([page for page in pages if page.parts[2:3] in (("files",), ("files.html",))]) == 9
+    assert len([page for page in pages if page.parts[2:3] in (("layer-1",), ("layer-1.html",))]) == 9
+    texts = [(tmp_path / "site" / page).read_text() for page in pages if image in page.parts]
+    assert any("deep</th>" in text or ">deep<" in text for text in texts)
+    assert not any("Download</a>" in text and "/file?" in text for text in texts) and said == []
+
+
+@pytest.mark.root
+def test_an_export_that_was_killed(ul: Installation, tmp_path: Path) -> None:
+    """What it left is removed by the next one; one that runs is left alone."""
+    left = tmp_path / ".site.underlay-site"
+    (left / "new" / "image").mkdir(parents=True)
+    fd = os.open(left, os.O_RDONLY)
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    said = ul("web", "export", str(tmp_path / "site"), code=1).stderr
+    assert b"another process exports to" in said and (left / "new" / "image").is_dir()
+    os.close(fd)
+    ul("web", "export", "-q", str(tmp_path / "site"))
+    assert [path.name for path in tmp_path.iterdir()] == ["site"] and examine(tmp_path / "site")
+
+
+@pytest.mark.root
 def test_what_is_refused(ul: Installation, tmp_path: Path) -> None:
     (tmp_path / "mine").write_text("mine")
     assert b"has files that are no exported site" in ul("web", "export", str(tmp_path), code=1).stderr
@@ -101,8 +144,6 @@ def test_what_is_refused(ul: Installation, tmp_path: Path) -> None:
 
 @pytest.mark.root
 def test_many_images(ul: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from underlay.web import export
-
     monkeypatch.setattr(export, "ROWS", 2)
     (tmp_path / "file").write_text("x")
     subprocess.run(["tar", "-cf", tmp_path / "tar", "-C", tmp_path, "file"], check=True)

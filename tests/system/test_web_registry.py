@@ -15,7 +15,7 @@ from test_web import Site, running
 
 from engines import needs_root, until
 from fakeregistry import FakeRegistry
-from faults import body, cut_after, hang_up, stall, stall_after, status
+from faults import body, cut_after, drip, hang_up, stall, stall_after, status
 from registries import Certificate, DockerRegistry, need
 from remoteimages import Image, image, index, random_tar, small_tar
 from visitors import Visitor
@@ -46,13 +46,15 @@ def at(name: str, tab: str = "", **more: str) -> str:
     return f"/remote{tab and '/'}{tab}?{urlencode({'name': name, **more})}"
 
 
-def post(site: Site, script: bool = True, origin: str | None = "", **form: str) -> http.client.HTTPResponse:
+def post(
+    site: Site, script: bool = True, origin: str | None = "", path: str = "/pull", **form: str
+) -> http.client.HTTPResponse:
     """Send the form with which an image is pulled, as a browser does."""
     connection = http.client.HTTPConnection(site.host, timeout=60)
     headers = {"Host": site.host, "Cookie": site.cookie, "Content-Type": "application/x-www-form-urlencoded"}
     headers |= {"HX-Request": "true"} if script else {}
     headers |= {} if origin is None else {"Origin": origin or f"http://{site.host}"}
-    connection.request("POST", "/pull", urlencode(form), headers)
+    connection.request("POST", path, urlencode(form), headers)
     return connection.getresponse()
 
 
@@ -112,6 +114,41 @@ def test_a_registry_without_a_catalogue(site: Site, registry: FakeRegistry, made
     assert "does not list its repositories" in site.page(look(registry.host), 501)
     page = site.page(look(f"{registry.host}/nosuch"), 404)
     assert "repository name not known to registry" in page and "Check the name" in page
+
+
+def test_namespaces_of_docker_hub(visitor: Visitor, registry: FakeRegistry, made: Image) -> None:
+    """Docker Hub has no catalogue; its own API lists a namespace, in pages."""
+    visitor.settings(f'[registry."docker.io"]\nlocation = "http://{registry.host}"\n[network]\nretries = 1\n')
+    registry.add(made, "library/python", "3.13")
+    registry.rule("GET", "/_catalog", status(401))
+    api = "/v2/repositories"
+    rows = [{"name": name, "namespace": "library"} for name in ("python", "alpine", SCRIPT)]
+    first = json.dumps({"count": 4, "next": "https://elsewhere.example/", "results": rows}).encode()
+    second = json.dumps({"count": 4, "next": None, "results": [{"name": "redis"}, "odd", {}]}).encode()
+    registry.rule("GET", rf"{api}/library/$", body(first), times=1)
+    registry.rule("GET", rf"{api}/library/$", body(second))
+    with running(visitor) as site:
+        site.enter()
+        page = site.page(look("docker.io"))
+        assert re.findall(r'href="/registry\?name=docker.io/([^"]*)"', page) == [
+            "library/alpine",
+            "library/python",
+            "library/redis",
+        ]
+        assert "these are the official images" in page and "1 entry of its list cannot be the name" in page
+        assert "library/redis" in site.page(look("docker.io/library"))
+        assert [each.query["page"] for each in registry.asked("GET", f"{api}/library/")] == [
+            "1",
+            "2",
+        ]  # kept for the next page
+        assert "3.13</a>" in site.page(look("docker.io/library/python"))
+        assert "3.13</a>" in site.page(look("python"))
+        assert registry.asked("GET", f"{api}/python/") == []  # a name of an image, not of a namespace
+        registry.rule("GET", rf"{api}/endless/", body(first))
+        assert "more than 10000" in site.page(look("docker.io/endless"), 501)
+        registry.rule("GET", rf"{api}/odd/", body(b'{"results": 5}'))
+        assert "not a list of repositories" in site.page(look("docker.io/odd"), 502)
+        assert "repository name not known" in site.page(look("docker.io/nosuch"), 404)
 
 
 def test_each_tab_without_its_layers(site: Site, visitor: Visitor, registry: FakeRegistry) -> None:
@@ -267,6 +304,27 @@ def test_pulls_that_cannot_begin(site: Site, registry: FakeRegistry, made: Image
     site.page("/pull/99", 404)
     page = site.page("/pull/99/progress")
     assert "not remembered" in page and "hx-get" not in page
+
+
+def test_a_pull_that_is_stopped(site: Site, visitor: Visitor, registry: FakeRegistry) -> None:
+    """It ends with its next event, and leaves nothing of the image; the same can be pulled again."""
+    big = image([random_tar(12 << 20, 1)])
+    name = registry.add(big, "team/app", "1")
+    slow = registry.rule("GET", f"/blobs/{big.layers[0]}", drip(40, 400))
+    address = progress_of(post(site, name=name).read().decode())
+    assert until(lambda: "of 12" in site.page(address))
+    number = address.split("/")[2]
+    connection = http.client.HTTPConnection(site.host, timeout=60)
+    headers = {"Host": site.host, "Cookie": site.cookie, "Content-Length": "0"}
+    connection.request("POST", f"/pull/{number}/stop", headers=headers)
+    assert connection.getresponse().status == 403  # not from a page of the site
+    text = post(site, name="", path=f"/pull/{number}/stop").read().decode()
+    assert "was stopped" in text and not progress_of(text)
+    slow.times = 0
+    assert "was stopped" in site.page(f"/pull/{number}") and "stopped</span>" in site.page("/registry")
+    assert name not in visitor.out("images", "--format", "{{.Repository}}:{{.Tag}}")
+    again = progress_of(post(site, name=name).read().decode())
+    assert again != address and "its page" in ended(site, again)
 
 
 def test_errors_of_registries(site: Site, visitor: Visitor, made: Image, tmp_path: Path) -> None:

@@ -280,7 +280,7 @@ def _hub(session: registry.Registries, term: str, limit: int) -> list[FoundRepos
 
     from ..registry import problems
 
-    endpoint = session.settings.search_endpoint()
+    endpoint = session.settings.hub_endpoint("index.docker.io")
     server = session.server(references.DEFAULT_DOMAIN, endpoint)
     answer = server.ask("GET", f"/v1/search?q={quote(term)}&n={limit}", ())
     if answer.status != 200:

@@ -200,10 +200,10 @@ class Settings:
         entry.insecure = True
         self._entries[registry_name(domain)] = entry
 
-    def search_endpoint(self) -> Endpoint:
-        """Return where Docker Hub's index answers searches; its `location` in the files holds for them as well."""
+    def hub_endpoint(self, host: str) -> Endpoint:
+        """Return where a host of Docker Hub's own is asked; the `location` of docker.io in the files holds for it, too."""
         entry = self._settings_of(HUB, 0)
-        return self._reached(entry.location or ("https", "index.docker.io", 443, ""), entry)[0]
+        return self._reached(entry.location or ("https", host, 443, ""), entry)[0]
 
     def endpoint_of(self, url: str, asked: Endpoint) -> Endpoint:
         """Return the server of a URL that `asked` gave (redirect, realm, place of an upload). Raises InvalidInput.

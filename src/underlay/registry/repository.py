@@ -19,6 +19,7 @@ from ..oci import digest as digests
 from ..oci import document, mediatype
 from . import problems
 from .download import Download
+from .hosts import HUB
 from .transport import Broken
 
 TYPE_CHECKING = False
@@ -42,6 +43,8 @@ _PAGE_LIMIT = 4 << 20  # bytes of one page of a list
 _PAGES_LIMIT = 1000
 _NAMES_LIMIT = 200_000
 _PAGE = 1000  # names to ask for a page
+_HUB_PAGE = 100  # repositories, the most on a page of Docker Hub
+_HUB_PAGES = 100  # beyond, a list is refused rather than cut
 _NAME_LIMIT = 255  # characters; what is longer is the name of nothing, and would fill our memory
 # What servers answer that know no HEAD, but GET.
 _NO_HEAD = frozenset((400, 403, 405, 406, 501))
@@ -337,6 +340,35 @@ def catalog(registries: Registries, domain: str) -> list[str]:
             f"{domain} does not list its repositories: {error.message}",
             "many registries refuse to; the tags of a known repository may still be listed",
         ) from None
+
+
+def hub_repositories(registries: Registries, namespace: str) -> list[str]:
+    """Return the paths of all repositories of a namespace ("library/python"); none for one that does not exist.
+
+    Docker Hub has no catalogue, but an API of its own (`GET /v2/repositories/NAMESPACE/`, pages of `results` with a `name`,
+    and `next`). Raises Unsupported for a list that is too long, RegistryError.
+    """
+    what = f"repositories of {namespace} on Docker Hub"
+    server = registries.server(HUB, registries.settings.hub_endpoint("hub.docker.com"))
+    names: list[str] = []
+    for number in range(1, _HUB_PAGES + 1):
+        answer = server.ask("GET", f"/v2/repositories/{namespace}/?page_size={_HUB_PAGE}&page={number}", ())
+        if answer.status == 404:
+            answer.finish()
+            return names
+        if answer.status != 200:
+            raise problems.of(answer, what)
+        with answer:
+            page = document.decode(answer.document(document.MANIFEST_LIMIT, what), what)
+        rows = page.get("results") if isinstance(page, dict) else None
+        if not isinstance(page, dict) or not isinstance(rows, list):
+            raise RegistryError(f"{what}: the answer is not a list of repositories")
+        names += [
+            f"{namespace}/{row['name']}" for row in rows if isinstance(row, dict) and isinstance(row.get("name"), str)
+        ]
+        if not page.get("next") or not rows:
+            return names
+    raise Unsupported(f"{what}: more than {_HUB_PAGE * _HUB_PAGES}", "open one of them by its name")
 
 
 def pages(server: Server, target: str, member: str, what: str, scopes: tuple[str, ...]) -> Iterator[str]:

@@ -90,7 +90,7 @@ def layers(engine: Engine, image: Image | RemoteImage) -> Facts:
     identified = engine.bases.identify(_asked(image))
     of_base = identified.candidates[0].layers if identified.base is not None else 0
     steps = [step for step in reversed(image.history()) if not step.empty]
-    changed: list[LayerChanges] = [] if isinstance(image, RemoteImage) else _changes(engine, image)
+    changed: list[LayerChanges] = [] if isinstance(image, RemoteImage) else changes(engine, image)
     rows = [
         {"number": number, "diff_id": diff_id, "step": step, "is_base": number <= of_base, "changes": changes}
         for number, (diff_id, step, changes) in enumerate(
@@ -106,7 +106,7 @@ def layers(engine: Engine, image: Image | RemoteImage) -> Facts:
     }
 
 
-def _changes(engine: Engine, image: Image) -> list[LayerChanges]:
+def changes(engine: Engine, image: Image) -> list[LayerChanges]:
     """Return the changes of each layer, the lowest first. Raises NotFound, Corrupt."""
     return changes_of(read_toc(engine._store.paths, diff_id) for diff_id in image.diff_ids)
 
@@ -116,8 +116,11 @@ def layer(engine: Engine, image: Image, number: int, path: bytes, page: int) -> 
     areas of a drawing. Raises NotFound, Corrupt."""
     if not 1 <= number <= len(image.diff_ids):
         raise NotFound(f"the image has no layer {number}", f"it has {len(image.diff_ids)}")
-    path = path.strip(b"/")
-    changes = _changes(engine, image)[number - 1]
+    return layer_facts(changes(engine, image)[number - 1], number, path.strip(b"/"), page)
+
+
+def layer_facts(changes: LayerChanges, number: int, path: bytes, page: int) -> Facts:
+    """Return what `layer` returns, from the changes of the layer. Raises NotFound for a directory without changes."""
     names = treemap.below(changes.files, path)
     if path and not names:
         raise NotFound(f"layer {number} changes nothing in /{os.fsdecode(path)}")

@@ -10,6 +10,11 @@ if TYPE_CHECKING:
 Item = TypeVar("Item")
 
 
+def pages_of(count: int, size: int) -> int:
+    """Return how many pages `count` items fill: at least one."""
+    return max(1, -(-count // size))
+
+
 class Page(Generic[Item]):
     """One page of a list: its `items`, its `number` from 1 on, how many `pages` there are, and the `count` of all items."""
 
@@ -20,4 +25,4 @@ class Page(Generic[Item]):
         self.items = whole[(number - 1) * size : number * size]
         self.number = number
         self.count = len(whole)
-        self.pages = max(1, -(-self.count // size))
+        self.pages = pages_of(self.count, size)

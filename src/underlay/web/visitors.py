@@ -61,9 +61,10 @@ class Visitors:
         if request.path.startswith(_OPEN):
             return await handler(request)
         given = request.query.get("token", "")
+        is_known = bool(self._session) and secrets.compare_digest(request.cookies.get(self._cookie, ""), self._session)
         if given and request.path == "/":
-            return self._admit(given)
-        if not self._session or not secrets.compare_digest(request.cookies.get(self._cookie, ""), self._session):
+            return web.Response(status=303, headers={"Location": "/"}) if is_known else self._admit(given)
+        if not is_known:
             raise web.HTTPUnauthorized(text="not logged in: open the address that `underlay web` has printed")
         return await handler(request)
 

@@ -179,9 +179,9 @@ def test_insecure_for_once(written: Load) -> None:
 
 
 def test_where_docker_hub_is_searched(written: Load) -> None:
-    assert ways([Settings().search_endpoint()]) == ["https://index.docker.io"]
+    assert ways([Settings().hub_endpoint("index.docker.io")]) == ["https://index.docker.io"]
     settings = written('[registry."docker.io"]\nlocation = "http://hub.example.com"\n')
-    assert ways([settings.search_endpoint()]) == ["http://hub.example.com"]
+    assert ways([settings.hub_endpoint("index.docker.io")]) == ["http://hub.example.com"]
 
 
 def test_blocked(written: Load, tmp_path: Path) -> None:

@@ -45,6 +45,22 @@ def test_what_is_typed(text: str, domain: str, path: str, image: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "namespace", "shown"),
+    [
+        ("docker.io", "library", "docker.io"),
+        ("docker.io/library", "library", "docker.io/library"),
+        ("https://index.docker.io/team/", "team", "docker.io/team"),
+        ("docker.io/team/app", "", "team/app"),
+        ("python", "", "python"),
+        ("registry.example.com/team", "", "registry.example.com/team"),
+    ],
+)
+def test_namespaces_of_docker_hub(text: str, namespace: str, shown: str) -> None:
+    place = places.parse(text)
+    assert (place.namespace, str(place)) == (namespace, shown)
+
+
+@pytest.mark.parametrize(
     "text", ["", "/", "registry/", "UPPER/Case", "a b", "<script>", "exa mple.com", "x" * 501, "-.-"]
 )
 def test_what_is_no_name(text: str) -> None:

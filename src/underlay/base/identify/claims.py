@@ -8,6 +8,7 @@ from urllib.parse import unquote
 
 import msgspec
 
+from ...human import lowest_layers_are
 from ...oci.annotations import BASE_DIGEST, BASE_NAME
 
 TYPE_CHECKING = False
@@ -98,7 +99,7 @@ def judged(claim: Claim, chains: Sequence[tuple[str, Sequence[str]]], diff_ids: 
     for what, layers in chains:
         if layers and list(diff_ids[: len(layers)]) == list(layers) and len(layers) <= len(diff_ids):
             return msgspec.structs.replace(
-                claim, verdict=CONFIRMED, because=f"its {len(layers)} lowest layers are those of {what}"
+                claim, verdict=CONFIRMED, because=f"{lowest_layers_are(len(layers))} of {what}"
             )
     what = chains[0][0]
     return msgspec.structs.replace(claim, verdict=REFUTED, because=f"the layers of {what} are not beneath it")

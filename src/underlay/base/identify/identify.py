@@ -240,9 +240,9 @@ def _local(store: Store, subject: Subject) -> Candidate | None:
         if not names:
             continue
         steps_text = ", and its steps are this image's first ones" if alike else ""
-        evidence = (
-            f"all {count} layers of {names[0]} ({row.id[7:19]}), which is here, are in the image, in order{steps_text}"
-        )
+        layers = "the only layer" if count == 1 else f"all {count} layers"
+        verb = "is in the image" if count == 1 else "are in the image, in order"
+        evidence = f"{layers} of {names[0]} ({row.id[7:19]}), which is here, {verb}{steps_text}"
         candidate = Candidate(
             names[0],
             tuple(names),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from ...errors import Corrupt
-from ...human import duration, short_id
+from ...human import duration, lowest_layers_are, short_id
 from ..index import known
 from . import boundaries, matches, ranking
 from .answers import UNKNOWN, Candidate, LineageReport, Link, less_likely
@@ -78,7 +78,7 @@ def _vouch(asked: Asked, name: str, digest: str) -> tuple[bool, str] | None:
     for build in whole:
         if number in index.names(build) or (digest and index.manifest_digest(build) == digest):
             layers = _with_empty(asked, index.layer_filled[build])
-            return True, f"its {layers} lowest layers are those of a known build of {name or digest[:19]}"
+            return True, f"{lowest_layers_are(layers)} of a known build of {name or digest[:19]}"
     if number is None:
         return None
     # A newer build of what stands on something may stand on the same; what is made from nothing shares no layer with what

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     Facts = dict[str, Any]
 
+_OFFICIAL = "library"  # the namespace of the official images of Docker Hub
 NAMES = 200  # repositories or tags on one page
 LONGEST = 500  # characters of what is typed
 _SCHEMES = ("docker://", "https://", "http://")
@@ -30,17 +31,28 @@ _LARGEST = 20_000  # names of a list that is kept
 
 
 class Place:
-    """What was typed: a registry (`path` is ""), a namespace or repository in it, or with `reference` an image."""
+    """What was typed: a registry (`path` is ""), a namespace or repository in it, or with `reference` an image.
 
-    __slots__ = ("domain", "path", "reference")
+    `namespace` is the one of Docker Hub that may be meant: "team" for docker.io/team (which names the repository
+    docker.io/library/team, too), "library" for docker.io alone, "" for all else.
+    """
 
-    def __init__(self, domain: str, path: str = "", reference: Reference | None = None) -> None:
+    __slots__ = ("domain", "namespace", "path", "reference")
+
+    def __init__(self, domain: str, path: str = "", reference: Reference | None = None, namespace: str = "") -> None:
         self.domain = domain
         self.path = path
         self.reference = reference
+        self.namespace = namespace
 
     def __str__(self) -> str:
-        return Reference(self.domain, self.path).familiar_repository if self.path else self.domain
+        if not self.path:
+            return self.domain
+        return (
+            f"{self.domain}/{self.namespace}"
+            if self.namespace
+            else Reference(self.domain, self.path).familiar_repository
+        )
 
 
 def parse(text: str) -> Place:
@@ -55,9 +67,13 @@ def parse(text: str) -> Place:
         reference = references.parse_exact(f"{plain}/x")
         if reference.domain != plain and plain != "index.docker.io":
             raise InvalidInput(f"{plain[:100]} is not the name of a registry", "write it as host, or host:port")
-        return Place(reference.domain)
+        return Place(reference.domain, namespace=_OFFICIAL if reference.domain == references.DEFAULT_DOMAIN else "")
     reference = references.parse_exact(plain)
-    return Place(reference.domain, reference.path, reference if reference.tag or reference.digest else None)
+    if reference.tag or reference.digest:
+        return Place(reference.domain, reference.path, reference)
+    first, _, rest = plain.partition("/")
+    is_namespace = reference.domain == references.DEFAULT_DOMAIN and _is_host(first) and rest and "/" not in rest
+    return Place(reference.domain, reference.path, namespace=rest if is_namespace else "")
 
 
 def _is_host(text: str) -> bool:
@@ -105,18 +121,28 @@ def contents(
             except (NotFound, AccessDenied) as error:
                 facts["no_tags"] = error  # it may be a namespace
         try:
-            names = lists.of("repositories", place.domain, lambda: repository.catalog(session, place.domain))
+            names = _repositories(lists, session, place)
         except UnderlayError as error:
             if not place.path:
                 raise
             facts["unlisted"] = error
         else:
             known = [name for name in names if _is_name(place.domain, name)]
-            below = [name for name in known if not place.path or name.startswith(f"{place.path}/")]
+            start = f"{place.namespace or place.path}/" if place.path else ""
+            below = [name for name in known if name.startswith(start)]
             facts["repositories"], facts["odd"] = Page(sorted(below), pages[0], NAMES), len(names) - len(known)
     if facts["no_tags"] is not None and not (facts["repositories"] and facts["repositories"].count):
-        raise facts["no_tags"]
+        raise (facts["unlisted"] if place.namespace else None) or facts["no_tags"]
     return facts
+
+
+def _repositories(lists: Lists, session: Registries, place: Place) -> list[str]:
+    """Return all repositories of a registry, or of the namespace of Docker Hub. Raises Unsupported, RegistryError."""
+    if place.domain != references.DEFAULT_DOMAIN:
+        return lists.of("repositories", place.domain, lambda: repository.catalog(session, place.domain))
+    if not place.namespace:
+        return []  # a repository has none below it there
+    return lists.of("namespace", place.namespace, lambda: repository.hub_repositories(session, place.namespace))
 
 
 def _session(engine: Engine, opened: list[Registries]) -> Registries:

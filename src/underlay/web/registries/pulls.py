@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ...engine.engine import Engine
     from ...events import Event
 
-RUNNING, DONE, FAILED = "running", "done", "failed"
+RUNNING, DONE, FAILED, STOPPED = "running", "done", "failed", "stopped"
 _AT_ONCE = 4  # pulls
 _KEPT = 100  # pulls that are remembered
 _OVER = ("layer.done", "layer.exists")
@@ -35,8 +35,9 @@ class LayerProgress:
 class Pull:
     """One pull: its `number`, the `name` and `platform` that were asked for ("" for this host's), and how far it is.
 
-    `state` is RUNNING, DONE (`image_id` is here then) or FAILED (for the reason `problem`, with a `hint`). `note` is what
-    a registry makes wait for. It takes the events of the pull, from several threads.
+    `state` is RUNNING, DONE (`image_id` is here then), FAILED (for the reason `problem`, with a `hint`) or STOPPED (the
+    user does not want it any more). `note` is what a registry makes wait for. It takes the events of the pull, from several
+    threads.
     """
 
     def __init__(self, number: int, name: str, platform: str) -> None:
@@ -49,7 +50,9 @@ class Pull:
         self._lock = threading.Lock()
 
     def __call__(self, event: Event) -> None:
-        """Take in what an event says."""
+        """Take in what an event says. Raises Conflict in a pull that was stopped, which ends it."""
+        if self.state == STOPPED:
+            raise Conflict(f"the pull of {self.name} was stopped")
         if event.kind.startswith("registry."):
             self.note = f"{event.subject}: {event.attributes.get('reason', '')}"
         elif event.kind.startswith("layer.") and event.kind in wording.LAYER:
@@ -65,6 +68,17 @@ class Pull:
         with self._lock:
             return list(self._layers.values())
 
+    def stop(self) -> None:
+        """Stop a pull that is running: its thread ends with its next event, and what it has begun to store is removed."""
+        with self._lock:
+            if self.state == RUNNING:
+                self.state = STOPPED
+
+    def _end(self, state: str, problem: str = "", hint: str = "") -> None:
+        with self._lock:
+            if self.state == RUNNING:
+                self.problem, self.hint, self.state = problem, hint, state
+
     def run(self, shared: Engine) -> None:
         """Do the work, in an engine of its own on the installation of the shared one. Raises nothing."""
         try:
@@ -73,11 +87,11 @@ class Pull:
                     self.image_id = engine.images.load(remote.path_of(self.name), self.platform or ())[0].id
                 else:
                     self.image_id = engine.images.pull(self.name, self.platform or ()).id
-            self.state = DONE
+            self._end(DONE)
         except UnderlayError as error:
-            self.problem, self.hint, self.state = error.message, error.hint, FAILED
+            self._end(FAILED, error.message, error.hint)
         except BaseException as error:  # whatever it is, the page must tell that the pull has ended
-            self.problem, self.state = f"the pull of {self.name} failed: {error!r}", FAILED
+            self._end(FAILED, f"the pull of {self.name} failed: {error!r}")
 
 
 class Pulls:

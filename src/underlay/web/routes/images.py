@@ -9,6 +9,7 @@ from aiohttp import web
 
 from ...api.answers import work_of
 from ...errors import NotFound
+from ...human import short_id
 from .. import forest, listing
 from ..paging import Page
 from .parts import LISTING, page, page_number, see
@@ -30,29 +31,28 @@ async def rows(request: web.Request) -> web.StreamResponse:
     return await page(request, "rows.html", await _images(request))
 
 
-def _found(request: web.Request) -> tuple[str, Page[listing.Row]]:
-    """Return the search text, and the requested page of the images that match it."""
-    wanted = request.query.get("q", "")[:_LONGEST]
-    return wanted, Page(request.app[LISTING].rows(wanted), page_number(request), listing.ROWS)
-
-
 async def _images(request: web.Request) -> dict[str, Any]:
     def work() -> dict[str, Any]:
-        wanted, page = _found(request)
-        request.app[LISTING].measure(page.items)
+        wanted, known = request.query.get("q", "")[:_LONGEST], request.app[LISTING]
+        page = Page(known.rows(wanted), page_number(request), listing.ROWS)
+        known.measure(page.items)
         return {"wanted": wanted, "rows": page}
 
     return await work_of(request).do(work)
 
 
 async def bases(request: web.Request) -> web.StreamResponse:
-    """GET /images/bases: the bases for one page of the image list; they take longer, so the page requests them later."""
+    """GET /images/bases?of=ID,ID…: the bases of the images that a page of the list shows, by the beginnings of their ids.
 
+    They take longer than the list, so the page requests them later.
+    """
+    wanted = set(request.query.get("of", "").split(",")[: listing.ROWS])
     over = threading.Event()
 
     def work() -> dict[str, Any]:
-        rows = _found(request)[1].items
-        return {"bases": [request.app[LISTING].base_of(row.id) for row in rows if not over.is_set()]}
+        known = request.app[LISTING]
+        rows = [row for row in known.rows() if short_id(row.id) in wanted]
+        return {"bases": [known.base_of(row.id) for row in rows if not over.is_set()]}
 
     try:
         return await page(request, "bases.html", await work_of(request).wait(work))

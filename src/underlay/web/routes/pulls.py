@@ -1,4 +1,4 @@
-"""Pulls: begin one, and see how far it is."""
+"""Pulls: begin one, see how far it is, stop it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from aiohttp import web
 from ...errors import NotFound, UnderlayError
 from ...human import whole
 from ..registries import places, remote
-from .parts import PULLS, page
+from .parts import PULLS, page, see
 
 if TYPE_CHECKING:
     from .parts import Route
@@ -31,7 +31,7 @@ async def begin(request: web.Request) -> web.StreamResponse:
         return await page(request, "pulling.html", {"pull": None, "problem": error})
     if by_script:
         return await page(request, "pulling.html", {"pull": pull})
-    return web.Response(status=303, headers={"Location": f"/pull/{pull.number}"})
+    return see(f"/pull/{pull.number}")
 
 
 async def one(request: web.Request) -> web.StreamResponse:
@@ -49,8 +49,18 @@ async def progress(request: web.Request) -> web.StreamResponse:
     return await page(request, "pulling.html", {"pull": pull})
 
 
+async def stop(request: web.Request) -> web.StreamResponse:
+    """POST /pull/NUMBER/stop: stop a pull; a script of the page gets what takes the place of the progress."""
+    pull = request.app[PULLS].get(whole(request.match_info["number"]))
+    pull.stop()
+    if request.headers.get("HX-Request") == "true":
+        return await page(request, "pulling.html", {"pull": pull})
+    return see(f"/pull/{pull.number}")
+
+
 ROUTES: tuple[Route, ...] = (
     ("POST", "/pull", begin),
+    ("POST", "/pull/{number:[0-9]{1,9}}/stop", stop),
     ("GET", "/pull/{number:[0-9]{1,9}}", one),
     ("GET", "/pull/{number:[0-9]{1,9}}/progress", progress),
 )

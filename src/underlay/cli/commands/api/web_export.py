@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 SUMMARY = "Write the pages of images as a site of files"
 SYNOPSIS = "web export [OPTIONS] DIRECTORY [IMAGE...]"
 ARGUMENTS = (1, None)
-FLAGS: tuple[Flag, ...] = (("quiet", "q", "bool", "", "Print nothing but errors"),)
+FLAGS: tuple[Flag, ...] = (
+    ("files", "", "bool", "", "Add a page for each directory of the images and of their layers (many)"),
+    ("quiet", "q", "bool", "", "Print nothing but errors"),
+)
 
 
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
@@ -31,7 +34,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
 
             sys.stderr.write(f"underlay: {plain(text)}\n")
 
-    count = export.export(engine, directory, names, report)
+    count = export.export(engine, directory, names, report, options["files"])
     if not options["quiet"]:
         sys.stdout.write(f"{directory}/index.html: {count} image{'' if count == 1 else 's'}\n")
     return 0
