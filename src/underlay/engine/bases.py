@@ -105,18 +105,22 @@ class Bases:
         command: Sequence[str] = (),
         entrypoint: Sequence[str] | None = None,
         read: bool = True,
+        kernel: str = "",
     ) -> Fit:
         """Return whether a host can run an image, and why not.
 
         `host` is the result of `System.info` on that host; the default is this host. `command` and `entrypoint` replace
         those of the image. Layers that are not in the store are read where they are, and not kept; where they cannot be,
-        or shall not (`read`), only the configuration is judged. Raises NotFound, InvalidInput for an invalid `host`, and
-        what reading raises.
+        or shall not (`read`), only the configuration is judged. `kernel` is the path of one that the host would run: its
+        image, configuration, or Debian package. Raises NotFound, InvalidInput for an invalid `host` or `kernel`, and what
+        reading raises.
         """
         from ..base import fit
-        from ..base.fit import needs
+        from ..base.fit import kernels, needs
 
         there = fit.host_of(host if host is not None else System(self._store).info())
+        if kernel:
+            there = kernels.read(kernel).on(there, kernel.rpartition("/")[2])
         source = image_source.find(self._store, image, platform)
 
         def needed(files: ImageFiles | None) -> Needs:

@@ -8,6 +8,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "base dockerfile": (("underlay base dockerfile nginx:1.27", "write a Dockerfile that would build the image"),),
     "base fit": (
         ("underlay base fit app", "say whether this host can run the image, and why not"),
+        ("underlay base fit --kernel linux-image-6.1.0-x_amd64.deb app", "the same of this host with another kernel"),
         ("underlay base fit --host other.json app", "the same of another host, by its `underlay info --format json`"),
     ),
     "base identify": (

@@ -20,6 +20,7 @@ ARGUMENTS = (1, None)
 FLAGS: tuple[Flag, ...] = (
     ("format", "f", "string", "string", "Format output: 'json' or a Go template"),
     ("host", "", "string", "file", "Check for another host, given its saved `underlay info --format json`"),
+    ("kernel", "", "string", "file", "Check with another kernel: its image, its configuration, or its Debian package"),
     ("platform", "", "string", "string", "Platform of the image, if it is multi-platform"),
 )
 INTERSPERSED = False
@@ -28,7 +29,7 @@ INTERSPERSED = False
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Print the verdict with its reasons; the exit code is 1 when the image will not run."""
     host = _saved(options["host"]) if options["host"] else None
-    fit = engine.bases.fit(arguments[0], options["platform"], host, arguments[1:])
+    fit = engine.bases.fit(arguments[0], options["platform"], host, arguments[1:], kernel=options["kernel"])
     if options["format"]:
         import msgspec
 

@@ -1,0 +1,176 @@
+"""Facts about a kernel that is not running, from its image, its configuration, or a Debian package of it.
+
+Sources: the kernel's documentation (arch/x86/boot, arch/arm64/booting), deb(5), and the options in its Kconfig files.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tarfile
+from typing import BinaryIO, cast
+
+import msgspec
+
+from ...errors import Corrupt, InvalidInput, LimitExceeded
+from ...store.layers import codec
+from ...store.limits import Limits
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from . import Host
+
+_IMAGE_LIMIT = 256 << 20  # bytes of a kernel's image
+_CONFIG_LIMIT = 4 << 20
+_PACKAGE = Limits(total=4 << 30, members=200_000)
+_AR = b"!<arch>\n"
+_RELEASE = r"(\d+\.\d+[0-9A-Za-z.+~_-]{0,200})"
+_BANNER = re.compile(rb"Linux version " + _RELEASE.encode() + rb" \(")
+_TITLE = re.compile(rf"# Linux/(\w+) {_RELEASE} Kernel Configuration$", re.MULTILINE)
+_OPTION = re.compile(r"(CONFIG_\w+)=(.*)$", re.MULTILINE)
+_ARCHITECTURES = {"arm64": "arm64", "arm": "arm", "powerpc": "ppc64le", "s390": "s390x", "riscv": "riscv64"}
+_PAGES = {"CONFIG_ARM64_16K_PAGES": 16 << 10, "CONFIG_ARM64_64K_PAGES": 64 << 10, "CONFIG_PPC_64K_PAGES": 64 << 10}
+_HOW = "give a bzImage, a config-VERSION, or the Debian package (linux-image-….deb) of a kernel"
+
+
+class Kernel(msgspec.Struct, frozen=True):
+    """A kernel: its `release` as uname has it, its `architecture` in the words of images, and the options of its
+    configuration that are set; None where the configuration cannot be had from an image alone."""
+
+    release: str
+    architecture: str
+    options: dict[str, str] | None = None
+
+    def on(self, host: Host, name: str) -> Host:
+        """Return a host as it would be with this kernel, called by the kernel's `name`.
+
+        The processor is the host's if it is of the kernel's architecture; else nothing is known of it.
+        """
+        changes: dict[str, object] = {"kernel": self.release, "architecture": self.architecture, "name": name}
+        if self.architecture != host.architecture:
+            changes |= {"flags": frozenset(), "cpu_architecture": 0, "emulated": (), "page_size": 4096}
+        if self.options is not None:
+            options = self.options
+            compat = "CONFIG_IA32_EMULATION" if self.architecture == "amd64" else "CONFIG_COMPAT"
+            changes["vsyscall"] = "CONFIG_LEGACY_VSYSCALL_NONE" not in options
+            changes["compat32"] = compat in options and "CONFIG_IA32_EMULATION_DEFAULT_DISABLED" not in options
+            changes["nf_tables"] = "CONFIG_NF_TABLES" in options
+            changes["page_size"] = next((size for option, size in _PAGES.items() if option in options), 4096)
+        return msgspec.structs.replace(host, **changes)
+
+
+def read(path: str) -> Kernel:
+    """Return the kernel in a file. Raises InvalidInput for another file, Corrupt, LimitExceeded."""
+    try:
+        with open(path, "rb") as file:
+            return _read(file, path)
+    except OSError as error:
+        raise InvalidInput(f"{path}: {error.strerror}", _HOW) from None
+
+
+def _read(file: BinaryIO, path: str) -> Kernel:
+    head = file.read(0x300)
+    if head.startswith(_AR):
+        return _package(file, path)
+    if image := _image(head, file):
+        return image
+    if head.startswith((b"#", b"CONFIG_")) and b"\0" not in head:
+        file.seek(0)
+        return _configured(file.read(_CONFIG_LIMIT), path)
+    raise InvalidInput(f"{path} is not a kernel", _HOW)
+
+
+def _image(head: bytes, file: BinaryIO) -> Kernel | None:
+    """Return the kernel whose image begins with `head`, None if it is none."""
+    if head[0x202:0x206] == b"HdrS" and head[0x1FE:0x200] == b"\x55\xaa":
+        protocol = int.from_bytes(head[0x206:0x208], "little")
+        at = int.from_bytes(head[0x20E:0x210], "little")
+        if not at or protocol < 0x200:
+            raise InvalidInput(f"{file.name}: a kernel that does not say which it is", _HOW)
+        file.seek(at + 0x200)
+        match = re.match(_RELEASE.encode() + rb"[ \0]", file.read(256))
+        if match is None:
+            raise Corrupt(f"{file.name}: the kernel's version is damaged")
+        is_64 = protocol >= 0x20C and head[0x236] & 1  # XLF_KERNEL_64
+        return Kernel(match[1].decode(), "amd64" if is_64 else "386")
+    if head[56:60] == b"ARM\x64":
+        file.seek(0)
+        match = _BANNER.search(file.read(_IMAGE_LIMIT))
+        if match is None:
+            raise InvalidInput(f"{file.name}: an arm64 kernel that does not say which it is", _HOW)
+        return Kernel(match[1].decode(), "arm64")
+    return None
+
+
+def _configured(data: bytes, path: str) -> Kernel:
+    text = data.decode(errors="replace")
+    title = _TITLE.search(text)
+    if title is None:
+        raise InvalidInput(f"{path} is not the configuration of a kernel: no line names its version", _HOW)
+    options = dict(_OPTION.findall(text))
+    architecture = _ARCHITECTURES.get(title[1], title[1])
+    if title[1] == "x86":
+        architecture = "amd64" if "CONFIG_X86_64" in options else "386"
+    return Kernel(title[2], architecture, options)
+
+
+def _package(file: BinaryIO, path: str) -> Kernel:
+    """Return the kernel of a Debian package: from the configuration in its /boot."""
+    for name, size in _members(file, path):
+        if name.startswith("data.tar"):
+            left = size
+
+            def piece() -> bytes:
+                nonlocal left
+                data = file.read(min(left, codec.CHUNK))
+                left -= len(data)
+                return data
+
+            return _boot(piece, path)
+    raise InvalidInput(f"{path}: a package without files", _HOW)
+
+
+def _members(file: BinaryIO, path: str) -> Iterator[tuple[str, int]]:
+    """Yield name and size of each member of an ar archive, the file standing at its bytes (deb(5), ar(5))."""
+    at, end = len(_AR), os.fstat(file.fileno()).st_size
+    while at < end:
+        file.seek(at)
+        header = file.read(60)
+        digits = header[48:58].strip()
+        if len(header) != 60 or header[58:] != b"`\n" or not digits.isdigit() or at + 60 + int(digits) > end:
+            raise Corrupt(f"{path}: the package is damaged")
+        yield header[:16].decode(errors="replace").strip().rstrip("/"), int(digits)
+        at += 60 + int(digits) + int(digits) % 2
+
+
+class _Stream:
+    """The plain bytes of a compressed archive, as tarfile reads them."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces = pieces
+        self._data = b""
+
+    def read(self, size: int) -> bytes:
+        while len(self._data) < size and (more := next(self._pieces, b"")):
+            self._data += more
+        data, self._data = self._data[:size], self._data[size:]
+        return data
+
+
+def _boot(piece: Callable[[], bytes], path: str) -> Kernel:
+    pieces = codec.decompress(piece, _PACKAGE)
+    next(pieces)  # the name of the compression
+    try:
+        with tarfile.open(fileobj=cast("BinaryIO", _Stream(pieces)), mode="r|") as tar:
+            for number, member in enumerate(tar):
+                if number > _PACKAGE.members:
+                    raise LimitExceeded(f"{path}: more than {_PACKAGE.members} files")
+                name = re.fullmatch(rf"(?:\./)?boot/config-{_RELEASE}", member.name)
+                if name and (found := tar.extractfile(member)):
+                    # The title in the configuration lacks what the distribution adds to the version.
+                    return msgspec.structs.replace(_configured(found.read(_CONFIG_LIMIT), path), release=name[1])
+    except (tarfile.TarError, EOFError, ValueError) as error:
+        raise Corrupt(f"{path}: the package is damaged: {error}") from None
+    raise InvalidInput(f"{path}: a package without /boot/config-VERSION", _HOW)
