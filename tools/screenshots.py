@@ -65,6 +65,11 @@ SHOTS = (
     Shot("packages", "/image/{shop}/packages", height=560),
     Shot("vulnerabilities", "/image/{shop}/vulnerabilities"),
     Shot("compare", "/image/{shop}/compare?with=" + SHOP.replace("2.4", "2.3"), height=900),
+    Shot("tags", "/image/{shop}/tags", height=560),
+    Shot("config", "/image/{shop}/config", height=560),
+    Shot("history", "/image/{shop}/history", height=560),
+    Shot("networks", "/networks", height=480),
+    Shot("volumes", "/volumes", height=480),
     Shot("registry", "/registry?name={registry}/team", height=560),
     Shot("containers", "/containers"),
     Shot("container", "/container/{container}", height=900, ready=CHARTS_ARE_THERE),
@@ -120,7 +125,15 @@ def main(names: list[str]) -> int:
                     "--name", "shop-web-1", "--label", "com.example.team=shop", "--memory", "256m", SHOP
                 )
             }
-            ul.start("--name", "shop-worker-1", "--memory", "64m", SHOP.replace("web:2.4", "worker:1.9"))
+            ul.start(
+                "--name",
+                "shop-worker-1",
+                "--memory",
+                "64m",
+                "-v",
+                "shop-data:/data",
+                SHOP.replace("web:2.4", "worker:1.9"),
+            )
             ids["shop"] = ul.out("inspect", "-f", "{{.Id}}", SHOP).removeprefix("sha256:")
             until(lambda: "ready" in ul.out("logs", "shop-web-1"))
             with (
