@@ -44,7 +44,7 @@ class Kernel(msgspec.Struct, frozen=True):
     options: dict[str, str] | None = None
 
     def on(self, host: Host, name: str) -> Host:
-        """Return a host as it would be with this kernel, called by the kernel's `name`.
+        """Return the facts of a host as they would be if it ran this kernel; `name` is the name that they get.
 
         The processor is the host's if it is of the kernel's architecture; else nothing is known of it.
         """
@@ -83,7 +83,7 @@ def _read(file: BinaryIO, path: str) -> Kernel:
 
 
 def _image(head: bytes, file: BinaryIO) -> Kernel | None:
-    """Return the kernel whose image begins with `head`, None if it is none."""
+    """Return the kernel whose image begins with `head`, None if these bytes begin no image of a kernel."""
     if head[0x202:0x206] == b"HdrS" and head[0x1FE:0x200] == b"\x55\xaa":
         protocol = int.from_bytes(head[0x206:0x208], "little")
         at = int.from_bytes(head[0x20E:0x210], "little")
@@ -146,7 +146,7 @@ def _members(file: BinaryIO, path: str) -> Iterator[tuple[str, int]]:
 
 
 class _Stream:
-    """The plain bytes of a compressed archive, as tarfile reads them."""
+    """The decompressed bytes of an archive, for tarfile to read."""
 
     def __init__(self, pieces: Iterator[bytes]) -> None:
         self._pieces = pieces
