@@ -368,7 +368,7 @@ def hub_repositories(registries: Registries, namespace: str) -> list[str]:
         ]
         if not page.get("next") or not rows:
             return names
-    raise Unsupported(f"{what}: more than {_HUB_PAGE * _HUB_PAGES}", "open one of them by its name")
+    raise Unsupported(f"{what}: there are more than {_HUB_PAGE * _HUB_PAGES}", "open a repository by its name")
 
 
 def pages(server: Server, target: str, member: str, what: str, scopes: tuple[str, ...]) -> Iterator[str]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote_from_bytes
 
 from ..errors import Conflict, InvalidInput, UnderlayError
+from ..files import is_at
 from . import files, forest, image, listing, rendering, treemap
 from .paging import Page, pages_of
 
@@ -89,8 +90,11 @@ def _beside(directory: str) -> Iterator[str]:
     try:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            is_held = is_at(lock, made)  # else another export has ended meanwhile, and removed it
         except BlockingIOError:
-            raise Conflict(f"another process exports to {directory}", "wait until it has ended") from None
+            is_held = False
+        if not is_held:
+            raise Conflict(f"another process exports to {directory}", "wait until it has ended")
         for left in os.listdir(made):
             shutil.rmtree(f"{made}/{left}")
         try:

@@ -62,6 +62,12 @@ def package(files: dict[str, bytes], name: str = "data.tar.xz") -> bytes:
     return out
 
 
+def flipped(data: bytes) -> bytes:
+    """These bytes with another one in the middle."""
+    at = len(data) // 2
+    return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+
+
 def read(tmp_path: Path, data: bytes) -> kernels.Kernel:
     (tmp_path / "kernel").write_bytes(data)
     return kernels.read(str(tmp_path / "kernel"))
@@ -111,6 +117,8 @@ def test_a_package(tmp_path: Path) -> None:
         (package({}), InvalidInput, "without /boot/config-VERSION"),
         (package({"boot/config-6.1": X86.encode()}, "other"), InvalidInput, "without files"),
         (package({"boot/config-6.1": X86.encode()})[:-90], Corrupt, "package is damaged"),
+        (flipped(package({"boot/config-6.1": X86.encode()})), Corrupt, "package is damaged"),
+        (package({"boot/config-6.1": bytes(5 << 20)}), InvalidInput, "without /boot/config-VERSION"),
         (package({"boot/config-6.1": b"odd"}), InvalidInput, "no line names its version"),
     ],
 )

@@ -7,19 +7,20 @@ from __future__ import annotations
 
 import os
 import re
-import tarfile
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 import msgspec
 
 from ...errors import Corrupt, InvalidInput, LimitExceeded
-from ...store.layers import codec
+from ...store.kinds import REGULAR, TAR
+from ...store.layers import codec, tar
 from ...store.limits import Limits
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from ...store.layers.toc import Entry
     from . import Host
 
 _IMAGE_LIMIT = 256 << 20  # bytes of a kernel's image
@@ -28,6 +29,7 @@ _PACKAGE = Limits(total=4 << 30, members=200_000)
 _AR = b"!<arch>\n"
 _RELEASE = r"(\d+\.\d+[0-9A-Za-z.+~_-]{0,200})"
 _BANNER = re.compile(rb"Linux version " + _RELEASE.encode() + rb" \(")
+_CONFIG = re.compile(rb"(?:\./)?boot/config-" + _RELEASE.encode())
 _TITLE = re.compile(rf"# Linux/(\w+) {_RELEASE} Kernel Configuration$", re.MULTILINE)
 _OPTION = re.compile(r"(CONFIG_\w+)=(.*)$", re.MULTILINE)
 _ARCHITECTURES = {"arm64": "arm64", "arm": "arm", "powerpc": "ppc64le", "s390": "s390x", "riscv": "riscv64"}
@@ -37,7 +39,7 @@ _HOW = "give a bzImage, a config-VERSION, or the Debian package (linux-image-…
 
 class Kernel(msgspec.Struct, frozen=True):
     """A kernel: its `release` as uname has it, its `architecture` in the words of images, and the options of its
-    configuration that are set; None where the configuration cannot be had from an image alone."""
+    configuration that are set; None if they are not known: an image alone does not have them."""
 
     release: str
     architecture: str
@@ -133,7 +135,7 @@ def _package(file: BinaryIO, path: str) -> Kernel:
 
 
 def _members(file: BinaryIO, path: str) -> Iterator[tuple[str, int]]:
-    """Yield name and size of each member of an ar archive, the file standing at its bytes (deb(5), ar(5))."""
+    """Yield name and size of each member of an ar archive, with the file positioned at its content (deb(5), ar(5))."""
     at, end = len(_AR), os.fstat(file.fileno()).st_size
     while at < end:
         file.seek(at)
@@ -145,32 +147,36 @@ def _members(file: BinaryIO, path: str) -> Iterator[tuple[str, int]]:
         at += 60 + int(digits) + int(digits) % 2
 
 
-class _Stream:
-    """The decompressed bytes of an archive, for tarfile to read."""
-
-    def __init__(self, pieces: Iterator[bytes]) -> None:
-        self._pieces = pieces
-        self._data = b""
-
-    def read(self, size: int) -> bytes:
-        while len(self._data) < size and (more := next(self._pieces, b"")):
-            self._data += more
-        data, self._data = self._data[:size], self._data[size:]
-        return data
-
-
 def _boot(piece: Callable[[], bytes], path: str) -> Kernel:
+    """Return the kernel of a package whose compressed tar of files `piece` returns, a piece at each call."""
     pieces = codec.decompress(piece, _PACKAGE)
-    next(pieces)  # the name of the compression
     try:
-        with tarfile.open(fileobj=cast("BinaryIO", _Stream(pieces)), mode="r|") as tar:
-            for number, member in enumerate(tar):
-                if number > _PACKAGE.members:
-                    raise LimitExceeded(f"{path}: more than {_PACKAGE.members} files")
-                name = re.fullmatch(rf"(?:\./)?boot/config-{_RELEASE}", member.name)
-                if name and (found := tar.extractfile(member)):
-                    # The title in the configuration lacks what the distribution adds to the version.
-                    return msgspec.structs.replace(_configured(found.read(_CONFIG_LIMIT), path), release=name[1])
-    except (tarfile.TarError, EOFError, ValueError) as error:
-        raise Corrupt(f"{path}: the package is damaged: {error}") from None
-    raise InvalidInput(f"{path}: a package without /boot/config-VERSION", _HOW)
+        next(pieces)  # the name of the compression
+        found = _configuration(pieces)
+    except (Corrupt, LimitExceeded) as error:
+        raise Corrupt(f"{path}: the package is damaged: {error.message}") from None
+    if found is None:
+        raise InvalidInput(f"{path}: a package without /boot/config-VERSION", _HOW)
+    # The title in the configuration lacks what the distribution adds to the version.
+    return msgspec.structs.replace(_configured(found[1], path), release=found[0])
+
+
+def _configuration(pieces: Iterator[bytes]) -> tuple[str, bytes] | None:
+    """Return version and text of the configuration in a tar's /boot, None without one. Raises Corrupt, LimitExceeded."""
+    reader, position, seen = tar.Reader(_PACKAGE), 0, 0
+    entry: Entry | None = None
+    text = b""
+    for piece in pieces:
+        reader.feed(piece)
+        while entry is None and seen < len(reader.entries):
+            each, seen = reader.entries[seen], seen + 1
+            if _CONFIG.fullmatch(each.name) and (each.kind, each.part) == (REGULAR, TAR) and each.size <= _CONFIG_LIMIT:
+                entry = each
+        if entry is not None:
+            begin = max(entry.offset + len(text) - position, 0)
+            text += piece[begin : begin + entry.size - len(text)]
+            if len(text) == entry.size:
+                return entry.name.decode().partition("config-")[2], text
+        position += len(piece)
+    reader.finish()
+    return None

@@ -20,7 +20,13 @@ ARGUMENTS = (1, None)
 FLAGS: tuple[Flag, ...] = (
     ("format", "f", "string", "string", "Format output: 'json' or a Go template"),
     ("host", "", "string", "file", "Check for another host, given its saved `underlay info --format json`"),
-    ("kernel", "", "string", "file", "Check with another kernel: its image, its configuration, or its Debian package"),
+    (
+        "kernel",
+        "",
+        "string",
+        "file",
+        "Check for another kernel, given its image, its configuration, or its Debian package",
+    ),
     ("platform", "", "string", "string", "Platform of the image, if it is multi-platform"),
 )
 INTERSPERSED = False
