@@ -129,6 +129,8 @@ class ContainerKeywords(TypedDict, total=False):
     cgroup_parent: str
     oom_score_adj: int
     runtime: str
+    isolation: str
+    kernel: str
 
 
 class ExecKeywords(TypedDict, total=False):

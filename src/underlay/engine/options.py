@@ -108,6 +108,9 @@ class ContainerOptions(Record, kw_only=True):
     oom_score_adj: int = 0
     runtime: str = ""  # name or path of an OCI runtime; "" and "underlay" are our own driver
 
+    isolation: str = ""  # process (on this kernel), machine (on one of its own), auto; "" is process
+    kernel: str = ""  # of a machine, as `kernels.find` takes it; "" is the newest in the store
+
     def given(self) -> dict[str, Any]:
         """Return the options that were given, as values that JSON can hold."""
         # Each request has lists and dictionaries of its own; as long as they are empty nobody has asked for anything.

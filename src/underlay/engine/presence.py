@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from ..errors import Conflict, NotFound
+from ..errors import Conflict, NotFound, Unsupported
 from ..files import Lock
 from ..linux import process, userns
 from ..runtime.monitor import state
@@ -14,6 +14,7 @@ from ..store.rows import containers
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..runtime.monitor.state import Status
+    from ..store.rows.intent import Intent
     from ..store.store import Store
 
 
@@ -52,6 +53,13 @@ def has_vanished(store: Store, container_id: str) -> bool:
     if os.path.isdir(store.paths.container(container_id)):
         return False
     return not containers.exists(store.meta, container_id)
+
+
+def require_process(name: str, intent: Intent, what: str) -> None:
+    """Raise Unsupported for a container in a machine, whose programs and files this kernel does not have; `what` is asked
+    for."""
+    if "machine" in intent:
+        raise Unsupported(f"{what} is not possible yet: container {name} is in a machine (--isolation machine)")
 
 
 def first_process(store: Store, container_id: str, name: str) -> tuple[int, int]:

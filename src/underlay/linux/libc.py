@@ -78,6 +78,8 @@ _NUMBERS = {
     "inotify_init1": (294, 26),
     "inotify_add_watch": (254, 27),
     "quotactl": (179, 60),
+    "reboot": (169, 142),
+    "finit_module": (313, 273),
     "quotactl_fd": (443, 443),
 }
 MACHINE = os.uname().machine  # read once: personality(2) makes the kernel tell another

@@ -48,7 +48,13 @@ COMMON: tuple[Flag, ...] = (
     ("init", "", "bool", "", "Run an init inside the container that forwards signals and reaps processes"),
     ("interactive", "i", "bool", "", "Keep STDIN open even if not attached"),
     ("ipc", "", "string", "string", "IPC mode to use (private|shareable|host|none|container:NAME)"),
-    ("isolation", "", "string", "string", "Container isolation technology (default)"),
+    (
+        "isolation",
+        "",
+        "string",
+        "string",
+        "Whose kernel it runs on (process: this host's; machine: one of its own; auto)",
+    ),
     ("label", "l", "list", "list", "Set meta data on a container"),
     ("label-file", "", "list", "list", "Read in a line delimited file of labels"),
     ("log-driver", "", "string", "string", "Logging driver: local, json-file, journald, syslog or none"),
@@ -74,6 +80,7 @@ COMMON: tuple[Flag, ...] = (
     ("quiet", "q", "bool", "", "Suppress the pull output"),
     ("read-only", "", "bool", "", "Mount the container's root filesystem as read only"),
     ("rm", "", "bool", "", "Automatically remove the container when it exits"),
+    ("kernel", "", "string", "string", "Kernel of a container with --isolation machine, see `machine kernel ls`"),
     ("runtime", "", "string", "string", "Runtime to use for this container (underlay's own driver, or an OCI runtime)"),
     ("secret", "", "list", "list", "Secret to show as a file (id=mysecret,src=FILE|env=NAME[,target=…][,mode=…])"),
     ("security-opt", "", "list", "list", "Security options"),
@@ -118,6 +125,8 @@ _PLAIN = {
     "ip": "ip",
     "ip6": "ip6",
     "ipc": "ipc",
+    "isolation": "isolation",
+    "kernel": "kernel",
     "link": "links",
     "log-driver": "log_driver",
     "mac-address": "mac_address",
@@ -167,10 +176,6 @@ def container_options_of(options: Options, arguments: list[str]) -> dict[str, An
         container_options["networks"] = networks[1:]
     if options["dns-opt"]:
         container_options["dns_options"] = options["dns-option"] + options["dns-opt"]
-    if options["isolation"] not in ("", "default"):
-        raise InvalidInput(
-            f"invalid isolation mode: {options['isolation']}", "default is the only one; others are of Windows"
-        )
     trustflag.check(options)
     if "entrypoint" in options:
         # A string, not a shell line; the empty one takes the image's entrypoint away.

@@ -11,11 +11,12 @@ from ...files import sync_directory
 from ...linux import process, signals
 from ...store import volumeoptions, volumes
 from ...store.rows import containers, images
+from .. import presence
 from ..images import find
 from ..options import ContainerOptions
 from ..space import Writing
 from .random_names import random_name
-from .specification import compose, etc_texts, health, host_facts, mount_points
+from .specification import compose, etc_texts, health, host_facts, machine, mount_points
 from .specification.request import Request
 
 TYPE_CHECKING = False
@@ -178,7 +179,9 @@ def draft(store: Store, options: ContainerOptions, pull: bool = False) -> Draft:
         }
         made.leasing = attach.leasing(networks)
         made.gateway = etc_texts.host_address([endpoint.network for endpoint in networks])
-    if options.storage_options:
+    if machine.wanted(options):
+        made.intent["machine"], made.intent["disk"] = machine.choose(store, made.intent, options, options.kernel)
+    elif options.storage_options:
         from .specification import disk_limit
 
         made.intent["disk"], numbers = disk_limit.choose(store, options)
@@ -376,7 +379,9 @@ def _joins(store: Store, made: Draft) -> dict[str, str]:
     for kind in ("network", "pid", "ipc", "uts"):
         mode, _, name = getattr(made.request.options, kind).partition(":")
         if mode == "container":
-            owners[kind] = containers.find(store.meta, name).id
+            owner = containers.find(store.meta, name)
+            presence.require_process(owner.name, owner.intent, f"sharing its {kind} namespace")
+            owners[kind] = owner.id
     return owners
 
 

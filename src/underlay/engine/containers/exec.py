@@ -8,7 +8,7 @@ import select
 from ...errors import Conflict, InvalidInput, StartFailed, UnderlayError
 from ...events import Event
 from ...paths import interpreter
-from ...runtime.monitor import control, streams
+from ...runtime.monitor import control, drivers, streams
 from ...runtime.process import join
 from .. import presence
 from .records.execution import exec_record
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ...runtime.monitor.attachment import Attachment
+    from ...runtime.monitor.records import Message
     from ...runtime.monitor.state import Status
     from ...store.rows.containers import ContainerRow
     from ...store.store import Store
@@ -73,13 +74,20 @@ class Execution:
                 tty.set_window_size(self._console, rows, columns)
             except OSError:
                 pass
+        self._say({"resize": [rows, columns]})
+
+    def _say(self, message: Message) -> None:
+        """Tell the stand-in of a machine; other keepers need not be told, and do not listen."""
+        if self._joined.keeper is not None:
+            control.send(self._joined.keeper, message)
 
     def signal(self, number: int) -> None:
         """Send a signal to the program."""
         import _signal
 
         if self._joined.pidfd < 0:
-            return  # it is gone
+            self._say({"signal": number})
+            return
         try:
             _signal.pidfd_send_signal(self._joined.pidfd, number)
         except ProcessLookupError:
@@ -162,10 +170,11 @@ def execute(
     """
     if not options.command or not options.command[0]:
         raise InvalidInput("no command specified")
-    record = exec_record(row.id, row.intent, options, status.pid, status.when, status.group_base)
+    state = store.paths.container_state(row.id)
+    record = exec_record(row.id, state, row.intent, options, status.pid, status.when, status.group_base)
     try:
-        if leaving:
-            joined = join.begin(record)
+        if leaving or "machine" in record:
+            joined = drivers.begin(record)
         else:
             from ...runtime.process import keeper
 

@@ -289,7 +289,7 @@ def _host_members(name: str, intent: Intent, options: Options, spec: Spec) -> di
         "IpcMode": options.get("ipc") or "private",
         "PidMode": options.get("pid") or "",
         "UTSMode": options.get("uts") or "",
-        "Isolation": "",
+        "Isolation": "machine" if "machine" in intent else "",
         "ConsoleSize": [0, 0],
         "CpuCount": 0,
         "CpuPercent": 0,

@@ -157,11 +157,12 @@ def start(
     lock = None
     networked = False
     try:
+        form = launch.form_of(store, intent)
         try:
-            lower = rootfs.lower_names(paths, store.form, chain)
+            lower = rootfs.lower_names(paths, form, chain)
         except NotFound:
-            rootfs.prepare(paths, store.form, image["diff_ids"])
-            lower = rootfs.lower_names(paths, store.form, chain)
+            rootfs.prepare(paths, form, image["diff_ids"])
+            lower = rootfs.lower_names(paths, form, chain)
         lock = _lock_for_start(store, container_id, name)
         intent = launch.joined(store, container_id, intent)
         record = launch.launch_record(store, container_id, name, intent, lower)

@@ -9,7 +9,7 @@ from ...errors import InvalidInput
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 _FULL = "uid_name,pid,ppid,c,stime,tname,time,cmd"
 _USER = "user,pid,%cpu,%mem,vsz,rss,tname,stat,start_time,time_short,command"
@@ -48,10 +48,11 @@ class Process:
         "users",
     )
 
-    def __init__(self, pid: int) -> None:
-        """Read a process; raises OSError when it has ended."""
+    def __init__(self, pid: int, files: Mapping[str, str] | None = None) -> None:
+        """Read a process, from `files` (stat, status, cmdline) if they are given; raises OSError when it has ended."""
+        read = files.__getitem__ if files is not None else lambda name: _read(pid, name)
         self.pid = pid
-        text = _read(pid, "stat")
+        text = read("stat")
         name, _, rest = text.partition("(")[2].rpartition(")")
         words = rest.split()
         self.name = name
@@ -61,13 +62,13 @@ class Process:
         self.nice, self.threads, self.started = int(words[16]), int(words[17]), int(words[19])
         self.size, self.resident = int(words[20]), 0
         self.users = {"Uid": [0, 0], "Gid": [0, 0]}
-        for line in _read(pid, "status").splitlines():
+        for line in read("status").splitlines():
             key, _, value = line.partition(":")
             if key in self.users:
                 self.users[key] = [int(word) for word in value.split()[:2]]
             elif key == "VmRSS":
                 self.resident = int(value.split()[0])  # `stat` has it, too, but not up to date
-        self.arguments = _read(pid, "cmdline").rstrip("\0").replace("\0", " ")
+        self.arguments = read("cmdline").rstrip("\0").replace("\0", " ")
 
 
 def _read(pid: int, name: str) -> str:
@@ -80,11 +81,11 @@ class _Host:
 
     __slots__ = ("boot", "memory", "names", "now", "tick", "uptime")
 
-    def __init__(self) -> None:
+    def __init__(self, uptime: float = 0.0) -> None:
         self.tick = os.sysconf("SC_CLK_TCK")
         self.memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 1024
         self.now = time.time()
-        self.uptime = time.clock_gettime(time.CLOCK_BOOTTIME)
+        self.uptime = uptime or time.clock_gettime(time.CLOCK_BOOTTIME)
         self.boot = self.now - self.uptime
         self.names: dict[tuple[str, int], str] = {}
 
@@ -279,6 +280,28 @@ def listed(pids: list[int], words: list[str]) -> Processes:
         except (OSError, ValueError, IndexError):
             continue  # it has ended
         rows.append([_COLUMNS[_OTHER_NAMES.get(name, name)][1](process, host) for name, _ in chosen])
+    return Processes([title for _, title in chosen], rows)
+
+
+def of_machine(state_directory: str, words: list[str]) -> Processes:
+    """Return the processes of the container in a machine, with the pids that they have there.
+
+    Raises InvalidInput, Conflict.
+
+    The machine says what they are: it is not to be trusted, so what does not look like a process is left out.
+    """
+    from ...runtime.machine import calls
+
+    chosen = columns(words)
+    told = calls.processes(state_directory)
+    host = _Host(told.uptime)
+    rows = []
+    for pid, files in sorted(told.files.items()):
+        try:
+            process = Process(pid, files)
+            rows.append([_COLUMNS[_OTHER_NAMES.get(name, name)][1](process, host) for name, _ in chosen])
+        except (ValueError, IndexError, KeyError, OverflowError, OSError):
+            continue
     return Processes([title for _, title in chosen], rows)
 
 

@@ -103,6 +103,8 @@ def _apply(
     """Apply the changes to a run's cgroup and monitor; the undo of each is added to `takes_back` when it is applied."""
     if run.pid:
         delta = difference(before["spec"]["linux"]["resources"], after["spec"]["linux"]["resources"])
+        if set(delta) - {"cpu", "blockIO"}:
+            presence.require_process(row.name, before, "changing this limit while it runs")
         group = cgroup.open_group(confinement.group_path(row.id, before), os.geteuid() != 0, run.group_base)
         try:
             takes_back.append(group.update(delta))

@@ -346,6 +346,8 @@ def connect(store: Store, network: Network, name: str, address4: str, address6: 
     row = containers.find(store.meta, name)
     if "network" not in row.intent:
         raise Conflict(f"container {row.name} cannot be connected: it has no network namespace of its own")
+    if presence.is_running(store, row.id):
+        presence.require_process(row.name, row.intent, "connecting it while it runs")
     if row.intent.get("cni"):
         raise Unsupported(
             f"container {row.name} cannot be connected: it is in networks of CNI, and those have it alone"
@@ -437,6 +439,8 @@ def disconnect(store: Store, network: Network, name: str, force: bool) -> None:
         if force:
             return
         raise
+    if presence.is_running(store, row.id):
+        presence.require_process(row.name, row.intent, "disconnecting it while it runs")
     before = rows.leases(store.meta, container=row.id)
     lease = next((endpoint for endpoint in before if endpoint.network == network.id), None)
     if lease is None:

@@ -23,7 +23,7 @@ _NEWROUTE, _GETROUTE = 24, 26
 _UP = 0x1
 _ADDRESS, _NAME, _MTU, _LINK, _MASTER, _LINKINFO, _ALIAS, _NETNS = 1, 3, 4, 5, 10, 18, 20, 28  # linux/if_link.h
 _KIND, _DATA = 1, 2
-_SLAVE_KIND, _SLAVE_DATA, _PORT_MODE, _PORT_ISOLATED = 4, 5, 4, 33
+_SLAVE_KIND, _SLAVE_DATA, _PORT_MODE, _PORT_LEARNING, _PORT_ISOLATED = 4, 5, 4, 8, 33
 _VETH_PEER = 1
 _MACVLAN_MODE = 1
 MACVLAN_MODES = {"private": 1, "vepa": 2, "bridge": 4, "passthru": 8}
@@ -194,6 +194,11 @@ def change(index: int, up: bool | None = None, name: str = "", mtu: int = 0, add
     return Request(_NEWLINK, _head(index, up) + _features(name, mtu, address), 0, f"change interface {index}")
 
 
+def put_into(index: int, bridge: int) -> Request:
+    """Make an interface a port of a bridge (its index)."""
+    return Request(_NEWLINK, _head(index) + _features(master=bridge), 0, f"change interface {index}")
+
+
 def change_port(index: int, isolated: bool = False) -> Request:
     """Have a bridge send back through a port what came in by it, when it is for there ("hairpin").
 
@@ -203,6 +208,13 @@ def change_port(index: int, isolated: bool = False) -> Request:
     if isolated:
         settings.append(attribute(_PORT_ISOLATED, b"\1"))
     info = nested(_LINKINFO, text(_SLAVE_KIND, "bridge"), nested(_SLAVE_DATA, *settings))
+    return Request(_NEWLINK, _head(index) + info, 0, f"change port {index}")
+
+
+def stop_learning(index: int) -> Request:
+    """Have a bridge learn nothing from what comes in through a port: what is for there is sent through all others, too."""
+    data = nested(_SLAVE_DATA, attribute(_PORT_LEARNING, b"\0"))
+    info = nested(_LINKINFO, text(_SLAVE_KIND, "bridge"), data)
     return Request(_NEWLINK, _head(index) + info, 0, f"change port {index}")
 
 

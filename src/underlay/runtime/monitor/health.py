@@ -90,10 +90,10 @@ class HealthChecks:
             return
         if self._paused or now < self._next:
             return
-        from ..process import join
+        from . import drivers
 
         if not self._prepared:
-            join.prepare(self._settings["exec"])
+            drivers.prepare(self._settings["exec"])
             self._prepared = True
         self._began = time.time_ns()
         self._deadline = now + self._settings["timeout"] + _PATIENCE
@@ -106,7 +106,7 @@ class HealthChecks:
             self._conclude(-1, f"the health check could not be started: {error.strerror}")
             return
         if pid == 0:
-            _check(join.begin, self._settings, writing)
+            _check(drivers.begin, self._settings, writing)
         os.close(writing)
         os.set_blocking(reading, False)
         self._process, self._report, self._text = pid, reading, b""

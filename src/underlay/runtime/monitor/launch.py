@@ -25,20 +25,16 @@ from ...linux.files.sharedmount import SharedMount
 from ...linux.security import capabilities
 from .. import plan
 from ..plan.context import Context
-from ..process import child_channel, init
-from ..process import spawn as birth
-from . import control, state, streams
+from ..process import init
+from . import control, drivers, state, streams
 from .attachment import Attachment
 from .monitor import Monitor, slim_command
 from .networks import relays
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import NoReturn
 
-    from ...linux.cgroup import Group
-    from ...linux.specification import Resources
     from .networks.lending import LentSockets
     from .records import Handover, HeldChannel, LaunchRecord, NetworkResources, StepRecord
 
@@ -109,7 +105,8 @@ def serve(
         process.close_from(3, tuple(keep))
         monitor = Monitor(record, lock, hold)
         try:
-            SharedMount(*record["shared_mount"]).ensure()
+            if "machine" not in record:  # else no kernel but the machine's reads what is in the image
+                SharedMount(*record["shared_mount"]).ensure()
             if "shared" in record:
                 from . import heldmounts
 
@@ -214,19 +211,8 @@ def begin(monitor: Monitor, made: plan.Plan, attachment: Attachment | None, chan
         monitor.lend_questions(sockets)
     if network and (network["ports"] or network["relays"]) and not monitor.ports and monitor.relays is None:
         _hold_ports(monitor, network)
-    resources = (record["spec"].get("linux") or {}).get("resources") or {}
-    birth.prepare(made, context)
-    if made.maps is not None and os.geteuid() == 0:
-        from ...linux import userns
-
-        streams.give(context.stdio, *(userns.outside(0, id_map) for id_map in made.maps))
     try:
-        if "runtime" in record:
-            from . import otherruntime
-
-            pid, console = otherruntime.start(record, made, context)
-        else:
-            pid, console = _bring_up(record, made, context, group, resources, ours)
+        pid, console = drivers.start(record, made, context, group, ours)
     except BaseException:
         for fd, _ in outputs:
             os.close(fd)
@@ -257,32 +243,6 @@ def begin(monitor: Monitor, made: plan.Plan, attachment: Attachment | None, chan
         control.send(channel, {"started": pid})
     if network and monitor.firewall is None:
         _watch_firewall(monitor)
-
-
-def _bring_up(
-    record: LaunchRecord, made: plan.Plan, context: Context, group: Group, resources: Resources, ours: _socket.socket
-) -> tuple[int, int]:
-    """Start the container's process; returns its pid and its console or -1. Raises UnderlayError."""
-    pid, born = birth.clone(made, context, group, resources, ours)
-    for fd in context.stdio:
-        os.close(fd)
-    try:
-        birth.let_on(made, group, resources, ours, pid, born)
-        at_hooks = None
-        if context.hooks:
-            from . import hooks
-
-            def at_hooks() -> None:
-                hooks.run(("prestart", "createRuntime"), context, pid)
-
-        console = child_channel.await_start(ours, pid, _announcer(record), at_hooks)
-        if context.hooks:
-            hooks.run(("poststart",), context, pid)
-        return pid, console
-    except BaseException:
-        os.kill(pid, 9)
-        os.waitpid(pid, 0)
-        raise
 
 
 def _await_network(channel: _socket.socket) -> tuple[NetworkResources, list[int]]:
@@ -318,17 +278,6 @@ def _watch_firewall(monitor: Monitor) -> None:
         monitor.watch_firewall(changes.subscribe())
     except (UnderlayError, OSError):
         pass  # this kernel tells nothing: what others change is mended at the next start of a container
-
-
-def _announcer(record: LaunchRecord) -> Callable[[int, int], None] | None:
-    """Return the function that notifies the seccomp agent of a filter with notifications; None for other filters."""
-    profile = (record["spec"].get("linux") or {}).get("seccomp")
-    if not profile:
-        return None
-    from ..apply import seccomp_notify
-
-    container_state = seccomp_notify.state_of(record["id"], "creating", record["directory"], record["spec"])
-    return seccomp_notify.announcer(profile, container_state)
 
 
 def supervise(monitor: Monitor) -> NoReturn:

@@ -346,15 +346,13 @@ class Monitor:
     def clean(self) -> None:
         """Remove what the run has created on the host: processes, cgroup."""
         from ...linux import cgroup
+        from . import drivers
 
         group = cgroup.open_group(
             self.launch["cgroup"], self.launch["rootless"], self.launch["cgroup_used"].get("base", "")
         )
-        self.oom = group.out_of_memory()
-        if "runtime" in self.launch:
-            from . import otherruntime
-
-            otherruntime.delete(self.launch["runtime"], self.launch["state"], self.launch["id"])
+        self.oom = drivers.ran_out_of_memory(self.launch, group)
+        drivers.clean(self.launch)
         group.kill()
         group.remove()
 

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
 
     from ...errors import ErrorMessage
     from ...linux.specification import Beyond, Process, Seccomp, Spec, State
+    from ..machine.records import MachineRecord
 
     class GroupLocation(TypedDict, total=False):
         """Where the control group of a run has been made: version ("v1", "v2", "none"), path, and the base above it."""
@@ -148,6 +149,7 @@ if TYPE_CHECKING:
         delay: NotRequired[float]  # seconds before the last restart
         health: NotRequired[HealthSettings]
         runtime: NotRequired[str]  # path of the OCI runtime that runs it instead of our driver
+        machine: NotRequired[MachineRecord]  # in which it runs, instead of on this kernel
 
     class HeldClient(TypedDict):
         """Attached streams, handed over when a monitor re-executes itself."""
@@ -213,6 +215,7 @@ if TYPE_CHECKING:
         interactive: bool
         detach: bool
         state: State | None
+        machine: NotRequired[str]  # the state directory of a container in a machine
 
     # Messages: see `control`.
 
@@ -262,6 +265,8 @@ if TYPE_CHECKING:
         relays: list[PortRelay]  # to a monitor: they lead elsewhere now
         # To a helper (`process.interpreter`): which of the descriptors that it is sent are there.
         given: list[bool]
+        # To the stand-in of a machine: the streams whose descriptors come behind a parcel with what to run.
+        call: list[int]
         # Of a keeper (`process.keeper`).
         error: ErrorMessage
         pid: int

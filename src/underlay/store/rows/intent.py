@@ -62,6 +62,11 @@ if TYPE_CHECKING:
         way: str
         project: NotRequired[int]
 
+    class MachineOptions(TypedDict):
+        """The machine of a container: the release of its kernel."""
+
+        kernel: str
+
     class Publication(TypedDict):
         """A port that is to be published: fields of `network.ports.Published`."""
 
@@ -126,5 +131,6 @@ if TYPE_CHECKING:
         links: NotRequired[list[Link]]
         secrets: NotRequired[list[Secret]]
         runtime: NotRequired[str]  # path of the OCI runtime that runs it instead of our driver
+        machine: NotRequired[MachineOptions]  # on whose kernel it runs, instead of on this one
         runner: NotRequired[tuple[int, int]]  # pid and start time of the process that makes it and starts it at once
         joined: NotRequired[list[tuple[int, int]]]  # pid, start time: found when it starts, and not recorded

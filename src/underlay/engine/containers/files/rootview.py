@@ -47,6 +47,7 @@ def within(store: Store, row: ContainerRow, work: Work, uses: Collection[int] = 
     It may be called in a child, whose memory ends with it; `uses` are the pipes and sockets that it needs. Raises what
     `work` raises (UnderlayError from a child), Conflict when the container is just being started or removed, KernelError.
     """
+    presence.require_process(row.name, row.intent, "reaching its files")
     status = presence.status(store, row.id)
     if not status.pid:
         return _stopped(store, row, work, uses)

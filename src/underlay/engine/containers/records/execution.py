@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def exec_record(
-    container_id: str, intent: Intent, options: ExecOptions, pid: int, when: int, group_base: str
+    container_id: str, state_directory: str, intent: Intent, options: ExecOptions, pid: int, when: int, group_base: str
 ) -> ExecRecord:
     """Return the record of a program in the container whose first process is `pid`, started at `when`.
 
@@ -54,7 +54,7 @@ def exec_record(
     landlock = intent["extras"].get("landlock") or []
     _unlabel(body)
     profile = spec["linux"].get("seccomp") if intent["seccomp"] == "custom" and not options.privileged else None
-    return {
+    record: ExecRecord = {
         "pid": pid,
         "when": when,
         "namespaces": [n["type"] for n in spec["linux"]["namespaces"]],
@@ -68,6 +68,10 @@ def exec_record(
         "detach": options.detach,
         "state": _state(container_id, intent, pid) if profile else None,
     }
+    if "machine" in intent:
+        record["machine"] = state_directory
+        body["apparmorProfile"] = ""
+    return record
 
 
 def _unlabel(body: Process) -> None:

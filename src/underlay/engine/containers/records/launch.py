@@ -44,7 +44,7 @@ def launch_record(
     if make:
         os.makedirs(target, mode=0o700, exist_ok=True)
     options = intent["options"]
-    shared = rootfs.shared_mount(paths, store.form, intent["image"]["diff_ids"], intent["image"]["chain"])
+    shared = rootfs.shared_mount(paths, form_of(store, intent), intent["image"]["diff_ids"], intent["image"]["chain"])
     overlay: dict[str, str | None] = dict(_OVERLAY_OPTIONS)
     if intent["rootless"]:
         overlay = {"userxattr": None}
@@ -86,6 +86,10 @@ def launch_record(
         record["shared"] = others
     if "runtime" in intent:
         record["runtime"] = intent["runtime"]
+    if "machine" in intent:
+        from ...machines import starting
+
+        record["machine"] = starting.record(store, intent, make)
     check = intent.get("health")
     if check is not None:
         record["health"] = {
@@ -94,9 +98,16 @@ def launch_record(
             "start_period": check["start_period"],
             "start_interval": check["start_interval"],
             "retries": check["retries"],
-            "exec": execution.exec_record(container_id, intent, ExecOptions(command=check["command"]), 0, 0, ""),
+            "exec": execution.exec_record(
+                container_id, state_directory, intent, ExecOptions(command=check["command"]), 0, 0, ""
+            ),
         }
     return record
+
+
+def form_of(store: Store, intent: Intent) -> str:
+    """Return the form of the image's layers that a container has: machines read indexes whatever this kernel can."""
+    return rootfs.EROFS if "machine" in intent else store.form
 
 
 def shared_mounts(store: Store, container_id: str, intent: Intent, resolve: bool = False) -> SharedMounts | None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 
 QUOTA, IMAGE, NONE = "quota", "image", "none"
+MACHINE = "machine"  # a file system in a file, which no kernel but a machine's ever mounts
 FILE = "disk"  # in a container's directory: the file system of its writable layer
 # Ids of projects: far from those that people number by hand, and from docker's and podman's, which count from small ones.
 POOL = [(1 << 30, 1 << 20)]
@@ -93,7 +94,7 @@ def choose(store: Store, options: ContainerOptions) -> tuple[Disk | None, list[i
 
 def make(directory: str, disk: Disk) -> None:
     """Make what the limit needs in a new container's directory."""
-    if disk["way"] == IMAGE:
+    if disk["way"] in (IMAGE, MACHINE):
         from ....store.rootfs import ext4
 
         ext4.write(f"{directory}/{FILE}", disk["size"])
@@ -101,7 +102,7 @@ def make(directory: str, disk: Disk) -> None:
 
 def occupied(directory: str, disk: Disk) -> int:
     """Return the bytes on disk of the file system in a file; 0 where the layer lies in a directory."""
-    if disk["way"] != IMAGE:
+    if disk["way"] not in (IMAGE, MACHINE):
         return 0
     try:
         return os.stat(f"{directory}/{FILE}").st_blocks * 512
@@ -115,6 +116,8 @@ def prepare(directory: str, state: str, disk: Disk, make: bool) -> Layer:
     With `make` the container is about to start: what the limit needs is set, since a crash or a restored backup may have
     lost it. Raises Unsupported, KernelError.
     """
+    if disk["way"] == MACHINE:
+        return {"upper": directory + "/upper", "work": directory + "/work", "disk": f"{directory}/{FILE}"}
     if disk["way"] == IMAGE:
         mounted = f"{state}/{FILE}"
         if make:

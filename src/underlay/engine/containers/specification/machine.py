@@ -1,0 +1,48 @@
+"""`--isolation machine`: a kernel of its own, and what a container on one cannot have."""
+
+from __future__ import annotations
+
+import os
+
+from ....errors import InvalidInput, Unsupported
+from ....runtime.machine import inside, qemu
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ....store.rows.intent import Disk, Intent, MachineOptions
+    from ....store.store import Store
+    from ...options import ContainerOptions
+
+MACHINE, PROCESS, AUTO = "machine", "process", "auto"
+MODES = ("", "default", PROCESS, MACHINE, AUTO)
+_DISK = 64 << 30  # bytes of a writable layer for which nothing was said; its file has only what was written
+
+
+def wanted(options: ContainerOptions) -> bool:
+    """Return whether a container is to have a kernel of its own, whatever the image. Raises InvalidInput."""
+    if options.isolation not in MODES:
+        raise InvalidInput(
+            f"invalid isolation mode: {options.isolation}", "process (this kernel), machine (one of its own), or auto"
+        )
+    if options.kernel and options.isolation not in (MACHINE, AUTO):
+        raise InvalidInput("--kernel needs --isolation machine or auto: a process runs on the host's kernel")
+    return options.isolation == MACHINE
+
+
+def choose(store: Store, intent: Intent, options: ContainerOptions, kernel: str) -> tuple[MachineOptions, Disk]:
+    """Return what is recorded of a container's machine and of its disk; `kernel` is a name as `kernels.find` takes it.
+
+    Raises Unsupported for options that it cannot have, NotFound for a kernel that is not in the store.
+    """
+    from ...machines import kernels
+    from . import disk_limit
+
+    if os.geteuid() != 0:
+        raise Unsupported("--isolation machine needs root", "run it as root, or leave out --isolation")
+    if "runtime" in intent:
+        raise InvalidInput("conflicting options: --isolation machine and --runtime")
+    inside.check(intent["spec"], intent["extras"])
+    qemu.program(qemu.architecture())
+    found = kernels.find(store.paths, kernel, qemu.architecture())
+    size = disk_limit.size_of(options) or _DISK
+    return {"kernel": found.release}, {"size": size, "way": disk_limit.MACHINE}

@@ -1,0 +1,57 @@
+"""What a container's monitor needs to start a machine: its kernel, QEMU, memory, processors, and how it is accelerated."""
+
+from __future__ import annotations
+
+import os
+
+from ...runtime.machine import accelerator, outside, qemu
+from . import kernels
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ...runtime.machine.records import MachineRecord
+    from ...store.rows.intent import Intent
+    from ...store.store import Store
+
+
+def record(store: Store, intent: Intent, make: bool) -> MachineRecord:
+    """Return the record of a container's machine; with `make` it is about to start, so that the kernel must be there.
+
+    Raises NotFound, Unsupported.
+    """
+    kernel = kernels.find(store.paths, intent["machine"]["kernel"], qemu.architecture())
+    limits = intent["spec"]["linux"].get("resources") or {}
+    limit = int((limits.get("memory") or {}).get("limit") or 0)
+    program = qemu.program(kernel.architecture)
+    made: MachineRecord = {
+        "program": program,
+        "kernel": kernel.image,
+        "initrd": "",
+        "modules": list(kernel.modules),
+        "parameters": list(kernel.parameters),
+        "memory": outside.memory_of(limit, _memory()),
+        "processors": outside.processors_of(limits.get("cpu") or {}, len(os.sched_getaffinity(0))),
+        "accelerator": accelerator.TCG,
+    }
+    if make:
+        made["accelerator"], reason = accelerator.choose(store.paths.state, program, kernel.image)
+        if reason:
+            _warn_once(store, reason)
+    return made
+
+
+def _memory() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _warn_once(store: Store, reason: str) -> None:
+    """Say once a boot that machines are emulated, and why."""
+    from ...events import Event
+
+    note = store.paths.state + "/machine-emulated"
+    if os.path.exists(note):
+        return
+    with open(note, "w", encoding="utf-8") as file:
+        file.write(reason)
+    message = f"WARNING: machines are emulated here, which is slow: {reason}"
+    store.emit(Event("host.warning", "machine", message=message, hint="said once; `underlay doctor` says it again"))

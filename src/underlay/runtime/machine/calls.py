@@ -1,0 +1,107 @@
+"""Other programs in a container in a machine: asked of its stand-in, over the socket in the container's state directory."""
+
+from __future__ import annotations
+
+import os
+
+from ...errors import Conflict, StartFailed
+from ...linux import tty
+from ..monitor import control, streams
+from ..process import join
+from . import driver
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import _socket
+
+    from ..monitor.records import ExecRecord
+
+
+def begin(record: ExecRecord) -> join.Joined:
+    """Start a program in the machine: see `join.start`; its keeper is the stand-in. Raises StartFailed, Conflict."""
+    channel = control.connect(record["machine"], driver.SOCKET)
+    if channel is None:
+        raise Conflict("the container's machine does not answer: it is ending")
+    theirs: dict[int, int] = {}
+    joined = join.Joined(-1, -1)
+    try:
+        if record["terminal"]:
+            master = os.open("/dev/ptmx", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+            joined.console = master
+            terminal = tty.open_pair(master)
+            theirs[streams.STDIN], theirs[streams.STDOUT] = terminal, os.dup(terminal)
+            tty.make_raw(terminal)
+            if record["operations"]["size"][0]:
+                tty.set_window_size(master, *record["operations"]["size"])
+        elif not record["detach"]:
+            for stream in (streams.STDOUT, streams.STDERR):
+                out, theirs[stream] = streams.output_pipe()
+                joined.outputs.append((out, stream))
+            if record["interactive"]:
+                theirs[streams.STDIN], joined.stdin = streams.input_pipe()
+        _ask(channel, {"exec": record}, theirs)
+        joined.pid = _answer(channel)
+    except BaseException:
+        for fd in (joined.console, joined.stdin, *(fd for fd, _ in joined.outputs)):
+            if fd >= 0:
+                os.close(fd)
+        channel.close()
+        raise
+    finally:
+        for fd in theirs.values():
+            os.close(fd)
+    joined.keeper = channel
+    return joined
+
+
+class ProcessFiles:
+    """What the agent has read of the container's processes: their `files` (stat, status, cmdline) by pid, and the seconds
+    since the machine's start."""
+
+    __slots__ = ("files", "uptime")
+
+    def __init__(self, message: object) -> None:
+        self.files: dict[int, dict[str, str]] = {}
+        self.uptime = 0.0
+        told = message if isinstance(message, dict) else {}
+        if isinstance(told.get("uptime"), float):
+            self.uptime = told["uptime"]
+        rows = told.get("files")
+        for row in rows if isinstance(rows, list) else ():
+            if isinstance(row, list) and len(row) == 4 and isinstance(row[0], int):
+                self.files[row[0]] = dict(zip(("stat", "status", "cmdline"), map(str, row[1:]), strict=True))
+
+
+def processes(state_directory: str) -> ProcessFiles:
+    """Return what the machine says of the container's processes. Raises Conflict."""
+    channel = control.connect(state_directory, driver.SOCKET)
+    if channel is None:
+        raise Conflict("the container's machine does not answer: it is ending")
+    try:
+        _ask(channel, {"processes": True}, {})
+        message, fds = control.receive(channel)
+        if message is None or not fds:
+            raise Conflict("the container's machine has ended")
+        return ProcessFiles(control.unpack(fds[0]))
+    finally:
+        channel.close()
+
+
+def _ask(channel: _socket.socket, request: dict[str, object], given: dict[int, int]) -> None:
+    parcel = control.parcel(request, "underlay-call")
+    control.send(channel, {"call": [*given]}, (parcel, *given.values()))
+    os.close(parcel)
+
+
+def _answer(channel: _socket.socket) -> int:
+    """Return the pid, in the machine, of the program that was asked for. Raises StartFailed, Conflict."""
+    message, fds = control.receive(channel)
+    for fd in fds:
+        os.close(fd)
+    if message is None:
+        raise Conflict("the container's machine has ended")
+    failed = message.get("failed")
+    if failed is not None:
+        code = failed["code"] if failed["code"] in (125, 126, 127) else 125
+        raise StartFailed(str(failed["message"]), code, str(failed.get("hint") or ""))
+    return int(message.get("started") or 0)

@@ -1,0 +1,92 @@
+"""What the agent is told of a container: its specification as it holds on the machine's kernel, and its small files.
+
+What cannot be had in a machine is refused by the name of its option.
+"""
+
+from __future__ import annotations
+
+import os
+
+from ...errors import LimitExceeded, StartFailed, Unsupported
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ...linux.specification import Beyond, Mount, Namespace, Resources, Spec
+
+_FILES = "/run/files"  # of the agent
+_SHOWN = ("/etc/resolv.conf", "/etc/hostname", "/etc/hosts")
+_LARGEST = 1 << 20  # bytes of such a file
+_OPTIONS = {"network": "--network", "pid": "--pid", "ipc": "--ipc", "uts": "--uts", "user": "--userns"}
+
+
+def check(spec: Spec, extras: Beyond) -> None:
+    """Raise Unsupported for what a container in a machine cannot have."""
+    linux = spec["linux"]
+    own = {item["type"] for item in linux["namespaces"] if not item.get("path") or item["type"] == "network"}
+    for kind, option in _OPTIONS.items():
+        there = [item for item in linux["namespaces"] if item["type"] == kind]
+        if kind == "user":
+            if there:
+                raise _refused("--userns: a machine has ids of its own")
+        elif kind not in own:
+            raise _refused(f"{option}: a machine shares no namespace with the host or other containers")
+    if linux.get("devices"):
+        raise _refused("--device: the host's devices are not in the machine")
+    if extras.get("hooks"):
+        raise _refused("hooks of devices (CDI) run on the host")
+    for mount in spec["mounts"]:
+        if mount["type"] == "bind" and mount["destination"] not in _SHOWN:
+            raise _refused(f"{mount['destination']}: volumes and bind mounts are not shared with machines yet")
+
+
+def _refused(what: str) -> Unsupported:
+    return Unsupported(f"--isolation machine: {what}", "leave out --isolation, or the option")
+
+
+def specification(spec: Spec, networked: bool) -> tuple[Spec, dict[str, str]]:
+    """Return the specification for the agent, and the texts of the files that it binds, by name in the agent's directory.
+
+    Raises StartFailed, LimitExceeded.
+    """
+    files: dict[str, str] = {}
+    mounts: list[Mount] = []
+    for mount in spec["mounts"]:
+        if mount["type"] == "bind":
+            name = os.path.basename(mount["destination"])
+            files[name] = _text(mount["source"])
+            mount = {**mount, "source": f"{_FILES}/{name}"}
+        mounts.append(mount)
+    linux = spec["linux"]
+    namespaces: list[Namespace] = []
+    for item in linux["namespaces"]:
+        if item["type"] != "network":
+            namespaces.append(item)
+        elif not networked:
+            namespaces.append({"type": "network"})
+    process = {**spec["process"], "apparmorProfile": ""}
+    made: Spec = {
+        **spec,
+        "process": process,  # type: ignore[typeddict-item]
+        "mounts": mounts,
+        "linux": {**linux, "namespaces": namespaces, "resources": resources(linux.get("resources") or {})},
+    }
+    return made, files
+
+
+def resources(given: Resources) -> Resources:
+    """Return the limits that hold in the machine: those which are not of the host's processors and disks."""
+    made: Resources = {**given}
+    made.pop("blockIO", None)
+    made.pop("cpu", None)
+    return made
+
+
+def _text(path: str) -> str:
+    try:
+        with open(path, "rb") as file:
+            data = file.read(_LARGEST + 1)
+    except OSError as error:
+        raise StartFailed(f"{path}: {(error.strerror or '').lower()}", 125) from None
+    if len(data) > _LARGEST:
+        raise LimitExceeded(f"{path} has more than {_LARGEST} bytes")
+    return data.decode("utf-8", "surrogateescape")

@@ -1,0 +1,100 @@
+"""QEMU: its command line, a pure function of the machine, and its process (qemu-system-x86_64(1))."""
+
+from __future__ import annotations
+
+import os
+
+from ...errors import Unsupported
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .records import MachineRecord, StandInRecord
+
+# Of q35, which all versions since Debian 12 have: what a container's machine has no use for is left out.
+_BOARD = "q35,smm=off,vmport=off,hpet=off,i8042=off,graphics=off,dump-guest-core=off"
+_FIRST_SLOT = 4  # of the PCI bus: below it lie the board's own, the serial port and the network
+_FUNCTIONS = 8  # devices in one slot
+_SLOTS = 27
+DISKS = _SLOTS * _FUNCTIONS  # that a machine can have
+# No partition is looked for, no mitigation slows an emulated processor, a kernel that panics ends the machine.
+_PARAMETERS = "console=ttyS0 quiet panic=-1 audit=0 nokaslr"
+_BY_ACCELERATOR: dict[str, tuple[str, ...]] = {"tcg": ("mitigations=off", "tsc=reliable"), "kvm": ()}
+_CACHE = 64  # MiB of translated code (tcg)
+
+
+_PROGRAM, _PACKAGE = "qemu-system-x86_64", "qemu-system-x86"
+_PLACES = ("/usr/bin", "/usr/local/bin", "/bin", "/usr/libexec")
+
+
+def architecture() -> str:
+    """Return this host's architecture in the words of images."""
+    machine = os.uname().machine
+    return {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine)
+
+
+def program(architecture: str) -> str:
+    """Return the path of QEMU for an architecture. Raises Unsupported."""
+    if architecture != "amd64":
+        raise Unsupported(f"--isolation machine: there are no machines for {architecture} yet, only for amd64")
+    for place in _PLACES:
+        if os.access(f"{place}/{_PROGRAM}", os.X_OK):
+            return f"{place}/{_PROGRAM}"
+    raise Unsupported(f"--isolation machine: there is no {_PROGRAM}", f"install the package {_PACKAGE}")
+
+
+def parameters(machine: MachineRecord) -> str:
+    """Return the kernel's command line."""
+    return " ".join((_PARAMETERS, *_BY_ACCELERATOR[machine["accelerator"]], *machine["parameters"]))
+
+
+def command(record: StandInRecord, agent: int) -> list[str]:
+    """Return QEMU's command line; `agent` is the descriptor of its end of the connection to the agent. Its standard output
+    is the machine's console."""
+    machine = record["machine"]
+    accelerator = f"tcg,thread=multi,tb-size={_CACHE}" if machine["accelerator"] == "tcg" else machine["accelerator"]
+    words = [machine["program"], "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
+    words += ["-name", "underlay", "-M", _BOARD, "-accel", accelerator]
+    words += ["-cpu", "max" if machine["accelerator"] == "tcg" else "host"]
+    words += ["-m", f"{machine['memory'] >> 20}M", "-smp", str(machine["processors"])]
+    words += ["-kernel", machine["kernel"], "-initrd", machine["initrd"], "-append", parameters(machine)]
+    words += ["-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"]
+    words += ["-chardev", f"socket,id=agent,fd={agent}"]
+    words += [
+        "-device",
+        "virtio-serial-pci,addr=2,max_ports=2",
+        "-device",
+        "virtserialport,chardev=agent,name=underlay",
+    ]
+    for number, (tap, mac) in enumerate(record["taps"]):
+        words += ["-netdev", f"tap,id=net{number},fd={tap}"]
+        device = f"virtio-net-pci,netdev=net{number},mac={mac},romfile=,addr=3.{number:x}"
+        words += ["-device", device + (",multifunction=on" if number == 0 else "")]
+    for number, disk in enumerate(record["disks"]):
+        words += _disk(number, disk["name"], disk["fd"], disk["writable"])
+    # After its start QEMU can neither start programs nor change who it is (its own filter, beside ours).
+    words += ["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"]
+    return words
+
+
+def _disk(number: int, name: str, fd: int, writable: bool) -> list[str]:
+    slot, function = divmod(number, _FUNCTIONS)
+    words = ["-add-fd", f"fd={fd},set={number}"]
+    settings = "discard=unmap" if writable else "read-only=on,auto-read-only=off"
+    words += ["-blockdev", f"driver=file,node-name=d{number},filename=/dev/fdset/{number},locking=off,{settings}"]
+    device = f"virtio-blk-pci,drive=d{number},serial={name},addr={_FIRST_SLOT + slot:x}.{function}"
+    return [*words, "-device", device + (",multifunction=on" if function == 0 else "")]
+
+
+def start(record: StandInRecord, agent: int, console: int) -> int:
+    """Start QEMU, with the machine's console on the descriptor `console`; returns its pid. Raises OSError."""
+    words = command(record, agent)
+    for fd in (agent, *(disk["fd"] for disk in record["disks"]), *(tap for tap, _ in record["taps"])):
+        os.set_inheritable(fd, True)
+    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    streams = [(os.POSIX_SPAWN_DUP2, null, 0), (os.POSIX_SPAWN_DUP2, console, 1), (os.POSIX_SPAWN_DUP2, console, 2)]
+    try:
+        return os.posix_spawn(words[0], words, {"PATH": "/usr/bin:/bin"}, file_actions=streams, setsigmask=())
+    finally:
+        os.close(null)
+        for fd in (*(disk["fd"] for disk in record["disks"]), *(tap for tap, _ in record["taps"])):
+            os.close(fd)

@@ -1,0 +1,73 @@
+"""What the machine's parts tell each other, for the type checker: objects that JSON can hold."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TypedDict
+
+    from ...linux.specification import Beyond, Spec
+
+    class Interface(TypedDict):
+        """A network interface of the machine: its MAC, and what it is given in the machine.
+
+        `addresses` are (address, bits of prefix), `routes` (destination, bits of prefix, gateway), "" for none.
+        """
+
+        name: str
+        mac: str
+        mtu: int
+        addresses: list[tuple[str, int]]
+        routes: list[tuple[str, int, str]]
+
+    class Inside(TypedDict):
+        """What the agent is told of the container. `layers` names the disks with the layers' data, in the order of the
+        index; `files` by name the texts that the specification binds from the agent's directory; `secrets` are in
+        hexadecimal digits, `time` in seconds since the epoch."""
+
+        spec: Spec
+        extras: Beyond
+        seccomp: str
+        open_stdin: bool
+        layers: list[str]
+        overlay: dict[str, str | None]
+        files: dict[str, str]
+        secrets: list[str]
+        network: list[Interface]
+        time: float
+
+    class Disk(TypedDict):
+        """A disk of the machine: its name, the descriptor of its file in the stand-in, whether it may be written."""
+
+        name: str
+        fd: int
+        writable: bool
+
+    class MachineRecord(TypedDict):
+        """How a machine is made: `program` of QEMU, the machine's kernel and initrd (paths in the sandbox), bytes of
+        memory, processors, how it is accelerated (kvm, tcg), the kernel's modules in the order in which they are loaded."""
+
+        program: str
+        kernel: str
+        initrd: str
+        memory: int
+        processors: int
+        accelerator: str
+        modules: list[str]
+        parameters: list[str]  # words of the kernel's command line
+
+    class StandInRecord(TypedDict):
+        """What the stand-in is told: the machine, its disks and taps (descriptors), and what to start in it.
+
+        `channel` is the setup socket to the monitor, `listener` the socket for further programs, `notes` the file for
+        what the monitor asks about the end.
+        """
+
+        machine: MachineRecord
+        disks: list[Disk]
+        taps: list[tuple[int, str]]  # descriptor, MAC
+        inside: Inside
+        terminal: bool
+        channel: int
+        listener: int
+        notes: int
