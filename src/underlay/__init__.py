@@ -38,8 +38,10 @@ __all__ = [
     "ImageUsage",
     "Images",
     "Imported",
+    "Kernel",
     "KnownName",
     "Learned",
+    "Machines",
     "Moved",
     "Network",
     "Networks",
@@ -103,6 +105,8 @@ if TYPE_CHECKING:
     from .engine.images.copy import Synced
     from .engine.images.handle import Image
     from .engine.images.results import HistoryEntry, Removed
+    from .engine.machines import Machines
+    from .engine.machines.kernels import Kernel
     from .engine.networks import Networks
     from .engine.options import ContainerOptions, ExecOptions
     from .engine.registries import FoundRepository, Registries
@@ -152,8 +156,10 @@ _HOMES = {
     "ImageUsage": "engine.system",
     "Images": "engine.images",
     "Imported": "base.advisories",
+    "Kernel": "engine.machines.kernels",
     "KnownName": "engine.bases",
     "Learned": "base.index.learn",
+    "Machines": "engine.machines",
     "Moved": "base.rebase.move",
     "Network": "network.model",
     "Networks": "engine.networks",

@@ -19,6 +19,7 @@ from underlay.engine.bases import Bases
 from underlay.engine.builds import Builds
 from underlay.engine.containers import Containers
 from underlay.engine.images import Images
+from underlay.engine.machines import Machines
 from underlay.engine.registries import Registries
 from underlay.engine.system import System
 from underlay.engine.volumes import Volumes
@@ -145,6 +146,7 @@ def _public(kind: type) -> list[str]:
         ("registries", Registries),
         ("containers", Containers),
         ("volumes", Volumes),
+        ("machines", Machines),
         ("system", System),
     ],
 )

@@ -74,6 +74,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "base.advisories_import",
         "Import security advisories from a directory, a .zip or a .jsonl file",
     ),
+    "machine kernel ls": ("machine.kernel.ls", "List the kernels for virtual machines"),
+    "machine kernel fetch": ("machine.kernel.fetch", "Download a kernel for virtual machines with this host's apt"),
+    "machine kernel import": ("machine.kernel.import", "Add a kernel for virtual machines from a file"),
+    "machine kernel rm": ("machine.kernel.rm", "Remove one or more kernels for virtual machines"),
     "base fit": ("base.fit", "Check whether a host can run an image"),
     "base dockerfile": ("base.dockerfile", "Reconstruct the Dockerfile that would build an image"),
     "images": ("image.images", "List images"),
@@ -184,7 +188,7 @@ ALIASES: dict[str, str] = {
 }
 NOUNS = (
     *("image", "builder", "buildx", "buildx imagetools", "container", "volume", "manifest", "network", "system"),
-    *("base", "base index", "base advisories", "config"),
+    *("base", "base index", "base advisories", "machine", "machine kernel", "config"),
 )
 # What docker has and underlay does not have yet: `noun command` is looked up as well.
 # A program of its own, with its own commands (cli.runtime).

@@ -112,9 +112,58 @@ class Bases:
         `host` is the result of `System.info` on that host; the default is this host. `command` and `entrypoint` replace
         those of the image. Layers that are not in the store are read where they are, and not kept; where they cannot be,
         or shall not (`read`), only the configuration is judged. `kernel` is the path of one that the host would run: its
-        image, configuration, or Debian package. Raises NotFound, InvalidInput for an invalid `host` or `kernel`, and what
-        reading raises.
+        image, configuration, or Debian package. Without either, `Fit.machine` names a kernel in the store with which the
+        image runs in a virtual machine, if it does not run on this host. Raises NotFound, InvalidInput for an invalid
+        `host` or `kernel`, and what reading raises.
         """
+        judged = self._fit(image, platform, host, command, entrypoint, read, kernel)
+        return judged if kernel or host is not None else self._in_a_machine(judged)
+
+    def machine_for(
+        self,
+        image: str | Subject,
+        platform: str = "",
+        command: Sequence[str] = (),
+        entrypoint: Sequence[str] | None = None,
+    ) -> str:
+        """Return the release of the kernel in the store that an image needs, in a virtual machine, to run on this host.
+
+        "" if it runs without, or with none of them; where the store has no kernel, the image is not looked at. Raises
+        as `fit` does.
+        """
+        from .machines import kernels
+
+        if not kernels.releases(self._store.paths):
+            return ""
+        return self.fit(image, platform, None, command, entrypoint).machine
+
+    def _in_a_machine(self, judged: Fit) -> Fit:
+        """Name the newest kernel in the store with which an image runs that does not run on this host."""
+        from ..base import fit
+
+        if judged.verdict != fit.WILL_NOT_RUN:
+            return judged
+        import msgspec
+
+        from .machines import kernels
+
+        for kernel in kernels.listing(self._store.paths):
+            if kernel.architecture == judged.host.architecture:  # with another one it would have to be emulated
+                there = fit.judge(judged.needs, kernel.machine(judged.host))
+                if there.verdict != fit.WILL_NOT_RUN:
+                    return msgspec.structs.replace(judged, machine=kernel.release)
+        return judged
+
+    def _fit(
+        self,
+        image: str | Subject,
+        platform: str,
+        host: Mapping[str, Any] | None,
+        command: Sequence[str],
+        entrypoint: Sequence[str] | None,
+        read: bool,
+        kernel: str,
+    ) -> Fit:
         from ..base import fit
         from ..base.fit import kernels, needs
 

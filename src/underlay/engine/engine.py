@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .builds import Builds
     from .containers import Containers
     from .images import Images
+    from .machines import Machines
     from .networks import Networks
     from .registries import Registries
     from .system import System
@@ -101,6 +102,13 @@ class Engine:
         from .volumes import Volumes
 
         return Volumes(self._store)
+
+    @property
+    def machines(self) -> Machines:
+        """Machines: the kernels of containers that run in a virtual machine of their own."""
+        from .machines import Machines
+
+        return Machines(self._store)
 
     @property
     def system(self) -> System:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import io
-import lzma
-import struct
-import tarfile
 from pathlib import Path
 
 import pytest
 
+from kernelfiles import arm_image, boot_image, package
 from underlay.base.fit import Host, kernels
 from underlay.errors import Corrupt, InvalidInput
 
@@ -27,41 +24,6 @@ ARM = "# Linux/arm64 5.14.0-70.el9 Kernel Configuration\nCONFIG_COMPAT=y\nCONFIG
 HERE = Host("6.18.44", "amd64", "this host", flags=frozenset({"sse2"}), nf_tables=False)
 
 
-def boot_image(release: str = "6.12.118+deb13-cloud-amd64", flags: int = 1) -> bytes:
-    """The beginning of a bzImage, by the boot protocol, and its version."""
-    data, at = bytearray(0x4000), 0x3000
-    data[0x1FE:0x200] = b"\x55\xaa"
-    data[0x202:0x206] = b"HdrS"
-    struct.pack_into("<H", data, 0x206, 0x20F)
-    struct.pack_into("<H", data, 0x20E, at)
-    struct.pack_into("<H", data, 0x236, flags)
-    text = f"{release} (somebody@somewhere) #1 SMP\0".encode()
-    data[at + 0x200 : at + 0x200 + len(text)] = text
-    return bytes(data)
-
-
-def package(files: dict[str, bytes], name: str = "data.tar.xz") -> bytes:
-    """A Debian package with these files."""
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w") as tar:
-        for path, content in files.items():
-            member = tarfile.TarInfo(path)
-            member.size = len(content)
-            tar.addfile(member, io.BytesIO(content))
-    out = b"!<arch>\n"
-    for member_name, data in (
-        ("debian-binary", b"2.0\n"),
-        ("control.tar.xz", b"odd"),
-        (name, lzma.compress(packed.getvalue())),
-    ):
-        out += (
-            f"{member_name:<16}{0:<12}{0:<6}{0:<6}{'100644':<8}{len(data):<10}`\n".encode()
-            + data
-            + b"\n" * (len(data) % 2)
-        )
-    return out
-
-
 def flipped(data: bytes) -> bytes:
     """These bytes with another one in the middle."""
     at = len(data) // 2
@@ -76,8 +38,7 @@ def read(tmp_path: Path, data: bytes) -> kernels.Kernel:
 def test_an_image(tmp_path: Path) -> None:
     assert read(tmp_path, boot_image()) == kernels.Kernel("6.12.118+deb13-cloud-amd64", "amd64")
     assert read(tmp_path, boot_image(flags=0)).architecture == "386"
-    arm = b"MZ".ljust(56, b"\0") + b"ARM\x64" + bytes(5000) + b"Linux version 6.1.0-40-arm64 (x@y) (gcc)"
-    assert read(tmp_path, arm) == kernels.Kernel("6.1.0-40-arm64", "arm64")
+    assert read(tmp_path, arm_image("6.1.0-40-arm64")) == kernels.Kernel("6.1.0-40-arm64", "arm64")
 
 
 def test_a_configuration(tmp_path: Path) -> None:

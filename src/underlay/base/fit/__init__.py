@@ -66,13 +66,15 @@ class Reason(msgspec.Struct, frozen=True):
 
 class Fit(msgspec.Struct, frozen=True):
     """The verdict: runs, runs with limits, or will not run; with all reasons, the most serious first. `certain` is false
-    when the image's files could not be examined."""
+    when the image's files could not be examined. `machine` is the release of a kernel in the store with which an image that
+    does not run on this host runs in a virtual machine; "" if there is none, and for other hosts."""
 
     verdict: str
     reasons: tuple[Reason, ...]
     needs: Needs
     host: Host
     certain: bool = True
+    machine: str = ""
 
 
 def host_of(info: Mapping[str, Any]) -> Host:

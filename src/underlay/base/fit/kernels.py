@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+from itertools import islice
 from typing import BinaryIO
 
 import msgspec
@@ -18,19 +19,19 @@ from ...store.limits import Limits
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from ...store.layers.toc import Entry
     from . import Host
 
-_IMAGE_LIMIT = 256 << 20  # bytes of a kernel's image
-_CONFIG_LIMIT = 4 << 20
+IMAGE_LIMIT = 256 << 20  # bytes of a kernel's image
+CONFIG_LIMIT = 4 << 20
 _PACKAGE = Limits(total=4 << 30, members=200_000)
 _AR = b"!<arch>\n"
-_RELEASE = r"(\d+\.\d+[0-9A-Za-z.+~_-]{0,200})"
-_BANNER = re.compile(rb"Linux version " + _RELEASE.encode() + rb" \(")
-_CONFIG = re.compile(rb"(?:\./)?boot/config-" + _RELEASE.encode())
-_TITLE = re.compile(rf"# Linux/(\w+) {_RELEASE} Kernel Configuration$", re.MULTILINE)
+RELEASE = r"([0-9]+\.[0-9]+[0-9A-Za-z.+~_-]{0,200})"
+_BANNER = re.compile(rb"Linux version " + RELEASE.encode() + rb" \(")
+_CONFIG = re.compile(rb"(?:\./)?boot/config-" + RELEASE.encode())
+_TITLE = re.compile(rf"# Linux/(\w+) {RELEASE} Kernel Configuration$", re.MULTILINE)
 _OPTION = re.compile(r"(CONFIG_\w+)=(.*)$", re.MULTILINE)
 _ARCHITECTURES = {"arm64": "arm64", "arm": "arm", "powerpc": "ppc64le", "s390": "s390x", "riscv": "riscv64"}
 _PAGES = {"CONFIG_ARM64_16K_PAGES": 16 << 10, "CONFIG_ARM64_64K_PAGES": 64 << 10, "CONFIG_PPC_64K_PAGES": 64 << 10}
@@ -63,50 +64,63 @@ class Kernel(msgspec.Struct, frozen=True):
         return msgspec.structs.replace(host, **changes)
 
 
-def read(path: str) -> Kernel:
-    """Return the kernel in a file. Raises InvalidInput for another file, Corrupt, LimitExceeded."""
+def read(path: str, name: str = "") -> Kernel:
+    """Return the kernel in a file, which errors call `name`.
+
+    Raises InvalidInput for another file, Corrupt, LimitExceeded.
+    """
     try:
         with open(path, "rb") as file:
-            return _read(file, path)
+            return _read(file, name or path)
     except OSError as error:
-        raise InvalidInput(f"{path}: {error.strerror}", _HOW) from None
+        raise InvalidInput(f"{name or path}: {error.strerror}", _HOW) from None
 
 
 def _read(file: BinaryIO, path: str) -> Kernel:
     head = file.read(0x300)
     if head.startswith(_AR):
         return _package(file, path)
-    if image := _image(head, file):
+    if image := _image(head, file, path):
         return image
     if head.startswith((b"#", b"CONFIG_")) and b"\0" not in head:
         file.seek(0)
-        return _configured(file.read(_CONFIG_LIMIT), path)
+        return configured(file.read(CONFIG_LIMIT), path)
     raise InvalidInput(f"{path} is not a kernel", _HOW)
 
 
-def _image(head: bytes, file: BinaryIO) -> Kernel | None:
+def is_package(path: str) -> bool:
+    """Return whether a file begins as Debian packages do. Raises OSError."""
+    with open(path, "rb") as file:
+        return file.read(len(_AR)) == _AR
+
+
+def _image(head: bytes, file: BinaryIO, path: str) -> Kernel | None:
     """Return the kernel whose image begins with `head`, None if these bytes begin no image of a kernel."""
     if head[0x202:0x206] == b"HdrS" and head[0x1FE:0x200] == b"\x55\xaa":
         protocol = int.from_bytes(head[0x206:0x208], "little")
         at = int.from_bytes(head[0x20E:0x210], "little")
         if not at or protocol < 0x200:
-            raise InvalidInput(f"{file.name}: a kernel that does not say which it is", _HOW)
+            raise InvalidInput(f"{path}: a kernel that does not say which it is", _HOW)
         file.seek(at + 0x200)
-        match = re.match(_RELEASE.encode() + rb"[ \0]", file.read(256))
+        match = re.match(RELEASE.encode() + rb"[ \0]", file.read(256))
         if match is None:
-            raise Corrupt(f"{file.name}: the kernel's version is damaged")
+            raise Corrupt(f"{path}: the kernel's version is damaged")
         is_64 = protocol >= 0x20C and head[0x236] & 1  # XLF_KERNEL_64
         return Kernel(match[1].decode(), "amd64" if is_64 else "386")
     if head[56:60] == b"ARM\x64":
         file.seek(0)
-        match = _BANNER.search(file.read(_IMAGE_LIMIT))
+        match = _BANNER.search(file.read(IMAGE_LIMIT))
         if match is None:
-            raise InvalidInput(f"{file.name}: an arm64 kernel that does not say which it is", _HOW)
+            raise InvalidInput(f"{path}: an arm64 kernel that does not say which it is", _HOW)
         return Kernel(match[1].decode(), "arm64")
     return None
 
 
-def _configured(data: bytes, path: str) -> Kernel:
+def configured(data: bytes, path: str) -> Kernel:
+    """Return the kernel that a configuration is of; what a distribution adds to the version is not in its `release`.
+
+    Raises InvalidInput, in which the configuration is that of `path`.
+    """
     text = data.decode(errors="replace")
     title = _TITLE.search(text)
     if title is None:
@@ -120,6 +134,22 @@ def _configured(data: bytes, path: str) -> Kernel:
 
 def _package(file: BinaryIO, path: str) -> Kernel:
     """Return the kernel of a Debian package: from the configuration in its /boot."""
+    pieces = package_files(file, path)
+    try:
+        found = _configuration(pieces)
+    except (Corrupt, LimitExceeded) as error:
+        raise Corrupt(f"{path}: the package is damaged: {error.message}") from None
+    if found is None:
+        raise InvalidInput(f"{path}: a package without /boot/config-VERSION", _HOW)
+    # The title in the configuration lacks what the distribution adds to the version.
+    return msgspec.structs.replace(configured(found[1], path), release=found[0])
+
+
+def package_files(file: BinaryIO, path: str, limits: Limits = _PACKAGE) -> Iterator[bytes]:
+    """Return the pieces of the tar in which a Debian package has its files.
+
+    Raises InvalidInput and Corrupt, which name `path`; the iterator raises Corrupt and LimitExceeded, which do not.
+    """
     for name, size in _members(file, path):
         if name.startswith("data.tar"):
             left = size
@@ -130,7 +160,7 @@ def _package(file: BinaryIO, path: str) -> Kernel:
                 left -= len(data)
                 return data
 
-            return _boot(piece, path)
+            return islice(codec.decompress(piece, limits), 1, None)  # the first is the name of the compression
     raise InvalidInput(f"{path}: a package without files", _HOW)
 
 
@@ -147,20 +177,6 @@ def _members(file: BinaryIO, path: str) -> Iterator[tuple[str, int]]:
         at += 60 + int(digits) + int(digits) % 2
 
 
-def _boot(piece: Callable[[], bytes], path: str) -> Kernel:
-    """Return the kernel of a package whose compressed tar of files `piece` returns, a piece at each call."""
-    pieces = codec.decompress(piece, _PACKAGE)
-    try:
-        next(pieces)  # the name of the compression
-        found = _configuration(pieces)
-    except (Corrupt, LimitExceeded) as error:
-        raise Corrupt(f"{path}: the package is damaged: {error.message}") from None
-    if found is None:
-        raise InvalidInput(f"{path}: a package without /boot/config-VERSION", _HOW)
-    # The title in the configuration lacks what the distribution adds to the version.
-    return msgspec.structs.replace(_configured(found[1], path), release=found[0])
-
-
 def _configuration(pieces: Iterator[bytes]) -> tuple[str, bytes] | None:
     """Return version and text of the configuration in a tar's /boot, None without one. Raises Corrupt, LimitExceeded."""
     reader, position, seen = tar.Reader(_PACKAGE), 0, 0
@@ -170,7 +186,7 @@ def _configuration(pieces: Iterator[bytes]) -> tuple[str, bytes] | None:
         reader.feed(piece)
         while entry is None and seen < len(reader.entries):
             each, seen = reader.entries[seen], seen + 1
-            if _CONFIG.fullmatch(each.name) and (each.kind, each.part) == (REGULAR, TAR) and each.size <= _CONFIG_LIMIT:
+            if _CONFIG.fullmatch(each.name) and (each.kind, each.part) == (REGULAR, TAR) and each.size <= CONFIG_LIMIT:
                 entry = each
         if entry is not None:
             begin = max(entry.offset + len(text) - position, 0)

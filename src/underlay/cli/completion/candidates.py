@@ -209,12 +209,16 @@ def _argument(
 
 
 def _objects(kind: str, states: Sequence[str], settings: dict[str, str]) -> list[Candidate]:
-    """Return the names of containers (in some states), images, networks or volumes, with what they are."""
+    """Return the names of containers (in some states), images, networks, volumes or kernels, with what they are."""
     from ...paths import default_paths
 
-    if kind not in ("CONTAINER", "IMAGE", "NETWORK", "VOLUME", "ANY"):
+    if kind not in ("CONTAINER", "IMAGE", "KERNEL", "NETWORK", "VOLUME", "ANY"):
         return []
     paths = default_paths(settings.get("root", ""), settings.get("state", ""))
+    if kind == "KERNEL":
+        from ...engine.machines import kernels
+
+        return [(kernel.release, f"kernel, {kernel.architecture}") for kernel in kernels.listing(paths)]
     if not os.path.exists(paths.root + "/meta.db"):
         return []
     from ... import events

@@ -73,6 +73,8 @@ def _shown(name: str, fit: Fit) -> str:
         )
     )
     lines.append(f"  it is {stands or 'an image of static programs'}")
+    if fit.machine:
+        lines.append(f"  runs with --isolation machine (Linux {fit.machine})")
     for reason in fit.reasons:
         lines += [
             "",

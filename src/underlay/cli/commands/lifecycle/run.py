@@ -122,7 +122,8 @@ def _tell_why(engine: Engine, container_options: ContainerOptions, code: int) ->
             from ...problems import shown
 
             message = f"{container_options.image} cannot run here: {reason.title}: {reason.image}, and {reason.host}"
-            sys.stderr.write(f"underlay: {shown(message)}\nhint: {shown(reason.remedy)}\n")
+            remedy = f"{reason.remedy}; or --isolation machine" if fit.machine else reason.remedy
+            sys.stderr.write(f"underlay: {shown(message)}\nhint: {shown(remedy)}\n")
             return
 
 

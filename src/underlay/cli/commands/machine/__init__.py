@@ -1,0 +1,1 @@
+"""Commands on virtual machines of containers."""

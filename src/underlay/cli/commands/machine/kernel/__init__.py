@@ -1,0 +1,1 @@
+"""Commands on the kernels of virtual machines."""

@@ -1,0 +1,131 @@
+"""Downloading a kernel from the archive of the host's distribution, by apt, which verifies what it gets."""
+
+from __future__ import annotations
+
+import os
+import re
+
+from ...errors import InvalidInput, NotFound, Unsupported
+from ...store.scratch import Scratch
+from . import importing
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ...paths import Paths
+    from .kernels import Kernel
+
+PLACES = "/usr/bin:/bin"
+_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+# Debian's, and Ubuntu's: packages that depend on the newest kernel for virtual machines.
+_USUAL = ("linux-image-cloud-{}", "linux-image-virtual")
+_PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]{1,200}(?:=[0-9A-Za-z.+:~-]{1,100})?")
+_KERNEL = re.compile(r"linux-image-(?:unsigned-)?[0-9]+\.[0-9]+[0-9a-z.+~-]*")
+_OTHERS = ("-dbg", "-dbgsym", "-unsigned")
+_PASSED_ON = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy")
+_PATIENCE = 1800  # seconds
+_DEPTH = 4  # packages that depend on each other before the kernel
+_UPDATE = "`apt-get update` fetches the lists of packages"
+_OTHERWISE = "get a kernel's package or image in another way, and `underlay machine kernel import FILE`"
+
+
+def fetch(paths: Paths, package: str = "") -> Kernel:
+    """Download the package of a kernel and add it to the store: see `Machines.fetch_kernel`.
+
+    Raises Unsupported without apt, InvalidInput, NotFound for a package that apt does not have, and what `import_file`
+    raises.
+    """
+    if package and not _PACKAGE.fullmatch(package):
+        raise InvalidInput(f"not the name of a package: {package!r:.100}")
+    paths.make()
+    with Scratch(paths, "import") as scratch:
+        apt = _Apt(scratch.path)
+        kernel, modules = _resolve(apt, package)
+        file = apt.download(kernel)
+        # It is here with another content if its version has changed and its release has not.
+        return importing.import_file(paths, file, apt.download(modules) if modules else "", replace=True)
+
+
+def _resolve(apt: _Apt, package: str) -> tuple[str, str]:
+    """Return the package of the kernel that a package is or depends on, and that of its modules or ""."""
+    name = package
+    if not name:
+        architecture = _ARCHITECTURES.get(os.uname().machine)
+        if architecture is None:
+            raise Unsupported(f"machines do not run on {os.uname().machine}")
+        usual = [each.format(architecture) for each in _USUAL]
+        name = next((each for each in usual if apt.depends(each) is not None), "")
+        if not name:
+            raise NotFound(f"apt has no package {' or '.join(usual)}", _UPDATE)
+    for _ in range(_DEPTH):
+        depends = apt.depends(name)
+        if depends is None:
+            raise NotFound(f"apt has no package {name}", _UPDATE)
+        if _KERNEL.fullmatch(name.partition("=")[0]):
+            modules = next((each for each in depends if each.startswith("linux-modules-")), "")
+            return name, modules
+        further = [each for each in depends if each.startswith("linux-image-") and not each.endswith(_OTHERS)]
+        if not further:
+            break
+        name = next((each for each in further if _KERNEL.fullmatch(each)), further[0])
+    raise InvalidInput(
+        f"the package {package or name} is not a kernel's, and depends on none", "linux-image-VERSION is one"
+    )
+
+
+class _Apt:
+    """The host's programs of apt, run in a directory for what they download, without the caller's environment."""
+
+    def __init__(self, directory: str) -> None:
+        import shutil
+
+        self._directory = directory
+        self._programs: dict[str, str] = {}
+        for name in ("apt-get", "apt-cache"):
+            path = shutil.which(name, path=PLACES)
+            if path is None:
+                raise Unsupported(f"there is no {name} on this host", _OTHERWISE)
+            self._programs[name] = path
+
+    def depends(self, package: str) -> list[str] | None:
+        """Return the names of the packages that one depends on; None if it is not known."""
+        code, out, _ = self._run("apt-cache", "show", "--no-all-versions", package)
+        if code != 0 or not out.strip():
+            return None
+        found = []
+        for line in out.splitlines():
+            key, _, value = line.partition(": ")
+            if key in ("Depends", "Pre-Depends"):
+                # name (= 1.2) | another, name:any
+                found += [each.split("|")[0].split("(")[0].partition(":")[0].strip() for each in value.split(",")]
+        return [each for each in found if _PACKAGE.fullmatch(each)]
+
+    def download(self, package: str) -> str:
+        """Download a package; return the path of its file. Raises NotFound with what apt says."""
+        before = set(os.listdir(self._directory))
+        # Its own user, which it takes for that, cannot write here; it would say so.
+        code, _, problem = self._run("apt-get", "-qq", "-o", "APT::Sandbox::User=root", "download", package)
+        new = [name for name in os.listdir(self._directory) if name not in before and name.endswith(".deb")]
+        if code != 0 or len(new) != 1:
+            why = problem.strip().splitlines()
+            raise NotFound(f"apt cannot download {package}: {why[-1][:300] if why else f'exit code {code}'}", _UPDATE)
+        return f"{self._directory}/{new[0]}"
+
+    def _run(self, program: str, *words: str) -> tuple[int, str, str]:
+        import subprocess
+
+        environment = {"PATH": _PATH, "HOME": self._directory, "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"}
+        environment |= {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+        try:
+            done = subprocess.run(
+                [self._programs[program], *words],
+                cwd=self._directory,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=_PATIENCE,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise NotFound(f"{program} {words[0]} has not ended within {_PATIENCE} seconds") from None
+        return done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
