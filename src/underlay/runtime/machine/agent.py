@@ -20,6 +20,7 @@ from ..monitor import control, streams
 from ..plan.context import Context
 from ..process import child_channel, init, join
 from ..process import spawn as birth
+from . import shares
 from .link import MACHINE, PROTOCOL, STDERR, STDIN, STDOUT, Link
 from .names import Asking
 
@@ -238,6 +239,9 @@ class Agent:
 
             interfaces.configure(inside["network"])
             self.names = Asking(self.poll, self.link)
+        if inside["shared"]:
+            os.mkdir(shares.INSIDE, 0o755)
+            mounts.mount(shares.TAG, shares.INSIDE, "virtiofs", 0)
         root = self._root(inside)
         spec = inside["spec"]
         made = plan.make(spec, root, plan.Extras(**inside["extras"]), "v2")

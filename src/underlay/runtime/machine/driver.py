@@ -13,7 +13,7 @@ from ..plan.context import Context
 from ..policy import profiles
 from ..process import child_channel, init
 from ..process import spawn as birth
-from . import initrd, inside, outside, qemu, standin
+from . import initrd, inside, outside, qemu, shares, standin
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,17 +26,23 @@ NOTES = "machine.notes"  # what the stand-in says of the end
 _SANDBOX = "sandbox"
 
 
-def start(record: LaunchRecord, context: Context, group: Group, ours: _socket.socket) -> tuple[int, int]:
+def start(
+    record: LaunchRecord, made: plan.Plan, context: Context, group: Group, ours: _socket.socket
+) -> tuple[int, int]:
     """Start the container of a launch record; returns the pid of its stand-in and its console or -1.
 
-    `context` and `ours` as for `drivers.start`, with the values of the secrets. Raises StartFailed, Unsupported,
+    `made` is the plan of the container, `context` and `ours` as for `drivers.start`, with the values of the secrets. Raises StartFailed, Unsupported,
     KernelError, OSError.
     """
     held: list[int] = []
+    server = _server(record, made)
     try:
         held.append(control.listen(record["state"], SOCKET).detach())
         told = _told(record, context, held)
-        made = _plan(record, told, held)
+        if server is not None:
+            told["shares"] = server.connection
+            held.append(server.connection)
+        sandbox = _plan(record, told, held)
         outer = Context()
         outer.channel = context.channel
         outer.stdio = context.stdio
@@ -48,18 +54,33 @@ def start(record: LaunchRecord, context: Context, group: Group, ours: _socket.so
         resources = outside.resources(limits, machine["memory"], machine["accelerator"] == "kvm")
         for fd in held:
             os.set_inheritable(fd, True)
-        birth.prepare(made, outer)
-        pid, born = birth.clone(made, outer, group, resources, ours, tuple(held))
+        birth.prepare(sandbox, outer)
+        pid, born = birth.clone(sandbox, outer, group, resources, ours, tuple(held))
+    except BaseException:
+        if server is not None:
+            server.close()
+        raise
     finally:
         for fd in (*held, *context.stdio):
             os.close(fd)
     try:
-        birth.let_on(made, group, resources, ours, pid, born)
+        birth.let_on(sandbox, group, resources, ours, pid, born)
+        if server is not None:
+            server.start(group)
         return pid, child_channel.await_start(ours, pid)
     except BaseException:
         os.kill(pid, 9)
         os.waitpid(pid, 0)
         raise
+
+
+def _server(record: LaunchRecord, made: plan.Plan) -> shares.Server | None:
+    """Return what serves the container's volumes and directories of the host, None without any."""
+    places = [mount["destination"] for mount in inside.shared(record["spec"])]
+    binds = {operation[2]: operation for operation in made.operations if operation[0] == "bind"}
+    if not places:
+        return None
+    return shares.Server(record["state"], shares.opened([binds[place] for place in places]))
 
 
 def _told(record: LaunchRecord, context: Context, held: list[int]) -> StandInRecord:
@@ -87,12 +108,13 @@ def _told(record: LaunchRecord, context: Context, held: list[int]) -> StandInRec
     held += [notes, os.dup(context.channel.fileno())]
     container: Inside = {
         "spec": spec,
-        "extras": {**record["extras"], "hooks": []},
+        "extras": {**record["extras"], "hooks": [], "subpaths": {}},
         "seccomp": record["seccomp"],
         "open_stdin": record["open_stdin"],
         "layers": names,
         "overlay": record["root"]["options"],
         "files": files,
+        "shared": bool(inside.shared(record["spec"])),
         "secrets": [value.hex() for value in context.secrets],
         "network": interfaces,
         "time": 0.0,
@@ -101,6 +123,7 @@ def _told(record: LaunchRecord, context: Context, held: list[int]) -> StandInRec
         "machine": {**machine, "kernel": outside.KERNEL, "initrd": outside.INITRD},
         "disks": disks,
         "taps": taps,
+        "shares": -1,
         "inside": container,
         "terminal": record["terminal"],
         "channel": held[-1],

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 
 from ...errors import LimitExceeded, StartFailed, Unsupported
+from . import shares
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 _FILES = "/run/files"  # of the agent
 _SHOWN = ("/etc/resolv.conf", "/etc/hostname", "/etc/hosts")
 _LARGEST = 1 << 20  # bytes of such a file
+_PROPAGATED = ("shared", "rshared", "slave", "rslave", "unbindable", "runbindable")
 _OPTIONS = {"network": "--network", "pid": "--pid", "ipc": "--ipc", "uts": "--uts", "user": "--userns"}
 
 
@@ -34,9 +36,15 @@ def check(spec: Spec, extras: Beyond) -> None:
         raise _refused("--device: the host's devices are not in the machine")
     if extras.get("hooks"):
         raise _refused("hooks of devices (CDI) run on the host")
-    for mount in spec["mounts"]:
-        if mount["type"] == "bind" and mount["destination"] not in _SHOWN:
-            raise _refused(f"{mount['destination']}: volumes and bind mounts are not shared with machines yet")
+    for mount in shared(spec):
+        foreign = [word for word in mount.get("options") or [] if word.startswith("idmap") or word in _PROPAGATED]
+        if foreign:
+            raise _refused(f"{mount['destination']}: {foreign[0]} is not possible for what is shared with a machine")
+
+
+def shared(spec: Spec) -> list[Mount]:
+    """Return the mounts of a specification whose files the machine shares with the host."""
+    return [mount for mount in spec["mounts"] if mount["type"] == "bind" and mount["destination"] not in _SHOWN]
 
 
 def _refused(what: str) -> Unsupported:
@@ -50,8 +58,12 @@ def specification(spec: Spec, networked: bool) -> tuple[Spec, dict[str, str]]:
     """
     files: dict[str, str] = {}
     mounts: list[Mount] = []
+    number = 0
     for mount in spec["mounts"]:
-        if mount["type"] == "bind":
+        if mount["type"] == "bind" and mount["destination"] not in _SHOWN:
+            mount = {**mount, "source": f"{shares.INSIDE}/{number}"}
+            number += 1
+        elif mount["type"] == "bind":
             name = os.path.basename(mount["destination"])
             files[name] = _text(mount["source"])
             mount = {**mount, "source": f"{_FILES}/{name}"}

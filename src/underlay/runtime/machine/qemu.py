@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from ...errors import Unsupported
+from .shares import TAG
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -65,6 +66,11 @@ def command(record: StandInRecord, agent: int) -> list[str]:
         "-device",
         "virtserialport,chardev=agent,name=underlay",
     ]
+    if record["shares"] >= 0:
+        # What is shared is read and written by virtiofsd in the machine's memory.
+        words += ["-object", f"memory-backend-memfd,id=memory,size={machine['memory']},share=on"]
+        words += ["-machine", "memory-backend=memory", "-chardev", f"socket,id=shares,fd={record['shares']}"]
+        words += ["-device", f"vhost-user-fs-pci,chardev=shares,tag={TAG},queue-size=1024,addr=1"]
     for number, (tap, mac) in enumerate(record["taps"]):
         words += ["-netdev", f"tap,id=net{number},fd={tap}"]
         device = f"virtio-net-pci,netdev=net{number},mac={mac},romfile=,addr=3.{number:x}"
@@ -90,6 +96,8 @@ def start(record: StandInRecord, agent: int, console: int) -> int:
     words = command(record, agent)
     for fd in (agent, *(disk["fd"] for disk in record["disks"]), *(tap for tap, _ in record["taps"])):
         os.set_inheritable(fd, True)
+    if record["shares"] >= 0:
+        os.set_inheritable(record["shares"], True)
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
     streams = [(os.POSIX_SPAWN_DUP2, null, 0), (os.POSIX_SPAWN_DUP2, console, 1), (os.POSIX_SPAWN_DUP2, console, 2)]
     try:

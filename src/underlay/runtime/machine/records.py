@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     class Inside(TypedDict):
         """What the agent is told of the container. `layers` names the disks with the layers' data, in the order of the
         index; `files` by name the texts that the specification binds from the agent's directory; `secrets` are in
-        hexadecimal digits, `time` in seconds since the epoch."""
+        hexadecimal digits, `time` in seconds since the epoch. `shared` says that volumes are shared with the host."""
 
         spec: Spec
         extras: Beyond
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         layers: list[str]
         overlay: dict[str, str | None]
         files: dict[str, str]
+        shared: bool
         secrets: list[str]
         network: list[Interface]
         time: float
@@ -66,6 +67,7 @@ if TYPE_CHECKING:
         machine: MachineRecord
         disks: list[Disk]
         taps: list[tuple[int, str]]  # descriptor, MAC
+        shares: int  # the socket to virtiofsd, -1 for none
         inside: Inside
         terminal: bool
         channel: int

@@ -34,7 +34,7 @@ def start(record: LaunchRecord, made: Plan, context: Context, group: Group, ours
     if "machine" in record:
         from ..machine import driver
 
-        return driver.start(record, context, group, ours)
+        return driver.start(record, made, context, group, ours)
     birth.prepare(made, context)
     if made.maps is not None and os.geteuid() == 0:
         from ...linux import userns
