@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 
+from ..errors import UnderlayError
 from ..lean.values import Value
 from ..linux import cgroup
 from ..linux.facts import gather
@@ -44,6 +45,7 @@ def examine(store: Store) -> list[Finding]:
         _confinement(host),
         *_networks(store, rootless),
         _disk(store, rootless),
+        _machines(store, rootless),
         *_users(rootless),
         _emulation(),
         *_tools(),
@@ -140,6 +142,31 @@ def _disk(store: Store, rootless: bool) -> Finding:
         )
         return Finding("--storage-opt size", MISSING, reason, remedy)
     return Finding("--storage-opt size", GOOD, f"by {kind}: {reason}")
+
+
+def _machines(store: Store, rootless: bool) -> Finding:
+    """Say whether containers can have kernels of their own, and how fast these would be."""
+    from ..runtime.machine import accelerator, qemu, shares
+    from .machines import kernels
+
+    feature = "--isolation machine"
+    if rootless:
+        return Finding(feature, MISSING, "machines need root", "run it as root")
+    try:
+        program = qemu.program(qemu.architecture())
+        kernel = kernels.find(store.paths, architecture=qemu.architecture())
+    except UnderlayError as error:
+        return Finding(feature, MISSING, error.message, error.hint)
+    way, why = accelerator.choose(store.paths.state, program, kernel.image)
+    if way == accelerator.TCG:
+        return Finding(
+            feature, LIMITED, f"emulated, which is slow: {why}", "give this host KVM (nested virtualisation)"
+        )
+    try:
+        shares.program()
+    except UnderlayError as error:
+        return Finding(feature, LIMITED, "no volumes: there is no virtiofsd", error.hint)
+    return Finding(feature, GOOD, f"KVM, {kernel.release}")
 
 
 def _users(rootless: bool) -> Iterator[Finding]:

@@ -179,8 +179,9 @@ def draft(store: Store, options: ContainerOptions, pull: bool = False) -> Draft:
         }
         made.leasing = attach.leasing(networks)
         made.gateway = etc_texts.host_address([endpoint.network for endpoint in networks])
-    if machine.wanted(options):
-        made.intent["machine"], made.intent["disk"] = machine.choose(store, made.intent, options, options.kernel)
+    kernel = machine.wanted(store, options)
+    if kernel:
+        made.intent["machine"], made.intent["disk"] = machine.choose(store, made.intent, options, kernel)
     elif options.storage_options:
         from .specification import disk_limit
 

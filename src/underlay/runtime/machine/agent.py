@@ -20,7 +20,7 @@ from ..monitor import control, streams
 from ..plan.context import Context
 from ..process import child_channel, init, join
 from ..process import spawn as birth
-from . import shares
+from . import files, shares
 from .link import MACHINE, PROTOCOL, STDERR, STDIN, STDOUT, Link
 from .names import Asking
 
@@ -172,14 +172,16 @@ class Agent:
     # What the stand-in asks for.
 
     def _obey(self, conversation: int, message: dict[str, Any]) -> None:
-        if "start" in message or "exec" in message:
+        if "start" in message or "exec" in message or "files" in message:
             self.programs[conversation] = program = _Program()
             try:
                 if "start" in message:
                     self.container = conversation
                     self._start(conversation, program, message["start"])
-                else:
+                elif "exec" in message:
                     self._execute(conversation, program, message["exec"])
+                else:
+                    self._serve_files(conversation, program, message["files"])
             except (UnderlayError, OSError) as error:
                 del self.programs[conversation]
                 code = error.exit_code if isinstance(error, StartFailed) else 125
@@ -202,7 +204,22 @@ class Agent:
         if "resize" in message and program_there.console >= 0:
             tty.set_window_size(program_there.console, *message["resize"])
 
+    def _serve_files(self, conversation: int, program: _Program, request: dict[str, Any]) -> None:
+        """Have a child read or write files of the container."""
+        ends = self._streams(conversation, False, True)
+        pid = os.fork()
+        if pid == 0:
+            for number, fd in enumerate(ends):
+                os.dup2(fd, number)
+            process.close_from(3)
+            files.serve(request, f"/proc/{self.pid}/root" if self.pid else _ROOT, f"{_DISK}/upper")
+        for fd in ends:
+            os.close(fd)
+        self._started(conversation, program, pid, -1)
+
     def _signal(self, conversation: int, number: int) -> None:
+        if conversation == self.container and not self.pid:
+            self._leave(self.programs[conversation])  # there is no program: only files are served
         for pid, whose in self.pids.items():
             if whose == conversation:
                 try:
@@ -243,6 +260,13 @@ class Agent:
             os.mkdir(shares.INSIDE, 0o755)
             mounts.mount(shares.TAG, shares.INSIDE, "virtiofs", 0)
         root = self._root(inside)
+        if inside["idle"]:
+            parts = (
+                f"lowerdir={_IMAGE},upperdir={root.upper},workdir={root.work},redirect_dir=off,metacopy=off,index=off"
+            )
+            mounts.mount("overlay", _ROOT, "overlay", 0, parts)
+            self.link.tell(conversation, {"started": 1})
+            return
         spec = inside["spec"]
         made = plan.make(spec, root, plan.Extras(**inside["extras"]), "v2")
         init.prepare(made.operations)
@@ -350,6 +374,13 @@ class Agent:
                 program = self.programs[conversation]
                 program.code = code if code >= 0 else 128 - code
                 program.ended = time.monotonic()
+
+    def _leave(self, program: _Program) -> None:
+        program.code, program.ended = 0, time.monotonic()
+        try:
+            mounts.umount(_ROOT)
+        except KernelError:
+            pass
 
     def _report(self) -> bool:
         """Tell of the programs that have ended and whose output is sent; returns whether the container has ended."""

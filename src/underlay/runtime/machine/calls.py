@@ -105,3 +105,32 @@ def _answer(channel: _socket.socket) -> int:
         code = failed["code"] if failed["code"] in (125, 126, 127) else 125
         raise StartFailed(str(failed["message"]), code, str(failed.get("hint") or ""))
     return int(message.get("started") or 0)
+
+
+def files(state_directory: str, request: dict[str, object]) -> join.Joined:
+    """Have the machine read or write files of the container (`files.serve`); what is returned is as of `begin`.
+
+    Raises Conflict, StartFailed.
+    """
+    channel = control.connect(state_directory, driver.SOCKET)
+    if channel is None:
+        raise Conflict("the container's machine does not answer: it is ending")
+    joined = join.Joined(-1, -1)
+    theirs: dict[int, int] = {}
+    try:
+        for stream in (streams.STDOUT, streams.STDERR):
+            out, theirs[stream] = streams.output_pipe()
+            joined.outputs.append((out, stream))
+        theirs[streams.STDIN], joined.stdin = streams.input_pipe()
+        _ask(channel, {"files": request}, theirs)
+        joined.pid = _answer(channel)
+    except BaseException:
+        for fd in (joined.stdin, *(fd for fd, _ in joined.outputs)):
+            os.close(fd)
+        channel.close()
+        raise
+    finally:
+        for fd in theirs.values():
+            os.close(fd)
+    joined.keeper = channel
+    return joined

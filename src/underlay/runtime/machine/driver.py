@@ -27,18 +27,18 @@ _SANDBOX = "sandbox"
 
 
 def start(
-    record: LaunchRecord, made: plan.Plan, context: Context, group: Group, ours: _socket.socket
+    record: LaunchRecord, made: plan.Plan, context: Context, group: Group, ours: _socket.socket, idle: bool = False
 ) -> tuple[int, int]:
     """Start the container of a launch record; returns the pid of its stand-in and its console or -1.
 
-    `made` is the plan of the container, `context` and `ours` as for `drivers.start`, with the values of the secrets. Raises StartFailed, Unsupported,
-    KernelError, OSError.
+    With `idle` nothing is started, and only files are served. `made` is the plan of the container, `context` and `ours` as
+    for `drivers.start`, with the values of the secrets. Raises StartFailed, Unsupported, KernelError, OSError.
     """
     held: list[int] = []
-    server = _server(record, made)
+    server = None if idle else _server(record, made)
     try:
         held.append(control.listen(record["state"], SOCKET).detach())
-        told = _told(record, context, held)
+        told = _told(record, context, held, idle)
         if server is not None:
             told["shares"] = server.connection
             held.append(server.connection)
@@ -83,7 +83,7 @@ def _server(record: LaunchRecord, made: plan.Plan) -> shares.Server | None:
     return shares.Server(record["state"], shares.opened([binds[place] for place in places]))
 
 
-def _told(record: LaunchRecord, context: Context, held: list[int]) -> StandInRecord:
+def _told(record: LaunchRecord, context: Context, held: list[int], idle: bool) -> StandInRecord:
     """Return what the stand-in is told; what it needs opened is added to `held`. Raises as `start` does."""
     machine = record["machine"]
     network = record["network"]
@@ -114,10 +114,11 @@ def _told(record: LaunchRecord, context: Context, held: list[int]) -> StandInRec
         "layers": names,
         "overlay": record["root"]["options"],
         "files": files,
-        "shared": bool(inside.shared(record["spec"])),
+        "shared": bool(inside.shared(record["spec"])) and not idle,
         "secrets": [value.hex() for value in context.secrets],
         "network": interfaces,
         "time": 0.0,
+        "idle": idle,
     }
     return {
         "machine": {**machine, "kernel": outside.KERNEL, "initrd": outside.INITRD},

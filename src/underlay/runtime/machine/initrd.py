@@ -27,7 +27,9 @@ import underlay.runtime.apply.copyup, underlay.runtime.apply.secretfiles, underl
 import underlay.linux.security.landlock, underlay.linux.security.seccomp, underlay.linux.scheduling, fcntl, termios
 import underlay.linux.cgroup.v2, underlay.linux.cgroup.devices, underlay.linux.cgroup.oom, underlay.linux.cgroup.stats
 import underlay.runtime.apply.idmapped, underlay.runtime.apply.seccomp_notify, encodings.ascii, encodings.latin_1
+import underlay.runtime.machine.files as files
 libc.load()
+files.load()
 from underlay.lean.jsontext import dumps
 mapped = [line.split(None, 5)[-1].rstrip("\\n") for line in open("/proc/self/maps") if " /" in line]
 files = [getattr(module, "__file__", None) or "" for module in list(sys.modules.values())]

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     class Inside(TypedDict):
         """What the agent is told of the container. `layers` names the disks with the layers' data, in the order of the
         index; `files` by name the texts that the specification binds from the agent's directory; `secrets` are in
-        hexadecimal digits, `time` in seconds since the epoch. `shared` says that volumes are shared with the host."""
+        hexadecimal digits, `time` in seconds since the epoch. `shared` says that volumes are shared with the host,
+        `idle` that nothing is started: files are served."""
 
         spec: Spec
         extras: Beyond
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
         overlay: dict[str, str | None]
         files: dict[str, str]
         shared: bool
+        idle: bool
         secrets: list[str]
         network: list[Interface]
         time: float

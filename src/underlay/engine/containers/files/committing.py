@@ -46,7 +46,8 @@ def commit(
     base = images.config(store.paths, row.intent["image"]["id"])
     execution = apply(changes, _execution(row, base.get("config") or {}))
     status = presence.status(store, row.id)
-    freezes = pause_it and bool(status.pid) and status.status == "running"
+    # A machine that is paused answers nothing; its agent reads what is written.
+    freezes = pause_it and bool(status.pid) and status.status == "running" and "machine" not in row.intent
     destinations = leftovers.destinations(row.intent)
     rootless = row.intent["rootless"]
 
@@ -67,7 +68,12 @@ def commit(
                 )
                 store.emit(Event("host.warning", row.id, message=warning, hint=hint))
         try:
-            diff_id = differences.with_layers(store, row, work)["diff_id"]
+            if "machine" in row.intent:
+                from . import inmachine
+
+                diff_id = inmachine.commit_layer(store, row)
+            else:
+                diff_id = differences.with_layers(store, row, work)["diff_id"]
         finally:
             if freezes:
                 pause.freeze(store, row.id, False)

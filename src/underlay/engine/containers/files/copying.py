@@ -76,7 +76,7 @@ def out(
             source.close()
 
     uses = (destination,) if isinstance(destination, int) else ()
-    copied = _result(rootview.within(store, row, work, uses))
+    copied = _result(rootview.within(store, row, work, uses, path))
     store.emit(Event("container.archive-path", row.id))
     return copied
 
@@ -109,7 +109,7 @@ def look(store: Store, row: ContainerRow, path: str) -> Mapping[str, Any]:
             "link": os.fsdecode(link),
         }
 
-    return rootview.within(store, row, work)
+    return rootview.within(store, row, work, (), path, deep=False)
 
 
 def into(
@@ -143,7 +143,7 @@ def into(
             tree.close()
 
     uses = () if isinstance(source, str) else _descriptor(source)
-    copied = _result(rootview.within(store, row, work, uses))
+    copied = _result(rootview.within(store, row, work, uses, path, deep=False, writes=True))
     store.emit(Event("container.extract-to-dir", row.id))
     return copied
 

@@ -36,6 +36,11 @@ def differences(store: Store, row: ContainerRow) -> Sequence[tuple[str, str]]:
     its disk, KernelError.
     """
 
+    if "machine" in row.intent:
+        from . import inmachine
+
+        return [(kind, os.fsdecode(path)) for kind, path in inmachine.differences(store, row)]
+
     def work(upper: int, lower: int) -> Mapping[str, Any]:
         skip = leftovers.find(upper, lower, leftovers.destinations(row.intent))
         found = sorted(_walk(upper, lower, skip), key=lambda pair: pair[1])
@@ -48,7 +53,6 @@ def differences(store: Store, row: ContainerRow) -> Sequence[tuple[str, str]]:
 def with_layers(store: Store, row: ContainerRow, work: Work) -> Mapping[str, Any]:
     """Return what `work` returns (what JSON can hold), called with descriptors of the writable layer and of the image's
     root without it. Raises what `work` raises, Conflict as `differences`."""
-    presence.require_process(row.name, row.intent, "reading its writable layer")
     paths, image = store.paths, row.intent["image"]
     running = bool(presence.status(store, row.id).pid)
     hold = rootfs.hold(paths, image["chain"])

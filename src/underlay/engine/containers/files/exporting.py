@@ -22,6 +22,12 @@ def export(store: Store, row: ContainerRow, target: int) -> int:
 
     Volumes and directories of the host are left out, as docker does; their mount points stay. Raises KernelError, OSError.
     """
+    if "machine" in row.intent:
+        from . import inmachine
+
+        size = inmachine.export(store, row, target)
+        store.emit(Event("container.export", row.id))
+        return size
     maps = rootview.maps(row)
 
     def work(root: int) -> Mapping[str, Any]:

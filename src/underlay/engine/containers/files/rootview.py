@@ -41,13 +41,25 @@ _ROOT = frozenset(("propagation", "propagation-around", "disk", "overlay", "bind
 _LONGEST = 4000  # bytes of an error's message
 
 
-def within(store: Store, row: ContainerRow, work: Work, uses: Collection[int] = ()) -> Mapping[str, Any]:
+def within(
+    store: Store,
+    row: ContainerRow,
+    work: Work,
+    uses: Collection[int] = (),
+    path: str = "/",
+    deep: bool = True,
+    writes: bool = False,
+) -> Mapping[str, Any]:
     """Return what `work` returns (what JSON can hold), called with a descriptor of the container's root.
 
-    It may be called in a child, whose memory ends with it; `uses` are the pipes and sockets that it needs. Raises what
+    Of that it needs what is at `path`, with `deep` also what is below it; `writes` says that it changes something there. It
+    may be called in a child, whose memory ends with it; `uses` are the pipes and sockets that it needs. Raises what
     `work` raises (UnderlayError from a child), Conflict when the container is just being started or removed, KernelError.
     """
-    presence.require_process(row.name, row.intent, "reaching its files")
+    if "machine" in row.intent:
+        from . import inmachine
+
+        return inmachine.within(store, row, work, uses, path, deep, writes)
     status = presence.status(store, row.id)
     if not status.pid:
         return _stopped(store, row, work, uses)

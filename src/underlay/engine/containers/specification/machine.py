@@ -13,20 +13,32 @@ if TYPE_CHECKING:
     from ....store.store import Store
     from ...options import ContainerOptions
 
+DEFAULT = "default"  # kernel
 MACHINE, PROCESS, AUTO = "machine", "process", "auto"
 MODES = ("", "default", PROCESS, MACHINE, AUTO)
 _DISK = 64 << 30  # bytes of a writable layer for which nothing was said; its file has only what was written
 
 
-def wanted(options: ContainerOptions) -> bool:
-    """Return whether a container is to have a kernel of its own, whatever the image. Raises InvalidInput."""
+def wanted(store: Store, options: ContainerOptions) -> str:
+    """Return the name of the kernel that a container is to have for its own, as `kernels.find` takes it; "" for none.
+
+    With `auto` it has one if this host's kernel cannot run the image, and a kernel in the store can. Raises InvalidInput,
+    and as `Bases.machine_for` does.
+    """
     if options.isolation not in MODES:
         raise InvalidInput(
             f"invalid isolation mode: {options.isolation}", "process (this kernel), machine (one of its own), or auto"
         )
     if options.kernel and options.isolation not in (MACHINE, AUTO):
         raise InvalidInput("--kernel needs --isolation machine or auto: a process runs on the host's kernel")
-    return options.isolation == MACHINE
+    if options.isolation == MACHINE:
+        return options.kernel or DEFAULT
+    if options.isolation != AUTO:
+        return ""
+    from ...bases import Bases
+
+    helps = Bases(store).machine_for(options.image, options.platform, options.command or (), options.entrypoint)
+    return options.kernel or helps if helps else ""
 
 
 def choose(store: Store, intent: Intent, options: ContainerOptions, kernel: str) -> tuple[MachineOptions, Disk]:
