@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from ...runtime.machine import accelerator, outside, qemu
-from . import kernels
+from . import bootimages, kernels
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,7 +34,8 @@ def record(store: Store, intent: Intent, make: bool) -> MachineRecord:
         "accelerator": accelerator.TCG,
     }
     if make:
-        made["accelerator"], reason = accelerator.choose(store.paths.state, program, kernel.image)
+        made["kernel"] = bootimages.boot_image(store.paths, kernel)
+        made["accelerator"], reason = accelerator.choose(store.paths.state, program, made["kernel"])
         if reason:
             _warn_once(store, reason)
     return made

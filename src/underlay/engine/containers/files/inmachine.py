@@ -166,8 +166,8 @@ def _copied(directory: str, path: str, deep: bool, target: str, missing: str) ->
 
 
 def _opened(scratch: str, writes: bool) -> int:
-    """In a child with a mount namespace of its own: return a descriptor of the copy, over which what is written is kept apart
-    if the work `writes`."""
+    """In a child with a mount namespace of its own: return a descriptor of the copy, over which what is written is kept
+    apart if the work `writes`."""
     root = f"{scratch}/lower"
     if writes:
         mounts.propagate("/", mounts.MS_PRIVATE | mounts.MS_REC)
@@ -220,7 +220,10 @@ def export(store: Store, row: ContainerRow, target: int) -> int:
 
 
 def layer_entries(directory: str) -> list[Entry]:
-    """Return the members of a container's writable layer, as a layer of an image has them. Raises Corrupt, LimitExceeded."""
+    """Return the members of a container's writable layer, as a layer of an image has them.
+
+    Raises Corrupt, LimitExceeded, Conflict.
+    """
     sent = _Sent(directory, {"do": "layer", "skip": []}, "")
     reader = tar.Reader()
     try:
