@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _OURS = ("", "underlay")  # names of the runtime that needs none
+_ISOLATION = ("", "process", "machine", "auto")
 _USUAL = ("", "default")  # modes of network that leave the choice to the engine
 _LOOKS_LIKE_JSON = "{"
 _KEPT = ("entrypoint", "memory_swappiness", "stop_timeout")  # options that mean something if they are empty or 0
@@ -100,15 +101,16 @@ def container_options(body: dict[str, Any], name: str, platform: str) -> Contain
         "cgroup_parent": host.text("CgroupParent"),
         "security": _security(host),
         "restart": _restart(host.child("RestartPolicy")),
+        "isolation": "" if host.text("Isolation") in _USUAL else host.text("Isolation"),
         "runtime": "" if host.text("Runtime") in _OURS else host.text("Runtime"),
         "shm_size": host.number("ShmSize"),
         "log_driver": host.child("LogConfig").text("Type"),
         "log_options": host.child("LogConfig").map("Config"),
     }
+    if options["isolation"] not in _ISOLATION:
+        raise host.wrong("Isolation", f"{options['isolation']}: process, machine or auto")
     if options["shm_size"] < 0:
         raise host.wrong("ShmSize", "it cannot be negative")
-    if host.text("Isolation") not in _USUAL:
-        raise host.wrong("Isolation", f"{host.text('Isolation')}: default is the only one")
     options |= _networks(config, host)
     kept = {option: value for option, value in options.items() if value or (option in _KEPT and value is not None)}
     return ContainerOptions(name=name.removeprefix("/"), platform=platform, pull="never", **kept)

@@ -497,13 +497,11 @@ class Containers:
         if not status.pid:
             raise Conflict(f"container {row.id} is not running")
         group = group_of(row, status)
-        if "machine" in row.intent:
-            return processes.of_machine(self._store.paths.container_state(row.id), [*options])
         pids = group.processes() if group.version != "none" else processes.of_namespace(status.pid)
         self._store.emit(Event("container.top", row.id))
         if not pids:
             raise Conflict(f"container {row.id} is not running")  # it has ended since
-        return processes.listed(pids, [*options])
+        return processes.of_container(self._store, row, pids, [*options])
 
     def attach(self, name: str, attachment: Attachment) -> Session:
         """Attach descriptors to a running container's streams; `session.wait()` returns when it ends or detaches."""

@@ -8,7 +8,8 @@ import select
 from ...errors import Conflict, InvalidInput, StartFailed, UnderlayError
 from ...events import Event
 from ...paths import interpreter
-from ...runtime.monitor import control, drivers, streams
+from ...runtime import drivers
+from ...runtime.monitor import control, streams
 from ...runtime.process import join
 from .. import presence
 from .records.execution import exec_record

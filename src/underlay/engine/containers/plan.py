@@ -7,10 +7,11 @@ from ...runtime.monitor import launch
 from ...runtime.plan import ops
 from ...store import rootfs
 from . import create
-from .records.launch import launch_record
+from .records.launch import form_of, launch_record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from ...runtime.monitor.records import LaunchRecord
     from ...store.store import Store
     from ..options import ContainerOptions
 
@@ -19,9 +20,14 @@ def plan_lines(store: Store, options: ContainerOptions) -> list[str]:
     """Return the steps, a line each; see `Containers.plan`."""
     made = create.draft(store, options)
     paths, intent = store.paths, made.intent
-    lower = rootfs.lower_names(paths, store.form, made.image.chain)
-    shared = rootfs.shared_mount(paths, store.form, made.image.diff_ids, made.image.chain)
+    form = form_of(store, intent)
+    if "machine" in intent:
+        rootfs.prepare(paths, form, made.image.diff_ids)
+    lower = rootfs.lower_names(paths, form, made.image.chain)
+    shared = rootfs.shared_mount(paths, form, made.image.diff_ids, made.image.chain)
     record = launch_record(store, made.id, "", intent, lower, make=False)
+    if "machine" in record:
+        return _of_machine(record, shared.files)
     prepared = launch.prepare(record)
     version = cgroup.open_group(record["cgroup"], record["rootless"]).version
     kinds = [kind for kind, (_, flag) in process.NAMESPACES.items() if prepared.flags & flag]
@@ -50,3 +56,24 @@ def plan_lines(store: Store, options: ContainerOptions) -> list[str]:
         text = ops.describe(operation)
         lines.append(f"{text:<14} {size} instructions" if operation[0] == "seccomp" else text)
     return lines
+
+
+def _of_machine(record: LaunchRecord, files: list[str]) -> list[str]:
+    """Return the steps for a container in a machine: those on the host, then those of the agent."""
+    from ...runtime.machine import inside
+
+    machine = record["machine"]
+    spec, shown = inside.specification(record["spec"], record["network"] is not None, lambda _: "")
+    step = record.copy()
+    step["spec"] = spec
+    prepared = launch.prepare(step)
+    lines = ["# by the command", f"{'fork':<14} the monitor", "# by the monitor"]
+    lines.append(f"{'sandbox':<14} without capabilities, for the stand-in and QEMU")
+    lines += [f"{'share':<14} {mount['source']}" for mount in inside.shared(record["spec"])]
+    lines.append(f"{'machine':<14} {machine['memory'] >> 20} MiB, {machine['processors']} processors")
+    lines.append(f"{'kernel':<14} {machine['kernel']}")
+    lines += [f"{'disk':<14} {path} read-only" for path in (record["shared_mount"][3], *files)]
+    lines.append(f"{'disk':<14} {record['root']['disk']}")
+    lines += ["# by the agent in the machine", *(f"{'file':<14} {name}" for name in shown)]
+    left = ("disk", "gate", "enter-cgroup", "die-with-monitor")
+    return lines + [ops.describe(operation) for operation in prepared.operations if operation[0] not in left]

@@ -330,7 +330,7 @@ def clean_remains(container_id: str, intent: Intent, state_directory: str, group
     from ...linux import cgroup
 
     if "runtime" in intent:
-        from ...runtime.monitor import otherruntime
+        from ...runtime.drivers import otherruntime
 
         otherruntime.delete(intent["runtime"], state_directory, container_id)
 

@@ -11,6 +11,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from ...store.rows.containers import ContainerRow
+    from ...store.store import Store
+
 _FULL = "uid_name,pid,ppid,c,stime,tname,time,cmd"
 _USER = "user,pid,%cpu,%mem,vsz,rss,tname,stat,start_time,time_short,command"
 _KNOWN = "known are -ef, aux, and columns by -o, -eo or axo"
@@ -281,6 +284,13 @@ def listed(pids: list[int], words: list[str]) -> Processes:
             continue  # it has ended
         rows.append([_COLUMNS[_OTHER_NAMES.get(name, name)][1](process, host) for name, _ in chosen])
     return Processes([title for _, title in chosen], rows)
+
+
+def of_container(store: Store, row: ContainerRow, pids: list[int], words: list[str]) -> Processes:
+    """Return the processes of a container that has the processes `pids` on the host. Raises InvalidInput, Conflict."""
+    if "machine" in row.intent:
+        return of_machine(store.paths.container_state(row.id), words)
+    return listed(pids, words)
 
 
 def of_machine(state_directory: str, words: list[str]) -> Processes:

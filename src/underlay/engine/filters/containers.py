@@ -119,7 +119,7 @@ def _holds(engine: Engine, item: ContainerListing, key: str, value: str) -> bool
     if key == "is-task":
         return value.lower() in _NO  # there is no swarm, of which a container could be a task
     if key == "isolation":
-        return True  # of Windows; docker takes it and lists all
+        return value == ("machine" if "machine" in intent else "process") or value == "default"
     if key == "volume":
         return any(value in (m.get("Name"), m["Destination"]) for m in intent["mounts"])
     if "network" not in intent:

@@ -12,6 +12,8 @@ from . import shares
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ...linux.specification import Beyond, Mount, Namespace, Resources, Spec
 
 _FILES = "/run/files"  # of the agent
@@ -51,10 +53,22 @@ def _refused(what: str) -> Unsupported:
     return Unsupported(f"--isolation machine: {what}", "leave out --isolation, or the option")
 
 
-def specification(spec: Spec, networked: bool) -> tuple[Spec, dict[str, str]]:
+def text_of(path: str) -> str:
+    """Return what a small file holds. Raises StartFailed, LimitExceeded."""
+    try:
+        with open(path, "rb") as file:
+            data = file.read(_LARGEST + 1)
+    except OSError as error:
+        raise StartFailed(f"{path}: {(error.strerror or '').lower()}", 125) from None
+    if len(data) > _LARGEST:
+        raise LimitExceeded(f"{path} has more than {_LARGEST} bytes")
+    return data.decode("utf-8", "surrogateescape")
+
+
+def specification(spec: Spec, networked: bool, read: Callable[[str], str] = text_of) -> tuple[Spec, dict[str, str]]:
     """Return the specification for the agent, and the texts of the files that it binds, by name in the agent's directory.
 
-    Raises StartFailed, LimitExceeded.
+    `read` returns the text of a file. Raises StartFailed, LimitExceeded.
     """
     files: dict[str, str] = {}
     mounts: list[Mount] = []
@@ -65,7 +79,7 @@ def specification(spec: Spec, networked: bool) -> tuple[Spec, dict[str, str]]:
             number += 1
         elif mount["type"] == "bind":
             name = os.path.basename(mount["destination"])
-            files[name] = _text(mount["source"])
+            files[name] = read(mount["source"])
             mount = {**mount, "source": f"{_FILES}/{name}"}
         mounts.append(mount)
     linux = spec["linux"]
@@ -91,14 +105,3 @@ def resources(given: Resources) -> Resources:
     made.pop("blockIO", None)
     made.pop("cpu", None)
     return made
-
-
-def _text(path: str) -> str:
-    try:
-        with open(path, "rb") as file:
-            data = file.read(_LARGEST + 1)
-    except OSError as error:
-        raise StartFailed(f"{path}: {(error.strerror or '').lower()}", 125) from None
-    if len(data) > _LARGEST:
-        raise LimitExceeded(f"{path} has more than {_LARGEST} bytes")
-    return data.decode("utf-8", "surrogateescape")

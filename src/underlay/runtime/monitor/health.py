@@ -90,7 +90,7 @@ class HealthChecks:
             return
         if self._paused or now < self._next:
             return
-        from . import drivers
+        from .. import drivers
 
         if not self._prepared:
             drivers.prepare(self._settings["exec"])

@@ -23,10 +23,10 @@ from ...errors import StartFailed, UnderlayError
 from ...linux import cgroup, process
 from ...linux.files.sharedmount import SharedMount
 from ...linux.security import capabilities
-from .. import plan
+from .. import drivers, plan
 from ..plan.context import Context
 from ..process import init
-from . import control, drivers, state, streams
+from . import control, state, streams
 from .attachment import Attachment
 from .monitor import Monitor, slim_command
 from .networks import relays

@@ -346,7 +346,7 @@ class Monitor:
     def clean(self) -> None:
         """Remove what the run has created on the host: processes, cgroup."""
         from ...linux import cgroup
-        from . import drivers
+        from .. import drivers
 
         group = cgroup.open_group(
             self.launch["cgroup"], self.launch["rootless"], self.launch["cgroup_used"].get("base", "")

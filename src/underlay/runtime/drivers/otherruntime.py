@@ -14,18 +14,18 @@ import select
 from ...errors import StartFailed, UnderlayError
 from ...lean.jsontext import dumps, known
 from ...linux import process
+from ..monitor import control
 from ..plan import ops
 from ..plan.context import Context
 from ..policy import profiles
-from . import control
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, NoReturn
 
     from ...linux.specification import Spec
+    from ..monitor.records import LaunchRecord
     from ..plan import Plan
-    from .records import LaunchRecord
 
 # What makes the root, finds the user in it, and fills new volumes from it; the rest the runtime does.
 _OURS = ("propagation", "propagation-around", "disk", "overlay", "bind-root", "user", "ids", "copy-up")

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import os
 
+from ..monitor import streams
 from ..process import child_channel
 from ..process import spawn as birth
-from . import streams
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ...linux.cgroup import Group
+    from ..monitor.records import ExecRecord, LaunchRecord
     from ..plan import Plan
     from ..plan.context import Context
     from ..process.join import Joined
-    from .records import ExecRecord, LaunchRecord
 
 
 def start(record: LaunchRecord, made: Plan, context: Context, group: Group, ours: _socket.socket) -> tuple[int, int]:
@@ -59,7 +59,7 @@ def _bring_up(
         birth.let_on(made, group, resources, ours, pid, born)
         at_hooks = None
         if context.hooks:
-            from . import hooks
+            from ..monitor import hooks
 
             def at_hooks() -> None:
                 hooks.run(("prestart", "createRuntime"), context, pid)
