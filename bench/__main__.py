@@ -22,7 +22,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench import builds, calls, clients, material, networks, rivals, runtimes, transfers
+from bench import builds, calls, clients, machines, material, networks, rivals, runtimes, transfers
 from bench.harness import Contender, Result, race, table
 from bench.setting import ROOT, UNDERLAY, Setting
 
@@ -188,6 +188,7 @@ JOBS = {
     "build": builds.build,
     "network": networks.network,
     "many": networks.many,
+    "machine": machines.boots,
 }
 
 
@@ -206,7 +207,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=25)
     parser.add_argument(
         "--only",
-        default="start,layers,load,runtime,pull,small,push,build,price,network,many,throughput,connections,monitor,calls,memory,clients",
+        default="start,layers,load,runtime,pull,small,push,build,price,network,many,throughput,connections,monitor,calls,memory,clients,machine",
     )
     parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md")
     options = parser.parse_args()

@@ -23,6 +23,7 @@ from ..process import spawn as birth
 from . import files, shares
 from .link import MACHINE, PROTOCOL, STDERR, STDIN, STDOUT, Link
 from .names import Asking
+from .qemu import WITHOUT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -83,7 +84,12 @@ def _prepare() -> None:
     os.symlink("/proc/self/fd", "/dev/fd")
     with open(f"{MODULES}/order", encoding="ascii") as file:
         names = file.read().split()
+    with open("/proc/cmdline", encoding="utf-8") as file:
+        words = dict(word.partition("=")[::2] for word in file.read().split())
+    without = words.get(WITHOUT, "").split(",")
     for name in names:
+        if name in without:
+            continue
         _load(f"{MODULES}/{name}.ko")
     for path in (_FILES, _IMAGE, _DISK, _ROOT):
         os.mkdir(path, 0o700)

@@ -127,6 +127,7 @@ def _told(record: LaunchRecord, context: Context, held: list[int], idle: bool) -
         "shares": -1,
         "inside": container,
         "terminal": record["terminal"],
+        "volatile": record["remove"] and not idle,
         "channel": held[-1],
         "listener": held[0],
         "notes": notes,

@@ -21,6 +21,8 @@ DISKS = _SLOTS * _FUNCTIONS  # that a machine can have
 # No partition is looked for, no mitigation slows an emulated processor, a kernel that panics ends the machine.
 _PARAMETERS = "console=ttyS0 quiet panic=-1 audit=0 nokaslr"
 _BY_ACCELERATOR: dict[str, tuple[str, ...]] = {"tcg": ("mitigations=off", "tsc=reliable"), "kvm": ()}
+WITHOUT = "underlay.without"  # on the kernel's command line: modules that are not loaded
+_OF_NETWORKS = ("virtio_net", "net_failover", "failover")
 _CACHE = 64  # MiB of translated code (tcg)
 
 
@@ -44,9 +46,10 @@ def program(architecture: str) -> str:
     raise Unsupported(f"--isolation machine: there is no {_PROGRAM}", f"install the package {_PACKAGE}")
 
 
-def parameters(machine: MachineRecord) -> str:
-    """Return the kernel's command line."""
-    return " ".join((_PARAMETERS, *_BY_ACCELERATOR[machine["accelerator"]], *machine["parameters"]))
+def parameters(machine: MachineRecord, networked: bool) -> str:
+    """Return the kernel's command line; what is not `networked` loads no modules for that (`agent.WITHOUT`)."""
+    words = (_PARAMETERS, *_BY_ACCELERATOR[machine["accelerator"]], *machine["parameters"])
+    return " ".join(words if networked else (*words, f"{WITHOUT}={','.join(_OF_NETWORKS)}"))
 
 
 def command(record: StandInRecord, agent: int) -> list[str]:
@@ -60,7 +63,14 @@ def command(record: StandInRecord, agent: int) -> list[str]:
     words += ["-name", "underlay", "-M", _BOARD, "-accel", accelerator]
     words += ["-cpu", "max" if machine["accelerator"] == "tcg" else "host"]
     words += ["-m", f"{machine['memory'] >> 20}M", "-smp", str(machine["processors"])]
-    words += ["-kernel", machine["kernel"], "-initrd", machine["initrd"], "-append", parameters(machine)]
+    words += [
+        "-kernel",
+        machine["kernel"],
+        "-initrd",
+        machine["initrd"],
+        "-append",
+        parameters(machine, bool(record["taps"])),
+    ]
     words += ["-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"]
     words += ["-chardev", f"socket,id=agent,fd={agent}"]
     words += [
@@ -79,16 +89,18 @@ def command(record: StandInRecord, agent: int) -> list[str]:
         device = f"virtio-net-pci,netdev=net{number},mac={mac},romfile=,addr=3.{number:x}"
         words += ["-device", device + (",multifunction=on" if number == 0 else "")]
     for number, disk in enumerate(record["disks"]):
-        words += _disk(number, disk["name"], disk["fd"], disk["writable"])
+        words += _disk(number, disk["name"], disk["fd"], disk["writable"], disk["writable"] and record["volatile"])
     # After its start QEMU can neither start programs nor change who it is (its own filter, beside ours).
     words += ["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"]
     return words
 
 
-def _disk(number: int, name: str, fd: int, writable: bool) -> list[str]:
+def _disk(number: int, name: str, fd: int, writable: bool, volatile: bool) -> list[str]:
     slot, function = divmod(number, _FUNCTIONS)
     words = ["-add-fd", f"fd={fd},set={number}"]
     settings = "discard=unmap" if writable else "read-only=on,auto-read-only=off"
+    if volatile:
+        settings += ",cache.no-flush=on"
     words += ["-blockdev", f"driver=file,node-name=d{number},filename=/dev/fdset/{number},locking=off,{settings}"]
     device = f"virtio-blk-pci,drive=d{number},serial={name},addr={_FIRST_SLOT + slot:x}.{function}"
     return [*words, "-device", device + (",multifunction=on" if function == 0 else "")]

@@ -62,8 +62,9 @@ if TYPE_CHECKING:
     class StandInRecord(TypedDict):
         """What the stand-in is told: the machine, its disks and taps (descriptors), and what to start in it.
 
-        `channel` is the setup socket to the monitor, `listener` the socket for further programs, `notes` the file for
-        what the monitor asks about the end.
+        With `volatile` what it writes goes with it, so that it need not outlast a power cut. `channel` is the setup socket
+        to the monitor, `listener` the socket for further programs, `notes` the file for what the monitor asks about the
+        end.
         """
 
         machine: MachineRecord
@@ -72,6 +73,7 @@ if TYPE_CHECKING:
         shares: int  # the socket to virtiofsd, -1 for none
         inside: Inside
         terminal: bool
+        volatile: bool
         channel: int
         listener: int
         notes: int
