@@ -205,6 +205,11 @@ class Agent:
             return
         if "unread" in message:
             self.link.end_source(conversation, message["unread"])
+        if "gone" in message:
+            self.link.end(conversation)
+            if program_there.console >= 0:
+                os.close(program_there.console)
+                program_there.console = -1
         if "signal" in message:
             self._signal(conversation, message["signal"])
         if "resize" in message and program_there.console >= 0:

@@ -100,11 +100,11 @@ def _answer(channel: _socket.socket) -> int:
         os.close(fd)
     if message is None:
         raise Conflict("the container's machine has ended")
-    failed = message.get("failed")
-    if failed is not None:
-        code = failed["code"] if failed["code"] in (125, 126, 127) else 125
-        raise StartFailed(str(failed["message"]), code, str(failed.get("hint") or ""))
-    return int(message.get("started") or 0)
+    failed, started = message.get("failed"), message.get("started")
+    if isinstance(failed, dict):
+        code = next((known for known in (126, 127) if failed.get("code") == known), 125)
+        raise StartFailed(str(failed.get("message")), code, str(failed.get("hint") or ""))
+    return started if isinstance(started, int) else 0
 
 
 def files(state_directory: str, request: dict[str, object]) -> join.Joined:

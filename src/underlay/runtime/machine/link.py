@@ -72,6 +72,7 @@ class Link:
         self.fd = fd
         self.most = most
         self.closed = False
+        self._deaf = False  # whether the other end takes nothing any more; what it has sent before is read all the same
         self._in = bytearray()
         self._out = bytearray()
         self._parts: dict[int, bytearray] = {}
@@ -91,6 +92,8 @@ class Link:
         self._frame(conversation, MESSAGE, 0, data)
 
     def _frame(self, conversation: int, kind: int, stream: int, payload: bytes | memoryview) -> None:
+        if self._deaf:
+            return
         self._out += _HEAD.pack(len(payload), conversation, kind, stream)
         self._out += payload
         self._flush()
@@ -107,7 +110,8 @@ class Link:
             except BlockingIOError:
                 break
             except OSError:
-                self.closed = True
+                self._deaf = True
+                self._out.clear()
         if not self.closed:
             self.poll.modify(self.fd, select.POLLIN | (select.POLLOUT if self._out else 0))
         if full and len(self._out) < _QUEUE:
@@ -225,14 +229,13 @@ class Link:
         self.tell(key[0], {"unread": key[1]})
 
     def end(self, conversation: int) -> None:
-        """Close what is left of a conversation's streams."""
+        """Close what is left of a conversation's streams. A message of which parts have come is still taken."""
         for key in [key for key in self._sources if key[0] == conversation]:
             self._forget(self._sources.pop(key).fd)
         for key in [key for key in self._sinks if key[0] == conversation]:
             sink = self._sinks.pop(key)
             if sink.fd >= 0:
                 self._forget(sink.fd, sink.closes)
-        self._parts.pop(conversation, None)
 
     def held(self, conversation: int) -> bool:
         """Return whether something that has come for a conversation's sinks is not written yet."""

@@ -25,6 +25,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, NoReturn
 
+    from ..monitor.records import Failed
     from .records import StandInRecord
 
 CONTAINER = 1  # the conversation about the container's first program
@@ -63,6 +64,8 @@ def main() -> NoReturn:
         code = standin.run()
     except (Lost, Corrupt) as error:
         code = standin.lose(str(error))
+    except Exception as error:
+        code = standin.lose(f"{type(error).__name__}: {error}")
     finally:
         os._exit(code)
 
@@ -92,6 +95,7 @@ class StandIn:
         woken = self._take_signals()
         ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM)
         console, console_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self.screen = console
         self.pid = qemu.start(self.record, theirs.fileno(), console_end)
         theirs.close()
         os.close(console_end)
@@ -108,13 +112,9 @@ class StandIn:
         while True:
             if self.off and not self.link.held(CONTAINER):
                 return self._leave()
-            timeout = None
-            if not greeted or self.off:
-                timeout = max(0.0, deadline - time.monotonic()) * 1000
+            timeout = None if greeted else max(0.0, deadline - time.monotonic()) * 1000
             ready = self.poll.poll(timeout)
             if not ready:
-                if self.off:
-                    return self._leave()
                 raise Lost(f"the machine has not answered within {_PATIENCE:.0f} seconds")
             for fd, mask in ready:
                 if fd == woken:
@@ -135,7 +135,6 @@ class StandIn:
                             self.names.ask(message)
                         elif conversation == MACHINE:
                             self.off = self.off or bool(message.get("off"))
-                            deadline = time.monotonic() + _FAREWELL
                         else:
                             self._told(conversation, message)
             self._finish_calls()
@@ -179,14 +178,14 @@ class StandIn:
             self._container_told(message)
         elif conversation in self.calls:
             call = self.calls[conversation]
-            if isinstance(message.get("started"), int) or isinstance(message.get("failed"), dict):
-                kind = "started" if "started" in message else "failed"
-                control.send(call.channel, {kind: message[kind]})  # type: ignore[misc]
-                if kind == "failed":
-                    self._hang_up(conversation)
-            if isinstance(message.get("exited"), int):
+            if isinstance(message.get("failed"), dict):
+                control.send(call.channel, {"failed": _failure(message["failed"])})
+                self._hang_up(conversation)
+            elif isinstance(message.get("started"), int):
+                control.send(call.channel, {"started": message["started"]})
+            elif isinstance(message.get("exited"), int):
                 call.code = message["exited"] & 0xFF
-            if isinstance(message.get("processes"), dict):
+            elif isinstance(message.get("processes"), dict):
                 parcel = control.parcel(message["processes"], "underlay-processes")
                 control.send(call.channel, {}, (parcel,))
                 os.close(parcel)
@@ -195,7 +194,7 @@ class StandIn:
     def _container_told(self, message: dict[str, Any]) -> None:
         failed = message.get("failed")
         if isinstance(failed, dict) and self.channel is not None:
-            self._fail(str(failed.get("message"))[:2000], str(failed.get("hint") or "")[:2000], failed.get("code"))
+            self._fail(_failure(failed))
         elif isinstance(message.get("started"), int) and self.channel is not None:
             self._attach()
         elif isinstance(message.get("exited"), int) and self.code is None:
@@ -203,13 +202,11 @@ class StandIn:
             if message.get("oom"):
                 os.pwrite(self.notes, OOM, 0)
 
-    def _fail(self, message: str, hint: str, code: object) -> NoReturn:
+    def _fail(self, failure: Failed) -> NoReturn:
         """Tell the monitor that the container could not start, and end."""
-        known = code if code in (125, 126, 127) else 125
         assert self.channel is not None
-        record = {"step": "machine", "message": message, "hint": hint, "code": known}
         try:
-            self.channel.send(b"!" + dumps(record).encode("utf-8", "replace"))
+            self.channel.send(b"!" + dumps({"step": "machine", **failure}).encode("utf-8", "replace"))
         except OSError:
             pass
         os._exit(125)
@@ -242,11 +239,13 @@ class StandIn:
         """Say why the machine is lost, and what its console said last; returns the exit code."""
         try:
             os.kill(self.pid, 9)
-        except (ProcessLookupError, AttributeError):
-            pass
+            self.console += os.read(self.screen, 1 << 16)
+        except (OSError, AttributeError):
+            pass  # there is none, or it says nothing
         last = bytes(self.console).decode("utf-8", "replace").strip().splitlines()[-6:]
         if self.channel is not None:
-            self._fail(why, "the machine's console ends with: " + " / ".join(last) if last else "", 125)
+            hint = "the machine's console ends with: " + " / ".join(last) if last else ""
+            self._fail({"message": why, "hint": hint, "code": 125})
         text = "".join(f"underlay: machine: {line}\n" for line in (why, *last))
         try:
             os.write(2, text.encode("utf-8", "replace"))
@@ -285,6 +284,8 @@ class StandIn:
         call = self.calls[conversation]
         message, fds = control.receive(call.channel)
         if message is None:
+            # As it would be with a program of this kernel: its input ends, and nobody takes its output.
+            self.link.tell(conversation, {"gone": True})
             self._hang_up(conversation)
             return
         if "call" in message and fds:
@@ -317,3 +318,10 @@ class StandIn:
         self.poll.unregister(call.channel.fileno())
         call.channel.close()
         self.link.end(conversation)
+
+
+def _failure(told: dict[str, Any]) -> Failed:
+    """Return what an agent has told of a failure, with what each member has to be."""
+    code = next((known for known in (126, 127) if told.get("code") == known), 125)
+    message, hint = str(told.get("message") or ""), str(told.get("hint") or "")
+    return {"message": message[:2000], "hint": hint[:2000], "code": code}

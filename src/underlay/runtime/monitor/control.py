@@ -138,12 +138,16 @@ def inform(state_directory: str, message: Message) -> None:
 
 def receive(channel: _socket.socket) -> tuple[Message | None, list[int]]:
     """Return (message, descriptors); (None, []) at the end. Descriptors are close-on-exec. Never raises on content."""
-    try:
-        data, extra, _, _ = channel.recvmsg(_LIMIT, _socket.CMSG_SPACE(4 * _DESCRIPTORS), _socket.MSG_CMSG_CLOEXEC)
-    except BlockingIOError:
-        return {}, []
-    except OSError:
-        return None, []
+    while True:
+        try:
+            data, extra, _, _ = channel.recvmsg(_LIMIT, _socket.CMSG_SPACE(4 * _DESCRIPTORS), _socket.MSG_CMSG_CLOEXEC)
+            break
+        except BlockingIOError:
+            return {}, []
+        except ConnectionResetError:
+            continue  # it has closed without reading all; what it has sent can be read all the same (unix(7))
+        except OSError:
+            return None, []
     fds: list[int] = []
     for level, kind, content in extra:
         if level == _socket.SOL_SOCKET and kind == _socket.SCM_RIGHTS:
