@@ -96,6 +96,8 @@ def _told(record: LaunchRecord, context: Context, held: list[int], idle: bool) -
             held.append(fd)
             taps.append((fd, interface["mac"]))
             interfaces.append(interface)
+    if len(taps) > qemu.NETWORKS:
+        raise StartFailed(f"the container is in more networks than a machine can be ({qemu.NETWORKS})", 125)
     spec, files = inside.specification(record["spec"], bool(interfaces))
     _, _, _, index, layers = record["shared_mount"]
     disks = [_disk("index", index, held, False), _disk("disk", record["root"]["disk"], held, True)]

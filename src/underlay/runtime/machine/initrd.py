@@ -27,6 +27,7 @@ import underlay.runtime.apply.copyup, underlay.runtime.apply.secretfiles, underl
 import underlay.linux.security.landlock, underlay.linux.security.seccomp, underlay.linux.scheduling, fcntl, termios
 import underlay.linux.cgroup.v2, underlay.linux.cgroup.devices, underlay.linux.cgroup.oom, underlay.linux.cgroup.stats
 import underlay.runtime.apply.idmapped, underlay.runtime.apply.seccomp_notify, encodings.ascii, encodings.latin_1
+import underlay.runtime.process.reaper, resource
 import underlay.runtime.machine.files as files
 libc.load()
 files.load()

@@ -26,7 +26,12 @@ _OPTIONS = {"network": "--network", "pid": "--pid", "ipc": "--ipc", "uts": "--ut
 def check(spec: Spec, extras: Beyond) -> None:
     """Raise Unsupported for what a container in a machine cannot have."""
     linux = spec["linux"]
-    own = {item["type"] for item in linux["namespaces"] if not item.get("path") or item["type"] == "network"}
+    # Those of networks have been made for the container; that of another container is named by its process.
+    own = {
+        item["type"]
+        for item in linux["namespaces"]
+        if not item.get("path") or (item["type"] == "network" and not item["path"].startswith("/proc/"))
+    }
     for kind, option in _OPTIONS.items():
         there = [item for item in linux["namespaces"] if item["type"] == kind]
         if kind == "user":

@@ -18,6 +18,7 @@ _FIRST_SLOT = 4  # of the PCI bus: below it lie the board's own, the serial port
 _FUNCTIONS = 8  # devices in one slot
 _SLOTS = 27
 DISKS = _SLOTS * _FUNCTIONS  # that a machine can have
+NETWORKS = _FUNCTIONS
 # No partition is looked for, no mitigation slows an emulated processor, a kernel that panics ends the machine.
 _PARAMETERS = "console=ttyS0 quiet panic=-1 audit=0 nokaslr"
 _BY_ACCELERATOR: dict[str, tuple[str, ...]] = {"tcg": ("mitigations=off", "tsc=reliable"), "kvm": ()}

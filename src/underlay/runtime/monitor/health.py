@@ -12,6 +12,7 @@ import time
 
 from ...files import write_atomic
 from ...lean.jsontext import dumps, known
+from . import control
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -202,7 +203,10 @@ def _outcome(joined: Joined, timeout: float) -> tuple[int, str]:
     deadline = time.monotonic() + timeout
     poll = select.poll()
     outputs = [fd for fd, _ in joined.outputs]
-    for fd in (*outputs, joined.pidfd):
+    # The program of a machine is nobody's child here: who keeps it tells its end.
+    keeper = joined.keeper
+    end = joined.pidfd if keeper is None else keeper.fileno()
+    for fd in (*outputs, end):
         poll.register(fd, select.POLLIN)
     output = b""
     ended = False
@@ -212,7 +216,7 @@ def _outcome(joined: Joined, timeout: float) -> tuple[int, str]:
         if not ready:
             break
         for fd, _ in ready:
-            if fd == joined.pidfd:
+            if fd == end:
                 poll.unregister(fd)
                 ended = True
                 deadline = min(deadline, time.monotonic() + _GRACE)
@@ -224,9 +228,15 @@ def _outcome(joined: Joined, timeout: float) -> tuple[int, str]:
                 poll.unregister(fd)
                 outputs.remove(fd)
     text = output[:_OUTPUT].decode("utf-8", "replace") + ("..." if len(output) > _OUTPUT else "")
+    if ended and keeper is not None:
+        told = control.receive(keeper)[0] or {}
+        return told.get("exited", -1), text
     if ended:
         code = os.waitstatus_to_exitcode(os.waitpid(joined.pid, 0)[1])
         return (code if code >= 0 else 128 - code), text
-    _signal.pidfd_send_signal(joined.pidfd, 9)
+    if keeper is not None:
+        control.send(keeper, {"signal": 9})
+    else:
+        _signal.pidfd_send_signal(joined.pidfd, 9)
     message = f"Health check exceeded timeout ({timeout:g}s)"
     return -1, f"{message}: {text}" if text else message
