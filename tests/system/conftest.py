@@ -10,6 +10,7 @@ import pytest
 from buildcases import Builder
 from engines import Installation, image_tar, needs_root
 from fakeregistry import FakeRegistry
+from machines import DRIVERS, Driver, give_kernels, needs_machines
 from remoteimages import Image, image, random_tar, small_tar
 from visitors import Visitor
 
@@ -61,6 +62,27 @@ def builder(ul: Installation, tmp_path: Path) -> Builder:
 def visitor(tmp_path: Path) -> Visitor:
     """Somebody with a home and settings of his own, who talks to registries."""
     return Visitor(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def kernels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The kernels of a store, for machines."""
+    return needs_machines(tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def machine(kernels: Path, ul: Installation) -> Installation:
+    """The module's installation, with a kernel for machines."""
+    give_kernels(ul, kernels)
+    return ul
+
+
+@pytest.fixture(scope="module", params=DRIVERS)
+def driver(request: pytest.FixtureRequest, ul: Installation) -> Driver:
+    """What runs containers, in one way and the other."""
+    if request.param == "machine":
+        request.getfixturevalue("machine")
+    return Driver(ul, request.param)
 
 
 @pytest.fixture
