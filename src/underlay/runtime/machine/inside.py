@@ -23,8 +23,11 @@ _PROPAGATED = ("shared", "rshared", "slave", "rslave", "unbindable", "runbindabl
 _OPTIONS = {"network": "--network", "pid": "--pid", "ipc": "--ipc", "uts": "--uts", "user": "--userns"}
 
 
-def check(spec: Spec, extras: Beyond) -> None:
-    """Raise Unsupported for what a container in a machine cannot have."""
+def check(spec: Spec, extras: Beyond, privileged: bool = False) -> None:
+    """Raise Unsupported for what a container in a machine cannot have.
+
+    One that is `privileged` is so in its machine: the host's devices, which it would have, are not meant.
+    """
     linux = spec["linux"]
     # Those of networks have been made for the container; that of another container is named by its process.
     own = {
@@ -39,7 +42,7 @@ def check(spec: Spec, extras: Beyond) -> None:
                 raise _refused("--userns: a machine has ids of its own")
         elif kind not in own:
             raise _refused(f"{option}: a machine shares no namespace with the host or other containers")
-    if linux.get("devices"):
+    if linux.get("devices") and not privileged:
         raise _refused("--device: the host's devices are not in the machine")
     if extras.get("hooks"):
         raise _refused("hooks of devices (CDI) run on the host")
@@ -99,7 +102,12 @@ def specification(spec: Spec, networked: bool, read: Callable[[str], str] = text
         **spec,
         "process": process,  # type: ignore[typeddict-item]
         "mounts": mounts,
-        "linux": {**linux, "namespaces": namespaces, "resources": resources(linux.get("resources") or {})},
+        "linux": {
+            **linux,
+            "devices": [],
+            "namespaces": namespaces,
+            "resources": resources(linux.get("resources") or {}),
+        },
     }
     return made, files
 

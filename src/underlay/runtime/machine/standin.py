@@ -242,7 +242,9 @@ class StandIn:
             self.console += os.read(self.screen, 1 << 16)
         except (OSError, AttributeError):
             pass  # there is none, or it says nothing
-        last = bytes(self.console).decode("utf-8", "replace").strip().splitlines()[-6:]
+        said = bytes(self.console).decode("utf-8", "replace").strip().splitlines()
+        # A kernel that panics says why in one line, and much besides.
+        last = [line for line in said if "Kernel panic" in line][:1] or said[-6:]
         if self.channel is not None:
             hint = "the machine's console ends with: " + " / ".join(last) if last else ""
             self._fail({"message": why, "hint": hint, "code": 125})

@@ -53,7 +53,9 @@ def choose(store: Store, intent: Intent, options: ContainerOptions, kernel: str)
         raise Unsupported("--isolation machine needs root", "run it as root, or leave out --isolation")
     if "runtime" in intent:
         raise InvalidInput("conflicting options: --isolation machine and --runtime")
-    inside.check(intent["spec"], intent["extras"])
+    if options.devices or options.gpus:
+        raise Unsupported("--isolation machine: --device and --gpus: the host's devices are not in the machine")
+    inside.check(intent["spec"], intent["extras"], options.privileged)
     qemu.program(qemu.architecture())
     found = kernels.find(store.paths, kernel, qemu.architecture())
     size = disk_limit.size_of(options) or _DISK
