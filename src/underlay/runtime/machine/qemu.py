@@ -21,7 +21,11 @@ DISKS = _SLOTS * _FUNCTIONS  # that a machine can have
 NETWORKS = _FUNCTIONS
 # No partition is looked for, no mitigation slows an emulated processor, a kernel that panics ends the machine.
 _PARAMETERS = "console=ttyS0 quiet panic=-1 audit=0 nokaslr"
-_BY_ACCELERATOR: dict[str, tuple[str, ...]] = {"tcg": ("mitigations=off", "tsc=reliable"), "kvm": ()}
+_BY_ACCELERATOR: dict[str, tuple[str, ...]] = {
+    # What an emulated processor does late a kernel takes for broken: it would panic on a busy host.
+    "tcg": ("mitigations=off", "tsc=reliable", "no_timer_check"),
+    "kvm": (),
+}
 WITHOUT = "underlay.without"  # on the kernel's command line: modules that are not loaded
 _OF_NETWORKS = ("virtio_net", "net_failover", "failover")
 _CACHE = 64  # MiB of translated code (tcg)
