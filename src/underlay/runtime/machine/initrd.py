@@ -123,7 +123,7 @@ def build(
 ) -> bytes:
     """Return an initrd; `needs` is what `needed` has said, `modules` are the kernel's by name and path, in order.
 
-    Raises OSError, UnderlayError for a module that cannot be compiled.
+    Raises OSError, SyntaxError for a module that cannot be compiled.
     """
     files, sources, path = needs
     python = os.path.realpath(python)
