@@ -198,7 +198,7 @@ def test_the_sandbox_of_a_machine(running: Driver) -> None:
             line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":\t" in line
         )
         numbers = {*status["Uid"].split(), *status["Gid"].split(), *status["Groups"].split()}
-        assert len(numbers) == 1 and 2_000_000_000 <= int(numbers.pop()) < 2_100_000_000
+        assert len(numbers) == 1 and 2_000_000_000 <= int(numbers.pop()) < 2_140_000_000
         assert (status["NoNewPrivs"], status["Seccomp"]) == ("1", "2")
         for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
             assert int(status[name], 16) == 0, name

@@ -55,7 +55,7 @@ def stop(store: Store, name: str, timeout: float | None = None, signal: str = ""
             status = presence.status(store, row.id)
             if status.pid and status.when == run:
                 store.emit(events.Event("container.kill", row.id, signal=9))
-                _kill(row, status)
+                _kill(store, row, status)
             _await_end(store, row, 10.0, run)
     finally:
         if channel is not None:
@@ -99,7 +99,7 @@ def kill(store: Store, name: str, signal: str = "KILL") -> None:
             if channel is not None:
                 _await_end(store, row, 10.0)
         elif number == 9:
-            _kill(row, status)
+            _kill(store, row, status)
             _await_end(store, row, 10.0, status.when)
             tidy(store, row)
         else:
@@ -128,15 +128,25 @@ def _send(status: Status, number: int) -> None:
         os.close(fd)
 
 
-def _kill(row: ContainerRow, status: Status) -> None:
-    """Kill the first process, and thaw a paused container so that it can exit: cgroup v1 keeps killed processes frozen."""
-    _send(status, 9)
+def _kill(store: Store, row: ContainerRow, status: Status, goes: bool = False) -> None:
+    """Kill the first process, and thaw a paused container so that it can exit: cgroup v1 keeps killed processes frozen.
+
+    A machine is asked to kill it, and given time to write back what the container has written; not if that `goes` anyway.
+    """
+    asks = "machine" in row.intent and not row.intent["remove"] and not goes
+    if not asks:
+        _send(status, 9)
     if status.status == state.PAUSED:
         try:
             group_of(row, status).freeze(False)
         except KernelError as error:
             if error.errno not in GONE:
                 raise
+    if asks:
+        from ...runtime.machine import calls
+
+        if not calls.kill(store.paths.container_state(row.id)) or not _await_end(store, row, calls.TIME, status.when):
+            _send(status, 9)
 
 
 def _await_end(store: Store, row: ContainerRow, timeout: float | None, run: int = 0) -> bool:
@@ -215,7 +225,7 @@ def remove(store: Store, name: str, force: bool = False, volumes: bool = False) 
                 channel = _announce_stop(store, row)
                 if status.pid:
                     store.emit(events.Event("container.kill", row.id, signal=9))
-                    _kill(row, status)
+                    _kill(store, row, status, goes=True)
                 if channel is not None:
                     channel.close()
             elif not (status.pid and presence.is_ending(status)):

@@ -3,18 +3,39 @@
 from __future__ import annotations
 
 import os
+import select
 
 from ...errors import Conflict, StartFailed
 from ...linux import tty
 from ..monitor import control, streams
 from ..process import join
-from . import driver
+from . import driver, standin
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
 
     from ..monitor.records import ExecRecord
+
+
+_PATIENCE = 2.0  # seconds that a stand-in has to read a message
+TIME = standin.FAREWELL + 2.0  # seconds after which a machine that was asked to end has done so, or is broken
+
+
+def kill(state_directory: str) -> bool:
+    """Have a machine kill the container's program, write back and end; returns False when nobody can be asked."""
+    channel = control.connect(state_directory, driver.SOCKET)
+    if channel is None:
+        return False
+    try:
+        if not control.send(channel, {"kill": True}):
+            return False
+        answers = select.poll()
+        answers.register(channel.fileno(), select.POLLIN)
+        # The stand-in hangs up when it has read it; one that is stopped never does.
+        return bool(answers.poll(1000 * _PATIENCE))
+    finally:
+        channel.close()
 
 
 def begin(record: ExecRecord) -> join.Joined:

@@ -10,7 +10,9 @@ import os
 import stat
 import sys
 
+from ...errors import KernelError
 from ...lean.jsontext import dumps
+from ...linux.files import beneath
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from tarfile import TarInfo
     from typing import Any, BinaryIO, NoReturn
 
+_EXDEV = 18
 _HOPS = 40  # links that lead on, as path_resolution(7) has it
 _OVERLAY = "trusted.overlay."
 _OPAQUE = ".wh..wh..opq"  # oci image specification, layers: what a directory hides, and what is gone
@@ -121,7 +124,7 @@ class _Tree:
                 facts = os.lstat("/" + below)
             except FileNotFoundError:
                 continue
-            foreign = self._one_device and facts.st_dev != device and os.path.ismount("/" + below)
+            foreign = self._one_device and facts.st_dev != device and _is_mount("/" + path, name)
             if foreign and not stat.S_ISDIR(facts.st_mode):
                 continue
             yield from self._one(below, facts)
@@ -132,6 +135,18 @@ class _Tree:
         if path not in self._there and not stat.S_ISSOCK(facts.st_mode):
             self._there.add(path)
             yield _info(path, facts, self._linked)
+
+
+def _is_mount(directory: str, name: str) -> bool:
+    """Return whether something is mounted at a name: an overlay shows files under several devices."""
+    parent = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.close(beneath.open_beneath(parent, name, os.O_PATH | os.O_NOFOLLOW, beneath.RESOLVE_NO_XDEV))
+    except KernelError as error:
+        return error.errno == _EXDEV
+    finally:
+        os.close(parent)
+    return False
 
 
 class _Layer:

@@ -30,7 +30,7 @@ _NOTHING_NEW = ["ro", "rbind", "nosuid", "nodev"]
 
 def user(container_id: str) -> int:
     """Return the id of the user and group that a container's stand-in and QEMU run as."""
-    return _FIRST_USER + int(container_id[:5], 16)
+    return _FIRST_USER + (int(container_id[:7], 16) >> 1)
 
 
 def places(python: str, import_path: Sequence[str], program: str) -> list[str]:

@@ -33,7 +33,7 @@ _LARGEST = 1 << 20  # bytes of a message of the agent, which is not trusted
 _MOST = 200  # programs at once
 _CONSOLE = 4096  # of the console's last bytes that are kept
 _PATIENCE = 120.0  # seconds in which the agent has to answer for the first time: an emulated processor is slow
-_FAREWELL = 10.0  # seconds that the machine has to write back and power off, and QEMU to end
+FAREWELL = 10.0  # seconds that the machine has to write back and power off, and QEMU to end
 _OURS = frozenset((_signal.SIGKILL, _signal.SIGSTOP, _signal.SIGCHLD, _signal.SIGPIPE, 32, 33))
 OOM = b"oom"
 
@@ -86,6 +86,7 @@ class StandIn:
         self.code: int | None = None
         self.off = False
         self.signals = b""
+        self.ending = 0.0  # when the container has to have ended, since it was to be killed
         self.names: Answering
         for fd in (record["channel"], record["listener"], record["notes"]):
             os.set_inheritable(fd, False)
@@ -112,9 +113,12 @@ class StandIn:
         while True:
             if self.off and not self.link.held(CONTAINER):
                 return self._leave()
-            timeout = None if greeted else max(0.0, deadline - time.monotonic()) * 1000
-            ready = self.poll.poll(timeout)
-            if not ready:
+            starts = not greeted or self.channel is not None
+            until = deadline if starts else self.ending
+            ready = self.poll.poll(max(0.0, until - time.monotonic()) * 1000 if until else None)
+            if self.ending and time.monotonic() > self.ending:
+                raise Lost(f"the machine has not ended its container within {FAREWELL:.0f} seconds")
+            if starts and time.monotonic() > deadline:
                 raise Lost(f"the machine has not answered within {_PATIENCE:.0f} seconds")
             for fd, mask in ready:
                 if fd == woken:
@@ -226,7 +230,7 @@ class StandIn:
 
     def _leave(self) -> int:
         """End QEMU, which has had its time to."""
-        deadline = time.monotonic() + _FAREWELL
+        deadline = time.monotonic() + FAREWELL
         while time.monotonic() < deadline:
             if os.waitpid(self.pid, os.WNOHANG)[0]:
                 break
@@ -288,6 +292,11 @@ class StandIn:
         if message is None:
             # As it would be with a program of this kernel: its input ends, and nobody takes its output.
             self.link.tell(conversation, {"gone": True})
+            self._hang_up(conversation)
+            return
+        if message.get("kill"):
+            self.link.tell(CONTAINER, {"signal": 9})
+            self.ending = self.ending or time.monotonic() + FAREWELL
             self._hang_up(conversation)
             return
         if "call" in message and fds:

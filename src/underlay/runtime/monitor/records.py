@@ -267,6 +267,7 @@ if TYPE_CHECKING:
         given: list[bool]
         # To the stand-in of a machine: the streams whose descriptors come behind a parcel with what to run.
         call: list[int]
+        kill: bool  # to the stand-in: kill the container's program
         # Of a keeper (`process.keeper`).
         error: ErrorMessage
         pid: int
