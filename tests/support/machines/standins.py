@@ -43,7 +43,7 @@ def conversation(fd):
     os.close(fd)
 agent_channel = int(sys.argv[3])
 standin._PATIENCE = float(sys.argv[4])
-standin._FAREWELL = 0.5
+standin.FAREWELL = 0.5
 standin._MOST = 3
 qemu.start = start
 standin.main()
