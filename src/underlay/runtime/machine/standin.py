@@ -114,9 +114,9 @@ class StandIn:
             if self.off and not self.link.held(CONTAINER):
                 return self._leave()
             starts = not greeted or self.channel is not None
-            until = deadline if starts else self.ending
+            until = deadline if starts else 0.0 if self.off else self.ending
             ready = self.poll.poll(max(0.0, until - time.monotonic()) * 1000 if until else None)
-            if self.ending and time.monotonic() > self.ending:
+            if self.ending and not self.off and time.monotonic() > self.ending:
                 raise Lost(f"the machine has not ended its container within {FAREWELL:.0f} seconds")
             if starts and time.monotonic() > deadline:
                 raise Lost(f"the machine has not answered within {_PATIENCE:.0f} seconds")
