@@ -35,8 +35,9 @@ def start(
     for `drivers.start`, with the values of the secrets. Raises StartFailed, Unsupported, KernelError, OSError.
     """
     held: list[int] = []
-    server = None if idle else _server(record, made)
+    server: shares.Server | None = None
     try:
+        server = None if idle else _server(record, made)
         held.append(control.listen(record["state"], SOCKET).detach())
         told = _told(record, context, held, idle)
         if server is not None:

@@ -44,6 +44,7 @@ sys.path[:] = {path!r}
 from underlay.runtime.machine.agent import main
 main()
 """
+_KEPT = 4  # initrds of a kernel: of several interpreters or versions of underlay
 _DIRECTORIES = ("proc", "sys", "dev", "run", "tmp")
 
 
@@ -191,13 +192,20 @@ def cached(directory: str, python: str, import_path: Sequence[str], modules: Seq
         dumps([_facts(python, import_path), [(name, *_stamp(path)) for name, path in modules]]).encode()
     )
     path = f"{directory}/initrd-{key.hexdigest()[:32]}"
-    if not os.path.exists(path):
-        for old in os.listdir(directory):
-            if old.startswith("initrd-"):
-                os.unlink(f"{directory}/{old}")
+    try:
+        os.utime(path)
+    except FileNotFoundError:
         write_atomic(path, build(python, needed(python, import_path), modules))
         os.chmod(path, 0o644)
+        _remove_old(directory)
     return path
+
+
+def _remove_old(directory: str) -> None:
+    """Remove all but the initrds that were used last: others may be about to start with them."""
+    made = [f"{directory}/{name}" for name in os.listdir(directory) if name.startswith("initrd-")]
+    for old in sorted(made, key=os.path.getmtime)[:-_KEPT]:
+        os.unlink(old)
 
 
 def _stamp(path: str) -> tuple[int, int]:
