@@ -142,7 +142,7 @@ def test_arm(paths: Paths) -> None:
         (changed(config=b"odd"), "no line names its version"),
         (changed(overlay=lzma.compress(module(release="9.9.9"))), r"one of the kernel 9\.9\.9, not of"),
         (changed(overlay=lzma.compress(module(machine=183))), "is not for amd64"),
-        (changed(overlay=lzma.compress(module("../../x"))), "what is no name of a module"),
+        (changed(overlay=lzma.compress(module("../../x"))), "that is not the name of a module"),
         (changed(overlay=lzma.compress(module("virtio_net"), format=lzma.FORMAT_XZ)[:-9]), "is damaged"),
         (changed(overlay=b"odd"), "does not say what it needs"),
         (changed(overlay=module()[:-20]), "does not say what it needs"),

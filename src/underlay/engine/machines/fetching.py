@@ -52,7 +52,7 @@ def _resolve(apt: _Apt, package: str) -> tuple[str, str]:
     if not name:
         architecture = _ARCHITECTURES.get(os.uname().machine)
         if architecture is None:
-            raise Unsupported(f"machines do not run on {os.uname().machine}")
+            raise Unsupported(f"there are no machines for the processor {os.uname().machine}")
         usual = [each.format(architecture) for each in _USUAL]
         name = next((each for each in usual if apt.depends(each) is not None), "")
         if not name:

@@ -62,7 +62,7 @@ def _files(path: str, modules_at: str, scratch: str) -> sources.Files:
 
 
 def _write(files: sources.Files, made: str) -> None:
-    """Write the files of a kernel as they are kept, durably."""
+    """Write a kernel's files into its directory in the store, so that they outlast a power cut."""
     release, source = files.release, files.source
     if files.image is None:
         raise InvalidInput(f"{source}: a package without the image of a kernel", "give the package linux-image-VERSION")

@@ -196,7 +196,7 @@ class _Inventory:
                     f"{shown} is one of the kernel {value.partition(' ')[0]:.100}, not of {self._release}"
                 )
         if not all(map(_NAME.fullmatch, depends)):
-            raise Corrupt(f"{shown}: it depends on what is no name of a module")
+            raise Corrupt(f"{shown}: it names a dependency that is not the name of a module")
         return [each.replace("-", "_") for each in depends], [each.replace("-", "_") for each in before]
 
 

@@ -40,27 +40,43 @@ def kill(state_directory: str) -> bool:
 
 def begin(record: ExecRecord) -> join.Joined:
     """Start a program in the machine: see `join.start`; its keeper is the stand-in. Raises StartFailed, Conflict."""
-    channel = control.connect(record["machine"], driver.SOCKET)
+    size = record["operations"]["size"] if record["terminal"] else None
+    return _called(record["machine"], {"exec": record}, size, not record["detach"], record["interactive"])
+
+
+def files(state_directory: str, request: dict[str, object]) -> join.Joined:
+    """Have the machine read or write files of the container (`files.serve`); what is returned is as of `begin`.
+
+    Raises Conflict, StartFailed.
+    """
+    return _called(state_directory, {"files": request}, None, True, True)
+
+
+def _called(
+    state_directory: str, request: dict[str, object], size: tuple[int, int] | None, outputs: bool, open_stdin: bool
+) -> join.Joined:
+    """Send a request to a container's stand-in, with the ends of streams for what it starts: a terminal of `size` (rows,
+    columns) if that is given, else pipes for `outputs` and, with `open_stdin`, for its input."""
+    channel = control.connect(state_directory, driver.SOCKET)
     if channel is None:
         raise Conflict("the container's machine does not answer: it is ending")
     theirs: dict[int, int] = {}
     joined = join.Joined(-1, -1)
     try:
-        if record["terminal"]:
-            master = os.open("/dev/ptmx", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
-            joined.console = master
+        if size is not None:
+            joined.console = master = os.open("/dev/ptmx", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
             terminal = tty.open_pair(master)
             theirs[streams.STDIN], theirs[streams.STDOUT] = terminal, os.dup(terminal)
             tty.make_raw(terminal)
-            if record["operations"]["size"][0]:
-                tty.set_window_size(master, *record["operations"]["size"])
-        elif not record["detach"]:
+            if size[0]:
+                tty.set_window_size(master, *size)
+        elif outputs:
             for stream in (streams.STDOUT, streams.STDERR):
                 out, theirs[stream] = streams.output_pipe()
                 joined.outputs.append((out, stream))
-            if record["interactive"]:
+            if open_stdin:
                 theirs[streams.STDIN], joined.stdin = streams.input_pipe()
-        _ask(channel, {"exec": record}, theirs)
+        _ask(channel, request, theirs)
         joined.pid = _answer(channel)
     except BaseException:
         for fd in (joined.console, joined.stdin, *(fd for fd, _ in joined.outputs)):
@@ -126,32 +142,3 @@ def _answer(channel: _socket.socket) -> int:
         code = next((known for known in (126, 127) if failed.get("code") == known), 125)
         raise StartFailed(str(failed.get("message")), code, str(failed.get("hint") or ""))
     return started if isinstance(started, int) else 0
-
-
-def files(state_directory: str, request: dict[str, object]) -> join.Joined:
-    """Have the machine read or write files of the container (`files.serve`); what is returned is as of `begin`.
-
-    Raises Conflict, StartFailed.
-    """
-    channel = control.connect(state_directory, driver.SOCKET)
-    if channel is None:
-        raise Conflict("the container's machine does not answer: it is ending")
-    joined = join.Joined(-1, -1)
-    theirs: dict[int, int] = {}
-    try:
-        for stream in (streams.STDOUT, streams.STDERR):
-            out, theirs[stream] = streams.output_pipe()
-            joined.outputs.append((out, stream))
-        theirs[streams.STDIN], joined.stdin = streams.input_pipe()
-        _ask(channel, {"files": request}, theirs)
-        joined.pid = _answer(channel)
-    except BaseException:
-        for fd in (joined.stdin, *(fd for fd, _ in joined.outputs)):
-            os.close(fd)
-        channel.close()
-        raise
-    finally:
-        for fd in theirs.values():
-            os.close(fd)
-    joined.keeper = channel
-    return joined

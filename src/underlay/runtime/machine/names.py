@@ -58,7 +58,7 @@ class Asking:
 
 
 class Answering:
-    """The stand-in's end: asks the name server on the host. What comes from the machine is not trusted."""
+    """The stand-in's end: it asks the name server on the host. What comes from the machine is not trusted."""
 
     def __init__(self, poll: select.poll, link: Link) -> None:
         self._poll = poll
