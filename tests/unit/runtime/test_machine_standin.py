@@ -463,7 +463,7 @@ def test_a_terminal(make: Maker) -> None:
 def test_calls_of_a_machine_that_is_gone(tmp_path: Path) -> None:
     with pytest.raises(Conflict, match="does not answer"):
         calls.processes(str(tmp_path))
-    record: Any = {"machine": str(tmp_path)}
+    record: Any = {"machine": str(tmp_path), "terminal": False, "detach": False, "interactive": True}
     with pytest.raises(Conflict, match="does not answer"):
         calls.begin(record)
 
