@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from ...runtime.machine import accelerator, outside, qemu
-from . import bootimages, kernels
+from . import bootimages, kernels, userlands
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,12 +19,15 @@ def record(store: Store, intent: Intent, make: bool) -> MachineRecord:
 
     Raises NotFound, Unsupported.
     """
-    kernel = kernels.find(store.paths, intent["machine"]["kernel"], qemu.architecture())
+    host = qemu.architecture()
+    kernel = kernels.find(store.paths, intent["machine"]["kernel"], intent["machine"].get("architecture", host))
     limits = intent["spec"]["linux"].get("resources") or {}
     limit = int((limits.get("memory") or {}).get("limit") or 0)
     program = qemu.program(kernel.architecture)
     made: MachineRecord = {
+        "architecture": kernel.architecture,
         "program": program,
+        "userland": "",
         "kernel": kernel.image,
         "initrd": "",
         "modules": list(kernel.modules),
@@ -35,6 +38,9 @@ def record(store: Store, intent: Intent, make: bool) -> MachineRecord:
     }
     if make:
         made["kernel"] = bootimages.boot_image(store.paths, kernel)
+    if make and kernel.architecture != host:
+        made["userland"] = userlands.find(store.paths, kernel.architecture)
+    elif make:
         made["accelerator"], reason = accelerator.choose(store.paths.state, program, made["kernel"])
         if reason:
             _warn_once(store, reason)

@@ -147,7 +147,8 @@ def _plan(record: LaunchRecord, told: StandInRecord, held: list[int]) -> plan.Pl
     machine = record["machine"]
     python, import_path = record["python"], record["import_path"]
     # The initrd is made of this interpreter and this code, which an upgrade changes.
-    built = initrd.cached(os.path.dirname(machine["kernel"]), python, import_path, _modules(machine))
+    directory = os.path.dirname(machine["kernel"])
+    built = initrd.cached(directory, python, import_path, _modules(machine), machine["userland"])
     parcel = control.parcel(told, "underlay-machine")
     os.lseek(parcel, 0, os.SEEK_SET)
     held.append(parcel)
