@@ -76,11 +76,9 @@ def draft(store: Store, options: ContainerOptions, pull: bool = False) -> Draft:
     options = request.options
     image = find.find_image(store, options.image, options.platform, options.pull if pull else find.HERE)
     kernel = machine.wanted(store, options)
-    architecture = ""
-    if kernel:
-        architecture = machine.architecture_of(options.image, image.platform)
-    else:
-        find.require_processor(options.image, image.platform)
+    architecture = machine.require(options.image, image.platform) if kernel else ""
+    if not kernel:
+        find.require_processor(options.image, image.platform, bool(machine.architecture_of(image.platform)))
     config = images.config(store.paths, image.id).get("config") or {}
     shared: dict[str, str] = {}
     if options.network.startswith("container:"):

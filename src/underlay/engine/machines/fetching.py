@@ -73,7 +73,7 @@ def fetch(paths: Paths, package: str = "", platform: str = "") -> Kernel:
         )
     paths.make()
     with Scratch(paths, "import") as scratch:
-        apt = _Apt(scratch.path, "" if architecture == own else architecture)
+        apt = Apt(scratch.path, "" if architecture == own else architecture)
         kernel, modules = _resolve(apt, package, architecture)
         file = apt.download(kernel)
         # It is here with another content if its version has changed and its release has not.
@@ -83,7 +83,7 @@ def fetch(paths: Paths, package: str = "", platform: str = "") -> Kernel:
         return made
 
 
-def _fetch_userland(paths: Paths, apt: _Apt, architecture: str) -> None:
+def _fetch_userland(paths: Paths, apt: Apt, architecture: str) -> None:
     """Download Python for another processor, unless the archive's is in the store already."""
     name = next((each for each in apt.depends("python3-minimal") or () if _PYTHON.fullmatch(each)), "")
     version = apt.version(name).rpartition(":")[2] if name else ""
@@ -99,7 +99,7 @@ def _fetch_userland(paths: Paths, apt: _Apt, architecture: str) -> None:
     userlands.make(paths, architecture, version, [apt.download(each) for each in dict.fromkeys(packages)])
 
 
-def _resolve(apt: _Apt, package: str, architecture: str) -> tuple[str, str]:
+def _resolve(apt: Apt, package: str, architecture: str) -> tuple[str, str]:
     """Return the package of the kernel that a package is or depends on, and that of its modules or ""."""
     name = package
     if not name:
@@ -123,7 +123,7 @@ def _resolve(apt: _Apt, package: str, architecture: str) -> tuple[str, str]:
     )
 
 
-class _Apt:
+class Apt:
     """The host's programs of apt, run in a directory for what they download, without the caller's environment.
 
     With `architecture` they are asked for another processor than the host's; `problem` is what the archive's lists for

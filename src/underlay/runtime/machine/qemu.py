@@ -51,7 +51,7 @@ BOARDS = {
     "arm64": Board(
         *("qemu-system-aarch64", "qemu-system-arm"),
         "virt,gic-version=3,dump-guest-core=off",
-        # Signatures of pointers take an emulated processor longer than all else that it does.
+        # Signatures of pointers make an emulated boot a tenth longer, and are no use to one that comes and goes.
         *("max,pauth=off", "", "ttyAMA0"),
         ("mitigations=off",),
     ),

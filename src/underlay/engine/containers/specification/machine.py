@@ -43,16 +43,23 @@ def wanted(store: Store, options: ContainerOptions) -> str:
     return options.kernel or helps if helps else ""
 
 
-def architecture_of(name: str, platform: Platform) -> str:
-    """Return the architecture of machines that run programs of `platform`, those of the image `name`: this host's, if that
-    does. Raises Unsupported."""
+def architecture_of(platform: Platform) -> str:
+    """Return the architecture of machines that run programs of `platform`: this host's, if that does; "" for none."""
     for architecture in dict.fromkeys((qemu.architecture(), *qemu.BOARDS)):
         if platforms.rank(platforms.normalise("linux", architecture), platform) is not None:
             return architecture
-    raise Unsupported(
-        f"image {name} is for {platform}, there are no machines for that",
-        f"there are some for {' and '.join(qemu.BOARDS)}",
-    )
+    return ""
+
+
+def require(name: str, platform: Platform) -> str:
+    """Return `architecture_of` the platform of the image `name`; raises Unsupported for one that no machine runs."""
+    architecture = architecture_of(platform)
+    if not architecture:
+        raise Unsupported(
+            f"image {name} is for {platform}, there are no machines for that",
+            f"there are some for {' and '.join(qemu.BOARDS)}",
+        )
+    return architecture
 
 
 def choose(
