@@ -58,9 +58,22 @@ def no_containers_left() -> None:
 
 def test_what_runs_in_it(arm: Installation) -> None:
     """Rights and filters are those of a container of this host's processor, but for the processor."""
-    script = "grep -E '^(Cap|NoNewPrivs|Seccomp|Groups|Uid|Gid)' /proc/self/status; id; pwd; cat /proc/sys/kernel/msgmax"
+    script = (
+        "grep -E '^(Cap|NoNewPrivs|Seccomp|Groups|Uid|Gid)' /proc/self/status; id; pwd; cat /proc/sys/kernel/msgmax"
+    )
     script += "; unshare true || echo refused; uname -m >&2; exit 7"
-    words = ["--rm", "--network", "none", "--cap-drop", "NET_RAW", "--cap-add", "SYS_NICE", "-w", "/data", "--read-only"]
+    words = [
+        "--rm",
+        "--network",
+        "none",
+        "--cap-drop",
+        "NET_RAW",
+        "--cap-add",
+        "SYS_NICE",
+        "-w",
+        "/data",
+        "--read-only",
+    ]
     words += ["--security-opt", "no-new-privileges", "--sysctl", "kernel.msgmax=9000", "--group-add", "5"]
     done = arm("run", *words, *WORDS, "armbox", "sh", "-c", script, code=7)
     plain = arm("run", *words, "box", "sh", "-c", script, code=None)

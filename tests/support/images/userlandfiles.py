@@ -32,7 +32,9 @@ def library(soname: str = "", needed: Sequence[str] = (), machine: int = 183, in
     end = start + len(data)
     head = struct.pack("<16sHHIQQQIHHHHHH", b"\x7fELF\2\1\1", 3, machine, 1, 0, 64, 0, 0, 64, 56, 3, 0, 0, 0)
     kinds = [(1, 0, end), (2, dynamic, end - dynamic), (3 if interpreter else 0, start, len(loader))]
-    return head + b"".join(struct.pack("<IIQQQQQQ", kind, 4, at, at, at, size, size, 8) for kind, at, size in kinds) + data
+    return (
+        head + b"".join(struct.pack("<IIQQQQQQ", kind, 4, at, at, at, size, size, 8) for kind, at, size in kinds) + data
+    )
 
 
 def python_files(tag: str = "cpython-313") -> dict[str, bytes]:

@@ -42,9 +42,7 @@ def needs_other_machines(tmp_path_factory: pytest.TempPathFactory, architecture:
     return Other(place / "kernels", place / "userlands", place / "image.tar")
 
 
-def _needs(
-    tmp_path_factory: pytest.TempPathFactory, architecture: str, fetch: Callable[[Path, str], None]
-) -> Path:
+def _needs(tmp_path_factory: pytest.TempPathFactory, architecture: str, fetch: Callable[[Path, str], None]) -> Path:
     """Return a directory that is kept between runs, with what `fetch` has put there for machines of an architecture."""
     needs_root()
     try:

@@ -57,9 +57,7 @@ def test_what_is_taken_of_packages(paths: Paths) -> None:
     assert record["extensions"]["_ssl"] == ["libssl.so.3", "libc.so.6"]
     assert sorted(record["extensions"]) == ["_ctypes", "_ssl", "resource", "termios"]
     assert sorted(record["needs"]) == ["ld-linux-aarch64.so.1", "libc.so.6", "libffi.so.8", "libm.so.6"]
-    there = sorted(
-        os.path.relpath(f"{above}/{name}", place) for above, _, names in os.walk(place) for name in names
-    )
+    there = sorted(os.path.relpath(f"{above}/{name}", place) for above, _, names in os.walk(place) for name in names)
     assert there == sorted(
         [
             *("python", "userland.json"),
@@ -162,7 +160,8 @@ linux-image-cloud-arm64) echo "Depends: linux-image-9.1.0-arm64";;
 linux-image-9.1.0-arm64) echo "Package: x";;
 linux-image-9.1.0-amd64) echo "Package: x";;
 python3-minimal) echo "Depends: dpkg, python3.13-minimal (>= 3.13.5-1~)";;
-python3.13-minimal) printf 'Version: 1:3.13.5-2\\nDepends: libpython3.13-minimal, libexpat1 (>= 2), adduser\\nPre-Depends: libc6\\n';;
+python3.13-minimal)
+  printf 'Version: 1:3.13.5-2\\nDepends: libpython3.13-minimal, libexpat1 (>= 2), adduser\\nPre-Depends: libc6\\n';;
 libpython3.13-minimal) echo "Depends: libc6 (>= 2.17), libssl3t64";;
 libpython3.13-stdlib) echo "Depends: libc6, libffi8, libsqlite3-0, tzdata";;
 *) echo 'E: No packages found' >&2; exit 100;;

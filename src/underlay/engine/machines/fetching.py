@@ -188,7 +188,8 @@ class Apt:
         if code != 0 or len(new) != 1:
             why = problem.strip().splitlines()
             raise NotFound(
-                f"apt cannot download {package}: {why[-1][:300] if why else f'exit code {code}'}", self.problem or _UPDATE
+                f"apt cannot download {package}: {why[-1][:300] if why else f'exit code {code}'}",
+                self.problem or _UPDATE,
             )
         return f"{self._directory}/{new[0]}"
 

@@ -189,7 +189,9 @@ def build_foreign(answer: dict[str, Any], userland: str, modules: Sequence[tuple
     extensions = f"{standard}/lib-dynload"
     tag = record["tag"] if same else ""
     made = _begin()
-    ours = [top for top in answer["paths"] if any(source.startswith(f"{top}/underlay/") for source in answer["sources"])]
+    ours = [
+        top for top in answer["paths"] if any(source.startswith(f"{top}/underlay/") for source in answer["sources"])
+    ]
     for source in answer["sources"]:
         if any(source.startswith(f"{top}/underlay/") for top in ours):
             _add_module(made, source, source, tag)

@@ -1,4 +1,4 @@
-"""QEMU: its command line, a pure function of the machine, and its process (qemu-system-x86_64(1), qemu-system-aarch64(1))."""
+"""QEMU: its command line, a pure function of the machine, and its process (qemu(1))."""
 
 from __future__ import annotations
 

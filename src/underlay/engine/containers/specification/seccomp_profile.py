@@ -12,8 +12,10 @@ if TYPE_CHECKING:
 
 
 def read(path: str, machine: str = "") -> Seccomp:
-    """Read a seccomp profile in OCI or docker form, from a file or as a text that begins with {, for the processor `machine`
-    in the words of uname(2), by default the host's. Raises InvalidInput."""
+    """Read a seccomp profile in OCI or docker form, from a file or as a text that begins with {; raises InvalidInput.
+
+    It is for the processor `machine` in the words of uname(2), by default the host's.
+    """
     machine = machine or os.uname().machine
     from ....lean.jsontext import known
 
