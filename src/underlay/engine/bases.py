@@ -150,7 +150,7 @@ class Bases:
         host = judged.host.architecture
         # One for another processor has to be emulated.
         for kernel in sorted(kernels.listing(self._store.paths), key=lambda each: each.architecture != host):
-            if kernel.architecture == host or userlands.is_there(self._store.paths, kernel.architecture):
+            if kernel.architecture == host or userlands.version_of(self._store.paths, kernel.architecture):
                 there = fit.judge(judged.needs, kernel.machine(judged.host))
                 if there.verdict != fit.WILL_NOT_RUN:
                     return msgspec.structs.replace(

@@ -219,7 +219,7 @@ def _other_machines(store: Store) -> list[str]:
             kernels.find(store.paths, architecture=architecture)
         except UnderlayError:
             continue
-        if architecture != qemu.architecture() and userlands.is_there(store.paths, architecture):
+        if architecture != qemu.architecture() and userlands.version_of(store.paths, architecture):
             found.append(architecture)
     return found
 

@@ -86,11 +86,10 @@ def fetch(paths: Paths, package: str = "", platform: str = "") -> Kernel:
 def _fetch_userland(paths: Paths, apt: Apt, architecture: str) -> None:
     """Download Python for another processor, unless the archive's is in the store already."""
     name = next((each for each in apt.depends("python3-minimal") or () if _PYTHON.fullmatch(each)), "")
-    version = apt.version(name).rpartition(":")[2] if name else ""
+    version = apt.version(name) if name else ""
     if not version:
         raise NotFound(f"apt has no Python for {architecture}", apt.problem or _UPDATE)
-    userlands.check_version(version)
-    if userlands.is_there(paths, architecture, version):
+    if userlands.version_of(paths, architecture) == version:
         return
     python = name.removesuffix("-minimal")
     packages = [name, f"lib{python}-minimal", f"lib{python}-stdlib"]

@@ -1,9 +1,10 @@
 """Userlands: interpreters for other processors than the host's, from which the initrds of their machines are made.
 
-Below the root, each has a directory `userlands/ARCHITECTURE-VERSION`: `python` is the interpreter, `modules/` has the
+Below the root, each has a directory `userlands/ARCHITECTURE`: `python` is the interpreter, `modules/` has the
 standard library's, `extensions/NAME.so` those that are machine code, `libraries/NAME` what these are linked with, by the
-names that they are asked for by; `userland.json` says what belongs to what (`runtime.machine.records.Userland`). They come
-from packages of a distribution, and nothing of them is ever run on the host. A directory comes and goes as a whole.
+names that they are asked for by; `userland.json` says what belongs to what, and which version it is (`Userland` in
+runtime.machine.records). They come from packages of a distribution, and nothing of them is ever run on the host. A
+directory comes and goes as a whole.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ import re
 from itertools import chain
 
 from ...base.fit import elf
-from ...errors import InvalidInput, LimitExceeded, NotFound, Unsupported
+from ...errors import Corrupt, InvalidInput, LimitExceeded, NotFound, Unsupported
 from ...files import sync_directory
 from ...lean.jsontext import dumps
+from ...runtime.machine import initrd
 from ...store.scratch import Scratch, ensure
 from . import kernels, sources
 
@@ -37,7 +39,6 @@ _EXTENSION = re.compile(_BELOW + rb"/lib-dynload/(" + _WORD + rb")\.(cpython-[0-
 _LIBRARY = re.compile(rb"(?:\./)?(?:usr/)?lib/(?:[0-9a-z_]{1,20}-linux-gnu/)?([0-9A-Za-z_+.-]{1,100})")
 _NAME = re.compile(r"[0-9A-Za-z_+-][0-9A-Za-z_+.-]{0,90}\.so[0-9.]{0,20}")
 _LOADER = re.compile(r"/lib(?:64)?/" + _NAME.pattern)
-_VERSION = re.compile(r"[0-9][0-9A-Za-z.+~-]{0,100}")
 # Directories of the standard library that an agent has no use for.
 _WITHOUT = ("test", "idlelib", "tkinter", "turtledemo", "lib2to3", "pydoc_data", "ensurepip", "distutils", "venv")
 _TEST = re.compile(r"_test|_xx|xx")  # extensions for tests of Python
@@ -149,12 +150,11 @@ def _reachable(names: Iterable[str], needs: dict[str, list[str]]) -> set[str]:
 
 
 def make(paths: Paths, architecture: str, version: str, packages: Sequence[str]) -> str:
-    """Make a userland of Debian packages, given by their paths, in the place of older ones for the same architecture;
-    returns its directory. `version` is that of the interpreter's package.
+    """Make a userland of Debian packages, given by their paths, in the place of the older one for its architecture; returns
+    its directory. `version` is that of the interpreter's package.
 
     Raises InvalidInput, Corrupt, LimitExceeded, Unsupported, and OSError for what cannot be written.
     """
-    check_version(version)
     with Scratch(paths, "import") as scratch:
         making = _Making(architecture)
         for number, package in enumerate(packages):
@@ -172,19 +172,13 @@ def make(paths: Paths, architecture: str, version: str, packages: Sequence[str])
         _write(f"{made}/userland.json", dumps(record).encode())
         os.sync()
         above = ensure(directory_of(paths))
-        place = f"{above}/{architecture}-{version}"
+        place = f"{above}/{architecture}"
         with kernels.lock(paths):
-            for number, old in enumerate(_of(paths, architecture)):
-                os.rename(f"{above}/{old}", f"{scratch.path}/old{number}")
+            if os.path.lexists(place):
+                os.rename(place, f"{scratch.path}/replaced")
             os.rename(made, place)
             sync_directory(above)
         return place
-
-
-def check_version(version: str) -> None:
-    """Raise InvalidInput for what is not the version of a package: it becomes part of a directory's name."""
-    if not _VERSION.fullmatch(version):
-        raise InvalidInput(f"not the version of a package: {version!r:.100}")
 
 
 def _write(path: str, data: bytes) -> None:
@@ -198,37 +192,34 @@ def directory_of(paths: Paths) -> str:
     return paths.root + "/userlands"
 
 
-def _of(paths: Paths, architecture: str) -> list[str]:
-    """Return the names of the userlands for an architecture, the newest first."""
+def version_of(paths: Paths, architecture: str) -> str:
+    """Return the version of the userland for an architecture, "" if there is none that can be used."""
     try:
-        names = os.listdir(directory_of(paths))
-    except FileNotFoundError:
-        return []
-    return sorted((name for name in names if name.startswith(f"{architecture}-")), key=kernels.age, reverse=True)
-
-
-def is_there(paths: Paths, architecture: str, version: str = "") -> bool:
-    """Return whether there is a userland for an architecture, with `version` that of this one."""
-    names = _of(paths, architecture)
-    return f"{architecture}-{version}" in names if version else bool(names)
+        record = initrd.userland_record(f"{directory_of(paths)}/{architecture}")
+    except (OSError, ValueError):
+        return ""
+    return record["version"] if record.get("format") == FORMAT else ""
 
 
 def find(paths: Paths, architecture: str) -> str:
-    """Return the directory of the newest userland for an architecture. Raises NotFound."""
-    names = _of(paths, architecture)
-    if not names:
+    """Return the directory of the userland for an architecture. Raises NotFound."""
+    if not version_of(paths, architecture):
         raise NotFound(
             f"there is no userland for machines of {architecture} in the store: the agent in them needs Python",
             f"`underlay machine kernel fetch --platform linux/{architecture}` gets it with a kernel",
         )
-    return f"{directory_of(paths)}/{names[0]}"
+    return f"{directory_of(paths)}/{architecture}"
 
 
 def remove_unused(paths: Paths) -> None:
     """Remove the userlands of architectures that no kernel in the store is for any more."""
-    used = {kernel.architecture for kernel in kernels.listing(paths)}
+    try:
+        used = {kernel.architecture for kernel in kernels.listing(paths)}
+    except Corrupt:
+        return  # nobody knows what a damaged one is for
     with kernels.lock(paths), Scratch(paths, "gone") as scratch:
         for architecture in kernels.ARCHITECTURES:
-            for name in _of(paths, architecture) if architecture not in used else ():
-                os.rename(f"{directory_of(paths)}/{name}", f"{scratch.path}/{name}")
+            place = f"{directory_of(paths)}/{architecture}"
+            if architecture not in used and os.path.lexists(place):
+                os.rename(place, f"{scratch.path}/{architecture}")
                 sync_directory(directory_of(paths))
