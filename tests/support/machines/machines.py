@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -20,6 +21,7 @@ from underlay.engine.machines import fetching, sources
 from underlay.errors import UnderlayError, Unsupported
 from underlay.runtime.machine import qemu
 
+_KEPT = 86400  # seconds that an unused cache is kept: another checkout may be about to use it
 DRIVERS = ("process", "machine")
 
 
@@ -64,8 +66,9 @@ def _needs(tmp_path_factory: pytest.TempPathFactory, architecture: str, fetch: C
         if refused.exists():
             pytest.skip(refused.read_text())
         if not place.exists():
-            for old in cache.glob(f"machines-{architecture}-*"):
-                shutil.rmtree(old)
+            for old in cache.glob("machines-*"):
+                if old.is_dir() and time.time() - old.stat().st_mtime > _KEPT:
+                    shutil.rmtree(old)
             with tempfile.TemporaryDirectory(dir=cache) as made:
                 try:
                     fetch(Path(made), architecture)
@@ -73,6 +76,7 @@ def _needs(tmp_path_factory: pytest.TempPathFactory, architecture: str, fetch: C
                     refused.write_text(f"no kernel for machines of {architecture}: {error.message}")
                     pytest.skip(refused.read_text())
                 (Path(made) / "root").rename(place)
+        os.utime(place)
     return place
 
 
