@@ -314,7 +314,9 @@ class Agent:
         self._started(conversation, program, pid, console)
 
     def _root(self, inside: Inside) -> plan.Root:
-        """Mount the image and the disk; returns how they are laid over each other."""
+        """Mount the image and the disk, unless the root is shared; returns how they are laid over each other."""
+        if inside["root"] >= 0:
+            return plan.Root(_ROOT, path=f"{shares.INSIDE}/{inside['root']}")
         disks = _disks()
         sharedmount.mount_index(disks["index"], [disks[name] for name in inside["layers"]], _IMAGE)
         mounts.mount(disks["disk"], _DISK, "ext4", 0, "discard")

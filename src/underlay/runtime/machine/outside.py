@@ -29,8 +29,9 @@ _NOTHING_NEW = ["ro", "rbind", "nosuid", "nodev"]
 
 
 def user(container_id: str) -> int:
-    """Return the id of the user and group that a container's stand-in and QEMU run as."""
-    return _FIRST_USER + (int(container_id[:7], 16) >> 1)
+    """Return the id of the user and group that the stand-in and QEMU of a container, or of a step of a build, run as."""
+    digits = container_id.rpartition("-")[2]
+    return _FIRST_USER + (int(digits[:7], 16) >> 1)
 
 
 def places(python: str, import_path: Sequence[str], program: str) -> list[str]:

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     class Inside(TypedDict):
         """What the agent is told of the container. `layers` names the disks with the layers' data, in the order of the
         index; `files` by name the texts that the specification binds from the agent's directory; `secrets` are in
-        hexadecimal digits, `time` in seconds since the epoch. `shared` says that volumes are shared with the host,
-        `idle` that nothing is started: files are served."""
+        hexadecimal digits, `time` in seconds since the epoch. `shared` says that mounts are shared with the host, `root`
+        which of them is the root (-1: the layers and the disk are), `idle` that nothing is started: files are served."""
 
         spec: Spec
         extras: Beyond
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         overlay: dict[str, str | None]
         files: dict[str, str]
         shared: bool
+        root: int
         idle: bool
         secrets: list[str]
         network: list[Interface]
@@ -58,6 +59,15 @@ if TYPE_CHECKING:
         accelerator: str
         modules: list[str]
         parameters: list[str]  # words of the kernel's command line
+
+    class Around(TypedDict):
+        """What a machine is started from: a `state` directory for its sockets and notes, the directory of compiled filters,
+        the interpreter and what it imports from."""
+
+        state: str
+        filters: str
+        python: str
+        import_path: list[str]
 
     class StandInRecord(TypedDict):
         """What the stand-in is told: the machine, its disks and taps (descriptors), and what to start in it.

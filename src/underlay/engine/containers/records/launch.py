@@ -89,7 +89,10 @@ def launch_record(
     if "machine" in intent:
         from ...machines import starting
 
-        record["machine"] = starting.record(store, intent, make)
+        record["around"] = starting.around(paths, record["state"], python, import_path)
+        record["machine"] = starting.record(
+            store, intent["machine"]["kernel"], intent["spec"]["linux"].get("resources") or {}, make
+        )
     check = intent.get("health")
     if check is not None:
         record["health"] = {
