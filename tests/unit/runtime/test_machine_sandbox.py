@@ -207,6 +207,16 @@ def test_limits_of_the_sandbox() -> None:
     assert set(inside.resources(given)) == {"memory", "pids"} and "cpu" in given
 
 
+def test_limits_that_change_while_it_runs() -> None:
+    given: Any = {"cpu": {"quota": 50_000, "period": 100_000}, "pids": {"limit": 9}, "memory": {"reservation": 1}}
+    assert outside.changes(given, 256 << 20) == {"cpu": given["cpu"]}
+    assert inside.resources(given) == {"pids": {"limit": 9}, "memory": {"reservation": 1}}
+    # QEMU's limit follows from the machine's memory, which stays.
+    whole = (256 << 20) + outside.OVERHEAD
+    assert outside.changes({"memory": {"limit": 7}}, 256 << 20) == {"memory": {"limit": whole, "swap": whole}}
+    assert outside.room_of(outside.memory_of(200 << 20, 64 << 30)) == 200 << 20
+
+
 def test_memory_and_processors_of_a_machine() -> None:
     mib = 1 << 20
     assert outside.memory_of(0, 1 << 30) == 512 * mib and outside.memory_of(0, 64 << 30) == 2048 * mib
