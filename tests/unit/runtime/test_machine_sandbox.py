@@ -19,6 +19,7 @@ MACHINE: Any = {
     "memory": 512 << 20,
     "processors": 2,
     "accelerator": "tcg",
+    "balloon": True,
     "modules": ["virtio_blk"],
     "parameters": ["vsyscall=xonly"],
 }
@@ -119,6 +120,12 @@ def test_each_device_has_a_place_of_its_own(layers: int) -> None:
         assert not any(several for _, several in functions[1:])
     names = [word for device in devices for word in device.split(",") if word.startswith("serial=")]
     assert len(set(names)) == layers + 2
+
+
+def test_memory_that_goes_back() -> None:
+    assert any("free-page-reporting=on" in device for device in values(command(), "-device"))
+    without = values(command(balloon=False), "-device")
+    assert not any("balloon" in device or "multifunction" in device for device in without if "blk" not in device)
 
 
 def test_accelerators_and_the_kernels_command_line() -> None:
