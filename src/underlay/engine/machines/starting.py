@@ -32,6 +32,7 @@ def record(store: Store, kernel_name: str, limits: Resources, make: bool) -> Mac
         "memory": outside.memory_of(limit, _memory()),
         "processors": outside.processors_of(limits.get("cpu") or {}, len(os.sched_getaffinity(0))),
         "accelerator": accelerator.TCG,
+        "balloon": kernel.has("virtio_balloon"),
     }
     if make:
         made["kernel"] = bootimages.boot_image(store.paths, kernel)

@@ -27,8 +27,10 @@ from .qemu import WITHOUT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any, NoReturn
 
+    from ...linux.specification import Resources
     from ..monitor.records import ExecRecord
     from .records import Inside
 
@@ -138,6 +140,7 @@ class Agent:
         self.inside: Inside
         self.disk = False
         self.names: Asking | None = None
+        self.take_back: Callable[[], None] | None = None  # the last change of the container's limits
 
     def serve(self) -> None:
         """Answer until the container has ended, or the stand-in asks for the end."""
@@ -198,6 +201,8 @@ class Agent:
             return
         if "processes" in message:
             self.link.tell(conversation, {"processes": self._processes()})
+        if "limits" in message:
+            self._limit(conversation, message["limits"])
         if "answer" in message and self.names is not None:
             self.names.answer(message)
         program_there = self.programs.get(conversation)
@@ -252,6 +257,20 @@ class Agent:
                 break
             rows.append(row)
         return {"files": rows, "uptime": time.clock_gettime(time.CLOCK_BOOTTIME)}
+
+    def _limit(self, conversation: int, resources: Resources | None) -> None:
+        """Change limits of the container, or take the last change back."""
+        take_back, self.take_back = self.take_back, None
+        try:
+            if resources is not None:
+                self.take_back = cgroup.open_group(GROUP).update(resources)
+            elif take_back is not None:
+                take_back()
+        except (UnderlayError, OSError) as error:
+            text, hint = (error.message, error.hint) if isinstance(error, UnderlayError) else (str(error), "")
+            self.link.tell(conversation, {"failed": {"message": text, "hint": hint, "code": 125}})
+        else:
+            self.link.tell(conversation, {"limited": True})
 
     def _start(self, conversation: int, program: _Program, inside: Inside) -> None:
         """Start the container."""

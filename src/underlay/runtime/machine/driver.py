@@ -9,7 +9,7 @@ import select
 from ...errors import StartFailed
 from ...linux import cgroup
 from .. import plan
-from ..monitor import control, streams
+from ..monitor import control, state, streams
 from ..plan.context import Context
 from ..policy import profiles
 from ..process import child_channel, init
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 SOCKET = "machine"  # in the state directory: the stand-in's, for other programs
 NOTES = "machine.notes"  # what the stand-in says of the end
+SIZE = "machine.json"  # the bytes of memory of the machine that runs
 _SANDBOX = "sandbox"
 
 
@@ -59,6 +60,8 @@ def start(
         resources = outside.resources(limits, machine["memory"], machine["accelerator"] == "kvm")
         for fd in held:
             os.set_inheritable(fd, True)
+        if not idle:
+            state.write(record["state"], SIZE, {"memory": machine["memory"]})
         birth.prepare(sandbox, outer)
         pid, born = birth.clone(sandbox, outer, group, resources, ours, tuple(held))
     except BaseException:
@@ -185,6 +188,11 @@ def _root(state_directory: str) -> str:
         if os.path.islink("/" + name) and not os.path.islink(f"{directory}/{name}"):
             os.symlink(os.readlink("/" + name), f"{directory}/{name}")
     return directory
+
+
+def memory(state_directory: str) -> int:
+    """Return the bytes of memory of the machine that a container runs in."""
+    return int(state.read(state_directory, SIZE).get("memory") or outside.LEAST)
 
 
 def ran_out_of_memory(state_directory: str) -> bool:

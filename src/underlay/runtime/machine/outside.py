@@ -141,6 +141,18 @@ def memory_of(limit: int, host: int) -> int:
     return max(LEAST, -(-wanted // (1 << 20)) << 20)
 
 
+def room_of(memory: int) -> int:
+    """Return the most bytes that the container in a machine with `memory` bytes can be allowed."""
+    return memory - RESERVE
+
+
+def changes(given: Resources, memory: int) -> Resources:
+    """Return the limits of QEMU as a whole that change with those `given` of a container, in a machine that runs."""
+    made = resources(given, memory, False)
+    del made["devices"]
+    return made
+
+
 def processors_of(cpu: Cpu, host: int) -> int:
     """Return the processors of a machine for a container's limits, on a host that has `host`."""
     quota, period = cpu.get("quota") or 0, cpu.get("period") or 100_000

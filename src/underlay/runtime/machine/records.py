@@ -49,7 +49,8 @@ if TYPE_CHECKING:
 
     class MachineRecord(TypedDict):
         """How a machine is made: `program` of QEMU, the machine's kernel and initrd (paths in the sandbox), bytes of
-        memory, processors, how it is accelerated (kvm, tcg), the kernel's modules in the order in which they are loaded."""
+        memory, processors, how it is accelerated (kvm, tcg), the kernel's modules in the order in which they are loaded.
+        With `balloon` the kernel says which memory it does not need any more."""
 
         program: str
         kernel: str
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
         memory: int
         processors: int
         accelerator: str
+        balloon: bool
         modules: list[str]
         parameters: list[str]  # words of the kernel's command line
 

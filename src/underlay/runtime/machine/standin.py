@@ -189,6 +189,9 @@ class StandIn:
                 control.send(call.channel, {"started": message["started"]})
             elif isinstance(message.get("exited"), int):
                 call.code = message["exited"] & 0xFF
+            elif message.get("limited") is True:
+                control.send(call.channel, {"limited": True})
+                self._hang_up(conversation)
             elif isinstance(message.get("processes"), dict):
                 parcel = control.parcel(message["processes"], "underlay-processes")
                 control.send(call.channel, {}, (parcel,))

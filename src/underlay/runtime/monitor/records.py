@@ -269,6 +269,7 @@ if TYPE_CHECKING:
         # To the stand-in of a machine: the streams whose descriptors come behind a parcel with what to run.
         call: list[int]
         kill: bool  # to the stand-in: kill the container's program
+        limited: bool  # of the stand-in: the container's limits have been changed
         # Of a keeper (`process.keeper`).
         error: ErrorMessage
         pid: int
