@@ -39,11 +39,11 @@ def start(
     """
     held: list[int] = []
     server: shares.Server | None = None
-    state = guest.around["state"]
+    directory = guest.around["state"]
     try:
         if guest.shared:
-            server = shares.Server(state, guest.shared)
-        held.append(control.listen(state, SOCKET).detach())
+            server = shares.Server(directory, guest.shared)
+        held.append(control.listen(directory, SOCKET).detach())
         told = _told(guest, context, held, idle)
         if server is not None:
             told["shares"] = server.connection
@@ -61,7 +61,7 @@ def start(
         for fd in held:
             os.set_inheritable(fd, True)
         if not idle:
-            state.write(record["state"], SIZE, {"memory": machine["memory"]})
+            state.write(directory, SIZE, {"memory": machine["memory"]})
         birth.prepare(sandbox, outer)
         pid, born = birth.clone(sandbox, outer, group, resources, ours, tuple(held))
     except BaseException:
