@@ -22,7 +22,7 @@ from ..process import child_channel, init, join
 from ..process import spawn as birth
 from . import files, shares
 from .link import MACHINE, PROTOCOL, STDERR, STDIN, STDOUT, Link
-from .names import Asking
+from .networks.names import Asking
 from .qemu import WITHOUT
 
 TYPE_CHECKING = False
@@ -282,7 +282,7 @@ class Agent:
                 file.write(text)
             os.chmod(f"{_FILES}/{name}", 0o644)
         if inside["network"]:
-            from . import interfaces
+            from .networks import interfaces
 
             interfaces.configure(inside["network"])
             self.names = Asking(self.poll, self.link)

@@ -98,7 +98,7 @@ def _told(guest: Guest, context: Context, held: list[int], idle: bool) -> StandI
     interfaces: list[Interface] = []
     taps: list[tuple[int, str]] = []
     if guest.namespace:
-        from . import taps as making
+        from .networks import taps as making
 
         for fd, interface in making.make(guest.namespace):
             held.append(fd)

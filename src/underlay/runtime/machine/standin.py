@@ -19,7 +19,7 @@ from ...linux import tty
 from ..monitor import control
 from . import qemu
 from .link import MACHINE, PROTOCOL, STDERR, STDIN, STDOUT, Link
-from .names import Answering
+from .networks.names import Answering
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
