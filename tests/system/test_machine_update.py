@@ -53,10 +53,14 @@ def test_limits_that_change(driver: Driver) -> None:
         assert b"can have 128MiB of memory at most while it runs" in done.stderr and b"next start" in done.stderr
         assert driver.sh(name, LIMITS).split()[0] == str(32 * mib)
         assert driver.inspect(name, "{{.HostConfig.Memory}} {{.HostConfig.CpuShares}}") == f"{32 * mib} 512"
+        kernel = ul.out("machine", "kernel", "ls", "-q").splitlines()[0]
+        refused = ul("machine", "kernel", "rm", "-f", kernel, code=1).stderr.decode()
+        assert f"kernel is being used by running container {driver.inspect(name, '{{.Name}}').lstrip('/')}" in refused
         ul("pause", name)
         assert b"is paused: limits in its machine" in ul("update", "--pids-limit", "5", name, code=1).stderr
         ul("update", "--cpu-shares", "300", name)
         ul("stop", "-t", "0", name)
+        assert b"is being used by stopped container" in ul("machine", "kernel", "rm", kernel, code=1).stderr
     ul(*words)
     if driver.name == "machine":
         ul("start", name)
