@@ -145,13 +145,17 @@ class Bases:
             return judged
         import msgspec
 
-        from .machines import kernels
+        from .machines import kernels, userlands
 
-        for kernel in kernels.listing(self._store.paths):
-            if kernel.architecture == judged.host.architecture:  # with another one it would have to be emulated
+        host = judged.host.architecture
+        # One for another processor has to be emulated.
+        for kernel in sorted(kernels.listing(self._store.paths), key=lambda each: each.architecture != host):
+            if kernel.architecture == host or userlands.is_there(self._store.paths, kernel.architecture):
                 there = fit.judge(judged.needs, kernel.machine(judged.host))
                 if there.verdict != fit.WILL_NOT_RUN:
-                    return msgspec.structs.replace(judged, machine=kernel.release)
+                    return msgspec.structs.replace(
+                        judged, machine=kernel.release, machine_architecture=kernel.architecture
+                    )
         return judged
 
     def _fit(

@@ -47,7 +47,7 @@ def examine(store: Store) -> list[Finding]:
         _disk(store, rootless),
         _machines(store, rootless),
         *_users(rootless),
-        _emulation(),
+        _emulation(store),
         *_tools(),
     ]
 
@@ -193,7 +193,7 @@ def _users(rootless: bool) -> Iterator[Finding]:
         yield Finding("ids of a user", LIMITED, "one id only: files of others cannot be kept apart", remedy)
 
 
-def _emulation() -> Finding:
+def _emulation(store: Store) -> Finding:
     directory = "/proc/sys/fs/binfmt_misc"
     try:
         found = sorted(name.removeprefix("qemu-") for name in os.listdir(directory) if name.startswith("qemu-"))
@@ -201,7 +201,27 @@ def _emulation() -> Finding:
         found = []
     if found:
         return Finding("other processors", GOOD, "emulated: " + " ".join(found))
+    if others := _other_machines(store):
+        remedy = "for containers without machines, and builds: install qemu-user-binfmt"
+        return Finding("other processors", LIMITED, f"with --isolation machine: {' '.join(others)}", remedy)
     return Finding("other processors", MISSING, "no emulators are registered", "install qemu-user-binfmt")
+
+
+def _other_machines(store: Store) -> list[str]:
+    """Return the architectures, but for this host's, of which there can be machines."""
+    from ..runtime.machine import qemu
+    from .machines import kernels, userlands
+
+    found = []
+    for architecture in qemu.BOARDS:
+        try:
+            qemu.program(architecture)
+            kernels.find(store.paths, architecture=architecture)
+        except UnderlayError:
+            continue
+        if architecture != qemu.architecture() and userlands.is_there(store.paths, architecture):
+            found.append(architecture)
+    return found
 
 
 def _tools() -> Iterator[Finding]:

@@ -18,7 +18,7 @@ SHARED = Path(os.environ.get("UNDERLAY_SHARED", REPOSITORY.parent / "shared"))
 BUSYBOX = Path("/bin/busybox")
 APPLETS = (
     "sh cat echo ls id true false sleep head tail grep mount umount ps kill env pwd touch rm mkdir ln stty tty hostname wc "
-    "sha256sum dd chmod chown nc ip mknod test cut sort printf od readlink stat seq tr unshare su nice ulimit find df"
+    "sha256sum dd chmod chown nc ip mknod test cut sort printf od readlink stat seq tr unshare su nice ulimit find df uname"
 ).split()
 
 
@@ -34,10 +34,12 @@ def _has_interpreter(elf: bytes) -> bool:
     return any(struct.unpack_from("<I", elf, offset + n * size)[0] == 3 for n in range(count))
 
 
-def image_tar() -> bytes:
-    """Return a small root file system: a static busybox, users, a few directories."""
-    if not BUSYBOX.exists() or _has_interpreter(BUSYBOX.read_bytes()):
-        pytest.skip("no static /bin/busybox (package busybox-static)")
+def image_tar(busybox: bytes = b"") -> bytes:
+    """Return a small root file system: a static busybox, by default this host's, users, a few directories."""
+    if not busybox:
+        if not BUSYBOX.exists() or _has_interpreter(BUSYBOX.read_bytes()):
+            pytest.skip("no static /bin/busybox (package busybox-static)")
+        busybox = BUSYBOX.read_bytes()
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
 
@@ -59,7 +61,7 @@ def image_tar() -> bytes:
         for name in ("bin", "etc", "proc", "sys", "dev", "root", "home", "home/alice", "var", "data"):
             directory(name)
         directory("tmp", 0o1777)
-        file("bin/busybox", BUSYBOX.read_bytes(), 0o755)
+        file("bin/busybox", busybox, 0o755)
         for applet in APPLETS:
             link(f"bin/{applet}", "busybox")
         file("bin/broken", b"#!/no/such/interpreter\n", 0o755)

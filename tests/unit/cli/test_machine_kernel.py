@@ -15,6 +15,9 @@ import archives
 from engines import Installation
 from kernelfiles import CONFIG, RELEASE, arm_image, kernel_package, package
 from underlay import Engine
+from underlay.engine.machines import userlands
+from underlay.paths import Paths
+from userlandfiles import python_package
 
 ARM_RELEASE = "9.1.0-7-arm64"
 
@@ -35,9 +38,8 @@ def kernel_of_this_processor() -> tuple[str, bytes]:
     )
 
 
-def program(kernel: tuple[int, int, int]) -> bytes:
+def program(kernel: tuple[int, int, int], machine: int) -> bytes:
     """A static program whose ABI note asks for a kernel."""
-    machine = 62 if os.uname().machine == "x86_64" else 183
     note = struct.pack("<III4sIIII", 4, 16, 1, b"GNU\0", 0, *kernel)
     head = struct.pack("<16sHHIQQQIHHHHHH", b"\x7fELF\2\1\1", 2, machine, 1, 0, 64, 0, 0, 64, 56, 2, 0, 0, 0)
     rows = struct.pack("<IIQQQQQQ", 4, 4, 176, 176, 176, len(note), len(note), 4)
@@ -45,12 +47,12 @@ def program(kernel: tuple[int, int, int]) -> bytes:
     return head + rows + note + bytes(100)
 
 
-def image(path: Path, kernel: tuple[int, int, int]) -> str:
-    """An archive of an image whose program asks for a kernel."""
-    architecture = "amd64" if os.uname().machine == "x86_64" else "arm64"
+def image(path: Path, kernel: tuple[int, int, int], foreign: bool = False) -> str:
+    """An archive of an image whose program asks for a kernel; a foreign one is for another processor."""
+    architecture = "amd64" if (os.uname().machine == "x86_64") != foreign else "arm64"
     layer = io.BytesIO()
     with tarfile.open(fileobj=layer, mode="w") as tar:
-        member, data = tarfile.TarInfo("app"), program(kernel)
+        member, data = tarfile.TarInfo("app"), program(kernel, 62 if architecture == "amd64" else 183)
         member.size, member.mode = len(data), 0o755
         tar.addfile(member, io.BytesIO(data))
     members = archives.docker_archive(
@@ -88,6 +90,27 @@ def test_commands(ul: Installation, tmp_path: Path) -> None:
     assert ul.out("machine", "kernel", "rm", "-f", RELEASE) == RELEASE
     file.write_bytes(kernel_package()[:-200])
     assert b"the package is damaged" in ul("machine", "kernel", "import", str(file), code=1).stderr
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="machines are for other processors on amd64 only")
+def test_what_fit_says_of_another_processor(ul: Installation, tmp_path: Path) -> None:
+    config = CONFIG.replace("x86", "arm64").replace("=m", "=y").encode()
+    data = package({f"boot/vmlinuz-{ARM_RELEASE}": arm_image(ARM_RELEASE), f"boot/config-{ARM_RELEASE}": config})
+    (tmp_path / "kernel.deb").write_bytes(data)
+    (tmp_path / "python.deb").write_bytes(python_package())
+    foreign, own = image(tmp_path / "app.tar", (3, 2, 0), True), image(tmp_path / "own.tar", (9, 0, 0))
+    ul("machine", "kernel", "import", str(tmp_path / "kernel.deb"))
+    said = ul.out("base", "fit", foreign, code=None)
+    if "will not run" not in said:
+        pytest.skip("this host emulates programs of arm64")
+    assert "isolation" not in said  # there is a kernel, and nothing to run the agent with
+    userlands.make(Paths(str(ul.root), str(ul.state)), "arm64", "3.13.5-2", [str(tmp_path / "python.deb")])
+    said = ul.out("base", "fit", foreign, code=1)
+    assert f"\n  runs with --isolation machine (Linux {ARM_RELEASE}, arm64)\n" in said
+    assert "isolation" not in ul.out("base", "fit", own, code=1)
+    (tmp_path / "kernel.deb").write_bytes(kernel_package())
+    ul("machine", "kernel", "import", str(tmp_path / "kernel.deb"))
+    assert f"(Linux {RELEASE})\n" in ul.out("base", "fit", own, code=1)
 
 
 def test_what_fit_says(ul: Installation, tmp_path: Path) -> None:

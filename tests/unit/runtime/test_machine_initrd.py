@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import json
 import marshal
 import os
 import shutil
@@ -11,6 +12,7 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -132,6 +134,102 @@ def test_it_is_made_anew_when_what_it_is_made_of_changes(tmp_path: Path, monkeyp
 def test_what_cannot_be_loaded_is_said(tmp_path: Path) -> None:
     with pytest.raises(UnderlayError, match=r"the agent of machines cannot be loaded: .*No module named"):
         initrd.needed(sys.executable, [str(tmp_path)])
+
+
+# For another processor: the same modules, with an interpreter of its own.
+
+
+def userland(place: Path, **changed: object) -> str:
+    """A userland of small files; returns its directory."""
+    record = {
+        "architecture": "arm64",
+        "python": "3.13",
+        "tag": "here",
+        "interpreter": "/lib/ld-linux.so.1",
+        "modules": ["encodings/__init__.py", "os.py", "unused.py"],
+        "libraries": ["libc.so.6"],
+        "extensions": {"_ctypes": ["libffi.so.8"], "_ssl": ["libssl.so.3"]},
+        "needs": {"libc.so.6": ["ld-linux.so.1"], "ld-linux.so.1": [], "libffi.so.8": ["libc.so.6"]},
+        **changed,
+    }
+    for name in ("python", *(f"libraries/{name}" for name in ("libc.so.6", "ld-linux.so.1", "libffi.so.8"))):
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / name).write_bytes(name.encode())
+    for name in ("modules/encodings/__init__.py", "modules/os.py", "modules/unused.py", "extensions/_ctypes.so"):
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / name).write_text(f"NAME = {name!r}\n")
+    (place / "userland.json").write_text(json.dumps(record))
+    return str(place)
+
+
+def answer(place: Path, *names: str) -> dict[str, Any]:
+    """What the host's interpreter says: it has loaded two modules of its own and one of underlay's."""
+    source = place / "import/underlay/agent.py"
+    source.parent.mkdir(parents=True, exist_ok=True)
+    source.write_text("AGENT = 1\n")
+    return {
+        "names": ["encodings", "os", "sys", "underlay.agent", *names],
+        "sources": ["/usr/lib/python3.13/os.py", str(source)],
+        "paths": [f"{place}/import", "/usr/lib/python3.13"],
+        "tag": "here",
+    }
+
+
+def test_an_initrd_for_another_processor(tmp_path: Path) -> None:
+    place = userland(tmp_path / "userland")
+    found = members(initrd.build_foreign(answer(tmp_path, "_ctypes"), place, []))
+    ours = f"{tmp_path}/import/underlay".lstrip("/")
+    content = {name: data for name, (mode, data, _) in found.items() if stat.S_ISREG(mode)}
+    assert sorted(content) == sorted(
+        [
+            *("init", "modules/order", "usr/bin/python3.13", "lib/ld-linux.so.1", "lib/libc.so.6", "lib/libffi.so.8"),
+            *(f"usr/lib/python3.13/{name}" for name in ("os.py", "__pycache__/os.here.pyc", "encodings/__init__.py")),
+            "usr/lib/python3.13/encodings/__pycache__/__init__.here.pyc",
+            "usr/lib/python3.13/lib-dynload/_ctypes.so",
+            *(f"{ours}/agent.py", f"{ours}/__pycache__/agent.here.pyc"),
+        ]
+    )
+    assert content["usr/bin/python3.13"] == b"python" and content["lib/ld-linux.so.1"] == b"libraries/ld-linux.so.1"
+    names: dict[str, object] = {}
+    exec(marshal.loads(content["usr/lib/python3.13/__pycache__/os.here.pyc"][16:]), names)
+    assert names["NAME"] == "modules/os.py" and content["usr/lib/python3.13/os.py"] == b""
+    first = content["init"].decode().splitlines()
+    assert first[0] == "#!/usr/bin/python3.13 -ISB"
+    paths = [f"{tmp_path}/import", "/usr/lib/python3.13", "/usr/lib/python3.13/lib-dynload"]
+    assert f"sys.path[:] = {paths!r}" in first
+
+
+def test_an_initrd_with_another_python(tmp_path: Path) -> None:
+    """Which other modules that needs is not known: it has all of them, and those extensions that can be loaded."""
+    place = userland(tmp_path / "userland", tag="other")
+    found = members(initrd.build_foreign(answer(tmp_path), place, []))
+    standard = "usr/lib/python3.13"
+    assert {f"{standard}/unused.py", f"{standard}/lib-dynload/_ctypes.so", "lib/libffi.so.8"} <= set(found)
+    assert found[f"{standard}/os.py"][1] == b"NAME = 'modules/os.py'\n" and not any("pyc" in name for name in found)
+    assert f"{standard}/lib-dynload/_ssl.so" not in found
+    assert found[f"{tmp_path}/import/underlay/agent.py".lstrip("/")][1] == b"AGENT = 1\n"
+
+
+def test_a_userland_that_lacks_something(tmp_path: Path) -> None:
+    place = userland(tmp_path / "userland")
+    with pytest.raises(UnderlayError, match="the userland of machines for arm64 lacks libraries") as caught:
+        initrd.build_foreign(answer(tmp_path, "_ssl"), place, [])
+    assert "machine kernel fetch --platform linux/arm64" in caught.value.hint
+    with pytest.raises(UnderlayError, match="lacks libraries"):
+        initrd.build_foreign(answer(tmp_path), userland(tmp_path / "userland", libraries=["libz.so.1"]), [])
+
+
+def test_one_for_another_processor_is_kept_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = answer(tmp_path)
+    monkeypatch.setattr(initrd, "_ask", lambda *_: said)
+    kernel = tmp_path / "kernel"
+    kernel.mkdir()
+    words = (str(kernel), sys.executable, [f"{tmp_path}/import"], [])
+    place = userland(tmp_path / "userland")
+    first = initrd.cached(*words, place)
+    assert initrd.cached(*words, place) == first
+    userland(tmp_path / "userland", tag="other")
+    assert initrd.cached(*words, place) != first
 
 
 # Modules that the agent's code imports where it never gets to.

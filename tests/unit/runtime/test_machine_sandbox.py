@@ -13,6 +13,8 @@ from underlay.runtime.machine import inside, outside, qemu
 
 IDENTITY = "abcde" + "0" * 59
 MACHINE: Any = {
+    "architecture": "amd64",
+    "userland": "",
     "program": "/usr/bin/qemu-system-x86_64",
     "kernel": "/machine/kernel",
     "initrd": "/machine/initrd",
@@ -139,6 +141,18 @@ def test_accelerators_and_the_kernels_command_line() -> None:
     assert qemu.WITHOUT in line and qemu.WITHOUT not in values(command(networks=1), "-append")[0]
 
 
+def test_a_board_for_each_architecture() -> None:
+    words = command(architecture="arm64", networks=1)
+    assert values(words, "-M")[0].startswith("virt,") and values(words, "-cpu")[0].startswith("max")
+    assert "-bios" not in words
+    line = values(words, "-append")[0].split()
+    assert line[0] == "console=ttyAMA0" and not {"tsc=reliable", "no_timer_check"} & set(line)
+    # All else is as it is for the host's own processor.
+    ours = command(networks=1)
+    for option in ("-device", "-blockdev", "-sandbox", "-serial", "-netdev", "-accel", "-m", "-smp"):
+        assert values(words, option) == values(ours, option), option
+
+
 def test_there_is_no_qemu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(qemu, "_PLACES", (str(tmp_path),))
     with pytest.raises(Unsupported, match="there is no qemu-system-x86_64") as raised:
@@ -146,7 +160,13 @@ def test_there_is_no_qemu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
     assert "qemu-system-x86" in raised.value.hint
     (tmp_path / "qemu-system-x86_64").touch(0o755)
     assert qemu.program("amd64") == f"{tmp_path}/qemu-system-x86_64"
-    with pytest.raises(Unsupported, match="no machines for arm64 yet"):
+    with pytest.raises(Unsupported, match="there is no qemu-system-aarch64") as raised:
+        qemu.program("arm64")
+    assert "qemu-system-arm" in raised.value.hint
+    with pytest.raises(Unsupported, match="no machines for s390x, only for amd64 and arm64"):
+        qemu.program("s390x")
+    monkeypatch.setattr(qemu, "architecture", lambda: "arm64")
+    with pytest.raises(Unsupported, match="no machines on arm64 yet, only on amd64"):
         qemu.program("arm64")
 
 

@@ -67,7 +67,8 @@ class Reason(msgspec.Struct, frozen=True):
 class Fit(msgspec.Struct, frozen=True):
     """The verdict: runs, runs with limits, or will not run; with all reasons, the most serious first. `certain` is false
     when the image's files could not be examined. `machine` is the release of a kernel in the store with which an image that
-    does not run on this host runs in a virtual machine; "" if there is none, and for other hosts."""
+    does not run on this host runs in a virtual machine; "" if there is none, and for other hosts. `machine_architecture` is
+    that kernel's."""
 
     verdict: str
     reasons: tuple[Reason, ...]
@@ -75,6 +76,7 @@ class Fit(msgspec.Struct, frozen=True):
     host: Host
     certain: bool = True
     machine: str = ""
+    machine_architecture: str = ""
 
 
 def host_of(info: Mapping[str, Any]) -> Host:

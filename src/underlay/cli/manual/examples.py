@@ -66,6 +66,10 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("underlay logs -f --tail 20 web", "the last lines, and what comes"),
         ("underlay logs --since 10m -t web", "of the last ten minutes, with times"),
     ),
+    "machine kernel fetch": (
+        ("underlay machine kernel fetch", "get the newest kernel of this host's distribution"),
+        ("underlay machine kernel fetch --platform linux/arm64", "get one for machines of arm64, with a Python for it"),
+    ),
     "machine kernel import": (
         ("underlay machine kernel import linux-image-6.12.1-x_amd64.deb", "add the kernel of a Debian package"),
         ("underlay machine kernel import /boot/vmlinuz-6.12.1-x", "add an installed kernel, with its modules"),

@@ -75,7 +75,10 @@ def draft(store: Store, options: ContainerOptions, pull: bool = False) -> Draft:
         raise InvalidInput("conflicting options: cannot specify both --restart and --rm")
     options = request.options
     image = find.find_image(store, options.image, options.platform, options.pull if pull else find.HERE)
-    find.require_processor(options.image, image.platform)
+    kernel = machine.wanted(store, options)
+    architecture = machine.require(options.image, image.platform) if kernel else ""
+    if not kernel:
+        find.require_processor(options.image, image.platform, bool(machine.architecture_of(image.platform)))
     config = images.config(store.paths, image.id).get("config") or {}
     shared: dict[str, str] = {}
     if options.network.startswith("container:"):
@@ -112,9 +115,10 @@ def draft(store: Store, options: ContainerOptions, pull: bool = False) -> Draft:
         described_devices.add(edits, composed.spec)
         composed.groups += edits.groups
     if composed.seccomp not in ("default", "unconfined"):
+        from ...linux.security import seccomp
         from .specification import seccomp_profile
 
-        composed.spec["linux"]["seccomp"] = seccomp_profile.read(composed.seccomp)
+        composed.spec["linux"]["seccomp"] = seccomp_profile.read(composed.seccomp, seccomp.machine(architecture))
         composed.seccomp = "custom"
     signals.number(composed.stop_signal)  # for its errors
     stop_timeout = options.stop_timeout if options.stop_timeout is not None else config.get("StopTimeout")
@@ -179,9 +183,8 @@ def draft(store: Store, options: ContainerOptions, pull: bool = False) -> Draft:
         }
         made.leasing = attach.leasing(networks)
         made.gateway = etc_texts.host_address([endpoint.network for endpoint in networks])
-    kernel = machine.wanted(store, options)
     if kernel:
-        made.intent["machine"], made.intent["disk"] = machine.choose(store, made.intent, options, kernel)
+        made.intent["machine"], made.intent["disk"] = machine.choose(store, made.intent, options, kernel, architecture)
     elif options.storage_options:
         from .specification import disk_limit
 

@@ -66,13 +66,15 @@ def _fetch(store: Store, name: str, platform: str) -> None:
 _QEMU = {"amd64": "x86_64", "arm64": "aarch64", "386": "i386"}
 
 
-def require_processor(name: str, platform: Platform) -> None:
-    """Raise Unsupported unless this host can run programs of `platform`, those of the image `name`."""
+def require_processor(name: str, platform: Platform, in_machine: bool = False) -> None:
+    """Raise Unsupported unless this host can run programs of `platform`, those of the image `name`; `in_machine` says that
+    a machine could."""
     host = platforms.host()
     if platforms.rank(host, platform) is None and not _emulated(platform.architecture):
         raise Unsupported(
             f"image {name} is for {platform}, this processor is {host}",
-            f"register an emulator for {platform.architecture} in /proc/sys/fs/binfmt_misc (package qemu-user-binfmt), "
+            ("run it with --isolation machine, " if in_machine else "")
+            + f"register an emulator for {platform.architecture} in /proc/sys/fs/binfmt_misc (package qemu-user-binfmt), "
             "or use an image for this processor",
         )
 

@@ -36,9 +36,12 @@ class Machines:
         with Writing(self._store, f"import the kernel {path}"):
             return importing.import_file(self._store.paths, path, modules, replace)
 
-    def fetch_kernel(self, package: str = "") -> Kernel:
+    def fetch_kernel(self, package: str = "", platform: str = "") -> Kernel:
         """Download a kernel from the distribution's archive, by this host's apt, and add it to the store; by default the
         newest of those for virtual machines.
+
+        `platform` is that of the machines, by default this host's. With a kernel for another processor comes an interpreter
+        for it, which machines need.
 
         Raises Unsupported where there is no apt, NotFound, and what `import_kernel` raises.
         """
@@ -46,7 +49,7 @@ class Machines:
         from . import fetching
 
         with Writing(self._store, "download a kernel"):
-            return fetching.fetch(self._store.paths, package)
+            return fetching.fetch(self._store.paths, package, platform)
 
     def remove_kernel(self, release: str, force: bool = False) -> None:
         """Remove a kernel, given its release or the beginning of its release or digest.
@@ -54,6 +57,7 @@ class Machines:
         Raises Conflict for the kernel of a container, with `force` only if that runs; NotFound, and InvalidInput if several
         kernels begin like that.
         """
-        from . import usage
+        from . import usage, userlands
 
         kernels.remove(self._store.paths, release, lambda exact: usage.refuse_if_used(self._store, exact, force))
+        userlands.remove_unused(self._store.paths)

@@ -14,6 +14,7 @@ import msgspec
 
 from ...errors import Corrupt, InvalidInput, NotFound
 from ...files import Lock, sync_directory
+from ...oci import platform as platforms
 from ...store.scratch import Scratch, ensure
 
 TYPE_CHECKING = False
@@ -31,6 +32,7 @@ _FILE = re.compile(r"config|modules/[0-9A-Za-z_-]+\.ko")
 _RECORD_LIMIT = 1 << 20
 _DIGITS = 6  # of a digest, at least: a few could be meant as a version
 HOW = "get one with `underlay machine kernel fetch` or `underlay machine kernel import FILE`"
+_FOREIGN = "get one with `underlay machine kernel fetch --platform linux/{}`"
 
 # Options of a configuration that are kept in the record: what may decide how a machine is started.
 KEPT_OPTIONS = (
@@ -233,7 +235,8 @@ def find(paths: Paths, name: str = DEFAULT, architecture: str = "") -> Kernel:
     fitting = [kernel for kernel in listing(paths) if architecture in ("", kernel.architecture)]
     if name in ("", DEFAULT):
         if not fitting:
-            raise NotFound(f"there is no kernel{of_it} in the store", HOW)
+            foreign = architecture not in ("", platforms.host().architecture)
+            raise NotFound(f"there is no kernel{of_it} in the store", _FOREIGN.format(architecture) if foreign else HOW)
         return fitting[0]
     chosen = [
         kernel

@@ -65,7 +65,25 @@ def package(path: str, scratch: str) -> Files:
 
     Raises InvalidInput, and Corrupt for a damaged package.
     """
-    reader, found = tar.Reader(_PACKAGE), dict[tuple[str, bytes], Part]()
+    found: dict[tuple[str, bytes], Part] = {}
+    for name, part in members(path, scratch):
+        if match := _BOOT.fullmatch(name):
+            found[match[2].decode(), match[1]] = part
+        elif match := _BELOW.fullmatch(name):
+            found.setdefault((match[1].decode(), match[2]), part)
+    releases = sorted({release for release, _ in found})
+    if len(releases) != 1:
+        what = f"kernels of several releases ({', '.join(releases)[:200]})" if releases else "no kernel and no modules"
+        raise InvalidInput(f"{path}: a package with {what}", "give the package linux-image-VERSION")
+    return _made(releases[0], {name: part for (_, name), part in found.items()}, path)
+
+
+def members(path: str, scratch: str) -> list[tuple[bytes, Part]]:
+    """Return the regular files of a Debian package, whose tar is decompressed into the file `scratch`.
+
+    Raises InvalidInput, and Corrupt for a damaged package.
+    """
+    reader = tar.Reader(_PACKAGE)
     try:
         with open(path, "rb") as file:
             pieces = reading.package_files(file, path, _PACKAGE)
@@ -77,19 +95,11 @@ def package(path: str, scratch: str) -> Files:
         if error.filename != path:
             raise
         raise InvalidInput(f"{path}: {error.strerror}") from None
-    for entry in reader.entries:
-        if (entry.kind, entry.part) != (REGULAR, TAR):
-            continue
-        part = Part(scratch, entry.offset, entry.size)
-        if match := _BOOT.fullmatch(entry.name):
-            found[match[2].decode(), match[1]] = part
-        elif match := _BELOW.fullmatch(entry.name):
-            found.setdefault((match[1].decode(), match[2]), part)
-    releases = sorted({release for release, _ in found})
-    if len(releases) != 1:
-        what = f"kernels of several releases ({', '.join(releases)[:200]})" if releases else "no kernel and no modules"
-        raise InvalidInput(f"{path}: a package with {what}", "give the package linux-image-VERSION")
-    return _made(releases[0], {name: part for (_, name), part in found.items()}, path)
+    return [
+        (entry.name, Part(scratch, entry.offset, entry.size))
+        for entry in reader.entries
+        if (entry.kind, entry.part) == (REGULAR, TAR)
+    ]
 
 
 def _spool(pieces: Iterator[bytes], reader: tar.Reader, scratch: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from ...runtime.machine import accelerator, outside, qemu
-from . import bootimages, kernels
+from . import bootimages, kernels, userlands
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,16 +15,20 @@ if TYPE_CHECKING:
     from ...store.store import Store
 
 
-def record(store: Store, kernel_name: str, limits: Resources, make: bool) -> MachineRecord:
-    """Return the record of the machine of a container with these limits; `kernel_name` as `kernels.find` takes it.
+def record(store: Store, kernel_name: str, limits: Resources, make: bool, architecture: str = "") -> MachineRecord:
+    """Return the record of the machine of a container with these limits; `kernel_name` as `kernels.find` takes it, for an
+    `architecture` in the words of images, "" for the host's.
 
     With `make` it is about to start: its kernel is made ready to boot. Raises NotFound, Unsupported.
     """
-    kernel = kernels.find(store.paths, kernel_name, qemu.architecture())
+    host = qemu.architecture()
+    kernel = kernels.find(store.paths, kernel_name, architecture or host)
     limit = int((limits.get("memory") or {}).get("limit") or 0)
     program = qemu.program(kernel.architecture)
     made: MachineRecord = {
+        "architecture": kernel.architecture,
         "program": program,
+        "userland": "",
         "kernel": kernel.image,
         "initrd": "",
         "modules": list(kernel.modules),
@@ -36,6 +40,9 @@ def record(store: Store, kernel_name: str, limits: Resources, make: bool) -> Mac
     }
     if make:
         made["kernel"] = bootimages.boot_image(store.paths, kernel)
+    if make and kernel.architecture != host:
+        made["userland"] = userlands.find(store.paths, kernel.architecture)
+    elif make:
         made["accelerator"], reason = accelerator.choose(store.paths.state, program, made["kernel"])
         if reason:
             _warn_once(store, reason)

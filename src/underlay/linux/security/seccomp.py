@@ -47,6 +47,7 @@ NATIVE = {
     "x86_64": ("SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"),
     "aarch64": ("SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM"),
 }
+_MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
 EPERM, ENOSYS = 1, 38
 OPERATORS = ("NE", "LT", "LE", "EQ", "GE", "GT", "MASKED_EQ")
 
@@ -63,6 +64,11 @@ if TYPE_CHECKING:
     from ..specification import CallRule, Seccomp
 
     Leaf = tuple[tuple[tuple[tuple[Test, ...], int], ...], int]
+
+
+def machine(architecture: str) -> str:
+    """Return what uname(2) says of a processor that images call `architecture`; "" stays."""
+    return _MACHINES.get(architecture, architecture)
 
 
 def flags_of(profile: Seccomp | None) -> int:

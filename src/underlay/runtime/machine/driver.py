@@ -156,7 +156,8 @@ def _plan(guest: Guest, told: StandInRecord, held: list[int]) -> plan.Plan:
     machine = guest.machine
     python, import_path = guest.around["python"], guest.around["import_path"]
     # The initrd is made of this interpreter and this code, which an upgrade changes.
-    built = initrd.cached(os.path.dirname(machine["kernel"]), python, import_path, _modules(machine))
+    directory = os.path.dirname(machine["kernel"])
+    built = initrd.cached(directory, python, import_path, _modules(machine), machine["userland"])
     parcel = control.parcel(told, "underlay-machine")
     os.lseek(parcel, 0, os.SEEK_SET)
     held.append(parcel)

@@ -1,37 +1,64 @@
-"""QEMU: its command line, a pure function of the machine, and its process (qemu-system-x86_64(1))."""
+"""QEMU: its command line, a pure function of the machine, and its process (qemu(1))."""
 
 from __future__ import annotations
 
 import os
 
 from ...errors import Unsupported
+from ...lean.values import Value
 from .shares import TAG
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .records import MachineRecord, StandInRecord
 
-# Of q35, which all versions since Debian 12 have: what a container's machine has no use for is left out.
-_BOARD = "q35,smm=off,vmport=off,hpet=off,i8042=off,graphics=off,dump-guest-core=off"
 _FIRMWARE = "/usr/share/qemu/qboot.rom"  # which does less than the usual one, and so is faster
 _FIRST_SLOT = 4  # of the PCI bus: below it lie the board's own, the serial port and the network
 _FUNCTIONS = 8  # devices in one slot
 _SLOTS = 27
 DISKS = _SLOTS * _FUNCTIONS  # that a machine can have
 NETWORKS = _FUNCTIONS
-# No partition is looked for, no mitigation slows an emulated processor, a kernel that panics ends the machine.
-_PARAMETERS = "console=ttyS0 quiet panic=-1 audit=0 nokaslr"
-_BY_ACCELERATOR: dict[str, tuple[str, ...]] = {
-    # What an emulated processor does late a kernel takes for broken: it would panic on a busy host.
-    "tcg": ("mitigations=off", "tsc=reliable", "no_timer_check"),
-    "kvm": (),
+# No partition is looked for, a kernel that panics ends the machine.
+_PARAMETERS = "quiet panic=-1 audit=0 nokaslr"
+
+
+class Board(Value):
+    """What machines of an architecture are made of: the `program` of QEMU and the `package` that has it, the `machine` it
+    emulates, the `processor` if that is emulated, too, the `firmware` ("" for none), the `console` of the kernel.
+
+    `emulated` are words of the kernel's command line for a processor that is emulated.
+    """
+
+    program: str
+    package: str
+    machine: str
+    processor: str
+    firmware: str
+    console: str
+    emulated: tuple[str, ...]
+
+
+# Boards that all versions since Debian 12 have: what a container's machine has no use for is left out.
+BOARDS = {
+    "amd64": Board(
+        *("qemu-system-x86_64", "qemu-system-x86"),
+        "q35,smm=off,vmport=off,hpet=off,i8042=off,graphics=off,dump-guest-core=off",
+        *("max", _FIRMWARE, "ttyS0"),
+        # No mitigation slows an emulated processor. What it does late a kernel takes for broken: it would panic on a busy
+        # host.
+        ("mitigations=off", "tsc=reliable", "no_timer_check"),
+    ),
+    "arm64": Board(
+        *("qemu-system-aarch64", "qemu-system-arm"),
+        "virt,gic-version=3,dump-guest-core=off",
+        # Signatures of pointers make an emulated boot a tenth longer, and are no use to one that comes and goes.
+        *("max,pauth=off", "", "ttyAMA0"),
+        ("mitigations=off",),
+    ),
 }
 WITHOUT = "underlay.without"  # on the kernel's command line: modules that are not loaded
 _OF_NETWORKS = ("virtio_net", "net_failover", "failover")
 _CACHE = 64  # MiB of translated code (tcg)
-
-
-_PROGRAM, _PACKAGE = "qemu-system-x86_64", "qemu-system-x86"
 _PLACES = ("/usr/bin", "/usr/local/bin", "/bin", "/usr/libexec")
 
 
@@ -41,19 +68,24 @@ def architecture() -> str:
     return {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine)
 
 
-def program(architecture: str) -> str:
-    """Return the path of QEMU for an architecture. Raises Unsupported."""
-    if architecture != "amd64":
-        raise Unsupported(f"--isolation machine: there are no machines for {architecture} yet, only for amd64")
+def program(wanted: str) -> str:
+    """Return the path of QEMU for machines of an architecture. Raises Unsupported."""
+    board = BOARDS.get(wanted)
+    if board is None:
+        raise Unsupported(f"--isolation machine: there are no machines for {wanted}, only for {' and '.join(BOARDS)}")
+    if architecture() != "amd64":
+        raise Unsupported(f"--isolation machine: there are no machines on {architecture()} yet, only on amd64")
     for place in _PLACES:
-        if os.access(f"{place}/{_PROGRAM}", os.X_OK):
-            return f"{place}/{_PROGRAM}"
-    raise Unsupported(f"--isolation machine: there is no {_PROGRAM}", f"install the package {_PACKAGE}")
+        if os.access(f"{place}/{board.program}", os.X_OK):
+            return f"{place}/{board.program}"
+    raise Unsupported(f"--isolation machine: there is no {board.program}", f"install the package {board.package}")
 
 
 def parameters(machine: MachineRecord, networked: bool) -> str:
     """Return the kernel's command line; what is not `networked` loads no modules for that (`agent.WITHOUT`)."""
-    words = (_PARAMETERS, *_BY_ACCELERATOR[machine["accelerator"]], *machine["parameters"])
+    board = BOARDS[machine["architecture"]]
+    emulated = board.emulated if machine["accelerator"] == "tcg" else ()
+    words = (f"console={board.console}", _PARAMETERS, *emulated, *machine["parameters"])
     return " ".join(words if networked else (*words, f"{WITHOUT}={','.join(_OF_NETWORKS)}"))
 
 
@@ -61,12 +93,13 @@ def command(record: StandInRecord, agent: int) -> list[str]:
     """Return QEMU's command line; `agent` is the descriptor of its end of the connection to the agent. Its standard output
     is the machine's console."""
     machine = record["machine"]
+    board = BOARDS[machine["architecture"]]
     accelerator = f"tcg,thread=multi,tb-size={_CACHE}" if machine["accelerator"] == "tcg" else machine["accelerator"]
     words = [machine["program"], "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
-    if os.path.exists(_FIRMWARE):
-        words += ["-bios", _FIRMWARE]
-    words += ["-name", "underlay", "-M", _BOARD, "-accel", accelerator]
-    words += ["-cpu", "max" if machine["accelerator"] == "tcg" else "host"]
+    if board.firmware and os.path.exists(board.firmware):
+        words += ["-bios", board.firmware]
+    words += ["-name", "underlay", "-M", board.machine, "-accel", accelerator]
+    words += ["-cpu", board.processor if machine["accelerator"] == "tcg" else "host"]
     words += ["-m", f"{machine['memory'] >> 20}M", "-smp", str(machine["processors"])]
     words += [
         "-kernel",

@@ -48,11 +48,14 @@ if TYPE_CHECKING:
         writable: bool
 
     class MachineRecord(TypedDict):
-        """How a machine is made: `program` of QEMU, the machine's kernel and initrd (paths in the sandbox), bytes of
-        memory, processors, how it is accelerated (kvm, tcg), the kernel's modules in the order in which they are loaded.
-        With `balloon` the kernel says which memory it does not need any more."""
+        """How a machine is made: its architecture in the words of images, `program` of QEMU, the machine's kernel and
+        initrd (paths in the sandbox), bytes of memory, processors, how it is accelerated (kvm, tcg), the kernel's modules
+        in the order in which they are loaded. `userland` is the directory of the interpreter for another processor than
+        the host's, "" for the host's own. With `balloon` the kernel says which memory it does not need any more."""
 
+        architecture: str
         program: str
+        userland: str
         kernel: str
         initrd: str
         memory: int
@@ -70,6 +73,26 @@ if TYPE_CHECKING:
         filters: str
         python: str
         import_path: list[str]
+
+    class Userland(TypedDict):
+        """What `userland.json` says: the architecture, the version of the package of Python, its minor version (3.13) and
+        the name that it gives what it compiles (cpython-313), the path of the dynamic loader.
+
+        `modules` are the files of the standard library by their paths there. `libraries` are what the interpreter is linked
+        with, `extensions` by name, `needs` by the name of a library.
+        """
+
+        format: int
+        architecture: str
+        version: str
+        packages: list[str]
+        python: str
+        tag: str
+        interpreter: str
+        modules: list[str]
+        libraries: list[str]
+        extensions: dict[str, list[str]]
+        needs: dict[str, list[str]]
 
     class StandInRecord(TypedDict):
         """What the stand-in is told: the machine, its disks and taps (descriptors), and what to start in it.

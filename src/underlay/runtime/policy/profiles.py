@@ -139,17 +139,19 @@ def seccomp_profile(capabilities: list[str], machine: str, kernel: tuple[int, in
     }
 
 
-def default_filter(capabilities: list[str], cache: str) -> bytes:
+def default_filter(capabilities: list[str], cache: str, machine: str = "") -> bytes:
     """Return the compiled default filter; compiled once a set of capabilities and kept in the directory `cache`.
 
-    What others can have written there is not believed. b"" on processors that the profile does not know.
+    It is for the processor `machine` in the words of uname(2), by default the host's. What others can have written there is
+    not believed. b"" for processors that the profile does not know.
     """
     from ...linux.security.capabilities import mask
 
     host = os.uname()
+    machine = machine or host.machine
     kernel = kernel_version(host.release)
     known = mask(capabilities)
-    name = f"{cache}/{PROFILE_VERSION}-{host.machine}-{kernel[0]}.{kernel[1]}-{known:x}.bpf"
+    name = f"{cache}/{PROFILE_VERSION}-{machine}-{kernel[0]}.{kernel[1]}-{known:x}.bpf"
     os.makedirs(cache, mode=0o700, exist_ok=True)
     believed = only_ours(os.lstat(cache))
     if believed:
@@ -162,8 +164,8 @@ def default_filter(capabilities: list[str], cache: str) -> bytes:
     from ...files import write_atomic
     from ...linux.security import seccomp
 
-    profile = seccomp_profile(capabilities, host.machine, kernel)
-    program = seccomp.compile_filter(profile, host.machine) if profile else b""
+    profile = seccomp_profile(capabilities, machine, kernel)
+    program = seccomp.compile_filter(profile, machine) if profile else b""
     if believed:
         write_atomic(name, program, durable=False)
     return program

@@ -63,9 +63,10 @@ if TYPE_CHECKING:
         project: NotRequired[int]
 
     class MachineOptions(TypedDict):
-        """The machine of a container: the release of its kernel."""
+        """The machine of a container: the release of its kernel, and its architecture in the words of images."""
 
         kernel: str
+        architecture: str
 
     class Publication(TypedDict):
         """A port that is to be published: fields of `network.ports.Published`."""

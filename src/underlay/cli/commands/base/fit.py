@@ -74,7 +74,10 @@ def _shown(name: str, fit: Fit) -> str:
     )
     lines.append(f"  it is {stands or 'an image of static programs'}")
     if fit.machine:
-        lines.append(f"  runs with --isolation machine (Linux {fit.machine})")
+        kernel = [f"Linux {fit.machine}"]
+        if fit.machine_architecture != host.architecture:
+            kernel.append(fit.machine_architecture)
+        lines.append(f"  runs with --isolation machine ({', '.join(kernel)})")
     for reason in fit.reasons:
         lines += [
             "",

@@ -38,16 +38,26 @@ def confined(store: Store, spec: Spec, make: bool) -> Spec:
     return spec
 
 
-def system_call_filter(store: Store, kind: str, spec: Spec) -> bytes:
-    """Return the compiled filter of a container's system calls, empty for none; `kind` default, unconfined or custom."""
+def system_call_filter(store: Store, kind: str, spec: Spec, machine: str = "") -> bytes:
+    """Return the compiled filter of a container's system calls, empty for none; `kind` default, unconfined or custom.
+
+    It is for the processor `machine` in the words of uname(2), by default the host's.
+    """
     if kind == "unconfined":
         return b""
     if kind == "custom":
         from ....linux.security import seccomp
 
-        return seccomp.compile_filter(spec["linux"]["seccomp"])
+        return seccomp.compile_filter(spec["linux"]["seccomp"], machine)
     bounding = spec["process"]["capabilities"]["bounding"]
-    return profiles.default_filter(bounding, store.paths.state + "/seccomp")
+    return profiles.default_filter(bounding, store.paths.state + "/seccomp", machine)
+
+
+def processor_of(intent: Intent) -> str:
+    """Return the processor of a container's programs in the words of uname(2), "" for the host's."""
+    from ....linux.security import seccomp
+
+    return seccomp.machine(intent["machine"].get("architecture", "")) if "machine" in intent else ""
 
 
 def group_path(container_id: str, intent: Intent) -> str:

@@ -6,7 +6,7 @@ import os
 
 from ....errors import InvalidInput
 from ....runtime.policy import profiles
-from .confinement import group_path
+from .confinement import group_path, processor_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -99,8 +99,9 @@ def _filter(intent: Intent, bounding: list[str], privileged: bool) -> bytes:
     from ....linux.security import seccomp
 
     if intent["seccomp"] == "custom":
-        return seccomp.compile_filter(intent["spec"]["linux"]["seccomp"])
+        return seccomp.compile_filter(intent["spec"]["linux"]["seccomp"], processor_of(intent))
     host = os.uname()
+    machine = processor_of(intent) or host.machine
     return seccomp.compile_filter(
-        profiles.seccomp_profile(bounding, host.machine, profiles.kernel_version(host.release)), host.machine
+        profiles.seccomp_profile(bounding, machine, profiles.kernel_version(host.release)), machine
     )

@@ -12,7 +12,7 @@ from ... import journaling, presence
 from ...options import ExecOptions
 from ..specification import log_options
 from . import execution
-from .confinement import confined, group_path, system_call_filter
+from .confinement import confined, group_path, processor_of, system_call_filter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def launch_record(
         "cgroup_used": {},
         "joined": intent.get("joined") or [],
         "rootless": intent["rootless"],
-        "seccomp": system_call_filter(store, intent["seccomp"], intent["spec"]).hex(),
+        "seccomp": system_call_filter(store, intent["seccomp"], intent["spec"], processor_of(intent)).hex(),
         "log": log_options.of_run(container_id, name, intent, directory + "/log"),
         "terminal": bool(options.get("terminal")),
         "open_stdin": bool(options.get("interactive")),
@@ -90,9 +90,8 @@ def launch_record(
         from ...machines import starting
 
         record["around"] = starting.around(paths, record["state"], python, import_path)
-        record["machine"] = starting.record(
-            store, intent["machine"]["kernel"], intent["spec"]["linux"].get("resources") or {}, make
-        )
+        chosen, limits = intent["machine"], intent["spec"]["linux"].get("resources") or {}
+        record["machine"] = starting.record(store, chosen["kernel"], limits, make, chosen.get("architecture", ""))
     check = intent.get("health")
     if check is not None:
         record["health"] = {

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 
 from ....errors import InvalidInput, Unsupported
+from ....oci import platform as platforms
 from ....runtime.machine import inside, qemu
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from ....oci.platform import Platform
     from ....store.rows.intent import Disk, Intent, MachineOptions
     from ....store.store import Store
     from ...options import ContainerOptions
@@ -41,12 +43,33 @@ def wanted(store: Store, options: ContainerOptions) -> str:
     return options.kernel or helps if helps else ""
 
 
-def choose(store: Store, intent: Intent, options: ContainerOptions, kernel: str) -> tuple[MachineOptions, Disk]:
+def architecture_of(platform: Platform) -> str:
+    """Return the architecture of machines that run programs of `platform`: this host's, if that does; "" for none."""
+    for architecture in dict.fromkeys((qemu.architecture(), *qemu.BOARDS)):
+        if platforms.rank(platforms.normalise("linux", architecture), platform) is not None:
+            return architecture
+    return ""
+
+
+def require(name: str, platform: Platform) -> str:
+    """Return `architecture_of` the platform of the image `name`; raises Unsupported for one that no machine runs."""
+    architecture = architecture_of(platform)
+    if not architecture:
+        raise Unsupported(
+            f"image {name} is for {platform}, there are no machines for that",
+            f"there are some for {' and '.join(qemu.BOARDS)}",
+        )
+    return architecture
+
+
+def choose(
+    store: Store, intent: Intent, options: ContainerOptions, kernel: str, architecture: str
+) -> tuple[MachineOptions, Disk]:
     """Return what is recorded of a container's machine and of its disk; `kernel` is a name as `kernels.find` takes it.
 
     Raises Unsupported for options that it cannot have, NotFound for a kernel that is not in the store.
     """
-    from ...machines import kernels
+    from ...machines import kernels, userlands
     from . import disk_limit
 
     if os.geteuid() != 0:
@@ -56,7 +79,9 @@ def choose(store: Store, intent: Intent, options: ContainerOptions, kernel: str)
     if options.devices or options.gpus:
         raise Unsupported("--isolation machine: --device and --gpus: the host's devices are not in the machine")
     inside.check(intent["spec"], intent["extras"], options.privileged)
-    qemu.program(qemu.architecture())
-    found = kernels.find(store.paths, kernel, qemu.architecture())
+    qemu.program(architecture)
+    found = kernels.find(store.paths, kernel, architecture)
+    if architecture != qemu.architecture():
+        userlands.find(store.paths, architecture)
     size = disk_limit.size_of(options) or _DISK
-    return {"kernel": found.release}, {"size": size, "way": disk_limit.MACHINE}
+    return {"kernel": found.release, "architecture": architecture}, {"size": size, "way": disk_limit.MACHINE}

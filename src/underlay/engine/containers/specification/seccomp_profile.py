@@ -11,8 +11,12 @@ if TYPE_CHECKING:
     from ....linux.specification import Seccomp
 
 
-def read(path: str) -> Seccomp:
-    """Read a seccomp profile in OCI or docker form, from a file or as a text that begins with {; raises InvalidInput."""
+def read(path: str, machine: str = "") -> Seccomp:
+    """Read a seccomp profile in OCI or docker form, from a file or as a text that begins with {; raises InvalidInput.
+
+    It is for the processor `machine` in the words of uname(2), by default the host's.
+    """
+    machine = machine or os.uname().machine
     from ....lean.jsontext import known
 
     try:
@@ -32,7 +36,7 @@ def read(path: str) -> Seccomp:
     if value.get("archMap"):
         from ....linux.security.seccomp import NATIVE
 
-        value["architectures"] = list(NATIVE.get(os.uname().machine, ()))
+        value["architectures"] = list(NATIVE.get(machine, ()))
     rules = value.get("syscalls") or []
     if not isinstance(rules, list) or not all(isinstance(rule, dict) for rule in rules):
         raise InvalidInput(f"seccomp profile {path}: syscalls is not a list of objects")
@@ -46,7 +50,7 @@ def read(path: str) -> Seccomp:
     from ....runtime.apply import seccomp_notify
 
     try:
-        compile_filter(value)  # so that errors show now, not at each start
+        compile_filter(value, machine)  # so that errors show now, not at each start
         flags_of(value)
         seccomp_notify.wanted(value)
     except (TypeError, AttributeError, ValueError) as error:
