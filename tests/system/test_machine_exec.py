@@ -176,17 +176,6 @@ def test_health(running: Driver) -> None:
     assert running.ul.out("ps", "--format", "{{.Status}}").endswith("(healthy)")
 
 
-def test_what_cannot_be_changed(running: Driver) -> None:
-    """Limits of a machine's container are not those of its control group on the host."""
-    if running.name == "process":
-        running.ul("update", "--pids-limit", "45", "it")
-        assert running.inspect("it", "{{.HostConfig.PidsLimit}}") == "45"
-        return
-    done = running.ul("update", "--memory", "80m", "it", code=1)
-    assert b"container it is in a machine" in done.stderr
-    assert running.inspect("it", "{{.HostConfig.Memory}}") == str(64 << 20)
-
-
 @ONLY_MACHINE
 def test_the_sandbox_of_a_machine(running: Driver) -> None:
     """What somebody finds who has got out of the machine, or out of QEMU."""

@@ -95,6 +95,8 @@ class BuildRequest(Record):
     secrets: dict[str, Secret] = {}
     ssh: dict[str, str] = {}  # id → path of an agent's socket
     network: str = ""  # none, host, a network's name; "" is the default: a bridge for root, for others the host's
+    isolation: str = ""  # of steps: process (on this kernel), machine (each on one of its own); "" is process
+    kernel: str = ""  # of machines, see `machine kernel ls`; "" is the newest
     allow: list[str] = []  # of ENTITLEMENTS; "device=NAME" is for one device
     security: list[str] = []  # for all steps, as run's --security-opt
     devices: list[str] = []  # for all steps: names of CDI

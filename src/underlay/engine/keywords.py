@@ -166,6 +166,8 @@ class BuildKeywords(TypedDict, total=False):
     secrets: dict[str, Secret]
     ssh: Mapping[str, str | int] | Texts
     network: str
+    isolation: str
+    kernel: str
     allow: Texts
     security: Texts
     devices: Texts

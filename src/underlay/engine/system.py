@@ -180,7 +180,8 @@ class System:
         return examine(self._store)
 
     def disk_usage(self) -> list[Usage]:
-        """Return the disk usage of images, containers, volumes and the build cache; unused data counts as reclaimable."""
+        """Return the disk usage of images, containers, volumes, the build cache and the kernels of machines; unused data
+        counts as reclaimable."""
         store = self._store
         meta, paths = store.meta, store.paths
         used = container_rows.counts(meta)
@@ -239,6 +240,7 @@ class System:
         )
         own = sum(entry.size for entry in cached if not entry.shared)
         rows.append(Usage("Build Cache", len(cached), 0, own, own))
+        rows.append(_kernel_usage(store))
         return rows
 
     def image_usage(self) -> dict[str, ImageUsage]:
@@ -267,6 +269,7 @@ class System:
         A damaged database is rebuilt from its readable rows and from the documents in the store.
         """
         from ..store import check
+        from .machines import checking
 
         store = self._store
         try:
@@ -287,7 +290,17 @@ class System:
             before = [restored]
         report = check.check(store.paths, store.meta, store.form, store.emit, repair)
         report.problems[:0] = before
+        checking.check(store, report, repair)
         return report
+
+
+def _kernel_usage(store: Store) -> Usage:
+    from .machines import kernels, usage
+
+    sizes = {name: trees.size(f"{kernels.directory_of(store.paths)}/{name}") for name in kernels.releases(store.paths)}
+    used = sizes.keys() & usage.users(store).keys() if sizes else set[str]()
+    unused = sum(size for name, size in sizes.items() if name not in used)
+    return Usage("Machine kernels", len(sizes), len(used), sum(sizes.values()), unused)
 
 
 def _structure(store: Store) -> list[str]:

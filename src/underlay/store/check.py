@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 class Problem:
     """A problem found by a check: `kind` (`database`, `blob`, `layer`, `index`, `image`, `container`, `volume`,
-    `leftover`), `subject` (a digest or a name), `text` (what is wrong), `lost` (cannot be recreated) and
+    `kernel`, `leftover`), `subject` (a digest or a name), `text` (what is wrong), `lost` (cannot be recreated) and
     `repaired`."""
 
     __slots__ = ("kind", "lost", "repaired", "subject", "text")
@@ -51,9 +51,9 @@ class Problem:
 
 
 class CheckReport:
-    """The result of a check: `problems`, and how many `blobs`, `layers`, `indexes` and `images` were checked."""
+    """The result of a check: `problems`, and how many `blobs`, `layers`, `indexes`, `images` and `kernels` were checked."""
 
-    __slots__ = ("blobs", "images", "indexes", "layers", "problems")
+    __slots__ = ("blobs", "images", "indexes", "kernels", "layers", "problems")
 
     def __init__(self) -> None:
         self.problems: list[Problem] = []
@@ -61,6 +61,7 @@ class CheckReport:
         self.layers = 0
         self.indexes = 0
         self.images = 0
+        self.kernels = 0
 
 
 def check(paths: Paths, database: Meta, form: str, emit: Emit, repair: bool = False) -> CheckReport:

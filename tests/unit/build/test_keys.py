@@ -192,14 +192,15 @@ OPTIONS = (
     same("build secrets", SECRET + "target=/t one", then={"secrets": {"s": Secret("/etc/passwd")}}),
     same("build ssh", "RUN --mount=type=ssh one", then={"ssh": {"default": "/dev/null"}}),
     same("build allow", RUN, then={"allow": ["network.host"]}),
+    same("build isolation", RUN, then={"isolation": "process"}),
     # They bound how fast a step is and whether it ends well, and what fails is not kept.
     same("build limits", RUN, then={"limits": {"memory": 1 << 30}}),
     same("build provenance", RUN, then={"provenance": "min"}),
     same("build sbom", RUN, then={"sbom": "spdx"}),
     same("build outputs", RUN, then={"outputs": [Output("cacheonly")]}),
 )
-# Where a build's files come from and go to, which steps do not see.
-NOT_OF_STEPS = {"context", "dockerfile", "cache_from", "cache_to", "cache_namespace", "cancellation"}
+# Where a build's files come from and go to, and what it runs on, which steps do not see.
+NOT_OF_STEPS = {"context", "dockerfile", "cache_from", "cache_to", "cache_namespace", "cancellation", "kernel"}
 
 
 def test_every_option_is_changed() -> None:

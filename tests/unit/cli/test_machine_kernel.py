@@ -74,6 +74,9 @@ def test_commands(ul: Installation, tmp_path: Path) -> None:
     [row] = map(json.loads, ul.out("machine", "kernel", "ls", "--format", "json").splitlines())
     assert row["Architecture"] == "amd64" and "erofs" in row["Modules"].split(",")
     assert RELEASE in ul.out("__complete", "machine", "kernel", "rm", "")
+    [row] = [row for row in ul.out("system", "df").splitlines() if row.startswith("Machine kernels")]
+    assert row.split()[2:4] == ["1", "0"] and row.endswith("(100%)")
+    assert ul.out("system", "check").startswith("Checked 0 images, 0 layers, 0 indexes, 0 blobs, 1 kernels: 0 lost")
     file.write_bytes(kernel_package(config=CONFIG + "CONFIG_X=y\n"))
     problem = ul("machine", "kernel", "import", str(file), code=1).stderr.decode().splitlines()
     assert problem == [

@@ -6,15 +6,18 @@ import gzip
 import json
 import lzma
 import os
+import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from kernelfiles import CONFIG, RELEASE, arm_image, boot_image, kernel_files, kernel_package, module, modules, package
+from underlay import Engine
 from underlay.base import fit
 from underlay.base.fit import Host
 from underlay.base.fit.needs import Needs
-from underlay.engine.machines import fetching, importing, kernels
+from underlay.engine.machines import bootimages, fetching, importing, kernels, usage
 from underlay.engine.machines.kernels import Kernel
 from underlay.errors import Conflict, Corrupt, InvalidInput, NotFound, UnderlayError, Unsupported
 from underlay.paths import Paths
@@ -257,6 +260,87 @@ def test_removal(paths: Paths) -> None:
     assert kernels.releases(paths) == [] and os.listdir(paths.temporary) == []
     with pytest.raises(NotFound):
         kernels.remove(paths, RELEASE)
+
+
+def test_kernels_of_containers_stay(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    add(paths, kernel_package())
+    add(paths, kernel_package("9.2.0"))
+    with Engine(paths.root, paths.state) as engine:
+        rows = [("aa", {"machine": {"kernel": RELEASE}}), ("bb", {"machine": {"kernel": RELEASE}}), ("cc", {})]
+        made = [SimpleNamespace(id=name, name=name, intent=intent) for name, intent in rows]
+        running: set[str] = set()
+        monkeypatch.setattr(usage.containers, "every", lambda meta: made)
+        monkeypatch.setattr(usage.presence, "is_running", lambda store, name: name in running)
+        [figures] = [each for each in engine.system.disk_usage() if each.kind == "Machine kernels"]
+        assert (figures.total, figures.active) == (2, 1) and 0 < figures.reclaimable < figures.size
+        with pytest.raises(Conflict, match=r"must be forced.*used by stopped container aa$") as caught:
+            engine.machines.remove_kernel("9.1")
+        assert caught.value.hint == "remove the container first, or use --force"
+        running.add("bb")
+        with pytest.raises(Conflict, match=r"cannot be forced.*used by running container bb$"):
+            engine.machines.remove_kernel(RELEASE, force=True)
+        assert kernels.releases(paths) == ["9.2.0", RELEASE] and os.listdir(paths.temporary) == []
+        engine.machines.remove_kernel("9.2.0")
+        running.clear()
+        engine.machines.remove_kernel(RELEASE, force=True)
+        assert kernels.releases(paths) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "what"),
+    [
+        ("vmlinuz", b"other", "the bytes of vmlinuz have changed"),
+        ("config", b"other", "the bytes of config have changed"),
+        ("modules/erofs.ko", b"other", "the bytes of modules/erofs.ko have changed"),
+        ("modules/erofs.ko", None, "modules/erofs.ko is missing"),
+        ("kernel.json", None, "its record is missing"),
+        ("kernel.json", b"{", "the kernel .* is damaged"),
+    ],
+)
+def test_damage_is_found(paths: Paths, name: str, data: bytes | None, what: str) -> None:
+    made, other = add(paths, kernel_package()), add(paths, kernel_package("9.2.0"))
+    file = Path(made.directory, name)
+    file.unlink()
+    if data is not None:
+        file.write_bytes(data)
+    with Engine(paths.root, paths.state) as engine:
+        for repair in (False, True):
+            report = engine.system.check(repair)
+            [problem] = report.problems
+            assert (report.kernels, problem.kind, problem.subject, problem.lost) == (2, "kernel", RELEASE, True)
+            assert re.match(what, problem.text) and problem.text.endswith("; fetch or import it again")
+        assert kernels.releases(paths) == [other.release]
+        assert engine.system.check().problems == []
+    assert os.listdir(paths.temporary) == []
+
+
+def test_what_is_made_of_a_kernel_is_checked_and_no_difference(paths: Paths) -> None:
+    made = add(paths, kernel_package())
+    assert bootimages.boot_image(paths, made) == made.image  # this one cannot be entered directly
+    boots = Path(made.directory, "vmlinux")
+    Path(made.directory, "initrd-1").touch()
+    assert add(paths, kernel_package()) == made
+    with Engine(paths.root, paths.state) as engine:
+        assert engine.system.check().problems == []
+        boots.write_bytes(b"other")
+        [problem] = engine.system.check().problems
+        assert (problem.kind, problem.lost, problem.repaired) == ("kernel", False, False) and "boot" in problem.text
+        [problem] = engine.system.check(repair=True).problems
+        assert problem.repaired and not boots.exists() and engine.system.check().problems == []
+
+
+def test_a_kernel_of_an_earlier_version(paths: Paths) -> None:
+    """Its record has no digests of modules, and it has fewer of them."""
+    made = add(paths, kernel_package())
+    record = Path(made.directory, "kernel.json")
+    known = json.loads(record.read_text())
+    assert set(known.pop("files")) == {"config", *(f"modules/{name}.ko" for name in ORDER)}
+    record.write_text(json.dumps(known))
+    assert kernels.find(paths) == made and add(paths, kernel_package()) == made
+    with Engine(paths.root, paths.state) as engine:
+        assert engine.system.check().problems == []
+        Path(made.image).write_bytes(b"other")
+        assert [problem.lost for problem in engine.system.check().problems] == [True]
 
 
 def test_a_machine_is_a_host_of_its_own(paths: Paths) -> None:

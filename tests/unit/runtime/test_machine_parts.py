@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from underlay.runtime.machine import accelerator, names
+from underlay.runtime.machine import accelerator
 from underlay.runtime.machine.link import Link
+from underlay.runtime.machine.networks import names
 
 
 class Names:

@@ -21,6 +21,7 @@ MACHINE: Any = {
     "memory": 512 << 20,
     "processors": 2,
     "accelerator": "tcg",
+    "balloon": True,
     "modules": ["virtio_blk"],
     "parameters": ["vsyscall=xonly"],
 }
@@ -121,6 +122,12 @@ def test_each_device_has_a_place_of_its_own(layers: int) -> None:
         assert not any(several for _, several in functions[1:])
     names = [word for device in devices for word in device.split(",") if word.startswith("serial=")]
     assert len(set(names)) == layers + 2
+
+
+def test_memory_that_goes_back() -> None:
+    assert any("free-page-reporting=on" in device for device in values(command(), "-device"))
+    without = values(command(balloon=False), "-device")
+    assert not any("balloon" in device or "multifunction" in device for device in without if "blk" not in device)
 
 
 def test_accelerators_and_the_kernels_command_line() -> None:
@@ -225,6 +232,16 @@ def test_limits_of_the_sandbox() -> None:
         with pytest.raises(Unsupported, match=f"a limit of {name} is not possible"):
             outside.resources(other, 1, False)
     assert set(inside.resources(given)) == {"memory", "pids"} and "cpu" in given
+
+
+def test_limits_that_change_while_it_runs() -> None:
+    given: Any = {"cpu": {"quota": 50_000, "period": 100_000}, "pids": {"limit": 9}, "memory": {"reservation": 1}}
+    assert outside.changes(given, 256 << 20) == {"cpu": given["cpu"]}
+    assert inside.resources(given) == {"pids": {"limit": 9}, "memory": {"reservation": 1}}
+    # QEMU's limit follows from the machine's memory, which stays.
+    whole = (256 << 20) + outside.OVERHEAD
+    assert outside.changes({"memory": {"limit": 7}}, 256 << 20) == {"memory": {"limit": whole, "swap": whole}}
+    assert outside.room_of(outside.memory_of(200 << 20, 64 << 30)) == 200 << 20
 
 
 def test_memory_and_processors_of_a_machine() -> None:

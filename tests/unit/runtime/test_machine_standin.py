@@ -12,6 +12,7 @@ import select
 import signal
 import struct
 import termios
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -328,6 +329,7 @@ STRANGE = [
     {"exited": False},
     {"exited": 1.5},
     {"processes": []},
+    {"limited": {}},
     {"processes": {"files": "x" * 300_000, "uptime": "\ud800"}},
     {"unread": []},
     {"unread": 10**300},
@@ -460,9 +462,50 @@ def test_a_terminal(make: Maker) -> None:
     assert agent.process.returncode == 3
 
 
+def limited(agent: Agent, resources: Any, answer: dict[str, Any]) -> list[str]:
+    """Have limits changed, to which the agent says `answer`; returns what the caller is told of an error."""
+    errors: list[str] = []
+
+    def work() -> None:
+        try:
+            calls.limit(str(agent.place), resources)
+        except Conflict as error:
+            errors.append(f"{error.message} ({error.hint})")
+
+    caller = threading.Thread(target=work)
+    count = len([1 for _, message in agent.told if "limits" in message])
+    caller.start()
+    number, given = agent.heard("limits", count + 1)[-1]
+    assert given == resources
+    agent.link.tell(number, answer)
+    agent.until(lambda: not caller.is_alive())
+    return errors
+
+
+def test_limits_that_change(make: Maker) -> None:
+    agent = make()
+    agent.start()
+    assert limited(agent, {"pids": {"limit": 5}}, {"limited": True}) == []
+    assert limited(agent, None, {"limited": True}) == []
+    refused = {"failed": {"message": "write: no", "hint": "memory.limit"}}
+    assert limited(agent, {}, refused) == ["the container's machine has refused the change: write: no (memory.limit)"]
+
+
+def test_limits_of_a_machine_that_does_not_answer(make: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Should it do so later, it takes back what it was asked for."""
+    agent = make()
+    agent.start()
+    monkeypatch.setattr(control, "PATIENCE", 0.2)
+    with pytest.raises(Conflict, match="has not answered"):
+        calls.limit(str(agent.place), {"pids": {"limit": 5}})
+    assert [given for _, given in agent.heard("limits", 2)] == [{"pids": {"limit": 5}}, None]
+
+
 def test_calls_of_a_machine_that_is_gone(tmp_path: Path) -> None:
     with pytest.raises(Conflict, match="does not answer"):
         calls.processes(str(tmp_path))
+    with pytest.raises(Conflict, match="does not answer"):
+        calls.limit(str(tmp_path), None)
     record: Any = {"machine": str(tmp_path), "terminal": False, "detach": False, "interactive": True}
     with pytest.raises(Conflict, match="does not answer"):
         calls.begin(record)

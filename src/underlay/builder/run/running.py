@@ -68,6 +68,10 @@ class _Step:
                 raise self._instruction.problem(
                     f"{wanted} is not allowed", f"allow it with --allow {wanted} if you trust the Dockerfile"
                 )
+        if self._work.request.isolation == "machine" and any(mount.kind == "ssh" for mount in self._instruction.mounts):
+            raise self._instruction.problem(
+                "--mount=type=ssh is not possible with --isolation machine", "sockets do not lead out of a machine"
+            )
         for device in self._instruction.devices:
             if not {"device", f"device={device.name}"} & set(allowed):
                 raise self._instruction.problem(

@@ -80,7 +80,7 @@ def status(arguments: messages.PathJob, fds: list[int], lifeline: _socket.socket
 
 
 def step(arguments: messages.StepJob, fds: list[int], lifeline: _socket.socket) -> messages.StepEnded:
-    """Run a step's program (`record`, see `runtime.stepping`); `fds` are its output streams.
+    """Run a step's program (`record`, see `runtime.process.run_once`); `fds` are its output streams.
 
     Its root is made of `lower` and `upper`, with `mounts` in it (see `_source`). Returns its exit code and whether the
     memory was used up.

@@ -56,7 +56,8 @@ FLAGS: tuple[Flag, ...] = (
     ("file", "f", "string", "string", "Name of the Dockerfile (default: PATH/Dockerfile)"),
     ("force-rm", "", "bool", "", "Always remove intermediate containers (none are created)"),
     ("iidfile", "", "string", "string", "Write the image ID to a file"),
-    ("isolation", "", "string", "string", "Isolation of the RUN instructions: default"),
+    ("isolation", "", "string", "string", "Isolation of RUN instructions: process or machine (a kernel of their own)"),
+    ("kernel", "", "string", "string", "Kernel of --isolation machine, see `machine kernel ls`"),
     ("label", "", "list", "list", "Set metadata for an image"),
     ("load", "", "bool", "", "Shorthand for --output=type=docker (the same as type=image)"),
     ("memory", "m", "string", "bytes", "Memory limit for build container"),
@@ -122,8 +123,6 @@ def request_of(options: Options, arguments: list[str]) -> BuildRequest:
     from ...builder.request import BuildRequest
 
     check_builder(options)
-    if options["isolation"] not in ("", "default"):
-        raise UsageError(f"isolation {options['isolation']!r} is not supported", "default, or leave it out")
     trustflag.check(options)
     request = BuildRequest(
         context=arguments[0],
@@ -145,6 +144,8 @@ def request_of(options: Options, arguments: list[str]) -> BuildRequest:
         secrets=dict(_secret(text) for text in options["secret"]),
         ssh=dict(_agent(text) for text in options["ssh"]),
         network=options["network"],
+        isolation=options["isolation"],
+        kernel=options["kernel"],
         allow=[entitlement for text in options["allow"] for entitlement in text.split(",")],
         security=options["security-opt"],
         devices=options["device"],

@@ -160,8 +160,8 @@ class _Steps:
         self._network = network
         self._lock = threading.Lock()
         self._composer: Composer | None = None
-        if request.network not in ("", "default", "none", "host"):
-            self._begun()  # whether there is such a network is known before anything is built
+        if request.network not in ("", "default", "none", "host") or request.isolation or request.kernel:
+            self._begun()  # whether there is such a network, or kernel, is known before anything is built
 
     @property
     def network(self) -> str:

@@ -13,6 +13,7 @@ from ..containers.specification import etc_texts, host_facts, mount_flags
 from ..containers.specification.request import Request
 from ..images import find
 from ..options import ContainerOptions
+from . import stepmachines
 from .networks import StepNetworks
 
 TYPE_CHECKING = False
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Composer:
-    """Composes the launch records of one build's steps (see `runtime.stepping`)."""
+    """Composes the launch records of one build's steps (see `runtime.process.run_once`)."""
 
     def __init__(self, store: Store, request: BuildRequest, network: str) -> None:
         self._store = store
@@ -32,6 +33,9 @@ class Composer:
         self._host: dict[bool, spec.HostFacts] = {}
         self.networks = StepNetworks(store, request.network, network)
         self._lent: dict[str, str] = {}  # networks, by the steps that have them
+        self._machines: stepmachines.Machines | None = None
+        if stepmachines.wanted(request):
+            self._machines = stepmachines.Machines(store, request.kernel)
         _sweep_groups(os.geteuid() != 0)
         # Opened while there is one thread: the others only read what is found now.
         self._facts(False)
@@ -52,7 +56,8 @@ class Composer:
     def done(self, step: StepRequest) -> None:
         """Let a step's network go to another."""
         lent = self._lent.pop(step.id, "")
-        if lent:
+        # In that of a machine bridges have taken over the addresses: it ends with the build.
+        if lent and self._machines is None:
             self.networks.give_back(lent)
 
     def compose(self, step: StepRequest) -> StepRecord:
@@ -106,7 +111,7 @@ class Composer:
         made = confinement.confined(self._store, composed.spec, True)
         if rootless:
             _for_user_namespace(made, mode)
-        return {
+        record: StepRecord = {
             "id": step.id,
             "spec": made,
             "extras": {"user": composed.user, "soft_sysctls": composed.soft_sysctls, "landlock": composed.landlock},
@@ -115,6 +120,9 @@ class Composer:
             "nodes": not rootless,
             "seccomp": confinement.system_call_filter(self._store, composed.seccomp, made).hex(),
         }
+        if self._machines is not None:
+            self._machines.put(record, f"{os.path.dirname(step.directory)}/machine", step.insecure)
+        return record
 
 
 def _sweep_groups(rootless: bool) -> None:

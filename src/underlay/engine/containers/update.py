@@ -103,11 +103,18 @@ def _apply(
     """Apply the changes to a run's cgroup and monitor; the undo of each is added to `takes_back` when it is applied."""
     if run.pid:
         delta = difference(before["spec"]["linux"]["resources"], after["spec"]["linux"]["resources"])
-        if set(delta) - {"cpu", "blockIO"}:
-            presence.require_process(row.name, before, "changing this limit while it runs")
         group = cgroup.open_group(confinement.group_path(row.id, before), os.geteuid() != 0, run.group_base)
         try:
-            takes_back.append(group.update(delta))
+            if "machine" in before:
+                from ..machines import limits as machine_limits
+
+                machine_limits.change(store, row, run, group, delta, takes_back)
+            else:
+                takes_back.append(group.update(delta))
+        except Conflict:
+            # Nobody answers in a machine that ends.
+            if "machine" not in before or (_is_current(store, row, run) and not presence.is_ending(run)):
+                raise
         except KernelError as error:
             # A run that ends just now leaves nothing to change but the record.
             if error.errno not in GONE or _is_current(store, row, run):

@@ -51,12 +51,13 @@ class Machines:
         with Writing(self._store, "download a kernel"):
             return fetching.fetch(self._store.paths, package, platform)
 
-    def remove_kernel(self, release: str) -> None:
+    def remove_kernel(self, release: str, force: bool = False) -> None:
         """Remove a kernel, given its release or the beginning of its release or digest.
 
-        Machines that run with it keep running. Raises NotFound, and InvalidInput if several kernels begin like that.
+        Raises Conflict for the kernel of a container, with `force` only if that runs; NotFound, and InvalidInput if several
+        kernels begin like that.
         """
-        from . import userlands
+        from . import usage, userlands
 
-        kernels.remove(self._store.paths, release)
+        kernels.remove(self._store.paths, release, lambda exact: usage.refuse_if_used(self._store, exact, force))
         userlands.remove_unused(self._store.paths)

@@ -45,6 +45,24 @@ def boot_image(paths: Paths, kernel: Kernel) -> str:
     return boot_image(paths, kernel)
 
 
+def is_intact(directory: str, scratch: str) -> bool:
+    """Return whether the image to boot in a kernel's directory is not there yet, or is what is made in `scratch` now.
+
+    Raises OSError.
+    """
+    import filecmp
+
+    if not os.path.exists(f"{directory}/{_NAME}"):
+        return True
+    _make(f"{directory}/vmlinuz", f"{scratch}/{_NAME}")
+    return filecmp.cmp(f"{directory}/{_NAME}", f"{scratch}/{_NAME}", shallow=False)
+
+
+def remove(directory: str) -> None:
+    """Remove the image to boot from a kernel's directory: it is made again when it is needed. Raises OSError."""
+    os.unlink(f"{directory}/{_NAME}")
+
+
 def _make(image: str, path: str) -> None:
     """Write what an image holds; an empty file says that it cannot be booted like that."""
     unfinished = f"{path}.unfinished"

@@ -19,6 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ...paths import Paths
 
+_FILES = ("vmlinuz", "config", "kernel.json")  # of a kernel, beside its modules
 _COMPRESSED = (b"\x1f\x8b", b"MZ\0\0zimg")  # gzip, and the kernel's own (arm64: drivers/firmware/efi/libstub/zboot)
 
 
@@ -87,6 +88,7 @@ def _write(files: sources.Files, made: str) -> None:
         built_in=tuple(chosen.built_in),
         source=escaped(os.path.basename(source)),
         options=None if options is None else {key: options[key] for key in kernels.KEPT_OPTIONS if key in options},
+        files={name: f"sha256:{digest}" for name, digest in _digests(made).items() if name != "vmlinuz"},
     )
     _put(made + "/kernel.json", msgspec.json.format(msgspec.json.encode(record)) + b"\n")
     sync_directory(made + "/modules")
@@ -149,18 +151,20 @@ def _same(one: str, other: str) -> bool:
 
 
 def _digests(directory: str) -> dict[str, str]:
-    """Return the digests of the files of a kernel; but for the source, its record says nothing else."""
+    """Return the digests of the files of a kernel, without what is made of them when it is used; but for the source, its
+    record says nothing else."""
     found = {}
-    for above, _, names in os.walk(directory):
-        for name in names:
-            with open(f"{above}/{name}", "rb") as file:
-                data = file.read()
-            if name == "kernel.json":
-                try:
-                    data = msgspec.json.encode(
-                        msgspec.structs.replace(msgspec.json.decode(data, type=kernels.Record), source="")
-                    )
-                except msgspec.DecodeError:
-                    pass
-            found[os.path.relpath(f"{above}/{name}", directory)] = sha256(data).hexdigest()
+    names = [name for name in _FILES if os.path.exists(f"{directory}/{name}")]
+    if os.path.isdir(directory + "/modules"):
+        names += [f"modules/{name}" for name in os.listdir(directory + "/modules")]
+    for name in names:
+        with open(f"{directory}/{name}", "rb") as file:
+            data = file.read()
+        if name == "kernel.json":
+            try:
+                record = msgspec.json.decode(data, type=kernels.Record)
+                data = msgspec.json.encode(msgspec.structs.replace(record, source="", files={}))
+            except msgspec.DecodeError:
+                pass
+        found[name] = sha256(data).hexdigest()
     return found

@@ -19,6 +19,8 @@ from ...store.scratch import Scratch, ensure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ...base.fit import Host
     from ...paths import Paths
 
@@ -26,6 +28,7 @@ FORMAT = 1
 DEFAULT = "default"
 ARCHITECTURES = ("amd64", "arm64")
 _RELEASE = re.compile(r"[0-9]+\.[0-9]+[0-9A-Za-z.+~_-]{0,200}")
+_FILE = re.compile(r"config|modules/[0-9A-Za-z_-]+\.ko")
 _RECORD_LIMIT = 1 << 20
 _DIGITS = 6  # of a digest, at least: a few could be meant as a version
 HOW = "get one with `underlay machine kernel fetch` or `underlay machine kernel import FILE`"
@@ -48,7 +51,8 @@ KEPT_OPTIONS = (
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """What `kernel.json` holds: see `Kernel`."""
+    """What `kernel.json` holds: see `Kernel`; and the digests of its `files` but for the image, by their paths in its
+    directory."""
 
     format: int
     release: str
@@ -58,6 +62,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     built_in: tuple[str, ...]
     source: str
     options: dict[str, str] | None = None
+    files: dict[str, str] = {}
 
 
 class Kernel(msgspec.Struct, frozen=True):
@@ -151,31 +156,38 @@ def check_release(release: str) -> None:
 
 def read(paths: Paths, release: str) -> Kernel | None:
     """Return the kernel of exactly this release, None if it is not in the store. Raises Corrupt."""
-    directory = f"{directory_of(paths)}/{release}"
+    known = record(paths, release)
+    if known is None:
+        return None
+    return Kernel(
+        release,
+        known.architecture,
+        known.digest,
+        f"{directory_of(paths)}/{release}",
+        known.modules,
+        known.built_in,
+        known.source,
+        known.options,
+    )
+
+
+def record(paths: Paths, release: str) -> Record | None:
+    """Return what is recorded of the kernel of exactly this release, None if it is not in the store. Raises Corrupt."""
     try:
-        with open(directory + "/kernel.json", "rb") as file:
+        with open(f"{directory_of(paths)}/{release}/kernel.json", "rb") as file:
             data = file.read(_RECORD_LIMIT)
     except FileNotFoundError:
         return None
     try:
-        record = msgspec.json.decode(data, type=Record)
+        known = msgspec.json.decode(data, type=Record)
     except msgspec.DecodeError as error:
         raise _damaged(release, str(error)) from None
-    names = (*record.modules, *record.built_in)
-    if record.format != FORMAT:
-        raise _damaged(release, f"its format is {record.format}, not {FORMAT}")
-    if record.release != release or any("/" in name for name in names):
+    names = (*known.modules, *known.built_in)
+    if known.format != FORMAT:
+        raise _damaged(release, f"its format is {known.format}, not {FORMAT}")
+    if known.release != release or any("/" in name for name in names) or not all(map(_FILE.fullmatch, known.files)):
         raise _damaged(release, "its record is that of another kernel")
-    return Kernel(
-        release,
-        record.architecture,
-        record.digest,
-        directory,
-        record.modules,
-        record.built_in,
-        record.source,
-        record.options,
-    )
+    return known
 
 
 def _damaged(release: str, why: str) -> Corrupt:
@@ -242,8 +254,11 @@ def find(paths: Paths, name: str = DEFAULT, architecture: str = "") -> Kernel:
     return chosen[0]
 
 
-def remove(paths: Paths, release: str) -> None:
-    """Remove a kernel from the store, given as for `find` but for `default`. Raises NotFound, InvalidInput."""
+def remove(paths: Paths, release: str, check: Callable[[str], None] | None = None) -> None:
+    """Remove a kernel from the store, given as for `find` but for `default`. Raises NotFound, InvalidInput.
+
+    `check` is called with the release before, and raises an error if the kernel is to stay.
+    """
     directory = directory_of(paths)
     with lock(paths), Scratch(paths, "gone") as scratch:
         # A damaged one can be removed by its whole name.
@@ -251,5 +266,7 @@ def remove(paths: Paths, release: str) -> None:
             if release in ("", DEFAULT):
                 raise NotFound(f"no such kernel: {release!r}", "`underlay machine kernel ls` lists them")
             release = find(paths, release).release
+        if check is not None:
+            check(release)
         os.rename(f"{directory}/{release}", f"{scratch.path}/{release}")
         sync_directory(directory)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 # What machines need of a kernel, in the order in which it is loaded where it is not built in.
 WANTED = (
     *("virtio_pci", "virtio_blk", "virtio_console", "erofs", "overlay", "ext4", "virtio_net", "fuse", "virtiofs"),
-    "af_packet",
+    *("af_packet", "virtio_balloon"),
 )
 # Those without which none can run, with the option of the kernel's configuration.
 REQUIRED = {
@@ -40,6 +40,7 @@ _OPTIONS = {
     "fuse": "CONFIG_FUSE_FS",
     "virtiofs": "CONFIG_VIRTIO_FS",
     "af_packet": "CONFIG_PACKET",
+    "virtio_balloon": "CONFIG_VIRTIO_BALLOON",
 }
 _FILE = re.compile(r"(?:.*/)?([0-9A-Za-z_-]{1,64})\.ko(?:\.xz|\.gz|\.zst|\.bz2)?")
 _NAME = re.compile(r"[0-9A-Za-z_-]{1,64}")

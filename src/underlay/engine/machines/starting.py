@@ -9,19 +9,20 @@ from . import bootimages, kernels, userlands
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ...runtime.machine.records import MachineRecord
-    from ...store.rows.intent import Intent
+    from ...linux.specification import Resources
+    from ...paths import Paths
+    from ...runtime.machine.records import Around, MachineRecord
     from ...store.store import Store
 
 
-def record(store: Store, intent: Intent, make: bool) -> MachineRecord:
-    """Return the record of a container's machine; with `make` it is about to start, so that the kernel must be there.
+def record(store: Store, kernel_name: str, limits: Resources, make: bool, architecture: str = "") -> MachineRecord:
+    """Return the record of the machine of a container with these limits; `kernel_name` as `kernels.find` takes it, for an
+    `architecture` in the words of images, "" for the host's.
 
-    Raises NotFound, Unsupported.
+    With `make` it is about to start: its kernel is made ready to boot. Raises NotFound, Unsupported.
     """
     host = qemu.architecture()
-    kernel = kernels.find(store.paths, intent["machine"]["kernel"], intent["machine"].get("architecture", host))
-    limits = intent["spec"]["linux"].get("resources") or {}
+    kernel = kernels.find(store.paths, kernel_name, architecture or host)
     limit = int((limits.get("memory") or {}).get("limit") or 0)
     program = qemu.program(kernel.architecture)
     made: MachineRecord = {
@@ -35,6 +36,7 @@ def record(store: Store, intent: Intent, make: bool) -> MachineRecord:
         "memory": outside.memory_of(limit, _memory()),
         "processors": outside.processors_of(limits.get("cpu") or {}, len(os.sched_getaffinity(0))),
         "accelerator": accelerator.TCG,
+        "balloon": kernel.has("virtio_balloon"),
     }
     if make:
         made["kernel"] = bootimages.boot_image(store.paths, kernel)
@@ -45,6 +47,11 @@ def record(store: Store, intent: Intent, make: bool) -> MachineRecord:
         if reason:
             _warn_once(store, reason)
     return made
+
+
+def around(paths: Paths, state_directory: str, python: str, import_path: list[str]) -> Around:
+    """Return what a machine is started from."""
+    return {"state": state_directory, "filters": f"{paths.state}/seccomp", "python": python, "import_path": import_path}
 
 
 def _memory() -> int:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ...linux.cgroup import Group
-    from ..monitor.records import ExecRecord, LaunchRecord
+    from ..monitor.records import ExecRecord, LaunchRecord, StepRecord
     from ..plan import Plan
     from ..plan.context import Context
     from ..process.join import Joined
@@ -32,9 +32,9 @@ def start(record: LaunchRecord, made: Plan, context: Context, group: Group, ours
     Raises StartFailed, KernelError, Unsupported, InvalidInput, OSError; no process is left then.
     """
     if "machine" in record:
-        from ..machine import driver
+        from ..machine import driver, guest
 
-        return driver.start(record, made, context, group, ours)
+        return driver.start(guest.of_container(record, made, False), context, group, ours)
     birth.prepare(made, context)
     if made.maps is not None and os.geteuid() == 0:
         from ...linux import userns
@@ -107,14 +107,14 @@ def prepare(record: ExecRecord) -> None:
     join.prepare(record)
 
 
-def ran_out_of_memory(record: LaunchRecord, group: Group) -> bool:
+def ran_out_of_memory(record: StepRecord, group: Group) -> bool:
     """Return whether the kernel has killed a program of the container, which has ended, for want of memory."""
     if group.out_of_memory():
         return True
     if "machine" in record:
         from ..machine import driver
 
-        return driver.ran_out_of_memory(record["state"])
+        return driver.ran_out_of_memory(record["around"]["state"])
     return False
 
 

@@ -22,13 +22,15 @@ from ..process import child_channel, init, join
 from ..process import spawn as birth
 from . import files, shares
 from .link import MACHINE, PROTOCOL, STDERR, STDIN, STDOUT, Link
-from .names import Asking
+from .networks.names import Asking
 from .qemu import WITHOUT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any, NoReturn
 
+    from ...linux.specification import Resources
     from ..monitor.records import ExecRecord
     from .records import Inside
 
@@ -138,6 +140,7 @@ class Agent:
         self.inside: Inside
         self.disk = False
         self.names: Asking | None = None
+        self.take_back: Callable[[], None] | None = None  # the last change of the container's limits
 
     def serve(self) -> None:
         """Answer until the container has ended, or the stand-in asks for the end."""
@@ -198,6 +201,8 @@ class Agent:
             return
         if "processes" in message:
             self.link.tell(conversation, {"processes": self._processes()})
+        if "limits" in message:
+            self._limit(conversation, message["limits"])
         if "answer" in message and self.names is not None:
             self.names.answer(message)
         program_there = self.programs.get(conversation)
@@ -253,6 +258,20 @@ class Agent:
             rows.append(row)
         return {"files": rows, "uptime": time.clock_gettime(time.CLOCK_BOOTTIME)}
 
+    def _limit(self, conversation: int, resources: Resources | None) -> None:
+        """Change limits of the container, or take the last change back."""
+        take_back, self.take_back = self.take_back, None
+        try:
+            if resources is not None:
+                self.take_back = cgroup.open_group(GROUP).update(resources)
+            elif take_back is not None:
+                take_back()
+        except (UnderlayError, OSError) as error:
+            text, hint = (error.message, error.hint) if isinstance(error, UnderlayError) else (str(error), "")
+            self.link.tell(conversation, {"failed": {"message": text, "hint": hint, "code": 125}})
+        else:
+            self.link.tell(conversation, {"limited": True})
+
     def _start(self, conversation: int, program: _Program, inside: Inside) -> None:
         """Start the container."""
         self.inside = inside
@@ -263,7 +282,7 @@ class Agent:
                 file.write(text)
             os.chmod(f"{_FILES}/{name}", 0o644)
         if inside["network"]:
-            from . import interfaces
+            from .networks import interfaces
 
             interfaces.configure(inside["network"])
             self.names = Asking(self.poll, self.link)
@@ -314,7 +333,9 @@ class Agent:
         self._started(conversation, program, pid, console)
 
     def _root(self, inside: Inside) -> plan.Root:
-        """Mount the image and the disk; returns how they are laid over each other."""
+        """Mount the image and the disk, unless the root is shared; returns how they are laid over each other."""
+        if inside["root"] >= 0:
+            return plan.Root(_ROOT, path=f"{shares.INSIDE}/{inside['root']}")
         disks = _disks()
         sharedmount.mount_index(disks["index"], [disks[name] for name in inside["layers"]], _IMAGE)
         mounts.mount(disks["disk"], _DISK, "ext4", 0, "discard")

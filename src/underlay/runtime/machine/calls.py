@@ -15,9 +15,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
 
+    from ...linux.specification import Resources
     from ..monitor.records import ExecRecord
 
 
+_ENDING = "the container's machine does not answer: it is ending"
 _PATIENCE = 2.0  # seconds that a stand-in has to read a message
 TIME = standin.FAREWELL + 2.0  # seconds after which a machine that was asked to end has done so, or is broken
 
@@ -59,7 +61,7 @@ def _called(
     columns) if that is given, else pipes for `outputs` and, with `open_stdin`, for its input."""
     channel = control.connect(state_directory, driver.SOCKET)
     if channel is None:
-        raise Conflict("the container's machine does not answer: it is ending")
+        raise Conflict(_ENDING)
     theirs: dict[int, int] = {}
     joined = join.Joined(-1, -1)
     try:
@@ -113,13 +115,37 @@ def processes(state_directory: str) -> ProcessFiles:
     """Return what the machine says of the container's processes. Raises Conflict."""
     channel = control.connect(state_directory, driver.SOCKET)
     if channel is None:
-        raise Conflict("the container's machine does not answer: it is ending")
+        raise Conflict(_ENDING)
     try:
         _ask(channel, {"processes": True}, {})
         message, fds = control.receive(channel)
         if message is None or not fds:
             raise Conflict("the container's machine has ended")
         return ProcessFiles(control.unpack(fds[0]))
+    finally:
+        channel.close()
+
+
+def limit(state_directory: str, resources: Resources | None) -> None:
+    """Have the machine change limits of the container, all or none; with None it takes the last change back.
+
+    Raises Conflict when it does not, or cannot be asked.
+    """
+    channel = control.connect(state_directory, driver.SOCKET)
+    if channel is None:
+        raise Conflict(_ENDING)
+    try:
+        _ask(channel, {"limits": resources}, {})
+        answers = select.poll()
+        answers.register(channel.fileno(), select.POLLIN)
+        if not answers.poll(1000 * control.PATIENCE):
+            # Should it come to this later, it takes it back at once.
+            _ask(channel, {"limits": None}, {})
+            raise Conflict(f"the container's machine has not answered for {control.PATIENCE:.0f} seconds")
+        try:
+            _answer(channel)
+        except StartFailed as error:
+            raise Conflict(f"the container's machine has refused the change: {error.message}", error.hint) from None
     finally:
         channel.close()
 

@@ -11,7 +11,7 @@ from ...linux import cgroup
 from ..monitor import control, launch
 from ..plan.context import Context
 from ..process import interpreter
-from . import driver
+from . import driver, guest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def _run(channel: _socket.socket, record: LaunchRecord) -> None:
     group = cgroup.open_group(record["cgroup"], record["rootless"])
     pid = -1
     try:
-        pid, _ = driver.start(record, made, context, group, ours, idle=True)
+        pid, _ = driver.start(guest.of_container(record, made, True), context, group, ours, idle=True)
         control.send(channel, {"started": pid})
         while control.receive(channel)[0] is not None:
             pass

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _ASK = """
 import sys
 sys.path[:0] = {path!r}
-import underlay.runtime.machine.agent, underlay.runtime.machine.interfaces, underlay.linux.libc as libc
+import underlay.runtime.machine.agent, underlay.runtime.machine.networks.interfaces, underlay.linux.libc as libc
 import underlay.runtime.apply.copyup, underlay.runtime.apply.secretfiles, underlay.linux.tty, underlay.linux.userns
 import underlay.linux.security.landlock, underlay.linux.security.seccomp, underlay.linux.scheduling, fcntl, termios
 import underlay.linux.cgroup.v2, underlay.linux.cgroup.devices, underlay.linux.cgroup.oom, underlay.linux.cgroup.stats

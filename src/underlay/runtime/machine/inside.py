@@ -33,7 +33,7 @@ def check(spec: Spec, extras: Beyond, privileged: bool = False) -> None:
     own = {
         item["type"]
         for item in linux["namespaces"]
-        if not item.get("path") or (item["type"] == "network" and not item["path"].startswith("/proc/"))
+        if not item.get("path") or (item["type"] == "network" and "/ns/" not in item["path"])
     }
     for kind, option in _OPTIONS.items():
         there = [item for item in linux["namespaces"] if item["type"] == kind]

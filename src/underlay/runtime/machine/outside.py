@@ -29,8 +29,9 @@ _NOTHING_NEW = ["ro", "rbind", "nosuid", "nodev"]
 
 
 def user(container_id: str) -> int:
-    """Return the id of the user and group that a container's stand-in and QEMU run as."""
-    return _FIRST_USER + (int(container_id[:7], 16) >> 1)
+    """Return the id of the user and group that the stand-in and QEMU of a container, or of a step of a build, run as."""
+    digits = container_id.rpartition("-")[2]
+    return _FIRST_USER + (int(digits[:7], 16) >> 1)
 
 
 def places(python: str, import_path: Sequence[str], program: str) -> list[str]:
@@ -138,6 +139,18 @@ def memory_of(limit: int, host: int) -> int:
     `host` bytes: then half of those, 2 GiB at most."""
     wanted = limit + RESERVE if limit > 0 else min(host // 2, 2 << 30)
     return max(LEAST, -(-wanted // (1 << 20)) << 20)
+
+
+def room_of(memory: int) -> int:
+    """Return the most bytes that the container in a machine with `memory` bytes can be allowed."""
+    return memory - RESERVE
+
+
+def changes(given: Resources, memory: int) -> Resources:
+    """Return the limits of QEMU as a whole that change with those `given` of a container, in a machine that runs."""
+    made = resources(given, memory, False)
+    del made["devices"]
+    return made
 
 
 def processors_of(cpu: Cpu, host: int) -> int:

@@ -113,10 +113,13 @@ def command(record: StandInRecord, agent: int) -> list[str]:
     words += ["-chardev", f"socket,id=agent,fd={agent}"]
     words += [
         "-device",
-        "virtio-serial-pci,addr=2,max_ports=2",
+        "virtio-serial-pci,addr=2,max_ports=2" + (",multifunction=on" if machine["balloon"] else ""),
         "-device",
         "virtserialport,chardev=agent,name=underlay",
     ]
+    if machine["balloon"]:
+        # Nothing blows it up: it is there for the pages that the kernel reports as free, which go back to the host.
+        words += ["-device", "virtio-balloon-pci,free-page-reporting=on,addr=2.1"]
     if record["shares"] >= 0:
         # What is shared is read and written by virtiofsd in the machine's memory.
         words += ["-object", f"memory-backend-memfd,id=memory,size={machine['memory']},share=on"]

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     class Inside(TypedDict):
         """What the agent is told of the container. `layers` names the disks with the layers' data, in the order of the
         index; `files` by name the texts that the specification binds from the agent's directory; `secrets` are in
-        hexadecimal digits, `time` in seconds since the epoch. `shared` says that volumes are shared with the host,
-        `idle` that nothing is started: files are served."""
+        hexadecimal digits, `time` in seconds since the epoch. `shared` says that mounts are shared with the host, `root`
+        which of them is the root (-1: the layers and the disk are), `idle` that nothing is started: files are served."""
 
         spec: Spec
         extras: Beyond
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         overlay: dict[str, str | None]
         files: dict[str, str]
         shared: bool
+        root: int
         idle: bool
         secrets: list[str]
         network: list[Interface]
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
         """How a machine is made: its architecture in the words of images, `program` of QEMU, the machine's kernel and
         initrd (paths in the sandbox), bytes of memory, processors, how it is accelerated (kvm, tcg), the kernel's modules
         in the order in which they are loaded. `userland` is the directory of the interpreter for another processor than
-        the host's, "" for the host's own."""
+        the host's, "" for the host's own. With `balloon` the kernel says which memory it does not need any more."""
 
         architecture: str
         program: str
@@ -60,8 +61,18 @@ if TYPE_CHECKING:
         memory: int
         processors: int
         accelerator: str
+        balloon: bool
         modules: list[str]
         parameters: list[str]  # words of the kernel's command line
+
+    class Around(TypedDict):
+        """What a machine is started from: a `state` directory for its sockets and notes, the directory of compiled filters,
+        the interpreter and what it imports from."""
+
+        state: str
+        filters: str
+        python: str
+        import_path: list[str]
 
     class Userland(TypedDict):
         """What `userland.json` says: the architecture, the version of the package of Python, its minor version (3.13) and

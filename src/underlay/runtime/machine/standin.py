@@ -19,7 +19,7 @@ from ...linux import tty
 from ..monitor import control
 from . import qemu
 from .link import MACHINE, PROTOCOL, STDERR, STDIN, STDOUT, Link
-from .names import Answering
+from .networks.names import Answering
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -189,6 +189,9 @@ class StandIn:
                 control.send(call.channel, {"started": message["started"]})
             elif isinstance(message.get("exited"), int):
                 call.code = message["exited"] & 0xFF
+            elif message.get("limited") is True:
+                control.send(call.channel, {"limited": True})
+                self._hang_up(conversation)
             elif isinstance(message.get("processes"), dict):
                 parcel = control.parcel(message["processes"], "underlay-processes")
                 control.send(call.channel, {}, (parcel,))

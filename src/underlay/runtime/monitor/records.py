@@ -8,7 +8,7 @@ if TYPE_CHECKING:
 
     from ...errors import ErrorMessage
     from ...linux.specification import Beyond, Process, Seccomp, Spec, State
-    from ..machine.records import MachineRecord
+    from ..machine.records import Around, MachineRecord
 
     class GroupLocation(TypedDict, total=False):
         """Where the control group of a run has been made: version ("v1", "v2", "none"), path, and the base above it."""
@@ -123,6 +123,8 @@ if TYPE_CHECKING:
         rootless: bool
         seccomp: NotRequired[str]
         nodes: NotRequired[bool]  # False where we live in a user namespace ourselves
+        machine: NotRequired[MachineRecord]  # in which it runs, instead of on this kernel
+        around: NotRequired[Around]  # the machine
 
     class LaunchRecord(StepRecord):
         """The launch record: everything that the monitor of a container needs; see `launch`."""
@@ -149,7 +151,6 @@ if TYPE_CHECKING:
         delay: NotRequired[float]  # seconds before the last restart
         health: NotRequired[HealthSettings]
         runtime: NotRequired[str]  # path of the OCI runtime that runs it instead of our driver
-        machine: NotRequired[MachineRecord]  # in which it runs, instead of on this kernel
 
     class HeldClient(TypedDict):
         """Attached streams, handed over when a monitor re-executes itself."""
@@ -268,6 +269,7 @@ if TYPE_CHECKING:
         # To the stand-in of a machine: the streams whose descriptors come behind a parcel with what to run.
         call: list[int]
         kill: bool  # to the stand-in: kill the container's program
+        limited: bool  # of the stand-in: the container's limits have been changed
         # Of a keeper (`process.keeper`).
         error: ErrorMessage
         pid: int

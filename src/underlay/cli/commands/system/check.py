@@ -32,9 +32,10 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
         for problem in report.problems:
             state = "repaired" if problem.repaired else "lost" if problem.lost else "found"
             sys.stdout.write(shown(f"{problem.kind} {problem.subject}: {problem.text} [{state}]") + "\n")
+        kernels = f", {report.kernels} kernels" if report.kernels else ""
         sys.stdout.write(
             f"Checked {report.images} images, {report.layers} layers, {report.indexes} indexes, "
-            f"{report.blobs} blobs: {lost} lost, {len(open_) - lost} to repair\n"
+            f"{report.blobs} blobs{kernels}: {lost} lost, {len(open_) - lost} to repair\n"
         )
         if open_ and not options["repair"]:
             sys.stderr.write("hint: run `underlay system check --repair`\n")

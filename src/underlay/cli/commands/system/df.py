@@ -27,7 +27,7 @@ _HEADERS = {
 
 
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
-    """Print the space taken by images, containers and volumes."""
+    """Print the space taken by images, containers, volumes, the build cache and kernels."""
     from ...output import listing
 
     if options["verbose"]:

@@ -89,7 +89,9 @@ def launch_record(
     if "machine" in intent:
         from ...machines import starting
 
-        record["machine"] = starting.record(store, intent, make)
+        record["around"] = starting.around(paths, record["state"], python, import_path)
+        chosen, limits = intent["machine"], intent["spec"]["linux"].get("resources") or {}
+        record["machine"] = starting.record(store, chosen["kernel"], limits, make, chosen.get("architecture", ""))
     check = intent.get("health")
     if check is not None:
         record["health"] = {

@@ -10,11 +10,20 @@ if TYPE_CHECKING:
 SUMMARY = "Remove one or more kernels for virtual machines"
 SYNOPSIS = "machine kernel rm [OPTIONS] KERNEL [KERNEL...]"
 ARGUMENTS = (1, None)
-FLAGS: tuple[Flag, ...] = (("force", "f", "bool", "", "Do not error if a kernel does not exist"),)
+FLAGS: tuple[Flag, ...] = (
+    (
+        "force",
+        "f",
+        "bool",
+        "",
+        "Remove kernels of stopped containers, too, and do not error if a kernel does not exist",
+    ),
+)
 
 
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Remove kernels and print their names."""
     from ....each import remove_each
 
-    return remove_each(arguments, engine.machines.remove_kernel, options["force"])
+    force: bool = options["force"]
+    return remove_each(arguments, lambda name: engine.machines.remove_kernel(name, force), force)

@@ -11,13 +11,13 @@ import fcntl
 import os
 import struct
 
-from ...errors import KernelError
-from ...linux.network import links, netns
-from ...linux.network.netlink import Netlink
+from ....errors import KernelError
+from ....linux.network import links, netns
+from ....linux.network.netlink import Netlink
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .records import Interface
+    from ..records import Interface
 
 _TUNSETIFF = 0x400454CA  # linux/if_tun.h
 _TUN = "/dev/net/tun"

@@ -12,7 +12,7 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .link import Link, Message
+    from ..link import Link, Message
 
 SERVER = ("127.0.0.11", 53)
 _LARGEST = 4096  # bytes of a question or an answer over UDP, with room for extensions (RFC 6891)

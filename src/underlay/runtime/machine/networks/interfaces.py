@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import _socket
 
-from ...errors import UnderlayError
-from ...linux.network import links
-from ...linux.network.netlink import Netlink
+from ....errors import UnderlayError
+from ....linux.network import links
+from ....linux.network.netlink import Netlink
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .records import Interface
+    from ..records import Interface
 
 
 def configure(interfaces: Sequence[Interface]) -> None:
