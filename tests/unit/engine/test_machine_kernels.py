@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 
+import aptprograms
 from kernelfiles import CONFIG, RELEASE, arm_image, boot_image, kernel_files, kernel_package, module, modules, package
 from underlay import Engine
 from underlay.base import fit
@@ -378,13 +379,7 @@ cp "$FILES/$last.deb" "./${last}_1_amd64.deb"
 @pytest.fixture
 def apt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Programs in place of apt's, the directory of what they download."""
-    files, programs = tmp_path / "files", tmp_path / "programs"
-    files.mkdir()
-    programs.mkdir()
-    for name, text in (("apt-cache", APT_CACHE), ("apt-get", APT_GET)):
-        (programs / name).write_text(text.replace("$LOG", f"{tmp_path}/log").replace("$FILES", str(files)))
-        (programs / name).chmod(0o755)
-    monkeypatch.setattr(fetching, "PLACES", str(programs))
+    files = aptprograms.install(tmp_path, monkeypatch, APT_CACHE, APT_GET)
     monkeypatch.setenv("SECRET", "known to the caller")
     return files
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import aptprograms
 from kernelfiles import CONFIG, arm_image, kernel_package, package
 from underlay.engine.containers.records import confinement, execution
 from underlay.engine.containers.specification import machine, seccomp_profile
@@ -191,13 +192,7 @@ cp "$FILES/$last.deb" "./${last}_1_arm64.deb"
 @pytest.fixture
 def apt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Programs in place of apt's, the directory of what they download."""
-    files, programs = tmp_path / "files", tmp_path / "programs"
-    files.mkdir()
-    programs.mkdir()
-    for name, text in (("apt-cache", APT_CACHE), ("apt-get", APT_GET)):
-        (programs / name).write_text(text.replace("$LOG", f"{tmp_path}/log").replace("$FILES", str(files)))
-        (programs / name).chmod(0o755)
-    monkeypatch.setattr(fetching, "PLACES", str(programs))
+    files = aptprograms.install(tmp_path, monkeypatch, APT_CACHE, APT_GET)
     monkeypatch.setattr(fetching, "_ARCHITECTURES", {os.uname().machine: "amd64"})
     (files / "linux-image-9.1.0-arm64.deb").write_bytes(arm_kernel("9.1.0-arm64"))
     (files / "linux-image-9.1.0-amd64.deb").write_bytes(kernel_package("9.1.0-amd64"))

@@ -11,7 +11,7 @@ from ..machines import kernels, starting
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ...builder.request import BuildRequest
+    from ...builder.request import BuildRequest, StepRequest
     from ...runtime.monitor.records import StepRecord
     from ...store.store import Store
 
@@ -44,12 +44,16 @@ class Machines:
         self._store = store
         self._kernel = kernels.find(store.paths, kernel, qemu.architecture()).release
 
-    def put(self, record: StepRecord, state_directory: str, privileged: bool) -> None:
+    def put(self, record: StepRecord, step: StepRequest, state_directory: str) -> None:
         """Add to the record of a step what it needs to run in a machine, with a new `state_directory` for that.
 
         Raises Unsupported for what a step in a machine cannot have.
         """
-        inside.check(record["spec"], record["extras"], privileged)
+        if step.devices:
+            raise Unsupported(
+                "--isolation machine: devices of the host are not in the machine", "leave out one of the two"
+            )
+        inside.check(record["spec"], record["extras"], step.insecure)
         os.mkdir(state_directory, 0o700)
         limits = record["spec"]["linux"].get("resources") or {}
         record["machine"] = starting.record(self._store, self._kernel, limits, True)

@@ -121,7 +121,7 @@ class Composer:
             "seccomp": confinement.system_call_filter(self._store, composed.seccomp, made).hex(),
         }
         if self._machines is not None:
-            self._machines.put(record, f"{os.path.dirname(step.directory)}/machine", step.insecure)
+            self._machines.put(record, step, f"{os.path.dirname(step.directory)}/machine")
         return record
 
 

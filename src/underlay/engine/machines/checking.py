@@ -68,6 +68,6 @@ def _damage(paths: Paths, release: str) -> str:
 
 
 def _boots(paths: Paths, directory: str) -> bool:
-    """Return whether the image that machines boot is what the kernel's image gives; one that is not there is made later."""
+    """Return whether the boot image equals what is made of the kernel's image; True if it has not been made yet."""
     with Scratch(paths, "machine") as scratch:
         return bootimages.is_intact(directory, scratch.path)

@@ -123,10 +123,10 @@ def _resolve(apt: Apt, package: str, architecture: str) -> tuple[str, str]:
 
 
 class Apt:
-    """The host's programs of apt, run in a directory for what they download, without the caller's environment.
+    """apt-get and apt-cache of the host, run in the directory of their downloads, without the caller's environment.
 
-    With `architecture` they are asked for another processor than the host's; `problem` is what the archive's lists for
-    that processor could not be had for, "" for nothing.
+    With `architecture` they are asked for another processor than the host's; `problem` says why the archive's
+    package lists for that processor could not be downloaded, "" if they were.
     """
 
     def __init__(self, directory: str, architecture: str = "") -> None:
@@ -145,7 +145,7 @@ class Apt:
             self._prepare(architecture)
 
     def _prepare(self, architecture: str) -> None:
-        """Get the archive's lists of packages for another processor."""
+        """Have apt download the archive's package lists for another processor."""
         place = f"{self._directory}/apt"
         for name in ("state/lists/partial", "cache/archives/partial"):
             os.makedirs(f"{place}/{name}", 0o700)

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 def change(
     store: Store, row: ContainerRow, run: Status, group: Group, delta: Resources, takes_back: list[Callable[[], None]]
 ) -> None:
-    """Change limits of a run by those of `delta`; `group` is QEMU's. The undo of each step is added to `takes_back` when it
-    is done.
+    """Set the limits of `delta` for a container that runs; `group` is the control group of QEMU. A function that takes a
+    change back is added to `takes_back` when that change is made.
 
     Raises Conflict for what the machine cannot have, and when it does not answer; KernelError.
     """

@@ -60,7 +60,7 @@ class _Making:
         self._left = _TOTAL
 
     def take(self, package: str, scratch: str) -> None:
-        """Take what is wanted of a package. Raises InvalidInput, Corrupt, LimitExceeded."""
+        """Read the interpreter, modules and libraries that a package has. Raises InvalidInput, Corrupt, LimitExceeded."""
         for path, part in sources.members(package, scratch):
             if match := _PROGRAM.fullmatch(path):
                 self.versions.add(match[1].decode())

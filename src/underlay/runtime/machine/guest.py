@@ -1,8 +1,7 @@
-"""What is to run in a machine, and what of the host it is given: a container by its launch record, or a step of a build."""
+"""The container, or step of a build, that runs in a machine, and what it is given of the host."""
 
 from __future__ import annotations
 
-from ...errors import KernelError
 from . import inside, shares
 
 TYPE_CHECKING = False
@@ -64,8 +63,5 @@ def of_step(record: StepRecord, sources: Mapping[str, int]) -> Guest:
         if item["type"] == "network":
             guest.namespace = item.get("path") or ""
     places = [mount["destination"] for mount in inside.shared(record["spec"])]
-    missing = [place for place in places if place not in sources]
-    if missing:
-        raise KernelError("share", missing[0], 2)
     guest.shared = [sources[place] for place in (*places, "/")]
     return guest

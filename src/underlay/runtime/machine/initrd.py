@@ -114,7 +114,7 @@ def needed(python: str, import_path: Sequence[str]) -> tuple[list[str], list[tup
 
 
 def _ask(python: str, import_path: Sequence[str]) -> dict[str, Any]:
-    """Return what an interpreter says of itself when it has loaded the agent. Raises UnderlayError."""
+    """Run an interpreter that loads the agent; returns which files and modules it has read. Raises UnderlayError."""
     import subprocess
 
     code = _ASK.format(path=list(import_path))

@@ -1,1 +1,1 @@
-"""Networks of a machine: taps on the host, interfaces in it, and the way of questions for names between the two."""
+"""Networks of a machine: taps on the host, interfaces in the machine, and the relay of DNS questions between the two."""
