@@ -65,6 +65,7 @@ class CacheStore(Value):
     ignore_error: bool = False
 
 
+ISOLATIONS = ("", "default", "process", "machine")
 ENTITLEMENTS = ("network.host", "security.insecure", "device")
 
 

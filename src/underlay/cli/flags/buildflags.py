@@ -120,9 +120,11 @@ def named_builder(name: str) -> None:
 
 def request_of(options: Options, arguments: list[str]) -> BuildRequest:
     """Return the request of a command line; raises UsageError, InvalidInput."""
-    from ...builder.request import BuildRequest
+    from ...builder.request import ISOLATIONS, BuildRequest
 
     check_builder(options)
+    if options["isolation"] not in ISOLATIONS:
+        raise UsageError(f"isolation {options['isolation']!r} is not supported", "process or machine, or leave it out")
     trustflag.check(options)
     request = BuildRequest(
         context=arguments[0],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from ...builder.request import ISOLATIONS
 from ...errors import InvalidInput, Unsupported
 from ...paths import interpreter
 from ...runtime.machine import inside, qemu, shares
@@ -15,12 +16,10 @@ if TYPE_CHECKING:
     from ...runtime.monitor.records import StepRecord
     from ...store.store import Store
 
-_MODES = ("", "default", "process", "machine")
-
 
 def wanted(request: BuildRequest) -> bool:
     """Return whether the steps of a build run in machines. Raises InvalidInput."""
-    if request.isolation not in _MODES:
+    if request.isolation not in ISOLATIONS:
         raise InvalidInput(
             f"invalid isolation mode of a build: {request.isolation}",
             "process (this kernel), or machine (a kernel of their own for RUN instructions)",
