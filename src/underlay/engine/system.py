@@ -240,7 +240,7 @@ class System:
         )
         own = sum(entry.size for entry in cached if not entry.shared)
         rows.append(Usage("Build Cache", len(cached), 0, own, own))
-        rows.append(_kernel_usage(store))
+        rows += _kernel_usage(store)
         return rows
 
     def image_usage(self) -> dict[str, ImageUsage]:
@@ -294,13 +294,16 @@ class System:
         return report
 
 
-def _kernel_usage(store: Store) -> Usage:
+def _kernel_usage(store: Store) -> list[Usage]:
+    """Return the row of kernels, none without any: it is no row of docker's."""
     from .machines import kernels, usage
 
     sizes = {name: trees.size(f"{kernels.directory_of(store.paths)}/{name}") for name in kernels.releases(store.paths)}
-    used = sizes.keys() & usage.users(store).keys() if sizes else set[str]()
+    if not sizes:
+        return []
+    used = sizes.keys() & usage.users(store).keys()
     unused = sum(size for name, size in sizes.items() if name not in used)
-    return Usage("Machine kernels", len(sizes), len(used), sum(sizes.values()), unused)
+    return [Usage("Machine kernels", len(sizes), len(used), sum(sizes.values()), unused)]
 
 
 def _structure(store: Store) -> list[str]:
