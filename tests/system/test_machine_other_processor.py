@@ -138,6 +138,28 @@ def test_a_filter_of_ones_own(arm: Installation, tmp_path: Path) -> None:
     assert re.search(r"\n  runs with --isolation machine \(Linux [^ ]+, arm64\)\n", said)
 
 
+def test_builds(arm: Installation, tmp_path: Path) -> None:
+    lines = [
+        "FROM armbox",
+        "RUN uname -m && echo built > /data/x && chown 7 /data/x",
+        "USER 7",
+        "RUN stat -c %u /data/x",
+    ]
+    (tmp_path / "Dockerfile").write_text("\n".join(lines))
+    words = ["--isolation", "machine", "--platform", PLATFORM, "--progress", "plain"]
+    built = arm("build", *words, "-t", "built", str(tmp_path))
+    assert b" aarch64\n" in built.stderr and b" 7\n" in built.stderr
+    assert arm.out("image", "inspect", "-f", "{{.Architecture}} {{len .RootFS.Layers}}", "built") == "arm64 3"
+    # A stage for this processor has a machine of its own kernel, which is not there.
+    (tmp_path / "Dockerfile").write_text("FROM box\nRUN true\n")
+    failed = arm("build", *words[:2], str(tmp_path), code=1)
+    assert b"there is no kernel for amd64 in the store" in failed.stderr
+    # Without machines it would have to be registered.
+    (tmp_path / "Dockerfile").write_text("\n".join(lines))
+    failed = arm("build", "--no-cache", *words[2:], str(tmp_path), code=1)
+    assert b"this processor is" in failed.stderr
+
+
 def test_its_end(arm: Installation, running: str) -> None:
     arm("stop", "-t", "50", running)
     # Not 137: it has ended by itself.

@@ -295,15 +295,16 @@ class System:
 
 
 def _kernel_usage(store: Store) -> list[Usage]:
-    """Return the row of kernels, none without any: it is no row of docker's."""
-    from .machines import kernels, usage
+    """Return the row of kernels with the userlands that came with them, none without any: it is no row of docker's."""
+    from .machines import kernels, usage, userlands
 
     sizes = {name: trees.size(f"{kernels.directory_of(store.paths)}/{name}") for name in kernels.releases(store.paths)}
     if not sizes:
         return []
     used = sizes.keys() & usage.users(store).keys()
     unused = sum(size for name, size in sizes.items() if name not in used)
-    return [Usage("Machine kernels", len(sizes), len(used), sum(sizes.values()), unused)]
+    size = sum(sizes.values()) + trees.size(userlands.directory_of(store.paths))
+    return [Usage("Machine kernels", len(sizes), len(used), size, unused)]
 
 
 def _structure(store: Store) -> list[str]:

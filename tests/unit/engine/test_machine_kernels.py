@@ -274,6 +274,10 @@ def test_kernels_of_containers_stay(paths: Paths, monkeypatch: pytest.MonkeyPatc
         monkeypatch.setattr(usage.presence, "is_running", lambda store, name: name in running)
         [figures] = [each for each in engine.system.disk_usage() if each.kind == "Machine kernels"]
         assert (figures.total, figures.active) == (2, 1) and 0 < figures.reclaimable < figures.size
+        (Path(paths.root) / "userlands/arm64").mkdir(parents=True)
+        (Path(paths.root) / "userlands/arm64/python").write_bytes(bytes(5 << 20))
+        [more] = [each for each in engine.system.disk_usage() if each.kind == "Machine kernels"]
+        assert more.size >= figures.size + (5 << 20) and more.reclaimable == figures.reclaimable
         with pytest.raises(Conflict, match=r"must be forced.*used by stopped container aa$") as caught:
             engine.machines.remove_kernel("9.1")
         assert caught.value.hint == "remove the container first, or use --force"

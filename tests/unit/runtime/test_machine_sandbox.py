@@ -10,6 +10,7 @@ import pytest
 
 from underlay.errors import LimitExceeded, StartFailed, Unsupported
 from underlay.runtime.machine import inside, outside, qemu
+from underlay.runtime.machine.kernelmodules import WITHOUT
 
 IDENTITY = "abcde" + "0" * 59
 MACHINE: Any = {
@@ -138,7 +139,7 @@ def test_accelerators_and_the_kernels_command_line() -> None:
     assert line.split()[0] == "console=ttyS0" and {"panic=-1", "vsyscall=xonly", "mitigations=off"} <= set(line.split())
     # A processor that is not emulated has the flaws that mitigations are for.
     assert "mitigations=off" not in values(real, "-append")[0]
-    assert qemu.WITHOUT in line and qemu.WITHOUT not in values(command(networks=1), "-append")[0]
+    assert WITHOUT in line and WITHOUT not in values(command(networks=1), "-append")[0]
 
 
 def test_a_board_for_each_architecture() -> None:

@@ -6,9 +6,11 @@ import os
 
 from ...builder.request import ISOLATIONS
 from ...errors import InvalidInput, Unsupported
+from ...oci import platform as platforms
 from ...paths import interpreter
 from ...runtime.machine import inside, qemu, shares
-from ..machines import kernels, starting
+from ..containers.specification import machine
+from ..machines import kernels, starting, userlands
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,13 +37,29 @@ class Machines:
     Raises Unsupported, NotFound for a kernel that is not in the store.
     """
 
-    def __init__(self, store: Store, kernel: str) -> None:
+    def __init__(self, store: Store, request: BuildRequest) -> None:
         if os.geteuid() != 0:
             raise Unsupported("--isolation machine needs root", "run it as root, or leave out --isolation")
-        qemu.program(qemu.architecture())
         shares.program()
         self._store = store
-        self._kernel = kernels.find(store.paths, kernel, qemu.architecture()).release
+        self._kernel = request.kernel
+        self._kernels: dict[str, str] = {}  # releases, by architecture
+        given = [request.platforms] if isinstance(request.platforms, str) else request.platforms
+        for wanted in [platforms.parse(text) for text in given if text] or [platforms.host()]:
+            self._find(machine.require("to be built", wanted))
+
+    def _find(self, architecture: str) -> str:
+        """Return the release of the kernel for steps of an architecture."""
+        if architecture not in self._kernels:
+            qemu.program(architecture)
+            self._kernels[architecture] = kernels.find(self._store.paths, self._kernel, architecture).release
+            if architecture != qemu.architecture():
+                userlands.find(self._store.paths, architecture)
+        return self._kernels[architecture]
+
+    def architecture(self, step: StepRequest) -> str:
+        """Return the architecture of the machine that runs a step's programs. Raises Unsupported."""
+        return machine.require("of this step", step.platform)
 
     def put(self, record: StepRecord, step: StepRequest, state_directory: str) -> None:
         """Add to the record of a step what it needs to run in a machine, with a new `state_directory` for that.
@@ -55,5 +73,6 @@ class Machines:
         inside.check(record["spec"], record["extras"], step.insecure)
         os.mkdir(state_directory, 0o700)
         limits = record["spec"]["linux"].get("resources") or {}
-        record["machine"] = starting.record(self._store, self._kernel, limits, True)
+        architecture = self.architecture(step)
+        record["machine"] = starting.record(self._store, self._find(architecture), limits, True, architecture)
         record["around"] = starting.around(self._store.paths, state_directory, *interpreter())

@@ -6,6 +6,7 @@ import os
 from copy import copy
 
 from ...linux import cgroup, userns
+from ...linux.security import seccomp
 from ..containers import create
 from ..containers.records import confinement
 from ..containers.specification import compose as spec
@@ -35,7 +36,7 @@ class Composer:
         self._lent: dict[str, str] = {}  # networks, by the steps that have them
         self._machines: stepmachines.Machines | None = None
         if stepmachines.wanted(request):
-            self._machines = stepmachines.Machines(store, request.kernel)
+            self._machines = stepmachines.Machines(store, request)
         _sweep_groups(os.geteuid() != 0)
         # Opened while there is one thread: the others only read what is found now.
         self._facts(False)
@@ -62,8 +63,12 @@ class Composer:
 
     def compose(self, step: StepRequest) -> StepRecord:
         """Return the record of a step, without its root; writes the files that are bound into it to `step.directory`."""
-        find.require_processor("of this step", step.platform)
         request = self._request
+        architecture = ""  # of its machine
+        if self._machines is not None:
+            architecture = self._machines.architecture(step)
+        else:
+            find.require_processor("of this step", step.platform)
         rootless = os.geteuid() != 0
         mode = step.network if step.network in ("none", "host") else self.networks.mode
         facts = self._facts(step.insecure)
@@ -118,7 +123,9 @@ class Composer:
             "cgroup": confinement.group_below(request.limits.get("cgroup_parent") or "", step.id),
             "rootless": rootless,
             "nodes": not rootless,
-            "seccomp": confinement.system_call_filter(self._store, composed.seccomp, made).hex(),
+            "seccomp": confinement.system_call_filter(
+                self._store, composed.seccomp, made, seccomp.machine(architecture)
+            ).hex(),
         }
         if self._machines is not None:
             self._machines.put(record, step, f"{os.path.dirname(step.directory)}/machine")

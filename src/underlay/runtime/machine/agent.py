@@ -20,10 +20,9 @@ from ..monitor import control, streams
 from ..plan.context import Context
 from ..process import child_channel, init, join
 from ..process import spawn as birth
-from . import files, shares
+from . import files, kernelmodules, shares
 from .link import MACHINE, PROTOCOL, STDERR, STDIN, STDOUT, Link
 from .networks.names import Asking
-from .qemu import WITHOUT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
     from .records import Inside
 
 PORT = "underlay"  # the name of the virtio-serial port
-MODULES = "/modules"  # in the initrd: kernel modules, and `order`, their names as they are to be loaded
 GROUP = "container"  # the control group of the container
 _LARGEST = 16 << 20  # bytes of a message of the host, which is trusted
 _FILES, _IMAGE, _DISK, _ROOT = "/run/files", "/run/image", "/run/disk", "/run/root"
@@ -45,10 +43,11 @@ _POWER_OFF = 0x4321FEDC  # reboot(2)
 _SERIAL = "/sys/class/virtio-ports"
 
 
-def main() -> NoReturn:
-    """Run as process 1 of a machine; powers it off at the end."""
+def main(loading: int) -> NoReturn:
+    """Run as process 1 of a machine; powers it off at the end. The child `loading` loads the kernel's modules."""
     try:
         _prepare()
+        kernelmodules.finish(loading)
         Agent(_open_port()).serve()
     except BaseException as error:
         # The console's last lines are what the stand-in has when the agent does not answer.
@@ -70,7 +69,7 @@ def power_off() -> NoReturn:
 
 
 def _prepare() -> None:
-    """Mount what a kernel offers, load the modules, and stand on a root that can be left (pivot_root(2))."""
+    """Mount what a kernel offers, and stand on a root that can be left (pivot_root(2))."""
     quiet = mounts.MS_NOSUID | mounts.MS_NODEV | mounts.MS_NOEXEC
     os.mkdir("/self")
     # The first root cannot be changed from (pivot_root(2)), a mount of the same files can.
@@ -84,27 +83,8 @@ def _prepare() -> None:
     mounts.mount("tmpfs", "/run", "tmpfs", mounts.MS_NOSUID | mounts.MS_NODEV)
     mounts.mount("cgroup2", "/sys/fs/cgroup", "cgroup2", quiet)
     os.symlink("/proc/self/fd", "/dev/fd")
-    with open(f"{MODULES}/order", encoding="ascii") as file:
-        names = file.read().split()
-    with open("/proc/cmdline", encoding="utf-8") as file:
-        words = dict(word.partition("=")[::2] for word in file.read().split())
-    without = words.get(WITHOUT, "").split(",")
-    for name in names:
-        if name in without:
-            continue
-        _load(f"{MODULES}/{name}.ko")
     for path in (_FILES, _IMAGE, _DISK, _ROOT):
         os.mkdir(path, 0o700)
-
-
-def _load(path: str) -> None:
-    """Load a kernel module (finit_module(2))."""
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        if libc.syscall("finit_module", fd, b"", 0) < 0 and libc.errno() != 17:
-            raise KernelError("load module", path, libc.errno())
-    finally:
-        os.close(fd)
 
 
 def _open_port() -> int:

@@ -47,8 +47,10 @@ print(dumps({{"mapped": sorted(set(mapped)), "sources": sources, "tag": tag, "pa
 _INIT = """#!{python} -ISB
 import sys
 sys.path[:] = {path!r}
+from underlay.runtime.machine import kernelmodules
+loading = kernelmodules.begin()
 from underlay.runtime.machine.agent import main
-main()
+main(loading)
 """
 _KEPT = 4  # initrds of a kernel: of several interpreters or versions of underlay
 _DIRECTORIES = ("proc", "sys", "dev", "run", "tmp")

@@ -6,6 +6,7 @@ import os
 
 from ...errors import Unsupported
 from ...lean.values import Value
+from .kernelmodules import WITHOUT
 from .shares import TAG
 
 TYPE_CHECKING = False
@@ -56,7 +57,6 @@ BOARDS = {
         ("mitigations=off",),
     ),
 }
-WITHOUT = "underlay.without"  # on the kernel's command line: modules that are not loaded
 _OF_NETWORKS = ("virtio_net", "net_failover", "failover")
 _CACHE = 64  # MiB of translated code (tcg)
 _PLACES = ("/usr/bin", "/usr/local/bin", "/bin", "/usr/libexec")
@@ -82,7 +82,7 @@ def program(wanted: str) -> str:
 
 
 def parameters(machine: MachineRecord, networked: bool) -> str:
-    """Return the kernel's command line; what is not `networked` loads no modules for that (`agent.WITHOUT`)."""
+    """Return the kernel's command line; what is not `networked` loads no modules for that (`kernelmodules.WITHOUT`)."""
     board = BOARDS[machine["architecture"]]
     emulated = board.emulated if machine["accelerator"] == "tcg" else ()
     words = (f"console={board.console}", _PARAMETERS, *emulated, *machine["parameters"])
