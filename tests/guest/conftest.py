@@ -21,7 +21,7 @@ SLOW = 40  # seconds; a guest that does nothing takes some 5
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Have the first file of guests begin at once, the second when only unit tests are left: one guest at a time."""
-    places = {"test_guest_kernels.py": 0, "test_guest_others.py": 2}
+    places = {"test_guest_kernels.py": 0, "test_guest_others.py": 2, "test_guest_machines.py": 2}
     items.sort(key=lambda item: places.get(item.path.name, 3 if "/tests/unit/" in str(item.path) else 1))
 
 
