@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from ..base.index.learn import Learned
     from ..base.index.update import Plan
     from ..base.rebase.move import Moved
+    from ..base.scan.answers import Holder
+    from ..base.scan.scanning import Scanned
     from ..store.rootfs.imagefiles import ImageFiles
     from ..store.store import Store
 
@@ -317,6 +319,48 @@ class Bases:
         from ..base.fleet import fleet
 
         return fleet.report(self._store, images, policy)
+
+    # Scans of fleets
+
+    def scan(
+        self,
+        path: str,
+        targets: Sequence[str],
+        tags: Sequence[str] = (),
+        newest: int = 0,
+        platform: str = "",
+        workers: int = 0,
+    ) -> Scanned:
+        """Look at many images in registries, and keep what they stand on and consist of in the file at `path`, which is
+        made or continued: only what has changed is asked again, and a layer is read once.
+
+        `targets` are names of images, `NAME:*` for all tags of a repository, `HOST/` or `HOST/NAMESPACE/` for the
+        repositories of a registry, `docker.io/NAMESPACE/`. Of repositories `tags` are patterns (`v*`) and `newest` how many
+        by their numbers, 0 for all. `workers` are processes of this machine, by default twice as many as it has processors,
+        8 at most. What cannot be looked at is among the result's problems. Raises InvalidInput, Unsupported for a registry
+        that lists nothing, RegistryError.
+        """
+        from ..base.scan import scanning
+
+        options = scanning.Options(tuple(tags), newest, platform, workers)
+        with Writing(self._store, f"scan into {path}"):
+            return scanning.scan(self._store, path, targets, options)
+
+    def report_scan(self, path: str, policy: Policy | None = None) -> FleetReport:
+        """Return a report on the images of a scan; no registry is asked. Raises NotFound, InvalidInput, Corrupt."""
+        from ..base.fleet import fleet
+        from ..base.scan import answers, database
+
+        with database.ScanFile(path) as scan:
+            return fleet.report_on(answers.standings(self._store, scan), policy)
+
+    def who(self, path: str, what: str) -> list[Holder]:
+        """Return which images of a scan have a package (NAME or NAME@VERSION, or the name of its source), or stand on a
+        base (NAME:TAG). Raises NotFound, InvalidInput, Corrupt, and Unsupported for an advisory."""
+        from ..base.scan import answers, database
+
+        with database.ScanFile(path) as scan:
+            return answers.who(scan, what)
 
     # The index of known bases
 

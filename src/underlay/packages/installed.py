@@ -54,6 +54,17 @@ class _Bounded:
         return data
 
 
+def tells(path: bytes) -> bool:
+    """Tell whether a file of this path, without a slash in front, says what is in an image: its release, or a database of
+    the packages of its system."""
+    from . import rpm
+
+    if path in osrelease.FILES or path in apk.DATABASES or path == dpkg.STATUS:
+        return True
+    directory = path.rpartition(b"/")[0]
+    return directory in rpm.DIRECTORIES or directory == dpkg.PARTS
+
+
 def installed(files: Files, languages: bool = True) -> Inventory:
     """Return the packages of an image; with `languages` those of languages too. A broken database is
     reported among the problems, and is not an error."""

@@ -157,6 +157,23 @@ def in_registry(
         yield reading.layers
 
 
+@contextlib.contextmanager
+def layer(
+    store: Store, repository: Repository, descriptor: Descriptor, diff_id: str, wanted: Wanted
+) -> Iterator[SkimmedLayer | SpooledLayer | TableLayer]:
+    """Open one layer of a repository; see `in_registry`."""
+    from .registry.pull import refuse_foreign
+
+    refuse_foreign(descriptor)
+    with contextlib.closing(_Reading(store, wanted)) as reading:
+        whole = partial(_downloaded, reading, repository, descriptor, diff_id)
+        table = tocs.read(repository, descriptor, whole) if wanted.tables else None
+        reading.layers[diff_id] = opened = table or whole()
+        if table is not None:
+            reading.keep_of(table)
+        yield opened
+
+
 def _downloaded(
     reading: _Reading, repository: Repository, descriptor: Descriptor, diff_id: str
 ) -> SkimmedLayer | SpooledLayer:

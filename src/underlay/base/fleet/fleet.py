@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+import msgspec
+
 from ...errors import UnderlayError, Unsupported
 from ...oci import reference as references
 from ...packages import osrelease
@@ -17,9 +19,12 @@ from .policy import BrokenRule, Policy, Standing, Vulnerabilities
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from ...store.store import Store
+    from ..identify.identify import Identified
+    from ..identify.image_source import Subject
+    from .outdated import Outdated
     from .report import FleetReport
 
 _LIVES = {"supported": rules.SUPPORTED, "near": rules.NEAR, "extended": rules.NEAR, "ended": rules.PAST}
@@ -30,18 +35,25 @@ def standing(store: Store, name: str, platform: str = "", advisories: bool = Tru
     subject = image_source.find(store, name, platform)
     identified = identify.identify(store, subject)
     age = outdated.outdated(store, subject, offline=True)
-    base = identified.base
     files = subject.files()
     release = osrelease.read(files) if files is not None else {}
     problems: list[str] = []
-    counted: Vulnerabilities | None = None
+    found: Vulnerabilities | None = None
     if advisories and files is not None:
         try:
             exposed = exposure.look(store, subject)
             problems += exposed.gaps
-            counted = _counted(exposed) if exposed.checked or not exposed.gaps else None
+            found = _counted(exposed) if exposed.checked or not exposed.gaps else None
         except Unsupported as error:
             problems.append(error.message)
+    standing = of_identified(subject, identified, age, release)
+    return msgspec.structs.replace(standing, image=name, vulnerabilities=found, problems=tuple(problems))
+
+
+def of_identified(subject: Subject, identified: Identified, age: Outdated, release: dict[str, str]) -> Standing:
+    """Return what an image stands on that has been identified, without its vulnerabilities; `release` is what its
+    os-release says, {} if that is not known."""
+    base = identified.base
     created = None
     if base is not None and base.history:
         steps = subject.view.history or []
@@ -49,7 +61,7 @@ def standing(store: Store, name: str, platform: str = "", advisories: bool = Tru
 
         created = history.seconds(steps[min(base.history, len(steps)) - 1].created)
     return Standing(
-        name,
+        subject.name,
         base.name if base is not None else ("scratch" if identified.candidates else ""),
         base.names if base is not None else (),
         (base.config_digest or "") if base is not None else "",
@@ -61,22 +73,26 @@ def standing(store: Store, name: str, platform: str = "", advisories: bool = Tru
         age.ends,
         age.moved,
         age.now[7:19],
-        counted,
-        tuple(problems),
     )
 
 
 def _counted(exposed: exposure.Exposure) -> Vulnerabilities:
+    findings = ((finding.severity, finding.fixed, finding.origin) for finding in exposed.findings)
+    return counted(findings, not exposed.gaps)
+
+
+def counted(findings: Iterable[tuple[str, str, str]], complete: bool) -> Vulnerabilities:
+    """Count findings, given by severity, version that fixes it ("" for none), and origin."""
     all_: dict[str, int] = {}
     fixable: dict[str, int] = {}
     base: dict[str, int] = {}
-    for finding in exposed.findings:
-        all_[finding.severity] = all_.get(finding.severity, 0) + 1
-        if finding.fixed:
-            fixable[finding.severity] = fixable.get(finding.severity, 0) + 1
-            if finding.origin == "base":
-                base[finding.severity] = base.get(finding.severity, 0) + 1
-    return Vulnerabilities(all_, fixable, base, not exposed.gaps)
+    for severity, fixed, origin in findings:
+        all_[severity] = all_.get(severity, 0) + 1
+        if fixed:
+            fixable[severity] = fixable.get(severity, 0) + 1
+            if origin == "base":
+                base[severity] = base.get(severity, 0) + 1
+    return Vulnerabilities(all_, fixable, base, complete)
 
 
 def check(store: Store, names: Sequence[str], policy: Policy) -> list[BrokenRule]:
@@ -99,5 +115,10 @@ def report(store: Store, names: Sequence[str], policy: Policy | None) -> FleetRe
             standings.append(standing(store, name))
         except UnderlayError as error:
             standings.append(Standing(name, problems=(error.message,)))
+    return report_on(standings, policy)
+
+
+def report_on(standings: Sequence[Standing], policy: Policy | None) -> FleetReport:
+    """Return one page over what images stand on."""
     broken = rules.check(policy, standings, time.time()) if policy is not None else []
     return pages.report(standings, broken)

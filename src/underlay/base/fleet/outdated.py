@@ -49,9 +49,18 @@ def outdated(store: Store, subject: Subject, offline: bool, today: str = "") -> 
     """Return how current an image's base is. Raises Corrupt when an index is damaged."""
     from ..identify import identify
 
-    identified = identify.identify(store, subject)
+    files = subject.seen()
+    release = osrelease.read(files) if files is not None else {}
+    return of_identified(store, subject, identify.identify(store, subject), offline, release, today)
+
+
+def of_identified(
+    store: Store, subject: Subject, identified: Identified, offline: bool, release: dict[str, str], today: str = ""
+) -> Outdated:
+    """Return how current the base of an image is that has been identified; `release` is what its os-release says, {} if
+    that is not known."""
     day = today or time.strftime("%Y-%m-%d", time.gmtime())
-    life = _life(subject, identified)
+    life = _life(release, identified)
     state: dict[str, Any] = {
         "life": life.state(day) if life is not None else "unknown",
         "ends": life.final if life is not None else "",
@@ -65,13 +74,11 @@ def outdated(store: Store, subject: Subject, offline: bool, today: str = "") -> 
     return Outdated(subject.name, base.name, identified.certainty, moved, now, asked, problem=problem, **state)
 
 
-def _life(subject: Subject, identified: Identified) -> lifecycle.Lifecycle | None:
+def _life(release: dict[str, str], identified: Identified) -> lifecycle.Lifecycle | None:
     """Return the life of the distribution that the image says it is, or that its chain's names say."""
-    files = subject.seen()
-    if files is not None:
-        life = lifecycle.of_release(osrelease.read(files))
-        if life is not None:
-            return life
+    life = lifecycle.of_release(release)
+    if life is not None:
+        return life
     for link in reversed(identified.chain):
         for name in link.names or (link.name,):
             repository, _, tag = name.rpartition(":")

@@ -254,13 +254,9 @@ def names_of(store: Store, image: ImageRow) -> list[str]:
 
 def _tells(entry: Entry) -> bool:
     """Tell whether a file says what is in an image: its release, or a database of its packages."""
-    from ...packages import apk, dpkg, osrelease, rpm
+    from ...packages.installed import tells
 
-    name = entry.name.removeprefix(b"./").lstrip(b"/")
-    if name in osrelease.FILES or name in apk.DATABASES or name == dpkg.STATUS:
-        return True
-    folder = name.rpartition(b"/")[0]
-    return folder in rpm.DIRECTORIES or folder == dpkg.PARTS
+    return tells(entry.name.removeprefix(b"./").lstrip(b"/"))
 
 
 def identifiers(store: Store, subject: Subject) -> vex.Image:

@@ -20,7 +20,16 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("underlay base rebase --dry-run app", "what moving the image onto today's base would change"),
         ("underlay base rebase -t app:new app", "do it, under another name"),
     ),
+    "base report": (
+        ("underlay base report app web", "what these images stand on, and what to do first"),
+        ("underlay base report fleet.db -f html -o fleet.html", "of all images of a scan, as a page"),
+    ),
+    "base scan": (
+        ("underlay base scan -o fleet.db registry.example.com/", "look at all images of a registry, or go on with that"),
+        ("underlay base scan -o fleet.db --pods pods.json", "at those that a cluster runs (`kubectl get pods -A -o json`)"),
+    ),
     "base vulns": (("underlay base vulns --severity high --fixable app", "what an update would mend, base's or own"),),
+    "base who": (("underlay base who fleet.db openssl", "which images of a scan have a package"),),
     "build": (
         ("underlay build -t app .", "build from the Dockerfile in this directory"),
         ("underlay build --platform linux/amd64,linux/arm64 -t app .", "for two platforms under one name"),

@@ -54,6 +54,11 @@ class _Stored:
         return hashing.sha256(self.read(entry, FILE_LIMIT)).digest()
 
 
+def stored_layer(paths: Paths, diff_id: str) -> Contents:
+    """Return a layer of the store."""
+    return _Stored(paths, diff_id)
+
+
 class ImageFiles:
     """The files of the image that the layers `diff_ids` make, base first. Raises as `layers.read_toc`, `merge.merge`.
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ...flags import Flag, Options
 
 SUMMARY = "Report on the base images in use, and what to fix first"
-SYNOPSIS = "base report [OPTIONS] [IMAGE...]"
+SYNOPSIS = "base report [OPTIONS] [IMAGE...|SCAN]"
 FLAGS: tuple[Flag, ...] = (
     ("format", "f", "string", "string", "text (the default), json or html"),
     ("output", "o", "string", "file", "Write to a file"),
@@ -21,7 +21,8 @@ FLAGS: tuple[Flag, ...] = (
 
 
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
-    """Print the page, over all images that have a name unless some are named; 1 when one that is named cannot be seen."""
+    """Print the page, over all images that have a name unless some are named, or those of a scan; 1 when one that is named,
+    or is in the scan, cannot be seen."""
     if options["format"] not in ("", "text", "json", "html"):
         raise InvalidInput(
             '"underlay base report" knows the formats text, json and html', "see `underlay base report --help`"
@@ -30,7 +31,10 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     from ...policies import read_policy
 
     rules = read_policy(options["policy"]) if options["policy"] else None
-    fleet_report = engine.bases.report(arguments, rules)
+    if len(arguments) == 1 and arguments[0].endswith(".db"):
+        fleet_report = engine.bases.report_scan(arguments[0], rules)
+    else:
+        fleet_report = engine.bases.report(arguments, rules)
     code = 1 if arguments and not all(image.chain for image in fleet_report.images) else 0
     if options["format"] == "json":
         import msgspec

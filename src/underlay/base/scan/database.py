@@ -1,0 +1,398 @@
+"""The file of a scan: an SQLite database. The only user of sqlite3 beside the store's.
+
+Its tables are documented in docs/reference/scan-file.md: others read them, too.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+import zlib
+from hashlib import sha256
+
+import msgspec
+
+from ...errors import Corrupt, InvalidInput, NotFound
+from ...packages.installed import Inventory
+from ...packages.model import Package
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from types import TracebackType
+    from typing import Any
+
+FORMAT = 1
+_APPLICATION = 0x756C7363  # "ulsc": what the file is (SQLite, PRAGMA application_id)
+_DOCUMENT_LIMIT = 16 << 20  # bytes
+_SCHEMA = """
+CREATE TABLE documents (            -- manifests, indexes and configurations, as registries have them
+    digest TEXT PRIMARY KEY,
+    data BLOB NOT NULL              -- compressed (zlib)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE layers (
+    diff_id TEXT PRIMARY KEY,
+    digest TEXT NOT NULL,           -- compressed, as the registry has it
+    size INTEGER NOT NULL,          -- bytes of that
+    facts BLOB,                     -- NULL until it is read
+    tells INTEGER NOT NULL DEFAULT 0, -- 1 if it says anything of packages or releases
+    problem TEXT NOT NULL DEFAULT ''  -- why it could not be read
+) STRICT, WITHOUT ROWID;
+CREATE TABLE packages (
+    id INTEGER PRIMARY KEY,
+    kind TEXT NOT NULL,             -- deb, apk, rpm
+    name TEXT NOT NULL,
+    version TEXT NOT NULL,
+    architecture TEXT NOT NULL,
+    origin TEXT NOT NULL,           -- source package
+    origin_version TEXT NOT NULL,
+    licence TEXT NOT NULL,
+    UNIQUE (name, kind, version, architecture, origin, origin_version, licence)
+) STRICT;
+CREATE INDEX packages_origin ON packages(origin);
+CREATE TABLE inventories (          -- what is installed: shared by the images whose telling layers are the same
+    id INTEGER PRIMARY KEY,
+    key TEXT NOT NULL UNIQUE,       -- SHA-256 of the diff ids of those layers
+    release TEXT NOT NULL,          -- os-release as a JSON object
+    problems TEXT NOT NULL          -- JSON array of sentences
+) STRICT;
+CREATE TABLE inventory_packages (
+    package INTEGER NOT NULL REFERENCES packages(id),
+    inventory INTEGER NOT NULL REFERENCES inventories(id),
+    PRIMARY KEY (package, inventory)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX inventory_packages_inventory ON inventory_packages(inventory);
+CREATE TABLE images (
+    id INTEGER PRIMARY KEY,
+    manifest TEXT NOT NULL UNIQUE,  -- digest
+    config TEXT NOT NULL,           -- digest, docker's image id
+    platform TEXT NOT NULL,
+    layers TEXT NOT NULL,           -- diff ids, lowest first, separated by spaces
+    base TEXT NOT NULL DEFAULT '',  -- name of its base, scratch, or '' if unknown
+    standing TEXT NOT NULL DEFAULT '', -- JSON: what it stands on; '' until that is asked
+    day TEXT NOT NULL DEFAULT '',   -- when it was asked (ISO 8601)
+    inventory INTEGER REFERENCES inventories(id),
+    below INTEGER REFERENCES inventories(id) -- that of its base's layers
+) STRICT;
+CREATE INDEX images_base ON images(base);
+CREATE INDEX images_inventory ON images(inventory);
+CREATE TABLE names (
+    name TEXT PRIMARY KEY,
+    root TEXT NOT NULL,             -- digest that the name stands for: of an index or a manifest
+    image INTEGER REFERENCES images(id),
+    seen INTEGER NOT NULL,          -- seconds since the epoch
+    problem TEXT NOT NULL DEFAULT '' -- why it could not be looked at, the last time
+) STRICT, WITHOUT ROWID;
+CREATE INDEX names_image ON names(image);
+"""
+
+
+class ImageFacts(msgspec.Struct, frozen=True):
+    """An image of a scan: the digests of its manifest and configuration, its platform, and its layers, lowest first: diff
+    id, compressed digest and size."""
+
+    manifest: str
+    config: str
+    platform: str
+    layers: tuple[tuple[str, str, int], ...]
+
+
+class ScanFile:
+    """The file of a scan. Used by one thread; with `writing` by one process."""
+
+    def __init__(self, path: str, writing: bool = False) -> None:
+        """Open it; with `writing` it is made unless it is there.
+
+        Raises NotFound, InvalidInput for what is no scan, or one of another version; Corrupt.
+        """
+        self.path = path
+        there = os.path.exists(path) and os.path.getsize(path) > 0
+        if not there and not writing:
+            raise NotFound(f"{path}: no such scan", f"`underlay base scan IMAGE... --output {path}` makes it")
+        try:
+            if writing and not there:
+                os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            address = f"file:{_quoted(path)}" + ("" if writing else "?mode=ro")
+            self._connection = sqlite3.connect(address, uri=True, isolation_level=None, timeout=60)
+        except OSError as error:
+            raise InvalidInput(f"{path}: {error.strerror}") from None
+        except sqlite3.Error as error:
+            raise InvalidInput(f"{path}: {error}") from None
+        try:
+            self._prepare(there)
+        except sqlite3.DatabaseError as error:
+            self.close()
+            raise InvalidInput(f"{path} is not the file of a scan: {error}") from None
+        except BaseException:
+            self.close()
+            raise
+
+    def _prepare(self, there: bool) -> None:
+        execute = self._connection.execute
+        if not there:
+            execute("PRAGMA journal_mode = WAL")
+            self._connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA application_id = {_APPLICATION}; COMMIT")
+            execute(f"PRAGMA user_version = {FORMAT}")
+        if execute("PRAGMA application_id").fetchone()[0] != _APPLICATION:
+            raise InvalidInput(f"{self.path} is not the file of a scan")
+        version = execute("PRAGMA user_version").fetchone()[0]
+        if version != FORMAT:
+            raise InvalidInput(f"{self.path} is of another version of underlay (format {version}, not {FORMAT})")
+        execute("PRAGMA synchronous = NORMAL")
+
+    def close(self) -> None:
+        """Close it."""
+        self._connection.close()
+
+    def __enter__(self) -> ScanFile:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # Transactions
+
+    def begin(self) -> None:
+        """Begin a transaction, in which several changes are made at once."""
+        self._connection.execute("BEGIN IMMEDIATE")
+
+    def commit(self) -> None:
+        """End it."""
+        self._connection.execute("COMMIT")
+
+    def _rows(self, statement: str, arguments: Sequence[object] | Mapping[str, object] = ()) -> list[tuple[Any, ...]]:
+        """Return the rows that a statement selects. Raises Corrupt."""
+        try:
+            return self._connection.execute(statement, arguments).fetchall()
+        except sqlite3.DatabaseError as error:
+            raise Corrupt(f"{self.path}: {error}") from None
+
+    # Documents
+
+    def document(self, digest: str) -> bytes | None:
+        """Return a document, None if it is not there. Raises Corrupt."""
+        row = self._connection.execute("SELECT data FROM documents WHERE digest = ?", (digest,)).fetchone()
+        if row is None:
+            return None
+        try:
+            data = zlib.decompressobj().decompress(row[0], _DOCUMENT_LIMIT)
+        except zlib.error as error:
+            raise Corrupt(f"{self.path}: document {digest}: {error}") from None
+        if digest.startswith("sha256:") and sha256(data).hexdigest() != digest[7:]:
+            raise Corrupt(f"{self.path}: document {digest} is damaged")
+        return data
+
+    def add_documents(self, documents: Iterable[tuple[str, bytes]]) -> None:
+        """Keep documents, which have been verified by their digests."""
+        rows = [(digest, zlib.compress(data, 6)) for digest, data in documents]
+        self._connection.executemany("INSERT OR IGNORE INTO documents VALUES (?, ?)", rows)
+
+    # Names and images
+
+    def root(self, name: str) -> str:
+        """Return the digest that a name stood for when it was last looked at with success, "" for none."""
+        row = self._connection.execute(
+            "SELECT root FROM names WHERE name = ? AND image IS NOT NULL AND problem = ''", (name,)
+        ).fetchone()
+        return row[0] if row is not None else ""
+
+    def roots(self, repository: str) -> dict[str, str]:
+        """Return the digests that the names of a repository stood for, by name."""
+        return dict(
+            self._rows(
+                "SELECT name, root FROM names WHERE (name GLOB ? OR name GLOB ?) AND image IS NOT NULL AND problem = ''",
+                _of(repository),
+            )
+        )
+
+    def images(self) -> list[tuple[str, str, list[str]]]:
+        """Return each image that has a name: one of these, the digest of its manifest, its diff ids."""
+        rows = self._rows(
+            "SELECT min(name), manifest, layers FROM names JOIN images ON images.id = image GROUP BY images.id"
+        )
+        return [(name, manifest, layers.split()) for name, manifest, layers in rows]
+
+    def unsettled(self) -> list[tuple[int, str, str, str, list[str]]]:
+        """Return the images of which is not known what they stand on: number, a name, digests of manifest and
+        configuration, diff ids."""
+        rows = self._rows(
+            "SELECT images.id, min(name), manifest, config, layers FROM names JOIN images ON images.id = image "
+            "WHERE standing = '' GROUP BY images.id"
+        )
+        return [(number, name, manifest, config, layers.split()) for number, name, manifest, config, layers in rows]
+
+    def standings(self) -> list[tuple[str, str, str, int, int, list[str]]]:
+        """Return of each name, in order: why it could not be looked at, what its image stands on (JSON, "" if that is not
+        known), the numbers of its inventory and of that of its base (0 for none), its diff ids."""
+        rows = self._rows(
+            "SELECT name, problem, standing, inventory, below, layers "
+            "FROM names LEFT JOIN images ON images.id = image ORDER BY name"
+        )
+        return [
+            (name, problem, standing or "", inventory or 0, below or 0, (layers or "").split())
+            for name, problem, standing, inventory, below, layers in rows
+        ]
+
+    def on_base(self, base: str) -> list[str]:
+        """Return the names of images that stand on a base, in order."""
+        rows = self._rows(
+            "SELECT names.name FROM images JOIN names ON names.image = images.id WHERE base = ? ORDER BY 1", (base,)
+        )
+        return [row[0] for row in rows]
+
+    def holders(self, package: str, version: str) -> list[tuple[str, str, str, bool | None]]:
+        """Return the images that have a package, by its own name or that of its source: a name, the base, the version, and
+        whether the base has it, too (None: not known). "" is any `version`."""
+        rows = self._rows(
+            # Each side by an index of its own.
+            """
+            WITH wanted AS (
+                SELECT id, version FROM packages WHERE name = :name AND (:version = '' OR version = :version)
+                UNION SELECT id, version FROM packages
+                WHERE origin = :name AND (:version = '' OR :version IN (version, origin_version))
+            ), holding AS (
+                SELECT inventory, package, version FROM wanted JOIN inventory_packages ON package = wanted.id
+            )
+            SELECT names.name, base, version, below, EXISTS (
+                SELECT 1 FROM inventory_packages AS lower
+                WHERE lower.inventory = below AND lower.package = holding.package
+            ) FROM holding JOIN images ON images.inventory = holding.inventory JOIN names ON names.image = images.id
+            """,
+            {"name": package, "version": version},
+        )
+        return [(name, base, own, bool(inside) if below else None) for name, base, own, below, inside in rows]
+
+    def set_name(self, name: str, root: str, image: ImageFacts) -> None:
+        """Record what a name stands for now."""
+        row = self._connection.execute("SELECT id FROM images WHERE manifest = ?", (image.manifest,)).fetchone()
+        if row is None:
+            layers = " ".join(diff_id for diff_id, _, _ in image.layers)
+            cursor = self._connection.execute(
+                "INSERT INTO images (manifest, config, platform, layers) VALUES (?, ?, ?, ?)",
+                (image.manifest, image.config, image.platform, layers),
+            )
+            row = (cursor.lastrowid,)
+            self._connection.executemany(
+                "INSERT OR IGNORE INTO layers (diff_id, digest, size) VALUES (?, ?, ?)", image.layers
+            )
+        self._connection.execute(
+            "INSERT INTO names (name, root, image, seen) VALUES (?, ?, ?, ?) ON CONFLICT (name) DO UPDATE "
+            "SET root = excluded.root, image = excluded.image, seen = excluded.seen, problem = ''",
+            (name, root, row[0], int(time.time())),
+        )
+
+    def keep_name(self, name: str) -> None:
+        """Record that a name stands for what it stood for."""
+        self._connection.execute("UPDATE names SET seen = ?, problem = '' WHERE name = ?", (int(time.time()), name))
+
+    def forget_others(self, repository: str, names: Iterable[str]) -> None:
+        """Forget the names of a repository but for those."""
+        kept = set(names)
+        known = self._rows("SELECT name FROM names WHERE name GLOB ? OR name GLOB ?", _of(repository))
+        gone = [row for row in known if row[0] not in kept]
+        self._connection.executemany("DELETE FROM names WHERE name = ?", gone)
+
+    def fail_name(self, name: str, problem: str) -> None:
+        """Record why a name could not be looked at; what is known of it stays."""
+        self._connection.execute(
+            "INSERT INTO names (name, root, seen, problem) VALUES (?, '', ?, ?) ON CONFLICT (name) DO UPDATE "
+            "SET seen = excluded.seen, problem = excluded.problem",
+            (name, int(time.time()), problem),
+        )
+
+    # Layers
+
+    def facts(self, diff_id: str) -> bytes | None:
+        """Return the packed facts of a layer, None if it has not been read."""
+        row = self._connection.execute("SELECT facts FROM layers WHERE diff_id = ?", (diff_id,)).fetchone()
+        data: bytes | None = row[0] if row is not None else None
+        return data
+
+    def add_facts(self, diff_id: str, data: bytes, tells: bool) -> None:
+        """Keep the packed facts of a layer."""
+        self._connection.execute(
+            "UPDATE layers SET facts = ?, tells = ?, problem = '' WHERE diff_id = ?", (data, int(tells), diff_id)
+        )
+
+    def unread(self) -> dict[str, str]:
+        """Return why layers could not be read, by diff id."""
+        return dict(self._rows("SELECT diff_id, problem FROM layers WHERE problem <> ''"))
+
+    def fail_layer(self, diff_id: str, problem: str) -> None:
+        """Record why a layer could not be read."""
+        self._connection.execute("UPDATE layers SET problem = ? WHERE diff_id = ?", (problem, diff_id))
+
+    def layers(self) -> dict[str, tuple[bool, bool]]:
+        """Return of each layer whether it has been read, and whether it tells anything."""
+        rows = self._connection.execute("SELECT diff_id, facts IS NOT NULL, tells FROM layers")
+        return {diff_id: (bool(read), bool(tells)) for diff_id, read, tells in rows}
+
+    # Inventories
+
+    def inventory_id(self, key: str) -> int:
+        """Return the number of the inventory of this key, 0 if there is none."""
+        row = self._connection.execute("SELECT id FROM inventories WHERE key = ?", (key,)).fetchone()
+        return row[0] if row is not None else 0
+
+    def add_inventory(self, key: str, inventory: Inventory) -> int:
+        """Keep what is installed, under a new key; returns its number."""
+        insert = "INSERT INTO inventories (key, release, problems) VALUES (?, ?, ?)"
+        release, problems = (msgspec.json.encode(each).decode() for each in (inventory.release, inventory.problems))
+        number = self._connection.execute(insert, (key, release, problems)).lastrowid
+        rows = [
+            (each.name, each.kind, each.version, each.architecture, each.origin, each.origin_version, each.licence)
+            for each in inventory.packages
+        ]
+        self._connection.executemany(
+            "INSERT OR IGNORE INTO packages (name, kind, version, architecture, origin, origin_version, licence) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?)",
+            rows,
+        )
+        self._connection.executemany(
+            "INSERT OR IGNORE INTO inventory_packages SELECT id, ? FROM packages WHERE name = ? AND kind = ? "
+            "AND version = ? AND architecture = ? AND origin = ? AND origin_version = ? AND licence = ?",
+            [(number, *row) for row in rows],
+        )
+        return number or 0
+
+    def inventory(self, number: int) -> Inventory:
+        """Return what is installed. Raises Corrupt."""
+        row = self._connection.execute("SELECT release, problems FROM inventories WHERE id = ?", (number,)).fetchone()
+        if row is None:
+            raise Corrupt(f"{self.path}: there is no inventory {number}")
+        packages = self._connection.execute(
+            "SELECT kind, name, version, architecture, origin, origin_version, licence FROM packages JOIN "
+            "inventory_packages ON packages.id = package WHERE inventory = ? ORDER BY kind, name",
+            (number,),
+        )
+        return Inventory(
+            [Package(*columns) for columns in packages],
+            msgspec.json.decode(row[0], type=dict[str, str]),
+            msgspec.json.decode(row[1], type=list[str]),
+        )
+
+    def settle(self, image: int, base: str, standing: str, inventory: int, below: int) -> None:
+        """Record what an image stands on, what is installed in it, and what of that in its base (0: not known)."""
+        self._connection.execute(
+            "UPDATE images SET base = ?, standing = ?, day = ?, inventory = ?, below = ? WHERE id = ?",
+            (base, standing, time.strftime("%Y-%m-%d", time.gmtime()), inventory or None, below or None, image),
+        )
+
+
+def key_of(diff_ids: Iterable[str]) -> str:
+    """Return the key of the inventory of an image whose telling layers are these, lowest first."""
+    return sha256(" ".join(diff_ids).encode()).hexdigest()
+
+
+def _of(repository: str) -> tuple[str, str]:
+    """Return the patterns of the names of a repository."""
+    return f"{repository}:*", f"{repository}@*"
+
+
+def _quoted(path: str) -> str:
+    from urllib.parse import quote
+
+    return quote(os.path.abspath(path))

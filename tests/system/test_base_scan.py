@@ -1,0 +1,260 @@
+"""Scans of a registry: each thing is asked once, what fails is told and mended by the next scan, and workers may die."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from test_base_rebase import RELEASE, packages
+from test_base_vulns import RECORDS
+
+import faults
+from engines import Installation, until
+from fakeregistry import FakeRegistry
+from remoteimages import Image, image, index, small_tar
+
+BASE = small_tar(
+    {"etc/os-release": RELEASE.format("12", 12).encode(), "var/lib/dpkg/status": packages(zlib="1.2").encode()}
+)
+MORE = small_tar({"var/lib/dpkg/status": packages(zlib="1.2", curl="8").encode()})
+
+
+def app(number: int, *tars: bytes) -> Image:
+    """An image of its own on the same base."""
+    return image([BASE, *tars, small_tar({f"app{number}": b"x" * number})])
+
+
+@pytest.fixture
+def scanner(tmp_path: Path) -> Installation:
+    return Installation(tmp_path / "ul", "tree")
+
+
+@pytest.fixture
+def registry() -> Iterator[FakeRegistry]:
+    """A registry with eight repositories of one image each, and one of three tags."""
+    with FakeRegistry() as made:
+        for number in range(8):
+            made.add(app(number), f"team/app{number}", "1")
+        for tag in ("1.9", "1.10", "latest"):
+            made.add(app(100, MORE), "other/tool", tag)
+        made.forget()
+        yield made
+
+
+def blobs(registry: FakeRegistry, image_: Image, layer: int) -> int:
+    """How often a layer has been fetched."""
+    return len(registry.asked("GET", f"/blobs/{image_.layers[layer]}"))
+
+
+def summary(done: subprocess.CompletedProcess[bytes]) -> str:
+    return done.stdout.decode().partition(" fetched")[0].rpartition(",")[0]
+
+
+def test_each_thing_once(scanner: Installation, registry: FakeRegistry, tmp_path: Path) -> None:
+    scan = str(tmp_path / "scan.db")
+    words = ["base", "scan", "-o", scan, f"{registry.host}/"]
+    done = scanner(*words, "--workers", "2")
+    # The base, its change, nine layers of their own; two tags more of one image are none.
+    assert summary(done) == "11 names, 0 of them unchanged; 9 images judged; 11 layers read"
+    assert blobs(registry, app(0), 0) == 1 and blobs(registry, app(100, MORE), 1) == 1
+    assert len(registry.asked("GET", "/blobs/")) == 11 + 9  # and the configurations
+    registry.forget()
+    assert summary(scanner(*words)) == "11 names, 11 of them unchanged; 0 images judged; 0 layers read"
+    assert {(each.method, each.path.rpartition("/")[0].rpartition("/")[2]) for each in registry.requests} <= {
+        ("GET", "v2"),
+        ("GET", ""),
+        ("GET", "tags"),
+        ("HEAD", "manifests"),
+    }
+    # One is built anew, a tag goes, a repository comes.
+    registry.add(app(50), "team/app0", "1")
+    registry.add(app(51), "team/new", "1")
+    del registry.repository("other/tool").tags["1.9"]
+    registry.forget()
+    assert summary(scanner(*words)) == "11 names, 9 of them unchanged; 2 images judged; 2 layers read"
+    assert blobs(registry, app(50), 0) == 0 and blobs(registry, app(50), 1) == 1
+    assert scanner.out("base", "who", "-q", scan, "curl").splitlines() == [
+        f"{registry.host}/other/tool:1.10",
+        f"{registry.host}/other/tool:latest",
+    ]
+
+
+def test_answers_without_a_registry(scanner: Installation, registry: FakeRegistry, tmp_path: Path) -> None:
+    scan = str(tmp_path / "scan.db")
+    scanner(
+        "base", "scan", "-o", scan, "-q", f"{registry.host}/team/", f"{registry.host}/other/tool:*", "--newest", "1"
+    )
+    registry.close()
+    (tmp_path / "osv.jsonl").write_text("\n".join(map(json.dumps, RECORDS)))
+    scanner("base", "advisories", "import", str(tmp_path / "osv.jsonl"))
+    found = json.loads(scanner.out("base", "report", scan, "--format", "json"))
+    counted = {each["image"].partition("/")[2]: each["vulnerabilities"]["found"] for each in found["images"]}
+    assert len(counted) == 9 and counted["team/app0:1"] == {"critical": 1}
+    assert sum(counted["other/tool:latest"].values()) == 2
+    assert found["distributions"] == ["debian 12"]
+    text = scanner.out("base", "report", scan)
+    assert "9 images" in text
+    assert "<html" in scanner.out("base", "report", scan, "--format", "html")
+    rows = json.loads(scanner.out("base", "who", scan, "curl@8", "--format", "json"))
+    assert [(row["name"], row["version"]) for row in rows] == [(f"{registry.host}/other/tool:latest", "8")]
+    assert scanner.out("base", "who", scan, "nothing", code=1) == ""
+    refused = scanner("base", "who", scan, "CVE-2026-0001", code=1)
+    assert b"who has an advisory is not answered yet" in refused.stderr
+
+
+def test_what_fails_is_told_and_done_later(scanner: Installation, registry: FakeRegistry, tmp_path: Path) -> None:
+    scan = str(tmp_path / "scan.db")
+    words = ["base", "scan", "-o", scan, f"{registry.host}/"]
+    broken = app(3)
+    registry.rule("GET", f"/blobs/{broken.layers[1]}", faults.flipped(20), times=1)
+    registry.rule("HEAD|GET", "/team/app4/manifests/", faults.status(403))
+    registry.rule("GET", "/team/app5/tags/list", faults.status(429, {"Retry-After": "0"}), times=1)
+    done = scanner(*words, code=1)
+    told = done.stderr.decode()
+    assert f"layer {broken.diff_ids[1]}: " in told and f"{registry.host}/team/app4:1: " in told
+    assert len(told.splitlines()) == 2, told
+    assert summary(done) == "11 names, 0 of them unchanged; 7 images judged; 9 layers read"
+    shown = json.loads(scanner.out("base", "report", scan, "--format", "json", code=1))
+    problems = {each["image"].partition("/")[2]: each["problems"] for each in shown["images"] if each["problems"]}
+    assert set(problems) == {"team/app3:1", "team/app4:1"}
+    assert problems["team/app3:1"][0].startswith(f"layer {broken.diff_ids[1]}: ")
+    registry.rules.clear()
+    registry.forget()
+    assert summary(scanner(*words)) == "11 names, 10 of them unchanged; 2 images judged; 2 layers read"
+    assert len(registry.asked("GET", "/blobs/")) == 3
+    assert scanner("base", "report", scan).returncode == 0
+
+
+def _workers(parent: int) -> list[int]:
+    """The workers of a scan."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                words = (entry / "stat").read_text().rpartition(")")[2].split()
+                command = (entry / "cmdline").read_bytes()
+            except OSError:
+                continue
+            if int(words[1]) == parent and b"spawn_main" in command:
+                found.append(int(entry.name))
+    return found
+
+
+@pytest.mark.parametrize("whom", ["a worker", "the scan"])
+def test_killed(scanner: Installation, registry: FakeRegistry, tmp_path: Path, whom: str) -> None:
+    scan = str(tmp_path / "scan.db")
+    words = ["base", "scan", "-o", scan, "--workers", "2", f"{registry.host}/"]
+    registry.rule("GET", "/blobs/", faults.drip(1.5), times=4)
+    going = subprocess.Popen(
+        [*scanner.command, *words],
+        env=scanner.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
+    )
+    assert until(lambda: len(_workers(going.pid)) >= 2, 30)
+    assert until(lambda: len(registry.asked("GET", "/blobs/")) >= 2, 30)
+    workers = _workers(going.pid)
+    if whom == "a worker":
+        os.kill(workers[0], signal.SIGKILL)
+        out, error = going.communicate(timeout=120)
+        assert going.returncode == 0, error.decode()
+        assert out.startswith(b"11 names, ") and b"9 images judged; 11 layers read" in out, out
+        return
+    going.kill()
+    going.communicate(timeout=60)
+    assert until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers), 20)
+    registry.rules.clear()
+    scanner(*words)
+    scanner("base", "report", scan)
+    assert len(json.loads(scanner.out("base", "report", scan, "--format", "json"))["images"]) == 11
+
+
+def test_interrupted(scanner: Installation, registry: FakeRegistry, tmp_path: Path) -> None:
+    registry.rule("GET", "/blobs/", faults.stall(20), times=4)
+    words = ["base", "scan", "-o", str(tmp_path / "scan.db"), "--workers", "2", f"{registry.host}/"]
+    going = subprocess.Popen(
+        [*scanner.command, *words],
+        env=scanner.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    assert until(lambda: len(registry.asked("GET", "/blobs/")) >= 2, 30)
+    began = time.monotonic()
+    os.killpg(going.pid, signal.SIGINT)  # as a terminal does
+    _, error = going.communicate(timeout=60)
+    assert going.returncode == 130 and b"Traceback" not in error, error.decode()
+    assert time.monotonic() - began < 15
+
+
+def test_other_targets(scanner: Installation, registry: FakeRegistry, tmp_path: Path) -> None:
+    scan, host = str(tmp_path / "scan.db"), registry.host
+    both = index([image([BASE], architecture=each) for each in ("amd64", "arm64")])
+    registry.add(both, "multi", "1")
+    listed = f"{host}/team/app1:1\n# a remark\n{host}/team/app2:1\n".encode()
+    done = scanner(
+        "base", "scan", "-o", scan, "-", f"{host}/multi:1", "--platform", "linux/arm64", input=listed, code=1
+    )
+    # Two of the three are not for that platform.
+    assert len(done.stderr.splitlines()) in (0, 2), done.stderr
+    pod = {"spec": {"containers": [{"name": "a", "image": f"{host}/team/app7:1"}]}}
+    pods = json.dumps({"items": [{**pod, "kind": "Pod"}]}).encode()
+    other = str(tmp_path / "other.db")
+    assert summary(scanner("base", "scan", "-o", other, "--pods", "-", input=pods)).startswith(
+        "1 names, 0 of them unchanged"
+    )
+    digest = app(7).digest
+    pinned = f"{host}/team/app7@{digest}"
+    scanner("base", "scan", "-o", other, "-q", pinned)
+    registry.forget()
+    # A digest stands for the same for ever: nothing is asked.
+    assert summary(scanner("base", "scan", "-o", other, pinned)).startswith("1 names, 1 of them unchanged")
+    assert registry.requests == []
+    only = str(tmp_path / "only.db")
+    scanner("base", "scan", "-o", only, "-q", f"{host}/other/", "--tags", "1.*,x", "--newest", "1")
+    assert scanner.out("base", "who", "-q", only, "curl") == f"{host}/other/tool:1.10"
+
+
+def test_with_a_login(scanner: Installation, tmp_path: Path) -> None:
+    with FakeRegistry(users={"bob": "hidden-w0rd"}) as registry:
+        registry.add(app(1), "team/app", "1")
+        words = ["base", "scan", "-o", str(tmp_path / "scan.db"), f"{registry.host}/"]
+        scanner.environment["DOCKER_CONFIG"] = scanner.environment["HOME"] = str(tmp_path)
+        refused = scanner(*words, code=1)
+        assert b"Traceback" not in refused.stderr
+        scanner("login", "-u", "bob", "--password-stdin", registry.host, input=b"hidden-w0rd")
+        assert summary(scanner(*words)).startswith("1 names, 0 of them unchanged; 1 images judged")
+        assert b"hidden-w0rd" not in (tmp_path / "scan.db").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ([], "--output is missing"),
+        (["-o", "x.db"], "there is nothing to scan"),
+        (["-o", "x.db", "--newest", "0", "a"], "invalid value for --newest: 0"),
+        (["-o", "x.db", "-", "-"], "the standard input can be read only once"),
+        (["-o", "x.db", "docker.io/"], "Docker Hub has no list of all repositories"),
+        (["-o", "x.db", "--pods", "/nowhere"], "/nowhere: No such file or directory"),
+        (["-o", "/nowhere/x.db", "a"], "/nowhere/x.db: No such file or directory"),
+    ],
+)
+def test_refused(scanner: Installation, tmp_path: Path, words: list[str], told: str) -> None:
+    scanner.environment["PYTHONPATH"] = os.path.abspath(scanner.environment["PYTHONPATH"].partition(os.pathsep)[0])
+    done = subprocess.run(
+        [*scanner.command, "base", "scan", *words],
+        env=scanner.environment,
+        capture_output=True,
+        cwd=tmp_path,
+        input=b"",
+    )
+    assert done.returncode and told in done.stderr.decode(), done.stderr.decode()
+    assert not (tmp_path / "x.db").exists()
