@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -106,6 +107,34 @@ def test_answers_without_a_registry(scanner: Installation, registry: FakeRegistr
     assert scanner.out("base", "who", scan, "nothing", code=1) == ""
     refused = scanner("base", "who", scan, "CVE-2026-0001", code=1)
     assert b"who has an advisory is not answered yet" in refused.stderr
+
+
+def test_two_scans_beside_each_other(scanner: Installation, registry: FakeRegistry, tmp_path: Path) -> None:
+    before, after = str(tmp_path / "before.db"), str(tmp_path / "after.db")
+    words = ["base", "scan", "-q", "-o", before, f"{registry.host}/"]
+    scanner(*words)
+    assert scanner.out("base", "diff", before, before) == ""
+    shutil.copy(before, after)
+    (tmp_path / "osv.jsonl").write_text("\n".join(map(json.dumps, RECORDS)))
+    scanner("base", "advisories", "import", str(tmp_path / "osv.jsonl"))
+    del registry.repository("team/app1").tags["1"]
+    registry.add(app(60), "team/app60", "1")
+    registry.add(app(100, MORE), "team/app2", "1")
+    words[words.index(before)] = after
+    scanner(*words)
+    found = json.loads(scanner.out("base", "diff", before, after, "--format", "json", code=1))
+    assert [(each["image"].partition("/")[2], each["kind"], each["before"], each["after"]) for each in found] == [
+        ("team/app1:1", "gone", "scratch", ""),
+        ("team/app2:1", "worse", "1 vulnerabilities", "2 vulnerabilities"),
+        ("team/app60:1", "new", "", "scratch"),
+    ]
+    assert "team/app2:1" in scanner.out("base", "diff", before, after, code=1)
+    figures = scanner.out("base", "metrics", after).splitlines()
+    assert 'underlay_images{base="scratch",distribution="debian 12"} 11' in figures
+    assert 'underlay_vulnerabilities{severity="critical",fixable="true"} 11' in figures
+    (tmp_path / "rules.toml").write_text('[bases]\nfixable = "high"\n')
+    broken = scanner.out("base", "check", "--policy", str(tmp_path / "rules.toml"), after, code=1)
+    assert len(broken.splitlines()) == 11 and "it has 1 critical with a fix (fixable)" in broken
 
 
 def test_what_fails_is_told_and_done_later(scanner: Installation, registry: FakeRegistry, tmp_path: Path) -> None:

@@ -54,6 +54,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "base rebase": ("base.rebase", "Replace the base of an image by a newer one, without a rebuild"),
     "base who": ("base.who", "List the images of a scan that have a package, or stand on a base"),
     "base vulns": ("base.vulns", "List known vulnerabilities of the packages of an image"),
+    "base diff": ("base.diff", "Show what has changed between two scans"),
+    "base metrics": ("base.metrics", "Print figures of a scan for Prometheus"),
     "base scan": ("base.scan", "Look at the images of registries, namespaces, lists or a cluster, once per layer"),
     "base sbom": ("base.sbom", "Write the software bill of materials (SBOM) of an image"),
     "base check": ("base.check", "Check the base images of images against a policy"),

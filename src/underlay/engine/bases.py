@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ..base.index.update import Plan
     from ..base.rebase.move import Moved
     from ..base.scan.answers import Holder
+    from ..base.scan.comparing import Difference
     from ..base.scan.scanning import Scanned
     from ..store.rootfs.imagefiles import ImageFiles
     from ..store.store import Store
@@ -353,6 +354,28 @@ class Bases:
 
         with database.ScanFile(path) as scan:
             return fleet.report_on(answers.standings(self._store, scan), policy)
+
+    def check_scan(self, path: str, policy: Policy) -> list[BrokenRule]:
+        """Return the rules of a policy that images of a scan violate. Raises NotFound, InvalidInput, Corrupt."""
+        from ..base.fleet import fleet
+        from ..base.scan import answers, database
+
+        with database.ScanFile(path) as scan:
+            return fleet.check_on(answers.standings(self._store, scan), policy)
+
+    def metrics(self, path: str) -> str:
+        """Return figures of a scan in the text format of Prometheus. Raises NotFound, InvalidInput, Corrupt."""
+        from ..base.scan import answers, database, metrics
+
+        with database.ScanFile(path) as scan:
+            return metrics.text(answers.standings(self._store, scan), scan.seen())
+
+    def compare_scans(self, before: str, after: str) -> list[Difference]:
+        """Return in what names differ between two scans. Raises NotFound, InvalidInput, Corrupt."""
+        from ..base.scan import answers, comparing, database
+
+        with database.ScanFile(before) as one, database.ScanFile(after) as other:
+            return comparing.compare(answers.standings(self._store, one), answers.standings(self._store, other))
 
     def who(self, path: str, what: str) -> list[Holder]:
         """Return which images of a scan have a package (NAME or NAME@VERSION, or the name of its source), or stand on a

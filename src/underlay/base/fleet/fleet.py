@@ -50,6 +50,15 @@ def standing(store: Store, name: str, platform: str = "", advisories: bool = Tru
     return msgspec.structs.replace(standing, image=name, vulnerabilities=found, problems=tuple(problems))
 
 
+def life(release: dict[str, str], names: Iterable[str]) -> tuple[str, str]:
+    """Return how far the life of a distribution has gone today, and its last day; see `outdated.life_of`."""
+    known = outdated.life_of(release, names)
+    if known is None:
+        return rules.UNKNOWN, ""
+    day = time.strftime("%Y-%m-%d", time.gmtime())
+    return _LIVES.get(known.state(day), rules.UNKNOWN), known.final
+
+
 def of_identified(subject: Subject, identified: Identified, age: Outdated, release: dict[str, str]) -> Standing:
     """Return what an image stands on that has been identified, without its vulnerabilities; `release` is what its
     os-release says, {} if that is not known."""
@@ -104,6 +113,13 @@ def check(store: Store, names: Sequence[str], policy: Policy) -> list[BrokenRule
         except UnderlayError as error:
             unseen.append(BrokenRule("unseen", name, error.message))
     return [*unseen, *rules.check(policy, broken, time.time())]
+
+
+def check_on(standings: Sequence[Standing], policy: Policy) -> list[BrokenRule]:
+    """Return the rules that images break of which is known what they stand on; those that could not be looked at first."""
+    unseen = [BrokenRule("unseen", each.image, "; ".join(each.problems)) for each in standings if each.problems]
+    seen = [each for each in standings if not each.problems]
+    return [*unseen, *rules.check(policy, seen, time.time())]
 
 
 def report(store: Store, names: Sequence[str], policy: Policy | None) -> FleetReport:

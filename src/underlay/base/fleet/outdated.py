@@ -11,6 +11,7 @@ from . import lifecycle
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
     from ...store.store import Store
@@ -60,7 +61,7 @@ def of_identified(
     """Return how current the base of an image is that has been identified; `release` is what its os-release says, {} if
     that is not known."""
     day = today or time.strftime("%Y-%m-%d", time.gmtime())
-    life = _life(release, identified)
+    life = life_of(release, (name for link in reversed(identified.chain) for name in link.names or (link.name,)))
     state: dict[str, Any] = {
         "life": life.state(day) if life is not None else "unknown",
         "ends": life.final if life is not None else "",
@@ -74,17 +75,17 @@ def of_identified(
     return Outdated(subject.name, base.name, identified.certainty, moved, now, asked, problem=problem, **state)
 
 
-def _life(release: dict[str, str], identified: Identified) -> lifecycle.Lifecycle | None:
-    """Return the life of the distribution that the image says it is, or that its chain's names say."""
+def life_of(release: dict[str, str], names: Iterable[str]) -> lifecycle.Lifecycle | None:
+    """Return the life of the distribution that the image says it is (os-release), or that names of its bases say, of which
+    the first that does counts."""
     life = lifecycle.of_release(release)
     if life is not None:
         return life
-    for link in reversed(identified.chain):
-        for name in link.names or (link.name,):
-            repository, _, tag = name.rpartition(":")
-            life = lifecycle.of_name(repository, tag)
-            if life is not None:
-                return life
+    for name in names:
+        repository, _, tag = name.rpartition(":")
+        life = lifecycle.of_name(repository, tag)
+        if life is not None:
+            return life
     return None
 
 

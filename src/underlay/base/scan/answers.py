@@ -29,10 +29,11 @@ class Holder(NamedTuple):
 
 
 def standings(store: Store, scan: ScanFile) -> list[Standing]:
-    """Return what the images of a scan stand on, by their names in order, with the vulnerabilities of the packages of their
-    systems, if there are advisories in the store. Raises Corrupt."""
+    """Return what the images of a scan stand on, by their names in order, with today's view of their support and of the
+    vulnerabilities of their systems' packages, if there are advisories in the store. Raises Corrupt."""
     unread = scan.unread()
     counted = _Counting(store, scan)
+    releases = scan.releases()
     found = []
     try:
         for name, problem, text, inventory, below, layers in scan.standings():
@@ -41,10 +42,16 @@ def standings(store: Store, scan: ScanFile) -> list[Standing]:
                 problems += [f"layer {each}: {unread[each]}" for each in layers if each in unread]
                 found.append(Standing(name, problems=tuple(problems)))
                 continue
-            count = counted.of(inventory, below) if inventory else None
+            standing = _standing(scan, text)
+            life, ends = fleet.life(releases.get(inventory, {}), reversed(standing.chain))
             found.append(
                 msgspec.structs.replace(
-                    _standing(scan, text), image=name, vulnerabilities=count, problems=tuple(problems)
+                    standing,
+                    image=name,
+                    life=life,
+                    ends=ends,
+                    vulnerabilities=counted.of(inventory, below) if inventory else None,
+                    problems=tuple(problems),
                 )
             )
     finally:

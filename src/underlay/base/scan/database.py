@@ -224,6 +224,15 @@ class ScanFile:
         )
         return [(number, name, manifest, config, layers.split()) for number, name, manifest, config, layers in rows]
 
+    def releases(self) -> dict[int, dict[str, str]]:
+        """Return what os-release says in each inventory, by number."""
+        rows = self._rows("SELECT id, release FROM inventories")
+        return {number: msgspec.json.decode(release, type=dict[str, str]) for number, release in rows}
+
+    def seen(self) -> int:
+        """Return when a name was looked at last, in seconds since the epoch; 0 for never."""
+        return int(self._rows("SELECT max(seen) FROM names")[0][0] or 0)
+
     def standings(self) -> list[tuple[str, str, str, int, int, list[str]]]:
         """Return of each name, in order: why it could not be looked at, what its image stands on (JSON, "" if that is not
         known), the numbers of its inventory and of that of its base (0 for none), its diff ids."""

@@ -6,6 +6,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "attach": (("underlay attach web", "see what a container writes, and type into it; ctrl-p ctrl-q leaves it"),),
     "base check": (("underlay base check --policy bases.toml app", "end with 1 when the base of app is not allowed"),),
     "base dockerfile": (("underlay base dockerfile nginx:1.27", "write a Dockerfile that would build the image"),),
+    "base diff": (("underlay base diff monday.db today.db", "names that came and went, other bases, new risks"),),
     "base fit": (
         ("underlay base fit app", "say whether this host can run the image, and why not"),
         ("underlay base fit --kernel linux-image-6.1.0-x_amd64.deb app", "the same of this host with another kernel"),
@@ -15,6 +16,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("underlay base identify app", "name the base image, with evidence"),
         ("underlay base identify docker://registry.example.com/app:1", "of an image in a registry, without a pull"),
     ),
+    "base metrics": (("underlay base metrics fleet.db > fleet.prom", "figures for node_exporter's textfile collector"),),
     "base outdated": (("underlay base outdated app", "end with 1 when the base has moved, or its support has ended"),),
     "base rebase": (
         ("underlay base rebase --dry-run app", "what moving the image onto today's base would change"),

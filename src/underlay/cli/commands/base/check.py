@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ...flags import Flag, Options
 
 SUMMARY = "Check the base images of images against a policy"
-SYNOPSIS = "base check [OPTIONS] --policy FILE IMAGE [IMAGE...]"
+SYNOPSIS = "base check [OPTIONS] --policy FILE IMAGE [IMAGE...]|SCAN"
 ARGUMENTS = (1, None)
 FLAGS: tuple[Flag, ...] = (
     ("format", "f", "string", "string", "Format output: 'json' or a Go template"),
@@ -27,7 +27,10 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     from ...policies import read_policy
 
     rules = read_policy(options["policy"])
-    broken = engine.bases.check(arguments, rules)
+    from ....base.scan import is_scan
+
+    scanned = len(arguments) == 1 and is_scan(arguments[0])
+    broken = engine.bases.check_scan(arguments[0], rules) if scanned else engine.bases.check(arguments, rules)
     if options["format"]:
         import msgspec
 

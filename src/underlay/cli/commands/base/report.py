@@ -31,7 +31,9 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     from ...policies import read_policy
 
     rules = read_policy(options["policy"]) if options["policy"] else None
-    if len(arguments) == 1 and arguments[0].endswith(".db"):
+    from ....base.scan import is_scan
+
+    if len(arguments) == 1 and is_scan(arguments[0]):
         fleet_report = engine.bases.report_scan(arguments[0], rules)
     else:
         fleet_report = engine.bases.report(arguments, rules)
