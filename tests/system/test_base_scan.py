@@ -125,7 +125,7 @@ def test_two_scans_beside_each_other(scanner: Installation, registry: FakeRegist
     found = json.loads(scanner.out("base", "diff", before, after, "--format", "json", code=1))
     assert [(each["image"].partition("/")[2], each["kind"], each["before"], each["after"]) for each in found] == [
         ("team/app1:1", "gone", "scratch", ""),
-        ("team/app2:1", "worse", "1 vulnerabilities", "2 vulnerabilities"),
+        ("team/app2:1", "worse", "1 vulnerability", "2 vulnerabilities"),
         ("team/app60:1", "new", "", "scratch"),
     ]
     assert "team/app2:1" in scanner.out("base", "diff", before, after, code=1)
@@ -135,6 +135,31 @@ def test_two_scans_beside_each_other(scanner: Installation, registry: FakeRegist
     (tmp_path / "rules.toml").write_text('[bases]\nfixable = "high"\n')
     broken = scanner.out("base", "check", "--policy", str(tmp_path / "rules.toml"), after, code=1)
     assert len(broken.splitlines()) == 11 and "it has 1 critical with a fix (fixable)" in broken
+
+
+def test_parts_of_a_scan(scanner: Installation, registry: FakeRegistry, tmp_path: Path) -> None:
+    parts = [str(tmp_path / f"part{number}.db") for number in (1, 2, 3)]
+    for number, part in enumerate(parts, 1):
+        scanner("base", "scan", "-q", "-o", part, "--shard", f"{number}/3", f"{registry.host}/")
+    whole, merged = str(tmp_path / "whole.db"), str(tmp_path / "merged.db")
+    scanner("base", "scan", "-q", "-o", whole, f"{registry.host}/")
+    scanner("base", "scan", "merge", "-o", merged, *parts)
+    images = [json.loads(scanner.out("base", "report", each, "--format", "json"))["images"] for each in (whole, merged)]
+    assert images[0] == images[1] and len(images[0]) == 11
+    asked = [scanner.out("base", "who", each, what) for each in (whole, merged) for what in ("zlib", "curl")]
+    assert asked[:2] == asked[2:]
+    registry.forget()
+    assert "11 of them unchanged" in summary(scanner("base", "scan", "-o", merged, f"{registry.host}/"))
+    assert registry.asked("GET", "/blobs/") == []
+    # Once more is no harm.
+    scanner("base", "scan", "merge", "-o", merged, *parts)
+    assert scanner.out("base", "diff", whole, merged) == ""
+    for words, told in (
+        (["merge", "-o", merged, "/nowhere"], "/nowhere: no such scan"),
+        (["merge", whole], "--output is missing"),
+        (["-o", merged, "--shard", "4/3", "x"], "invalid value for --shard: 4/3"),
+    ):
+        assert told in scanner("base", "scan", *words, code=None).stderr.decode()
 
 
 def test_what_fails_is_told_and_done_later(scanner: Installation, registry: FakeRegistry, tmp_path: Path) -> None:

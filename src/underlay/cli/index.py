@@ -56,6 +56,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "base vulns": ("base.vulns", "List known vulnerabilities of the packages of an image"),
     "base diff": ("base.diff", "Show what has changed between two scans"),
     "base metrics": ("base.metrics", "Print figures of a scan for Prometheus"),
+    "base scan merge": ("base.scan_merge", "Put the files of several scans together"),
     "base scan": ("base.scan", "Look at the images of registries, namespaces, lists or a cluster, once per layer"),
     "base sbom": ("base.sbom", "Write the software bill of materials (SBOM) of an image"),
     "base check": ("base.check", "Check the base images of images against a policy"),

@@ -331,6 +331,7 @@ class Bases:
         newest: int = 0,
         platform: str = "",
         workers: int = 0,
+        shard: tuple[int, int] = (1, 1),
     ) -> Scanned:
         """Look at many images in registries, and keep what they stand on and consist of in the file at `path`, which is
         made or continued: only what has changed is asked again, and a layer is read once.
@@ -338,14 +339,24 @@ class Bases:
         `targets` are names of images, `NAME:*` for all tags of a repository, `HOST/` or `HOST/NAMESPACE/` for the
         repositories of a registry, `docker.io/NAMESPACE/`. Of repositories `tags` are patterns (`v*`) and `newest` how many
         by their numbers, 0 for all. `workers` are processes of this machine, by default twice as many as it has processors,
-        8 at most. What cannot be looked at is among the result's problems. Raises InvalidInput, Unsupported for a registry
-        that lists nothing, RegistryError.
+        8 at most. Several scans share the repositories with `shard`: which part, and how many there are; `merge_scans`
+        puts their files together. What cannot be looked at is among the result's problems. Raises InvalidInput, Unsupported
+        for a registry that lists nothing, RegistryError.
         """
         from ..base.scan import scanning
 
-        options = scanning.Options(tuple(tags), newest, platform, workers)
+        options = scanning.Options(tuple(tags), newest, platform, workers, *shard)
         with Writing(self._store, f"scan into {path}"):
             return scanning.scan(self._store, path, targets, options)
+
+    def merge_scans(self, path: str, others: Sequence[str]) -> None:
+        """Add the files of other scans to the one at `path`, which is made if it is not there: of a name the later look
+        counts. Raises NotFound, InvalidInput, Corrupt."""
+        from ..base.scan import database
+
+        with Writing(self._store, f"merge scans into {path}"), database.ScanFile(path, writing=True) as scan:
+            for other in others:
+                scan.merge(other)
 
     def report_scan(self, path: str, policy: Policy | None = None) -> FleetReport:
         """Return a report on the images of a scan; no registry is asked. Raises NotFound, InvalidInput, Corrupt."""

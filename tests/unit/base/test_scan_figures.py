@@ -59,10 +59,10 @@ def test_differences() -> None:
     assert [tuple(each) for each in comparing.compare(before, after)] == [
         ("a", "gone", "debian:12", ""),
         ("b", "build", "a" * 12, "b" * 12),
-        ("b", "better", "2 vulnerabilities", "1 vulnerabilities"),
+        ("b", "better", "2 vulnerabilities", "1 vulnerability"),
         ("c", "base", "debian:11", "debian:12"),
         ("c", "support", "supported", "past its end"),
-        ("d", "worse", "1 vulnerabilities", "2 vulnerabilities"),
+        ("d", "worse", "1 vulnerability", "2 vulnerabilities"),
         ("e", "base", "unknown", "scratch"),
         ("f", "new", "", "unknown"),
     ]

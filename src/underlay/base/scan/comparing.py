@@ -46,9 +46,11 @@ def _changes(old: Standing, new: Standing) -> Iterable[Difference]:
         yield Difference(new.image, SUPPORT, old.life, new.life)
     one, other = _count(old), _count(new)
     if one is not None and other is not None and one != other:
-        yield Difference(
-            new.image, WORSE if other > one else BETTER, f"{one} vulnerabilities", f"{other} vulnerabilities"
-        )
+        yield Difference(new.image, WORSE if other > one else BETTER, _vulnerabilities(one), _vulnerabilities(other))
+
+
+def _vulnerabilities(count: int) -> str:
+    return f"{count} {'vulnerability' if count == 1 else 'vulnerabilities'}"
 
 
 def _count(standing: Standing) -> int | None:

@@ -86,6 +86,39 @@ CREATE TABLE names (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX names_image ON names(image);
 """
+# Of two files (`other` is attached) the later look at a name and at what an image stands on counts, and facts beat none.
+_PACKAGE = "name, kind, version, architecture, origin, origin_version, licence"
+_MERGE = f"""
+BEGIN IMMEDIATE;
+INSERT OR IGNORE INTO documents SELECT digest, data FROM other.documents;
+INSERT OR IGNORE INTO layers (diff_id, digest, size, problem) SELECT diff_id, digest, size, problem FROM other.layers;
+UPDATE layers SET facts = theirs.facts, tells = theirs.tells, problem = '' FROM other.layers AS theirs
+    WHERE theirs.diff_id = layers.diff_id AND layers.facts IS NULL AND theirs.facts IS NOT NULL;
+INSERT OR IGNORE INTO packages ({_PACKAGE}) SELECT {_PACKAGE} FROM other.packages;
+INSERT OR IGNORE INTO inventories (key, release, problems) SELECT key, release, problems FROM other.inventories;
+INSERT OR IGNORE INTO inventory_packages (package, inventory)
+    SELECT mine.id, inventories.id FROM other.inventory_packages AS held
+    JOIN other.packages AS theirs ON theirs.id = held.package JOIN packages AS mine USING ({_PACKAGE})
+    JOIN other.inventories AS whole ON whole.id = held.inventory JOIN inventories ON inventories.key = whole.key;
+INSERT OR IGNORE INTO images (manifest, config, platform, layers)
+    SELECT manifest, config, platform, layers FROM other.images;
+UPDATE images SET base = theirs.base, standing = theirs.standing, day = theirs.day,
+    inventory = (SELECT mine.id FROM inventories AS mine JOIN other.inventories AS whole USING (key)
+        WHERE whole.id = theirs.inventory),
+    below = (SELECT mine.id FROM inventories AS mine JOIN other.inventories AS whole USING (key)
+        WHERE whole.id = theirs.below)
+    FROM other.images AS theirs WHERE theirs.manifest = images.manifest AND theirs.day > images.day;
+INSERT INTO names
+    SELECT theirs.name, theirs.root,
+        (SELECT mine.id FROM images AS mine JOIN other.images AS image USING (manifest) WHERE image.id = theirs.image),
+        theirs.seen, theirs.problem
+    FROM other.names AS theirs WHERE true
+    ON CONFLICT (name) DO UPDATE SET seen = excluded.seen, problem = excluded.problem,
+        root = CASE WHEN excluded.image IS NULL THEN names.root ELSE excluded.root END,
+        image = coalesce(excluded.image, names.image)
+    WHERE excluded.seen > names.seen;
+COMMIT;
+"""
 
 
 class ImageFacts(msgspec.Struct, frozen=True):
@@ -169,6 +202,20 @@ class ScanFile:
             return self._connection.execute(statement, arguments).fetchall()
         except sqlite3.DatabaseError as error:
             raise Corrupt(f"{self.path}: {error}") from None
+
+    def merge(self, path: str) -> None:
+        """Add what another file has. Raises NotFound, InvalidInput, Corrupt."""
+        ScanFile(path).close()  # that it is one
+        try:
+            self._connection.execute("ATTACH ? AS other", (f"file:{_quoted(path)}?mode=ro",))
+            try:
+                self._connection.executescript(_MERGE)
+            finally:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                self._connection.execute("DETACH other")
+        except sqlite3.DatabaseError as error:
+            raise Corrupt(f"{path}: {error}") from None
 
     # Documents
 

@@ -10,6 +10,7 @@ import os
 import signal
 from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor, wait
 from contextlib import contextmanager
+from hashlib import sha256
 from itertools import islice
 from typing import NamedTuple
 
@@ -51,12 +52,15 @@ class Scanned(NamedTuple):
 
 class Options(NamedTuple):
     """How to scan: patterns of `tags` (none for all), only the `newest` ones of a repository (0: all), for a `platform`
-    ("" is this host's), by so many `workers` (0: as this host has processors)."""
+    ("" is this host's), by so many `workers` (0: as this host has processors); of all repositories only those of the part
+    `shard` of `shards`, which several scans share."""
 
     tags: tuple[str, ...] = ()
     newest: int = 0
     platform: str = ""
     workers: int = 0
+    shard: int = 1
+    shards: int = 1
 
 
 def scan(store: Store, path: str, texts: Sequence[str], options: Options) -> Scanned:
@@ -67,6 +71,9 @@ def scan(store: Store, path: str, texts: Sequence[str], options: Options) -> Sca
     """
     with Registries(store.emit, credentials=store.credentials) as registries:
         wanted = targets.expand(texts, registries)
+    if not 1 <= options.shard <= options.shards:
+        raise InvalidInput(f"there is no part {options.shard} of {options.shards}", "the first is 1")
+    wanted = [each for each in wanted if _part(each.repository, options.shards) == options.shard]
     workers = options.workers or min(8, 2 * (os.cpu_count() or 1))
     if workers < 1:
         raise InvalidInput(f"{workers} workers cannot do anything")
@@ -221,6 +228,11 @@ class _Scan:
 
     def _tell(self, what: str, count: int, total: int) -> None:
         self._store.emit(Event("scan.progress", what, current=count, total=total))
+
+
+def _part(repository: str, parts: int) -> int:
+    """Return which part a repository belongs to, from 1 on: the same in every scan."""
+    return int.from_bytes(sha256(repository.encode()).digest()[:8]) % parts + 1
 
 
 def _of_looking(task: work.Looking) -> str:

@@ -16,7 +16,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("underlay base identify app", "name the base image, with evidence"),
         ("underlay base identify docker://registry.example.com/app:1", "of an image in a registry, without a pull"),
     ),
-    "base metrics": (("underlay base metrics fleet.db > fleet.prom", "figures for node_exporter's textfile collector"),),
+    "base metrics": (("underlay base metrics fleet.db", "figures of all images, in the text format of Prometheus"),),
     "base outdated": (("underlay base outdated app", "end with 1 when the base has moved, or its support has ended"),),
     "base rebase": (
         ("underlay base rebase --dry-run app", "what moving the image onto today's base would change"),
@@ -30,6 +30,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("underlay base scan -o fleet.db registry.example.com/", "look at all images of a registry, or go on with that"),
         ("underlay base scan -o fleet.db --pods pods.json", "at those that a cluster runs (`kubectl get pods -A -o json`)"),
     ),
+    "base scan merge": (("underlay base scan merge -o fleet.db part1.db part2.db", "after scans with --shard 1/2, 2/2"),),
     "base vulns": (("underlay base vulns --severity high --fixable app", "what an update would mend, base's or own"),),
     "base who": (("underlay base who fleet.db openssl", "which images of a scan have a package"),),
     "build": (

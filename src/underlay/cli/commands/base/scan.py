@@ -25,6 +25,7 @@ FLAGS: tuple[Flag, ...] = (
         "Images that pods run: the output of `kubectl get pods -A -o json`, - for standard input",
     ),
     ("quiet", "q", "bool", "", "Print no summary"),
+    ("shard", "", "string", "string", "Only part K of N of the repositories (K/N), for scans that share the work"),
     ("tags", "", "list", "list", "Only tags that match one of these patterns"),
     ("workers", "", "int", "int", "Processes that work at once"),
 )
@@ -52,6 +53,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
         options["newest"] or 0,
         options["platform"],
         options["workers"] or 0,
+        _shard(options["shard"]),
     )
     from ....human import size
     from ...output import plain
@@ -64,6 +66,15 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     for what, problem in done.problems.items():
         sys.stderr.write(plain(f"{what}: {problem}") + "\n")
     return 1 if done.problems else 0
+
+
+def _shard(text: str) -> tuple[int, int]:
+    from ....human import whole
+
+    part, slash, parts = text.partition("/")
+    if text and not (slash and 1 <= whole(part) <= whole(parts)):
+        raise InvalidInput(f"invalid value for --shard: {text}", "K/N, as 1/4 for the first of four parts")
+    return (whole(part), whole(parts)) if text else (1, 1)
 
 
 def _listed() -> list[str]:
