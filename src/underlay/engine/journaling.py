@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 _ACTIONS = frozenset(
     (
-        *("container.create", "container.start", "container.stop", "container.kill", "container.destroy"),
+        # Its start is written down by its monitor.
+        *("container.create", "container.stop", "container.kill", "container.destroy"),
         *("container.update", "container.pause", "container.unpause", "container.rename", "container.commit"),
         *("container.attach", "container.restart", "container.resize", "container.top", "container.export"),
         *("container.exec_create", "container.exec_start", "container.exec_die", "container.archive-path"),

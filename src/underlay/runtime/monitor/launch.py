@@ -240,6 +240,8 @@ def begin(monitor: Monitor, made: plan.Plan, attachment: Attachment | None, chan
             if attachment.removes:
                 monitor.removers.add(channel.fileno())
         monitor.add_channel(channel, client)
+        # By whoever waits for the start it would come after the end of a short program.
+        monitor.note("start")
         control.send(channel, {"started": pid})
     if network and monitor.firewall is None:
         _watch_firewall(monitor)
