@@ -161,7 +161,7 @@ def in_registry(
 def layer(
     store: Store, repository: Repository, descriptor: Descriptor, diff_id: str, wanted: Wanted
 ) -> Iterator[SkimmedLayer | SpooledLayer | TableLayer]:
-    """Open one layer of a repository; see `in_registry`."""
+    """Open one layer of a repository without taking it into the store; raises as `in_registry`."""
     from .registry.pull import refuse_foreign
 
     refuse_foreign(descriptor)

@@ -75,7 +75,7 @@ class _Counting:
         self._advisories = Advisories(exposure.directory(store))
 
     def of(self, inventory: int, below: int) -> Vulnerabilities | None:
-        """Return how many there are, None where there is nothing to judge by; `below` is the inventory of the base."""
+        """Count vulnerabilities of an inventory; None without advisories for it. `below` is the inventory of the base."""
         if (inventory, below) not in self._known:
             self._known[inventory, below] = self._count(inventory, below) if self._advisories.heads() else None
         return self._known[inventory, below]

@@ -132,10 +132,10 @@ class ImageFacts(msgspec.Struct, frozen=True):
 
 
 class ScanFile:
-    """The file of a scan. Used by one thread; with `writing` by one process."""
+    """The file of a scan, for one thread; only one process at a time may open it with `writing`."""
 
     def __init__(self, path: str, writing: bool = False) -> None:
-        """Open it; with `writing` it is made unless it is there.
+        """Open the file; with `writing` it is made if it is missing.
 
         Raises NotFound, InvalidInput for what is no scan, or one of another version; Corrupt.
         """
@@ -229,7 +229,7 @@ class ScanFile:
         except zlib.error as error:
             raise Corrupt(f"{self.path}: document {digest}: {error}") from None
         if digest.startswith("sha256:") and sha256(data).hexdigest() != digest[7:]:
-            raise Corrupt(f"{self.path}: document {digest} is damaged")
+            raise Corrupt(f"{self.path}: document {digest} does not match its digest: the file is damaged")
         return data
 
     def add_documents(self, documents: Iterable[tuple[str, bytes]]) -> None:
@@ -341,7 +341,7 @@ class ScanFile:
         )
 
     def keep_name(self, name: str) -> None:
-        """Record that a name stands for what it stood for."""
+        """Record that a name was looked at and still refers to the same digest."""
         self._connection.execute("UPDATE names SET seen = ?, problem = '' WHERE name = ?", (int(time.time()), name))
 
     def forget_others(self, repository: str, names: Iterable[str]) -> None:

@@ -83,12 +83,12 @@ class Facts(msgspec.Struct, array_like=True):
         return self.read(entry, entry.size)[offset : offset + size]
 
     def checksum(self, entry: Entry) -> bytes:
-        """Return nothing: checksums are not kept."""
+        """Return b"", which means an unknown checksum: facts hold none."""
         return b""
 
     @property
     def tells(self) -> bool:
-        """Whether it has anything to say of what is in an image."""
+        """Whether the layer has, or hides, files that tell the release or the packages of an image."""
         return bool(self.entries)
 
     def pack(self) -> bytes:
@@ -161,7 +161,7 @@ def _path(name: bytes) -> bytes:
 
 
 def _matters(path: bytes) -> bool:
-    """Tell whether a member is on the way to a file that tells what is in an image, is one, or hides one."""
+    """Tell if a member of a layer is a package database or release file, lies above one, or is a whiteout of either."""
     directory, _, name = path.rpartition(b"/")
     if name == OPAQUE:
         return not directory or directory in _ABOVE
@@ -262,7 +262,7 @@ def _databases(
 
 
 class _Texts:
-    """The files of an image of which texts were kept; the others have nothing in them."""
+    """The files of an image, of which only those that tell its release can be read; any other counts as missing."""
 
     def __init__(self, files: ImageFiles) -> None:
         self._files = files

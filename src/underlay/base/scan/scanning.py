@@ -76,7 +76,7 @@ def scan(store: Store, path: str, texts: Sequence[str], options: Options) -> Sca
     wanted = [each for each in wanted if _part(each.repository, options.shards) == options.shard]
     workers = options.workers or min(8, 2 * (os.cpu_count() or 1))
     if workers < 1:
-        raise InvalidInput(f"{workers} workers cannot do anything")
+        raise InvalidInput(f"invalid number of workers: {workers}", "a number from 1 on")
     place = work.Place(store.paths.root, store.paths.state, os.path.abspath(path))
     with ScanFile(path, writing=True) as file:
         going = _Scan(store, file, place, workers)
@@ -275,7 +275,7 @@ def _end_with(parent: int) -> None:
 
 
 def _batches(items: Iterable[Item], size: int) -> Iterator[tuple[Item, ...]]:
-    """Yield the items, at most `size` at once."""
+    """Yield the items in tuples of at most `size`."""
     left = iter(items)
     while part := tuple(islice(left, size)):
         yield part

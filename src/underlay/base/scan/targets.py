@@ -1,4 +1,4 @@
-"""What is to be scanned: names of images, registries and namespaces, lists of names, and what a cluster runs."""
+"""The targets of a scan: images, registries, namespaces, lists of names, and the pods of a cluster."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def lines(text: str) -> list[str]:
     names = [line.strip() for line in text.splitlines()]
     for number, name in enumerate(names, 1):
         if len(name) > LINE_LIMIT:
-            raise InvalidInput(f"line {number} of the list is too long")
+            raise InvalidInput(f"line {number} of the list has more than {LINE_LIMIT} characters")
     return [name for name in names if name and not name.startswith("#")]
 
 

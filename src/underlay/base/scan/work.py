@@ -1,4 +1,4 @@
-"""The tasks of a scan, as workers carry them out: to look at names, to read layers, to tell what images stand on.
+"""What the workers of a scan do: they look up names, read layers, and identify the bases of images.
 
 Tasks and what they return are plain values. No credential is in them: a worker asks registries with its own user's.
 """
@@ -268,7 +268,7 @@ def _settled(
 
     data, text = scan.document(manifest), scan.document(config)
     if data is None or text is None:
-        raise NotFound(f"the scan has no documents of {name}")
+        raise NotFound(f"the file of the scan lacks the manifest or the configuration of {name}")
     read_manifest = manifests.read_manifest(data, f"manifest {manifest}")
     read_config = configs.read(text, f"configuration {config}")
     subject = image_source.Subject(store, name, image_source.REGISTRY, read_config, read_manifest)
