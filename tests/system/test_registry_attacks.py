@@ -450,6 +450,22 @@ def test_rg05_endless_protocol(attacked: Any, place: str, begin: bytes, again: b
     assert attacked(place, for_ever(begin, again, pause))
 
 
+def test_rg05_interim_answers_are_counted(attacked: Any) -> None:
+    assert "interim answers" in attacked("manifest", for_ever(b"", b"HTTP/1.1 100 Continue\r\n\r\n"))
+
+
+def test_interim_answers_before_the_real_one_are_skipped(visitor: Visitor, made: Image) -> None:
+    def announced(handler: Handler, _: re.Match[str]) -> bool:
+        handler.connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n" * 8)
+        return False
+
+    with FakeRegistry() as registry:
+        name = registry.add(made, TEAM, "1.0")
+        registry.rule("GET", "/manifests/", announced)
+        visitor("pull", name)
+    visitor("image", "prune", "-af")
+
+
 @pytest.mark.parametrize("words", [("search", "{host}/app"), ("search", "--list-tags", "{host}/team/app")])
 def test_rg05_endless_lists(visitor: Visitor, words: tuple[str, ...]) -> None:
     member = "tags" if len(words) == 3 else "repositories"

@@ -10,6 +10,7 @@ import socket
 import sys
 import threading
 import weakref
+from http.client import HTTPException, HTTPResponse
 from time import monotonic, sleep
 
 import urllib3
@@ -39,6 +40,7 @@ STORING_SECONDS = 900.0
 # Slower than this over the time that a stall may last is no transfer (bytes a second).
 _SLOWEST = 512
 _CONNECTIONS = 16  # kept a host
+_INTERIM = 8  # answers of status 1xx that may come before the real one (RFC 9110, section 15.2)
 
 
 class Broken(RegistryError):
@@ -311,6 +313,19 @@ class Transport:
         return manager
 
 
+class _Bounded(HTTPResponse):
+    """An HTTP answer before which only a few interim ones are skipped: http.client would skip any number of them."""
+
+    _heads = 0
+
+    def _read_status(self) -> tuple[str, int, str]:
+        self._heads += 1
+        if self._heads > _INTERIM + 1:
+            raise HTTPException(f"more than {_INTERIM} interim answers (status 1xx)")
+        head: tuple[str, int, str] = super()._read_status()  # type: ignore[misc]
+        return head
+
+
 class _Watched:
     """What our connections add to urllib3's: they can be shut from another thread, and no part of an answer may drip.
 
@@ -321,6 +336,7 @@ class _Watched:
     stall: float
     sock: socket.socket | None
     watchman: _Watchman
+    response_class = _Bounded
     _handle: socket.socket | None = None
     _answering = False
 
