@@ -332,6 +332,7 @@ class Bases:
         platform: str = "",
         workers: int = 0,
         shard: tuple[int, int] = (1, 1),
+        cluster: str = "",
     ) -> Scanned:
         """Look at many images in registries, and keep what they stand on and consist of in the file at `path`, which is
         made or continued: only what has changed is asked again, and a layer is read once.
@@ -339,13 +340,15 @@ class Bases:
         `targets` are names of images, `NAME:*` for all tags of a repository, `HOST/` or `HOST/NAMESPACE/` for the
         repositories of a registry, `docker.io/NAMESPACE/`. Of repositories `tags` are patterns (`v*`) and `newest` how many
         by their numbers, 0 for all. `workers` are processes of this machine, by default twice as many as it has processors,
-        8 at most. Several scans share the repositories with `shard`: which part, and how many there are; `merge_scans`
-        puts their files together. What cannot be looked at is among the result's problems. Raises InvalidInput, Unsupported
-        for a registry that lists nothing, RegistryError.
+        8 at most; where a Dask `cluster` is named, by the address of its scheduler (`tcp://scheduler:8786`; `local:4`
+        starts one here), its workers ask the registries. Several scans share the repositories with `shard`: which part, and
+        how many there are; `merge_scans` puts their files together. What cannot be looked at is among the result's
+        problems. Raises InvalidInput, Unsupported for a registry that lists nothing, RegistryError; Unreachable for a
+        cluster.
         """
         from ..base.scan import scanning
 
-        options = scanning.Options(tuple(tags), newest, platform, workers, *shard)
+        options = scanning.Options(tuple(tags), newest, platform, workers, *shard, cluster)
         with Writing(self._store, f"scan into {path}"):
             return scanning.scan(self._store, path, targets, options)
 

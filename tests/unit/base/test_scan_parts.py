@@ -94,15 +94,15 @@ def scan(tmp_path: Path) -> ScanFile:
     made = ScanFile(str(tmp_path / "scan.db"), writing=True)
     base = ImageFacts("sha256:m1", "sha256:c1", "linux/amd64", (("sha256:l1", "sha256:b1", 10),))
     above = ImageFacts("sha256:m2", "sha256:c2", "linux/amd64", (*base.layers, ("sha256:l2", "sha256:b2", 5)))
-    made.set_name("r/base:1", "sha256:m1", base)
-    made.set_name("r/app:1", "sha256:m2", above)
-    made.set_name("r/app:2", "sha256:m2", above)
+    made.set_name("r/base:1", "sha256:m1", made.add_image(base))
+    made.set_name("r/app:1", "sha256:m2", made.add_image(above))
+    made.set_name("r/app:2", "sha256:m2", made.add_image(above))
     lower = Inventory([package("libc6", "2.36", "glibc"), package("bash", "5")], {"ID": "debian"}, [])
     upper = Inventory([*lower.packages, package("curl", "8")], {"ID": "debian"}, ["a problem"])
     numbers = [made.add_inventory(key_of(key), each) for key, each in ((["l1"], lower), (["l1", "l2"], upper))]
-    rows = {manifest: number for number, _, manifest, _, _ in made.unsettled()}
-    made.settle(rows["sha256:m1"], "scratch", '{"image": "", "base": "scratch"}', numbers[0], 0)
-    made.settle(rows["sha256:m2"], "r/base:1", '{"image": "", "base": "r/base:1"}', numbers[1], numbers[0])
+    rows = {manifest: number for number, _, manifest, _, _ in made.unsettled("j")}
+    made.settle(rows["sha256:m1"], "scratch", '{"image": "", "base": "scratch"}', numbers[0], 0, "j")
+    made.settle(rows["sha256:m2"], "r/base:1", '{"image": "", "base": "r/base:1"}', numbers[1], numbers[0], "j")
     return made
 
 
@@ -120,11 +120,14 @@ def test_who(scan: ScanFile) -> None:
 
 
 def test_the_file(scan: ScanFile, tmp_path: Path) -> None:
-    assert scan.root("r/app:1") == "sha256:m2" and scan.root("r/other:1") == ""
+    both = {"r/app:1": "sha256:m2", "r/app:2": "sha256:m2"}
+    assert scan.roots("r/app") == scan.roots("r/app", "linux/amd64") == both and scan.roots("r/other") == {}
+    assert scan.roots("r/app", "linux/arm64") == {} and scan.image_of("sha256:m2", "linux/arm64") == 0
     scan.fail_name("r/app:1", "gone")
-    assert scan.root("r/app:1") == ""  # it is asked again
+    assert scan.roots("r/app") == {"r/app:2": "sha256:m2"}  # it is asked again
     scan.keep_name("r/app:1")
-    assert scan.root("r/app:1") == "sha256:m2"
+    assert scan.roots("r/app") == both and scan.image_of("sha256:m2") and not scan.image_of("sha256:m3")
+    assert scan.unsettled("j") == [] and len(scan.unsettled("another")) == 2
     assert scan.inventory(2).problems == ["a problem"] and len(scan.inventory(2).packages) == 3
     assert {diff_id for diff_id, known in scan.layers().items() if not known[0]} == {"sha256:l1", "sha256:l2"}
     scan.add_facts("sha256:l1", b"x", True)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any
 
-FORMAT = 1
+FORMAT = 2
 _APPLICATION = 0x756C7363  # "ulsc": what the file is (SQLite, PRAGMA application_id)
 _DOCUMENT_LIMIT = 16 << 20  # bytes
 _SCHEMA = """
@@ -73,7 +73,8 @@ CREATE TABLE images (
     standing TEXT NOT NULL DEFAULT '', -- JSON: what it stands on; '' until that is asked
     day TEXT NOT NULL DEFAULT '',   -- when it was asked (ISO 8601)
     inventory INTEGER REFERENCES inventories(id),
-    below INTEGER REFERENCES inventories(id) -- that of its base's layers
+    below INTEGER REFERENCES inventories(id), -- that of its base's layers
+    judge TEXT NOT NULL DEFAULT ''  -- which indexes of bases it was asked of
 ) STRICT;
 CREATE INDEX images_base ON images(base);
 CREATE INDEX images_inventory ON images(inventory);
@@ -86,6 +87,7 @@ CREATE TABLE names (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX names_image ON names(image);
 """
+_FROM_1 = "ALTER TABLE images ADD COLUMN judge TEXT NOT NULL DEFAULT ''"
 # Of two files (`other` is attached) the later look at a name and at what an image stands on counts, and facts beat none.
 _PACKAGE = "name, kind, version, architecture, origin, origin_version, licence"
 _MERGE = f"""
@@ -102,7 +104,7 @@ INSERT OR IGNORE INTO inventory_packages (package, inventory)
     JOIN other.inventories AS whole ON whole.id = held.inventory JOIN inventories ON inventories.key = whole.key;
 INSERT OR IGNORE INTO images (manifest, config, platform, layers)
     SELECT manifest, config, platform, layers FROM other.images;
-UPDATE images SET base = theirs.base, standing = theirs.standing, day = theirs.day,
+UPDATE images SET base = theirs.base, standing = theirs.standing, day = theirs.day, judge = theirs.judge,
     inventory = (SELECT mine.id FROM inventories AS mine JOIN other.inventories AS whole USING (key)
         WHERE whole.id = theirs.inventory),
     below = (SELECT mine.id FROM inventories AS mine JOIN other.inventories AS whole USING (key)
@@ -140,6 +142,7 @@ class ScanFile:
         Raises NotFound, InvalidInput for what is no scan, or one of another version; Corrupt.
         """
         self.path = path
+        self._writing = writing
         there = os.path.exists(path) and os.path.getsize(path) > 0
         if not there and not writing:
             raise NotFound(f"{path}: no such scan", f"`underlay base scan IMAGE... --output {path}` makes it")
@@ -170,9 +173,13 @@ class ScanFile:
         if execute("PRAGMA application_id").fetchone()[0] != _APPLICATION:
             raise InvalidInput(f"{self.path} is not the file of a scan")
         version = execute("PRAGMA user_version").fetchone()[0]
-        if version != FORMAT:
+        if version not in (1, FORMAT):
             raise InvalidInput(f"{self.path} is of another version of underlay (format {version}, not {FORMAT})")
         execute("PRAGMA synchronous = NORMAL")
+        if version == 1 and self._writing:
+            self._connection.executescript(f"BEGIN; {_FROM_1}; PRAGMA user_version = {FORMAT}; COMMIT")
+            version = FORMAT
+        self.format = version
 
     def close(self) -> None:
         """Close it."""
@@ -205,7 +212,9 @@ class ScanFile:
 
     def merge(self, path: str) -> None:
         """Add what another file has. Raises NotFound, InvalidInput, Corrupt."""
-        ScanFile(path).close()  # that it is one
+        with ScanFile(path) as other:
+            if other.format != FORMAT:
+                raise InvalidInput(f"{path} is of an older version of underlay", "scan into it once, then merge it")
         try:
             self._connection.execute("ATTACH ? AS other", (f"file:{_quoted(path)}?mode=ro",))
             try:
@@ -232,6 +241,19 @@ class ScanFile:
             raise Corrupt(f"{self.path}: document {digest} does not match its digest: the file is damaged")
         return data
 
+    def documents_of(self, names: Iterable[str]) -> dict[str, bytes]:
+        """Return the manifests, indexes and configurations of what names stood for, by digest. Raises Corrupt."""
+        found = {}
+        for name in names:
+            rows = self._rows(
+                "SELECT root, manifest, config FROM names JOIN images ON images.id = image WHERE name = ?", (name,)
+            )
+            for digest in {digest for row in rows for digest in row}:
+                data = self.document(digest)
+                if data is not None:
+                    found[digest] = data
+        return found
+
     def add_documents(self, documents: Iterable[tuple[str, bytes]]) -> None:
         """Keep documents, which have been verified by their digests."""
         rows = [(digest, zlib.compress(data, 6)) for digest, data in documents]
@@ -239,21 +261,27 @@ class ScanFile:
 
     # Names and images
 
-    def root(self, name: str) -> str:
-        """Return the digest that a name stood for when it was last looked at with success, "" for none."""
-        row = self._connection.execute(
-            "SELECT root FROM names WHERE name = ? AND image IS NOT NULL AND problem = ''", (name,)
-        ).fetchone()
-        return row[0] if row is not None else ""
-
-    def roots(self, repository: str) -> dict[str, str]:
-        """Return the digests that the names of a repository stood for, by name."""
+    def roots(self, repository: str, platform: str = "") -> dict[str, str]:
+        """Return the digests that the names of a repository stood for when they were last looked at with success, by name;
+        with `platform` only those whose image is for that."""
         return dict(
             self._rows(
-                "SELECT name, root FROM names WHERE (name GLOB ? OR name GLOB ?) AND image IS NOT NULL AND problem = ''",
-                _of(repository),
+                "SELECT name, root FROM names JOIN images ON images.id = image WHERE (name GLOB ? OR name GLOB ?) "
+                "AND problem = '' AND (? IN ('', platform) OR platform GLOB ? || '/*')",
+                (*_of(repository), platform, platform),
             )
         )
+
+    def image_of(self, root: str, platform: str = "") -> int:
+        """Return the number of the image that a digest stands for, of a manifest or of the index of a name; 0 if that is
+        not known, or is for another than `platform`."""
+        rows = self._rows(
+            "SELECT id FROM images WHERE id IN (SELECT id FROM images WHERE manifest = :root "
+            "UNION SELECT image FROM names WHERE root = :root AND problem = '') "
+            "AND (:platform IN ('', platform) OR platform GLOB :platform || '/*')",
+            {"root": root, "platform": platform},
+        )
+        return rows[0][0] if rows else 0
 
     def images(self) -> list[tuple[str, str, list[str]]]:
         """Return each image that has a name: one of these, the digest of its manifest, its diff ids."""
@@ -262,12 +290,13 @@ class ScanFile:
         )
         return [(name, manifest, layers.split()) for name, manifest, layers in rows]
 
-    def unsettled(self) -> list[tuple[int, str, str, str, list[str]]]:
-        """Return the images of which is not known what they stand on: number, a name, digests of manifest and
-        configuration, diff ids."""
+    def unsettled(self, judge: str) -> list[tuple[int, str, str, str, list[str]]]:
+        """Return the images of which is not known what they stand on, or was asked of other indexes than those of `judge`:
+        number, a name, digests of manifest and configuration, diff ids."""
         rows = self._rows(
             "SELECT images.id, min(name), manifest, config, layers FROM names JOIN images ON images.id = image "
-            "WHERE standing = '' GROUP BY images.id"
+            "WHERE standing = '' OR judge <> ? GROUP BY images.id",
+            (judge,),
         )
         return [(number, name, manifest, config, layers.split()) for number, name, manifest, config, layers in rows]
 
@@ -321,23 +350,27 @@ class ScanFile:
         )
         return [(name, base, own, bool(inside) if below else None) for name, base, own, below, inside in rows]
 
-    def set_name(self, name: str, root: str, image: ImageFacts) -> None:
-        """Record what a name stands for now."""
+    def add_image(self, image: ImageFacts) -> int:
+        """Keep an image; returns its number."""
         row = self._connection.execute("SELECT id FROM images WHERE manifest = ?", (image.manifest,)).fetchone()
-        if row is None:
-            layers = " ".join(diff_id for diff_id, _, _ in image.layers)
-            cursor = self._connection.execute(
-                "INSERT INTO images (manifest, config, platform, layers) VALUES (?, ?, ?, ?)",
-                (image.manifest, image.config, image.platform, layers),
-            )
-            row = (cursor.lastrowid,)
-            self._connection.executemany(
-                "INSERT OR IGNORE INTO layers (diff_id, digest, size) VALUES (?, ?, ?)", image.layers
-            )
+        if row is not None:
+            return int(row[0])
+        layers = " ".join(diff_id for diff_id, _, _ in image.layers)
+        cursor = self._connection.execute(
+            "INSERT INTO images (manifest, config, platform, layers) VALUES (?, ?, ?, ?)",
+            (image.manifest, image.config, image.platform, layers),
+        )
+        self._connection.executemany(
+            "INSERT OR IGNORE INTO layers (diff_id, digest, size) VALUES (?, ?, ?)", image.layers
+        )
+        return cursor.lastrowid or 0
+
+    def set_name(self, name: str, root: str, image: int) -> None:
+        """Record what a name stands for now."""
         self._connection.execute(
             "INSERT INTO names (name, root, image, seen) VALUES (?, ?, ?, ?) ON CONFLICT (name) DO UPDATE "
             "SET root = excluded.root, image = excluded.image, seen = excluded.seen, problem = ''",
-            (name, root, row[0], int(time.time())),
+            (name, root, image, int(time.time())),
         )
 
     def keep_name(self, name: str) -> None:
@@ -430,11 +463,13 @@ class ScanFile:
             msgspec.json.decode(row[1], type=list[str]),
         )
 
-    def settle(self, image: int, base: str, standing: str, inventory: int, below: int) -> None:
-        """Record what an image stands on, what is installed in it, and what of that in its base (0: not known)."""
+    def settle(self, image: int, base: str, standing: str, inventory: int, below: int, judge: str) -> None:
+        """Record what an image stands on, by the indexes of `judge`, what is installed in it, and what of that in its base
+        (0: not known)."""
+        day = time.strftime("%Y-%m-%d", time.gmtime())
         self._connection.execute(
-            "UPDATE images SET base = ?, standing = ?, day = ?, inventory = ?, below = ? WHERE id = ?",
-            (base, standing, time.strftime("%Y-%m-%d", time.gmtime()), inventory or None, below or None, image),
+            "UPDATE images SET base = ?, standing = ?, day = ?, inventory = ?, below = ?, judge = ? WHERE id = ?",
+            (base, standing, day, inventory or None, below or None, judge, image),
         )
 
 

@@ -14,6 +14,13 @@ if TYPE_CHECKING:
 SUMMARY = "Look at the images of registries, namespaces, lists or a cluster, once per layer"
 SYNOPSIS = "base scan [OPTIONS] TARGET..."
 FLAGS: tuple[Flag, ...] = (
+    (
+        "cluster",
+        "",
+        "string",
+        "string",
+        "Have a Dask cluster ask the registries: the address of its scheduler (tcp://HOST:8786), or local:N",
+    ),
     ("newest", "", "int", "int", "Only so many tags of a repository, the newest by their numbers"),
     ("output", "o", "string", "file", "The file of the scan, which is made or continued (required)"),
     ("platform", "", "string", "string", "Platform of the images, if they are multi-platform"),
@@ -54,6 +61,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
         options["platform"],
         options["workers"] or 0,
         _shard(options["shard"]),
+        options["cluster"],
     )
     from ....human import size
     from ...output import plain
