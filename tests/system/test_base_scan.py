@@ -109,6 +109,28 @@ def test_answers_without_a_registry(scanner: Installation, registry: FakeRegistr
     assert b"who has an advisory is not answered yet" in refused.stderr
 
 
+def test_judged_anew_by_other_indexes(scanner: Installation, registry: FakeRegistry, tmp_path: Path) -> None:
+    scan = str(tmp_path / "scan.db")
+    words = ["base", "scan", "-o", scan, f"{registry.host}/"]
+    registry.add(image([BASE]), "team/os", "1")
+    scanner(*words)
+    # What the index of bases learns counts for images that have not changed; nothing is read again.
+    scanner("base", "index", "add", f"{registry.host}/team/os:1")
+    registry.forget()
+    assert summary(scanner(*words)) == "12 names, 12 of them unchanged; 10 images judged; 0 layers read"
+    assert registry.asked("GET", "/(manifests|blobs)/") == []
+    assert len(scanner.out("base", "who", "-q", scan, f"{registry.host}/team/os:1").splitlines()) == 11
+    assert summary(scanner(*words)) == "12 names, 12 of them unchanged; 0 images judged; 0 layers read"
+
+
+def test_another_platform(scanner: Installation, registry: FakeRegistry, tmp_path: Path) -> None:
+    registry.add(index([image([BASE], architecture=each) for each in ("amd64", "arm64")]), "multi", "1")
+    words = ["base", "scan", "-o", str(tmp_path / "scan.db"), f"{registry.host}/multi:1", "--platform"]
+    for platform in ("linux/amd64", "linux/arm64", "linux/amd64"):
+        assert summary(scanner(*words, platform)).startswith("1 names, 0 of them unchanged"), platform
+        assert summary(scanner(*words, platform)).startswith("1 names, 1 of them unchanged"), platform
+
+
 def test_two_scans_beside_each_other(scanner: Installation, registry: FakeRegistry, tmp_path: Path) -> None:
     before, after = str(tmp_path / "before.db"), str(tmp_path / "after.db")
     words = ["base", "scan", "-q", "-o", before, f"{registry.host}/"]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from ..paths import Paths
 
-_KINDS = ("build-", "gone-", "import-", "index-", "layer-", "machine-", "tree-")
+_KINDS = ("build-", "gone-", "import-", "index-", "layer-", "machine-", "scan-", "tree-")
 
 
 def ensure(directory: str) -> str:

@@ -172,3 +172,22 @@ def test_files_that_are_no_scan(tmp_path: Path, scan: ScanFile) -> None:
         ScanFile(scan.path)
     with pytest.raises(InvalidInput, match="nowhere"):
         ScanFile(str(tmp_path / "nowhere/scan.db"), writing=True)
+
+
+def test_older_formats(tmp_path: Path, scan: ScanFile) -> None:
+    path = scan.path
+    scan._connection.execute("ALTER TABLE images DROP COLUMN judge")
+    scan._connection.execute("PRAGMA user_version = 1")
+    scan.close()
+    with ScanFile(path) as reader:
+        assert len(answers.who(reader, "bash")) == 3
+    with (
+        ScanFile(str(tmp_path / "new.db"), writing=True) as new,
+        pytest.raises(InvalidInput, match="of an older version"),
+    ):
+        new.merge(path)
+    with ScanFile(path, writing=True) as writer:
+        assert len(writer.unsettled("j")) == 2  # to be judged again
+    with ScanFile(str(tmp_path / "new.db"), writing=True) as new:
+        new.merge(path)
+        assert len(answers.who(new, "bash")) == 3

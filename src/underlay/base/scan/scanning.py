@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 _NAMES, _DOCUMENTS, _LAYERS, _IMAGES = 200, 20, 8, 25  # of a task
 _AT_ONCE = 256  # tasks that workers are given at once
+_PAUSE = 5  # seconds between looks whether a cluster is still there
 _ATTEMPTS = 3  # to begin again when a worker has died
 
 
@@ -80,7 +81,7 @@ def scan(store: Store, path: str, texts: Sequence[str], options: Options) -> Sca
     if count < 1:
         raise InvalidInput(f"invalid number of workers: {count}", "a number from 1 on")
     with (
-        workers.cluster(options.cluster) if options.cluster else nullcontext(None) as cluster,
+        workers.cluster(options.cluster, store.paths) if options.cluster else nullcontext(None) as cluster,
         ScanFile(path, writing=True) as file,
     ):
         going = _Scan(store, file, count, cluster)
@@ -94,7 +95,7 @@ class _Scan:
     """One scan on its way. Registries are asked by the workers of a `cluster`, if there is one, else by processes of this
     machine; these alone tell what images stand on, since it is this machine's indexes that are asked."""
 
-    def __init__(self, store: Store, file: ScanFile, count: int, cluster: Executor | None) -> None:
+    def __init__(self, store: Store, file: ScanFile, count: int, cluster: workers.Cluster | None) -> None:
         self._store = store
         self._file = file
         self._cluster = cluster
@@ -248,7 +249,7 @@ class _Scan:
         tasks: list[Task],
         what: str,
         named: Callable[[Task], str],
-        cluster: Executor | None,
+        cluster: workers.Cluster | None,
     ) -> Iterator[tuple[Task, Result]]:
         """Yield tasks with what workers make of them: those of a cluster, or processes of this machine. When a worker dies,
         others begin again what was not done; a task with which that happens again and again is a problem."""
@@ -268,8 +269,13 @@ class _Scan:
                     yield task, result
                     self._tell(what, number, len(left))
             left = again
+        whom = (
+            "scheduler of the cluster has"
+            if cluster is not None and cluster.ended
+            else "workers that were to do it have"
+        )
         for task in left:
-            self._problems[named(task)] = "the workers that were to look at it have died"
+            self._problems[named(task)] = f"the {whom} died"
 
     def _tell(self, what: str, count: int, total: int) -> None:
         self._store.emit(Event("scan.progress", what, current=count, total=total))
@@ -291,7 +297,10 @@ def _done(
                 again.append(task)
         if not waiting:
             return
-        done, _ = wait(waiting, return_when="FIRST_COMPLETED")
+        done, _ = wait(waiting, timeout=_PAUSE, return_when="FIRST_COMPLETED")
+        if not done and isinstance(executor, workers.Cluster) and executor.ended:
+            again += [*waiting.values(), *left]
+            return
         for future in done:
             task = waiting.pop(future)
             try:

@@ -11,12 +11,16 @@ from contextlib import contextmanager
 
 from ...errors import InvalidInput, UnderlayError, Unreachable
 from ...linux import process
+from ...store.scratch import Scratch
 from ...version import __version__
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from concurrent.futures import Future
     from typing import Any
+
+    from ...paths import Paths
 
 _TASKS = 4  # for which another worker is worth it
 _WAIT = 30  # seconds for the first worker of a cluster
@@ -59,10 +63,30 @@ def lost(error: BaseException) -> bool:
     )
 
 
+class Cluster(Executor):
+    """The workers of a Dask cluster, by a client of its scheduler."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self._executor = client.get_executor(pure=False)
+
+    def submit(self, function: Callable[..., Any], /, *arguments: Any, **keywords: Any) -> Future[Any]:
+        """Give a task to a worker. Raises BrokenExecutor when the scheduler is no more."""
+        if self.ended:
+            raise BrokenExecutor("the scheduler of the cluster is no more")
+        future: Future[Any] = self._executor.submit(function, *arguments, **keywords)
+        return future
+
+    @property
+    def ended(self) -> bool:
+        """Whether the client has given up to reach the scheduler: nothing that was submitted will be done any more."""
+        return str(self._client.status) in ("closing", "closed")
+
+
 @contextmanager
-def cluster(address: str) -> Iterator[Executor]:
+def cluster(address: str, paths: Paths) -> Iterator[Cluster]:
     """Give the workers of a Dask cluster, by the address of its scheduler, or of so many processes that it starts itself
-    (`local:N`).
+    (`local:N`; what they spill is kept below `paths`).
 
     Raises InvalidInput (no such address, Dask is not installed, workers without underlay or with another version of it),
     Unreachable.
@@ -75,12 +99,13 @@ def cluster(address: str) -> Iterator[Executor]:
         ) from None
     dask: Any = importlib.import_module("dask")
     # What becomes of workers is told by the problems of a scan.
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    for name in ("distributed", "distributed.client"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     settings = {"distributed.admin.system-monitor.gil.enabled": False, "distributed.scheduler.allowed-failures": 2}
     with dask.config.set(settings):
         if address.startswith(_LOCAL):
-            with _local(distributed, address) as client:
-                yield client.get_executor(pure=False)
+            with _local(distributed, address, paths) as client:
+                yield Cluster(client)
             return
         try:
             client = distributed.Client(address, timeout=_WAIT, set_as_default=False, name="underlay base scan")
@@ -88,7 +113,7 @@ def cluster(address: str) -> Iterator[Executor]:
             raise _no_scheduler(address, error) from None
         with client:
             _check(client, address)
-            yield client.get_executor(pure=False)
+            yield Cluster(client)
 
 
 def _no_scheduler(address: str, error: Exception) -> UnderlayError:
@@ -101,22 +126,20 @@ def _no_scheduler(address: str, error: Exception) -> UnderlayError:
 
 
 @contextmanager
-def _local(distributed: Any, address: str) -> Iterator[Any]:
+def _local(distributed: Any, address: str, paths: Paths) -> Iterator[Any]:
     """Give the client of a cluster of processes of this machine, which ends with it."""
-    import tempfile
-
     from ...human import whole
 
     count = whole(address.removeprefix(_LOCAL))
     if count < 1:
         raise InvalidInput(f"invalid number of workers in {address}", "as local:4")
     with (
-        tempfile.TemporaryDirectory(prefix="underlay-dask-") as directory,
+        Scratch(paths, "scan") as scratch,
         distributed.LocalCluster(
             n_workers=count,
             threads_per_worker=1,
             dashboard_address=None,
-            local_directory=directory,
+            local_directory=scratch.path,
             silence_logs=logging.CRITICAL,
         ) as workers,
         distributed.Client(workers, set_as_default=False) as client,
@@ -137,7 +160,10 @@ def _check(client: Any, address: str) -> None:
         raise Unreachable(f"the cluster at {address} has no workers", "start `dask worker` on its machines") from None
     try:
         versions = set(client.run(version).values())
-    except (ImportError, AttributeError):
+    except OSError as error:
+        raise Unreachable(f"the cluster at {address} went away: {error}") from None
+    except Exception:
+        # What a worker without underlay says of the function comes as a plain Exception.
         raise InvalidInput(
             f"workers of {address} have no underlay, or an older one", f"install underlay {__version__} where they run"
         ) from None

@@ -29,6 +29,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "base scan": (
         ("underlay base scan -o fleet.db registry.example.com/", "look at all images of a registry, or go on with that"),
         ("underlay base scan -o fleet.db --pods pods.json", "at those that a cluster runs (`kubectl get pods -A -o json`)"),
+        ("underlay base scan -o fleet.db --cluster tcp://scheduler:8786 registry.example.com/", "by Dask's workers"),
     ),
     "base scan merge": (("underlay base scan merge -o fleet.db part1.db part2.db", "after scans with --shard 1/2, 2/2"),),
     "base vulns": (("underlay base vulns --severity high --fixable app", "what an update would mend, base's or own"),),
