@@ -123,6 +123,26 @@ def test_judged_anew_by_other_indexes(scanner: Installation, registry: FakeRegis
     assert summary(scanner(*words)) == "12 names, 12 of them unchanged; 0 images judged; 0 layers read"
 
 
+def test_learning_from_a_scan(scanner: Installation, registry: FakeRegistry, tmp_path: Path) -> None:
+    scan, host = str(tmp_path / "scan.db"), registry.host
+    registry.add(image([BASE]), "team/os", "1")
+    registry.add(image([BASE, MORE]), "own/base", "1")
+    words = ["base", "scan", "-q", "-o", scan, f"{host}/"]
+    scanner(*words)
+    registry.close()
+    told = scanner.out("base", "index", "add", "--scan", scan).splitlines()
+    # The eight and `own/base` stand on the one, three tags of a tool on the other.
+    assert [line.split() for line in told[1:3]] == [[f"{host}/team/os:1", "9"], [f"{host}/own/base:1", "3"]]
+    assert told[3] == "2 tags: 2 new builds, 0 tags have moved; 2 builds under 2 names"
+    again = scanner.out("base", "index", "add", "--scan", scan).splitlines()
+    assert again[3] == "2 tags: 0 new builds, 0 tags have moved; 2 builds under 2 names"
+    # The next scan of any of it judges with them; who stands on the lower one does so by way of the other, too.
+    scanner("base", "scan", "-q", "-o", scan, "-", input=b"", code=0)
+    rows = json.loads(scanner.out("base", "who", scan, f"{host}/team/os:1", "--format", "json"))
+    assert len(rows) == 12 and {row["base"].partition("/")[2] for row in rows} == {"team/os:1", "own/base:1"}
+    assert len(json.loads(scanner.out("base", "who", scan, f"{host}/own/base:1", "--format", "json"))) == 3
+
+
 def test_another_platform(scanner: Installation, registry: FakeRegistry, tmp_path: Path) -> None:
     registry.add(index([image([BASE], architecture=each) for each in ("amd64", "arm64")]), "multi", "1")
     words = ["base", "scan", "-o", str(tmp_path / "scan.db"), f"{registry.host}/multi:1", "--platform"]

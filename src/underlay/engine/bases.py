@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ..base.rebase.move import Moved
     from ..base.scan.answers import Holder
     from ..base.scan.comparing import Difference
+    from ..base.scan.learning import OwnBase
     from ..base.scan.scanning import Scanned
     from ..store.rootfs.imagefiles import ImageFiles
     from ..store.store import Store
@@ -406,6 +407,14 @@ class Bases:
         from ..base.index import learn as learning
 
         return learning.add(self._store, names)
+
+    def learn_scan(self, path: str) -> tuple[Learned, list[OwnBase]]:
+        """Add the images of a scan that others of it stand on to the index of known bases; returns them, too. The next scan
+        judges with them. Raises NotFound, InvalidInput, Corrupt."""
+        from ..base.scan import database, learning
+
+        with database.ScanFile(path) as scan:
+            return learning.learn(self._store, scan)
 
     def plan_index_update(self, names: Sequence[str] = (), platform: str = "") -> Plan:
         """Return what `update_index` will ask registries, as far as that is known beforehand."""

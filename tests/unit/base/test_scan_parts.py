@@ -11,7 +11,7 @@ import pytest
 from asking import registries as asked
 from fakeregistry import FakeRegistry
 from remoteimages import image
-from underlay.base.scan import answers, targets, work
+from underlay.base.scan import answers, lineage, targets, work
 from underlay.base.scan.database import ImageFacts, ScanFile, key_of
 from underlay.errors import Corrupt, InvalidInput, NotFound, Unsupported
 from underlay.packages.installed import Inventory
@@ -101,8 +101,9 @@ def scan(tmp_path: Path) -> ScanFile:
     upper = Inventory([*lower.packages, package("curl", "8")], {"ID": "debian"}, ["a problem"])
     numbers = [made.add_inventory(key_of(key), each) for key, each in ((["l1"], lower), (["l1", "l2"], upper))]
     rows = {manifest: number for number, _, manifest, _, _ in made.unsettled("j")}
-    made.settle(rows["sha256:m1"], "scratch", '{"image": "", "base": "scratch"}', numbers[0], 0, "j")
-    made.settle(rows["sha256:m2"], "r/base:1", '{"image": "", "base": "r/base:1"}', numbers[1], numbers[0], "j")
+    made.settle(rows["sha256:m1"], "scratch", (), '{"image": "", "base": "scratch"}', numbers[0], 0, "j")
+    standing = '{"image": "", "base": "r/base:1", "chain": ["r/base:1", "os:1", "?"]}'
+    made.settle(rows["sha256:m2"], "r/base:1", ("r/base:1", "os:1", "?"), standing, numbers[1], numbers[0], "j")
     return made
 
 
@@ -112,7 +113,8 @@ def test_who(scan: ScanFile) -> None:
     assert answers.who(scan, "glibc") == answers.who(scan, "libc6") == answers.who(scan, "libc6@2.36")
     assert len(answers.who(scan, "glibc")) == 3 and answers.who(scan, "libc6@2.37") == []
     assert [each.from_base for each in answers.who(scan, "curl")] == [False, False]
-    assert [each.name for each in answers.who(scan, "r/base:1")] == ["r/app:1", "r/app:2"]
+    for base in ("r/base:1", "os:1"):
+        assert answers.who(scan, base) == [answers.Holder(name, "r/base:1") for name in ("r/app:1", "r/app:2")]
     with pytest.raises(Unsupported, match="who has an advisory is not answered yet"):
         answers.who(scan, "CVE-2026-1")
     with pytest.raises(InvalidInput, match="nothing is asked for"):
@@ -176,11 +178,14 @@ def test_files_that_are_no_scan(tmp_path: Path, scan: ScanFile) -> None:
 
 def test_older_formats(tmp_path: Path, scan: ScanFile) -> None:
     path = scan.path
-    scan._connection.execute("ALTER TABLE images DROP COLUMN judge")
-    scan._connection.execute("PRAGMA user_version = 1")
+    scan._connection.executescript(
+        "ALTER TABLE images DROP COLUMN judge; DROP TABLE bases; DROP TABLE chains; PRAGMA user_version = 1"
+    )
     scan.close()
     with ScanFile(path) as reader:
         assert len(answers.who(reader, "bash")) == 3
+        with pytest.raises(InvalidInput, match="of an older version"):
+            answers.who(reader, "os:1")
     with (
         ScanFile(str(tmp_path / "new.db"), writing=True) as new,
         pytest.raises(InvalidInput, match="of an older version"),
@@ -188,6 +193,12 @@ def test_older_formats(tmp_path: Path, scan: ScanFile) -> None:
         new.merge(path)
     with ScanFile(path, writing=True) as writer:
         assert len(writer.unsettled("j")) == 2  # to be judged again
+        assert len(answers.who(writer, "os:1")) == 2
     with ScanFile(str(tmp_path / "new.db"), writing=True) as new:
         new.merge(path)
-        assert len(answers.who(new, "bash")) == 3
+        assert len(answers.who(new, "bash")) == 3 and len(answers.who(new, "os:1")) == 2
+
+
+def test_lineage() -> None:
+    images = {1: ["a"], 2: ["a", "b"], 3: ["a", "b"], 4: ["a", "b", "c"], 5: ["x", "y"], 6: ["a", "c"], 7: []}
+    assert lineage.nearest(images) == {2: [1], 3: [1], 4: [2, 3], 6: [1]}

@@ -105,6 +105,6 @@ def who(scan: ScanFile, text: str) -> list[Holder]:
         )
     name, _, version = text.partition("@")
     if ":" in name:
-        return [Holder(image, text) for image in scan.on_base(text)]
+        return [Holder(image, base) for image, base in scan.on_base(text)]
     found = {(image, own): Holder(image, base, own, inside) for image, base, own, inside in scan.holders(name, version)}
     return [found[key] for key in sorted(found)]

@@ -1,7 +1,4 @@
-"""The file of a scan: an SQLite database. The only user of sqlite3 beside the store's.
-
-Its tables are documented in docs/reference/scan-file.md: others read them, too.
-"""
+"""The file of a scan: an SQLite database (see `schema`). The only user of sqlite3 beside the store's."""
 
 from __future__ import annotations
 
@@ -16,6 +13,7 @@ import msgspec
 from ...errors import Corrupt, InvalidInput, NotFound
 from ...packages.installed import Inventory
 from ...packages.model import Package
+from . import schema
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,104 +21,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any
 
-FORMAT = 2
-_APPLICATION = 0x756C7363  # "ulsc": what the file is (SQLite, PRAGMA application_id)
 _DOCUMENT_LIMIT = 16 << 20  # bytes
-_SCHEMA = """
-CREATE TABLE documents (            -- manifests, indexes and configurations, as registries have them
-    digest TEXT PRIMARY KEY,
-    data BLOB NOT NULL              -- compressed (zlib)
-) STRICT, WITHOUT ROWID;
-CREATE TABLE layers (
-    diff_id TEXT PRIMARY KEY,
-    digest TEXT NOT NULL,           -- compressed, as the registry has it
-    size INTEGER NOT NULL,          -- bytes of that
-    facts BLOB,                     -- NULL until it is read
-    tells INTEGER NOT NULL DEFAULT 0, -- 1 if it says anything of packages or releases
-    problem TEXT NOT NULL DEFAULT ''  -- why it could not be read
-) STRICT, WITHOUT ROWID;
-CREATE TABLE packages (
-    id INTEGER PRIMARY KEY,
-    kind TEXT NOT NULL,             -- deb, apk, rpm
-    name TEXT NOT NULL,
-    version TEXT NOT NULL,
-    architecture TEXT NOT NULL,
-    origin TEXT NOT NULL,           -- source package
-    origin_version TEXT NOT NULL,
-    licence TEXT NOT NULL,
-    UNIQUE (name, kind, version, architecture, origin, origin_version, licence)
-) STRICT;
-CREATE INDEX packages_origin ON packages(origin);
-CREATE TABLE inventories (          -- what is installed: shared by the images whose telling layers are the same
-    id INTEGER PRIMARY KEY,
-    key TEXT NOT NULL UNIQUE,       -- SHA-256 of the diff ids of those layers
-    release TEXT NOT NULL,          -- os-release as a JSON object
-    problems TEXT NOT NULL          -- JSON array of sentences
-) STRICT;
-CREATE TABLE inventory_packages (
-    package INTEGER NOT NULL REFERENCES packages(id),
-    inventory INTEGER NOT NULL REFERENCES inventories(id),
-    PRIMARY KEY (package, inventory)
-) STRICT, WITHOUT ROWID;
-CREATE INDEX inventory_packages_inventory ON inventory_packages(inventory);
-CREATE TABLE images (
-    id INTEGER PRIMARY KEY,
-    manifest TEXT NOT NULL UNIQUE,  -- digest
-    config TEXT NOT NULL,           -- digest, docker's image id
-    platform TEXT NOT NULL,
-    layers TEXT NOT NULL,           -- diff ids, lowest first, separated by spaces
-    base TEXT NOT NULL DEFAULT '',  -- name of its base, scratch, or '' if unknown
-    standing TEXT NOT NULL DEFAULT '', -- JSON: what it stands on; '' until that is asked
-    day TEXT NOT NULL DEFAULT '',   -- when it was asked (ISO 8601)
-    inventory INTEGER REFERENCES inventories(id),
-    below INTEGER REFERENCES inventories(id), -- that of its base's layers
-    judge TEXT NOT NULL DEFAULT ''  -- which indexes of bases it was asked of
-) STRICT;
-CREATE INDEX images_base ON images(base);
-CREATE INDEX images_inventory ON images(inventory);
-CREATE TABLE names (
-    name TEXT PRIMARY KEY,
-    root TEXT NOT NULL,             -- digest that the name stands for: of an index or a manifest
-    image INTEGER REFERENCES images(id),
-    seen INTEGER NOT NULL,          -- seconds since the epoch
-    problem TEXT NOT NULL DEFAULT '' -- why it could not be looked at, the last time
-) STRICT, WITHOUT ROWID;
-CREATE INDEX names_image ON names(image);
-"""
-_FROM_1 = "ALTER TABLE images ADD COLUMN judge TEXT NOT NULL DEFAULT ''"
-# Of two files (`other` is attached) the later look at a name and at what an image stands on counts, and facts beat none.
-_PACKAGE = "name, kind, version, architecture, origin, origin_version, licence"
-_MERGE = f"""
-BEGIN IMMEDIATE;
-INSERT OR IGNORE INTO documents SELECT digest, data FROM other.documents;
-INSERT OR IGNORE INTO layers (diff_id, digest, size, problem) SELECT diff_id, digest, size, problem FROM other.layers;
-UPDATE layers SET facts = theirs.facts, tells = theirs.tells, problem = '' FROM other.layers AS theirs
-    WHERE theirs.diff_id = layers.diff_id AND layers.facts IS NULL AND theirs.facts IS NOT NULL;
-INSERT OR IGNORE INTO packages ({_PACKAGE}) SELECT {_PACKAGE} FROM other.packages;
-INSERT OR IGNORE INTO inventories (key, release, problems) SELECT key, release, problems FROM other.inventories;
-INSERT OR IGNORE INTO inventory_packages (package, inventory)
-    SELECT mine.id, inventories.id FROM other.inventory_packages AS held
-    JOIN other.packages AS theirs ON theirs.id = held.package JOIN packages AS mine USING ({_PACKAGE})
-    JOIN other.inventories AS whole ON whole.id = held.inventory JOIN inventories ON inventories.key = whole.key;
-INSERT OR IGNORE INTO images (manifest, config, platform, layers)
-    SELECT manifest, config, platform, layers FROM other.images;
-UPDATE images SET base = theirs.base, standing = theirs.standing, day = theirs.day, judge = theirs.judge,
-    inventory = (SELECT mine.id FROM inventories AS mine JOIN other.inventories AS whole USING (key)
-        WHERE whole.id = theirs.inventory),
-    below = (SELECT mine.id FROM inventories AS mine JOIN other.inventories AS whole USING (key)
-        WHERE whole.id = theirs.below)
-    FROM other.images AS theirs WHERE theirs.manifest = images.manifest AND theirs.day > images.day;
-INSERT INTO names
-    SELECT theirs.name, theirs.root,
-        (SELECT mine.id FROM images AS mine JOIN other.images AS image USING (manifest) WHERE image.id = theirs.image),
-        theirs.seen, theirs.problem
-    FROM other.names AS theirs WHERE true
-    ON CONFLICT (name) DO UPDATE SET seen = excluded.seen, problem = excluded.problem,
-        root = CASE WHEN excluded.image IS NULL THEN names.root ELSE excluded.root END,
-        image = coalesce(excluded.image, names.image)
-    WHERE excluded.seen > names.seen;
-COMMIT;
-"""
 
 
 class ImageFacts(msgspec.Struct, frozen=True):
@@ -168,17 +69,21 @@ class ScanFile:
         execute = self._connection.execute
         if not there:
             execute("PRAGMA journal_mode = WAL")
-            self._connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA application_id = {_APPLICATION}; COMMIT")
-            execute(f"PRAGMA user_version = {FORMAT}")
-        if execute("PRAGMA application_id").fetchone()[0] != _APPLICATION:
+            self._connection.executescript(
+                f"BEGIN; {schema.TABLES} PRAGMA application_id = {schema.APPLICATION}; COMMIT"
+            )
+            execute(f"PRAGMA user_version = {schema.FORMAT}")
+        if execute("PRAGMA application_id").fetchone()[0] != schema.APPLICATION:
             raise InvalidInput(f"{self.path} is not the file of a scan")
         version = execute("PRAGMA user_version").fetchone()[0]
-        if version not in (1, FORMAT):
-            raise InvalidInput(f"{self.path} is of another version of underlay (format {version}, not {FORMAT})")
+        if version != schema.FORMAT and version not in schema.UPGRADES:
+            raise InvalidInput(f"{self.path} is of another version of underlay (format {version}, not {schema.FORMAT})")
         execute("PRAGMA synchronous = NORMAL")
-        if version == 1 and self._writing:
-            self._connection.executescript(f"BEGIN; {_FROM_1}; PRAGMA user_version = {FORMAT}; COMMIT")
-            version = FORMAT
+        while version != schema.FORMAT and self._writing:
+            self._connection.executescript(
+                f"BEGIN; {schema.UPGRADES[version]} PRAGMA user_version = {version + 1}; COMMIT"
+            )
+            version += 1
         self.format = version
 
     def close(self) -> None:
@@ -213,12 +118,12 @@ class ScanFile:
     def merge(self, path: str) -> None:
         """Add what another file has. Raises NotFound, InvalidInput, Corrupt."""
         with ScanFile(path) as other:
-            if other.format != FORMAT:
+            if other.format != schema.FORMAT:
                 raise InvalidInput(f"{path} is of an older version of underlay", "scan into it once, then merge it")
         try:
             self._connection.execute("ATTACH ? AS other", (f"file:{_quoted(path)}?mode=ro",))
             try:
-                self._connection.executescript(_MERGE)
+                self._connection.executescript(schema.MERGE)
             finally:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
@@ -290,6 +195,23 @@ class ScanFile:
         )
         return [(name, manifest, layers.split()) for name, manifest, layers in rows]
 
+    def names(self) -> dict[int, list[tuple[str, str]]]:
+        """Return the names of each image, in order, with the digests that they stand for."""
+        found: dict[int, list[tuple[str, str]]] = {}
+        for image, name, root in self._rows("SELECT image, name, root FROM names WHERE image NOT NULL ORDER BY name"):
+            found.setdefault(image, []).append((name, root))
+        return found
+
+    def layers_of_images(self) -> dict[int, list[str]]:
+        """Return the diff ids of each image that has a name, lowest first."""
+        rows = self._rows("SELECT id, layers FROM images WHERE id IN (SELECT image FROM names)")
+        return {number: layers.split() for number, layers in rows}
+
+    def digests(self, image: int) -> tuple[str, str]:
+        """Return the digests of an image's manifest and configuration."""
+        manifest, config = self._rows("SELECT manifest, config FROM images WHERE id = ?", (image,))[0]
+        return manifest, config
+
     def unsettled(self, judge: str) -> list[tuple[int, str, str, str, list[str]]]:
         """Return the images of which is not known what they stand on, or was asked of other indexes than those of `judge`:
         number, a name, digests of manifest and configuration, diff ids."""
@@ -321,12 +243,15 @@ class ScanFile:
             for name, problem, standing, inventory, below, layers in rows
         ]
 
-    def on_base(self, base: str) -> list[str]:
-        """Return the names of images that stand on a base, in order."""
-        rows = self._rows(
-            "SELECT names.name FROM images JOIN names ON names.image = images.id WHERE base = ? ORDER BY 1", (base,)
+    def on_base(self, base: str) -> list[tuple[str, str]]:
+        """Return the names of images that stand on a base, directly or on what stands on it, and the base of each."""
+        if self.format < 3:
+            raise InvalidInput(f"{self.path} is of an older version of underlay", "scan into it once")
+        return self._rows(
+            "SELECT name, images.base FROM chains JOIN images ON images.id = chains.image JOIN names USING (image) "
+            "WHERE chains.base = ? ORDER BY 1",
+            (base,),
         )
-        return [row[0] for row in rows]
 
     def holders(self, package: str, version: str) -> list[tuple[str, str, str, bool | None]]:
         """Return the images that have a package, by its own name or that of its source: a name, the base, the version, and
@@ -463,14 +388,19 @@ class ScanFile:
             msgspec.json.decode(row[1], type=list[str]),
         )
 
-    def settle(self, image: int, base: str, standing: str, inventory: int, below: int, judge: str) -> None:
-        """Record what an image stands on, by the indexes of `judge`, what is installed in it, and what of that in its base
-        (0: not known)."""
+    def settle(
+        self, image: int, base: str, chain: Iterable[str], standing: str, inventory: int, below: int, judge: str
+    ) -> None:
+        """Record what an image stands on, by the indexes of `judge`: its base, and what that stands on (`chain`); what is
+        installed in it, and what of that in its base (0: not known)."""
         day = time.strftime("%Y-%m-%d", time.gmtime())
         self._connection.execute(
             "UPDATE images SET base = ?, standing = ?, day = ?, inventory = ?, below = ?, judge = ? WHERE id = ?",
             (base, standing, day, inventory or None, below or None, judge, image),
         )
+        self._connection.execute("DELETE FROM chains WHERE image = ?", (image,))
+        links = {base, *chain} - {"", "?"}
+        self._connection.executemany("INSERT INTO chains VALUES (?, ?)", [(each, image) for each in sorted(links)])
 
 
 def key_of(diff_ids: Iterable[str]) -> str:

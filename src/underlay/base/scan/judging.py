@@ -50,8 +50,8 @@ class Settling(NamedTuple):
 
 
 class Settled(NamedTuple):
-    """What an image stands on (`standing`: JSON of a `policy.Standing`), the key of what is installed in it, and of that in
-    its base ("" if that is not known); or a `problem`."""
+    """What an image stands on (its `base`, the `chain` of that down; `standing`: JSON of a `policy.Standing`), the key of
+    what is installed in it, and of that in its base ("" if that is not known); or a `problem`."""
 
     image: int
     base: str = ""
@@ -59,6 +59,7 @@ class Settled(NamedTuple):
     inventory: str = ""
     below: str = ""
     problem: str = ""
+    chain: tuple[str, ...] = ()
 
 
 def settle(task: Settling) -> tuple[list[Settled], dict[str, Inventory]]:
@@ -119,4 +120,5 @@ def _settled(
     below = ""
     if identified.base is not None and identified.base.layers:
         below, _ = installed(layers[: identified.base.layers])
-    return Settled(number, standing.base, msgspec.json.encode(standing).decode(), key, below)
+    told = msgspec.json.encode(standing).decode()
+    return Settled(number, standing.base, told, key, below, chain=standing.chain)

@@ -240,7 +240,7 @@ class _Scan:
                     continue
                 self._images += 1
                 inventory, below = numbers[each.inventory], numbers[each.below]
-                self._file.settle(each.image, each.base, each.standing, inventory, below, judge)
+                self._file.settle(each.image, each.base, each.chain, each.standing, inventory, below, judge)
             self._file.commit()
 
     def _each(

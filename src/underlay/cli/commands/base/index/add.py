@@ -8,6 +8,7 @@ from .....errors import InvalidInput
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from .....base.index.learn import Learned
     from .....engine.engine import Engine
     from ....flags import Flag, Options
 
@@ -21,6 +22,7 @@ FLAGS: tuple[Flag, ...] = (
         "string",
         "Add the Dockerfiles of a directory or a Git repository, as images of REPOSITORY",
     ),
+    ("scan", "", "string", "file", "Add the images of a scan that others of it stand on"),
 )
 
 
@@ -28,6 +30,8 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Read manifests and configurations of all tags and platforms; never layers."""
     if options["dockerfiles"]:
         return _dockerfiles(engine, options["dockerfiles"], arguments)
+    if options["scan"]:
+        return _scan(engine, options["scan"], arguments)
     if not arguments:
         raise InvalidInput(
             '"underlay base index add" requires at least 1 argument', "see `underlay base index add --help`"
@@ -37,11 +41,29 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
 
     for problem in learned.problems:
         sys.stderr.write(f"underlay: {shown(str(problem))}\n")
+    _tell(learned)
+    return 1 if learned.problems else 0
+
+
+def _tell(learned: Learned) -> None:
     sys.stdout.write(
         f"{learned.tags} tags: {learned.new} new builds, {learned.moved} tags have moved; "
         f"{learned.builds} builds under {learned.names} names\n"
     )
-    return 1 if learned.problems else 0
+
+
+def _scan(engine: Engine, path: str, arguments: list[str]) -> int:
+    """Read a scan; no registry is asked."""
+    from ....output import plain, table
+
+    if arguments:
+        raise InvalidInput("--scan takes no REPOSITORY", "the file has the names")
+    learned, found = engine.bases.learn_scan(path)
+    if found:
+        rows = [[", ".join(map(plain, each.names[:3])), str(each.images)] for each in found]
+        sys.stdout.write(table([["BASE", "IMAGES"], *rows]))
+    _tell(learned)
+    return 0
 
 
 def _dockerfiles(engine: Engine, place: str, arguments: list[str]) -> int:
