@@ -52,6 +52,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "base identify": ("base.identify", "Identify the base image of an image, with evidence"),
     "base outdated": ("base.outdated", "Check whether the base of an image is outdated"),
     "base rebase": ("base.rebase", "Replace the base of an image by a newer one, without a rebuild"),
+    "base watch": ("base.watch", "Tell which bases of a scan have moved or got advisories, and what to rebuild first"),
     "base who": ("base.who", "List the images of a scan that have a package, or stand on a base"),
     "base vulns": ("base.vulns", "List known vulnerabilities of the packages of an image"),
     "base diff": ("base.diff", "Show what has changed between two scans"),

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from ..base.identify import image_source
-from ..errors import InvalidInput, LimitExceeded, NotFound, Unsupported
+from ..errors import InvalidInput, LimitExceeded, NotFound, UnderlayError, Unsupported
 from ..oci import reference as references
 from .space import Writing
 from .system import System
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from typing import Any
 
     from ..base.advisories import Imported
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from ..base.scan.comparing import Difference
     from ..base.scan.learning import OwnBase
     from ..base.scan.scanning import Scanned
+    from ..base.watch.news import Watched
     from ..store.rootfs.imagefiles import ImageFiles
     from ..store.store import Store
 
@@ -399,6 +400,51 @@ class Bases:
 
         with database.ScanFile(path) as scan:
             return answers.who(scan, what)
+
+    def watch(self, path: str, notify: str = "", names: Collection[str] = ()) -> Watched:
+        """Ask what the bases of a scan, or those of `names` alone, stand for now; returns what is new since the last time:
+        those that have moved, with the order in which images are rebuilt, and advisories. `notify` is the URL of a webhook
+        that gets the news as JSON; where that fails, they are told again by the next look. What cannot be asked is among
+        the problems. Raises NotFound, InvalidInput, Corrupt, and what the webhook raises."""
+        from ..base.watch import watching, webhooks
+
+        if notify:
+            webhooks.check(notify)
+
+        def tell(watched: Watched) -> None:
+            if notify:
+                webhooks.post(notify, path, watched)
+
+        with Writing(self._store, f"write {path}"):
+            return watching.watch(self._store, path, names, tell)
+
+    def watch_pushes(
+        self,
+        path: str,
+        address: str,
+        tell: Callable[[Watched], None],
+        ready: Callable[[str], None],
+        token: str = "",
+        notify: str = "",
+    ) -> None:
+        """Listen at ADDRESS:PORT for the notifications of registries (the distribution's) until SIGINT or SIGTERM, and
+        watch the bases of a scan that are pushed; `tell` gets what each look found, `ready` the address. Clients send the
+        `token`. Raises InvalidInput, NotFound, Unsupported (aiohttp is not installed), UnderlayError."""
+        try:
+            from ..base.watch import listening, watching
+        except ImportError as error:
+            raise Unsupported(f"to listen needs aiohttp: {error}", "pip install 'underlay[api]'") from None
+        from ..base.watch import news
+
+        def look(names: list[str]) -> None:
+            try:
+                found = self.watch(path, notify, names)
+            except UnderlayError as error:
+                found = news.Watched(len(names), (), {path: error.message})
+            tell(found)
+
+        watching.names(path)
+        listening.listen(address, token, lambda: watching.names(path), look, ready)
 
     # The index of known bases
 

@@ -337,13 +337,22 @@ def bcrypt(password: str) -> str:
     return str(made.decode())
 
 
+def _notifying(notify: tuple[str, str] | None) -> dict[str, object]:
+    if notify is None:
+        return {}
+    url, token = notify
+    settings = {"timeout": "2s", "threshold": 3, "backoff": "200ms"}
+    headers = {"Authorization": [f"Bearer {token}"]}
+    return {"notifications": {"endpoints": [{"name": "watch", "url": url, "headers": headers, **settings}]}}
+
+
 class DockerRegistry:
     """docker-registry (2.8 in Debian) as a process, from its making until `close`; a skip where it is not installed.
 
     `host` is "127.0.0.1:PORT", `name` "localhost:PORT". Who may ask: everyone, `htpasswd` (name → password), or who has
     a token. `mirror_of` is the URL of a registry, which must answer already, whose images it gives (and nothing else);
     `trust` the authority that signed that one's certificate. `storage` is the directory with its files, `log` the file
-    with a line for each request.
+    with a line for each request. It tells the URL of `notify` of what happens, with the token beside it.
     """
 
     def __init__(
@@ -356,12 +365,13 @@ class DockerRegistry:
         mirror_of: str | None = None,
         trust: Path | None = None,
         delete: bool = True,
+        notify: tuple[str, str] | None = None,
     ) -> None:
         program = need(PROGRAM)
         place.mkdir(parents=True, exist_ok=True)
         self.tls, self.htpasswd, self.token = tls, htpasswd, token
         self.storage, self.log, self.settings = place / "storage", place / "log", place / "config.yml"
-        self.settings.write_text(json.dumps(self._settings(place, mirror_of, delete)))
+        self.settings.write_text(json.dumps(self._settings(place, mirror_of, delete) | _notifying(notify)))
         environment = {**os.environ, "OTEL_TRACES_EXPORTER": "none"}
         environment = {name: value for name, value in environment.items() if not name.startswith("REGISTRY_")}
         if trust:

@@ -7,6 +7,7 @@ import sqlite3
 import time
 import zlib
 from hashlib import sha256
+from typing import NamedTuple
 
 import msgspec
 
@@ -34,18 +35,41 @@ class ImageFacts(msgspec.Struct, frozen=True):
     layers: tuple[tuple[str, str, int], ...]
 
 
+class OnBase(NamedTuple):
+    """A name whose image stands on a `base`: its platform, the digest of the configuration of the `build` that it stands
+    on ("" if the base is only like it), and the number of that build's inventory (0: not known)."""
+
+    name: str
+    platform: str
+    base: str
+    build: str
+    below: int
+
+
+class SeenBase(NamedTuple):
+    """What was seen of the name of a base: the digest that it stands for, that of the configuration for a platform, when
+    (seconds since the epoch), and the ids of the advisories that apply to builds that images stand on."""
+
+    name: str
+    platform: str
+    root: str
+    config: str
+    seen: int
+    advisories: tuple[str, ...]
+
+
 class ScanFile:
     """The file of a scan, for one thread; only one process at a time may open it with `writing`."""
 
-    def __init__(self, path: str, writing: bool = False) -> None:
-        """Open the file; with `writing` it is made if it is missing.
+    def __init__(self, path: str, writing: bool = False, make: bool = True) -> None:
+        """Open the file; with `writing` it is made if it is missing, unless `make` is false.
 
         Raises NotFound, InvalidInput for what is no scan, or one of another version; Corrupt.
         """
         self.path = path
         self._writing = writing
         there = os.path.exists(path) and os.path.getsize(path) > 0
-        if not there and not writing:
+        if not there and not (writing and make):
             raise NotFound(f"{path}: no such scan", f"`underlay base scan IMAGE... --output {path}` makes it")
         try:
             if writing and not there:
@@ -252,6 +276,31 @@ class ScanFile:
             "WHERE chains.base = ? ORDER BY 1",
             (base,),
         )
+
+    def on_bases(self) -> list[OnBase]:
+        """Return the names whose images stand on a base, in order, with that. Raises Corrupt."""
+        rows = self._rows(
+            "SELECT name, platform, base, coalesce(json_extract(standing, '$.digest'), ''), coalesce(below, 0) "
+            "FROM names JOIN images ON images.id = image WHERE base NOT IN ('', 'scratch') ORDER BY name"
+        )
+        return [OnBase(*row) for row in rows]
+
+    def bases(self) -> dict[tuple[str, str], SeenBase]:
+        """Return what was last seen of bases, by name and platform. Raises Corrupt."""
+        try:
+            return {
+                (name, platform): SeenBase(
+                    name, platform, root, config, seen, msgspec.json.decode(advisories, type=tuple[str, ...])
+                )
+                for name, platform, root, config, seen, advisories in self._rows("SELECT * FROM bases")
+            }
+        except msgspec.MsgspecError as error:
+            raise Corrupt(f"{self.path}: {error}") from None
+
+    def remember_bases(self, seen: Iterable[SeenBase]) -> None:
+        """Record what was seen of bases."""
+        rows = [(*each[:-1], msgspec.json.encode(each.advisories).decode()) for each in seen]
+        self._connection.executemany("INSERT OR REPLACE INTO bases VALUES (?, ?, ?, ?, ?, ?)", rows)
 
     def holders(self, package: str, version: str) -> list[tuple[str, str, str, bool | None]]:
         """Return the images that have a package, by its own name or that of its source: a name, the base, the version, and

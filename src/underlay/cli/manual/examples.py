@@ -31,6 +31,11 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("underlay base scan -o fleet.db --pods pods.json", "at those that a cluster runs (`kubectl get pods -A -o json`)"),
         ("underlay base scan -o fleet.db --cluster tcp://scheduler:8786 registry.example.com/", "by Dask's workers"),
     ),
+    "base watch": (
+        ("underlay base watch fleet.db", "what is new of the bases since the last time; 1 if anything is"),
+        ("underlay base watch --install --every 6h --notify https://hooks.example.com/x fleet.db", "by systemd"),
+        ("underlay base watch --listen 127.0.0.1:8087 --format json fleet.db", "as a registry tells of pushes"),
+    ),
     "base scan merge": (("underlay base scan merge -o fleet.db part1.db part2.db", "after scans with --shard 1/2, 2/2"),),
     "base vulns": (("underlay base vulns --severity high --fixable app", "what an update would mend, base's or own"),),
     "base who": (("underlay base who fleet.db openssl", "which images of a scan have a package"),),
