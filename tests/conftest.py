@@ -25,6 +25,7 @@ settings.register_profile("steady", derandomize=True, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 
 _leftovers = pytest.StashKey[hoststate.Leftovers]()
+_lines = pytest.StashKey[list[str]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -51,8 +52,14 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     leftovers = session.config.stash.get(_leftovers, None)
     if leftovers is None:
         return
-    lines = leftovers.lines()
+    lines = leftovers.settled()
     shutil.rmtree(leftovers.trace.parent, ignore_errors=True)
+    session.config.stash[_lines] = lines
     if lines:
-        print("\n" + "\n".join(lines))
         session.exitstatus = max(int(session.exitstatus), 1)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Print what was left last of all: it is the reason why a run failed whose tests have passed."""
+    for line in config.stash.get(_lines, []):
+        print(line)

@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 _TRACE = "UNDERLAY_HOST_TRACE"  # environment variable: the file in which workers note what came with which test
@@ -88,6 +89,13 @@ class Leftovers:
         os.environ[_TRACE] = str(trace)
         self._before = whole()
         self._processes = set(processes())
+
+    def settled(self) -> list[str]:
+        """Return `lines` once there are none, or as they are after 15 seconds: what ends by itself is not left behind."""
+        deadline = time.monotonic() + 15
+        while (lines := self.lines()) and time.monotonic() < deadline:
+            time.sleep(0.5)
+        return lines
 
     def lines(self) -> list[str]:
         """Return a line for each thing that is there now and was not before, with the tests during which it came."""
