@@ -86,7 +86,7 @@ def commands() -> str:
 
 # The public interface, in reading order: the engine, what hangs on it, what is given to that; then all else, by name.
 _FIRST = """
-Engine Containers Images Builds Bases Registries Networks Volumes Machines System
+Engine Containers Images Builds Bases Scans Registries Networks Volumes Machines System
 ContainerOptions ExecOptions BuildRequest Output Secret CacheStore
 Container Image Result BuildResult Session Execution Attachment Event
 """.split()

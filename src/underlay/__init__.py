@@ -22,6 +22,7 @@ __all__ = [
     "Containers",
     "Credential",
     "Deleted",
+    "Difference",
     "Engine",
     "Event",
     "ExecOptions",
@@ -33,6 +34,7 @@ __all__ = [
     "FleetReport",
     "FoundRepository",
     "HistoryEntry",
+    "Holder",
     "Identified",
     "Image",
     "ImageUsage",
@@ -47,6 +49,7 @@ __all__ = [
     "Networks",
     "Outdated",
     "Output",
+    "OwnBase",
     "Policy",
     "Pool",
     "Problem",
@@ -58,6 +61,8 @@ __all__ = [
     "Registries",
     "Removed",
     "Result",
+    "Scanned",
+    "Scans",
     "Secret",
     "Session",
     "Standing",
@@ -70,6 +75,7 @@ __all__ = [
     "Volume",
     "Volumes",
     "Vulnerability",
+    "Watched",
     "__version__",
 ]
 
@@ -87,6 +93,11 @@ if TYPE_CHECKING:
     from .base.identify.identify import Identified
     from .base.index.learn import Learned
     from .base.rebase.move import Moved
+    from .base.scan.answers import Holder
+    from .base.scan.comparing import Difference
+    from .base.scan.learning import OwnBase
+    from .base.scan.scanning import Scanned
+    from .base.watch.news import Watched
     from .builder.cache.prune import CacheEntry
     from .builder.request import BuildRequest, CacheStore, Output, Secret
     from .dockerfile.rules import Finding
@@ -110,6 +121,7 @@ if TYPE_CHECKING:
     from .engine.networks import Networks
     from .engine.options import ContainerOptions, ExecOptions
     from .engine.registries import FoundRepository, Registries
+    from .engine.scans import Scans
     from .engine.system import ImageUsage, System, Usage
     from .engine.volumes import Volumes
     from .events import Event
@@ -140,6 +152,7 @@ _HOMES = {
     "Containers": "engine.containers",
     "Credential": "registry.credentials",
     "Deleted": "transfer.registry.deletion",
+    "Difference": "base.scan.comparing",
     "Engine": "engine.engine",
     "Event": "events",
     "ExecOptions": "engine.options",
@@ -151,6 +164,7 @@ _HOMES = {
     "FleetReport": "base.fleet.report",
     "FoundRepository": "engine.registries",
     "HistoryEntry": "engine.images.results",
+    "Holder": "base.scan.answers",
     "Identified": "base.identify.identify",
     "Image": "engine.images.handle",
     "ImageUsage": "engine.system",
@@ -165,6 +179,7 @@ _HOMES = {
     "Networks": "engine.networks",
     "Outdated": "base.fleet.outdated",
     "Output": "builder.request",
+    "OwnBase": "base.scan.learning",
     "Policy": "base.fleet.policy",
     "Pool": "network.model",
     "Problem": "store.check",
@@ -176,6 +191,8 @@ _HOMES = {
     "Registries": "engine.registries",
     "Removed": "engine.images.results",
     "Result": "engine.containers.result",
+    "Scanned": "base.scan.scanning",
+    "Scans": "engine.scans",
     "Secret": "builder.request",
     "Session": "engine.containers.session",
     "Standing": "base.fleet.policy",
@@ -188,6 +205,7 @@ _HOMES = {
     "Volume": "store.rows.volumes",
     "Volumes": "engine.volumes",
     "Vulnerability": "base.advisories.vulnerabilities",
+    "Watched": "base.watch.news",
 }
 
 

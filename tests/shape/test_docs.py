@@ -21,6 +21,7 @@ from underlay.engine.containers import Containers
 from underlay.engine.images import Images
 from underlay.engine.machines import Machines
 from underlay.engine.registries import Registries
+from underlay.engine.scans import Scans
 from underlay.engine.system import System
 from underlay.engine.volumes import Volumes
 
@@ -142,6 +143,7 @@ def _public(kind: type) -> list[str]:
     [
         ("images", Images),
         ("bases", Bases),
+        ("scans", Scans),
         ("builds", Builds),
         ("registries", Registries),
         ("containers", Containers),

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .machines import Machines
     from .networks import Networks
     from .registries import Registries
+    from .scans import Scans
     from .system import System
     from .volumes import Volumes
 
@@ -81,6 +82,13 @@ class Engine:
         from .bases import Bases
 
         return Bases(self._store)
+
+    @property
+    def scans(self) -> Scans:
+        """Scans: what a whole fleet stands on and consists of, and its answers from one file."""
+        from .scans import Scans
+
+        return Scans(self._store)
 
     @property
     def registries(self) -> Registries:

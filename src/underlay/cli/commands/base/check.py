@@ -30,7 +30,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     from ....base.scan import is_scan
 
     scanned = len(arguments) == 1 and is_scan(arguments[0])
-    broken = engine.bases.check_scan(arguments[0], rules) if scanned else engine.bases.check(arguments, rules)
+    broken = engine.scans.check(arguments[0], rules) if scanned else engine.bases.check(arguments, rules)
     if options["format"]:
         import msgspec
 

@@ -17,7 +17,7 @@ FLAGS: tuple[Flag, ...] = (("format", "f", "string", "string", "table (the defau
 
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Print the differences; 1 when there are some, as diff does."""
-    found = engine.bases.compare_scans(*arguments)
+    found = engine.scans.compare(*arguments)
     from ...output import render, table
 
     if options["format"] == "json":

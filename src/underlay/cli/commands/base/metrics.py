@@ -17,5 +17,5 @@ FLAGS: tuple[Flag, ...] = ()
 
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Print the figures."""
-    sys.stdout.write(engine.bases.metrics(arguments[0]))
+    sys.stdout.write(engine.scans.metrics(arguments[0]))
     return 0

@@ -34,7 +34,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     from ....base.scan import is_scan
 
     if len(arguments) == 1 and is_scan(arguments[0]):
-        fleet_report = engine.bases.report_scan(arguments[0], rules)
+        fleet_report = engine.scans.report(arguments[0], rules)
     else:
         fleet_report = engine.bases.report(arguments, rules)
     code = 1 if arguments and not all(image.chain for image in fleet_report.images) else 0

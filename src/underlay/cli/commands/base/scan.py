@@ -53,7 +53,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     if options["pods"]:
         targets += _pods(options["pods"])
     patterns = [pattern for each in options["tags"] for pattern in each.split(",")]
-    done = engine.bases.scan(
+    done = engine.scans.scan(
         options["output"],
         targets,
         patterns,

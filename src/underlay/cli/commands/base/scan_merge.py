@@ -21,5 +21,5 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
         raise InvalidInput(
             "--output is missing: the file that takes the scans", "see `underlay base scan merge --help`"
         )
-    engine.bases.merge_scans(options["output"], arguments)
+    engine.scans.merge(options["output"], arguments)
     return 0

@@ -54,7 +54,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     if options["install"]:
         return _install(options, scan)
     write = _write_json if options["format"] == "json" else _write_text
-    watched = engine.bases.watch(scan, options["notify"])
+    watched = engine.scans.watch(scan, options["notify"])
     write(watched)
     if not options["listen"]:
         return 1 if watched.news or watched.problems else 0
@@ -64,7 +64,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
         sys.stderr.flush()
 
     token = _token(options["token-file"]) if options["token-file"] else ""
-    engine.bases.watch_pushes(scan, options["listen"], write, ready, token, options["notify"])
+    engine.scans.watch_pushes(scan, options["listen"], write, ready, token, options["notify"])
     return 0
 
 

@@ -20,7 +20,7 @@ FLAGS: tuple[Flag, ...] = (
 
 def run(engine: Engine, options: Options, arguments: list[str]) -> int:
     """Print the images, by name; 1 when there is none, as grep does."""
-    found = engine.bases.who(*arguments)
+    found = engine.scans.who(*arguments)
     from ...output import plain, render, table
 
     if options["quiet"]:

@@ -58,7 +58,7 @@ def _scan(engine: Engine, path: str, arguments: list[str]) -> int:
 
     if arguments:
         raise InvalidInput("--scan takes no REPOSITORY", "the file has the names")
-    learned, found = engine.bases.learn_scan(path)
+    learned, found = engine.scans.learn(path)
     if found:
         rows = [[", ".join(map(plain, each.names[:3])), str(each.images)] for each in found]
         sys.stdout.write(table([["BASE", "IMAGES"], *rows]))
