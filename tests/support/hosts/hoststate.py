@@ -18,15 +18,18 @@ _DIRECTORIES = (
     "/run/lock",
     "/run/netns",
     "/var/lib",
-    "/var/run",
     "/var/tmp",
     "/tmp",
     "/root",
     "/etc",
     "/etc/apparmor.d",
 )
-# The test run's own, and what a host changes by itself.
-_EXPECTED = ("/tmp/pytest-of-", "/root/.cache", "/root/.local")
+# The test run's own, what a host changes by itself, and what other engines make when they first run on a host.
+_EXPECTED = (
+    *("/tmp/pytest-of-", "/root/.cache", "/root/.local"),
+    *("/run/containerd", "/run/containers", "/run/docker", "/run/lock/netavark.lock", "/run/mount", "/run/runc"),
+    "/var/lib/containers",
+)
 
 
 def _names(directory: str) -> list[str]:
@@ -43,7 +46,8 @@ def cheap() -> set[str]:
         found |= {f"mount {line.split()[1]}" for line in file}
     for hierarchy in ("", *(f"/{name}" for name in _names("/sys/fs/cgroup"))):
         for path in (f"/sys/fs/cgroup{hierarchy}/underlay", f"/sys/fs/cgroup{hierarchy}/libpod_parent"):
-            found |= {f"control group {path}/{name}" for name in _names(path) if os.path.isdir(f"{path}/{name}")}
+            names = (name for name in _names(path) if name != "conmon")  # podman's, which it keeps
+            found |= {f"control group {path}/{name}" for name in names if os.path.isdir(f"{path}/{name}")}
     return found
 
 
