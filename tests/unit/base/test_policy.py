@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from underlay.base.fleet import policy, report
-from underlay.base.fleet.policy import NEAR, PAST, SUPPORTED, Policy, Standing, Vulnerabilities
+from underlay.base.fleet import policy
+from underlay.base.fleet.policy import PAST, SUPPORTED, Policy, Standing, Vulnerabilities
 from underlay.errors import InvalidInput
 
 NOW = 1_700_000_000.0
@@ -106,22 +106,3 @@ def test_what_cannot_be_read(text: bytes) -> None:
     with pytest.raises(InvalidInput) as caught:
         policy.read(text, "rules.toml")
     assert caught.value.message.startswith("rules.toml: ")
-
-
-def test_the_page() -> None:
-    old = changed(
-        image="old", base="debian:10", names=("debian:10",), life=PAST, ends="2024-06-30", distribution="debian 10"
-    )
-    late = changed(
-        image="late<script>", outdated=True, vulnerabilities=Vulnerabilities({}, {"high": 2}, {"high": 2}), life=NEAR
-    )
-    found = report.report([APP, old, late], policy.check(Policy(end_of_life=False), [APP, old, late], NOW))
-    assert [(each.name, len(each.images)) for each in found.bases] == [("debian:12-slim", 2), ("debian:10", 1)]
-    assert found.distributions == ("debian 10", "debian 12")
-    assert found.steps[0].text.startswith("leave debian:10") and found.steps[0].images == ("old",)
-    assert any("rebuild or rebase" in each.text for each in found.steps)
-    text = report.text(found)
-    assert "3 images on 2 bases, 2 distributions" in text and "1. leave debian:10" in text and "(end-of-life)" in text
-    page = report.html(found)
-    assert page.startswith("<!doctype html>") and "<script>" not in page and "late&lt;script&gt;" in page
-    assert "http" not in page  # nothing is loaded from elsewhere

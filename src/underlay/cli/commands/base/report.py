@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 
 from ....errors import InvalidInput
 
@@ -27,7 +28,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
         raise InvalidInput(
             '"underlay base report" knows the formats text, json and html', "see `underlay base report --help`"
         )
-    from ....base.fleet import report as pages
+    from ....base.fleet import page, report
     from ...policies import read_policy
 
     rules = read_policy(options["policy"]) if options["policy"] else None
@@ -43,7 +44,7 @@ def run(engine: Engine, options: Options, arguments: list[str]) -> int:
 
         text = msgspec.json.encode(fleet_report).decode() + "\n"
     else:
-        text = pages.html(fleet_report) if options["format"] == "html" else pages.text(fleet_report)
+        text = page.html(fleet_report, time.time()) if options["format"] == "html" else report.text(fleet_report)
     if options["output"]:
         try:
             with open(options["output"], "w", encoding="utf-8") as file:
