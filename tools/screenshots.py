@@ -101,6 +101,11 @@ def take(shown: Browser, shot: Shot, ids: dict[str, str]) -> bytes:
     shown.wait(shot.ready)
     content = shown.run("return document.querySelector('main').getBoundingClientRect().bottom + scrollY")
     clip = {"x": 0, "y": 0, "width": shot.width, "height": min(int(content), shot.height), "scale": 1}
+    return pictured(shown, clip)
+
+
+def pictured(shown: Browser, clip: dict[str, int]) -> bytes:
+    """Return the picture of a part of a page, with few colours."""
     taken = shown.devtools("Page.captureScreenshot", format="png", clip=clip)
     packed = io.BytesIO()
     picture = Image.open(io.BytesIO(base64.b64decode(taken["data"]))).convert("RGB")

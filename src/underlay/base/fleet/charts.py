@@ -18,7 +18,7 @@ STYLE = (
     ".worst{fill:#ff9db0}.faint{fill:#8c959f}}"
 )
 _ROW, _BAR, _LEFT, _WIDTH, _END = 24, 14, 200, 480, 56  # units of the drawing
-_LETTERS = 28  # of a label; the whole stands in the bar's title
+_LETTERS = 24  # of a label; the whole stands in the bar's title
 
 
 class Bar(NamedTuple):
