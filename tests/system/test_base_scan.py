@@ -141,6 +141,11 @@ def test_learning_from_a_scan(scanner: Installation, registry: FakeRegistry, tmp
     rows = json.loads(scanner.out("base", "who", scan, f"{host}/team/os:1", "--format", "json"))
     assert len(rows) == 12 and {row["base"].partition("/")[2] for row in rows} == {"team/os:1", "own/base:1"}
     assert len(json.loads(scanner.out("base", "who", scan, f"{host}/own/base:1", "--format", "json"))) == 3
+    # One rebuild of the lower one is what to do first for all.
+    (tmp_path / "osv.jsonl").write_text("\n".join(map(json.dumps, RECORDS)))
+    scanner("base", "advisories", "import", str(tmp_path / "osv.jsonl"))
+    first = json.loads(scanner.out("base", "report", scan, "--format", "json"))["steps"][0]
+    assert first["text"].startswith(f"rebuild {host}/team/os:1 with updated packages") and first["mends"] == 13
 
 
 def test_another_platform(scanner: Installation, registry: FakeRegistry, tmp_path: Path) -> None:

@@ -91,6 +91,16 @@ def test_a_base_with_fixes_and_one_that_needs_nothing() -> None:
     assert "updated packages" in found[0].text
 
 
+def test_a_base_from_scratch_is_rebuilt_or_replaced() -> None:
+    root = image("team/os:1", base=NOTHING, chain=(NOTHING,), vulnerabilities=Vulnerabilities({}, {"low": 1}, {}))
+    above = image("app:1", base="team/os:1", chain=("team/os:1", NOTHING), vulnerabilities=FIXES)
+    assert [step.text.partition(":1 ")[0] for step in steps([root, above])] == ["rebuild team/os"]
+    ended = msgspec.structs.replace(root, life=PAST, distribution="debian 10", ends="2024-06-30")
+    assert [(step.text, step.mends) for step in steps([ended, above])] == [
+        ("replace team/os:1: debian 10 is past its end of life since 2024-06-30; then rebuild what stands on it", 2)
+    ]
+
+
 def test_a_chain_that_names_itself_and_each_other_ends() -> None:
     one = image("one", base="two", chain=("two", "one"), outdated=True)
     two = image("two", base="one", chain=("one", "two"), outdated=True)

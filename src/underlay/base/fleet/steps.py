@@ -66,13 +66,17 @@ def _depth(image: Standing) -> tuple[int, str]:
 def _for_own_base(base: Standing, above: Sequence[Standing], covered: set[str]) -> Step | None:
     """Return what to do about a base of the fleet's own, if anything that comes before is not enough."""
     under = base.base or UNKNOWN
-    if under in (NOTHING, UNKNOWN) or base.image in covered:
+    if under == UNKNOWN or base.image in covered:
         return None
-    if base.life == PAST:
+    if base.life == PAST and under == NOTHING:
+        text = _replace(base)
+    elif base.life == PAST:
         text = f"move {base.image} off {under}, for which no more fixes come since {base.ends}"
     elif base.outdated:
         text = f"rebuild or rebase {base.image} on today's {under}"
-    elif _weight([base]):
+    elif under == NOTHING and base.vulnerabilities and any(base.vulnerabilities.fixable.values()):
+        text = f"rebuild {base.image} with updated packages: fixes are out that it does not have"
+    elif under != NOTHING and _weight([base]):
         text = f"rebuild {base.image} with updated packages, or on a newer {under}: fixes are out that it does not have"
     else:
         return None
@@ -81,13 +85,11 @@ def _for_own_base(base: Standing, above: Sequence[Standing], covered: set[str]) 
 
 
 def _for_nothing(group: Iterable[Standing]) -> list[Step]:
-    return [
-        Step(
-            f"replace {each.image}: {each.distribution} is past its end of life since {each.ends}", (each.image,), 1, 0
-        )
-        for each in group
-        if each.life == PAST
-    ]
+    return [Step(_replace(each), (each.image,), 1, 0) for each in group if each.life == PAST]
+
+
+def _replace(image: Standing) -> str:
+    return f"replace {image.image}: {image.distribution} is past its end of life since {image.ends}"
 
 
 def _for_group(name: str, group: Sequence[Standing]) -> list[Step]:
